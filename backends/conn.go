@@ -1,0 +1,185 @@
+package backends
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Conn is a connection to a backend. One goroutine may write while another one
+// reads; Abort may come from any goroutine. Release or Discard, called once,
+// end the use of it.
+type Conn struct {
+	backend *Backend
+	handle  any // HostClient's own connection, around this one
+
+	net.Conn           // nil until Connect
+	raw      rawSocket // for plain TCP
+
+	reader  *bufio.Reader
+	reused  bool
+	aborted atomic.Bool
+	noWrite atomic.Bool
+
+	mu     sync.Mutex // guards cancel, and Conn against Abort while dialling
+	cancel context.CancelFunc
+}
+
+// past is a deadline that is over: it ends what is waiting at once, and unlike
+// Close its error cannot be taken for the peer's.
+var past = time.Unix(1, 0)
+
+var errAborted = errors.New("aborted")
+
+// Connect dials and shakes hands, within the backend's dial timeout. A connected
+// connection stays as it is. The error carries the backend's name.
+func (c *Conn) Connect() error {
+	if c.Conn != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.backend.dialTimeout)
+	defer cancel()
+	c.mu.Lock()
+	c.cancel = cancel
+	c.mu.Unlock()
+	if c.aborted.Load() {
+		return fmt.Errorf("cannot connect to backend %q: %w", c.backend.name, errAborted)
+	}
+	nc, err := c.dial(ctx)
+	if err != nil {
+		if c.aborted.Load() {
+			err = errAborted
+		}
+		return fmt.Errorf("cannot connect to backend %q: %w", c.backend.name, err)
+	}
+	c.mu.Lock()
+	c.cancel = nil
+	c.Conn = nc
+	c.mu.Unlock()
+	if c.aborted.Load() {
+		_ = nc.SetDeadline(past)
+	}
+	return nil
+}
+
+func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", c.backend.addr)
+	if err != nil {
+		return nil, err
+	}
+	if c.backend.tls == nil {
+		c.raw.open(nc)
+		return nc, nil
+	}
+	tc := tls.Client(nc, c.backend.tls)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	return tc, nil
+}
+
+// Reused tells whether a request was sent on this connection before.
+func (c *Conn) Reused() bool { return c.reused }
+
+// Alive tells whether the peer has neither closed the connection nor sent
+// anything unasked; over TLS, and where the system does not tell, it says yes.
+func (c *Conn) Alive() bool {
+	// A deadline left from the last request would be taken for an error.
+	_ = c.SetReadDeadline(time.Time{})
+	return c.raw.quiet()
+}
+
+// Reader buffers what the backend sends, until Release or Discard.
+func (c *Conn) Reader() *bufio.Reader {
+	if c.reader == nil {
+		c.reader = c.backend.client.AcquireReader(c.Conn)
+	}
+	return c.reader
+}
+
+// TryWrite sends as much of p as the socket takes at once. Over TLS that is
+// nothing: a record cannot be sent in halves.
+func (c *Conn) TryWrite(p []byte) (int, error) { return c.raw.tryWrite(p) }
+
+// Unsent is the number of bytes that the peer has not acknowledged yet, or -1.
+func (c *Conn) Unsent() int { return c.raw.unsent() }
+
+// SetReadDeadline is net.Conn's, but never undoes an Abort.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	err := c.Conn.SetReadDeadline(t)
+	if c.aborted.Load() {
+		return c.Conn.SetReadDeadline(past)
+	}
+	return err
+}
+
+// SetWriteDeadline is net.Conn's, but never undoes an Abort.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	err := c.Conn.SetWriteDeadline(t)
+	if c.aborted.Load() || c.noWrite.Load() {
+		return c.Conn.SetWriteDeadline(past)
+	}
+	return err
+}
+
+// Abort makes a Connect, Read or Write under way, and each later one, fail at
+// once. The connection can only be discarded then.
+func (c *Conn) Abort() {
+	c.aborted.Store(true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancel != nil {
+		c.cancel()
+	}
+	if c.Conn != nil {
+		_ = c.Conn.SetDeadline(past)
+	}
+}
+
+// AbortWrite makes a Write under way, and each later one, fail at once.
+func (c *Conn) AbortWrite() {
+	c.noWrite.Store(true)
+	_ = c.Conn.SetWriteDeadline(past)
+}
+
+// Release gives the connection back to the backend's pool. One with bytes that
+// nobody asked for, or that was aborted, is closed instead.
+func (c *Conn) Release() {
+	if c.aborted.Load() || c.noWrite.Load() || (c.reader != nil && c.reader.Buffered() > 0) {
+		c.Discard()
+		return
+	}
+	c.dropReader()
+	c.reused = true
+	c.backend.pool.release(c)
+}
+
+// Discard closes the connection.
+func (c *Conn) Discard() {
+	c.dropReader()
+	c.backend.pool.discard(c)
+}
+
+func (c *Conn) dropReader() {
+	if c.reader != nil {
+		c.backend.client.ReleaseReader(c.reader)
+		c.reader = nil
+	}
+}
+
+// Close is for HostClient alone, which also closes connections that were never
+// connected.
+func (c *Conn) Close() error {
+	if c.Conn == nil {
+		return nil
+	}
+	return c.Conn.Close()
+}

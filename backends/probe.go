@@ -1,0 +1,92 @@
+package backends
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Probe asks the backend for `HEAD /` on a new connection, within timeout for
+// the answer and the dial timeout for the connection. Any HTTP answer is a
+// success (R13): an S3 storage answers an unsigned request with 403.
+func (b *Backend) Probe(timeout time.Duration) error {
+	c, err := b.Acquire(true)
+	if err != nil {
+		return err
+	}
+	defer c.Discard()
+	if err := c.Connect(); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(timeout)
+	_ = c.SetReadDeadline(deadline)
+	_ = c.SetWriteDeadline(deadline)
+	head := "HEAD / HTTP/1.1\r\nHost: " + b.name + "\r\nUser-Agent: akubra-probe\r\nConnection: close\r\n\r\n"
+	if _, err := c.Write([]byte(head)); err != nil {
+		return fmt.Errorf("cannot probe backend %q: %w", b.name, err)
+	}
+	answer := fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseResponse(answer)
+	answer.SkipBody = true
+	if err := answer.Read(c.Reader()); err != nil {
+		return fmt.Errorf("cannot probe backend %q: %w", b.name, err)
+	}
+	return nil
+}
+
+// Returner decides about demoted backends (the limiter).
+type Returner interface {
+	// Returnable tells whether backend is demoted and idle enough to come back.
+	Returnable(backend int) bool
+	// Return puts it back into the pool.
+	Return(backend int) bool
+}
+
+// Prober probes demoted backends, and no others, and lets those that answer
+// back into the pool (R13). It owns one goroutine a backend.
+type Prober struct {
+	backends []*Backend
+	returner Returner
+	interval time.Duration
+	timeout  time.Duration
+
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+// NewProber makes a prober that looks every interval and waits up to timeout for
+// an answer. The order of backends is that of the returner's numbers.
+func NewProber(list []*Backend, returner Returner, interval, timeout time.Duration) *Prober {
+	return &Prober{backends: list, returner: returner, interval: interval, timeout: timeout, stop: make(chan struct{})}
+}
+
+// Start starts the goroutines.
+func (p *Prober) Start() {
+	for i := range p.backends {
+		p.done.Go(func() { p.watch(i) })
+	}
+}
+
+// Close stops the goroutines and waits for them: for as long as a probe under
+// way may take.
+func (p *Prober) Close() {
+	close(p.stop)
+	p.done.Wait()
+}
+
+func (p *Prober) watch(i int) {
+	ticker := time.NewTicker(p.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-ticker.C:
+		}
+		if p.returner.Returnable(i) && p.backends[i].Probe(p.timeout) == nil {
+			p.returner.Return(i)
+		}
+	}
+}

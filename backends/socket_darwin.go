@@ -1,0 +1,12 @@
+package backends
+
+import "golang.org/x/sys/unix"
+
+// sendQueue is the number of bytes in fd's send queue, or -1 (SO_NWRITE).
+func sendQueue(fd int) int {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NWRITE)
+	if err != nil {
+		return -1
+	}
+	return n
+}

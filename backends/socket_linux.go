@@ -1,0 +1,12 @@
+package backends
+
+import "golang.org/x/sys/unix"
+
+// sendQueue is the number of bytes in fd's send queue, or -1 (tcp(7), SIOCOUTQ).
+func sendQueue(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return -1
+	}
+	return n
+}

@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+)
+
+// answerHead is the head of a backend's answer. raw is a copy of it in the leg's
+// own memory, status line and blank line included.
+type answerHead struct {
+	raw           []byte
+	status        int
+	http10        bool
+	contentLength int64 // -1 if there is none
+	chunked       bool
+	close         bool // the backend closes the connection after it
+}
+
+var errBadAnswer = errors.New("malformed answer")
+
+// headEnd returns the length of the head at the front of b, blank line included,
+// or 0 if it is not complete.
+func headEnd(b []byte) int {
+	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
+		return i + 4
+	}
+	// Line ends of LF alone are out of date, but not rare (RFC 9112 §2.2).
+	if i := bytes.Index(b, []byte("\n\n")); i >= 0 {
+		return i + 2
+	}
+	return 0
+}
+
+// parse reads what the proxy needs out of raw, a complete head (RFC 9112 §4).
+func (a *answerHead) parse(raw []byte) error {
+	*a = answerHead{raw: raw, contentLength: -1}
+	line, rest := cutLine(raw)
+	// HTTP/1.x SP 3DIGIT [SP reason]
+	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) || line[8] != ' ' || (len(line) > 12 && line[12] != ' ') {
+		return errBadAnswer
+	}
+	status, err := strconv.Atoi(string(line[9:12]))
+	if err != nil || status < 100 || status > 599 {
+		return errBadAnswer
+	}
+	a.status = status
+	a.http10 = line[7] == '0'
+	a.close = a.http10
+	for {
+		line, rest = cutLine(rest)
+		if len(line) == 0 {
+			break
+		}
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok || len(name) == 0 {
+			return errBadAnswer
+		}
+		if err := a.note(name, bytes.Trim(value, " \t")); err != nil {
+			return err
+		}
+	}
+	if a.chunked {
+		a.contentLength = -1
+	}
+	return nil
+}
+
+func (a *answerHead) note(name, value []byte) error {
+	switch {
+	case equalFold(name, "Content-Length"):
+		n, err := strconv.ParseInt(string(value), 10, 64)
+		if err != nil || n < 0 || (a.contentLength >= 0 && a.contentLength != n) {
+			return errBadAnswer
+		}
+		a.contentLength = n
+	case equalFold(name, "Transfer-Encoding"):
+		if !equalFold(value, "chunked") {
+			return errBadAnswer
+		}
+		a.chunked = true
+	case equalFold(name, "Connection"):
+		for len(value) > 0 {
+			var token []byte
+			token, value, _ = bytes.Cut(value, []byte(","))
+			token = bytes.Trim(token, " \t")
+			switch {
+			case equalFold(token, "close"):
+				a.close = true
+			case equalFold(token, "keep-alive"):
+				a.close = false
+			}
+		}
+	}
+	return nil
+}
+
+// cutLine takes a line off b, without its end.
+func cutLine(b []byte) (line, rest []byte) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		return b, nil
+	}
+	line, rest = b[:i], b[i+1:]
+	if i > 0 && line[i-1] == '\r' {
+		line = line[:i-1]
+	}
+	return line, rest
+}
+
+// bodyless tells whether an answer of this status to method has no body,
+// whatever its head says (RFC 9112 §6.3).
+func bodyless(method string, status int) bool {
+	return method == "HEAD" || status < 200 || status == 204 || status == 304
+}
+
+// field returns the value of the first field with this name, or nil.
+func (a *answerHead) field(name string) []byte {
+	_, rest := cutLine(a.raw)
+	for {
+		var line []byte
+		line, rest = cutLine(rest)
+		if len(line) == 0 {
+			return nil
+		}
+		if n, v, ok := bytes.Cut(line, []byte(":")); ok && equalFold(n, name) {
+			return bytes.Trim(v, " \t")
+		}
+	}
+}

@@ -1,0 +1,264 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the server waits for on a client's connection, which says how long.
+const (
+	waitRequest int32 = iota // for the first byte of a request: idleTimeout
+	waitHead                 // for the rest of its head: headTimeout in all
+	waitBody                 // for more of its body: bodyTimeout between two reads
+)
+
+// Bounds against clients that hold connections and say nothing (R23).
+const (
+	idleTimeout = 75 * time.Second
+	headTimeout = 30 * time.Second
+	bodyTimeout = 60 * time.Second
+	sendTimeout = 60 * time.Second // the client takes nothing of its answer
+
+	lingerTimeout = 2 * time.Second
+	lingerBytes   = 4 << 20
+)
+
+// clientConn is a client's TCP connection as the server uses it. It reads and
+// writes the socket itself, so that it knows when a call would have to wait, and
+// only then sets a deadline: a request that arrives in one piece costs none.
+//
+// The server's goroutine reads and writes; interrupt may come from any.
+type clientConn struct {
+	net.Conn
+	raw syscall.RawConn
+
+	wait atomic.Int32 // one of the wait* values
+	// beforeWait is called once, by the reading goroutine, when a read of the
+	// body is about to wait for the client.
+	beforeWait  func()
+	interrupted atomic.Bool
+	linger      bool // unread bytes may be on their way: see Close
+	eof         bool // the client has closed its side
+
+	readFn, writeFn   func(fd uintptr) bool
+	readBuf, writeBuf []byte
+	readN, writeN     int
+	readErr, writeErr error
+	// readTried and writeTried: the socket was asked, the deadline was not
+	// over before.
+	readTried, writeTried bool
+	headBegun             bool
+
+	closed sync.Once
+	onDone func()
+}
+
+func newClientConn(nc net.Conn, onDone func()) net.Conn {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nc
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nc
+	}
+	c := &clientConn{Conn: nc, raw: raw, onDone: onDone}
+	c.readFn, c.writeFn = c.readOnce, c.writeOnce
+	return c
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// Read reads what has arrived, or waits as long as the state allows.
+func (c *clientConn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	err := c.tryRead(p)
+	if !c.readTried && isTimeout(err) && !c.interrupted.Load() {
+		// The deadline of an earlier wait has passed meanwhile: while the ring
+		// was full, say. Nothing was waited for now.
+		_ = c.Conn.SetReadDeadline(time.Time{})
+		err = c.tryRead(p)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if c.readN == 0 {
+		c.eof = true
+		return 0, io.EOF
+	}
+	if c.wait.Load() == waitRequest {
+		c.wait.Store(waitHead)
+		c.headBegun = false
+	}
+	return c.readN, nil
+}
+
+func (c *clientConn) tryRead(p []byte) error {
+	c.readBuf, c.readTried = p, false
+	err := c.raw.Read(c.readFn)
+	c.readBuf = nil
+	if err == nil {
+		err = c.readErr
+	}
+	return err
+}
+
+func (c *clientConn) readOnce(fd uintptr) bool {
+	c.readTried = true
+	for {
+		c.readN, c.readErr = unix.Read(int(fd), c.readBuf)
+		switch c.readErr {
+		case unix.EINTR:
+		case unix.EAGAIN:
+			c.readErr = nil
+			c.beforeReadWait()
+			return false
+		default:
+			return true
+		}
+	}
+}
+
+// beforeReadWait runs right before the goroutine parks until bytes arrive.
+func (c *clientConn) beforeReadWait() {
+	if f := c.beforeWait; f != nil {
+		c.beforeWait = nil
+		f()
+	}
+	switch c.wait.Load() {
+	case waitRequest:
+		_ = c.Conn.SetReadDeadline(time.Now().Add(idleTimeout))
+	case waitHead:
+		if !c.headBegun {
+			c.headBegun = true
+			_ = c.Conn.SetReadDeadline(time.Now().Add(headTimeout))
+		}
+	case waitBody:
+		_ = c.Conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
+	if c.interrupted.Load() {
+		_ = c.Conn.SetReadDeadline(past)
+	}
+}
+
+// Write sends p; the client has sendTimeout to take some of it.
+func (c *clientConn) Write(p []byte) (int, error) {
+	sent := 0
+	for sent < len(p) {
+		err := c.tryWrite(p[sent:])
+		if !c.writeTried && isTimeout(err) {
+			_ = c.Conn.SetWriteDeadline(time.Time{}) // as in Read
+			continue
+		}
+		if err != nil {
+			return sent, err
+		}
+		sent += c.writeN
+	}
+	return sent, nil
+}
+
+func (c *clientConn) tryWrite(p []byte) error {
+	c.writeBuf, c.writeTried = p, false
+	err := c.raw.Write(c.writeFn)
+	c.writeBuf = nil
+	if err == nil {
+		err = c.writeErr
+	}
+	return err
+}
+
+func (c *clientConn) writeOnce(fd uintptr) bool {
+	c.writeTried = true
+	for {
+		c.writeN, c.writeErr = unix.Write(int(fd), c.writeBuf)
+		switch c.writeErr {
+		case unix.EINTR:
+		case unix.EAGAIN:
+			c.writeErr = nil
+			_ = c.Conn.SetWriteDeadline(time.Now().Add(sendTimeout))
+			return false
+		default:
+			return true
+		}
+	}
+}
+
+// SetReadDeadline, SetWriteDeadline and SetDeadline do nothing: the deadlines
+// are this type's own, set where it waits.
+func (c *clientConn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing, see SetReadDeadline.
+func (c *clientConn) SetWriteDeadline(time.Time) error { return nil }
+
+// SetDeadline does nothing, see SetReadDeadline.
+func (c *clientConn) SetDeadline(time.Time) error { return nil }
+
+// beginBody and endBody bracket the reading of a request's body. beforeWait may
+// be nil.
+func (c *clientConn) beginBody(beforeWait func()) {
+	c.wait.Store(waitBody)
+	c.beforeWait = beforeWait
+}
+
+func (c *clientConn) endBody() { c.beforeWait = nil }
+
+// endRequest: the next bytes are another request's.
+func (c *clientConn) endRequest() { c.wait.Store(waitRequest) }
+
+// interrupt makes the read under way, and each later one, fail at once. The
+// connection can only be closed then.
+func (c *clientConn) interrupt() {
+	c.interrupted.Store(true)
+	_ = c.Conn.SetReadDeadline(past)
+}
+
+// Close closes the connection. Where the client may still be sending, closing
+// at once would reset the connection and destroy the answer on its way: so the
+// sending side is closed first, and what arrives is thrown away for a bounded
+// time and amount (R7).
+func (c *clientConn) Close() error {
+	err := net.ErrClosed
+	c.closed.Do(func() {
+		if c.linger && !c.eof {
+			c.drain()
+		}
+		err = c.Conn.Close()
+		if c.onDone != nil {
+			c.onDone()
+		}
+	})
+	return err
+}
+
+func (c *clientConn) drain() {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok || tcp.CloseWrite() != nil {
+		return
+	}
+	_ = tcp.SetReadDeadline(time.Now().Add(lingerTimeout))
+	buf := make([]byte, 32<<10)
+	for left := lingerBytes; left > 0; {
+		n, err := tcp.Read(buf)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
+
+// isTimeout tells whether err is a deadline that passed.
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

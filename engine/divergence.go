@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"bytes"
+	"math/bits"
+	"strings"
+	"time"
+)
+
+// settle runs once, when the last leg of a request has its vote: it works out
+// what the backends disagree about and records it (R15 to R19, R24, R26).
+func (r *request) settle() {
+	r.e.o.Metrics.LegsEnded(time.Since(r.begun))
+	if r.aborted { // decided before the legs were told: no leg is pending now
+		r.endOverlaps(0)
+		return
+	}
+	stored := r.stored()
+	r.endOverlaps(stored)
+	if stored == 0 {
+		return
+	}
+	switch {
+	case r.kind == kindInitiate || r.kind == kindPart || r.kind == kindUpload:
+		// They are about an upload that is one backend's own.
+	case r.kind == kindComplete:
+		r.recordCompletion(stored)
+	case r.kind == kindDelete && r.recordDeletes():
+	case r.write:
+		r.recordWrite()
+	case r.e.o.RecordReads && (r.method == "GET" || r.method == "HEAD"):
+		r.recordMissing()
+	}
+}
+
+// stored is the set of backends that answered positively.
+func (r *request) stored() (set uint64) {
+	for i := range r.legs {
+		if r.legs[i].state == votePositive {
+			set |= 1 << r.legs[i].backend
+		}
+	}
+	return set
+}
+
+// success is the positive leg that was first, or nil.
+func (r *request) success() *leg {
+	first := -1
+	for i := range r.votes {
+		if r.votes[i].state == votePositive && (first < 0 || r.votes[i].order < r.votes[first].order) {
+			first = i
+		}
+	}
+	if first < 0 {
+		return nil
+	}
+	return &r.legs[first]
+}
+
+// divergence begins a record about the request.
+func (r *request) divergence(op string) Divergence {
+	d := Divergence{
+		Time: time.Now(), Method: r.method, Path: string(r.raw), UserAgent: string(r.head.userAgent), Op: op,
+		Bucket: string(r.target.bucket), Key: r.target.keyName(), Size: r.bodySize.Load(), ID: r.id,
+	}
+	if r.head.decodedLength >= 0 {
+		d.Size = r.head.decodedLength
+	}
+	if l := r.success(); l != nil {
+		d.SuccessHost = l.name()
+		d.ETag = string(bytes.Trim(l.answer.field("ETag"), `"`))
+	}
+	return d
+}
+
+// record hands a divergence on. reason is what metrics count it by.
+func (r *request) record(d *Divergence, reason string) {
+	r.e.o.Metrics.Diverged(d.Op, reason)
+	r.e.o.Synclog.Record(d)
+}
+
+// recordWrite compares the backends after a write that one of them took.
+func (r *request) recordWrite() {
+	d := r.divergence(OpStoring)
+	compare := r.e.o.CompareETags && r.method == "PUT" && !r.target.sub && len(r.target.key) > 0
+	for i := range r.legs {
+		l := &r.legs[i]
+		d.FailedHost, d.Status = l.name(), l.answer.status
+		if l.state != votePositive {
+			d.Error = l.err.Error()
+			r.record(&d, l.outcome)
+			continue
+		}
+		etag := bytes.Trim(l.answer.field("ETag"), `"`)
+		if compare && len(etag) > 0 && d.ETag != "" && !strings.EqualFold(string(etag), d.ETag) {
+			d.Error = "etag mismatch"
+			r.record(&d, "etag")
+		}
+	}
+	r.recordSkipped(&d)
+}
+
+// recordSkipped records a write for the backends that were not asked (R15).
+func (r *request) recordSkipped(d *Divergence) {
+	d.Status = 0
+	for s := r.skipped; s != 0; s &= s - 1 {
+		b := bits.TrailingZeros64(s)
+		d.FailedHost, d.Error = r.e.o.Backends[b].Name(), r.reasons[b]
+		r.record(d, r.reasons[b])
+	}
+}
+
+// recordMissing: one backend has what another one says it has not (R17).
+func (r *request) recordMissing() {
+	d := r.divergence(OpReading)
+	for i := range r.legs {
+		if l := &r.legs[i]; l.state == voteNegative && l.answer.status == 404 {
+			d.FailedHost, d.Status, d.Error = l.name(), 404, l.err.Error()
+			r.record(&d, "missing")
+		}
+	}
+}
+
+// recordCompletion: an object made from parts is on one backend alone (R26).
+func (r *request) recordCompletion(stored uint64) {
+	d := r.divergence(OpStoring)
+	d.Error = "multipart upload"
+	if d.ETag == "" {
+		d.ETag = strings.Trim(unescapeXML(xmlText(r.success().body, "ETag")), `"`)
+	}
+	// What counts is the object, and its size is not this request's.
+	d.Size = 0
+	for b, backend := range r.e.o.Backends {
+		if stored&(1<<b) == 0 {
+			d.FailedHost = backend.Name()
+			r.record(&d, "multipart")
+		}
+	}
+}
+
+// endOverlaps ends the request in the table of writes under way, and records
+// the keys that another write overlapped with (R19).
+func (r *request) endOverlaps(stored uint64) {
+	if !r.overlapping {
+		return
+	}
+	r.overlapping = false
+	also, concurrent := r.e.writes.end(r.keyHash, stored)
+	if !concurrent || bits.OnesCount64(also) < 2 {
+		return
+	}
+	d := r.divergence(OpStoring)
+	d.Error = "concurrent writes"
+	from := bits.TrailingZeros64(also)
+	if l := r.success(); l != nil {
+		from = l.backend
+	}
+	d.SuccessHost = r.e.o.Backends[from].Name()
+	for s := also &^ (1 << from); s != 0; s &= s - 1 {
+		d.FailedHost = r.e.o.Backends[bits.TrailingZeros64(s)].Name()
+		r.record(&d, "concurrent")
+	}
+}

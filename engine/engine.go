@@ -1,0 +1,262 @@
+// Package engine is a request's way through the proxy: head and body in from the
+// client, out to every backend at once, the first positive answer back, and what
+// went wrong to the synclog.
+//
+// The steps, a file each: handler.go takes the head and chooses the backends;
+// body.go streams the body into a ring (package ring); leg.go is one backend's
+// copy, its sending and its answer; request.go holds the legs together;
+// picker.go decides which answer counts; answer.go sends it; divergence.go works
+// out what has to be recorded.
+//
+// Goroutines: the server has one a client connection; it runs the handler and
+// is the ring's writer. Each leg has one that reads the answer, and while a body
+// is being sent another one that writes. A request's memory belongs to its
+// request value, which is counted: the handler and each leg hold it, the last
+// one gives it back to the pool.
+//
+// The engine knows neither configuration nor log formats: hooks.go says what it
+// needs, and main hands it in.
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// How many backends must have taken a write before the client is answered (R3).
+const (
+	AckFirst  = "first"
+	AckQuorum = "quorum"
+	AckAll    = "all"
+)
+
+// Options are everything an Engine needs. All fields are required unless they
+// say otherwise.
+type Options struct {
+	Backends []Backend // 1 to MaxBackends, numbered as the Limiter numbers them
+	Limiter  Limiter
+	Synclog  Synclog
+	Log      Log
+	Metrics  Metrics
+
+	// Domains are the proxy's own host names, below which virtual-host style
+	// buckets are found (R27). May be empty.
+	Domains []string
+	// Added to requests and answers that have no header of that name (R2, R5).
+	AdditionalRequestHeaders  map[string]string
+	AdditionalResponseHeaders map[string]string
+
+	ConnectionTimeout time.Duration // without progress of a backend (R11)
+	StallTimeout      time.Duration // how long a leg may hold the writer back (R10)
+	SlotTimeout       time.Duration // how long a request waits at the limit (R13)
+
+	RingSize              int   // bytes; rounded up to a power of two
+	MaxHeaderSize         int   // bytes of a request's head
+	MaxBodySize           int64 // bytes; 0 is no limit
+	MaxConcurrentRequests int
+	MaxConnections        int
+
+	WriteAck     string // AckFirst, AckQuorum or AckAll
+	CompareETags bool   // R18
+	// RecordReads: GET and HEAD are among the recorded methods (R17), so their
+	// losers' answers are worth waiting for.
+	RecordReads bool
+	// TLS is for the client's side; nil is plain HTTP.
+	TLS *tls.Config
+}
+
+// Engine is the proxy's server. New makes it, Serve runs it, Shutdown stops it.
+type Engine struct {
+	o           Options
+	all         uint64 // the set of all backends
+	ringSize    int
+	addRequest  headers
+	addResponse headers
+	cors        bool // addResponse makes an answer to a preflight request
+
+	server  *fasthttp.Server
+	epoch   time.Time
+	idBase  uint64
+	nextID  atomic.Uint64
+	uploads *uploads
+	writes  *overlaps
+
+	inFlight atomic.Int64
+	closing  atomic.Bool // no new requests, also on connections that are open
+	requests sync.Pool
+
+	mu       sync.Mutex
+	active   request // head of the list of requests under way
+	idle     chan struct{}
+	stopping bool
+}
+
+// maxAdditional bounds configured headers a direction: a request's own are kept
+// in a 64-bit set.
+const maxAdditional = 64
+
+// New makes an engine; nothing is started yet. Errors name the wrong option.
+func New(o Options) (*Engine, error) {
+	if n := len(o.Backends); n == 0 || n > MaxBackends {
+		return nil, fmt.Errorf("cannot make an engine for %d backends: 1 to %d are possible", n, MaxBackends)
+	}
+	if len(o.AdditionalRequestHeaders) > maxAdditional || len(o.AdditionalResponseHeaders) > maxAdditional {
+		return nil, fmt.Errorf("cannot add more than %d headers", maxAdditional)
+	}
+	switch o.WriteAck {
+	case AckFirst, AckQuorum, AckAll:
+	default:
+		return nil, fmt.Errorf("cannot use WriteAck %q: it is none of %s, %s, %s", o.WriteAck, AckFirst, AckQuorum, AckAll)
+	}
+	e := &Engine{
+		o:           o,
+		all:         1<<len(o.Backends) - 1,
+		ringSize:    1 << bits.Len(uint(max(o.RingSize, 4096)-1)),
+		addRequest:  sortedHeaders(o.AdditionalRequestHeaders),
+		addResponse: sortedHeaders(o.AdditionalResponseHeaders),
+		epoch:       time.Now(),
+		idBase:      rand.Uint64() &^ 0xffffffff,
+		uploads:     newUploads(maxUploads),
+		writes:      newOverlaps(),
+	}
+	if len(o.Backends) == MaxBackends {
+		e.all = ^uint64(0)
+	}
+	for _, h := range e.addResponse {
+		e.cors = e.cors || strings.HasPrefix(strings.ToLower(h.name), "access-control-")
+	}
+	e.active.next, e.active.prev = &e.active, &e.active
+	e.requests.New = func() any { return newRequest(e) }
+	e.server = &fasthttp.Server{
+		Handler:                      e.handle,
+		ExpectHandler:                e.expect,
+		ErrorHandler:                 e.refuse,
+		Name:                         "",
+		NoDefaultServerHeader:        true,
+		NoDefaultDate:                true,
+		NoDefaultContentType:         true,
+		StreamRequestBody:            true,
+		MaxRequestBodySize:           1, // what is read before the handler runs, in this mode
+		DisablePreParseMultipartForm: true,
+		ReadBufferSize:               o.MaxHeaderSize,
+		WriteBufferSize:              writeBufferSize,
+		Concurrency:                  o.MaxConnections + 1, // the listener's bound comes first
+		LazyRequestTime:              true,
+		CloseOnShutdown:              true,
+		Logger:                       serverLog{o.Log},
+		SecureErrorLogMessage:        true,
+	}
+	return e, nil
+}
+
+// writeBufferSize is a client connection's buffer for answers.
+const writeBufferSize = 8 << 10
+
+func sortedHeaders(m map[string]string) headers {
+	var list headers
+	for name, value := range m {
+		list = append(list, header{name, value})
+	}
+	slices.SortFunc(list, func(a, b header) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
+// Serve accepts clients on ln until Shutdown; it returns nil then.
+func (e *Engine) Serve(ln net.Listener) error {
+	bounded := &listener{Listener: ln, max: int64(e.o.MaxConnections), full: func() []byte { return e.rawError(errTooManyConnections) }}
+	ln = bounded
+	if e.o.TLS != nil {
+		ln = tls.NewListener(ln, e.o.TLS)
+	}
+	err := e.server.Serve(ln)
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("cannot serve on %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+// Shutdown stops accepting, and waits for the requests in flight and their legs
+// until ctx is done. What is left then is cut off, which records it as a
+// divergence where a backend had taken it (R22). It returns ctx's error in that
+// case. Call it once.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	serverErr := e.server.ShutdownWithContext(ctx)
+	e.mu.Lock()
+	e.stopping = true
+	e.idle = make(chan struct{})
+	if e.active.next == &e.active {
+		close(e.idle)
+	}
+	e.mu.Unlock()
+	select {
+	case <-e.idle:
+		return serverErr
+	case <-ctx.Done():
+	}
+	e.closing.Store(true)
+	for _, r := range e.list() {
+		r.shutdown()
+		r.release()
+	}
+	// Everything that could wait has been made to fail.
+	<-e.idle
+	return ctx.Err()
+}
+
+// InFlight is the number of requests whose handler or legs are not done.
+func (e *Engine) InFlight() int { return int(e.inFlight.Load()) }
+
+// enlist and delist keep the list of requests under way.
+func (e *Engine) enlist(r *request) {
+	e.mu.Lock()
+	r.prev, r.next = e.active.prev, &e.active
+	r.prev.next, r.next.prev = r, r
+	e.mu.Unlock()
+}
+
+func (e *Engine) delist(r *request) {
+	e.mu.Lock()
+	r.prev.next, r.next.prev = r.next, r.prev
+	r.prev, r.next = nil, nil
+	if e.stopping && e.active.next == &e.active {
+		close(e.idle)
+		e.stopping = false
+	}
+	e.mu.Unlock()
+}
+
+// list takes hold of every request under way.
+func (e *Engine) list() []*request {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []*request
+	for r := e.active.next; r != &e.active; r = r.next {
+		if r.tryRetain() {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// now is the time in nanoseconds on the clock that the limiter is told.
+func (e *Engine) now() int64 { return int64(time.Since(e.epoch)) }
+
+// serverLog passes on what the HTTP server has to say: malformed requests, which
+// are a client's business and no warning, say nothing.
+type serverLog struct{ log Log }
+
+func (l serverLog) Printf(format string, args ...any) {
+	l.log.Warn("http server", "message", fmt.Sprintf(format, args...))
+}

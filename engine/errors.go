@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"encoding/xml"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// s3Error is an answer of the proxy's own, in S3's words, so that SDKs know
+// whether to try again (S3 API reference, "Error responses").
+type s3Error struct {
+	status  int
+	code    string
+	message string
+}
+
+func (e *s3Error) Error() string { return e.code + ": " + e.message }
+
+var (
+	errNoBackend          = &s3Error{503, "ServiceUnavailable", "No storage answered. Please try again."}
+	errNoPool             = &s3Error{503, "ServiceUnavailable", "The storage that this request is for takes no requests at the moment. Please try again."}
+	errSlowDown           = &s3Error{503, "SlowDown", "The proxy has no free connection to the storages. Please reduce your request rate."}
+	errTooManyRequests    = &s3Error{503, "SlowDown", "Too many requests are in flight. Please reduce your request rate."}
+	errTooManyConnections = &s3Error{503, "SlowDown", "Too many connections are open. Please reduce your request rate."}
+	errEntityTooLarge     = &s3Error{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size."}
+	errIncompleteBody     = &s3Error{400, "IncompleteBody", "The request body ended before the number of bytes that was announced."}
+	errMalformedBody      = &s3Error{400, "InvalidRequest", "The request body's chunked coding is malformed."}
+	errRequestTimeout     = &s3Error{400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period."}
+	errDeleteTooLarge     = &s3Error{400, "MalformedXML", "The list of objects to delete is larger than 2 MB."}
+	errMethod             = &s3Error{405, "MethodNotAllowed", "The specified method is not allowed against this resource."}
+	errHeadTooLarge       = &s3Error{431, "RequestHeaderSectionTooLarge", "Your request header exceeds the maximum allowed size."}
+	errVersion            = &s3Error{505, "HttpVersionNotSupported", "The HTTP version specified is not supported."}
+	errInternal           = &s3Error{500, "InternalError", "We encountered an internal error. Please try again."}
+)
+
+func badRequest(problem string) *s3Error {
+	return &s3Error{400, "InvalidRequest", "The request is ambiguous or malformed: " + problem + "."}
+}
+
+// body is the answer's XML document.
+func (e *s3Error) body(requestID, resource string) string {
+	var b strings.Builder
+	b.WriteString(xml.Header + "<Error><Code>" + e.code + "</Code><Message>")
+	_ = xml.EscapeText(&b, []byte(e.message))
+	b.WriteString("</Message><Resource>")
+	_ = xml.EscapeText(&b, []byte(resource))
+	b.WriteString("</Resource><RequestId>" + requestID + "</RequestId></Error>")
+	return b.String()
+}
+
+// send makes e the answer to ctx's request.
+func (e *s3Error) send(ctx *fasthttp.RequestCtx, requestID string) {
+	ctx.Response.Reset()
+	ctx.Response.Header.SetNoDefaultContentType(true)
+	ctx.Response.SetStatusCode(e.status)
+	ctx.Response.Header.SetContentType("application/xml")
+	ctx.Response.Header.Set("X-Amz-Request-Id", requestID)
+	ctx.Response.SetBodyString(e.body(requestID, string(ctx.RequestURI())))
+}
+
+// rawError is a whole answer for a connection that the server never sees.
+func (e *Engine) rawError(err *s3Error) []byte {
+	body := err.body(e.newID(), "/")
+	return []byte("HTTP/1.1 " + strconv.Itoa(err.status) + " Service Unavailable\r\nContent-Type: application/xml\r\n" +
+		"Content-Length: " + strconv.Itoa(len(body)) + "\r\nConnection: close\r\n\r\n" + body)
+}
+
+// refuse answers what the HTTP server could not read as a request (R8, R23).
+func (e *Engine) refuse(ctx *fasthttp.RequestCtx, err error) {
+	if p := takePending(ctx); p != nil {
+		// The client went away between 100 Continue and the body.
+		p.abort()
+		p.release()
+	}
+	answer := badRequest("it cannot be parsed")
+	var small *fasthttp.ErrSmallBuffer
+	switch {
+	case errors.As(err, &small):
+		answer = errHeadTooLarge
+	case isTimeout(err):
+		answer = errRequestTimeout
+	}
+	answer.send(ctx, e.newID())
+	lingerOnClose(ctx)
+}

@@ -1,0 +1,406 @@
+package engine
+
+import (
+	"crypto/tls"
+	"fmt"
+	"math/bits"
+	"runtime/debug"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/engine/ring"
+)
+
+// lazyMessage is the largest message whose legs start only when it is there in
+// whole, or when the client keeps it waiting: it then goes out in one write a
+// backend.
+const lazyMessage = 64 << 10
+
+// continueWait is how long a client that waits for 100 Continue is kept waiting
+// for a backend's word on it: clients give up after a second.
+const continueWait = 750 * time.Millisecond
+
+// slotRetry is how often a request at the limit looks whether backends have
+// stalled meanwhile.
+const slotRetry = 50 * time.Millisecond
+
+// handle is the server's handler: a request with or without a body.
+func (e *Engine) handle(ctx *fasthttp.RequestCtx) {
+	r := takePending(ctx)
+	defer e.recoverHandler(ctx)
+	if r == nil {
+		if r = e.begin(ctx); r == nil {
+			return
+		}
+	}
+	e.serve(ctx, r)
+}
+
+func (e *Engine) serve(ctx *fasthttp.RequestCtx, r *request) {
+	problem := r.readBody(ctx)
+	if problem != nil {
+		r.abort()
+		r.finishHandler(ctx, r.fail(ctx, problem), false)
+		lingerOnClose(ctx)
+		return
+	}
+	if !r.launched {
+		r.launch()
+	}
+	<-r.decision
+	r.answer(ctx)
+}
+
+// answer sends what was decided.
+func (r *request) answer(ctx *fasthttp.RequestCtx) {
+	r.setAnswered()
+	if r.kind == kindInitiate && r.retryElsewhere(ctx) {
+		return
+	}
+	r.mu.Lock()
+	bodyRead := r.bodyRead
+	r.mu.Unlock()
+	if !bodyRead || r.e.closing.Load() {
+		ctx.SetConnectionClose()
+	}
+	status, streaming := r.respond(ctx)
+	if !bodyRead {
+		lingerOnClose(ctx)
+		ctx.SetConnectionClose()
+	}
+	r.finishHandler(ctx, status, streaming)
+}
+
+// finishHandler notes the client's side as done; a streaming answer keeps hold
+// of the request until streamEnded.
+func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int, streaming bool) {
+	r.status = status
+	r.e.o.Metrics.RequestEnded(r.method, status, r.bodySize.Load(), r.firstAnswer)
+	if r.client != nil {
+		r.client.endRequest()
+	}
+	if !streaming {
+		r.streamEnded(int64(len(ctx.Response.Body())))
+	}
+}
+
+// streamEnded: the answer has been sent, or could not be.
+func (r *request) streamEnded(size int64) {
+	if log := r.e.o.Log; log.AccessEnabled() {
+		a := Access{
+			Time: r.begun, ID: r.id, Remote: r.remote, Method: r.method, Path: string(r.raw),
+			Host: string(r.head.host), UserAgent: string(r.head.userAgent), Status: r.status,
+			BytesIn: r.bodySize.Load(), BytesOut: size, Duration: time.Since(r.begun),
+		}
+		if r.winner >= 0 {
+			a.Backend = r.legs[r.winner].name()
+		}
+		log.Access(&a)
+	}
+	r.release()
+}
+
+// fail makes an error of the proxy's own the answer, and the connection's last.
+func (r *request) fail(ctx *fasthttp.RequestCtx, problem *s3Error) int {
+	problem.send(ctx, r.id)
+	ctx.SetConnectionClose()
+	return problem.status
+}
+
+// refuseEarly answers a request that never had legs.
+func (e *Engine) refuseEarly(ctx *fasthttp.RequestCtx, problem *s3Error) {
+	id := e.newID()
+	problem.send(ctx, id)
+	// Whether there is a body on its way does not matter: it is not read.
+	ctx.SetConnectionClose()
+	lingerOnClose(ctx)
+	method := methodName(ctx.Method())
+	e.o.Metrics.RequestEnded(method, problem.status, 0, 0)
+	if e.o.Log.AccessEnabled() {
+		e.o.Log.Access(&Access{
+			Time: time.Now(), ID: id, Remote: ctx.RemoteAddr().String(), Method: method,
+			Path: string(ctx.RequestURI()), Host: string(ctx.Host()), UserAgent: string(ctx.UserAgent()), Status: problem.status,
+		})
+	}
+}
+
+// begin takes a request's head: checks it, builds the head for the backends,
+// chooses them and takes their slots. It returns nil where it has answered.
+func (e *Engine) begin(ctx *fasthttp.RequestCtx) *request {
+	e.o.Metrics.RequestBegun()
+	return e.beginAttempt(ctx, 0)
+}
+
+// beginAttempt is begin for an attempt at a CreateMultipartUpload (R26), which
+// every other request has but one of.
+func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, attempt int) *request {
+	if e.inFlight.Add(1) > int64(e.o.MaxConcurrentRequests) || e.closing.Load() {
+		e.inFlight.Add(-1)
+		e.refuseEarly(ctx, errTooManyRequests)
+		return nil
+	}
+	r := e.requests.Get().(*request) //nolint:forcetypeassert // the pool holds nothing else
+	r.refs.Store(1)
+	r.begun = time.Now()
+	r.id = e.newID()
+	r.attempt = attempt
+	r.client = clientOf(ctx)
+	e.enlist(r)
+	problem := r.readHead(ctx)
+	if problem == nil {
+		problem = r.takeSlots(r.route())
+	}
+	if problem != nil {
+		r.release()
+		e.refuseEarly(ctx, problem)
+		return nil
+	}
+	if r.write && len(r.target.key) > 0 && !r.target.sub && r.target.uploadID == "" || r.kind == kindComplete {
+		r.keyHash = r.target.hash()
+		r.overlapping = true
+		e.writes.begin(r.keyHash)
+	}
+	r.makeRing()
+	return r
+}
+
+// readHead checks the request's head and builds the one for the backends.
+func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
+	h := &ctx.Request.Header
+	if v := h.Protocol(); string(v) != "HTTP/1.1" && string(v) != "HTTP/1.0" {
+		return errVersion
+	}
+	r.method = methodName(h.Method())
+	if r.method == "CONNECT" {
+		return errMethod
+	}
+	raw := ctx.RequestURI()
+	var problem string
+	r.headBuf, r.head, problem = buildHead(r.headBuf[:0], r.method, raw, h.RawHeaders(), r.e.addRequest)
+	if problem != "" {
+		return badRequest(problem)
+	}
+	r.keep(len(raw))
+	if limit := r.e.o.MaxBodySize; limit > 0 && r.head.contentLength > limit {
+		return errEntityTooLarge
+	}
+	r.write = r.method == "PUT" || r.method == "POST" || r.method == "DELETE"
+	r.bodyRead = !r.head.chunked && r.head.contentLength <= 0
+	r.target = parseTarget(r.raw, r.head.host, r.e.o.Domains)
+	r.kind = r.target.kindOf(r.method, r.head.copySource)
+	r.whole = r.kind == kindInitiate || r.kind == kindComplete || r.kind == kindCopy || r.kind == kindDelete ||
+		r.kind == kindPart && r.head.copySource
+	if r.e.o.Log.AccessEnabled() {
+		r.remote = ctx.RemoteAddr().String()
+	}
+	return nil
+}
+
+// keep copies what outlives the handler behind the head, and makes the request's
+// slices point there.
+func (r *request) keep(rawLen int) {
+	r.headLen = len(r.headBuf)
+	r.headBuf = append(r.headBuf, r.head.host...)
+	hostEnd := len(r.headBuf)
+	r.headBuf = append(r.headBuf, r.head.userAgent...)
+	start := len(r.method) + 1
+	r.raw = r.headBuf[start : start+rawLen]
+	r.head.host = r.headBuf[r.headLen:hostEnd]
+	r.head.userAgent = r.headBuf[hostEnd:]
+}
+
+// route says which backends the request is for.
+func (r *request) route() uint64 {
+	switch r.kind {
+	case kindPart, kindUpload, kindComplete:
+		if backend, ok := r.e.uploads.get(r.target.uploadID); ok {
+			return 1 << backend
+		}
+	case kindInitiate:
+		return r.e.initiateOn(r, r.attempt)
+	}
+	return r.e.all
+}
+
+// takeSlots takes a slot at each backend of want that is in the pool, and waits
+// at the limit (R13).
+func (r *request) takeSlots(want uint64) *s3Error {
+	e := r.e
+	var slots [MaxBackends]int32
+	got, ok := e.o.Limiter.TryBegin(e.now(), want, &slots)
+	if !ok {
+		got, ok = r.awaitSlots(want, &slots)
+	}
+	if !ok {
+		return errSlowDown
+	}
+	if got == 0 {
+		return errNoPool
+	}
+	r.setLegs(got, &slots)
+	r.need = 1
+	if r.write && want == e.all && r.kind != kindPart && r.kind != kindUpload && r.kind != kindComplete {
+		r.need = e.acks()
+		r.skipped = want &^ got
+		for s := r.skipped; s != 0; s &= s - 1 {
+			b := bits.TrailingZeros64(s)
+			r.reasons[b] = e.o.Limiter.State(b)
+		}
+	}
+	return nil
+}
+
+func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
+	e := r.e
+	deadline := time.NewTimer(e.o.SlotTimeout)
+	defer deadline.Stop()
+	retry := time.NewTicker(slotRetry)
+	defer retry.Stop()
+	for {
+		changed := e.o.Limiter.Changed()
+		if got, ok = e.o.Limiter.TryBegin(e.now(), want, slots); ok {
+			return got, true
+		}
+		select {
+		case <-changed:
+		case <-retry.C:
+		case <-deadline.C:
+			return 0, false
+		}
+	}
+}
+
+// acks is how many positive answers a write takes (R3). Backends under
+// maintenance are left out by the operator's own will; demoted ones count.
+func (e *Engine) acks() int {
+	n := len(e.o.Backends)
+	switch e.o.WriteAck {
+	case AckQuorum:
+		return n/2 + 1
+	case AckAll:
+		for b := range e.o.Backends {
+			if e.o.Limiter.State(b) == stateMaintained {
+				n--
+			}
+		}
+		return max(n, 1)
+	}
+	return 1
+}
+
+// stateMaintained is the Limiter's word for a backend that the operator has
+// taken out (R14).
+const stateMaintained = "maintained"
+
+// makeRing takes memory for the message and puts the head into it.
+func (r *request) makeRing() {
+	size := int64(r.headLen) + max(r.head.contentLength, 0)
+	if r.head.chunked {
+		size = int64(r.e.ringSize)
+	}
+	r.ring = ring.Get(ring.Options{
+		Size:         max(ring.SizeFor(size, r.e.ringSize), ring.SizeFor(int64(r.headLen), 1<<26)),
+		Readers:      len(r.legs),
+		StallTimeout: r.e.o.StallTimeout,
+		OnCut:        r.cutFn,
+	})
+	_, _ = r.ring.Write(r.headBuf[:r.headLen]) // it fits, and nobody has left
+	if r.bodyRead {
+		r.ring.Close()
+	}
+}
+
+// expect is the server's handler for a client that waits for 100 Continue. The
+// legs start here with the head alone; the body is asked for once a backend
+// asks for it, and not at all if they all reject it (R9).
+func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
+	defer e.recoverHandler(ctx)
+	r := e.begin(ctx)
+	if r == nil {
+		return ctx.Response.StatusCode()
+	}
+	r.launch()
+	timer := time.NewTimer(continueWait)
+	defer timer.Stop()
+	select {
+	case <-r.ready:
+	case <-timer.C:
+	case <-r.decision:
+		r.answer(ctx)
+		return ctx.Response.StatusCode()
+	}
+	ctx.SetUserValue(pendingKey{}, &pending{request: r})
+	return fasthttp.StatusContinue
+}
+
+// pending is a request between 100 Continue and its body. The server closes it
+// where the body never comes.
+type pending struct{ *request }
+
+type pendingKey struct{}
+
+// Close ends a request that nobody has taken.
+func (p *pending) Close() error {
+	if r := p.request; r != nil {
+		p.request = nil
+		r.abort()
+		r.release()
+	}
+	return nil
+}
+
+func takePending(ctx *fasthttp.RequestCtx) *request {
+	p, ok := ctx.UserValue(pendingKey{}).(*pending)
+	if !ok {
+		return nil
+	}
+	r := p.request
+	p.request = nil
+	return r
+}
+
+// recoverHandler keeps a programming error from taking the process along: the
+// server has no recover of its own.
+func (e *Engine) recoverHandler(ctx *fasthttp.RequestCtx) {
+	if p := recover(); p != nil {
+		e.o.Log.Warn("panic while handling a request", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		errInternal.send(ctx, e.newID())
+		ctx.SetConnectionClose()
+	}
+}
+
+// clientOf finds the client's connection under the server's.
+func clientOf(ctx *fasthttp.RequestCtx) *clientConn {
+	nc := ctx.Conn()
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	c, _ := nc.(*clientConn)
+	return c
+}
+
+func lingerOnClose(ctx *fasthttp.RequestCtx) {
+	if c := clientOf(ctx); c != nil {
+		c.linger = true
+	}
+}
+
+// methodName returns m as a string, without an allocation for S3's methods.
+func methodName(m []byte) string {
+	switch string(m) {
+	case "GET":
+		return "GET"
+	case "PUT":
+		return "PUT"
+	case "HEAD":
+		return "HEAD"
+	case "POST":
+		return "POST"
+	case "DELETE":
+		return "DELETE"
+	case "OPTIONS":
+		return "OPTIONS"
+	}
+	return string(m)
+}

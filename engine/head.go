@@ -1,0 +1,271 @@
+package engine
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// head is what the proxy reads out of a request's head. Its slices point into
+// the client's head and are valid while the handler runs.
+type head struct {
+	contentLength int64 // -1 if there is none
+	chunked       bool
+	unknownCoding bool // Transfer-Encoding is something else than chunked
+	expect        bool
+	copySource    bool // x-amz-copy-source is there (CopyObject, UploadPartCopy)
+	host          []byte
+	userAgent     []byte
+	decodedLength int64 // x-amz-decoded-content-length, or -1
+}
+
+// headers are the configured ones, in a fixed order.
+type headers []header
+
+type header struct{ name, value string }
+
+// fieldKind says what the proxy does with a request's header field.
+type fieldKind uint8
+
+const (
+	fieldPlain      fieldKind = iota // sent on as it is
+	fieldHop                         // hop-by-hop, or the proxy's own: not sent on (R2)
+	fieldConnection                  // hop-by-hop, and names more such fields
+	fieldFraming                     // never hop-by-hop, whatever Connection says
+)
+
+// buildHead appends the head of the request as every backend gets it to dst
+// (R2): request line, then the client's fields byte for byte and in their order
+// but for the hop-by-hop ones, then the configured ones that the client did not
+// send. It refuses ambiguous framing (R8): problem is "" or what is wrong.
+//
+// raw are the client's header lines, up to and including the blank line. The
+// server has refused more already (see fasthttp's header parser): two lengths,
+// two Hosts, unknown codings, space before a colon, control bytes in values.
+func buildHead(dst []byte, method string, target, raw []byte, additional headers) (out []byte, h head, problem string) {
+	h.contentLength, h.decodedLength = -1, -1
+	if problem := checkRequestLine(method, target); problem != "" {
+		return dst, h, problem
+	}
+	start := len(dst)
+	dst = append(dst, method...)
+	dst = append(dst, ' ')
+	dst = append(dst, target...)
+	dst = append(dst, " HTTP/1.1\r\n"...)
+	var nominated [][]byte // by Connection (RFC 9110 §7.6.1)
+	var sent uint64        // additional fields that the client sent itself
+	for rest := raw; len(rest) > 0; {
+		line, name, value, tail, problem := cutField(rest)
+		if problem != "" {
+			return dst[:start], h, problem
+		}
+		rest = tail
+		if name == nil {
+			break
+		}
+		for i := range additional {
+			if equalFold(name, additional[i].name) {
+				sent |= 1 << i
+			}
+		}
+		switch h.note(name, value) {
+		case fieldConnection:
+			nominated = appendNominated(nominated, value)
+		case fieldPlain, fieldFraming:
+			dst = append(dst, line...)
+		case fieldHop:
+		}
+	}
+	if h.chunked && h.contentLength >= 0 {
+		return dst[:start], h, "both Content-Length and Transfer-Encoding"
+	}
+	if h.unknownCoding {
+		return dst[:start], h, "a Transfer-Encoding other than chunked"
+	}
+	if len(nominated) > 0 {
+		dst = dropFields(dst, start, nominated)
+	}
+	for i := range additional {
+		if sent&(1<<i) == 0 {
+			dst = append(dst, additional[i].name...)
+			dst = append(dst, ": "...)
+			dst = append(dst, additional[i].value...)
+			dst = append(dst, "\r\n"...)
+		}
+	}
+	if h.chunked {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if h.expect {
+		dst = append(dst, "Expect: 100-continue\r\n"...)
+	}
+	return append(dst, "\r\n"...), h, ""
+}
+
+// headRoom bounds the size of what buildHead appends.
+func headRoom(method string, target, raw []byte, additional headers) int {
+	n := len(method) + len(target) + len(raw) + 96
+	for i := range additional {
+		n += len(additional[i].name) + len(additional[i].value) + 4
+	}
+	return n
+}
+
+func checkRequestLine(method string, target []byte) string {
+	for i := 0; i < len(method); i++ {
+		if method[i] < 'A' || method[i] > 'Z' {
+			return "a method that is not all capital letters"
+		}
+	}
+	for _, b := range target {
+		if b <= ' ' || b == 0x7f {
+			return "a control byte or space in the request target"
+		}
+	}
+	return ""
+}
+
+// cutField takes the first header line off raw. A nil name stands for the blank
+// line.
+func cutField(raw []byte) (line, name, value, rest []byte, problem string) {
+	i := bytes.IndexByte(raw, '\n')
+	if i < 1 || raw[i-1] != '\r' {
+		return nil, nil, nil, nil, "a header line that does not end with CR LF"
+	}
+	line, rest = raw[:i+1], raw[i+1:]
+	if i == 1 {
+		return line, nil, nil, rest, ""
+	}
+	if line[0] == ' ' || line[0] == '\t' {
+		return nil, nil, nil, nil, "a folded header line"
+	}
+	colon := bytes.IndexByte(line, ':')
+	if colon < 1 {
+		return nil, nil, nil, nil, "a header line without a name"
+	}
+	for _, b := range line[:colon] {
+		if !isTokenByte(b) {
+			return nil, nil, nil, nil, "a header name that is not a token"
+		}
+	}
+	return line, line[:colon], bytes.Trim(line[colon+1:len(line)-2], " \t"), rest, ""
+}
+
+// note reads what the proxy needs from a field, and says what becomes of it.
+func (h *head) note(name, value []byte) fieldKind {
+	switch name[0] | 0x20 {
+	case 'c':
+		switch {
+		case equalFold(name, "Content-Length"):
+			if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+				h.contentLength = n
+			}
+			return fieldFraming
+		case equalFold(name, "Connection"):
+			return fieldConnection
+		}
+	case 'e':
+		if equalFold(name, "Expect") {
+			h.expect = h.expect || equalFold(value, "100-continue")
+			return fieldHop
+		}
+	case 'h':
+		if equalFold(name, "Host") {
+			h.host = value
+			return fieldFraming
+		}
+	case 'k':
+		if equalFold(name, "Keep-Alive") {
+			return fieldHop
+		}
+	case 'p':
+		if equalFold(name, "Proxy-Connection") {
+			return fieldHop
+		}
+	case 't':
+		switch {
+		case equalFold(name, "Transfer-Encoding"):
+			h.chunked = true
+			h.unknownCoding = h.unknownCoding || !equalFold(value, "chunked")
+			return fieldHop
+		case equalFold(name, "TE"):
+			return fieldHop
+		}
+	case 'u':
+		switch {
+		case equalFold(name, "User-Agent"):
+			h.userAgent = value
+		case equalFold(name, "Upgrade"):
+			return fieldHop
+		}
+	case 'x':
+		switch {
+		case equalFold(name, "X-Amz-Copy-Source"):
+			h.copySource = true
+		case equalFold(name, "X-Amz-Decoded-Content-Length"):
+			if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n >= 0 {
+				h.decodedLength = n
+			}
+		}
+	}
+	return fieldPlain
+}
+
+// appendNominated appends the field names that a Connection field names.
+func appendNominated(to [][]byte, value []byte) [][]byte {
+	for len(value) > 0 {
+		var token []byte
+		token, value, _ = bytes.Cut(value, []byte(","))
+		token = bytes.Trim(token, " \t")
+		if len(token) > 0 && !equalFold(token, "close") && !equalFold(token, "keep-alive") {
+			to = append(to, token)
+		}
+	}
+	return to
+}
+
+// dropFields takes the nominated fields out of the head that starts at start,
+// but never those that frame or route the message.
+func dropFields(dst []byte, start int, nominated [][]byte) []byte {
+	at := start + bytes.IndexByte(dst[start:], '\n') + 1
+	rest := dst[at:]
+	dst = dst[:at]
+	for len(rest) > 0 {
+		line, name, value, tail, _ := cutField(rest)
+		rest = tail
+		drop := false
+		for _, n := range nominated {
+			drop = drop || bytes.EqualFold(name, n)
+		}
+		if new(head).note(name, value) == fieldFraming {
+			drop = false
+		}
+		if !drop {
+			dst = append(dst, line...)
+		}
+	}
+	return dst
+}
+
+// equalFold compares ASCII field names without regard to case.
+func equalFold(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i := range len(s) {
+		x, y := b[i], s[i]
+		if x != y && (x|0x20 != y|0x20 || x|0x20 < 'a' || x|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// tokenBytes: tchar of RFC 9110 §5.6.2.
+var tokenBytes = func() (t [256]bool) {
+	for _, b := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		t[b] = true
+	}
+	return t
+}()
+
+func isTokenByte(b byte) bool { return tokenBytes[b] }

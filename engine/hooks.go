@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"bufio"
+	"time"
+)
+
+// MaxBackends is the most backends one engine can copy to: a set of backends
+// is a 64-bit mask, bit i standing for the backend at index i.
+const MaxBackends = 64
+
+// Backend is one storage as the engine needs it: a name and a pool of
+// connections. All methods may be called from any goroutine.
+type Backend interface {
+	// Name is the host and port of the backend's URL, as it stands in logs and
+	// records.
+	Name() string
+	// Acquire takes an idle connection, or a new one that is not connected yet;
+	// it never waits. With fresh set it is always a new one (R12). Errors carry
+	// the backend's name.
+	Acquire(fresh bool) (Conn, error)
+}
+
+// Conn is a connection to a backend. One goroutine may write while another
+// reads; Abort may be called from any goroutine at any time before Release or
+// Discard. Exactly one of Release and Discard ends the use of it.
+type Conn interface {
+	// Connect dials, within the backend's dial timeout (R11), and shakes hands
+	// where it is TLS; a connected connection stays as it is.
+	Connect() error
+	// Reused tells whether a request was sent on this connection before.
+	Reused() bool
+	// Alive tells whether an idle connection can still be used, as far as can
+	// be seen from here: the peer has neither closed it nor sent stray bytes.
+	Alive() bool
+	// Reader buffers what the backend sends. It gives errors as the network
+	// does, io.EOF among them; deadlines are set with SetReadDeadline.
+	Reader() *bufio.Reader
+	// Write sends p, as net.Conn does: with the write deadline that was set, and
+	// with the number of bytes taken even if it fails.
+	Write(p []byte) (int, error)
+	// TryWrite sends as much of p as can be taken at once without waiting.
+	// n < len(p) with a nil error means that the rest has to wait.
+	TryWrite(p []byte) (n int, err error)
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+	// Unsent is the number of bytes taken by Write that the peer has not
+	// acknowledged yet, or -1 where the system does not tell.
+	Unsent() int
+	// Abort makes a Connect, Read or Write under way, and each later one, fail
+	// at once. The connection can only be discarded then.
+	Abort()
+	// AbortWrite does so for Write alone.
+	AbortWrite()
+	// Release gives the connection back for reuse; the caller has read the
+	// answer to its end.
+	Release()
+	// Discard closes it.
+	Discard()
+}
+
+// Limiter counts busy connections and decides which backends are in the pool
+// (R13, R14). Sets of backends are bit masks. Times are nanoseconds of one
+// monotonic clock, the caller's. All methods may be called from any goroutine.
+type Limiter interface {
+	// State is "active", "demoted" or "maintained".
+	State(backend int) string
+	// TryBegin takes one busy slot at every backend of want that is in the
+	// pool, and stores its number in slots[i]. ok is false, and nothing taken,
+	// where the limit is reached and no backend could be demoted.
+	TryBegin(now int64, want uint64, slots *[MaxBackends]int32) (got uint64, ok bool)
+	// Changed returns a channel that is closed at the next event that may let
+	// TryBegin succeed: a slot given back, a demotion, a return. Connections
+	// become stalled by time alone, which closes nothing.
+	Changed() <-chan struct{}
+	// Progress notes that the connection in slot moved bytes at now. A now in
+	// the future stands for "not waiting for the backend until then".
+	Progress(backend int, slot int32, now int64)
+	// Answered notes that the client of the request has its answer.
+	Answered(backend int, slot int32, now int64)
+	// End gives the slot back, once. An Answered that comes too late is ignored.
+	End(backend int, slot int32)
+	// Succeeded and Failed count consecutive failures (FailureLimit).
+	Succeeded(backend int)
+	Failed(backend int, now int64)
+}
+
+// Synclog takes divergences. Record may be called from any goroutine, must not
+// keep d after it returns, and returns only when the record is handed on.
+type Synclog interface {
+	Record(d *Divergence)
+}
+
+// Divergence is one difference between two backends, in the words of R16.
+type Divergence struct {
+	Time        time.Time
+	Method      string
+	Path        string // the raw request target
+	FailedHost  string
+	SuccessHost string
+	UserAgent   string
+	Error       string
+	Op          string // OpStoring or OpReading
+	Status      int    // of the failed backend; 0 where it gave none
+	Bucket      string
+	Key         string
+	ETag        string
+	Size        int64 // bytes of the request's body
+	ID          string
+}
+
+// What a divergence was found by.
+const (
+	OpStoring = "storing"
+	OpReading = "reading"
+)
+
+// Access is one finished client request, for the access log.
+type Access struct {
+	Time      time.Time // when the head of the request was complete
+	ID        string
+	Remote    string
+	Method    string
+	Path      string
+	Host      string
+	UserAgent string
+	Status    int
+	BytesIn   int64
+	BytesOut  int64
+	Duration  time.Duration // until the answer's head was chosen
+	Backend   string        // whose answer it was; empty where the proxy answered itself
+}
+
+// Log takes the engine's own words. Implementations must be safe for use from
+// any goroutine.
+type Log interface {
+	// Warn reports something that the operator may want to act on.
+	Warn(msg string, keyvals ...any)
+	// AccessEnabled tells whether Access wants to be called at all.
+	AccessEnabled() bool
+	Access(a *Access)
+}
+
+// Metrics counts. All methods may be called from any goroutine and must be cheap.
+type Metrics interface {
+	RequestBegun()
+	// RequestEnded: the handler is done with the client's request.
+	RequestEnded(method string, status int, bytesIn int64, firstAnswer time.Duration)
+	// LegEnded: a leg has ended with one of the Outcome* words.
+	LegEnded(backend int, outcome string, bytesOut int64)
+	// LegsEnded: the last leg of a request has ended, this long after its start.
+	LegsEnded(lastLeg time.Duration)
+	// RingWaited: the writer of a ring waited for room, this long in all.
+	RingWaited(d time.Duration)
+	Diverged(op, reason string)
+}
+
+// How a leg can end, as metrics label it.
+const (
+	OutcomePositive = "positive" // R3
+	OutcomeNegative = "negative" // an answer that is not positive
+	OutcomeFailed   = "failed"   // no answer
+	OutcomeStalled  = "stalled"  // cut from the ring (R10)
+	OutcomeAborted  = "aborted"  // the client went away (R6), or nobody needs the answer any more
+)

@@ -1,0 +1,66 @@
+package engine
+
+import "sync"
+
+// overlaps is the table of keys that are being written, to see writes that
+// overlap in time (R19). A key is known by its hash: a collision records one
+// divergence too many, which costs a comparison. It is bounded by the number of
+// requests in flight.
+type overlaps struct {
+	shards [overlapShards]overlapShard
+}
+
+const overlapShards = 64
+
+type overlapShard struct {
+	mu   sync.Mutex
+	keys map[uint64]overlap
+	_    [40]byte // a cache line each
+}
+
+// overlap is a run of writes to one key, each of which overlaps with another.
+type overlap struct {
+	open   int32  // writes under way
+	all    int32  // writes in the run so far
+	stored uint64 // backends that took one of the ended ones
+}
+
+func newOverlaps() *overlaps {
+	o := &overlaps{}
+	for i := range o.shards {
+		o.shards[i].keys = make(map[uint64]overlap)
+	}
+	return o
+}
+
+func (o *overlaps) shard(hash uint64) *overlapShard { return &o.shards[hash%overlapShards] }
+
+// begin notes that a write to the key has begun.
+func (o *overlaps) begin(hash uint64) {
+	s := o.shard(hash)
+	s.mu.Lock()
+	k := s.keys[hash]
+	k.open++
+	k.all++
+	s.keys[hash] = k
+	s.mu.Unlock()
+}
+
+// end notes that all legs of a write have ended, on these backends positively.
+// concurrent tells whether a write of the same run has ended before it; stored
+// is then where either of them may be.
+func (o *overlaps) end(hash, positive uint64) (stored uint64, concurrent bool) {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.keys[hash]
+	ended := k.all - k.open
+	k.open--
+	k.stored |= positive
+	if k.open == 0 {
+		delete(s.keys, hash)
+	} else {
+		s.keys[hash] = k
+	}
+	return k.stored, ended > 0 && positive != 0
+}

@@ -1,0 +1,70 @@
+package engine
+
+// voteState is what a leg has come to so far.
+type voteState uint8
+
+const (
+	votePending  voteState = iota
+	votePositive           // R3, R25
+	voteNegative           // an answer that is not positive
+	voteFailed             // no answer
+)
+
+// vote is a leg as the picker sees it. order counts the ends of a request's
+// legs, from 1; 0 while pending.
+type vote struct {
+	state voteState
+	order int
+}
+
+// verdict is what to do for the client now.
+type verdict uint8
+
+const (
+	verdictWait   verdict = iota
+	verdictAnswer         // send the answer of the picked leg
+	verdictNone           // no backend gave an answer that could be sent: 503
+)
+
+// pick decides which answer the client gets (R3, R4, R9). need is the number of
+// positive answers that it takes (WriteAck; 1 for anything but a write); bodyRead
+// tells whether the whole request body has come from the client, before which
+// nothing is positive for a write. leg is valid with verdictAnswer.
+//
+// It is a pure function of its arguments.
+func pick(votes []vote, need int, bodyRead bool) (leg int, v verdict) {
+	first, firstNegative := -1, -1
+	positive, pending := 0, 0
+	for i := range votes {
+		switch votes[i].state {
+		case votePending:
+			pending++
+		case votePositive:
+			positive++
+			if first < 0 || votes[i].order < votes[first].order {
+				first = i
+			}
+		case voteNegative:
+			if firstNegative < 0 || votes[i].order < votes[firstNegative].order {
+				firstNegative = i
+			}
+		case voteFailed:
+		}
+	}
+	switch {
+	case !bodyRead && pending > 0:
+		return 0, verdictWait
+	case positive >= need && bodyRead:
+		return first, verdictAnswer
+	case positive+pending >= need && pending > 0:
+		return 0, verdictWait
+	case firstNegative >= 0:
+		// The number cannot be reached any more, and the storage has said why.
+		return firstNegative, verdictAnswer
+	case pending > 0:
+		// It cannot be reached, but an answer of a storage that is still out
+		// says more than the transport error that made it so (R4).
+		return 0, verdictWait
+	}
+	return 0, verdictNone
+}

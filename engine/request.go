@@ -1,0 +1,326 @@
+package engine
+
+import (
+	"errors"
+	"math/bits"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/akubra/akubra/engine/ring"
+)
+
+// request is one client request on its way to the backends. The handler's
+// goroutine and each leg hold it; the last one to let go gives it back to the
+// pool. Fields without a comment are set before the legs start and do not change.
+type request struct {
+	e    *Engine
+	refs atomic.Int32
+
+	prev, next *request // the engine's list, under its lock
+
+	id      string
+	begun   time.Time
+	method  string
+	kind    kind
+	write   bool
+	remote  string
+	attempt int    // at a CreateMultipartUpload
+	headBuf []byte // the head as it is sent, then Host and User-Agent
+	headLen int
+	head    head
+	raw     []byte // the request target, in headBuf
+	target  target // in headBuf
+	keyHash uint64
+	// overlapping: the request is in the table of writes under way (R19), under
+	// keyHash; whoever settles it takes it out.
+	overlapping bool
+	client      *clientConn // nil where the server's connection is none (tests)
+
+	ring *ring.Ring
+	legs []leg
+	// skipped are the backends that should have had a write but were not asked,
+	// reasons says why, by backend.
+	skipped uint64
+	reasons [MaxBackends]string
+	// whole: answers are read to their end before they count (R24, R25, R26).
+	whole bool
+	// deletes is the body of a multi-object delete (R24); the handler fills it.
+	deletes []byte
+
+	bodySize atomic.Int64 // bytes of body that have come from the client
+
+	mu       sync.Mutex
+	votes    []vote
+	ended    int // legs that have a vote
+	need     int // positive answers that it takes
+	bodyRead bool
+	decided  bool
+	winner   int // the leg whose answer the client gets, or -1
+	aborted  bool
+	answered bool // the client has its answer
+
+	launched bool          // the legs run; the handler's goroutine only
+	decision chan struct{} // capacity 1: decided
+	ready    chan struct{} // capacity 1: a leg is ready for the body (100)
+
+	firstAnswer time.Duration
+	status      int // of the answer; the handler's goroutine only
+
+	cutFn    func(reader int) // cuts a leg (R10); made once
+	launchFn func()
+}
+
+var errClientGone = errors.New("client gone")
+
+func newRequest(e *Engine) *request {
+	n := len(e.o.Backends)
+	r := &request{
+		e:        e,
+		legs:     make([]leg, 0, n),
+		votes:    make([]vote, 0, n),
+		decision: make(chan struct{}, 1),
+		ready:    make(chan struct{}, 1),
+	}
+	r.cutFn = func(reader int) { r.legs[reader].abort(errStalled) }
+	r.launchFn = r.launch
+	return r
+}
+
+// newID is unique in this process's life and unlikely in another's.
+func (e *Engine) newID() string {
+	var b [16]byte
+	return string(strconv.AppendUint(b[:0], e.idBase|e.nextID.Add(1)&0xffffffff, 16))
+}
+
+// setLegs makes a leg for each backend of set, with the slots that the limiter
+// gave.
+func (r *request) setLegs(set uint64, slots *[MaxBackends]int32) {
+	r.legs = r.legs[:bits.OnesCount64(set)]
+	r.votes = r.votes[:len(r.legs)]
+	i := 0
+	for b := range len(r.e.o.Backends) {
+		if set&(1<<b) != 0 {
+			r.legs[i].reset(r, i, b, slots[b])
+			r.votes[i] = vote{}
+			i++
+		}
+	}
+}
+
+func (r *request) retain() { r.refs.Add(1) }
+
+// tryRetain takes hold of a request that may be about to go.
+func (r *request) tryRetain() bool {
+	for {
+		n := r.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if r.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release lets go of the request; the last one to do so gives its memory back.
+func (r *request) release() {
+	if r.refs.Add(-1) > 0 {
+		return
+	}
+	e := r.e
+	e.delist(r)
+	if r.ring != nil {
+		if d := r.ring.Waited(); d > 0 {
+			e.o.Metrics.RingWaited(d)
+		}
+		r.ring.Put()
+	}
+	r.reset()
+	e.inFlight.Add(-1)
+	e.requests.Put(r)
+}
+
+// keptHead is the largest head buffer that goes back to the pool.
+const keptHead = 64 << 10
+
+func (r *request) reset() {
+	select {
+	case <-r.decision:
+	default:
+	}
+	select {
+	case <-r.ready:
+	default:
+	}
+	if cap(r.headBuf) > keptHead {
+		r.headBuf = nil
+	}
+	for i := range r.legs {
+		r.legs[i].clear()
+	}
+	for s := r.skipped; s != 0; s &= s - 1 {
+		r.reasons[bits.TrailingZeros64(s)] = ""
+	}
+	r.headBuf, r.legs, r.votes = r.headBuf[:0], r.legs[:0], r.votes[:0]
+	r.ring, r.client, r.deletes = nil, nil, nil
+	r.head, r.raw, r.target = head{}, nil, target{}
+	r.id, r.remote, r.kind = "", "", kindPlain
+	r.skipped, r.whole, r.launched = 0, false, false
+	r.bodySize.Store(0)
+	r.ended, r.need, r.winner = 0, 0, -1
+	r.bodyRead, r.decided, r.aborted, r.answered = false, false, false, false
+	r.firstAnswer, r.status, r.attempt, r.headLen, r.overlapping = 0, 0, 0, 0, false
+}
+
+// launch starts the legs. What of the message is in the ring already goes out
+// from this goroutine as far as idle connections take it at once.
+func (r *request) launch() {
+	r.launched = true
+	r.refs.Add(int32(len(r.legs)))
+	if message, ok := r.ring.Message(); ok {
+		for i := range r.legs {
+			r.legs[i].sendAtOnce(message)
+		}
+	}
+	for i := range r.legs {
+		go r.legs[i].run()
+	}
+}
+
+// endBody notes that the whole body is in the ring.
+func (r *request) endBody() {
+	r.ring.Close()
+	r.mu.Lock()
+	r.bodyRead = true
+	losers := r.decideLocked()
+	r.mu.Unlock()
+	r.disposeOf(losers)
+}
+
+// legEnded takes a leg's vote. It is the last thing that a leg does, but for
+// letting go of the request.
+func (r *request) legEnded(l *leg) {
+	r.mu.Lock()
+	r.ended++
+	r.votes[l.index] = vote{state: l.state, order: r.ended}
+	late := r.decided && r.winner != l.index
+	losers := r.decideLocked()
+	last := r.ended == len(r.legs)
+	r.mu.Unlock()
+	if late {
+		l.dispose()
+	}
+	r.disposeOf(losers)
+	if last {
+		r.settle()
+	}
+}
+
+// decideLocked asks the picker once. It returns the legs whose answers nobody
+// is going to read now, as a set of leg numbers.
+func (r *request) decideLocked() (losers uint64) {
+	if r.decided {
+		return 0
+	}
+	leg, v := pick(r.votes, r.need, r.bodyRead)
+	switch v {
+	case verdictWait:
+		return 0
+	case verdictAnswer:
+		r.winner = leg
+	case verdictNone:
+		r.winner = -1
+	}
+	// All have answered before the end of the body (R9): the handler waits for
+	// a client that may itself wait for the answer.
+	if !r.bodyRead && r.client != nil {
+		r.client.interrupt()
+	}
+	return r.setDecidedLocked()
+}
+
+func (r *request) setDecidedLocked() (losers uint64) {
+	r.decided = true
+	r.firstAnswer = time.Since(r.begun)
+	for i := range r.votes {
+		if r.votes[i].state != votePending && i != r.winner {
+			losers |= 1 << i
+		}
+	}
+	r.decision <- struct{}{}
+	return losers
+}
+
+func (r *request) disposeOf(losers uint64) {
+	for ; losers != 0; losers &= losers - 1 {
+		r.legs[bits.TrailingZeros64(losers)].dispose()
+	}
+}
+
+// legReady notes that a backend has asked for the body (100 Continue), or has
+// answered before it.
+func (r *request) legReady() {
+	select {
+	case r.ready <- struct{}{}:
+	default:
+	}
+}
+
+// abort ends the request because its client is gone (R6): no backend may take
+// what has come so far for a whole object, and none is to blame. The handler's
+// goroutine calls it.
+func (r *request) abort() {
+	r.ring.Cancel()
+	r.mu.Lock()
+	r.aborted = true
+	var losers uint64
+	if !r.decided {
+		r.winner = -1
+		losers = r.setDecidedLocked()
+	}
+	r.mu.Unlock()
+	r.disposeOf(losers)
+	if !r.launched {
+		for i := range r.legs {
+			r.legs[i].neverRan()
+		}
+		r.settle()
+		return
+	}
+	for i := range r.legs {
+		r.legs[i].abort(errClientGone)
+	}
+}
+
+// shutdown ends the request because the proxy is being stopped: what a backend
+// has taken and another one has not becomes a divergence (R22).
+func (r *request) shutdown() {
+	r.mu.Lock()
+	reading := !r.bodyRead
+	r.mu.Unlock()
+	if reading && r.client != nil {
+		r.client.interrupt()
+	}
+	for i := range r.legs {
+		r.legs[i].abort(errShutdown)
+	}
+}
+
+var errShutdown = errors.New("proxy shut down")
+
+// setAnswered notes that the client has its answer: legs that go on now have no
+// excuse (R13).
+func (r *request) setAnswered() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answered = true
+	now := r.e.now()
+	for i := range r.votes {
+		if r.votes[i].state == votePending {
+			l := &r.legs[i]
+			r.e.o.Limiter.Answered(l.backend, l.slot, now)
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"bytes"
+	"net/url"
+	"strings"
+)
+
+// kind says which of S3's own ways a request goes.
+type kind uint8
+
+const (
+	kindPlain    kind = iota
+	kindInitiate      // POST key?uploads: CreateMultipartUpload (R26)
+	kindPart          // PUT key?partNumber=…&uploadId=…: UploadPart, UploadPartCopy (R26)
+	kindUpload        // GET or DELETE key?uploadId=…: ListParts, AbortMultipartUpload (R26)
+	kindComplete      // POST key?uploadId=…: CompleteMultipartUpload (R25, R26)
+	kindDelete        // POST bucket?delete: DeleteObjects (R24)
+	kindCopy          // PUT key with x-amz-copy-source: CopyObject (R25)
+)
+
+// target is what the raw request target means to S3. Its slices point into the
+// raw target and Host, nothing in it is ever sent.
+type target struct {
+	bucket   []byte // as it stands in the target or Host
+	key      []byte // percent-encoded, as it stands in the target
+	query    []byte
+	uploadID string // decoded; "" if there is none
+	uploads  bool   // ?uploads
+	delete   bool   // ?delete
+	// sub tells that the target names a subresource (?acl, ?tagging, …), not
+	// the object's or bucket's own content.
+	sub bool
+}
+
+// parseTarget splits a raw request target. Domains are the proxy's own host
+// names, lower case: a Host below one of them carries the bucket (R27).
+func parseTarget(raw, host []byte, domains []string) target {
+	var t target
+	path := raw
+	// The absolute form (RFC 9112 §3.2.2) names the host once more.
+	if len(path) > 0 && path[0] != '/' {
+		if i := bytes.Index(path, []byte("://")); i >= 0 {
+			path = path[i+3:]
+			if j := bytes.IndexByte(path, '/'); j >= 0 {
+				path = path[j:]
+			} else {
+				path = nil
+			}
+		}
+	}
+	if i := bytes.IndexByte(path, '?'); i >= 0 {
+		path, t.query = path[:i], path[i+1:]
+	}
+	path = bytes.TrimPrefix(path, []byte("/"))
+	if t.bucket = bucketOfHost(host, domains); t.bucket != nil {
+		t.key = path
+	} else if i := bytes.IndexByte(path, '/'); i >= 0 {
+		t.bucket, t.key = path[:i], path[i+1:]
+	} else {
+		t.bucket = path
+	}
+	if len(t.query) > 0 {
+		t.parseQuery()
+	}
+	return t
+}
+
+// bucketOfHost returns what stands before one of the domains in host, or nil.
+func bucketOfHost(host []byte, domains []string) []byte {
+	if len(domains) == 0 {
+		return nil
+	}
+	if i := bytes.LastIndexByte(host, ':'); i >= 0 && bytes.IndexByte(host[i:], ']') < 0 {
+		host = host[:i]
+	}
+	for _, domain := range domains {
+		n := len(host) - len(domain) - 1
+		if n > 0 && host[n] == '.' && strings.EqualFold(string(host[n+1:]), domain) {
+			return host[:n]
+		}
+	}
+	return nil
+}
+
+// subresources are the query parameters that make a request be about something
+// else than content (S3 API reference, "canonicalized resource" of V2).
+var subresources = map[string]bool{
+	"acl": true, "accelerate": true, "analytics": true, "attributes": true, "cors": true, "encryption": true,
+	"intelligent-tiering": true, "inventory": true, "legal-hold": true, "lifecycle": true, "location": true,
+	"logging": true, "metrics": true, "notification": true, "object-lock": true, "ownershipControls": true,
+	"policy": true, "policyStatus": true, "publicAccessBlock": true, "replication": true, "requestPayment": true,
+	"restore": true, "retention": true, "select": true, "tagging": true, "torrent": true, "versioning": true,
+	"versions": true, "website": true, "uploads": true, "delete": true,
+}
+
+func (t *target) parseQuery() {
+	for rest := t.query; len(rest) > 0; {
+		var param []byte
+		if i := bytes.IndexByte(rest, '&'); i >= 0 {
+			param, rest = rest[:i], rest[i+1:]
+		} else {
+			param, rest = rest, nil
+		}
+		name, value, _ := bytes.Cut(param, []byte("="))
+		if subresources[string(name)] {
+			t.sub = true
+		}
+		switch string(name) {
+		case "uploadId":
+			t.uploadID = unescape(value, url.PathUnescape)
+		case "uploads":
+			t.uploads = true
+		case "delete":
+			t.delete = true
+		}
+	}
+}
+
+// unescape decodes percent-encoding where it is sound, and else leaves it.
+func unescape(b []byte, decode func(string) (string, error)) string {
+	s := string(b)
+	if strings.ContainsAny(s, "%+") {
+		if d, err := decode(s); err == nil {
+			return d
+		}
+	}
+	return s
+}
+
+// keyName is the key as S3 knows it, for records.
+func (t *target) keyName() string { return unescape(t.key, url.PathUnescape) }
+
+// kindOf says which way a request with this target goes.
+func (t *target) kindOf(method string, copySource bool) kind {
+	switch {
+	case method == "POST" && t.delete && len(t.key) == 0:
+		return kindDelete
+	case len(t.key) == 0:
+		return kindPlain
+	case t.uploadID != "":
+		switch method {
+		case "PUT":
+			return kindPart
+		case "POST":
+			return kindComplete
+		default:
+			return kindUpload
+		}
+	case method == "POST" && t.uploads:
+		return kindInitiate
+	case method == "PUT" && copySource && !t.sub:
+		return kindCopy
+	}
+	return kindPlain
+}
+
+// hash identifies bucket and key, whichever way they are written: R19's table
+// goes by it. FNV-1a over the decoded bytes.
+func (t *target) hash() uint64 {
+	h := uint64(14695981039346656037)
+	for _, b := range t.bucket {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	h = (h ^ '/') * 1099511628211
+	for i := 0; i < len(t.key); i++ {
+		b := t.key[i]
+		if b == '%' && i+2 < len(t.key) {
+			hi, lo := unhex(t.key[i+1]), unhex(t.key[i+2])
+			if hi < 16 && lo < 16 {
+				b, i = hi<<4|lo, i+2
+			}
+		}
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	return h
+}
+
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 16
+}

@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"bytes"
+	"html"
+	"math/bits"
+	"sync"
+
+	"github.com/valyala/fasthttp"
+)
+
+// maxUploads bounds how many multipart uploads are remembered. One that was
+// forgotten is asked of every backend and learnt again (R26).
+const maxUploads = 1 << 16
+
+// uploads remembers which backend a multipart upload belongs to. It keeps two
+// generations: when the young one is full, the old one is dropped, and whatever
+// is asked for moves back to the young one.
+type uploads struct {
+	mu         sync.Mutex
+	young, old map[string]uint8
+	max        int
+}
+
+func newUploads(limit int) *uploads {
+	return &uploads{young: make(map[string]uint8), max: limit / 2}
+}
+
+func (u *uploads) get(id string) (backend int, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if b, ok := u.young[id]; ok {
+		return int(b), true
+	}
+	b, ok := u.old[id]
+	if ok {
+		u.putLocked(id, b)
+	}
+	return int(b), ok
+}
+
+func (u *uploads) put(id string, backend int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if b, ok := u.young[id]; !ok || int(b) != backend {
+		u.putLocked(id, uint8(backend))
+	}
+}
+
+func (u *uploads) putLocked(id string, backend uint8) {
+	if len(u.young) >= u.max {
+		u.old, u.young = u.young, make(map[string]uint8)
+	}
+	u.young[id] = backend
+}
+
+// learnUpload remembers the upload that a backend's answer to
+// CreateMultipartUpload names.
+func (e *Engine) learnUpload(body []byte, backend int) bool {
+	id := unescapeXML(xmlText(body, "UploadId"))
+	if id == "" {
+		return false
+	}
+	e.uploads.put(id, backend)
+	return true
+}
+
+// xmlText returns the raw text of the first element with this name.
+func xmlText(doc []byte, name string) []byte {
+	_, rest, ok := bytes.Cut(doc, []byte("<"+name+">"))
+	if !ok {
+		return nil
+	}
+	text, _, ok := bytes.Cut(rest, []byte("</"+name+">"))
+	if !ok {
+		return nil
+	}
+	return bytes.TrimSpace(text)
+}
+
+func unescapeXML(text []byte) string { return html.UnescapeString(string(text)) }
+
+// initiateOn returns the backend that a new upload of the request's key goes to:
+// of those in the pool, the one that comes at place attempt by rendezvous
+// hashing (Thaler and Ravishankar 1996), so that all proxies in front of the
+// same storages choose alike. 0 if there is none.
+func (e *Engine) initiateOn(r *request, attempt int) uint64 {
+	key := r.target.hash()
+	var tried uint64
+	for ; ; attempt-- {
+		best, bestScore := -1, uint64(0)
+		for b, backend := range e.o.Backends {
+			if tried&(1<<b) != 0 || e.o.Limiter.State(b) != stateActive {
+				continue
+			}
+			if score := mix(key, backend.Name()); best < 0 || score > bestScore {
+				best, bestScore = b, score
+			}
+		}
+		if best < 0 {
+			return 0
+		}
+		if attempt == 0 {
+			return 1 << best
+		}
+		tried |= 1 << best
+	}
+}
+
+// stateActive is the Limiter's word for a backend in the pool.
+const stateActive = "active"
+
+// mix hashes a key's hash with a backend's name (FNV-1a, then the finaliser of
+// splitmix64).
+func mix(key uint64, name string) uint64 {
+	h := key
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
+}
+
+// retryElsewhere sends a CreateMultipartUpload whose backend failed to the next
+// one (R26). It tells whether it took the request over.
+func (r *request) retryElsewhere(ctx *fasthttp.RequestCtx) bool {
+	if r.winner >= 0 && r.legs[r.winner].answer.status < 500 {
+		return false
+	}
+	if r.head.chunked || r.head.contentLength > 0 || r.attempt+1 >= bits.OnesCount64(r.e.all) {
+		return false
+	}
+	if r.e.initiateOn(r, r.attempt+1) == 0 {
+		return false
+	}
+	next := r.e.beginAttempt(ctx, r.attempt+1)
+	if next == nil {
+		r.release()
+		return true // begin has answered
+	}
+	r.release()
+	r.e.serve(ctx, next)
+	return true
+}

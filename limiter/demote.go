@@ -1,0 +1,167 @@
+package limiter
+
+import (
+	"math"
+	"math/bits"
+	"time"
+)
+
+// scanEvery bounds how often a full limiter looks through its slots: thousands
+// of waiting requests, each woken by each End, must not burn a core.
+const scanEvery = int64(time.Millisecond)
+
+// refreshLocked works the pool and its sum out anew after a change of the sets.
+func (l *Limiter) refreshLocked() {
+	pool := all(len(l.backends)) &^ (l.demoted | l.maintained)
+	l.sum = 0
+	for set := pool; set != 0; set &= set - 1 {
+		l.sum += l.backends[bits.TrailingZeros64(set)].busy
+	}
+	l.pool.Store(pool)
+	// Another pool is another question: the next to be refused may look at once.
+	l.nextScan = math.MinInt64
+}
+
+// demoteStalledLocked demotes the backend with the most stalled slots (ties: most
+// busy, then the first). It returns nil where none has a stalled slot, where the
+// slots were looked through just now, or where only one backend is left in the
+// pool.
+func (l *Limiter) demoteStalledLocked(now int64) *Event {
+	pool := l.pool.Load()
+	if now < l.nextScan || bits.OnesCount64(pool) < 2 {
+		return nil
+	}
+	l.nextScan = now + scanEvery
+
+	worst, worstStalled := -1, 0
+	for set := pool; set != 0; set &= set - 1 {
+		i := bits.TrailingZeros64(set)
+		b := &l.backends[i]
+		if b.busy <= worstStalled {
+			continue // cannot have more stalled ones, nor win the tie
+		}
+		n := b.slots.stalledLocked(now, l.stalledAfter)
+		if n > worstStalled || n > 0 && n == worstStalled && b.busy > l.backends[worst].busy {
+			worst, worstStalled = i, n
+		}
+	}
+	if worst < 0 {
+		return nil // never for load alone
+	}
+	return l.demoteLocked(worst, ReasonStalled, now)
+}
+
+// demoteLocked takes the backend out of the pool. It returns nil, and changes
+// nothing, where the backend is not in the pool (somebody else won) or is the
+// last one there.
+func (l *Limiter) demoteLocked(backend int, reason string, now int64) *Event {
+	if pool := l.pool.Load(); pool&bit(backend) == 0 || pool == bit(backend) {
+		return nil
+	}
+	b := &l.backends[backend]
+	b.demotions++
+	b.reason = reason
+	l.demoted |= bit(backend)
+	l.refreshLocked()
+
+	e := &Event{Backend: backend, Name: b.name, Reason: reason, Counts: make([]Count, len(l.backends))}
+	for i := range l.backends {
+		b := &l.backends[i]
+		e.Counts[i] = Count{Name: b.name, Busy: b.busy, Stalled: b.slots.stalledLocked(now, l.stalledAfter)}
+	}
+	return e
+}
+
+func (l *Limiter) tellDemoted(e *Event) {
+	if l.onDemote != nil {
+		l.onDemote(*e)
+	}
+}
+
+// Failed counts a failure. FailureLimit of them in a row demote the backend,
+// unless it is the last in the pool; then a later failure does, once it is not.
+func (l *Limiter) Failed(backend int, now int64) {
+	b := &l.backends[backend]
+	if n := b.failures.Add(1); l.failureLimit <= 0 || n < l.failureLimit {
+		return
+	}
+	l.mu.Lock()
+	// Once more, under the lock: a Return may have come between, with a fresh start.
+	if b.failures.Load() < l.failureLimit {
+		l.mu.Unlock()
+		return
+	}
+	event := l.demoteLocked(backend, ReasonFailures, now)
+	if event == nil {
+		l.mu.Unlock()
+		return
+	}
+	changed := l.takeChangedLocked()
+	l.mu.Unlock()
+
+	wake(changed)
+	l.tellDemoted(event)
+}
+
+// Succeeded ends a row of failures.
+func (l *Limiter) Succeeded(backend int) {
+	// Only a load on the usual way: no cache line is taken from other cores.
+	if b := &l.backends[backend]; b.failures.Load() != 0 {
+		b.failures.Store(0)
+	}
+}
+
+// Returnable tells whether a probe may bring the backend back: it is demoted,
+// and its busy connections have fallen below half of its share of the limit. A
+// backend in maintenance is not, since it gets nothing, probes included (R14).
+func (l *Limiter) Returnable(backend int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// busy < limit/len/2 without the division, that would round a small share
+	// down to one which nothing is below.
+	return l.demoted&^l.maintained&bit(backend) != 0 &&
+		2*l.backends[backend].busy*len(l.backends) < l.limit
+}
+
+// Return puts a demoted backend back and forgets its failures. It tells whether
+// this call did so. What the backend still has busy counts again, and may lift
+// the sum past the limit; TryBegin then says no until it has fallen.
+func (l *Limiter) Return(backend int) bool {
+	b := &l.backends[backend]
+	l.mu.Lock()
+	if l.demoted&bit(backend) == 0 {
+		l.mu.Unlock()
+		return false
+	}
+	l.demoted &^= bit(backend)
+	b.failures.Store(0)
+	l.refreshLocked()
+	event := Event{Backend: backend, Name: b.name, Reason: b.reason}
+	changed := l.takeChangedLocked()
+	l.mu.Unlock()
+
+	wake(changed)
+	if l.onReturn != nil {
+		l.onReturn(event)
+	}
+	return true
+}
+
+// SetMaintained starts or ends a backend's maintenance (R14), at once, also for
+// the last backend in the pool: the operator knows. It tells whether that was a
+// change. A demoted backend stays demoted.
+func (l *Limiter) SetMaintained(backend int, on bool) bool {
+	_ = &l.backends[backend] // a wrong index panics here, rather than be a bit that means nothing
+	l.mu.Lock()
+	if on == (l.maintained&bit(backend) != 0) {
+		l.mu.Unlock()
+		return false
+	}
+	l.maintained ^= bit(backend)
+	l.refreshLocked()
+	changed := l.takeChangedLocked()
+	l.mu.Unlock()
+
+	wake(changed)
+	return true
+}

@@ -1,0 +1,62 @@
+package limiter
+
+// What State can say.
+const (
+	StateActive     = "active"
+	StateDemoted    = "demoted"
+	StateMaintained = "maintained" // whether demoted besides or not
+)
+
+// Status is one backend's state for people and metrics.
+type Status struct {
+	Name       string `json:"name"`
+	State      string `json:"state"`
+	Demoted    bool   `json:"demoted"` // also where State says maintained
+	Maintained bool   `json:"maintained"`
+	Busy       int    `json:"busy"`
+	Stalled    int    `json:"stalled"`
+	Failures   int    `json:"failures"`  // in a row, up to now
+	Demotions  uint64 `json:"demotions"` // since the start
+	// Reason is why the backend was last demoted, or empty.
+	Reason string `json:"reason,omitempty"`
+}
+
+// State is the backend's state in one word.
+func (l *Limiter) State(backend int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stateLocked(backend)
+}
+
+func (l *Limiter) stateLocked(backend int) string {
+	switch {
+	case l.maintained&bit(backend) != 0:
+		return StateMaintained
+	case l.demoted&bit(backend) != 0:
+		return StateDemoted
+	}
+	return StateActive
+}
+
+// Status is the state of all backends at one moment. It looks through every
+// slot under the lock: for an operator or a scrape, not for each request.
+func (l *Limiter) Status(now int64) []Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]Status, len(l.backends))
+	for i := range l.backends {
+		b := &l.backends[i]
+		all[i] = Status{
+			Name:       b.name,
+			State:      l.stateLocked(i),
+			Demoted:    l.demoted&bit(i) != 0,
+			Maintained: l.maintained&bit(i) != 0,
+			Busy:       b.busy,
+			Stalled:    b.slots.stalledLocked(now, l.stalledAfter),
+			Failures:   int(b.failures.Load()),
+			Demotions:  b.demotions,
+			Reason:     b.reason,
+		}
+	}
+	return all
+}

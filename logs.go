@@ -1,0 +1,148 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"log/syslog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// LoggingConfig is where the three logs go.
+type LoggingConfig struct {
+	Synclog   LogOutput `koanf:"Synclog"`
+	Accesslog LogOutput `koanf:"Accesslog"`
+	Mainlog   LogOutput `koanf:"Mainlog"`
+}
+
+// LogOutput is where one log goes: to all that is chosen, or nowhere.
+type LogOutput struct {
+	Stdout bool   `koanf:"Stdout"`
+	Stderr bool   `koanf:"Stderr"`
+	File   string `koanf:"File"`   // appended to, opened again on SIGHUP
+	Syslog string `koanf:"Syslog"` // a facility, as in "local0" or "LOG_LOCAL0"
+	// Level is the least that Mainlog tells of. The other two have lines of one
+	// kind, none to be left out, and take no notice of it.
+	Level string `koanf:"Level"`
+}
+
+// All three logs name and write their time alike, so that they can be merged by it.
+func init() {
+	zerolog.TimestampFieldName = "ts"
+	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000000000Z07:00" // RFC3339Nano with all its digits
+	zerolog.TimestampFunc = func() time.Time { return time.Now().UTC() }
+}
+
+// logs are the open sinks of LoggingConfig. All of it may be used from any goroutine.
+type logs struct {
+	main          zerolog.Logger
+	access        zerolog.Logger
+	accessEnabled bool
+	sync          io.Writer // for synclog.Log: a whole line each Write
+
+	outputs []*output
+}
+
+// openLogs opens everything or nothing; the error has a line for each mistake.
+func openLogs(c LoggingConfig) (*logs, error) {
+	level, levelErr := parseLevel(c.Mainlog.Level)
+	mainOut, mainErr := openOutput(c.Mainlog)
+	accessOut, accessErr := openOutput(c.Accesslog)
+	syncOut, syncErr := openOutput(c.Synclog)
+	l := &logs{
+		main:          zerolog.New(mainOut).Level(level).With().Timestamp().Logger(),
+		access:        zerolog.New(accessOut),
+		accessEnabled: len(accessOut.sinks) > 0,
+		sync:          syncOut,
+		outputs:       []*output{mainOut, accessOut, syncOut},
+	}
+	if err := named(errors.Join(levelErr, mainErr), accessErr, syncErr); err != nil {
+		_ = l.Close() // the reason to give is the other one
+		return nil, err
+	}
+	return l, nil
+}
+
+// Reopen opens the logs' files again, after logrotate has renamed them. Lines go
+// to the old file until the new one is open, and on to it where that fails.
+func (l *logs) Reopen() error {
+	return named(l.outputs[0].reopen(), l.outputs[1].reopen(), l.outputs[2].reopen())
+}
+
+// Close closes what openLogs opened, which is not stdout and stderr.
+func (l *logs) Close() error {
+	return named(l.outputs[0].Close(), l.outputs[1].Close(), l.outputs[2].Close())
+}
+
+func named(mainErr, accessErr, syncErr error) error {
+	return errors.Join(
+		prefixed("Logging.Mainlog", mainErr),
+		prefixed("Logging.Accesslog", accessErr),
+		prefixed("Logging.Synclog", syncErr),
+	)
+}
+
+// prefixed says whose error it is, in each line of a joined one (R21).
+func prefixed(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	var errs []error
+	for _, err := range joined.Unwrap() {
+		errs = append(errs, prefixed(name, err))
+	}
+	return errors.Join(errs...)
+}
+
+// levels are those that a configuration may name.
+var levels = []string{"trace", "debug", "info", "warn", "error", "disabled"}
+
+// parseLevel takes a level's name in any case; none is info.
+func parseLevel(s string) (zerolog.Level, error) {
+	name := strings.ToLower(cmp.Or(s, "info"))
+	if !slices.Contains(levels, name) { // zerolog itself would take numbers too
+		return zerolog.InfoLevel, fmt.Errorf("level %q is not one of %s", s, strings.Join(levels, ", "))
+	}
+	return zerolog.ParseLevel(name)
+}
+
+// facilities in the order of their codes; log/syslog leaves 12 to 15 out.
+var facilities = []string{
+	"kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+	"", "", "", "",
+	"local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+}
+
+// parseFacility takes "local0", "LOCAL0" and "LOG_LOCAL0".
+func parseFacility(s string) (syslog.Priority, error) {
+	name := strings.TrimPrefix(strings.ToLower(s), "log_")
+	code := slices.Index(facilities, name)
+	if code < 0 || name == "" {
+		allowed := slices.DeleteFunc(slices.Clone(facilities), func(f string) bool { return f == "" })
+		return 0, fmt.Errorf("syslog facility %q is not one of %s (LOG_ may stand before it)", s, strings.Join(allowed, ", "))
+	}
+	return syslog.Priority(code << 3), nil
+}
+
+// validFacility and validLevel are for the configuration's check. Empty is valid.
+func validFacility(s string) error {
+	if s == "" {
+		return nil
+	}
+	_, err := parseFacility(s)
+	return err
+}
+
+func validLevel(s string) error {
+	_, err := parseLevel(s)
+	return err
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/synclog"
+)
+
+// engineLog is the engine's Log: its warnings go to the main log, each finished
+// request to the access log.
+type engineLog struct {
+	logs *logs
+}
+
+var _ engine.Log = engineLog{}
+
+// Warn writes keyvals as the line's keys. A value without its key is kept under
+// "extra", for a warning must not lose anything over a slip of its caller.
+func (l engineLog) Warn(msg string, keyvals ...any) {
+	e := l.logs.main.Warn()
+	for len(keyvals) > 1 {
+		e = e.Interface(fmt.Sprint(keyvals[0]), logValue(keyvals[1]))
+		keyvals = keyvals[2:]
+	}
+	if len(keyvals) > 0 {
+		e = e.Interface("extra", logValue(keyvals[0]))
+	}
+	e.Msg(msg)
+}
+
+// logValue is how people write v. JSON would show an error or an address as {},
+// a duration as a bare number, bytes as base64; and fmt bears with a nil pointer in the interface.
+func logValue(v any) any {
+	switch v := v.(type) {
+	case time.Time: // RFC 3339 is its JSON
+		return v
+	case []byte:
+		return string(v)
+	case error, fmt.Stringer:
+		return fmt.Sprint(v)
+	}
+	return v
+}
+
+func (l engineLog) AccessEnabled() bool {
+	return l.logs.accessEnabled
+}
+
+// Access writes one line; its id is the one that records of divergences carry (R16).
+func (l engineLog) Access(a *engine.Access) {
+	l.logs.access.Log().
+		Time("ts", a.Time.UTC()).
+		Str("id", a.ID).
+		Str("remote", a.Remote).
+		Str("method", a.Method).
+		Str("path", a.Path).
+		Str("host", a.Host).
+		Str("useragent", a.UserAgent).
+		Int("status", a.Status).
+		Int64("in", a.BytesIn).
+		Int64("out", a.BytesOut).
+		Float64("ms", float64(a.Duration.Microseconds())/1000).
+		Str("backend", a.Backend).
+		Send()
+}
+
+// syncRecorder is the engine's Synclog.
+type syncRecorder struct {
+	log *synclog.Log
+}
+
+var _ engine.Synclog = syncRecorder{}
+
+// Record hands d on as it is: Divergence and Record have the same fields.
+func (s syncRecorder) Record(d *engine.Divergence) {
+	s.log.Record((*synclog.Record)(d))
+}

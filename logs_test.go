@@ -1,0 +1,415 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/syslog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+func mustReadFile(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// mustOpenOutput is openOutput for a choice that must open; the test's end closes it.
+func mustOpenOutput(t *testing.T, c LogOutput) *output {
+	t.Helper()
+	o, err := openOutput(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return o
+}
+
+func mustWrite(t *testing.T, w io.Writer, line string) {
+	t.Helper()
+	if n, err := io.WriteString(w, line); n != len(line) || err != nil {
+		t.Fatalf("Write(%q) = %d, %v", line, n, err)
+	}
+}
+
+func TestLogFileReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sync.log")
+	o := mustOpenOutput(t, LogOutput{File: path})
+	mustWrite(t, o, "one\n")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, o, "two\n") // not reopened yet: still the old file's
+	if err := o.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, o, "three\n")
+	if err := o.reopen(); err != nil { // nothing was renamed: goes on in the same file
+		t.Fatal(err)
+	}
+	mustWrite(t, o, "four\n")
+	if got := mustReadFile(t, path+".1"); got != "one\ntwo\n" {
+		t.Errorf("old file holds %q", got)
+	}
+	if got := mustReadFile(t, path); got != "three\nfour\n" {
+		t.Errorf("new file holds %q", got)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&^0o640 != 0 {
+		t.Errorf("mode %v, %v; want at most 0640", info.Mode(), err)
+	}
+}
+
+func TestLogFileReopenFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sync.log")
+	o := mustOpenOutput(t, LogOutput{File: path})
+	mustWrite(t, o, "one\n")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil { // in the new file's way
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("cannot reopen log file %q, so the old one stays in use: is a directory", path)
+	if err := o.reopen(); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	mustWrite(t, o, "two\n")
+	if got := mustReadFile(t, path+".1"); got != "one\ntwo\n" {
+		t.Errorf("old file holds %q", got)
+	}
+}
+
+func TestLogFileReopenWhileWriting(t *testing.T) {
+	const writers, each, reopens = 4, 200, 20
+	path := filepath.Join(t.TempDir(), "sync.log")
+	o := mustOpenOutput(t, LogOutput{File: path})
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				if _, err := fmt.Fprintf(o, "%d-%d\n", w, i); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range reopens {
+		if err := errors.Join(os.Rename(path, fmt.Sprint(path, ".", i)), o.reopen()); err != nil {
+			t.Error(err)
+		}
+	}
+	wg.Wait()
+	seen := map[string]bool{}
+	files, err := filepath.Glob(path + "*")
+	if err != nil || len(files) != reopens+1 {
+		t.Errorf("%d files, %v", len(files), err)
+	}
+	for _, f := range files {
+		for line := range strings.Lines(mustReadFile(t, f)) {
+			seen[line] = true
+		}
+	}
+	if len(seen) != writers*each {
+		t.Errorf("%d lines arrived, want %d", len(seen), writers*each)
+	}
+}
+
+func TestLogFileClosed(t *testing.T) {
+	o := mustOpenOutput(t, LogOutput{File: filepath.Join(t.TempDir(), "a.log")})
+	for range 2 {
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.WriteString(o, "x\n"); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("write after close: %v", err)
+	}
+	if err := o.reopen(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("reopen after close: %v", err)
+	}
+}
+
+// tearing takes limit bytes in all, as a disk that fills up does.
+type tearing struct {
+	strings.Builder
+	limit int
+}
+
+func (w *tearing) Write(p []byte) (int, error) {
+	n := min(len(p), w.limit-w.Len())
+	w.Builder.Write(p[:n])
+	if n < len(p) {
+		return n, errors.New("disk full")
+	}
+	return n, nil
+}
+
+func (w *tearing) Close() error { return nil }
+
+func TestR16TornLineDoesNotTakeTheNextWithIt(t *testing.T) {
+	disk := &tearing{limit: 6}
+	f := &logFile{path: "x", f: disk}
+	for _, step := range []struct {
+		limit int
+		line  string
+		fails bool
+	}{
+		{6, "one\n", false},
+		{6, "two\n", true},   // "tw" goes in
+		{6, "three\n", true}, // not even the line's end does
+		{20, "four\n", false},
+		{20, "five\n", false},
+	} {
+		disk.limit = step.limit
+		if _, err := io.WriteString(f, step.line); (err != nil) != step.fails {
+			t.Errorf("%q: %v", step.line, err)
+		}
+	}
+	if got := disk.String(); got != "one\ntw\nfour\nfive\n" {
+		t.Errorf("got %q", got)
+	}
+
+	// The same where another process left the torn line.
+	path := filepath.Join(t.TempDir(), "sync.log")
+	for _, c := range []struct{ before, after string }{{"on", "on\ntwo\n"}, {"one\n", "one\ntwo\n"}, {"", "two\n"}} {
+		if err := os.WriteFile(path, []byte(c.before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, mustOpenOutput(t, LogOutput{File: path}), "two\n")
+		if got := mustReadFile(t, path); got != c.after {
+			t.Errorf("after %q: got %q, want %q", c.before, got, c.after)
+		}
+	}
+}
+
+func TestOutputFailingSinkDoesNotStopOthers(t *testing.T) {
+	var before, after strings.Builder
+	full := errors.New("disk full")
+	short := writerFunc(func(p []byte) (int, error) { return len(p) - 1, nil })
+	broken := writerFunc(func([]byte) (int, error) { return 0, &fs.PathError{Op: "write", Path: "x", Err: full} })
+	o := &output{}
+	for name, w := range map[string]io.Writer{"before": &before, "broken": broken, "short": short, "after": &after} {
+		o.sinks = append(o.sinks, sink{name, zerolog.LevelWriterAdapter{Writer: w}})
+	}
+	n, err := io.WriteString(o, "line\n")
+	if n != 0 || !errors.Is(err, full) || !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("Write = %d, %v", n, err)
+	}
+	if !strings.Contains(fmt.Sprint(err), `cannot write log to "broken": disk full`) {
+		t.Errorf("error is %q", err)
+	}
+	if before.String() != "line\n" || after.String() != "line\n" {
+		t.Errorf("the others got %q and %q", before.String(), after.String())
+	}
+	mustWrite(t, &output{}, "to nobody\n")
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func TestOutputStdStreams(t *testing.T) {
+	dir := t.TempDir()
+	stdout, stderr := os.Stdout, os.Stderr
+	defer func() { os.Stdout, os.Stderr = stdout, stderr }()
+	var err1, err2 error
+	os.Stdout, err1 = os.Create(filepath.Join(dir, "stdout"))
+	os.Stderr, err2 = os.Create(filepath.Join(dir, "stderr"))
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Stdout.Close()
+	defer os.Stderr.Close()
+	for i, c := range []LogOutput{{Stdout: true}, {Stderr: true}, {Stdout: true, Stderr: true, File: filepath.Join(dir, "file")}} {
+		o := mustOpenOutput(t, c)
+		mustWrite(t, o, fmt.Sprintln(i))
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"stdout": "0\n2\n", "stderr": "1\n2\n", "file": "2\n"} {
+		if got := mustReadFile(t, filepath.Join(dir, name)); got != want {
+			t.Errorf("%s holds %q, want %q", name, got, want)
+		}
+	}
+}
+
+// stubSyslog answers dialSyslog with a connection to itself.
+func stubSyslog(t *testing.T) net.PacketConn {
+	t.Helper()
+	daemon, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := dialSyslog
+	dialSyslog = func(p syslog.Priority, tag string) (*syslog.Writer, error) {
+		return syslog.Dial("udp", daemon.LocalAddr().String(), p, tag)
+	}
+	t.Cleanup(func() {
+		dialSyslog = saved
+		daemon.Close()
+	})
+	return daemon
+}
+
+func TestOutputSyslog(t *testing.T) {
+	daemon := stubSyslog(t)
+	l, err := openLogs(LoggingConfig{
+		Mainlog: LogOutput{Syslog: "LOG_LOCAL3", Level: "Trace"},
+		Synclog: LogOutput{Syslog: "daemon"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	const local3, daemonFacility = 19 << 3, 3 << 3
+	buf := make([]byte, 4096)
+	for _, c := range []struct {
+		write func()
+		pri   int
+		text  string
+	}{
+		{func() { l.main.Trace().Msg("lowest") }, local3 | 7, `"message":"lowest"`},
+		{func() { l.main.Info().Msg("started") }, local3 | 6, `"message":"started"`},
+		{func() { l.main.Warn().Msg("odd") }, local3 | 4, `"message":"odd"`},
+		{func() { l.main.Error().Msg("bad") }, local3 | 3, `"message":"bad"`},
+		{func() { mustWrite(t, l.sync, "{record}\n") }, daemonFacility | 6, `{record}`},
+	} {
+		c.write()
+		if err := daemon.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := daemon.ReadFrom(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(buf[:n]); !strings.HasPrefix(got, fmt.Sprintf("<%d>", c.pri)) ||
+			!strings.Contains(got, c.text) || !strings.Contains(got, " akubra[") {
+			t.Errorf("got %q, want <%d> and %q", got, c.pri, c.text)
+		}
+	}
+}
+
+func TestR21OpenLogsNamesEveryMistake(t *testing.T) {
+	saved := dialSyslog
+	defer func() { dialSyslog = saved }()
+	dialSyslog = func(syslog.Priority, string) (*syslog.Writer, error) { return nil, errors.New("nobody there") }
+	file := filepath.Join(t.TempDir(), "none", "x.log")
+	l, err := openLogs(LoggingConfig{
+		Mainlog:   LogOutput{File: file, Syslog: "local0", Level: "loud"},
+		Accesslog: LogOutput{Syslog: "local9"},
+		Synclog:   LogOutput{Stderr: true, File: file},
+	})
+	if l != nil || err == nil {
+		t.Fatalf("got %v, %v", l, err)
+	}
+	for _, want := range []string{
+		`Logging.Mainlog: level "loud" is not one of trace, debug, info, warn, error, disabled` + "\n",
+		fmt.Sprintf("Logging.Mainlog: cannot open log file %q: no such file or directory\n", file),
+		`Logging.Mainlog: cannot reach syslog for facility "local0": nobody there` + "\n",
+		`Logging.Accesslog: syslog facility "local9" is not one of kern, user,`,
+		fmt.Sprintf("Logging.Synclog: cannot open log file %q: no such file or directory\n", file),
+	} {
+		if !strings.Contains(err.Error()+"\n", want) {
+			t.Errorf("no %q in\n%v", want, err)
+		}
+	}
+}
+
+func TestFacilitiesAndLevels(t *testing.T) {
+	for s, want := range map[string]syslog.Priority{
+		"kern": syslog.LOG_KERN, "user": syslog.LOG_USER, "LOG_CRON": syslog.LOG_CRON, "ftp": syslog.LOG_FTP,
+		"authpriv": syslog.LOG_AUTHPRIV, "local0": syslog.LOG_LOCAL0, "Local7": syslog.LOG_LOCAL7, "log_local1": syslog.LOG_LOCAL1,
+	} {
+		if got, err := parseFacility(s); got != want || err != nil {
+			t.Errorf("facility %q = %d, %v; want %d", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"local8", "LOG_", "log_log_user", " user", "16"} {
+		if err := validFacility(s); err == nil || !strings.Contains(err.Error(), "ftp, local0,") {
+			t.Errorf("facility %q: %v", s, err)
+		}
+	}
+	for _, s := range []string{"", "Info", "WARN", "disabled"} {
+		if err := validLevel(s); err != nil {
+			t.Errorf("level %q: %v", s, err)
+		}
+	}
+	for _, s := range []string{"3", "verbose", "info "} {
+		if validLevel(s) == nil {
+			t.Errorf("level %q passes", s)
+		}
+	}
+	if err := validFacility(""); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLogsLevelsAndTime(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) LogOutput { return LogOutput{File: filepath.Join(dir, name), Level: "warn"} }
+	l, err := openLogs(LoggingConfig{Mainlog: in("main"), Accesslog: in("access"), Synclog: in("sync")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	before := time.Now()
+	l.main.Info().Msg("left out")
+	l.main.Warn().Msg("told")
+	l.access.Log().Msg("told") // an access line has no level
+	mustWrite(t, l.sync, "told\n")
+	for _, name := range []string{"main", "access", "sync"} {
+		if got := mustReadFile(t, filepath.Join(dir, name)); strings.Count(got, "\n") != 1 || !strings.Contains(got, "told") {
+			t.Errorf("%s holds %q", name, got)
+		}
+	}
+	var line struct{ TS, Level, Message string }
+	if err := json.Unmarshal([]byte(mustReadFile(t, filepath.Join(dir, "main"))), &line); err != nil {
+		t.Fatal(err)
+	}
+	ts, err := time.Parse(time.RFC3339Nano, line.TS)
+	if err != nil || !strings.HasSuffix(line.TS, "Z") || len(line.TS) != 30 || ts.Before(before) || ts.After(time.Now()) {
+		t.Errorf("ts %q: %v", line.TS, err)
+	}
+	if line.Level != "warn" || line.Message != "told" {
+		t.Errorf("main line %+v", line)
+	}
+
+	for _, name := range []string{"main", "access", "sync"} {
+		if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, name+".1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"main", "access", "sync"} {
+		if got := mustReadFile(t, filepath.Join(dir, name)); got != "" {
+			t.Errorf("%s holds %q after it was reopened", name, got)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reopen(); !errors.Is(err, fs.ErrClosed) || !strings.Contains(err.Error(), "Logging.Accesslog: ") {
+		t.Errorf("reopen after close: %v", err)
+	}
+}
