@@ -1,0 +1,19 @@
+package stub
+
+import (
+	"net"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// dialError tells why nobody can connect.
+func dialError(addr string) error {
+	nc, err := net.Dial("tcp", addr)
+	if err == nil {
+		nc.Close()
+	}
+	return err
+}

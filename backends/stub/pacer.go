@@ -1,0 +1,60 @@
+package stub
+
+import (
+	"net"
+	"time"
+)
+
+// pacesASecond is how many pieces a second's worth of slowed bytes is cut into.
+const pacesASecond = 50
+
+// pacer is one direction of a connection, slowed down to a rate. Only the
+// connection's goroutine uses it.
+type pacer struct {
+	nc   *net.TCPConn
+	down <-chan struct{}
+	rate int // bytes a second; 0 is at full speed
+	free time.Time
+}
+
+func (p *pacer) Read(b []byte) (int, error) {
+	if p.rate > 0 && len(b) > p.piece() {
+		b = b[:p.piece()]
+	}
+	n, err := p.nc.Read(b)
+	p.pace(n)
+	return n, err
+}
+
+func (p *pacer) Write(b []byte) (n int, err error) {
+	for p.rate > 0 && len(b)-n > p.piece() {
+		m, err := p.nc.Write(b[n : n+p.piece()])
+		n += m
+		if err != nil {
+			return n, err
+		}
+		p.pace(m)
+	}
+	m, err := p.nc.Write(b[n:])
+	p.pace(m)
+	return n + m, err
+}
+
+func (p *pacer) piece() int { return max(1, p.rate/pacesASecond) }
+
+// pace waits for as long as n bytes take at the rate.
+func (p *pacer) pace(n int) {
+	if p.rate <= 0 || n <= 0 {
+		return
+	}
+	if now := time.Now(); p.free.Before(now) {
+		p.free = now
+	}
+	p.free = p.free.Add(time.Duration(n) * time.Second / time.Duration(p.rate))
+	wait := time.NewTimer(time.Until(p.free))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-p.down:
+	}
+}

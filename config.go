@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/providers/rawbytes"
+	"github.com/knadh/koanf/v2"
+)
+
+// Config is what an operator can set. The first nine keys are the original
+// Akubra's; config.yaml.example tells what each means. A Config that came from
+// loadConfig or parseConfig has passed check, and nothing writes to it any more.
+type Config struct {
+	Listen                    string            `koanf:"Listen"`
+	Backends                  []string          `koanf:"Backends"` // see backendURLs
+	ConnLimit                 int               `koanf:"ConnLimit"`
+	AdditionalRequestHeaders  map[string]string `koanf:"AdditionalRequestHeaders"`
+	AdditionalResponseHeaders map[string]string `koanf:"AdditionalResponseHeaders"`
+	ConnectionTimeout         time.Duration     `koanf:"ConnectionTimeout"`
+	ConnectionDialTimeout     time.Duration     `koanf:"ConnectionDialTimeout"`
+	MaintainedBackend         oneOrMany         `koanf:"MaintainedBackend"` // see maintainedMask
+	SyncLogMethods            []string          `koanf:"SyncLogMethods"`
+
+	AdminListen           string        `koanf:"AdminListen"` // empty is off
+	Domains               []string      `koanf:"Domains"`
+	WriteAck              string        `koanf:"WriteAck"`
+	CompareETags          bool          `koanf:"CompareETags"`
+	RingSize              byteSize      `koanf:"RingSize"`
+	StallTimeout          time.Duration `koanf:"StallTimeout"`
+	FailureLimit          int           `koanf:"FailureLimit"` // 0 is off
+	MaxBodySize           byteSize      `koanf:"MaxBodySize"`  // 0 is no limit
+	MaxHeaderSize         byteSize      `koanf:"MaxHeaderSize"`
+	MaxConcurrentRequests int           `koanf:"MaxConcurrentRequests"`
+	ShutdownTimeout       time.Duration `koanf:"ShutdownTimeout"`
+	TLS                   TLSConfig     `koanf:"TLS"`
+	Logging               LoggingConfig `koanf:"Logging"`
+}
+
+// What WriteAck may be (R3).
+const (
+	writeAckFirst  = "first"
+	writeAckQuorum = "quorum"
+	writeAckAll    = "all"
+)
+
+// defaultConfig is the one place of defaults. It lacks Backends, which have none,
+// and StallTimeout, which finish takes from ConnectionTimeout.
+func defaultConfig() *Config {
+	return &Config{
+		Listen:                ":8080",
+		ConnLimit:             1000,
+		ConnectionTimeout:     30 * time.Second,
+		ConnectionDialTimeout: 3 * time.Second,
+		SyncLogMethods:        []string{"PUT", "POST", "DELETE"},
+		AdminListen:           "127.0.0.1:8071",
+		WriteAck:              writeAckFirst,
+		CompareETags:          true,
+		RingSize:              256 << 10,
+		FailureLimit:          10,
+		// S3's largest upload is 5 GiB; aws-chunked signs each chunk in the body,
+		// on top of that.
+		MaxBodySize:           6 << 30,
+		MaxHeaderSize:         16 << 10,
+		MaxConcurrentRequests: 1000,
+		ShutdownTimeout:       30 * time.Second,
+		Logging: LoggingConfig{
+			Synclog:   LogOutput{Stderr: true, Level: "info"},
+			Accesslog: LogOutput{Level: "info"},
+			Mainlog:   LogOutput{Stderr: true, Level: "info"},
+		},
+	}
+}
+
+// finish sets what takes its default from elsewhere.
+func (c *Config) finish() {
+	if c.StallTimeout == 0 {
+		c.StallTimeout = c.ConnectionTimeout
+	}
+	if len(c.SyncLogMethods) == 0 { // R16
+		c.SyncLogMethods = defaultConfig().SyncLogMethods
+	}
+}
+
+// configErrors are the mistakes in a configuration, one line each (R21).
+type configErrors []string
+
+func (e configErrors) Error() string { return strings.Join(e, "\n") }
+
+// maxConfigSize bounds what is parsed: it may come from the network (admin.go).
+const maxConfigSize = 1 << 20
+
+// loadConfig reads the file at path, with the process's environment over it. Where
+// the file could be read, the error is of type configErrors.
+func loadConfig(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read configuration %q: %w", path, cause(err))
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read configuration %q: %w", path, cause(err))
+	}
+	return parseNamed(path, text, os.Environ())
+}
+
+// parseConfig makes a Config of a YAML text and the AKUBRA_ variables of environ.
+// Its error is of type configErrors.
+func parseConfig(text []byte, environ []string) (*Config, error) {
+	return parseNamed("", text, environ)
+}
+
+func parseNamed(file string, text []byte, environ []string) (*Config, error) {
+	if len(text) > maxConfigSize {
+		return nil, configErrors{fmt.Sprintf("cannot parse configuration %q: it is larger than %s", file, byteSize(maxConfigSize))}
+	}
+	m := &mistakes{env: map[string]string{}, broken: map[string]bool{}}
+	k := koanf.New(keyDelim)
+	if err := k.Load(rawbytes.Provider(text), yamlParser{}); err != nil {
+		return nil, yamlMistakes(file, text, err)
+	}
+	if err := k.Load(envProvider(environ, m), nil); err != nil {
+		return nil, configErrors{fmt.Sprintf("cannot read environment: %v", err)}
+	}
+	c := defaultConfig()
+	decodeInto(c, k, m)
+	c.finish()
+	c.check(m)
+	if len(m.lines) > 0 {
+		return nil, m.lines
+	}
+	return c, nil
+}
+
+// backendURLs are the Backends: scheme, host and perhaps a port, nothing else.
+func (c *Config) backendURLs() []*url.URL {
+	urls := make([]*url.URL, len(c.Backends))
+	for i, s := range c.Backends {
+		u, err := parseBackend(s)
+		if err != nil {
+			panic(fmt.Sprintf("config: backend %q was not checked: %v", s, err))
+		}
+		urls[i] = u
+	}
+	return urls
+}
+
+// maintainedMask is the set of maintained backends, bit i for Backends[i] (R14).
+func (c *Config) maintainedMask() uint64 {
+	var mask uint64
+	for i, s := range c.Backends {
+		if slices.ContainsFunc(c.MaintainedBackend, func(m string) bool { return sameBackend(m, s) }) {
+			mask |= 1 << i
+		}
+	}
+	return mask
+}

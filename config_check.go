@@ -1,0 +1,204 @@
+package main
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/akubra/akubra/limiter"
+)
+
+// Bounds of what an operator may choose.
+const (
+	minRingSize   = 16 << 10 // less costs more in waiting than it saves in memory
+	maxRingSize   = 64 << 20 // the largest that engine/ring pools
+	minHeaderSize = 4 << 10  // a key of 1,024 bytes, each written as %XX, and a signature
+	maxHeaderSize = 1 << 20
+	maxCount      = 1_000_000
+)
+
+// syncLogMethods are the methods of S3 and of browsers before it.
+var syncLogMethods = []string{"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"}
+
+// check notes every mistake there is (R21).
+func (c *Config) check(m *mistakes) {
+	m.checkAddress("Listen", c.Listen)
+	m.checkBackends(c.Backends)
+	m.checkMaintained(c.MaintainedBackend, c.Backends)
+	checkRange(m, "ConnLimit", c.ConnLimit, max(1, len(c.Backends)), maxCount, ", and no less than there are backends")
+	m.checkHeaders("AdditionalRequestHeaders", c.AdditionalRequestHeaders)
+	m.checkHeaders("AdditionalResponseHeaders", c.AdditionalResponseHeaders)
+	m.checkDuration("ConnectionTimeout", c.ConnectionTimeout, false)
+	m.checkDuration("ConnectionDialTimeout", c.ConnectionDialTimeout, false)
+	for i, method := range c.SyncLogMethods {
+		m.checkOneOf(element("SyncLogMethods", i), method, syncLogMethods...)
+	}
+	if c.AdminListen != "" {
+		m.checkAddress("AdminListen", c.AdminListen)
+		if sameAddress(c.Listen, c.AdminListen) {
+			m.add("AdminListen", c.AdminListen, "an address of its own: Listen has %q", c.Listen)
+		}
+	}
+	for i, domain := range c.Domains {
+		if !validDomain(domain) {
+			m.add(element("Domains", i), domain, "a host name alone, as in s3.example.com, without scheme and port")
+		}
+	}
+	m.checkOneOf("WriteAck", c.WriteAck, writeAckFirst, writeAckQuorum, writeAckAll)
+	checkRange(m, "RingSize", c.RingSize, minRingSize, maxRingSize, "")
+	m.checkDuration("StallTimeout", c.StallTimeout, true)
+	checkRange(m, "FailureLimit", c.FailureLimit, 0, maxCount, " (0 is off)")
+	checkRange(m, "MaxBodySize", c.MaxBodySize, 0, math.MaxInt64, " (0 is no limit)")
+	checkRange(m, "MaxHeaderSize", c.MaxHeaderSize, minHeaderSize, maxHeaderSize, "")
+	checkRange(m, "MaxConcurrentRequests", c.MaxConcurrentRequests, 1, maxCount, "")
+	m.checkDuration("ShutdownTimeout", c.ShutdownTimeout, true)
+	m.checkPair("TLS.CertFile", c.TLS.CertFile, "TLS.KeyFile", c.TLS.KeyFile)
+	if path := c.TLS.Backends.CAFile; path != "" {
+		if _, err := loadCAs(path); err != nil {
+			m.add("TLS.Backends.CAFile", path, "a file of PEM certificates: %v", err)
+		}
+	}
+	m.checkPair("TLS.Backends.ClientCertFile", c.TLS.Backends.ClientCertFile,
+		"TLS.Backends.ClientKeyFile", c.TLS.Backends.ClientKeyFile)
+	m.checkLog("Logging.Synclog", c.Logging.Synclog)
+	m.checkLog("Logging.Accesslog", c.Logging.Accesslog)
+	m.checkLog("Logging.Mainlog", c.Logging.Mainlog)
+	if s := c.Logging.Synclog; !s.Stdout && !s.Stderr && s.File == "" && s.Syslog == "" {
+		m.line("%s: must go to Stdout, Stderr, File or Syslog, or divergences would be lost", m.where("Logging.Synclog")) // R15
+	}
+}
+
+func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+func checkRange[T int | byteSize](m *mistakes, path string, n, least, most T, note string) {
+	switch {
+	case n >= least && n <= most:
+	case most == math.MaxInt64:
+		m.add(path, n, "at least %v%s", least, note)
+	default:
+		m.add(path, n, "from %v to %v%s", least, most, note)
+	}
+}
+
+func (m *mistakes) checkDuration(path string, d time.Duration, zero bool) {
+	switch {
+	case zero && d < 0:
+		m.add(path, d, "0s or longer")
+	case !zero && d <= 0:
+		m.add(path, d, "longer than 0s")
+	}
+}
+
+func (m *mistakes) checkOneOf(path, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		m.add(path, value, "one of %s", strings.Join(allowed, ", "))
+	}
+}
+
+func (m *mistakes) checkAddress(path, address string) {
+	if !validAddress(address) {
+		m.add(path, address, "host:port, or :port for all addresses")
+	}
+}
+
+func (m *mistakes) checkBackends(backends []string) {
+	if n := len(backends); n < 1 || n > limiter.MaxBackends {
+		m.add("Backends", backends, "a list of 1 to %d URLs", limiter.MaxBackends)
+	}
+	seen := map[string]string{} // by address, and by the name that records have
+	for i, s := range backends {
+		path := element("Backends", i)
+		u, err := parseBackend(s)
+		if err != nil {
+			m.add(path, s, "http://HOST[:PORT] or https://HOST[:PORT]: %v", err)
+			continue
+		}
+		name, address := strings.ToLower(u.Host), backendAddress(u)
+		for _, id := range []string{name, address} {
+			if other := seen[id]; other != "" {
+				m.add(path, s, "another backend than %s", other)
+				break
+			}
+		}
+		seen[name], seen[address] = path, path
+	}
+}
+
+func (m *mistakes) checkMaintained(maintained oneOrMany, backends []string) {
+	if len(backends) == 0 {
+		return // said already
+	}
+	left := slices.Clone(backends)
+	for i, s := range maintained {
+		path := element("MaintainedBackend", i)
+		if len(maintained) == 1 && !m.broken[path] {
+			path = "MaintainedBackend" // it may have been written without a list
+		}
+		same := func(b string) bool { return sameBackend(b, s) }
+		if !slices.ContainsFunc(backends, same) {
+			m.add(path, s, "one of Backends")
+		}
+		left = slices.DeleteFunc(left, same)
+	}
+	if len(left) == 0 {
+		m.add("MaintainedBackend", []string(maintained), "fewer than all of Backends")
+	}
+}
+
+func (m *mistakes) checkHeaders(path string, headers map[string]string) {
+	seen := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		at, lower := path+"["+name+"]", strings.ToLower(name)
+		switch {
+		case !validToken(name):
+			m.add(at, name, "a header's name: letters, digits and !#$%%&'*+-.^_`|~")
+		case slices.Contains(ownHeaders, lower):
+			m.add(at, name, "another header: this one is the proxy's own")
+		case seen[lower] != "":
+			m.add(at, name, "another header than %s", seen[lower])
+		}
+		seen[lower] = name
+		if !validHeaderValue(headers[name]) {
+			m.add(at, headers[name], "a header's value: one line, without control characters, without spaces around it")
+		}
+	}
+}
+
+// checkPair: a certificate and its key come together or not at all.
+func (m *mistakes) checkPair(certPath, certFile, keyPath, keyFile string) {
+	switch {
+	case certFile == "" && keyFile == "":
+		return
+	case certFile == "":
+		m.add(certPath, "", "the certificate of %s", keyPath)
+	case keyFile == "":
+		m.add(keyPath, "", "the key of %s", certPath)
+	}
+	readable := true
+	for _, f := range [][2]string{{certPath, certFile}, {keyPath, keyFile}} {
+		if path, file := f[0], f[1]; file == "" {
+			readable = false
+		} else if _, err := readPEM(file); err != nil {
+			readable = false
+			m.add(path, file, "a PEM file: %v", err)
+		}
+	}
+	if !readable {
+		return
+	}
+	if _, err := loadKeyPair(certFile, keyFile); err != nil {
+		m.add(certPath, certFile, "the certificate to the key in %s: %v", keyPath, err)
+	}
+}
+
+func (m *mistakes) checkLog(path string, o LogOutput) {
+	if validLevel(o.Level) != nil {
+		m.add(path+".Level", o.Level, "one of %s", strings.Join(levels, ", "))
+	}
+	if err := validFacility(o.Syslog); err != nil {
+		m.add(path+".Syslog", o.Syslog, "empty or a facility: %v", err)
+	}
+}

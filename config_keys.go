@@ -1,0 +1,177 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// known are the keys that a configuration may have, by their path, as in
+// "Logging.Mainlog.Level", with the types they are decoded into; knownPaths are
+// the same in Config's order.
+var known, knownPaths = knownKeys()
+
+func knownKeys() (map[string]reflect.Type, []string) {
+	types := map[string]reflect.Type{}
+	var paths []string
+	var walk func(parent string, t reflect.Type)
+	walk = func(parent string, t reflect.Type) {
+		for field := range t.Fields() {
+			path := join(parent, field.Tag.Get("koanf"))
+			types[path], paths = field.Type, append(paths, path)
+			if field.Type.Kind() == reflect.Struct {
+				walk(path, field.Type)
+			}
+		}
+	}
+	walk("", reflect.TypeFor[Config]())
+	return types, paths
+}
+
+func fieldNames(t reflect.Type) []string {
+	var names []string
+	for field := range t.Fields() {
+		names = append(names, field.Tag.Get("koanf"))
+	}
+	return names
+}
+
+func join(parent, name string) string {
+	if parent == "" {
+		return name
+	}
+	return parent + "." + name
+}
+
+// mistakes gathers a line for each mistake.
+type mistakes struct {
+	lines  configErrors
+	env    map[string]string // which variable set a path
+	broken map[string]bool   // paths whose value was not even of the right type
+}
+
+// add notes that value must not stand at path, and what must. One mistake at a
+// path is enough where the value could not even be read.
+func (m *mistakes) add(path string, value any, must string, args ...any) {
+	if m.broken[path] {
+		return
+	}
+	m.line("%s: %s is not allowed, must be %s", m.where(path), show(value), fmt.Sprintf(must, args...))
+}
+
+// where names a path, and the variable that set it.
+func (m *mistakes) where(path string) string {
+	key := path
+	if list, _, _ := strings.Cut(path, "["); known[list] != nil && known[list].Kind() == reflect.Slice {
+		key = list
+	}
+	if variable := m.env[key]; variable != "" {
+		return path + " (from " + variable + ")"
+	}
+	return path
+}
+
+// line keeps to one line whatever the configuration had in it.
+func (m *mistakes) line(format string, args ...any) {
+	var b strings.Builder
+	for _, r := range fmt.Sprintf(format, args...) {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	m.lines = append(m.lines, b.String())
+}
+
+// show is a value as a mistake quotes it: cut where it is long, and without
+// passwords, for mistakes end in logs.
+func show(value any) string {
+	shown := fmt.Sprint(value)
+	switch v := value.(type) {
+	case string:
+		shown = strconv.Quote(v)
+	case []string:
+		shown = fmt.Sprintf("%q", v)
+	default:
+		switch reflect.ValueOf(value).Kind() {
+		case reflect.Map:
+			shown = "a map"
+		case reflect.Slice:
+			shown = "a list"
+		}
+	}
+	shown = password.ReplaceAllString(shown, "://…@")
+	if len(shown) > 200 {
+		shown = shown[:200] + "…"
+	}
+	return shown
+}
+
+var password = regexp.MustCompile(`://.*@`)
+
+// unknownKeys notes the keys of raw that t has not, with the nearest that it has.
+func (m *mistakes) unknownKeys(parent string, raw map[string]any, t reflect.Type) {
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
+		path := join(parent, cmp.Or(name, `""`))
+		i := slices.Index(fieldNames(t), name)
+		if i < 0 {
+			near := nearestKey(parent, name)
+			m.line("%s: unknown key, the nearest known one is %s", path, near)
+			m.broken[near] = true // to say as well that it is missing would help nobody
+			continue
+		}
+		if inner, ok := raw[name].(map[string]any); ok && t.Field(i).Type.Kind() == reflect.Struct {
+			m.unknownKeys(path, inner, t.Field(i).Type)
+		}
+	}
+}
+
+// nearestKey is the known key that looks most like name; one on another level has
+// to look more like it than one beside it.
+func nearestKey(parent, name string) string {
+	return nearest(knownPaths, func(path string) int {
+		dir, base := "", path
+		if i := strings.LastIndexByte(path, '.'); i >= 0 {
+			dir, base = path[:i], path[i+1:]
+		}
+		d := 2 * distance(name, base)
+		if dir != parent {
+			d += 3
+		}
+		return d
+	})
+}
+
+func nearest(candidates []string, far func(string) int) string {
+	return slices.MinFunc(candidates, func(a, b string) int { return far(a) - far(b) })
+}
+
+// distance is Levenshtein's, letter case aside: how many letters to put in, take
+// out or change.
+func distance(a, b string) int {
+	a, b = strings.ToLower(a[:min(len(a), 64)]), strings.ToLower(b)
+	row := make([]int, len(b)+1) // of the table, for the part of a so far
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,434 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const twoBackends = "Backends: [http://a, https://b:9000]\n"
+
+func mustParseConfig(t *testing.T, text string, environ ...string) *Config {
+	t.Helper()
+	c, err := parseConfig([]byte(text), environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// configMistakes are the lines that parseConfig gives, none where it is content.
+func configMistakes(t *testing.T, text string, environ ...string) []string {
+	t.Helper()
+	c, err := parseConfig([]byte(text), environ)
+	if err == nil {
+		return nil
+	}
+	lines, ok := errors.AsType[configErrors](err)
+	if !ok || c != nil || err.Error() != strings.Join(lines, "\n") {
+		t.Fatalf("parseConfig = %v, %T %v", c, err, err)
+	}
+	return lines
+}
+
+func wantMistakes(t *testing.T, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("mistakes:\n%s\nnot:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// The example is what operators start from: it must hold the defaults themselves.
+func TestConfigExample(t *testing.T) {
+	got, err := loadConfig("config.yaml.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaultConfig()
+	want.Backends = []string{"http://s3.first.example.com:9000", "http://s3.second.example.com:9000"}
+	want.MaintainedBackend, want.Domains = oneOrMany{}, []string{}
+	want.AdditionalRequestHeaders, want.AdditionalResponseHeaders = map[string]string{}, map[string]string{}
+	want.finish()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+
+	raw, err := yamlParser{}.Unmarshal([]byte(mustReadFile(t, "config.yaml.example")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range knownPaths {
+		var at any = raw
+		for name := range strings.SplitSeq(path, ".") {
+			level, _ := at.(map[string]any)
+			if at = level[name]; at == nil {
+				t.Errorf("config.yaml.example lacks %s", path)
+				break
+			}
+		}
+	}
+}
+
+func TestConfigOriginal(t *testing.T) {
+	got, err := loadConfig(filepath.Join("testdata", "config", "original.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaultConfig()
+	want.Backends = []string{"http://s3.dc1.internal", "http://s3.dc2.internal"}
+	want.ConnLimit = 100
+	want.AdditionalResponseHeaders = map[string]string{
+		"Access-Control-Allow-Origin":      "*",
+		"Access-Control-Allow-Credentials": "true",
+		"Access-Control-Allow-Methods":     "GET, POST, OPTIONS",
+		"Access-Control-Allow-Headers":     "DNT,X-CustomHeader,Keep-Alive,User-Agent",
+	}
+	want.AdditionalRequestHeaders = map[string]string{
+		"Cache-Control":    "public, s-maxage=600, max-age=600",
+		"X-akubra-version": "0.9.26",
+	}
+	want.ConnectionTimeout, want.StallTimeout = 3*time.Second, 3*time.Second
+	want.ConnectionDialTimeout = time.Second
+	want.MaintainedBackend = oneOrMany{"http://s3.dc2.internal"}
+	want.SyncLogMethods = []string{"PUT", "DELETE"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if mask := got.maintainedMask(); mask != 0b10 {
+		t.Errorf("maintainedMask = %b", mask)
+	}
+}
+
+func TestConfigValues(t *testing.T) {
+	for name, tc := range map[string]struct {
+		yaml string
+		got  func(*Config) any
+		want any
+	}{
+		"size in KiB":       {"RingSize: 64KiB", func(c *Config) any { return c.RingSize }, byteSize(64 << 10)},
+		"size in MB":        {"RingSize: 1 MB", func(c *Config) any { return c.RingSize }, byteSize(1e6)},
+		"size in bytes":     {"RingSize: 65536", func(c *Config) any { return c.RingSize }, byteSize(65536)},
+		"size as text":      {"RingSize: '65536B'", func(c *Config) any { return c.RingSize }, byteSize(65536)},
+		"no body limit":     {"MaxBodySize: 0", func(c *Config) any { return c.MaxBodySize }, byteSize(0)},
+		"no admin":          {"AdminListen: ''", func(c *Config) any { return c.AdminListen }, ""},
+		"no value":          {"ConnLimit:", func(c *Config) any { return c.ConnLimit }, 1000},
+		"no methods":        {"SyncLogMethods: []", func(c *Config) any { return c.SyncLogMethods }, []string{"PUT", "POST", "DELETE"}},
+		"fewer methods":     {"SyncLogMethods: [GET]", func(c *Config) any { return c.SyncLogMethods }, []string{"GET"}},
+		"zero duration":     {"ShutdownTimeout: 0", func(c *Config) any { return c.ShutdownTimeout }, time.Duration(0)},
+		"own stall timeout": {"StallTimeout: 2s", func(c *Config) any { return c.StallTimeout }, 2 * time.Second},
+		"none maintained":   {"MaintainedBackend: ''", func(c *Config) any { return c.maintainedMask() }, uint64(0)},
+		"list maintained":   {"MaintainedBackend: [http://A:80/]", func(c *Config) any { return c.maintainedMask() }, uint64(1)},
+		"original's listen": {"Listen: 0:8000", func(c *Config) any { return c.Listen }, "0:8000"},
+		"one level of many": {"Logging: {Mainlog: {Level: debug}}", func(c *Config) any { return c.Logging.Mainlog },
+			LogOutput{Stderr: true, Level: "debug"}},
+		// The original's YAML took what is no text as the text it was written in.
+		"headers as written": {"AdditionalResponseHeaders: {X-Age: 0600, X-Day: 2020-01-02, X-Not: True, X.y: 1.0, X-None: }",
+			func(c *Config) any { return c.AdditionalResponseHeaders },
+			map[string]string{"X-Age": "0600", "X-Day": "2020-01-02", "X-Not": "True", "X.y": "1.0", "X-None": ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := mustParseConfig(t, twoBackends+tc.yaml)
+			if got := tc.got(c); !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("got %#v, not %#v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestConfigBackendURLs(t *testing.T) {
+	var got []string
+	for _, u := range mustParseConfig(t, "Backends: ['http://A.b/', 'https://[::1]:9000']").backendURLs() {
+		got = append(got, u.String())
+	}
+	if want := []string{"http://A.b", "https://[::1]:9000"}; !slices.Equal(got, want) {
+		t.Errorf("backendURLs = %q, not %q", got, want)
+	}
+}
+
+// R21: each mistake has its line, with the key, the value and what is allowed.
+func TestR21Mistakes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		yaml string
+		want string // a regular expression of the only line
+	}{
+		"unknown key":          {"Listne: x", `^Listne: unknown key, the nearest known one is Listen$`},
+		"letter case":          {"connLimit: 5", `^connLimit: unknown key, the nearest known one is ConnLimit$`},
+		"unknown key inside":   {"TLS: {Backends: {CaFile: x}}", `^TLS\.Backends\.CaFile: unknown key, .* TLS\.Backends\.CAFile$`},
+		"unknown log key":      {"Logging: {Mainlog: {level: debug}}", `^Logging\.Mainlog\.level: .* Logging\.Mainlog\.Level$`},
+		"key of another level": {"KeyFile: x", `^KeyFile: .* TLS\.KeyFile$`},
+		"key of many lines":    {`"a\nb": 1`, `^a\\nb: unknown key`},
+		"number for text":      {"Listen: 8080", `^Listen: 8080 is not allowed, must be text`},
+		"text for number":      {"ConnLimit: '5'", `^ConnLimit: "5" is not allowed, must be a whole number$`},
+		"fraction":             {"ConnLimit: 100.5", `^ConnLimit: 100.5 is not allowed, must be a whole number$`},
+		"huge number":          {"ConnLimit: 99999999999999999999", `^ConnLimit: 1e\+20 is not allowed, must be a whole number$`},
+		"text for switch":      {"CompareETags: yes", `^CompareETags: "yes" is not allowed, must be true or false$`},
+		"text for list":        {"Domains: s3.example.com", `^Domains: "s3.example.com" is not allowed, must be a list$`},
+		"number in list":       {"SyncLogMethods: [PUT, 5]", `^SyncLogMethods\[1\]: 5 is not allowed, must be text`},
+		"number as only one":   {"MaintainedBackend: [5]", `^MaintainedBackend\[0\]: 5 is not allowed, must be text`},
+		"map for list":         {"MaintainedBackend: {a: b}", `^MaintainedBackend: a map is not allowed, must be text, or a list`},
+		"text for map":         {"TLS: on", `^TLS: "on" is not allowed, must be a map with the keys CertFile, KeyFile, Backends$`},
+		"list for headers":     {"AdditionalRequestHeaders: [X]", `^AdditionalRequestHeaders: a list is not allowed, must be a map of header names`},
+		"map for header":       {"AdditionalRequestHeaders: {X: {Y: z}}", `^AdditionalRequestHeaders\[X\]: a map is not allowed, must be text`},
+		"duration, no unit":    {"ConnectionTimeout: 3", `^ConnectionTimeout: 3 is not allowed, must be a duration with its unit, as in`},
+		"no duration":          {"ConnectionTimeout: soon", `^ConnectionTimeout: "soon" is not allowed, must be a duration`},
+		"no size":              {"RingSize: 64kilo", `^RingSize: "64kilo" is not allowed, must be a size in bytes, as in`},
+		"size too long":        {"MaxBodySize: 9999999999GiB", `^MaxBodySize: "9999999999GiB" is not allowed, must be a size`},
+
+		"negative timeout":    {"ConnectionTimeout: -3s\nStallTimeout: 1s", `^ConnectionTimeout: -3s is not allowed, must be longer than 0s$`},
+		"no dial timeout":     {"ConnectionDialTimeout: 0s", `^ConnectionDialTimeout: 0s is not allowed, must be longer than 0s$`},
+		"negative stall":      {"StallTimeout: -1ms", `^StallTimeout: -1ms is not allowed, must be 0s or longer$`},
+		"negative shutdown":   {"ShutdownTimeout: -1s", `^ShutdownTimeout: -1s is not allowed, must be 0s or longer$`},
+		"fewer connections":   {"ConnLimit: 1", `^ConnLimit: 1 is not allowed, must be from 2 to 1000000, and no less than there are backends$`},
+		"negative failures":   {"FailureLimit: -1", `^FailureLimit: -1 is not allowed, must be from 0 to`},
+		"small ring":          {"RingSize: 4KiB", `^RingSize: 4KiB is not allowed, must be from 16KiB to 64MiB$`},
+		"large ring":          {"RingSize: 65MiB", `^RingSize: 65MiB is not allowed, must be from 16KiB to 64MiB$`},
+		"negative body":       {"MaxBodySize: -1", `^MaxBodySize: -1 is not allowed, must be at least 0 \(0 is no limit\)$`},
+		"small header":        {"MaxHeaderSize: 1KiB", `^MaxHeaderSize: 1KiB is not allowed, must be from 4KiB to 1MiB$`},
+		"no requests":         {"MaxConcurrentRequests: 0", `^MaxConcurrentRequests: 0 is not allowed, must be from 1 to`},
+		"write ack":           {"WriteAck: All", `^WriteAck: "All" is not allowed, must be one of first, quorum, all$`},
+		"method":              {"SyncLogMethods: [PUT, put]", `^SyncLogMethods\[1\]: "put" is not allowed, must be one of GET, HEAD,`},
+		"maintained unknown":  {"MaintainedBackend: http://c", `^MaintainedBackend: "http://c" is not allowed, must be one of Backends$`},
+		"maintained in list":  {"MaintainedBackend: [http://a, http://b:9000]", `^MaintainedBackend\[1\]: "http://b:9000" is not`},
+		"all maintained":      {"MaintainedBackend: [http://a, https://b:9000]", `^MaintainedBackend: \["http://a" "https://b:9000"\] is not allowed, must be fewer`},
+		"listen, no port":     {"Listen: localhost", `^Listen: "localhost" is not allowed, must be host:port, or :port for all addresses$`},
+		"listen, bad port":    {"Listen: ':80800'", `^Listen: ":80800" is`},
+		"listen, no host":     {"Listen: 'a b:80'", `^Listen: "a b:80" is`},
+		"admin, no port":      {"AdminListen: ':'", `^AdminListen: ":" is not allowed, must be host:port`},
+		"one address":         {"Listen: 127.0.0.1:80\nAdminListen: 127.0.0.1:80", `^AdminListen: "127.0.0.1:80" is not allowed, must be an address of its own: Listen has "127.0.0.1:80"$`},
+		"address in all":      {"Listen: ':80'\nAdminListen: 127.0.0.1:80", `^AdminListen: "127.0.0.1:80" is not`},
+		"all with address":    {"Listen: localhost:80\nAdminListen: '[::]:80'", `^AdminListen: "\[::\]:80" is not`},
+		"domain with scheme":  {"Domains: [http://s3.example.com]", `^Domains\[0\]: "http://s3.example.com" is not allowed, must be a host name alone`},
+		"domain with port":    {"Domains: [ok, 's3:80']", `^Domains\[1\]: "s3:80" is`},
+		"domain with dot":     {"Domains: [.s3]", `^Domains\[0\]: ".s3" is`},
+		"address as domain":   {"Domains: [127.0.0.1]", `^Domains\[0\]: "127.0.0.1" is`},
+		"header name":         {"AdditionalRequestHeaders: {'X Y': z}", `^AdditionalRequestHeaders\[X Y\]: "X Y" is not allowed, must be a header's name`},
+		"no header name":      {"AdditionalRequestHeaders: {'': z}", `^AdditionalRequestHeaders\[\]: "" is not allowed, must be a header's name`},
+		"header line break":   {`AdditionalResponseHeaders: {X: "a\r\nY: b"}`, `^AdditionalResponseHeaders\[X\]: "a\\r\\nY: b" is not allowed, must be a header's value`},
+		"header space":        {"AdditionalResponseHeaders: {X: ' a'}", `^AdditionalResponseHeaders\[X\]: " a" is`},
+		"hop-by-hop header":   {"AdditionalRequestHeaders: {transfer-Encoding: x}", `^AdditionalRequestHeaders\[transfer-Encoding\]: "transfer-Encoding" is not allowed, must be another header`},
+		"host header":         {"AdditionalRequestHeaders: {Host: x}", `^AdditionalRequestHeaders\[Host\]: `},
+		"length header":       {"AdditionalResponseHeaders: {Content-Length: 5}", `^AdditionalResponseHeaders\[Content-Length\]: `},
+		"one header twice":    {"AdditionalRequestHeaders: {X-A: 1, x-a: 2}", `^AdditionalRequestHeaders\[x-a\]: "x-a" is not allowed, must be another header than X-A$`},
+		"level":               {"Logging: {Accesslog: {Level: loud}}", `^Logging\.Accesslog\.Level: "loud" is not allowed, must be one of trace, debug,`},
+		"facility":            {"Logging: {Synclog: {Syslog: local9}}", `^Logging\.Synclog\.Syslog: "local9" is not allowed, must be empty or a facility`},
+		"R15 synclog nowhere": {"Logging: {Synclog: {Stderr: false}}", `^Logging\.Synclog: must go to Stdout, Stderr, File or Syslog`},
+		"second document":     {"---\nListen: ':80'", `^line 2: cannot parse YAML: a second YAML document begins here`},
+		"key twice":           {"Listen: ':80'\nListen: ':81'", `^line 3: cannot parse YAML: mapping key "Listen" already defined at line 2$`},
+		"empty key":           {"TLS: {'': 5}", `^TLS\."": unknown key`},
+		"null key":            {"TLS: {~: 5}", `^TLS\.~: unknown key`},
+		"indentation":         {"Logging:\n  Mainlog:\n    Level: info\n   File: x", `^line 5: cannot parse YAML: did not find expected key$`},
+		"open bracket":        {"Domains: [a\nListen: ':80'", `^line 2: cannot parse YAML: did not find expected`},
+		"no map":              {"- Listen", `^line 2: cannot parse YAML: did not find expected key$`},
+		"map as key":          {"{a: b}: c", `^line 2: cannot parse YAML: cannot unmarshal !!map into string$`},
+		"syntax":              {"Listen: ':80'\nConnLimit: 5: 6", `^line 3: cannot parse YAML: mapping values are not allowed`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lines := configMistakes(t, twoBackends+tc.yaml)
+			if len(lines) != 1 || !regexp.MustCompile(tc.want).MatchString(lines[0]) {
+				t.Errorf("mistakes:\n%s\nnot one that matches %s", strings.Join(lines, "\n"), tc.want)
+			}
+		})
+	}
+}
+
+func TestR21Backends(t *testing.T) {
+	const allowed = " is not allowed, must be http://HOST[:PORT] or https://HOST[:PORT]: "
+	for name, tc := range map[string]struct {
+		yaml string
+		want []string
+	}{
+		"missing":      {"", []string{`Backends: [] is not allowed, must be a list of 1 to 64 URLs`}},
+		"empty":        {"Backends: []\nMaintainedBackend: http://a", []string{`Backends: [] is not allowed, must be a list of 1 to 64 URLs`}},
+		"wrong key":    {"backends: [http://a]", []string{`backends: unknown key, the nearest known one is Backends`}},
+		"wrong type":   {"Backends: http://a", []string{`Backends: "http://a" is not allowed, must be a list`}},
+		"wrong kind":   {"Backends: [http://a, 5]", []string{`Backends[1]: 5 is not allowed, must be text (write it in quotes)`}},
+		"no element":   {"Backends: [http://a, ]\nConnLimit: 1", nil},
+		"null":         {"Backends:\n- http://a\n-", []string{`Backends[1]: ""` + allowed + "the scheme is neither http nor https"}},
+		"other scheme": {"Backends: [ftp://a]", []string{`Backends[0]: "ftp://a"` + allowed + "the scheme is neither http nor https"}},
+		"no scheme":    {"Backends: ['a:80']", []string{`Backends[0]: "a:80"` + allowed + "the scheme is neither http nor https"}},
+		"no host":      {"Backends: ['http://:80']", []string{`Backends[0]: "http://:80"` + allowed + "the host is no host name and no IP address"}},
+		"bad host":     {"Backends: ['http://a,b']", []string{`Backends[0]: "http://a,b"` + allowed + "the host is no host name and no IP address"}},
+		"path":         {"Backends: [http://a/b]", []string{`Backends[0]: "http://a/b"` + allowed + "a path must not be there"}},
+		"query":        {"Backends: ['http://a?']", []string{`Backends[0]: "http://a?"` + allowed + "a query must not be there"}},
+		"fragment":     {"Backends: ['http://a#']", []string{`Backends[0]: "http://a#"` + allowed + "a fragment must not be there"}},
+		"password":     {"Backends: ['http://me:secret@a']", []string{`Backends[0]: "http://…@a"` + allowed + "user and password must not be there"}},
+		"odd host":     {"Backends: ['http://%zz']", []string{`Backends[0]: "http://%zz"` + allowed + `invalid URL escape "%zz"`}},
+		"odd password": {"Backends: ['http://me:%zz@a']", []string{`Backends[0]: "http://…@a"` + allowed + "it is no URL"}},
+		"port 0":       {"Backends: ['http://a:0']", []string{`Backends[0]: "http://a:0"` + allowed + "the port is not from 1 to 65535"}},
+		"empty port":   {"Backends: ['http://a:']", []string{`Backends[0]: "http://a:"` + allowed + "the port is not from 1 to 65535"}},
+		"twice":        {"Backends: [http://a, http://b, 'http://A:80/']", []string{`Backends[2]: "http://A:80/" is not allowed, must be another backend than Backends[0]`}},
+		"one name":     {"Backends: [http://a, https://a]", []string{`Backends[1]: "https://a" is not allowed, must be another backend than Backends[0]`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantMistakes(t, configMistakes(t, tc.yaml), tc.want)
+		})
+	}
+	t.Run("too many", func(t *testing.T) {
+		var b strings.Builder
+		b.WriteString("Backends:\n")
+		for i := range 65 {
+			b.WriteString("- http://a" + string(rune('a'+i/26)) + string(rune('a'+i%26)) + "\n")
+		}
+		lines := configMistakes(t, b.String())
+		if len(lines) != 1 || !strings.HasPrefix(lines[0], "Backends: [") || !strings.HasSuffix(lines[0], "must be a list of 1 to 64 URLs") || len(lines[0]) > 300 {
+			t.Errorf("mistakes: %q", lines)
+		}
+	})
+}
+
+// R21: all mistakes at once, and no other ones that follow from them.
+func TestR21AllMistakes(t *testing.T) {
+	got := configMistakes(t, `
+Lisen: ":80"
+Backends: [http://a, ftp://b, 7]
+ConnLimit: many
+WriteAck: some
+RingSize: 1
+TLS: {CertFile: testdata/none.pem, Keyfil: x}
+Logging: {Mainlog: {Stdout: 1, Level: loud}}
+`, "AKUBRA_CONLIMIT=5", "AKUBRA_FAILURELIMIT=-2", "PATH=/bin")
+	wantMistakes(t, got, []string{
+		`AKUBRA_CONLIMIT: unknown variable, the nearest known one is AKUBRA_CONNLIMIT`,
+		`Backends[2]: 7 is not allowed, must be text (write it in quotes)`,
+		`ConnLimit: "many" is not allowed, must be a whole number`,
+		`Lisen: unknown key, the nearest known one is Listen`,
+		`Logging.Mainlog.Stdout: 1 is not allowed, must be true or false`,
+		`TLS.Keyfil: unknown key, the nearest known one is TLS.KeyFile`,
+		`Backends[1]: "ftp://b" is not allowed, must be http://HOST[:PORT] or https://HOST[:PORT]: the scheme is neither http nor https`,
+		`WriteAck: "some" is not allowed, must be one of first, quorum, all`,
+		`RingSize: 1 is not allowed, must be from 16KiB to 64MiB`,
+		`FailureLimit (from AKUBRA_FAILURELIMIT): -2 is not allowed, must be from 0 to 1000000 (0 is off)`,
+		`TLS.CertFile: "testdata/none.pem" is not allowed, must be a PEM file: cannot read it: no such file or directory`,
+		`Logging.Mainlog.Level: "loud" is not allowed, must be one of trace, debug, info, warn, error, disabled`,
+	})
+}
+
+func TestConfigEnvironment(t *testing.T) {
+	c := mustParseConfig(t, twoBackends+"ConnLimit: 7\nAdditionalRequestHeaders: {X-A: file, X-B: file}",
+		"AKUBRA_CONNLIMIT=5",
+		"AKUBRA_LOGGING_MAINLOG_LEVEL=debug",
+		"AKUBRA_logging_Mainlog_stdout=TRUE",
+		"AKUBRA_BACKENDS=http://c, http://d:9000,http://e",
+		"AKUBRA_MAINTAINEDBACKEND=http://d:9000",
+		"AKUBRA_RINGSIZE=1MiB",
+		"AKUBRA_CONNECTIONTIMEOUT=7s",
+		"AKUBRA_ADMINLISTEN=",
+		"AKUBRA_ADDITIONALREQUESTHEADERS={X-B: 010, X-C: environment}",
+		"AKUBRA_TLS_BACKENDS_INSECURESKIPVERIFY=1",
+		"AKUBRA_SERVICE_HOST=10.0.0.1", "AKUBRA_PORT_8080_TCP_ADDR=10.0.0.1", "AKUBRA_ADMIN_SERVICE_PORT_HTTP=80", // Kubernetes
+		"OTHER=1")
+	want := defaultConfig()
+	want.Backends = []string{"http://c", "http://d:9000", "http://e"}
+	want.ConnLimit = 5
+	want.AdditionalRequestHeaders = map[string]string{"X-A": "file", "X-B": "010", "X-C": "environment"}
+	want.ConnectionTimeout, want.StallTimeout = 7*time.Second, 7*time.Second
+	want.MaintainedBackend = oneOrMany{"http://d:9000"}
+	want.RingSize = 1 << 20
+	want.AdminListen = ""
+	want.TLS.Backends.InsecureSkipVerify = true
+	want.Logging.Mainlog = LogOutput{Stdout: true, Stderr: true, Level: "debug"}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+	if mask := c.maintainedMask(); mask != 0b010 {
+		t.Errorf("maintainedMask = %b", mask)
+	}
+}
+
+func TestR21EnvironmentMistakes(t *testing.T) {
+	for name, tc := range map[string]struct{ variable, want string }{
+		"no number":   {"AKUBRA_CONNLIMIT=many", `ConnLimit (from AKUBRA_CONNLIMIT): "many" is not allowed, must be a whole number`},
+		"no value":    {"AKUBRA_CONNLIMIT=", `ConnLimit (from AKUBRA_CONNLIMIT): "" is not allowed, must be a whole number`},
+		"no switch":   {"AKUBRA_COMPAREETAGS=perhaps", `CompareETags (from AKUBRA_COMPAREETAGS): "perhaps" is not allowed, must be true or false`},
+		"in a list":   {"AKUBRA_SYNCLOGMETHODS=PUT,PAT", `SyncLogMethods[1] (from AKUBRA_SYNCLOGMETHODS): "PAT" is not allowed, must be one of GET, HEAD, PUT, POST, DELETE, OPTIONS`},
+		"no headers":  {"AKUBRA_ADDITIONALREQUESTHEADERS=X: [1]", `AdditionalRequestHeaders (from AKUBRA_ADDITIONALREQUESTHEADERS): "X: [1]" is not allowed, must be a map of header names to values`},
+		"a header":    {"AKUBRA_ADDITIONALREQUESTHEADERS={TE: x}", `AdditionalRequestHeaders[TE] (from AKUBRA_ADDITIONALREQUESTHEADERS): "TE" is not allowed, must be another header: this one is the proxy's own`},
+		"unknown":     {"AKUBRA_LOGGING_MAINLOG_LEVELS=x", `AKUBRA_LOGGING_MAINLOG_LEVELS: unknown variable, the nearest known one is AKUBRA_LOGGING_MAINLOG_LEVEL`},
+		"no variable": {"AKUBRA_TLS=x", `AKUBRA_TLS: unknown variable, the nearest known one is AKUBRA_TLS_CERTFILE`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantMistakes(t, configMistakes(t, twoBackends, tc.variable), []string{tc.want})
+		})
+	}
+	t.Run("twice", func(t *testing.T) {
+		wantMistakes(t, configMistakes(t, twoBackends, "AKUBRA_CONNLIMIT=5", "AKUBRA_ConnLimit=6"),
+			[]string{"AKUBRA_ConnLimit: AKUBRA_CONNLIMIT is the same variable, only one is allowed"})
+	})
+}
+
+func TestR21File(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "akubra.yaml")
+	if _, err := loadConfig(path); err == nil || !strings.HasPrefix(err.Error(), "cannot read configuration") {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := loadConfig(dir); err == nil || !strings.HasPrefix(err.Error(), "cannot read configuration") {
+		t.Errorf("a directory: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("Listen: ':80'\nWriteAck: all\n  WriteAck: all\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadConfig(path); err == nil || !strings.HasPrefix(err.Error(), path+":3: cannot parse YAML: ") {
+		t.Errorf("wrong YAML: %v", err)
+	}
+	if lines := configMistakes(t, "- Listen"); len(lines) != 1 || lines[0] != "line 1: cannot parse YAML: the configuration must be a map of keys" {
+		t.Errorf("a list: %q", lines)
+	}
+	long := strings.Repeat("#\n", 3000) + "a: b\n c: d\n" // too long to look for the line
+	if lines := configMistakes(t, long); len(lines) != 1 || lines[0] != "line 3002: cannot parse YAML: mapping values are not allowed in this context" {
+		t.Errorf("long: %q", lines)
+	}
+	big := []byte(strings.Repeat("#", maxConfigSize+1))
+	if _, err := parseConfig(big, nil); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
+		t.Errorf("too large: %v", err)
+	}
+}
+
+// A YAML whose aliases would grow to gigabytes must neither take them nor crash.
+func TestConfigAliases(t *testing.T) {
+	text := "a: &a [x,x,x,x,x,x,x,x,x]\n"
+	for c := 'b'; c <= 'k'; c++ {
+		prev := "*" + string(c-1)
+		text += string(c) + ": &" + string(c) + " [" + strings.Repeat(prev+",", 9) + "]\n"
+	}
+	if lines := configMistakes(t, text); len(lines) != 1 || !strings.Contains(lines[0], "aliasing") {
+		t.Errorf("mistakes: %q", lines)
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	for _, path := range []string{"config.yaml.example", filepath.Join("testdata", "config", "original.yaml")} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text, "")
+	}
+	f.Add([]byte("1: 2\n? [a]\n: b\n<<: {Listen: 1}\n"), "AKUBRA_TLS=\x00")
+	f.Add([]byte("Backends: &a [http://x]\nMaintainedBackend: *a\nTLS: {Backends: }\n"), "AKUBRA_BACKENDS=http://y,,")
+	f.Add([]byte("\"Logging\\0Mainlog\": 1\nAdditionalRequestHeaders: &h {X: 1, <<: *h}\n"), "AKUBRA_ADDITIONALRESPONSEHEADERS={X: y}")
+	f.Fuzz(func(t *testing.T, text []byte, variable string) {
+		c, err := parseConfig(text, []string{variable})
+		if err == nil {
+			if len(c.backendURLs()) != len(c.Backends) || c.maintainedMask() == 1<<len(c.Backends)-1 {
+				t.Errorf("backends %q, maintained %q", c.Backends, c.MaintainedBackend)
+			}
+			return
+		}
+		lines, ok := errors.AsType[configErrors](err)
+		if !ok || len(lines) == 0 {
+			t.Fatalf("error %T %v", err, err)
+		}
+		for _, line := range lines {
+			if strings.ContainsAny(line, "\r\n") || line == "" {
+				t.Errorf("mistake %q", line)
+			}
+		}
+	})
+}

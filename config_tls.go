@@ -1,0 +1,105 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// TLSConfig is the listener's certificate, and how https:// backends are met.
+type TLSConfig struct {
+	CertFile string           `koanf:"CertFile"`
+	KeyFile  string           `koanf:"KeyFile"`
+	Backends TLSBackendConfig `koanf:"Backends"`
+}
+
+// TLSBackendConfig is the same for all https:// backends.
+type TLSBackendConfig struct {
+	CAFile             string `koanf:"CAFile"` // empty is the system's
+	InsecureSkipVerify bool   `koanf:"InsecureSkipVerify"`
+	ClientCertFile     string `koanf:"ClientCertFile"`
+	ClientKeyFile      string `koanf:"ClientKeyFile"`
+}
+
+// listener is the listening side's TLS, or nil for plain HTTP.
+func (t *TLSConfig) listener() (*tls.Config, error) {
+	if t.CertFile == "" && t.KeyFile == "" {
+		return nil, nil
+	}
+	cert, err := loadKeyPair(t.CertFile, t.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use certificate %q with key %q: %w", t.CertFile, t.KeyFile, err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{cert}}, nil
+}
+
+// client is the TLS towards https:// backends; ServerName is still to be set.
+func (t *TLSBackendConfig) client() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.InsecureSkipVerify}
+	if t.CAFile != "" {
+		var err error
+		if conf.RootCAs, err = loadCAs(t.CAFile); err != nil {
+			return nil, fmt.Errorf("cannot use CA file %q: %w", t.CAFile, err)
+		}
+	}
+	if t.ClientCertFile != "" || t.ClientKeyFile != "" {
+		cert, err := loadKeyPair(t.ClientCertFile, t.ClientKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("cannot use client certificate %q with key %q: %w", t.ClientCertFile, t.ClientKeyFile, err)
+		}
+		conf.Certificates = []tls.Certificate{cert}
+	}
+	return conf, nil
+}
+
+// maxPEMSize is far above any bundle of certificates.
+const maxPEMSize = 4 << 20
+
+// readPEM reads a regular file: a path may come from the network (admin.go), and
+// reading on in a device or a pipe would never end.
+func readPEM(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read it: %w", cause(err))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read it: %w", cause(err))
+	}
+	defer f.Close()
+	pem, err := io.ReadAll(io.LimitReader(f, maxPEMSize))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read it: %w", cause(err))
+	}
+	return pem, nil
+}
+
+func loadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := readPEM(certFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := readPEM(keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
+}
+
+func loadCAs(path string) (*x509.CertPool, error) {
+	pem, err := readPEM(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("there is no certificate in it")
+	}
+	return pool, nil
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mustWritePair makes a self-signed certificate and its key.
+func mustWritePair(t *testing.T, dir, name string) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{name}}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
+	for path, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: der}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
+}
+
+func TestConfigTLS(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := mustWritePair(t, dir, "one")
+	otherCert, _ := mustWritePair(t, dir, "two")
+
+	c := mustParseConfig(t, twoBackends)
+	if conf, err := c.TLS.listener(); conf != nil || err != nil {
+		t.Errorf("listener without TLS = %v, %v", conf, err)
+	}
+	if conf, err := c.TLS.Backends.client(); err != nil || conf.RootCAs != nil || conf.Certificates != nil || conf.InsecureSkipVerify {
+		t.Errorf("client by default = %+v, %v", conf, err)
+	}
+
+	c = mustParseConfig(t, twoBackends,
+		"AKUBRA_TLS_CERTFILE="+cert, "AKUBRA_TLS_KEYFILE="+key, "AKUBRA_TLS_BACKENDS_CAFILE="+otherCert,
+		"AKUBRA_TLS_BACKENDS_CLIENTCERTFILE="+cert, "AKUBRA_TLS_BACKENDS_CLIENTKEYFILE="+key)
+	if conf, err := c.TLS.listener(); err != nil || len(conf.Certificates) != 1 {
+		t.Errorf("listener = %+v, %v", conf, err)
+	}
+	if conf, err := c.TLS.Backends.client(); err != nil || len(conf.Certificates) != 1 || conf.RootCAs == nil {
+		t.Errorf("client = %+v, %v", conf, err)
+	}
+
+	for name, tc := range map[string]struct {
+		variables []string
+		want      []string // how the lines begin and end
+	}{
+		"no key":         {[]string{"CERTFILE=" + cert}, []string{"TLS.KeyFile: ", "must be the key of TLS.CertFile"}},
+		"no certificate": {[]string{"KEYFILE=" + key}, []string{"TLS.CertFile: ", "must be the certificate of TLS.KeyFile"}},
+		"other key":      {[]string{"CERTFILE=" + otherCert, "KEYFILE=" + key}, []string{"TLS.CertFile ", "does not match public key"}},
+		"no client key":  {[]string{"BACKENDS_CLIENTCERTFILE=" + cert}, []string{"TLS.Backends.ClientKeyFile: ", "must be the key of TLS.Backends.ClientCertFile"}},
+		"no files": {[]string{"CERTFILE=" + dir, "KEYFILE=" + key + "s"}, []string{
+			"TLS.CertFile ", "not a regular file", "TLS.KeyFile ", "no such file or directory"}},
+		"no CA":         {[]string{"BACKENDS_CAFILE=" + key}, []string{"TLS.Backends.CAFile ", "there is no certificate in it"}},
+		"no CA's file":  {[]string{"BACKENDS_CAFILE=" + key + "s"}, []string{"TLS.Backends.CAFile ", "no such file or directory"}},
+		"endless files": {[]string{"BACKENDS_CAFILE=/dev/zero"}, []string{"TLS.Backends.CAFile ", "not a regular file"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var environ []string
+			for _, v := range tc.variables {
+				environ = append(environ, "AKUBRA_TLS_"+v)
+			}
+			lines := configMistakes(t, twoBackends, environ...)
+			if len(lines) != len(tc.want)/2 {
+				t.Fatalf("mistakes: %q", lines)
+			}
+			for i, line := range lines {
+				if !strings.HasPrefix(line, tc.want[2*i]) || !strings.HasSuffix(line, tc.want[2*i+1]) {
+					t.Errorf("mistake %q is not %q … %q", line, tc.want[2*i], tc.want[2*i+1])
+				}
+			}
+		})
+	}
+}

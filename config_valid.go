@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// parseBackend takes scheme://host[:port], with nothing behind it but a slash: the
+// request target of the client is sent as it is (R2).
+func parseBackend(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		if ue, ok := errors.AsType[*url.Error](err); ok && !strings.Contains(s, "@") {
+			return nil, ue.Err
+		}
+		return nil, errors.New("it is no URL") // without a part of a password
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("the scheme is neither http nor https")
+	case u.User != nil:
+		return nil, errors.New("user and password must not be there")
+	case u.Path != "" && u.Path != "/":
+		return nil, errors.New("a path must not be there")
+	case u.RawQuery != "" || u.ForceQuery:
+		return nil, errors.New("a query must not be there")
+	case u.Fragment != "" || strings.Contains(s, "#"):
+		return nil, errors.New("a fragment must not be there")
+	case !validHost(u.Hostname()):
+		return nil, errors.New("the host is no host name and no IP address")
+	case u.Port() == "" && strings.HasSuffix(u.Host, ":"), u.Port() != "" && !validPort(u.Port(), 1):
+		return nil, errors.New("the port is not from 1 to 65535")
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}
+
+// backendAddress is what is dialled, in one spelling.
+func backendAddress(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
+
+// sameBackend tells whether a and b are two spellings of one backend's URL.
+func sameBackend(a, b string) bool {
+	ua, errA := parseBackend(a)
+	ub, errB := parseBackend(b)
+	return errA == nil && errB == nil && ua.Scheme == ub.Scheme && backendAddress(ua) == backendAddress(ub)
+}
+
+func validAddress(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	return err == nil && (host == "" || validHost(host)) && validPort(port, 0)
+}
+
+// sameAddress tells whether one listener would be in the other one's way.
+func sameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	return strings.EqualFold(hostA, hostB) || allAddresses(hostA) || allAddresses(hostB)
+}
+
+func allAddresses(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || host == "0" || err == nil && addr.IsUnspecified()
+}
+
+func validPort(port string, least uint64) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n >= least
+}
+
+func validHost(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil || hostName.MatchString(host) && len(host) <= 253
+}
+
+// validDomain: there is no bucket.127.0.0.1.
+func validDomain(domain string) bool {
+	_, err := netip.ParseAddr(domain)
+	return err != nil && validHost(domain)
+}
+
+// hostName has labels of up to 63 characters. Underscores are no DNS, but are met.
+var hostName = regexp.MustCompile(`^` + label + `(\.` + label + `)*$`)
+
+const label = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
+
+// ownHeaders are not to be added: they are hop-by-hop (R2), or frame a message, or
+// say where it goes.
+var ownHeaders = []string{
+	"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+	"transfer-encoding", "upgrade", "expect", "host", "content-length",
+}
+
+var token = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+func validToken(s string) bool { return token.MatchString(s) }
+
+// validHeaderValue: RFC 9110 §5.5.
+func validHeaderValue(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return s == strings.Trim(s, " \t")
+}
