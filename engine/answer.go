@@ -110,12 +110,14 @@ func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 	buf := copyBuffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer copyBuffers.Put(buf)
 	var done int64
+	b.l.progress() // from here on it is the backend that is waited for
 	for {
 		n, err := b.Read(*buf)
 		if n > 0 {
 			// Waiting for the client is not the backend's fault (R13).
 			b.l.r.e.o.Limiter.Progress(b.l.backend, b.l.slot, farFuture)
 			m, werr := w.Write((*buf)[:n])
+			b.l.progress()
 			done += int64(m)
 			if werr != nil {
 				return done, werr

@@ -20,7 +20,7 @@ func (r *request) readBody(ctx *fasthttp.RequestCtx) *s3Error {
 	}
 	body := ctx.RequestBodyStream()
 	if r.kind == kindDelete {
-		return r.readDeletes(body)
+		return r.readDeletes(ctx, body)
 	}
 	if !r.launched && (r.head.chunked || r.head.contentLength > lazyMessage) {
 		r.launch()
@@ -113,6 +113,11 @@ func (r *request) copyChunked(ctx *fasthttp.RequestCtx, body io.Reader) error {
 			return err
 		}
 	}
+	return r.endChunks(ctx)
+}
+
+// endChunks writes the last chunk and the client's trailer fields.
+func (r *request) endChunks(ctx *fasthttp.RequestCtx) error {
 	if _, err := r.ring.Write([]byte("0\r\n")); err != nil {
 		return err
 	}
@@ -160,7 +165,7 @@ func frameChunk(b []byte, n int) int {
 
 // readDeletes takes the body of a multi-object delete, which has to be known
 // when the answers come (R24), and is bounded as S3 bounds it.
-func (r *request) readDeletes(body io.Reader) *s3Error {
+func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error {
 	if r.client != nil {
 		r.client.beginBody(nil)
 		defer r.client.endBody()
@@ -177,7 +182,7 @@ func (r *request) readDeletes(body io.Reader) *s3Error {
 	case !r.head.chunked && int64(len(data)) < r.head.contentLength:
 		return errIncompleteBody
 	}
-	r.deletes = data
+	r.beginDeletes(data)
 	r.bodySize.Store(int64(len(data)))
 	if !r.launched {
 		r.launch()
@@ -187,7 +192,7 @@ func (r *request) readDeletes(body io.Reader) *s3Error {
 			_, err = r.ring.Write([]byte(strconv.FormatInt(int64(len(data)), 16) + "\r\n" + string(data) + "\r\n"))
 		}
 		if err == nil {
-			_, err = r.ring.Write([]byte("0\r\n\r\n"))
+			err = r.endChunks(ctx)
 		}
 	} else {
 		_, err = r.ring.Write(data)

@@ -26,8 +26,12 @@ const (
 	bodyTimeout = 60 * time.Second
 	sendTimeout = 60 * time.Second // the client takes nothing of its answer
 
+	// lazyWait is how long a small body is waited for before its legs start
+	// without it: in one piece it costs a write a backend.
+	lazyWait = 2 * time.Millisecond
+
 	lingerTimeout = 2 * time.Second
-	lingerBytes   = 4 << 20
+	lingerBytes   = 64 << 20
 )
 
 // clientConn is a client's TCP connection as the server uses it. It reads and
@@ -41,7 +45,7 @@ type clientConn struct {
 
 	wait atomic.Int32 // one of the wait* values
 	// beforeWait is called once, by the reading goroutine, when a read of the
-	// body is about to wait for the client.
+	// body has waited for lazyWait.
 	beforeWait  func()
 	interrupted atomic.Bool
 	linger      bool // unread bytes may be on their way: see Close
@@ -83,9 +87,15 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	err := c.tryRead(p)
-	if !c.readTried && isTimeout(err) && !c.interrupted.Load() {
-		// The deadline of an earlier wait has passed meanwhile: while the ring
-		// was full, say. Nothing was waited for now.
+	for isTimeout(err) && !c.interrupted.Load() {
+		if f := c.beforeWait; c.readTried && f != nil {
+			c.beforeWait = nil
+			f()
+		} else if c.readTried {
+			break
+		}
+		// Or the deadline of an earlier wait has passed meanwhile: while the
+		// ring was full, say. Nothing was waited for now.
 		_ = c.Conn.SetReadDeadline(time.Time{})
 		err = c.tryRead(p)
 	}
@@ -131,10 +141,6 @@ func (c *clientConn) readOnce(fd uintptr) bool {
 
 // beforeReadWait runs right before the goroutine parks until bytes arrive.
 func (c *clientConn) beforeReadWait() {
-	if f := c.beforeWait; f != nil {
-		c.beforeWait = nil
-		f()
-	}
 	switch c.wait.Load() {
 	case waitRequest:
 		_ = c.Conn.SetReadDeadline(time.Now().Add(idleTimeout))
@@ -144,7 +150,11 @@ func (c *clientConn) beforeReadWait() {
 			_ = c.Conn.SetReadDeadline(time.Now().Add(headTimeout))
 		}
 	case waitBody:
-		_ = c.Conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+		timeout := bodyTimeout
+		if c.beforeWait != nil {
+			timeout = lazyWait
+		}
+		_ = c.Conn.SetReadDeadline(time.Now().Add(timeout))
 	}
 	if c.interrupted.Load() {
 		_ = c.Conn.SetReadDeadline(past)

@@ -68,9 +68,19 @@ func (r *request) divergence(op string) Divergence {
 	}
 	if l := r.success(); l != nil {
 		d.SuccessHost = l.name()
-		d.ETag = string(bytes.Trim(l.answer.field("ETag"), `"`))
+		d.ETag = string(l.etag())
 	}
 	return d
+}
+
+// etag is the object's, without quotes: a field of the answer's head, or an
+// element of its body where the object was made from another one or from parts.
+func (l *leg) etag() []byte {
+	etag := bytes.Trim(l.answer.field("ETag"), `"`)
+	if len(etag) == 0 && (l.r.kind == kindCopy || l.r.kind == kindComplete) {
+		etag = bytes.Trim([]byte(unescapeXML(xmlText(l.body, "ETag"))), `"`)
+	}
+	return etag
 }
 
 // record hands a divergence on. reason is what metrics count it by.
@@ -81,8 +91,11 @@ func (r *request) record(d *Divergence, reason string) {
 
 // recordWrite compares the backends after a write that one of them took.
 func (r *request) recordWrite() {
-	d := r.divergence(OpStoring)
 	compare := r.e.o.CompareETags && r.method == "PUT" && !r.target.sub && len(r.target.key) > 0
+	if r.skipped == 0 && r.agreed(compare) {
+		return
+	}
+	d := r.divergence(OpStoring)
 	for i := range r.legs {
 		l := &r.legs[i]
 		d.FailedHost, d.Status = l.name(), l.answer.status
@@ -91,13 +104,41 @@ func (r *request) recordWrite() {
 			r.record(&d, l.outcome)
 			continue
 		}
-		etag := bytes.Trim(l.answer.field("ETag"), `"`)
-		if compare && len(etag) > 0 && d.ETag != "" && !strings.EqualFold(string(etag), d.ETag) {
+		if !compare {
+			continue
+		}
+		switch etag := string(l.etag()); {
+		case etag == "" || strings.EqualFold(etag, d.ETag):
+		case d.ETag == "":
+			d.ETag = etag // the first answer had none
+		default:
 			d.Error = "etag mismatch"
 			r.record(&d, "etag")
 		}
 	}
 	r.recordSkipped(&d)
+}
+
+// agreed tells whether every leg took the write, and with one ETag where these
+// are compared: the usual case, which so costs no allocation.
+func (r *request) agreed(compare bool) bool {
+	var first []byte
+	for i := range r.legs {
+		l := &r.legs[i]
+		if l.state != votePositive {
+			return false
+		}
+		if !compare {
+			continue
+		}
+		etag := l.etag()
+		if len(first) == 0 {
+			first = etag
+		} else if len(etag) > 0 && !bytes.EqualFold(first, etag) {
+			return false
+		}
+	}
+	return true
 }
 
 // recordSkipped records a write for the backends that were not asked (R15).
@@ -112,9 +153,9 @@ func (r *request) recordSkipped(d *Divergence) {
 
 // recordMissing: one backend has what another one says it has not (R17).
 func (r *request) recordMissing() {
-	d := r.divergence(OpReading)
 	for i := range r.legs {
 		if l := &r.legs[i]; l.state == voteNegative && l.answer.status == 404 {
+			d := r.divergence(OpReading)
 			d.FailedHost, d.Status, d.Error = l.name(), 404, l.err.Error()
 			r.record(&d, "missing")
 		}
@@ -125,9 +166,6 @@ func (r *request) recordMissing() {
 func (r *request) recordCompletion(stored uint64) {
 	d := r.divergence(OpStoring)
 	d.Error = "multipart upload"
-	if d.ETag == "" {
-		d.ETag = strings.Trim(unescapeXML(xmlText(r.success().body, "ETag")), `"`)
-	}
 	// What counts is the object, and its size is not this request's.
 	d.Size = 0
 	for b, backend := range r.e.o.Backends {
@@ -141,16 +179,27 @@ func (r *request) recordCompletion(stored uint64) {
 // endOverlaps ends the request in the table of writes under way, and records
 // the keys that another write overlapped with (R19).
 func (r *request) endOverlaps(stored uint64) {
-	if !r.overlapping {
-		return
+	if r.overlapping {
+		r.overlapping = false
+		r.endOverlap(r.keyHash, r.target.keyName(), stored)
 	}
-	r.overlapping = false
-	also, concurrent := r.e.writes.end(r.keyHash, stored)
+	for _, d := range r.deletes {
+		if d.write != 0 {
+			r.endOverlap(d.write, d.Key, stored)
+		}
+	}
+}
+
+func (r *request) endOverlap(hash uint64, key string, stored uint64) {
+	also, concurrent := r.e.writes.end(hash, stored, r.mayBeStored())
 	if !concurrent || bits.OnesCount64(also) < 2 {
 		return
 	}
 	d := r.divergence(OpStoring)
-	d.Error = "concurrent writes"
+	d.Key, d.Error = key, "concurrent writes"
+	if r.kind == kindDelete {
+		d.Size = 0
+	}
 	from := bits.TrailingZeros64(also)
 	if l := r.success(); l != nil {
 		from = l.backend
@@ -160,4 +209,15 @@ func (r *request) endOverlaps(stored uint64) {
 		d.FailedHost = r.e.o.Backends[bits.TrailingZeros64(s)].Name()
 		r.record(&d, "concurrent")
 	}
+}
+
+// mayBeStored tells whether a backend may hold what the request wrote: not where
+// each one has refused it, nor where the client's body never ended (R6).
+func (r *request) mayBeStored() bool {
+	for i := range r.legs {
+		if l := &r.legs[i]; l.state != voteNegative || l.answer.status >= 500 {
+			return !r.aborted
+		}
+	}
+	return false
 }

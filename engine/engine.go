@@ -250,6 +250,9 @@ func (e *Engine) list() []*request {
 	return all
 }
 
+// Now is the time in nanoseconds on the clock that the limiter is told.
+func (e *Engine) Now() int64 { return e.now() }
+
 // now is the time in nanoseconds on the clock that the limiter is told.
 func (e *Engine) now() int64 { return int64(time.Since(e.epoch)) }
 

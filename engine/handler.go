@@ -61,12 +61,13 @@ func (r *request) answer(ctx *fasthttp.RequestCtx) {
 	r.mu.Lock()
 	bodyRead := r.bodyRead
 	r.mu.Unlock()
-	if !bodyRead || r.e.closing.Load() {
-		ctx.SetConnectionClose()
-	}
 	status, streaming := r.respond(ctx)
 	if !bodyRead {
 		lingerOnClose(ctx)
+	}
+	// A read that was interrupted just as the body ended leaves a connection
+	// that cannot be read from any more, either.
+	if !bodyRead || r.e.closing.Load() || r.client != nil && r.client.interrupted.Load() {
 		ctx.SetConnectionClose()
 	}
 	r.finishHandler(ctx, status, streaming)
@@ -175,6 +176,7 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 	if r.method == "CONNECT" {
 		return errMethod
 	}
+	h.DisableNormalizing() // of trailer fields, which are yet to come (R2)
 	raw := ctx.RequestURI()
 	var problem string
 	r.headBuf, r.head, problem = buildHead(r.headBuf[:0], r.method, raw, h.RawHeaders(), r.e.addRequest)
@@ -245,7 +247,9 @@ func (r *request) takeSlots(want uint64) *s3Error {
 		r.skipped = want &^ got
 		for s := r.skipped; s != 0; s &= s - 1 {
 			b := bits.TrailingZeros64(s)
-			r.reasons[b] = e.o.Limiter.State(b)
+			if r.reasons[b] = e.o.Limiter.State(b); r.reasons[b] == stateActive {
+				r.reasons[b] = stateDemoted // it has come back since
+			}
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/xml"
 	"math/bits"
+	"net/url"
 )
 
 // maxDeleteBody bounds the body of a multi-object delete: S3 allows 1,000 keys
@@ -25,59 +26,87 @@ type deletedObject struct {
 	VersionID string `xml:"VersionId"`
 }
 
+// deletion is one object that is to be deleted. write is its key in the table of
+// writes under way (R19), 0 where an object before it has the same one.
+type deletion struct {
+	deletedObject
+	write uint64
+}
+
 type deleteError struct {
 	Key       string
 	VersionID string `xml:"VersionId"`
 	Code      string
 }
 
-// deletion is what a backend did with each key: why it has not deleted it, or
+// deletions is what a backend did with each key: why it has not deleted it, or
 // nothing.
-type deletion struct {
+type deletions struct {
 	backend int
 	status  int
 	outcome string
+	taken   bool   // it answered positively
 	all     string // why it deleted none; "" if it may have
 	failed  map[deletedObject]string
 }
 
-func (d *deletion) problem(o deletedObject) string {
+func (d *deletions) problem(o deletedObject) string {
 	if d.all != "" {
 		return d.all
 	}
 	return d.failed[o]
 }
 
+// beginDeletes notes which keys the request deletes, each of which is a write
+// (R19, R24). One that cannot be read has none.
+func (r *request) beginDeletes(body []byte) {
+	var asked deleteRequest
+	if xml.Unmarshal(body, &asked) != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended == len(r.legs) {
+		return // every backend has refused it already, and it has been settled
+	}
+	begun := make(map[uint64]bool, len(asked.Objects))
+	for _, o := range asked.Objects {
+		t := target{bucket: r.target.bucket, key: []byte(url.PathEscape(o.Key))}
+		d := deletion{deletedObject: o, write: t.hash()}
+		if begun[d.write] {
+			d.write = 0
+		} else {
+			begun[d.write] = true
+			r.e.writes.begin(d.write)
+		}
+		r.deletes = append(r.deletes, d)
+	}
+}
+
 // recordDeletes records each key that one backend deleted and another one did
 // not (R24). It tells whether it could read the request.
 func (r *request) recordDeletes() bool {
-	var asked deleteRequest
-	if xml.Unmarshal(r.deletes, &asked) != nil || len(asked.Objects) == 0 {
+	if len(r.deletes) == 0 {
 		return false
 	}
-	results := make([]deletion, 0, len(r.e.o.Backends))
+	results := make([]deletions, 0, len(r.e.o.Backends))
 	for i := range r.legs {
-		results = append(results, r.legs[i].deletion())
+		results = append(results, r.legs[i].deletions())
 	}
 	for s := r.skipped; s != 0; s &= s - 1 {
 		b := bits.TrailingZeros64(s)
-		results = append(results, deletion{backend: b, outcome: r.reasons[b], all: r.reasons[b]})
+		results = append(results, deletions{backend: b, outcome: r.reasons[b], all: r.reasons[b]})
 	}
 	d := r.divergence(OpStoring)
 	d.Size, d.ETag = 0, ""
-	for _, object := range asked.Objects {
-		from := -1
-		for i := range results {
-			if from < 0 && results[i].problem(object) == "" {
-				from = results[i].backend
-			}
-		}
+	for _, object := range r.deletes {
+		from := deletedBy(results, object.deletedObject)
 		if from < 0 {
 			continue
 		}
-		d.Key, d.SuccessHost = object.Key, r.e.o.Backends[from].Name()
+		d.Key, d.SuccessHost = object.Key, r.e.o.Backends[results[from].backend].Name()
 		for i := range results {
-			if problem := results[i].problem(object); problem != "" {
+			if problem := results[i].problem(object.deletedObject); problem != "" && i != from {
 				d.FailedHost, d.Status, d.Error = r.e.o.Backends[results[i].backend].Name(), results[i].status, problem
 				r.record(&d, results[i].outcome)
 			}
@@ -86,10 +115,26 @@ func (r *request) recordDeletes() bool {
 	return true
 }
 
-// deletion reads a leg's answer to DeleteObjects.
-func (l *leg) deletion() deletion {
-	d := deletion{backend: l.backend, status: l.answer.status, outcome: l.outcome}
-	if l.state != votePositive {
+// deletedBy returns the first of the results by which the object was deleted, or
+// else by which it may have been: a positive answer that cannot be read. -1 if
+// nobody deleted it.
+func deletedBy(results []deletions, o deletedObject) int {
+	perhaps := -1
+	for i := range results {
+		if results[i].problem(o) == "" {
+			return i
+		}
+		if perhaps < 0 && results[i].taken && results[i].all != "" {
+			perhaps = i
+		}
+	}
+	return perhaps
+}
+
+// deletions reads a leg's answer to DeleteObjects.
+func (l *leg) deletions() deletions {
+	d := deletions{backend: l.backend, status: l.answer.status, outcome: l.outcome, taken: l.state == votePositive}
+	if !d.taken {
 		d.all = l.err.Error()
 		return d
 	}

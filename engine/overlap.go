@@ -21,7 +21,7 @@ type overlapShard struct {
 // overlap is a run of writes to one key, each of which overlaps with another.
 type overlap struct {
 	open   int32  // writes under way
-	all    int32  // writes in the run so far
+	landed bool   // one of the ended ones may be stored
 	stored uint64 // backends that took one of the ended ones
 }
 
@@ -41,26 +41,27 @@ func (o *overlaps) begin(hash uint64) {
 	s.mu.Lock()
 	k := s.keys[hash]
 	k.open++
-	k.all++
 	s.keys[hash] = k
 	s.mu.Unlock()
 }
 
-// end notes that all legs of a write have ended, on these backends positively.
-// concurrent tells whether a write of the same run has ended before it; stored
-// is then where either of them may be.
-func (o *overlaps) end(hash, positive uint64) (stored uint64, concurrent bool) {
+// end notes that all legs of a write have ended, on these backends positively;
+// landed tells whether it may have come to be stored anywhere. concurrent tells
+// whether such a write of the same run has ended before it; stored is then where
+// either of them may be.
+func (o *overlaps) end(hash, positive uint64, landed bool) (stored uint64, concurrent bool) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.keys[hash]
-	ended := k.all - k.open
 	k.open--
+	concurrent = k.landed && positive != 0
+	k.landed = k.landed || landed
 	k.stored |= positive
 	if k.open == 0 {
 		delete(s.keys, hash)
 	} else {
 		s.keys[hash] = k
 	}
-	return k.stored, ended > 0 && positive != 0
+	return k.stored, concurrent
 }

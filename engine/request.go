@@ -46,8 +46,9 @@ type request struct {
 	reasons [MaxBackends]string
 	// whole: answers are read to their end before they count (R24, R25, R26).
 	whole bool
-	// deletes is the body of a multi-object delete (R24); the handler fills it.
-	deletes []byte
+	// deletes are the keys of a multi-object delete (R24): the handler fills it
+	// in before the body goes out, under mu.
+	deletes []deletion
 
 	bodySize atomic.Int64 // bytes of body that have come from the client
 
@@ -190,13 +191,16 @@ func (r *request) launch() {
 }
 
 // endBody notes that the whole body is in the ring.
+//
+// The ring is closed last: that lets the legs end, and one that ends before the
+// body counts as read is not positive yet.
 func (r *request) endBody() {
-	r.ring.Close()
 	r.mu.Lock()
 	r.bodyRead = true
 	losers := r.decideLocked()
 	r.mu.Unlock()
 	r.disposeOf(losers)
+	r.ring.Close()
 }
 
 // legEnded takes a leg's vote. It is the last thing that a leg does, but for

@@ -38,6 +38,9 @@ type target struct {
 func parseTarget(raw, host []byte, domains []string) target {
 	var t target
 	path := raw
+	if i := bytes.IndexByte(path, '?'); i >= 0 {
+		path, t.query = path[:i], path[i+1:]
+	}
 	// The absolute form (RFC 9112 §3.2.2) names the host once more.
 	if len(path) > 0 && path[0] != '/' {
 		if i := bytes.Index(path, []byte("://")); i >= 0 {
@@ -48,9 +51,6 @@ func parseTarget(raw, host []byte, domains []string) target {
 				path = nil
 			}
 		}
-	}
-	if i := bytes.IndexByte(path, '?'); i >= 0 {
-		path, t.query = path[:i], path[i+1:]
 	}
 	path = bytes.TrimPrefix(path, []byte("/"))
 	if t.bucket = bucketOfHost(host, domains); t.bucket != nil {
@@ -67,6 +67,8 @@ func parseTarget(raw, host []byte, domains []string) target {
 }
 
 // bucketOfHost returns what stands before one of the domains in host, or nil.
+// A host that is itself one of them carries no bucket, also where it lies below
+// another one; of several domains the longest counts.
 func bucketOfHost(host []byte, domains []string) []byte {
 	if len(domains) == 0 {
 		return nil
@@ -74,13 +76,17 @@ func bucketOfHost(host []byte, domains []string) []byte {
 	if i := bytes.LastIndexByte(host, ':'); i >= 0 && bytes.IndexByte(host[i:], ']') < 0 {
 		host = host[:i]
 	}
+	var bucket []byte
 	for _, domain := range domains {
+		if len(host) == len(domain) && strings.EqualFold(string(host), domain) {
+			return nil
+		}
 		n := len(host) - len(domain) - 1
-		if n > 0 && host[n] == '.' && strings.EqualFold(string(host[n+1:]), domain) {
-			return host[:n]
+		if n > 0 && host[n] == '.' && strings.EqualFold(string(host[n+1:]), domain) && (bucket == nil || n < len(bucket)) {
+			bucket = host[:n]
 		}
 	}
-	return nil
+	return bucket
 }
 
 // subresources are the query parameters that make a request be about something
@@ -158,15 +164,16 @@ func (t *target) kindOf(method string, copySource bool) kind {
 // hash identifies bucket and key, whichever way they are written: R19's table
 // goes by it. FNV-1a over the decoded bytes.
 func (t *target) hash() uint64 {
-	h := uint64(14695981039346656037)
-	for _, b := range t.bucket {
-		h = (h ^ uint64(b)) * 1099511628211
-	}
+	h := hashUnescaped(14695981039346656037, t.bucket)
 	h = (h ^ '/') * 1099511628211
-	for i := 0; i < len(t.key); i++ {
-		b := t.key[i]
-		if b == '%' && i+2 < len(t.key) {
-			hi, lo := unhex(t.key[i+1]), unhex(t.key[i+2])
+	return hashUnescaped(h, t.key)
+}
+
+func hashUnescaped(h uint64, s []byte) uint64 {
+	for i := 0; i < len(s); i++ {
+		b := s[i]
+		if b == '%' && i+2 < len(s) {
+			hi, lo := unhex(s[i+1]), unhex(s[i+2])
 			if hi < 16 && lo < 16 {
 				b, i = hi<<4|lo, i+2
 			}

@@ -107,8 +107,11 @@ func (e *Engine) initiateOn(r *request, attempt int) uint64 {
 	}
 }
 
-// stateActive is the Limiter's word for a backend in the pool.
-const stateActive = "active"
+// The Limiter's words for a backend in the pool, and for one that has left it.
+const (
+	stateActive  = "active"
+	stateDemoted = "demoted"
+)
 
 // mix hashes a key's hash with a backend's name (FNV-1a, then the finaliser of
 // splitmix64).

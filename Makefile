@@ -1,0 +1,60 @@
+# Needs Go and nothing else, but where a target says so. `make help` lists them.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILD    := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+LINT     := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+RELEASES := linux/amd64 linux/arm64 darwin/arm64
+FUZZTIME ?= 20s
+# What to pass on: make run ARGS="--break second", make bench ARGS="...".
+ARGS     ?=
+
+.PHONY: help build run demo test race bench lint fuzz interop release clean
+
+help: ## What there is to make.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  %-9s %s\n' "$$name" "$$what"; done
+
+build: ## ./akubra, a static binary.
+	$(BUILD) -o akubra .
+
+run: build ## Build, and serve in front of two S3 stores in ./data, to try it out. ARGS="--listen :9090" is elsewhere.
+	@./akubra demo $(ARGS)
+
+demo: run ## The same as run.
+
+test: ## All tests that need only Go.
+	go vet ./...
+	go test -shuffle=on ./...
+
+race: ## The same tests with the race detector. Needs a C compiler.
+	CGO_ENABLED=1 go test -race -shuffle=on ./...
+
+bench: build ## Load against stub storages, with figures.
+	go run ./bench $(ARGS)
+
+lint: ## Formatting, vet, golangci-lint with the import rules (.golangci.yml). The first time takes minutes.
+	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "not gofmt'ed:" $$unformatted; exit 1; fi
+	go vet ./...
+	$(LINT) run
+
+fuzz: ## Each fuzz target for FUZZTIME (20s).
+	@targets=$$(go test -list '^Fuzz' ./...) && echo "$$targets" | \
+	awk '/^Fuzz/ { names[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, names[i]; n = 0 }' | \
+	while read -r pkg name; do \
+		echo "$$pkg $$name"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" || exit 1; \
+	done
+
+interop: build ## Real S3 clients through the proxy to real S3 servers. Installs Debian packages that are missing.
+	./interop/run.sh
+
+release: ## Binaries for all platforms, with their checksums, in dist/.
+	rm -rf dist && mkdir dist
+	@for platform in $(RELEASES); do \
+		export GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
+		echo "dist/akubra-$(VERSION)-$$GOOS-$$GOARCH"; \
+		$(BUILD) -o "dist/akubra-$(VERSION)-$$GOOS-$$GOARCH" . || exit 1; \
+	done
+	cd dist && if command -v sha256sum >/dev/null; then sha256sum akubra-*; else shasum -a 256 akubra-*; fi > sha256sums
+
+clean: ## What was built here. ./data, the demo's objects, stays.
+	rm -rf akubra dist

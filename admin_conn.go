@@ -1,0 +1,51 @@
+package main
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	adminLingerSize = 8 << 20
+	adminLingerTime = time.Second
+)
+
+// adminListener makes each connection an adminConn. Close may be called again.
+type adminListener struct {
+	net.Listener
+	once sync.Once
+	err  error
+}
+
+func (l *adminListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &adminConn{Conn: c}, nil
+}
+
+func (l *adminListener) Close() error {
+	l.once.Do(func() { l.err = l.Listener.Close() })
+	return l.err
+}
+
+// adminConn is a connection that can be closed after a request that was not read
+// to its end: closing at once would reset it, and the answer might be lost (R7).
+type adminConn struct {
+	net.Conn
+	lingering atomic.Bool
+}
+
+func (c *adminConn) Close() error {
+	if c.lingering.Swap(false) {
+		if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			_ = c.SetReadDeadline(time.Now().Add(adminLingerTime))
+			_, _ = io.CopyN(io.Discard, c.Conn, adminLingerSize)
+		}
+	}
+	return c.Conn.Close()
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/pprofhandler"
+
+	"github.com/akubra/akubra/limiter"
+)
+
+// maxProfileSeconds bounds a profile or trace: a trace is held in memory.
+const maxProfileSeconds = 60
+
+func (a *admin) health(ctx *fasthttp.RequestCtx, _ string) {
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString("ok\n")
+}
+
+// readiness is whether clients should come here.
+type readiness struct {
+	Ready    bool           `json:"ready"`
+	Reason   string         `json:"reason,omitempty"` // why not
+	Backends []backendState `json:"backends"`
+}
+
+type backendState struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+}
+
+func (a *admin) readiness(all []limiter.Status) readiness {
+	r := readiness{Reason: "no backend is in the pool"}
+	for i := range all {
+		r.Backends = append(r.Backends, backendState{all[i].Name, all[i].State})
+		if all[i].State == limiter.StateActive {
+			r.Ready, r.Reason = true, ""
+		}
+	}
+	if a.draining.Load() {
+		r.Ready, r.Reason = false, "shutting down"
+	}
+	return r
+}
+
+func (a *admin) ready(ctx *fasthttp.RequestCtx, _ string) {
+	r := a.readiness(a.o.Status())
+	status := fasthttp.StatusOK
+	if !r.Ready {
+		status = fasthttp.StatusServiceUnavailable
+	}
+	adminJSON(ctx, status, r)
+}
+
+func (a *admin) metrics(ctx *fasthttp.RequestCtx, _ string) {
+	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+	a.o.Metrics.write(ctx)
+}
+
+// adminStatus is the answer of /status.
+type adminStatus struct {
+	Version  string          `json:"version"`
+	Started  time.Time       `json:"started"`
+	Uptime   string          `json:"uptime"`
+	Ready    bool            `json:"ready"`
+	InFlight int             `json:"inflight"`
+	Backends []backendStatus `json:"backends"`
+	Counters totals          `json:"counters"`
+	Synclog  synclogStatus   `json:"synclog"`
+}
+
+type backendStatus struct {
+	limiter.Status
+	URL   string            `json:"url"`
+	Legs  map[string]uint64 `json:"legs"`  // by outcome
+	Bytes uint64            `json:"bytes"` // sent
+}
+
+type synclogStatus struct {
+	Written uint64 `json:"written"`
+	Failed  uint64 `json:"failed"`
+	Skipped uint64 `json:"skipped"`
+}
+
+func (a *admin) status(ctx *fasthttp.RequestCtx, _ string) {
+	all := a.o.Status()
+	s := adminStatus{
+		Version:  a.o.Version,
+		Started:  a.started.UTC(),
+		Uptime:   time.Since(a.started).Round(time.Second).String(),
+		Ready:    a.readiness(all).Ready,
+		InFlight: a.o.InFlight(),
+		Counters: a.o.Metrics.totals(),
+		Synclog:  synclogStatus(a.o.Records()),
+	}
+	for i := range all {
+		s.Backends = append(s.Backends, a.backendStatus(all, i))
+	}
+	adminJSON(ctx, fasthttp.StatusOK, s)
+}
+
+func (a *admin) backendStatus(all []limiter.Status, i int) backendStatus {
+	b := backendStatus{Status: all[i], URL: a.o.URLs[i]}
+	b.Legs, b.Bytes = a.o.Metrics.legs(i)
+	return b
+}
+
+// pprofIndex leads to the page whose links are relative.
+func (a *admin) pprofIndex(ctx *fasthttp.RequestCtx, _ string) {
+	ctx.Response.Header.Set("Location", "/debug/pprof/")
+	ctx.SetStatusCode(fasthttp.StatusMovedPermanently)
+}
+
+func (a *admin) pprof(ctx *fasthttp.RequestCtx, _ string) {
+	if s := string(ctx.QueryArgs().Peek("seconds")); s != "" {
+		if n, err := strconv.ParseFloat(s, 64); err != nil || !(n >= 0 && n <= maxProfileSeconds) { // NaN is neither
+			adminError(ctx, fasthttp.StatusBadRequest, fmt.Sprintf("cannot profile for %q seconds: must be from 0 to %d", s, maxProfileSeconds))
+			return
+		}
+	}
+	pprofhandler.PprofHandler(ctx)
+}
+
+func (a *admin) beginMaintenance(ctx *fasthttp.RequestCtx, name string) { a.maintain(ctx, name, true) }
+func (a *admin) endMaintenance(ctx *fasthttp.RequestCtx, name string)   { a.maintain(ctx, name, false) }
+
+// maintain begins or ends a backend's maintenance, at once (R14). The last one
+// that is out of maintenance stays out: the limiter would let an operator do it,
+// but whoever posts here may not see what the others are.
+func (a *admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
+	a.maintaining.Lock()
+	defer a.maintaining.Unlock()
+	all := a.o.Status()
+	backend := slices.IndexFunc(all, func(s limiter.Status) bool { return strings.EqualFold(s.Name, name) })
+	if backend < 0 {
+		names := make([]string, len(all))
+		for i := range all {
+			names[i] = all[i].Name
+		}
+		adminJSON(ctx, fasthttp.StatusNotFound, map[string]any{"error": fmt.Sprintf("cannot find backend %q", name), "backends": names})
+		return
+	}
+	others := slices.ContainsFunc(all, func(s limiter.Status) bool { return !s.Maintained && s.Name != all[backend].Name })
+	if on && !others && !all[backend].Maintained {
+		adminError(ctx, fasthttp.StatusConflict, fmt.Sprintf("cannot take backend %q into maintenance: every other one is, and no request could be served", all[backend].Name))
+		return
+	}
+	if a.o.SetMaintained(backend, on) {
+		message := "backend taken into maintenance: it gets no requests"
+		if !on {
+			message = "backend's maintenance ended"
+		}
+		a.o.Log(message, "backend", all[backend].Name, "by", remoteHost(ctx.RemoteAddr()))
+	}
+	adminJSON(ctx, fasthttp.StatusOK, a.backendStatus(a.o.Status(), backend))
+}
+
+// validation is the answer about a configuration.
+type validation struct {
+	Valid    bool     `json:"valid"`
+	Mistakes []string `json:"mistakes,omitempty"`
+}
+
+// validate says of the configuration in the body what a start with it would say
+// (R21), this process's environment aside. Nothing is changed.
+func (a *admin) validate(ctx *fasthttp.RequestCtx, _ string) {
+	_, err := parseConfig(ctx.PostBody(), nil)
+	if err == nil {
+		adminJSON(ctx, fasthttp.StatusOK, validation{Valid: true})
+		return
+	}
+	v := validation{Mistakes: []string{err.Error()}}
+	var list configErrors
+	if errors.As(err, &list) {
+		v.Mistakes = list
+	}
+	adminJSON(ctx, fasthttp.StatusBadRequest, v)
+}

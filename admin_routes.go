@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// adminRoute is one thing that the admin listener does. NAME in a path stands
+// for a backend's host:port, which may be percent-encoded; a * at its end for
+// anything. HEAD is served where GET is.
+type adminRoute struct {
+	method string
+	path   string
+	serve  func(a *admin, ctx *fasthttp.RequestCtx, name string)
+}
+
+var adminRoutes = []adminRoute{
+	{"GET", "/health", (*admin).health},
+	{"GET", "/ready", (*admin).ready},
+	{"GET", "/metrics", (*admin).metrics},
+	{"GET", "/status", (*admin).status},
+	{"GET", "/debug/pprof", (*admin).pprofIndex},
+	{"GET", "/debug/pprof/*", (*admin).pprof},
+	{"POST", "/backends/NAME/maintenance", (*admin).beginMaintenance},
+	{"DELETE", "/backends/NAME/maintenance", (*admin).endMaintenance},
+	{"POST", "/configuration/validate", (*admin).validate},
+}
+
+// match tells whether path is the route's, and what stands for NAME in it.
+func (r *adminRoute) match(path string) (name string, ok bool) {
+	if prefix, any := strings.CutSuffix(r.path, "*"); any {
+		return "", strings.HasPrefix(path, prefix)
+	}
+	before, after, named := strings.Cut(r.path, "NAME")
+	if !named {
+		return "", path == r.path
+	}
+	if path, ok = strings.CutPrefix(path, before); !ok {
+		return "", false
+	}
+	if path, ok = strings.CutSuffix(path, after); !ok || strings.Contains(path, "/") {
+		return "", false
+	}
+	name, err := url.PathUnescape(path)
+	return name, err == nil
+}
+
+func (a *admin) route(ctx *fasthttp.RequestCtx) {
+	method := string(ctx.Method())
+	// As it was sent: the server's own form has "%2F" for "/" already.
+	path := string(ctx.URI().PathOriginal())
+	var allowed []string
+	for i := range adminRoutes {
+		r := &adminRoutes[i]
+		name, ok := r.match(path)
+		if !ok {
+			continue
+		}
+		if method == r.method || method == "HEAD" && r.method == "GET" {
+			if r.method != "GET" && !ownOrigin(ctx) {
+				adminError(ctx, fasthttp.StatusForbidden, "cannot take this from a page of another site; "+
+					"a page of this listener must be opened by its IP address or as localhost")
+				return
+			}
+			r.serve(a, ctx, name)
+			return
+		}
+		allowed = append(allowed, r.method)
+		if r.method == "GET" {
+			allowed = append(allowed, "HEAD")
+		}
+	}
+	if allowed == nil {
+		adminJSON(ctx, fasthttp.StatusNotFound, map[string]any{"error": "cannot find this path", "routes": routeList()})
+		return
+	}
+	slices.Sort(allowed)
+	ctx.Response.Header.Set("Allow", strings.Join(allowed, ", "))
+	adminError(ctx, fasthttp.StatusMethodNotAllowed, "cannot do that here: allowed are "+strings.Join(allowed, ", "))
+}
+
+func routeList() []string {
+	var list []string
+	for i := range adminRoutes {
+		list = append(list, adminRoutes[i].method+" "+adminRoutes[i].path)
+	}
+	return list
+}
+
+// ownOrigin tells whether a request comes from no web page, or from one that
+// this listener has served. Browsers let any page post to any address, also to
+// one on localhost, but they name the page's site in Origin.
+//
+// That site being the Host is not enough: where a site's name was made to resolve
+// to this address (DNS rebinding), its pages have both the same. A page's site
+// that is an address, or localhost, nobody can move.
+func ownOrigin(ctx *fasthttp.RequestCtx) bool {
+	origin := string(ctx.Request.Header.Peek("Origin"))
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || !strings.EqualFold(u.Host, string(ctx.Host())) {
+		return false
+	}
+	host := u.Hostname()
+	_, err = netip.ParseAddr(host)
+	return err == nil || strings.EqualFold(host, "localhost")
+}
+
+// adminJSON answers with v, spread over lines, for people with curl.
+func adminJSON(ctx *fasthttp.RequestCtx, status int, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		panic(err) // only types of this package come here
+	}
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("application/json")
+	ctx.SetBody(append(body, '\n'))
+}
+
+func adminError(ctx *fasthttp.RequestCtx, status int, message string) {
+	adminJSON(ctx, status, map[string]string{"error": message})
+}
+
+// remoteHost is who asked, for the log.
+func remoteHost(addr net.Addr) string {
+	if host, _, err := net.SplitHostPort(addr.String()); err == nil {
+		return host
+	}
+	return addr.String()
+}

@@ -1,0 +1,584 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/trace"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/synclog"
+)
+
+// adminRig is an admin listener over a real limiter.
+type adminRig struct {
+	t       testing.TB
+	admin   *admin
+	limiter *limiter.Limiter
+	metrics *proxyMetrics
+	addr    string
+	client  *http.Client
+	served  chan error
+
+	mu   sync.Mutex
+	logs []string
+}
+
+func newAdminRig(t testing.TB, names ...string) *adminRig {
+	t.Helper()
+	t.Cleanup(func() {
+		goleak.VerifyNone(t,
+			// They end by themselves, or never and are one a process.
+			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+	})
+	r := &adminRig{t: t, metrics: newProxyMetrics(names), served: make(chan error, 1)}
+	r.limiter = limiter.New(limiter.Options{Backends: names, ConnLimit: 100, FailureLimit: 1})
+	began := time.Now()
+	status := func() []limiter.Status { return r.limiter.Status(int64(time.Since(began))) }
+	records := func() synclog.Counts { return synclog.Counts{Written: 5, Failed: 2, Skipped: 1} }
+	inFlight := func() int { return 3 }
+	r.metrics.observe(status, records, inFlight)
+	o := adminOptions{
+		Version: "v1.2.3", Status: status, SetMaintained: r.limiter.SetMaintained,
+		InFlight: inFlight, Records: records, Metrics: r.metrics,
+		Log: func(msg string, keyvals ...any) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.logs = append(r.logs, strings.TrimSpace(fmt.Sprintln(append([]any{msg}, keyvals...)...)))
+		},
+	}
+	for _, name := range names {
+		o.URLs = append(o.URLs, "http://"+name)
+	}
+	r.admin = newAdmin(o)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.addr = ln.Addr().String()
+	go func() { r.served <- r.admin.Serve(ln) }()
+	transport := &http.Transport{}
+	r.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		if err := r.admin.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := <-r.served; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func (r *adminRig) takeLogs() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	logs := r.logs
+	r.logs = nil
+	return logs
+}
+
+// do sends a request; headers are name, value, name, value …
+func (r *adminRig) do(method, path, body string, headers ...string) (*http.Response, string) {
+	r.t.Helper()
+	req, err := http.NewRequest(method, "http://"+r.addr+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		if req.Header.Set(headers[i], headers[i+1]); headers[i] == "Host" {
+			req.Host = headers[i+1]
+		}
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp, string(got)
+}
+
+// want does a request and checks the answer's status and type; into takes its JSON.
+func (r *adminRig) want(status int, into any, method, path, body string, headers ...string) string {
+	r.t.Helper()
+	resp, got := r.do(method, path, body, headers...)
+	if resp.StatusCode != status {
+		r.t.Fatalf("%s %s: status %d, want %d; %s", method, path, resp.StatusCode, status, got)
+	}
+	if into == nil {
+		return got
+	}
+	if ct := resp.Header.Get("Content-Type"); ct != "application/json" {
+		r.t.Errorf("%s %s: content type %q", method, path, ct)
+	}
+	if err := json.Unmarshal([]byte(got), into); err != nil {
+		r.t.Fatalf("%s %s: %v in %q", method, path, err, got)
+	}
+	return got
+}
+
+// problem is the JSON of an error.
+type problem struct {
+	Error    string   `json:"error"`
+	Routes   []string `json:"routes"`
+	Backends []string `json:"backends"`
+}
+
+func TestAdminRoutes(t *testing.T) {
+	r := newAdminRig(t, "a:9000", "b:9000")
+	for _, c := range []struct {
+		method, path string
+		status       int
+		allow        string
+	}{
+		{"GET", "/health", 200, ""},
+		{"HEAD", "/health", 200, ""},
+		{"GET", "/health?x=1", 200, ""},
+		{"POST", "/health", 405, "GET, HEAD"},
+		{"GET", "/ready", 200, ""},
+		{"HEAD", "/ready", 200, ""},
+		{"GET", "/metrics", 200, ""},
+		{"HEAD", "/metrics", 200, ""},
+		{"PUT", "/metrics", 405, "GET, HEAD"},
+		{"GET", "/status", 200, ""},
+		{"HEAD", "/status", 200, ""},
+		{"DELETE", "/status", 405, "GET, HEAD"},
+		{"GET", "/debug/pprof", 301, ""},
+		{"GET", "/debug/pprof/", 200, ""},
+		{"GET", "/debug/pprof/cmdline", 200, ""},
+		{"GET", "/debug/pprof/goroutine?debug=1", 200, ""},
+		{"GET", "/debug/pprof/heap", 200, ""},
+		{"GET", "/debug/pprof/profile?seconds=61", 400, ""},
+		{"GET", "/debug/pprof/trace?seconds=NaN", 400, ""},
+		{"GET", "/debug/pprof/trace?seconds=-1", 400, ""},
+		{"POST", "/debug/pprof/symbol", 405, "GET, HEAD"},
+		{"GET", "/backends/a:9000/maintenance", 405, "DELETE, POST"},
+		{"OPTIONS", "/backends/a:9000/maintenance", 405, "DELETE, POST"},
+		{"GET", "/configuration/validate", 405, "POST"},
+		{"GET", "/", 404, ""},
+		{"GET", "/health/", 404, ""},
+		{"GET", "//health", 404, ""},
+		{"GET", "/x/../health", 404, ""},
+		{"POST", "/backends/a:9000", 404, ""},
+		{"POST", "/backends/a:9000/b:9000/maintenance", 404, ""},
+		{"POST", "/backends//maintenance", 404, ""},
+		{"POST", "/backends/maintenance", 404, ""},
+	} {
+		t.Run(c.method+" "+c.path, func(t *testing.T) {
+			resp, body := r.do(c.method, c.path, "")
+			if resp.StatusCode != c.status || resp.Header.Get("Allow") != c.allow {
+				t.Errorf("status %d, Allow %q; want %d, %q", resp.StatusCode, resp.Header.Get("Allow"), c.status, c.allow)
+			}
+			if c.method == "HEAD" {
+				if body != "" || resp.ContentLength <= 0 {
+					t.Errorf("answer to HEAD has body %q, length %d", body, resp.ContentLength)
+				}
+				return
+			}
+			if c.status < 400 {
+				return
+			}
+			var p problem
+			if err := json.Unmarshal([]byte(body), &p); err != nil || p.Error == "" {
+				t.Errorf("error is %q: %v", body, err)
+			}
+		})
+	}
+	var p problem
+	r.want(404, &p, "GET", "/nothing", "")
+	if !slices.Contains(p.Routes, "POST /backends/NAME/maintenance") || !slices.Contains(p.Routes, "GET /health") {
+		t.Errorf("routes are %q", p.Routes)
+	}
+	if resp, _ := r.do("GET", "/debug/pprof", ""); resp.Header.Get("Location") != "/debug/pprof/" {
+		t.Errorf("moved to %q", resp.Header.Get("Location"))
+	}
+	if logs := r.takeLogs(); logs != nil {
+		t.Errorf("looking was logged: %q", logs)
+	}
+}
+
+func TestAdminReady(t *testing.T) {
+	r := newAdminRig(t, "a:9000", "b:9000")
+	want := func(status int, reason, a, b string) {
+		t.Helper()
+		var got readiness
+		r.want(status, &got, "GET", "/ready", "")
+		if got.Ready != (status == 200) || got.Reason != reason ||
+			!slices.Equal(got.Backends, []backendState{{"a:9000", a}, {"b:9000", b}}) {
+			t.Errorf("readiness is %+v", got)
+		}
+		if resp, _ := r.do("HEAD", "/ready", ""); resp.StatusCode != status {
+			t.Errorf("HEAD says %d, want %d", resp.StatusCode, status)
+		}
+	}
+	want(200, "", "active", "active")
+	r.limiter.Failed(0, 1)
+	want(200, "", "demoted", "active")
+	r.limiter.SetMaintained(1, true)
+	want(503, "no backend is in the pool", "demoted", "maintained")
+	r.limiter.Return(0)
+	want(200, "", "active", "maintained")
+	r.admin.Drain() // R22
+	want(503, "shutting down", "active", "maintained")
+	if got := r.want(200, nil, "GET", "/health", ""); got != "ok\n" {
+		t.Errorf("health is %q while draining", got)
+	}
+}
+
+func TestAdminStatusAndMetrics(t *testing.T) {
+	r := newAdminRig(t, "a:9000", "b:9000")
+	r.limiter.Failed(1, 1)
+	r.metrics.RequestEnded("PUT", 200, 10, time.Millisecond)
+	r.metrics.LegEnded(0, engine.OutcomePositive, 10)
+	r.metrics.Diverged(engine.OpStoring, limiter.StateDemoted)
+
+	var s adminStatus
+	text := r.want(200, &s, "GET", "/status", "")
+	if s.Version != "v1.2.3" || s.InFlight != 3 || !s.Ready || time.Since(s.Started) > time.Minute || s.Uptime == "" {
+		t.Errorf("status is %s", text)
+	}
+	if s.Counters.Requests != 1 || s.Counters.Divergences != 1 || s.Synclog != (synclogStatus{5, 2, 1}) {
+		t.Errorf("counters are %+v, %+v", s.Counters, s.Synclog)
+	}
+	if len(s.Backends) != 2 {
+		t.Fatalf("backends are %+v", s.Backends)
+	}
+	a, b := s.Backends[0], s.Backends[1]
+	if a.Name != "a:9000" || a.URL != "http://a:9000" || a.State != "active" || a.Legs["positive"] != 1 || a.Bytes != 10 {
+		t.Errorf("first backend is %+v", a)
+	}
+	if b.State != "demoted" || b.Demotions != 1 || b.Failures != 1 || b.Reason != limiter.ReasonFailures {
+		t.Errorf("second backend is %+v", b)
+	}
+
+	resp, body := r.do("GET", "/metrics", "")
+	if ct := resp.Header.Get("Content-Type"); ct != "text/plain; version=0.0.4; charset=utf-8" {
+		t.Errorf("metrics come as %q", ct)
+	}
+	wantSamples(t, mustParseMetrics(t, body), map[string]float64{
+		`akubra_requests_in_flight`:                        3,
+		`akubra_backend_up{backend="a:9000"}`:              1,
+		`akubra_backend_up{backend="b:9000"}`:              0,
+		`akubra_backend_demotions_total{backend="b:9000"}`: 1,
+		`akubra_synclog_records_total`:                     5,
+		`akubra_synclog_failed_total`:                      2,
+	})
+}
+
+func TestR14AdminMaintenance(t *testing.T) {
+	r := newAdminRig(t, "a:9000", "b:9000", "[::1]:9000")
+	for _, step := range []struct {
+		method, name string
+		status       int
+		state        string // with 200
+		pool         uint64 // afterwards
+		logged       string
+	}{
+		{"DELETE", "a:9000", 200, "active", 0b111, ""},
+		{"POST", "a:9000", 200, "maintained", 0b110, "backend taken into maintenance: it gets no requests backend a:9000 by 127.0.0.1"},
+		{"POST", "a:9000", 200, "maintained", 0b110, ""},
+		{"POST", "c:9000", 404, "", 0b110, ""},
+		{"POST", "a", 404, "", 0b110, ""},
+		{"POST", "%5b::1%5D%3A9000", 200, "maintained", 0b010, "backend taken into maintenance: it gets no requests backend [::1]:9000 by 127.0.0.1"},
+		{"POST", "b:9000", 409, "", 0b010, ""},
+		{"POST", "a:9000", 200, "maintained", 0b010, ""},
+		{"DELETE", "A%3A9000", 200, "active", 0b011, "backend's maintenance ended backend a:9000 by 127.0.0.1"},
+		{"POST", "b:9000", 200, "maintained", 0b001, "backend taken into maintenance: it gets no requests backend b:9000 by 127.0.0.1"},
+		{"DELETE", "%zz", 404, "", 0b001, ""},
+		{"DELETE", "a%2F9000", 404, "", 0b001, ""},
+	} {
+		// A request's own URL, since %zz is nothing that net/url takes.
+		status, body := r.raw(step.method + " /backends/" + step.name + "/maintenance HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		if status != step.status {
+			t.Fatalf("%s %s: status %d, want %d; %s", step.method, step.name, status, step.status, body)
+		}
+		if pool := r.limiter.Pool(); pool != step.pool {
+			t.Errorf("%s %s: pool is %b, want %b", step.method, step.name, pool, step.pool)
+		}
+		if status == 200 {
+			var s backendStatus
+			if err := json.Unmarshal([]byte(body), &s); err != nil || s.State != step.state || s.Maintained != (step.state == "maintained") {
+				t.Errorf("%s %s: %v, %s", step.method, step.name, err, body)
+			}
+		}
+		if logs := strings.Join(r.takeLogs(), "; "); logs != step.logged {
+			t.Errorf("%s %s logged %q, want %q", step.method, step.name, logs, step.logged)
+		}
+	}
+	var p problem
+	r.want(404, &p, "POST", "/backends/c:9000/maintenance", "")
+	if !strings.Contains(p.Error, `"c:9000"`) || !slices.Equal(p.Backends, []string{"a:9000", "b:9000", "[::1]:9000"}) {
+		t.Errorf("unknown backend: %+v", p)
+	}
+	r.want(409, &p, "POST", "/backends/a:9000/maintenance", "")
+	if !strings.Contains(p.Error, "every other one is") {
+		t.Errorf("the last backend: %q", p.Error)
+	}
+}
+
+// raw sends text on a connection of its own, and reads to its end.
+func (r *adminRig) raw(text string) (status int, body string) {
+	r.t.Helper()
+	c, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, text); err != nil {
+		r.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// However many ask at once, one backend is left (R14).
+func TestR14AdminMaintenanceRace(t *testing.T) {
+	names := []string{"a:1", "b:1", "c:1", "d:1"}
+	r := newAdminRig(t, names...)
+	var done sync.WaitGroup
+	for _, name := range names {
+		done.Go(func() {
+			req, _ := http.NewRequest("POST", "http://"+r.addr+"/backends/"+name+"/maintenance", nil)
+			resp, err := r.client.Do(req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = resp.Body.Close()
+		})
+	}
+	done.Wait()
+	if p := r.limiter.Pool(); p == 0 || p&(p-1) != 0 {
+		t.Errorf("pool is %b, want one backend", p)
+	}
+}
+
+func TestAdminForeignOrigin(t *testing.T) {
+	r := newAdminRig(t, "a:9000", "b:9000")
+	_, port, _ := net.SplitHostPort(r.addr)
+	for _, c := range []struct {
+		name, origin, host string
+		status             int
+	}{
+		{"no page", "", r.addr, 200},
+		{"no page, by name", "", "akubra.example:" + port, 200},
+		{"own page", "http://" + r.addr, r.addr, 200},
+		{"own page as localhost", "http://localhost:" + port, "localhost:" + port, 200},
+		{"own page, IPv6", "http://[::1]:" + port, "[::1]:" + port, 200},
+		{"another site", "http://evil.example", r.addr, 403},
+		{"another port", "http://127.0.0.1:1", r.addr, 403},
+		{"a name made to resolve here", "http://evil.example:" + port, "evil.example:" + port, 403},
+		{"a name like an address", "http://127.0.0.1.evil.example", "127.0.0.1.evil.example", 403},
+		{"hidden", "null", r.addr, 403},
+		{"garbage", "://", r.addr, 403},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			headers := []string{"Host", c.host}
+			if c.origin != "" {
+				headers = append(headers, "Origin", c.origin)
+			}
+			for _, change := range [][2]string{{"POST", "/backends/a:9000/maintenance"}, {"DELETE", "/backends/a:9000/maintenance"}} {
+				resp, body := r.do(change[0], change[1], "", headers...)
+				if resp.StatusCode != c.status {
+					t.Errorf("%s: status %d, want %d; %s", change[0], resp.StatusCode, c.status, body)
+				}
+				if c.status == 403 && r.limiter.State(0) != limiter.StateActive {
+					t.Error("it was done all the same")
+				}
+			}
+			if resp, _ := r.do("GET", "/status", "", headers...); resp.StatusCode != 200 {
+				t.Errorf("a look is refused: %d", resp.StatusCode)
+			}
+		})
+	}
+}
+
+func TestR21AdminValidate(t *testing.T) {
+	r := newAdminRig(t, "a:9000")
+	good := "Backends:\n  - http://127.0.0.1:9001\n  - http://127.0.0.1:9002\n"
+	var v validation
+	if r.want(200, &v, "POST", "/configuration/validate", good); !v.Valid || v.Mistakes != nil {
+		t.Errorf("good one: %+v", v)
+	}
+	for _, c := range []struct {
+		name, body string
+		mistakes   int
+		mention    string
+	}{
+		{"nothing", "", 1, "Backends"},
+		{"no YAML", "Backends: [", 1, ""},
+		{"unknown key", good + "ConLimit: 3\n", 1, "ConnLimit"},
+		{"three at once", good + "ConnLimit: 0\nWriteAck: some\nRingSize: 1\n", 3, "WriteAck"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var v validation
+			r.want(400, &v, "POST", "/configuration/validate", c.body)
+			if v.Valid || len(v.Mistakes) != c.mistakes || !strings.Contains(strings.Join(v.Mistakes, "\n"), c.mention) {
+				t.Errorf("got %+v", v)
+			}
+		})
+	}
+}
+
+// Bounds give a clear answer, and it arrives though the request was not read (R7, R23).
+func TestR23AdminBounds(t *testing.T) {
+	r := newAdminRig(t, "a:9000")
+	large := strings.Repeat("#", 2<<20)
+	for range 20 {
+		var p problem
+		if r.want(413, &p, "POST", "/configuration/validate", large); !strings.Contains(p.Error, "1MiB") {
+			t.Fatalf("too large a body: %q", p.Error)
+		}
+	}
+	var p problem
+	if r.want(431, &p, "GET", "/health", "", "X-Long", strings.Repeat("x", 2*adminHeaderSize)); !strings.Contains(p.Error, "8KiB") {
+		t.Errorf("too large a head: %q", p.Error)
+	}
+	if status, body := r.raw("GET /health\r\nFoo\r\n\r\n"); status != 400 || !strings.Contains(body, `"error"`) {
+		t.Errorf("no HTTP: %d %s", status, body)
+	}
+}
+
+func TestAdminPanicIsAnAnswer(t *testing.T) {
+	r := newAdminRig(t, "a:9000")
+	r.admin.o.InFlight = func() int { panic("oops") }
+	var p problem
+	r.want(500, &p, "GET", "/status", "")
+	if logs := r.takeLogs(); len(logs) != 1 || !strings.Contains(logs[0], "oops") {
+		t.Errorf("logged %q", logs)
+	}
+	r.want(200, nil, "GET", "/health", "")
+}
+
+func TestAdminShutdown(t *testing.T) {
+	t.Run("ends a long profile", func(t *testing.T) {
+		r := newAdminRig(t, "a:9000")
+		ended := make(chan error, 1)
+		go func() {
+			resp, err := r.client.Get("http://" + r.addr + "/debug/pprof/trace?seconds=50")
+			if err == nil {
+				_, err = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+			}
+			ended <- err
+		}()
+		r.waitFor(trace.IsEnabled)
+		began := time.Now()
+		if err := r.admin.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 2*adminShutdownTimeout {
+			t.Errorf("it took %v", took)
+		}
+		<-ended
+	})
+	t.Run("cuts a slow sender", func(t *testing.T) {
+		r := newAdminRig(t, "a:9000")
+		c, err := net.Dial("tcp", r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "POST /configuration/validate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nBack"); err != nil {
+			t.Fatal(err)
+		}
+		r.waitFor(r.connected)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := r.admin.Shutdown(ctx); err == nil || !strings.Contains(err.Error(), "cannot finish admin requests") {
+			t.Errorf("Shutdown says %v", err)
+		}
+		if b, _ := io.ReadAll(c); bytes.Contains(b, []byte(" 200 ")) {
+			t.Errorf("half a request was answered: %q", b)
+		}
+	})
+	t.Run("before Serve", func(t *testing.T) {
+		a := newAdmin(adminOptions{})
+		if err := a.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Serve(ln); err != nil {
+			t.Error(err)
+		}
+		if _, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+			t.Error("it listens")
+		}
+	})
+	t.Run("at once", func(t *testing.T) {
+		r := newAdminRig(t, "a:9000")
+		if err := r.admin.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (r *adminRig) connected() bool {
+	r.admin.mu.Lock()
+	defer r.admin.mu.Unlock()
+	return len(r.admin.conns) > 0
+}
+
+func (r *adminRig) waitFor(what func() bool) {
+	r.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	late := time.After(10 * time.Second)
+	for !what() {
+		select {
+		case <-tick.C:
+		case <-late:
+			r.t.Fatal("waited in vain")
+		}
+	}
+}
+
+func TestAdminMatch(t *testing.T) {
+	named := adminRoute{path: "/backends/NAME/maintenance"}
+	for path, want := range map[string]string{
+		"/backends/a/maintenance":                                  "a",
+		"/backends/a%3A1/maintenance":                              "a:1",
+		"/backends/maintenance/maintenance":                        "maintenance",
+		"/backends/" + url.PathEscape("[::1]:80") + "/maintenance": "[::1]:80",
+	} {
+		if got, ok := named.match(path); !ok || got != want {
+			t.Errorf("%s gives %q, %t; want %q", path, got, ok, want)
+		}
+	}
+	for _, path := range []string{"", "/", "/backends", "/backends/", "/backends/maintenance", "/backends/%/maintenance", "/backends/a/b/maintenance", "/backends/a/maintenance/"} {
+		if got, ok := named.match(path); ok {
+			t.Errorf("%s gives %q", path, got)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3afero"
+)
+
+// demoStore is an S3 server of the demo. It keeps its objects as plain files, checks
+// no signatures, and can be stopped and started. One goroutine may call its methods.
+type demoStore struct {
+	name    string
+	addr    string // the same after a stop and a start
+	objects string // the directory of the bucket's objects
+	handler http.Handler
+	server  *http.Server // nil while stopped
+}
+
+// newDemoStore makes the store, with its bucket, under dir. It is not started yet.
+func newDemoStore(name, dir, bucket string) (*demoStore, error) {
+	files, err := newFileBackend(filepath.Join(dir, name))
+	if err == nil {
+		err = files.CreateBucket(bucket)
+		if gofakes3.HasErrorCode(err, gofakes3.ErrBucketAlreadyExists) { // from the last time
+			err = nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot make store %q: %w", filepath.Join(dir, name), err)
+	}
+	s3 := gofakes3.New(files, gofakes3.WithTimeSkewLimit(0), gofakes3.WithLogger(gofakes3.DiscardLog()))
+	return &demoStore{
+		name:    name,
+		addr:    "127.0.0.1:0",
+		objects: filepath.Join(dir, name, "buckets", bucket),
+		handler: decodeChunks(s3.Server()),
+	}, nil
+}
+
+// start listens where it did before.
+func (s *demoStore) start() error {
+	listener, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return fmt.Errorf("cannot start the %s store: %w", s.name, err)
+	}
+	s.addr = listener.Addr().String()
+	s.server = &http.Server{Handler: s.handler}
+	go func(server *http.Server) { _ = server.Serve(listener) }(s.server) // ends with Close
+	return nil
+}
+
+// stop is as rude as a power cut: connections are cut, and no new ones accepted.
+func (s *demoStore) stop() {
+	if s.server != nil {
+		_ = s.server.Close()
+		s.server = nil
+	}
+}
+
+func (s *demoStore) running() bool { return s.server != nil }
+
+// fileBackend is gofakes3's store on disk, cured of taking an object right from the
+// network: it would hold its only lock meanwhile, which for two uploads at a time,
+// each with the lock of one store and waiting for the other's, never ends; and it
+// would keep half of an object whose client went away (R6).
+type fileBackend struct {
+	*s3afero.MultiBucketBackend
+	incoming string // a directory for what is on its way
+}
+
+func newFileBackend(dir string) (*fileBackend, error) {
+	incoming := filepath.Join(dir, "incoming")
+	if err := os.MkdirAll(incoming, 0o700); err != nil {
+		return nil, err
+	}
+	fs, err := s3afero.FsPath(dir, s3afero.FsPathCreateAll)
+	if err != nil {
+		return nil, err
+	}
+	backend, err := s3afero.MultiBucket(fs)
+	if err != nil {
+		return nil, err
+	}
+	return &fileBackend{backend, incoming}, nil
+}
+
+func (b *fileBackend) PutObject(bucket, key string, meta map[string]string, input io.Reader, size int64,
+	conditions *gofakes3.PutConditions,
+) (gofakes3.PutObjectResult, error) {
+	f, err := os.CreateTemp(b.incoming, "")
+	if err != nil {
+		return gofakes3.PutObjectResult{}, err
+	}
+	defer f.Close()
+	if err := os.Remove(f.Name()); err != nil { // it lives on until it is closed
+		return gofakes3.PutObjectResult{}, err
+	}
+	n, err := io.Copy(f, input)
+	switch {
+	case err != nil:
+	case n != size:
+		err = gofakes3.ErrIncompleteBody
+	default:
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return gofakes3.PutObjectResult{}, err
+	}
+	return b.MultiBucketBackend.PutObject(bucket, key, meta, f, size, conditions)
+}
+
+// decodeChunks takes the chunks of signed and trailed bodies apart: gofakes3 knows
+// but one of their kinds, and would take the others' framing for the object.
+func decodeChunks(next http.Handler) http.Handler {
+	const sha, length = "X-Amz-Content-Sha256", "X-Amz-Decoded-Content-Length"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Header.Get(sha), "STREAMING-") {
+			// chunk-size;chunk-signature=… is a chunk of HTTP/1.1 with an extension.
+			r.Body = struct {
+				io.Reader
+				io.Closer
+			}{httputil.NewChunkedReader(r.Body), r.Body}
+			r.Header.Set(sha, "UNSIGNED-PAYLOAD")
+			r.Header.Set("Content-Length", r.Header.Get(length))
+			r.ContentLength, _ = strconv.ParseInt(r.Header.Get(length), 10, 64) // gofakes3 refuses a wrong one
+			r.Header.Del(length)
+			if coding := strings.TrimPrefix(r.Header.Get("Content-Encoding"), "aws-chunked"); coding == "" {
+				r.Header.Del("Content-Encoding")
+			} else {
+				r.Header.Set("Content-Encoding", strings.TrimPrefix(coding, ","))
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,323 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/synclog"
+)
+
+// full makes the tests of this file as large as the promises are.
+var full = flag.Bool("full", false, "end-to-end tests in full size: minutes, and gigabytes over loopback")
+
+// binary is the proxy as a process of its own, as an operator has it.
+type binary struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	addr   string
+	admin  string
+	sync   string // the synclog's file
+	stderr *transcript
+}
+
+// TestBinary builds the proxy once, and runs it in front of stub storages.
+func TestBinary(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "akubra")
+	build := exec.Command("go", "build", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("cannot build: %v\n%s", err, out)
+	}
+	t.Run("R10 a slow storage costs StallTimeout once", func(t *testing.T) { testLaggard(t, path) })
+	t.Run("R1 memory does not depend on objects", func(t *testing.T) { testMemory(t, path) })
+	t.Run("R22 SIGTERM records what is left", func(t *testing.T) { testTermination(t, path) })
+	t.Run("R23 more clients than connections", func(t *testing.T) { testOverload(t, path) })
+	t.Run("R13 demotion and return", func(t *testing.T) { testDemotion(t, path) })
+}
+
+// startBinary starts the proxy before the storages, with more configuration.
+func startBinary(t testing.TB, path string, stores []*stub.Server, more string) *binary {
+	t.Helper()
+	dir := t.TempDir()
+	b := &binary{t: t, addr: mustFreeAddr(t), admin: mustFreeAddr(t), sync: filepath.Join(dir, "sync.log"), stderr: newTranscript()}
+	text := fmt.Sprintf("Listen: %s\nAdminListen: %s\nLogging: {Synclog: {Stderr: false, File: %q}}\n%s\nBackends:\n", b.addr, b.admin, b.sync, more)
+	for _, s := range stores {
+		text += "  - " + s.URL() + "\n"
+	}
+	config := filepath.Join(dir, "akubra.yaml")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.cmd = exec.Command(path, "-c", config)
+	b.cmd.Stderr = b.stderr
+	if err := b.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if b.cmd.ProcessState == nil {
+			_ = b.cmd.Process.Kill()
+			_ = b.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Logf("the proxy said:\n%s", b.stderr)
+		}
+	})
+	b.stderr.waitFor("akubra is ready")
+	return b
+}
+
+func mustFreeAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// terminate sends SIGTERM and wants exit code 0.
+func (b *binary) terminate() {
+	b.t.Helper()
+	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.cmd.Wait(); err != nil {
+		b.t.Errorf("the proxy ended with %v", err)
+	}
+}
+
+// records reads the synclog.
+func (b *binary) records() []synclog.Record {
+	b.t.Helper()
+	text, err := os.ReadFile(b.sync)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var all []synclog.Record
+	for line := range bytes.Lines(text) {
+		r, err := synclog.ParseRecord(line)
+		if err != nil {
+			b.t.Fatalf("synclog line %q: %v", line, err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// status asks the admin listener.
+func (b *binary) status() (s struct {
+	InFlight int `json:"in_flight"`
+	Backends []struct{ State string }
+}) {
+	b.t.Helper()
+	_, text, err := send("GET", "http://"+b.admin+"/status", "")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		b.t.Fatalf("status %s: %v", text, err)
+	}
+	return s
+}
+
+// upload streams n bytes to key, and returns the answer's status.
+func upload(addr, key string, n int64) (status int, err error) {
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		return 0, err
+	}
+	defer nc.Close()
+	if _, err := fmt.Fprintf(nc, "PUT %s HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", key, n); err != nil {
+		return 0, err
+	}
+	piece := make([]byte, 1<<20)
+	for left := n; left > 0; {
+		m, err := nc.Write(piece[:min(left, int64(len(piece)))])
+		if err != nil {
+			return 0, err
+		}
+		left -= int64(m)
+	}
+	line, err := bufio.NewReader(nc).ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(line[9:12])
+}
+
+func testLaggard(t *testing.T, path string) {
+	fast := stub.New(t, stub.KeepBodies(false), stub.NoHash())
+	slow := stub.New(t, stub.KeepBodies(false), stub.NoHash(), stub.ReceiveBuffer(64<<10))
+	slow.Behave(stub.Behaviour{ReadRate: 200 << 10})
+	b := startBinary(t, path, []*stub.Server{fast, slow}, "StallTimeout: 2s")
+	start := time.Now()
+	status, err := upload(b.addr, "/b/big", 64<<20)
+	took := time.Since(start)
+	if err != nil || status != 200 {
+		t.Fatalf("upload: %d, %v", status, err)
+	}
+	t.Logf("64 MiB past a storage of 200 KB/s took %v, StallTimeout is 2s", took)
+	// The promise is StallTimeout and a second; what is on top is for machines
+	// that are busy with other tests.
+	if took > 10*time.Second {
+		t.Errorf("the slow storage cost the client %v", took)
+	}
+	eventually(t, "the slow storage is in the synclog", func() bool { return len(b.records()) > 0 })
+	for _, r := range b.records() {
+		if r.FailedHost != slow.Addr() || r.SuccessHost != fast.Addr() || r.Key != "big" || !strings.Contains(r.Error, "stalled") {
+			t.Errorf("record %+v", r)
+		}
+	}
+	b.terminate()
+}
+
+func testMemory(t *testing.T, path string) {
+	if runtime.GOOS != "linux" {
+		t.Log("resident memory is read from /proc: nothing is asserted here")
+	}
+	clients, size := 60, int64(8<<20)
+	if *full {
+		clients, size = 200, 64<<20
+	}
+	const limit = 200 << 20
+	fast := stub.New(t, stub.KeepBodies(false), stub.NoHash(), stub.KeepRequests(1))
+	slow := stub.New(t, stub.KeepBodies(false), stub.NoHash(), stub.KeepRequests(1), stub.ReceiveBuffer(64<<10))
+	slow.Behave(stub.Behaviour{ReadRate: 20 << 10})
+	b := startBinary(t, path, []*stub.Server{fast, slow}, "StallTimeout: 3s\nConnectionTimeout: 60s\nConnLimit: 1000")
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Go(func() {
+			if status, err := upload(b.addr, "/b/"+strconv.Itoa(i), size); err != nil || status != 200 {
+				t.Errorf("upload %d: %d, %v", i, status, err)
+			}
+		})
+	}
+	all.Wait()
+	if runtime.GOOS == "linux" {
+		peak := peakMemory(t, b.cmd.Process.Pid)
+		t.Logf("%d uploads of %d MiB past a trickling storage: %d MB resident at most", clients, size>>20, peak>>20)
+		if peak > limit {
+			t.Errorf("%d MB resident, want at most %d", peak>>20, limit>>20)
+		}
+	}
+	eventually(t, "every upload is recorded for the slow storage", func() bool { return len(b.records()) == clients })
+	b.terminate()
+}
+
+// peakMemory is a process's VmHWM in bytes (proc(5)).
+func peakMemory(t testing.TB, pid int) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n << 10
+		}
+	}
+	t.Fatal("no VmHWM")
+	return 0
+}
+
+func testTermination(t *testing.T, path string) {
+	well, hangs := stub.New(t), stub.New(t)
+	hangs.Behave(stub.Behaviour{HangAfterBody: true})
+	b := startBinary(t, path, []*stub.Server{well, hangs}, "ShutdownTimeout: 1s")
+	if status, err := upload(b.addr, "/b/k", 1000); err != nil || status != 200 {
+		t.Fatalf("upload: %d, %v", status, err)
+	}
+	hangs.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	b.terminate()
+	if rs := b.records(); len(rs) != 1 || rs[0].FailedHost != hangs.Addr() || rs[0].Key != "k" {
+		t.Errorf("records %+v", rs)
+	}
+}
+
+func testOverload(t *testing.T, path string) {
+	s := stub.New(t)
+	gate := make(chan struct{})
+	s.Behave(stub.Behaviour{Gate: gate})
+	b := startBinary(t, path, []*stub.Server{s}, "MaxConcurrentRequests: 2")
+	answers := make(chan int, 3)
+	for i := range 2 {
+		go func() {
+			status, err := upload(b.addr, "/b/"+strconv.Itoa(i), 10)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- status
+		}()
+	}
+	s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 2 })
+	nc := stub.Dial(t, b.addr)
+	a := nc.Do("PUT /b/c HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 1\r\n\r\nx")
+	if a.Status != 503 || !bytes.Contains(a.Body, []byte("<Code>SlowDown</Code>")) {
+		t.Errorf("one request too many got %d %s", a.Status, a.Body)
+	}
+	close(gate)
+	for range 2 {
+		if status := <-answers; status != 200 {
+			t.Errorf("a request within the bound got %d", status)
+		}
+	}
+	b.terminate()
+}
+
+func testDemotion(t *testing.T, path string) {
+	well, breaks := stub.New(t), stub.New(t)
+	b := startBinary(t, path, []*stub.Server{well, breaks}, "FailureLimit: 3\nConnectionDialTimeout: 1s")
+	put := func(i int) {
+		if status, err := upload(b.addr, "/b/"+strconv.Itoa(i), 100); err != nil || status != 200 {
+			t.Errorf("upload %d: %d, %v", i, status, err)
+		}
+	}
+	put(0)
+	breaks.WaitDone(t, 1)
+	breaks.Down()
+	i := 1
+	eventually(t, "the dead storage is demoted", func() bool {
+		put(i)
+		i++
+		return b.status().Backends[1].State == "demoted"
+	})
+	put(i)
+	if err := breaks.Up(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it comes back", func() bool { return b.status().Backends[1].State == "active" })
+	if _, ok := breaks.Object("/b/0"); !ok {
+		t.Error("the first object is missing")
+	}
+	// Each object but the first is missing on the second storage, and recorded.
+	eventually(t, "each missing copy is recorded", func() bool { return len(b.records()) == i })
+	if !strings.Contains(b.stderr.String(), "demoted") {
+		t.Error("nobody was told of the demotion")
+	}
+	put(i + 1)
+	eventually(t, "the storage takes objects again", func() bool {
+		_, ok := breaks.Object("/b/" + strconv.Itoa(i+1))
+		return ok
+	})
+	b.terminate()
+}

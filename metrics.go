@@ -1,0 +1,177 @@
+package main
+
+import (
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/synclog"
+)
+
+// proxyMetrics counts for /metrics and /status. The engine's methods may be
+// called from any goroutine and allocate nothing: every counter they know exists
+// from the start, and what they do not know is counted as labelOther, so that no
+// client can make up series. Each instance has a set of its own.
+type proxyMetrics struct {
+	set *metrics.Set
+
+	begun        *metrics.Counter
+	requests     [len(metricMethods)][len(metricCodes)]*metrics.Counter
+	requestBytes *metrics.Counter
+	firstAnswer  *metrics.PrometheusHistogram
+	lastLeg      *metrics.PrometheusHistogram
+	backends     []backendMetrics
+	divergences  [len(metricDivergences)]*metrics.Counter
+	ringWaits    *metrics.Counter
+	ringSeconds  *metrics.FloatCounter
+
+	// Set by observe, nil before.
+	status   func() []limiter.Status
+	records  func() synclog.Counts
+	inFlight func() int
+}
+
+type backendMetrics struct {
+	legs  [len(metricOutcomes)]*metrics.Counter
+	bytes *metrics.Counter
+}
+
+var _ engine.Metrics = (*proxyMetrics)(nil)
+
+// labelOther stands for every value of a label that has no counter of its own.
+const labelOther = "other"
+
+// The values of labels; labelOther is the last of each.
+var (
+	metricMethods  = [...]string{"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", labelOther}
+	metricCodes    = [...]string{"2xx", "3xx", "4xx", "5xx", labelOther}
+	metricOutcomes = [...]string{
+		engine.OutcomePositive, engine.OutcomeNegative, engine.OutcomeFailed,
+		engine.OutcomeStalled, engine.OutcomeAborted, labelOther,
+	}
+)
+
+// metricDivergences are the reasons that the engine gives, by what it was doing.
+var metricDivergences = [...]struct{ op, reason string }{
+	{engine.OpStoring, engine.OutcomePositive}, // of a multi-object delete: all keys but some (R24)
+	{engine.OpStoring, engine.OutcomeNegative},
+	{engine.OpStoring, engine.OutcomeFailed},
+	{engine.OpStoring, engine.OutcomeStalled},
+	{engine.OpStoring, engine.OutcomeAborted},
+	{engine.OpStoring, limiter.StateDemoted},
+	{engine.OpStoring, limiter.StateMaintained},
+	{engine.OpStoring, "etag"},
+	{engine.OpStoring, "concurrent"},
+	{engine.OpStoring, "multipart"},
+	{engine.OpStoring, labelOther},
+	{engine.OpReading, "missing"},
+	{engine.OpReading, labelOther},
+	{labelOther, labelOther},
+}
+
+// latencyBuckets are seconds: from a small object next door to a large one far away.
+var latencyBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
+
+// newProxyMetrics makes the counters of backends with these names, by index.
+func newProxyMetrics(names []string) *proxyMetrics {
+	metrics.ExposeMetadata(true) // the library's one global switch; # TYPE lines
+	set := metrics.NewSet()
+	m := &proxyMetrics{
+		set:          set,
+		begun:        set.NewCounter("akubra_requests_begun_total"),
+		requestBytes: set.NewCounter("akubra_request_bytes_total"),
+		firstAnswer:  set.NewPrometheusHistogramExt("akubra_first_answer_seconds", latencyBuckets),
+		lastLeg:      set.NewPrometheusHistogramExt("akubra_last_leg_seconds", latencyBuckets),
+		backends:     make([]backendMetrics, len(names)),
+		ringWaits:    set.NewCounter("akubra_ring_waits_total"),
+		ringSeconds:  set.NewFloatCounter("akubra_ring_wait_seconds_total"),
+	}
+	for i, method := range metricMethods {
+		for j, code := range metricCodes {
+			m.requests[i][j] = set.NewCounter(series("akubra_requests_total", "method", method, "code", code))
+		}
+	}
+	for i, name := range names {
+		b := &m.backends[i]
+		b.bytes = set.NewCounter(series("akubra_backend_bytes_total", "backend", name))
+		for j, outcome := range metricOutcomes {
+			b.legs[j] = set.NewCounter(series("akubra_legs_total", "backend", name, "outcome", outcome))
+		}
+	}
+	for i, d := range metricDivergences {
+		m.divergences[i] = set.NewCounter(series("akubra_divergences_total", "op", d.op, "reason", d.reason))
+	}
+	set.NewGauge(series("akubra_build_info", "version", version), func() float64 { return 1 })
+	set.RegisterMetricsWriter(m.writeObserved)
+	return m
+}
+
+// RequestBegun counts a request that has come.
+func (m *proxyMetrics) RequestBegun() { m.begun.Inc() }
+
+// RequestEnded counts a request that the client's side is done with. Where there
+// was no answer of a backend, firstAnswer is 0 and says nothing about latency.
+func (m *proxyMetrics) RequestEnded(method string, status int, bytesIn int64, firstAnswer time.Duration) {
+	m.requests[methodIndex(method)][codeIndex(status)].Inc()
+	m.requestBytes.AddInt64(bytesIn)
+	if firstAnswer > 0 {
+		m.firstAnswer.Update(firstAnswer.Seconds())
+	}
+}
+
+// LegEnded counts what one backend came to, and the bytes it was sent.
+func (m *proxyMetrics) LegEnded(backend int, outcome string, bytesOut int64) {
+	b := &m.backends[backend]
+	b.legs[outcomeIndex(outcome)].Inc()
+	b.bytes.AddInt64(bytesOut)
+}
+
+// LegsEnded measures a request until its last leg's end.
+func (m *proxyMetrics) LegsEnded(lastLeg time.Duration) { m.lastLeg.Update(lastLeg.Seconds()) }
+
+// RingWaited counts a request whose ring was full for a time.
+func (m *proxyMetrics) RingWaited(d time.Duration) {
+	m.ringWaits.Inc()
+	m.ringSeconds.Add(d.Seconds())
+}
+
+// Diverged counts a divergence.
+func (m *proxyMetrics) Diverged(op, reason string) { m.divergences[divergenceIndex(op, reason)].Inc() }
+
+// The indices are loops over a few short strings: cheaper than a map's hash.
+
+func methodIndex(method string) int {
+	for i, known := range metricMethods {
+		if method == known {
+			return i
+		}
+	}
+	return len(metricMethods) - 1
+}
+
+func codeIndex(status int) int {
+	if status < 200 || status > 599 {
+		return len(metricCodes) - 1
+	}
+	return status/100 - 2
+}
+
+func outcomeIndex(outcome string) int {
+	for i, known := range metricOutcomes {
+		if outcome == known {
+			return i
+		}
+	}
+	return len(metricOutcomes) - 1
+}
+
+func divergenceIndex(op, reason string) int {
+	for i, known := range metricDivergences {
+		if op == known.op && (reason == known.reason || known.reason == labelOther) {
+			return i // an op's labelOther stands after its other reasons
+		}
+	}
+	return len(metricDivergences) - 1
+}

@@ -1,0 +1,17 @@
+//go:build !race
+
+package main
+
+import "testing"
+
+func TestMetricsAllocateNothing(t *testing.T) {
+	m := newProxyMetrics([]string{"a", "b"})
+	if n := testing.AllocsPerRun(1000, func() {
+		hotPath(m)
+		m.RequestEnded("PROPFIND", 9999, 1, 0)
+		m.LegEnded(0, "exploded", 1)
+		m.Diverged("guessing", "why")
+	}); n != 0 {
+		t.Fatalf("%v allocations a request, want 0", n)
+	}
+}

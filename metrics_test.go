@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bytes"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/synclog"
+)
+
+var (
+	sampleLine = regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[a-zA-Z_]\w*="(?:[^"\\]|\\[\\"n])*"(?:, ?[a-zA-Z_]\w*="(?:[^"\\]|\\[\\"n])*")*\})? (\S+)$`)
+	typeLine   = regexp.MustCompile(`^# TYPE (\S+) (counter|gauge|histogram|summary|untyped)$`)
+	helpLine   = regexp.MustCompile(`^# HELP (\S+) ?.*$`)
+)
+
+// mustParseMetrics reads Prometheus's text format as strictly as Prometheus
+// does: samples by series, each once, each family typed once and in one piece.
+func mustParseMetrics(t testing.TB, text string) map[string]float64 {
+	t.Helper()
+	samples := map[string]float64{}
+	typed := map[string]string{}
+	family := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if helpLine.MatchString(line) {
+			continue
+		}
+		if m := typeLine.FindStringSubmatch(line); m != nil {
+			if typed[m[1]] != "" {
+				t.Errorf("second type for %s", m[1])
+			}
+			family, typed[m[1]] = m[1], m[2]
+			continue
+		}
+		m := sampleLine.FindStringSubmatch(line)
+		if m == nil {
+			t.Errorf("malformed line %q", line)
+			continue
+		}
+		name := m[1]
+		if typed[family] == "histogram" || typed[family] == "summary" {
+			name = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
+		}
+		if name != family {
+			t.Errorf("%q stands in the family of %s", line, family)
+		}
+		v, err := strconv.ParseFloat(m[3], 64)
+		if err != nil {
+			t.Errorf("%q: %v", line, err)
+		}
+		if _, twice := samples[m[1]+m[2]]; twice {
+			t.Errorf("%s%s comes twice", m[1], m[2])
+		}
+		samples[m[1]+m[2]] = v
+	}
+	return samples
+}
+
+func scrape(t testing.TB, m *proxyMetrics) map[string]float64 {
+	t.Helper()
+	var b bytes.Buffer
+	m.write(&b)
+	return mustParseMetrics(t, b.String())
+}
+
+func wantSamples(t testing.TB, got, want map[string]float64) {
+	t.Helper()
+	for series, v := range want {
+		if have, ok := got[series]; !ok || have != v {
+			t.Errorf("%s is %v (there: %t), want %v", series, have, ok, v)
+		}
+	}
+}
+
+func TestMetricsCount(t *testing.T) {
+	m := newProxyMetrics([]string{"a:9000", "b:9000"})
+	m.RequestBegun()
+	m.RequestBegun()
+	m.RequestBegun()
+	m.RequestEnded("PUT", 200, 4096, 3*time.Millisecond)
+	m.RequestEnded("PUT", 204, 1, 3*time.Millisecond)
+	m.RequestEnded("GET", 503, 0, 0)
+	m.RequestEnded("PROPFIND", 0, 0, 0)
+	m.LegEnded(0, engine.OutcomePositive, 4000)
+	m.LegEnded(1, engine.OutcomeStalled, 30)
+	m.LegEnded(1, "exploded", 1)
+	m.LegsEnded(2 * time.Second)
+	m.RingWaited(250 * time.Millisecond)
+	m.RingWaited(500 * time.Millisecond)
+	m.Diverged(engine.OpStoring, engine.OutcomeStalled)
+	m.Diverged(engine.OpStoring, "sunspots")
+	m.Diverged(engine.OpReading, "missing")
+	m.Diverged(engine.OpReading, engine.OutcomeStalled)
+	m.Diverged("guessing", "missing")
+	got := scrape(t, m)
+	wantSamples(t, got, map[string]float64{
+		`akubra_build_info{version="` + version + `"}`:                    1,
+		`akubra_requests_begun_total`:                                     3,
+		`akubra_requests_total{method="PUT",code="2xx"}`:                  2,
+		`akubra_requests_total{method="GET",code="5xx"}`:                  1,
+		`akubra_requests_total{method="other",code="other"}`:              1,
+		`akubra_requests_total{method="DELETE",code="4xx"}`:               0,
+		`akubra_request_bytes_total`:                                      4097,
+		`akubra_first_answer_seconds_count`:                               2, // not the answers that were none of a backend
+		`akubra_first_answer_seconds_bucket{le="0.0025"}`:                 0,
+		`akubra_first_answer_seconds_bucket{le="0.005"}`:                  2,
+		`akubra_last_leg_seconds_bucket{le="1"}`:                          0,
+		`akubra_last_leg_seconds_bucket{le="2.5"}`:                        1,
+		`akubra_last_leg_seconds_bucket{le="+Inf"}`:                       1,
+		`akubra_last_leg_seconds_sum`:                                     2,
+		`akubra_legs_total{backend="a:9000",outcome="positive"}`:          1,
+		`akubra_legs_total{backend="b:9000",outcome="positive"}`:          0,
+		`akubra_legs_total{backend="b:9000",outcome="stalled"}`:           1,
+		`akubra_legs_total{backend="b:9000",outcome="other"}`:             1,
+		`akubra_backend_bytes_total{backend="a:9000"}`:                    4000,
+		`akubra_backend_bytes_total{backend="b:9000"}`:                    31,
+		`akubra_ring_waits_total`:                                         2,
+		`akubra_ring_wait_seconds_total`:                                  .75,
+		`akubra_divergences_total{op="storing",reason="stalled"}`:         1,
+		`akubra_divergences_total{op="storing",reason="other"}`:           1,
+		`akubra_divergences_total{op="reading",reason="missing"}`:         1,
+		`akubra_divergences_total{op="reading",reason="other"}`:           1,
+		`akubra_divergences_total{op="other",reason="other"}`:             1,
+		`akubra_divergences_total{op="storing",reason="multipart"}`:       0,
+		`akubra_divergences_total{op="storing",reason="maintained"}`:      0,
+		`akubra_legs_total{backend="a:9000",outcome="` + "aborted" + `"}`: 0,
+	})
+	if _, there := got["akubra_requests_in_flight"]; there {
+		t.Error("what nobody observes is shown")
+	}
+	for _, name := range []string{"go_goroutines", "process_cpu_seconds_total", "process_open_fds"} {
+		if _, there := got[name]; !there {
+			t.Errorf("no %s", name)
+		}
+	}
+
+	totals := m.totals()
+	want := totals
+	want.Requests, want.RequestBytes, want.Divergences, want.RingWaits, want.RingSeconds = 4, 4097, 5, 2, .75
+	if totals != want {
+		t.Errorf("totals are %+v, want %+v", totals, want)
+	}
+	if legs, sent := m.legs(1); legs["stalled"] != 1 || legs["positive"] != 0 || len(legs) != len(metricOutcomes) || sent != 31 {
+		t.Errorf("the second backend's legs are %v, sent %d", legs, sent)
+	}
+}
+
+// Each word of the engine's has a counter of its own.
+func TestMetricsKnowTheEnginesWords(t *testing.T) {
+	for _, outcome := range []string{
+		engine.OutcomePositive, engine.OutcomeNegative, engine.OutcomeFailed, engine.OutcomeStalled, engine.OutcomeAborted,
+	} {
+		if got := metricOutcomes[outcomeIndex(outcome)]; got != outcome {
+			t.Errorf("outcome %q counts as %q", outcome, got)
+		}
+		if got := metricDivergences[divergenceIndex(engine.OpStoring, outcome)]; got.op != engine.OpStoring || got.reason != outcome {
+			t.Errorf("divergence by %q counts as %+v", outcome, got)
+		}
+	}
+	for _, state := range []string{limiter.StateDemoted, limiter.StateMaintained} { // R15
+		if got := metricDivergences[divergenceIndex(engine.OpStoring, state)]; got.reason != state {
+			t.Errorf("divergence by %q counts as %+v", state, got)
+		}
+	}
+	for status, want := range map[int]string{
+		-1: labelOther, 0: labelOther, 100: labelOther, 199: labelOther, 200: "2xx", 299: "2xx", 304: "3xx",
+		404: "4xx", 500: "5xx", 599: "5xx", 600: labelOther, 9999: labelOther,
+	} {
+		if got := metricCodes[codeIndex(status)]; got != want {
+			t.Errorf("status %d counts as %q, want %q", status, got, want)
+		}
+	}
+}
+
+func TestMetricsObserve(t *testing.T) {
+	names := []string{"a:9000", "b:9000", "c:9000"}
+	l := limiter.New(limiter.Options{Backends: names, ConnLimit: 100, FailureLimit: 1})
+	l.SetMaintained(1, true)
+	l.Failed(2, 0)
+	var slots [limiter.MaxBackends]int32
+	l.TryBegin(0, 0b111, &slots)
+	log := synclog.New(synclog.Options{Out: &bytes.Buffer{}})
+	log.Record(&synclog.Record{Method: "PUT"})
+	m := newProxyMetrics(names)
+	m.observe(func() []limiter.Status { return l.Status(int64(time.Second)) }, log.Counts, func() int { return 7 })
+	wantSamples(t, scrape(t, m), map[string]float64{
+		`akubra_requests_in_flight`:                        7,
+		`akubra_synclog_records_total`:                     1,
+		`akubra_synclog_failed_total`:                      0,
+		`akubra_backend_busy{backend="a:9000"}`:            1,
+		`akubra_backend_busy{backend="b:9000"}`:            0,
+		`akubra_backend_stalled{backend="a:9000"}`:         1, // a second without progress
+		`akubra_backend_up{backend="a:9000"}`:              1,
+		`akubra_backend_up{backend="b:9000"}`:              0,
+		`akubra_backend_up{backend="c:9000"}`:              0,
+		`akubra_backend_maintained{backend="b:9000"}`:      1,
+		`akubra_backend_maintained{backend="c:9000"}`:      0,
+		`akubra_backend_demotions_total{backend="b:9000"}`: 0,
+		`akubra_backend_demotions_total{backend="c:9000"}`: 1,
+	})
+}
+
+// A label can hold anything; what it holds cannot make up other series.
+func TestMetricsQuoteLabels(t *testing.T) {
+	names := []string{"[2001:db8::1]:9000", `a"} 1`, `back\slash`, "new\nline", "schön:80", "{brace}"}
+	l := limiter.New(limiter.Options{Backends: names})
+	m := newProxyMetrics(names)
+	m.observe(func() []limiter.Status { return l.Status(0) }, func() synclog.Counts { return synclog.Counts{} }, func() int { return 0 })
+	wantSamples(t, scrape(t, m), map[string]float64{
+		`akubra_backend_up{backend="[2001:db8::1]:9000"}`:                  1,
+		`akubra_backend_up{backend="a\"} 1"}`:                              1,
+		`akubra_backend_up{backend="back\\slash"}`:                         1,
+		`akubra_backend_up{backend="new\nline"}`:                           1,
+		`akubra_backend_up{backend="schön:80"}`:                            1,
+		`akubra_legs_total{backend="new\nline",outcome="positive"}`:        0,
+		`akubra_legs_total{backend="a\"} 1",outcome="positive"}`:           0,
+		`akubra_backend_bytes_total{backend="{brace}"}`:                    0,
+		`akubra_legs_total{backend="[2001:db8::1]:9000",outcome="failed"}`: 0,
+	})
+}
+
+func TestMetricsConcurrently(t *testing.T) {
+	m := newProxyMetrics([]string{"a", "b"})
+	var done sync.WaitGroup
+	const each = 500
+	for range 4 {
+		done.Go(func() {
+			for range each {
+				hotPath(m)
+			}
+		})
+	}
+	done.Go(func() {
+		for range 20 {
+			scrape(t, m)
+			m.totals()
+		}
+	})
+	done.Wait()
+	if got := m.totals().Requests; got != 4*each {
+		t.Errorf("%d requests counted, want %d", got, 4*each)
+	}
+}
+
+// hotPath is what one request to two backends counts, and what seldom comes.
+func hotPath(m *proxyMetrics) {
+	m.RequestBegun()
+	m.RequestEnded("PUT", 200, 4096, 3*time.Millisecond)
+	m.LegEnded(0, engine.OutcomePositive, 4096)
+	m.LegEnded(1, engine.OutcomeStalled, 4096)
+	m.LegsEnded(5 * time.Millisecond)
+	m.RingWaited(time.Millisecond)
+	m.Diverged(engine.OpStoring, engine.OutcomeStalled)
+}
+
+func BenchmarkMetricsRequest(b *testing.B) {
+	m := newProxyMetrics([]string{"a", "b"})
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			hotPath(m)
+		}
+	})
+}

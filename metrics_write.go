@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/synclog"
+)
+
+// observe lets a scrape ask for what others count. Call it once, before write.
+// The functions may be called from any goroutine.
+func (m *proxyMetrics) observe(status func() []limiter.Status, records func() synclog.Counts, inFlight func() int) {
+	m.status, m.records, m.inFlight = status, records, inFlight
+}
+
+// write writes everything in Prometheus's text format.
+func (m *proxyMetrics) write(w io.Writer) {
+	m.set.WritePrometheus(w)
+	metrics.WriteProcessMetrics(w)
+	metrics.WriteFDMetrics(w)
+}
+
+// writeObserved asks the limiter once a scrape: it looks through all its slots
+// for that, which gauges with a callback each would repeat.
+func (m *proxyMetrics) writeObserved(w io.Writer) {
+	if m.status == nil {
+		return
+	}
+	metrics.WriteGaugeUint64(w, "akubra_requests_in_flight", uint64(max(0, m.inFlight())))
+	records := m.records()
+	metrics.WriteCounterUint64(w, "akubra_synclog_records_total", records.Written)
+	metrics.WriteCounterUint64(w, "akubra_synclog_failed_total", records.Failed)
+	all := m.status()
+	family := func(name, kind string, value func(s *limiter.Status) uint64) {
+		metrics.WriteMetadataIfNeeded(w, name, kind)
+		for i := range all {
+			_, _ = fmt.Fprintf(w, "%s %d\n", series(name, "backend", all[i].Name), value(&all[i]))
+		}
+	}
+	family("akubra_backend_busy", "gauge", func(s *limiter.Status) uint64 { return uint64(s.Busy) })
+	family("akubra_backend_stalled", "gauge", func(s *limiter.Status) uint64 { return uint64(s.Stalled) })
+	family("akubra_backend_up", "gauge", func(s *limiter.Status) uint64 { return oneIf(s.State == limiter.StateActive) })
+	family("akubra_backend_maintained", "gauge", func(s *limiter.Status) uint64 { return oneIf(s.Maintained) })
+	family("akubra_backend_demotions_total", "counter", func(s *limiter.Status) uint64 { return s.Demotions })
+}
+
+func oneIf(yes bool) uint64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// labelEscapes are those of the text format; Go's own %q has more of them.
+var labelEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
+// series is a metric's name with labels, given as name, value, name, value …
+func series(name string, labels ...string) string {
+	var b strings.Builder
+	b.WriteString(name)
+	for i := 0; i < len(labels); i += 2 {
+		b.WriteByte("{,"[min(i, 1)])
+		b.WriteString(labels[i] + `="` + labelEscapes.Replace(labels[i+1]) + `"`)
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// totals are the counters as /status shows them.
+type totals struct {
+	Requests     uint64  `json:"requests"` // answered
+	RequestBytes uint64  `json:"requestbytes"`
+	Divergences  uint64  `json:"divergences"`
+	RingWaits    uint64  `json:"ringwaits"`
+	RingSeconds  float64 `json:"ringwaitseconds"`
+}
+
+func (m *proxyMetrics) totals() totals {
+	t := totals{RequestBytes: m.requestBytes.Get(), RingWaits: m.ringWaits.Get(), RingSeconds: m.ringSeconds.Get()}
+	for i := range m.requests {
+		for _, c := range m.requests[i] {
+			t.Requests += c.Get()
+		}
+	}
+	for _, c := range m.divergences {
+		t.Divergences += c.Get()
+	}
+	return t
+}
+
+// legs are how often each outcome came of a backend, and the bytes it was sent.
+func (m *proxyMetrics) legs(backend int) (outcomes map[string]uint64, bytes uint64) {
+	outcomes = make(map[string]uint64, len(metricOutcomes))
+	for i, c := range m.backends[backend].legs {
+		outcomes[metricOutcomes[i]] = c.Get()
+	}
+	return outcomes, m.backends[backend].bytes.Get()
+}

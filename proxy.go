@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/akubra/akubra/backends"
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/synclog"
+)
+
+// What the configuration does not ask for.
+const (
+	backendIdleTimeout = 20 * time.Second
+	answerHeadSize     = 16 << 10 // bytes of an answer's head
+	probeInterval      = time.Second
+	// connectionsPerRequest: clients keep idle connections, which cost little.
+	connectionsPerRequest = 8
+)
+
+// proxy is the whole service as one configuration describes it: constructed by
+// newProxy, started by start, stopped by stop in reverse.
+type proxy struct {
+	config   *Config
+	logs     *logs
+	backends []*backends.Backend
+	limiter  *limiter.Limiter
+	synclog  *synclog.Log
+	metrics  *proxyMetrics
+	engine   *engine.Engine
+	prober   *backends.Prober
+	admin    *admin
+
+	listener      net.Listener
+	adminListener net.Listener
+	serving       sync.WaitGroup
+	failed        chan error
+}
+
+// newProxy constructs the service; nothing listens yet.
+func newProxy(c *Config, l *logs) (*proxy, error) {
+	p := &proxy{config: c, logs: l, failed: make(chan error, 2)}
+	if err := p.makeBackends(); err != nil {
+		return nil, err
+	}
+	names := p.names()
+	p.limiter = limiter.New(limiter.Options{
+		Backends:     names,
+		ConnLimit:    c.ConnLimit,
+		FailureLimit: c.FailureLimit,
+		Maintained:   c.maintainedMask(),
+		OnDemote:     p.demoted,
+		OnReturn:     p.returned,
+	})
+	p.synclog = synclog.New(synclog.Options{
+		Out:     l.sync,
+		Methods: c.SyncLogMethods,
+		OnError: func(err error) { l.main.Error().Err(err).Msg("cannot write synclog") },
+	})
+	p.metrics = newProxyMetrics(names)
+	if err := p.makeEngine(); err != nil {
+		return nil, err
+	}
+	p.prober = backends.NewProber(p.backends, p.limiter, probeInterval, c.ConnectionDialTimeout)
+	p.metrics.observe(p.status, p.synclog.Counts, p.engine.InFlight)
+	p.admin = newAdmin(adminOptions{
+		Version:       version,
+		URLs:          p.urls(),
+		Status:        p.status,
+		SetMaintained: p.limiter.SetMaintained,
+		InFlight:      p.engine.InFlight,
+		Records:       p.synclog.Counts,
+		Metrics:       p.metrics,
+		Log:           engineLog{l}.Warn,
+	})
+	return p, nil
+}
+
+func (p *proxy) status() []limiter.Status { return p.limiter.Status(p.engine.Now()) }
+
+func (p *proxy) makeBackends() error {
+	tlsConfig, err := p.config.TLS.Backends.client()
+	if err != nil {
+		return err
+	}
+	for _, u := range p.config.backendURLs() {
+		b, err := backends.New(backends.Options{
+			URL:         u,
+			DialTimeout: p.config.ConnectionDialTimeout,
+			IdleTimeout: backendIdleTimeout,
+			ReadBuffer:  answerHeadSize,
+			TLS:         tlsConfig,
+		})
+		if err != nil {
+			return err
+		}
+		p.backends = append(p.backends, b)
+	}
+	return nil
+}
+
+func (p *proxy) names() []string {
+	names := make([]string, len(p.backends))
+	for i, b := range p.backends {
+		names[i] = b.Name()
+	}
+	return names
+}
+
+func (p *proxy) urls() []string {
+	urls := make([]string, len(p.backends))
+	for i, b := range p.backends {
+		urls[i] = b.URL()
+	}
+	return urls
+}
+
+func (p *proxy) makeEngine() error {
+	c := p.config
+	var clientTLS *tls.Config
+	if c.TLS.CertFile != "" {
+		var err error
+		if clientTLS, err = c.TLS.listener(); err != nil {
+			return err
+		}
+	}
+	pool := make([]engine.Backend, len(p.backends))
+	for i, b := range p.backends {
+		pool[i] = engineBackend{b}
+	}
+	var err error
+	p.engine, err = engine.New(engine.Options{
+		Backends:                  pool,
+		Limiter:                   p.limiter,
+		Synclog:                   syncRecorder{p.synclog},
+		Log:                       engineLog{p.logs},
+		Metrics:                   p.metrics,
+		Domains:                   c.Domains,
+		AdditionalRequestHeaders:  c.AdditionalRequestHeaders,
+		AdditionalResponseHeaders: c.AdditionalResponseHeaders,
+		ConnectionTimeout:         c.ConnectionTimeout,
+		StallTimeout:              c.StallTimeout,
+		SlotTimeout:               c.ConnectionDialTimeout,
+		RingSize:                  int(c.RingSize),
+		MaxHeaderSize:             int(c.MaxHeaderSize),
+		MaxBodySize:               int64(c.MaxBodySize),
+		MaxConcurrentRequests:     c.MaxConcurrentRequests,
+		MaxConnections:            c.MaxConcurrentRequests * connectionsPerRequest,
+		WriteAck:                  c.WriteAck,
+		CompareETags:              c.CompareETags,
+		RecordReads:               slices.Contains(c.SyncLogMethods, "GET") || slices.Contains(c.SyncLogMethods, "HEAD"),
+		TLS:                       clientTLS,
+	})
+	return err
+}
+
+// engineBackend makes a backend fit the engine's interface.
+type engineBackend struct{ *backends.Backend }
+
+func (b engineBackend) Acquire(fresh bool) (engine.Conn, error) {
+	c, err := b.Backend.Acquire(fresh)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (p *proxy) demoted(e limiter.Event) {
+	p.logs.main.Error().Str("backend", e.Name).Str("reason", e.Reason).Interface("counts", e.Counts).
+		Msg("backend demoted: it gets no requests until it answers again")
+}
+
+func (p *proxy) returned(e limiter.Event) {
+	p.logs.main.Warn().Str("backend", e.Name).Msg("backend is back in the pool")
+}
+
+// start listens and serves until stop.
+func (p *proxy) start() error {
+	var err error
+	if p.listener, err = net.Listen("tcp", p.config.Listen); err != nil {
+		return fmt.Errorf("cannot listen (Listen: %q): %w", p.config.Listen, err)
+	}
+	if p.config.AdminListen != "" {
+		if p.adminListener, err = net.Listen("tcp", p.config.AdminListen); err != nil {
+			_ = p.listener.Close()
+			return fmt.Errorf("cannot listen (AdminListen: %q): %w", p.config.AdminListen, err)
+		}
+		p.serving.Go(func() { p.report(p.admin.Serve(p.adminListener)) })
+	}
+	p.prober.Start()
+	p.serving.Go(func() { p.report(p.engine.Serve(p.listener)) })
+	p.logs.main.Info().Str("version", version).Str("listen", p.addr()).Str("admin", p.adminAddr()).
+		Strs("backends", p.names()).Msg("akubra is ready")
+	return nil
+}
+
+// report hands on why a listener has ended by itself.
+func (p *proxy) report(err error) {
+	if err != nil {
+		p.failed <- err
+	}
+}
+
+// addr is where clients are served.
+func (p *proxy) addr() string { return p.listener.Addr().String() }
+
+// adminAddr is where the admin listener is, "" if there is none.
+func (p *proxy) adminAddr() string {
+	if p.adminListener == nil {
+		return ""
+	}
+	return p.adminListener.Addr().String()
+}
+
+// stop finishes what is in flight within ShutdownTimeout, and records what is
+// left as divergences (R22).
+func (p *proxy) stop() {
+	p.logs.main.Info().Int("inflight", p.engine.InFlight()).Msg("stopping")
+	ctx, cancel := context.WithTimeout(context.Background(), p.config.ShutdownTimeout)
+	defer cancel()
+	p.admin.Drain()
+	if err := p.engine.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+		p.logs.main.Warn().Dur("timeout", p.config.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
+	}
+	p.prober.Close()
+	if p.adminListener != nil {
+		_ = p.admin.Shutdown(context.Background())
+	}
+	p.serving.Wait()
+	for _, b := range p.backends {
+		b.Close()
+	}
+	p.logs.main.Info().Msg("stopped")
+}
