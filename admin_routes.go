@@ -34,7 +34,7 @@ var adminRoutes = []adminRoute{
 
 // match tells whether path is the route's, and what stands for NAME in it.
 func (r *adminRoute) match(path string) (name string, ok bool) {
-	if prefix, any := strings.CutSuffix(r.path, "*"); any {
+	if prefix, open := strings.CutSuffix(r.path, "*"); open {
 		return "", strings.HasPrefix(path, prefix)
 	}
 	before, after, named := strings.Cut(r.path, "NAME")

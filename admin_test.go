@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
@@ -40,12 +38,7 @@ type adminRig struct {
 
 func newAdminRig(t testing.TB, names ...string) *adminRig {
 	t.Helper()
-	t.Cleanup(func() {
-		goleak.VerifyNone(t,
-			// They end by themselves, or never and are one a process.
-			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
-	})
+	wantNoLeaks(t)
 	r := &adminRig{t: t, metrics: newProxyMetrics(names), served: make(chan error, 1)}
 	r.limiter = limiter.New(limiter.Options{Backends: names, ConnLimit: 100, FailureLimit: 1})
 	began := time.Now()

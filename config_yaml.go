@@ -37,7 +37,8 @@ func (yamlParser) Unmarshal(text []byte) (map[string]any, error) {
 	keysAsText(root)
 	headersAsText(root)
 	m := map[string]any{}
-	return m, root.Decode(&m)
+	err := root.Decode(&m)
+	return m, err
 }
 
 func (yamlParser) Marshal(m map[string]any) ([]byte, error) { return yaml.Marshal(m) }

@@ -113,7 +113,6 @@ func (c *cli) serve(config *Config) int {
 		fmt.Fprintln(c.stderr, err)
 		return exitFailed
 	}
-	defer l.Close()
 	signals, unsubscribe := c.subscribe()
 	defer unsubscribe()
 	p, err := newProxy(config, l)
@@ -125,6 +124,7 @@ func (c *cli) serve(config *Config) int {
 		if !config.Logging.Mainlog.Stderr { // there it would stand twice
 			l.main.Error().Err(err).Msg("cannot start")
 		}
+		_ = l.Close()
 		return exitFailed
 	}
 	if c.started != nil {
@@ -156,7 +156,7 @@ func (c *cli) subscribe() (signals <-chan os.Signal, unsubscribe func()) {
 	return ch, func() { signal.Stop(ch) }
 }
 
-// stop ends p in good order (R22), or at once if there is a second signal.
+// stop ends p and its logs in good order (R22), or at once if there is a second signal.
 func stop(p *proxy, signals <-chan os.Signal) int {
 	stopped := make(chan struct{})
 	go func() {
@@ -166,6 +166,7 @@ func stop(p *proxy, signals <-chan os.Signal) int {
 	for {
 		select {
 		case <-stopped:
+			_ = p.logs.Close()
 			return exitOK
 		case s := <-signals:
 			if s == syscall.SIGHUP {

@@ -37,15 +37,23 @@ type process struct {
 	exit    chan int
 }
 
+// wantNoLeaks checks at the test's end that what was begun since has ended.
+func wantNoLeaks(t testing.TB) {
+	t.Helper()
+	options := []goleak.Option{
+		goleak.IgnoreCurrent(),
+		// They end by themselves, or never and are one a process.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+	}
+	t.Cleanup(func() { goleak.VerifyNone(t, options...) })
+}
+
 // mustStart runs args until the proxy serves. The test has to end it.
 func mustStart(t *testing.T, args ...string) *process {
 	t.Helper()
-	t.Cleanup(func() {
-		goleak.VerifyNone(t,
-			// They end by themselves, or never and are one a process.
-			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
-	})
+	wantNoLeaks(t)
 	stdin, typed := io.Pipe()
 	t.Cleanup(func() { _ = typed.Close() })
 	p := &process{signals: make(chan os.Signal), stdin: typed, stdout: newTranscript(), stderr: newTranscript(), exit: make(chan int, 1)}
@@ -213,7 +221,7 @@ func TestRunWrongArguments(t *testing.T) {
 		{nil, "akubra: no configuration given: akubra -c FILE"},
 		{[]string{"serve"}, "akubra: no configuration given"},
 		{[]string{"check"}, "akubra: no configuration given"},
-		{[]string{"-c"}, "akubra: expected argument for flag '-c' (akubra --help tells more)"},
+		{[]string{"-c"}, "akubra: no configuration given"},
 		{[]string{"-c", none}, "akubra: cannot read configuration " + fmt.Sprintf("%q", none) + ": no such file or directory"},
 		{[]string{"check", "-c", none}, "akubra: cannot read configuration"},
 		{[]string{"dance"}, "akubra: unexpected dance"},

@@ -109,6 +109,10 @@ func (c *Conn) Reader() *bufio.Reader {
 // nothing: a record cannot be sent in halves.
 func (c *Conn) TryWrite(p []byte) (int, error) { return c.raw.tryWrite(p) }
 
+// SplicePipe sends up to n of the bytes that are in a pipe, without copying them
+// through user space, and waits as Write does. Linux only, and not over TLS.
+func (c *Conn) SplicePipe(pipe, n int) (int, error) { return c.raw.splicePipe(pipe, n) }
+
 // Unsent is the number of bytes that the peer has not acknowledged yet, or -1.
 func (c *Conn) Unsent() int { return c.raw.unsent() }
 

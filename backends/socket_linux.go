@@ -10,3 +10,9 @@ func sendQueue(fd int) int {
 	}
 	return n
 }
+
+// spliceFrom moves up to n bytes from a pipe to a socket (splice(2)).
+func spliceFrom(pipe, fd, n int) (int, error) {
+	sent, err := unix.Splice(pipe, nil, fd, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+	return int(sent), err
+}

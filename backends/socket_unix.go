@@ -3,16 +3,20 @@
 package backends
 
 import (
+	"errors"
+	"io"
 	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
+var errNoSplice = errors.New("cannot splice to this connection")
+
 // rawSocket reaches the socket under a plain TCP connection, for calls that must
 // not wait. The zero value stands for "no such socket" (TLS). Its functions are
 // made once a connection, because a closure a call would be an allocation a
-// call. tryWrite belongs to the writing goroutine, quiet to whoever holds the
+// call. tryWrite and splicePipe belong to the writing goroutine, quiet to whoever holds the
 // idle connection, unsent to the reading goroutine.
 type rawSocket struct {
 	conn syscall.RawConn
@@ -21,6 +25,12 @@ type rawSocket struct {
 	toWrite  []byte
 	written  int
 	writeErr error
+
+	splice    func(fd uintptr) bool
+	pipe      int
+	toSplice  int
+	spliced   int
+	spliceErr error
 
 	peek      func(fd uintptr) bool
 	peekQuiet bool
@@ -55,6 +65,18 @@ func (s *rawSocket) open(nc net.Conn) {
 		s.peekQuiet = err == unix.EAGAIN || err == unix.EWOULDBLOCK
 		return true
 	}
+	s.splice = func(fd uintptr) bool {
+		for {
+			s.spliced, s.spliceErr = spliceFrom(s.pipe, int(fd), s.toSplice)
+			switch s.spliceErr {
+			case unix.EINTR:
+			case unix.EAGAIN:
+				return false
+			default:
+				return true
+			}
+		}
+	}
 	s.outq = func(fd uintptr) { s.queue = sendQueue(int(fd)) }
 }
 
@@ -72,6 +94,20 @@ func (s *rawSocket) tryWrite(p []byte) (int, error) {
 		err = s.writeErr
 	}
 	return max(s.written, 0), err
+}
+
+func (s *rawSocket) splicePipe(pipe, n int) (int, error) {
+	if s.conn == nil {
+		return 0, errNoSplice
+	}
+	s.pipe, s.toSplice, s.spliced, s.spliceErr = pipe, n, 0, nil
+	if err := s.conn.Write(s.splice); err != nil {
+		return 0, err
+	}
+	if s.spliceErr == nil && s.spliced == 0 {
+		return 0, io.ErrUnexpectedEOF // the pipe had less than it should
+	}
+	return max(s.spliced, 0), s.spliceErr
 }
 
 func (s *rawSocket) quiet() bool {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http/httputil"
 	"sync"
 	"time"
 
@@ -19,9 +18,10 @@ type answerBody struct {
 	l       *leg
 	c       Conn
 	br      *bufio.Reader
-	left    int64     // of a body with a length; -1 otherwise
-	chunked io.Reader // of a chunked body
-	ended   bool      // the body was read to its end
+	left    int64 // of a body with a length; -1 otherwise
+	chunked bool
+	chunks  chunkReader // of a chunked body
+	ended   bool        // the body was read to its end
 	size    int64
 	onClose func(size int64)
 }
@@ -30,9 +30,9 @@ var answerBodies = sync.Pool{New: func() any { return new(answerBody) }}
 
 func newAnswerBody(l *leg, c Conn, br *bufio.Reader) *answerBody {
 	b := answerBodies.Get().(*answerBody) //nolint:forcetypeassert // the pool holds nothing else
-	*b = answerBody{l: l, c: c, br: br, left: l.answer.contentLength}
-	if l.answer.chunked {
-		b.chunked = httputil.NewChunkedReader(br)
+	*b = answerBody{
+		l: l, c: c, br: br, left: l.answer.contentLength,
+		chunked: l.answer.chunked, chunks: chunkReader{br: br},
 	}
 	return b
 }
@@ -52,8 +52,8 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	var n int
 	var err error
 	switch {
-	case b.chunked != nil:
-		n, err = b.chunked.Read(p)
+	case b.chunked:
+		n, err = b.chunks.Read(p)
 		if err == io.EOF {
 			err = b.skipTrailer()
 		}
@@ -157,8 +157,8 @@ func (r *request) respond(ctx *fasthttp.RequestCtx) (status int, streaming bool)
 	a := &l.answer
 	if err := r.e.copyHead(ctx, r.method, a); err != nil {
 		l.dispose()
-		r.e.o.Log.Warn("cannot pass on an answer", "backend", l.name(), "error", err.Error(), "id", r.id)
-		errNoBackend.send(ctx, r.id)
+		r.e.o.Log.Warn("cannot pass on an answer", "backend", l.name(), "error", err.Error(), "id", r.id.String())
+		errNoBackend.send(ctx, r.id.String())
 		return errNoBackend.status, false
 	}
 	if !l.open {
@@ -180,7 +180,7 @@ func (r *request) respondNone(ctx *fasthttp.RequestCtx) int {
 	if r.method == "OPTIONS" && r.e.cors {
 		return r.e.preflight(ctx)
 	}
-	errNoBackend.send(ctx, r.id)
+	errNoBackend.send(ctx, r.id.String())
 	return errNoBackend.status
 }
 
@@ -204,8 +204,12 @@ func (r *request) streamToOldClient(ctx *fasthttp.RequestCtx, body *answerBody) 
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(nc net.Conn) {
 		size := int64(0)
-		if _, err := nc.Write(head); err == nil {
-			size, _ = body.WriteTo(nc)
+		_, err := nc.Write(head)
+		if err == nil {
+			size, err = body.WriteTo(nc)
+		}
+		if err != nil && r.client != nil {
+			r.client.reset() // a plain end would be the end of a whole answer
 		}
 		_ = body.Close()
 		r.streamEnded(size)
@@ -264,29 +268,44 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 		}
 	}
 	var sent uint64
+	var codings []byte // the parser keeps one Content-Encoding
+	hasLength := a.chunked
 	for {
 		line, rest = cutLine(rest)
 		if len(line) == 0 {
 			break
 		}
-		name, _, _ := bytes.Cut(line, []byte(":"))
-		if hopByHopAnswer(name, nominated) || (a.chunked && equalFold(name, "Content-Length")) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if hopByHopAnswer(name, nominated) {
 			continue
+		}
+		if equalFold(name, "Content-Length") {
+			if hasLength {
+				continue
+			}
+			hasLength = true
 		}
 		for i := range e.addResponse {
 			if equalFold(name, e.addResponse[i].name) {
 				sent |= 1 << i
 			}
 		}
+		if equalFold(name, "Content-Encoding") {
+			if len(codings) > 0 {
+				codings = append(codings, ", "...)
+			}
+			codings = append(codings, bytes.Trim(value, " \t")...)
+			continue
+		}
 		dst = append(dst, line...)
 		dst = append(dst, "\r\n"...)
 	}
+	if len(codings) > 0 {
+		dst = appendField(dst, "Content-Encoding", string(codings))
+	}
 	for i := range e.addResponse {
 		if sent&(1<<i) == 0 {
-			dst = append(dst, e.addResponse[i].name...)
-			dst = append(dst, ": "...)
-			dst = append(dst, e.addResponse[i].value...)
-			dst = append(dst, "\r\n"...)
+			dst = appendField(dst, e.addResponse[i].name, e.addResponse[i].value)
 		}
 	}
 	return append(dst, "\r\n"...)

@@ -21,23 +21,32 @@ var errBadAnswer = errors.New("malformed answer")
 
 // headEnd returns the length of the head at the front of b, blank line included,
 // or 0 if it is not complete.
+//
+// Line ends of LF alone are out of date, but not rare (RFC 9112 §2.2).
 func headEnd(b []byte) int {
-	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
-		return i + 4
+	for at := 0; ; {
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			return 0
+		}
+		at += i + 1
+		switch rest := b[at:]; {
+		case bytes.HasPrefix(rest, []byte("\n")):
+			return at + 1
+		case bytes.HasPrefix(rest, []byte("\r\n")):
+			return at + 2
+		}
 	}
-	// Line ends of LF alone are out of date, but not rare (RFC 9112 §2.2).
-	if i := bytes.Index(b, []byte("\n\n")); i >= 0 {
-		return i + 2
-	}
-	return 0
 }
 
-// parse reads what the proxy needs out of raw, a complete head (RFC 9112 §4).
+// parse reads what the proxy needs out of raw, a complete head (RFC 9112 §4). It
+// refuses what could not be sent on: such an answer must not be picked.
 func (a *answerHead) parse(raw []byte) error {
 	*a = answerHead{raw: raw, contentLength: -1}
 	line, rest := cutLine(raw)
 	// HTTP/1.x SP 3DIGIT [SP reason]
-	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) || line[8] != ' ' || (len(line) > 12 && line[12] != ' ') {
+	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) || line[7] < '0' || line[7] > '9' || line[8] != ' ' ||
+		(len(line) > 12 && line[12] != ' ') || !isFieldValue(line) {
 		return errBadAnswer
 	}
 	status, err := strconv.Atoi(string(line[9:12]))
@@ -53,7 +62,7 @@ func (a *answerHead) parse(raw []byte) error {
 			break
 		}
 		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || len(name) == 0 {
+		if !ok || !isToken(name) || !isFieldValue(value) {
 			return errBadAnswer
 		}
 		if err := a.note(name, bytes.Trim(value, " \t")); err != nil {
@@ -69,11 +78,11 @@ func (a *answerHead) parse(raw []byte) error {
 func (a *answerHead) note(name, value []byte) error {
 	switch {
 	case equalFold(name, "Content-Length"):
-		n, err := strconv.ParseInt(string(value), 10, 64)
-		if err != nil || n < 0 || (a.contentLength >= 0 && a.contentLength != n) {
+		n, err := strconv.ParseUint(string(value), 10, 63)
+		if err != nil || (a.contentLength >= 0 && a.contentLength != int64(n)) {
 			return errBadAnswer
 		}
-		a.contentLength = n
+		a.contentLength = int64(n)
 	case equalFold(name, "Transfer-Encoding"):
 		if !equalFold(value, "chunked") {
 			return errBadAnswer
@@ -93,6 +102,25 @@ func (a *answerHead) note(name, value []byte) error {
 		}
 	}
 	return nil
+}
+
+func isToken(name []byte) bool {
+	for _, b := range name {
+		if !isTokenByte(b) {
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+// isFieldValue tells whether there are no control bytes in it (RFC 9110 §5.5).
+func isFieldValue(value []byte) bool {
+	for _, b := range value {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // cutLine takes a line off b, without its end.

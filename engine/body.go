@@ -22,7 +22,7 @@ func (r *request) readBody(ctx *fasthttp.RequestCtx) *s3Error {
 	if r.kind == kindDelete {
 		return r.readDeletes(ctx, body)
 	}
-	if !r.launched && (r.head.chunked || r.head.contentLength > lazyMessage) {
+	if !r.launched && r.head.chunked {
 		r.launch()
 	}
 	if r.client != nil {
@@ -69,16 +69,31 @@ func (r *request) bodyEnded(err error) *s3Error {
 // error: io.EOF is how a client that has gone looks.
 func (r *request) copyFixed(body io.Reader) error {
 	for left := r.head.contentLength; left > 0; {
+		// A ring that is full is emptied by legs alone.
+		came := r.head.contentLength - left
+		if !r.launched && (came >= lazyStart || int64(r.headLen)+came >= int64(r.ring.Size())) {
+			r.launch()
+		}
 		room, err := r.ring.Reserve()
 		if err != nil {
 			return err
 		}
-		n, err := body.Read(room[:min(int64(len(room)), left)])
+		room = room[:min(int64(len(room)), left)]
+		if left >= minSpliced && !r.noSplice {
+			room = room[:min(len(room), max(firstRead, r.e.o.MaxHeaderSize))]
+		}
+		n, err := body.Read(room)
 		r.ring.Publish(n)
 		r.bodySize.Add(int64(n))
 		left -= int64(n)
 		if err != nil && left > 0 {
 			return err
+		}
+		if left >= minSpliced && r.canSplice(room[:n]) {
+			if !r.launched {
+				r.launch()
+			}
+			return r.spliceBody(body, left)
 		}
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/engine/pipes"
 )
 
 // What the server waits for on a client's connection, which says how long.
@@ -38,7 +40,7 @@ const (
 // writes the socket itself, so that it knows when a call would have to wait, and
 // only then sets a deadline: a request that arrives in one piece costs none.
 //
-// The server's goroutine reads and writes; interrupt may come from any.
+// The server's goroutine reads and writes; interrupt and hurry may come from any.
 type clientConn struct {
 	net.Conn
 	raw syscall.RawConn
@@ -48,8 +50,14 @@ type clientConn struct {
 	// body has waited for lazyWait.
 	beforeWait  func()
 	interrupted atomic.Bool
-	linger      bool // unread bytes may be on their way: see Close
-	eof         bool // the client has closed its side
+	hurried     atomic.Bool // see hurry
+	linger      bool        // unread bytes may be on their way: see Close
+	eof         bool        // the client has closed its side
+
+	// spliceTo, unless 0, is the pipe that reads move their bytes to: they
+	// return their number alone. lastInto is where the last read went.
+	spliceTo int
+	lastInto *byte
 
 	readFn, writeFn   func(fd uintptr) bool
 	readBuf, writeBuf []byte
@@ -114,7 +122,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 }
 
 func (c *clientConn) tryRead(p []byte) error {
-	c.readBuf, c.readTried = p, false
+	c.readBuf, c.lastInto, c.readTried = p, &p[0], false
 	err := c.raw.Read(c.readFn)
 	c.readBuf = nil
 	if err == nil {
@@ -126,7 +134,11 @@ func (c *clientConn) tryRead(p []byte) error {
 func (c *clientConn) readOnce(fd uintptr) bool {
 	c.readTried = true
 	for {
-		c.readN, c.readErr = unix.Read(int(fd), c.readBuf)
+		if c.spliceTo != 0 {
+			c.readN, c.readErr = pipes.FromSocket(int(fd), c.spliceTo, len(c.readBuf))
+		} else {
+			c.readN, c.readErr = unix.Read(int(fd), c.readBuf)
+		}
 		switch c.readErr {
 		case unix.EINTR:
 		case unix.EAGAIN:
@@ -197,6 +209,9 @@ func (c *clientConn) writeOnce(fd uintptr) bool {
 		case unix.EAGAIN:
 			c.writeErr = nil
 			_ = c.Conn.SetWriteDeadline(time.Now().Add(sendTimeout))
+			if c.hurried.Load() {
+				_ = c.Conn.SetWriteDeadline(past)
+			}
 			return false
 		default:
 			return true
@@ -233,6 +248,13 @@ func (c *clientConn) interrupt() {
 	_ = c.Conn.SetReadDeadline(past)
 }
 
+// hurry makes a write that waits for the client fail at once, and each later one
+// that would have to wait: an answer that fits still goes out (R22).
+func (c *clientConn) hurry() {
+	c.hurried.Store(true)
+	_ = c.Conn.SetWriteDeadline(past)
+}
+
 // Close closes the connection. Where the client may still be sending, closing
 // at once would reset the connection and destroy the answer on its way: so the
 // sending side is closed first, and what arrives is thrown away for a bounded
@@ -249,6 +271,16 @@ func (c *clientConn) Close() error {
 		}
 	})
 	return err
+}
+
+// reset closes the connection so that the client cannot take what it has for a
+// whole answer.
+func (c *clientConn) reset() {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	c.linger = false
+	_ = c.Close()
 }
 
 func (c *clientConn) drain() {
@@ -269,6 +301,9 @@ func (c *clientConn) drain() {
 
 // isTimeout tells whether err is a deadline that passed.
 func isTimeout(err error) bool {
+	if err == nil {
+		return false
+	}
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()
 }

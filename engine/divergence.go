@@ -61,7 +61,7 @@ func (r *request) success() *leg {
 func (r *request) divergence(op string) Divergence {
 	d := Divergence{
 		Time: time.Now(), Method: r.method, Path: string(r.raw), UserAgent: string(r.head.userAgent), Op: op,
-		Bucket: string(r.target.bucket), Key: r.target.keyName(), Size: r.bodySize.Load(), ID: r.id,
+		Bucket: string(r.target.bucket), Key: r.target.keyName(), Size: r.bodySize.Load(), ID: r.id.String(),
 	}
 	if r.head.decodedLength >= 0 {
 		d.Size = r.head.decodedLength

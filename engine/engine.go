@@ -98,9 +98,10 @@ type Engine struct {
 	requests sync.Pool
 
 	mu       sync.Mutex
-	active   request // head of the list of requests under way
-	idle     chan struct{}
-	stopping bool
+	listener net.Listener  // while it serves
+	stopped  bool          // Shutdown was called
+	active   request       // head of the list of requests under way
+	idle     chan struct{} // closed when the list gets empty; nil if nobody waits for that
 }
 
 // maxAdditional bounds configured headers a direction: a request's own are kept
@@ -175,7 +176,14 @@ func sortedHeaders(m map[string]string) headers {
 
 // Serve accepts clients on ln until Shutdown; it returns nil then.
 func (e *Engine) Serve(ln net.Listener) error {
-	bounded := &listener{Listener: ln, max: int64(e.o.MaxConnections), full: func() []byte { return e.rawError(errTooManyConnections) }}
+	bounded := &listener{
+		Listener: ln, max: int64(e.o.MaxConnections), tls: e.o.TLS,
+		full: func() []byte { return e.rawError(errTooManyConnections) },
+	}
+	defer bounded.refusals.Wait()
+	if !e.startListening(bounded) {
+		return nil
+	}
 	ln = bounded
 	if e.o.TLS != nil {
 		ln = tls.NewListener(ln, e.o.TLS)
@@ -187,38 +195,76 @@ func (e *Engine) Serve(ln net.Listener) error {
 	return nil
 }
 
+// startListening remembers what Shutdown has to close: the server knows of a
+// listener only from some time after its Serve was called. It tells whether
+// there is anything left to serve.
+func (e *Engine) startListening(ln net.Listener) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped {
+		_ = ln.Close()
+		return false
+	}
+	e.listener = ln
+	return true
+}
+
+func (e *Engine) stopListening() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stopped = true
+	if e.listener != nil {
+		_ = e.listener.Close()
+	}
+}
+
 // Shutdown stops accepting, and waits for the requests in flight and their legs
 // until ctx is done. What is left then is cut off, which records it as a
 // divergence where a backend had taken it (R22). It returns ctx's error in that
 // case. Call it once.
 func (e *Engine) Shutdown(ctx context.Context) error {
+	e.stopListening()
 	serverErr := e.server.ShutdownWithContext(ctx)
-	e.mu.Lock()
-	e.stopping = true
-	e.idle = make(chan struct{})
-	if e.active.next == &e.active {
-		close(e.idle)
+	if errors.Is(serverErr, net.ErrClosed) {
+		serverErr = nil // that was stopListening
 	}
-	e.mu.Unlock()
+	// Where its time is over, the server goes on with the connections that are
+	// open: what they bring is refused from here on.
+	e.closing.Store(true)
+	idle := e.untilIdle()
 	select {
-	case <-e.idle:
+	case <-idle:
 		return serverErr
 	case <-ctx.Done():
 	}
-	e.closing.Store(true)
 	for _, r := range e.list() {
 		r.shutdown()
 		r.release()
 	}
 	// Everything that could wait has been made to fail.
-	<-e.idle
+	<-idle
 	return ctx.Err()
+}
+
+// untilIdle returns a channel that is closed when no request is under way.
+func (e *Engine) untilIdle() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	idle := make(chan struct{})
+	if e.active.next == &e.active {
+		close(idle)
+	} else {
+		e.idle = idle
+	}
+	return idle
 }
 
 // InFlight is the number of requests whose handler or legs are not done.
 func (e *Engine) InFlight() int { return int(e.inFlight.Load()) }
 
-// enlist and delist keep the list of requests under way.
+// enlist and delist keep the list of requests under way: those that have their
+// legs and their ring, so that they can be shut down. A request that is enlisted
+// too late to be found there finds the engine closing.
 func (e *Engine) enlist(r *request) {
 	e.mu.Lock()
 	r.prev, r.next = e.active.prev, &e.active
@@ -228,13 +274,16 @@ func (e *Engine) enlist(r *request) {
 
 func (e *Engine) delist(r *request) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r.next == nil {
+		return // it never came so far
+	}
 	r.prev.next, r.next.prev = r.next, r.prev
 	r.prev, r.next = nil, nil
-	if e.stopping && e.active.next == &e.active {
+	if e.idle != nil && e.active.next == &e.active {
 		close(e.idle)
-		e.stopping = false
+		e.idle = nil
 	}
-	e.mu.Unlock()
 }
 
 // list takes hold of every request under way.

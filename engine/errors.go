@@ -25,6 +25,7 @@ var (
 	errSlowDown           = &s3Error{503, "SlowDown", "The proxy has no free connection to the storages. Please reduce your request rate."}
 	errTooManyRequests    = &s3Error{503, "SlowDown", "Too many requests are in flight. Please reduce your request rate."}
 	errTooManyConnections = &s3Error{503, "SlowDown", "Too many connections are open. Please reduce your request rate."}
+	errStopping           = &s3Error{503, "ServiceUnavailable", "The proxy is being stopped. Please try again."}
 	errEntityTooLarge     = &s3Error{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size."}
 	errIncompleteBody     = &s3Error{400, "IncompleteBody", "The request body ended before the number of bytes that was announced."}
 	errMalformedBody      = &s3Error{400, "InvalidRequest", "The request body's chunked coding is malformed."}
@@ -63,7 +64,7 @@ func (e *s3Error) send(ctx *fasthttp.RequestCtx, requestID string) {
 
 // rawError is a whole answer for a connection that the server never sees.
 func (e *Engine) rawError(err *s3Error) []byte {
-	body := err.body(e.newID(), "/")
+	body := err.body(e.newID().String(), "/")
 	return []byte("HTTP/1.1 " + strconv.Itoa(err.status) + " Service Unavailable\r\nContent-Type: application/xml\r\n" +
 		"Content-Length: " + strconv.Itoa(len(body)) + "\r\nConnection: close\r\n\r\n" + body)
 }
@@ -83,6 +84,6 @@ func (e *Engine) refuse(ctx *fasthttp.RequestCtx, err error) {
 	case isTimeout(err):
 		answer = errRequestTimeout
 	}
-	answer.send(ctx, e.newID())
+	answer.send(ctx, e.newID().String())
 	lingerOnClose(ctx)
 }

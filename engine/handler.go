@@ -12,10 +12,9 @@ import (
 	"github.com/akubra/akubra/engine/ring"
 )
 
-// lazyMessage is the largest message whose legs start only when it is there in
-// whole, or when the client keeps it waiting: it then goes out in one write a
-// backend.
-const lazyMessage = 64 << 10
+// lazyStart is how much of a body is waited for before the legs start, unless
+// the client keeps it waiting: a small object so goes out in one write a backend.
+const lazyStart = 64 << 10
 
 // continueWait is how long a client that waits for 100 Continue is kept waiting
 // for a backend's word on it: clients give up after a second.
@@ -90,7 +89,7 @@ func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int, streaming 
 func (r *request) streamEnded(size int64) {
 	if log := r.e.o.Log; log.AccessEnabled() {
 		a := Access{
-			Time: r.begun, ID: r.id, Remote: r.remote, Method: r.method, Path: string(r.raw),
+			Time: r.begun, ID: r.id.String(), Remote: r.remote, Method: r.method, Path: string(r.raw),
 			Host: string(r.head.host), UserAgent: string(r.head.userAgent), Status: r.status,
 			BytesIn: r.bodySize.Load(), BytesOut: size, Duration: time.Since(r.begun),
 		}
@@ -104,14 +103,14 @@ func (r *request) streamEnded(size int64) {
 
 // fail makes an error of the proxy's own the answer, and the connection's last.
 func (r *request) fail(ctx *fasthttp.RequestCtx, problem *s3Error) int {
-	problem.send(ctx, r.id)
+	problem.send(ctx, r.id.String())
 	ctx.SetConnectionClose()
 	return problem.status
 }
 
 // refuseEarly answers a request that never had legs.
 func (e *Engine) refuseEarly(ctx *fasthttp.RequestCtx, problem *s3Error) {
-	id := e.newID()
+	id := e.newID().String()
 	problem.send(ctx, id)
 	// Whether there is a body on its way does not matter: it is not read.
 	ctx.SetConnectionClose()
@@ -133,9 +132,9 @@ func (e *Engine) begin(ctx *fasthttp.RequestCtx) *request {
 	return e.beginAttempt(ctx, 0)
 }
 
-// beginAttempt is begin for an attempt at a CreateMultipartUpload (R26), which
-// every other request has but one of.
-func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, attempt int) *request {
+// beginAttempt is begin for a CreateMultipartUpload that the backends of tried
+// have failed at (R26); for every other request there are none.
+func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	if e.inFlight.Add(1) > int64(e.o.MaxConcurrentRequests) || e.closing.Load() {
 		e.inFlight.Add(-1)
 		e.refuseEarly(ctx, errTooManyRequests)
@@ -145,9 +144,10 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, attempt int) *request {
 	r.refs.Store(1)
 	r.begun = time.Now()
 	r.id = e.newID()
-	r.attempt = attempt
+	r.tried = tried
 	r.client = clientOf(ctx)
-	e.enlist(r)
+	_, plain := ctx.Conn().(*clientConn)
+	r.noSplice = !plain
 	problem := r.readHead(ctx)
 	if problem == nil {
 		problem = r.takeSlots(r.route())
@@ -163,6 +163,13 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, attempt int) *request {
 		e.writes.begin(r.keyHash)
 	}
 	r.makeRing()
+	e.enlist(r)
+	if e.closing.Load() { // R22
+		r.abort()
+		r.release()
+		e.refuseEarly(ctx, errStopping)
+		return nil
+	}
 	return r
 }
 
@@ -220,7 +227,7 @@ func (r *request) route() uint64 {
 			return 1 << backend
 		}
 	case kindInitiate:
-		return r.e.initiateOn(r, r.attempt)
+		return r.e.initiateOn(r, r.tried)
 	}
 	return r.e.all
 }
@@ -229,10 +236,10 @@ func (r *request) route() uint64 {
 // at the limit (R13).
 func (r *request) takeSlots(want uint64) *s3Error {
 	e := r.e
-	var slots [MaxBackends]int32
-	got, ok := e.o.Limiter.TryBegin(e.now(), want, &slots)
+	slots := &r.slots
+	got, ok := e.o.Limiter.TryBegin(e.now(), want, slots)
 	if !ok {
-		got, ok = r.awaitSlots(want, &slots)
+		got, ok = r.awaitSlots(want, slots)
 	}
 	if !ok {
 		return errSlowDown
@@ -240,7 +247,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	if got == 0 {
 		return errNoPool
 	}
-	r.setLegs(got, &slots)
+	r.setLegs(got, slots)
 	r.need = 1
 	if r.write && want == e.all && r.kind != kindPart && r.kind != kindUpload && r.kind != kindComplete {
 		r.need = e.acks()
@@ -369,7 +376,7 @@ func takePending(ctx *fasthttp.RequestCtx) *request {
 func (e *Engine) recoverHandler(ctx *fasthttp.RequestCtx) {
 	if p := recover(); p != nil {
 		e.o.Log.Warn("panic while handling a request", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		errInternal.send(ctx, e.newID())
+		errInternal.send(ctx, e.newID().String())
 		ctx.SetConnectionClose()
 	}
 }

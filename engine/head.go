@@ -81,15 +81,15 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	if h.unknownCoding {
 		return dst[:start], h, "a Transfer-Encoding other than chunked"
 	}
+	if len(h.host) == 0 { // HTTP/1.0 may do without, but what is sent on is HTTP/1.1
+		return dst[:start], h, "no Host"
+	}
 	if len(nominated) > 0 {
 		dst = dropFields(dst, start, nominated)
 	}
 	for i := range additional {
 		if sent&(1<<i) == 0 {
-			dst = append(dst, additional[i].name...)
-			dst = append(dst, ": "...)
-			dst = append(dst, additional[i].value...)
-			dst = append(dst, "\r\n"...)
+			dst = appendField(dst, additional[i].name, additional[i].value)
 		}
 	}
 	if h.chunked {
@@ -99,6 +99,13 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 		dst = append(dst, "Expect: 100-continue\r\n"...)
 	}
 	return append(dst, "\r\n"...), h, ""
+}
+
+func appendField(dst []byte, name, value string) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, ": "...)
+	dst = append(dst, value...)
+	return append(dst, "\r\n"...)
 }
 
 // headRoom bounds the size of what buildHead appends.

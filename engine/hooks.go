@@ -15,6 +15,8 @@ type Backend interface {
 	// Name is the host and port of the backend's URL, as it stands in logs and
 	// records.
 	Name() string
+	// Plain tells whether its connections are TCP without TLS.
+	Plain() bool
 	// Acquire takes an idle connection, or a new one that is not connected yet;
 	// it never waits. With fresh set it is always a new one (R12). Errors carry
 	// the backend's name.
@@ -42,6 +44,9 @@ type Conn interface {
 	// TryWrite sends as much of p as can be taken at once without waiting.
 	// n < len(p) with a nil error means that the rest has to wait.
 	TryWrite(p []byte) (n int, err error)
+	// SplicePipe sends up to n of the bytes that are in a pipe, as Write does.
+	// Only for plain connections, and where pipes can be had.
+	SplicePipe(pipe, n int) (int, error)
 	SetReadDeadline(t time.Time) error
 	SetWriteDeadline(t time.Time) error
 	// Unsent is the number of bytes taken by Write that the peer has not

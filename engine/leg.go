@@ -28,6 +28,8 @@ type leg struct {
 	conn  Conn  // nil before it is acquired and after it was given back
 	cause error // why the leg was aborted, or nil
 
+	runFn func() // run, made once: a new one a request would be an allocation
+
 	// The sending side.
 	inline   bool // the whole message went out at once
 	sending  bool // the send goroutine runs; the leg's goroutine only
@@ -42,7 +44,7 @@ type leg struct {
 	body     []byte // in buf
 	open     bool   // the body is still to be read from conn
 	gotBytes bool
-	unsent   int
+	unsent   int  // bytes that the kernel held when they were last looked at; valid once sentAll
 	reusable bool // conn can be used again once the answer is read
 
 	state    voteState
@@ -63,6 +65,9 @@ const (
 // free again after each. Larger pieces cost less CPU (bench/NOTES.md).
 const sendPiece = 256 << 10
 
+// shortMessage is one that the kernel hands over in a piece.
+const shortMessage = 16 << 10
+
 // lateAnswerWait is how long the answer of a backend may take that has stopped
 // taking the body.
 const lateAnswerWait = time.Second
@@ -76,8 +81,9 @@ func (l *leg) reset(r *request, index, backend int, slot int32) {
 	l.r, l.index, l.backend, l.slot = r, index, backend, slot
 	if l.sent == nil {
 		l.sent = make(chan struct{}, 1)
+		l.runFn = l.run
 	}
-	l.unsent = math.MaxInt
+	l.unsent = 0
 }
 
 // clear forgets everything but the leg's buffers.
@@ -142,6 +148,7 @@ func (l *leg) trySend(c Conn, message []byte) (all bool) {
 		l.sendErr = err
 		timeout = min(timeout, lateAnswerWait)
 	}
+	l.noteUnsent(c)
 	l.sentAll.Store(err == nil)
 	_ = c.SetReadDeadline(now.Add(timeout))
 	return true
@@ -229,7 +236,7 @@ func (l *leg) restart() {
 	l.inline, l.sendErr = false, nil
 	l.sentAll.Store(false)
 	l.sentSize.Store(0)
-	l.unsent = math.MaxInt
+	l.unsent = 0
 }
 
 // stopSending ends the send goroutine and waits for it. Its connection has been
@@ -246,6 +253,7 @@ func (l *leg) send(c Conn, retryable bool) {
 	l.sendErr = l.sendRing(c)
 	timeout := l.r.e.o.ConnectionTimeout
 	if l.sendErr == nil {
+		l.noteUnsent(c)
 		l.sentAll.Store(true)
 	} else {
 		if !retryable {
@@ -265,14 +273,17 @@ func (l *leg) sendRing(c Conn) error {
 		limiter.Progress(l.backend, l.slot, farFuture)
 		p, err := l.r.ring.Next(l.index)
 		l.progress()
-		if err == io.EOF {
+		var n int
+		switch {
+		case err == io.EOF:
 			return nil
-		}
-		if err != nil {
+		case errors.Is(err, ring.ErrOutside):
+			n, err = l.splice(c, int(l.r.ring.Pending(l.index)))
+		case err != nil:
 			return err
+		default:
+			n, err = l.write(c, p[:min(len(p), sendPiece)])
 		}
-		p = p[:min(len(p), sendPiece)]
-		n, err := l.write(c, p)
 		l.sentSize.Add(int64(n))
 		l.r.ring.Advance(l.index, n)
 		if err != nil {
@@ -293,6 +304,32 @@ func (l *leg) write(c Conn, p []byte) (int, error) {
 			return done, err
 		}
 		l.progress()
+	}
+}
+
+// splice sends up to n bytes of what is in the leg's pipe; the timeout counts as
+// in write.
+func (l *leg) splice(c Conn, n int) (int, error) {
+	for unsent := math.MaxInt; ; {
+		_ = c.SetWriteDeadline(time.Now().Add(l.r.e.o.ConnectionTimeout))
+		sent, err := c.SplicePipe(l.r.pipes.Reader(l.index), n)
+		if err == nil || !isTimeout(err) || l.aborted() {
+			return sent, err
+		}
+		left := c.Unsent()
+		if left < 0 || left >= unsent {
+			return sent, err
+		}
+		unsent = left
+		l.progress()
+	}
+}
+
+// noteUnsent remembers, at the end of sending, what the kernel still holds. A
+// short message is not worth the question: it has gone by the time it matters.
+func (l *leg) noteUnsent(c Conn) {
+	if l.sentSize.Load() > shortMessage {
+		l.unsent = c.Unsent()
 	}
 }
 
@@ -383,14 +420,11 @@ func (l *leg) awaitHead(c Conn, br *bufio.Reader) (int, error) {
 // has taken bytes meanwhile that the kernel still held (R11), and arms the
 // deadline anew.
 func (l *leg) keepWaiting(c Conn, err error) bool {
-	if !isTimeout(err) || l.aborted() {
-		return false
-	}
-	if l.sendErr != nil {
+	if !isTimeout(err) || l.aborted() || !l.sentAll.Load() {
 		return false
 	}
 	unsent := c.Unsent()
-	if unsent <= 0 || unsent >= l.unsent {
+	if unsent < 0 || unsent >= l.unsent {
 		return false
 	}
 	l.unsent = unsent
@@ -528,7 +562,7 @@ func errorCode(body []byte) string {
 			body = bytes.TrimLeft(body[i+2:], " \t\r\n")
 		}
 	}
-	if !bytes.HasPrefix(body, []byte("<Error")) || len(body) < 7 || (body[6] != '>' && body[6] != ' ') {
+	if !bytes.HasPrefix(body, []byte("<Error")) || len(body) < 7 || bytes.IndexByte([]byte("> \t\r\n/"), body[6]) < 0 {
 		return ""
 	}
 	_, rest, _ := bytes.Cut(body, []byte("<Code>"))

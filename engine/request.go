@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/akubra/akubra/engine/pipes"
 	"github.com/akubra/akubra/engine/ring"
 )
 
@@ -20,13 +21,13 @@ type request struct {
 
 	prev, next *request // the engine's list, under its lock
 
-	id      string
+	id      requestID
 	begun   time.Time
 	method  string
 	kind    kind
 	write   bool
 	remote  string
-	attempt int    // at a CreateMultipartUpload
+	tried   uint64 // backends that have failed at this CreateMultipartUpload
 	headBuf []byte // the head as it is sent, then Host and User-Agent
 	headLen int
 	head    head
@@ -38,8 +39,13 @@ type request struct {
 	overlapping bool
 	client      *clientConn // nil where the server's connection is none (tests)
 
-	ring *ring.Ring
-	legs []leg
+	ring  *ring.Ring
+	slots [MaxBackends]int32 // of the limiter, by backend, as it gave them
+	legs  []leg
+	// pipes carry the body from some point on, unless nil. The handler's
+	// goroutine sets them, before it tells the legs by way of the ring.
+	pipes    *pipes.Set
+	noSplice bool // pipes are out of the question, or were asked for
 	// skipped are the backends that should have had a write but were not asked,
 	// reasons says why, by backend.
 	skipped uint64
@@ -89,11 +95,13 @@ func newRequest(e *Engine) *request {
 	return r
 }
 
+// requestID is a request's name in logs, records and errors.
+type requestID uint64
+
+func (id requestID) String() string { return strconv.FormatUint(uint64(id), 16) }
+
 // newID is unique in this process's life and unlikely in another's.
-func (e *Engine) newID() string {
-	var b [16]byte
-	return string(strconv.AppendUint(b[:0], e.idBase|e.nextID.Add(1)&0xffffffff, 16))
-}
+func (e *Engine) newID() requestID { return requestID(e.idBase | e.nextID.Add(1)&0xffffffff) }
 
 // setLegs makes a leg for each backend of set, with the slots that the limiter
 // gave.
@@ -138,6 +146,9 @@ func (r *request) release() {
 		}
 		r.ring.Put()
 	}
+	if r.pipes != nil {
+		r.pipes.Put()
+	}
 	r.reset()
 	e.inFlight.Add(-1)
 	e.requests.Put(r)
@@ -165,20 +176,24 @@ func (r *request) reset() {
 		r.reasons[bits.TrailingZeros64(s)] = ""
 	}
 	r.headBuf, r.legs, r.votes = r.headBuf[:0], r.legs[:0], r.votes[:0]
-	r.ring, r.client, r.deletes = nil, nil, nil
+	r.ring, r.pipes, r.client, r.deletes = nil, nil, nil, nil
 	r.head, r.raw, r.target = head{}, nil, target{}
-	r.id, r.remote, r.kind = "", "", kindPlain
+	r.id, r.remote, r.kind = 0, "", kindPlain
 	r.skipped, r.whole, r.launched = 0, false, false
 	r.bodySize.Store(0)
 	r.ended, r.need, r.winner = 0, 0, -1
 	r.bodyRead, r.decided, r.aborted, r.answered = false, false, false, false
-	r.firstAnswer, r.status, r.attempt, r.headLen, r.overlapping = 0, 0, 0, 0, false
+	r.noSplice = false
+	r.firstAnswer, r.status, r.tried, r.headLen, r.overlapping = 0, 0, 0, 0, false
 }
 
 // launch starts the legs. What of the message is in the ring already goes out
 // from this goroutine as far as idle connections take it at once.
 func (r *request) launch() {
 	r.launched = true
+	if r.client != nil {
+		r.client.beforeWait = nil // it would do so once more
+	}
 	r.refs.Add(int32(len(r.legs)))
 	if message, ok := r.ring.Message(); ok {
 		for i := range r.legs {
@@ -186,7 +201,7 @@ func (r *request) launch() {
 		}
 	}
 	for i := range r.legs {
-		go r.legs[i].run()
+		go r.legs[i].runFn()
 	}
 }
 
@@ -304,8 +319,11 @@ func (r *request) shutdown() {
 	r.mu.Lock()
 	reading := !r.bodyRead
 	r.mu.Unlock()
-	if reading && r.client != nil {
-		r.client.interrupt()
+	if r.client != nil {
+		r.client.hurry()
+		if reading {
+			r.client.interrupt()
+		}
 	}
 	for i := range r.legs {
 		r.legs[i].abort(errShutdown)

@@ -78,11 +78,11 @@ func bucketOfHost(host []byte, domains []string) []byte {
 	}
 	var bucket []byte
 	for _, domain := range domains {
-		if len(host) == len(domain) && strings.EqualFold(string(host), domain) {
+		if len(host) == len(domain) && equalFold(host, domain) {
 			return nil
 		}
 		n := len(host) - len(domain) - 1
-		if n > 0 && host[n] == '.' && strings.EqualFold(string(host[n+1:]), domain) && (bucket == nil || n < len(bucket)) {
+		if n > 0 && host[n] == '.' && equalFold(host[n+1:], domain) && (bucket == nil || n < len(bucket)) {
 			bucket = host[:n]
 		}
 	}

@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"html"
-	"math/bits"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -81,30 +80,24 @@ func xmlText(doc []byte, name string) []byte {
 func unescapeXML(text []byte) string { return html.UnescapeString(string(text)) }
 
 // initiateOn returns the backend that a new upload of the request's key goes to:
-// of those in the pool, the one that comes at place attempt by rendezvous
-// hashing (Thaler and Ravishankar 1996), so that all proxies in front of the
-// same storages choose alike. 0 if there is none.
-func (e *Engine) initiateOn(r *request, attempt int) uint64 {
+// of those in the pool that have not been tried, the best by rendezvous hashing
+// (Thaler and Ravishankar 1996), so that all proxies in front of the same
+// storages choose alike. 0 if there is none.
+func (e *Engine) initiateOn(r *request, tried uint64) uint64 {
 	key := r.target.hash()
-	var tried uint64
-	for ; ; attempt-- {
-		best, bestScore := -1, uint64(0)
-		for b, backend := range e.o.Backends {
-			if tried&(1<<b) != 0 || e.o.Limiter.State(b) != stateActive {
-				continue
-			}
-			if score := mix(key, backend.Name()); best < 0 || score > bestScore {
-				best, bestScore = b, score
-			}
+	best, bestScore := -1, uint64(0)
+	for b, backend := range e.o.Backends {
+		if tried&(1<<b) != 0 || e.o.Limiter.State(b) != stateActive {
+			continue
 		}
-		if best < 0 {
-			return 0
+		if score := mix(key, backend.Name()); best < 0 || score > bestScore {
+			best, bestScore = b, score
 		}
-		if attempt == 0 {
-			return 1 << best
-		}
-		tried |= 1 << best
 	}
+	if best < 0 {
+		return 0
+	}
+	return 1 << best
 }
 
 // The Limiter's words for a backend in the pool, and for one that has left it.
@@ -126,23 +119,21 @@ func mix(key uint64, name string) uint64 {
 }
 
 // retryElsewhere sends a CreateMultipartUpload whose backend failed to the next
-// one (R26). It tells whether it took the request over.
+// one (R26). It tells whether it took the request over. What the client is to
+// blame for goes to the client; an answer without an upload is a failure.
 func (r *request) retryElsewhere(ctx *fasthttp.RequestCtx) bool {
-	if r.winner >= 0 && r.legs[r.winner].answer.status < 500 {
+	l := &r.legs[0]
+	if l.state == votePositive || l.state == voteNegative && l.answer.status >= 300 && l.answer.status < 500 {
 		return false
 	}
-	if r.head.chunked || r.head.contentLength > 0 || r.attempt+1 >= bits.OnesCount64(r.e.all) {
+	tried := r.tried | 1<<l.backend
+	if r.head.chunked || r.head.contentLength > 0 || r.e.initiateOn(r, tried) == 0 {
 		return false
 	}
-	if r.e.initiateOn(r, r.attempt+1) == 0 {
-		return false
-	}
-	next := r.e.beginAttempt(ctx, r.attempt+1)
-	if next == nil {
-		r.release()
-		return true // begin has answered
-	}
+	next := r.e.beginAttempt(ctx, tried)
 	r.release()
-	r.e.serve(ctx, next)
+	if next != nil { // else it was answered
+		r.e.serve(ctx, next)
+	}
 	return true
 }

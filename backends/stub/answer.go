@@ -89,13 +89,14 @@ func override(a answer, b *Behaviour) answer {
 	if b.Body != nil {
 		a.body, a.length = b.Body, -1
 	}
-	var kept Headers
+	kept := make(Headers, 0, len(a.headers)+len(b.Headers))
 	for _, h := range a.headers {
 		if !b.Headers.Has(h.Name) {
 			kept = append(kept, h)
 		}
 	}
-	a.headers = append(kept, b.Headers...)
+	kept = append(kept, b.Headers...)
+	a.headers = kept
 	return a
 }
 

@@ -36,6 +36,8 @@ var (
 	ErrCut = errors.New("ring: reader cut: it held the writer back for too long")
 	// ErrLeft tells a reader that Leave was called for it.
 	ErrLeft = errors.New("ring: reader has left")
+	// ErrOutside tells a reader that its next bytes are outside of the ring.
+	ErrOutside = errors.New("ring: bytes are outside of the ring")
 	// ErrCanceled tells everyone that the stream ended short.
 	ErrCanceled = errors.New("ring: canceled")
 )
@@ -47,7 +49,7 @@ type reader struct {
 	attached bool
 	cut      bool
 	left     bool // Leave was called
-	holding  bool // a whole ring behind when the writer began to wait
+	holding  bool // the writer waits for it
 }
 
 // Ring is a stream under way. See the package's comment for who may call what.
@@ -61,6 +63,9 @@ type Ring struct {
 	readers  []reader
 	attached int
 	closed   bool
+	draining bool  // the writer waits for all readers to have read everything
+	outside  bool  // PublishOutside was called
+	inside   int64 // what was published before that
 	err      error // set by Cancel
 
 	space   chan struct{} // the writer waits here for room; capacity 1
@@ -111,8 +116,8 @@ func (r *Ring) Put() {
 	default:
 	}
 	r.onCut, r.err = nil, nil
-	r.written, r.reserved, r.waited = 0, 0, 0
-	r.closed, r.blocked = false, false
+	r.written, r.reserved, r.inside, r.waited = 0, 0, 0, 0
+	r.closed, r.blocked, r.draining, r.outside = false, false, false, false
 	toPool(r)
 }
 
@@ -145,6 +150,59 @@ func (r *Ring) Reserve() ([]byte, error) {
 	}
 }
 
+// Drain waits until every attached reader has let go of all that was published.
+// Errors: ErrNoReaders, ErrCanceled.
+func (r *Ring) Drain() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+	defer func() { r.draining = false }()
+	for {
+		switch {
+		case r.err != nil:
+			return r.err
+		case r.attached == 0:
+			return ErrNoReaders
+		case r.slowestLocked() == r.written:
+			return nil
+		}
+		r.waitLocked()
+	}
+}
+
+// PublishOutside announces n bytes of the stream that each reader finds
+// elsewhere: Next tells it so once it has read what is inside, Pending how many
+// they are, and Advance lets go of them. Reserve and Publish must not be called
+// any more after it.
+func (r *Ring) PublishOutside(n int64) {
+	r.mu.Lock()
+	if !r.outside {
+		r.outside, r.inside = true, r.written
+	}
+	r.written += n
+	r.data.Broadcast()
+	r.mu.Unlock()
+}
+
+// Pending is how many bytes outside of the ring reader i has not let go of.
+func (r *Ring) Pending(i int) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.written - max(r.readers[i].pos, r.inside)
+}
+
+// Attached is the set of readers that have not left, bit i for reader i.
+func (r *Ring) Attached() (set uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.readers {
+		if r.readers[i].attached {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
 // slowestLocked is the place of the attached reader that is furthest behind.
 func (r *Ring) slowestLocked() int64 {
 	pos := r.written
@@ -156,7 +214,7 @@ func (r *Ring) slowestLocked() int64 {
 	return pos
 }
 
-// waitLocked waits until a reader that is a whole ring behind has moved or left,
+// waitLocked waits until a reader that holds the writer back has moved or left,
 // or until one has used up its StallTimeout, which it then cuts. The lock is
 // released while it waits and while OnCut runs.
 func (r *Ring) waitLocked() {
@@ -183,8 +241,8 @@ func (r *Ring) waitLocked() {
 	}
 }
 
-// holdersLocked marks the readers that are a whole ring behind, and tells how
-// long the first of them has left before it is cut. They are laggards only
+// holdersLocked marks the readers that hold the writer back, and tells how long
+// the first of them has left before it is cut. They are laggards only
 // while another reader idles, having read all there is: only then does the wait
 // cost anything that would not have been waited for without them (R10). Readers
 // that are all slow, though never at the same place, wait for nobody.
@@ -192,7 +250,8 @@ func (r *Ring) holdersLocked() (left time.Duration, laggards bool) {
 	left = r.stallTimeout
 	for i := range r.readers {
 		rd := &r.readers[i]
-		rd.holding = rd.attached && r.written-rd.pos == int64(len(r.buf))
+		behind := r.written - rd.pos
+		rd.holding = rd.attached && (behind == int64(len(r.buf)) || r.draining && behind > 0)
 		if rd.holding && !rd.cut {
 			left = min(left, r.stallTimeout-rd.stalled)
 		}
@@ -303,7 +362,7 @@ func (r *Ring) Message() ([]byte, bool) {
 
 // wrappedLocked tells whether the stream's first byte may have been written over.
 func (r *Ring) wrappedLocked() bool {
-	return max(r.written, r.reserved) > int64(len(r.buf))
+	return r.outside || max(r.written, r.reserved) > int64(len(r.buf))
 }
 
 // Waited is how long the writer has waited for room so far.
@@ -315,7 +374,8 @@ func (r *Ring) Waited() time.Duration {
 
 // Next returns the bytes that reader i has not let go of yet, as many as lie in
 // one piece, and waits while there are none. They stay valid until Advance or
-// Detach. Errors: io.EOF at the end of the message, ErrCanceled, ErrCut.
+// Detach. Errors: io.EOF at the end of the message, ErrOutside, ErrCanceled, ErrCut,
+// ErrLeft.
 func (r *Ring) Next(i int) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -328,9 +388,15 @@ func (r *Ring) Next(i int) ([]byte, error) {
 			return nil, ErrLeft
 		case r.err != nil:
 			return nil, r.err
+		case rd.pos < r.written && r.outside && rd.pos >= r.inside:
+			return nil, ErrOutside
 		case rd.pos < r.written:
+			end := r.written
+			if r.outside {
+				end = r.inside
+			}
 			at := rd.pos % int64(len(r.buf))
-			n := min(r.written-rd.pos, int64(len(r.buf))-at)
+			n := min(end-rd.pos, int64(len(r.buf))-at)
 			return r.buf[at : at+n], nil
 		case r.closed:
 			return nil, io.EOF

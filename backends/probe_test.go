@@ -1,0 +1,153 @@
+package backends
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/backends/stub"
+)
+
+func TestR13ProbeTakesAnyAnswer(t *testing.T) {
+	tests := []struct {
+		name      string
+		behaviour stub.Behaviour
+		ok        bool
+	}{
+		{"200", stub.Behaviour{}, true},
+		{"403", stub.Fails(403), true},
+		{"404", stub.Fails(404), true},
+		{"500", stub.Fails(500), true},
+		{"301", stub.Fails(301), true},
+		{"204", stub.Fails(204), true},
+		{"closing", stub.Behaviour{Then: stub.SayClose}, true},
+		{"no answer", stub.Behaviour{HangAfterBody: true}, false},
+		{"closes", stub.Behaviour{Cut: stub.CutClose, CutAt: stub.NoAnswer}, false},
+		{"resets", stub.Behaviour{Cut: stub.CutReset, CutAt: stub.NoAnswer}, false},
+		{"half a head", stub.Behaviour{Cut: stub.CutClose, CutAt: stub.MidHead}, false},
+		{"no HTTP", stub.Behaviour{Raw: []byte("220 smtp.test ESMTP\r\n")}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := stub.New(t)
+			s.Behave(tt.behaviour)
+			b := newBackend(t, s.URL(), nil)
+			timeout := 10 * time.Second
+			if tt.behaviour.HangAfterBody {
+				timeout = 50 * time.Millisecond
+			}
+			if err := b.Probe(timeout); (err == nil) != tt.ok {
+				t.Fatalf("error is %v", err)
+			} else if err != nil && !strings.Contains(err.Error(), b.Name()) {
+				t.Fatalf("error %q does not name the backend", err)
+			}
+			requests := s.Wait(t, func(rs stub.Requests) bool { return len(rs) == 1 })
+			if q := requests[0]; q.Method != "HEAD" || q.Target != "/" || q.Headers.Get("Host") != b.Name() {
+				t.Fatalf("asked for %v", q)
+			}
+			s.Wait(t, func(stub.Requests) bool { return s.Counts().OpenConns == 0 })
+		})
+	}
+}
+
+func TestR13ProbeOfADeadBackend(t *testing.T) {
+	s := stub.New(t)
+	b := newBackend(t, s.URL(), nil)
+	s.Down()
+	if err := b.Probe(time.Second); err == nil || !strings.Contains(err.Error(), b.Name()) {
+		t.Fatalf("error is %v", err)
+	}
+	if err := s.Up(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Probe(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The probe must not take a connection that only seems to live.
+func TestR13ProbeUsesANewConnection(t *testing.T) {
+	s := stub.New(t)
+	b := newBackend(t, s.URL(), nil)
+	c := acquire(t, b, false)
+	if err := c.Connect(); err != nil {
+		t.Fatal(err)
+	}
+	c.Release()
+	if err := b.Probe(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Counts().Conns; n != 2 {
+		t.Fatalf("%d connections, want 2", n)
+	}
+}
+
+// demoted is a Returner whose backends are out until they are returned.
+type demoted struct {
+	out  atomic.Uint64 // a set
+	mu   sync.Mutex
+	back []int
+	came chan int
+}
+
+func (d *demoted) Returnable(backend int) bool { return d.out.Load()&(1<<backend) != 0 }
+
+func (d *demoted) Return(backend int) bool {
+	d.out.And(^uint64(1 << backend))
+	d.mu.Lock()
+	d.back = append(d.back, backend)
+	d.mu.Unlock()
+	d.came <- backend
+	return true
+}
+
+func TestR13ProberBringsBackWhatAnswers(t *testing.T) {
+	fine, hung, active := stub.New(t), stub.New(t), stub.New(t)
+	hung.Behave(stub.Behaviour{HangAfterBody: true})
+	var list []*Backend
+	for _, s := range []*stub.Server{fine, hung, active} {
+		list = append(list, newBackend(t, s.URL(), nil))
+	}
+	d := &demoted{came: make(chan int, 10)}
+	d.out.Store(0b011)
+	p := NewProber(list, d, 5*time.Millisecond, 20*time.Millisecond)
+	p.Start()
+	if b := <-d.came; b != 0 {
+		t.Fatalf("%d came back", b)
+	}
+	hung.Wait(t, func(rs stub.Requests) bool { return len(rs) >= 3 }) // it is asked again and again
+	hung.Behave(stub.Fails(503))
+	if b := <-d.came; b != 1 {
+		t.Fatalf("%d came back", b)
+	}
+	asked := len(fine.Requests())
+	d.out.Store(0b001) // demoted once more
+	if b := <-d.came; b != 0 {
+		t.Fatalf("%d came back", b)
+	}
+	p.Close()
+	if n := len(fine.Requests()); n != asked+1 || asked != 1 {
+		t.Errorf("%d probes for two returns", n)
+	}
+	if n := active.Counts().Conns; n != 0 {
+		t.Errorf("%d connections to a backend that was never out", n)
+	}
+}
+
+func TestProberClosesWhileAProbeWaits(t *testing.T) {
+	s := stub.New(t)
+	s.Behave(stub.Behaviour{HangAfterBody: true})
+	d := &demoted{came: make(chan int, 1)}
+	d.out.Store(1)
+	p := NewProber([]*Backend{newBackend(t, s.URL(), nil)}, d, time.Millisecond, 50*time.Millisecond)
+	p.Start()
+	s.Wait(t, func(rs stub.Requests) bool { return rs.Held() > 0 })
+	p.Close()
+	n := len(s.Requests())
+	if err := p.backends[0].Probe(time.Millisecond); err == nil {
+		t.Fatal("it answers")
+	}
+	s.Wait(t, func(rs stub.Requests) bool { return len(rs) == n+1 }) // ours, and no other
+}

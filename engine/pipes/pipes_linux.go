@@ -1,0 +1,182 @@
+package pipes
+
+import (
+	"fmt"
+	"math/bits"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Set is the pipes of one upload.
+type Set struct {
+	intake pipe
+	legs   []pipe
+	all    []pipe // every pipe the set has, the intake among them
+}
+
+type pipe struct{ r, w int }
+
+// Get returns empty pipes for an upload with this many readers. Errors: ErrBusy,
+// and the system's where it gives no pipes.
+func Get(readers int) (*Set, error) {
+	free.mu.Lock()
+	if n := len(free.sets); n > 0 && len(free.sets[n-1].legs) >= readers {
+		s := free.sets[n-1]
+		free.sets = free.sets[:n-1]
+		free.mu.Unlock()
+		return s, nil
+	}
+	if free.files+2*(readers+1) > maxFiles() {
+		free.mu.Unlock()
+		return nil, ErrBusy
+	}
+	free.files += 2 * (readers + 1)
+	free.mu.Unlock()
+	s, err := open(readers)
+	if err != nil {
+		forget(2 * (readers + 1))
+		return nil, err
+	}
+	return s, nil
+}
+
+// Put gives the pipes back; what is left in them is thrown away with them.
+func (s *Set) Put() {
+	for _, p := range s.all {
+		if n, err := unix.IoctlGetInt(p.r, unix.TIOCINQ); err != nil || n > 0 {
+			s.close()
+			return
+		}
+	}
+	free.mu.Lock()
+	defer free.mu.Unlock()
+	if len(free.sets) >= maxFree {
+		go s.close()
+		return
+	}
+	free.sets = append(free.sets, s)
+}
+
+// maxFree bounds the sets that wait for their next upload.
+const maxFree = 64
+
+// free are sets that are not in use; files counts those of all sets.
+var free struct {
+	mu    sync.Mutex
+	sets  []*Set
+	files int
+}
+
+// maxFiles leaves most of the process's files to connections.
+var maxFiles = sync.OnceValue(func() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur/4, 1<<16))
+})
+
+func forget(files int) {
+	free.mu.Lock()
+	free.files -= files
+	free.mu.Unlock()
+}
+
+func open(readers int) (*Set, error) {
+	s := &Set{}
+	size := 0
+	for range readers + 1 {
+		var fds [2]int
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+			s.closeFiles()
+			return nil, fmt.Errorf("cannot make a pipe: %w", err)
+		}
+		s.all = append(s.all, pipe{fds[0], fds[1]})
+		// Past a limit of its own, the system refuses larger pipes: all have to
+		// be alike, or what fits into one does not fit into the next.
+		got, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, Batch)
+		if err == nil && size == 0 {
+			size = got
+		}
+		if err != nil || got != size {
+			s.closeFiles()
+			return nil, fmt.Errorf("cannot make a pipe of %d bytes: %w", Batch, ErrBusy)
+		}
+	}
+	s.intake, s.legs = s.all[0], s.all[1:]
+	return s, nil
+}
+
+func (s *Set) close() {
+	s.closeFiles()
+	forget(2 * len(s.all))
+}
+
+func (s *Set) closeFiles() {
+	for _, p := range s.all {
+		_ = unix.Close(p.r)
+		_ = unix.Close(p.w)
+	}
+}
+
+// Intake is the file to splice into, up to Batch bytes between two calls of Copy.
+func (s *Set) Intake() int { return s.intake.w }
+
+// Reader is the file that reader i splices from.
+func (s *Set) Reader(i int) int { return s.legs[i].r }
+
+// Write puts bytes into the intake that are in memory already.
+func (s *Set) Write(p []byte) error {
+	for len(p) > 0 {
+		n, err := unix.Write(s.intake.w, p)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("cannot write to a pipe: %w", err)
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// Copy moves the n bytes of the intake to the pipe of each reader in the set
+// readers, all of which are empty.
+func (s *Set) Copy(readers uint64, n int) error {
+	for ; readers&(readers-1) != 0; readers &= readers - 1 {
+		got, err := tee(s.intake.r, s.legs[bits.TrailingZeros64(readers)].w, n)
+		if err != nil || got != n {
+			return fmt.Errorf("cannot duplicate %d bytes, did %d: %w", n, got, err)
+		}
+	}
+	last := s.legs[bits.TrailingZeros64(readers)]
+	for n > 0 {
+		got, err := unix.Splice(s.intake.r, nil, last.w, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || got == 0 {
+			return fmt.Errorf("cannot move %d bytes: %w", n, err)
+		}
+		n -= int(got)
+	}
+	return nil
+}
+
+// FromSocket moves up to n bytes from a socket into an intake. Unlike the other
+// functions it needs no Set, and returns the system's own errors, unix.EAGAIN
+// where the socket has nothing.
+func FromSocket(socket, intake, n int) (int, error) {
+	got, err := unix.Splice(socket, nil, intake, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+	return int(got), err
+}
+
+func tee(from, to, n int) (int, error) {
+	for {
+		got, err := unix.Tee(from, to, n, unix.SPLICE_F_NONBLOCK)
+		if err != unix.EINTR {
+			return int(got), err
+		}
+	}
+}

@@ -1,0 +1,27 @@
+//go:build !linux
+
+package pipes
+
+// Set is empty here.
+type Set struct{}
+
+// Get fails with ErrUnsupported.
+func Get(int) (*Set, error) { return nil, ErrUnsupported }
+
+// Put does nothing.
+func (s *Set) Put() {}
+
+// Intake is no file.
+func (s *Set) Intake() int { return -1 }
+
+// Reader is no file.
+func (s *Set) Reader(int) int { return -1 }
+
+// Write fails with ErrUnsupported.
+func (s *Set) Write([]byte) error { return ErrUnsupported }
+
+// FromSocket fails with ErrUnsupported.
+func FromSocket(int, int, int) (int, error) { return 0, ErrUnsupported }
+
+// Copy fails with ErrUnsupported.
+func (s *Set) Copy(uint64, int) error { return ErrUnsupported }

@@ -1,0 +1,195 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/limiter"
+)
+
+// countingBackend counts the bytes that its connections take from pipes.
+type countingBackend struct {
+	Backend
+	spliced *atomic.Int64
+}
+
+func (b countingBackend) Acquire(fresh bool) (Conn, error) {
+	c, err := b.Backend.Acquire(fresh)
+	if err != nil {
+		return nil, err
+	}
+	return countingConn{c, b.spliced}, nil
+}
+
+type countingConn struct {
+	Conn
+	spliced *atomic.Int64
+}
+
+func (c countingConn) SplicePipe(pipe, n int) (int, error) {
+	n, err := c.Conn.SplicePipe(pipe, n)
+	c.spliced.Add(int64(n))
+	return n, err
+}
+
+func counting(spliced *atomic.Int64) setup {
+	return func(o *Options, _ *limiter.Options) {
+		for i := range o.Backends {
+			o.Backends[i] = countingBackend{o.Backends[i], spliced}
+		}
+	}
+}
+
+// Bodies that go through pipes arrive byte for byte, and so does the request
+// behind them on the same connection.
+func TestR1LargeBodiesThroughPipes(t *testing.T) {
+	for _, size := range []int{minSpliced, minSpliced + 100_000, 1 << 20, 3<<20 + 1, 20 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			var spliced atomic.Int64
+			r := newRig(t, 3, counting(&spliced))
+			body := pattern(size)
+			c := r.dial()
+			for i := range 2 {
+				path := fmt.Sprintf("/b/k%d", i)
+				// The next request is on its way with the body's end.
+				c.Send(putRequest(path, body), requestFor("GET", "/none"))
+				for _, want := range []int{200, 404} {
+					a, err := c.ReadAnswer()
+					if err != nil {
+						t.Fatal(err)
+					}
+					wantStatus(t, a, want)
+				}
+				if d := r.settled(); len(d) > 0 {
+					t.Fatalf("divergences: %+v", d)
+				}
+				for _, s := range r.stores {
+					o, _ := s.Object(path)
+					if o.SHA256 != sumOf(body) {
+						t.Fatalf("%s has another object of %d bytes", s.Addr(), o.Size)
+					}
+				}
+			}
+			if n := spliced.Load(); size > 1<<20 && n < int64(size) {
+				t.Errorf("only %d bytes went through pipes", n)
+			}
+		})
+	}
+}
+
+// A client that pauses at any place of a large body starts its legs once.
+func TestR1PausesInALargeBody(t *testing.T) {
+	body := pattern(2 << 20)
+	for _, at := range []int{0, 1, 15_000, 40_000, 64 << 10, 100_000, 1 << 20, 2<<20 - 5000, 2<<20 - 1} {
+		t.Run(fmt.Sprint(at), func(t *testing.T) {
+			r := newRig(t, 2)
+			c := r.dial()
+			raw := putRequest("/b/k", body)
+			head := strings.Index(raw, "\r\n\r\n") + 4
+			c.Send(raw[:head+at])
+			// The pause lasts until the legs have started, which they do by
+			// themselves.
+			for _, s := range r.stores {
+				s.Wait(t, func(rs stub.Requests) bool { return at == 0 || len(rs) == 1 })
+			}
+			c.Send(raw[head+at:])
+			a, err := c.ReadAnswer()
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantStatus(t, a, 200)
+			if d := r.settled(); len(d) > 0 {
+				t.Fatalf("divergences: %+v", d)
+			}
+			for _, s := range r.stores {
+				wantStored(t, s, "/b/k", body)
+				if n := len(s.Requests()); n != 1 {
+					t.Errorf("%d requests at %s", n, s.Addr())
+				}
+			}
+		})
+	}
+}
+
+// A client that leaves while its body goes through pipes leaves nothing behind.
+func TestR6ClientGoneWhilePipesAreInUse(t *testing.T) {
+	var spliced atomic.Int64
+	r := newRig(t, 2, counting(&spliced))
+	for _, reset := range []bool{false, true} {
+		spliced.Store(0)
+		c := r.dial()
+		body := pattern(8 << 20)
+		c.Send(putRequest("/b/k", body)[:6<<20])
+		eventually(t, "pipes are in use", func() bool { return spliced.Load() > 1<<20 })
+		if reset {
+			c.Reset()
+		} else {
+			c.Close()
+		}
+		if d := r.settled(); len(d) > 0 {
+			t.Fatalf("divergences: %+v", d)
+		}
+		for _, s := range r.stores {
+			wantAbsent(t, s, "/b/k")
+		}
+	}
+	for _, s := range r.limiter.Status(r.e.now()) {
+		if s.Failures > 0 {
+			t.Errorf("%s is blamed", s.Name)
+		}
+	}
+	// The pipes of the next upload begin empty.
+	body := pattern(3 << 20)
+	wantStatus(t, r.put("/b/next", body), 200)
+	r.settled()
+	for _, s := range r.stores {
+		wantStored(t, s, "/b/next", body)
+	}
+}
+
+// A slow backend is cut from a body that goes through pipes, and one that
+// rejects it leaves; the others get every byte.
+func TestR9R10LegsThatLeavePipes(t *testing.T) {
+	for name, b := range map[string]stub.Behaviour{
+		"slow":    {ReadRate: 10 << 10},
+		"hangs":   {During: stub.HangThere, After: 1 << 20},
+		"rejects": {During: stub.AnswerAndStop, After: 1 << 20},
+		"closes":  {During: stub.CloseThere, After: 1 << 20},
+		"resets":  {During: stub.ResetThere, After: 1 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var spliced atomic.Int64
+			r := newRig(t, 3, counting(&spliced), func(o *Options, _ *limiter.Options) { o.StallTimeout = 2 * time.Second })
+			r.stores[1].Behave(b)
+			body := pattern(12 << 20)
+			wantStatus(t, r.put("/b/k", body), 200)
+			for _, i := range []int{0, 2} {
+				r.stores[i].Wait(t, func(rs stub.Requests) bool { return rs.Complete() == 1 })
+			}
+			r.stores[1].Unhang()
+			d := r.settled()
+			if len(d) != 1 || d[0].FailedHost != r.host(1) {
+				t.Fatalf("divergences: %+v", d)
+			}
+			for _, i := range []int{0, 2} {
+				o, _ := r.stores[i].Object("/b/k")
+				if o.SHA256 != sumOf(body) {
+					t.Errorf("store %d has another object of %d bytes", i, o.Size)
+				}
+			}
+			wantAbsent(t, r.stores[1], "/b/k")
+		})
+	}
+}
+
+// sumOf is what the stub knows an object by.
+func sumOf(body string) string {
+	sum := sha256.Sum256([]byte(body))
+	return hex.EncodeToString(sum[:])
+}
