@@ -28,7 +28,7 @@ test: ## All tests that need only Go.
 race: ## The same tests with the race detector. Needs a C compiler.
 	CGO_ENABLED=1 go test -race -shuffle=on ./...
 
-bench: build ## Load against stub storages, with figures.
+bench: build ## Load against stub storages, beside nginx where it is installed. ARGS="-scenario mix" is another one.
 	go run ./bench $(ARGS)
 
 lint: ## Formatting, vet, golangci-lint with the import rules (.golangci.yml). The first time takes minutes.

@@ -1,149 +1,129 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"math/rand/v2"
+	"context"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// load drives one address with a number of connections, each of which sends its
-// next request when the last one is answered (closed loop).
+// load drives one address with a number of connections. Closed loop: each sends
+// its next request when the last one is answered. Open loop (rate > 0): requests
+// are due at even distances, whatever becomes of those before; the first free
+// connection sends the next one, and its latency counts from when it was due, so
+// that a server that stands still is charged for all who would have come meanwhile
+// (no coordinated omission).
 type load struct {
-	addr   string
-	method string
-	size   int64
-	conns  int
+	dial    func() (net.Conn, error)
+	source  func(conn int) source
+	conns   int
+	rate    float64 // requests a second; 0 is closed loop
+	fresh   bool    // a new connection for each request
+	timeout time.Duration
+	limit   int64 // end after so many requests; 0 is none
+	cut     bool  // break off at the window's end what is then on its way
 
-	sent int64 // requests answered, in all runs
-
-	mu        sync.Mutex
-	latencies []time.Duration
-	errors    int
-	firstErr  error
-	elapsed   time.Duration
+	clients []*client
+	sources []source
 }
 
-// run drives for d. began is called right before.
-func (l *load) run(d time.Duration, began func()) error {
-	l.latencies, l.errors = nil, 0
-	body := make([]byte, min(l.size, 1<<20))
-	var stop atomic.Bool
-	var all sync.WaitGroup
-	conns := make([]net.Conn, l.conns)
-	for i := range conns {
-		nc, err := net.Dial("tcp", l.addr)
-		if err != nil {
+// open connects all.
+func (l *load) open() error {
+	for i := range l.conns {
+		c := &client{dial: l.dial, timeout: l.timeout, fresh: l.fresh}
+		l.clients = append(l.clients, c)
+		l.sources = append(l.sources, l.source(i))
+		if err := c.open(); err != nil {
 			return err
 		}
-		defer nc.Close()
-		conns[i] = nc
-	}
-	began()
-	start := time.Now()
-	timer := time.AfterFunc(d, func() { stop.Store(true) })
-	defer timer.Stop()
-	for _, nc := range conns {
-		all.Go(func() { l.client(nc, body, &stop) })
-	}
-	all.Wait()
-	l.elapsed = time.Since(start)
-	l.sent += int64(len(l.latencies))
-	if len(l.latencies) == 0 {
-		return fmt.Errorf("no request was answered: %w", l.firstErr)
 	}
 	return nil
 }
 
-func (l *load) client(nc net.Conn, body []byte, stop *atomic.Bool) {
-	br := bufio.NewReaderSize(nc, 64<<10)
-	var latencies []time.Duration
-	var err error
-	for !stop.Load() {
-		start := time.Now()
-		if err = l.one(nc, br, body); err != nil {
-			break
-		}
-		latencies = append(latencies, time.Since(start))
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.latencies = append(l.latencies, latencies...)
-	if err != nil {
-		l.errors++
-		l.firstErr = errors.Join(l.firstErr, err)
+func (l *load) close() {
+	for _, c := range l.clients {
+		c.close()
 	}
 }
 
-func (l *load) one(nc net.Conn, br *bufio.Reader, body []byte) error {
-	var head []byte
-	key := rand.Uint64()
-	if l.method == "PUT" {
-		head = fmt.Appendf(nil, "PUT /bench/%016x HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nX-Amz-Date: 20240101T000000Z\r\n"+
-			"Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240101/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=fe5f80f77d5fa3beca038a248ff027d0445342fe2855ddc963176630326f1024\r\n"+
-			"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", key, l.addr, l.size)
-	} else {
-		head = fmt.Appendf(nil, "%s /bench/%016x%s%d HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\n\r\n", l.method, key, sizeParam, l.size, l.addr)
+// run drives for a window, and until what was begun within it has ended. began is
+// called when it begins; ctx ends it early.
+func (l *load) run(ctx context.Context, window time.Duration, began func(*recorder)) *recorder {
+	r := newRecorder(window)
+	r.begin()
+	if began != nil {
+		began(r)
 	}
-	if l.method == "PUT" && l.size <= 64<<10 {
-		head = append(head, body...)
-	}
-	if _, err := nc.Write(head); err != nil {
-		return err
-	}
-	if l.method == "PUT" && l.size > 64<<10 {
-		for left := l.size; left > 0; {
-			n, err := nc.Write(body[:min(left, int64(len(body)))])
-			if err != nil {
-				return err
+	var over atomic.Bool
+	end := time.AfterFunc(window, func() { over.Store(true) })
+	defer end.Stop()
+	defer context.AfterFunc(ctx, func() { over.Store(true) })()
+	var tickets atomic.Int64
+	var all sync.WaitGroup
+	for i, c := range l.clients {
+		all.Go(func() {
+			c.progress = r.progress
+			if l.cut {
+				c.until = r.start.Add(window)
 			}
-			left -= int64(n)
-		}
+			for !over.Load() {
+				intended := time.Now()
+				n := tickets.Add(1) - 1
+				if l.limit > 0 && n >= l.limit {
+					return
+				}
+				if l.rate > 0 {
+					intended = r.start.Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
+					if r.over(intended) {
+						return
+					}
+					// Who is free in time sends it, though the timer may come late.
+					time.Sleep(time.Until(intended))
+					if ctx.Err() != nil {
+						return
+					}
+				}
+				if err := l.one(c, l.sources[i], r, intended); err != nil {
+					// Who refuses at once is not asked a million times a second.
+					time.Sleep(5 * time.Millisecond)
+				}
+			}
+		})
 	}
-	return l.readAnswer(br)
+	all.Wait()
+	if l.rate > 0 && ctx.Err() == nil {
+		r.unsent.Store(max(0, int64(l.rate*window.Seconds())-r.sent.Load()))
+	}
+	return r
 }
 
-func (l *load) readAnswer(br *bufio.Reader) error {
-	head, err := readHead(br)
-	if err != nil {
-		return err
+func (l *load) one(c *client, s source, r *recorder, intended time.Time) error {
+	var req request
+	s.next(&req)
+	began := time.Now()
+	err := c.do(&req)
+	s.done(&req, err)
+	if err != nil && l.cut && r.over(time.Now()) {
+		return nil // broken off by ourselves
 	}
-	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200")) {
-		line, _, _ := bytes.Cut(head, []byte("\r\n"))
-		return fmt.Errorf("answered %q", line)
-	}
-	if l.method == "HEAD" {
-		return nil
-	}
-	_, err = io.CopyN(io.Discard, br, contentLength(head))
+	r.done(&req, intended, began, time.Now(), err)
 	return err
 }
 
-// loadSummary is what came of a run.
-type loadSummary struct {
-	requests  int
-	errors    int
-	perSecond float64
-	p50, p90  time.Duration
-	p99, p999 time.Duration
-	max       time.Duration
-}
-
-func (l *load) summary() loadSummary {
-	slices.Sort(l.latencies)
-	at := func(p float64) time.Duration {
-		return l.latencies[min(int(p*float64(len(l.latencies))), len(l.latencies)-1)]
+// idle sends one request on each connection, one after the other, and then does
+// nothing for the window.
+func (l *load) idle(ctx context.Context, window time.Duration, began func(*recorder)) *recorder {
+	r := newRecorder(window)
+	r.begin()
+	began(r)
+	for i, c := range l.clients {
+		c.progress = r.progress
+		_ = l.one(c, l.sources[i], r, time.Now())
 	}
-	return loadSummary{
-		requests: len(l.latencies), errors: l.errors,
-		perSecond: float64(len(l.latencies)) / l.elapsed.Seconds(),
-		p50:       at(.5), p90: at(.9), p99: at(.99), p999: at(.999), max: at(1),
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Until(r.start.Add(window))):
 	}
+	return r
 }

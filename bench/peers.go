@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -11,23 +11,27 @@ import (
 	"time"
 )
 
-var errNotInstalled = errors.New("not installed")
+var peerNames = []string{"direct", "nginx", "akubra"}
 
 // startPeer starts what is to be driven in front of the storages.
-func startPeer(name string, o *options, stores []*process) (*process, error) {
+func startPeer(name string, o *options, c *Case, stores []*process) (*process, error) {
 	switch name {
-	case "direct":
+	case "direct": // plain also where the others speak TLS: the cheapest there is
 		return &process{addr: stores[0].addr}, nil
 	case "nginx":
-		return startNginx(stores)
+		return startNginx(c, stores)
 	case "akubra":
-		return startAkubra(o.proxy, stores)
+		return startAkubra(o.proxy, c, stores)
 	}
-	return nil, fmt.Errorf("unknown peer %q: direct, nginx and akubra are known", name)
+	return nil, fmt.Errorf("unknown peer %q", name)
 }
 
-// startAkubra starts the proxy with its defaults: what a user has on is on.
-func startAkubra(binary string, stores []*process) (*process, error) {
+// startAkubra starts the proxy with its defaults: what a user has on is on. Only
+// bounds that the case itself would break are widened.
+func startAkubra(binary string, c *Case, stores []*process) (*process, error) {
+	if _, err := os.Stat(binary); err != nil {
+		return nil, fmt.Errorf("cannot find the proxy: %w; build it first (make build), or name it with -proxy", err)
+	}
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -36,41 +40,64 @@ func startAkubra(binary string, stores []*process) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := "Listen: " + addr + "\nAdminListen: " + admin + "\nConnLimit: 10000\nMaxConcurrentRequests: 10000\nBackends:\n"
+	p, err := start(addr, akubraFiles(addr, admin, c, stores), func(dir string) *exec.Cmd {
+		cmd := exec.Command(binary, "-c", "akubra.yaml")
+		if abs, err := filepath.Abs(binary); err == nil {
+			cmd.Path = abs
+		}
+		cmd.Dir = dir
+		return cmd
+	})
+	if err == nil {
+		p.admin = admin
+	}
+	return p, err
+}
+
+func akubraFiles(addr, admin string, c *Case, stores []*process) map[string][]byte {
+	text := "Listen: " + addr + "\nAdminListen: " + admin + "\n"
+	if n := c.Conns * c.Backends; n > 500 && c.Fault == "" {
+		text += fmt.Sprintf("ConnLimit: %d\n", 2*n)
+	}
+	if c.Conns > 1000 {
+		text += fmt.Sprintf("MaxConcurrentRequests: %d\n", c.Conns)
+	}
+	text += strings.Join(c.Config, "\n") + "\nBackends:\n"
 	for _, s := range stores {
 		text += "  - http://" + s.addr + "\n"
 	}
-	return start(addr, map[string]string{"akubra.yaml": text}, func(dir string) *exec.Cmd {
-		return exec.Command(binary, "-c", filepath.Join(dir, "akubra.yaml"))
-	})
+	files := map[string][]byte{}
+	if c.TLS {
+		text += "TLS:\n  CertFile: cert.pem\n  KeyFile: key.pem\n"
+		files["cert.pem"], files["key.pem"] = certPEM, keyPEM
+	}
+	files["akubra.yaml"] = []byte(text)
+	return files
 }
 
-// startNginx starts nginx's mirror module, one mirror a further storage.
-func startNginx(stores []*process) (*process, error) {
-	binary, err := exec.LookPath("nginx")
+// startNginx starts nginx's mirror module, one mirror for each further storage.
+func startNginx(c *Case, stores []*process) (*process, error) {
+	binary, err := findBinary("nginx")
 	if err != nil {
-		if binary = "/usr/sbin/nginx"; !isFile(binary) {
-			return nil, errNotInstalled
-		}
+		return nil, err
 	}
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	return start(addr, map[string]string{"nginx.conf": nginxConfig(addr, stores)}, func(dir string) *exec.Cmd {
+	files := map[string][]byte{"nginx.conf": []byte(nginxConfig(addr, c, stores))}
+	if c.TLS {
+		files["cert.pem"], files["key.pem"] = certPEM, keyPEM
+	}
+	return start(addr, files, func(dir string) *exec.Cmd {
 		return exec.Command(binary, "-p", dir+"/", "-c", "nginx.conf")
 	})
 }
 
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
-}
-
-func nginxConfig(addr string, stores []*process) string {
+func nginxConfig(addr string, c *Case, stores []*process) string {
 	var upstreams, mirrors, locations strings.Builder
 	for i, s := range stores {
-		fmt.Fprintf(&upstreams, "upstream store%d { server %s; keepalive 256; keepalive_requests 100000000; }\n", i, s.addr)
+		fmt.Fprintf(&upstreams, "upstream store%d { server %s; keepalive %d; keepalive_requests 100000000; }\n", i, s.addr, max(256, c.Conns))
 		if i == 0 {
 			continue
 		}
@@ -84,12 +111,16 @@ func nginxConfig(addr string, stores []*process) string {
 }
 `, i, i)
 	}
-	user := ""
+	user, tlsWord, tlsLines := "", "", ""
 	if os.Getuid() == 0 {
 		// The workers would run as somebody who cannot write to the folder.
 		user = "user root;\n"
 	}
+	if c.TLS {
+		tlsWord, tlsLines = " ssl", "ssl_certificate cert.pem;\nssl_certificate_key key.pem;\n"
+	}
 	return user + `worker_processes 2;
+worker_rlimit_nofile 20000;
 daemon off;
 pid nginx.pid;
 error_log stderr error;
@@ -106,8 +137,8 @@ scgi_temp_path nginx-scgi;
 keepalive_requests 100000000;
 ` + upstreams.String() + `
 server {
-listen ` + addr + ` backlog=4096;
-location / {
+listen ` + addr + tlsWord + ` backlog=4096;
+` + tlsLines + `location / {
 ` + mirrors.String() + `proxy_pass http://store0;
 proxy_http_version 1.1;
 proxy_set_header Connection "";
@@ -118,49 +149,12 @@ proxy_set_header Host $http_host;
 `
 }
 
-// start writes a peer's files, starts it, and waits until it listens.
-func start(addr string, files map[string]string, command func(dir string) *exec.Cmd) (*process, error) {
-	dir, err := os.MkdirTemp("", "bench")
-	if err != nil {
-		return nil, err
+// dialer connects to a peer.
+func dialer(addr string, conf *tls.Config) func() (net.Conn, error) {
+	plain := net.Dialer{Timeout: 10 * time.Second}
+	if conf == nil {
+		return func() (net.Conn, error) { return plain.Dial("tcp", addr) }
 	}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			return nil, err
-		}
-	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	cmd := command(dir)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, err
-	}
-	p := &process{cmd: cmd, addr: addr, dir: dir}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		nc, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = nc.Close()
-			return p, nil
-		}
-		if time.Now().After(deadline) {
-			said, _ := os.ReadFile(filepath.Join(dir, "log"))
-			p.stop()
-			return nil, fmt.Errorf("it does not listen: %s", said)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-func freeAddr() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
+	d := tls.Dialer{NetDialer: &plain, Config: conf}
+	return func() (net.Conn, error) { return d.Dial("tcp", addr) }
 }

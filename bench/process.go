@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
-	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,10 +17,12 @@ import (
 
 // process is a server that the bench has started.
 type process struct {
-	cmd  *exec.Cmd
-	addr string
-	dir  string // removed with it
-	end  io.Closer
+	cmd   *exec.Cmd // nil for a storage that is driven as it is
+	addr  string
+	admin string // the proxy's second listener
+	dir   string // removed with it
+	in    io.WriteCloser
+	out   *bufio.Reader
 }
 
 // startStore starts a storage in a process of its own; it ends with this one.
@@ -40,91 +44,131 @@ func startStore() (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
+	p := &process{cmd: cmd, in: in, out: bufio.NewReader(out)}
+	line, err := p.out.ReadString('\n')
 	if err != nil {
+		p.stop()
 		return nil, fmt.Errorf("cannot start a storage: %w", err)
 	}
-	return &process{cmd: cmd, addr: strings.TrimSpace(line), end: in}, nil
+	p.addr = strings.TrimSpace(line)
+	return p, nil
 }
 
+// ask sends a storage a command and returns its answer.
+func (p *process) ask(command string) (string, error) {
+	if _, err := fmt.Fprintln(p.in, command); err != nil {
+		return "", fmt.Errorf("cannot ask a storage %q: %w", command, err)
+	}
+	line, err := p.out.ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("cannot ask a storage %q: %w", command, err)
+	}
+	return strings.TrimSpace(line), nil
+}
+
+func (p *process) seen() (int64, error) {
+	line, err := p.ask("seen")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(line, 10, 64)
+}
+
+func (p *process) take() (*storeCounts, error) {
+	line, err := p.ask("take")
+	if err != nil {
+		return nil, err
+	}
+	c := &storeCounts{}
+	return c, json.Unmarshal([]byte(line), c)
+}
+
+func (p *process) setFault(f *fault) error {
+	_, err := p.ask("fault " + f.String())
+	return err
+}
+
+// start writes a peer's files, starts it, and waits until it listens.
+func start(addr string, files map[string][]byte, command func(dir string) *exec.Cmd) (*process, error) {
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return nil, err
+	}
+	p := &process{addr: addr, dir: dir}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			p.stop()
+			return nil, err
+		}
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		p.stop()
+		return nil, err
+	}
+	defer log.Close()
+	cmd := command(dir)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		p.stop()
+		return nil, err
+	}
+	p.cmd = cmd
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		nc, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = nc.Close()
+			return p, nil
+		}
+		if time.Now().After(deadline) {
+			said, _ := os.ReadFile(filepath.Join(dir, "log"))
+			p.stop()
+			return nil, fmt.Errorf("it does not listen: %s", said)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// stop ends the process, by force if it takes its time, and removes its files.
 func (p *process) stop() {
-	if p.cmd == nil {
-		return
-	}
-	if p.end != nil {
-		_ = p.end.Close()
-	}
-	_ = p.cmd.Process.Signal(os.Interrupt)
-	done := make(chan struct{})
-	go func() { _ = p.cmd.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(5 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-done
+	if p.cmd != nil {
+		if p.in != nil {
+			_ = p.in.Close()
+		}
+		_ = p.cmd.Process.Signal(os.Interrupt)
+		done := make(chan struct{})
+		go func() { _ = p.cmd.Wait(); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(3 * time.Second):
+			_ = p.cmd.Process.Kill()
+			<-done
+		}
 	}
 	if p.dir != "" {
 		_ = os.RemoveAll(p.dir)
 	}
 }
 
-// usage is what a process and its children have used so far (proc(5)).
-type usage struct {
-	user, system time.Duration
-	peak         int64 // bytes of resident memory
-	switches     int64
-}
+var errNotInstalled = errors.New("not installed")
 
-func (u usage) since(before usage) usage {
-	return usage{u.user - before.user, u.system - before.system, u.peak, u.switches - before.switches}
-}
-
-// clockTick is the unit of CPU times in /proc on Linux for all but the oldest
-// architectures.
-const clockTick = 10 * time.Millisecond
-
-func (p *process) usage() usage {
-	if p.cmd == nil {
-		return usage{}
+// findBinary looks in PATH and where Debian keeps daemons.
+func findBinary(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
 	}
-	return usageOf(p.cmd.Process.Pid)
+	path := filepath.Join("/usr/sbin", name)
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+		return path, nil
+	}
+	return "", errNotInstalled
 }
 
-func usageOf(pid int) usage {
-	var u usage
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	if stat, err := os.ReadFile(filepath.Join(dir, "stat")); err == nil {
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		u.user, u.system = ticks(fields[11]), ticks(fields[12])
+func freeAddr() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
 	}
-	tasks, _ := filepath.Glob(filepath.Join(dir, "task", "*"))
-	for _, task := range tasks {
-		u.switches += statusField(task, "voluntary_ctxt_switches:") + statusField(task, "nonvoluntary_ctxt_switches:")
-		if children, err := os.ReadFile(filepath.Join(task, "children")); err == nil {
-			for _, child := range strings.Fields(string(children)) {
-				if n, err := strconv.Atoi(child); err == nil {
-					c := usageOf(n)
-					u.user, u.system, u.peak, u.switches = u.user+c.user, u.system+c.system, u.peak+c.peak, u.switches+c.switches
-				}
-			}
-		}
-	}
-	u.peak += statusField(dir, "VmHWM:") << 10
-	return u
-}
-
-func ticks(s string) time.Duration {
-	n, _ := strconv.ParseInt(s, 10, 64)
-	return time.Duration(n) * clockTick
-}
-
-func statusField(dir, name string) int64 {
-	b, _ := os.ReadFile(filepath.Join(dir, "status"))
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, name); ok {
-			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return n
-		}
-	}
-	return 0
+	defer ln.Close()
+	return ln.Addr().String(), nil
 }

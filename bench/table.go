@@ -3,107 +3,155 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
 
-// result is one peer at one size in one round.
-type result struct {
-	peer   string
-	method string
-	size   int64
-	load   loadSummary
-	usage  usage
-}
-
-// cpu is the peer's CPU time a request, in microseconds.
-func (r *result) cpu() float64 {
-	return float64((r.usage.user + r.usage.system).Microseconds()) / float64(r.load.requests)
-}
-
-func (r *result) line() string {
-	n := float64(r.load.requests)
-	s := fmt.Sprintf("%-7s %s %8s  %8.0f req/s %8.1f MB/s  p50 %7s p90 %7s p99 %7s p99.9 %7s max %7s",
-		r.peer, r.method, formatSize(r.size), r.load.perSecond, r.load.perSecond*float64(r.size)/1e6,
-		short(r.load.p50), short(r.load.p90), short(r.load.p99), short(r.load.p999), short(r.load.max))
-	if r.peer != "direct" {
-		s += fmt.Sprintf("  cpu %8.1f µs (user %.1f, system %.1f)  %5.2f switches  peak %4d MB", r.cpu(),
-			float64(r.usage.user.Microseconds())/n, float64(r.usage.system.Microseconds())/n, float64(r.usage.switches)/n, r.usage.peak>>20)
+// line is a run as it is told of when it has ended.
+func (r *Run) line() string {
+	v := func(name string) float64 { return r.figure(metricOf(name)) }
+	s := fmt.Sprintf("%-7s %-24s %8s ok/s %8s MB/s  p50 %s p99 %s max %s", r.Peer, &r.Case,
+		formatNumber(v("ok_per_s")), formatNumber(v("mb_per_s")), formatSeconds(v("p50_s")), formatSeconds(v("p99_s")), formatSeconds(v("max_s")))
+	if r.Usage.Peak > 0 {
+		s += fmt.Sprintf("  cpu %s µs  peak %s MB", formatNumber(v("cpu_us")), formatNumber(v("peak_mb")))
 	}
-	if r.load.errors > 0 {
-		s += fmt.Sprintf("  %d ERRORS", r.load.errors)
+	for kind, n := range r.Errors {
+		s += fmt.Sprintf("  %d × %s", n, kind)
+	}
+	if r.Unsent > 0 {
+		s += fmt.Sprintf("  %d NEVER SENT", r.Unsent)
+	}
+	if r.Wrong != "" {
+		s += "  WRONG: " + r.Wrong
 	}
 	return s
 }
 
-func short(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return fmt.Sprintf("%dµs", d.Microseconds())
-	case d < time.Second:
-		return fmt.Sprintf("%.1fms", float64(d.Microseconds())/1e3)
-	}
-	return fmt.Sprintf("%.2fs", d.Seconds())
-}
-
-// printRatios prints the proxy's medians over its peers'. Each ratio is taken
-// within one round: a noisy machine is noisy for both.
-func printRatios(w io.Writer, results []result) {
-	type key struct {
-		peer string
-		size int64
-	}
-	rounds := map[key][]*result{}
-	var sizes []int64
-	for i := range results {
-		k := key{results[i].peer, results[i].size}
-		rounds[k] = append(rounds[k], &results[i])
-		if !slices.Contains(sizes, k.size) {
-			sizes = append(sizes, k.size)
-		}
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\nsize\takubra cpu µs\tnginx cpu µs\tcpu / nginx\treq/s / nginx\treq/s / direct\t")
-	for _, size := range sizes {
-		own, nginx, direct := rounds[key{"akubra", size}], rounds[key{"nginx", size}], rounds[key{"direct", size}]
-		if len(own) == 0 {
-			continue
-		}
-		cpu := func(r *result) float64 { return r.cpu() }
-		rate := func(r *result) float64 { return r.load.perSecond }
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t\n", formatSize(size), median(own, cpu), median(nginx, cpu),
-			medianRatio(own, nginx, cpu), medianRatio(own, nginx, rate), medianRatio(own, direct, rate))
-	}
-	_ = t.Flush()
-}
-
-// median is that of f over the rounds.
-func median(of []*result, f func(*result) float64) string {
-	var values []float64
-	for _, r := range of {
-		values = append(values, f(r))
-	}
-	return middle(values)
-}
-
-// medianRatio is the median of f's ratios to the same round of another peer.
-func medianRatio(of, over []*result, f func(*result) float64) string {
-	var values []float64
-	for i := range min(len(of), len(over)) {
-		values = append(values, f(of[i])/f(over[i]))
-	}
-	return middle(values)
-}
-
-func middle(values []float64) string {
-	if len(values) == 0 {
+func formatSeconds(v float64) string {
+	if math.IsNaN(v) {
 		return "-"
 	}
-	slices.Sort(values)
-	if v := values[len(values)/2]; v < 20 {
-		return fmt.Sprintf("%.2f", v)
-	} else {
-		return fmt.Sprintf("%.1f", v)
+	return formatDuration(time.Duration(v * float64(time.Second)))
+}
+
+// format is a value of a metric as tables have it.
+func (m *metric) format(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "-"
+	case strings.HasSuffix(m.name, "_s"):
+		if m.better > 0 {
+			return formatNumber(v)
+		}
+		return formatSeconds(v)
 	}
+	return formatNumber(v)
+}
+
+// printTable prints the medians of each case's rounds, a line for each peer.
+func printTable(w io.Writer, runs []*Run) {
+	columns := usedMetrics(runs)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "\n\t")
+	for _, m := range columns {
+		fmt.Fprint(t, m.title, "\t")
+	}
+	fmt.Fprintln(t, "errors\t")
+	for _, g := range groups(runs) {
+		fmt.Fprintln(t, g.c.String()+"\t"+strings.Repeat("\t", len(columns)+1))
+		for _, peer := range g.peers {
+			fmt.Fprint(t, peer, "\t")
+			failed := int64(0)
+			for _, r := range g.runs[peer] {
+				failed += r.Failed
+			}
+			for _, m := range columns {
+				fmt.Fprint(t, m.format(medianOf(g.runs[peer], m)), "\t")
+			}
+			fmt.Fprintf(t, "%d\t\n", failed)
+		}
+	}
+	_ = t.Flush()
+	if !slices.Contains(columns, metricOf("cpu_us")) {
+		return
+	}
+	fmt.Fprintln(w, "\nCPU, user, system, allocs, alloc B, switches and syscalls are of the proxy, for each request.")
+}
+
+// usedMetrics are those that any run has.
+func usedMetrics(runs []*Run) []*metric {
+	var used []*metric
+	for i := range metrics {
+		m := &metrics[i]
+		if slices.ContainsFunc(runs, func(r *Run) bool { return !math.IsNaN(r.figure(m)) }) {
+			used = append(used, m)
+		}
+	}
+	return used
+}
+
+// ratios are what is printed of akubra beside its peers.
+var ratios = []struct{ metric, over string }{
+	{"cpu_us", "nginx"}, {"cpu_s_per_gb", "nginx"}, {"ok_per_s", "nginx"}, {"p99_s", "nginx"}, {"peak_mb", "nginx"},
+	{"ok_per_s", "direct"}, {"p99_s", "direct"},
+}
+
+// printRatios prints the proxy's figures over its peers'. Each ratio is taken
+// within one round: a noisy machine is noisy for both.
+func printRatios(w io.Writer, runs []*Run) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "\nakubra over\t")
+	for _, of := range ratios {
+		fmt.Fprintf(t, "%s / %s\t", metricOf(of.metric).title, of.over)
+	}
+	fmt.Fprintln(t)
+	some := false
+	for _, g := range groups(runs) {
+		fmt.Fprint(t, g.c.String(), "\t")
+		for _, of := range ratios {
+			v := median(ratiosOf(g.runs["akubra"], g.runs[of.over], metricOf(of.metric)))
+			if math.IsNaN(v) {
+				fmt.Fprint(t, "-\t")
+				continue
+			}
+			some = true
+			fmt.Fprintf(t, "%.2f\t", v)
+		}
+		fmt.Fprintln(t)
+	}
+	if some {
+		_ = t.Flush()
+	}
+}
+
+// valuesOf are a metric's values in some runs, without those that have none.
+func valuesOf(runs []*Run, m *metric) []float64 {
+	var values []float64
+	for _, r := range runs {
+		if v := r.figure(m); !math.IsNaN(v) {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+func medianOf(runs []*Run, m *metric) float64 { return median(valuesOf(runs, m)) }
+
+// ratiosOf are a metric's ratios in the rounds that both have.
+func ratiosOf(of, over []*Run, m *metric) []float64 {
+	var values []float64
+	for _, a := range of {
+		for _, b := range over {
+			if a.Round != b.Round {
+				continue
+			}
+			if v := a.figure(m) / b.figure(m); !math.IsNaN(v) && !math.IsInf(v, 0) {
+				values = append(values, v)
+			}
+		}
+	}
+	return values
 }

@@ -93,8 +93,9 @@ type Engine struct {
 	uploads *uploads
 	writes  *overlaps
 
-	inFlight atomic.Int64
-	closing  atomic.Bool // no new requests, also on connections that are open
+	inFlight atomic.Int64 // requests whose handler or legs are not done
+	handling atomic.Int64 // requests whose handler is not done (R23)
+	closing  atomic.Bool  // no new requests, also on connections that are open
 	requests sync.Pool
 
 	mu       sync.Mutex

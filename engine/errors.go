@@ -74,7 +74,7 @@ func (e *Engine) refuse(ctx *fasthttp.RequestCtx, err error) {
 	if p := takePending(ctx); p != nil {
 		// The client went away between 100 Continue and the body.
 		p.abort()
-		p.release()
+		p.handled()
 	}
 	answer := badRequest("it cannot be parsed")
 	var small *fasthttp.ErrSmallBuffer

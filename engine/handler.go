@@ -98,7 +98,7 @@ func (r *request) streamEnded(size int64) {
 		}
 		log.Access(&a)
 	}
-	r.release()
+	r.handled()
 }
 
 // fail makes an error of the proxy's own the answer, and the connection's last.
@@ -135,11 +135,14 @@ func (e *Engine) begin(ctx *fasthttp.RequestCtx) *request {
 // beginAttempt is begin for a CreateMultipartUpload that the backends of tried
 // have failed at (R26); for every other request there are none.
 func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
-	if e.inFlight.Add(1) > int64(e.o.MaxConcurrentRequests) || e.closing.Load() {
-		e.inFlight.Add(-1)
+	// Legs in the background do not count: a backend that hangs would use up the
+	// bound. They have one of their own, the limiter's.
+	if e.handling.Add(1) > int64(e.o.MaxConcurrentRequests) || e.closing.Load() {
+		e.handling.Add(-1)
 		e.refuseEarly(ctx, errTooManyRequests)
 		return nil
 	}
+	e.inFlight.Add(1)
 	r := e.requests.Get().(*request) //nolint:forcetypeassert // the pool holds nothing else
 	r.refs.Store(1)
 	r.begun = time.Now()
@@ -153,7 +156,7 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 		problem = r.takeSlots(r.route())
 	}
 	if problem != nil {
-		r.release()
+		r.handled()
 		e.refuseEarly(ctx, problem)
 		return nil
 	}
@@ -166,7 +169,7 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	e.enlist(r)
 	if e.closing.Load() { // R22
 		r.abort()
-		r.release()
+		r.handled()
 		e.refuseEarly(ctx, errStopping)
 		return nil
 	}
@@ -356,7 +359,7 @@ func (p *pending) Close() error {
 	if r := p.request; r != nil {
 		p.request = nil
 		r.abort()
-		r.release()
+		r.handled()
 	}
 	return nil
 }

@@ -28,15 +28,20 @@ type leg struct {
 	conn  Conn  // nil before it is acquired and after it was given back
 	cause error // why the leg was aborted, or nil
 
-	runFn func() // run, made once: a new one a request would be an allocation
+	// run and send, made once: new ones a request would be allocations.
+	runFn, sendFn func()
 
 	// The sending side.
-	inline   bool // the whole message went out at once
-	sending  bool // the send goroutine runs; the leg's goroutine only
-	sent     chan struct{}
-	sentAll  atomic.Bool
-	sendErr  error // valid once sent was received from
-	sentSize atomic.Int64
+	inline  bool // the whole message went out at once
+	sending bool // the send goroutine runs; the leg's goroutine only
+	// retryable: if the connection turns out to be stale, the leg will want to
+	// start again, so it stays in the ring.
+	retryable bool
+	sendTo    Conn // what it writes to
+	sent      chan struct{}
+	sentAll   atomic.Bool
+	sendErr   error // valid once sent was received from
+	sentSize  atomic.Int64
 
 	// The answer. buf holds its head, and its body where that is whole.
 	buf      []byte
@@ -82,6 +87,7 @@ func (l *leg) reset(r *request, index, backend int, slot int32) {
 	if l.sent == nil {
 		l.sent = make(chan struct{}, 1)
 		l.runFn = l.run
+		l.sendFn = l.send
 	}
 	l.unsent = 0
 }
@@ -91,7 +97,7 @@ func (l *leg) clear() {
 	if cap(l.buf) > keptBuffer {
 		l.buf = nil
 	}
-	l.r, l.conn, l.cause = nil, nil, nil
+	l.r, l.conn, l.sendTo, l.cause = nil, nil, nil, nil
 	l.inline, l.sending, l.sendErr = false, false, nil
 	l.sentAll.Store(false)
 	l.sentSize.Store(0)
@@ -182,7 +188,8 @@ func (l *leg) exchange(fresh bool) error {
 	if !l.inline {
 		l.sending = true
 		_ = c.SetReadDeadline(time.Time{})
-		go l.send(c, c.Reused() && !fresh)
+		l.sendTo, l.retryable = c, c.Reused() && !fresh
+		go l.sendFn()
 	}
 	err = l.receive(c)
 	if l.sending {
@@ -247,16 +254,16 @@ func (l *leg) stopSending() {
 	l.sending = false
 }
 
-// send writes the message from the ring to c. retryable: if the connection turns
-// out to be stale, the leg will want to start again, so it stays in the ring.
-func (l *leg) send(c Conn, retryable bool) {
+// send writes the message from the ring to the connection that exchange has made.
+func (l *leg) send() {
+	c := l.sendTo
 	l.sendErr = l.sendRing(c)
 	timeout := l.r.e.o.ConnectionTimeout
 	if l.sendErr == nil {
 		l.noteUnsent(c)
 		l.sentAll.Store(true)
 	} else {
-		if !retryable {
+		if !l.retryable {
 			l.r.ring.Detach(l.index)
 		}
 		// What the backend has to say to this is there already, or never.

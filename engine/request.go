@@ -133,6 +133,12 @@ func (r *request) tryRetain() bool {
 	}
 }
 
+// handled lets go of the request for its handler.
+func (r *request) handled() {
+	r.e.handling.Add(-1)
+	r.release()
+}
+
 // release lets go of the request; the last one to do so gives its memory back.
 func (r *request) release() {
 	if r.refs.Add(-1) > 0 {

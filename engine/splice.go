@@ -79,9 +79,10 @@ func (r *request) spliceStep(body io.Reader, left int64) (n int, err error) {
 		r.client.spliceTo = 0
 	} else {
 		// So little goes through the server's buffer.
-		rest := make([]byte, left)
-		n, err = body.Read(rest)
-		if werr := r.pipes.Write(rest[:n]); werr != nil {
+		rest := copyBuffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
+		defer copyBuffers.Put(rest)
+		n, err = body.Read((*rest)[:min(left, int64(len(*rest)))])
+		if werr := r.pipes.Write((*rest)[:n]); werr != nil {
 			return 0, r.pipesFailed(werr)
 		}
 	}

@@ -131,7 +131,7 @@ func (r *request) retryElsewhere(ctx *fasthttp.RequestCtx) bool {
 		return false
 	}
 	next := r.e.beginAttempt(ctx, tried)
-	r.release()
+	r.handled()
 	if next != nil { // else it was answered
 		r.e.serve(ctx, next)
 	}

@@ -70,6 +70,7 @@ type Ring struct {
 
 	space   chan struct{} // the writer waits here for room; capacity 1
 	blocked bool          // the writer is waiting
+	timer   *time.Timer   // stopped unless the writer waits for laggards
 	waited  time.Duration
 
 	// stallTimeout is how long, in sum, one reader may hold the writer back
@@ -223,12 +224,16 @@ func (r *Ring) waitLocked() {
 	start := time.Now()
 	r.mu.Unlock()
 	if laggards {
-		timer := time.NewTimer(left)
+		if r.timer == nil {
+			r.timer = time.NewTimer(left)
+		} else {
+			r.timer.Reset(left)
+		}
 		select {
 		case <-r.space:
-		case <-timer.C:
+		case <-r.timer.C:
 		}
-		timer.Stop()
+		r.timer.Stop()
 	} else {
 		<-r.space
 	}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http/httputil"
+	"os"
+	"strconv"
+	"time"
+)
+
+// request is one to be sent.
+type request struct {
+	method string
+	head   []byte
+	body   []byte // its first bytes, or all of them; repeated up to size
+	size   int64  // of the body
+	answer int64  // bytes that must come back; -1 where any number may
+}
+
+// source makes the requests of one connection, one after the other.
+type source interface {
+	// next sets *r to the next request, valid until the next call.
+	next(r *request)
+	// done tells how the last one ended.
+	done(r *request, err error)
+}
+
+// client is one connection.
+type client struct {
+	dial     func() (net.Conn, error)
+	timeout  time.Duration // for one request
+	fresh    bool          // a new connection for each
+	until    time.Time     // if set, nothing goes on after it
+	progress func(int)
+
+	nc   net.Conn
+	br   *bufio.Reader
+	head []byte
+}
+
+// statusError is an answer that is no success.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+var errShort = errors.New("wrong length of answer")
+
+// errorKind is how errors are counted.
+func errorKind(err error) string {
+	var status statusError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &status):
+		return status.Error()
+	case errors.Is(err, errShort):
+		return errShort.Error()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "timeout"
+	case errors.As(err, &op) && op.Op == "dial":
+		return "cannot connect"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed"
+	}
+	return "connection broken"
+}
+
+// open connects, if it is not connected.
+func (c *client) open() error {
+	if c.nc != nil {
+		return nil
+	}
+	nc, err := c.dial()
+	if err != nil {
+		return err
+	}
+	c.nc = nc
+	if c.br == nil {
+		c.br = bufio.NewReaderSize(nc, 16<<10)
+	} else {
+		c.br.Reset(nc)
+	}
+	return nil
+}
+
+func (c *client) close() {
+	if c.nc != nil {
+		_ = c.nc.Close()
+		c.nc = nil
+	}
+}
+
+// do sends a request and reads the answer to its end.
+func (c *client) do(r *request) error {
+	if err := c.open(); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(c.timeout)
+	if !c.until.IsZero() && c.until.Before(deadline) {
+		deadline = c.until
+	}
+	_ = c.nc.SetDeadline(deadline)
+	sendErr := c.send(r)
+	if sendErr != nil {
+		// Who does not want the body may have said why (an early 503).
+		_ = c.nc.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	}
+	goesOn, err := c.readAnswer(r)
+	if sendErr != nil && !errors.As(err, new(statusError)) {
+		err = sendErr
+	}
+	if !goesOn || sendErr != nil || c.fresh {
+		c.close()
+	}
+	return err
+}
+
+func (c *client) send(r *request) error {
+	first := r.body[:min(r.size, int64(len(r.body)))]
+	buffers := net.Buffers{r.head, first}
+	if len(first) == 0 {
+		buffers = buffers[:1]
+	}
+	if _, err := buffers.WriteTo(c.nc); err != nil {
+		return err
+	}
+	c.progress(len(first))
+	for left := r.size - int64(len(first)); left > 0; {
+		n, err := c.nc.Write(r.body[:min(left, int64(len(r.body)))])
+		if err != nil {
+			return err
+		}
+		c.progress(n)
+		left -= int64(n)
+	}
+	return nil
+}
+
+// readAnswer tells also whether the connection can take another request.
+func (c *client) readAnswer(r *request) (goesOn bool, err error) {
+	status := 100
+	for status >= 100 && status < 200 {
+		head, err := readHead(c.br, c.head)
+		if err != nil {
+			return false, err
+		}
+		c.head = head
+		if len(head) < 12 || !bytes.HasPrefix(head, []byte("HTTP/1.1 ")) {
+			return false, fmt.Errorf("no answer: %.20q", head)
+		}
+		if status, err = strconv.Atoi(string(head[9:12])); err != nil {
+			return false, fmt.Errorf("no answer: %.20q", head)
+		}
+	}
+	n, err := c.readBody(r.method, status)
+	if err != nil {
+		return false, err
+	}
+	goesOn = !bytes.EqualFold(headerValue(c.head, "connection:"), []byte("close"))
+	if status < 200 || status > 299 {
+		return goesOn, statusError(status)
+	}
+	if r.answer >= 0 && n != r.answer {
+		return goesOn, errShort
+	}
+	return goesOn, nil
+}
+
+// readBody throws an answer's body away and returns how long it was, or, for a
+// HEAD, is said to be.
+func (c *client) readBody(method string, status int) (int64, error) {
+	length := contentLength(c.head)
+	switch {
+	case method == "HEAD":
+		return max(0, length), nil
+	case status == 204 || status == 304:
+		return 0, nil
+	case length >= 0:
+		return length, discard(c.nc, c.br, length, c.progress)
+	case bytes.EqualFold(headerValue(c.head, "transfer-encoding:"), []byte("chunked")):
+		n, err := io.Copy(io.Discard, httputil.NewChunkedReader(c.br))
+		if err != nil {
+			return n, err
+		}
+		c.progress(int(n))
+		for { // trailers, and the empty line that NewChunkedReader leaves
+			line, err := c.br.ReadSlice('\n')
+			if err != nil || len(bytes.TrimSpace(line)) == 0 {
+				return n, err
+			}
+		}
+	}
+	n, err := io.Copy(io.Discard, c.br)
+	c.progress(int(n))
+	return n, errors.Join(err, io.EOF)
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// options are the command line's.
+type options struct {
+	proxy    string // the proxy's binary
+	scenario string
+	sizes    []int64 // nil: the scenario's own, and so on
+	backends []int
+	conns    []int
+	rate     float64
+	cut      bool
+	rounds   int
+	duration time.Duration
+	warmUp   time.Duration
+	timeout  time.Duration
+	peers    []string
+	config   []string
+	fault    *fault // rate and period of faults
+	syscalls bool
+	bars     bool
+	json     string
+	s3       s3Target
+
+	out io.Writer // tables
+	log io.Writer // how it goes on, while it does
+}
+
+func parseOptions(args []string) (*options, error) {
+	o := &options{fault: newFault(faultNone), out: os.Stdout, log: os.Stderr}
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.Usage = func() { usageText(fs) }
+	var sizes, backends, conns, peers, trickle string
+	fs.StringVar(&o.scenario, "scenario", "put", "what to measure: "+strings.Join(scenarioNames(), ", "))
+	fs.StringVar(&sizes, "size", "", "object `sizes`, with commas: 0,4KiB,16MiB (default: the scenario's)")
+	fs.StringVar(&backends, "backends", "", "`numbers` of storages behind the proxy, with commas (default: the scenario's, mostly 2)")
+	fs.StringVar(&conns, "conns", "", "`numbers` of connections, with commas (default 32, less for sizes from 64MiB)")
+	fs.Float64Var(&o.rate, "rate", 0, "open loop: so many `requests` a second, latency from when each is due (0: closed loop)")
+	fs.BoolVar(&o.cut, "cut", false, "break off what is still on its way when the time is over")
+	fs.IntVar(&o.rounds, "rounds", 3, "rounds; medians are taken over them")
+	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured `time` of each case, peer and round")
+	fs.DurationVar(&o.warmUp, "warmup", time.Second, "`time` before it that does not count")
+	fs.DurationVar(&o.timeout, "timeout", 30*time.Second, "`time` for one request")
+	fs.StringVar(&peers, "peers", "direct,nginx,akubra", "what to drive, with commas")
+	fs.StringVar(&o.proxy, "proxy", "./akubra", "the proxy's `binary`")
+	fs.Func("config", "a `line` for the proxy's configuration, as in 'StallTimeout: 1s' (may be repeated)", func(s string) error {
+		o.config = append(o.config, s)
+		return nil
+	})
+	fs.StringVar(&trickle, "trickle", "64KiB", "bytes a second of a slow storage, for each connection")
+	fs.DurationVar(&o.fault.period, "flap", time.Second, "a flapping storage is away for half of this `time`, and there for the other")
+	fs.BoolVar(&o.syscalls, "syscalls", false, "count system calls in a short extra pass (needs perf or strace, and root)")
+	fs.BoolVar(&o.bars, "bars", false, "measure what the project demands of itself, and say which bars are passed")
+	fs.StringVar(&o.json, "json", "", "write the raw results to this `file`")
+	o.s3.flags(fs)
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("cannot use %q: flags only, or one of compare, report", fs.Arg(0))
+	}
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if o.scenario == "all" { // there is much of it
+		o.shorten(given)
+	}
+	var err error
+	o.peers = strings.Split(peers, ",")
+	if o.fault.rate, err = parseSize(trickle); err != nil {
+		return nil, err
+	}
+	if o.sizes, err = list(sizes, parseSize); err != nil {
+		return nil, err
+	}
+	if o.backends, err = list(backends, positive); err != nil {
+		return nil, err
+	}
+	if o.conns, err = list(conns, positive); err != nil {
+		return nil, err
+	}
+	return o, o.check()
+}
+
+func (o *options) shorten(given map[string]bool) {
+	if !given["duration"] {
+		o.duration = time.Second
+	}
+	if !given["warmup"] {
+		o.warmUp = 300 * time.Millisecond
+	}
+	if !given["rounds"] {
+		o.rounds = 1
+	}
+}
+
+func (o *options) check() error {
+	switch {
+	case !slices.Contains(scenarioNames(), o.scenario):
+		return fmt.Errorf("cannot use -scenario %q: it is none of %s", o.scenario, strings.Join(scenarioNames(), ", "))
+	case o.rounds < 1 || o.duration < 10*time.Millisecond || o.warmUp < 0 || o.timeout <= 0:
+		return errors.New("cannot use -rounds, -duration, -warmup or -timeout: they must be positive, -duration from 10ms")
+	case o.rate < 0:
+		return errors.New("cannot use a negative -rate")
+	case o.fault.rate < 1 || o.fault.period < 10*time.Millisecond:
+		return errors.New("cannot use -trickle or -flap: they must be positive, -flap from 10ms")
+	}
+	for _, p := range o.peers {
+		if !slices.Contains(peerNames, p) {
+			return fmt.Errorf("cannot use -peers %q: it is none of %s", p, strings.Join(peerNames, ", "))
+		}
+	}
+	return o.s3.check()
+}
+
+// list reads values with commas; an empty one is nil.
+func list[T any](s string, parse func(string) (T, error)) ([]T, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var values []T
+	for one := range strings.SplitSeq(s, ",") {
+		v, err := parse(strings.TrimSpace(one))
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, v)
+	}
+	return values, nil
+}
+
+func positive(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > 1e6 {
+		return 0, fmt.Errorf("cannot use %q: want a number from 1 to 1000000", s)
+	}
+	return n, nil
+}
+
+func usageText(fs *flag.FlagSet) {
+	fmt.Fprint(os.Stderr, `bench measures the proxy beside its peers, or any S3 endpoint.
+
+  bench [flags]                    starts storages, proxy and peers here, and drives them
+  bench -target URL [flags]        drives an S3 endpoint
+  bench compare OLD.json NEW.json  tells what changed, and how sure that is
+  bench report IN.json OUT.html    writes a page with plots
+
+Scenarios:
+`)
+	for i := range scenarios {
+		fmt.Fprintf(os.Stderr, "  %-9s %s\n", scenarios[i].name, scenarios[i].about)
+	}
+	fmt.Fprint(os.Stderr, "  all       each of them, shortened, and 1 to 2000 connections and 2 to 5 storages\n\nFlags:\n")
+	fs.PrintDefaults()
+}

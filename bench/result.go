@@ -1,0 +1,183 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"time"
+
+	"github.com/akubra/akubra/bench/histogram"
+)
+
+// resultSchema counts up with every change that readers of the JSON must know.
+const resultSchema = 1
+
+// Results is what -json writes. README.md documents it.
+type Results struct {
+	Schema   int               `json:"schema"`
+	Started  time.Time         `json:"started"`
+	Command  []string          `json:"command"`
+	Machine  Machine           `json:"machine"`
+	Versions map[string]string `json:"versions"`
+	Runs     []*Run            `json:"runs"`
+}
+
+// Run is one case with one peer in one round.
+type Run struct {
+	Round   int       `json:"round"`
+	Peer    string    `json:"peer"`
+	Case    Case      `json:"case"`
+	Started time.Time `json:"started"`
+	Seconds float64   `json:"seconds"` // the window's
+
+	Sent      int64            `json:"sent"` // begun within the window, however they ended
+	Succeeded int64            `json:"succeeded"`
+	Failed    int64            `json:"failed"`
+	Unsent    int64            `json:"unsent"` // open loop: due, but no connection was free until the end
+	Errors    map[string]int64 `json:"errors,omitempty"`
+	Bytes     int64            `json:"bytes"` // of bodies, to the last request's end
+
+	// What the window is worth: of a request that ends after it, the share within.
+	SucceededWithin float64 `json:"succeeded_within"`
+	FailedWithin    float64 `json:"failed_within"`
+	BytesWithin     int64   `json:"bytes_within"`
+
+	Latency *histogram.Histogram `json:"latency"` // of the successes
+	LateP99 int64                `json:"late_p99_ns"`
+	FaultAt float64              `json:"fault_at_seconds,omitempty"`
+	Before  *histogram.Histogram `json:"latency_before_fault,omitempty"`
+	Settled *histogram.Histogram `json:"latency_settled,omitempty"` // in the window's last third
+
+	Usage    usage              `json:"usage"`
+	Syscalls *Syscalls          `json:"syscalls,omitempty"`
+	Series   *Series            `json:"series"`
+	Figures  map[string]float64 `json:"figures"` // what the tables show, by the metrics' names
+	Wrong    string             `json:"wrong,omitempty"`
+}
+
+// Series is a run over time, in steps of Seconds. Requests are successes. Durations
+// are nanoseconds, of requests that began in the step.
+type Series struct {
+	Seconds  float64 `json:"seconds"`
+	Requests []int64 `json:"requests"`
+	Failed   []int64 `json:"failed"`
+	Bytes    []int64 `json:"bytes"`
+	P50      []int64 `json:"p50_ns"`
+	P99      []int64 `json:"p99_ns"`
+	Max      []int64 `json:"max_ns"`
+	RSS      []int64 `json:"rss_bytes"` // 0 where nothing was sampled
+}
+
+// metric is one figure of a run.
+type metric struct {
+	name, title string
+	better      int // 1: more is better, -1: less is
+	proxyOnly   bool
+	of          func(r *Run) float64 // NaN where there is none
+}
+
+func (r *Run) per(total float64) float64 {
+	if r.Sent == 0 || r.Case.Cut {
+		return math.NaN() // a broken off request is none
+	}
+	return total / float64(r.Sent)
+}
+
+func (r *Run) at(p float64) float64 {
+	if r.Latency == nil || r.Latency.Count() == 0 {
+		return math.NaN()
+	}
+	return r.Latency.At(p).Seconds()
+}
+
+func (r *Run) cpu() time.Duration { return r.Usage.User + r.Usage.System }
+
+var metrics = []metric{
+	{"sent_per_s", "sent/s", 1, false, func(r *Run) float64 { return (r.SucceededWithin + r.FailedWithin) / r.Seconds }},
+	{"ok_per_s", "ok/s", 1, false, func(r *Run) float64 { return r.SucceededWithin / r.Seconds }},
+	{"mb_per_s", "MB/s", 1, false, func(r *Run) float64 { return float64(r.BytesWithin) / 1e6 / r.Seconds }},
+	{"p50_s", "p50", -1, false, func(r *Run) float64 { return r.at(.5) }},
+	{"p90_s", "p90", -1, false, func(r *Run) float64 { return r.at(.9) }},
+	{"p99_s", "p99", -1, false, func(r *Run) float64 { return r.at(.99) }},
+	{"p999_s", "p99.9", -1, false, func(r *Run) float64 { return r.at(.999) }},
+	{"max_s", "max", -1, false, func(r *Run) float64 { return r.at(1) }},
+	{"cpu_us", "CPU µs", -1, true, func(r *Run) float64 { return r.per(r.cpu().Seconds() * 1e6) }},
+	{"user_us", "user", -1, true, func(r *Run) float64 { return r.per(r.Usage.User.Seconds() * 1e6) }},
+	{"system_us", "system", -1, true, func(r *Run) float64 { return r.per(r.Usage.System.Seconds() * 1e6) }},
+	{"cpu_s_per_gb", "CPU s/GB", -1, true, func(r *Run) float64 {
+		if r.Bytes < 1e6 {
+			return math.NaN()
+		}
+		return r.cpu().Seconds() / (float64(r.Bytes) / 1e9)
+	}},
+	{"allocs", "allocs", -1, true, func(r *Run) float64 { return r.per(orNaN(r.Usage.Mallocs)) }},
+	{"alloc_bytes", "alloc B", -1, true, func(r *Run) float64 { return r.per(orNaN(r.Usage.Alloced)) }},
+	{"switches", "switches", -1, true, func(r *Run) float64 { return r.per(orNaN(r.Usage.Switches)) }},
+	{"syscalls", "syscalls", -1, true, func(r *Run) float64 {
+		if r.Syscalls == nil {
+			return math.NaN()
+		}
+		return r.Syscalls.PerRequest
+	}},
+	{"peak_mb", "peak MB", -1, true, func(r *Run) float64 { return orNaN(r.Usage.Peak) / 1e6 }},
+}
+
+func orNaN(n int64) float64 {
+	if n == 0 {
+		return math.NaN()
+	}
+	return float64(n)
+}
+
+func metricOf(name string) *metric {
+	for i := range metrics {
+		if metrics[i].name == name {
+			return &metrics[i]
+		}
+	}
+	panic("no metric " + name)
+}
+
+// figure is one metric of a run; a direct run has none of a proxy's.
+func (r *Run) figure(m *metric) float64 {
+	if m.proxyOnly && r.Usage.Peak == 0 {
+		return math.NaN()
+	}
+	return m.of(r)
+}
+
+func (r *Run) setFigures() {
+	r.Figures = map[string]float64{}
+	for i := range metrics {
+		if v := r.figure(&metrics[i]); !math.IsNaN(v) {
+			r.Figures[metrics[i].name] = v
+		}
+	}
+}
+
+func (rs *Results) write(path string) error {
+	b, err := json.Marshal(rs)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(b, '\n'), 0o644)
+}
+
+func readResults(path string) (*Results, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	rs := &Results{}
+	if err := json.Unmarshal(b, rs); err != nil {
+		return nil, fmt.Errorf("cannot read results %q: %w", path, err)
+	}
+	if rs.Schema != resultSchema {
+		return nil, fmt.Errorf("cannot read results %q: their schema is %d, this reads %d", path, rs.Schema, resultSchema)
+	}
+	return rs, nil
+}
+
+// Title is the metric's name as people read it.
+func (m *metric) Title() string { return m.title }

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/akubra/akubra/bench/sigv4"
+)
+
+// s3Target is an endpoint of a user's own, from -target and its fellows. Buckets
+// are addressed path-style.
+type s3Target struct {
+	url, accessKey, secretKey, region, bucket string
+	insecure                                  bool
+
+	host string // as in Host
+	addr string // host:port to connect to
+	tls  bool
+}
+
+func (t *s3Target) flags(fs *flag.FlagSet) {
+	fs.StringVar(&t.url, "target", "", "drive the S3 endpoint at this `URL` instead of storages here")
+	fs.StringVar(&t.accessKey, "access-key", os.Getenv("AWS_ACCESS_KEY_ID"), "access `key` for -target (default $AWS_ACCESS_KEY_ID)")
+	fs.StringVar(&t.secretKey, "secret-key", "", "secret `key` for -target (default $AWS_SECRET_ACCESS_KEY)")
+	fs.StringVar(&t.region, "region", "us-east-1", "`region` for -target's signatures")
+	fs.StringVar(&t.bucket, "bucket", "", "`bucket` on -target (default: one of its own, removed at the end)")
+	fs.BoolVar(&t.insecure, "insecure", false, "take any certificate from -target")
+}
+
+func (t *s3Target) check() error {
+	if t.url == "" {
+		return nil
+	}
+	if t.secretKey == "" {
+		t.secretKey = os.Getenv("AWS_SECRET_ACCESS_KEY")
+	}
+	u, err := url.Parse(t.url)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
+		return fmt.Errorf("cannot use -target %q: want http://HOST:PORT or https://HOST", t.url)
+	}
+	if t.accessKey == "" || t.secretKey == "" {
+		return errors.New("cannot sign for -target: -access-key and -secret-key are needed")
+	}
+	t.host, t.tls = u.Host, u.Scheme == "https"
+	port := u.Port()
+	if port == "" {
+		port = map[bool]string{false: "80", true: "443"}[t.tls]
+	}
+	t.addr = net.JoinHostPort(u.Hostname(), port)
+	return nil
+}
+
+// s3Request signs a request and writes its head.
+func (t *s3Target) s3Request(buf []byte, s *sigv4.Signer, method, path, query string, size int64, hash string, fresh bool) []byte {
+	headers := s.Sign(&sigv4.Request{Method: method, Path: path, Query: query, Host: t.host, PayloadHash: hash}, time.Now())
+	if query != "" {
+		path += "?" + query
+	}
+	buf = fmt.Appendf(buf[:0], "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: akubra-bench\r\n", method, path, t.host)
+	for _, h := range headers {
+		buf = fmt.Appendf(buf, "%s: %s\r\n", h.Name, h.Value)
+	}
+	if method == "PUT" {
+		buf = fmt.Appendf(buf, "Content-Length: %d\r\n", size)
+	}
+	if fresh {
+		buf = append(buf, "Connection: close\r\n"...)
+	}
+	return append(buf, "\r\n"...)
+}
+
+func (t *s3Target) signer() *sigv4.Signer {
+	return &sigv4.Signer{AccessKey: t.accessKey, SecretKey: t.secretKey, Region: t.region}
+}
+
+// s3Source makes signed requests for the keys of one connection: no two write the
+// same key at once. There are so many keys that all objects together stay within
+// keptBytes; then the first are written again.
+type s3Source struct {
+	t      *s3Target
+	c      *Case
+	signer *sigv4.Signer
+	hashes map[int64]string // of payloads, by size
+	prefix string
+	sizes  []int64 // of the objects there are, by key; -1 is none, or nobody knows
+
+	touched []bool // which keys were ever written to
+	turn    int
+	key     int // of the request on its way
+	random  *rand.Rand
+	buf     []byte
+}
+
+const (
+	keptBytes = 1 << 30
+	keptKeys  = 1000 // on each connection, at most
+)
+
+func (t *s3Target) newSource(c *Case, hashes map[int64]string, prefix string, conn int) *s3Source {
+	s := &s3Source{t: t, c: c, signer: t.signer(), hashes: hashes, random: rand.New(rand.NewPCG(1, uint64(conn)))}
+	s.prefix = fmt.Sprintf("/%s/%s/%04d/", t.bucket, prefix, conn)
+	size := c.Size
+	if c.Method == methodMix {
+		size = 2 * mixMedian
+	}
+	s.sizes = make([]int64, min(keptKeys, max(1, keptBytes/int64(c.Conns)/max(1, size))))
+	for i := range s.sizes {
+		s.sizes[i] = -1
+	}
+	s.touched = make([]bool, len(s.sizes))
+	return s
+}
+
+func (s *s3Source) path() string { return fmt.Sprintf("%s%06d", s.prefix, s.key) }
+
+func (s *s3Source) next(r *request) {
+	method, size := pick(s.random, s.c)
+	s.turn = (s.turn + 1) % len(s.sizes)
+	s.key = s.turn
+	if method != "PUT" {
+		if s.key = s.existing(); s.key < 0 {
+			method, s.key = "PUT", s.turn // there is nothing to read or delete yet
+			if s.c.Method == "GET" || s.c.Method == "HEAD" {
+				size = s.c.Size
+			} else {
+				size = mixSizes[s.random.IntN(len(mixSizes))]
+			}
+		}
+	}
+	*r = request{method: method, answer: -1}
+	hash := sigv4.EmptyPayload
+	switch method {
+	case "PUT":
+		r.size, r.body, hash = size, payload, s.hashes[size]
+		s.touched[s.key] = true
+	case "GET", "HEAD":
+		r.answer = s.sizes[s.key]
+	}
+	s.buf = s.t.s3Request(s.buf, s.signer, method, s.path(), "", r.size, hash, s.c.NoAlive)
+	r.head = s.buf
+}
+
+// existing is the next key from this turn's on that has an object, or -1.
+func (s *s3Source) existing() int {
+	for i := range s.sizes {
+		if key := (s.turn + i) % len(s.sizes); s.sizes[key] >= 0 {
+			return key
+		}
+	}
+	return -1
+}
+
+func (s *s3Source) done(r *request, err error) {
+	switch {
+	case r.method == "PUT" && err == nil:
+		s.sizes[s.key] = r.size
+	case r.method == "DELETE" && err == nil:
+		s.sizes[s.key] = -1
+	case r.method == "PUT":
+		s.sizes[s.key] = -1
+	}
+}

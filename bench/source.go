@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+)
+
+// A production mix: log-normal sizes around mixMedian, in these shares of 100.
+const (
+	mixPuts, mixGets = 80, 15 // the rest are DELETEs
+	mixMedian        = 50 << 10
+	mixSigma         = 1.2
+	mixLargest       = 16 << 20
+)
+
+// mixSizes are 256 quantiles of the distribution: the same for every peer, few
+// enough for their hashes to be worked out beforehand.
+var mixSizes = func() []int64 {
+	sizes := make([]int64, 256)
+	for i := range sizes {
+		p := (float64(i) + .5) / float64(len(sizes))
+		z := math.Sqrt2 * math.Erfinv(2*p-1)
+		sizes[i] = min(int64(mixMedian*math.Exp(mixSigma*z)), mixLargest)
+	}
+	return sizes
+}()
+
+// payload is what bodies consist of: noise, so that no storage packs it.
+var payload = func() []byte {
+	b := make([]byte, 1<<20)
+	r := rand.NewChaCha8([32]byte{'b', 'e', 'n', 'c', 'h'})
+	_, _ = r.Read(b)
+	return b
+}()
+
+// pick is a case's next method and size.
+func pick(r *rand.Rand, c *Case) (method string, size int64) {
+	if c.Method != methodMix {
+		return c.Method, c.Size
+	}
+	size = mixSizes[r.IntN(len(mixSizes))]
+	switch p := r.IntN(100); {
+	case p < mixPuts:
+		return "PUT", size
+	case p < mixPuts+mixGets:
+		return "GET", size
+	}
+	return "DELETE", 0
+}
+
+// stubSource makes requests for our own storages, which have every object of any
+// size and believe every signature. Keys are random: writes must not overlap.
+type stubSource struct {
+	c      *Case
+	host   string
+	random *rand.Rand
+	buf    []byte
+}
+
+func newStubSource(c *Case, host string, conn int) source {
+	return &stubSource{c: c, host: host, random: rand.New(rand.NewPCG(rand.Uint64(), uint64(conn)))}
+}
+
+// stubAuth has the length of a real one.
+const stubAuth = "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20240101/us-east-1/s3/aws4_request, " +
+	"SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=fe5f80f77d5fa3beca038a248ff027d0445342fe2855ddc963176630326f1024\r\n" +
+	"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\nX-Amz-Date: 20240101T000000Z\r\nUser-Agent: bench\r\n"
+
+func (s *stubSource) next(r *request) {
+	method, size := pick(s.random, s.c)
+	*r = request{method: method}
+	s.buf = fmt.Appendf(s.buf[:0], "%s /bench/%016x", method, s.random.Uint64())
+	switch method {
+	case "PUT":
+		r.size, r.body, r.answer = size, payload, -1
+	case "GET", "HEAD":
+		s.buf = fmt.Appendf(s.buf, "%s%d", sizeParam, size)
+		r.answer = size
+	}
+	s.buf = fmt.Appendf(s.buf, " HTTP/1.1\r\nHost: %s\r\n%s", s.host, stubAuth)
+	if method == "PUT" {
+		s.buf = fmt.Appendf(s.buf, "Content-Type: application/octet-stream\r\nContent-Length: %d\r\n", size)
+	}
+	if s.c.NoAlive {
+		s.buf = append(s.buf, "Connection: close\r\n"...)
+	}
+	s.buf = append(s.buf, "\r\n"...)
+	r.head = s.buf
+}
+
+func (s *stubSource) done(*request, error) {}

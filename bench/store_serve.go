@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	sizeParam = "?size=" // GET /key?size=N answers N bytes
+	storeETag = `"d41d8cd98f00b204e9800998ecf8427e"`
+)
+
+var (
+	putAnswer    = []byte("HTTP/1.1 200 OK\r\nServer: store\r\nETag: " + storeETag + "\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
+	deleteAnswer = []byte("HTTP/1.1 204 No Content\r\nServer: store\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n")
+	zeros        = make([]byte, 1<<20)
+)
+
+// storeConn is one connection to a storage.
+type storeConn struct {
+	s    *storage
+	nc   net.Conn
+	br   *bufio.Reader
+	head []byte
+
+	start time.Time // when the head was there
+}
+
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 16<<10) }}
+
+func (s *storage) serve(nc net.Conn) {
+	c := &storeConn{s: s, nc: nc, br: readers.Get().(*bufio.Reader)} //nolint:forcetypeassert // its New's
+	defer readers.Put(c.br)
+	c.br.Reset(nc)
+	for {
+		head, err := readHead(c.br, c.head)
+		if err != nil {
+			return
+		}
+		c.head = head
+		c.start = time.Now()
+		f := s.fault.Load()
+		if f.mode == faultHang {
+			<-f.ended
+		}
+		if err := c.answer(f, head); err != nil {
+			return
+		}
+		if bytes.EqualFold(headerValue(head, "connection:"), []byte("close")) {
+			return
+		}
+	}
+}
+
+// write sends a part of an answer. All is counted before the last of it goes out:
+// who has the answer finds it counted, and has waited for longer than is said here.
+func (c *storeConn) write(b []byte, last bool) error {
+	if last {
+		c.s.latency.Load().Record(time.Since(c.start))
+	}
+	_, err := c.nc.Write(b)
+	return err
+}
+
+func (c *storeConn) answer(f *fault, head []byte) error {
+	method, rest, _ := bytes.Cut(head, []byte(" "))
+	target, _, _ := bytes.Cut(rest, []byte(" "))
+	switch string(method) {
+	case "PUT":
+		n := max(0, contentLength(head))
+		if err := c.takeBody(f, n); err != nil {
+			return err
+		}
+		c.s.size.Add(n)
+		c.s.puts.Add(1)
+		return c.write(putAnswer, true)
+	case "DELETE":
+		c.s.deletes.Add(1)
+		return c.write(deleteAnswer, true)
+	case "GET", "HEAD":
+		c.s.gets.Add(1)
+		size := int64(0)
+		if _, v, ok := bytes.Cut(target, []byte(sizeParam)); ok {
+			size, _ = strconv.ParseInt(string(v), 10, 64)
+		}
+		return c.sendObject(f, string(method) == "HEAD", size)
+	}
+	return fmt.Errorf("cannot answer a %s", method)
+}
+
+func (c *storeConn) takeBody(f *fault, n int64) error {
+	if f.mode != faultTrickle {
+		return discard(c.nc, c.br, n, nil)
+	}
+	for n > 0 && f.mode == faultTrickle {
+		m := min(n, f.step())
+		if err := discard(c.nc, c.br, m, nil); err != nil {
+			return err
+		}
+		n -= m
+		f.pause()
+		f = c.s.fault.Load()
+	}
+	return discard(c.nc, c.br, n, nil)
+}
+
+func (c *storeConn) sendObject(f *fault, headOnly bool, size int64) error {
+	head := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: store\r\nETag: %s\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", storeETag, size)
+	if headOnly {
+		size = 0
+	}
+	first := min(size, 64<<10)
+	if f.mode == faultTrickle {
+		first = 0
+	}
+	if err := c.write(append(head, zeros[:first]...), first == size); err != nil {
+		return err
+	}
+	for left := size - first; left > 0; {
+		step := int64(len(zeros))
+		if f = c.s.fault.Load(); f.mode == faultTrickle {
+			step = f.step()
+		}
+		step = min(left, step)
+		if err := c.write(zeros[:step], step == left); err != nil {
+			return err
+		}
+		left -= step
+		f.pause()
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/akubra/akubra/bench/sigv4"
+)
+
+// runTarget drives an S3 endpoint, round by round, and removes what it put there.
+func (o *options) runTarget(ctx context.Context, rs *Results) (err error) {
+	t := &o.s3
+	cases := o.cases()
+	for i := range cases {
+		c := &cases[i]
+		if c.Fault != "" || c.Idle || c.TLS || c.Cut {
+			return fmt.Errorf("cannot use -scenario %q or -cut with -target: put, get, head, mix and noalive can be", o.scenario)
+		}
+		c.Backends = 0 // nobody knows
+	}
+	remove, err := o.prepareBucket()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	prefix := fmt.Sprintf("akubra-bench-%08x", rand.Uint32())
+	fmt.Fprintf(o.log, "driving %s, bucket %s, keys under %s/\n", t.url, t.bucket, prefix)
+	for round := range o.rounds {
+		for i := range cases {
+			r, err := o.measureTarget(ctx, &cases[i], round, prefix)
+			if err != nil {
+				return fmt.Errorf("cannot measure %s: %w", &cases[i], err)
+			}
+			fmt.Fprintf(o.log, "%d/%d %s\n", round+1, o.rounds, r.line())
+			rs.Runs = append(rs.Runs, r)
+			if ctx.Err() != nil {
+				return errors.New("interrupted")
+			}
+		}
+	}
+	printTable(o.out, rs.Runs)
+	printSummary(o.out, rs.Runs)
+	return nil
+}
+
+func (t *s3Target) dialer() func() (net.Conn, error) {
+	if !t.tls {
+		return dialer(t.addr, nil)
+	}
+	name, _, _ := net.SplitHostPort(t.addr)
+	return dialer(t.addr, &tls.Config{ServerName: name, NextProtos: []string{"http/1.1"}, InsecureSkipVerify: t.insecure})
+}
+
+func (o *options) measureTarget(ctx context.Context, c *Case, round int, prefix string) (run *Run, err error) {
+	hashes := payloadHashes(c)
+	l := &load{dial: o.s3.dialer(), conns: c.Conns, rate: c.Rate, fresh: c.NoAlive, timeout: o.timeout}
+	l.source = func(conn int) source { return o.s3.newSource(c, hashes, prefix, conn) }
+	defer l.close()
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, o.removeKeys(l)) }()
+	if c.Method == "GET" || c.Method == "HEAD" {
+		if err := fill(l); err != nil {
+			return nil, err
+		}
+	}
+	stop := showProgress(o.log, c, nil)
+	if c.WarmUp > 0 {
+		warm := l.run(ctx, c.WarmUp, nil)
+		if warm.succeeded.Load() == 0 && ctx.Err() == nil {
+			stop()
+			return nil, fmt.Errorf("no request succeeded while it warmed up: %v", warm.errors)
+		}
+	}
+	stop()
+	r := l.run(ctx, c.Duration, func(r *recorder) { stop = showProgress(o.log, c, r) })
+	stop()
+	run = newRun(c, "target", round, r, usage{})
+	run.setFigures()
+	return run, nil
+}
+
+// fill puts a few objects for each connection to read.
+func fill(l *load) error {
+	var all sync.WaitGroup
+	failed := make([]error, len(l.clients))
+	for i, c := range l.clients {
+		all.Go(func() {
+			s := l.sources[i].(*s3Source) //nolint:forcetypeassert // measureTarget's
+			s.sizes = s.sizes[:min(len(s.sizes), 8)]
+			c.progress = func(int) {}
+			put := *s.c
+			put.Method = "PUT"
+			whole := s.c
+			s.c = &put
+			for range s.sizes {
+				var req request
+				s.next(&req)
+				err := c.do(&req)
+				s.done(&req, err)
+				if failed[i] = err; err != nil {
+					break
+				}
+			}
+			s.c = whole
+		})
+	}
+	all.Wait()
+	if err := errors.Join(failed...); err != nil {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return fmt.Errorf("cannot put the objects to read: %s", first)
+	}
+	return nil
+}
+
+// removeKeys deletes every key that a connection may have written, each on its own
+// connection.
+func (o *options) removeKeys(l *load) error {
+	var all sync.WaitGroup
+	failed := make([]error, len(l.clients))
+	for i, c := range l.clients {
+		all.Go(func() {
+			s := l.sources[i].(*s3Source) //nolint:forcetypeassert // measureTarget's
+			c.progress, c.until = func(int) {}, time.Time{}
+			for s.key = range s.sizes {
+				if !s.touched[s.key] {
+					continue
+				}
+				req := request{method: "DELETE", answer: -1}
+				req.head = o.s3.s3Request(s.buf, s.signer, "DELETE", s.path(), "", 0, sigv4.EmptyPayload, s.c.NoAlive)
+				err := c.do(&req)
+				if err != nil && !errors.Is(err, statusError(404)) {
+					failed[i] = fmt.Errorf("cannot remove %s: %w", s.path(), err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range failed {
+		if err != nil {
+			return err // one of them will do
+		}
+	}
+	return nil
+}
+
+// payloadHashes are those of all sizes that a case sends.
+func payloadHashes(c *Case) map[int64]string {
+	sizes := []int64{c.Size}
+	if c.Method == methodMix {
+		sizes = mixSizes
+	}
+	hashes := map[int64]string{}
+	for _, size := range sizes {
+		h := sha256.New()
+		for left := size; left > 0; left -= int64(len(payload)) {
+			h.Write(payload[:min(left, int64(len(payload)))])
+		}
+		hashes[size] = hex.EncodeToString(h.Sum(nil))
+	}
+	return hashes
+}
+
+// bucketPause lies between the last key's end and the bucket's.
+const bucketPause = 500 * time.Millisecond
+
+// prepareBucket makes a bucket of our own, unless one was given, and returns what
+// removes it.
+func (o *options) prepareBucket() (remove func() error, err error) {
+	t := &o.s3
+	own := t.bucket == ""
+	if own {
+		t.bucket = fmt.Sprintf("akubra-bench-%08x", rand.Uint32())
+	}
+	do := func(method string, body []byte) error {
+		c := &client{dial: t.dialer(), timeout: o.timeout, progress: func(int) {}}
+		defer c.close()
+		req := request{method: method, size: int64(len(body)), body: body, answer: -1}
+		req.head = t.s3Request(nil, t.signer(), method, "/"+t.bucket, "", req.size, sigv4.PayloadHash(body), true)
+		return c.do(&req)
+	}
+	if !own {
+		if err := do("HEAD", nil); err != nil {
+			return nil, fmt.Errorf("cannot use bucket %q: %w", t.bucket, err)
+		}
+		return func() error { return nil }, nil
+	}
+	var body []byte
+	if t.region != "us-east-1" {
+		body = fmt.Appendf(nil, `<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><LocationConstraint>%s</LocationConstraint></CreateBucketConfiguration>`, t.region)
+	}
+	if err := do("PUT", body); err != nil {
+		return nil, fmt.Errorf("cannot create bucket %q: %w", t.bucket, err)
+	}
+	return func() error {
+		// Behind a fan-out some storage may not have deleted the last key yet.
+		time.Sleep(bucketPause)
+		if err := do("DELETE", nil); err != nil {
+			return fmt.Errorf("cannot remove bucket %q: %w", t.bucket, err)
+		}
+		return nil
+	}, nil
+}
