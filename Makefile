@@ -23,10 +23,10 @@ demo: run ## The same as run.
 
 test: ## All tests that need only Go.
 	go vet ./...
-	go test -shuffle=on ./...
+	go test -shuffle=on -timeout 20m ./...
 
 race: ## The same tests with the race detector. Needs a C compiler.
-	CGO_ENABLED=1 go test -race -shuffle=on ./...
+	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m ./...
 
 bench: build ## Load against stub storages, beside nginx where it is installed. ARGS="-scenario mix" is another one.
 	go run ./bench $(ARGS)
@@ -45,7 +45,7 @@ fuzz: ## Each fuzz target for FUZZTIME (20s).
 	done
 
 interop: build ## Real S3 clients through the proxy to real S3 servers. Installs Debian packages that are missing.
-	./interop/run.sh
+	AKUBRA=$(CURDIR)/akubra ./interop/run.sh
 
 release: ## Binaries for all platforms, with their checksums, in dist/.
 	rm -rf dist && mkdir dist

@@ -65,6 +65,7 @@ var metricDivergences = [...]struct{ op, reason string }{
 	{engine.OpStoring, "etag"},
 	{engine.OpStoring, "concurrent"},
 	{engine.OpStoring, "multipart"},
+	{engine.OpStoring, "version"},
 	{engine.OpStoring, labelOther},
 	{engine.OpReading, "missing"},
 	{engine.OpReading, labelOther},

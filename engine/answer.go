@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -24,6 +25,8 @@ type answerBody struct {
 	ended   bool        // the body was read to its end
 	size    int64
 	onClose func(size int64)
+	listing bool // look for the next page's token
+	pages   pageScanner
 }
 
 var answerBodies = sync.Pool{New: func() any { return new(answerBody) }}
@@ -73,6 +76,9 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		b.ended = err == io.EOF
 	}
 	b.size += int64(n)
+	if b.listing {
+		b.l.r.learnPages(&b.pages, p[:n], b.l.backend)
+	}
 	b.l.progress()
 	if err == nil && b.ended && n == 0 {
 		err = io.EOF
@@ -96,6 +102,8 @@ func (b *answerBody) skipTrailer() error {
 		}
 	}
 }
+
+var errAnswerCut = errors.New("cut short")
 
 var copyBuffers = sync.Pool{New: func() any {
 	b := make([]byte, 64<<10)
@@ -127,7 +135,7 @@ func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 			return done, nil
 		}
 		if err != nil {
-			return done, fmt.Errorf("cannot read the answer of backend %q: %w", b.l.name(), err)
+			return done, fmt.Errorf("cannot read the answer of backend %q: %w: %w", b.l.name(), errAnswerCut, err)
 		}
 	}
 }
@@ -162,10 +170,14 @@ func (r *request) respond(ctx *fasthttp.RequestCtx) (status int, streaming bool)
 		return errNoBackend.status, false
 	}
 	if !l.open {
+		if r.isListing() {
+			r.learnPages(new(pageScanner), l.body, l.backend)
+		}
 		ctx.Response.SetBody(l.body)
 		return a.status, false
 	}
 	body := newAnswerBody(l, l.conn, l.conn.Reader())
+	body.listing = r.isListing()
 	if a.contentLength < 0 && !ctx.Request.Header.IsHTTP11() {
 		r.streamToOldClient(ctx, body)
 		return a.status, true

@@ -92,16 +92,22 @@ func (r *request) record(d *Divergence, reason string) {
 // recordWrite compares the backends after a write that one of them took.
 func (r *request) recordWrite() {
 	compare := r.e.o.CompareETags && r.method == "PUT" && !r.target.sub && len(r.target.key) > 0
-	if r.skipped == 0 && r.agreed(compare) {
+	if r.skipped == 0 && !r.target.version && r.agreed(compare) {
 		return
 	}
 	d := r.divergence(OpStoring)
+	success := r.success()
 	for i := range r.legs {
 		l := &r.legs[i]
 		d.FailedHost, d.Status = l.name(), l.answer.status
 		if l.state != votePositive {
 			d.Error = l.err.Error()
 			r.record(&d, l.outcome)
+			continue
+		}
+		if r.target.version && l != success {
+			d.Error = versionOfAnother
+			r.record(&d, "version")
 			continue
 		}
 		if !compare {
@@ -118,6 +124,10 @@ func (r *request) recordWrite() {
 	}
 	r.recordSkipped(&d)
 }
+
+// versionOfAnother is what is wrong with a write to a version: its id is one
+// storage's own, and the others have answered about a version that they never had.
+const versionOfAnother = "version id"
 
 // agreed tells whether every leg took the write, and with one ETag where these
 // are compared: the usual case, which so costs no allocation.

@@ -90,7 +90,8 @@ type Engine struct {
 	epoch   time.Time
 	idBase  uint64
 	nextID  atomic.Uint64
-	uploads *uploads
+	uploads *owners // of multipart uploads, by id
+	pages   *owners // of pages of listings, by token
 	writes  *overlaps
 
 	inFlight atomic.Int64 // requests whose handler or legs are not done
@@ -130,7 +131,8 @@ func New(o Options) (*Engine, error) {
 		addResponse: sortedHeaders(o.AdditionalResponseHeaders),
 		epoch:       time.Now(),
 		idBase:      rand.Uint64() &^ 0xffffffff,
-		uploads:     newUploads(maxUploads),
+		uploads:     newOwners(maxUploads),
+		pages:       newOwners(maxPages),
 		writes:      newOverlaps(),
 	}
 	if len(o.Backends) == MaxBackends {
@@ -306,10 +308,18 @@ func (e *Engine) Now() int64 { return e.now() }
 // now is the time in nanoseconds on the clock that the limiter is told.
 func (e *Engine) now() int64 { return int64(time.Since(e.epoch)) }
 
-// serverLog passes on what the HTTP server has to say: malformed requests, which
-// are a client's business and no warning, say nothing.
+// serverLog passes on what the HTTP server has to say. Of what ended a client's
+// connection that is only what a backend or the proxy itself is to blame for:
+// malformed requests, and clients that have gone, are no warning.
 type serverLog struct{ log Log }
 
 func (l serverLog) Printf(format string, args ...any) {
+	if strings.HasPrefix(format, "error when serving connection") {
+		err, _ := args[len(args)-1].(error)
+		var panicked *fasthttp.ErrBodyStreamWritePanic
+		if !errors.Is(err, errAnswerCut) && !errors.As(err, &panicked) {
+			return
+		}
+	}
 	l.log.Warn("http server", "message", fmt.Sprintf(format, args...))
 }

@@ -232,6 +232,11 @@ func (r *request) route() uint64 {
 	case kindInitiate:
 		return r.e.initiateOn(r, r.tried)
 	}
+	if r.target.page != "" && r.isListing() {
+		if backend, ok := r.e.pages.get(r.pageKey(r.target.page)); ok {
+			return 1 << backend
+		}
+	}
 	return r.e.all
 }
 

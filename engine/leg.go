@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -528,6 +530,12 @@ func (l *leg) describe(err error) error {
 		return errors.New("timeout: no progress within ConnectionTimeout")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("connection closed before the answer's end")
+	}
+	// The addresses of one connection would make every record another one.
+	var op *net.OpError
+	if errors.As(err, &op) {
+		inner := strings.TrimPrefix(op.Err.Error(), op.Op+": ")
+		return errors.New(strings.Replace(err.Error(), op.Error(), op.Op+": "+inner, 1))
 	}
 	return err
 }

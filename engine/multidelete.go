@@ -106,7 +106,11 @@ func (r *request) recordDeletes() bool {
 		}
 		d.Key, d.SuccessHost = object.Key, r.e.o.Backends[results[from].backend].Name()
 		for i := range results {
-			if problem := results[i].problem(object.deletedObject); problem != "" && i != from {
+			problem := results[i].problem(object.deletedObject)
+			if problem == "" && isVersion(object.VersionID) {
+				problem = versionOfAnother
+			}
+			if problem != "" && i != from {
 				d.FailedHost, d.Status, d.Error = r.e.o.Backends[results[i].backend].Name(), results[i].status, problem
 				r.record(&d, results[i].outcome)
 			}

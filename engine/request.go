@@ -145,7 +145,6 @@ func (r *request) release() {
 		return
 	}
 	e := r.e
-	e.delist(r)
 	if r.ring != nil {
 		if d := r.ring.Waited(); d > 0 {
 			e.o.Metrics.RingWaited(d)
@@ -157,6 +156,7 @@ func (r *request) release() {
 	}
 	r.reset()
 	e.inFlight.Add(-1)
+	e.delist(r) // Shutdown may return now
 	e.requests.Put(r)
 }
 

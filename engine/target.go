@@ -28,6 +28,8 @@ type target struct {
 	uploadID string // decoded; "" if there is none
 	uploads  bool   // ?uploads
 	delete   bool   // ?delete
+	version  bool   // ?versionId, but for the version "null"
+	page     string // where a page of a listing begins, decoded; see pageTokens
 	// sub tells that the target names a subresource (?acl, ?tagging, …), not
 	// the object's or bucket's own content.
 	sub bool
@@ -119,9 +121,17 @@ func (t *target) parseQuery() {
 			t.uploads = true
 		case "delete":
 			t.delete = true
+		case "versionId":
+			t.version = isVersion(value)
+		default:
+			t.notePage(name, value)
 		}
 	}
 }
+
+// isVersion tells whether id is a version's own. The version "null" is the one
+// that an object has without versioning, on every storage.
+func isVersion[T string | []byte](id T) bool { return len(id) > 0 && string(id) != "null" }
 
 // unescape decodes percent-encoding where it is sound, and else leaves it.
 func unescape(b []byte, decode func(string) (string, error)) string {

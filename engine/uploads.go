@@ -12,20 +12,20 @@ import (
 // forgotten is asked of every backend and learnt again (R26).
 const maxUploads = 1 << 16
 
-// uploads remembers which backend a multipart upload belongs to. It keeps two
+// owners remembers which backend an id of a storage's own making belongs to. It keeps two
 // generations: when the young one is full, the old one is dropped, and whatever
 // is asked for moves back to the young one.
-type uploads struct {
+type owners struct {
 	mu         sync.Mutex
 	young, old map[string]uint8
 	max        int
 }
 
-func newUploads(limit int) *uploads {
-	return &uploads{young: make(map[string]uint8), max: limit / 2}
+func newOwners(limit int) *owners {
+	return &owners{young: make(map[string]uint8), max: limit / 2}
 }
 
-func (u *uploads) get(id string) (backend int, ok bool) {
+func (u *owners) get(id string) (backend int, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if b, ok := u.young[id]; ok {
@@ -38,7 +38,7 @@ func (u *uploads) get(id string) (backend int, ok bool) {
 	return int(b), ok
 }
 
-func (u *uploads) put(id string, backend int) {
+func (u *owners) put(id string, backend int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if b, ok := u.young[id]; !ok || int(b) != backend {
@@ -46,7 +46,7 @@ func (u *uploads) put(id string, backend int) {
 	}
 }
 
-func (u *uploads) putLocked(id string, backend uint8) {
+func (u *owners) putLocked(id string, backend uint8) {
 	if len(u.young) >= u.max {
 		u.old, u.young = u.young, make(map[string]uint8)
 	}

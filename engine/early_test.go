@@ -1,0 +1,355 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/akubra/akubra/backends/stub"
+)
+
+// earlyAnswers are the ways of answering before the body's end.
+var earlyAnswers = []struct {
+	name   string
+	during stub.During
+}{
+	{"close", stub.AnswerAndClose},
+	{"FIN", stub.AnswerAndFin},
+	{"stop", stub.AnswerAndStop},
+	{"drain", stub.AnswerAndDrain},
+}
+
+// newTightRig has storages with small receive buffers, so that one that stops
+// reading is felt at once, and which are as fast as they can be otherwise.
+func newTightRig(t testing.TB, n int, setups ...setup) *rig {
+	t.Helper()
+	var stores []*stub.Server
+	for range n {
+		stores = append(stores, stub.New(t, stub.ReceiveBuffer(16<<10), stub.NoHash()))
+	}
+	return newRigOn(t, stores, setups...)
+}
+
+// A leg that was rejected early leaves the ring; the others go on at full speed.
+func TestR9RejectionLeavesTheOthersAlone(t *testing.T) {
+	for _, early := range earlyAnswers {
+		for _, after := range []int64{0, 100, 300 << 10} {
+			for _, chunked := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s after %d, chunked %v", early.name, after, chunked), func(t *testing.T) {
+					r := newTightRig(t, 2, withRing(64<<10))
+					r.stores[0].Behave(stub.Behaviour{During: early.during, After: after})
+					body := pattern(6 << 20)
+					raw := putRequest("/b/k", body)
+					if chunked {
+						raw = chunkedRequest("PUT", "/b/k", body, 50_000)
+					}
+					c := r.dial()
+					wantStatus(t, c.Do(raw), 200)
+					r.wantRecords("/b/k", "answered 403", 0)
+					if d := r.records.list()[0]; d.Status != 403 {
+						t.Errorf("record %+v", d)
+					}
+					wantStored(t, r.stores[1], "/b/k", body)
+					wantAbsent(t, r.stores[0], "/b/k")
+					if n := r.failures(); n[0]+n[1] > 0 {
+						t.Errorf("failures %v for an answer", n)
+					}
+					// The client's connection is still good.
+					r.stores[0].Behave(stub.Behaviour{})
+					wantStatus(t, c.Do(putRequest("/b/next", "x")), 200)
+					r.wantRecords("/b/next", "")
+				})
+			}
+		}
+	}
+}
+
+// All have rejected: the client has its answer without sending the rest, and
+// its connection ends without a reset (R7).
+func TestR9AllRejectBeforeTheEnd(t *testing.T) {
+	for _, early := range earlyAnswers {
+		for _, chunked := range []bool{false, true} {
+			for _, sent := range []int{10, 5000, 300 << 10} {
+				t.Run(fmt.Sprintf("%s, chunked %v, %d sent", early.name, chunked, sent), func(t *testing.T) {
+					r := newTightRig(t, 2)
+					for i, s := range r.stores {
+						s.Behave(stub.Behaviour{During: early.during, Headers: stub.H("X-From", fmt.Sprint(i))})
+					}
+					raw := putRequest("/b/k", pattern(2<<20))
+					if chunked {
+						raw = chunkedRequest("PUT", "/b/k", pattern(2<<20), 1000)
+					}
+					c := r.dial()
+					c.Send(raw[:strings.Index(raw, "\r\n\r\n")+4+sent])
+					a, err := c.ReadAnswer()
+					if err != nil {
+						t.Fatalf("no answer: %v", err)
+					}
+					wantStatus(t, a, 403)
+					if !a.Headers.Has("X-From") || !strings.EqualFold(a.Headers.Get("Connection"), "close") {
+						t.Errorf("answer %s", a.RawHead)
+					}
+					closedCleanly(t, c)
+					r.wantRecords("/b/k", "")
+				})
+			}
+		}
+	}
+}
+
+// A client that sends on, whatever comes, gets the answer all the same (R7).
+func TestR9AnswerReachesAClientThatSendsOn(t *testing.T) {
+	for _, early := range earlyAnswers {
+		t.Run(early.name, func(t *testing.T) {
+			r := newTightRig(t, 2)
+			for _, s := range r.stores {
+				s.Behave(stub.Behaviour{During: early.during, After: 1000})
+			}
+			c := r.dial()
+			go func() {
+				// It may fail once the proxy has heard enough.
+				_, _ = c.Write([]byte(putRequest("/b/k", pattern(3<<20))))
+			}()
+			a, err := c.ReadAnswer()
+			if err != nil {
+				t.Fatalf("no answer: %v", err)
+			}
+			wantStatus(t, a, 403)
+			r.wantRecords("/b/k", "")
+		})
+	}
+}
+
+// What follows an unread body is never taken for a request (R7).
+func TestR7UnreadBodyIsNoRequest(t *testing.T) {
+	r := newRig(t, 1)
+	r.stores[0].Behave(stub.Behaviour{During: stub.AnswerAndClose})
+	smuggled := putRequest("/b/smuggled", "x")
+	c := r.dial()
+	c.Send(fmt.Sprintf("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n%s", 1<<20, pattern(100<<10)))
+	if a, err := c.ReadAnswer(); err != nil || a.Status != 403 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	_, _ = c.Write([]byte(strings.Repeat(smuggled, 20)))
+	c.CloseWrite()
+	closedCleanly(t, c)
+	r.stop(rigStop)
+	if rs := r.stores[0].Requests(); len(rs) != 1 {
+		t.Errorf("requests:\n%s", rs)
+	}
+}
+
+// A 200 that does not wait for the body is no sign that it was stored.
+func TestR9EarlySuccessThatDidNotTakeTheBody(t *testing.T) {
+	for _, during := range []stub.During{stub.AnswerAndClose, stub.AnswerAndFin} {
+		if during == stub.AnswerAndFin {
+			continue // it reads the rest after all, and so took it
+		}
+		for _, n := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%d of 2", n), func(t *testing.T) {
+				r := newTightRig(t, 2)
+				for _, s := range r.stores[:n] {
+					s.Behave(stub.Behaviour{During: during, After: 1000, Status: 200})
+				}
+				body := pattern(8 << 20)
+				c := r.dial()
+				go func() { _, _ = c.Write([]byte(putRequest("/b/k", body))) }()
+				a, err := c.ReadAnswer()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n == 2 {
+					wantXMLError(t, a, 503)
+					r.wantRecords("/b/k", "")
+					return
+				}
+				wantStatus(t, a, 200)
+				r.wantRecords("/b/k", "answered 200 before it had the whole body", 0)
+				wantStored(t, r.stores[1], "/b/k", body)
+			})
+		}
+	}
+}
+
+const expecting = "PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+
+// continued sends a head and waits for 100 Continue.
+func continued(t *testing.T, c *stub.Client, head string) {
+	t.Helper()
+	c.Send(head)
+	if a, err := c.ReadHeadTo("PUT"); err != nil || a.Status != 100 {
+		t.Fatalf("not asked for the body: %+v, %v", a, err)
+	}
+}
+
+// TestR9ExpectContinue: the client is asked for the body once a storage wants it.
+func TestR9ExpectContinue(t *testing.T) {
+	silent := stub.Behaviour{Continue: stub.ContinueNever}
+	for _, tt := range []struct {
+		name   string
+		b      [2]stub.Behaviour
+		failed []int
+		why    string
+	}{
+		{"both ask", [2]stub.Behaviour{}, nil, ""},
+		{"one asks", [2]stub.Behaviour{silent, {}}, nil, ""},
+		{"none asks", [2]stub.Behaviour{silent, silent}, nil, ""},
+		{"one rejects, one asks", [2]stub.Behaviour{{During: stub.AnswerAndDrain}, {}}, []int{0}, "answered 403"},
+		{"one rejects and closes, one asks", [2]stub.Behaviour{{During: stub.AnswerAndClose}, {}}, []int{0}, "answered 403"},
+		{"one rejects, one is silent", [2]stub.Behaviour{{During: stub.AnswerAndFin}, silent}, []int{0}, "answered 403"},
+		{"one resets, one asks", [2]stub.Behaviour{{During: stub.ResetThere}, {}}, []int{0}, ""},
+		{"one asks and then rejects", [2]stub.Behaviour{{Status: 503}, {}}, []int{0}, "answered 503"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, 2)
+			for i, s := range r.stores {
+				s.Behave(tt.b[i])
+			}
+			c := r.dial()
+			continued(t, c, expecting)
+			c.Send("hello")
+			a, err := c.ReadAnswer() // another 100 would be among its Interim
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantStatus(t, a, 200)
+			if len(a.Interim) > 0 {
+				t.Errorf("asked again")
+			}
+			r.wantRecords("/b/k", tt.why, tt.failed...)
+			wantStored(t, r.stores[1], "/b/k", "hello")
+			for _, s := range r.stores {
+				s.Behave(stub.Behaviour{})
+			}
+			// The connection lives on, with and without another Expect.
+			continued(t, c, strings.Replace(expecting, "/b/k", "/b/l", 1))
+			c.Send("hello")
+			if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
+				t.Fatalf("%+v, %v", a, err)
+			}
+			wantStatus(t, c.Do(putRequest("/b/m", "x")), 200)
+			r.wantRecords("/b/l", "")
+			r.wantRecords("/b/m", "")
+		})
+	}
+}
+
+// A large body is asked for as a small one is, by length or in chunks.
+func TestR9ExpectContinueLarge(t *testing.T) {
+	for _, chunked := range []bool{false, true} {
+		t.Run(fmt.Sprint(chunked), func(t *testing.T) {
+			r := newRig(t, 3)
+			body := pattern(3 << 20)
+			raw := putRequest("/b/k", body)
+			if chunked {
+				raw = chunkedRequest("PUT", "/b/k", body, 70_000)
+			}
+			raw = strings.Replace(raw, "Host:", "Expect: 100-continue\r\nHost:", 1)
+			head := strings.Index(raw, "\r\n\r\n") + 4
+			c := r.dial()
+			continued(t, c, raw[:head])
+			c.Send(raw[head:])
+			if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
+				t.Fatalf("%+v, %v", a, err)
+			}
+			r.wantRecords("/b/k", "")
+			for _, s := range r.stores {
+				wantStored(t, s, "/b/k", body)
+			}
+		})
+	}
+}
+
+// A client that is rejected by all never has to send its body.
+func TestR9ExpectRejectedByAll(t *testing.T) {
+	for _, early := range earlyAnswers {
+		for _, large := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, large %v", early.name, large), func(t *testing.T) {
+				r := newRig(t, 2)
+				var document []byte
+				if large {
+					document = []byte(pattern(100 << 10))
+				}
+				for _, s := range r.stores {
+					s.Behave(stub.Behaviour{During: early.during, Status: 412, Body: document, Headers: stub.H("X-Why", "because")})
+				}
+				a := r.dial().Do(strings.Replace(expecting, " 5\r\n", " 5000000\r\n", 1))
+				wantStatus(t, a, 412)
+				if len(a.Interim) > 0 || a.Headers.Get("X-Why") != "because" || large && string(a.Body) != string(document) {
+					t.Errorf("answer %s with %d bytes, interim %v", a.RawHead, len(a.Body), a.Interim)
+				}
+				r.wantRecords("/b/k", "")
+			})
+		}
+	}
+}
+
+// Without any storage the client is told so, not asked.
+func TestR9ExpectWithoutStorages(t *testing.T) {
+	r := newRig(t, 2)
+	for _, s := range r.stores {
+		s.Down()
+	}
+	c := r.dial()
+	a := c.Do(expecting)
+	wantXMLError(t, a, 503)
+	if len(a.Interim) > 0 {
+		t.Errorf("asked for the body")
+	}
+	closedCleanly(t, c)
+}
+
+// A client need not wait to be asked.
+func TestR9ExpectWithTheBodyAtOnce(t *testing.T) {
+	r := newRig(t, 2)
+	c := r.dial()
+	for i := range 3 {
+		path := fmt.Sprint("/b/", i)
+		wantStatus(t, c.Do(strings.Replace(expecting, "/b/k", path, 1), "hello"), 200)
+		r.wantRecords(path, "")
+		for _, s := range r.stores {
+			wantStored(t, s, path, "hello")
+		}
+	}
+}
+
+// HTTP/1.0 knows no 100 Continue (RFC 9110 §10.1.1).
+func TestR9ExpectInHTTP10(t *testing.T) {
+	r := newRig(t, 2)
+	c := r.dial()
+	a := c.Do(strings.Replace(expecting, "HTTP/1.1", "HTTP/1.0", 1), "hello")
+	wantStatus(t, a, 200)
+	if len(a.Interim) > 0 {
+		t.Errorf("an interim answer for HTTP/1.0")
+	}
+	closedCleanly(t, c)
+	r.wantRecords("/b/k", "")
+	wantStored(t, r.stores[1], "/b/k", "hello")
+}
+
+// There is nothing to ask for where the body is empty.
+func TestR9ExpectWithoutABody(t *testing.T) {
+	r := newRig(t, 2)
+	a := r.dial().Do(strings.Replace(expecting, " 5\r\n", " 0\r\n", 1))
+	wantStatus(t, a, 200)
+	r.wantRecords("/b/k", "")
+	wantStored(t, r.stores[0], "/b/k", "")
+}
+
+// A rejection that crosses the last bytes of the body leaves a connection that
+// is good for the next request, or one that the client is told to give up.
+func TestR9RejectionThatCrossesTheEndOfTheBody(t *testing.T) {
+	r := newRig(t, 1)
+	body := pattern(70 << 10)
+	r.stores[0].Behave(stub.Behaviour{During: stub.AnswerAndDrain, After: 69 << 10})
+	c := r.dial()
+	for range 300 {
+		a := c.Do(putRequest("/b/k", body))
+		wantStatus(t, a, 403)
+		if strings.EqualFold(a.Headers.Get("Connection"), "close") {
+			closedCleanly(t, c)
+			c = r.dial()
+		}
+	}
+	r.wantRecords("/b/k", "")
+}

@@ -1,0 +1,23 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestR1EveryBackendGetsEveryRequest(t *testing.T) {
+	for _, size := range []int{0, 1, 4 << 10, 60 << 10, 70 << 10, 1 << 20, 5 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			r := newRig(t, 3)
+			body := pattern(size)
+			wantStatus(t, r.put("/b/k", body), 200)
+			if d := r.settled(); len(d) > 0 {
+				t.Fatalf("divergences: %+v", d)
+			}
+			for _, s := range r.stores {
+				wantStored(t, s, "/b/k", body)
+			}
+			wantStatus(t, r.dial().Do(requestFor("GET", "/b/k")), 200)
+		})
+	}
+}

@@ -1,0 +1,449 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/engine/ring"
+)
+
+// fuzzAdditional are configured headers, one of them a name that S3 clients use.
+var fuzzAdditional = headers{{"Cache-Control", "no-cache"}, {"X-Added", "by the proxy"}}
+
+// rawField is one header line, taken apart by the test's own means.
+type rawField struct{ name, value string }
+
+// rawFields takes a head apart, in which every line must end with CR LF.
+func rawFields(t *testing.T, head []byte) (first string, fields []rawField) {
+	t.Helper()
+	text, ok := strings.CutSuffix(string(head), "\r\n\r\n")
+	if !ok {
+		t.Fatalf("no blank line at the end of %q", head)
+	}
+	lines := strings.Split(text, "\r\n")
+	for i, line := range lines {
+		if strings.ContainsAny(line, "\r\n\x00") {
+			t.Fatalf("line %q of %q is more than one", line, head)
+		}
+		if i == 0 {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || name == "" || strings.ContainsAny(name, " \t") {
+			t.Fatalf("line %q of %q is no field", line, head)
+		}
+		fields = append(fields, rawField{name, value})
+	}
+	return lines[0], fields
+}
+
+// expectedFields says once more, in other words, what R2 wants of a request's
+// fields.
+func expectedFields(sent []rawField) (fields []rawField) {
+	drop := []string{"connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "expect"}
+	never := []string{"host", "content-length"}
+	chunked, expect := false, false
+	var have []string
+	for _, f := range sent {
+		name, value := strings.ToLower(f.name), strings.Trim(f.value, " \t")
+		have = append(have, name)
+		switch name {
+		case "connection":
+			for token := range strings.SplitSeq(value, ",") {
+				token = strings.ToLower(strings.Trim(token, " \t"))
+				if !slices.Contains(never, token) && token != "close" && token != "keep-alive" {
+					drop = append(drop, token)
+				}
+			}
+		case "transfer-encoding":
+			chunked = true
+		case "expect":
+			expect = expect || strings.EqualFold(value, "100-continue")
+		}
+	}
+	for _, f := range sent {
+		if !slices.Contains(drop, strings.ToLower(f.name)) {
+			fields = append(fields, f)
+		}
+	}
+	for _, h := range fuzzAdditional {
+		if !slices.Contains(have, strings.ToLower(h.name)) {
+			fields = append(fields, rawField{h.name, " " + h.value})
+		}
+	}
+	if chunked {
+		fields = append(fields, rawField{"Transfer-Encoding", " chunked"})
+	}
+	if expect {
+		fields = append(fields, rawField{"Expect", " 100-continue"})
+	}
+	return fields
+}
+
+// parseLikeTheServer gives what readHead gets to see of a request, or nil.
+func parseLikeTheServer(data []byte) (h *fasthttp.RequestHeader, rest []byte) {
+	br := bufio.NewReaderSize(bytes.NewReader(data), len(data)+16)
+	h = new(fasthttp.RequestHeader)
+	if h.Read(br) != nil {
+		return nil, nil
+	}
+	if v := string(h.Protocol()); v != "HTTP/1.1" && v != "HTTP/1.0" || string(h.Method()) == "CONNECT" {
+		return nil, nil
+	}
+	rest, _ = io.ReadAll(br)
+	return h, rest
+}
+
+// FuzzBuildHead: what the server and buildHead let through is one well-formed
+// request with the fields that R2 says, and net/http reads the same out of it
+// as out of what the client sent (R8).
+func FuzzBuildHead(f *testing.F) {
+	for _, target := range nastyTargets {
+		f.Add([]byte("PUT " + target + " HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 3\r\n\r\nabc"))
+	}
+	for _, fields := range nastyFields {
+		f.Add([]byte("GET /b/k HTTP/1.1\r\nHost: s3.test\r\n" + strings.Join(fields, "\r\n") + "\r\n\r\n"))
+	}
+	for _, fields := range []string{
+		"Connection: x-a, host\r\nX-A: b\r\nHost: s3.test\r\n", "Transfer-Encoding: chunked\r\nHost:s3.test\r\nExpect: 100-continue\r\n",
+		"Host: s3.test\r\nX-A: b\n\r\n", "Host: s3.test\r\nX-A: b\r\n c\r\n", "Host: s3.test\nX-A: b\r\n", "cache-control:\r\nhost: a\r\n",
+		"Content-Length: 3\r\nHost: h\r\nTransfer-Encoding: identity\r\n", "TE: x\r\nUpgrade: y\r\nKeep-Alive: z\r\nHost: h\r\n",
+	} {
+		f.Add([]byte("POST /b/k HTTP/1.1\r\n" + fields + "\r\n"))
+		f.Add([]byte("POST /b/k HTTP/1.0\r\n" + fields + "\r\n"))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h, rest := parseLikeTheServer(data)
+		if h == nil {
+			return
+		}
+		out, parsed, problem := buildHead(nil, string(h.Method()), h.RequestURI(), h.RawHeaders(), fuzzAdditional)
+		if problem != "" {
+			return
+		}
+		first, got := rawFields(t, out)
+		if want := fmt.Sprintf("%s %s HTTP/1.1", h.Method(), h.RequestURI()); first != want {
+			t.Fatalf("request line is %q, want %q", first, want)
+		}
+		_, sent := rawFields(t, append([]byte("\r\n"), h.RawHeaders()...))
+		if want := expectedFields(sent); !slices.Equal(got, want) {
+			t.Fatalf("fields are\n%q, want\n%q", got, want)
+		}
+		checkFraming(t, got, &parsed)
+		if room := headRoom(string(h.Method()), h.RequestURI(), h.RawHeaders(), fuzzAdditional); len(out) > room {
+			t.Fatalf("%d bytes, foretold were %d", len(out), room)
+		}
+		again, _ := parseLikeTheServer(out)
+		if again == nil {
+			t.Fatalf("the server would refuse %q", out)
+		}
+		compareWithNetHTTP(t, data, out, rest)
+	})
+}
+
+// checkFraming: there is one Host, one framing at most, and the proxy sees it so.
+func checkFraming(t *testing.T, fields []rawField, h *head) {
+	t.Helper()
+	count := map[string]int{}
+	for _, f := range fields {
+		count[strings.ToLower(f.name)]++
+		if strings.EqualFold(f.name, "Content-Length") && strings.TrimLeft(strings.Trim(f.value, " \t"), "0") != strings.TrimLeft(fmt.Sprint(h.contentLength), "0") {
+			t.Fatalf("length is read as %d: %q", h.contentLength, fields)
+		}
+	}
+	if count["host"] != 1 || count["content-length"]+count["transfer-encoding"] > 1 ||
+		(count["content-length"] == 1) != (h.contentLength >= 0) || (count["transfer-encoding"] == 1) != h.chunked {
+		t.Fatalf("framing of %q is read as %+v", fields, h)
+	}
+}
+
+// compareWithNetHTTP holds what goes out against what came in, as net/http reads
+// both. It refuses more than S3 keys can bear (raw bytes), and is no oracle then.
+func compareWithNetHTTP(t *testing.T, in, out, rest []byte) {
+	t.Helper()
+	before, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(in)))
+	if err != nil {
+		return
+	}
+	after, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(append(slices.Clip(out), rest...))))
+	if err != nil {
+		t.Fatalf("net/http reads %q, but not what is made of it, %q: %v", in, out, err)
+	}
+	if before.Method != after.Method || before.RequestURI != after.RequestURI || before.Host != after.Host ||
+		before.ContentLength != after.ContentLength || !slices.Equal(before.TransferEncoding, after.TransferEncoding) {
+		t.Fatalf("net/http reads %q as %+v, but %q as %+v", in, before, out, after)
+	}
+	was, errWas := io.ReadAll(before.Body)
+	is, errIs := io.ReadAll(after.Body)
+	if !bytes.Equal(was, is) || (errWas == nil) != (errIs == nil) {
+		t.Fatalf("net/http reads the body %q (%v) before and %q (%v) after", was, errWas, is, errIs)
+	}
+}
+
+// FuzzAnswerHead: what parse accepts can be sent on, as one well-formed head
+// that net/http reads like the one that came.
+func FuzzAnswerHead(f *testing.F) {
+	for _, raw := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.0 200 OK\r\n\r\nabc", "HTTP/1.1 204\r\nX-A: b\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n0\r\n\r\n", "HTTP/1.1 200 OK\nX: y\n\nabc\r\n\r\n",
+		"HTTP/1.1 206 Partial\r\nContent-Range: bytes 1-2/3\r\nSet-Cookie: a\r\nSet-Cookie: b=c\r\nContent-Length: 2\r\n\r\n",
+		"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\nConnection: close, ETag\r\nETag: e\r\nKeep-Alive: x\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\nDate: x\r\nServer: y\r\nServer: z\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Encoding: a\r\nContent-Encoding: b\r\nContent-Type:\r\nX-Added: c\r\n\r\n",
+		"HTTP/1.1 200 OK\r\n folded: x\r\nX : y\r\n: z\r\nX: \x00\r\n\r\n",
+	} {
+		f.Add([]byte(raw))
+	}
+	e := &Engine{addResponse: fuzzAdditional}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n := headEnd(data)
+		for i := range data {
+			if m := headEnd(data[:i]); m != 0 && m != n || m > i {
+				t.Fatalf("of %d bytes the head's end is %d, of all %d", i, m, n)
+			}
+		}
+		if n == 0 {
+			return
+		}
+		var a answerHead
+		if a.parse(data[:n]) != nil || a.status < 200 || n > maxAnswerHead/2 {
+			return
+		}
+		if a.chunked && a.contentLength >= 0 {
+			t.Fatalf("two framings: %+v", a)
+		}
+		head := e.appendAnswerHead(nil, &a, "GET")
+		first, fields := rawFields(t, head)
+		if !strings.HasPrefix(first, fmt.Sprintf("HTTP/1.1 %d", a.status)) {
+			t.Fatalf("status line is %q", first)
+		}
+		lengths := 0
+		for _, field := range fields {
+			switch strings.ToLower(field.name) {
+			case "connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "proxy-connection":
+				t.Fatalf("%s goes to the client: %q", field.name, head)
+			case "content-length":
+				lengths++
+			}
+		}
+		if lengths > 1 || lengths == 1 && a.contentLength < 0 {
+			t.Fatalf("%d lengths, %+v: %q", lengths, a, head)
+		}
+		var ctx fasthttp.RequestCtx
+		if err := e.copyHead(&ctx, "GET", &a); err != nil {
+			t.Fatalf("%q is accepted, but cannot be sent on: %v", data[:n], err)
+		}
+		if got := ctx.Response.Header.ContentLength(); a.contentLength >= 0 && int64(got) != a.contentLength {
+			t.Fatalf("length %d becomes %d", a.contentLength, got)
+		}
+		compareAnswers(t, data[:n], ctx.Response.Header.Header())
+	})
+}
+
+// compareAnswers holds the head that goes out against the one that came in, as
+// net/http reads both.
+func compareAnswers(t *testing.T, in, out []byte) {
+	t.Helper()
+	get := &http.Request{Method: "HEAD"}
+	before, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(in)), get)
+	if err != nil {
+		return
+	}
+	after, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(out)), get)
+	if err != nil {
+		t.Fatalf("net/http reads %q, but not what is made of it, %q: %v", in, out, err)
+	}
+	if before.StatusCode != after.StatusCode {
+		t.Fatalf("status %d becomes %d", before.StatusCode, after.StatusCode)
+	}
+	hop := []string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Trailer", "Te", "Upgrade"}
+	for line := range strings.SplitSeq(string(in), "\n") {
+		// net/http keeps no Connection.
+		if name, value, _ := strings.Cut(line, ":"); strings.EqualFold(name, "Connection") {
+			for token := range strings.SplitSeq(strings.TrimSuffix(value, "\r"), ",") {
+				hop = append(hop, http.CanonicalHeaderKey(strings.Trim(token, " \t")))
+			}
+		}
+	}
+	for name, want := range before.Header {
+		got := after.Header[name]
+		switch name {
+		case "Content-Length", "Date":
+			continue // held above; the server's own in a test
+		case "Content-Encoding", "Content-Type", "Server":
+			// The server keeps one of each, and none without a value.
+			got, want = nil, nil
+		}
+		if !slices.Contains(hop, name) && !slices.Equal(got, want) {
+			t.Fatalf("%s is %q, was %q", name, got, want)
+		}
+	}
+}
+
+// FuzzParseTarget: nothing panics, nothing is lost, and both styles name one
+// object (R27).
+func FuzzParseTarget(f *testing.F) {
+	for _, target := range nastyTargets {
+		f.Add(target, "s3.test", "PUT", false)
+		f.Add(target, "b.s3.example.com:80", "POST", true)
+	}
+	for _, target := range []string{"/b/k?uploads", "/b/k?uploadId=x%2By&partNumber=1", "/b?delete", "/b/k?acl&uploadId", "*"} {
+		f.Add(target, "[::1]:80", "POST", true)
+	}
+	domains := []string{"example.com", "s3.example.com"}
+	f.Fuzz(func(t *testing.T, raw, host, method string, copySource bool) {
+		got := parseTarget([]byte(raw), []byte(host), domains)
+		kind := got.kindOf(method, copySource)
+		if len(got.key) == 0 && kind != kindPlain && kind != kindDelete || kind == kindDelete && len(got.key) > 0 {
+			t.Fatalf("kind of %q is %d with the key %q", raw, kind, got.key)
+		}
+		_ = got.keyName()
+		if !strings.HasPrefix(raw, "/") {
+			return
+		}
+		if path, query, _ := strings.Cut(raw, "?"); bucketOfHost([]byte(host), domains) == nil {
+			again := "/" + string(got.bucket)
+			if strings.Contains(path[1:], "/") {
+				again += "/" + string(got.key)
+			}
+			if again != path || string(got.query) != query {
+				t.Fatalf("%q is put together again as %q and %q", raw, again, got.query)
+			}
+		} else if "/"+string(got.key) != path || string(got.query) != query {
+			t.Fatalf("%q on %q has the key %q and the query %q", raw, host, got.key, got.query)
+		}
+		// The same object in the other style.
+		bucket := string(got.bucket)
+		if bucket == "" || strings.ContainsAny(bucket, ":/?%[]") {
+			return
+		}
+		path := parseTarget([]byte("/"+bucket+"/"+string(got.key)), []byte("s3.example.com"), domains)
+		virtual := parseTarget([]byte("/"+string(got.key)), []byte(bucket+".s3.example.com"), domains)
+		if path.hash() != got.hash() || virtual.hash() != got.hash() {
+			t.Fatalf("%q on %q has another hash in another style", raw, host)
+		}
+	})
+}
+
+// oneRead gives data bit by bit.
+type oneRead struct {
+	data []byte
+	size int
+}
+
+func (r *oneRead) Read(p []byte) (int, error) {
+	n := copy(p[:min(len(p), max(r.size, 1))], r.data)
+	if r.data = r.data[n:]; n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// FuzzCopyChunk: what comes in goes out, framed as net/http decodes it, wherever
+// the ring wraps.
+func FuzzCopyChunk(f *testing.F) {
+	f.Add([]byte("hello"), uint16(1), uint8(0))
+	f.Add([]byte(strings.Repeat("x", 1000)), uint16(9999), uint8(5))
+	f.Add([]byte(pattern(900)), uint16(33), uint8(1))
+	f.Add([]byte("0\r\n\r\nGET / HTTP/1.1\r\n\r\n"), uint16(7), uint8(2))
+	f.Fuzz(func(t *testing.T, body []byte, size uint16, class uint8) {
+		rg := ring.Get(ring.Options{Size: 128 << (class % 6), Readers: 1})
+		defer rg.Put()
+		var out []byte
+		r := &request{ring: rg}
+		src := &oneRead{data: body, size: int(size)}
+		for total := 0; ; {
+			room, err := rg.Reserve()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := r.copyChunk(room, src)
+			if total += n; n > 0 {
+				// All of it is read at once, so that there is always room.
+				for end := len(out) + n + chunkFrame; len(out) < end; {
+					p, err := rg.Next(0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					out = append(out, p...)
+					rg.Advance(0, len(p))
+				}
+			}
+			if err == io.EOF && total == len(body) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("after %d of %d bytes: %v", total, len(body), err)
+			}
+		}
+		got, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(append(out, "0\r\n\r\n"...))))
+		if err != nil || !bytes.Equal(got, body) {
+			t.Fatalf("%d bytes became %d (%v)", len(body), len(got), err)
+		}
+	})
+}
+
+// FuzzChunkReader: the reader of chunked answers says what net/http's says,
+// however the answer is cut into packets.
+func FuzzChunkReader(f *testing.F) {
+	for _, raw := range []string{
+		"5\r\nhello\r\n0\r\n\r\n", "5;a=b\r\nhello\r\n3 \r\nabc\r\n0\r\nx: y\r\n\r\n", "0\r\n\r\n", "5\r\nhel", "5\r\nhello0\r\n\r\n",
+		"x\r\n", "-1\r\n\r\n", "ffffffffffffffff\r\n", "5\nhello\n0\n\n", "00005\r\nhello\r\n000\r\n\r\n", "",
+	} {
+		f.Add([]byte(raw), uint16(1), uint16(3))
+		f.Add([]byte(raw), uint16(1000), uint16(1000))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, packet, step uint16) {
+		br := bufio.NewReaderSize(&oneRead{data: data, size: int(packet)}, 4096)
+		c := &chunkReader{br: br}
+		var got []byte
+		var err error
+		for p := make([]byte, max(int(step), 1)); err == nil; {
+			var n int
+			n, err = c.Read(p)
+			if n == 0 && err == nil {
+				t.Fatal("nothing was read, and no error")
+			}
+			got = append(got, p[:n]...)
+		}
+		whole := bufio.NewReader(bytes.NewReader(data))
+		want, wantErr := io.ReadAll(httputil.NewChunkedReader(whole))
+		// net/http may refuse what this one bears (lines of LF alone, chunks of
+		// too many small pieces), but never the other way round.
+		switch {
+		case wantErr == nil && (err != io.EOF || !bytes.Equal(got, want)):
+			t.Fatalf("%q is read as %q (%v), by net/http as %q", data, got, err, want)
+		case wantErr != nil && !bytes.HasPrefix(got, want) && !bytes.HasPrefix(want, got):
+			t.Fatalf("%q is read as %q (%v), by net/http as %q (%v)", data, got, err, want, wantErr)
+		case wantErr == nil:
+			behind, _ := io.ReadAll(br)
+			if wantBehind, _ := io.ReadAll(whole); !bytes.Equal(behind, wantBehind) {
+				t.Fatalf("behind %q is %q, by net/http %q", data, behind, wantBehind)
+			}
+		}
+	})
+}
+
+func TestFrameChunk(t *testing.T) {
+	for _, n := range []int{1, 9, 10, 15, 16, 255, 4096, 65535, maxChunk - chunkFrame} {
+		b := make([]byte, n+chunkFrame)
+		data := []byte(pattern(n))
+		copy(b[chunkDigits+2:], data)
+		if size := frameChunk(b, n); size != len(b) {
+			t.Fatalf("a chunk of %d has %d bytes", n, size)
+		}
+		got, err := io.ReadAll(httputil.NewChunkedReader(io.MultiReader(bytes.NewReader(b), strings.NewReader("0\r\n\r\n"))))
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("a chunk of %d is read as %d bytes (%v)", n, len(got), err)
+		}
+	}
+}

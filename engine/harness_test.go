@@ -1,0 +1,298 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/akubra/akubra/backends"
+	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/limiter"
+)
+
+// TestMain looks for goroutines that outlive all tests. The connection pool of
+// fasthttp has one of its own a backend, which ends by itself.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, ignored...) }
+
+var ignored = []goleak.Option{
+	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
+	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+}
+
+// rig is an engine in front of stub storages.
+type rig struct {
+	t       testing.TB
+	e       *Engine
+	addr    string
+	stores  []*stub.Server
+	limiter *limiter.Limiter
+	records *recorder
+	log     *testLog
+	metrics *testMetrics
+	stopped bool
+}
+
+// recorder is a synclog in memory.
+type recorder struct {
+	mu   sync.Mutex
+	cond *sync.Cond
+	all  []Divergence
+}
+
+func (r *recorder) Record(d *Divergence) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, *d)
+	r.cond.Broadcast()
+}
+
+func (r *recorder) list() []Divergence {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Divergence(nil), r.all...)
+}
+
+// testLog keeps what the engine says.
+type testLog struct {
+	mu     sync.Mutex
+	warned []string
+	access []Access
+}
+
+func (l *testLog) Warn(msg string, kv ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.warned = append(l.warned, fmt.Sprint(append([]any{msg}, kv...)...))
+}
+
+func (l *testLog) AccessEnabled() bool { return true }
+
+func (l *testLog) Access(a *Access) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.access = append(l.access, *a)
+}
+
+// testMetrics counts outcomes.
+type testMetrics struct {
+	mu       sync.Mutex
+	outcomes map[string]int
+	requests int
+}
+
+func (m *testMetrics) RequestBegun() {}
+func (m *testMetrics) RequestEnded(string, int, int64, time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.requests++
+}
+
+func (m *testMetrics) LegEnded(_ int, outcome string, _ int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.outcomes[outcome]++
+}
+func (m *testMetrics) LegsEnded(time.Duration)  {}
+func (m *testMetrics) RingWaited(time.Duration) {}
+func (m *testMetrics) Diverged(string, string)  {}
+
+func (m *testMetrics) count(outcome string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.outcomes[outcome]
+}
+
+// testBackend makes a backend fit the engine's interface, as main does.
+type testBackend struct{ *backends.Backend }
+
+func (b testBackend) Acquire(fresh bool) (Conn, error) {
+	c, err := b.Backend.Acquire(fresh)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// setup changes the options of a rig before it starts.
+type setup func(*Options, *limiter.Options)
+
+// newRig starts an engine before n stub storages. Everything is stopped, and
+// looked at for what must always hold, when the test ends.
+func newRig(t testing.TB, n int, setups ...setup) *rig {
+	t.Helper()
+	var stores []*stub.Server
+	for range n {
+		stores = append(stores, stub.New(t))
+	}
+	return newRigOn(t, stores, setups...)
+}
+
+func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, stores: stores, records: &recorder{}, log: &testLog{}, metrics: &testMetrics{outcomes: map[string]int{}},
+	}
+	r.records.cond = sync.NewCond(&r.records.mu)
+	var pool []Backend
+	var names []string
+	for _, s := range stores {
+		u, err := url.Parse(s.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := backends.New(backends.Options{URL: u, DialTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		pool = append(pool, testBackend{b})
+		names = append(names, b.Name())
+	}
+	lo := limiter.Options{Backends: names, ConnLimit: 10000}
+	o := Options{
+		Backends: pool, Synclog: r.records, Log: r.log, Metrics: r.metrics,
+		ConnectionTimeout: 20 * time.Second, StallTimeout: 20 * time.Second, SlotTimeout: 2 * time.Second,
+		RingSize: 256 << 10, MaxHeaderSize: 16 << 10, MaxConcurrentRequests: 10000, MaxConnections: 10000,
+		WriteAck: AckFirst, CompareETags: true,
+	}
+	for _, s := range setups {
+		s(&o, &lo)
+	}
+	r.limiter = limiter.New(lo)
+	o.Limiter = r.limiter
+	e, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.e = e
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.addr = ln.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- e.Serve(ln) }()
+	t.Cleanup(func() {
+		r.stop(20 * time.Second)
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		r.checkRest()
+	})
+	return r
+}
+
+// stop shuts the engine down, once.
+func (r *rig) stop(timeout time.Duration) {
+	if r.stopped {
+		return
+	}
+	r.stopped = true
+	// A storage that hangs would hold the shutdown until its end.
+	for _, s := range r.stores {
+		s.Unhang()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := r.e.Shutdown(ctx); err != nil {
+		r.t.Errorf("Shutdown: %v", err)
+	}
+}
+
+// checkRest holds what must be true of every engine at rest.
+func (r *rig) checkRest() {
+	if n := r.e.InFlight(); n != 0 {
+		r.t.Errorf("%d requests in flight at rest", n)
+	}
+	for _, s := range r.limiter.Status(r.e.now()) {
+		if s.Busy != 0 {
+			r.t.Errorf("backend %s has %d busy connections at rest", s.Name, s.Busy)
+		}
+	}
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	for _, w := range r.log.warned {
+		if strings.Contains(w, "panic") {
+			r.t.Errorf("the engine panicked: %s", w)
+		}
+	}
+}
+
+// settled waits until no request is in flight, and returns the divergences.
+func (r *rig) settled() []Divergence {
+	r.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for r.e.InFlight() > 0 {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("%d requests still in flight", r.e.InFlight())
+		}
+		time.Sleep(time.Millisecond) // polling a counter
+	}
+	return r.records.list()
+}
+
+func (r *rig) dial() *stub.Client { return stub.Dial(r.t, r.addr) }
+
+// host is the name of store i in records.
+func (r *rig) host(i int) string { return r.stores[i].Addr() }
+
+// put sends a PUT of body, and returns its answer.
+func (r *rig) put(path, body string) *stub.Answer {
+	r.t.Helper()
+	return r.dial().Do(putRequest(path, body))
+}
+
+func putRequest(path, body string) string {
+	return fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+}
+
+func requestFor(method, path string) string {
+	return method + " " + path + " HTTP/1.1\r\nHost: s3.test\r\n\r\n"
+}
+
+func wantStatus(t testing.TB, a *stub.Answer, status int) {
+	t.Helper()
+	if a.Status != status {
+		t.Fatalf("answer is %d, want %d (body %.300q)", a.Status, status, a.Body)
+	}
+}
+
+// wantStored checks that a storage has this object.
+func wantStored(t testing.TB, s *stub.Server, path, body string) {
+	t.Helper()
+	o, ok := s.Object(path)
+	if !ok {
+		t.Fatalf("storage %s has no %s", s.Addr(), path)
+	}
+	if string(o.Body) != body {
+		t.Fatalf("storage %s has %d bytes at %s, want %d", s.Addr(), len(o.Body), path, len(body))
+	}
+}
+
+func wantAbsent(t testing.TB, s *stub.Server, path string) {
+	t.Helper()
+	if _, ok := s.Object(path); ok {
+		t.Fatalf("storage %s has %s", s.Addr(), path)
+	}
+}
+
+// pattern is n bytes that repeat nowhere soon.
+func pattern(n int) string {
+	b := make([]byte, n)
+	x := uint32(2463534242)
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		b[i] = byte(x)
+	}
+	return string(b)
+}

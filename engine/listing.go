@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"bytes"
+	"net/url"
+)
+
+// A page of a listing says where the next one begins, for some listings in a
+// token of the storage's own: another storage would begin anywhere. So pages are
+// answered by the storage that gave the token, as parts are by the owner of
+// their upload (R26). First pages, and pages whose token was never seen here, are
+// asked of every storage.
+
+// pageTokens are the query parameters that carry such a token, and the elements
+// of an answer that they come from (S3 API reference: ListObjectsV2,
+// ListObjectVersions, ListMultipartUploads).
+var pageTokens = []struct{ param, element string }{
+	{"continuation-token", "NextContinuationToken"},
+	{"version-id-marker", "NextVersionIdMarker"},
+	{"upload-id-marker", "NextUploadIdMarker"},
+}
+
+// maxPages bounds how many tokens are remembered.
+const maxPages = 1 << 16
+
+// maxToken bounds a token with its element, in bytes.
+const maxToken = 4 << 10
+
+// notePage remembers the token of a page in t, if name is a parameter with one.
+func (t *target) notePage(name, value []byte) {
+	for _, p := range pageTokens {
+		if string(name) == p.param && len(value) > 0 {
+			t.page = unescape(value, url.PathUnescape)
+		}
+	}
+}
+
+// isListing tells whether the request's answer may name a next page.
+func (r *request) isListing() bool {
+	return r.method == "GET" && len(r.target.key) == 0 && len(r.target.bucket) > 0
+}
+
+// pageKey is what a token is remembered by.
+func (r *request) pageKey(token string) string { return string(r.target.bucket) + "/" + token }
+
+// pageScanner looks for the tokens in an answer that passes by. The zero value
+// is ready.
+type pageScanner struct{ carry []byte }
+
+// feed looks through the next piece of the answer.
+func (s *pageScanner) feed(piece []byte, found func(token string)) {
+	s.carry = append(s.carry, piece...)
+	for _, p := range pageTokens {
+		if token := xmlText(s.carry, p.element); len(token) > 0 {
+			found(unescapeXML(token))
+		}
+	}
+	if n := len(s.carry) - maxToken; n > 0 {
+		s.carry = s.carry[:copy(s.carry, s.carry[n:])]
+	}
+}
+
+// learnPages remembers the tokens in a piece of the listing that backend answers.
+func (r *request) learnPages(s *pageScanner, piece []byte, backend int) {
+	if bytes.IndexByte(piece, '<') < 0 && len(s.carry) == 0 {
+		return
+	}
+	s.feed(piece, func(token string) { r.e.pages.put(r.pageKey(token), backend) })
+}

@@ -1,0 +1,203 @@
+package pipes
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func mustGet(t *testing.T, readers int) *Set {
+	t.Helper()
+	s, err := Get(readers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// read empties reader i's pipe.
+func read(t *testing.T, s *Set, i int) []byte {
+	t.Helper()
+	var all []byte
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := unix.Read(s.Reader(i), buf)
+		if err == unix.EAGAIN {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, buf[:n]...)
+	}
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
+}
+
+func TestEveryReaderGetsEveryByte(t *testing.T) {
+	for _, readers := range []int{1, 2, 5} {
+		s := mustGet(t, readers)
+		for _, size := range []int{1, 4096, 70_000, Batch} {
+			body := random(size)
+			if err := s.Write(body); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Copy(1<<readers-1, size); err != nil {
+				t.Fatal(err)
+			}
+			for i := range readers {
+				if got := read(t, s, i); !bytes.Equal(got, body) {
+					t.Fatalf("reader %d of %d got %d bytes, want the %d that were written", i, readers, len(got), size)
+				}
+			}
+		}
+		s.Put()
+	}
+}
+
+func TestReadersThatHaveLeftGetNothing(t *testing.T) {
+	s := mustGet(t, 3)
+	defer s.Put()
+	body := random(10_000)
+	if err := s.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Copy(0b101, len(body)); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][]byte{body, nil, body} {
+		if got := read(t, s, i); !bytes.Equal(got, want) {
+			t.Errorf("reader %d got %d bytes, want %d", i, len(got), len(want))
+		}
+	}
+}
+
+// What one upload left in its pipes must not be another one's.
+func TestLeftoversAreThrownAway(t *testing.T) {
+	s := mustGet(t, 2)
+	if err := s.Write([]byte("left in the intake")); err != nil {
+		t.Fatal(err)
+	}
+	s.Put()
+	s = mustGet(t, 2)
+	if err := s.Write([]byte("left in a reader's pipe")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Copy(0b11, len("left in a reader's pipe")); err != nil {
+		t.Fatal(err)
+	}
+	s.Put()
+	s = mustGet(t, 2)
+	defer s.Put()
+	for i := range 2 {
+		if got := read(t, s, i); len(got) > 0 {
+			t.Errorf("reader %d begins with %q", i, got)
+		}
+	}
+}
+
+// A copy that a pipe has no room for is an error, never a shorter copy.
+func TestCopyNeedsEmptyPipes(t *testing.T) {
+	s := mustGet(t, 2)
+	defer s.Put()
+	for step := range 2 {
+		if err := s.Write(random(Batch)); err != nil {
+			t.Fatal(err)
+		}
+		err := s.Copy(0b11, Batch)
+		if (err != nil) != (step == 1) {
+			t.Fatalf("copy %d: %v", step, err)
+		}
+	}
+}
+
+func TestFilesAreBounded(t *testing.T) {
+	var sets []*Set
+	for {
+		s, err := Get(60)
+		if err != nil {
+			if len(sets) == 0 {
+				t.Fatal(err)
+			}
+			break // ErrBusy, or the system's own bound, which comes first here
+		}
+		sets = append(sets, s)
+		if files := len(sets) * 2 * 61; files > maxFiles() {
+			t.Fatalf("%d files, more than %d", files, maxFiles())
+		}
+	}
+	for _, s := range sets {
+		s.close()
+	}
+	s := mustGet(t, 2)
+	s.Put()
+}
+
+func TestFromSocket(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	s := mustGet(t, 1)
+	defer s.Put()
+	if _, err := FromSocket(fds[0], s.Intake(), 100); !errors.Is(err, unix.EAGAIN) {
+		t.Fatalf("an empty socket gave %v, want EAGAIN", err)
+	}
+	if _, err := unix.Write(fds[1], []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	n, err := FromSocket(fds[0], s.Intake(), 100)
+	if n != 5 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if err := s.Copy(1, n); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, s, 0); string(got) != "hello" {
+		t.Errorf("got %q", got)
+	}
+	_ = unix.Close(fds[1])
+	if n, err := FromSocket(fds[0], s.Intake(), 100); n != 0 || err != nil {
+		t.Errorf("a closed socket gave %d, %v, want 0 and no error", n, err)
+	}
+}
+
+func BenchmarkCopy(b *testing.B) {
+	s, err := Get(2)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Put()
+	null, err := unix.Open("/dev/null", unix.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer unix.Close(null)
+	body := random(Batch)
+	b.SetBytes(Batch)
+	for b.Loop() {
+		if err := s.Write(body); err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Copy(0b11, Batch); err != nil {
+			b.Fatal(err)
+		}
+		for i := range 2 {
+			for left := Batch; left > 0; {
+				n, err := unix.Splice(s.Reader(i), nil, null, nil, left, 0)
+				if err != nil {
+					b.Fatal(err)
+				}
+				left -= int(n)
+			}
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"testing"
+)
+
+func TestR27Addressing(t *testing.T) {
+	domains := []string{"example.com", "s3.example.com"}
+	tests := []struct {
+		name, target, host string
+		bucket, key, query string
+	}{
+		{"path style", "/b/k", "s3.test", "b", "k", ""},
+		{"path style on a domain", "/b/k", "s3.example.com", "b", "k", ""},
+		{"path style on the shorter domain", "/b/k", "example.com", "b", "k", ""},
+		{"path style on a domain with a port", "/b/k", "s3.example.com:8080", "b", "k", ""},
+		{"virtual host", "/k", "b.s3.example.com", "b", "k", ""},
+		{"virtual host with a port", "/k", "b.s3.example.com:8080", "b", "k", ""},
+		{"virtual host below the shorter domain", "/k", "b.example.com", "b", "k", ""},
+		{"virtual host in capitals", "/k", "b.S3.Example.COM", "b", "k", ""},
+		{"bucket with dots", "/k", "my.b.s3.example.com", "my.b", "k", ""},
+		{"a name that only ends alike", "/b/k", "notexample.com", "b", "k", ""},
+		{"an empty bucket in the host", "/b/k", ".example.com", "b", "k", ""},
+		{"IPv4 host", "/b/k", "127.0.0.1:80", "b", "k", ""},
+		{"IPv6 host", "/b/k", "[::1]:80", "b", "k", ""},
+		{"IPv6 host without a port", "/b/k", "[::1]", "b", "k", ""},
+		{"no host", "/b/k", "", "b", "k", ""},
+
+		{"root", "/", "s3.test", "", "", ""},
+		{"bucket", "/b", "s3.test", "b", "", ""},
+		{"bucket with a slash", "/b/", "s3.test", "b", "", ""},
+		{"bucket with a query", "/b?list-type=2&prefix=a/b", "s3.test", "b", "", "list-type=2&prefix=a/b"},
+		{"virtual bucket", "/", "b.s3.example.com", "b", "", ""},
+		{"virtual bucket with a query", "/?acl", "b.s3.example.com", "b", "", "acl"},
+		{"key that starts with a slash", "/b//k", "s3.test", "b", "/k", ""},
+		{"virtual key that starts with a slash", "//k", "b.s3.example.com", "b", "/k", ""},
+		{"key with dots", "/b/a/../k", "s3.test", "b", "a/../k", ""},
+		{"key with escapes", "/b/a%2Fb%20c+d", "s3.test", "b", "a%2Fb%20c+d", ""},
+		{"key that ends with a slash", "/b/dir/", "s3.test", "b", "dir/", ""},
+		{"two question marks", "/b/k?a=b?c", "s3.test", "b", "k", "a=b?c"},
+		{"raw bytes", "/b/\xc3\xbc\xff", "s3.test", "b", "\xc3\xbc\xff", ""},
+
+		{"absolute form", "http://s3.test/b/k?acl", "s3.test", "b", "k", "acl"},
+		{"absolute form, virtual host", "http://b.s3.example.com/k", "b.s3.example.com", "b", "k", ""},
+		{"absolute form without a path", "http://s3.test", "s3.test", "", "", ""},
+		{"absolute form with a query alone", "http://b.example.com?prefix=x/y", "b.example.com", "b", "", "prefix=x/y"},
+		{"asterisk form", "*", "s3.test", "*", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := parseTarget([]byte(tt.target), []byte(tt.host), domains)
+			if string(got.bucket) != tt.bucket || string(got.key) != tt.key || string(got.query) != tt.query {
+				t.Errorf("%s on %s is bucket %q, key %q, query %q; want %q, %q, %q",
+					tt.target, tt.host, got.bucket, got.key, got.query, tt.bucket, tt.key, tt.query)
+			}
+		})
+	}
+}
+
+func TestR27DomainsInAnyOrder(t *testing.T) {
+	for _, domains := range [][]string{{"example.com", "s3.example.com"}, {"s3.example.com", "example.com"}} {
+		for host, bucket := range map[string]string{
+			"b.s3.example.com": "b", "b.example.com": "b", "s3.example.com": "", "example.com": "",
+		} {
+			if got := string(bucketOfHost([]byte(host), domains)); got != bucket {
+				t.Errorf("host %s with the domains %v carries the bucket %q, want %q", host, domains, got, bucket)
+			}
+		}
+	}
+}
+
+func TestR27KeyName(t *testing.T) {
+	for raw, want := range map[string]string{
+		"/b/a%20b":     "a b",
+		"/b/a+b":       "a+b", // a plus is a plus in a path
+		"/b/%C3%BC":    "ü",
+		"/b/a%2Fb":     "a/b",
+		"/b/a%2fb%zz":  "a%2fb%zz", // not sound: as it stands
+		"/b/":          "",
+		"/b/%":         "%",
+		"/b/k?acl=%20": "k",
+	} {
+		parsed := parseTarget([]byte(raw), nil, nil)
+		if got := parsed.keyName(); got != want {
+			t.Errorf("key of %s is %q, want %q", raw, got, want)
+		}
+	}
+}
+
+func TestR27OneObjectHasOneHash(t *testing.T) {
+	domains := []string{"s3.test"}
+	hash := func(target, host string) uint64 {
+		parsed := parseTarget([]byte(target), []byte(host), domains)
+		return parsed.hash()
+	}
+	same := [][2]string{
+		{"/b/a%20b", "s3.test"}, {"/b/%61%20%62", "s3.test"}, {"/a%20b", "b.s3.test"}, {"/a%20b", "b.S3.test:80"},
+		{"http://s3.test/b/a%20b", "s3.test"}, {"/b/a%20b?x-id=PutObject", "s3.test"}, {"/%62/a%20b", "s3.test"},
+	}
+	want := hash("/b/a b", "s3.test")
+	for _, s := range same {
+		if got := hash(s[0], s[1]); got != want {
+			t.Errorf("%s on %s has another hash", s[0], s[1])
+		}
+	}
+	for _, other := range []string{"/b/a+b", "/b/a%2520b", "/ba/b", "/b/a%20B", "/b//a%20b", "/B/a%20b"} {
+		if hash(other, "s3.test") == want {
+			t.Errorf("%s has the hash of another object", other)
+		}
+	}
+	// Where the bucket ends counts, and a broken escape is no escape.
+	if hash("/b/c/d", "s3.test") == hash("/c/d", "other") || hash("/b/%4", "s3.test") == hash("/b/%04", "s3.test") {
+		t.Error("different objects have one hash")
+	}
+}
+
+func TestR26KindOf(t *testing.T) {
+	tests := []struct {
+		method, target string
+		copySource     bool
+		want           kind
+	}{
+		{"PUT", "/b/k", false, kindPlain},
+		{"PUT", "/b/k", true, kindCopy},
+		{"PUT", "/b/k?acl", true, kindPlain},
+		{"PUT", "/b/k?x-id=CopyObject", true, kindCopy},
+		{"PUT", "/b/k?partNumber=1&uploadId=u", false, kindPart},
+		{"PUT", "/b/k?uploadId=u&partNumber=1", true, kindPart},
+		{"POST", "/b/k?uploads", false, kindInitiate},
+		{"POST", "/b/k?uploads=", false, kindInitiate},
+		{"POST", "/b/k?x-id=CreateMultipartUpload&uploads", false, kindInitiate},
+		{"POST", "/b/k?uploadId=u", false, kindComplete},
+		{"GET", "/b/k?uploadId=u", false, kindUpload},
+		{"HEAD", "/b/k?uploadId=u", false, kindUpload},
+		{"DELETE", "/b/k?uploadId=u", false, kindUpload},
+		{"GET", "/b?uploads", false, kindPlain}, // a listing of the bucket's uploads
+		{"GET", "/b/k?uploads", false, kindPlain},
+		{"POST", "/b?delete", false, kindDelete},
+		{"POST", "/b/?delete", false, kindDelete},
+		{"POST", "/b?delete=", false, kindDelete},
+		{"POST", "/b/k?delete", false, kindPlain},
+		{"GET", "/b?delete", false, kindPlain},
+		{"POST", "/b/k?deleted", false, kindPlain},
+		{"POST", "/b", false, kindPlain},
+		{"DELETE", "/b/k", false, kindPlain},
+		{"PUT", "/b/k?uploadid=u", false, kindPlain}, // names have a case
+		{"PUT", "/b/k?uploadId=", false, kindPlain},
+		{"PUT", "/b/uploadId=u", false, kindPlain},
+		{"GET", "/?uploadId=u", false, kindPlain},
+	}
+	for _, tt := range tests {
+		parsed := parseTarget([]byte(tt.target), []byte("s3.test"), nil)
+		if got := parsed.kindOf(tt.method, tt.copySource); got != tt.want {
+			t.Errorf("%s %s (copy %v) is of kind %d, want %d", tt.method, tt.target, tt.copySource, got, tt.want)
+		}
+	}
+	for raw, want := range map[string]string{
+		"/b/k?uploadId=a%2Bb%3D": "a+b=",
+		"/b/k?uploadId=a+b":      "a+b",
+		"/b/k?a&uploadId=x&b=c":  "x",
+		"/b/k?uploadId=%zz":      "%zz",
+	} {
+		if parsed := parseTarget([]byte(raw), nil, nil); parsed.uploadID != want {
+			t.Errorf("upload of %s is %q, want %q", raw, parsed.uploadID, want)
+		}
+	}
+}

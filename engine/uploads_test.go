@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+)
+
+func TestR26UploadsAreBounded(t *testing.T) {
+	u := newOwners(100)
+	for i := range 10_000 {
+		u.put(fmt.Sprint(i), i%64)
+		u.get(fmt.Sprint(i / 2))
+		u.get("kept")
+		if i == 0 {
+			u.put("kept", 7)
+		}
+		if n := len(u.young) + len(u.old); n > 100 {
+			t.Fatalf("%d uploads remembered, want 100 at most", n)
+		}
+	}
+	if b, ok := u.get("9999"); !ok || b != 9999%64 {
+		t.Errorf("the last upload is at %d, %v", b, ok)
+	}
+	if _, ok := u.get("1"); ok {
+		t.Error("an upload of long ago is still there")
+	}
+	if b, ok := u.get("kept"); !ok || b != 7 {
+		t.Errorf("an upload in constant use was forgotten: %d, %v", b, ok)
+	}
+	u.put("kept", 8) // it was moved, who knows how
+	if b, _ := u.get("kept"); b != 8 {
+		t.Errorf("an upload is at %d, want 8", b)
+	}
+}
+
+// At least the last half of the bound is remembered.
+func TestR26UploadsRememberTheRecentOnes(t *testing.T) {
+	u := newOwners(100)
+	for i := range 1000 {
+		u.put(fmt.Sprint(i), i%64)
+		for j := max(0, i-49); j <= i; j++ {
+			_, young := u.young[fmt.Sprint(j)]
+			_, old := u.old[fmt.Sprint(j)]
+			if !young && !old {
+				t.Fatalf("upload %d is forgotten after %d", j, i)
+			}
+		}
+	}
+}
+
+func TestR26UploadsFromManyGoroutines(t *testing.T) {
+	u := newOwners(64)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 2000 {
+				id := fmt.Sprint(i % 200)
+				u.put(id, i%200%64)
+				if b, ok := u.get(fmt.Sprint((i + g) % 200)); ok && b != (i+g)%200%64 {
+					t.Errorf("upload %d is at %d", (i+g)%200, b)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestXMLText(t *testing.T) {
+	tests := []struct{ doc, want string }{
+		{`<A><UploadId>x</UploadId></A>`, "x"},
+		{`<A><UploadId> x&amp;y </UploadId></A>`, "x&y"},
+		{`<A><UploadId>&#34;x&#x22;</UploadId></A>`, `"x"`},
+		{`<A><UploadId></UploadId></A>`, ""},
+		{`<A><UploadId>x`, ""},
+		{`<A><UploadIdx>x</UploadIdx></A>`, ""},
+		{``, ""},
+	}
+	for _, tt := range tests {
+		if got := unescapeXML(xmlText([]byte(tt.doc), "UploadId")); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.doc, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+#!/bin/sh
+# The real-client matrix, from nothing: installs the clients (Debian packages),
+# builds the servers (go install) and the proxy, and runs the tests of this folder.
+# Everything that is missing and cannot be had ends it; nothing is skipped.
+#
+#   interop/run.sh [flags of go test, as -run TestMainJob]
+#
+# INTEROP_BIN       where versitygw and minio are, or are built to
+#                   (${XDG_CACHE_HOME:-~/.cache}/akubra-interop/bin)
+# AKUBRA            the proxy's binary; without it, it is built from this tree
+# VERSITYGW, MINIO  the versions to build, if they are not there ("latest")
+set -eu
+cd "$(dirname "$0")"
+
+fail() {
+	echo "interop: $*" >&2
+	exit 1
+}
+
+command -v go >/dev/null || fail "cannot run without go: see https://go.dev/dl"
+
+missing=
+for pair in aws:awscli s3cmd:s3cmd rclone:rclone curl:curl; do
+	command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
+done
+if [ -n "$missing" ]; then
+	command -v apt-get >/dev/null || fail "cannot install$missing: this is no Debian; install them by hand"
+	[ "$(id -u)" = 0 ] || fail "cannot install$missing: not root; run: sudo apt-get install -y$missing"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update
+	# shellcheck disable=SC2086 # several packages
+	apt-get install -y --no-install-recommends $missing || fail "cannot install$missing"
+fi
+
+INTEROP_BIN=${INTEROP_BIN:-${XDG_CACHE_HOME:-$HOME/.cache}/akubra-interop/bin}
+mkdir -p "$INTEROP_BIN"
+INTEROP_BIN=$(cd "$INTEROP_BIN" && pwd)
+export INTEROP_BIN
+
+# build NAME PACKAGE: one that is there already stays. Outside of this module, so
+# that neither its go.mod nor anybody's workspace has a say.
+build() {
+	[ -x "$INTEROP_BIN/$1" ] && return
+	echo "interop: building $1 from $2 (minutes, once)"
+	(cd / && GOFLAGS='' GOWORK=off GOBIN="$INTEROP_BIN" CGO_ENABLED=0 go install "$2") || fail "cannot build $1 from $2"
+}
+build versitygw "github.com/versity/versitygw/cmd/versitygw@${VERSITYGW:-latest}"
+build minio "github.com/minio/minio@${MINIO:-latest}"
+
+if [ -z "${AKUBRA:-}" ]; then
+	AKUBRA=$INTEROP_BIN/akubra
+	(cd .. && CGO_ENABLED=0 go build -trimpath -o "$AKUBRA" .) || fail "cannot build akubra"
+fi
+AKUBRA=$(realpath "$AKUBRA")
+export AKUBRA
+
+exec go test -count=1 -timeout 20m -v "$@" ./...
