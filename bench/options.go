@@ -89,7 +89,8 @@ func parseOptions(args []string) (*options, error) {
 	if o.conns, err = list(conns, positive); err != nil {
 		return nil, err
 	}
-	return o, o.check()
+	err = o.check()
+	return o, err
 }
 
 func (o *options) shorten(given map[string]bool) {

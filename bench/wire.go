@@ -21,9 +21,9 @@ func readHead(br *bufio.Reader, buf []byte) ([]byte, error) {
 		}
 		b, _ := br.Peek(br.Buffered())
 		if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
-			head := append(buf[:0], b[:i+4]...)
+			buf = append(buf[:0], b[:i+4]...)
 			_, _ = br.Discard(i + 4)
-			return head, nil
+			return buf, nil
 		}
 	}
 }

@@ -118,8 +118,6 @@ func (r *request) setLegs(set uint64, slots *[MaxBackends]int32) {
 	}
 }
 
-func (r *request) retain() { r.refs.Add(1) }
-
 // tryRetain takes hold of a request that may be about to go.
 func (r *request) tryRetain() bool {
 	for {
