@@ -11,10 +11,7 @@ import (
 // what the backends disagree about and records it (R15 to R19, R24, R26).
 func (r *request) settle() {
 	r.e.o.Metrics.LegsEnded(time.Since(r.begun))
-	r.mu.Lock()
-	aborted := r.aborted // which may come just as the last leg ends by itself
-	r.mu.Unlock()
-	if aborted {
+	if r.aborted { // decided before the legs were told: no leg is pending now
 		r.endOverlaps(0)
 		return
 	}

@@ -297,7 +297,10 @@ func (r *request) legReady() {
 func (r *request) abort() {
 	r.ring.Cancel()
 	r.mu.Lock()
-	r.aborted = true
+	// Where all legs have ended by themselves, settle is looking already.
+	if r.ended < len(r.legs) {
+		r.aborted = true
+	}
 	var losers uint64
 	if !r.decided {
 		r.winner = -1
