@@ -162,6 +162,11 @@ func (r *request) respond(ctx *fasthttp.RequestCtx) (status int, streaming bool)
 		l.dispose()
 		return r.e.preflight(ctx), false
 	}
+	if r.ownerMayBeOut(l) {
+		l.dispose()
+		errNoPool.send(ctx, r.id.String())
+		return errNoPool.status, false
+	}
 	a := &l.answer
 	if err := r.e.copyHead(ctx, r.method, a); err != nil {
 		l.dispose()

@@ -497,3 +497,24 @@ func TestR1RingSmallerThanTheMessage(t *testing.T) {
 		}
 	}
 }
+
+// An upload that nobody knows who could be asked may be known to a backend that
+// could not: the client is told to try again, not that the upload is gone.
+func TestR26OwnerOfAnUnknownUploadIsOut(t *testing.T) {
+	for name, out := range map[string]func(r *rig, owner int){
+		"maintained": func(r *rig, owner int) { r.limiter.SetMaintained(owner, true) },
+		"down":       func(r *rig, owner int) { r.stores[owner].Down() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 2)
+			id, owner := r.initiate("/b/k")
+			r.settled()
+			r.e.uploads = newOwners(100) // as after a restart
+			out(r, owner)
+			wantXMLError(t, r.dial().Do(requestFor("GET", "/b/k?uploadId="+url.QueryEscape(id))), 503)
+			r.settled()
+		})
+	}
+	r := newRig(t, 2)
+	wantStatus(t, r.dial().Do(requestFor("GET", "/b/k?uploadId=nobodys")), 404)
+}

@@ -53,6 +53,24 @@ func (u *owners) putLocked(id string, backend uint8) {
 	u.young[id] = backend
 }
 
+// ownerMayBeOut tells whether the picked answer says that nobody knows an upload
+// whose owner may be a backend that was not asked, or did not answer. That is no
+// reason to make the client give the upload up (R26).
+func (r *request) ownerMayBeOut(picked *leg) bool {
+	if r.target.uploadID == "" || picked.answer.status != 404 {
+		return false
+	}
+	if _, known := r.e.uploads.get(r.target.uploadID); known {
+		return false
+	}
+	for i := range r.votes {
+		if r.votes[i].state == voteFailed {
+			return true
+		}
+	}
+	return len(r.legs) < len(r.e.o.Backends)
+}
+
 // learnUpload remembers the upload that a backend's answer to
 // CreateMultipartUpload names.
 func (e *Engine) learnUpload(body []byte, backend int) bool {
