@@ -92,14 +92,14 @@ func TestR15EveryReasonIsRecorded(t *testing.T) {
 		{name: "switches protocols", error: "malformed answer", behaviour: stub.Behaviour{Raw: []byte("HTTP/1.1 101 S\r\n\r\n")}},
 		{
 			// Of more than the buffers on the way hold: else it could have had it.
-			name: "success in mid-body", body: pattern(12 << 20), error: "answered 200 before it had the whole body", status: 200,
+			name: "success in mid-body", body: pattern(20 << 20), error: "answered 200 before it had the whole body", status: 200,
 			behaviour: stub.Behaviour{During: stub.AnswerAndClose, After: 1000, Status: 200},
 		},
 		{name: "closes in mid-body", body: large, error: "", behaviour: stub.Behaviour{During: stub.CloseThere, After: 1000}},
 		{name: "resets in mid-body", body: large, error: "", behaviour: stub.Behaviour{During: stub.ResetThere, After: 1000}},
 		{name: "never answers", setup: short, error: "timeout", behaviour: stub.Behaviour{HangAfterBody: true, Store: stub.StoreNever}},
 		{
-			name: "takes no more", setup: stall, body: pattern(12 << 20), error: "stalled",
+			name: "takes no more", setup: stall, body: pattern(20 << 20), error: "stalled",
 			behaviour: stub.Behaviour{During: stub.HangThere, After: 1000},
 		},
 	}

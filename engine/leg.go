@@ -72,6 +72,11 @@ const (
 // free again after each. Larger pieces cost less CPU (bench/NOTES.md).
 const sendPiece = 256 << 10
 
+// tlsPiece is the same over TLS, where a write that times out spoils the
+// connection: it is one record (RFC 8446 §5.1), so that any progress of a slow
+// backend is a finished write (R11).
+const tlsPiece = 16 << 10
+
 // shortMessage is one that the kernel hands over in a piece.
 const shortMessage = 16 << 10
 
@@ -277,6 +282,10 @@ func (l *leg) send() {
 
 func (l *leg) sendRing(c Conn) error {
 	limiter := l.r.e.o.Limiter
+	piece := sendPiece
+	if !l.r.e.o.Backends[l.backend].Plain() {
+		piece = tlsPiece
+	}
 	for {
 		// Waiting for the client is not the backend's fault (R13).
 		limiter.Progress(l.backend, l.slot, farFuture)
@@ -291,7 +300,7 @@ func (l *leg) sendRing(c Conn) error {
 		case err != nil:
 			return err
 		default:
-			n, err = l.write(c, p[:min(len(p), sendPiece)])
+			n, err = l.write(c, p[:min(len(p), piece)])
 		}
 		l.sentSize.Add(int64(n))
 		l.r.ring.Advance(l.index, n)
