@@ -3,7 +3,6 @@ package engine
 import (
 	"crypto/tls"
 	"fmt"
-	"math/bits"
 	"runtime/debug"
 	"time"
 
@@ -15,14 +14,6 @@ import (
 // lazyStart is how much of a body is waited for before the legs start, unless
 // the client keeps it waiting: a small object so goes out in one write a backend.
 const lazyStart = 64 << 10
-
-// continueWait is how long a client that waits for 100 Continue is kept waiting
-// for a backend's word on it: clients give up after a second.
-const continueWait = 750 * time.Millisecond
-
-// slotRetry is how often a request at the limit looks whether backends have
-// stalled meanwhile.
-const slotRetry = 50 * time.Millisecond
 
 // handle is the server's handler: a request with or without a body.
 func (e *Engine) handle(ctx *fasthttp.RequestCtx) {
@@ -222,96 +213,6 @@ func (r *request) keep(rawLen int) {
 	r.head.userAgent = r.headBuf[hostEnd:]
 }
 
-// route says which backends the request is for.
-func (r *request) route() uint64 {
-	switch r.kind {
-	case kindPart, kindUpload, kindComplete:
-		if backend, ok := r.e.uploads.get(r.target.uploadID); ok {
-			return 1 << backend
-		}
-	case kindInitiate:
-		return r.e.initiateOn(r, r.tried)
-	}
-	if r.target.page != "" && r.isListing() {
-		if backend, ok := r.e.pages.get(r.pageKey(r.target.page)); ok {
-			return 1 << backend
-		}
-	}
-	return r.e.all
-}
-
-// takeSlots takes a slot at each backend of want that is in the pool, and waits
-// at the limit (R13).
-func (r *request) takeSlots(want uint64) *s3Error {
-	e := r.e
-	slots := &r.slots
-	got, ok := e.o.Limiter.TryBegin(e.now(), want, slots)
-	if !ok {
-		got, ok = r.awaitSlots(want, slots)
-	}
-	if !ok {
-		return errSlowDown
-	}
-	if got == 0 {
-		return errNoPool
-	}
-	r.setLegs(got, slots)
-	r.need = 1
-	if r.write && want == e.all && r.kind != kindPart && r.kind != kindUpload && r.kind != kindComplete {
-		r.need = e.acks()
-		r.skipped = want &^ got
-		for s := r.skipped; s != 0; s &= s - 1 {
-			b := bits.TrailingZeros64(s)
-			if r.reasons[b] = e.o.Limiter.State(b); r.reasons[b] == stateActive {
-				r.reasons[b] = stateDemoted // it has come back since
-			}
-		}
-	}
-	return nil
-}
-
-func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
-	e := r.e
-	deadline := time.NewTimer(e.o.SlotTimeout)
-	defer deadline.Stop()
-	retry := time.NewTicker(slotRetry)
-	defer retry.Stop()
-	for {
-		changed := e.o.Limiter.Changed()
-		if got, ok = e.o.Limiter.TryBegin(e.now(), want, slots); ok {
-			return got, true
-		}
-		select {
-		case <-changed:
-		case <-retry.C:
-		case <-deadline.C:
-			return 0, false
-		}
-	}
-}
-
-// acks is how many positive answers a write takes (R3). Backends under
-// maintenance are left out by the operator's own will; demoted ones count.
-func (e *Engine) acks() int {
-	n := len(e.o.Backends)
-	switch e.o.WriteAck {
-	case AckQuorum:
-		return n/2 + 1
-	case AckAll:
-		for b := range e.o.Backends {
-			if e.o.Limiter.State(b) == stateMaintained {
-				n--
-			}
-		}
-		return max(n, 1)
-	}
-	return 1
-}
-
-// stateMaintained is the Limiter's word for a backend that the operator has
-// taken out (R14).
-const stateMaintained = "maintained"
-
 // makeRing takes memory for the message and puts the head into it.
 func (r *request) makeRing() {
 	size := int64(r.headLen) + max(r.head.contentLength, 0)
@@ -328,55 +229,6 @@ func (r *request) makeRing() {
 	if r.bodyRead {
 		r.ring.Close()
 	}
-}
-
-// expect is the server's handler for a client that waits for 100 Continue. The
-// legs start here with the head alone; the body is asked for once a backend
-// asks for it, and not at all if they all reject it (R9).
-func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
-	defer e.recoverHandler(ctx)
-	r := e.begin(ctx)
-	if r == nil {
-		return ctx.Response.StatusCode()
-	}
-	r.launch()
-	timer := time.NewTimer(continueWait)
-	defer timer.Stop()
-	select {
-	case <-r.ready:
-	case <-timer.C:
-	case <-r.decision:
-		r.answer(ctx)
-		return ctx.Response.StatusCode()
-	}
-	ctx.SetUserValue(pendingKey{}, &pending{request: r})
-	return fasthttp.StatusContinue
-}
-
-// pending is a request between 100 Continue and its body. The server closes it
-// where the body never comes.
-type pending struct{ *request }
-
-type pendingKey struct{}
-
-// Close ends a request that nobody has taken.
-func (p *pending) Close() error {
-	if r := p.request; r != nil {
-		p.request = nil
-		r.abort()
-		r.handled()
-	}
-	return nil
-}
-
-func takePending(ctx *fasthttp.RequestCtx) *request {
-	p, ok := ctx.UserValue(pendingKey{}).(*pending)
-	if !ok {
-		return nil
-	}
-	r := p.request
-	p.request = nil
-	return r
 }
 
 // recoverHandler keeps a programming error from taking the process along: the

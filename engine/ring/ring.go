@@ -24,7 +24,6 @@ package ring
 
 import (
 	"errors"
-	"io"
 	"sync"
 	"time"
 )
@@ -185,13 +184,6 @@ func (r *Ring) PublishOutside(n int64) {
 	r.mu.Unlock()
 }
 
-// Pending is how many bytes outside of the ring reader i has not let go of.
-func (r *Ring) Pending(i int) int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.written - max(r.readers[i].pos, r.inside)
-}
-
 // Attached is the set of readers that have not left, bit i for reader i.
 func (r *Ring) Attached() (set uint64) {
 	r.mu.Lock()
@@ -213,99 +205,6 @@ func (r *Ring) slowestLocked() int64 {
 		}
 	}
 	return pos
-}
-
-// waitLocked waits until a reader that holds the writer back has moved or left,
-// or until one has used up its StallTimeout, which it then cuts. The lock is
-// released while it waits and while OnCut runs.
-func (r *Ring) waitLocked() {
-	left, laggards := r.holdersLocked()
-	r.blocked = true
-	start := time.Now()
-	r.mu.Unlock()
-	if laggards {
-		if r.timer == nil {
-			r.timer = time.NewTimer(left)
-		} else {
-			r.timer.Reset(left)
-		}
-		select {
-		case <-r.space:
-		case <-r.timer.C:
-		}
-		r.timer.Stop()
-	} else {
-		<-r.space
-	}
-	waited := time.Since(start)
-	r.mu.Lock()
-	r.blocked = false
-	r.waited += waited
-	if laggards {
-		r.chargeLocked(waited)
-	}
-}
-
-// holdersLocked marks the readers that hold the writer back, and tells how long
-// the first of them has left before it is cut. They are laggards only
-// while another reader idles, having read all there is: only then does the wait
-// cost anything that would not have been waited for without them (R10). Readers
-// that are all slow, though never at the same place, wait for nobody.
-func (r *Ring) holdersLocked() (left time.Duration, laggards bool) {
-	left = r.stallTimeout
-	for i := range r.readers {
-		rd := &r.readers[i]
-		behind := r.written - rd.pos
-		rd.holding = rd.attached && (behind == int64(len(r.buf)) || r.draining && behind > 0)
-		if rd.holding && !rd.cut {
-			left = min(left, r.stallTimeout-rd.stalled)
-		}
-	}
-	return left, r.stallTimeout > 0 && r.idlerLocked()
-}
-
-// idlerLocked tells whether a reader has read all there is. The last reader of
-// a stream cannot be cut, because none but itself could be the idle one.
-func (r *Ring) idlerLocked() bool {
-	for i := range r.readers {
-		if rd := &r.readers[i]; rd.attached && !rd.cut && rd.pos == r.written {
-			return true
-		}
-	}
-	return false
-}
-
-// chargeLocked puts the wait down to the readers that caused it, and cuts those
-// that have used up their StallTimeout. The idle reader may have left meanwhile,
-// also during OnCut: it is looked for anew each time.
-func (r *Ring) chargeLocked(waited time.Duration) {
-	for i := range r.readers {
-		rd := &r.readers[i]
-		if !rd.holding {
-			continue
-		}
-		rd.stalled += waited
-		if rd.attached && !rd.cut && rd.stalled >= r.stallTimeout && r.idlerLocked() {
-			rd.cut = true
-			r.data.Broadcast()
-			if r.onCut != nil {
-				r.mu.Unlock()
-				r.onCut(i)
-				r.mu.Lock()
-			}
-		}
-	}
-}
-
-// wakeWriterLocked makes a waiting writer look again.
-func (r *Ring) wakeWriterLocked() {
-	if r.blocked {
-		r.blocked = false // once a wait is enough
-		select {
-		case r.space <- struct{}{}:
-		default:
-		}
-	}
 }
 
 // Publish makes the first n bytes of what Reserve returned readable.
@@ -375,91 +274,4 @@ func (r *Ring) Waited() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.waited
-}
-
-// Next returns the bytes that reader i has not let go of yet, as many as lie in
-// one piece, and waits while there are none. They stay valid until Advance or
-// Detach. Errors: io.EOF at the end of the message, ErrOutside, ErrCanceled, ErrCut,
-// ErrLeft.
-func (r *Ring) Next(i int) ([]byte, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rd := &r.readers[i]
-	for {
-		switch {
-		case rd.cut:
-			return nil, ErrCut
-		case rd.left:
-			return nil, ErrLeft
-		case r.err != nil:
-			return nil, r.err
-		case rd.pos < r.written && r.outside && rd.pos >= r.inside:
-			return nil, ErrOutside
-		case rd.pos < r.written:
-			end := r.written
-			if r.outside {
-				end = r.inside
-			}
-			at := rd.pos % int64(len(r.buf))
-			n := min(end-rd.pos, int64(len(r.buf))-at)
-			return r.buf[at : at+n], nil
-		case r.closed:
-			return nil, io.EOF
-		}
-		r.data.Wait()
-	}
-}
-
-// Advance lets go of the first n bytes of what Next returned to reader i.
-func (r *Ring) Advance(i, n int) {
-	r.mu.Lock()
-	rd := &r.readers[i]
-	rd.pos += int64(n)
-	behind := r.written - rd.pos
-	// Waking the writer for every few bytes of a slow reader would cost more
-	// than it brings: it sleeps until a quarter of the ring is free. A reader
-	// that idles from now on turns the others into laggards (R10).
-	if behind == 0 || rd.holding && behind <= int64(len(r.buf))/4*3 {
-		r.wakeWriterLocked()
-	}
-	r.mu.Unlock()
-}
-
-// Rewind puts reader i back to the first byte of the stream, and tells whether
-// it could: not any more once the ring has wrapped (R12), nor after the reader
-// was cut or has left.
-func (r *Ring) Rewind(i int) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rd := &r.readers[i]
-	if !rd.attached || rd.cut || r.err != nil || r.wrappedLocked() {
-		return false
-	}
-	rd.pos, rd.left = 0, false
-	return true
-}
-
-// Leave makes Next of reader i fail with ErrLeft, also one that is waiting; from
-// any goroutine. The reader stays attached until its own goroutine detaches it,
-// or rewinds it to begin anew.
-func (r *Ring) Leave(i int) {
-	r.mu.Lock()
-	r.readers[i].left = true
-	r.data.Broadcast()
-	r.mu.Unlock()
-}
-
-// Detach takes reader i out: the writer waits for it no longer. It may be
-// called again; only the reader's own goroutine may call it, because the memory
-// that Next returned may be written over from now on.
-func (r *Ring) Detach(i int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rd := &r.readers[i]
-	if !rd.attached {
-		return
-	}
-	rd.attached = false
-	r.attached--
-	r.wakeWriterLocked()
 }

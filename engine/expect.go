@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// continueWait is how long a client that waits for 100 Continue is kept waiting
+// for a backend's word on it: clients give up after a second.
+const continueWait = 750 * time.Millisecond
+
+// expect is the server's handler for a client that waits for 100 Continue. The
+// legs start here with the head alone; the body is asked for once a backend
+// asks for it, and not at all if they all reject it (R9).
+func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
+	defer e.recoverHandler(ctx)
+	r := e.begin(ctx)
+	if r == nil {
+		return ctx.Response.StatusCode()
+	}
+	r.launch()
+	timer := time.NewTimer(continueWait)
+	defer timer.Stop()
+	select {
+	case <-r.ready:
+	case <-timer.C:
+	case <-r.decision:
+		r.answer(ctx)
+		return ctx.Response.StatusCode()
+	}
+	ctx.SetUserValue(pendingKey{}, &pending{request: r})
+	return fasthttp.StatusContinue
+}
+
+// pending is a request between 100 Continue and its body. The server closes it
+// where the body never comes.
+type pending struct{ *request }
+
+type pendingKey struct{}
+
+// Close ends a request that nobody has taken.
+func (p *pending) Close() error {
+	if r := p.request; r != nil {
+		p.request = nil
+		r.abort()
+		r.handled()
+	}
+	return nil
+}
+
+func takePending(ctx *fasthttp.RequestCtx) *request {
+	p, ok := ctx.UserValue(pendingKey{}).(*pending)
+	if !ok {
+		return nil
+	}
+	r := p.request
+	p.request = nil
+	return r
+}

@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/akubra/akubra/engine/ring"
+)
+
+// conclude turns what has come of the leg into its vote.
+func (l *leg) conclude(err error) {
+	l.mu.Lock()
+	cause := l.cause
+	l.mu.Unlock()
+	limiter := l.r.e.o.Limiter
+	switch {
+	case err == nil:
+		limiter.Succeeded(l.backend)
+		l.judge()
+	case errors.Is(cause, errClientGone) || errors.Is(err, ring.ErrCanceled):
+		l.state, l.err, l.outcome = voteFailed, errClientGone, OutcomeAborted
+	case errors.Is(cause, errShutdown):
+		l.state, l.err, l.outcome = voteFailed, cause, OutcomeAborted
+	case cause != nil:
+		l.state, l.err, l.outcome = voteFailed, cause, OutcomeStalled
+		limiter.Failed(l.backend, l.r.e.now())
+	default:
+		l.state, l.err, l.outcome = voteFailed, l.describe(err), OutcomeFailed
+		limiter.Failed(l.backend, l.r.e.now())
+	}
+	if err != nil || !l.open {
+		l.finish(l.reusable && err == nil)
+		return
+	}
+	// Until its answer is picked, or is not, it waits for others (R13).
+	limiter.Progress(l.backend, l.slot, farFuture)
+}
+
+// describe puts an error into the words of the synclog.
+func (l *leg) describe(err error) error {
+	switch {
+	case isTimeout(err):
+		return errors.New("timeout: no progress within ConnectionTimeout")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("connection closed before the answer's end")
+	}
+	// The addresses of one connection would make every record another one.
+	var op *net.OpError
+	if errors.As(err, &op) {
+		inner := strings.TrimPrefix(op.Err.Error(), op.Op+": ")
+		return errors.New(strings.Replace(err.Error(), op.Error(), op.Op+": "+inner, 1))
+	}
+	return err
+}
+
+// judge says whether the answer is positive (R3, R25).
+func (l *leg) judge() {
+	r, status := l.r, l.answer.status
+	positive := status >= 200 && status < 300 || !r.write && status >= 300 && status < 400
+	if positive && r.whole {
+		switch r.kind {
+		case kindCopy, kindPart, kindComplete:
+			if code := errorCode(l.body); code != "" {
+				positive, l.err = false, fmt.Errorf("error in a %d answer: %s", status, code)
+			}
+		case kindInitiate:
+			if positive = r.e.learnUpload(l.body, l.backend); !positive {
+				l.err = errors.New("no UploadId in the answer")
+			}
+		}
+	}
+	if positive {
+		l.state, l.outcome = votePositive, OutcomePositive
+		if r.target.uploadID != "" {
+			r.e.uploads.put(r.target.uploadID, l.backend)
+		}
+		return
+	}
+	l.state, l.outcome = voteNegative, OutcomeNegative
+	if l.err == nil {
+		l.err = fmt.Errorf("answered %d", status)
+	}
+}
+
+// errorCode returns the Code of an S3 error document, "" if body is none.
+func errorCode(body []byte) string {
+	body = bytes.TrimLeft(body, " \t\r\n")
+	if bytes.HasPrefix(body, []byte("<?xml")) {
+		if i := bytes.Index(body, []byte("?>")); i >= 0 {
+			body = bytes.TrimLeft(body[i+2:], " \t\r\n")
+		}
+	}
+	if !bytes.HasPrefix(body, []byte("<Error")) || len(body) < 7 || bytes.IndexByte([]byte("> \t\r\n/"), body[6]) < 0 {
+		return ""
+	}
+	_, rest, _ := bytes.Cut(body, []byte("<Code>"))
+	code, _, _ := bytes.Cut(rest, []byte("</Code>"))
+	if len(code) == 0 || len(code) > 128 {
+		return "Error"
+	}
+	return string(code)
+}

@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// maxKeptAnswer is the largest answer body that is kept in memory rather than
+// streamed; maxWholeAnswer bounds those that have to be read before they count.
+const (
+	maxKeptAnswer  = 16 << 10
+	maxWholeAnswer = 4 << 20
+	keptBuffer     = 64 << 10
+)
+
+// receive reads the answer's head, and its body if that is short. It fails
+// unless there is an answer.
+func (l *leg) receive(c Conn) error {
+	br := c.Reader()
+	for {
+		n, err := l.awaitHead(c, br)
+		if err != nil {
+			return err
+		}
+		raw, _ := br.Peek(n)
+		l.buf = append(l.buf[:0], raw...)
+		_, _ = br.Discard(n)
+		if err := l.answer.parse(l.buf); err != nil {
+			return err
+		}
+		l.progress()
+		if l.answer.status >= 200 {
+			break
+		}
+		status := l.answer.status
+		l.answer = answerHead{} // an interim one is no answer, in records neither
+		switch status {
+		case 100:
+			l.r.legReady()
+		case 101:
+			return fmt.Errorf("%w: it switches protocols unasked", errBadAnswer)
+		}
+	}
+	if err := l.endSending(c); err != nil {
+		return err
+	}
+	l.reusable = l.reusable && !l.answer.close && l.sendErr == nil
+	return l.readBody(c, br)
+}
+
+// endSending makes the sending side fit to the answer that has come: it is done,
+// or this is an early answer (R9).
+func (l *leg) endSending(c Conn) error {
+	l.reusable = true
+	if l.sending && l.answer.status >= 300 && !l.sentAll.Load() {
+		// A rejection: the leg leaves the ring at once.
+		c.AbortWrite()
+		l.r.ring.Leave(l.index)
+		l.reusable = false
+	}
+	if l.sending {
+		// An early 2xx counts only once the backend has taken the whole body.
+		<-l.sent
+		l.sending = false
+	}
+	l.r.ring.Detach(l.index)
+	if l.sendErr != nil && l.answer.status < 300 {
+		return fmt.Errorf("answered %d before it had the whole body: %w", l.answer.status, l.sendErr)
+	}
+	return nil
+}
+
+// awaitHead waits for a complete head and returns its length.
+func (l *leg) awaitHead(c Conn, br *bufio.Reader) (int, error) {
+	have := 0
+	for {
+		b, err := br.Peek(have + 1)
+		if len(b) > 0 {
+			l.gotBytes = true
+		}
+		switch {
+		case err == nil:
+			b, _ = br.Peek(br.Buffered())
+			if n := headEnd(b); n > 0 {
+				return n, nil
+			}
+			have = len(b)
+		case errors.Is(err, bufio.ErrBufferFull):
+			return 0, fmt.Errorf("%w: its head is larger than %d bytes", errBadAnswer, br.Size())
+		case l.keepWaiting(c, err):
+		case errors.Is(err, io.EOF) && len(b) > 0:
+			return 0, io.ErrUnexpectedEOF
+		default:
+			return 0, err
+		}
+	}
+}
+
+// keepWaiting tells whether a read that timed out may go on, because the backend
+// has taken bytes meanwhile that the kernel still held (R11), and arms the
+// deadline anew.
+func (l *leg) keepWaiting(c Conn, err error) bool {
+	if !isTimeout(err) || l.aborted() || !l.sentAll.Load() {
+		return false
+	}
+	unsent := c.Unsent()
+	if unsent < 0 || unsent >= l.unsent {
+		return false
+	}
+	l.unsent = unsent
+	_ = c.SetReadDeadline(time.Now().Add(l.r.e.o.ConnectionTimeout))
+	return true
+}
+
+// readBody reads the answer's body into buf where it is there already, or where
+// it has to be known before it counts; else it stays open.
+func (l *leg) readBody(c Conn, br *bufio.Reader) error {
+	a := &l.answer
+	switch {
+	case bodyless(l.r.method, a.status) || a.contentLength == 0:
+		return nil
+	case l.r.whole:
+		return l.readWhole(c, br)
+	case a.contentLength > 0 && a.contentLength <= maxKeptAnswer && a.contentLength <= int64(br.Buffered()):
+		b, _ := br.Peek(int(a.contentLength))
+		head := len(l.buf)
+		l.buf = append(l.buf, b...)
+		l.setBuf(head)
+		_, _ = br.Discard(len(b))
+		return nil
+	}
+	l.open = true
+	return nil
+}
+
+// setBuf points answer and body into buf, the first head bytes of which are the
+// answer's head.
+func (l *leg) setBuf(head int) {
+	l.answer.raw, l.body = l.buf[:head], l.buf[head:]
+}
+
+func (l *leg) readWhole(c Conn, br *bufio.Reader) error {
+	head := len(l.buf)
+	l.open = true
+	body := newAnswerBody(l, c, br)
+	defer body.free()
+	for {
+		if len(l.buf) == cap(l.buf) {
+			l.buf = append(l.buf, 0)[:len(l.buf)]
+		}
+		n, err := body.Read(l.buf[len(l.buf):cap(l.buf)])
+		l.buf = l.buf[:len(l.buf)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if len(l.buf)-head > maxWholeAnswer {
+			return fmt.Errorf("%w: its body is larger than %d bytes", errBadAnswer, maxWholeAnswer)
+		}
+	}
+	l.open = false
+	l.setBuf(head)
+	return nil
+}

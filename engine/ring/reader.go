@@ -1,0 +1,97 @@
+package ring
+
+import "io"
+
+// Pending is how many bytes outside of the ring reader i has not let go of.
+func (r *Ring) Pending(i int) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.written - max(r.readers[i].pos, r.inside)
+}
+
+// Next returns the bytes that reader i has not let go of yet, as many as lie in
+// one piece, and waits while there are none. They stay valid until Advance or
+// Detach. Errors: io.EOF at the end of the message, ErrOutside, ErrCanceled, ErrCut,
+// ErrLeft.
+func (r *Ring) Next(i int) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rd := &r.readers[i]
+	for {
+		switch {
+		case rd.cut:
+			return nil, ErrCut
+		case rd.left:
+			return nil, ErrLeft
+		case r.err != nil:
+			return nil, r.err
+		case rd.pos < r.written && r.outside && rd.pos >= r.inside:
+			return nil, ErrOutside
+		case rd.pos < r.written:
+			end := r.written
+			if r.outside {
+				end = r.inside
+			}
+			at := rd.pos % int64(len(r.buf))
+			n := min(end-rd.pos, int64(len(r.buf))-at)
+			return r.buf[at : at+n], nil
+		case r.closed:
+			return nil, io.EOF
+		}
+		r.data.Wait()
+	}
+}
+
+// Advance lets go of the first n bytes of what Next returned to reader i.
+func (r *Ring) Advance(i, n int) {
+	r.mu.Lock()
+	rd := &r.readers[i]
+	rd.pos += int64(n)
+	behind := r.written - rd.pos
+	// Waking the writer for every few bytes of a slow reader would cost more
+	// than it brings: it sleeps until a quarter of the ring is free. A reader
+	// that idles from now on turns the others into laggards (R10).
+	if behind == 0 || rd.holding && behind <= int64(len(r.buf))/4*3 {
+		r.wakeWriterLocked()
+	}
+	r.mu.Unlock()
+}
+
+// Rewind puts reader i back to the first byte of the stream, and tells whether
+// it could: not any more once the ring has wrapped (R12), nor after the reader
+// was cut or has left.
+func (r *Ring) Rewind(i int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rd := &r.readers[i]
+	if !rd.attached || rd.cut || r.err != nil || r.wrappedLocked() {
+		return false
+	}
+	rd.pos, rd.left = 0, false
+	return true
+}
+
+// Leave makes Next of reader i fail with ErrLeft, also one that is waiting; from
+// any goroutine. The reader stays attached until its own goroutine detaches it,
+// or rewinds it to begin anew.
+func (r *Ring) Leave(i int) {
+	r.mu.Lock()
+	r.readers[i].left = true
+	r.data.Broadcast()
+	r.mu.Unlock()
+}
+
+// Detach takes reader i out: the writer waits for it no longer. It may be
+// called again; only the reader's own goroutine may call it, because the memory
+// that Next returned may be written over from now on.
+func (r *Ring) Detach(i int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rd := &r.readers[i]
+	if !rd.attached {
+		return
+	}
+	rd.attached = false
+	r.attached--
+	r.wakeWriterLocked()
+}

@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"math/bits"
+	"time"
+)
+
+// slotRetry is how often a request at the limit looks whether backends have
+// stalled meanwhile.
+const slotRetry = 50 * time.Millisecond
+
+// route says which backends the request is for.
+func (r *request) route() uint64 {
+	switch r.kind {
+	case kindPart, kindUpload, kindComplete:
+		if backend, ok := r.e.uploads.get(r.target.uploadID); ok {
+			return 1 << backend
+		}
+	case kindInitiate:
+		return r.e.initiateOn(r, r.tried)
+	}
+	if r.target.page != "" && r.isListing() {
+		if backend, ok := r.e.pages.get(r.pageKey(r.target.page)); ok {
+			return 1 << backend
+		}
+	}
+	return r.e.all
+}
+
+// takeSlots takes a slot at each backend of want that is in the pool, and waits
+// at the limit (R13).
+func (r *request) takeSlots(want uint64) *s3Error {
+	e := r.e
+	slots := &r.slots
+	got, ok := e.o.Limiter.TryBegin(e.now(), want, slots)
+	if !ok {
+		got, ok = r.awaitSlots(want, slots)
+	}
+	if !ok {
+		return errSlowDown
+	}
+	if got == 0 {
+		return errNoPool
+	}
+	r.setLegs(got, slots)
+	r.need = 1
+	if r.write && want == e.all && r.kind != kindPart && r.kind != kindUpload && r.kind != kindComplete {
+		r.need = e.acks()
+		r.skipped = want &^ got
+		for s := r.skipped; s != 0; s &= s - 1 {
+			b := bits.TrailingZeros64(s)
+			if r.reasons[b] = e.o.Limiter.State(b); r.reasons[b] == stateActive {
+				r.reasons[b] = stateDemoted // it has come back since
+			}
+		}
+	}
+	return nil
+}
+
+func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
+	e := r.e
+	deadline := time.NewTimer(e.o.SlotTimeout)
+	defer deadline.Stop()
+	retry := time.NewTicker(slotRetry)
+	defer retry.Stop()
+	for {
+		changed := e.o.Limiter.Changed()
+		if got, ok = e.o.Limiter.TryBegin(e.now(), want, slots); ok {
+			return got, true
+		}
+		select {
+		case <-changed:
+		case <-retry.C:
+		case <-deadline.C:
+			return 0, false
+		}
+	}
+}
+
+// acks is how many positive answers a write takes (R3). Backends under
+// maintenance are left out by the operator's own will; demoted ones count.
+func (e *Engine) acks() int {
+	n := len(e.o.Backends)
+	switch e.o.WriteAck {
+	case AckQuorum:
+		return n/2 + 1
+	case AckAll:
+		for b := range e.o.Backends {
+			if e.o.Limiter.State(b) == stateMaintained {
+				n--
+			}
+		}
+		return max(n, 1)
+	}
+	return 1
+}
+
+// stateMaintained is the Limiter's word for a backend that the operator has
+// taken out (R14).
+const stateMaintained = "maintained"
