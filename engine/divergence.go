@@ -96,7 +96,6 @@ func (r *request) recordWrite() {
 		return
 	}
 	d := r.divergence(OpStoring)
-	success := r.success()
 	for i := range r.legs {
 		l := &r.legs[i]
 		d.FailedHost, d.Status = l.name(), l.answer.status
@@ -105,9 +104,8 @@ func (r *request) recordWrite() {
 			r.record(&d, l.outcome)
 			continue
 		}
-		if r.target.version && l != success {
-			d.Error = versionOfAnother
-			r.record(&d, "version")
+		if r.target.version {
+			r.recordVersion(d, r.stored(), l.backend)
 			continue
 		}
 		if !compare {
@@ -128,6 +126,20 @@ func (r *request) recordWrite() {
 // versionOfAnother is what is wrong with a write to a version: its id is one
 // storage's own, and the others have answered about a version that they never had.
 const versionOfAnother = "version id"
+
+// recordVersion records a write to a version for a backend, beside another one of
+// those that answered positively. Whose version it was does not show, so that each
+// of them gets a record.
+func (r *request) recordVersion(d Divergence, positive uint64, backend int) {
+	others := positive &^ (1 << backend)
+	if others == 0 {
+		return
+	}
+	d.Error = versionOfAnother
+	d.FailedHost = r.e.o.Backends[backend].Name()
+	d.SuccessHost = r.e.o.Backends[bits.TrailingZeros64(others)].Name()
+	r.record(&d, "version")
+}
 
 // agreed tells whether every leg took the write, and with one ETag where these
 // are compared: the usual case, which so costs no allocation.

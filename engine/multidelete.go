@@ -108,7 +108,8 @@ func (r *request) recordDeletes() bool {
 		for i := range results {
 			problem := results[i].problem(object.deletedObject)
 			if problem == "" && isVersion(object.VersionID) {
-				problem = versionOfAnother
+				d.Status = results[i].status
+				r.recordVersion(d, deletedOn(results, object.deletedObject), results[i].backend)
 			}
 			if problem != "" && i != from {
 				d.FailedHost, d.Status, d.Error = r.e.o.Backends[results[i].backend].Name(), results[i].status, problem
@@ -117,6 +118,16 @@ func (r *request) recordDeletes() bool {
 		}
 	}
 	return true
+}
+
+// deletedOn is the set of backends that deleted the object.
+func deletedOn(results []deletions, o deletedObject) (set uint64) {
+	for i := range results {
+		if results[i].problem(o) == "" {
+			set |= 1 << results[i].backend
+		}
+	}
+	return set
 }
 
 // deletedBy returns the first of the results by which the object was deleted, or
