@@ -506,10 +506,10 @@ func TestR26OwnerOfAnUnknownUploadIsOut(t *testing.T) {
 		"down":       func(r *rig, owner int) { r.stores[owner].Down() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, 2)
-			id, owner := r.initiate("/b/k")
-			r.settled()
-			r.e.uploads = newOwners(100) // as after a restart
+			before := newRig(t, 2)
+			id, owner := before.initiate("/b/k")
+			before.settled()
+			r := newRigOn(t, before.stores) // as after a restart
 			out(r, owner)
 			wantXMLError(t, r.dial().Do(requestFor("GET", "/b/k?uploadId="+url.QueryEscape(id))), 503)
 			r.settled()
