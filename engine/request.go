@@ -66,7 +66,6 @@ type request struct {
 	decided  bool
 	winner   int // the leg whose answer the client gets, or -1
 	aborted  bool
-	answered bool // the client has its answer
 
 	launched bool          // the legs run; the handler's goroutine only
 	decision chan struct{} // capacity 1: decided
@@ -186,7 +185,7 @@ func (r *request) reset() {
 	r.skipped, r.whole, r.launched = 0, false, false
 	r.bodySize.Store(0)
 	r.ended, r.need, r.winner = 0, 0, -1
-	r.bodyRead, r.decided, r.aborted, r.answered = false, false, false, false
+	r.bodyRead, r.decided, r.aborted = false, false, false
 	r.noSplice = false
 	r.firstAnswer, r.status, r.tried, r.headLen, r.overlapping = 0, 0, 0, 0, false
 }
@@ -344,7 +343,6 @@ var errShutdown = errors.New("proxy shut down")
 func (r *request) setAnswered() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.answered = true
 	now := r.e.now()
 	for i := range r.votes {
 		if r.votes[i].state == votePending {
