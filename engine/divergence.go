@@ -17,9 +17,11 @@ func (r *request) settle() {
 	}
 	stored := r.stored()
 	r.endOverlaps(stored)
+	r.settleJournal()
 	if stored == 0 {
 		return
 	}
+	r.recordConcurrent()
 	switch {
 	case r.kind == kindInitiate || r.kind == kindPart || r.kind == kindUpload:
 		// They are about an upload that is one backend's own.
@@ -45,12 +47,7 @@ func (r *request) stored() (set uint64) {
 
 // success is the positive leg that was first, or nil.
 func (r *request) success() *leg {
-	first := -1
-	for i := range r.votes {
-		if r.votes[i].state == votePositive && (first < 0 || r.votes[i].order < r.votes[first].order) {
-			first = i
-		}
-	}
+	first := firstPositive(r.votes)
 	if first < 0 {
 		return nil
 	}
@@ -91,7 +88,7 @@ func (r *request) record(d *Divergence, reason string) {
 
 // recordWrite compares the backends after a write that one of them took.
 func (r *request) recordWrite() {
-	compare := r.e.o.CompareETags && r.method == "PUT" && !r.target.sub && len(r.target.key) > 0
+	compare := r.comparesETags()
 	if r.skipped == 0 && !r.target.version && r.agreed(compare) {
 		return
 	}
@@ -121,6 +118,11 @@ func (r *request) recordWrite() {
 		}
 	}
 	r.recordSkipped(&d)
+}
+
+// comparesETags tells whether ETags of positive answers ought to be one (R18).
+func (r *request) comparesETags() bool {
+	return r.e.o.CompareETags && r.method == "PUT" && !r.target.sub && len(r.target.key) > 0
 }
 
 // versionOfAnother is what is wrong with a write to a version: its id is one
@@ -198,27 +200,43 @@ func (r *request) recordCompletion(stored uint64) {
 	}
 }
 
-// endOverlaps ends the request in the table of writes under way, and records
-// the keys that another write overlapped with (R19).
+// endOverlaps ends the request in the table of writes under way, and notes the
+// keys that another write overlapped with (R19).
 func (r *request) endOverlaps(stored uint64) {
 	if r.overlapping {
-		r.overlapping = false
-		r.endOverlap(r.keyHash, r.target.keyName(), stored)
+		r.also = r.endOverlap(r.keyHash, stored)
 	}
-	for _, d := range r.deletes {
-		if d.write != 0 {
-			r.endOverlap(d.write, d.Key, stored)
+	for i := range r.deletes {
+		if d := &r.deletes[i]; d.write != 0 {
+			d.also = r.endOverlap(d.write, stored)
 		}
 	}
 }
 
-func (r *request) endOverlap(hash uint64, key string, stored uint64) {
+// endOverlap returns where the writes may have landed in another order.
+func (r *request) endOverlap(hash, stored uint64) uint64 {
 	also, concurrent := r.e.writes.end(hash, stored, r.mayBeStored())
 	if !concurrent || bits.OnesCount64(also) < 2 {
+		return 0
+	}
+	return also
+}
+
+// recordConcurrent records the keys that endOverlaps has noted.
+func (r *request) recordConcurrent() {
+	r.recordOverlap(r.also, r.target.keyName)
+	for i := range r.deletes {
+		d := &r.deletes[i]
+		r.recordOverlap(d.also, func() string { return d.Key })
+	}
+}
+
+func (r *request) recordOverlap(also uint64, key func() string) {
+	if also == 0 {
 		return
 	}
 	d := r.divergence(OpStoring)
-	d.Key, d.Error = key, "concurrent writes"
+	d.Key, d.Error = key(), outOfOrder
 	if r.kind == kindDelete {
 		d.Size = 0
 	}

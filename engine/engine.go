@@ -50,6 +50,7 @@ type Options struct {
 	Synclog  Synclog
 	Log      Log
 	Metrics  Metrics
+	Journal  Journal // nil: what backends owe is not kept
 
 	// Domains are the proxy's own host names, below which virtual-host style
 	// buckets are found (R27). May be empty.

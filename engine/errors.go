@@ -25,6 +25,7 @@ var (
 	errSlowDown           = &s3Error{503, "SlowDown", "The proxy has no free connection to the storages. Please reduce your request rate."}
 	errTooManyRequests    = &s3Error{503, "SlowDown", "Too many requests are in flight. Please reduce your request rate."}
 	errTooManyConnections = &s3Error{503, "SlowDown", "Too many connections are open. Please reduce your request rate."}
+	errJournal            = &s3Error{503, "ServiceUnavailable", "The proxy cannot write its journal and so takes no writes. Please tell its operator."}
 	errStopping           = &s3Error{503, "ServiceUnavailable", "The proxy is being stopped. Please try again."}
 	errEntityTooLarge     = &s3Error{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size."}
 	errIncompleteBody     = &s3Error{400, "IncompleteBody", "The request body ended before the number of bytes that was announced."}

@@ -48,10 +48,18 @@ func (r *request) answer(ctx *fasthttp.RequestCtx) {
 	if r.kind == kindInitiate && r.retryElsewhere(ctx) {
 		return
 	}
+	unwritten := r.promise()
 	r.mu.Lock()
 	bodyRead := r.bodyRead
 	r.mu.Unlock()
-	status, streaming := r.respond(ctx)
+	var status int
+	var streaming bool
+	if unwritten == nil {
+		status, streaming = r.respond(ctx)
+	} else {
+		r.legs[r.winner].dispose() // not to be acknowledged (R20)
+		status = r.fail(ctx, errJournal)
+	}
 	if !bodyRead {
 		lingerOnClose(ctx)
 	}
@@ -143,6 +151,9 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	_, plain := ctx.Conn().(*clientConn)
 	r.noSplice = !plain
 	problem := r.readHead(ctx)
+	if problem == nil && r.journaled() && e.o.Journal.Failed() {
+		problem = errJournal
+	}
 	if problem == nil {
 		problem = r.takeSlots(r.route())
 	}

@@ -37,6 +37,7 @@ type rig struct {
 	records *recorder
 	log     *testLog
 	metrics *testMetrics
+	journal *ledger // what was promised (R20)
 	stopped bool
 }
 
@@ -139,6 +140,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, stores: stores, records: &recorder{}, log: &testLog{}, metrics: &testMetrics{outcomes: map[string]int{}},
+		journal: &ledger{entries: map[uint64]*entry{}},
 	}
 	r.records.cond = sync.NewCond(&r.records.mu)
 	var pool []Backend
@@ -161,7 +163,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 		Backends: pool, Synclog: r.records, Log: r.log, Metrics: r.metrics,
 		ConnectionTimeout: 20 * time.Second, StallTimeout: 20 * time.Second, SlotTimeout: 2 * time.Second,
 		RingSize: 256 << 10, MaxHeaderSize: 16 << 10, MaxConcurrentRequests: 10000, MaxConnections: 10000,
-		WriteAck: AckFirst, CompareETags: true,
+		WriteAck: AckFirst, CompareETags: true, Journal: r.journal,
 	}
 	for _, s := range setups {
 		s(&o, &lo)
@@ -217,6 +219,7 @@ func (r *rig) checkRest() {
 			r.t.Errorf("backend %s has %d busy connections at rest", s.Name, s.Busy)
 		}
 	}
+	r.checkJournal()
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	for _, w := range r.log.warned {

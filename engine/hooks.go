@@ -114,6 +114,41 @@ type Divergence struct {
 	ID          string
 }
 
+// Journal keeps what the backends owe, so that it survives the process (R20). All
+// methods may be called from any goroutine.
+type Journal interface {
+	// Stamp gives the next place in the order of acknowledgements: Unix time in
+	// nanoseconds, unique and ascending, over restarts too.
+	Stamp() uint64
+	// Promise makes the entries durable and returns then; it keeps nothing of es.
+	// An entry that owes nothing only replaces what is known of its key. An
+	// error means that the write must not be acknowledged.
+	Promise(es []Promise) error
+	// Settle ends the entry seq, which was Open: all its legs have ended, and
+	// these backends still owe something. It never waits.
+	Settle(seq uint64, owed uint64, reason []byte)
+	// Failed tells whether writes must be refused, because nothing about them
+	// could be written down.
+	Failed() bool
+}
+
+// Promise is what the journal has to know of a write.
+type Promise struct {
+	Seq    uint64 // from Stamp
+	Method string
+	Target []byte // the raw request target
+	Host   []byte
+	Bucket []byte
+	Key    []byte // decoded; none for a write to a bucket
+	ETag   []byte // without quotes; none where it is not known
+	ID     []byte // the request's
+	Reason []byte // why something is owed; none while it is only legs that are out
+	Size   int64  // bytes
+	Owed   uint64 // backends that may not have the write
+	Open   bool   // legs are out: a Settle will come
+	Aux    uint8  // AuxSubResource, AuxUnacknowledged
+}
+
 // What a divergence was found by.
 const (
 	OpStoring = "storing"

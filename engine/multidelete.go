@@ -31,6 +31,8 @@ type deletedObject struct {
 type deletion struct {
 	deletedObject
 	write uint64
+	seq   uint64 // as a request's
+	also  uint64 // as a request's
 }
 
 type deleteError struct {
@@ -89,17 +91,11 @@ func (r *request) recordDeletes() bool {
 	if len(r.deletes) == 0 {
 		return false
 	}
-	results := make([]deletions, 0, len(r.e.o.Backends))
-	for i := range r.legs {
-		results = append(results, r.legs[i].deletions())
-	}
-	for s := r.skipped; s != 0; s &= s - 1 {
-		b := bits.TrailingZeros64(s)
-		results = append(results, deletions{backend: b, outcome: r.reasons[b], all: r.reasons[b]})
-	}
+	results := r.deleteResults(r.votes)
 	d := r.divergence(OpStoring)
 	d.Size, d.ETag = 0, ""
-	for _, object := range r.deletes {
+	for i := range r.deletes {
+		object := &r.deletes[i]
 		from := deletedBy(results, object.deletedObject)
 		if from < 0 {
 			continue
@@ -118,6 +114,21 @@ func (r *request) recordDeletes() bool {
 		}
 	}
 	return true
+}
+
+// deleteResults is what each backend did that has a vote, or was not asked.
+func (r *request) deleteResults(votes []vote) []deletions {
+	results := make([]deletions, 0, len(r.e.o.Backends))
+	for i := range votes {
+		if votes[i].state != votePending {
+			results = append(results, r.legs[i].deletions())
+		}
+	}
+	for s := r.skipped; s != 0; s &= s - 1 {
+		b := bits.TrailingZeros64(s)
+		results = append(results, deletions{backend: b, outcome: r.reasons[b], all: r.reasons[b]})
+	}
+	return results
 }
 
 // deletedOn is the set of backends that deleted the object.

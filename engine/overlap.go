@@ -23,6 +23,9 @@ type overlap struct {
 	open   int32  // writes under way
 	landed bool   // one of the ended ones may be stored
 	stored uint64 // backends that took one of the ended ones
+	// repairing: one of the open ones is repair's; touched: a client's write has
+	// begun since that one did.
+	repairing, touched bool
 }
 
 func newOverlaps() *overlaps {
@@ -41,6 +44,7 @@ func (o *overlaps) begin(hash uint64) {
 	s.mu.Lock()
 	k := s.keys[hash]
 	k.open++
+	k.touched = true
 	s.keys[hash] = k
 	s.mu.Unlock()
 }
@@ -64,4 +68,53 @@ func (o *overlaps) end(hash, positive uint64, landed bool) (stored uint64, concu
 		s.keys[hash] = k
 	}
 	return k.stored, concurrent
+}
+
+// beginRepair notes that repair is about to make the key equal, unless a client
+// is writing it: then it must come back later.
+func (o *overlaps) beginRepair(hash, backends uint64) bool {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keys[hash].open > 0 {
+		return false
+	}
+	// What repair copies may be anywhere: a write that begins from now on
+	// overlaps with it.
+	s.keys[hash] = overlap{open: 1, landed: true, stored: backends, repairing: true}
+	return true
+}
+
+// endRepair ends it, and tells whether no client's write has begun meanwhile.
+func (o *overlaps) endRepair(hash uint64) (clean bool) {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.keys[hash]
+	if !k.repairing {
+		panic("engine: EndRepair without BeginRepair")
+	}
+	clean = !k.touched
+	k.open--
+	k.repairing = false
+	if k.open == 0 {
+		delete(s.keys, hash)
+	} else {
+		s.keys[hash] = k
+	}
+	return clean
+}
+
+// BeginRepair notes that repair is about to make an object equal on all backends.
+// It is false where a client's write to it is under way: repair comes back later.
+// key is decoded. Any goroutine may call it; EndRepair has to follow a true.
+func (e *Engine) BeginRepair(bucket, key string) bool {
+	return e.writes.beginRepair(hashKey(bucket, key), e.all)
+}
+
+// EndRepair ends what BeginRepair began. It is false where a client's write has
+// begun meanwhile: what repair has seen and done may be out of date. Such a write
+// becomes a divergence by itself (R19).
+func (e *Engine) EndRepair(bucket, key string) (clean bool) {
+	return e.writes.endRepair(hashKey(bucket, key))
 }

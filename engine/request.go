@@ -67,6 +67,20 @@ type request struct {
 	winner   int // the leg whose answer the client gets, or -1
 	aborted  bool
 
+	// Of the journal (promise.go), under mu where it is not told otherwise.
+	seq        uint64 // the write's place in the order of acknowledgements
+	promising  bool   // the handler is writing an intent
+	promised   bool   // it has
+	settled    bool   // the last leg has done its part, or leaves it to the handler
+	awaited    bool   // the handler waits for settledCh
+	settledCh  chan struct{}
+	journalErr error  // valid once settled
+	also       uint64 // backends where overlapping writes may differ; settle's
+	// Memory for entries; of the goroutine that promises or settles.
+	cast   []vote
+	ledger []Promise
+	idText []byte
+
 	launched bool          // the legs run; the handler's goroutine only
 	decision chan struct{} // capacity 1: decided
 	ready    chan struct{} // capacity 1: a leg is ready for the body (100)
@@ -88,6 +102,8 @@ func newRequest(e *Engine) *request {
 		votes:    make([]vote, 0, n),
 		decision: make(chan struct{}, 1),
 		ready:    make(chan struct{}, 1),
+
+		settledCh: make(chan struct{}, 1),
 	}
 	r.cutFn = func(reader int) { r.legs[reader].abort(errStalled) }
 	r.launchFn = r.launch
@@ -160,6 +176,9 @@ func (r *request) release() {
 // keptHead is the largest head buffer that goes back to the pool.
 const keptHead = 64 << 10
 
+// keptLedger is the most entries that memory is kept for.
+const keptLedger = 16
+
 func (r *request) reset() {
 	select {
 	case <-r.decision:
@@ -187,6 +206,12 @@ func (r *request) reset() {
 	r.ended, r.need, r.winner = 0, 0, -1
 	r.bodyRead, r.decided, r.aborted = false, false, false
 	r.noSplice = false
+	r.seq, r.promising, r.promised, r.settled, r.awaited, r.journalErr = 0, false, false, false, false, nil
+	r.also = 0
+	if cap(r.ledger) > keptLedger {
+		r.ledger = nil
+	}
+	clear(r.ledger[:cap(r.ledger)])
 	r.firstAnswer, r.status, r.tried, r.headLen, r.overlapping = 0, 0, 0, 0, false
 }
 

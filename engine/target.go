@@ -179,6 +179,16 @@ func (t *target) hash() uint64 {
 	return hashUnescaped(h, t.key)
 }
 
+// hashKey is the hash of a bucket and a key that are decoded already.
+func hashKey(bucket, key string) uint64 {
+	h := hashUnescaped(14695981039346656037, []byte(bucket)) // as it stands in targets
+	h = (h ^ '/') * 1099511628211
+	for i := range len(key) {
+		h = (h ^ uint64(key[i])) * 1099511628211
+	}
+	return h
+}
+
 func hashUnescaped(h uint64, s []byte) uint64 {
 	for i := 0; i < len(s); i++ {
 		b := s[i]

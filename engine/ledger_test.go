@@ -1,0 +1,147 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// ledger is a journal in memory.
+type ledger struct {
+	last    atomic.Uint64
+	broken  atomic.Bool
+	failed  atomic.Bool        // what Failed says
+	promise func(es []Promise) // called before anything is taken; may wait
+	mu      sync.Mutex
+	entries map[uint64]*entry
+	wrong   []string
+}
+
+// entry is a promise and what became of it.
+type entry struct {
+	Promise
+	settled bool
+}
+
+var errLedger = errors.New("no journal")
+
+func (l *ledger) Stamp() uint64 { return l.last.Add(1) }
+func (l *ledger) Failed() bool  { return l.failed.Load() }
+
+func (l *ledger) Promise(es []Promise) error {
+	if l.promise != nil {
+		l.promise(es)
+	}
+	if l.broken.Load() {
+		return errLedger
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range es {
+		if p.Seq == 0 || p.Seq > l.last.Load() {
+			l.wrong = append(l.wrong, "a stamp that was never given")
+		}
+		for _, b := range []*[]byte{&p.Target, &p.Host, &p.Bucket, &p.Key, &p.ETag, &p.ID, &p.Reason} {
+			*b = bytes.Clone(*b)
+		}
+		if p.Open && p.Owed == 0 {
+			l.wrong = append(l.wrong, "an intent that owes nothing: "+string(p.Target))
+		}
+		if p.Owed != 0 || p.Open || l.pendingLocked(&p) {
+			l.entries[p.Seq] = &entry{Promise: p, settled: !p.Open}
+		}
+	}
+	return nil
+}
+
+func (l *ledger) Settle(seq, owed uint64, reason []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entries[seq]
+	switch {
+	case e == nil:
+		l.wrong = append(l.wrong, "settled without a promise")
+	case e.settled:
+		l.wrong = append(l.wrong, "settled twice: "+string(e.Target))
+	default:
+		e.settled, e.Open, e.Owed, e.Reason = true, false, owed, bytes.Clone(reason)
+		if !l.pendingLocked(&e.Promise) {
+			maps.DeleteFunc(l.entries, func(_ uint64, other *entry) bool { return sameKey(&other.Promise, &e.Promise) })
+		}
+	}
+}
+
+// pendingLocked tells whether anything is owed, or may come to be, of p's key.
+func (l *ledger) pendingLocked(p *Promise) bool {
+	for _, e := range l.entries {
+		if (e.Owed != 0 || e.Open) && sameKey(&e.Promise, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func sameKey(a, b *Promise) bool {
+	return bytes.Equal(a.Bucket, b.Bucket) && bytes.Equal(a.Key, b.Key)
+}
+
+// newest is what is known of a pending key's last write.
+func (l *ledger) newest(bucket, key string) (last entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		if string(e.Bucket) == bucket && string(e.Key) == key && e.Seq > last.Seq {
+			last = *e
+		}
+	}
+	return last
+}
+
+// owing is what is owed, in the order of stamps.
+func (l *ledger) owing() (list []entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		if e.Owed != 0 || e.Open {
+			list = append(list, *e)
+		}
+	}
+	slices.SortFunc(list, func(a, b entry) int { return int(a.Seq) - int(b.Seq) })
+	return list
+}
+
+// checkJournal: at rest nothing is open, and whatever the synclog says of a write
+// that was taken is owed.
+func (r *rig) checkJournal() {
+	r.journal.mu.Lock()
+	for _, w := range r.journal.wrong {
+		r.t.Errorf("journal: %s", w)
+	}
+	r.journal.mu.Unlock()
+	if r.journal.broken.Load() || r.journal.failed.Load() {
+		return
+	}
+	list := r.journal.owing()
+	for _, e := range list {
+		if e.Open {
+			r.t.Errorf("an intent is open at rest: %s %s", e.Method, e.Target)
+		}
+	}
+	for _, d := range r.records.list() {
+		if d.Op == OpStoring && !slices.ContainsFunc(list, func(e entry) bool { return r.owes(&e, &d) }) {
+			r.t.Errorf("a divergence that the journal does not know: %+v", d)
+		}
+	}
+}
+
+func (r *rig) owes(e *entry, d *Divergence) bool {
+	for i, b := range r.e.o.Backends {
+		if b.Name() == d.FailedHost && e.Owed&(1<<i) != 0 {
+			return string(e.Bucket) == d.Bucket && string(e.Key) == d.Key
+		}
+	}
+	return false
+}

@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"bytes"
+	"math/bits"
+	"strconv"
+)
+
+// A write is acknowledged only when the journal has what the backends may still
+// owe each other (R20). Whoever comes first writes it down: the handler, while
+// legs are out (an intent), or the last leg, when all have ended.
+
+// Flags of a Promise.
+const (
+	AuxSubResource    = 1 << iota // a write to ?acl, ?tagging and the like: content is as it was
+	AuxUnacknowledged             // the client was not told that it succeeded, but a backend may have taken it
+)
+
+// journaled tells whether the request is a write that the journal has a say in:
+// what is about an upload is one backend's own (R26).
+func (r *request) journaled() bool {
+	return r.write && r.e.o.Journal != nil && r.kind != kindInitiate && r.kind != kindPart && r.kind != kindUpload
+}
+
+// promise makes what the backends may owe durable, before the client is told of
+// the write. The handler's goroutine calls it, once the request is decided.
+func (r *request) promise() error {
+	if !r.journaled() {
+		return nil
+	}
+	r.mu.Lock()
+	if !r.ackedLocked() {
+		r.mu.Unlock()
+		return nil
+	}
+	if r.ended == len(r.legs) {
+		r.awaited = !r.settled
+		wait := r.awaited
+		r.mu.Unlock()
+		if wait {
+			<-r.settledCh
+		}
+		return r.journalErr
+	}
+	r.promising = true
+	r.stampLocked()
+	r.cast = append(r.cast[:0], r.votes...)
+	r.mu.Unlock()
+
+	err := r.e.o.Journal.Promise(r.promises(r.cast))
+
+	r.mu.Lock()
+	r.promising, r.promised = false, err == nil
+	settled := r.settled
+	r.mu.Unlock()
+	if settled && err == nil {
+		r.settlePromises()
+	}
+	return err
+}
+
+// ackedLocked tells whether the client is told that its write succeeded.
+func (r *request) ackedLocked() bool {
+	return r.decided && r.winner >= 0 && r.votes[r.winner].state == votePositive
+}
+
+// stampLocked gives the write its place in the order of acknowledgements, once.
+func (r *request) stampLocked() {
+	if r.seq != 0 {
+		return
+	}
+	r.seq = r.e.o.Journal.Stamp()
+	for i := range r.deletes {
+		r.deletes[i].seq = r.e.o.Journal.Stamp()
+	}
+}
+
+// settleJournal runs when the last leg has ended, and before the client hears of
+// the write where it has not yet.
+func (r *request) settleJournal() {
+	if !r.journaled() {
+		return
+	}
+	r.mu.Lock()
+	if r.promising {
+		r.settled = true // promise sees it
+		r.mu.Unlock()
+		return
+	}
+	promised := r.promised
+	r.mu.Unlock()
+	var err error
+	if promised {
+		r.settlePromises()
+	} else {
+		err = r.writeDown()
+	}
+	r.mu.Lock()
+	r.settled, r.journalErr = true, err
+	if r.awaited {
+		r.settledCh <- struct{}{}
+	}
+	r.mu.Unlock()
+}
+
+// settlePromises tells the journal what has become of an intent.
+func (r *request) settlePromises() {
+	for _, p := range r.promises(r.votes) {
+		r.e.o.Journal.Settle(p.Seq, p.Owed, p.Reason)
+	}
+}
+
+// writeDown puts into the journal how a request has ended that is not in it: all
+// legs ended before the client could be told, or it is not told of a success.
+func (r *request) writeDown() error {
+	r.mu.Lock()
+	acked := r.ackedLocked()
+	r.stampLocked()
+	r.mu.Unlock()
+	ps := r.promises(r.votes)
+	if !acked {
+		unsure := r.unsure()
+		if r.stored() == 0 && unsure == 0 {
+			return nil
+		}
+		for i := range ps {
+			ps[i].Owed |= unsure
+			ps[i].Aux |= AuxUnacknowledged
+		}
+	}
+	return r.e.o.Journal.Promise(ps)
+}
+
+// unsure is the set of backends that may have taken the write although they gave
+// no positive answer: they had all of it. A 503 is a refusal (S3 API reference,
+// "SlowDown", "ServiceUnavailable").
+func (r *request) unsure() (set uint64) {
+	for i := range r.legs {
+		l := &r.legs[i]
+		status := l.answer.status
+		if l.state == voteFailed && l.sentAll.Load() || l.state == voteNegative && status >= 500 && status != 503 {
+			set |= 1 << l.backend
+		}
+	}
+	return set
+}
+
+// promises are the entries for the journal, as the votes stand: one, or one a key
+// of a multi-object delete (R24). They are valid until the next call.
+func (r *request) promises(votes []vote) []Promise {
+	p := Promise{
+		Seq: r.seq, Method: r.method, Target: r.raw, Host: r.head.host, Bucket: r.target.bucket, Key: r.target.key,
+		Size: r.bodySize.Load(),
+	}
+	for i := range votes {
+		p.Open = p.Open || votes[i].state == votePending
+	}
+	r.idText = strconv.AppendUint(r.idText[:0], uint64(r.id), 16)
+	p.ID = r.idText
+	if bytes.IndexByte(p.Key, '%') >= 0 {
+		p.Key = []byte(r.target.keyName())
+	}
+	if r.head.decodedLength >= 0 {
+		p.Size = r.head.decodedLength
+	}
+	if r.target.sub {
+		p.Aux = AuxSubResource
+	}
+	if r.kind == kindDelete {
+		p.Size = 0
+		if len(r.deletes) > 0 {
+			return r.deletePromises(p, votes)
+		}
+	} else if first := firstPositive(votes); first >= 0 {
+		p.ETag = r.legs[first].etag()
+	}
+	p.Owed, p.Reason = r.owed(votes)
+	if !p.Open {
+		p.owe(r.also)
+	}
+	r.ledger = append(r.ledger[:0], p)
+	return r.ledger
+}
+
+// outOfOrder is what may be wrong with writes that overlapped in time (R19).
+const outOfOrder = "concurrent writes"
+
+// owe adds backends on which overlapping writes may have landed in another order.
+func (p *Promise) owe(also uint64) {
+	if also == 0 {
+		return
+	}
+	p.Owed |= also
+	if len(p.Reason) == 0 {
+		p.Reason = []byte(outOfOrder)
+	}
+}
+
+// owed is the set of backends that do not have the write, or not certainly the
+// same one, and why; no reason is given for legs that are still out.
+func (r *request) owed(votes []vote) (set uint64, reason []byte) {
+	first := firstPositive(votes)
+	compare := r.comparesETags()
+	var etag []byte // the first that there is
+	for i := range votes {
+		l := &r.legs[i]
+		switch {
+		case votes[i].state == votePending:
+			set |= 1 << l.backend
+			continue
+		case votes[i].state != votePositive:
+			set |= 1 << l.backend
+			if len(reason) == 0 {
+				reason = []byte(l.err.Error())
+			}
+		case compare:
+			switch other := l.etag(); {
+			case len(etag) == 0:
+				etag = other
+			case len(other) > 0 && !bytes.EqualFold(other, etag):
+				// Either of them, for which one is right does not show here.
+				set |= positives(votes, r.legs)
+				reason = []byte("etag mismatch")
+			}
+		}
+	}
+	switch {
+	case r.kind == kindComplete:
+		for b := range r.e.o.Backends {
+			if first < 0 || b != r.legs[first].backend {
+				set |= 1 << b
+			}
+		}
+		reason = []byte("multipart upload")
+	case r.target.version && len(r.e.o.Backends) > 1:
+		set, reason = r.e.all, []byte(versionOfAnother)
+	case r.skipped != 0:
+		set |= r.skipped
+		if len(reason) == 0 {
+			reason = []byte(r.reasons[bits.TrailingZeros64(r.skipped)])
+		}
+	}
+	return set, reason
+}
+
+func positives(votes []vote, legs []leg) (set uint64) {
+	for i := range votes {
+		if votes[i].state == votePositive {
+			set |= 1 << legs[i].backend
+		}
+	}
+	return set
+}
+
+// firstPositive is the leg that was first to be positive, or -1.
+func firstPositive(votes []vote) int {
+	first := -1
+	for i := range votes {
+		if votes[i].state == votePositive && (first < 0 || votes[i].order < votes[first].order) {
+			first = i
+		}
+	}
+	return first
+}
+
+// deletePromises makes an entry of each key of a multi-object delete.
+func (r *request) deletePromises(p Promise, votes []vote) []Promise {
+	var pending uint64
+	for i := range votes {
+		if votes[i].state == votePending {
+			pending |= 1 << r.legs[i].backend
+		}
+	}
+	results := r.deleteResults(votes)
+	r.ledger = r.ledger[:0]
+	p.Method = "DELETE"
+	for i := range r.deletes {
+		d := &r.deletes[i]
+		p.Seq, p.Key, p.Owed, p.Reason = d.seq, []byte(d.Key), pending, nil
+		from := deletedBy(results, d.deletedObject)
+		for i := range results {
+			if problem := results[i].problem(d.deletedObject); problem != "" && from >= 0 {
+				p.Owed |= 1 << results[i].backend
+				p.Reason = []byte(problem)
+			}
+		}
+		if isVersion(d.VersionID) && len(r.e.o.Backends) > 1 {
+			p.Owed, p.Reason = r.e.all, []byte(versionOfAnother)
+		}
+		if !p.Open {
+			p.owe(d.also)
+		}
+		r.ledger = append(r.ledger, p)
+	}
+	return r.ledger
+}

@@ -1,0 +1,340 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/limiter"
+)
+
+// wantOwing checks what is owed at rest, as "method key backends reason".
+func (r *rig) wantOwing(want ...string) []entry {
+	r.t.Helper()
+	r.settled()
+	list := r.journal.owing()
+	var got []string
+	for _, e := range list {
+		got = append(got, fmt.Sprintf("%s %s %b %s", e.Method, e.Key, e.Owed, e.Reason))
+	}
+	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
+		r.t.Fatalf("owed:\n%s\nwant:\n%s", g, w)
+	}
+	return list
+}
+
+// The client hears of a write whose legs are out only once that is written down.
+func TestR20IntentBeforeAcknowledgement(t *testing.T) {
+	r := newRig(t, 2)
+	asked, go_ := make(chan []Promise, 1), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(go_) })
+	t.Cleanup(goOn)
+	r.journal.promise = func(es []Promise) {
+		select {
+		case asked <- append([]Promise(nil), es...):
+			<-go_
+		default:
+		}
+	}
+	open := gated(t, r.stores[1])
+	c := r.dial()
+	c.Send("PUT /b/a%20k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 3\r\n\r\none")
+	es := <-asked
+	if len(es) != 1 {
+		t.Fatalf("%d entries", len(es))
+	}
+	p := es[0]
+	if p.Method != "PUT" || string(p.Target) != "/b/a%20k" || string(p.Host) != "s3.test" || string(p.Bucket) != "b" ||
+		string(p.Key) != "a k" || p.Size != 3 || p.Owed != 0b10 || !p.Open || len(p.ETag) == 0 || len(p.ID) == 0 || p.Aux != 0 {
+		t.Errorf("promised %+v", p)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		a, err := c.ReadAnswer()
+		if err == nil && a.Status != 200 {
+			err = fmt.Errorf("answer is %d", a.Status)
+		}
+		answered <- err
+	}()
+	select {
+	case <-answered:
+		t.Fatal("answered before the intent was written")
+	default:
+	}
+	goOn()
+	if err := within(t, answered); err != nil {
+		t.Fatal(err)
+	}
+	if list := r.journal.owing(); len(list) != 1 || !list[0].Open {
+		t.Fatalf("the client has its answer, and the journal %+v", list)
+	}
+	open()
+	r.wantOwing()
+}
+
+// An intent becomes a divergence where its leg ends badly.
+func TestR20IntentThatEndsBadly(t *testing.T) {
+	r := newRig(t, 3)
+	open := gated(t, r.stores[2])
+	wantStatus(t, r.put("/b/k", "one"), 200)
+	r.stores[2].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	r.stores[2].Down()
+	open()
+	list := r.settledOwing()
+	if len(list) != 1 || list[0].Owed != 0b100 || list[0].Open || len(list[0].Reason) == 0 {
+		t.Fatalf("owed: %+v", list)
+	}
+	r.wantRecords("/b/k", string(list[0].Reason), 2)
+}
+
+// What all backends have taken alike needs no entry that owes anything; what one
+// of them has refused is written down before the client hears of it.
+func TestR20AllLegsEndedFirst(t *testing.T) {
+	r := newRig(t, 2, withAck(AckAll))
+	wantStatus(t, r.put("/b/k", "one"), 200)
+	r.wantOwing()
+
+	r = newRig(t, 2)
+	r.stores[1].Down()
+	wantStatus(t, r.put("/b/k", "one"), 200)
+	if list := r.settledOwing(); len(list) != 1 || list[0].Owed != 0b10 || !strings.Contains(string(list[0].Reason), "refused") {
+		t.Fatalf("owed: %+v", list)
+	}
+	wantStatus(t, r.dial().Do(requestFor("DELETE", "/b/k")), 204)
+	if list := r.settledOwing(); len(list) != 2 || list[1].Method != "DELETE" {
+		t.Fatalf("owed: %+v", list)
+	}
+}
+
+func (r *rig) settledOwing() []entry {
+	r.settled()
+	return r.journal.owing()
+}
+
+func TestR15SkippedIsOwed(t *testing.T) {
+	r := newRig(t, 2, func(_ *Options, lo *limiter.Options) { lo.Maintained = 0b10 })
+	wantStatus(t, r.put("/b/k", "one"), 200)
+	r.wantOwing("PUT k 10 maintained")
+}
+
+func TestR18OwedByBoth(t *testing.T) {
+	r := newRig(t, 2, withAck(AckAll))
+	for i, s := range r.stores {
+		s.Behave(stub.Behaviour{Headers: stub.H("ETag", fmt.Sprintf(`"%d"`, i))})
+	}
+	wantStatus(t, r.put("/b/k", "one"), 200)
+	r.wantOwing("PUT k 11 etag mismatch")
+}
+
+// A subresource is flagged, since the object's content is as it was.
+func TestR20SubResource(t *testing.T) {
+	r := newRig(t, 2)
+	r.stores[1].Down()
+	wantStatus(t, r.put("/b/k?tagging", "one"), 200)
+	if list := r.settledOwing(); len(list) != 1 || list[0].Aux != AuxSubResource {
+		t.Fatalf("owed: %+v", list)
+	}
+}
+
+// Nobody was told that it succeeded, but a backend may have it.
+func TestR20Unacknowledged(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		first  stub.Behaviour
+		second stub.Behaviour
+		ack    string
+		owed   uint64
+	}{
+		{"both refuse", stub.Fails(403), stub.Fails(503), AckFirst, 0},
+		{"a server's error", stub.Fails(403), stub.Fails(500), AckFirst, 0b11},
+		{"no answer", stub.Fails(503), stub.Behaviour{Cut: stub.CutClose, CutAt: stub.NoAnswer}, AckFirst, 0b11},
+		{"all were wanted", stub.Behaviour{}, stub.Fails(403), AckAll, 0b10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, 2, withAck(tt.ack))
+			r.stores[0].Behave(tt.first)
+			r.stores[1].Behave(tt.second)
+			if a := r.put("/b/k", "one"); a.Status < 400 {
+				t.Fatalf("answer is %d", a.Status)
+			}
+			list := r.settledOwing()
+			switch {
+			case tt.owed == 0 && len(list) == 0:
+			case len(list) != 1 || list[0].Owed != tt.owed || list[0].Aux != AuxUnacknowledged:
+				t.Fatalf("owed: %+v", list)
+			}
+		})
+	}
+}
+
+// Without its journal a write is not acknowledged, and the next one is refused
+// before a backend hears of it; reading goes on.
+func TestR20NoJournalNoWrite(t *testing.T) {
+	r := newRig(t, 2)
+	wantStatus(t, r.put("/b/k", "one"), 200)
+	r.settled()
+	r.journal.broken.Store(true)
+	open := gated(t, r.stores[1])
+	a := r.put("/b/k", "two")
+	wantStatus(t, a, 503)
+	if !strings.Contains(string(a.Body), "<Code>ServiceUnavailable</Code>") {
+		t.Errorf("body %q", a.Body)
+	}
+	open()
+	r.settled()
+	r.stores[1].Down() // all legs have ended before the answer, and one of them badly
+	wantStatus(t, r.put("/b/k", "three"), 503)
+	if err := r.stores[1].Up(); err != nil {
+		t.Fatal(err)
+	}
+	r.settled()
+
+	r.journal.failed.Store(true)
+	before := len(r.stores[0].Requests())
+	for _, method := range []string{"PUT", "POST", "DELETE"} {
+		a := r.dial().Do(method + " /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 0\r\n\r\n")
+		wantStatus(t, a, 503)
+	}
+	if n := len(r.stores[0].Requests()); n != before {
+		t.Errorf("%d requests came through", n-before)
+	}
+	wantStatus(t, r.dial().Do(requestFor("GET", "/b/k")), 200)
+}
+
+func TestR24EachKeyIsOwed(t *testing.T) {
+	r := newRig(t, 2)
+	open := gated(t, r.stores[1])
+	wantStatus(t, r.dial().Do(deleteRequestOf("a", "ü k")), 200)
+	if list := r.journal.owing(); len(list) != 2 || !list[0].Open || !list[1].Open || string(list[1].Key) != "ü k" || list[1].Method != "DELETE" {
+		t.Fatalf("promised: %+v", list)
+	}
+	open()
+	r.wantOwing()
+	r.stores[1].BehaveNext(deleteAnswer([]string{"a"}, "b|AccessDenied"))
+	wantStatus(t, r.dial().Do(deleteRequestOf("a", "b")), 200)
+	r.wantOwing("DELETE b 10 not deleted: AccessDenied")
+}
+
+// Of writes that overlap, it is the one acknowledged last that repair must know.
+func TestR19LastAcknowledgedIsKnown(t *testing.T) {
+	r := newRig(t, 2)
+	gate := make(chan struct{})
+	r.stores[1].BehaveNext(stub.Behaviour{Gate: gate}, stub.Behaviour{})
+	c := r.dial()
+	wantStatus(t, c.Do(putRequest("/b/k", "one")), 200) // its second leg is held
+	r.stores[1].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	wantStatus(t, c.Do(putRequest("/b/k", "two")), 200)
+	r.stores[1].WaitDone(t, 1)
+	eventually(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
+	close(gate)
+	r.settled()
+	if list := r.journal.owing(); len(list) != 1 || list[0].Owed != 0b11 {
+		t.Fatalf("owed: %+v", list)
+	}
+	if last := r.journal.newest("b", "k"); string(last.ETag) != etagOf("two") {
+		t.Fatalf("the journal knows %+v, the last write's ETag is %s", last, etagOf("two"))
+	}
+}
+
+// Repair stays away from a key that is being written, and learns of a write that
+// began meanwhile; which is a divergence by itself.
+func TestRepairAndClients(t *testing.T) {
+	r := newRig(t, 2)
+	open := gated(t, r.stores[1])
+	c := r.dial()
+	wantStatus(t, c.Do(putRequest("/b/a%20k", "one")), 200)
+	if r.e.BeginRepair("b", "a k") {
+		t.Fatal("repair began while a client was writing")
+	}
+	open()
+	r.settled()
+	if !r.e.BeginRepair("b", "a k") || r.e.BeginRepair("b", "a k") {
+		t.Fatal("repair could not begin, or could twice")
+	}
+	if !r.e.EndRepair("b", "a k") {
+		t.Fatal("nobody wrote")
+	}
+	r.wantOwing()
+
+	if !r.e.BeginRepair("b", "a k") {
+		t.Fatal("repair could not begin")
+	}
+	wantStatus(t, c.Do(putRequest("/b/a%20k", "two")), 200)
+	r.settled()
+	if r.e.EndRepair("b", "a k") {
+		t.Fatal("a client wrote")
+	}
+	r.wantOwing("PUT a k 11 concurrent writes")
+
+	if !r.e.BeginRepair("b", "k") {
+		t.Fatal("repair could not begin")
+	}
+	gate := make(chan struct{})
+	r.stores[0].BehaveNext(stub.Behaviour{Gate: gate})
+	r.stores[1].BehaveNext(stub.Behaviour{Gate: gate})
+	c.Send(requestFor("DELETE", "/b/k"))
+	r.stores[1].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	if r.e.EndRepair("b", "k") {
+		t.Fatal("a client is writing")
+	}
+	close(gate)
+	if a, err := c.ReadAnswer(); err != nil || a.Status != 204 {
+		t.Fatal(a, err)
+	}
+	r.wantOwing("PUT a k 11 concurrent writes", "DELETE k 11 concurrent writes")
+	r.wantNoOverlaps()
+}
+
+// Many clients and a backend that flaps: at rest, whatever differs is owed.
+func TestR20WhateverDiffersIsOwed(t *testing.T) {
+	r := newRig(t, 2)
+	var mu sync.Mutex
+	n := 0
+	r.stores[1].BehaveFunc(func(*stub.Request) stub.Behaviour {
+		mu.Lock()
+		defer mu.Unlock()
+		n++
+		switch n % 7 {
+		case 3:
+			return stub.Fails(500)
+		case 5:
+			return stub.Behaviour{Cut: stub.CutClose, CutAt: stub.NoAnswer}
+		}
+		return stub.Behaviour{}
+	})
+	var wg sync.WaitGroup
+	for c := range 8 {
+		client := r.dial()
+		wg.Go(func() {
+			for i := range 50 {
+				path := fmt.Sprint("/b/k", (i*7+c)%11)
+				request := putRequest(path, fmt.Sprint("client ", c, " write ", i))
+				if i%5 == 4 {
+					request = requestFor("DELETE", path)
+				}
+				client.Send(request)
+				if a, err := client.ReadAnswer(); err != nil || a.Status/100 != 2 {
+					t.Errorf("%v %v", a, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	r.settled()
+	owed := map[string]bool{}
+	for _, e := range r.journal.owing() {
+		owed["/b/"+string(e.Key)] = true
+	}
+	for i := range 11 {
+		path := fmt.Sprint("/b/k", i)
+		a, inA := r.stores[0].Object(path)
+		b, inB := r.stores[1].Object(path)
+		if (inA != inB || a.SHA256 != b.SHA256) && !owed[path] {
+			t.Errorf("%s differs, and nobody owes it", path)
+		}
+	}
+	r.wantNoOverlaps()
+}
