@@ -94,11 +94,9 @@ func (p *peer) accept() *net.TCPConn {
 // exchange sends a word each way, which shows that the connection works.
 func exchange(t testing.TB, c *Conn, other net.Conn) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	_ = c.SetReadDeadline(deadline)
-	_ = c.SetWriteDeadline(deadline)
+	c.ReadTimeout(10 * time.Second)
 	buf := make([]byte, 4)
-	if _, err := c.Write([]byte("ping")); err != nil {
+	if _, err := c.Send([]byte("ping"), 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(other, buf); err != nil || string(buf) != "ping" {
@@ -256,8 +254,19 @@ func TestOldDeadlinesDoNotMatter(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.connect()
 	exchange(t, c, other)
-	_ = c.SetReadDeadline(past)
-	_ = c.SetWriteDeadline(past)
+	c.ReadTimeout(time.Nanosecond)
+	_, err := c.Read(make([]byte, 1))
+	wantTimeout(t, err)
+	total := fillUp(t, c)
+	for err = nil; err == nil; { // the peer's side may take a little more
+		var n int
+		n, err = c.Send([]byte("x"), 10*time.Millisecond)
+		total += int64(n)
+	}
+	wantTimeout(t, err)
+	if _, err := io.CopyN(io.Discard, other, total); err != nil {
+		t.Fatal(err)
+	}
 	c.Release()
 	c = acquire(t, p.b, false)
 	if !c.Reused() || !c.Alive() {
@@ -266,7 +275,6 @@ func TestOldDeadlinesDoNotMatter(t *testing.T) {
 	if err := c.Connect(); err != nil {
 		t.Fatal(err)
 	}
-	_ = c.SetWriteDeadline(time.Now().Add(time.Minute))
 	if n, err := c.TryWrite([]byte("hi")); n != 2 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -324,25 +332,14 @@ func TestTryWriteNeverWaits(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.connect()
 	defer c.Discard()
-	piece := make([]byte, 1<<20)
-	total := 0
-	for {
-		n, err := c.TryWrite(piece)
-		if err != nil {
-			t.Fatal(err)
-		}
-		total += n
-		if n == 0 {
-			break
-		}
-	}
+	total := fillUp(t, c)
 	if n, err := c.TryWrite([]byte("x")); n != 0 || err != nil {
 		t.Fatalf("a full socket gives %d, %v", n, err)
 	}
 	if c.Unsent() <= 0 {
 		t.Fatalf("%d bytes unsent", c.Unsent())
 	}
-	if _, err := io.CopyN(io.Discard, other, int64(total)); err != nil {
+	if _, err := io.CopyN(io.Discard, other, total); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "everything is acknowledged", func() bool { return c.Unsent() == 0 })
@@ -371,8 +368,7 @@ func TestAbortEndsWhatIsUnderWay(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPeer(t)
 			c, other := p.connect()
-			_ = c.SetReadDeadline(time.Time{})
-			_ = c.SetWriteDeadline(time.Time{})
+			c.ReadTimeout(0)
 			done := make(chan error, 1)
 			go func() { done <- tt.do(c) }()
 			if tt.write {
@@ -382,13 +378,12 @@ func TestAbortEndsWhatIsUnderWay(t *testing.T) {
 			}
 			wantTimeout(t, <-done)
 			// For good: a later deadline does not undo it.
-			_ = c.SetWriteDeadline(time.Now().Add(time.Hour))
-			_, err := c.Write([]byte("x"))
+			_, err := c.Send([]byte("x"), time.Hour)
 			wantTimeout(t, err)
 			if _, err := c.TryWrite([]byte("x")); err == nil {
 				t.Fatal("TryWrite after an abort")
 			}
-			_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			c.ReadTimeout(10 * time.Second)
 			if tt.write {
 				if _, err := other.Write([]byte("early answer")); err != nil {
 					t.Fatal(err)
@@ -405,10 +400,26 @@ func TestAbortEndsWhatIsUnderWay(t *testing.T) {
 	}
 }
 
+// fillUp sends until the socket takes no more, and returns how much it took.
+func fillUp(t testing.TB, c *Conn) (total int64) {
+	t.Helper()
+	piece := make([]byte, 1<<20)
+	for {
+		n, err := c.TryWrite(piece)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			return total
+		}
+		total += int64(n)
+	}
+}
+
 func writeForever(c *Conn) error {
 	piece := make([]byte, 1<<20)
 	for {
-		if _, err := c.Write(piece); err != nil {
+		if _, err := c.Send(piece, time.Hour); err != nil {
 			return err
 		}
 	}
@@ -431,7 +442,7 @@ func TestAbortFromManyGoroutines(t *testing.T) {
 			wg.Go(c.Abort)
 		}
 		if err := c.Connect(); err == nil {
-			_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+			c.ReadTimeout(time.Hour)
 			wg.Go(func() { _ = writeForever(c) })
 			_, err := c.Reader().Peek(1)
 			wantTimeout(t, err)
@@ -620,7 +631,7 @@ func TestReadDeadlineDoesNotUndoAnAbortThatRaces(t *testing.T) {
 		c, other := p.connect()
 		var wg sync.WaitGroup
 		wg.Go(c.Abort)
-		_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+		c.ReadTimeout(time.Hour)
 		_, err := c.Reader().Peek(1)
 		wantTimeout(t, err)
 		wg.Wait()

@@ -22,10 +22,12 @@ type Conn struct {
 	net.Conn           // nil until Connect
 	raw      rawSocket // for plain TCP
 
-	reader  *bufio.Reader
-	reused  bool
-	aborted atomic.Bool
-	noWrite atomic.Bool
+	reader *bufio.Reader
+	// readUntil is the read deadline that is set, in nanoseconds since epoch; 0 is none.
+	readUntil atomic.Int64
+	reused    bool
+	aborted   atomic.Bool
+	noWrite   atomic.Bool
 
 	mu     sync.Mutex // guards cancel, and Conn against Abort while dialling
 	cancel context.CancelFunc
@@ -93,45 +95,8 @@ func (c *Conn) Reused() bool { return c.reused }
 // anything unasked; over TLS, and where the system does not tell, it says yes.
 func (c *Conn) Alive() bool {
 	// A deadline left from the last request would be taken for an error.
-	_ = c.SetReadDeadline(time.Time{})
+	c.ReadTimeout(0)
 	return c.raw.quiet()
-}
-
-// Reader buffers what the backend sends, until Release or Discard.
-func (c *Conn) Reader() *bufio.Reader {
-	if c.reader == nil {
-		c.reader = c.backend.client.AcquireReader(c.Conn)
-	}
-	return c.reader
-}
-
-// TryWrite sends as much of p as the socket takes at once. Over TLS that is
-// nothing: a record cannot be sent in halves.
-func (c *Conn) TryWrite(p []byte) (int, error) { return c.raw.tryWrite(p) }
-
-// SplicePipe sends up to n of the bytes that are in a pipe, without copying them
-// through user space, and waits as Write does. Linux only, and not over TLS.
-func (c *Conn) SplicePipe(pipe, n int) (int, error) { return c.raw.splicePipe(pipe, n) }
-
-// Unsent is the number of bytes that the peer has not acknowledged yet, or -1.
-func (c *Conn) Unsent() int { return c.raw.unsent() }
-
-// SetReadDeadline is net.Conn's, but never undoes an Abort.
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	err := c.Conn.SetReadDeadline(t)
-	if c.aborted.Load() {
-		return c.Conn.SetReadDeadline(past)
-	}
-	return err
-}
-
-// SetWriteDeadline is net.Conn's, but never undoes an Abort.
-func (c *Conn) SetWriteDeadline(t time.Time) error {
-	err := c.Conn.SetWriteDeadline(t)
-	if c.aborted.Load() || c.noWrite.Load() {
-		return c.Conn.SetWriteDeadline(past)
-	}
-	return err
 }
 
 // Abort makes a Connect, Read or Write under way, and each later one, fail at

@@ -20,11 +20,9 @@ func (b *Backend) Probe(timeout time.Duration) error {
 	if err := c.Connect(); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(timeout)
-	_ = c.SetReadDeadline(deadline)
-	_ = c.SetWriteDeadline(deadline)
+	c.ReadTimeout(timeout)
 	head := "HEAD / HTTP/1.1\r\nHost: " + b.name + "\r\nUser-Agent: akubra-probe\r\nConnection: close\r\n\r\n"
-	if _, err := c.Write([]byte(head)); err != nil {
+	if _, err := c.Send([]byte(head), timeout); err != nil {
 		return fmt.Errorf("cannot probe backend %q: %w", b.name, err)
 	}
 	answer := fasthttp.AcquireResponse()

@@ -11,5 +11,5 @@ func sendQueue(fd int) int {
 	return n
 }
 
-// spliceFrom is not to be had here.
-func spliceFrom(int, int, int) (int, error) { return 0, errNoSplice }
+// splice is not to be had here.
+func splice(int, int, int) (int, error) { return 0, errNoSplice }

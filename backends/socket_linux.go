@@ -1,6 +1,10 @@
 package backends
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/nonblock"
+)
 
 // sendQueue is the number of bytes in fd's send queue, or -1 (tcp(7), SIOCOUTQ).
 func sendQueue(fd int) int {
@@ -11,8 +15,5 @@ func sendQueue(fd int) int {
 	return n
 }
 
-// spliceFrom moves up to n bytes from a pipe to a socket (splice(2)).
-func spliceFrom(pipe, fd, n int) (int, error) {
-	sent, err := unix.Splice(pipe, nil, fd, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-	return int(sent), err
-}
+// splice moves up to n bytes from a pipe to a socket.
+func splice(pipe, fd, n int) (int, error) { return nonblock.Splice(pipe, fd, n) }

@@ -9,35 +9,41 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/nonblock"
 )
 
 var errNoSplice = errors.New("cannot splice to this connection")
 
+// outgoing is what is to be sent: bytes, or size bytes that are in a pipe.
+type outgoing struct {
+	bytes []byte
+	pipe  int
+	size  int
+}
+
 // rawSocket reaches the socket under a plain TCP connection, for calls that must
-// not wait. The zero value stands for "no such socket" (TLS). Its functions are
-// made once a connection, because a closure a call would be an allocation a
-// call. tryWrite and splicePipe belong to the writing goroutine, quiet to whoever holds the
-// idle connection, unsent to the reading goroutine.
+// not wait, or that say when they have to. The zero value stands for "no such
+// socket" (TLS). Its functions are made once a connection, because a closure a call
+// would be an allocation a call. send belongs to the writing goroutine, receive and
+// unsent to it or the reading one, quiet to whoever holds the idle connection.
 type rawSocket struct {
 	conn syscall.RawConn
 
 	write    func(fd uintptr) bool
-	toWrite  []byte
+	toWrite  outgoing
+	wait     bool
 	written  int
 	writeErr error
 
-	splice    func(fd uintptr) bool
-	pipe      int
-	toSplice  int
-	spliced   int
-	spliceErr error
+	read    func(fd uintptr) bool
+	toRead  []byte
+	nRead   int
+	readErr error
 
 	peek      func(fd uintptr) bool
 	peekQuiet bool
 	peeked    [1]byte
-
-	outq  func(fd uintptr)
-	queue int
 }
 
 func (s *rawSocket) open(nc net.Conn) {
@@ -50,66 +56,76 @@ func (s *rawSocket) open(nc net.Conn) {
 		return
 	}
 	s.conn = raw
-	s.write = func(fd uintptr) bool {
-		for {
-			s.written, s.writeErr = unix.Write(int(fd), s.toWrite)
-			if s.writeErr != unix.EINTR {
-				return true
-			}
-		}
-	}
-	s.peek = func(fd uintptr) bool {
-		_, _, err := unix.Recvfrom(int(fd), s.peeked[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		// Nothing there is the only good answer: 0 bytes is the peer's FIN, and
-		// a byte is one that nobody asked for.
-		s.peekQuiet = err == unix.EAGAIN || err == unix.EWOULDBLOCK
-		return true
-	}
-	s.splice = func(fd uintptr) bool {
-		for {
-			s.spliced, s.spliceErr = spliceFrom(s.pipe, int(fd), s.toSplice)
-			switch s.spliceErr {
-			case unix.EINTR:
-			case unix.EAGAIN:
-				return false
-			default:
-				return true
-			}
-		}
-	}
-	s.outq = func(fd uintptr) { s.queue = sendQueue(int(fd)) }
+	s.write, s.read, s.peek = s.writeOnce, s.readOnce, s.peekOnce
 }
 
-func (s *rawSocket) tryWrite(p []byte) (int, error) {
-	if s.conn == nil {
-		return 0, nil
-	}
-	s.toWrite, s.written, s.writeErr = p, 0, nil
+// send sends some of o. With wait it waits for room, until the write deadline;
+// else 0 and no error mean that there is none.
+func (s *rawSocket) send(o outgoing, wait bool) (int, error) {
+	s.toWrite, s.wait, s.written, s.writeErr = o, wait, 0, nil
 	err := s.conn.Write(s.write)
-	s.toWrite = nil
-	if s.writeErr == unix.EAGAIN {
+	s.toWrite = outgoing{}
+	if err != nil {
+		return 0, plainError("write", err)
+	}
+	switch {
+	case s.writeErr == unix.EAGAIN:
 		return 0, nil
-	}
-	if err == nil {
-		err = s.writeErr
-	}
-	return max(s.written, 0), err
-}
-
-func (s *rawSocket) splicePipe(pipe, n int) (int, error) {
-	if s.conn == nil {
-		return 0, errNoSplice
-	}
-	s.pipe, s.toSplice, s.spliced, s.spliceErr = pipe, n, 0, nil
-	if err := s.conn.Write(s.splice); err != nil {
-		return 0, err
-	}
-	if s.spliceErr == nil && s.spliced == 0 {
+	case s.writeErr != nil:
+		return 0, socketError("write", s.writeErr)
+	case s.written == 0 && o.size > 0:
 		return 0, io.ErrUnexpectedEOF // the pipe had less than it should
 	}
-	return max(s.spliced, 0), s.spliceErr
+	return s.written, nil
 }
 
+func (s *rawSocket) writeOnce(fd uintptr) bool {
+	for {
+		if s.toWrite.size > 0 {
+			s.written, s.writeErr = splice(s.toWrite.pipe, int(fd), s.toWrite.size)
+		} else {
+			s.written, s.writeErr = nonblock.Write(int(fd), s.toWrite.bytes)
+		}
+		switch s.writeErr {
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return !s.wait
+		default:
+			return true
+		}
+	}
+}
+
+// receive reads as net.Conn does.
+func (s *rawSocket) receive(p []byte) (int, error) {
+	s.toRead = p
+	err := s.conn.Read(s.read)
+	s.toRead = nil
+	switch {
+	case err != nil:
+		return 0, plainError("read", err)
+	case s.readErr != nil:
+		return 0, socketError("read", s.readErr)
+	case s.nRead == 0:
+		return 0, io.EOF
+	}
+	return s.nRead, nil
+}
+
+func (s *rawSocket) readOnce(fd uintptr) bool {
+	for {
+		s.nRead, s.readErr = nonblock.Read(int(fd), s.toRead)
+		switch s.readErr {
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false
+		default:
+			return true
+		}
+	}
+}
+
+// quiet tells whether the peer has sent nothing, its end neither.
 func (s *rawSocket) quiet() bool {
 	if s.conn == nil {
 		return true
@@ -119,13 +135,21 @@ func (s *rawSocket) quiet() bool {
 	return err == nil && s.peekQuiet
 }
 
+func (s *rawSocket) peekOnce(fd uintptr) bool {
+	_, _, err := unix.Recvfrom(int(fd), s.peeked[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	// Nothing there is the only good answer: 0 bytes is the peer's FIN, and
+	// a byte is one that nobody asked for.
+	s.peekQuiet = err == unix.EAGAIN || err == unix.EWOULDBLOCK
+	return true
+}
+
 func (s *rawSocket) unsent() int {
 	if s.conn == nil {
 		return -1
 	}
-	s.queue = -1
-	if err := s.conn.Control(s.outq); err != nil {
+	queue := -1
+	if err := s.conn.Control(func(fd uintptr) { queue = sendQueue(int(fd)) }); err != nil {
 		return -1
 	}
-	return s.queue
+	return queue
 }

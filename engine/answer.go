@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -51,7 +50,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	if b.ended {
 		return 0, io.EOF
 	}
-	_ = b.c.SetReadDeadline(time.Now().Add(b.l.r.e.o.ConnectionTimeout))
+	b.c.ReadTimeout(b.l.r.e.o.ConnectionTimeout)
 	var n int
 	var err error
 	switch {

@@ -228,20 +228,21 @@ type memoryConn struct {
 }
 
 // Read gives an answer a call: the reader asks once a request.
-func (c *memoryConn) Read(p []byte) (int, error)       { return copy(p, c.b.answer), nil }
-func (c *memoryConn) Connect() error                   { return nil }
-func (c *memoryConn) Reused() bool                     { return true }
-func (c *memoryConn) Alive() bool                      { return true }
-func (c *memoryConn) Reader() *bufio.Reader            { return c.reader }
-func (c *memoryConn) Write(p []byte) (int, error)      { return len(p), nil }
-func (c *memoryConn) TryWrite(p []byte) (int, error)   { return len(p), nil }
-func (c *memoryConn) SplicePipe(int, int) (int, error) { return 0, errors.ErrUnsupported }
-func (c *memoryConn) SetReadDeadline(time.Time) error  { return nil }
-func (c *memoryConn) SetWriteDeadline(time.Time) error { return nil }
-func (c *memoryConn) Unsent() int                      { return 0 }
-func (c *memoryConn) Abort()                           {}
-func (c *memoryConn) AbortWrite()                      {}
-func (c *memoryConn) Discard()                         {}
+func (c *memoryConn) Read(p []byte) (int, error)                  { return copy(p, c.b.answer), nil }
+func (c *memoryConn) Connect() error                              { return nil }
+func (c *memoryConn) Reused() bool                                { return true }
+func (c *memoryConn) Alive() bool                                 { return true }
+func (c *memoryConn) Reader() *bufio.Reader                       { return c.reader }
+func (c *memoryConn) TryWrite(p []byte) (int, error)              { return len(p), nil }
+func (c *memoryConn) ReadTimeout(time.Duration)                   {}
+func (c *memoryConn) Send(p []byte, _ time.Duration) (int, error) { return len(p), nil }
+func (c *memoryConn) SplicePipe(int, int, time.Duration) (int, error) {
+	return 0, errors.ErrUnsupported
+}
+func (c *memoryConn) Unsent() int { return 0 }
+func (c *memoryConn) Abort()      {}
+func (c *memoryConn) AbortWrite() {}
+func (c *memoryConn) Discard()    {}
 
 func (c *memoryConn) Release() {
 	c.b.mu.Lock()

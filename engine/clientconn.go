@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/akubra/akubra/engine/pipes"
+	"github.com/akubra/akubra/internal/nonblock"
 )
 
 // What the server waits for on a client's connection, which says how long.
@@ -137,7 +138,7 @@ func (c *clientConn) readOnce(fd uintptr) bool {
 		if c.spliceTo != 0 {
 			c.readN, c.readErr = pipes.FromSocket(int(fd), c.spliceTo, len(c.readBuf))
 		} else {
-			c.readN, c.readErr = unix.Read(int(fd), c.readBuf)
+			c.readN, c.readErr = nonblock.Read(int(fd), c.readBuf)
 		}
 		switch c.readErr {
 		case unix.EINTR:
@@ -203,7 +204,7 @@ func (c *clientConn) tryWrite(p []byte) error {
 func (c *clientConn) writeOnce(fd uintptr) bool {
 	c.writeTried = true
 	for {
-		c.writeN, c.writeErr = unix.Write(int(fd), c.writeBuf)
+		c.writeN, c.writeErr = nonblock.Write(int(fd), c.writeBuf)
 		switch c.writeErr {
 		case unix.EINTR:
 		case unix.EAGAIN:

@@ -36,26 +36,28 @@ type Conn interface {
 	// be seen from here: the peer has neither closed it nor sent stray bytes.
 	Alive() bool
 	// Reader buffers what the backend sends. It gives errors as the network
-	// does, io.EOF among them; deadlines are set with SetReadDeadline.
+	// does, io.EOF among them.
 	Reader() *bufio.Reader
-	// Write sends p, as net.Conn does: with the write deadline that was set, and
-	// with the number of bytes taken even if it fails.
-	Write(p []byte) (int, error)
+	// ReadTimeout makes reading fail with a timeout once d is over from now, or up
+	// to an eighth of it later; 0 is never.
+	ReadTimeout(d time.Duration)
+	// Send sends some of p, or waits until it can: at least a byte, unless there is
+	// an error. It is a timeout when the peer has taken nothing for patience, of
+	// what was sent before neither (R11). Over TLS p is one record, sent whole.
+	Send(p []byte, patience time.Duration) (int, error)
 	// TryWrite sends as much of p as can be taken at once without waiting.
 	// n < len(p) with a nil error means that the rest has to wait.
 	TryWrite(p []byte) (n int, err error)
-	// SplicePipe sends up to n of the bytes that are in a pipe, as Write does.
+	// SplicePipe sends some of the n bytes that are in a pipe, as Send does.
 	// Only for plain connections, and where pipes can be had.
-	SplicePipe(pipe, n int) (int, error)
-	SetReadDeadline(t time.Time) error
-	SetWriteDeadline(t time.Time) error
-	// Unsent is the number of bytes taken by Write that the peer has not
-	// acknowledged yet, or -1 where the system does not tell.
+	SplicePipe(pipe, n int, patience time.Duration) (int, error)
+	// Unsent is the number of bytes taken by Send and the like that the peer has
+	// not acknowledged yet, or -1 where the system does not tell.
 	Unsent() int
-	// Abort makes a Connect, Read or Write under way, and each later one, fail
+	// Abort makes connecting, reading and sending under way, and each later one, fail
 	// at once. The connection can only be discarded then.
 	Abort()
-	// AbortWrite does so for Write alone.
+	// AbortWrite does so for sending alone.
 	AbortWrite()
 	// Release gives the connection back for reuse; the caller has read the
 	// answer to its end.

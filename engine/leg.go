@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/akubra/akubra/engine/ring"
 )
@@ -46,7 +45,7 @@ type leg struct {
 	body     []byte // in buf
 	open     bool   // the body is still to be read from conn
 	gotBytes bool
-	unsent   int  // bytes that the kernel held when they were last looked at; valid once sentAll
+	unsent   int  // at most so many bytes did the kernel hold when they were last looked at; valid once sentAll
 	reusable bool // conn can be used again once the answer is read
 
 	state    voteState
@@ -125,7 +124,7 @@ func (l *leg) exchange(fresh bool) error {
 	}
 	if !l.inline {
 		l.sending = true
-		_ = c.SetReadDeadline(time.Time{})
+		c.ReadTimeout(0)
 		l.sendTo, l.retryable = c, c.Reused() && !fresh
 		go l.sendFn()
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 )
 
 // maxKeptAnswer is the largest answer body that is kept in memory rather than
@@ -111,7 +110,7 @@ func (l *leg) keepWaiting(c Conn, err error) bool {
 		return false
 	}
 	l.unsent = unsent
-	_ = c.SetReadDeadline(time.Now().Add(l.r.e.o.ConnectionTimeout))
+	c.ReadTimeout(l.r.e.o.ConnectionTimeout)
 	return true
 }
 

@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"io"
-	"math"
 	"time"
 
 	"github.com/akubra/akubra/engine/ring"
@@ -18,7 +17,8 @@ const sendPiece = 256 << 10
 // backend is a finished write (R11).
 const tlsPiece = 16 << 10
 
-// shortMessage is one that the kernel hands over in a piece.
+// shortMessage is one that the kernel hands over in a piece: it has gone by the
+// time that anybody asks.
 const shortMessage = 16 << 10
 
 // lateAnswerWait is how long the answer of a backend may take that has stopped
@@ -46,9 +46,7 @@ func (l *leg) sendAtOnce(message []byte) {
 // trySend sends a whole message if the socket takes it at once. What it does not
 // take is left to send; an error is left to whoever reads.
 func (l *leg) trySend(c Conn, message []byte) (all bool) {
-	now := time.Now()
 	timeout := l.r.e.o.ConnectionTimeout
-	_ = c.SetWriteDeadline(now.Add(timeout))
 	n, err := c.TryWrite(message)
 	l.sentSize.Add(int64(n))
 	l.r.ring.Advance(l.index, n)
@@ -59,9 +57,11 @@ func (l *leg) trySend(c Conn, message []byte) (all bool) {
 		l.sendErr = err
 		timeout = min(timeout, lateAnswerWait)
 	}
-	l.noteUnsent(c)
+	if n > shortMessage {
+		l.unsent = n // as far as is known without asking
+	}
 	l.sentAll.Store(err == nil)
-	_ = c.SetReadDeadline(now.Add(timeout))
+	c.ReadTimeout(timeout)
 	return true
 }
 
@@ -79,7 +79,7 @@ func (l *leg) send() {
 	l.sendErr = l.sendRing(c)
 	timeout := l.r.e.o.ConnectionTimeout
 	if l.sendErr == nil {
-		l.noteUnsent(c)
+		l.unsent = c.Unsent()
 		l.sentAll.Store(true)
 	} else {
 		if !l.retryable {
@@ -88,12 +88,12 @@ func (l *leg) send() {
 		// What the backend has to say to this is there already, or never.
 		timeout = min(timeout, lateAnswerWait)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(timeout))
+	c.ReadTimeout(timeout)
 	l.sent <- struct{}{}
 }
 
 func (l *leg) sendRing(c Conn) error {
-	limiter := l.r.e.o.Limiter
+	limiter, patience := l.r.e.o.Limiter, l.r.e.o.ConnectionTimeout
 	piece := sendPiece
 	if !l.r.e.o.Backends[l.backend].Plain() {
 		piece = tlsPiece
@@ -108,57 +108,16 @@ func (l *leg) sendRing(c Conn) error {
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, ring.ErrOutside):
-			n, err = l.splice(c, int(l.r.ring.Pending(l.index)))
+			n, err = c.SplicePipe(l.r.pipes.Reader(l.index), int(l.r.ring.Pending(l.index)), patience)
 		case err != nil:
 			return err
 		default:
-			n, err = l.write(c, p[:min(len(p), piece)])
+			n, err = c.Send(p[:min(len(p), piece)], patience)
 		}
 		l.sentSize.Add(int64(n))
 		l.r.ring.Advance(l.index, n)
 		if err != nil {
 			return err
 		}
-	}
-}
-
-// write sends p; the timeout counts from the last byte that the backend took
-// (R11).
-func (l *leg) write(c Conn, p []byte) (int, error) {
-	done := 0
-	for {
-		_ = c.SetWriteDeadline(time.Now().Add(l.r.e.o.ConnectionTimeout))
-		n, err := c.Write(p[done:])
-		done += n
-		if err == nil || !isTimeout(err) || n == 0 {
-			return done, err
-		}
-		l.progress()
-	}
-}
-
-// splice sends up to n bytes of what is in the leg's pipe; the timeout counts as
-// in write.
-func (l *leg) splice(c Conn, n int) (int, error) {
-	for unsent := math.MaxInt; ; {
-		_ = c.SetWriteDeadline(time.Now().Add(l.r.e.o.ConnectionTimeout))
-		sent, err := c.SplicePipe(l.r.pipes.Reader(l.index), n)
-		if err == nil || !isTimeout(err) || l.aborted() {
-			return sent, err
-		}
-		left := c.Unsent()
-		if left < 0 || left >= unsent {
-			return sent, err
-		}
-		unsent = left
-		l.progress()
-	}
-}
-
-// noteUnsent remembers, at the end of sending, what the kernel still holds. A
-// short message is not worth the question: it has gone by the time it matters.
-func (l *leg) noteUnsent(c Conn) {
-	if l.sentSize.Load() > shortMessage {
-		l.unsent = c.Unsent()
 	}
 }

@@ -32,8 +32,8 @@ type countingConn struct {
 	spliced *atomic.Int64
 }
 
-func (c countingConn) SplicePipe(pipe, n int) (int, error) {
-	n, err := c.Conn.SplicePipe(pipe, n)
+func (c countingConn) SplicePipe(pipe, n int, patience time.Duration) (int, error) {
+	n, err := c.Conn.SplicePipe(pipe, n, patience)
 	c.spliced.Add(int64(n))
 	return n, err
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/nonblock"
 )
 
 // Set is the pipes of one upload.
@@ -152,14 +154,14 @@ func (s *Set) Copy(readers uint64, n int) error {
 	}
 	last := s.legs[bits.TrailingZeros64(readers)]
 	for n > 0 {
-		got, err := unix.Splice(s.intake.r, nil, last.w, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		got, err := nonblock.Splice(s.intake.r, last.w, n)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil || got == 0 {
 			return fmt.Errorf("cannot move %d bytes: %w", n, err)
 		}
-		n -= int(got)
+		n -= got
 	}
 	return nil
 }
@@ -168,15 +170,14 @@ func (s *Set) Copy(readers uint64, n int) error {
 // functions it needs no Set, and returns the system's own errors, unix.EAGAIN
 // where the socket has nothing.
 func FromSocket(socket, intake, n int) (int, error) {
-	got, err := unix.Splice(socket, nil, intake, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-	return int(got), err
+	return nonblock.Splice(socket, intake, n)
 }
 
 func tee(from, to, n int) (int, error) {
 	for {
-		got, err := unix.Tee(from, to, n, unix.SPLICE_F_NONBLOCK)
+		got, err := nonblock.Tee(from, to, n)
 		if err != unix.EINTR {
-			return int(got), err
+			return got, err
 		}
 	}
 }

@@ -1,0 +1,44 @@
+package nonblock
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Read is read(2).
+func Read(fd int, p []byte) (int, error) {
+	return result(syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))))
+}
+
+// Write is write(2).
+func Write(fd int, p []byte) (int, error) {
+	return result(syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))))
+}
+
+// Splice moves up to n bytes from one file to the other, one of which is a pipe
+// (splice(2)).
+func Splice(from, to, n int) (int, error) {
+	const flags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
+	return result(syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), flags))
+}
+
+// Tee duplicates up to n bytes of a pipe into another one (tee(2)).
+func Tee(from, to, n int) (int, error) {
+	return result(syscall.RawSyscall6(unix.SYS_TEE, uintptr(from), uintptr(to), uintptr(n), unix.SPLICE_F_NONBLOCK, 0, 0))
+}
+
+// An error that is returned as an interface would be an allocation, and this one is
+// frequent.
+var errAgain error = unix.EAGAIN
+
+func result(n, _ uintptr, errno syscall.Errno) (int, error) {
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EAGAIN:
+		return 0, errAgain
+	}
+	return 0, errno
+}
