@@ -1,6 +1,10 @@
 package backends
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/nonblock"
+)
 
 // sendQueue is the number of bytes in fd's send queue, or -1 (SO_NWRITE).
 func sendQueue(fd int) int {
@@ -13,3 +17,9 @@ func sendQueue(fd int) int {
 
 // splice is not to be had here.
 func splice(int, int, int) (int, error) { return 0, errNoSplice }
+
+// skip throws up to n received bytes away.
+func skip(fd, n int) (int, error) {
+	var waste [16 << 10]byte
+	return nonblock.Read(fd, waste[:min(n, len(waste))])
+}

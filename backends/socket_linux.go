@@ -17,3 +17,7 @@ func sendQueue(fd int) int {
 
 // splice moves up to n bytes from a pipe to a socket.
 func splice(pipe, fd, n int) (int, error) { return nonblock.Splice(pipe, fd, n) }
+
+// skip throws up to n received bytes away, which the system need not copy for it
+// (tcp(7), MSG_TRUNC).
+func skip(fd, n int) (int, error) { return nonblock.Skip(fd, n) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -38,12 +39,16 @@ type rawSocket struct {
 
 	read    func(fd uintptr) bool
 	toRead  []byte
+	toSkip  int
 	nRead   int
 	readErr error
 
 	peek      func(fd uintptr) bool
 	peekQuiet bool
 	peeked    [1]byte
+
+	outq  func(fd uintptr)
+	queue atomic.Int64
 }
 
 func (s *rawSocket) open(nc net.Conn) {
@@ -57,6 +62,7 @@ func (s *rawSocket) open(nc net.Conn) {
 	}
 	s.conn = raw
 	s.write, s.read, s.peek = s.writeOnce, s.readOnce, s.peekOnce
+	s.outq = func(fd uintptr) { s.queue.Store(int64(sendQueue(int(fd)))) }
 }
 
 // send sends some of o. With wait it waits for room, until the write deadline;
@@ -99,8 +105,19 @@ func (s *rawSocket) writeOnce(fd uintptr) bool {
 // receive reads as net.Conn does.
 func (s *rawSocket) receive(p []byte) (int, error) {
 	s.toRead = p
+	defer func() { s.toRead = nil }()
+	return s.input()
+}
+
+// skip reads up to n bytes and throws them away.
+func (s *rawSocket) skip(n int64) (int, error) {
+	s.toSkip = int(min(n, 1<<30))
+	defer func() { s.toSkip = 0 }()
+	return s.input()
+}
+
+func (s *rawSocket) input() (int, error) {
 	err := s.conn.Read(s.read)
-	s.toRead = nil
 	switch {
 	case err != nil:
 		return 0, plainError("read", err)
@@ -114,7 +131,11 @@ func (s *rawSocket) receive(p []byte) (int, error) {
 
 func (s *rawSocket) readOnce(fd uintptr) bool {
 	for {
-		s.nRead, s.readErr = nonblock.Read(int(fd), s.toRead)
+		if s.toSkip > 0 {
+			s.nRead, s.readErr = skip(int(fd), s.toSkip)
+		} else {
+			s.nRead, s.readErr = nonblock.Read(int(fd), s.toRead)
+		}
 		switch s.readErr {
 		case unix.EINTR:
 		case unix.EAGAIN:
@@ -147,9 +168,8 @@ func (s *rawSocket) unsent() int {
 	if s.conn == nil {
 		return -1
 	}
-	queue := -1
-	if err := s.conn.Control(func(fd uintptr) { queue = sendQueue(int(fd)) }); err != nil {
+	if err := s.conn.Control(s.outq); err != nil {
 		return -1
 	}
-	return queue
+	return int(s.queue.Load())
 }

@@ -24,6 +24,21 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.raw.receive(p)
 }
 
+// Skip throws the next n bytes away that the backend sends, in the time that Read
+// has.
+func (c *Conn) Skip(n int64) error {
+	br := c.Reader()
+	have, err := br.Discard(int(min(n, int64(br.Buffered()))))
+	for n -= int64(have); n > 0 && err == nil; n -= int64(have) {
+		if c.raw.conn == nil {
+			have, err = br.Discard(int(min(n, 1<<30)))
+		} else {
+			have, err = c.raw.skip(n)
+		}
+	}
+	return err
+}
+
 // ReadTimeout makes a Read under way, and each later one, fail with a timeout
 // once d is over from now, or up to an eighth of it later; 0 is never. It does not
 // undo an Abort. Any goroutine may call it.

@@ -72,3 +72,39 @@ func TestReadTimeoutIsMovedSeldom(t *testing.T) {
 		t.Error("still set")
 	}
 }
+
+// What is thrown away is neither more nor less than it was told.
+func TestSkip(t *testing.T) {
+	p := newPeer(t)
+	c, other := p.connect()
+	defer c.Discard()
+	c.ReadTimeout(10 * time.Second)
+	for _, n := range []int64{1, 100, 16 << 10, 300_000, 1 << 20} {
+		for _, buffered := range []bool{false, true} {
+			sent := make(chan error, 1)
+			go func() {
+				_, err := other.Write(append(make([]byte, n), "next"...))
+				sent <- err
+			}()
+			if buffered {
+				if _, err := c.Reader().Peek(1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.Skip(n); err != nil {
+				t.Fatalf("%d bytes: %v", n, err)
+			}
+			next := make([]byte, 4)
+			if _, err := io.ReadFull(c.Reader(), next); err != nil || string(next) != "next" {
+				t.Fatalf("behind %d bytes stands %q, %v", n, next, err)
+			}
+			if err := <-sent; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = other.CloseWrite()
+	if err := c.Skip(1); err == nil {
+		t.Fatal("skipped what was never sent")
+	}
+}

@@ -499,7 +499,7 @@ func TestR5LosersConnections(t *testing.T) {
 	}{
 		{"short", stub.Behaviour{Status: 404}, 1},
 		{"none", stub.Behaviour{Status: 404, Body: []byte{}}, 1},
-		{"long", stub.Behaviour{Status: 404, Body: make([]byte, 1<<20)}, 2},
+		{"long", stub.Behaviour{Status: 404, Body: make([]byte, 2*maxDrained)}, 2},
 		{"closes", stub.Behaviour{Status: 404, Then: stub.SayClose}, 2},
 	} {
 		for _, late := range []bool{false, true} {

@@ -59,6 +59,8 @@ type Conn interface {
 	Abort()
 	// AbortWrite does so for sending alone.
 	AbortWrite()
+	// Skip throws the next n bytes away that the backend sends.
+	Skip(n int64) error
 	// Release gives the connection back for reuse; the caller has read the
 	// answer to its end.
 	Release()

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/akubra/akubra/engine/ring"
 )
@@ -202,21 +203,35 @@ func (l *leg) aborted() bool {
 	return l.cause != nil
 }
 
-// dispose ends a leg whose answer nobody reads: a short rest that is there
-// already is thrown away, so that the connection can be used again (R5).
+// maxDrained is the largest rest of an answer that nobody reads which is waited
+// for, because a new connection costs more; drainTimeout bounds the wait.
+const (
+	maxDrained   = 1 << 20
+	drainTimeout = time.Second
+)
+
+// dispose ends a leg whose answer nobody reads: a rest of it that is there already
+// is thrown away, so that the connection can be used again (R5).
 func (l *leg) dispose() {
 	if !l.open || l.finished {
 		return
 	}
-	reuse := false
-	if n := l.answer.contentLength; l.reusable && n > 0 && !l.aborted() {
-		br := l.conn.Reader()
-		if n <= int64(br.Buffered()) {
-			_, _ = br.Discard(int(n))
-			reuse = true
-		}
+	n := l.answer.contentLength
+	l.disposeOf(n > 0 && n <= int64(l.conn.Reader().Buffered()))
+}
+
+// drain is dispose for the leg's own goroutine, which can wait for a short rest.
+func (l *leg) drain() {
+	if !l.open || l.finished {
+		return
 	}
-	l.finish(reuse)
+	l.conn.ReadTimeout(drainTimeout)
+	l.progress()
+	l.disposeOf(l.answer.contentLength > 0 && l.answer.contentLength <= maxDrained)
+}
+
+func (l *leg) disposeOf(short bool) {
+	l.finish(short && l.reusable && !l.aborted() && l.conn.Skip(l.answer.contentLength) == nil)
 }
 
 // finish gives connection and slot back, once.

@@ -257,7 +257,7 @@ func (r *request) legEnded(l *leg) {
 	last := r.ended == len(r.legs)
 	r.mu.Unlock()
 	if late {
-		l.dispose()
+		l.drain()
 	}
 	r.disposeOf(losers)
 	if last {

@@ -17,6 +17,12 @@ func Write(fd int, p []byte) (int, error) {
 	return result(syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))))
 }
 
+// Skip throws up to n bytes away that a TCP socket has received, uncopied: recv(2)
+// with MSG_TRUNC and no buffer (tcp(7)).
+func Skip(fd, n int) (int, error) {
+	return result(syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(n), unix.MSG_TRUNC, 0, 0))
+}
+
 // Splice moves up to n bytes from one file to the other, one of which is a pipe
 // (splice(2)).
 func Splice(from, to, n int) (int, error) {
