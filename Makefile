@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 # What to pass on: make run ARGS="--break second", make bench ARGS="...".
 ARGS     ?=
 
-.PHONY: help build run demo test race bench lint fuzz interop release clean
+.PHONY: help build run demo test race bench pgo lint fuzz interop release clean
 
 help: ## What there is to make.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  %-9s %s\n' "$$name" "$$what"; done
@@ -30,6 +30,9 @@ race: ## The same tests with the race detector. Needs a C compiler.
 
 bench: build ## Load against stub storages, beside nginx where it is installed. ARGS="-scenario mix" is another one.
 	go run ./bench $(ARGS)
+
+pgo: build ## A new default.pgo, the profile by which the compiler optimises, from the production mix.
+	go run ./bench -scenario mix -peers akubra -rounds 1 -duration 30s -profile default.pgo
 
 lint: ## Formatting, vet, golangci-lint with the import rules (.golangci.yml). The first time takes minutes.
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "not gofmt'ed:" $$unformatted; exit 1; fi

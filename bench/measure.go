@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -79,6 +80,8 @@ func (o *options) window(ctx context.Context, l *load, c *Case, p *process, stor
 		faulty = stores[len(stores)-1]
 		defer func() { _ = faulty.setFault(newFault(faultNone)) }()
 	}
+	profiled := make(chan error, 1)
+	go func() { profiled <- o.profileOf(p, c.Duration) }()
 	stop := make(chan struct{})
 	failed := make(chan error, 1)
 	r := drive(ctx, c.Duration, func(r *recorder) {
@@ -86,7 +89,7 @@ func (o *options) window(ctx context.Context, l *load, c *Case, p *process, stor
 		go func() { failed <- o.breakStore(c, faulty, r, stop) }()
 	})
 	close(stop)
-	if err := <-failed; err != nil {
+	if err := errors.Join(<-failed, <-profiled); err != nil {
 		return nil, usage{}, err
 	}
 	if err := ctx.Err(); err != nil {

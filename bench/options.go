@@ -31,6 +31,7 @@ type options struct {
 	syscalls bool
 	bars     bool
 	json     string
+	profile  string
 	s3       s3Target
 
 	out io.Writer // tables
@@ -63,6 +64,7 @@ func parseOptions(args []string) (*options, error) {
 	fs.BoolVar(&o.syscalls, "syscalls", false, "count system calls in a short extra pass (needs perf or strace, and root)")
 	fs.BoolVar(&o.bars, "bars", false, "measure what the project demands of itself, and say which bars are passed")
 	fs.StringVar(&o.json, "json", "", "write the raw results to this `file`")
+	fs.StringVar(&o.profile, "profile", "", "write a CPU profile of the proxy to this `file`, of the last case and round")
 	o.s3.flags(fs)
 	if err := fs.Parse(args); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -127,6 +128,28 @@ func numbersOf(path string) map[string]int64 {
 		}
 	}
 	return status
+}
+
+// profileOf writes a CPU profile to the file that was asked for, if one was, of the
+// time from now on. The peers have none.
+func (o *options) profileOf(p *process, d time.Duration) error {
+	if o.profile == "" || p.admin == "" {
+		return nil
+	}
+	client := http.Client{Timeout: d + time.Minute}
+	answer, err := client.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.admin, max(1, int(d.Seconds()))))
+	if err != nil {
+		return fmt.Errorf("cannot profile the proxy: %w", err)
+	}
+	defer answer.Body.Close()
+	profile, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %.200s", answer.Status, profile)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot profile the proxy: %w", err)
+	}
+	return os.WriteFile(o.profile, profile, 0o644)
 }
 
 // scrape reads counters from the proxy's metrics.

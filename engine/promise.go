@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"math/bits"
+	"runtime"
 	"strconv"
 )
 
@@ -32,6 +33,13 @@ func (r *request) promise() error {
 	if !r.ackedLocked() {
 		r.mu.Unlock()
 		return nil
+	}
+	if r.ended < len(r.legs) {
+		// Where the processor is busy, what is ready to run goes first: with luck,
+		// the last leg, which spares the intent. Where it is idle, this is nothing.
+		r.mu.Unlock()
+		runtime.Gosched()
+		r.mu.Lock()
 	}
 	if r.ended == len(r.legs) {
 		r.awaited = !r.settled
