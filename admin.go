@@ -14,6 +14,7 @@ import (
 
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
 // Bounds of the admin listener: it is for one operator and a few scrapers, and
@@ -38,6 +39,9 @@ type adminOptions struct {
 	InFlight      func() int
 	Records       func() synclog.Counts
 	Metrics       *proxyMetrics
+	Journal       *journalAdmin
+	// Repair is false where none runs in this process.
+	Repair func() (repair.Status, bool)
 	// Log hears of each change that somebody made here.
 	Log func(msg string, keyvals ...any)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp/pprofhandler"
 
 	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
 // maxProfileSeconds bounds a profile or trace: a trace is held in memory.
@@ -72,6 +73,8 @@ type adminStatus struct {
 	Backends []backendStatus `json:"backends"`
 	Counters totals          `json:"counters"`
 	Synclog  synclogStatus   `json:"synclog"`
+	Journal  journalStatus   `json:"journal"`
+	Repair   *repair.Status  `json:"repair,omitempty"` // in this process
 }
 
 type backendStatus struct {
@@ -97,6 +100,10 @@ func (a *admin) status(ctx *fasthttp.RequestCtx, _ string) {
 		InFlight: a.o.InFlight(),
 		Counters: a.o.Metrics.totals(),
 		Synclog:  synclogStatus(a.o.Records()),
+		Journal:  a.o.Journal.status(),
+	}
+	if r, ok := a.o.Repair(); ok {
+		s.Repair = &r
 	}
 	for i := range all {
 		s.Backends = append(s.Backends, a.backendStatus(all, i))

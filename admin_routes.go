@@ -30,6 +30,18 @@ var adminRoutes = []adminRoute{
 	{"POST", "/backends/NAME/maintenance", (*admin).beginMaintenance},
 	{"DELETE", "/backends/NAME/maintenance", (*admin).endMaintenance},
 	{"POST", "/configuration/validate", (*admin).validate},
+	{"GET", "/journal", (*admin).journal},
+	// For `akubra repair` and `akubra verify` beside this proxy (admin_journal.go).
+	{"POST", "/journal/open", journalRoute("open")},
+	{"POST", "/journal/live", journalRoute("live")},
+	{"POST", "/journal/close", journalRoute("close")},
+	{"POST", "/journal/next", journalRoute("next")},
+	{"POST", "/journal/add", journalRoute("add")},
+	{"POST", "/journal/resolve", journalRoute("resolve")},
+	{"POST", "/journal/resolved", journalRoute("resolved")},
+	{"POST", "/journal/note", journalRoute("note")},
+	{"POST", "/journal/begin", journalRoute("begin")},
+	{"POST", "/journal/end", journalRoute("end")},
 }
 
 // match tells whether path is the route's, and what stands for NAME in it.

@@ -20,6 +20,7 @@ import (
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
 // adminRig is an admin listener over a real limiter.
@@ -32,8 +33,13 @@ type adminRig struct {
 	client  *http.Client
 	served  chan error
 
-	mu   sync.Mutex
-	logs []string
+	journal *namedJournal
+	fence   *testFence
+	session *journalAdmin
+
+	mu       sync.Mutex
+	logs     []string
+	resolved []string
 }
 
 func newAdminRig(t testing.TB, names ...string) *adminRig {
@@ -46,9 +52,29 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 	records := func() synclog.Counts { return synclog.Counts{Written: 5, Failed: 2, Skipped: 1} }
 	inFlight := func() int { return 3 }
 	r.metrics.observe(status, records, inFlight)
+	r.journal = mustOpenJournal(t, t.TempDir(), names...)
+	r.fence = &testFence{}
+	journal := newJournalAdmin(journalAdminOptions{
+		Journal: r.journal, Fence: r.fence,
+		Resolved: func(task *repair.Task, action string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.resolved = append(r.resolved, task.Bucket+"/"+task.Key+" "+action)
+		},
+		Out: func() (out []string) {
+			for _, s := range status() {
+				if s.Maintained {
+					out = append(out, s.Name)
+				}
+			}
+			return out
+		},
+	})
+	r.session = journal
 	o := adminOptions{
 		Version: "v1.2.3", Status: status, SetMaintained: r.limiter.SetMaintained,
-		InFlight: inFlight, Records: records, Metrics: r.metrics,
+		InFlight: inFlight, Records: records, Metrics: r.metrics, Journal: journal,
+		Repair: func() (repair.Status, bool) { return repair.Status{Resolved: 7}, true },
 		Log: func(msg string, keyvals ...any) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -69,6 +95,7 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 	r.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
+		journal.Close()
 		if err := r.admin.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}

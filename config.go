@@ -40,6 +40,13 @@ type Config struct {
 	ShutdownTimeout       time.Duration `koanf:"ShutdownTimeout"`
 	TLS                   TLSConfig     `koanf:"TLS"`
 	Logging               LoggingConfig `koanf:"Logging"`
+
+	DataDir            string                     `koanf:"DataDir"`
+	Durability         string                     `koanf:"Durability"`
+	OnJournalError     string                     `koanf:"OnJournalError"`
+	Credentials        CredentialsConfig          `koanf:"Credentials"` // see backendCredentials
+	BackendCredentials []BackendCredentialsConfig `koanf:"BackendCredentials"`
+	Repair             RepairConfig               `koanf:"Repair"`
 }
 
 // What WriteAck may be (R3).
@@ -48,6 +55,28 @@ const (
 	writeAckQuorum = "quorum"
 	writeAckAll    = "all"
 )
+
+// What Durability may be: what a promise in the journal survives.
+const (
+	durabilityProcess = "process"
+	durabilityPower   = "power"
+)
+
+// What OnJournalError may be: what becomes of writes that cannot be promised.
+const (
+	journalErrorRefuse   = "refuse"
+	journalErrorContinue = "continue"
+)
+
+// RepairConfig is how fast and how stubbornly backends are made equal again.
+type RepairConfig struct {
+	Enabled          bool     `koanf:"Enabled"` // inside the proxy; `akubra repair` needs it not
+	Concurrency      int      `koanf:"Concurrency"`
+	ObjectsPerSecond float64  `koanf:"ObjectsPerSecond"` // 0 is no limit
+	BytesPerSecond   byteSize `koanf:"BytesPerSecond"`   // 0 is no limit
+	MaxTries         int      `koanf:"MaxTries"`
+	CopyBucketConfig bool     `koanf:"CopyBucketConfig"`
+}
 
 // defaultConfig is the one place of defaults. It lacks Backends, which have none,
 // and StallTimeout, which finish takes from ConnectionTimeout.
@@ -74,6 +103,11 @@ func defaultConfig() *Config {
 			Accesslog: LogOutput{Level: "info"},
 			Mainlog:   LogOutput{Stderr: true, Level: "info"},
 		},
+		DataDir:        "./data",
+		Durability:     durabilityProcess,
+		OnJournalError: journalErrorRefuse,
+		Credentials:    CredentialsConfig{Profile: defaultProfile},
+		Repair:         RepairConfig{Concurrency: 4, MaxTries: 20},
 	}
 }
 
@@ -84,6 +118,11 @@ func (c *Config) finish() {
 	}
 	if len(c.SyncLogMethods) == 0 { // R16
 		c.SyncLogMethods = defaultConfig().SyncLogMethods
+	}
+	for i := range c.BackendCredentials {
+		if b := &c.BackendCredentials[i]; b.Profile == "" {
+			b.Profile = defaultProfile
+		}
 	}
 }
 

@@ -18,6 +18,8 @@ const (
 	minHeaderSize = 4 << 10  // a key of 1,024 bytes, each written as %XX, and a signature
 	maxHeaderSize = 1 << 20
 	maxCount      = 1_000_000
+	// maxConcurrency of repairs: each holds a connection to every backend.
+	maxConcurrency = 256
 )
 
 // syncLogMethods are the methods of S3 and of browsers before it.
@@ -69,14 +71,28 @@ func (c *Config) check(m *mistakes) {
 	if s := c.Logging.Synclog; !s.Stdout && !s.Stderr && s.File == "" && s.Syslog == "" {
 		m.line("%s: must go to Stdout, Stderr, File or Syslog, or divergences would be lost", m.where("Logging.Synclog")) // R15
 	}
+	if c.DataDir == "" || strings.ContainsRune(c.DataDir, 0) {
+		m.add("DataDir", c.DataDir, "a directory, which is made where it is not there")
+	}
+	m.checkOneOf("Durability", c.Durability, durabilityProcess, durabilityPower)
+	m.checkOneOf("OnJournalError", c.OnJournalError, journalErrorRefuse, journalErrorContinue)
+	m.checkCredentials("Credentials", c.Credentials)
+	m.checkBackendCredentials(c.BackendCredentials, c.Backends)
+	if c.Repair.Enabled && len(c.Backends) == 1 {
+		m.add("Repair.Enabled", true, "false with one backend alone")
+	}
+	checkRange(m, "Repair.Concurrency", c.Repair.Concurrency, 1, maxConcurrency, "")
+	checkRange(m, "Repair.ObjectsPerSecond", c.Repair.ObjectsPerSecond, 0, maxCount, " (0 is no limit)")
+	checkRange(m, "Repair.BytesPerSecond", c.Repair.BytesPerSecond, 0, math.MaxInt64, " (0 is no limit)")
+	checkRange(m, "Repair.MaxTries", c.Repair.MaxTries, 1, maxCount, "")
 }
 
 func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
-func checkRange[T int | byteSize](m *mistakes, path string, n, least, most T, note string) {
+func checkRange[T int | float64 | byteSize](m *mistakes, path string, n, least, most T, note string) {
 	switch {
 	case n >= least && n <= most:
-	case most == math.MaxInt64:
+	case any(most) == any(byteSize(math.MaxInt64)):
 		m.add(path, n, "at least %v%s", least, note)
 	default:
 		m.add(path, n, "from %v to %v%s", least, most, note)

@@ -95,12 +95,20 @@ func decodeValue(from, to reflect.Value) (any, error) {
 			return n, nil
 		}
 		return refuse("a whole number")
+	case float64:
+		switch v := value.(type) {
+		case int:
+			return float64(v), nil
+		case float64:
+			return v, nil
+		}
+		return refuse("a number")
 	case bool:
 		if b, ok := value.(bool); ok {
 			return b, nil
 		}
 		return refuse("true or false")
-	case string:
+	case string, secret:
 		if s, ok := value.(string); ok {
 			return s, nil
 		}
@@ -118,6 +126,10 @@ func decodeValue(from, to reflect.Value) (any, error) {
 	case []string:
 		if from.Kind() != reflect.Slice {
 			return refuse("a list")
+		}
+	case []BackendCredentialsConfig:
+		if from.Kind() != reflect.Slice {
+			return refuse("a list of maps with the keys " + strings.Join(fieldNames(to.Type().Elem()), ", "))
 		}
 	default:
 		if from.Kind() == reflect.Map {

@@ -17,7 +17,8 @@ const envPrefix = "AKUBRA_"
 var serviceLink = regexp.MustCompile(`^([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // envProvider reads the AKUBRA_ variables: AKUBRA_LOGGING_MAINLOG_LEVEL is the key
-// Logging.Mainlog.Level. Lists are written with commas, maps as in YAML: {X-A: b}.
+// Logging.Mainlog.Level. Lists are written with commas, maps as in YAML: {X-A: b},
+// and so are lists of maps.
 func envProvider(environ []string, m *mistakes) *env.Env {
 	return env.Provider(keyDelim, env.Opt{
 		Prefix:      envPrefix,
@@ -83,12 +84,22 @@ func envValue(s string, t reflect.Type) any {
 		if n, err := strconv.Atoi(s); err == nil {
 			return n
 		}
+	case reflect.Float64:
+		if f, err := strconv.ParseFloat(s, 64); err == nil {
+			return f
+		}
 	case reflect.Bool:
 		if b, err := strconv.ParseBool(s); err == nil {
 			return b
 		}
 	case reflect.Slice:
 		list := []any{}
+		if t.Elem().Kind() == reflect.Struct {
+			if yaml.Unmarshal([]byte(s), &list) == nil {
+				return list
+			}
+			break
+		}
 		for item := range strings.SplitSeq(s, ",") {
 			if item = strings.TrimSpace(item); item != "" {
 				list = append(list, item)

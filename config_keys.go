@@ -62,7 +62,11 @@ func (m *mistakes) add(path string, value any, must string, args ...any) {
 	if m.broken[path] {
 		return
 	}
-	m.line("%s: %s is not allowed, must be %s", m.where(path), show(value), fmt.Sprintf(must, args...))
+	shown := show(value)
+	if secretPath(path) {
+		shown = "what is there"
+	}
+	m.line("%s: %s is not allowed, must be %s", m.where(path), shown, fmt.Sprintf(must, args...))
 }
 
 // where names a path, and the variable that set it.
@@ -79,15 +83,20 @@ func (m *mistakes) where(path string) string {
 
 // line keeps to one line whatever the configuration had in it.
 func (m *mistakes) line(format string, args ...any) {
+	m.lines = append(m.lines, printable(fmt.Sprintf(format, args...)))
+}
+
+// printable escapes what would break a line, or do something to a terminal.
+func printable(s string) string {
 	var b strings.Builder
-	for _, r := range fmt.Sprintf(format, args...) {
+	for _, r := range s {
 		if unicode.IsPrint(r) {
 			b.WriteRune(r)
 		} else {
 			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
 		}
 	}
-	m.lines = append(m.lines, b.String())
+	return b.String()
 }
 
 // show is a value as a mistake quotes it: cut where it is long, and without
@@ -123,12 +132,25 @@ func (m *mistakes) unknownKeys(parent string, raw map[string]any, t reflect.Type
 		i := slices.Index(fieldNames(t), name)
 		if i < 0 {
 			near := nearestKey(parent, name)
+			if strings.Contains(parent, "[") { // of a list's element, which knownPaths have not
+				near = join(parent, nearest(fieldNames(t), func(field string) int { return distance(name, field) }))
+			}
 			m.line("%s: unknown key, the nearest known one is %s", path, near)
 			m.broken[near] = true // to say as well that it is missing would help nobody
 			continue
 		}
-		if inner, ok := raw[name].(map[string]any); ok && t.Field(i).Type.Kind() == reflect.Struct {
-			m.unknownKeys(path, inner, t.Field(i).Type)
+		switch inner, field := raw[name], t.Field(i).Type; field.Kind() {
+		case reflect.Struct:
+			if inner, ok := inner.(map[string]any); ok {
+				m.unknownKeys(path, inner, field)
+			}
+		case reflect.Slice:
+			list, _ := inner.([]any)
+			for i, inner := range list {
+				if inner, ok := inner.(map[string]any); ok && field.Elem().Kind() == reflect.Struct {
+					m.unknownKeys(element(path, i), inner, field.Elem())
+				}
+			}
 		}
 	}
 }

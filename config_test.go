@@ -54,6 +54,7 @@ func TestConfigExample(t *testing.T) {
 	want.Backends = []string{"http://s3.first.example.com:9000", "http://s3.second.example.com:9000"}
 	want.MaintainedBackend, want.Domains = oneOrMany{}, []string{}
 	want.AdditionalRequestHeaders, want.AdditionalResponseHeaders = map[string]string{}, map[string]string{}
+	want.BackendCredentials = []BackendCredentialsConfig{}
 	want.finish()
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -216,6 +217,15 @@ func TestR21Mistakes(t *testing.T) {
 		"length header":       {"AdditionalResponseHeaders: {Content-Length: 5}", `^AdditionalResponseHeaders\[Content-Length\]: `},
 		"one header twice":    {"AdditionalRequestHeaders: {X-A: 1, x-a: 2}", `^AdditionalRequestHeaders\[x-a\]: "x-a" is not allowed, must be another header than X-A$`},
 		"level":               {"Logging: {Accesslog: {Level: loud}}", `^Logging\.Accesslog\.Level: "loud" is not allowed, must be one of trace, debug,`},
+		"durability":          {"Durability: Power", `^Durability: "Power" is not allowed, must be one of process, power$`},
+		"on journal error":    {"OnJournalError: ignore", `^OnJournalError: "ignore" is not allowed, must be one of refuse, continue$`},
+		"no data directory":   {"DataDir: ''", `^DataDir: "" is not allowed, must be a directory`},
+		"no repairers":        {"Repair: {Concurrency: 0}", `^Repair.Concurrency: 0 is not allowed, must be from 1 to 256$`},
+		"negative rate":       {"Repair: {ObjectsPerSecond: -0.5}", `^Repair.ObjectsPerSecond: -0.5 is not allowed, must be from 0 to 1e\+06 \(0 is no limit\)$`},
+		"rate as text":        {"Repair: {ObjectsPerSecond: fast}", `^Repair.ObjectsPerSecond: "fast" is not allowed, must be a number$`},
+		"rate no number":      {"Repair: {ObjectsPerSecond: .nan}", `^Repair.ObjectsPerSecond: NaN is not allowed, must be from 0`},
+		"negative bytes":      {"Repair: {BytesPerSecond: -1}", `^Repair.BytesPerSecond: -1 is not allowed, must be at least 0 \(0 is no limit\)$`},
+		"no tries":            {"Repair: {MaxTries: 0}", `^Repair.MaxTries: 0 is not allowed, must be from 1 to`},
 		"facility":            {"Logging: {Synclog: {Syslog: local9}}", `^Logging\.Synclog\.Syslog: "local9" is not allowed, must be empty or a facility`},
 		"R15 synclog nowhere": {"Logging: {Synclog: {Stderr: false}}", `^Logging\.Synclog: must go to Stdout, Stderr, File or Syslog`},
 		"second document":     {"---\nListen: ':80'", `^line 2: cannot parse YAML: a second YAML document begins here`},

@@ -5,8 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 )
 
 // TLSConfig is the listener's certificate, and how https:// backends are met.
@@ -58,27 +56,8 @@ func (t *TLSBackendConfig) client() (*tls.Config, error) {
 // maxPEMSize is far above any bundle of certificates.
 const maxPEMSize = 4 << 20
 
-// readPEM reads a regular file: a path may come from the network (admin.go), and
-// reading on in a device or a pipe would never end.
-func readPEM(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read it: %w", cause(err))
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read it: %w", cause(err))
-	}
-	defer f.Close()
-	pem, err := io.ReadAll(io.LimitReader(f, maxPEMSize))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read it: %w", cause(err))
-	}
-	return pem, nil
-}
+// readPEM reads a file of certificates or keys.
+func readPEM(path string) ([]byte, error) { return readRegular(path, maxPEMSize) }
 
 func loadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	cert, err := readPEM(certFile)

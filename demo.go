@@ -105,7 +105,7 @@ func startDemoStores(o *demoOptions) (stores []*demoStore, err error) {
 			return stores, err
 		}
 		stores = append(stores, s)
-		if err := s.start(); err != nil {
+		if err := s.firstStart(); err != nil {
 			return stores, err
 		}
 	}
@@ -126,6 +126,10 @@ func demoConfig(o *demoOptions, stores []*demoStore) (*Config, error) {
 	config.ConnectionDialTimeout = time.Second
 	config.ShutdownTimeout = 5 * time.Second
 	config.FailureLimit = 3
+	// Beside the stores' directories, and not where a proxy's own journal would be.
+	config.DataDir = filepath.Join(o.dir, "demo")
+	config.Credentials = CredentialsConfig{AccessKey: "demo", SecretKey: "demo", Profile: defaultProfile}
+	config.Repair.Enabled = true
 	for _, s := range stores {
 		config.Backends = append(config.Backends, "http://"+s.addr)
 	}
@@ -181,8 +185,9 @@ or with curl alone:
   head %[3]s/hello.txt
 
 Then stop a store and put an object again. The client notices nothing; what the
-store missed is a line of the synclog, and is printed here. A file that the client
-uploads in parts (aws: from 8 MB on) goes to one store, and is such a line, too.
+store missed is a line of the synclog, and is printed here. Start the store, and it
+gets what it missed, which is another line. A file that the client uploads in parts
+(aws: from 8 MB on) goes to one store, and comes to the other one in the same way.
 
 `, aws, demoBucket, copies, url)
 	b.WriteString(demoKeys)
@@ -207,7 +212,7 @@ func (s *demoStore) toggle() string {
 	if err := s.start(); err != nil {
 		return fmt.Sprintf("%v\n", err)
 	}
-	return fmt.Sprintf("The %s store (%s) is started: it gets what is put from now on, within a second.\n", s.name, s.addr)
+	return fmt.Sprintf("The %s store (%s) is started: it gets what it missed, and what is put from now on, within seconds.\n", s.name, s.addr)
 }
 
 // readLines reads what is typed, up to its end. Its goroutine ends with the process:

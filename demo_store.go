@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,7 +21,8 @@ import (
 // no signatures, and can be stopped and started. One goroutine may call its methods.
 type demoStore struct {
 	name    string
-	addr    string // the same after a stop and a start
+	addr    string // the same after a stop and a start, and the next time where it is free
+	kept    string // the file that has addr
 	objects string // the directory of the bucket's objects
 	handler http.Handler
 	server  *http.Server // nil while stopped
@@ -39,12 +41,39 @@ func newDemoStore(name, dir, bucket string) (*demoStore, error) {
 		return nil, fmt.Errorf("cannot make store %q: %w", filepath.Join(dir, name), err)
 	}
 	s3 := gofakes3.New(files, gofakes3.WithTimeSkewLimit(0), gofakes3.WithLogger(gofakes3.DiscardLog()))
+	kept := filepath.Join(dir, name, "address")
+	addr, err := os.ReadFile(kept)
+	if err != nil || !addrOf(string(addr)).IsLoopback() {
+		addr = []byte("127.0.0.1:0")
+	}
 	return &demoStore{
 		name:    name,
-		addr:    "127.0.0.1:0",
+		addr:    string(addr),
+		kept:    kept,
 		objects: filepath.Join(dir, name, "buckets", bucket),
-		handler: decodeChunks(s3.Server()),
+		handler: decodeChunks(withType(s3.Server())),
 	}, nil
+}
+
+// addrOf is the address without its port, or none.
+func addrOf(addr string) netip.Addr {
+	ap, _ := netip.ParseAddrPort(addr)
+	return ap.Addr()
+}
+
+// firstStart chooses the address: the one of the last time, by which the journal
+// knows the store, or a free one.
+func (s *demoStore) firstStart() error {
+	if s.start() != nil {
+		s.addr = "127.0.0.1:0"
+		if err := s.start(); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(s.kept, []byte(s.addr), 0o600); err != nil {
+		return fmt.Errorf("cannot keep the address of the %s store: %w", s.name, err)
+	}
+	return nil
 }
 
 // start listens where it did before.
@@ -140,6 +169,18 @@ func decodeChunks(next http.Handler) http.Handler {
 			} else {
 				r.Header.Set("Content-Encoding", strings.TrimPrefix(coding, ","))
 			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withType gives an object the type that S3 gives it, where its client has none.
+// Otherwise the server would guess one for a GET, and have none for a HEAD.
+func withType(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		const name = "Content-Type"
+		if (r.Method == http.MethodPut || r.Method == http.MethodPost) && r.Header.Get(name) == "" && r.Header.Get("X-Amz-Copy-Source") == "" {
+			r.Header.Set(name, "binary/octet-stream")
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -55,7 +55,8 @@ func startBinary(t testing.TB, path string, stores []*stub.Server, more string) 
 	t.Helper()
 	dir := t.TempDir()
 	b := &binary{t: t, addr: mustFreeAddr(t), admin: mustFreeAddr(t), sync: filepath.Join(dir, "sync.log"), stderr: newTranscript()}
-	text := fmt.Sprintf("Listen: %s\nAdminListen: %s\nLogging: {Synclog: {Stderr: false, File: %q}}\n%s\nBackends:\n", b.addr, b.admin, b.sync, more)
+	text := fmt.Sprintf("Listen: %s\nAdminListen: %s\nDataDir: %q\nLogging: {Synclog: {Stderr: false, File: %q}}\n%s\nBackends:\n",
+		b.addr, b.admin, filepath.Join(dir, "data"), b.sync, more)
 	for _, s := range stores {
 		text += "  - " + s.URL() + "\n"
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/synclog"
 )
@@ -19,7 +21,10 @@ var _ engine.Log = engineLog{}
 // Warn writes keyvals as the line's keys. A value without its key is kept under
 // "extra", for a warning must not lose anything over a slip of its caller.
 func (l engineLog) Warn(msg string, keyvals ...any) {
-	e := l.logs.main.Warn()
+	writeLog(l.logs.main.Warn(), msg, keyvals)
+}
+
+func writeLog(e *zerolog.Event, msg string, keyvals []any) {
 	for len(keyvals) > 1 {
 		e = e.Interface(fmt.Sprint(keyvals[0]), logValue(keyvals[1]))
 		keyvals = keyvals[2:]

@@ -4,7 +4,8 @@
 //
 // This package is the wiring: run reads the command line, loads and checks the
 // configuration, constructs what it describes (proxy.go), starts it, waits, and
-// stops it in reverse. Everything that does the work is in the packages below.
+// stops it in reverse. Everything that does the work is in the packages below. The
+// commands beside it read the journal and make backends equal again (cmd_*.go).
 package main
 
 import (
@@ -25,7 +26,7 @@ var version = "dev"
 // How the process ends.
 const (
 	exitOK     = 0
-	exitFailed = 1 // cannot listen, say, or was told twice to stop
+	exitFailed = 1 // cannot listen, say, or was told twice to stop; something is left to repair, or differs
 	exitWrong  = 2 // what it was told is wrong: arguments or configuration (R21)
 )
 
@@ -68,6 +69,9 @@ func (c *cli) run(args []string) int {
 	serve := app.Command("serve", "Serve. This is what a bare `akubra -c FILE` does.").Default()
 	check := app.Command("check", "Check the configuration and tell every mistake; exit code 2 if there is one.")
 	demo, demoOptions := demoCommand(app)
+	synclog := newSynclogCommands(app)
+	repair, repairFlags := repairCommand(app)
+	verify, verifyFlags := verifyCommand(app)
 
 	command, err := app.Parse(args)
 	switch {
@@ -87,14 +91,20 @@ func (c *cli) run(args []string) int {
 	if err != nil {
 		return c.wrong(err)
 	}
-	if command == check.FullCommand() {
+	switch {
+	case command == check.FullCommand():
 		fmt.Fprintf(c.stdout, "%s: configuration is valid\n", *conf)
 		return exitOK
+	case command == serve.FullCommand():
+		return c.serve(config)
+	case synclog.is(command):
+		return synclog.run(c, config, command)
+	case command == repair.FullCommand():
+		return c.repair(config, repairFlags)
+	case command == verify.FullCommand():
+		return c.verify(config, verifyFlags)
 	}
-	if command != serve.FullCommand() {
-		panic("main: no such command: " + command)
-	}
-	return c.serve(config)
+	panic("main: no such command: " + command)
 }
 
 // wrong says what is wrong, a line each mistake where it is the configuration (R21).
@@ -118,6 +128,10 @@ func (c *cli) serve(config *Config) int {
 	p, err := newProxy(config, l)
 	if err == nil {
 		err = p.start()
+	}
+	if _, wrong := errors.AsType[configErrors](err); wrong {
+		_ = l.Close()
+		return c.wrong(err)
 	}
 	if err != nil {
 		fmt.Fprintf(c.stderr, "akubra: %v\n", err)

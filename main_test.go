@@ -167,11 +167,12 @@ func writeServeConfig(t *testing.T, backend, more string) (path string) {
 	text := fmt.Sprintf(`
 Listen: 127.0.0.1:0
 AdminListen: 127.0.0.1:0
+DataDir: %q
 Backends: [%q]
 Logging:
   Mainlog: {Stderr: false, File: %q}
   Synclog: {Stderr: false, File: %q}
-%s`, backend, filepath.Join(dir, "main.log"), filepath.Join(dir, "sync.log"), more)
+%s`, filepath.Join(dir, "data"), backend, filepath.Join(dir, "main.log"), filepath.Join(dir, "sync.log"), more)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -193,8 +194,10 @@ func TestRunHelpAndVersion(t *testing.T) {
 		want []string
 	}{
 		{"--version", []string{version}},
-		{"--help", []string{"-c, --conf=FILE", "serve*", "check", "demo", "--help-long"}},
+		{"--help", []string{"-c, --conf=FILE", "serve*", "check", "demo", "synclog list", "repair", "verify", "--help-long"}},
 		{"help demo", []string{"--break=STORE", "--listen="}},
+		{"repair --help", []string{"--[no-]once", "--[no-]follow", "--[no-]dry-run"}},
+		{"verify --help", []string{"--bucket=BUCKET", "--prefix=PREFIX", "--[no-]deep", "--[no-]journal"}},
 		{"demo --help", []string{"--break=STORE", "--dir="}},
 	} {
 		exit, stdout, stderr := runArgs(strings.Fields(c.args)...)
@@ -227,6 +230,14 @@ func TestRunWrongArguments(t *testing.T) {
 		{[]string{"dance"}, "akubra: unexpected dance"},
 		{[]string{"--loud"}, "akubra: unknown long flag '--loud'"},
 		{[]string{"demo", "-c", none}, "akubra: demo has a configuration of its own"},
+		{[]string{"synclog", "list"}, "akubra: no configuration given"},
+		{[]string{"repair"}, "akubra: no configuration given"},
+		{[]string{"verify", "--bucket", "b"}, "akubra: no configuration given"},
+		{[]string{"verify"}, "akubra: required flag(s) '--bucket' not provided"},
+		{[]string{"synclog", "dance", "-c", none}, "akubra: expected command but got \"dance\""},
+		{[]string{"repair", "--sometimes"}, "akubra: unknown long flag '--sometimes'"},
+		{[]string{"repair", "--once", "--follow", "-c", "config.yaml.example"}, "akubra: repair takes --follow alone"},
+		{[]string{"repair", "--dry-run", "--follow", "-c", "config.yaml.example"}, "akubra: repair takes --follow alone"},
 		{[]string{"demo", "--break", "third"}, "akubra: enum value must be one of first,second"},
 	} {
 		exit, stdout, stderr := runArgs(c.args...)

@@ -8,6 +8,7 @@ import (
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
 // proxyMetrics counts for /metrics and /status. The engine's methods may be
@@ -31,6 +32,10 @@ type proxyMetrics struct {
 	status   func() []limiter.Status
 	records  func() synclog.Counts
 	inFlight func() int
+
+	// Set by observeJournal, nil before.
+	journal *namedJournal
+	repair  func() (repair.Status, bool)
 }
 
 type backendMetrics struct {
@@ -106,6 +111,7 @@ func newProxyMetrics(names []string) *proxyMetrics {
 	}
 	set.NewGauge(series("akubra_build_info", "version", version), func() float64 { return 1 })
 	set.RegisterMetricsWriter(m.writeObserved)
+	set.RegisterMetricsWriter(m.writeJournal)
 	return m
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
 var (
@@ -268,4 +269,60 @@ func BenchmarkMetricsRequest(b *testing.B) {
 			hotPath(m)
 		}
 	})
+}
+
+func TestMetricsJournal(t *testing.T) {
+	n := mustOpenJournal(t, t.TempDir(), "a:9000", "b:9000")
+	mustPromise(t, n, "PUT", "b", "one", 0b11, "stalled")
+	mustPromise(t, n, "PUT", "b", "two", 0b10, "stalled")
+	m := newProxyMetrics([]string{"a:9000", "b:9000"})
+	if got := scrape(t, m); got["akubra_journal_keys"] != 0 {
+		t.Errorf("before it observes: %v", got["akubra_journal_keys"])
+	}
+	var r *repair.Status
+	m.observeJournal(n, func() (repair.Status, bool) {
+		if r == nil {
+			return repair.Status{}, false
+		}
+		return *r, true
+	})
+	got := scrape(t, m)
+	wantSamples(t, got, map[string]float64{
+		`akubra_journal_pending{backend="a:9000"}`: 1,
+		`akubra_journal_pending{backend="b:9000"}`: 2,
+		`akubra_journal_keys`:                      2,
+		`akubra_journal_open`:                      0,
+		`akubra_journal_parked`:                    0,
+		`akubra_journal_gone`:                      0,
+		`akubra_journal_segments`:                  1,
+		`akubra_journal_written_total`:             2,
+		`akubra_journal_failures_total`:            0,
+		`akubra_journal_dropped_total`:             0,
+		`akubra_journal_damaged_total`:             0,
+		`akubra_journal_failed`:                    0,
+	})
+	if old := got["akubra_journal_oldest_seconds"]; !(old > 0 && old < 3600) || got["akubra_journal_bytes"] == 0 {
+		t.Errorf("oldest %v s, %v bytes", old, got["akubra_journal_bytes"])
+	}
+	if _, there := got["akubra_repair_failed_total"]; there {
+		t.Error("no repair runs here, and yet it has metrics")
+	}
+	r = &repair.Status{Resolved: 4, Failed: 3, Parked: 2, Bytes: 1, Backends: []repair.BackendStatus{{Name: "a:9000"}, {Name: "b:9000", Out: true}}}
+	wantSamples(t, scrape(t, m), map[string]float64{
+		`akubra_repair_repaired_total`:                4,
+		`akubra_repair_failed_total`:                  3,
+		`akubra_repair_parked_total`:                  2,
+		`akubra_repair_bytes_total`:                   1,
+		`akubra_repair_backend_out{backend="a:9000"}`: 0,
+		`akubra_repair_backend_out{backend="b:9000"}`: 1,
+	})
+}
+
+func TestOldestSeconds(t *testing.T) {
+	now := time.Unix(1_900_000_000, 500_000_000)
+	for seq, want := range map[uint64]float64{0: 0, uint64(now.Add(-90 * time.Second).UnixNano()): 90, uint64(now.Add(time.Hour).UnixNano()): 0} {
+		if got := oldestSeconds(seq, now); got != want {
+			t.Errorf("%d: %v, want %v", seq, got, want)
+		}
+	}
 }

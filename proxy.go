@@ -14,6 +14,8 @@ import (
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/inflight"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
 // What the configuration does not ask for.
@@ -38,17 +40,35 @@ type proxy struct {
 	prober   *backends.Prober
 	admin    *admin
 
+	journal      *namedJournal
+	inflight     *inflight.Table
+	repairer     *repair.Repairer // nil unless Repair.Enabled
+	journalAdmin *journalAdmin
+
 	listener      net.Listener
 	adminListener net.Listener
 	serving       sync.WaitGroup
 	failed        chan error
 }
 
-// newProxy constructs the service; nothing listens yet.
+// newProxy constructs the service, and opens the journal; nothing listens yet.
+// start has to be called next, which closes it where it fails.
 func newProxy(c *Config, l *logs) (*proxy, error) {
 	p := &proxy{config: c, logs: l, failed: make(chan error, 2)}
-	if err := p.makeBackends(); err != nil {
+	if err := p.make(); err != nil {
+		p.closeJournal()
 		return nil, err
+	}
+	return p, nil
+}
+
+func (p *proxy) make() error {
+	c, l := p.config, p.logs
+	if err := p.makeBackends(); err != nil {
+		return err
+	}
+	if err := p.openJournal(); err != nil {
+		return err
 	}
 	names := p.names()
 	p.limiter = limiter.New(limiter.Options{
@@ -66,10 +86,14 @@ func newProxy(c *Config, l *logs) (*proxy, error) {
 	})
 	p.metrics = newProxyMetrics(names)
 	if err := p.makeEngine(); err != nil {
-		return nil, err
+		return err
+	}
+	if err := p.makeRepair(); err != nil {
+		return err
 	}
 	p.prober = backends.NewProber(p.backends, p.limiter, probeInterval, c.ConnectionDialTimeout)
 	p.metrics.observe(p.status, p.synclog.Counts, p.engine.InFlight)
+	p.metrics.observeJournal(p.journal, p.repairStatus)
 	p.admin = newAdmin(adminOptions{
 		Version:       version,
 		URLs:          p.urls(),
@@ -78,9 +102,11 @@ func newProxy(c *Config, l *logs) (*proxy, error) {
 		InFlight:      p.engine.InFlight,
 		Records:       p.synclog.Counts,
 		Metrics:       p.metrics,
+		Journal:       p.journalAdmin,
+		Repair:        p.repairStatus,
 		Log:           engineLog{l}.Warn,
 	})
-	return p, nil
+	return nil
 }
 
 func (p *proxy) status() []limiter.Status { return p.limiter.Status(p.engine.Now()) }
@@ -142,6 +168,7 @@ func (p *proxy) makeEngine() error {
 		Synclog:                   syncRecorder{p.synclog},
 		Log:                       engineLog{p.logs},
 		Metrics:                   p.metrics,
+		Journal:                   &engineJournal{Journal: p.journal.journal, inflight: p.inflight},
 		Domains:                   c.Domains,
 		AdditionalRequestHeaders:  c.AdditionalRequestHeaders,
 		AdditionalResponseHeaders: c.AdditionalResponseHeaders,
@@ -179,11 +206,18 @@ func (p *proxy) demoted(e limiter.Event) {
 
 func (p *proxy) returned(e limiter.Event) {
 	p.logs.main.Warn().Str("backend", e.Name).Msg("backend is back in the pool")
+	if p.repairer != nil {
+		p.repairer.Kick()
+	}
 }
 
-// start listens and serves until stop.
-func (p *proxy) start() error {
-	var err error
+// start listens and serves until stop. With an error there is nothing to stop.
+func (p *proxy) start() (err error) {
+	defer func() {
+		if err != nil {
+			p.closeJournal()
+		}
+	}()
 	if p.listener, err = net.Listen("tcp", p.config.Listen); err != nil {
 		return fmt.Errorf("cannot listen (Listen: %q): %w", p.config.Listen, err)
 	}
@@ -195,6 +229,9 @@ func (p *proxy) start() error {
 		p.serving.Go(func() { p.report(p.admin.Serve(p.adminListener)) })
 	}
 	p.prober.Start()
+	if p.repairer != nil {
+		p.repairer.Start()
+	}
 	p.serving.Go(func() { p.report(p.engine.Serve(p.listener)) })
 	p.logs.main.Info().Str("version", version).Str("listen", p.addr()).Str("admin", p.adminAddr()).
 		Strs("backends", p.names()).Msg("akubra is ready")
@@ -226,10 +263,14 @@ func (p *proxy) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), p.config.ShutdownTimeout)
 	defer cancel()
 	p.admin.Drain()
+	if p.repairer != nil {
+		p.repairer.Close()
+	}
 	if err := p.engine.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
 		p.logs.main.Warn().Dur("timeout", p.config.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
 	}
 	p.prober.Close()
+	p.journalAdmin.Close()
 	if p.adminListener != nil {
 		_ = p.admin.Shutdown(context.Background())
 	}
@@ -237,5 +278,6 @@ func (p *proxy) stop() {
 	for _, b := range p.backends {
 		b.Close()
 	}
+	p.closeJournal()
 	p.logs.main.Info().Msg("stopped")
 }

@@ -73,9 +73,11 @@ func TestStepsDoNotAllocate(t *testing.T) {
 			writes.begin(hash)
 			writes.begin(hash)
 			writes.end(hash, 1, true)
+			writes.leave(hash)
 			if _, concurrent := writes.end(hash, 3, true); !concurrent {
 				t.Fatal("not seen")
 			}
+			writes.leave(hash)
 		},
 	}
 	for name, step := range steps {

@@ -56,6 +56,7 @@ func BenchmarkOverlaps(b *testing.B) {
 			hash += 0x9e3779b97f4a7c15
 			o.begin(hash)
 			o.end(hash, 3, true)
+			o.leave(hash)
 		}
 	})
 }

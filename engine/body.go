@@ -197,7 +197,9 @@ func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error
 	case !r.head.chunked && int64(len(data)) < r.head.contentLength:
 		return errIncompleteBody
 	}
-	r.beginDeletes(data)
+	if problem := r.beginDeletes(data); problem != nil {
+		return problem
+	}
 	r.bodySize.Store(int64(len(data)))
 	if !r.launched {
 		r.launch()

@@ -13,6 +13,7 @@ func (r *request) settle() {
 	r.e.o.Metrics.LegsEnded(time.Since(r.begun))
 	if r.aborted { // decided before the legs were told: no leg is pending now
 		r.endOverlaps(0)
+		r.leaveOverlaps()
 		return
 	}
 	stored := r.stored()
@@ -200,8 +201,8 @@ func (r *request) recordCompletion(stored uint64) {
 	}
 }
 
-// endOverlaps ends the request in the table of writes under way, and notes the
-// keys that another write overlapped with (R19).
+// endOverlaps tells the table of writes under way how the request has ended, and
+// notes the keys that another write overlapped with (R19).
 func (r *request) endOverlaps(stored uint64) {
 	if r.overlapping {
 		r.also = r.endOverlap(r.keyHash, stored)
@@ -209,6 +210,18 @@ func (r *request) endOverlaps(stored uint64) {
 	for i := range r.deletes {
 		if d := &r.deletes[i]; d.write != 0 {
 			d.also = r.endOverlap(d.write, stored)
+		}
+	}
+}
+
+// leaveOverlaps takes the request out of the table of writes under way.
+func (r *request) leaveOverlaps() {
+	if r.overlapping {
+		r.e.writes.leave(r.keyHash)
+	}
+	for i := range r.deletes {
+		if d := &r.deletes[i]; d.write != 0 {
+			r.e.writes.leave(d.write)
 		}
 	}
 }

@@ -151,8 +151,8 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	_, plain := ctx.Conn().(*clientConn)
 	r.noSplice = !plain
 	problem := r.readHead(ctx)
-	if problem == nil && r.journaled() && e.o.Journal.Failed() {
-		problem = errJournal
+	if problem == nil {
+		problem = r.beginWrite()
 	}
 	if problem == nil {
 		problem = r.takeSlots(r.route())

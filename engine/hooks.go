@@ -121,6 +121,12 @@ type Divergence struct {
 // Journal keeps what the backends owe, so that it survives the process (R20). All
 // methods may be called from any goroutine.
 type Journal interface {
+	// Begin notes that a write is about to go to the backends, so that a process
+	// that is killed leaves behind what it was about; End notes that it is over.
+	// It keeps nothing of its arguments. key is decoded; host and target serve
+	// writes that are about a bucket. An error means that the write must not go on.
+	Begin(bucket, key, host, target []byte) (slot int32, err error)
+	End(slot int32)
 	// Stamp gives the next place in the order of acknowledgements: Unix time in
 	// nanoseconds, unique and ascending, over restarts too.
 	Stamp() uint64

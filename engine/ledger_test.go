@@ -13,10 +13,12 @@ import (
 type ledger struct {
 	last    atomic.Uint64
 	broken  atomic.Bool
-	failed  atomic.Bool        // what Failed says
-	promise func(es []Promise) // called before anything is taken; may wait
+	full    atomic.Bool                        // Begin fails
+	failed  atomic.Bool                        // what Failed says
+	promise atomic.Pointer[func(es []Promise)] // called before anything is taken; may wait
 	mu      sync.Mutex
 	entries map[uint64]*entry
+	slots   []string // of Begin; "" once ended
 	wrong   []string
 }
 
@@ -28,12 +30,43 @@ type entry struct {
 
 var errLedger = errors.New("no journal")
 
+func (l *ledger) Begin(bucket, key, _, _ []byte) (int32, error) {
+	if l.full.Load() {
+		return noSlot, errLedger
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slots = append(l.slots, string(bucket)+"/"+string(key))
+	return int32(len(l.slots) - 1), nil
+}
+
+func (l *ledger) End(slot int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.slots[slot] == "" {
+		l.wrong = append(l.wrong, "a write that ended twice")
+	}
+	l.slots[slot] = ""
+}
+
+// underWay are the writes that have not ended.
+func (l *ledger) underWay() (list []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.slots {
+		if s != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 func (l *ledger) Stamp() uint64 { return l.last.Add(1) }
 func (l *ledger) Failed() bool  { return l.failed.Load() }
 
 func (l *ledger) Promise(es []Promise) error {
-	if l.promise != nil {
-		l.promise(es)
+	if f := l.promise.Load(); f != nil {
+		(*f)(es)
 	}
 	if l.broken.Load() {
 		return errLedger
@@ -123,6 +156,9 @@ func (r *rig) checkJournal() {
 	r.journal.mu.Unlock()
 	if r.journal.broken.Load() || r.journal.failed.Load() {
 		return
+	}
+	if list := r.journal.underWay(); len(list) > 0 {
+		r.t.Errorf("under way at rest: %v", list)
 	}
 	list := r.journal.owing()
 	for _, e := range list {

@@ -32,6 +32,7 @@ type deletion struct {
 	deletedObject
 	write uint64
 	seq   uint64 // as a request's
+	slot  int32  // as a request's
 	also  uint64 // as a request's
 }
 
@@ -61,28 +62,36 @@ func (d *deletions) problem(o deletedObject) string {
 
 // beginDeletes notes which keys the request deletes, each of which is a write
 // (R19, R24). One that cannot be read has none.
-func (r *request) beginDeletes(body []byte) {
+func (r *request) beginDeletes(body []byte) *s3Error {
 	var asked deleteRequest
 	if xml.Unmarshal(body, &asked) != nil {
-		return
+		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended == len(r.legs) {
-		return // every backend has refused it already, and it has been settled
+		return nil // every backend has refused it already, and it has been settled
 	}
 	begun := make(map[uint64]bool, len(asked.Objects))
 	for _, o := range asked.Objects {
 		t := target{bucket: r.target.bucket, key: []byte(url.PathEscape(o.Key))}
-		d := deletion{deletedObject: o, write: t.hash()}
+		d := deletion{deletedObject: o, write: t.hash(), slot: noSlot}
 		if begun[d.write] {
 			d.write = 0
 		} else {
 			begun[d.write] = true
 			r.e.writes.begin(d.write)
 		}
+		var err error
+		if r.e.o.Journal != nil {
+			d.slot, err = r.e.o.Journal.Begin(r.target.bucket, []byte(o.Key), nil, nil)
+		}
 		r.deletes = append(r.deletes, d)
+		if err != nil {
+			return r.notBegun(err)
+		}
 	}
+	return nil
 }
 
 // recordDeletes records each key that one backend deleted and another one did

@@ -52,22 +52,31 @@ func (o *overlaps) begin(hash uint64) {
 // end notes that all legs of a write have ended, on these backends positively;
 // landed tells whether it may have come to be stored anywhere. concurrent tells
 // whether such a write of the same run has ended before it; stored is then where
-// either of them may be.
+// either of them may be. The write counts as under way until leave.
 func (o *overlaps) end(hash, positive uint64, landed bool) (stored uint64, concurrent bool) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.keys[hash]
-	k.open--
 	concurrent = k.landed && positive != 0
 	k.landed = k.landed || landed
 	k.stored |= positive
+	s.keys[hash] = k
+	return k.stored, concurrent
+}
+
+// leave takes a write that has ended out.
+func (o *overlaps) leave(hash uint64) {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.keys[hash]
+	k.open--
 	if k.open == 0 {
 		delete(s.keys, hash)
 	} else {
 		s.keys[hash] = k
 	}
-	return k.stored, concurrent
 }
 
 // beginRepair notes that repair is about to make the key equal, unless a client

@@ -23,6 +23,53 @@ func (r *request) journaled() bool {
 	return r.write && r.e.o.Journal != nil && r.kind != kindInitiate && r.kind != kindPart && r.kind != kindUpload
 }
 
+// noSlot: the journal was not told of the write.
+const noSlot = -1
+
+// beginWrite notes that the write is about to go to the backends.
+func (r *request) beginWrite() *s3Error {
+	if !r.journaled() {
+		return nil
+	}
+	if r.e.o.Journal.Failed() {
+		return errJournal
+	}
+	if r.kind == kindDelete {
+		return nil // its keys are yet to come: beginDeletes
+	}
+	slot, err := r.e.o.Journal.Begin(r.target.bucket, r.keyBytes(), r.head.host, r.raw)
+	if err != nil {
+		return r.notBegun(err)
+	}
+	r.slot = slot
+	return nil
+}
+
+func (r *request) notBegun(err error) *s3Error {
+	r.e.o.Log.Warn("cannot note that a write is under way, and so refuse it", "error", err.Error(), "id", r.id.String())
+	return errJournal
+}
+
+// endWrite notes that nothing of the write is under way any more.
+func (r *request) endWrite() {
+	if r.slot != noSlot {
+		r.e.o.Journal.End(r.slot)
+	}
+	for i := range r.deletes {
+		if slot := r.deletes[i].slot; slot != noSlot {
+			r.e.o.Journal.End(slot)
+		}
+	}
+}
+
+// keyBytes is the decoded key.
+func (r *request) keyBytes() []byte {
+	if bytes.IndexByte(r.target.key, '%') < 0 {
+		return r.target.key
+	}
+	return []byte(r.target.keyName())
+}
+
 // promise makes what the backends may owe durable, before the client is told of
 // the write. The handler's goroutine calls it, once the request is decided.
 func (r *request) promise() error {
@@ -61,8 +108,11 @@ func (r *request) promise() error {
 	r.promising, r.promised = false, err == nil
 	settled := r.settled
 	r.mu.Unlock()
-	if settled && err == nil {
-		r.settlePromises()
+	if settled {
+		if err == nil {
+			r.settlePromises()
+		}
+		r.leaveOverlaps()
 	}
 	return err
 }
@@ -84,9 +134,11 @@ func (r *request) stampLocked() {
 }
 
 // settleJournal runs when the last leg has ended, and before the client hears of
-// the write where it has not yet.
+// the write where it has not yet. Only once the journal knows how the write has
+// ended may repair look at its key.
 func (r *request) settleJournal() {
 	if !r.journaled() {
+		r.leaveOverlaps()
 		return
 	}
 	r.mu.Lock()
@@ -103,6 +155,7 @@ func (r *request) settleJournal() {
 	} else {
 		err = r.writeDown()
 	}
+	r.leaveOverlaps()
 	r.mu.Lock()
 	r.settled, r.journalErr = true, err
 	if r.awaited {
@@ -157,7 +210,7 @@ func (r *request) unsure() (set uint64) {
 // of a multi-object delete (R24). They are valid until the next call.
 func (r *request) promises(votes []vote) []Promise {
 	p := Promise{
-		Seq: r.seq, Method: r.method, Target: r.raw, Host: r.head.host, Bucket: r.target.bucket, Key: r.target.key,
+		Seq: r.seq, Method: r.method, Target: r.raw, Host: r.head.host, Bucket: r.target.bucket, Key: r.keyBytes(),
 		Size: r.bodySize.Load(),
 	}
 	for i := range votes {
@@ -165,9 +218,6 @@ func (r *request) promises(votes []vote) []Promise {
 	}
 	r.idText = strconv.AppendUint(r.idText[:0], uint64(r.id), 16)
 	p.ID = r.idText
-	if bytes.IndexByte(p.Key, '%') >= 0 {
-		p.Key = []byte(r.target.keyName())
-	}
 	if r.head.decodedLength >= 0 {
 		p.Size = r.head.decodedLength
 	}

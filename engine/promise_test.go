@@ -31,13 +31,14 @@ func TestR20IntentBeforeAcknowledgement(t *testing.T) {
 	asked, go_ := make(chan []Promise, 1), make(chan struct{})
 	goOn := sync.OnceFunc(func() { close(go_) })
 	t.Cleanup(goOn)
-	r.journal.promise = func(es []Promise) {
+	hold := func(es []Promise) {
 		select {
 		case asked <- append([]Promise(nil), es...):
 			<-go_
 		default:
 		}
 	}
+	r.journal.promise.Store(&hold)
 	open := gated(t, r.stores[1])
 	c := r.dial()
 	c.Send("PUT /b/a%20k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 3\r\n\r\none")
@@ -72,6 +73,46 @@ func TestR20IntentBeforeAcknowledgement(t *testing.T) {
 	}
 	open()
 	r.wantOwing()
+}
+
+// Whatever has gone to a backend was noted before, and is until all legs have ended.
+func TestR20UnderWayIsNoted(t *testing.T) {
+	r := newRig(t, 2)
+	var open []func()
+	for _, s := range r.stores {
+		open = append(open, gated(t, s))
+	}
+	for _, tt := range []struct{ request, want string }{
+		{putRequest("/b/a%20k", "one"), "[b/a k]"},
+		{requestFor("DELETE", "/b/k"), "[b/k]"},
+		{requestFor("DELETE", "/b"), "[b/]"},
+		{deleteRequestOf("x", "y z"), "[b/x b/y z]"},
+		{requestFor("GET", "/b/k"), "[]"},
+	} {
+		c := r.dial()
+		c.Send(tt.request)
+		r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+		if got := fmt.Sprint(r.journal.underWay()); got != tt.want {
+			t.Errorf("%.30s: under way are %s, want %s", tt.request, got, tt.want)
+		}
+		for _, o := range open {
+			o()
+		}
+		if _, err := c.ReadAnswer(); err != nil {
+			t.Error(err)
+		}
+		r.settled()
+		if got := r.journal.underWay(); len(got) > 0 {
+			t.Errorf("still under way: %v", got)
+		}
+		open = open[:0]
+		for _, s := range r.stores {
+			open = append(open, gated(t, s))
+		}
+	}
+	for _, o := range open {
+		o()
+	}
 }
 
 // An intent becomes a divergence where its leg ends badly.
@@ -192,11 +233,22 @@ func TestR20NoJournalNoWrite(t *testing.T) {
 	r.settled()
 
 	r.journal.failed.Store(true)
+	r.wantRefused()
+	r.journal.failed.Store(false)
+	r.journal.full.Store(true)
+	r.wantRefused()
+}
+
+// wantRefused: writes do not come through, reads do.
+func (r *rig) wantRefused() {
+	t := r.t
+	t.Helper()
 	before := len(r.stores[0].Requests())
 	for _, method := range []string{"PUT", "POST", "DELETE"} {
 		a := r.dial().Do(method + " /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 0\r\n\r\n")
 		wantStatus(t, a, 503)
 	}
+	wantStatus(t, r.dial().Do(deleteRequestOf("k")), 503)
 	if n := len(r.stores[0].Requests()); n != before {
 		t.Errorf("%d requests came through", n-before)
 	}

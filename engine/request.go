@@ -68,6 +68,7 @@ type request struct {
 	aborted  bool
 
 	// Of the journal (promise.go), under mu where it is not told otherwise.
+	slot       int32  // where the journal has noted that it is under way, or noSlot; of the handler until it is launched
 	seq        uint64 // the write's place in the order of acknowledgements
 	promising  bool   // the handler is writing an intent
 	promised   bool   // it has
@@ -104,6 +105,7 @@ func newRequest(e *Engine) *request {
 		ready:    make(chan struct{}, 1),
 
 		settledCh: make(chan struct{}, 1),
+		slot:      noSlot,
 	}
 	r.cutFn = func(reader int) { r.legs[reader].abort(errStalled) }
 	r.launchFn = r.launch
@@ -158,6 +160,7 @@ func (r *request) release() {
 		return
 	}
 	e := r.e
+	r.endWrite()
 	if r.ring != nil {
 		if d := r.ring.Waited(); d > 0 {
 			e.o.Metrics.RingWaited(d)
@@ -207,7 +210,7 @@ func (r *request) reset() {
 	r.bodyRead, r.decided, r.aborted = false, false, false
 	r.noSplice = false
 	r.seq, r.promising, r.promised, r.settled, r.awaited, r.journalErr = 0, false, false, false, false, nil
-	r.also = 0
+	r.also, r.slot = 0, noSlot
 	if cap(r.ledger) > keptLedger {
 		r.ledger = nil
 	}

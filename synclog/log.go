@@ -63,10 +63,11 @@ func New(o Options) *Log {
 	return l
 }
 
-// Record writes r if its method is one to record. It returns when the output
+// Record writes r if its method is one to record, or none: then it is about a key
+// of which nobody knows how it came to differ. It returns when the output
 // has taken the line, or refused it.
 func (l *Log) Record(r *Record) {
-	if !slices.Contains(l.methods, r.Method) {
+	if r.Method != "" && !slices.Contains(l.methods, r.Method) {
 		l.skipped.Add(1)
 		return
 	}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// sessionTimeout is how long a repair beside the proxy may be silent. It says
+// something each sessionTimeout/3 (cmd_remote.go), and what it holds is given back
+// if it was killed.
+const sessionTimeout = 30 * time.Second
+
+// journalAdmin lets `akubra repair` and `akubra verify` work on the journal of a
+// running proxy, which alone may have it open, and under its fence: a client's
+// write must win. One repair at a time, with a session: the keys that it has
+// fenced are its own, and are given back when it ends or falls silent.
+type journalAdmin struct {
+	o journalAdminOptions
+
+	mu      sync.Mutex
+	session string // "" where there is none
+	begun   map[wireKey]struct{}
+	silent  *time.Timer // ends the session
+	closed  bool
+}
+
+// journalAdminOptions are the proxy's. All functions may be called from any goroutine.
+type journalAdminOptions struct {
+	Journal  *namedJournal
+	Fence    repair.Fence
+	Resolved func(t *repair.Task, action string)
+	Out      func() []string // names of backends that are to be left alone
+	Busy     string          // why no repair may come from outside; "" if it may
+}
+
+func newJournalAdmin(o journalAdminOptions) *journalAdmin { return &journalAdmin{o: o} }
+
+// Close ends the session, if there is one, and allows no further.
+func (a *journalAdmin) Close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	a.endLocked()
+}
+
+func (a *journalAdmin) endLocked() {
+	if a.session == "" {
+		return
+	}
+	a.silent.Stop()
+	for key := range a.begun {
+		a.o.Fence.End(string(key.Bucket), string(key.Key))
+	}
+	a.session, a.begun, a.silent = "", nil, nil
+}
+
+// errAnother passes: the other one ends, or falls silent.
+var errAnother = errors.New("another `akubra repair` is at it")
+
+var errSession = errors.New("this repair's session has ended: another one has begun, or it was silent for too long")
+
+// open begins a session, unless another repair is at it.
+func (a *journalAdmin) open() (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.closed:
+		return "", errors.New("the proxy is stopping")
+	case a.o.Busy != "":
+		return "", errors.New(a.o.Busy)
+	case a.session != "":
+		return "", errAnother
+	}
+	session := rand.Text()
+	a.session, a.begun = session, map[wireKey]struct{}{}
+	a.silent = time.AfterFunc(sessionTimeout, func() { _ = a.end(session) })
+	return session, nil
+}
+
+// end ends a session.
+func (a *journalAdmin) end(session string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.session != session {
+		return errSession
+	}
+	a.endLocked()
+	return nil
+}
+
+// in does what for the session, which has said something so.
+func (a *journalAdmin) in(session string, what func()) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.session == "" || a.session != session {
+		return errSession
+	}
+	a.silent.Reset(sessionTimeout)
+	what()
+	return nil
+}
+
+func (a *journalAdmin) begin(session string, key wireKey) (ok bool, err error) {
+	err = a.in(session, func() {
+		if _, mine := a.begun[key]; !mine && a.o.Fence.Begin(string(key.Bucket), string(key.Key)) {
+			a.begun[key] = struct{}{}
+			ok = true
+		}
+	})
+	return ok, err
+}
+
+func (a *journalAdmin) finish(session string, key wireKey) (clean bool, err error) {
+	err = a.in(session, func() {
+		if _, mine := a.begun[key]; mine {
+			delete(a.begun, key)
+			clean = a.o.Fence.End(string(key.Bucket), string(key.Key))
+		}
+	})
+	return clean, err
+}
+
+// serve answers one call of a repair. What waits for the disk is done without the
+// mutex, by whoever has a session.
+func (a *journalAdmin) serve(call string, q *wireRequest) (r wireAnswer, err error) {
+	switch call {
+	case "open":
+		r.Out = a.o.Out()
+		r.Session, err = a.open()
+		return r, err
+	case "close":
+		return r, a.end(q.Session)
+	case "begin":
+		r.OK, err = a.begin(q.Session, q.Key)
+		return r, err
+	case "end":
+		r.OK, err = a.finish(q.Session, q.Key)
+		return r, err
+	case "next": // for a dry run, too, which has no session
+		var t repair.Task
+		if t, r.Next, r.OK, err = a.o.Journal.Next(q.Cursor); r.OK {
+			r.Task = wireTaskOf(&t)
+		}
+		return r, err
+	case "add": // verify has none
+		t := q.Task.task()
+		return r, a.o.Journal.Add(&t)
+	}
+	if err := a.in(q.Session, func() {}); err != nil {
+		return r, err
+	}
+	t := q.Task.task()
+	switch call {
+	case "live":
+		r.Out = a.o.Out()
+	case "resolve":
+		r.OK, err = a.o.Journal.Resolve(&t)
+	case "resolved":
+		a.o.Resolved(&t, q.Action)
+	case "note":
+		err = a.o.Journal.Note(&t)
+	}
+	return r, err
+}
+
+// journalRoute is the handler of POST /journal/call.
+func journalRoute(call string) func(a *admin, ctx *fasthttp.RequestCtx, name string) {
+	return func(a *admin, ctx *fasthttp.RequestCtx, _ string) {
+		var q wireRequest
+		if err := json.Unmarshal(ctx.PostBody(), &q); err != nil {
+			adminError(ctx, fasthttp.StatusBadRequest, fmt.Sprintf("cannot read the call: %v", err))
+			return
+		}
+		r, err := a.o.Journal.serve(call, &q)
+		switch {
+		case errors.Is(err, errAnother):
+			adminError(ctx, fasthttp.StatusLocked, err.Error())
+			return
+		case err != nil:
+			adminError(ctx, fasthttp.StatusConflict, err.Error())
+			return
+		}
+		adminJSON(ctx, fasthttp.StatusOK, &r)
+	}
+}
+
+// journalStatus is the answer of GET /journal, and a part of /status.
+type journalStatus struct {
+	PID       int            `json:"pid"`
+	Dir       string         `json:"dir"`
+	ID        string         `json:"id"`     // of Dir (dirID)
+	Failed    bool           `json:"failed"` // nothing can be written any more (OnJournalError)
+	Pending   int            `json:"pending"`
+	Open      int            `json:"open"`
+	Parked    int            `json:"parked"`
+	Gone      int            `json:"gone"`     // owed to backends that are not configured any more
+	Backends  map[string]int `json:"backends"` // keys that each owes
+	Oldest    *time.Time     `json:"oldest,omitempty"`
+	Segments  int            `json:"segments"`
+	Bytes     int64          `json:"bytes"`
+	Written   uint64         `json:"written"`
+	Batches   uint64         `json:"batches"`
+	Syncs     uint64         `json:"syncs"`
+	Failures  uint64         `json:"failures"`
+	Dropped   uint64         `json:"dropped"` // not promised, since it failed (OnJournalError: continue)
+	Damaged   uint64         `json:"damaged"`
+	Repairing bool           `json:"repairing"` // an `akubra repair` is at it
+}
+
+func journalStatusOf(s *journal.Stats, names []string) journalStatus {
+	r := journalStatus{
+		Pending: s.Pending, Open: s.Open, Parked: s.Parked, Gone: s.Gone, Backends: map[string]int{},
+		Segments: s.Segments, Bytes: s.Bytes, Written: s.Written, Batches: s.Batches, Syncs: s.Syncs,
+		Failures: s.Failures, Dropped: s.Dropped, Damaged: s.Damaged,
+	}
+	for i, name := range names {
+		if i < len(s.ByBackend) {
+			r.Backends[name] = s.ByBackend[i]
+		}
+	}
+	if s.Oldest != 0 {
+		oldest := time.Unix(0, int64(s.Oldest)).UTC()
+		r.Oldest = &oldest
+	}
+	return r
+}
+
+func (a *journalAdmin) status() journalStatus {
+	stats := a.o.Journal.journal.Stats()
+	s := journalStatusOf(&stats, a.o.Journal.names)
+	s.PID, s.Dir, s.Failed = os.Getpid(), a.o.Journal.dir, a.o.Journal.journal.Failed()
+	s.ID, _ = dirID(s.Dir) // it is compared with one that is not ""
+	a.mu.Lock()
+	s.Repairing = a.session != ""
+	a.mu.Unlock()
+	return s
+}
+
+func (a *admin) journal(ctx *fasthttp.RequestCtx, _ string) {
+	adminJSON(ctx, fasthttp.StatusOK, a.o.Journal.status())
+}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// Bounds of the calls to a running proxy.
+const (
+	remoteTimeout     = 30 * time.Second
+	remoteConnections = 32 // well under adminConnections: a scraper must get in
+	remoteMaxAnswer   = 1 << 20
+)
+
+// remoteJournal is a running proxy's journal and fence, over its admin listener. All
+// methods may be called from any goroutine.
+type remoteJournal struct {
+	base   string // http://host:port
+	client *http.Client
+	warn   func(err error)
+
+	mu      sync.Mutex
+	session string
+	out     []string // backends that the proxy leaves alone, as it said last
+
+	stop context.CancelFunc
+	live sync.WaitGroup
+}
+
+var (
+	_ repair.Journal = (*remoteJournal)(nil)
+	_ repair.Fence   = (*remoteJournal)(nil)
+)
+
+func newRemoteJournal(adminListen string, warn func(err error)) *remoteJournal {
+	return &remoteJournal{
+		base: "http://" + dialable(adminListen),
+		client: &http.Client{Timeout: remoteTimeout, Transport: &http.Transport{
+			MaxConnsPerHost: remoteConnections, MaxIdleConnsPerHost: remoteConnections, IdleConnTimeout: remoteTimeout,
+		}},
+		warn: warn,
+		stop: func() {},
+	}
+}
+
+// check asks the proxy whether its journal is the one in dir.
+func (r *remoteJournal) check(ctx context.Context, dir string) error {
+	id, err := dirID(dir)
+	if err != nil {
+		return err
+	}
+	s, err := r.status(ctx)
+	if err != nil {
+		return err
+	}
+	if s.ID != id {
+		return fmt.Errorf("the proxy at AdminListen (%s) has its journal in %q, and another process has the one in %q open: is this the configuration of the running proxy?", r.base, s.Dir, dir)
+	}
+	return nil
+}
+
+// status is the journal's.
+func (r *remoteJournal) status(ctx context.Context) (s journalStatus, err error) {
+	err = r.call(ctx, http.MethodGet, "/journal", nil, &s)
+	return s, err
+}
+
+// Start begins a session, for which it waits while another repair has one, and keeps
+// it alive until Close.
+func (r *remoteJournal) Start(ctx context.Context) error {
+	waiting := false
+	for deadline := time.Now().Add(sessionTimeout + remoteTimeout/10); ; {
+		err := r.open(ctx)
+		if err == nil {
+			break
+		}
+		if refused, ok := errors.AsType[*refusedError](err); !ok || refused.status != http.StatusLocked || time.Now().After(deadline) {
+			return err
+		}
+		if !waiting {
+			waiting = true
+			r.warn(fmt.Errorf("waiting, since the proxy says: %w", err))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	alive, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	r.live.Go(func() { r.keepAlive(alive) })
+	return nil
+}
+
+func (r *remoteJournal) open(ctx context.Context) error {
+	a, err := r.post(ctx, "open", wireRequest{})
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.session, r.out = a.Session, a.Out
+	r.mu.Unlock()
+	return nil
+}
+
+// keepAlive says that this repair is still there, and begins another session where
+// the proxy was restarted.
+func (r *remoteJournal) keepAlive(ctx context.Context) {
+	tick := time.NewTicker(sessionTimeout / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		a, err := r.post(ctx, "live", wireRequest{})
+		if err == nil {
+			r.mu.Lock()
+			r.out = a.Out
+			r.mu.Unlock()
+			continue
+		}
+		if _, refused := errors.AsType[*refusedError](err); refused {
+			err = r.open(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			r.warn(err)
+		}
+	}
+}
+
+// Out tells whether the proxy leaves a backend alone.
+func (r *remoteJournal) Out(backend string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Contains(r.out, backend)
+}
+
+// Close ends the session.
+func (r *remoteJournal) Close() {
+	r.stop()
+	r.live.Wait()
+	if r.currentSession() != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout/10)
+		_, _ = r.post(ctx, "close", wireRequest{}) // it falls silent otherwise
+		cancel()
+	}
+	r.client.CloseIdleConnections()
+}
+
+func (r *remoteJournal) currentSession() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.session
+}
+
+// Next, Resolve, Note and Add are repair.Journal's.
+func (r *remoteJournal) Next(cursor uint64) (t repair.Task, next uint64, ok bool, err error) {
+	a, err := r.post(context.Background(), "next", wireRequest{Cursor: cursor})
+	return a.Task.task(), a.Next, a.OK, err
+}
+
+// Resolve closes t, unless something newer came.
+func (r *remoteJournal) Resolve(t *repair.Task) (bool, error) {
+	a, err := r.post(context.Background(), "resolve", wireRequest{Task: wireTaskOf(t)})
+	return a.OK, err
+}
+
+// Note keeps what became of a try.
+func (r *remoteJournal) Note(t *repair.Task) error {
+	_, err := r.post(context.Background(), "note", wireRequest{Task: wireTaskOf(t)})
+	return err
+}
+
+// Add journals what verify has found.
+func (r *remoteJournal) Add(t *repair.Task) error {
+	_, err := r.post(context.Background(), "add", wireRequest{Task: wireTaskOf(t)})
+	return err
+}
+
+// Resolved has the proxy write the synclog's line.
+func (r *remoteJournal) Resolved(t *repair.Task, action string) {
+	if _, err := r.post(context.Background(), "resolved", wireRequest{Task: wireTaskOf(t), Action: action}); err != nil {
+		r.warn(err)
+	}
+}
+
+// Begin is repair.Fence's; where the proxy does not answer, the key has to wait.
+func (r *remoteJournal) Begin(bucket, key string) bool { return r.fence("begin", bucket, key) }
+
+// End is repair.Fence's; where the proxy does not answer, nothing is known to be clean.
+func (r *remoteJournal) End(bucket, key string) bool { return r.fence("end", bucket, key) }
+
+func (r *remoteJournal) fence(call, bucket, key string) bool {
+	a, err := r.post(context.Background(), call, wireRequest{Key: wireKey{wireText(bucket), wireText(key)}})
+	if err != nil {
+		r.warn(err)
+	}
+	return err == nil && a.OK
+}
+
+func (r *remoteJournal) post(ctx context.Context, call string, q wireRequest) (a wireAnswer, err error) {
+	q.Session = r.currentSession()
+	err = r.call(ctx, http.MethodPost, "/journal/"+call, &q, &a)
+	return a, err
+}
+
+// refusedError is what the proxy says to a call that it understands.
+type refusedError struct {
+	status int
+	text   string
+}
+
+func (e *refusedError) Error() string { return e.text }
+
+func (r *remoteJournal) call(ctx context.Context, method, path string, body, answer any) error {
+	var text []byte
+	if body != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
+			panic(err) // only types of this package come here
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, r.base+path, bytes.NewReader(text))
+	if err != nil {
+		return fmt.Errorf("cannot ask the proxy: %w", err)
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		if ne, ok := errors.AsType[*net.OpError](err); ok {
+			err = ne
+		}
+		return fmt.Errorf("cannot reach the proxy at AdminListen (%s): %w", r.base, err)
+	}
+	defer resp.Body.Close()
+	text, err = io.ReadAll(io.LimitReader(resp.Body, remoteMaxAnswer))
+	if err != nil {
+		return fmt.Errorf("cannot read the proxy's answer: %w", err)
+	}
+	var problem struct {
+		Error string `json:"error"`
+	}
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		err = json.Unmarshal(text, answer)
+	case json.Unmarshal(text, &problem) != nil || problem.Error == "":
+		err = errors.New(resp.Status)
+	case resp.StatusCode == http.StatusConflict, resp.StatusCode == http.StatusLocked:
+		return &refusedError{resp.StatusCode, problem.Error}
+	default:
+		err = errors.New(problem.Error)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot use the proxy's answer to %s: %w", path, err)
+	}
+	return nil
+}

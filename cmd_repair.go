@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// repairFlags are those of `akubra repair`.
+type repairFlags struct {
+	once, follow, dryRun, parked bool
+}
+
+func repairCommand(app *kingpin.Application) (*kingpin.CmdClause, *repairFlags) {
+	f := &repairFlags{}
+	cmd := app.Command("repair", "Make the backends equal again in what the journal has. Exit code 1 if something is left.")
+	cmd.Flag("once", "Try everything once, and end. The default.").BoolVar(&f.once)
+	cmd.Flag("follow", "Go on, also with what is yet to come, until it is told to stop.").BoolVar(&f.follow)
+	cmd.Flag("dry-run", "Tell what would be done, and do nothing.").BoolVar(&f.dryRun)
+	cmd.Flag("parked", "Try those again that were set aside after too many failures.").BoolVar(&f.parked)
+	return cmd, f
+}
+
+const noCredentials = "Without credentials akubra cannot repair. `akubra synclog export -c FILE` gives what is to be repaired as JSON lines, for a process of your own."
+
+// repair empties the journal, as far as it can.
+func (c *cli) repair(config *Config, f *repairFlags) int {
+	if f.follow && (f.once || f.dryRun) {
+		return c.wrong(errors.New("repair takes --follow alone, without --once and --dry-run"))
+	}
+	o, err := config.repairOptions(os.Environ())
+	if err != nil {
+		exit := c.wrong(err)
+		fmt.Fprintln(c.stderr, noCredentials)
+		return exit
+	}
+	screen := newProgress(c.stderr)
+	w, err := openWork(config, screen.warn)
+	if err != nil {
+		return c.failed(err)
+	}
+	ctx, stop := c.untilSignal()
+	defer stop()
+	exit, err := c.repairWork(ctx, w, &o, f, screen)
+	if err = errors.Join(err, w.close()); err != nil {
+		return c.failed(err)
+	}
+	return exit
+}
+
+func (c *cli) repairWork(ctx context.Context, w *work, o *repair.Options, f *repairFlags, screen *progress) (int, error) {
+	if !f.dryRun {
+		if err := w.begin(ctx); err != nil {
+			return exitFailed, err
+		}
+		o.Fence = w.fence
+	}
+	o.Journal, o.Log, o.Maintained, o.DryRun, o.RetryParked = w, screen, w.out, f.dryRun, f.parked
+	o.OnResolved = func(t repair.Task, action string) {
+		if f.dryRun {
+			screen.print(c.stdout, fmt.Sprintf("%s: %s", describe(&t), printable(action)))
+			return
+		}
+		w.resolved(&t, action)
+	}
+	o.OnFailed = func(t repair.Task, err error) {
+		if t.Parked {
+			screen.Warn("parked, and left to you", "object", describe(&t), "tries", t.Tries, "error", err)
+		}
+	}
+	o.Pending = func() int {
+		s, err := w.status(ctx)
+		if err != nil {
+			return 0
+		}
+		return s.Pending
+	}
+	r, err := repair.New(*o)
+	if err != nil {
+		return exitFailed, err
+	}
+	total := o.Pending()
+	end := screen.begin(func() string { return repairProgress(r.Status(), total) })
+	defer end()
+	if f.follow {
+		r.Start()
+		<-ctx.Done()
+		r.Close()
+		end()
+		s := r.Status()
+		fmt.Fprintf(c.stdout, "repaired %s (%d copied, %d deleted, %d equal already), %s sent\n",
+			keys(int(s.Resolved)), s.Copied, s.Deleted, s.Equal, roughly(int64(s.Bytes)))
+		return exitOK, nil
+	}
+	s, err := r.RunOnce(ctx)
+	end()
+	return c.repairSummary(ctx, w, &s, f.dryRun), err
+}
+
+// repairSummary says what came of it, and gives the exit code.
+func (c *cli) repairSummary(ctx context.Context, w *work, s *repair.Summary, dryRun bool) int {
+	did := "repaired"
+	if dryRun {
+		did = "would repair"
+	}
+	fmt.Fprintf(c.stdout, "%s %d of %s (%d copied, %d deleted, %d equal already), %s sent\n",
+		did, s.Resolved, keys(s.Seen), s.Copied, s.Deleted, s.Equal, roughly(s.Bytes))
+	left := s.Seen - s.Resolved
+	if dryRun {
+		left = s.Seen
+	}
+	status, err := w.status(context.WithoutCancel(ctx))
+	if err == nil && w.remote == nil && !dryRun {
+		left = status.Pending
+	}
+	if parked := max(s.Parked, status.Parked); !dryRun && (left > 0 || parked > 0) {
+		left = max(left, parked)
+		fmt.Fprintf(c.stdout, "left: %s (%d failed, %d parked, %d wait for a backend or a client): akubra synclog list -c FILE\n",
+			keys(left), s.Failed, parked, s.Left)
+	}
+	if left > 0 || ctx.Err() != nil {
+		return exitFailed
+	}
+	return exitOK
+}
+
+func keys(n int) string {
+	if n == 1 {
+		return "1 key"
+	}
+	return fmt.Sprintf("%d keys", n)
+}
+
+// roughly is a number of bytes for people.
+func roughly(bytes int64) string {
+	for _, u := range sizeUnits[:3] {
+		if bytes >= int64(u.bytes) {
+			return fmt.Sprintf("%.1f %s", float64(bytes)/float64(u.bytes), u.name)
+		}
+	}
+	return fmt.Sprintf("%d B", bytes)
+}
+
+func repairProgress(s repair.Status, total int) string {
+	line := fmt.Sprintf("%d of %s", s.Resolved, keys(max(total, int(s.Resolved))))
+	if total > 0 {
+		done := min(1, float64(s.Resolved)/float64(total))
+		line = fmt.Sprintf("[%s] %3.0f%% %s", bar(done), 100*done, line)
+	}
+	if n := s.Failed + s.Left; n > 0 {
+		line += fmt.Sprintf(", %d put off", n)
+	}
+	line += fmt.Sprintf(", %.0f/s", s.Rate)
+	if s.ByteRate >= 1 {
+		line += fmt.Sprintf(", %s/s", roughly(int64(s.ByteRate)))
+	}
+	if s.ETA > 0 {
+		line += fmt.Sprintf(", %v to go", s.ETA.Round(time.Second))
+	}
+	return line
+}
+
+// failed says why it cannot go on.
+func (c *cli) failed(err error) int {
+	fmt.Fprintf(c.stderr, "akubra: %v\n", err)
+	return exitFailed
+}
+
+// untilSignal is a context that a signal ends, and a function that ends it otherwise.
+func (c *cli) untilSignal() (ctx context.Context, stop func()) {
+	signals, unsubscribe := c.subscribe()
+	ctx, cancel := context.WithCancel(context.Background())
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		for {
+			select {
+			case s := <-signals:
+				if s != syscall.SIGHUP {
+					cancel()
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return ctx, func() {
+		cancel()
+		waiting.Wait()
+		unsubscribe()
+	}
+}

@@ -1,0 +1,368 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/akubra/akubra/synclog"
+)
+
+// storesRig is two S3 stores, and a configuration for a proxy in front of them.
+type storesRig struct {
+	t       *testing.T
+	stores  []*demoStore
+	config  string
+	dataDir string
+}
+
+func newStoresRig(t *testing.T, more string) *storesRig {
+	t.Helper()
+	r := &storesRig{t: t}
+	dir := t.TempDir()
+	var urls []string
+	for _, name := range []string{"first", "second"} {
+		s, err := newDemoStore(name, dir, "bkt")
+		if err == nil {
+			err = s.start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.stop)
+		r.stores = append(r.stores, s)
+		urls = append(urls, "http://"+s.addr)
+	}
+	r.config, r.dataDir = writeCommandConfig(t, urls, fmt.Sprintf(
+		"Listen: 127.0.0.1:0\nAdminListen: %s\nCredentials: {AccessKey: AK, SecretKey: %s}\n%s", mustFreeAddr(t), notToBeSeen, more))
+	return r
+}
+
+// restart starts a store again. It ends before the test's goroutines are counted.
+func (r *storesRig) restart(store int) {
+	r.t.Helper()
+	if err := r.stores[store].start(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(r.stores[store].stop)
+}
+
+func (r *storesRig) names() []string { return []string{r.stores[0].addr, r.stores[1].addr} }
+
+// put stores an object in one store alone.
+func (r *storesRig) put(store int, key, body string) {
+	r.t.Helper()
+	mustSend(r.t, "PUT", "http://"+r.stores[store].addr+"/bkt/"+key, body)
+}
+
+func (r *storesRig) get(store int, key string) string {
+	r.t.Helper()
+	status, body, err := send("GET", "http://"+r.stores[store].addr+"/bkt/"+key, "")
+	switch {
+	case err != nil:
+		r.t.Fatal(err)
+	case status == http.StatusNotFound:
+		return "(none)"
+	case status != http.StatusOK:
+		return fmt.Sprint(status)
+	}
+	return body
+}
+
+func (r *storesRig) wantBoth(key, want string) {
+	r.t.Helper()
+	for i := range r.stores {
+		if got := r.get(i, key); got != want {
+			r.t.Errorf("%s is %q in the %s store, want %q", key, got, r.stores[i].name, want)
+		}
+	}
+}
+
+// resolved are the keys that the synclog says are equal again.
+func (r *storesRig) resolved() (keys []string) {
+	r.t.Helper()
+	for line := range strings.Lines(mustReadFile(r.t, filepath.Join(filepath.Dir(r.config), "sync.log"))) {
+		record, err := synclog.ParseRecord([]byte(line))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if record.Op == opResolved {
+			keys = append(keys, record.Key)
+		}
+	}
+	return keys
+}
+
+// journaled makes the journal as a proxy leaves it.
+func (r *storesRig) journaled(do func(n *namedJournal)) {
+	r.t.Helper()
+	n := mustOpenJournal(r.t, r.dataDir, r.names()...)
+	do(n)
+	if err := n.journal.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestRepair(t *testing.T) {
+	wantNoLeaks(t)
+	r := newStoresRig(t, "")
+	_, stderr := mustRun(t, exitFailed, "repair", "-c", r.config)
+	if !strings.HasPrefix(stderr, "akubra: there is no journal in ") {
+		t.Errorf("stderr %q", stderr)
+	}
+
+	r.put(0, "missed", "hello")
+	r.put(0, "gone", "x")
+	r.put(0, "same", "y")
+	r.put(1, "same", "y")
+	r.journaled(func(n *namedJournal) {
+		mustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed")
+		mustPromise(t, n, "DELETE", "bkt", "gone", 0b01, "failed")
+		mustPromise(t, n, "PUT", "bkt", "same", 0b10, "failed")
+	})
+
+	stdout, stderr := mustRun(t, exitFailed, "repair", "--dry-run", "-c", r.config)
+	if !strings.Contains(stdout, "bkt/missed: ") || !strings.Contains(stdout, "would repair 3 of 3 keys (1 copied, 1 deleted, 1 equal already)") {
+		t.Errorf("stdout:\n%s\nstderr:\n%s", stdout, stderr)
+	}
+	if got := r.get(1, "missed"); got != "(none)" {
+		t.Errorf("the dry run has copied %q", got)
+	}
+
+	stdout, stderr = mustRun(t, exitOK, "repair", "-c", r.config)
+	if !strings.HasPrefix(stdout, "repaired 3 of 3 keys (1 copied, 1 deleted, 1 equal already), 5 B sent\n") || strings.Contains(stdout, "left") {
+		t.Errorf("stdout:\n%s\nstderr:\n%s", stdout, stderr)
+	}
+	r.wantBoth("missed", "hello")
+	r.wantBoth("gone", "(none)")
+	r.wantBoth("same", "y")
+	if got := strings.Join(r.resolved(), " "); got != "missed gone same" && len(r.resolved()) != 3 {
+		t.Errorf("resolved: %q", got)
+	}
+	if stdout, _ = mustRun(t, exitOK, "repair", "--once", "-c", r.config); !strings.HasPrefix(stdout, "repaired 0 of 0 keys") {
+		t.Errorf("again: %s", stdout)
+	}
+}
+
+func TestRepairLeavesSomething(t *testing.T) {
+	wantNoLeaks(t)
+	r := newStoresRig(t, "ConnectionDialTimeout: 100ms\nConnectionTimeout: 1s\n")
+	r.put(0, "missed", "hello")
+	r.journaled(func(n *namedJournal) { mustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed") })
+	r.stores[1].stop()
+	stdout, stderr := mustRun(t, exitFailed, "repair", "-c", r.config)
+	if !strings.Contains(stdout, "repaired 0 of 1 key ") || !strings.Contains(stdout, "left: 1 key (") {
+		t.Errorf("stdout:\n%s\nstderr:\n%s", stdout, stderr)
+	}
+	stdout, _ = mustRun(t, exitOK, "synclog", "stats", "-c", r.config)
+	if !strings.Contains(stdout, "       1 pending\n") || !strings.Contains(stdout, r.stores[1].addr) {
+		t.Errorf("stats:\n%s", stdout)
+	}
+	r.restart(1)
+	mustRun(t, exitOK, "repair", "--parked", "-c", r.config)
+	r.wantBoth("missed", "hello")
+}
+
+func TestRepairNeedsCredentials(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	config, dataDir := writeCommandConfig(t, []string{"http://a:9000", "http://b:9000"}, "")
+	mustOpenJournal(t, dataDir, "a:9000", "b:9000")
+	for _, args := range [][]string{{"repair", "-c", config}, {"verify", "--bucket", "bkt", "-c", config}} {
+		_, stderr := mustRun(t, exitWrong, args...)
+		if !strings.Contains(stderr, `Credentials: there are none for backend "http://a:9000"; set `) || !strings.Contains(stderr, `"http://b:9000"`) {
+			t.Errorf("%q: stderr %s", args, stderr)
+		}
+		if args[0] == "repair" && !strings.Contains(stderr, "akubra synclog export") {
+			t.Errorf("%q: stderr %s", args, stderr)
+		}
+	}
+}
+
+// The journal is the proxy's while it runs: repair asks it.
+func TestRepairBesideProxy(t *testing.T) {
+	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
+	p := mustStart(t, "-c", r.config)
+	r.stores[1].stop()
+	for i := range 5 {
+		p.putObject(t, fmt.Sprint("k", i), "hello")
+	}
+	r.restart(1)
+	eventually(t, "both stores are in the pool", func() bool { return len(p.outNames()) == 0 })
+	stdout, stderr := mustRun(t, exitOK, "repair", "-c", r.config)
+	if !strings.HasPrefix(stdout, "repaired 5 of 5 keys (5 copied, 0 deleted, 0 equal already)") {
+		t.Errorf("stdout:\n%s\nstderr:\n%s", stdout, stderr)
+	}
+	for i := range 5 {
+		r.wantBoth(fmt.Sprint("k", i), "hello")
+	}
+	if got := r.resolved(); len(got) != 5 {
+		t.Errorf("resolved: %q", got)
+	}
+	if s := p.journalAdmin.status(); s.Pending != 0 || s.Repairing {
+		t.Errorf("journal %+v", s)
+	}
+	stdout, _ = mustRun(t, exitOK, "verify", "--bucket", "bkt", "-c", r.config)
+	if stdout != "" {
+		t.Errorf("differences: %s", stdout)
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+}
+
+// putObject writes through the proxy, and waits for all legs.
+func (p *process) putObject(t *testing.T, key, body string) {
+	t.Helper()
+	mustSend(t, "PUT", "http://"+p.addr()+"/bkt/"+key, body)
+	eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
+}
+
+func TestRepairInTheProxy(t *testing.T) {
+	r := newStoresRig(t, "ConnectionDialTimeout: 1s\nRepair: {Enabled: true}\n")
+	p := mustStart(t, "-c", r.config)
+	r.stores[1].stop()
+	p.putObject(t, "k", "hello")
+	r.restart(1)
+	eventually(t, "it is repaired", func() bool { return p.journal.journal.Stats().Pending == 0 })
+	r.wantBoth("k", "hello")
+	eventually(t, "the synclog tells", func() bool { return len(r.resolved()) == 1 })
+	status, metrics, err := send("GET", "http://"+p.adminAddr()+"/metrics", "")
+	if err != nil || status != http.StatusOK {
+		t.Fatal(status, err)
+	}
+	wantSamples(t, mustParseMetrics(t, metrics), map[string]float64{
+		`akubra_repair_repaired_total`:                                           1,
+		`akubra_repair_bytes_total`:                                              5,
+		`akubra_journal_pending{backend="` + r.stores[1].addr + `"}`:             0,
+		`akubra_repair_backend_out{backend="` + r.stores[0].addr + `"}`:          0,
+		`akubra_journal_failed`:                                                  0,
+		`akubra_journal_oldest_seconds`:                                          0,
+		`akubra_divergences_total{op="storing",reason="failed"}`:                 1,
+		`akubra_backend_up{backend="` + r.stores[0].addr + `"}`:                  1,
+		`akubra_legs_total{backend="` + r.stores[1].addr + `",outcome="failed"}`: 1,
+	})
+	_, text, err := send("GET", "http://"+p.adminAddr()+"/status", "")
+	if err != nil || !strings.Contains(text, `"resolved": 1`) {
+		t.Errorf("status %s, %v", text, err)
+	}
+	for _, said := range []string{text, metrics, mustReadFile(t, filepath.Join(filepath.Dir(r.config), "sync.log"))} {
+		if strings.Contains(said, notToBeSeen[:6]) {
+			t.Errorf("the secret is in %s", said)
+		}
+	}
+	if _, stderr := mustRun(t, exitFailed, "repair", "-c", r.config); !strings.Contains(stderr, "the proxy repairs by itself") {
+		t.Errorf("beside it: %s", stderr)
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+}
+
+func TestRepairFollows(t *testing.T) {
+	r := newStoresRig(t, "")
+	p := mustStart(t, "-c", r.config)
+	stdout, stderr := newTranscript(), newTranscript()
+	signals, exit := make(chan os.Signal), make(chan int, 1)
+	c := &cli{stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, signals: signals}
+	go func() { exit <- c.run([]string{"repair", "--follow", "-c", r.config}) }()
+	eventually(t, "repair has come", func() bool { return p.journalAdmin.status().Repairing })
+	r.put(0, "k", "hello")
+	mustPromise(t, p.journal, "PUT", "bkt", "k", 0b10, "failed")
+	eventually(t, "it is repaired", func() bool { return p.journal.journal.Stats().Pending == 0 })
+	r.wantBoth("k", "hello")
+	signals <- syscall.SIGHUP
+	signals <- syscall.SIGINT
+	if code := <-exit; code != exitOK || !strings.HasPrefix(stdout.String(), "repaired 1 key (1 copied") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	if p.journalAdmin.status().Repairing {
+		t.Error("the session is left")
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+}
+
+func TestRepairCannotReachTheProxy(t *testing.T) {
+	r := newStoresRig(t, "")
+	mustOpenJournal(t, r.dataDir, r.names()...)
+	_, stderr := mustRun(t, exitFailed, "repair", "-c", r.config)
+	if !strings.HasPrefix(stderr, "akubra: cannot open the journal (DataDir: ") || !strings.Contains(stderr, "cannot reach the proxy at AdminListen (http://127.0.0.1:") {
+		t.Errorf("stderr %q", stderr)
+	}
+
+	// Another proxy than the one that has the journal.
+	other := newStoresRig(t, "")
+	p := mustStart(t, "-c", other.config)
+	t.Setenv("AKUBRA_ADMINLISTEN", p.adminAddr())
+	for _, args := range [][]string{{"repair", "-c", r.config}, {"repair", "--dry-run", "-c", r.config}} {
+		_, stderr = mustRun(t, exitFailed, args...)
+		if !strings.Contains(stderr, "is this the configuration of the running proxy?") {
+			t.Errorf("%q: stderr %q", args, stderr)
+		}
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+	t.Setenv("AKUBRA_ADMINLISTEN", "")
+	_, stderr = mustRun(t, exitFailed, "repair", "-c", r.config)
+	if !strings.Contains(stderr, "a running proxy has to be asked, and there is no AdminListen to reach it at") {
+		t.Errorf("stderr %q", stderr)
+	}
+}
+
+func TestServeNeedsTheJournal(t *testing.T) {
+	r := newStoresRig(t, "")
+	r.journaled(func(n *namedJournal) {
+		exit, _, stderr := runArgs("-c", r.config)
+		if exit != exitFailed || !strings.HasPrefix(stderr, "akubra: cannot open the journal (DataDir: ") || !strings.Contains(stderr, fmt.Sprint(os.Getpid())) {
+			t.Errorf("exit code %d, stderr %q", exit, stderr)
+		}
+	})
+	t.Setenv("AKUBRA_DATADIR", filepath.Join(r.config, "x")) // below a file
+	exit, _, stderr := runArgs("-c", r.config)
+	if exit != exitFailed || !strings.HasPrefix(stderr, "akubra: cannot make the directory of the journal (DataDir: ") {
+		t.Errorf("exit code %d, stderr %q", exit, stderr)
+	}
+	t.Setenv("AKUBRA_ONJOURNALERROR", "continue") // is about failures later on
+	if exit, _, _ := runArgs("-c", r.config); exit != exitFailed {
+		t.Errorf("exit code %d", exit)
+	}
+}
+
+// A start that fails, or a repair that cannot be, must leave the journal to others.
+func TestServeGivesTheJournalBack(t *testing.T) {
+	r := newStoresRig(t, "Repair: {Enabled: true}\n")
+	t.Setenv("AKUBRA_CREDENTIALS_ACCESSKEY", "")
+	t.Setenv("AKUBRA_CREDENTIALS_SECRETKEY", "")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	exit, _, stderr := runArgs("-c", r.config)
+	if exit != exitWrong || !strings.HasPrefix(stderr, "Credentials: there are none for backend ") {
+		t.Errorf("exit code %d, stderr %q", exit, stderr)
+	}
+	mustOpenJournal(t, r.dataDir, r.names()...)
+}
+
+// What is owed to a storage that was taken out of the configuration is kept, and
+// told of.
+func TestServeTellsWhoIsGone(t *testing.T) {
+	r := newStoresRig(t, "")
+	n := mustOpenJournal(t, r.dataDir, r.stores[0].addr, "gone:9000")
+	mustPromise(t, n, "PUT", "bkt", "k", 0b10, "failed")
+	if err := n.journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := mustStart(t, "-c", r.config)
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+	log := mustReadFile(t, filepath.Join(filepath.Dir(r.config), "main.log"))
+	if !strings.Contains(log, `"backends":["gone:9000"],"keys":1,`) {
+		t.Errorf("log: %s", log)
+	}
+	if stdout, _ := mustRun(t, exitOK, "synclog", "list", "-c", r.config); !strings.Contains(stdout, "gone:9000") {
+		t.Errorf("list: %s", stdout)
+	}
+	if stdout, _ := mustRun(t, exitOK, "repair", "-c", r.config); !strings.HasPrefix(stdout, "repaired 0 of 0 keys") {
+		t.Errorf("repair: %s", stdout)
+	}
+}

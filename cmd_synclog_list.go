@@ -1,0 +1,158 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode/utf8"
+
+	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// listTable is for people.
+type listTable struct {
+	out  *tabwriter.Writer
+	now  time.Time
+	rows int
+}
+
+// tableRows are aligned with each other: a table of millions must not be held.
+const tableRows = 1000
+
+func (l *listTable) entry(p *journal.Pending, t *repair.Task, _ []string) error {
+	if l.rows == 0 {
+		if _, err := io.WriteString(l.out, "AGE\tWRITE\tOWED BY\tOBJECT\tSTATE\tREASON\n"); err != nil {
+			return err
+		}
+	}
+	object := t.Bucket + "/" + t.Key
+	if t.Key == "" || t.SubResource {
+		object = t.Target
+	}
+	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, p.First), cmp.Or(printable(t.Method), "-"),
+		printable(strings.Join(t.Owed, ",")), printable(object), stateOf(p), printable(reasonOf(p)))
+	if l.rows++; err == nil && l.rows%tableRows == 0 {
+		err = l.out.Flush()
+	}
+	return err
+}
+
+func (l *listTable) end() error { return l.out.Flush() }
+
+func stateOf(p *journal.Pending) string {
+	switch {
+	case p.Open:
+		return "open"
+	case p.Parked:
+		return fmt.Sprintf("parked after %d tries: %s", p.Tries, printable(p.LastError))
+	case p.Tries > 0:
+		return fmt.Sprintf("%d tries: %s", p.Tries, printable(p.LastError))
+	}
+	return "pending"
+}
+
+// age is how long ago seq was, in the largest unit that fits.
+func age(now time.Time, seq uint64) string {
+	d := max(0, now.Sub(time.Unix(0, int64(seq))))
+	for _, u := range []struct {
+		name string
+		d    time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}} {
+		if d >= u.d {
+			return fmt.Sprintf("%d%s", d/u.d, u.name)
+		}
+	}
+	return fmt.Sprintf("%ds", d/time.Second)
+}
+
+// listJSON has all that the journal knows.
+type listJSON struct{ out io.Writer }
+
+type listedEntry struct {
+	Time           time.Time  `json:"ts"`
+	First          time.Time  `json:"first"` // the oldest write that is owed
+	Method         string     `json:"method"`
+	Path           jsonText   `json:"path"`
+	Host           jsonText   `json:"host"`
+	Bucket         jsonText   `json:"bucket"`
+	Key            jsonText   `json:"key"`
+	KeyBytes       []byte     `json:"keybytes,omitempty"` // where the key is no UTF-8
+	ETag           jsonText   `json:"etag"`
+	Size           int64      `json:"size"`
+	ID             jsonText   `json:"id"`
+	Owed           []string   `json:"owed"`
+	Reason         jsonText   `json:"reason"`
+	Open           bool       `json:"open"`
+	SubResource    bool       `json:"subresource"`
+	Unacknowledged bool       `json:"unacknowledged"`
+	Tries          int        `json:"tries"`
+	NotBefore      *time.Time `json:"notbefore,omitempty"`
+	Parked         bool       `json:"parked"`
+	LastError      jsonText   `json:"lasterror"`
+}
+
+// jsonText becomes JSON's text, and may lose what is no UTF-8.
+type jsonText string
+
+// bytesOf is a key for JSON where its text would not do, as base64.
+func bytesOf(key string) []byte {
+	if utf8.ValidString(key) {
+		return nil
+	}
+	return []byte(key)
+}
+
+func (l *listJSON) entry(p *journal.Pending, t *repair.Task, _ []string) error {
+	e := listedEntry{
+		Time: time.Unix(0, int64(t.Seq)).UTC(), First: time.Unix(0, int64(t.First)).UTC(), Method: t.Method,
+		Path: jsonText(t.Target), Host: jsonText(t.Host), Bucket: jsonText(t.Bucket), Key: jsonText(t.Key),
+		ETag: jsonText(t.ETag), Size: t.Size, ID: jsonText(t.ID), Owed: t.Owed, Reason: jsonText(reasonOf(p)),
+		Open: p.Open, SubResource: t.SubResource, Unacknowledged: t.Unacknowledged,
+		Tries: t.Tries, Parked: t.Parked, LastError: jsonText(t.LastError),
+	}
+	e.KeyBytes = bytesOf(t.Key)
+	if !t.NotBefore.IsZero() {
+		e.NotBefore = &t.NotBefore
+	}
+	return writeJSONLine(l.out, &e)
+}
+
+func (l *listJSON) end() error { return nil }
+
+func writeJSONLine(w io.Writer, v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only types of this package come here
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
+}
+
+// exportJSON is the synclog as it would be if it were written now.
+type exportJSON struct {
+	out     io.Writer
+	backend string // "" for all
+	line    []byte
+}
+
+func (e *exportJSON) entry(p *journal.Pending, t *repair.Task, backends []string) error {
+	for _, owed := range t.Owed {
+		if e.backend != "" && owed != e.backend {
+			continue
+		}
+		r := recordOf(t, reasonOf(p), backends)
+		r.FailedHost = owed
+		e.line = append(r.AppendJSON(e.line[:0]), '\n')
+		if _, err := e.out.Write(e.line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *exportJSON) end() error { return nil }

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// verifyFlags are those of `akubra verify`.
+type verifyFlags struct {
+	bucket, prefix      string
+	deep, journal, json bool
+}
+
+func verifyCommand(app *kingpin.Application) (*kingpin.CmdClause, *verifyFlags) {
+	f := &verifyFlags{}
+	cmd := app.Command("verify", "Compare a bucket on all backends, and tell every key that differs. Exit code 1 if there is one, 2 if not all could be compared.")
+	cmd.Flag("bucket", "The bucket.").Required().PlaceHolder("BUCKET").StringVar(&f.bucket)
+	cmd.Flag("prefix", "Only keys that begin so.").PlaceHolder("PREFIX").StringVar(&f.prefix)
+	cmd.Flag("deep", "Compare the content and metadata too, which reads every object.").BoolVar(&f.deep)
+	cmd.Flag("journal", "Journal the differences, for repair.").BoolVar(&f.journal)
+	cmd.Flag("json", "A JSON line for each difference.").BoolVar(&f.json)
+	return cmd, f
+}
+
+// verify compares the backends. Differences go to stdout, all else to stderr.
+func (c *cli) verify(config *Config, f *verifyFlags) int {
+	if f.bucket == "" {
+		return c.wrong(errors.New("verify needs a bucket: --bucket BUCKET"))
+	}
+	backends, err := config.repairBackends(os.Environ())
+	if err != nil {
+		return c.wrong(err)
+	}
+	screen := newProgress(c.stderr)
+	o := repair.VerifyOptions{
+		Backends: backends, Bucket: f.bucket, Prefix: f.prefix, Deep: f.deep,
+		IgnoreETags:      !config.CompareETags,
+		Concurrency:      config.Repair.Concurrency,
+		ObjectsPerSecond: config.Repair.ObjectsPerSecond,
+		BytesPerSecond:   int64(config.Repair.BytesPerSecond),
+		DialTimeout:      config.ConnectionDialTimeout,
+		Timeout:          config.ConnectionTimeout,
+		Log:              screen,
+	}
+	unseen := func(err error) int {
+		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
+		return exitWrong // 1 is that they differ
+	}
+	if f.journal {
+		w, err := openWork(config, screen.warn)
+		if err != nil {
+			return unseen(err)
+		}
+		defer func() {
+			if err := w.close(); err != nil {
+				screen.warn(err)
+			}
+		}()
+		o.Journal = w
+	}
+	o.OnDifference = func(d repair.Difference) { screen.print(c.stdout, differenceLine(&d, f.json)) }
+	ctx, stop := c.untilSignal()
+	defer stop()
+	latest := make(chan repair.VerifySummary, 1)
+	o.Progress = func(s repair.VerifySummary) {
+		select {
+		case <-latest:
+		default:
+		}
+		latest <- s
+	}
+	var shown repair.VerifySummary
+	end := screen.begin(func() string {
+		select {
+		case shown = <-latest:
+		default:
+		}
+		return fmt.Sprintf("comparing: %d keys, %d differ, at %s", shown.Keys, shown.Differences, printable(shown.Last))
+	})
+	defer end()
+	s, err := repair.Verify(ctx, o)
+	end()
+	fmt.Fprintf(c.stderr, "compared %d keys: %d differ (%d missing somewhere)", s.Keys, s.Differences, s.Missing)
+	if f.journal {
+		fmt.Fprintf(c.stderr, ", %d journaled", s.Added)
+	}
+	fmt.Fprintln(c.stderr)
+	switch {
+	case err != nil:
+		return unseen(err)
+	case s.Errors > 0:
+		return unseen(fmt.Errorf("%d keys could not be compared", s.Errors))
+	case s.Differences > 0:
+		return exitFailed
+	}
+	return exitOK
+}
+
+type differenceJSON struct {
+	Kind     string        `json:"kind"`
+	Bucket   string        `json:"bucket"`
+	Key      jsonText      `json:"key"`
+	KeyBytes []byte        `json:"keybytes,omitempty"`
+	Have     []repair.Have `json:"have"`
+}
+
+func differenceLine(d *repair.Difference, asJSON bool) string {
+	if asJSON {
+		var b strings.Builder
+		_ = writeJSONLine(&b, &differenceJSON{d.Kind, d.Bucket, jsonText(d.Key), bytesOf(d.Key), d.Have}) // a Builder takes all
+		return strings.TrimSuffix(b.String(), "\n")
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-8s %s", d.Kind, printable(d.Bucket+"/"+d.Key))
+	for i := range d.Have {
+		h := &d.Have[i]
+		fmt.Fprintf(&b, "\t%s: %s", h.Backend, haveText(h))
+	}
+	return b.String()
+}
+
+func haveText(h *repair.Have) string {
+	switch {
+	case h.Error != "":
+		return printable(h.Error)
+	case !h.Present:
+		return "missing"
+	}
+	text := fmt.Sprintf("%d B", h.Size)
+	if h.ETag != "" {
+		text += " " + printable(h.ETag)
+	}
+	if h.SHA256 != "" {
+		text += " sha256 " + h.SHA256
+	}
+	if !h.Modified.IsZero() {
+		text += " " + h.Modified.UTC().Format(time.RFC3339)
+	}
+	return text
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+func TestVerify(t *testing.T) {
+	wantNoLeaks(t)
+	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
+	for _, key := range []string{"p/one", "p/two", "three"} {
+		r.put(0, key, "hello")
+		r.put(1, key, "hello")
+	}
+	stdout, stderr := mustRun(t, exitOK, "verify", "--bucket", "bkt", "-c", r.config)
+	if stdout != "" || !strings.Contains(stderr, "compared 3 keys: 0 differ (0 missing somewhere)\n") {
+		t.Errorf("stdout %q, stderr %q", stdout, stderr)
+	}
+	r.put(0, "p/two", "other")
+	r.put(1, "p/only here", "x")
+	r.put(0, "three", "longer than that")
+	stdout, stderr = mustRun(t, exitFailed, "verify", "--bucket", "bkt", "-c", r.config)
+	lines := strings.Split(strings.TrimSuffix(stdout, "\n"), "\n")
+	if len(lines) != 3 || !strings.Contains(stderr, "compared 4 keys: 3 differ (1 missing somewhere)\n") {
+		t.Fatalf("stdout\n%s\nstderr %q", stdout, stderr)
+	}
+	slices.Sort(lines) // they come in about the order of keys
+	for i, want := range []string{"etag     bkt/p/two\t", "missing  bkt/p/only here\t" + r.stores[0].addr + ": missing\t" + r.stores[1].addr + ": 1 B ", "size     bkt/three\t"} {
+		if !strings.HasPrefix(lines[i], want) {
+			t.Errorf("line %q, want %q", lines[i], want)
+		}
+	}
+	stdout, _ = mustRun(t, exitFailed, "verify", "--bucket", "bkt", "--prefix", "p/", "--deep", "--json", "-c", r.config)
+	var kinds []string
+	for line := range strings.Lines(stdout) {
+		var d differenceJSON
+		if err := json.Unmarshal([]byte(line), &d); err != nil || d.Bucket != "bkt" || len(d.Have) != 2 {
+			t.Fatalf("%v in %q", err, line)
+		}
+		kinds = append(kinds, string(d.Key)+" "+d.Kind)
+	}
+	slices.Sort(kinds)
+	if len(kinds) != 2 || kinds[0] != "p/only here missing" || !strings.HasPrefix(kinds[1], "p/two ") {
+		t.Errorf("differences %q", kinds)
+	}
+
+	_, stderr = mustRun(t, exitWrong, "verify", "--bucket", "bkt", "--journal", "-c", r.config)
+	if !strings.Contains(stderr, "there is no journal in ") {
+		t.Errorf("stderr %q", stderr)
+	}
+	r.journaled(func(*namedJournal) {})
+	_, stderr = mustRun(t, exitFailed, "verify", "--bucket", "bkt", "--journal", "-c", r.config)
+	if !strings.Contains(stderr, "3 differ (1 missing somewhere), 3 journaled\n") {
+		t.Errorf("stderr %q", stderr)
+	}
+	stdout, _ = mustRun(t, exitOK, "repair", "-c", r.config)
+	if !strings.HasPrefix(stdout, "repaired 3 of 3 keys (3 copied") {
+		t.Errorf("repair: %s", stdout)
+	}
+	r.wantBoth("p/only here", "x")
+	r.wantBoth("p/two", "other")
+	r.wantBoth("three", "longer than that")
+	mustRun(t, exitOK, "verify", "--bucket", "bkt", "--deep", "-c", r.config)
+
+	r.stores[1].stop()
+	_, stderr = mustRun(t, exitWrong, "verify", "--bucket", "bkt", "-c", r.config)
+	if !strings.Contains(stderr, r.stores[1].addr) {
+		t.Errorf("stderr %q", stderr)
+	}
+}
+
+func TestVerifyBesideProxy(t *testing.T) {
+	r := newStoresRig(t, "")
+	p := mustStart(t, "-c", r.config)
+	r.put(0, "k", "hello")
+	mustRun(t, exitFailed, "verify", "--bucket", "bkt", "--journal", "-c", r.config)
+	got := p.journal.tasks(t)
+	if objects(got) != "bkt/k" || got[0].Method != "" || strings.Join(got[0].Owed, " ") == "" {
+		t.Errorf("tasks %+v", got)
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+}
+
+func TestDifferenceLine(t *testing.T) {
+	d := repair.Difference{Bucket: "b", Key: "k\xff\n", Kind: repair.DiffSize, Have: []repair.Have{
+		{Backend: "a:1", Present: true, Size: 5, ETag: "e", Modified: time.Unix(1_900_000_000, 0)},
+		{Backend: "b:1"},
+		{Backend: "c:1", Error: "no\nanswer"},
+		{Backend: "d:1", Present: true, SHA256: "00ff"},
+	}}
+	want := "size     b/k\ufffd\\n\ta:1: 5 B e 2030-03-17T17:46:40Z\tb:1: missing\tc:1: no\\nanswer\td:1: 0 B sha256 00ff"
+	if got := differenceLine(&d, false); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	var back differenceJSON
+	line := differenceLine(&d, true)
+	if err := json.Unmarshal([]byte(line), &back); err != nil || strings.Contains(line, "\n") || string(back.KeyBytes) != d.Key || back.Have[0].Size != 5 {
+		t.Errorf("%v in %q", err, line)
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// work is the journal as a command has it: opened by this process, or by a running
+// proxy, which is asked then.
+type work struct {
+	repair.Journal
+	fence    repair.Fence // nil where no proxy runs
+	status   func(ctx context.Context) (journalStatus, error)
+	resolved func(t *repair.Task, action string)
+	out      func(backend string) bool // maintained, or out of the proxy's pool
+	close    func() error
+	remote   *remoteJournal // nil where no proxy runs
+}
+
+// openWork opens the journal of config, or finds the proxy that has it open. warn
+// may be called from any goroutine.
+func openWork(config *Config, warn func(error)) (*work, error) {
+	dir := config.journalDir()
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // opening would make it
+		return nil, fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", dir, config.DataDir)
+	}
+	names := config.backendNames()
+	j, err := openJournal(config, names, warn, nil)
+	if errors.Is(err, journal.ErrLocked) {
+		return remoteWork(config, warn, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if table, err := openInflight(config, j, names); err != nil {
+		return nil, errors.Join(err, j.Close())
+	} else if err := table.Close(); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	// The lines belong where the proxy's are; on the screen the command speaks itself.
+	lines := config.Logging.Synclog
+	lines.Stdout, lines.Stderr = false, false
+	out, err := openOutput(lines)
+	if err != nil {
+		return nil, errors.Join(prefixed("Logging.Synclog", err), out.Close(), j.Close())
+	}
+	record := synclog.New(synclog.Options{Out: out, Methods: config.SyncLogMethods, OnError: warn})
+	local := &namedJournal{journal: j, names: names, dir: dir}
+	maintained := config.maintainedMask()
+	return &work{
+		Journal: local,
+		status: func(context.Context) (journalStatus, error) {
+			stats := j.Stats()
+			return journalStatusOf(&stats, names), nil
+		},
+		resolved: func(t *repair.Task, action string) {
+			r := resolvedRecord(t, action, names)
+			record.Record(&r)
+		},
+		out: func(backend string) bool {
+			i := slices.Index(names, backend)
+			return i >= 0 && maintained&(1<<i) != 0
+		},
+		close: func() error { return errors.Join(j.Close(), out.Close()) },
+	}, nil
+}
+
+// remoteWork finds the proxy where the journal is locked, as the error locked says.
+func remoteWork(config *Config, warn func(error), locked error) (*work, error) {
+	if config.AdminListen == "" {
+		return nil, fmt.Errorf("%w: a running proxy has to be asked, and there is no AdminListen to reach it at", locked)
+	}
+	r := newRemoteJournal(config.AdminListen, warn)
+	ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout)
+	defer cancel()
+	if err := r.check(ctx, config.journalDir()); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("%w: %w", locked, err)
+	}
+	return &work{
+		Journal: r, fence: r, status: r.status, resolved: r.Resolved, out: r.Out, remote: r,
+		close: func() error { r.Close(); return nil },
+	}, nil
+}
+
+// begin makes the work this process's own; without it there is nothing but to look.
+func (w *work) begin(ctx context.Context) error {
+	if w.remote == nil {
+		return nil
+	}
+	return w.remote.Start(ctx)
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// defaultProfile is the one of a shared credentials file that needs no name.
+const defaultProfile = "default"
+
+// CredentialsConfig is how repair and verify sign their own requests. The keys are
+// written here, or stand in a file of AWS's form; without either they come from the
+// environment.
+type CredentialsConfig struct {
+	AccessKey secret `koanf:"AccessKey"`
+	SecretKey secret `koanf:"SecretKey"`
+	Region    string `koanf:"Region"` // empty: the file's, the environment's, us-east-1
+	File      string `koanf:"File"`   // AWS's shared credentials file
+	Profile   string `koanf:"Profile"`
+}
+
+// BackendCredentialsConfig are those of one backend that has others.
+type BackendCredentialsConfig struct {
+	Backend   string `koanf:"Backend"` // one of Backends
+	AccessKey secret `koanf:"AccessKey"`
+	SecretKey secret `koanf:"SecretKey"`
+	Region    string `koanf:"Region"`
+	File      string `koanf:"File"`
+	Profile   string `koanf:"Profile"`
+}
+
+func (b *BackendCredentialsConfig) credentials() CredentialsConfig {
+	return CredentialsConfig{AccessKey: b.AccessKey, SecretKey: b.SecretKey, Region: b.Region, File: b.File, Profile: b.Profile}
+}
+
+// secret is text that no log, page or error may show, whatever prints it.
+type secret string
+
+func (s secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "…"
+}
+
+// Format is for %q, %#v and the rest, which would not ask String.
+func (s secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// MarshalText is for JSON and YAML.
+func (s secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// secretPath tells whether what stands at path may be a secret, or have one in it
+// where it is of the wrong type: it must not be quoted then.
+func secretPath(path string) bool {
+	list, rest, _ := strings.Cut(path, "[")
+	if list == "BackendCredentials" {
+		_, rest, _ = strings.Cut(rest, "].")
+		return !slices.Contains([]string{"Backend", "Region", "File", "Profile"}, rest)
+	}
+	key, inside := strings.CutPrefix(path, "Credentials.")
+	return path == "Credentials" || inside && !slices.Contains([]string{"Region", "File", "Profile"}, key)
+}
+
+func (m *mistakes) checkCredentials(path string, c CredentialsConfig) {
+	switch access, secret := join(path, "AccessKey"), join(path, "SecretKey"); {
+	case c.AccessKey != "" && c.SecretKey == "":
+		m.add(secret, c.SecretKey, "the secret of %s, which is given alone", access)
+	case c.AccessKey == "" && c.SecretKey != "":
+		m.add(access, c.AccessKey, "the access key of %s, which is given alone", secret)
+	case !validHeaderValue(string(c.AccessKey)) || strings.ContainsAny(string(c.AccessKey), " \t,/"):
+		m.add(access, c.AccessKey, "an access key, without spaces, commas and slashes")
+	case c.AccessKey != "" && c.File != "":
+		m.add(join(path, "File"), c.File, "empty where %s is given", access)
+	case c.File != "":
+		if _, err := readCredentials(c.File, c.Profile); err != nil {
+			m.add(join(path, "File"), c.File, "a file of AWS's credentials: %v", err)
+		}
+	}
+	if c.Region != "" && !validToken(c.Region) {
+		m.add(join(path, "Region"), c.Region, "a region's name, as in us-east-1")
+	}
+}
+
+func (m *mistakes) checkBackendCredentials(all []BackendCredentialsConfig, backends []string) {
+	seen := map[string]string{}
+	for i := range all {
+		c, path := &all[i], element("BackendCredentials", i)
+		which := slices.IndexFunc(backends, func(b string) bool { return sameBackend(b, c.Backend) })
+		switch {
+		case m.broken[path]:
+			continue
+		case len(backends) == 0: // said already
+		case which < 0:
+			m.add(join(path, "Backend"), c.Backend, "one of Backends")
+		case seen[backends[which]] != "":
+			m.add(join(path, "Backend"), c.Backend, "another backend than %s", seen[backends[which]])
+		default:
+			seen[backends[which]] = path
+		}
+		if c.AccessKey == "" && c.SecretKey == "" && c.File == "" && c.Region == "" {
+			m.line("%s: must have AccessKey and SecretKey, or File, or Region", m.where(path))
+		}
+		m.checkCredentials(path, c.credentials())
+	}
+}

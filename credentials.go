@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// backendKeys sign requests to one backend.
+type backendKeys struct {
+	AccessKey    string
+	SecretKey    secret
+	SessionToken secret
+	Region       string
+}
+
+// defaultRegion is what storages that have no regions take.
+const defaultRegion = "us-east-1"
+
+// backendCredentials are the keys for each of Backends, by index: its own ones from
+// BackendCredentials, else those of Credentials, else those of environ, in AWS's
+// variables. The error is of type configErrors, a line for each backend without any.
+func (c *Config) backendCredentials(environ []string) ([]backendKeys, error) {
+	env := map[string]string{}
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		env[name] = value
+	}
+	var missing configErrors
+	all := make([]backendKeys, len(c.Backends))
+	for i, backend := range c.Backends {
+		keys, err := c.credentialsOf(backend, env)
+		if err != nil {
+			missing = append(missing, "Credentials: "+err.Error())
+			continue
+		}
+		all[i] = keys
+	}
+	if missing != nil {
+		return nil, missing
+	}
+	return all, nil
+}
+
+func (c *Config) credentialsOf(backend string, env map[string]string) (backendKeys, error) {
+	region := c.Credentials.Region
+	var sources []CredentialsConfig
+	for i := range c.BackendCredentials {
+		if own := &c.BackendCredentials[i]; sameBackend(own.Backend, backend) {
+			region = cmp.Or(own.Region, region)
+			sources = append(sources, own.credentials())
+		}
+	}
+	for _, source := range append(sources, c.Credentials) {
+		switch {
+		case source.AccessKey != "":
+			return backendKeys{
+				AccessKey: string(source.AccessKey), SecretKey: source.SecretKey,
+				Region: cmp.Or(region, env["AWS_REGION"], defaultRegion),
+			}, nil
+		case source.File != "":
+			keys, err := readCredentials(source.File, source.Profile)
+			if err != nil {
+				return backendKeys{}, fmt.Errorf("cannot take those for backend %q from %q: %w", backend, source.File, err)
+			}
+			keys.Region = cmp.Or(region, keys.Region, env["AWS_REGION"], defaultRegion)
+			return keys, nil
+		}
+	}
+	if env["AWS_ACCESS_KEY_ID"] == "" || env["AWS_SECRET_ACCESS_KEY"] == "" {
+		return backendKeys{}, fmt.Errorf("there are none for backend %q; set AccessKey and SecretKey, or File, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", backend)
+	}
+	return backendKeys{
+		AccessKey: env["AWS_ACCESS_KEY_ID"], SecretKey: secret(env["AWS_SECRET_ACCESS_KEY"]),
+		SessionToken: secret(env["AWS_SESSION_TOKEN"]), Region: cmp.Or(region, env["AWS_REGION"], defaultRegion),
+	}, nil
+}
+
+// maxCredentialsSize is far above any file of profiles.
+const maxCredentialsSize = 1 << 20
+
+// readCredentials reads one profile of a file of AWS's form. Its errors quote
+// nothing of the file.
+func readCredentials(path, profile string) (backendKeys, error) {
+	text, err := readRegular(path, maxCredentialsSize)
+	if err != nil {
+		return backendKeys{}, err
+	}
+	keys, found := parseCredentials(text, profile)
+	switch {
+	case !found:
+		return backendKeys{}, fmt.Errorf("there is no profile %q in it", profile)
+	case keys.AccessKey == "":
+		return backendKeys{}, fmt.Errorf("profile %q has no aws_access_key_id", profile)
+	case keys.SecretKey == "":
+		return backendKeys{}, fmt.Errorf("profile %q has no aws_secret_access_key", profile)
+	}
+	return keys, nil
+}
+
+// parseCredentials takes `[profile]` and `[profile profile]`, which AWS's
+// other file has.
+func parseCredentials(text []byte, profile string) (keys backendKeys, found bool) {
+	inside := false
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' || line[0] == ';' {
+			continue
+		}
+		if section, ok := strings.CutPrefix(line, "["); ok {
+			section, _, _ = strings.Cut(section, "]")
+			section = strings.TrimSpace(section)
+			other, prefixed := strings.CutPrefix(section, "profile ")
+			inside = section == profile || prefixed && strings.TrimSpace(other) == profile
+			found = found || inside
+			continue
+		}
+		if !inside {
+			continue
+		}
+		name, value, _ := strings.Cut(line, "=")
+		value = strings.TrimSpace(value)
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "aws_access_key_id":
+			keys.AccessKey = value
+		case "aws_secret_access_key":
+			keys.SecretKey = secret(value)
+		case "aws_session_token":
+			keys.SessionToken = secret(value)
+		case "region":
+			keys.Region = value
+		}
+	}
+	return keys, found
+}
+
+// readRegular reads up to limit bytes of a regular file: a path may come from the
+// network (admin.go), and reading on in a device or a pipe would never end.
+func readRegular(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read it: %w", cause(err))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read it: %w", cause(err))
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, limit))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read it: %w", cause(err))
+	}
+	return text, nil
+}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/inflight"
+	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+func (c *Config) journalDir() string { return filepath.Join(c.DataDir, "journal") }
+
+// backendNames are what records, metrics and the journal call the backends.
+func (c *Config) backendNames() []string {
+	var names []string
+	for _, u := range c.backendURLs() {
+		names = append(names, u.Host)
+	}
+	return names
+}
+
+// openJournal opens the journal for this process alone, and makes DataDir where it
+// is not there yet. onError and onRevive are journal.Options'; both may be nil.
+func openJournal(c *Config, names []string, onError func(error), onRevive func()) (*journal.Journal, error) {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make the directory of the journal (DataDir: %q): %w", c.DataDir, cause(err))
+	}
+	var trouble atomic.Pointer[error]
+	j, err := journal.Open(journal.Options{
+		Dir:      c.journalDir(),
+		Backends: names,
+		Power:    c.Durability == durabilityPower,
+		OnError: func(err error) {
+			trouble.Store(&err)
+			if onError != nil {
+				onError(err)
+			}
+		},
+		OnRevive: onRevive,
+		Continue: c.OnJournalError == journalErrorContinue,
+	})
+	if errors.Is(err, journal.ErrLocked) {
+		return nil, fmt.Errorf("cannot open the journal (DataDir: %q), since another proxy or `akubra repair` is at it: %w", c.DataDir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the journal (DataDir: %q): %w", c.DataDir, err)
+	}
+	if j.Failed() { // at once: it can be read, but what would be the use
+		_ = j.Close() // what it could not write it had not promised
+		err := journal.ErrFailed
+		if why := trouble.Load(); why != nil {
+			err = *why
+		}
+		return nil, fmt.Errorf("cannot write to the journal (DataDir: %q): %w", c.DataDir, err)
+	}
+	return j, nil
+}
+
+// dirID tells one directory of this machine from another, however it is reached.
+func dirID(dir string) (string, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot find the journal's directory %q: %w", dir, cause(err))
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		panic("journal: a file without an inode")
+	}
+	return fmt.Sprintf("%d:%d", stat.Dev, stat.Ino), nil
+}
+
+// openInflight opens the table of writes under way, and journals what a process
+// that was killed has left in it: nobody was told of these writes, or the journal
+// has them already, but some backends may have them and others not.
+func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Table, error) {
+	table, err := inflight.Open(filepath.Join(c.journalDir(), "inflight"), func(left []inflight.Write) error {
+		entries := make([]journal.Entry, len(left))
+		for i, w := range left {
+			entries[i] = journal.Entry{
+				Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: w.Target, Owed: 1<<len(names) - 1,
+				Reason: []byte("under way when the proxy died"),
+			}
+		}
+		if err := j.Promise(entries); err != nil {
+			return err
+		}
+		return j.Flush()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the table of writes under way (DataDir: %q): %w", c.DataDir, err)
+	}
+	return table, nil
+}
+
+// engineJournal is the engine's Journal.
+type engineJournal struct {
+	*journal.Journal
+	inflight *inflight.Table
+	entries  sync.Pool // of *[]journal.Entry
+}
+
+var _ engine.Journal = (*engineJournal)(nil)
+
+// Promise hands es on: Promise and Entry have the same fields, but a slice of the
+// one is none of the other.
+func (j *engineJournal) Promise(es []engine.Promise) error {
+	entries, _ := j.entries.Get().(*[]journal.Entry)
+	if entries == nil {
+		entries = new([]journal.Entry)
+	}
+	for i := range es {
+		*entries = append(*entries, journal.Entry(es[i]))
+	}
+	err := j.Journal.Promise(*entries)
+	clear(*entries) // what they point to is the requests'
+	*entries = (*entries)[:0]
+	if cap(*entries) <= maxPooledEntries {
+		j.entries.Put(entries)
+	}
+	return err
+}
+
+// Begin notes that a write is under way.
+func (j *engineJournal) Begin(bucket, key, host, target []byte) (slot int32, err error) {
+	return j.inflight.Begin(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: target})
+}
+
+// End notes that it is over.
+func (j *engineJournal) End(slot int32) { j.inflight.End(slot) }
+
+// maxPooledEntries: a multi-object delete has up to 1,000, which few have.
+const maxPooledEntries = 64
+
+// namedJournal is repair's Journal in the process that has opened it: what the
+// journal keeps as masks are names there.
+type namedJournal struct {
+	journal *journal.Journal
+	names   []string
+	dir     string
+}
+
+var _ repair.Journal = (*namedJournal)(nil)
+
+func (n *namedJournal) Next(cursor uint64) (t repair.Task, next uint64, ok bool, err error) {
+	p, next, ok := n.journal.Next(cursor)
+	if !ok {
+		return repair.Task{}, next, false, nil
+	}
+	t = taskOf(&p, n.names)
+	if t.SubResource && p.Aux&journal.AuxMixed != 0 {
+		// Content is owed, too: all of the object is looked at, as it is now. Its
+		// newest write alone would not tell.
+		t.Method, t.SubResource = "", false
+	}
+	return t, next, true, nil
+}
+
+func (n *namedJournal) Resolve(t *repair.Task) (bool, error) {
+	p, err := n.pending(t)
+	if err != nil {
+		return false, err
+	}
+	return n.journal.Resolve(&p), nil
+}
+
+func (n *namedJournal) Note(t *repair.Task) error {
+	p, err := n.pending(t)
+	if err != nil {
+		return err
+	}
+	// What a backend has got meanwhile it does not owe any more, but the journal
+	// forgets nothing but whole keys.
+	p.Owed = 1<<len(n.names) - 1
+	n.journal.Note(&p) // or something newer came, which has no tries yet
+	return nil
+}
+
+// Add journals what verify has found.
+func (n *namedJournal) Add(t *repair.Task) error {
+	p, err := n.pending(t)
+	if err != nil {
+		return err
+	}
+	e := p.Entry
+	e.Seq, e.Open = 0, false
+	return n.journal.Promise([]journal.Entry{e})
+}
+
+func (n *namedJournal) pending(t *repair.Task) (journal.Pending, error) {
+	p := journal.Pending{
+		Entry: journal.Entry{
+			Seq: t.Seq, Method: t.Method, Size: t.Size,
+			Target: []byte(t.Target), Host: []byte(t.Host), Bucket: []byte(t.Bucket), Key: []byte(t.Key),
+			ETag: []byte(t.ETag), ID: []byte(t.ID), Reason: []byte(t.Reason),
+		},
+		First: t.First, Tries: t.Tries, NotBefore: t.NotBefore, Parked: t.Parked, LastError: t.LastError,
+	}
+	if t.SubResource {
+		p.Aux |= engine.AuxSubResource
+	}
+	if t.Unacknowledged {
+		p.Aux |= engine.AuxUnacknowledged
+	}
+	for _, name := range t.Owed {
+		i := slices.Index(n.names, name)
+		if i < 0 {
+			return journal.Pending{}, fmt.Errorf("cannot find backend %q among %q", name, n.names)
+		}
+		p.Owed |= 1 << i
+	}
+	return p, nil
+}
+
+func taskOf(p *journal.Pending, names []string) repair.Task {
+	t := repair.Task{
+		Seq: p.Seq, First: p.First, Method: p.Method, Size: p.Size,
+		Target: string(p.Target), Host: string(p.Host), Bucket: string(p.Bucket), Key: string(p.Key),
+		ETag: string(p.ETag), ID: string(p.ID), Reason: string(p.Reason),
+		SubResource:    p.Aux&engine.AuxSubResource != 0,
+		Unacknowledged: p.Aux&engine.AuxUnacknowledged != 0,
+		Tries:          p.Tries, NotBefore: p.NotBefore, Parked: p.Parked, LastError: p.LastError,
+	}
+	for s := p.Owed; s != 0; s &= s - 1 {
+		if i := bits.TrailingZeros64(s); i < len(names) {
+			t.Owed = append(t.Owed, names[i])
+		}
+	}
+	return t
+}
+
+// opResolved is the op of a record that tells of a divergence's end.
+const opResolved = "resolved"
+
+// resolvedRecord is the synclog's line for a key that is equal again (R16): action
+// is what was done for it.
+func resolvedRecord(t *repair.Task, action string, names []string) synclog.Record {
+	r := recordOf(t, action, names)
+	r.Time, r.Op = time.Now(), opResolved
+	return r
+}
+
+// recordOf is one record for all the backends of a task.
+func recordOf(t *repair.Task, reason string, names []string) synclog.Record {
+	r := synclog.Record{
+		Time: time.Unix(0, int64(t.Seq)), Method: t.Method, Path: t.Target, Error: reason, Op: engine.OpStoring,
+		Bucket: t.Bucket, Key: t.Key, ETag: t.ETag, Size: t.Size, ID: t.ID,
+	}
+	for _, name := range names {
+		switch owed := slices.Contains(t.Owed, name); {
+		case owed && r.FailedHost == "":
+			r.FailedHost = name
+		case owed:
+			r.FailedHost += "," + name
+		case r.SuccessHost == "":
+			r.SuccessHost = name
+		}
+	}
+	return r
+}

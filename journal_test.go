@@ -1,0 +1,330 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// mustOpenJournal opens a journal under dataDir until the test's end.
+func mustOpenJournal(t testing.TB, dataDir string, names ...string) *namedJournal {
+	t.Helper()
+	c := defaultConfig()
+	c.DataDir = dataDir
+	j, err := openJournal(c, names, func(err error) { t.Errorf("the journal: %v", err) }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil && !errors.Is(err, journal.ErrClosed) {
+			t.Error(err)
+		}
+	})
+	return &namedJournal{journal: j, names: names, dir: c.journalDir()}
+}
+
+// mustPromise journals a write that the backends of owed have not.
+func mustPromise(t testing.TB, j *namedJournal, method, bucket, key string, owed uint64, reason string) {
+	t.Helper()
+	err := (&engineJournal{Journal: j.journal}).Promise([]engine.Promise{{
+		Seq: j.journal.Stamp(), Method: method, Target: []byte("/" + bucket + "/" + key), Host: []byte("s3"),
+		Bucket: []byte(bucket), Key: []byte(key), ETag: []byte("e"), ID: []byte("id"), Reason: []byte(reason), Size: 5, Owed: owed,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tasks are all that Next gives.
+func (n *namedJournal) tasks(t testing.TB) (all []repair.Task) {
+	t.Helper()
+	for cursor := uint64(0); ; {
+		task, next, ok, err := n.Next(cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			return all
+		}
+		all, cursor = append(all, task), next
+	}
+}
+
+func objects(all []repair.Task) string {
+	var names []string
+	for i := range all {
+		names = append(names, all[i].Bucket+"/"+all[i].Key)
+	}
+	return strings.Join(names, " ")
+}
+
+// fill sets every field of a struct to something of its own.
+func fill(t testing.TB, v reflect.Value) {
+	t.Helper()
+	for i := range v.NumField() {
+		f := v.Field(i)
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
+		switch x := f.Addr().Interface().(type) {
+		case *string:
+			*x = fmt.Sprintf("text %d \xff\x00\"é", i)
+		case *uint64:
+			*x = 1<<63 + uint64(i)
+		case *int64:
+			*x = 1<<53 + int64(i)
+		case *int:
+			*x = i + 1
+		case *bool:
+			*x = true
+		case *[]string:
+			*x = []string{"b:9000", "c:9000"}
+		case *time.Time:
+			*x = time.Unix(1_800_000_000, int64(i)).UTC()
+		default:
+			t.Fatalf("fill knows no %s", v.Type().Field(i).Name)
+		}
+	}
+}
+
+// What a task has must arrive at the other end, also a field that is new.
+func TestWireTask(t *testing.T) {
+	var want repair.Task
+	fill(t, reflect.ValueOf(&want).Elem())
+	want.Method = "PUT" // a token: it is text
+	text, err := json.Marshal(wireTaskOf(&want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wire wireTask
+	if err := json.Unmarshal(text, &wire); err != nil {
+		t.Fatal(err)
+	}
+	if got := wire.task(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestTaskOfPending(t *testing.T) {
+	n := &namedJournal{names: []string{"a:9000", "b:9000", "c:9000"}}
+	var want repair.Task
+	fill(t, reflect.ValueOf(&want).Elem())
+	want.Settled = 0 // the journal keeps none
+	p, err := n.pending(&want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Owed != 0b110 || p.Aux != engine.AuxSubResource|engine.AuxUnacknowledged {
+		t.Errorf("owed %b, aux %b", p.Owed, p.Aux)
+	}
+	if got := taskOf(&p, n.names); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	want.Owed = []string{"d:9000"}
+	if _, err := n.pending(&want); err == nil || !strings.Contains(err.Error(), `"d:9000"`) {
+		t.Errorf("a backend that is not known: %v", err)
+	}
+}
+
+// Promise must hand on every field.
+func TestEngineJournalPromise(t *testing.T) {
+	n := mustOpenJournal(t, t.TempDir(), "a:9000", "b:9000")
+	j := &engineJournal{Journal: n.journal}
+	want := repair.Task{
+		Seq: j.Stamp(), Method: "DELETE", Target: "/b\xff/k?x", Host: "h", Bucket: "b\xff", Key: "k\x00", ETag: "e", ID: "i", Reason: "r",
+		Size: 7, Owed: []string{"b:9000"}, Unacknowledged: true,
+	}
+	want.First = want.Seq
+	err := j.Promise([]engine.Promise{{
+		Seq: want.Seq, Method: want.Method, Target: []byte(want.Target), Host: []byte(want.Host), Bucket: []byte(want.Bucket),
+		Key: []byte(want.Key), ETag: []byte(want.ETag), ID: []byte(want.ID), Reason: []byte(want.Reason), Size: want.Size,
+		Owed: 0b10, Aux: engine.AuxUnacknowledged,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := n.tasks(t)
+	if !reflect.DeepEqual(got, []repair.Task{want}) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+
+	// As many as a multi-object delete has, and then few again.
+	var many []engine.Promise
+	for i := range 1000 {
+		many = append(many, engine.Promise{Seq: j.Stamp(), Method: "DELETE", Bucket: []byte("b"), Key: fmt.Append(nil, i), Owed: 1})
+	}
+	if err := errors.Join(j.Promise(many), j.Promise(many[:1])); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(n.tasks(t)); got != 1001 {
+		t.Errorf("%d tasks", got)
+	}
+}
+
+func TestNamedJournal(t *testing.T) {
+	n := mustOpenJournal(t, t.TempDir(), "a:9000", "b:9000")
+	mustPromise(t, n, "PUT", "b", "one", 0b01, "stalled")
+	mustPromise(t, n, "DELETE", "b", "two", 0b10, "demoted")
+	all := n.tasks(t)
+	if got := objects(all); got != "b/one b/two" {
+		t.Fatalf("tasks %q", got)
+	}
+
+	all[0].Tries, all[0].LastError, all[0].NotBefore, all[0].Parked = 3, "no luck", time.Unix(1_900_000_000, 0), true
+	if err := n.Note(&all[0]); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.tasks(t)[0]; got.Tries != 3 || got.LastError != "no luck" || !got.NotBefore.Equal(all[0].NotBefore) || !got.Parked {
+		t.Errorf("noted: %+v", got)
+	}
+
+	// Of what it owes a part is done.
+	mustPromise(t, n, "DELETE", "b", "two", 0b11, "demoted")
+	less := n.tasks(t)[1]
+	less.Owed, less.Tries = less.Owed[:1], 5
+	if err := n.Note(&less); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.tasks(t)[1]; got.Tries != 5 || len(got.Owed) != 2 {
+		t.Errorf("noted with less: %+v", got)
+	}
+
+	// A newer write than the one that was repaired keeps the key.
+	old := n.tasks(t)[1]
+	mustPromise(t, n, "PUT", "b", "two", 0b01, "stalled")
+	if ok, err := n.Resolve(&old); ok || err != nil {
+		t.Errorf("Resolve of an old one: %t, %v", ok, err)
+	}
+	now := n.tasks(t)[1]
+	if now.Method != "PUT" || fmt.Sprint(now.Owed) != "[a:9000 b:9000]" || now.First != old.First {
+		t.Errorf("both together: %+v", now)
+	}
+	if ok, err := n.Resolve(&now); !ok || err != nil {
+		t.Errorf("Resolve: %t, %v", ok, err)
+	}
+	if got := objects(n.tasks(t)); got != "b/one" {
+		t.Errorf("tasks %q", got)
+	}
+
+	if err := n.Add(&repair.Task{Bucket: "b", Key: "three", Owed: []string{"b:9000"}, Reason: "size"}); err != nil {
+		t.Fatal(err)
+	}
+	got := n.tasks(t)
+	if last := got[len(got)-1]; last.Key != "three" || last.Method != "" || last.Reason != "size" || last.Seq == 0 {
+		t.Errorf("added: %+v", last)
+	}
+}
+
+// A write of tags after one of content: repair must look at both.
+func TestNamedJournalMixed(t *testing.T) {
+	n := mustOpenJournal(t, t.TempDir(), "a:9000", "b:9000")
+	write := func(method, target, key string, aux uint8) {
+		t.Helper()
+		err := (&engineJournal{Journal: n.journal}).Promise([]engine.Promise{{
+			Seq: n.journal.Stamp(), Method: method, Target: []byte(target), Bucket: []byte("b"), Key: []byte(key), Owed: 0b10, Aux: aux,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("PUT", "/b/k", "k", 0)
+	write("DELETE", "/b/k?tagging", "k", engine.AuxSubResource)
+	write("DELETE", "/b/tags?tagging", "tags", engine.AuxSubResource)
+	all := n.tasks(t)
+	if objects(all) != "b/k b/tags" || all[0].Method != "" || all[0].SubResource || all[1].Method != "DELETE" || !all[1].SubResource {
+		t.Fatalf("tasks %+v", all)
+	}
+	for i := range all {
+		if ok, err := n.Resolve(&all[i]); !ok || err != nil {
+			t.Errorf("Resolve %s: %t, %v", all[i].Key, ok, err)
+		}
+	}
+}
+
+// What was owed when a task was read, and became more without a newer write, must
+// not be closed with it.
+func TestNamedJournalOwedMeanwhile(t *testing.T) {
+	n := mustOpenJournal(t, t.TempDir(), "a:9000", "b:9000", "c:9000")
+	mustPromise(t, n, "PUT", "b", "k", 0b001, "stalled")
+	old := n.tasks(t)[0]
+	if err := n.Add(&repair.Task{Bucket: "b", Key: "k", Owed: []string{"c:9000"}, Reason: "missing"}); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := n.Resolve(&old); ok || err != nil {
+		t.Errorf("Resolve: %t, %v", ok, err)
+	}
+	if got := n.tasks(t); len(got) != 1 || fmt.Sprint(got[0].Owed) != "[a:9000 c:9000]" || got[0].Method != "PUT" {
+		t.Errorf("tasks %+v", got)
+	}
+}
+
+func TestOpenJournalFails(t *testing.T) {
+	c := defaultConfig()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.DataDir = filepath.Join(file, "x")
+	if _, err := openJournal(c, []string{"a"}, nil, nil); err == nil || !strings.HasPrefix(err.Error(), "cannot make the directory of the journal (DataDir: "+fmt.Sprintf("%q", c.DataDir)) {
+		t.Errorf("no directory: %v", err)
+	}
+	c.DataDir = t.TempDir()
+	mustOpenJournal(t, c.DataDir, "a")
+	_, err := openJournal(c, []string{"a"}, nil, nil)
+	if !errors.Is(err, journal.ErrLocked) || !strings.HasPrefix(err.Error(), "cannot open the journal (DataDir: ") ||
+		!strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+		t.Errorf("locked: %v", err)
+	}
+}
+
+func TestResolvedRecord(t *testing.T) {
+	task := repair.Task{
+		Seq: 1, Method: "PUT", Target: "/b/k", Bucket: "b", Key: "k", ETag: "e", Size: 3, ID: "i", Reason: "stalled",
+		Owed: []string{"a:1", "c:1"},
+	}
+	before := time.Now()
+	r := resolvedRecord(&task, "copied", []string{"a:1", "b:1", "c:1"})
+	if r.Time.Before(before) {
+		t.Errorf("time %v", r.Time)
+	}
+	r.Time = time.Time{}
+	want := synclog.Record{
+		Method: "PUT", Path: "/b/k", FailedHost: "a:1,c:1", SuccessHost: "b:1", Error: "copied", Op: "resolved",
+		Bucket: "b", Key: "k", ETag: "e", Size: 3, ID: "i",
+	}
+	if r != want {
+		t.Errorf("got  %+v\nwant %+v", r, want)
+	}
+}
+
+func TestDirID(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	one, err := dirID(dir)
+	if err != nil || one == "" {
+		t.Fatal(one, err)
+	}
+	if other, err := dirID(link); err != nil || other != one {
+		t.Errorf("%q through a link, %v; want %q", other, err, one)
+	}
+	if other, err := dirID(t.TempDir()); err != nil || other == one {
+		t.Errorf("another one is %q too, %v", other, err)
+	}
+	if _, err := dirID(filepath.Join(dir, "none")); err == nil {
+		t.Error("none has an id")
+	}
+}

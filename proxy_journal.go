@@ -1,0 +1,175 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// openJournal opens the journal, without which the proxy does not start (R20).
+func (p *proxy) openJournal() error {
+	names := p.names()
+	j, err := openJournal(p.config, names, func(err error) {
+		p.logs.main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg("the journal is in trouble")
+	}, func() {
+		p.logs.main.Warn().Msg("the journal works again")
+	})
+	if err != nil {
+		return err
+	}
+	p.journal = &namedJournal{journal: j, names: names, dir: p.config.journalDir()}
+	if p.inflight, err = openInflight(p.config, j, names); err != nil {
+		p.closeJournal()
+		return err
+	}
+	if gone := j.Gone(); len(gone) > 0 {
+		p.logs.main.Warn().Strs("backends", gone).Int("keys", j.Stats().Gone).
+			Msg("the journal has keys that are owed to backends which are not configured any more: they are kept")
+	}
+	return nil
+}
+
+// makeRepair makes what repairs: in this process, or for an `akubra repair` that
+// comes over the admin listener.
+func (p *proxy) makeRepair() error {
+	busy := ""
+	if p.config.Repair.Enabled {
+		busy = "the proxy repairs by itself (Repair.Enabled), and shows how far it is at /status"
+		o, err := p.config.repairOptions(os.Environ())
+		if err != nil {
+			return err
+		}
+		o.Journal, o.Fence, o.Log = p.journal, engineFence{p.engine}, repairLog{engineLog{p.logs}}
+		o.Maintained = p.out
+		o.OnResolved = func(t repair.Task, action string) { p.resolved(&t, action) }
+		o.OnFailed = p.repairFailed
+		o.Pending = func() int { return p.journal.journal.Stats().Pending }
+		if p.repairer, err = repair.New(o); err != nil {
+			return err
+		}
+	}
+	p.journalAdmin = newJournalAdmin(journalAdminOptions{
+		Journal: p.journal, Fence: engineFence{p.engine}, Resolved: p.resolved, Out: p.outNames, Busy: busy,
+	})
+	return nil
+}
+
+// resolved writes the synclog's line.
+func (p *proxy) resolved(t *repair.Task, action string) {
+	r := resolvedRecord(t, action, p.journal.names)
+	p.synclog.Record(&r)
+}
+
+// repairFailed tells of what needs a human; what will be tried again does not.
+func (p *proxy) repairFailed(t repair.Task, err error) {
+	if t.Parked {
+		p.logs.main.Error().Err(err).Str("bucket", t.Bucket).Str("key", t.Key).Int("tries", t.Tries).
+			Msg("object parked: it cannot be repaired, and is left to you (akubra synclog list)")
+	}
+}
+
+// out tells whether a backend is to be left alone, since it is maintained or demoted.
+func (p *proxy) out(name string) bool {
+	return slices.Contains(p.outNames(), name)
+}
+
+func (p *proxy) outNames() (names []string) {
+	for _, s := range p.status() {
+		if s.State != limiter.StateActive {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// repairStatus tells how far the repair in this process is; ok is false without one.
+func (p *proxy) repairStatus() (s repair.Status, ok bool) {
+	if p.repairer == nil {
+		return repair.Status{}, false
+	}
+	return p.repairer.Status(), true
+}
+
+// closeJournal writes down what is buffered; nobody may use the journal any more.
+func (p *proxy) closeJournal() {
+	if p.journal == nil {
+		return
+	}
+	if p.inflight != nil {
+		_ = p.inflight.Close() // nothing is under way
+	}
+	if err := p.journal.journal.Close(); err != nil {
+		p.logs.main.Error().Err(err).Msg("cannot close the journal")
+	}
+}
+
+// repairOptions are those of the configuration.
+func (c *Config) repairOptions(environ []string) (repair.Options, error) {
+	backends, err := c.repairBackends(environ)
+	if err != nil {
+		return repair.Options{}, err
+	}
+	return repair.Options{
+		Backends:         backends,
+		Concurrency:      c.Repair.Concurrency,
+		ObjectsPerSecond: c.Repair.ObjectsPerSecond,
+		BytesPerSecond:   int64(c.Repair.BytesPerSecond),
+		MaxTries:         c.Repair.MaxTries,
+		CopyBucketConfig: c.Repair.CopyBucketConfig,
+		IgnoreETags:      !c.CompareETags,
+		DialTimeout:      c.ConnectionDialTimeout,
+		Timeout:          c.ConnectionTimeout,
+	}, nil
+}
+
+// repairBackends are the backends with the keys for each, which must be there.
+func (c *Config) repairBackends(environ []string) ([]repair.Backend, error) {
+	keys, err := c.backendCredentials(environ)
+	if err != nil {
+		return nil, err
+	}
+	tlsConfig, err := c.TLS.Backends.client()
+	if err != nil {
+		return nil, err
+	}
+	var backends []repair.Backend
+	names := c.backendNames()
+	for i, u := range c.backendURLs() {
+		backends = append(backends, repair.Backend{
+			Name: names[i], URL: u.String(), TLS: tlsConfig,
+			Credentials: repair.Credentials{
+				AccessKey: keys[i].AccessKey, SecretKey: string(keys[i].SecretKey),
+				SessionToken: string(keys[i].SessionToken), Region: keys[i].Region,
+			},
+		})
+	}
+	return backends, nil
+}
+
+// engineFence is repair's Fence where it runs in the proxy.
+type engineFence struct{ engine *engine.Engine }
+
+var _ repair.Fence = engineFence{}
+
+func (f engineFence) Begin(bucket, key string) bool { return f.engine.BeginRepair(bucket, key) }
+func (f engineFence) End(bucket, key string) bool   { return f.engine.EndRepair(bucket, key) }
+
+// repairLog is repair's Log.
+type repairLog struct{ engineLog }
+
+// Info is what the operator may want to know; Warn is the engine's.
+func (l repairLog) Info(msg string, keyvals ...any) {
+	writeLog(l.logs.main.Info(), msg, keyvals)
+}
+
+// describe is what a task is about, for people.
+func describe(t *repair.Task) string {
+	if t.Key == "" || t.SubResource {
+		return fmt.Sprintf("%s %s", t.Method, printable(t.Target))
+	}
+	return printable(t.Bucket + "/" + t.Key)
+}

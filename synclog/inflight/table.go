@@ -1,0 +1,250 @@
+// Package inflight keeps which keys are being written in a file that is mapped
+// into memory, so that a process that is killed leaves behind what it was about:
+// whatever it had sent to one backend and not yet to another (R20). Neither Begin
+// nor End calls the system. After a power cut the file tells nothing certain; a
+// write that had not been acknowledged then may have come to one backend alone.
+//
+// The file is a row of slots of SlotSize bytes, all free when they are zero:
+//
+//	offset  size
+//	     0     4  length n of the rest, little endian; 0 is a free slot
+//	     4     4  CRC32C of the rest
+//	     8     n  for each of bucket, key, host and target: its length (2), and its bytes
+//
+// A slot is written from the back to the front, so that one which its writer did
+// not live to complete is free, or has a wrong checksum: the write had not begun.
+//
+// A Table may be used from any goroutine; it has none of its own.
+package inflight
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// SlotSize is what a write may take: S3's longest key (1,024 bytes) fits with a
+// bucket, a host name and a target of the same length, percent-encoded in part.
+const SlotSize = 4 << 10
+
+// chunkSlots come into being together: 1 MiB.
+const chunkSlots = 256
+
+const headLen = 8
+
+// ErrTooLong: bucket, key, host and target do not fit into a slot. Even without
+// host and target they do not, so they are no S3 object's.
+var ErrTooLong = errors.New("inflight: bucket and key are too long")
+
+var table = crc32.MakeTable(crc32.Castagnoli)
+
+// Write is one that was under way.
+type Write struct{ Bucket, Key, Host, Target []byte }
+
+// Table is an open file of slots.
+type Table struct {
+	mu     sync.Mutex
+	file   *os.File
+	chunks [][]byte
+	free   []int32
+}
+
+// Open reads what an earlier process left in the file and, once forget has taken
+// it, empties it. forget must have made it durable when it returns nil; it is not
+// called for nothing. One process may have the file open.
+func Open(path string, forget func([]Write) error) (*Table, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("inflight: %w", err)
+	}
+	left, err := read(f)
+	if err == nil && len(left) > 0 {
+		err = forget(left)
+	}
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("inflight: cannot take over %q: %w", path, err)
+	}
+	return &Table{file: f}, nil
+}
+
+// read gives the writes of all slots that are whole.
+func read(f *os.File) (left []Write, err error) {
+	slot := make([]byte, SlotSize)
+	for {
+		switch _, err := io.ReadFull(f, slot); {
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return left, nil
+		case err != nil:
+			return nil, err
+		}
+		if w, ok := parse(slot); ok {
+			left = append(left, w)
+		}
+	}
+}
+
+func parse(slot []byte) (w Write, ok bool) {
+	n := binary.LittleEndian.Uint32(slot)
+	if n == 0 || n > SlotSize-headLen {
+		return w, false
+	}
+	rest := slot[headLen : headLen+n]
+	if crc32.Checksum(rest, table) != binary.LittleEndian.Uint32(slot[4:]) {
+		return w, false
+	}
+	for _, field := range []*[]byte{&w.Bucket, &w.Key, &w.Host, &w.Target} {
+		if len(rest) < 2 {
+			return w, false
+		}
+		size := int(binary.LittleEndian.Uint16(rest))
+		if rest = rest[2:]; size > len(rest) {
+			return w, false
+		}
+		*field = append([]byte(nil), rest[:size]...)
+		rest = rest[size:]
+	}
+	return w, true
+}
+
+// Begin notes a write; what goes to a backend goes after it. A host or target that
+// does not fit is left out. An error is ErrTooLong, or the system's when the file
+// has to grow: the write must not go on then.
+func (t *Table) Begin(w Write) (slot int32, err error) {
+	size := 4*2 + len(w.Bucket) + len(w.Key)
+	if size > SlotSize-headLen {
+		return -1, ErrTooLong
+	}
+	if size+len(w.Host)+len(w.Target) > SlotSize-headLen {
+		w.Host, w.Target = nil, nil
+	}
+	t.mu.Lock()
+	if len(t.free) == 0 {
+		if err := t.growLocked(); err != nil {
+			t.mu.Unlock()
+			return -1, err
+		}
+	}
+	slot = t.free[len(t.free)-1]
+	t.free = t.free[:len(t.free)-1]
+	p := t.slotLocked(slot)
+	t.mu.Unlock()
+	if err := fill(p, &w); err != nil {
+		return -1, err // the slot stays out of use
+	}
+	return slot, nil
+}
+
+// End notes that the write is over.
+func (t *Table) End(slot int32) {
+	t.mu.Lock()
+	p := t.slotLocked(slot)
+	t.mu.Unlock()
+	if guard(func() { store(p, 0) }) != nil {
+		return
+	}
+	t.mu.Lock()
+	t.free = append(t.free, slot)
+	t.mu.Unlock()
+}
+
+func (t *Table) slotLocked(slot int32) []byte {
+	at := int(slot%chunkSlots) * SlotSize
+	return t.chunks[slot/chunkSlots][at : at+SlotSize]
+}
+
+func fill(p []byte, w *Write) error {
+	return guard(func() {
+		rest := p[headLen:headLen]
+		for _, field := range [4][]byte{w.Bucket, w.Key, w.Host, w.Target} {
+			rest = binary.LittleEndian.AppendUint16(rest, uint16(len(field)))
+			rest = append(rest, field...)
+		}
+		binary.LittleEndian.PutUint32(p[4:], crc32.Checksum(rest, table))
+		store(p, uint32(len(rest)))
+	})
+}
+
+// store sets a slot's length after, or before, all else.
+func store(p []byte, n uint32) {
+	if n != 0 {
+		var le [4]byte
+		binary.LittleEndian.PutUint32(le[:], n)
+		n = *(*uint32)(unsafe.Pointer(&le)) // the bytes are what is defined
+	}
+	atomic.StoreUint32((*uint32)(unsafe.Pointer(&p[0])), n)
+}
+
+// guard makes an error of a mapped page that the system cannot give, as on a file
+// system that is full and has to copy the page first: it would be a SIGBUS.
+func guard(f func()) (err error) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if p := recover(); p != nil {
+			fault, ok := p.(interface{ Addr() uintptr })
+			if !ok {
+				panic(p)
+			}
+			err = fmt.Errorf("inflight: cannot write at address %#x: the file system gives no page", fault.Addr())
+		}
+	}()
+	f()
+	return nil
+}
+
+// growLocked adds a chunk. Its pages are written, not only promised, so that they
+// are there when they are needed.
+func (t *Table) growLocked() error {
+	if t.file == nil {
+		return errors.New("inflight: closed")
+	}
+	const size = chunkSlots * SlotSize
+	off := int64(len(t.chunks)) * size
+	if n, err := t.file.WriteAt(make([]byte, size), off); err != nil || n < size {
+		_ = t.file.Truncate(off)
+		return fmt.Errorf("inflight: cannot grow: %w", err)
+	}
+	p, err := unix.Mmap(int(t.file.Fd()), off, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("inflight: cannot map: %w", err)
+	}
+	first := int32(len(t.chunks) * chunkSlots)
+	t.chunks = append(t.chunks, p)
+	for i := int32(chunkSlots - 1); i >= 0; i-- {
+		t.free = append(t.free, first+i)
+	}
+	return nil
+}
+
+// Len is the number of writes under way.
+func (t *Table) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.chunks)*chunkSlots - len(t.free)
+}
+
+// Close lets go of the file. No write may be under way.
+func (t *Table) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	for _, p := range t.chunks {
+		errs = append(errs, unix.Munmap(p))
+	}
+	errs = append(errs, t.file.Close())
+	t.file, t.chunks, t.free = nil, nil, nil
+	return errors.Join(errs...)
+}

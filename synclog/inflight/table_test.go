@@ -1,0 +1,244 @@
+package inflight
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func mustOpen(t testing.TB, path string) (*Table, []Write) {
+	t.Helper()
+	var left []Write
+	table, err := Open(path, func(w []Write) error {
+		left = w
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table, left
+}
+
+func write(bucket, key string) Write {
+	return Write{Bucket: []byte(bucket), Key: []byte(key), Host: []byte("s3.test"), Target: []byte("/" + bucket + "/" + key)}
+}
+
+func mustBegin(t testing.TB, table *Table, w Write) int32 {
+	t.Helper()
+	slot, err := table.Begin(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slot
+}
+
+func names(ws []Write) (list []string) {
+	for _, w := range ws {
+		list = append(list, string(w.Bucket)+"/"+string(w.Key))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// copyOf is the file as a process that is killed now leaves it.
+func copyOf(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(t.TempDir(), "left")
+	if err := os.WriteFile(left, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return left
+}
+
+func TestWhatIsUnderWayIsLeft(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inflight")
+	table, left := mustOpen(t, path)
+	defer table.Close()
+	if len(left) > 0 {
+		t.Fatal("a new file has something")
+	}
+	a, b := mustBegin(t, table, write("b", "a")), mustBegin(t, table, write("b", "\xff\x00k"))
+	mustBegin(t, table, write("b", ""))
+	table.End(a)
+	if table.Len() != 2 {
+		t.Fatalf("%d under way", table.Len())
+	}
+	again, left := mustOpen(t, copyOf(t, path))
+	if got := strings.Join(names(left), " "); got != "b/ b/\xff\x00k" {
+		t.Fatalf("left: %q", got)
+	}
+	for _, w := range left {
+		if string(w.Host) != "s3.test" || !strings.HasPrefix(string(w.Target), "/b/") {
+			t.Errorf("left: %+v", w)
+		}
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	table.End(b)
+}
+
+// What was left is there until somebody has it.
+func TestForgottenOnlyWhenTaken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inflight")
+	table, _ := mustOpen(t, path)
+	mustBegin(t, table, write("b", "k"))
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("disk full")
+	if _, err := Open(path, func([]Write) error { return full }); !errors.Is(err, full) {
+		t.Fatalf("error is %v", err)
+	}
+	table, left := mustOpen(t, path)
+	if len(left) != 1 {
+		t.Fatalf("left: %v", left)
+	}
+	_ = table.Close()
+	table, left = mustOpen(t, path)
+	defer table.Close()
+	if len(left) > 0 {
+		t.Fatalf("left twice: %v", left)
+	}
+}
+
+// Whatever a killed writer has not come to, and whatever has become of the file:
+// what is whole is found, and nothing else.
+func TestTornAndDamagedSlots(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inflight")
+	table, _ := mustOpen(t, path)
+	defer table.Close()
+	first, second := write("b", "first"), write("bucket", "second")
+	mustBegin(t, table, first)
+	mustBegin(t, table, second)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := headLen + 8 + len(first.Bucket) + len(first.Key) + len(first.Host) + len(first.Target)
+	for i := range used {
+		for bit := range 8 {
+			damaged := bytes.Clone(whole)
+			damaged[i] ^= 1 << bit
+			if err := os.WriteFile(path+"2", damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open(path + "2")
+			if err != nil {
+				t.Fatal(err)
+			}
+			left, err := read(f)
+			_ = f.Close()
+			if got := strings.Join(names(left), " "); err != nil || got != "bucket/second" {
+				t.Fatalf("bit %d of byte %d: %q, %v", bit, i, got, err)
+			}
+		}
+	}
+	for _, size := range []int{0, 1, SlotSize - 1, SlotSize, SlotSize + 1, 2*SlotSize - 1, 2 * SlotSize} {
+		if err := os.WriteFile(path+"3", whole[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		short, left := mustOpen(t, path+"3")
+		if len(left) != size/SlotSize {
+			t.Errorf("of %d bytes %d writes are left", size, len(left))
+		}
+		_ = short.Close()
+	}
+}
+
+func TestLongOnes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inflight")
+	table, _ := mustOpen(t, path)
+	defer table.Close()
+	long := write("b", strings.Repeat("k", 1024))
+	long.Target = bytes.Repeat([]byte("%41"), 1024)
+	mustBegin(t, table, long)
+	if _, err := table.Begin(write("b", strings.Repeat("k", SlotSize))); !errors.Is(err, ErrTooLong) {
+		t.Fatalf("error is %v", err)
+	}
+	again, left := mustOpen(t, copyOf(t, path))
+	defer again.Close()
+	if len(left) != 1 || !bytes.Equal(left[0].Key, long.Key) || len(left[0].Bucket) != 1 {
+		t.Fatalf("left: %+v", left)
+	}
+}
+
+// Many goroutines, more writes than a chunk has slots: each is found as long as it
+// is under way.
+func TestManyAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inflight")
+	table, _ := mustOpen(t, path)
+	defer table.Close()
+	const writers, each = 8, 100
+	var mu sync.Mutex
+	var want []string
+	var wg sync.WaitGroup
+	for g := range writers {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(g), 1))
+			for i := range each {
+				key := fmt.Sprint(g, "-", i)
+				slot, err := table.Begin(write("b", key))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if random.IntN(3) > 0 {
+					table.End(slot)
+					continue
+				}
+				mu.Lock()
+				want = append(want, "b/"+key)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if table.Len() != len(want) {
+		t.Errorf("%d under way, want %d", table.Len(), len(want))
+	}
+	again, left := mustOpen(t, copyOf(t, path))
+	defer again.Close()
+	slices.Sort(want)
+	if got := names(left); !slices.Equal(got, want) {
+		t.Fatalf("%d are left, want %d", len(got), len(want))
+	}
+}
+
+// A page that the system cannot give is an error, not the end of the process.
+func TestPageThatIsNotThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inflight")
+	table, _ := mustOpen(t, path)
+	defer table.Close()
+	slot := mustBegin(t, table, write("b", "k"))
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table.Begin(write("b", "k2")); err == nil {
+		t.Fatal("written to nowhere")
+	}
+	table.End(slot)
+}
+
+func BenchmarkBeginEnd(b *testing.B) {
+	table, _ := mustOpen(b, filepath.Join(b.TempDir(), "inflight"))
+	defer table.Close()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		w := write("bucket", "some/folder/an-object.jpg")
+		for pb.Next() {
+			table.End(mustBegin(b, table, w))
+		}
+	})
+}

@@ -1,0 +1,40 @@
+//go:build !race
+
+package journal
+
+import "testing"
+
+// A client's PUT pays no allocation for its intent.
+func TestPromiseAllocatesNothing(t *testing.T) {
+	j, err := Open(Options{Dir: t.TempDir(), Backends: []string{"a", "b"}, manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	for _, pending := range []bool{false, true} {
+		if pending { // others are, so that all is looked up
+			if err := j.Promise([]Entry{put("other", 1)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e := put("k", 2)
+		e.Open = true
+		touch := put("t", 0)
+		if n := testing.AllocsPerRun(10000, func() {
+			es := [1]Entry{e}
+			if err := j.Promise(es[:]); err != nil {
+				t.Fatal(err)
+			}
+			j.Settle(es[0].Seq, 0, nil)
+			es[0] = touch
+			if err := j.Promise(es[:]); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%v allocations, want 0 (others pending: %v)", n, pending)
+		}
+	}
+	if s := j.Stats(); s.Open != 0 || s.Pending != 1 {
+		t.Errorf("%+v", s)
+	}
+}

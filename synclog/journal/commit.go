@@ -1,0 +1,203 @@
+package journal
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+)
+
+// batch is what is written in one go: its records have their places in the log
+// from the moment that they are appended.
+type batch struct {
+	seg  *segment
+	base int64 // its place in the segment
+	buf  []byte
+
+	// Group commit: the first to wait writes for all; those who come meanwhile
+	// fill the next batch.
+	waiters int
+	done    bool
+	err     error
+	cond    sync.Cond
+}
+
+const (
+	maxIdleBuffer = 1 << 20   // larger ones are not kept
+	wakeAt        = 256 << 10 // of settlements: do not wait for the next tick
+)
+
+func (j *Journal) newBatch() *batch {
+	if n := len(j.freeBatches); n > 0 {
+		b := j.freeBatches[n-1]
+		j.freeBatches = j.freeBatches[:n-1]
+		return b
+	}
+	b := &batch{}
+	b.cond.L = &j.mu
+	return b
+}
+
+// freeLocked takes a batch back when nobody needs it any more.
+func (j *Journal) freeLocked(b *batch) {
+	if !b.done || b.waiters > 0 || len(j.freeBatches) >= 4 {
+		return
+	}
+	if cap(b.buf) > maxIdleBuffer {
+		b.buf = nil
+	}
+	b.seg, b.buf, b.done, b.err = nil, b.buf[:0], false, nil
+	j.freeBatches = append(j.freeBatches, b)
+}
+
+// newSegmentLocked makes a segment behind all others. Its file is made by whoever
+// writes the first batch to it.
+func (j *Journal) newSegmentLocked() *segment {
+	s := &segment{num: 1, salt: rand.Uint32()}
+	if n := len(j.segs); n > 0 {
+		s.num = j.segs[n-1].num + 1
+	}
+	s.num = max(s.num, j.nextNum)
+	j.nextNum = s.num + 1
+	j.segs = append(j.segs, s)
+	return s
+}
+
+// followLocked begins the batch behind b, in another segment where b fills its own.
+func (j *Journal) followLocked(b *batch) {
+	n := j.newBatch()
+	n.seg, n.base = b.seg, b.base+int64(len(b.buf))
+	if n.base >= j.o.SegmentSize {
+		n.seg, n.base = j.newSegmentLocked(), j.headerLen
+	}
+	j.cur = n
+}
+
+// appendLocked appends the record of r, and gives its place.
+func (j *Journal) appendLocked(typ byte, r *record) place {
+	start := len(j.cur.buf)
+	j.cur.buf = r.appendPayload(beginFrame(j.cur.buf, typ), typ)
+	j.counts.Written++
+	return j.appendedLocked(start)
+}
+
+// appendedLocked completes the record that begins at start.
+func (j *Journal) appendedLocked(start int) place {
+	b := j.cur
+	endFrame(b.buf[start:], b.seg.salt)
+	if len(b.buf) >= wakeAt && start < wakeAt {
+		j.wakeFlusher()
+	}
+	j.logged += int64(len(b.buf) - start)
+	return place{seg: b.seg.num, off: uint32(b.base + int64(start)), size: len(b.buf) - start}
+}
+
+func (j *Journal) appendSettleLocked(seq uint64) {
+	start := len(j.cur.buf)
+	b := beginFrame(j.cur.buf, typeSettle)
+	j.cur.buf = append(b, byte(seq), byte(seq>>8), byte(seq>>16), byte(seq>>24),
+		byte(seq>>32), byte(seq>>40), byte(seq>>48), byte(seq>>56))
+	j.appendedLocked(start)
+}
+
+func (j *Journal) appendGoneLocked(e *Entry, closes uint64) {
+	start := len(j.cur.buf)
+	j.cur.buf = appendGone(beginFrame(j.cur.buf, typeGone), e, closes)
+	j.appendedLocked(start)
+}
+
+// waitLocked returns when b, the current batch, is written and, if that is asked
+// for, synced. It gives the lock up meanwhile.
+func (j *Journal) waitLocked(b *batch) error {
+	b.waiters++
+	for !b.done {
+		if j.writing == nil && j.failure == nil {
+			j.leadLocked(false)
+		} else {
+			b.cond.Wait()
+		}
+	}
+	b.waiters--
+	err := b.err
+	j.freeLocked(b)
+	return err
+}
+
+// leadLocked writes the current batch, and syncs it if that is asked for or if
+// somebody waits for it who was promised that. Nobody else may be writing.
+func (j *Journal) leadLocked(sync bool) {
+	b := j.cur
+	sync = sync || j.o.Power && b.waiters > 0
+	j.writing = b
+	j.followLocked(b)
+	made := j.dirMade
+	if b.seg.file == nil {
+		made++
+		j.dirMade, b.seg.made = made, made
+	}
+	dir := made != j.dirSynced
+	j.mu.Unlock()
+	err := j.write(b, sync, dir)
+	j.mu.Lock()
+	j.writing = nil
+	j.counts.Batches++
+	if err != nil {
+		j.failLocked(b, b.seg, err)
+	} else {
+		b.seg.size = b.base + int64(len(b.buf))
+		if sync {
+			b.seg.synced = max(b.seg.synced, b.seg.size)
+			j.dirSynced = max(j.dirSynced, made)
+		}
+	}
+	b.done = true
+	b.cond.Broadcast()
+	if j.cur.waiters > 0 {
+		j.cur.cond.Signal() // to lead
+	}
+	j.idle.Broadcast()
+	j.freeLocked(b)
+}
+
+// write writes a batch to its segment, whose file is made if there is none; with
+// sync it syncs that, and the directory if it has to.
+func (j *Journal) write(b *batch, sync, dir bool) error {
+	seg := b.seg
+	if seg.file == nil {
+		f, err := j.fs.Create(j.path(seg.name()))
+		if err != nil {
+			return err
+		}
+		j.mu.Lock()
+		seg.file = f
+		j.mu.Unlock()
+		if err := writeFull(f, appendHeader(nil, seg.salt, j.names), 0); err != nil {
+			return err
+		}
+	}
+	if err := writeFull(seg.file, b.buf, b.base); err != nil {
+		return err
+	}
+	if !sync {
+		return nil
+	}
+	j.syncs.Add(1)
+	if err := seg.file.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	if !dir {
+		return nil
+	}
+	if err := j.fs.SyncDir(j.dir); err != nil {
+		return fmt.Errorf("sync of the directory: %w", err)
+	}
+	return nil
+}
+
+func writeFull(f File, p []byte, off int64) error {
+	n, err := f.WriteAt(p, off)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return err
+}

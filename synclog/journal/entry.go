@@ -1,0 +1,52 @@
+package journal
+
+import "time"
+
+// Entry is one write that backends may differ in. Promise only reads its []byte
+// fields; in what is handed out they are fresh, the receiver's own.
+type Entry struct {
+	// Seq is the Unix time of the acknowledgement in nanoseconds, unique and
+	// ascending, also over restarts. Promise sets it where it is 0.
+	Seq uint64
+	// Method of the request. Empty: no write, but a difference that was found
+	// (by verify); it never stands for the key where a write is known.
+	Method string
+	// Raw bytes, any. Key is empty where the write is about a bucket; Reason is
+	// why backends differ, for people.
+	Target, Host, Bucket, Key, ETag, ID, Reason []byte
+	Size                                        int64
+	// Owed has the bits of the backends that may differ: bit i is
+	// Options.Backends[i].
+	Owed uint64
+	// Open: an intent. Legs are still under way, and a Settle will come.
+	Open bool
+	// Aux are flags of the engine's.
+	Aux uint8
+}
+
+// Bits of Entry.Aux. Other bits are kept as they are given.
+const (
+	// AuxSubresource: a write to a part of the object or bucket (?acl, ?tagging).
+	AuxSubresource = 1 << 0
+	// AuxUnacknowledged: the client was told of no success; outcome unknown.
+	AuxUnacknowledged = 1 << 1
+	// AuxMixed is the journal's own: entries with and without AuxSubresource
+	// stand behind this pending key, so that both have to be looked at.
+	AuxMixed = 1 << 7
+)
+
+// Pending is one key that backends may differ in. All entries of one bucket and
+// key are compacted to one; where the key is empty, those of one bucket and
+// target.
+type Pending struct {
+	// Entry is the newest write's (by Seq). Owed is merged over all entries of
+	// the key; backends that are not configured any more have no bit here.
+	Entry
+	First     uint64 // Seq of the oldest entry
+	Tries     int
+	NotBefore time.Time // zero: at once
+	Parked    bool
+	LastError string
+
+	version uint8 // of the key in memory when it was read; 0: made by hand
+}

@@ -1,0 +1,289 @@
+// Package journal keeps, durably, which keys some backend may not have as the
+// others have them (R20). FORMAT.md, beside the package, has its files byte by
+// byte.
+//
+// A write that is about to be acknowledged while a backend has not taken it is
+// promised, and settled when its last leg has ended. What stays owed is a pending
+// key until it is resolved. All that is known of one key is one record: repair is
+// by state, not by event.
+//
+// In memory a pending key takes about 32 bytes; what it is called is on disk
+// alone. The log is a queue of segments: new records go to its head; segments are
+// deleted from its tail only, and what is still needed there is moved to the
+// head first, so that what ends a record never goes before the record does.
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Errors that callers ask for with errors.Is.
+var (
+	ErrLocked   = errors.New("journal: in use by another process")
+	ErrFailed   = errors.New("journal: failed")
+	ErrClosed   = errors.New("journal: closed")
+	ErrTooLarge = errors.New("journal: entry too large")
+)
+
+const (
+	defaultSegmentSize = 16 << 20
+	maxSegmentSize     = 1 << 30
+	defaultSyncEvery   = 100 * time.Millisecond
+	defaultScanBelow   = 64 << 20
+	lockName           = "lock"
+)
+
+// Options of a Journal.
+type Options struct {
+	// Dir is made if missing, readable by its owner alone.
+	Dir string
+	// Backends are names (host:port), at most 64; index i is bit i of every mask.
+	Backends []string
+	// Power: Promise returns when its entries are synced, so that they survive a
+	// power cut; otherwise when the kernel has them, so that they survive the
+	// process.
+	Power bool
+	// Continue: Promise gives nil also while the journal has failed.
+	Continue bool
+	// SegmentSize in bytes, at most 1 GiB; 0: 16 MiB.
+	SegmentSize int64
+	// SyncEvery is how often what is buffered is written, and what is written is
+	// synced; 0: 100ms.
+	SyncEvery time.Duration
+	// OnError hears of damage found, failed writes and syncs. It is called
+	// outside of all locks, by Open and Close or by the journal's own goroutine,
+	// which waits for it. May be nil.
+	OnError func(error)
+	// OnRevive hears that the journal works again after a failure, called as
+	// OnError is. May be nil.
+	OnRevive func()
+	// FS holds the files; nil: the operating system's.
+	FS FS
+
+	scanBelow int64 // a log that is smaller is always read in whole
+	manual    bool  // a test calls tick
+}
+
+// Journal is open for writing. All methods may be called from any goroutine.
+type Journal struct {
+	o         Options
+	headerLen int64 // of each segment
+	lock      io.Closer
+
+	seq   atomic.Uint64 // the last stamp
+	known atomic.Int64  // keys and intents
+	fails atomic.Bool   // failure != nil
+	syncs atomic.Uint64
+
+	mu sync.Mutex
+	book
+	counts      counts
+	freeBatches []*batch
+	nextNum     uint32
+	idle        sync.Cond // writing became nil, or a segment lost a reader
+	dirMade     uint64    // changes of the directory so far
+	dirSynced   uint64    // and how many of them are synced
+	stillborn   []*segment
+	revived     bool // OnRevive is to be called
+	closed      bool
+	failure     error  // why nothing can be written now
+	epochs      uint64 // failures so far: places in the log have changed
+	logged      int64  // bytes appended since the last checkpoint
+
+	wake chan struct{}
+	stop chan struct{}
+	wg   sync.WaitGroup
+
+	// The flusher's own.
+	tried   time.Time // the last attempt to work again
+	unhappy time.Time // the last failed checkpoint or cleaning
+	scanner scanner
+}
+
+type counts struct{ Written, Batches, Failures, Dropped uint64 }
+
+// Open takes the lock, recovers what is there and starts the journal's own
+// goroutine. A journal in use gives ErrLocked, with the other process's id. Damage
+// does not keep it from opening, nor does a disk that nothing can be written to:
+// then Failed tells.
+func Open(o Options) (*Journal, error) {
+	if err := o.setDefaults(); err != nil {
+		return nil, err
+	}
+	if err := o.FS.MkdirAll(o.Dir); err != nil {
+		return nil, fmt.Errorf("journal: cannot make directory %q: %w", o.Dir, err)
+	}
+	j := &Journal{o: o, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	j.idle.L = &j.mu
+	j.book.init(o.FS, o.Dir, o.Backends)
+	var err error
+	if j.lock, err = o.FS.Lock(j.path(lockName)); err != nil {
+		return nil, err
+	}
+	if err := j.recover(); err != nil {
+		j.closeFiles()
+		_ = j.lock.Close() // nothing was written
+		return nil, fmt.Errorf("journal: cannot read %q: %w", o.Dir, err)
+	}
+	j.tell()
+	if !o.manual {
+		j.wg.Go(j.run)
+	}
+	return j, nil
+}
+
+func (o *Options) setDefaults() error {
+	if o.FS == nil {
+		o.FS = osFS{}
+	}
+	if o.SegmentSize == 0 {
+		o.SegmentSize = defaultSegmentSize
+	}
+	if o.SyncEvery == 0 {
+		o.SyncEvery = defaultSyncEvery
+	}
+	if o.scanBelow == 0 {
+		o.scanBelow = defaultScanBelow
+	}
+	if o.OnError == nil {
+		o.OnError = func(error) {}
+	}
+	if o.OnRevive == nil {
+		o.OnRevive = func() {}
+	}
+	switch {
+	case o.SegmentSize < 0 || o.SegmentSize > maxSegmentSize:
+		return fmt.Errorf("journal: segment size %d, at most %d is allowed", o.SegmentSize, maxSegmentSize)
+	case o.SyncEvery < 0:
+		return fmt.Errorf("journal: cannot sync every %v", o.SyncEvery)
+	case len(o.Backends) == 0 || len(o.Backends) > maxNames:
+		return fmt.Errorf("journal: %d backends, 1 to %d are allowed", len(o.Backends), maxNames)
+	}
+	seen := map[string]bool{}
+	for _, name := range o.Backends {
+		if seen[name] {
+			return fmt.Errorf("journal: two backends are called %q", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+func (b *book) init(fs FS, dir string, backends []string) {
+	b.fs, b.dir = fs, dir
+	b.names = append(b.names, backends...)
+	b.mine = 1<<len(backends) - 1
+	b.keys.init(b.mine)
+	b.hashKey = [2]uint64{rand.Uint64(), rand.Uint64()}
+}
+
+// recover reads what is there and begins a segment of its own: what an earlier
+// process wrote is never appended to. Intents of the earlier process become
+// divergences of unknown outcome.
+func (j *Journal) recover() error {
+	if err := j.load(j.o.scanBelow); err != nil {
+		return err
+	}
+	j.forget()
+	for _, s := range j.segs {
+		if s.damaged {
+			j.keep(s)
+		}
+	}
+	j.seq.Store(j.lastSeq)
+	j.headerLen = int64(len(appendHeader(nil, 0, j.names)))
+	j.dirMade = 1
+	for _, s := range j.segs {
+		s.made = 1 // who made it may not have synced the directory
+	}
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.cur = j.newBatch()
+	j.cur.seg, j.cur.base = j.newSegmentLocked(), j.headerLen
+	var left []uint64
+	j.opens.each(func(_ uint32, o *open) bool {
+		left = append(left, o.seq)
+		return true
+	})
+	for _, seq := range left {
+		id, _ := j.opens.find(seq)
+		var r record
+		if !j.openEntry(&j.opens.list[id], &r) {
+			continue // it was parsed before
+		}
+		if len(r.Reason) == 0 {
+			r.Reason = []byte("unknown outcome")
+		}
+		j.endLocked(id, &r)
+	}
+	j.sort()
+	j.knowLocked()
+	j.leadLocked(true)
+	return nil
+}
+
+// Close writes and syncs what is buffered, and lets go of the lock. It waits for
+// the journal's goroutine and for callers that wait for a write. Intents that are
+// open stay in the files, and are of unknown outcome at the next Open.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return ErrClosed
+	}
+	j.closed = true
+	j.mu.Unlock()
+	close(j.stop)
+	j.wg.Wait()
+	if j.Failed() {
+		j.revive() // the last chance of what is still in memory
+	}
+	err := j.syncLog()
+	if err == nil && j.worthCheckpoint() {
+		err = j.checkpoint()
+	}
+	j.tell()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.busyLocked() {
+		j.idle.Wait()
+	}
+	j.closeFiles()
+	if unlocked := j.lock.Close(); err == nil {
+		err = unlocked
+	}
+	return err
+}
+
+// busyLocked tells whether somebody still waits for a write, or uses a file.
+func (j *Journal) busyLocked() bool {
+	return j.writing != nil || j.cur.waiters > 0 ||
+		slices.ContainsFunc(j.segs, func(s *segment) bool { return s.readers > 0 })
+}
+
+// Stamp gives a new Seq without writing anything, for the order of writes that
+// need no entry.
+func (j *Journal) Stamp() uint64 {
+	for {
+		last := j.seq.Load()
+		next := max(last+1, uint64(time.Now().UnixNano()))
+		if j.seq.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
+// Failed tells whether nothing can be written now. New writes are to be refused
+// then, unless the policy is to continue.
+func (j *Journal) Failed() bool { return j.fails.Load() }
+
+// knowLocked keeps what Promise looks at without the lock.
+func (j *Journal) knowLocked() { j.known.Store(int64(j.keys.live + j.opens.len())) }

@@ -1,0 +1,512 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// rig is a journal on a file system in memory, whose goroutine is the test.
+type rig struct {
+	t    testing.TB
+	fs   *memFS
+	o    Options
+	errs []string
+	*Journal
+}
+
+func newRig(t testing.TB, o Options) *rig {
+	t.Helper()
+	r := &rig{t: t, fs: newMemFS(), o: o}
+	if r.o.Backends == nil {
+		r.o.Backends = []string{"a:1", "b:2", "c:3"}
+	}
+	r.o.Dir, r.o.manual = "j", true
+	r.o.OnError = func(err error) { r.errs = append(r.errs, err.Error()) }
+	r.open()
+	return r
+}
+
+func (r *rig) open() {
+	r.t.Helper()
+	r.o.FS = r.fs
+	var err error
+	if r.Journal, err = Open(r.o); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// reopen closes and opens; restart kills and opens.
+func (r *rig) reopen() {
+	r.t.Helper()
+	if err := r.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.open()
+}
+
+func (r *rig) restart() {
+	r.t.Helper()
+	r.fs = r.fs.kill()
+	r.open()
+}
+
+func (r *rig) promise(e Entry) uint64 {
+	r.t.Helper()
+	es := []Entry{e}
+	if err := r.Promise(es); err != nil {
+		r.t.Fatal(err)
+	}
+	return es[0].Seq
+}
+
+func put(key string, owed uint64) Entry {
+	return Entry{
+		Method: "PUT", Target: []byte("/b/" + key), Host: []byte("s3:80"), Bucket: []byte("b"), Key: []byte(key),
+		ETag: []byte("etag of " + key), ID: []byte("id"), Size: 17, Owed: owed,
+	}
+}
+
+func opened(e Entry) Entry { e.Open = true; return e }
+
+func with(e Entry, method string) Entry { e.Method = method; return e }
+
+// all are the pending keys as Next gives them.
+func (r *rig) all() (ps []Pending) {
+	for cursor := uint64(0); ; {
+		p, next, ok := r.Next(cursor)
+		if !ok {
+			return ps
+		}
+		if next <= cursor {
+			r.t.Fatalf("cursor %d after %d", next, cursor)
+		}
+		cursor = next
+		ps = append(ps, p)
+	}
+}
+
+// text is what matters of the pending keys: "PUT k 3" a key.
+func text(ps []Pending) string {
+	var s []string
+	for _, p := range ps {
+		s = append(s, fmt.Sprintf("%s %s %b", p.Method, p.Key, p.Owed))
+	}
+	return strings.Join(s, ", ")
+}
+
+func (r *rig) want(want string) {
+	r.t.Helper()
+	if got := text(r.all()); got != want {
+		r.t.Fatalf("pending %q, want %q", got, want)
+	}
+}
+
+// wantAlways is want, also after a restart and after a Close.
+func (r *rig) wantAlways(want string) {
+	r.t.Helper()
+	r.want(want)
+	if err := r.Flush(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.restart()
+	r.want(want)
+	r.reopen()
+	r.want(want)
+}
+
+func (r *rig) quiet() {
+	r.t.Helper()
+	if len(r.errs) > 0 {
+		r.t.Fatalf("errors: %q", r.errs)
+	}
+}
+
+func TestR20Meaning(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(r *rig)
+		want string
+	}{
+		{"nothing", func(*rig) {}, ""},
+		{"owed", func(r *rig) { r.promise(put("k", 2)) }, "PUT k 10"},
+		{"touch of nothing", func(r *rig) { r.promise(put("k", 0)) }, ""},
+		{"settled well", func(r *rig) { r.Settle(r.promise(opened(put("k", 6))), 0, nil) }, ""},
+		{"settled badly", func(r *rig) { r.Settle(r.promise(opened(put("k", 6))), 4, []byte("why")) }, "PUT k 100"},
+		{"settled twice", func(r *rig) {
+			s := r.promise(opened(put("k", 6)))
+			r.Settle(s, 4, nil)
+			r.Settle(s, 0, nil)
+		}, "PUT k 100"},
+		{"settled by a stranger", func(r *rig) { r.Settle(17, 4, nil) }, ""},
+		{"one key", func(r *rig) { r.promise(put("k", 2)); r.promise(with(put("k", 4), "DELETE")) }, "DELETE k 110"},
+		{"in order", func(r *rig) { r.promise(put("x", 2)); r.promise(put("k", 2)); r.promise(put("x", 4)) },
+			"PUT x 110, PUT k 10"},
+		{"by seq, not by coming", func(r *rig) {
+			early := r.Stamp()
+			r.promise(put("k", 2))
+			e := with(put("k", 4), "DELETE")
+			e.Seq = early
+			r.promise(e)
+		}, "PUT k 110"},
+		{"touched", func(r *rig) { r.promise(put("k", 2)); r.promise(with(put("k", 0), "DELETE")) }, "DELETE k 10"},
+		{"touched by an older one", func(r *rig) {
+			e := with(put("k", 0), "DELETE")
+			e.Seq = r.Stamp()
+			r.promise(put("k", 2))
+			r.promise(e)
+		}, "PUT k 10"},
+		{"settled well over an older one", func(r *rig) {
+			r.promise(put("k", 2))
+			r.Settle(r.promise(opened(with(put("k", 4), "DELETE"))), 0, nil)
+		}, "DELETE k 10"},
+		{"settled well under a newer one", func(r *rig) {
+			s := r.promise(opened(with(put("k", 4), "DELETE")))
+			r.promise(put("k", 2))
+			r.Settle(s, 0, nil)
+		}, "PUT k 10"},
+		{"touched in flight, then owed", func(r *rig) {
+			s := r.promise(opened(put("k", 2)))
+			r.promise(with(put("k", 0), "DELETE"))
+			r.Settle(s, 2, nil)
+		}, "DELETE k 10"},
+		{"touched in flight, then well", func(r *rig) {
+			s := r.promise(opened(put("k", 2)))
+			r.promise(with(put("k", 0), "DELETE"))
+			r.Settle(s, 0, nil)
+		}, ""},
+		{"a newer one in flight ends well, the older one badly", func(r *rig) {
+			s := r.promise(opened(put("k", 2)))
+			u := r.promise(opened(with(put("k", 4), "DELETE")))
+			r.Settle(u, 0, nil)
+			r.Settle(s, 2, nil)
+		}, "DELETE k 10"},
+		{"both in flight end well", func(r *rig) {
+			s := r.promise(opened(put("k", 2)))
+			u := r.promise(opened(with(put("k", 4), "DELETE")))
+			r.Settle(u, 0, nil)
+			r.Settle(s, 0, nil)
+		}, ""},
+		{"both in flight end well, the other way", func(r *rig) {
+			s := r.promise(opened(put("k", 2)))
+			u := r.promise(opened(with(put("k", 4), "DELETE")))
+			r.Settle(s, 0, nil)
+			r.Settle(u, 0, nil)
+		}, ""},
+		{"verified is no write", func(r *rig) {
+			r.promise(with(put("k", 2), "DELETE"))
+			r.promise(with(put("k", 4), ""))
+		}, "DELETE k 110"},
+		{"a write is more than verified", func(r *rig) {
+			early := r.Stamp()
+			r.promise(with(put("k", 2), ""))
+			e := put("k", 4)
+			e.Seq = early
+			r.promise(e)
+		}, "PUT k 110"},
+		{"several at once", func(r *rig) {
+			es := []Entry{put("x", 1), put("y", 0), opened(put("z", 3)), put("x", 2)}
+			if err := r.Promise(es); err != nil {
+				r.t.Fatal(err)
+			}
+			r.Settle(es[2].Seq, 1, nil)
+		}, "PUT x 11, PUT z 1"},
+		{"bits of nobody", func(r *rig) { r.promise(put("k", 8|1)); r.promise(put("x", 16)) }, "PUT k 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, Options{})
+			c.do(r)
+			r.wantAlways(c.want)
+			r.quiet()
+		})
+	}
+}
+
+func TestR20UnknownOutcome(t *testing.T) {
+	r := newRig(t, Options{})
+	r.promise(put("k", 4))
+	seq := r.promise(opened(put("k", 2)))
+	r.promise(opened(put("other", 1)))
+	r.want("") // in flight, both
+	if s := r.Stats(); s.Pending != 1 || s.Open != 2 {
+		t.Fatalf("%+v", s)
+	}
+	r.restart()
+	r.wantAlways("PUT k 110, PUT other 1")
+	p := r.all()[0]
+	if p.Seq != seq || p.Open || string(p.Reason) != "unknown outcome" {
+		t.Fatalf("%+v", p)
+	}
+	r.quiet()
+}
+
+func TestFieldsComeBack(t *testing.T) {
+	r := newRig(t, Options{})
+	any := make([]byte, 256)
+	for i := range any {
+		any[i] = byte(i)
+	}
+	e := Entry{
+		Method: "PATCH", Target: any, Host: any[1:], Bucket: any[2:], Key: any[3:], ETag: any[4:], ID: any[5:],
+		Reason: any[6:], Size: -3, Owed: 5, Aux: AuxSubresource | 1<<5,
+	}
+	e.Seq = r.promise(e)
+	for range 2 {
+		p := r.all()[0]
+		if fmt.Sprint(p.Entry) != fmt.Sprint(e) || p.First != e.Seq {
+			t.Fatalf("%+v, want %+v", p, e)
+		}
+		r.restart()
+	}
+	p := r.all()[0]
+	p.Tries, p.NotBefore, p.Parked, p.LastError = 7, time.Unix(0, 12345), true, "no"
+	if !r.Note(&p) || !r.Note(&p) {
+		t.Fatal("not noted")
+	}
+	for range 2 {
+		if q := r.all()[0]; q.Tries != 7 || !q.NotBefore.Equal(p.NotBefore) || !q.Parked || q.LastError != "no" {
+			t.Fatalf("%+v", q)
+		}
+		if r.Stats().Parked != 1 {
+			t.Fatalf("%+v", r.Stats())
+		}
+		r.reopen()
+	}
+	r.promise(with(put("", 0), "PUT")) // another key
+	e.Seq, e.Owed = 0, 0
+	r.promise(e) // the same: a new chance
+	if q := r.all()[0]; q.Tries != 0 || !q.NotBefore.IsZero() || q.Parked || q.LastError != "" || r.Stats().Parked != 0 {
+		t.Fatalf("%+v", q)
+	}
+}
+
+func TestCompaction(t *testing.T) {
+	r := newRig(t, Options{})
+	for _, e := range []Entry{
+		{Method: "PUT", Bucket: []byte("b"), Key: []byte("k"), Target: []byte("/b/k")},
+		{Method: "PUT", Bucket: []byte("bk"), Target: []byte("/bk")},
+		{Method: "PUT", Bucket: []byte("b"), Target: []byte("k")},
+		{Method: "PUT", Bucket: []byte("b"), Target: []byte("/b?cors")},
+		{Method: "PUT", Bucket: []byte("b"), Target: []byte("/b?policy")},
+		{Method: "PUT", Bucket: []byte("b"), Target: []byte("/b?cors")},
+		{Method: "PUT", Bucket: []byte("b"), Key: []byte("k"), Target: []byte("/b/k?acl"), Aux: AuxSubresource},
+	} {
+		e.Owed = 1
+		r.promise(e)
+	}
+	for range 2 {
+		ps := r.all()
+		if len(ps) != 5 || string(ps[0].Target) != "/b/k?acl" || ps[0].Aux != AuxSubresource|AuxMixed {
+			t.Fatalf("%+v", ps)
+		}
+		r.restart()
+	}
+}
+
+func TestResolve(t *testing.T) {
+	r := newRig(t, Options{})
+	one := func() *Pending {
+		t.Helper()
+		ps := r.all()
+		if len(ps) != 1 {
+			t.Fatalf("pending %q", text(ps))
+		}
+		return &ps[0]
+	}
+	r.promise(put("k", 2))
+	p := one()
+	for name, newer := range map[string]func(){
+		"owed":     func() { r.promise(put("k", 2)) },
+		"touch":    func() { r.promise(put("k", 0)) },
+		"verified": func() { r.promise(with(put("k", 2), "")) },
+		"in flight": func() {
+			s := r.promise(opened(put("k", 2)))
+			if r.Resolve(p) || r.Note(p) {
+				t.Error("resolved what is in flight")
+			}
+			r.Settle(s, 2, nil)
+		},
+		"older": func() { e := put("k", 2); e.Seq = p.Seq - 1; r.promise(e) },
+	} {
+		p = one()
+		newer()
+		if r.Resolve(p) || r.Note(p) {
+			t.Errorf("%s: resolved though newer came", name)
+		}
+	}
+	p = one()
+	p.Tries = 3
+	if !r.Note(p) || !r.Resolve(p) || r.Resolve(p) || r.Note(p) {
+		t.Error("not resolved once")
+	}
+	r.wantAlways("")
+
+	// As it comes over the network.
+	r.promise(put("k", 2))
+	p = one()
+	byHand := Pending{Entry: Entry{Seq: p.Seq, Bucket: p.Bucket, Key: p.Key, Owed: p.Owed}}
+	r.promise(put("x", 1))
+	r.promise(with(put("k", 4), ""))
+	if r.Resolve(&byHand) {
+		t.Error("resolved though more is owed")
+	}
+	byHand.Owed |= 4
+	if !r.Resolve(&byHand) {
+		t.Error("not resolved by hand")
+	}
+	r.wantAlways("PUT x 1")
+	r.quiet()
+}
+
+func TestGoneBackends(t *testing.T) {
+	r := newRig(t, Options{Backends: []string{"a:1", "b:2", "c:3"}})
+	r.promise(put("ab", 3))
+	r.promise(put("b", 2))
+	r.promise(put("c", 4))
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.o.Backends = []string{"new:9", "c:3", "a:1"}
+	r.open()
+	for range 2 {
+		r.want("PUT ab 100, PUT c 10")
+		if s := r.Stats(); s.Pending != 2 || s.Gone != 2 || !slices.Equal(s.ByBackend, []int{0, 1, 1}) {
+			t.Fatalf("%+v", s)
+		}
+		if !slices.Equal(r.Gone(), []string{"b:2"}) {
+			t.Fatal(r.Gone())
+		}
+		r.restart()
+	}
+	for _, p := range r.all() {
+		if !r.Resolve(&p) {
+			t.Fatal("not resolved")
+		}
+	}
+	r.wantAlways("")
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.o.Backends = []string{"b:2"}
+	r.open()
+	r.wantAlways("PUT ab 1, PUT b 1")
+	if len(r.Gone()) != 0 {
+		t.Fatal(r.Gone())
+	}
+	r.quiet()
+}
+
+func TestOptions(t *testing.T) {
+	for _, o := range []Options{
+		{}, {Backends: make([]string, 65)}, {Backends: []string{"a", "a"}},
+		{Backends: []string{"a"}, SegmentSize: 1 << 31}, {Backends: []string{"a"}, SyncEvery: -1},
+	} {
+		o.Dir = t.TempDir()
+		if j, err := Open(o); err == nil {
+			j.Close()
+			t.Errorf("%+v: opened", o)
+		}
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	r := newRig(t, Options{})
+	e := put("k", 1)
+	e.Target = make([]byte, maxPayload)
+	if err := r.Promise([]Entry{put("x", 1), e}); !errors.Is(err, ErrTooLarge) {
+		t.Fatal(err)
+	}
+	r.wantAlways("")
+	e.Target = make([]byte, maxPayload-maxOverhead-2*maxReason-100)
+	e.Reason = make([]byte, 1<<20) // cut
+	seq := r.promise(opened(e))
+	r.Settle(seq, 1, bytes.Repeat([]byte("x"), 1<<20))
+	r.wantAlways("PUT k 1")
+	if p := r.all()[0]; len(p.Reason) != maxReason || len(p.Target) != len(e.Target) {
+		t.Fatal(len(p.Reason), len(p.Target))
+	}
+	r.quiet()
+}
+
+func TestStampAscends(t *testing.T) {
+	r := newRig(t, Options{})
+	e := put("k", 1)
+	e.Seq = uint64(time.Now().Add(time.Hour).UnixNano()) // a clock that was wrong
+	r.promise(e)
+	if s := r.Stamp(); s <= e.Seq {
+		t.Fatalf("stamp %d after %d", s, e.Seq)
+	}
+	r.restart()
+	if s := r.Stamp(); s <= e.Seq {
+		t.Fatalf("stamp %d after %d", s, e.Seq)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	r := newRig(t, Options{})
+	r.promise(put("k", 1))
+	p := r.all()[0]
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Promise([]Entry{put("k", 1)}); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if err := r.Flush(); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if err := r.Close(); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if r.Resolve(&p) || r.Note(&p) || len(r.all()) != 0 {
+		t.Error("a closed journal resolves")
+	}
+	r.Settle(1, 1, nil)
+}
+
+func TestRealFiles(t *testing.T) {
+	dir := t.TempDir() + "/made/here"
+	o := Options{Dir: dir, Backends: []string{"a"}, OnError: func(err error) { t.Error(err) }}
+	j, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(o); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+		t.Errorf("a second journal: %v", err)
+	}
+	if err := j.Promise([]Entry{put("k", 1)}); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	count := func(p Pending, backends []string) bool {
+		n++
+		return string(p.Key) == "k" && p.Owed == 1 && slices.Equal(backends, []string{"a"})
+	}
+	if s, err := Read(dir, count); err != nil || s.Pending != 1 || n != 1 {
+		t.Errorf("beside it: %+v, %v, %d", s, err, n)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+	o.Power = true
+	if j, err = Open(o); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Promise([]Entry{put("l", 1)}); err != nil {
+		t.Fatal(err)
+	}
+	if s := j.Stats(); s.Pending != 2 || s.Syncs == 0 {
+		t.Errorf("%+v", s)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

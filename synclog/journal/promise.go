@@ -1,0 +1,182 @@
+package journal
+
+import "fmt"
+
+// Promise makes entries durable in one group commit and returns when they are:
+// written, or with Options.Power synced. It sets Seq where it is 0 or taken by an
+// open intent.
+//
+// An entry with Owed 0 that is not Open is only a touch: where its key is pending,
+// or has an older intent open, it becomes what repair knows as the newest write of
+// the key; elsewhere nothing is written.
+//
+// An error is ErrFailed, with the cause, ErrTooLarge or ErrClosed; what then
+// becomes of the entries is unknown. With Options.Continue failures are told to
+// OnError alone.
+func (j *Journal) Promise(es []Entry) error {
+	touches := true
+	for i := range es {
+		e := &es[i]
+		if n := e.bytes(); n > maxPayload-maxOverhead-2*maxReason {
+			return fmt.Errorf("%w: %d bytes", ErrTooLarge, n)
+		}
+		touches = touches && e.Owed&j.mine == 0 && !e.Open
+	}
+	if touches && j.known.Load() == 0 {
+		for i := range es {
+			j.stamp(&es[i])
+		}
+		return nil
+	}
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return ErrClosed
+	}
+	if j.failure != nil && !j.o.Continue {
+		return j.failure
+	}
+	b, before := j.cur, len(j.cur.buf)
+	for i := range es {
+		j.promiseLocked(&es[i])
+	}
+	j.knowLocked()
+	if len(b.buf) == before || j.failure != nil {
+		return nil
+	}
+	err := j.waitLocked(b)
+	if err != nil {
+		j.disownLocked(es)
+	}
+	return err
+}
+
+// disownLocked ends the open entries of a Promise that failed: nobody may come to
+// settle them.
+func (j *Journal) disownLocked(es []Entry) {
+	for i := range es {
+		if id, ok := j.opens.find(es[i].Seq); ok && es[i].Open {
+			var r record
+			if j.openEntry(&j.opens.list[id], &r) {
+				r.Aux |= AuxUnacknowledged
+				j.endLocked(id, &r)
+			}
+		}
+	}
+	j.knowLocked()
+}
+
+// bytes is about how long the entry's record is.
+func (e *Entry) bytes() int {
+	return len(e.Method) + len(e.Target) + len(e.Host) + len(e.Bucket) + len(e.Key) + len(e.ETag) + len(e.ID)
+}
+
+func (j *Journal) stamp(e *Entry) {
+	if e.Seq == 0 || e.Seq >= maxSeq {
+		e.Seq = j.Stamp()
+		return
+	}
+	for last := j.seq.Load(); last < e.Seq; last = j.seq.Load() {
+		if j.seq.CompareAndSwap(last, e.Seq) {
+			return
+		}
+	}
+}
+
+// maxHeld bounds what is kept in memory while nothing can be written.
+const maxHeld = 4 << 20
+
+func (j *Journal) promiseLocked(e *Entry) {
+	if j.failure != nil && len(j.cur.buf) > maxHeld {
+		j.counts.Dropped++
+		j.stamp(e)
+		return
+	}
+	if e.Seq != 0 {
+		if _, taken := j.opens.find(e.Seq); taken {
+			e.Seq = 0
+		}
+	}
+	j.stamp(e)
+	r := record{Entry: *e}
+	r.Owed &= j.mine
+	if !e.Open {
+		j.applyLocked(j.setIdent(&r.Entry), &r, 0)
+		return
+	}
+	hash := j.setIdent(&r.Entry)
+	at := j.appendLocked(typeIntent, &r)
+	payload := j.cur.buf[len(j.cur.buf)-at.size+frameLen:]
+	j.addOpen(r.Seq, hash, at, payload)
+}
+
+// Settle ends an open entry: all of its legs have ended. owed are the backends
+// that still differ, reason why. It is buffered and never waits for a write; where
+// the key is pending already it reads that record, which the kernel has as a rule.
+// A settlement that is lost in a crash leaves the entry as of unknown outcome.
+// A seq that is not open is ignored.
+func (j *Journal) Settle(seq, owed uint64, reason []byte) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	id, ok := j.opens.find(seq)
+	if !ok || j.closed {
+		return
+	}
+	o := &j.opens.list[id]
+	if owed&j.mine == 0 && !j.keys.mayHave(o.hash) && !j.opens.inFlight(o.hash, id) { // the usual case
+		j.dropOpen(id)
+		j.appendSettleLocked(seq)
+		j.knowLocked()
+		return
+	}
+	var r record
+	if j.openEntry(o, &r) {
+		r.Owed = owed & j.mine
+		if len(reason) > 0 {
+			r.Reason = reason
+		}
+		j.endLocked(id, &r)
+	}
+	j.knowLocked()
+}
+
+// endLocked ends the open intent id, of which r is what it has become.
+func (j *Journal) endLocked(id uint32, r *record) {
+	hash := j.opens.list[id].hash
+	j.dropOpen(id)
+	r.Open = false
+	j.setIdent(&r.Entry)
+	j.applyLocked(hash, r, r.Seq)
+}
+
+// applyLocked takes in a write whose legs have all ended, the key being the last
+// setIdent's; closes is the intent that ends so, or 0.
+func (j *Journal) applyLocked(hash uint32, r *record, closes uint64) {
+	id, old := j.find(hash)
+	if old == nil {
+		if r.Owed == 0 && !j.othersOpen(hash, r.Seq) {
+			if closes != 0 {
+				j.appendSettleLocked(closes)
+			}
+			return
+		}
+		r.first, r.closes = r.Seq, closes
+		j.addKey(r.first, hash, j.appendLocked(typeState, r), r.Owed, false)
+		return
+	}
+	m := merge(old, r)
+	switch {
+	case m.Owed == 0 && !j.othersOpen(hash, 0):
+		j.appendGoneLocked(&m.Entry, closes)
+		j.dropKey(id)
+	case r.Owed == 0 && !newer(r, old):
+		if closes != 0 {
+			j.appendSettleLocked(closes)
+		}
+	default:
+		m.closes = closes
+		j.moveKey(id, j.appendLocked(typeState, &m), m.Owed, false)
+		j.keys.changed(id)
+	}
+}

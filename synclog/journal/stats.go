@@ -1,0 +1,75 @@
+package journal
+
+import "math/bits"
+
+// Stats of a Journal.
+type Stats struct {
+	Pending   int    // keys that a configured backend is owed
+	Open      int    // intents whose legs are under way
+	Parked    int    // of Pending
+	Gone      int    // keys that a backend is owed which is not configured any more
+	ByBackend []int  // of Pending, by index in Options.Backends
+	Oldest    uint64 // of Pending, Seq of about the oldest entry; 0: none
+	Segments  int
+	Bytes     int64 // of all segments
+
+	// Since Open: intents and states written, group commits, syncs, failed writes
+	// and syncs, entries given up while failed (Options.Continue), and damages
+	// found, torn ends among them.
+	Written, Batches, Syncs, Failures, Dropped, Damaged uint64
+}
+
+// Stats tells how things are.
+func (j *Journal) Stats() Stats {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	k := &j.keys
+	s := Stats{
+		Pending: k.visible, Open: j.opens.len(), Parked: k.parked, ByBackend: make([]int, len(j.o.Backends)),
+		Segments: len(j.segs), Bytes: j.total(),
+		Written: j.counts.Written, Batches: j.counts.Batches, Syncs: j.syncs.Load(),
+		Failures: j.counts.Failures, Dropped: j.counts.Dropped, Damaged: j.damaged,
+	}
+	for i, n := range k.byMask {
+		if n == 0 {
+			continue
+		}
+		for m := k.masks[i] & k.mine; m != 0; m &= m - 1 {
+			s.ByBackend[bits.TrailingZeros64(m)] += n
+		}
+		if k.masks[i]&^k.mine != 0 {
+			s.Gone += n
+		}
+	}
+	if id, ok := k.after(0, true); ok {
+		s.Oldest = k.at(id).age
+	}
+	return s
+}
+
+// Gone are the names of the backends that keys are owed to, or were at Open, and
+// that are not configured any more.
+func (j *Journal) Gone() []string {
+	return j.names[len(j.o.Backends):len(j.names):len(j.names)]
+}
+
+// checkpointDue: since the last one more was logged than a start should read, and
+// much more than the checkpoint itself has.
+func (j *Journal) checkpointDue() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.total() > j.o.scanBelow && j.logged > max(4*j.o.SegmentSize, 8*slotSize*int64(j.keys.live))
+}
+
+// worthCheckpoint: the next start would read one.
+func (j *Journal) worthCheckpoint() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.total() > j.o.scanBelow
+}
+
+func (j *Journal) epoch() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.epochs
+}

@@ -1,0 +1,148 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/akubra/akubra/synclog/repair/s3"
+)
+
+// feature is something of S3's that a storage may not know. What it has refused
+// once it is not asked for again.
+type feature uint32
+
+const (
+	featCondition feature = 1 << iota // If-Match, If-None-Match of a PUT
+	featConditionDelete
+	featChecksum // x-amz-checksum-*
+	featClass    // x-amz-storage-class
+	featACL
+	featTagging
+	featLock     // x-amz-object-lock-*
+	featRedirect // x-amz-website-redirect-location
+)
+
+func (f feature) String() string {
+	return map[feature]string{
+		featCondition: "conditional writes", featConditionDelete: "conditional deletes", featChecksum: "checksums",
+		featClass: "this storage class", featACL: "ACLs", featTagging: "tags", featLock: "object locks",
+		featRedirect: "redirects",
+	}[f]
+}
+
+// backend is a storage with what has been learnt of it. Any goroutine may use it.
+type backend struct {
+	*s3.Client
+	name    string
+	log     Log
+	breaker breaker
+
+	lacks  atomic.Uint32 // features
+	opaque atomic.Bool   // its ETags are no MD5
+}
+
+func (b *backend) has(f feature) bool { return feature(b.lacks.Load())&f == 0 }
+
+// forget notes that the storage lacks a feature; it tells so once.
+func (b *backend) forget(f feature, err error) {
+	if feature(b.lacks.Or(uint32(f)))&f == 0 {
+		b.log.Info("a backend does not know "+f.String(), "backend", b.name, "error", err.Error())
+	}
+}
+
+func newBackends(o []Backend, dial, timeout time.Duration, conns int, log Log) ([]*backend, error) {
+	if len(o) > 64 {
+		return nil, errors.New("cannot work with more than 64 backends")
+	}
+	var all []*backend
+	for i := range o {
+		c := o[i].Credentials
+		client, err := s3.New(s3.Options{
+			Name: o[i].Name, URL: o[i].URL, AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken,
+			Region: c.Region, TLS: o[i].TLS, DialTimeout: dial, Timeout: timeout, Connections: conns,
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &backend{Client: client, name: o[i].Name, log: log})
+	}
+	return all, nil
+}
+
+// probeTimeout bounds the question whether a backend is there at all.
+const probeTimeout = 5 * time.Second
+
+// probe asks for anything: every answer will do but those that everybody would
+// get.
+func (b *backend) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	res, err := b.Do(ctx, &s3.Request{Method: http.MethodGet})
+	if err == nil {
+		return res.Body.Close()
+	}
+	if backendFault(err) {
+		return err
+	}
+	return nil
+}
+
+// backendFault tells whether an error may be the backend's state rather than one
+// object's: no answer, overload, or credentials that it does not take.
+func backendFault(err error) bool {
+	var source *s3.SourceError
+	var transport *s3.TransportError
+	switch {
+	case errors.As(err, &source):
+		return backendFault(source.Err)
+	case errors.As(err, &transport):
+		return !errors.Is(err, context.Canceled)
+	}
+	switch status := s3.Status(err); {
+	case status == http.StatusTooManyRequests:
+		return true
+	case status >= 500 && !s3.Unsupported(err):
+		return true
+	}
+	return s3.HasCode(err, "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
+		"RequestTimeTooSkewed", "AuthorizationHeaderMalformed", "AccountProblem", "InvalidSecurity")
+}
+
+func (b *backend) status() BackendStatus {
+	s := BackendStatus{Name: b.name, Out: b.breaker.open.Load()}
+	b.breaker.mu.Lock()
+	defer b.breaker.mu.Unlock()
+	s.Failures, s.LastError = b.breaker.failures, b.breaker.last
+	if s.Out {
+		s.Until = b.breaker.until
+	}
+	return s
+}
+
+// fault wraps an error with the backend that it is about.
+type fault struct {
+	b   *backend
+	err error
+}
+
+func (f *fault) Error() string { return f.err.Error() }
+
+func (f *fault) Unwrap() error { return f.err }
+
+// at says which backend an error came from; a stream's own error keeps the one
+// that it was read from.
+func (b *backend) at(err error) error {
+	var f *fault
+	if err == nil || errors.As(err, &f) {
+		return err
+	}
+	return &fault{b, err}
+}
+
+func (b *backend) errorf(format string, args ...any) error {
+	return &fault{b, fmt.Errorf("backend %q "+format, append([]any{b.name}, args...)...)}
+}

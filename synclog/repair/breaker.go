@@ -1,0 +1,83 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// breaker keeps a backend that is out from costing a timeout for each object. It
+// opens when a probe fails, and closes when one succeeds.
+type breaker struct {
+	open atomic.Bool
+
+	probing sync.Mutex // one probe at a time
+
+	mu       sync.Mutex
+	until    time.Time // of the next probe
+	cooldown time.Duration
+	failures uint64
+	last     string
+}
+
+const (
+	cooldownFirst = time.Second
+	cooldownMost  = 30 * time.Second
+)
+
+// errOut is what a backend answers whose breaker is open.
+var errOut = errors.New("repair: the backend is out")
+
+// suspect finds out whose fault err was: it probes the backend, and if that fails
+// too opens the breaker and tells true.
+func (r *Repairer) suspect(ctx context.Context, b *backend, err error) bool {
+	if b.breaker.open.Load() || errors.Is(err, errOut) {
+		return true
+	}
+	b.breaker.probing.Lock() // others wait for what comes of it
+	defer b.breaker.probing.Unlock()
+	if b.breaker.open.Load() {
+		return true
+	}
+	probed := b.probe(ctx)
+	if probed == nil || ctx.Err() != nil {
+		return false
+	}
+	b.breaker.mu.Lock()
+	b.breaker.cooldown = cooldownFirst
+	b.breaker.mu.Unlock()
+	r.tripped(ctx, b, probed)
+	b.breaker.open.Store(true)
+	b.log.Warn("a backend is out: its keys wait", "backend", b.name, "error", probed.Error())
+	return true
+}
+
+// tripped plans the next probe.
+func (r *Repairer) tripped(ctx context.Context, b *backend, err error) {
+	br := &b.breaker
+	br.mu.Lock()
+	defer br.mu.Unlock()
+	wait := br.cooldown/2 + jitter(br.cooldown/2)
+	br.cooldown = min(2*br.cooldown, cooldownMost)
+	br.until = r.o.Now().Add(wait)
+	br.failures++
+	br.last = err.Error()
+	r.later(ctx, wait, func() { r.reprobe(ctx, b) })
+}
+
+func (r *Repairer) reprobe(ctx context.Context, b *backend) {
+	b.breaker.probing.Lock()
+	defer b.breaker.probing.Unlock()
+	err := b.probe(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		r.tripped(ctx, b, err)
+	default:
+		b.breaker.open.Store(false)
+		b.log.Info("a backend is back", "backend", b.name)
+		r.Kick()
+	}
+}

@@ -1,0 +1,256 @@
+package repair
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/akubra/akubra/synclog/repair/s3"
+)
+
+const (
+	// smallObject is the size up to which an object is taken into memory: it can
+	// be signed, and sent again, then.
+	smallObject = 128 << 10
+	// maxSingle is the largest object that S3 takes in one request.
+	maxSingle = 5 << 30
+)
+
+// errMoved: what was looked at has changed since, so that it has to be looked at
+// again.
+var errMoved = errors.New("repair: the object has changed meanwhile")
+
+// transfer copies one object from one backend to another.
+type transfer struct {
+	r           *Repairer
+	bucket, key string
+	src, dst    *backend
+	from        *object
+	to          *object // nil: absent
+	skip        feature // what this object goes without
+	extras      extras
+	// still is asked before the last bytes of a long copy go out: an error keeps
+	// the target from storing it. locked: the target may hold the key meanwhile.
+	still func(ctx context.Context, locked bool) error
+	// began notes a multipart upload, so that whoever comes after a kill can end it.
+	began func(uploadID string)
+	sent  *int64
+}
+
+// do copies, and returns the ETag that the target has answered with.
+func (c *transfer) do(ctx context.Context) (etag string, err error) {
+	if err := c.loadExtras(ctx); err != nil {
+		return "", err
+	}
+	madeBucket, retried, noMD5 := false, false, c.src.opaque.Load()
+	for {
+		if parts(c.from.etag) > 0 || c.from.size > maxSingle {
+			etag, err = c.multipart(ctx)
+		} else {
+			etag, err = c.single(ctx, noMD5)
+		}
+		if err == nil {
+			return etag, c.finish(ctx)
+		}
+		strip, known := c.refused(err)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, errMoved) || faultOf(err) == c.src:
+			return "", err
+		case c.moved(err):
+			return "", fmt.Errorf("%w (%w)", errMoved, err)
+		case s3.HasCode(err, "NoSuchBucket") && !madeBucket:
+			madeBucket = true
+			if err := c.r.makeBucket(ctx, c.dst, c.bucket); err != nil {
+				return "", err
+			}
+		case s3.HasCode(err, "BadDigest", "InvalidDigest") && !noMD5:
+			noMD5 = true
+			c.src.opaque.Store(true)
+		case strip != 0:
+			c.skip |= strip
+			if known {
+				c.dst.forget(strip, err)
+			}
+		case closedOnUs(err) && !retried:
+			retried = true
+		default:
+			return "", err
+		}
+	}
+}
+
+// closedOnUs: the backend has closed a kept-alive connection just as it was used.
+func closedOnUs(err error) bool {
+	var transport *s3.TransportError
+	return errors.As(err, &transport) &&
+		(errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+			strings.Contains(err.Error(), "server closed idle connection"))
+}
+
+// single copies by one GET and one PUT.
+func (c *transfer) single(ctx context.Context, noMD5 bool) (string, error) {
+	res, err := c.get(ctx, http.Header{"X-Amz-Checksum-Mode": {"ENABLED"}})
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	if res.ContentLength != c.from.size {
+		return "", fmt.Errorf("%w (it has %d bytes in place of %d)", errMoved, res.ContentLength, c.from.size)
+	}
+	c.from.header = res.Header
+	header := c.headers()
+	c.condition(header)
+	if use := c.used(); use&featChecksum != 0 && res.Header.Get("X-Amz-Checksum-Type") != "COMPOSITE" {
+		copyPrefixed(header, res.Header, "X-Amz-Checksum-")
+		delete(header, "X-Amz-Checksum-Type")
+	}
+	if !noMD5 && isMD5(c.from.etag) && !c.from.encrypted {
+		if sum, err := hex.DecodeString(c.from.etag); err == nil {
+			header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum))
+		}
+	}
+	put := &s3.Request{Method: http.MethodPut, Bucket: c.bucket, Key: c.key, Header: header}
+	if c.from.size <= smallObject {
+		put.Body = make([]byte, c.from.size)
+		if _, err := io.ReadFull(c.meter(ctx, res.Body, c.from.size), put.Body); err != nil {
+			return "", c.src.at(err)
+		}
+	} else {
+		body := c.meter(ctx, res.Body, c.from.size)
+		locked := c.used()&featCondition != 0
+		body.last = func(ctx context.Context) error { return c.still(ctx, locked) }
+		put.Stream, put.Length = body, c.from.size
+	}
+	h, err := c.dst.Discard(ctx, put)
+	if body, ok := put.Stream.(*meter); ok {
+		body.end()
+	}
+	if err != nil {
+		return "", c.blame(err)
+	}
+	*c.sent += c.from.size
+	return strings.Trim(h.Get("Etag"), `"`), nil
+}
+
+// get opens the source's object, which must be the one that was looked at.
+func (c *transfer) get(ctx context.Context, header http.Header, params ...s3.Param) (*http.Response, error) {
+	if c.from.etag != "" {
+		header.Set("If-Match", `"`+c.from.etag+`"`)
+	}
+	res, err := c.src.Do(ctx, &s3.Request{Method: http.MethodGet, Bucket: c.bucket, Key: c.key, Header: header, Query: params})
+	switch s3.Status(err) {
+	case http.StatusNotFound, http.StatusPreconditionFailed:
+		return nil, fmt.Errorf("%w (%w)", errMoved, err)
+	}
+	if err != nil {
+		return nil, c.src.at(err)
+	}
+	if etag := strings.Trim(res.Header.Get("Etag"), `"`); etag != c.from.etag {
+		_ = res.Body.Close()
+		return nil, fmt.Errorf("%w (its ETag is %q in place of %q)", errMoved, etag, c.from.etag)
+	}
+	return res, nil
+}
+
+// condition makes the target refuse what would go over something else than what
+// was looked at.
+func (c *transfer) condition(header http.Header) {
+	switch {
+	case c.used()&featCondition == 0:
+	case c.to == nil:
+		header.Set("If-None-Match", "*")
+	case c.to.etag != "":
+		header.Set("If-Match", `"`+c.to.etag+`"`)
+	}
+}
+
+// blame puts an error of a stream at the source that it came from.
+func (c *transfer) blame(err error) error {
+	var source *s3.SourceError
+	if errors.As(err, &source) {
+		if errors.Is(err, errMoved) {
+			return err
+		}
+		return c.src.at(source.Err)
+	}
+	return c.dst.at(err)
+}
+
+// meter is a source's content on its way. Where a target answers early, its reader
+// may be at it still when the request has ended.
+type meter struct {
+	ctx  context.Context //nolint:containedctx // of one copy
+	r    *Repairer
+	body io.Reader
+	left int64
+
+	mu   sync.Mutex
+	last func(ctx context.Context) error // called before the last bytes go out; may be nil
+	over bool
+}
+
+// end keeps last from being called, and waits where it is.
+func (m *meter) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.over = true
+}
+
+// allowed asks last, once.
+func (m *meter) allowed() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	look := m.last
+	m.last = nil
+	switch {
+	case m.over:
+		return errMoved
+	case look == nil:
+		return nil
+	}
+	return look(m.ctx)
+}
+
+func (c *transfer) meter(ctx context.Context, body io.Reader, size int64) *meter {
+	return &meter{ctx: ctx, r: c.r, body: body, left: size}
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	if len(p) > meterStep {
+		p = p[:meterStep]
+	}
+	if err := m.r.waitBytes(m.ctx, len(p)); err != nil {
+		return 0, err
+	}
+	n, err := m.body.Read(p)
+	m.left -= int64(n)
+	m.r.counts.moved(n)
+	if errors.Is(err, io.EOF) && m.left > 0 {
+		return n, io.ErrUnexpectedEOF
+	}
+	if m.left == 0 && n > 0 && (err == nil || errors.Is(err, io.EOF)) {
+		if why := m.allowed(); why != nil {
+			// Without these the target cannot store it.
+			return 0, why
+		}
+	}
+	return n, err
+}
+
+// meterStep is what one Read takes at most.
+const meterStep = 32 << 10
+
+func faultOf(err error) *backend {
+	var f *fault
+	if errors.As(err, &f) {
+		return f.b
+	}
+	return nil
+}

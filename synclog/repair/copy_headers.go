@@ -1,0 +1,119 @@
+package repair
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/akubra/akubra/synclog/repair/s3"
+)
+
+// moved tells whether a refusal means that the target is not as it was.
+func (c *transfer) moved(err error) bool {
+	switch s3.Status(err) {
+	case http.StatusPreconditionFailed:
+		return true
+	case http.StatusConflict:
+		return s3.HasCode(err, "ConditionalRequestConflict", "OperationAborted")
+	case http.StatusNotFound:
+		return s3.HasCode(err, "NoSuchKey")
+	}
+	return false
+}
+
+// refused finds what of a request a target may have refused it for; known tells
+// that it will refuse it always.
+func (c *transfer) refused(err error) (strip feature, known bool) {
+	used := c.used()
+	first := func(of ...feature) feature {
+		for _, f := range of {
+			if used&f != 0 {
+				return f
+			}
+		}
+		return 0
+	}
+	switch {
+	case s3.Unsupported(err):
+		strip = first(featCondition, featChecksum, featClass, featACL, featRedirect, featLock, featTagging)
+		return strip, true
+	case s3.HasCode(err, "InvalidStorageClass"):
+		return first(featClass), true
+	case s3.HasCode(err, "AccessControlListNotSupported"):
+		return first(featACL), true
+	case s3.HasCode(err, "XAmzContentChecksumMismatch", "InvalidChecksum"):
+		return first(featChecksum), true
+	case s3.HasCode(err, "InvalidRequest", "InvalidArgument", "ObjectLockConfigurationNotFoundError"):
+		return first(featLock, featClass, featChecksum, featRedirect), false
+	}
+	return 0, false
+}
+
+// used are the features that the request would have.
+func (c *transfer) used() feature {
+	f := featCondition
+	h := c.from.header
+	for name := range h {
+		switch {
+		case strings.HasPrefix(name, "X-Amz-Checksum-") && name != "X-Amz-Checksum-Type":
+			f |= featChecksum
+		case strings.HasPrefix(name, "X-Amz-Object-Lock-"):
+			f |= featLock
+		}
+	}
+	if c.from.system("X-Amz-Storage-Class") != "" {
+		f |= featClass
+	}
+	if c.from.header.Get("X-Amz-Website-Redirect-Location") != "" {
+		f |= featRedirect
+	}
+	if c.extras.canned != "" {
+		f |= featACL
+	}
+	if c.extras.tags != "" {
+		f |= featTagging
+	}
+	return f &^ c.skip &^ feature(c.dst.lacks.Load())
+}
+
+// headers are those that make the object, but its content's.
+func (c *transfer) headers() http.Header {
+	h := make(http.Header, 16)
+	use := c.used()
+	for _, name := range systemHeaders {
+		v := c.from.header.Get(name)
+		switch name {
+		case "X-Amz-Storage-Class":
+			if use&featClass == 0 {
+				v = ""
+			}
+		case "X-Amz-Website-Redirect-Location":
+			if use&featRedirect == 0 {
+				v = ""
+			}
+		case "Content-Encoding":
+			v = contentEncoding(v)
+		}
+		if v != "" {
+			h[name] = []string{v}
+		}
+	}
+	c.from.metadata(h)
+	if use&featLock != 0 {
+		copyPrefixed(h, c.from.header, "X-Amz-Object-Lock-")
+	}
+	if use&featACL != 0 {
+		h.Set("X-Amz-Acl", c.extras.canned)
+	}
+	if use&featTagging != 0 {
+		h.Set("X-Amz-Tagging", c.extras.tags)
+	}
+	return h
+}
+
+func copyPrefixed(to, from http.Header, prefix string) {
+	for name, values := range from {
+		if strings.HasPrefix(name, prefix) {
+			to[name] = values
+		}
+	}
+}

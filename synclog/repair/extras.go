@@ -1,0 +1,208 @@
+package repair
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/akubra/akubra/synclog/repair/s3"
+)
+
+// extras are what belongs to an object and is in no header of it.
+type extras struct {
+	tags   string // as x-amz-tagging
+	canned string // the ACL, where one of the well-known says it
+	acl    []byte // the ACL, where not
+}
+
+type tagging struct {
+	XMLName xml.Name `xml:"Tagging"`
+	TagSet  struct {
+		Tag []struct{ Key, Value string }
+	}
+}
+
+func parseTags(doc []byte) ([]s3.Param, error) {
+	var t tagging
+	if err := xml.Unmarshal(doc, &t); err != nil {
+		return nil, err
+	}
+	tags := make([]s3.Param, 0, len(t.TagSet.Tag))
+	for _, tag := range t.TagSet.Tag {
+		tags = append(tags, s3.Param{Name: tag.Key, Value: tag.Value})
+	}
+	return tags, nil
+}
+
+func normalTags(doc []byte) (string, error) {
+	tags, err := parseTags(doc)
+	return s3.EncodeTags(tags), err
+}
+
+// loadExtras asks the source for tags and the ACL, where it can have any.
+func (c *transfer) loadExtras(ctx context.Context) error {
+	if c.src.has(featTagging) && mayHaveTags(c.from.header) {
+		doc, err := c.src.getDocument(ctx, c.bucket, c.key, "tagging")
+		switch {
+		case errors.Is(err, errMoved) || backendFault(err) || ctx.Err() != nil:
+			return err
+		case err != nil && c.from.header.Get("X-Amz-Tagging-Count") != "":
+			return err // it has some
+		case s3.Status(err) == http.StatusForbidden:
+			// Who may read an object may still not read its tags.
+			c.r.warnOnce("tags "+c.src.name, "cannot copy tags", "backend", c.src.name, "error", err.Error())
+		case err != nil || doc.is == unknown:
+			c.src.forget(featTagging, orUnsupported(err))
+		default:
+			c.extras.tags = doc.normal
+		}
+	}
+	if !c.src.has(featACL) || !c.dst.has(featACL) || !mayHaveACL(c.from.header) {
+		return nil
+	}
+	doc, err := c.src.getDocument(ctx, c.bucket, c.key, "acl")
+	switch {
+	case errors.Is(err, errMoved) || backendFault(err) || ctx.Err() != nil:
+		return err
+	case s3.Status(err) == http.StatusForbidden:
+		c.r.warnOnce("acl "+c.src.name, "cannot copy ACLs", "backend", c.src.name, "error", err.Error())
+	case err != nil || doc.is == unknown:
+		c.src.forget(featACL, orUnsupported(err))
+	case doc.is == present:
+		if c.extras.canned = cannedACL(doc.normal); c.extras.canned == "" {
+			c.extras.acl = doc.raw
+		} else if c.extras.canned == "private" {
+			c.extras.canned = "" // what every new object has
+		}
+	}
+	return nil
+}
+
+var errUnsupported = errors.New("it is not implemented there")
+
+func orUnsupported(err error) error {
+	if err == nil {
+		return errUnsupported
+	}
+	return err
+}
+
+// mayHaveTags: some storages tell how many tags there are, and say nothing where
+// there are none.
+func mayHaveTags(h http.Header) bool {
+	switch h.Get("X-Amz-Tagging-Count") {
+	case "":
+		return !strings.HasPrefix(h.Get("Server"), "AmazonS3") && !strings.HasPrefix(h.Get("Server"), "MinIO")
+	case "0":
+		return false
+	}
+	return true
+}
+
+// mayHaveACL: MinIO has the same one for everything.
+func mayHaveACL(h http.Header) bool { return !strings.HasPrefix(h.Get("Server"), "MinIO") }
+
+// finish gives the target what no header could.
+func (c *transfer) finish(ctx context.Context) error {
+	if c.extras.acl == nil || !c.dst.has(featACL) {
+		return nil
+	}
+	_, err := c.r.syncDocument(ctx, c.bucket, c.key, "acl", c.src, c.dst)
+	if s3.Unsupported(err) || s3.HasCode(err, "AccessControlListNotSupported") {
+		c.dst.forget(featACL, err)
+		return nil
+	}
+	return err
+}
+
+type accessControl struct {
+	XMLName xml.Name `xml:"AccessControlPolicy"`
+	Owner   struct {
+		ID          string
+		DisplayName string `xml:",omitempty"`
+	}
+	Grants []grant `xml:"AccessControlList>Grant"`
+}
+
+type grant struct {
+	Grantee    grantee
+	Permission string
+}
+
+type grantee struct {
+	Space       string `xml:"xmlns:xsi,attr,omitempty"`
+	Type        string `xml:"type,attr"`
+	ID          string `xml:",omitempty"`
+	DisplayName string `xml:",omitempty"`
+	URI         string `xml:",omitempty"`
+	Email       string `xml:"EmailAddress,omitempty"`
+}
+
+const (
+	allUsers  = "http://acs.amazonaws.com/groups/global/AllUsers"
+	someUsers = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
+	ownerAll  = "owner FULL_CONTROL"
+)
+
+// normalACL is an ACL's grants in order; the owner, who is another one on each
+// backend, is "owner".
+func normalACL(doc []byte) (string, error) {
+	var acl accessControl
+	if err := xml.Unmarshal(doc, &acl); err != nil {
+		return "", err
+	}
+	lines := make([]string, 0, len(acl.Grants))
+	for _, g := range acl.Grants {
+		who := g.Grantee.URI + g.Grantee.Email
+		switch {
+		case who != "":
+		case g.Grantee.ID == acl.Owner.ID:
+			who = "owner"
+		default:
+			who = g.Grantee.ID
+		}
+		lines = append(lines, who+" "+g.Permission)
+	}
+	slices.Sort(lines)
+	return strings.Join(slices.Compact(lines), "\n"), nil
+}
+
+// cannedACL is the well-known ACL that a normal one is, or "".
+func cannedACL(normal string) string {
+	switch normal {
+	case ownerAll:
+		return "private"
+	case allUsers + " READ\n" + ownerAll:
+		return "public-read"
+	case allUsers + " READ\n" + allUsers + " WRITE\n" + ownerAll:
+		return "public-read-write"
+	case someUsers + " READ\n" + ownerAll:
+		return "authenticated-read"
+	}
+	return ""
+}
+
+// transplantACL is the ACL want with the owner of have in the place of its own.
+func transplantACL(want, have []byte) ([]byte, error) {
+	var from, to accessControl
+	if err := xml.Unmarshal(want, &from); err != nil {
+		return nil, err
+	}
+	if err := xml.Unmarshal(have, &to); err != nil {
+		return nil, err
+	}
+	for i := range from.Grants {
+		g := &from.Grants[i].Grantee
+		if g.ID != "" && g.ID == from.Owner.ID {
+			g.ID, g.DisplayName = to.Owner.ID, to.Owner.DisplayName
+		}
+		// The decoder knows no prefixes, and the encoder writes none.
+		g.Space = "http://www.w3.org/2001/XMLSchema-instance"
+	}
+	from.Owner = to.Owner
+	out, err := xml.Marshal(from)
+	return []byte(strings.ReplaceAll(string(out), ` type="`, ` xsi:type="`)), err
+}

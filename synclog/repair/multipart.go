@@ -1,0 +1,237 @@
+package repair
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/akubra/akubra/synclog/repair/s3"
+)
+
+const (
+	maxParts = 10000
+	minPart  = 5 << 20 // of all parts but the last
+	// completeWait is how long a storage may think about a completion.
+	completeWait = 10 * time.Minute
+	abortTimeout = 10 * time.Second
+)
+
+// layout says how the source's object was put together.
+type layout struct {
+	count    int
+	byNumber bool  // the source gives its parts by their number
+	size     int64 // of each part but the last, where it does not
+}
+
+type completePart struct {
+	PartNumber int
+	ETag       string
+}
+
+type completeUpload struct {
+	XMLName xml.Name `xml:"CompleteMultipartUpload"`
+	Part    []completePart
+}
+
+// multipart copies part by part, cut as the source's parts are: only then the
+// ETags come out alike.
+func (c *transfer) multipart(ctx context.Context) (string, error) {
+	l, err := c.layout(ctx)
+	if err != nil {
+		return "", err
+	}
+	etag, err := c.upload(ctx, l)
+	if s3.HasCode(err, "EntityTooSmall") && (l.byNumber || l.size < minPart) {
+		// The source takes smaller parts than the target does.
+		return c.upload(ctx, evenLayout(c.from.size, max(8<<20, c.from.size/maxParts+1)))
+	}
+	return etag, err
+}
+
+// layout asks for the first part: a storage that knows its parts tells how many
+// there are, and gives each of them by its number. For the others it is guessed.
+func (c *transfer) layout(ctx context.Context) (layout, error) {
+	n := parts(c.from.etag)
+	if n == 0 {
+		return evenLayout(c.from.size, max(512<<20, c.from.size/maxParts+1)), nil
+	}
+	first, err := c.src.head(ctx, c.bucket, c.key, s3.Param{Name: "partNumber", Value: "1"})
+	switch {
+	case err != nil && (s3.Unsupported(err) || s3.Status(err) == http.StatusBadRequest || s3.Status(err) == http.StatusRequestedRangeNotSatisfiable):
+		return guessLayout(c.from.size, n), nil
+	case err != nil:
+		return layout{}, err
+	case first == nil || first.etag != c.from.etag:
+		return layout{}, errMoved
+	}
+	count, err := strconv.Atoi(first.header.Get("X-Amz-Mp-Parts-Count"))
+	if err == nil && count == n {
+		return layout{count: n, byNumber: true}, nil
+	}
+	return guessLayout(c.from.size, n), nil
+}
+
+func evenLayout(size, part int64) layout {
+	return layout{count: int(max(1, (size+part-1)/part)), size: part}
+}
+
+// guessLayout takes the part size that clients would have used for so many parts:
+// a common one, else the smallest number of MiB.
+func guessLayout(size int64, n int) layout {
+	if n == 1 {
+		return layout{count: 1, size: max(size, 1)}
+	}
+	fits := func(part int64) bool { return (size+part-1)/part == int64(n) }
+	for _, mib := range []int64{8, 16, 5, 64, 10, 15, 32, 100, 128, 50, 20, 25, 256, 512, 1024} {
+		if fits(mib << 20) {
+			return layout{count: n, size: mib << 20}
+		}
+	}
+	least := (size + int64(n) - 1) / int64(n)
+	if mib := (least + 1<<20 - 1) &^ (1<<20 - 1); fits(mib) {
+		return layout{count: n, size: mib}
+	}
+	return layout{count: n, size: max(least, 1)}
+}
+
+func (c *transfer) upload(ctx context.Context, l layout) (etag string, err error) {
+	id, err := c.initiate(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			c.r.abort(ctx, c.dst, c.bucket, c.key, id)
+		}
+	}()
+	c.began(id)
+	done := completeUpload{Part: make([]completePart, 0, l.count)}
+	var sent int64
+	for n := 1; n <= l.count; n++ {
+		partETag, size, err := c.part(ctx, l, id, n)
+		if err != nil {
+			return "", err
+		}
+		sent += size
+		done.Part = append(done.Part, completePart{n, partETag})
+	}
+	if sent != c.from.size {
+		return "", fmt.Errorf("%w (its parts have %d bytes in place of %d)", errMoved, sent, c.from.size)
+	}
+	if err := c.still(ctx, false); err != nil {
+		return "", err
+	}
+	return c.complete(ctx, id, done)
+}
+
+func (c *transfer) initiate(ctx context.Context) (id string, err error) {
+	body, _, err := c.dst.Document(ctx, &s3.Request{
+		Method: http.MethodPost, Bucket: c.bucket, Key: c.key, Header: c.headers(), Query: []s3.Param{{Name: "uploads"}},
+	}, maxDocument)
+	if err != nil {
+		return "", c.dst.at(err)
+	}
+	var doc struct {
+		UploadID string `xml:"UploadId"`
+	}
+	if err := xml.Unmarshal(body, &doc); err != nil || doc.UploadID == "" {
+		return "", c.dst.errorf("has given no upload id")
+	}
+	return doc.UploadID, nil
+}
+
+// part copies the n-th part and returns its ETag and its size.
+func (c *transfer) part(ctx context.Context, l layout, id string, n int) (etag string, size int64, err error) {
+	header := make(http.Header, 2)
+	var params []s3.Param
+	from := int64(n-1) * l.size
+	switch {
+	case l.byNumber:
+		params = []s3.Param{{Name: "partNumber", Value: s3.Int(n)}}
+	case c.from.size > 0:
+		header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, min(from+l.size, c.from.size)-1))
+	}
+	res, err := c.get(ctx, header, params...)
+	if err != nil {
+		return "", 0, err
+	}
+	defer res.Body.Close()
+	size = res.ContentLength
+	if want := min(l.size, c.from.size-from); !l.byNumber && size != want {
+		return "", 0, c.src.errorf("has answered with %d bytes in place of the range's %d", size, want)
+	}
+	if size < 0 {
+		return "", 0, c.src.errorf("does not tell a part's length")
+	}
+	h, err := c.dst.Discard(ctx, &s3.Request{
+		Method: http.MethodPut, Bucket: c.bucket, Key: c.key, Stream: c.meter(ctx, res.Body, size), Length: size,
+		Query: []s3.Param{{Name: "partNumber", Value: s3.Int(n)}, {Name: "uploadId", Value: id}},
+	})
+	if err != nil {
+		return "", 0, c.blame(err)
+	}
+	*c.sent += size
+	return h.Get("Etag"), size, nil
+}
+
+func (c *transfer) complete(ctx context.Context, id string, done completeUpload) (string, error) {
+	doc, err := xml.Marshal(done)
+	if err != nil {
+		return "", err
+	}
+	header := make(http.Header, 4)
+	c.condition(header)
+	body, _, err := c.dst.Document(ctx, &s3.Request{
+		Method: http.MethodPost, Bucket: c.bucket, Key: c.key, Header: header, Body: doc, Wait: completeWait,
+		Query: []s3.Param{{Name: "uploadId", Value: id}},
+	}, maxDocument)
+	if err == nil {
+		err = c.dst.ErrorIn(http.MethodPost, body) // R25
+	}
+	if err != nil {
+		return "", c.dst.at(err)
+	}
+	var result struct{ ETag string }
+	if err := xml.Unmarshal(body, &result); err != nil {
+		return "", c.dst.errorf("has answered a completion with what is no document: %w", err)
+	}
+	return strings.Trim(result.ETag, `"`), nil
+}
+
+// abort ends an upload that nobody will complete; that it may fail too is no reason
+// to fail otherwise.
+func (r *Repairer) abort(ctx context.Context, b *backend, bucket, key, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	_, err := b.Discard(ctx, &s3.Request{
+		Method: http.MethodDelete, Bucket: bucket, Key: key, Query: []s3.Param{{Name: "uploadId", Value: id}},
+	})
+	if err != nil && s3.Status(err) != http.StatusNotFound && !errors.Is(err, context.Canceled) {
+		r.o.Log.Warn("cannot abort an upload of our own", "backend", b.name, "bucket", bucket, "key", key, "upload", id, "error", err.Error())
+	}
+}
+
+// An upload under way stands in the task, so that whoever comes after a kill can
+// abort it.
+const uploadPrefix = "uploading to "
+
+func uploadNote(b *backend, id string) string { return uploadPrefix + b.name + " " + id }
+
+// abortNoted aborts the upload of an earlier process.
+func (r *Repairer) abortNoted(ctx context.Context, t *Task) {
+	rest, ok := strings.CutPrefix(t.LastError, uploadPrefix)
+	name, id, ok2 := strings.Cut(rest, " ")
+	if !ok || !ok2 {
+		return
+	}
+	for _, b := range r.backends {
+		if b.name == name {
+			r.abort(ctx, b, t.Bucket, t.Key, id)
+		}
+	}
+}

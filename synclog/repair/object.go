@@ -1,0 +1,199 @@
+package repair
+
+import (
+	"context"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/akubra/akubra/synclog/repair/s3"
+)
+
+// object is what a HEAD or GET has told of an object.
+type object struct {
+	header    http.Header
+	etag      string // without quotes
+	size      int64
+	modified  time.Time // by this machine's clock
+	encrypted bool      // in a way that makes the ETag no MD5
+}
+
+func newObject(b *backend, h http.Header, size int64) *object {
+	o := &object{header: h, size: size, etag: strings.Trim(h.Get("Etag"), `"`)}
+	if t, err := http.ParseTime(h.Get("Last-Modified")); err == nil {
+		o.modified = b.Local(t)
+	}
+	sse := h.Get("X-Amz-Server-Side-Encryption")
+	o.encrypted = sse != "" && sse != "AES256" || h.Get("X-Amz-Server-Side-Encryption-Customer-Algorithm") != ""
+	return o
+}
+
+// head looks at an object; it is nil where there is none.
+func (b *backend) head(ctx context.Context, bucket, key string, params ...s3.Param) (*object, error) {
+	res, err := b.Do(ctx, &s3.Request{Method: http.MethodHead, Bucket: bucket, Key: key, Query: params})
+	if err != nil {
+		switch s3.Status(err) {
+		case http.StatusNotFound:
+			return nil, nil //nolint:nilnil // there is none
+		case http.StatusForbidden, http.StatusBadRequest:
+			return nil, b.at(b.whyNot(ctx, bucket, key, err))
+		}
+		return nil, b.at(err)
+	}
+	_ = res.Body.Close()
+	return newObject(b, res.Header, res.ContentLength), nil
+}
+
+// whyNot asks again in a way that has a body in its answer: a refused HEAD does not
+// say whether it is for the key or for the credentials.
+func (b *backend) whyNot(ctx context.Context, bucket, key string, err error) error {
+	header := http.Header{"Range": {"bytes=0-0"}}
+	if _, why := b.Discard(ctx, &s3.Request{Method: http.MethodGet, Bucket: bucket, Key: key, Header: header}); s3.Status(why) == s3.Status(err) {
+		return why
+	}
+	return err
+}
+
+// parts is the number of parts that an ETag tells of, 0 where it tells of none.
+func parts(etag string) int {
+	sum, count, ok := strings.Cut(etag, "-")
+	if !ok || !isHex(sum) {
+		return 0
+	}
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 1 || n > maxParts {
+		return 0
+	}
+	return n
+}
+
+// isMD5 tells whether an ETag can be the MD5 of the content.
+func isMD5(etag string) bool { return isHex(etag) }
+
+func isHex(s string) bool {
+	if len(s) != 32 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F') {
+			return false
+		}
+	}
+	return true
+}
+
+// systemHeaders are the headers that are the object's own, beside x-amz-meta-*.
+var systemHeaders = []string{
+	"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Expires",
+	"X-Amz-Storage-Class", "X-Amz-Website-Redirect-Location",
+}
+
+const metaPrefix = "X-Amz-Meta-"
+
+// fingerprint stands for the metadata. What storages fill in by themselves counts
+// as nothing.
+func (o *object) fingerprint(withTags bool) string {
+	var lines []string
+	for _, name := range systemHeaders {
+		if v := o.system(name); v != "" {
+			lines = append(lines, name+":"+v+"\n")
+		}
+	}
+	for name, values := range o.header {
+		if strings.HasPrefix(name, metaPrefix) {
+			lines = append(lines, name+":"+decodeWords(strings.Join(values, ","))+"\n")
+		}
+	}
+	if withTags {
+		if n := o.header.Get("X-Amz-Tagging-Count"); n != "" && n != "0" {
+			lines = append(lines, "tags:"+n+"\n")
+		}
+	}
+	switch len(lines) {
+	case 0:
+		return ""
+	case 1:
+		return lines[0]
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+// metadata gives the x-amz-meta-* headers as they were put.
+func (o *object) metadata(to http.Header) {
+	encodes := encodesWords(o.header)
+	for name, values := range o.header {
+		if !strings.HasPrefix(name, metaPrefix) {
+			continue
+		}
+		if encodes {
+			values = slices.Clone(values)
+			for i, v := range values {
+				values[i] = decodeWords(v)
+			}
+		}
+		to[name] = values
+	}
+}
+
+// encodesWords tells whether a storage gives what is no ASCII in RFC 2047's way,
+// whatever way it was put.
+func encodesWords(h http.Header) bool {
+	server := h.Get("Server")
+	return strings.HasPrefix(server, "MinIO") || strings.HasPrefix(server, "AmazonS3")
+}
+
+func decodeWords(v string) string {
+	if !strings.Contains(v, "=?") {
+		return v
+	}
+	if decoded, err := new(mime.WordDecoder).DecodeHeader(v); err == nil && validValue(decoded) {
+		return decoded
+	}
+	return v
+}
+
+// validValue tells whether a header can have the value.
+func validValue(v string) bool {
+	for i := range len(v) {
+		if v[i] < ' ' && v[i] != '\t' || v[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// system is a system header's value without what says nothing.
+func (o *object) system(name string) string {
+	v := o.header.Get(name)
+	switch name {
+	case "Content-Type":
+		if v == "binary/octet-stream" || v == "application/octet-stream" {
+			return ""
+		}
+	case "X-Amz-Storage-Class":
+		if v == "STANDARD" {
+			return ""
+		}
+	case "Content-Encoding":
+		return contentEncoding(v)
+	}
+	return v
+}
+
+// contentEncoding takes off aws-chunked, which is an upload's and not the object's.
+func contentEncoding(v string) string {
+	if !strings.Contains(v, "aws-chunked") {
+		return v
+	}
+	var kept []string
+	for _, c := range strings.Split(v, ",") {
+		if c = strings.TrimSpace(c); c != "" && c != "aws-chunked" {
+			kept = append(kept, c)
+		}
+	}
+	return strings.Join(kept, ",")
+}

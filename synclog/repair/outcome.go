@@ -1,0 +1,171 @@
+package repair
+
+import (
+	"context"
+	"strings"
+	"time"
+)
+
+// settle writes down what has become of a task.
+func (r *Repairer) settle(ctx context.Context, t *Task, res result, s *tally) {
+	c := &r.counts
+	c.copied.Add(uint64(res.copied))   //nolint:gosec // never negative
+	c.deleted.Add(uint64(res.deleted)) //nolint:gosec // never negative
+	var sum Summary
+	sum.Copied, sum.Deleted, sum.Bytes = res.copied, res.deleted, res.bytes
+	switch res.end {
+	case endResolved:
+		r.resolve(t, &res, &sum)
+	case endAgain:
+		c.left.Add(1)
+		if s != nil {
+			s.again.Add(1)
+		}
+	case endPartly:
+		r.keep(t, &res)
+	case endReported:
+		r.park(t, res.err, &sum)
+	case endFailed:
+		r.fail(ctx, t, res.err, &sum)
+	}
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.Resolved += sum.Resolved
+		s.Copied += sum.Copied
+		s.Deleted += sum.Deleted
+		s.Equal += sum.Equal
+		s.Failed += sum.Failed
+		s.Parked += sum.Parked
+		s.Bytes += sum.Bytes
+	}
+}
+
+func (r *Repairer) resolve(t *Task, res *result, sum *Summary) {
+	if !r.o.DryRun {
+		switch ok, err := r.o.Journal.Resolve(t); {
+		case err != nil:
+			r.journalFailed(err)
+			return
+		case !ok: // there is a newer write: it comes again
+			r.counts.left.Add(1)
+			return
+		}
+		r.ghosts.forget(taskID(t))
+	}
+	sum.Resolved++
+	r.counts.resolved.Add(1)
+	r.counts.recent.add(1, 0)
+	if len(res.actions) == 0 {
+		sum.Equal++
+		r.counts.equal.Add(1)
+	}
+	if r.o.OnResolved != nil {
+		r.o.OnResolved(*t, res.action())
+	}
+}
+
+// keep leaves a task for the backends that are out: those that could be seen are
+// equal. The others' return ends the wait; until then it is not looked at often.
+func (r *Repairer) keep(t *Task, res *result) {
+	r.counts.left.Add(1)
+	if r.o.DryRun {
+		if r.o.OnResolved != nil && len(res.actions) > 0 {
+			r.o.OnResolved(*t, res.action())
+		}
+		return
+	}
+	if len(res.actions) > 0 {
+		t.Owed = res.out
+	}
+	if r.waits(t) { // it costs nothing to come by again
+		if len(res.actions) > 0 {
+			r.note(t)
+		}
+		return
+	}
+	now := r.o.Now()
+	t.LastError = "waiting for " + strings.Join(res.out, ", ")
+	t.NotBefore = now.Add(min(max(now.Sub(unixNano(t.First))/8, 10*time.Second), idleMost))
+	r.note(t)
+}
+
+// park leaves a task to a human.
+func (r *Repairer) park(t *Task, err error, sum *Summary) {
+	sum.Parked++
+	r.counts.parked.Add(1)
+	r.counts.failure(err)
+	t.Parked, t.LastError = true, err.Error()
+	r.note(t)
+	r.o.Log.Warn("a key is parked: repair does not go on with it by itself", "bucket", t.Bucket, "key", t.Key,
+		"tries", t.Tries, "error", t.LastError)
+	if r.o.OnFailed != nil {
+		r.o.OnFailed(*t, err)
+	}
+}
+
+// fail finds out whose fault a failure was. A backend's own uses up no object's
+// tries.
+func (r *Repairer) fail(ctx context.Context, t *Task, err error, sum *Summary) {
+	if ctx.Err() != nil {
+		return
+	}
+	r.counts.failure(err)
+	if b := faultOf(err); b != nil && backendFault(err) && r.suspect(ctx, b, err) || ctx.Err() != nil {
+		r.counts.left.Add(1)
+		return
+	}
+	r.counts.failed.Add(1)
+	t.Tries++
+	if t.Tries >= r.o.MaxTries {
+		r.park(t, err, sum)
+		return
+	}
+	sum.Failed++
+	t.LastError = err.Error()
+	t.NotBefore = r.o.Now().Add(backoff(t.Tries, r.o.RetryBase, r.o.RetryMax))
+	r.note(t)
+	if r.o.OnFailed != nil {
+		r.o.OnFailed(*t, err)
+	}
+}
+
+func (r *Repairer) note(t *Task) {
+	if r.o.DryRun {
+		return
+	}
+	if err := r.o.Journal.Note(t); err != nil {
+		r.journalFailed(err)
+	}
+}
+
+func (r *Repairer) journalFailed(err error) {
+	r.counts.failure(err)
+	r.warnOnce("journal", "repair cannot write to the journal", "error", err.Error())
+}
+
+// warnOnce warns of what would be the same for every key.
+func (r *Repairer) warnOnce(id, msg string, keyvals ...any) {
+	r.mu.Lock()
+	_, told := r.told[id]
+	r.told[id] = struct{}{}
+	r.mu.Unlock()
+	if !told {
+		r.o.Log.Warn(msg, keyvals...)
+	}
+}
+
+// keepsOtherwise tells, once for each header, that a backend does not keep
+// metadata as it was given.
+func (r *Repairer) keepsOtherwise(b *backend, t *Task, want, have string) {
+	has := map[string]bool{}
+	for line := range strings.Lines(have) {
+		has[line] = true
+	}
+	for line := range strings.Lines(want) {
+		if name, _, _ := strings.Cut(line, ":"); !has[line] {
+			r.warnOnce(b.name+" "+name, "a backend does not keep metadata as it is given", "backend", b.name,
+				"header", name, "bucket", t.Bucket, "key", t.Key)
+		}
+	}
+}

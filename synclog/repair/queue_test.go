@@ -1,0 +1,200 @@
+package repair
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// queue is a journal in memory.
+type queue struct {
+	mu    sync.Mutex
+	tasks []*Task // by First; nil where resolved
+	notes int
+	added []Task
+	err   error
+}
+
+func newQueue(tasks ...Task) *queue {
+	q := &queue{}
+	for i := range tasks {
+		q.push(tasks[i])
+	}
+	return q
+}
+
+// push adds a task, as the engine would; a newer write to a pending key goes
+// into its task.
+func (q *queue) push(t Task) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.Seq == 0 {
+		t.Seq = uint64(time.Now().UnixNano())
+	}
+	t.First = cmp.Or(t.First, t.Seq)
+	for _, old := range q.tasks {
+		if old != nil && old.Bucket == t.Bucket && old.Key == t.Key && (t.Key != "" || old.Target == t.Target) {
+			owed := append(slices.Clone(old.Owed), t.Owed...)
+			first, settled := old.First, max(old.Settled, t.Settled)
+			if t.Seq > old.Seq {
+				*old = t
+			}
+			old.First, old.Owed, old.Settled = first, owed, settled
+			return
+		}
+	}
+	q.tasks = append(q.tasks, &t)
+}
+
+func (q *queue) Next(cursor uint64) (Task, uint64, bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return Task{}, 0, false, q.err
+	}
+	for i := int(cursor); i < len(q.tasks); i++ {
+		if t := q.tasks[i]; t != nil {
+			c := *t
+			c.Owed = slices.Clone(t.Owed)
+			return c, uint64(i + 1), true, nil
+		}
+	}
+	return Task{}, 0, false, nil
+}
+
+func (q *queue) find(t *Task) int {
+	return slices.IndexFunc(q.tasks, func(o *Task) bool { return o != nil && o.First == t.First && o.Bucket == t.Bucket && o.Key == t.Key })
+}
+
+func (q *queue) Resolve(t *Task) (bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := q.find(t)
+	if i < 0 || q.tasks[i].Seq != t.Seq {
+		return false, nil
+	}
+	q.tasks[i] = nil
+	return true, nil
+}
+
+func (q *queue) Note(t *Task) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.notes++
+	if i := q.find(t); i >= 0 && q.tasks[i].Seq == t.Seq {
+		o := q.tasks[i]
+		o.Tries, o.NotBefore, o.Parked, o.LastError, o.Owed = t.Tries, t.NotBefore, t.Parked, t.LastError, slices.Clone(t.Owed)
+	}
+	return nil
+}
+
+func (q *queue) Add(t *Task) error {
+	q.mu.Lock()
+	q.added = append(q.added, *t)
+	q.mu.Unlock()
+	q.push(*t)
+	return nil
+}
+
+// touch tells of a write that all took: it counts where the key is pending.
+func (q *queue) touch(t Task) {
+	q.mu.Lock()
+	pending := slices.ContainsFunc(q.tasks, func(o *Task) bool { return o != nil && o.Bucket == t.Bucket && o.Key == t.Key })
+	q.mu.Unlock()
+	if pending {
+		q.push(t)
+	}
+}
+
+// left gives what is pending.
+func (q *queue) left() (tasks []Task) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, t := range q.tasks {
+		if t != nil {
+			tasks = append(tasks, *t)
+		}
+	}
+	return tasks
+}
+
+// fence is the proxy's table in memory.
+type fence struct {
+	mu      sync.Mutex
+	writing map[string]int  // clients that are at it
+	looked  map[string]bool // repair is at it; true: a client has come meanwhile
+	refused int
+}
+
+func newFence() *fence { return &fence{writing: map[string]int{}, looked: map[string]bool{}} }
+
+func (f *fence) Begin(bucket, key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.writing[bucket+"/"+key] > 0 {
+		f.refused++
+		return false
+	}
+	f.looked[bucket+"/"+key] = false
+	return true
+}
+
+func (f *fence) End(bucket, key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	came, looked := f.looked[bucket+"/"+key]
+	if !looked {
+		panic("end without begin")
+	}
+	delete(f.looked, bucket+"/"+key)
+	return !came
+}
+
+// write is a client's write, from beginning to end.
+func (f *fence) write(bucket, key string, do func()) {
+	defer f.begin(bucket, key)()
+	do()
+}
+
+func (f *fence) begin(bucket, key string) (end func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id := bucket + "/" + key
+	f.writing[id]++
+	if _, looked := f.looked[id]; looked {
+		f.looked[id] = true
+	}
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.writing[id]--
+	}
+}
+
+// testLog keeps what was said.
+type testLog struct {
+	t  testing.TB
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (l *testLog) Info(msg string, kv ...any) { l.say("info", msg, kv) }
+func (l *testLog) Warn(msg string, kv ...any) { l.say("warn", msg, kv) }
+
+func (l *testLog) say(level, msg string, kv []any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.n == nil {
+		l.n = map[string]int{}
+	}
+	l.n[msg]++
+	l.t.Log(append([]any{level, msg}, kv...)...)
+}
+
+func (l *testLog) count(msg string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n[msg]
+}

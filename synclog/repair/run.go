@@ -1,0 +1,114 @@
+package repair
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// RunOnce tries every task of the journal that is older than its start, whatever
+// its backoff, and returns when each has been resolved or has been tried, a few
+// times where that can be done soon. The error
+// is the journal's, or ctx's; what failed of the tasks is in the summary.
+func (r *Repairer) RunOnce(ctx context.Context) (Summary, error) {
+	ctx, end, err := r.begin(ctx)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer end()
+	r.counts.running.Store(true)
+	defer r.counts.running.Store(false)
+
+	s := tally{begun: r.o.Now()}
+	start := uint64(s.begun.UnixNano()) //nolint:gosec // after 1970
+	var seen Summary
+	for n := range passesOnce {
+		work := make(chan Task)
+		workers := r.workers(ctx, work, &s)
+		p := pass{work: work, force: n == 0, until: start}
+		if n == 0 {
+			p.sum = &seen
+		}
+		s.again.Store(0)
+		err = r.scan(ctx, &p)
+		close(work)
+		workers.Wait()
+		s.later = true
+		if err != nil || s.again.Load() == 0 && s.Failed == 0 || n == passesOnce-1 {
+			break
+		}
+		pause := time.Duration(n+1) * pauseOnce
+		if s.again.Load() == 0 {
+			if pause = r.soonest(ctx, start); pause > soonOnce {
+				break
+			}
+		}
+		if !sleep(ctx, pause) {
+			break
+		}
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	sum := s.Summary
+	sum.Seen = seen.Seen
+	sum.Parked += seen.Parked
+	sum.Left = max(0, sum.Seen-sum.Resolved-sum.Failed-sum.Parked)
+	return sum, err
+}
+
+// soonest is how long it takes until one of the tasks that rest may be tried again;
+// where none does, for ever.
+func (r *Repairer) soonest(ctx context.Context, until uint64) time.Duration {
+	work := make(chan Task) // nobody takes from it
+	p := pass{work: work, until: until, look: true}
+	if err := r.scan(ctx, &p); err != nil || p.wakeAt.IsZero() {
+		return math.MaxInt64
+	}
+	return max(p.wakeAt.Sub(r.o.Now()), pauseOnce)
+}
+
+// follow goes through the journal again and again.
+func (r *Repairer) follow(ctx context.Context) {
+	r.counts.running.Store(true)
+	defer r.counts.running.Store(false)
+	work := make(chan Task)
+	workers := r.workers(ctx, work, nil)
+	defer workers.Wait()
+	defer close(work)
+	for ctx.Err() == nil {
+		p := pass{work: work}
+		begun, before := time.Now(), r.counts.resolved.Load()
+		if err := r.scan(ctx, &p); err != nil && ctx.Err() == nil {
+			r.counts.failure(err)
+			r.warnOnce("journal", "repair cannot go on for now", "error", err.Error())
+		}
+		if p.given > 0 && r.counts.resolved.Load() > before {
+			continue
+		}
+		// Nothing to do, or nothing that can be done: the longer a look takes, the
+		// rarer.
+		wait := min(max(r.o.IdleInterval, 10*time.Since(begun)), idleMost)
+		if !p.wakeAt.IsZero() {
+			wait = min(wait, max(p.wakeAt.Sub(r.o.Now()), r.o.IdleInterval/10))
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-r.kick:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

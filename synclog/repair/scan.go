@@ -1,0 +1,156 @@
+package repair
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// passesOnce is how often RunOnce goes through the journal: for keys that a
+	// client was writing, and for those that failed and may be tried again soon.
+	passesOnce = 5
+	pauseOnce  = 100 * time.Millisecond
+	soonOnce   = 5 * time.Second
+	// idleMost bounds the pause between two looks into the journal.
+	idleMost = time.Minute
+)
+
+// tally counts what RunOnce's summary tells.
+type tally struct {
+	mu sync.Mutex
+	Summary
+	again atomic.Int64 // tasks of this pass that a client was at
+	begun time.Time
+	later bool // not the first pass
+}
+
+// pass is one way through the journal, from the oldest task to the youngest.
+type pass struct {
+	work   chan<- Task
+	force  bool      // whatever the backoff says
+	look   bool      // give nothing out
+	until  uint64    // end at what is younger; 0: never
+	sum    *Summary  // nil: nobody wants to know
+	given  int       // tasks handed to workers
+	wakeAt time.Time // the earliest NotBefore of those that rest
+}
+
+func (r *Repairer) scan(ctx context.Context, p *pass) error {
+	for cursor := uint64(0); ctx.Err() == nil; {
+		t, next, ok, err := r.o.Journal.Next(cursor)
+		if err != nil {
+			return fmt.Errorf("cannot read the journal: %w", err)
+		}
+		if !ok {
+			return nil
+		}
+		t.place, cursor = next-1, next
+		if p.until != 0 && t.First > p.until {
+			return nil
+		}
+		if p.sum != nil {
+			p.sum.Seen++
+		}
+		switch {
+		case t.Parked && !r.o.RetryParked:
+			if p.sum != nil {
+				p.sum.Parked++
+			}
+			continue
+		case !p.force && t.NotBefore.After(r.o.Now()), p.look && !t.NotBefore.IsZero():
+			if p.wakeAt.IsZero() || t.NotBefore.Before(p.wakeAt) {
+				p.wakeAt = t.NotBefore
+			}
+			continue
+		case p.look || r.waits(&t) || !r.take(&t):
+			continue
+		}
+		p.given++
+		select {
+		case p.work <- t:
+		case <-ctx.Done():
+			r.letGo(&t)
+		}
+	}
+	return ctx.Err()
+}
+
+// waits tells whether nothing can be done about a task since backends are out: it
+// costs no request then.
+func (r *Repairer) waits(t *Task) bool {
+	usable, owedUsable, owed := 0, 0, 0
+	for i, b := range r.backends {
+		can := r.usable(b) == nil
+		if can {
+			usable++
+		}
+		if r.owed(t, i) {
+			owed++
+			if can {
+				owedUsable++
+			}
+		}
+	}
+	return usable < 2 || owed > 0 && owedUsable == 0
+}
+
+// owed tells whether the journal says that a backend may lack a write.
+func (r *Repairer) owed(t *Task, i int) bool { return slices.Contains(t.Owed, r.backends[i].name) }
+
+func taskID(t *Task) string {
+	if t.Key == "" {
+		return t.Bucket + "\x00" + t.Target
+	}
+	return t.Bucket + "\x00\x00" + t.Key
+}
+
+// take keeps two workers from one key.
+func (r *Repairer) take(t *Task) bool {
+	id := taskID(t)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, taken := r.inFlight[id]; taken {
+		return false
+	}
+	r.inFlight[id] = struct{}{}
+	r.counts.inFlight.Add(1)
+	return true
+}
+
+func (r *Repairer) letGo(t *Task) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.inFlight, taskID(t))
+	r.counts.inFlight.Add(-1)
+}
+
+// workers starts the workers; they end when work is closed.
+func (r *Repairer) workers(ctx context.Context, work <-chan Task, s *tally) *sync.WaitGroup {
+	var wg sync.WaitGroup
+	for range r.o.Concurrency {
+		wg.Go(func() {
+			for t := range work {
+				r.handle(ctx, &t, s)
+			}
+		})
+	}
+	return &wg
+}
+
+func (r *Repairer) handle(ctx context.Context, t *Task, s *tally) {
+	defer r.letGo(t)
+	if r.objects != nil && r.objects.Wait(ctx) != nil || ctx.Err() != nil {
+		return
+	}
+	if s != nil && s.later && t.NotBefore.After(s.begun) {
+		s.mu.Lock()
+		s.Failed-- // as it did in an earlier pass
+		s.mu.Unlock()
+	}
+	r.abortNoted(ctx, t)
+	r.settle(ctx, t, r.do(ctx, t), s)
+}

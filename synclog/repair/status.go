@@ -1,0 +1,123 @@
+package repair
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Status is a snapshot for /status and metrics; counts are since New.
+type Status struct {
+	Running   bool            `json:"running"`
+	InFlight  int             `json:"inflight"`
+	Resolved  uint64          `json:"resolved"`
+	Equal     uint64          `json:"equal"` // of Resolved: there was nothing to do
+	Copied    uint64          `json:"copied"`
+	Deleted   uint64          `json:"deleted"`
+	Failed    uint64          `json:"failed"` // attempts
+	Parked    uint64          `json:"parked"` // since New; how many are parked now is the journal's
+	Left      uint64          `json:"left"`
+	Bytes     uint64          `json:"bytes"` // of content sent
+	Rate      float64         `json:"rate"`  // tasks closed a second, of late
+	ByteRate  float64         `json:"byte_rate"`
+	ETA       time.Duration   `json:"-"` // 0: not known
+	ETAText   string          `json:"eta,omitempty"`
+	LastError string          `json:"last_error,omitempty"`
+	Backends  []BackendStatus `json:"backends"`
+}
+
+// BackendStatus is one backend's part in the repair.
+type BackendStatus struct {
+	Name      string    `json:"name"`
+	Out       bool      `json:"out"` // the breaker is open
+	Until     time.Time `json:"until,omitzero"`
+	Failures  uint64    `json:"failures"` // that were the backend's own
+	LastError string    `json:"last_error,omitempty"`
+}
+
+// counts are what Status tells.
+type counts struct {
+	resolved, equal, copied, deleted, failed, parked, left, bytes, compared atomic.Uint64
+	inFlight                                                                atomic.Int64
+	running                                                                 atomic.Bool
+	recent                                                                  recent
+
+	mu   sync.Mutex
+	last string
+}
+
+func (c *counts) moved(n int) {
+	c.bytes.Add(uint64(n)) //nolint:gosec // never negative
+	c.recent.add(0, int64(n))
+}
+
+func (c *counts) failure(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = err.Error()
+}
+
+// Status tells how far it has come.
+func (r *Repairer) Status() Status {
+	c := &r.counts
+	s := Status{
+		Running: c.running.Load(), InFlight: int(c.inFlight.Load()), Resolved: c.resolved.Load(), Equal: c.equal.Load(),
+		Copied: c.copied.Load(), Deleted: c.deleted.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(),
+		Left: c.left.Load(), Bytes: c.bytes.Load(),
+	}
+	s.Rate, s.ByteRate = c.recent.rates()
+	c.mu.Lock()
+	s.LastError = c.last
+	c.mu.Unlock()
+	if r.o.Pending != nil && s.Rate > 0 {
+		s.ETA = time.Duration(float64(r.o.Pending()) / s.Rate * float64(time.Second)).Round(time.Second)
+		s.ETAText = s.ETA.String()
+	}
+	for _, b := range r.backends {
+		s.Backends = append(s.Backends, b.status())
+	}
+	return s
+}
+
+// recentSeconds is the time that rates are taken over.
+const recentSeconds = 30
+
+// recent counts by the second. The zero value is ready.
+type recent struct {
+	mu    sync.Mutex
+	first int64 // the second of the first count
+	slots [recentSeconds]struct{ second, tasks, bytes int64 }
+}
+
+func (c *recent) add(tasks, bytes int64) {
+	now := time.Now().Unix()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first == 0 {
+		c.first = now
+	}
+	s := &c.slots[now%recentSeconds]
+	if s.second != now {
+		s.second, s.tasks, s.bytes = now, 0, 0
+	}
+	s.tasks += tasks
+	s.bytes += bytes
+}
+
+// rates are a second, over the last whole ones.
+func (c *recent) rates() (tasks, bytes float64) {
+	now := time.Now().Unix()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	span := min(now-c.first, recentSeconds-1)
+	if c.first == 0 || span <= 0 {
+		return 0, 0
+	}
+	for i := range c.slots {
+		if s := &c.slots[i]; s.second < now && s.second >= now-span {
+			tasks += float64(s.tasks)
+			bytes += float64(s.bytes)
+		}
+	}
+	return tasks / float64(span), bytes / float64(span)
+}

@@ -1,0 +1,203 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/akubra/akubra/synclog/repair/s3"
+)
+
+// verifier is one Verify.
+type verifier struct {
+	o     VerifyOptions
+	r     *Repairer // for its looks at backends; it never runs
+	check chan string
+
+	mu  sync.Mutex // of all below, and of the callbacks
+	sum VerifySummary
+	err error // the journal's, which ends it
+}
+
+// Verify walks the listings of a bucket on all backends side by side and tells
+// every key that is not the same. It keeps a few pages of each listing, no more.
+// What looks different in the listings is looked at again, one by one: it may have
+// been written meanwhile. The error is of a listing that failed: then not
+// everything was seen.
+func Verify(ctx context.Context, o VerifyOptions) (VerifySummary, error) {
+	if o.Log == nil {
+		o.Log = silence{}
+	}
+	o.Concurrency = defaultTo(o.Concurrency, 4)
+	journal := o.Journal
+	if journal == nil {
+		journal = noJournal{}
+	}
+	r, err := New(Options{
+		Backends: o.Backends, Journal: journal, Log: o.Log, DialTimeout: o.DialTimeout, Timeout: o.Timeout,
+		Concurrency: o.Concurrency, ObjectsPerSecond: o.ObjectsPerSecond, BytesPerSecond: o.BytesPerSecond, IgnoreETags: o.IgnoreETags,
+	})
+	if err != nil {
+		return VerifySummary{}, err
+	}
+	v := &verifier{o: o, r: r, check: make(chan string, o.Concurrency)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		for _, b := range r.backends {
+			b.Close()
+		}
+	}()
+	var workers sync.WaitGroup
+	for range o.Concurrency {
+		workers.Go(func() {
+			for key := range v.check {
+				v.look(ctx, cancel, key)
+			}
+		})
+	}
+	err = v.walk(ctx)
+	close(v.check)
+	workers.Wait()
+	v.progress()
+	return v.sum, errors.Join(err, v.err)
+}
+
+// walk merges the listings. A storage whose listing is out of order costs looks
+// at single keys, no false alarms.
+func (v *verifier) walk(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	listings := make([]*listing, len(v.r.backends))
+	for i, b := range v.r.backends {
+		listings[i] = startListing(ctx, b, v.o.Bucket, v.o.Prefix)
+	}
+	defer func() {
+		cancel()
+		for _, l := range listings {
+			l.wait()
+		}
+	}()
+	heads := make([]*s3.Entry, len(listings))
+	for i, l := range listings {
+		heads[i] = l.next()
+	}
+	if err := failed(listings); err != nil {
+		return err
+	}
+	if err := v.buckets(ctx, listings); err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		if err := failed(listings); err != nil {
+			return err
+		}
+		first := -1
+		for i, h := range heads {
+			if h != nil && (first < 0 || h.Key < heads[first].Key) {
+				first = i
+			}
+		}
+		if first < 0 {
+			return ctx.Err()
+		}
+		key, equal := heads[first].Key, true
+		for _, h := range heads {
+			equal = equal && h != nil && h.Key == key && h.Size == heads[first].Size &&
+				(v.o.IgnoreETags || h.ETag == heads[first].ETag)
+		}
+		for i, h := range heads {
+			if h != nil && h.Key == key {
+				heads[i] = listings[i].next()
+			}
+		}
+		v.mu.Lock()
+		v.sum.Keys++
+		v.sum.Last = key
+		v.mu.Unlock()
+		if n%pageKeys == pageKeys-1 {
+			v.progress()
+		}
+		if equal && !v.o.Deep {
+			continue
+		}
+		select {
+		case v.check <- key:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// failed is the error of a listing that has ended before its end.
+func failed(listings []*listing) error {
+	for _, l := range listings {
+		if l.ended && l.err != nil {
+			return l.err
+		}
+	}
+	return nil
+}
+
+// buckets tells which backends lack the whole bucket.
+func (v *verifier) buckets(ctx context.Context, listings []*listing) error {
+	d := Difference{Bucket: v.o.Bucket, Kind: DiffBucket}
+	lacking := 0
+	for i, l := range listings {
+		lacks := l.ended && l.noBucket
+		if lacks {
+			lacking++
+		}
+		d.Have = append(d.Have, Have{Backend: v.r.backends[i].name, Present: !lacks})
+	}
+	switch lacking {
+	case 0:
+		return nil
+	case len(listings):
+		return fmt.Errorf("cannot verify bucket %q: no backend has it", v.o.Bucket)
+	}
+	v.tell(ctx, d)
+	return v.err
+}
+
+// tell counts a difference, calls back, and journals it.
+func (v *verifier) tell(ctx context.Context, d Difference) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sum.Differences++
+	switch d.Kind {
+	case DiffMissing:
+		v.sum.Missing++
+	case DiffError:
+		v.sum.Errors++
+	}
+	if v.o.OnDifference != nil {
+		v.o.OnDifference(d)
+	}
+	if v.o.Journal == nil || d.Kind == DiffError || ctx.Err() != nil || v.err != nil {
+		return
+	}
+	t := Task{Bucket: d.Bucket, Key: d.Key, Target: s3.Path(d.Bucket, d.Key), Reason: "verify: " + d.Kind}
+	for _, h := range d.Have {
+		if lacks := d.Kind == DiffMissing || d.Kind == DiffBucket; !lacks || !h.Present {
+			t.Owed = append(t.Owed, h.Backend)
+		}
+	}
+	if err := v.o.Journal.Add(&t); err != nil {
+		v.err = fmt.Errorf("cannot journal a difference: %w", err)
+		return
+	}
+	v.sum.Added++
+}
+
+func (v *verifier) progress() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sum.Bytes = int64(v.r.counts.compared.Load()) //nolint:gosec // bytes
+	if v.o.Progress != nil {
+		v.o.Progress(v.sum)
+	}
+}
+
+// noJournal is that of a verify that journals nothing.
+type noJournal struct{ Journal }

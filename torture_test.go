@@ -1,0 +1,369 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+)
+
+// A moody store is an S3 storage in memory that misbehaves. Whatever it does to an
+// answer, it has carried out a request by the time that its connection ends, or
+// never does: what comes later than that, nobody could tell from a new write.
+type moodyStore struct {
+	addr    string
+	mood    atomic.Int32
+	inner   http.Handler
+	mu      sync.Mutex
+	random  *rand.Rand
+	waiting sync.WaitGroup // requests under way
+}
+
+const (
+	moodWell  = iota
+	moodSlow  // to answer
+	moodFlaps // refuses, hangs up before or behind the deed
+)
+
+func newMoodyStore(t *testing.T, seed uint64, bucket string) *moodyStore {
+	t.Helper()
+	backend := s3mem.New()
+	if err := backend.CreateBucket(bucket); err != nil {
+		t.Fatal(err)
+	}
+	s3 := gofakes3.New(backend, gofakes3.WithTimeSkewLimit(0), gofakes3.WithLogger(gofakes3.DiscardLog()))
+	s := &moodyStore{inner: decodeChunks(s3.Server()), random: rand.New(rand.NewPCG(seed, 1))}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = ln.Addr().String()
+	server := &http.Server{Handler: s}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(ln)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-done
+	})
+	return s
+}
+
+func (s *moodyStore) dice(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.random.IntN(n)
+}
+
+func (s *moodyStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.waiting.Add(1)
+	defer s.waiting.Done()
+	if r.Method == http.MethodPut { // half an object must not look like a whole one
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.ContentLength >= 0 && int64(len(body)) != r.ContentLength {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	switch s.mood.Load() {
+	case moodSlow:
+		held := &heldAnswer{ResponseWriter: w}
+		s.inner.ServeHTTP(held, r)
+		select {
+		case <-time.After(time.Duration(1+s.dice(30)) * time.Millisecond): // this is the slowness
+		case <-r.Context().Done():
+		}
+		held.send()
+		return
+	case moodFlaps:
+		switch s.dice(6) {
+		case 0:
+			http.Error(w, "<Error><Code>SlowDown</Code></Error>", http.StatusServiceUnavailable)
+			return
+		case 1:
+			panic(http.ErrAbortHandler) // hangs up
+		case 2:
+			s.inner.ServeHTTP(&heldAnswer{ResponseWriter: w}, r)
+			panic(http.ErrAbortHandler)
+		}
+	}
+	s.inner.ServeHTTP(w, r)
+}
+
+// heldAnswer keeps an answer back until send.
+type heldAnswer struct {
+	http.ResponseWriter
+	status int
+	body   bytes.Buffer
+}
+
+func (h *heldAnswer) WriteHeader(status int) {
+	if h.status == 0 {
+		h.status = status
+	}
+}
+
+func (h *heldAnswer) Write(p []byte) (int, error) {
+	h.WriteHeader(http.StatusOK)
+	return h.body.Write(p)
+}
+
+func (h *heldAnswer) send() {
+	if h.status != 0 {
+		h.ResponseWriter.WriteHeader(h.status)
+	}
+	_, _ = h.ResponseWriter.Write(h.body.Bytes())
+}
+
+// get reads an object right from the store; "" stands for none, as no body is empty.
+func (s *moodyStore) get(t *testing.T, key string) string {
+	t.Helper()
+	status, body, err := send("GET", "http://"+s.addr+key, "")
+	if err != nil || status != 200 && status != 404 {
+		t.Fatalf("GET %s of a store: %d, %v", key, status, err)
+	}
+	if status == 404 {
+		return ""
+	}
+	return body
+}
+
+// history is what clients did, and were told, by a clock that counts events.
+type history struct {
+	clock atomic.Int64
+	mu    sync.Mutex
+	byKey map[string][]deed
+	acked int
+}
+
+// deed is one write. Its effect, if it had one, was between begin and end.
+type deed struct {
+	begin, end int64
+	value      string // "" is a delete
+	acked      bool
+}
+
+func (h *history) note(key string, d deed) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.byKey[key] = append(h.byKey[key], d)
+	if d.acked {
+		h.acked++
+	}
+}
+
+// allows tells whether value may be what key is at rest: a write that no
+// acknowledged one has begun after.
+func (h *history) allows(key, value string) bool {
+	deeds := append([]deed{{acked: true}}, h.byKey[key]...) // at first there is nothing
+	for i := range deeds {
+		if deeds[i].value != value {
+			continue
+		}
+		superseded := false
+		for j := range deeds {
+			superseded = superseded || deeds[j].acked && deeds[j].begin > deeds[i].end
+		}
+		if !superseded {
+			return true
+		}
+	}
+	return false
+}
+
+// torture is the proxy, killed over and over under load.
+type torture struct {
+	t      *testing.T
+	path   string // of the binary
+	config string
+	addr   string
+	stores []*moodyStore
+	h      history
+}
+
+func newTorture(t *testing.T, path string, seed uint64) *torture {
+	dir := t.TempDir()
+	x := &torture{t: t, path: path, config: filepath.Join(dir, "akubra.yaml"), addr: mustFreeAddr(t)}
+	x.h.byKey = map[string][]deed{}
+	text := fmt.Sprintf(`Listen: %s
+AdminListen: %s
+DataDir: %q
+FailureLimit: 5
+ConnectionTimeout: 2s
+Credentials: {AccessKey: key, SecretKey: secret}
+Repair: {Enabled: true}
+Logging: {Synclog: {Stderr: false, File: %q}}
+Backends:
+`, x.addr, mustFreeAddr(t), filepath.Join(dir, "data"), filepath.Join(dir, "sync.log"))
+	for i := range 2 {
+		s := newMoodyStore(t, seed+uint64(i), "b")
+		x.stores = append(x.stores, s)
+		text += "  - http://" + s.addr + "\n"
+	}
+	if err := os.WriteFile(x.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// life starts the proxy, loads it with a number of writes, and kills it in the
+// middle of more.
+func (x *torture) life(cycle, writes int) {
+	said := newTranscript()
+	cmd := exec.Command(x.path, "-c", x.config)
+	cmd.Stderr = said
+	if err := cmd.Start(); err != nil {
+		x.t.Fatal(err)
+	}
+	killed := false
+	defer func() {
+		if !killed {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			x.t.Logf("the proxy said:\n%s", said)
+		}
+	}()
+	said.waitFor("akubra is ready")
+	before := x.ackedSoFar()
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for c := range 6 {
+		clients.Go(func() { x.write(cycle, c, stop) })
+	}
+	eventually(x.t, "enough writes are acknowledged", func() bool { return x.ackedSoFar() >= before+writes })
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	killed = true
+	close(stop)
+	clients.Wait()
+	for _, s := range x.stores {
+		s.waiting.Wait() // what was on its way has arrived, or never will
+	}
+	if strings.Contains(said.String(), "panic") {
+		x.t.Errorf("the proxy said:\n%s", said)
+	}
+}
+
+func (x *torture) ackedSoFar() int {
+	x.h.mu.Lock()
+	defer x.h.mu.Unlock()
+	return x.h.acked
+}
+
+// write is one client: objects of its own, and some that others write, too.
+func (x *torture) write(cycle, c int, stop <-chan struct{}) {
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	random := rand.New(rand.NewPCG(uint64(cycle), uint64(c)))
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		key := fmt.Sprintf("/b/own/%d/%d/%d", cycle, c, i)
+		if random.IntN(2) == 0 {
+			key = fmt.Sprintf("/b/shared/%d", random.IntN(30))
+		}
+		d := deed{value: fmt.Sprintf("cycle %d client %d write %d", cycle, c, i)}
+		method := http.MethodPut
+		if random.IntN(5) == 0 {
+			method, d.value = http.MethodDelete, ""
+		}
+		d.begin = x.h.clock.Add(1)
+		r, err := http.NewRequest(method, "http://"+x.addr+key, strings.NewReader(d.value))
+		if err != nil {
+			panic(err)
+		}
+		r.Header.Set("Content-Type", "text/plain")
+		answer, err := client.Do(r)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, answer.Body)
+			_ = answer.Body.Close()
+			d.acked = answer.StatusCode/100 == 2
+		} else {
+			select {
+			case <-stop:
+			case <-time.After(time.Millisecond): // it is dead: do not fill the history
+			}
+		}
+		d.end = x.h.clock.Add(1)
+		x.h.note(key, d)
+	}
+}
+
+// repair runs until nothing is left.
+func (x *torture) repair() {
+	for try := 0; ; try++ {
+		out, err := exec.Command(x.path, "repair", "--once", "-c", x.config).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if try == 20 {
+			list, _ := exec.Command(x.path, "synclog", "list", "-c", x.config).CombinedOutput()
+			x.t.Fatalf("repair: %v\n%s\n%s", err, out, list)
+		}
+	}
+}
+
+func (x *torture) wantEqual() {
+	for key := range x.h.byKey {
+		values := make([]string, len(x.stores))
+		for i, s := range x.stores {
+			values[i] = s.get(x.t, key)
+		}
+		if values[0] != values[1] {
+			x.t.Errorf("%s is %q and %q\n%+v", key, values[0], values[1], x.h.byKey[key])
+		} else if !x.h.allows(key, values[0]) {
+			x.t.Errorf("%s is %q at rest, which a later write replaced\n%+v", key, values[0], x.h.byKey[key])
+		}
+	}
+}
+
+// TestR20Torture: the proxy is killed over and over, one store being slow and the
+// other one flapping. What was acknowledged is on both in the end, and nothing that
+// was replaced or deleted by a later acknowledged write is anywhere.
+func TestR20Torture(t *testing.T) {
+	cycles, writes := 20, 60
+	if *full {
+		cycles, writes = 200, 300
+	}
+	path := filepath.Join(t.TempDir(), "akubra")
+	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+		t.Fatalf("cannot build: %v\n%s", err, out)
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	x := newTorture(t, path, seed)
+	random := rand.New(rand.NewPCG(seed, 2))
+	for cycle := range cycles {
+		ill := random.IntN(2)
+		x.stores[ill].mood.Store(moodFlaps)
+		x.stores[1-ill].mood.Store(moodSlow)
+		x.life(cycle, 1+random.IntN(writes))
+	}
+	for _, s := range x.stores {
+		s.mood.Store(moodWell)
+	}
+	x.repair()
+	x.wantEqual()
+	if out, err := exec.Command(path, "verify", "-c", x.config, "--bucket", "b").CombinedOutput(); err != nil {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+	t.Logf("%d writes acknowledged, %d keys", x.ackedSoFar(), len(x.h.byKey))
+}
