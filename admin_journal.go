@@ -120,6 +120,22 @@ func (a *journalAdmin) begin(session string, key wireKey) (ok bool, err error) {
 	return ok, err
 }
 
+// seal keeps clients from writing a key that was begun, or lets them again.
+func (a *journalAdmin) seal(session string, key wireKey, on bool) (ok bool, err error) {
+	err = a.in(session, func() {
+		_, mine := a.begun[key]
+		switch {
+		case !mine:
+		case on:
+			ok = a.o.Fence.Seal(string(key.Bucket), string(key.Key))
+		default:
+			a.o.Fence.Unseal(string(key.Bucket), string(key.Key))
+			ok = true
+		}
+	})
+	return ok, err
+}
+
 func (a *journalAdmin) finish(session string, key wireKey) (clean bool, err error) {
 	err = a.in(session, func() {
 		if _, mine := a.begun[key]; mine {
@@ -142,6 +158,9 @@ func (a *journalAdmin) serve(call string, q *wireRequest) (r wireAnswer, err err
 		return r, a.end(q.Session)
 	case "begin":
 		r.OK, err = a.begin(q.Session, q.Key)
+		return r, err
+	case "seal", "unseal":
+		r.OK, err = a.seal(q.Session, q.Key, call == "seal")
 		return r, err
 	case "end":
 		r.OK, err = a.finish(q.Session, q.Key)

@@ -37,6 +37,14 @@ func (f *testFence) Begin(bucket, key string) bool {
 	return true
 }
 
+func (f *testFence) Seal(bucket, key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.begun[bucket+"/"+key] && !f.busy[bucket+"/"+key]
+}
+
+func (f *testFence) Unseal(string, string) {}
+
 func (f *testFence) End(bucket, key string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

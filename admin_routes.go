@@ -41,6 +41,8 @@ var adminRoutes = []adminRoute{
 	{"POST", "/journal/resolved", journalRoute("resolved")},
 	{"POST", "/journal/note", journalRoute("note")},
 	{"POST", "/journal/begin", journalRoute("begin")},
+	{"POST", "/journal/seal", journalRoute("seal")},
+	{"POST", "/journal/unseal", journalRoute("unseal")},
 	{"POST", "/journal/end", journalRoute("end")},
 }
 

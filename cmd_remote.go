@@ -204,6 +204,13 @@ func (r *remoteJournal) Begin(bucket, key string) bool { return r.fence("begin",
 // End is repair.Fence's; where the proxy does not answer, nothing is known to be clean.
 func (r *remoteJournal) End(bucket, key string) bool { return r.fence("end", bucket, key) }
 
+// Seal is repair.Fence's.
+func (r *remoteJournal) Seal(bucket, key string) bool { return r.fence("seal", bucket, key) }
+
+// Unseal is repair.Fence's. Where the proxy does not answer, the session's end is
+// what ends it.
+func (r *remoteJournal) Unseal(bucket, key string) { r.fence("unseal", bucket, key) }
+
 func (r *remoteJournal) fence(call, bucket, key string) bool {
 	a, err := r.post(context.Background(), call, wireRequest{Key: wireKey{wireText(bucket), wireText(key)}})
 	if err != nil {

@@ -212,6 +212,9 @@ func (n *namedJournal) pending(t *repair.Task) (journal.Pending, error) {
 	if t.Unacknowledged {
 		p.Aux |= engine.AuxUnacknowledged
 	}
+	if t.Doubt {
+		p.Aux |= journal.AuxDoubt
+	}
 	for _, name := range t.Owed {
 		i := slices.Index(n.names, name)
 		if i < 0 {
@@ -228,8 +231,8 @@ func taskOf(p *journal.Pending, names []string) repair.Task {
 		Target: string(p.Target), Host: string(p.Host), Bucket: string(p.Bucket), Key: string(p.Key),
 		ETag: string(p.ETag), ID: string(p.ID), Reason: string(p.Reason),
 		SubResource:    p.Aux&engine.AuxSubResource != 0,
-		Unacknowledged: p.Aux&engine.AuxUnacknowledged != 0,
-		Tries:          p.Tries, NotBefore: p.NotBefore, Parked: p.Parked, LastError: p.LastError,
+		Unacknowledged: p.Aux&engine.AuxUnacknowledged != 0, Doubt: p.Aux&journal.AuxDoubt != 0,
+		Tries: p.Tries, NotBefore: p.NotBefore, Parked: p.Parked, LastError: p.LastError,
 	}
 	for s := p.Owed; s != 0; s &= s - 1 {
 		if i := bits.TrailingZeros64(s); i < len(names) {

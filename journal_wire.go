@@ -61,6 +61,7 @@ type wireTask struct {
 	Owed           []string  `json:"owed"`
 	SubResource    bool      `json:"subresource"`
 	Unacknowledged bool      `json:"unacknowledged"`
+	Doubt          bool      `json:"doubt"`
 	Tries          int       `json:"tries"`
 	NotBefore      time.Time `json:"notbefore"`
 	Parked         bool      `json:"parked"`
@@ -72,7 +73,7 @@ func wireTaskOf(t *repair.Task) wireTask {
 		Seq: t.Seq, First: t.First, Settled: t.Settled, Method: t.Method, Size: t.Size, Owed: t.Owed,
 		Target: wireText(t.Target), Host: wireText(t.Host), Bucket: wireText(t.Bucket), Key: wireText(t.Key),
 		ETag: wireText(t.ETag), ID: wireText(t.ID), Reason: wireText(t.Reason),
-		SubResource: t.SubResource, Unacknowledged: t.Unacknowledged,
+		SubResource: t.SubResource, Unacknowledged: t.Unacknowledged, Doubt: t.Doubt,
 		Tries: t.Tries, NotBefore: t.NotBefore, Parked: t.Parked, LastError: wireText(t.LastError),
 	}
 }
@@ -82,7 +83,7 @@ func (w *wireTask) task() repair.Task {
 		Seq: w.Seq, First: w.First, Settled: w.Settled, Method: w.Method, Size: w.Size, Owed: w.Owed,
 		Target: string(w.Target), Host: string(w.Host), Bucket: string(w.Bucket), Key: string(w.Key),
 		ETag: string(w.ETag), ID: string(w.ID), Reason: string(w.Reason),
-		SubResource: w.SubResource, Unacknowledged: w.Unacknowledged,
+		SubResource: w.SubResource, Unacknowledged: w.Unacknowledged, Doubt: w.Doubt,
 		Tries: w.Tries, NotBefore: w.NotBefore, Parked: w.Parked, LastError: string(w.LastError),
 	}
 }

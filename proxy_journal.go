@@ -156,6 +156,8 @@ type engineFence struct{ engine *engine.Engine }
 var _ repair.Fence = engineFence{}
 
 func (f engineFence) Begin(bucket, key string) bool { return f.engine.BeginRepair(bucket, key) }
+func (f engineFence) Seal(bucket, key string) bool  { return f.engine.SealRepair(bucket, key) }
+func (f engineFence) Unseal(bucket, key string)     { f.engine.UnsealRepair(bucket, key) }
 func (f engineFence) End(bucket, key string) bool   { return f.engine.EndRepair(bucket, key) }
 
 // repairLog is repair's Log.

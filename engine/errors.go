@@ -23,6 +23,7 @@ var (
 	errNoBackend          = &s3Error{503, "ServiceUnavailable", "No storage answered. Please try again."}
 	errNoPool             = &s3Error{503, "ServiceUnavailable", "The storage that this request is for takes no requests at the moment. Please try again."}
 	errSlowDown           = &s3Error{503, "SlowDown", "The proxy has no free connection to the storages. Please reduce your request rate."}
+	errKeyBusy            = &s3Error{503, "SlowDown", "The object is being made equal on all storages. Please try again."}
 	errTooManyRequests    = &s3Error{503, "SlowDown", "Too many requests are in flight. Please reduce your request rate."}
 	errTooManyConnections = &s3Error{503, "SlowDown", "Too many connections are open. Please reduce your request rate."}
 	errJournal            = &s3Error{503, "ServiceUnavailable", "The proxy cannot write its journal and so takes no writes. Please tell its operator."}

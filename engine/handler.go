@@ -164,8 +164,15 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	}
 	if r.write && len(r.target.key) > 0 && !r.target.sub && r.target.uploadID == "" || r.kind == kindComplete {
 		r.keyHash = r.target.hash()
-		r.overlapping = true
-		e.writes.begin(r.keyHash)
+		r.overlapping = e.writes.mustBegin(r.keyHash, e.o.SlotTimeout)
+		if !r.overlapping {
+			for i := range r.legs {
+				r.legs[i].neverRan()
+			}
+			r.handled()
+			e.refuseEarly(ctx, errKeyBusy)
+			return nil
+		}
 	}
 	r.makeRing()
 	e.enlist(r)

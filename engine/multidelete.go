@@ -67,31 +67,52 @@ func (r *request) beginDeletes(body []byte) *s3Error {
 	if xml.Unmarshal(body, &asked) != nil {
 		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended == len(r.legs) {
-		return nil // every backend has refused it already, and it has been settled
-	}
 	begun := make(map[uint64]bool, len(asked.Objects))
+	list := make([]deletion, 0, len(asked.Objects))
+	var problem *s3Error
 	for _, o := range asked.Objects {
 		t := target{bucket: r.target.bucket, key: []byte(url.PathEscape(o.Key))}
-		d := deletion{deletedObject: o, write: t.hash(), slot: noSlot}
-		if begun[d.write] {
-			d.write = 0
-		} else {
-			begun[d.write] = true
-			r.e.writes.begin(d.write)
+		d := deletion{deletedObject: o, slot: noSlot}
+		if hash := t.hash(); !begun[hash] {
+			if !r.e.writes.mustBegin(hash, r.e.o.SlotTimeout) {
+				problem = errKeyBusy
+				break
+			}
+			begun[hash] = true
+			d.write = hash
 		}
 		var err error
 		if r.e.o.Journal != nil {
 			d.slot, err = r.e.o.Journal.Begin(r.target.bucket, []byte(o.Key), nil, nil)
 		}
-		r.deletes = append(r.deletes, d)
+		list = append(list, d)
 		if err != nil {
-			return r.notBegun(err)
+			problem = r.notBegun(err)
+			break
 		}
 	}
-	return nil
+	r.mu.Lock()
+	over := r.ended == len(r.legs)
+	if !over {
+		r.deletes = list
+	}
+	r.mu.Unlock()
+	if over { // every backend has refused it already, and it has been settled
+		r.e.forget(list)
+	}
+	return problem
+}
+
+// forget takes deletions back that have not come to be the request's.
+func (e *Engine) forget(list []deletion) {
+	for i := range list {
+		if d := &list[i]; d.write != 0 {
+			e.writes.leave(d.write)
+		}
+		if slot := list[i].slot; slot != noSlot {
+			e.o.Journal.End(slot)
+		}
+	}
 }
 
 // recordDeletes records each key that one backend deleted and another one did

@@ -1,6 +1,9 @@
 package engine
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // overlaps is the table of keys that are being written, to see writes that
 // overlap in time (R19). A key is known by its hash: a collision records one
@@ -26,6 +29,8 @@ type overlap struct {
 	// repairing: one of the open ones is repair's; touched: a client's write has
 	// begun since that one did.
 	repairing, touched bool
+	// sealed, unless nil, is closed when clients' writes may begin again.
+	sealed chan struct{}
 }
 
 func newOverlaps() *overlaps {
@@ -38,15 +43,39 @@ func newOverlaps() *overlaps {
 
 func (o *overlaps) shard(hash uint64) *overlapShard { return &o.shards[hash%overlapShards] }
 
-// begin notes that a write to the key has begun.
-func (o *overlaps) begin(hash uint64) {
+// begin notes that a write to the key has begun. Where repair is changing it at this
+// moment it does not: the channel is closed when it may be tried again.
+func (o *overlaps) begin(hash uint64) (sealed <-chan struct{}) {
 	s := o.shard(hash)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	k := s.keys[hash]
+	if k.sealed != nil {
+		return k.sealed
+	}
 	k.open++
 	k.touched = true
 	s.keys[hash] = k
-	s.mu.Unlock()
+	return nil
+}
+
+// mustBegin is begin that waits where it has to. It fails after timeout.
+func (o *overlaps) mustBegin(hash uint64, timeout time.Duration) bool {
+	sealed := o.begin(hash)
+	if sealed == nil {
+		return true
+	}
+	over := time.NewTimer(timeout)
+	defer over.Stop()
+	for sealed != nil {
+		select {
+		case <-sealed:
+			sealed = o.begin(hash)
+		case <-over.C:
+			return false
+		}
+	}
+	return true
 }
 
 // end notes that all legs of a write have ended, on these backends positively;
@@ -104,6 +133,7 @@ func (o *overlaps) endRepair(hash uint64) (clean bool) {
 		panic("engine: EndRepair without BeginRepair")
 	}
 	clean = !k.touched
+	k.unseal()
 	k.open--
 	k.repairing = false
 	if k.open == 0 {
@@ -113,6 +143,47 @@ func (o *overlaps) endRepair(hash uint64) (clean bool) {
 	}
 	return clean
 }
+
+// seal keeps clients' writes from beginning, unless one has since beginRepair.
+func (o *overlaps) seal(hash uint64) bool {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.keys[hash]
+	if !k.repairing || k.touched || k.sealed != nil {
+		return false
+	}
+	k.sealed = make(chan struct{})
+	s.keys[hash] = k
+	return true
+}
+
+func (o *overlaps) unseal(hash uint64) {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k, ok := s.keys[hash]; ok {
+		k.unseal()
+		s.keys[hash] = k
+	}
+}
+
+func (k *overlap) unseal() {
+	if k.sealed != nil {
+		close(k.sealed)
+		k.sealed = nil
+	}
+}
+
+// SealRepair makes clients' writes to the key wait, for SlotTimeout each at most,
+// while repair changes it on a backend: a storage that knows no conditional writes
+// would take repair's copy over theirs. It is false where one has begun since
+// BeginRepair: repair must look again. UnsealRepair has to follow a true, soon;
+// EndRepair does so, too.
+func (e *Engine) SealRepair(bucket, key string) bool { return e.writes.seal(hashKey(bucket, key)) }
+
+// UnsealRepair ends what SealRepair began, if it is not over yet.
+func (e *Engine) UnsealRepair(bucket, key string) { e.writes.unseal(hashKey(bucket, key)) }
 
 // BeginRepair notes that repair is about to make an object equal on all backends.
 // It is false where a client's write to it is under way: repair comes back later.

@@ -112,6 +112,19 @@ func (b *book) find(hash uint32) (id uint32, r *record) {
 	return 0, nil
 }
 
+// mergeRead is merge for what find gave: where the record could not be read (it has
+// no Seq then), all that is owed stays owed.
+func mergeRead(old, e *record) record {
+	if old.Seq != 0 {
+		return merge(old, e)
+	}
+	m := *e
+	m.Open = false
+	m.Owed |= old.Owed
+	m.first = min(old.first, e.Seq)
+	return m
+}
+
 // readSlot reads a slot's record, with masks of ours.
 func (b *book) readSlot(id uint32) (*record, error) {
 	s := b.keys.at(id)

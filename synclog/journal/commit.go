@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -94,9 +95,8 @@ func (j *Journal) appendedLocked(start int) place {
 
 func (j *Journal) appendSettleLocked(seq uint64) {
 	start := len(j.cur.buf)
-	b := beginFrame(j.cur.buf, typeSettle)
-	j.cur.buf = append(b, byte(seq), byte(seq>>8), byte(seq>>16), byte(seq>>24),
-		byte(seq>>32), byte(seq>>40), byte(seq>>48), byte(seq>>56))
+	j.cur.buf = beginFrame(j.cur.buf, typeSettle)
+	j.cur.buf = binary.LittleEndian.AppendUint64(j.cur.buf, seq)
 	j.appendedLocked(start)
 }
 

@@ -288,3 +288,97 @@ func TestEmptySegment(t *testing.T) {
 	}
 	r.quiet()
 }
+
+// Only the log's very end can be torn: elsewhere nothing is cut.
+func TestDamagedEndOfOlderSegment(t *testing.T) {
+	r := newRig(t, Options{})
+	r.promise(put("k", 1))
+	r.promise(put("damaged", 1))
+	name := r.path(r.cur.seg.name())
+	r.restart()
+	r.promise(put("later", 1))
+	r.fs = r.fs.kill()
+	in := r.fs.files[name]
+	in.data[len(in.data)-1] ^= 1
+	whole := string(in.data)
+	r.open()
+	r.want("PUT k 1, PUT later 1")
+	r.tick()
+	if len(r.errs) != 1 || !strings.Contains(r.errs[0], "is damaged") {
+		t.Errorf("errors %q", r.errs)
+	}
+	for _, n := range []string{name, name + damagedExt} {
+		if in := r.fs.files[n]; in == nil || string(in.data) != whole {
+			t.Errorf("%s is not as it was", n)
+		}
+	}
+}
+
+// What the disk does not give today is not cut off: it may give it tomorrow.
+func TestUnreadableEnd(t *testing.T) {
+	r := newRig(t, Options{})
+	for i := range 200 {
+		r.promise(put(fmt.Sprint("k", i), 1))
+	}
+	name := r.path(r.cur.seg.name())
+	r.fs = r.fs.kill()
+	whole := string(r.fs.files[name].data)
+	r.fs.unreadable = len(whole) - 100
+	r.open()
+	if n := len(r.all()); n < 100 || n >= 200 {
+		t.Errorf("%d keys", n)
+	}
+	if string(r.fs.files[name].data) != whole || r.fs.files[name+damagedExt] == nil {
+		t.Error("it is cut, or not kept")
+	}
+	if len(r.errs) == 0 || !strings.Contains(strings.Join(r.errs, "\n"), "input/output error") {
+		t.Errorf("errors %q", r.errs)
+	}
+}
+
+// An intent that was moved is in the log twice.
+func TestIntentTwice(t *testing.T) {
+	r := newRig(t, Options{})
+	seq := r.promise(opened(put("k", 2)))
+	r.promise(opened(put("l", 2)))
+	if err := r.moveLive(r.segs[0], r.epochs); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	files := r.fs.clone()
+	r.Settle(seq, 0, nil)
+	if s := r.Stats(); s.Open != 1 {
+		t.Errorf("%+v", s)
+	}
+	if err := r.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	r.wantAlways("PUT l 10")
+	r.fs = files
+	r.open()
+	if s := r.Stats(); s.Pending != 2 || s.Open != 0 {
+		t.Errorf("%+v", s)
+	}
+	r.wantAlways("PUT k 10, PUT l 10")
+	r.quiet()
+}
+
+// A checkpoint comes only after what it points to.
+func TestCheckpointAfterLog(t *testing.T) {
+	r := newRig(t, Options{SegmentSize: 500, scanBelow: 1})
+	for i := range 10 {
+		r.promise(put(fmt.Sprint("k", i), 1))
+	}
+	if err := r.checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	r.fs = r.fs.powerCut(nil)
+	r.open()
+	if n := len(r.all()); n != 10 {
+		t.Errorf("%d keys", n)
+	}
+	r.quiet()
+}

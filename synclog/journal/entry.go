@@ -30,6 +30,9 @@ const (
 	AuxSubresource = 1 << 0
 	// AuxUnacknowledged: the client was told of no success; outcome unknown.
 	AuxUnacknowledged = 1 << 1
+	// AuxDoubt is the journal's own: a write that nobody was told of has come after
+	// the one that stands here, and may have replaced it.
+	AuxDoubt = 1 << 6
 	// AuxMixed is the journal's own: entries with and without AuxSubresource
 	// stand behind this pending key, so that both have to be looked at.
 	AuxMixed = 1 << 7
@@ -39,14 +42,19 @@ const (
 // key are compacted to one; where the key is empty, those of one bucket and
 // target.
 type Pending struct {
-	// Entry is the newest write's (by Seq). Owed is merged over all entries of
-	// the key; backends that are not configured any more have no bit here.
+	// Entry is the newest write's (by Seq) of those that a client was told of; else
+	// the newest of those that nobody was told of (AuxUnacknowledged); else the
+	// newest difference that was found. Owed is merged over all entries of the key;
+	// but where an acknowledged write is owed, over acknowledged ones alone.
+	// Backends that are not configured any more have no bit here.
 	Entry
 	First     uint64 // Seq of the oldest entry
 	Tries     int
 	NotBefore time.Time // zero: at once
 	Parked    bool
 	LastError string
-
-	version uint8 // of the key in memory when it was read; 0: made by hand
+	// Version tells one state of the key in this process from the next: a newer
+	// entry need not show elsewhere. Whoever makes a Pending anew, for Resolve or
+	// Note, has to carry it along; 0 is not compared.
+	Version uint8
 }

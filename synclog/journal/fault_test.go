@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -313,13 +312,78 @@ func TestRefusesWhileFailed(t *testing.T) {
 	if r.Failed() || revived != 1 {
 		t.Fatalf("failed %v, revived %d", r.Failed(), revived)
 	}
-	if segments := slices.DeleteFunc(slices.Collect(maps.Keys(r.fs.files)), func(name string) bool {
-		return !strings.HasSuffix(name, segmentExt)
-	}); len(segments) != len(r.segs) {
-		t.Errorf("files %q, %d segments", segments, len(r.segs))
-	}
+	r.noStrays()
 	r.promise(put("after", 1))
 	r.wantAlways("PUT before 1, PUT k 1, PUT after 1")
+}
+
+// noStrays checks that there is no segment's file that the journal does not know.
+func (r *rig) noStrays() {
+	r.t.Helper()
+	known := 0
+	for _, s := range r.segs {
+		if s.file != nil {
+			known++
+		}
+	}
+	if n, _ := r.segmentFiles(); n != known {
+		r.t.Errorf("%d files, %d segments", n, known)
+	}
+}
+
+// After a failed sync nobody knows what is on disk: what was promised is written
+// anew before the journal works again.
+func TestRevivedIsDurable(t *testing.T) {
+	for _, op := range []string{"sync", "syncdir"} {
+		for _, size := range []int64{0, 200} {
+			if op == "syncdir" && size == 0 {
+				continue // no file is made
+			}
+			r := newRig(t, Options{SegmentSize: size})
+			r.tick()
+			for i := range 20 {
+				r.promise(put(fmt.Sprint("k", i), 1))
+			}
+			r.promise(opened(put("open", 2)))
+			newest := r.segs[len(r.segs)-1].num
+			failed := false
+			r.fs.fault = func(o, _ string) error {
+				if o == op && !failed {
+					failed = true
+					return errInput
+				}
+				return nil
+			}
+			r.tick()
+			if !r.Failed() || len(r.errs) != 1 {
+				t.Fatalf("%s: errors %q", op, r.errs)
+			}
+			suspects := map[uint32]bool{}
+			for _, s := range r.segs {
+				suspects[s.num] = s.suspect
+			}
+			r.tick()
+			if r.Failed() {
+				t.Fatalf("%s: still failed", op)
+			}
+			for age := uint64(0); ; {
+				id, ok := r.book.keys.after(age, false)
+				if !ok {
+					break
+				}
+				s := r.book.keys.at(id)
+				age = s.age
+				if suspects[s.seg] || size > 0 && op == "syncdir" && s.seg <= newest && s.seg > 1 {
+					t.Errorf("%s: a record is still in segment %d", op, s.seg)
+				}
+			}
+			r.fs = r.fs.powerCut(nil)
+			r.open()
+			if n := len(r.all()); n != 21 {
+				t.Errorf("%s: %d keys", op, n)
+			}
+		}
+	}
 }
 
 func TestContinueHoldsAndDrops(t *testing.T) {
@@ -348,6 +412,7 @@ func TestContinueHoldsAndDrops(t *testing.T) {
 	}
 	full = false
 	r.tick()
+	r.noStrays()
 	r.restart()
 	if n := len(r.all()); n != 100-int(s.Dropped) {
 		t.Errorf("%d keys, want %d", n, 100-s.Dropped)

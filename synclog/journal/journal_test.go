@@ -76,6 +76,8 @@ func opened(e Entry) Entry { e.Open = true; return e }
 
 func with(e Entry, method string) Entry { e.Method = method; return e }
 
+func untold(e Entry) Entry { e.Aux |= AuxUnacknowledged; return e }
+
 // all are the pending keys as Next gives them.
 func (r *rig) all() (ps []Pending) {
 	for cursor := uint64(0); ; {
@@ -198,17 +200,37 @@ func TestR20Meaning(t *testing.T) {
 			r.Settle(s, 0, nil)
 			r.Settle(u, 0, nil)
 		}, ""},
+		{"the older of two ends well under a touch, the other one badly", func(r *rig) {
+			s := r.promise(opened(put("k", 2)))
+			u := r.promise(opened(with(put("k", 4), "POST")))
+			r.promise(with(put("k", 0), "DELETE"))
+			r.Settle(s, 0, nil)
+			r.Settle(u, 4, nil)
+		}, "DELETE k 100"},
 		{"verified is no write", func(r *rig) {
 			r.promise(with(put("k", 2), "DELETE"))
 			r.promise(with(put("k", 4), ""))
-		}, "DELETE k 110"},
+		}, "DELETE k 10"},
 		{"a write is more than verified", func(r *rig) {
 			early := r.Stamp()
 			r.promise(with(put("k", 2), ""))
 			e := put("k", 4)
 			e.Seq = early
 			r.promise(e)
-		}, "PUT k 110"},
+		}, "PUT k 100"},
+		{"a write that nobody was told of is less", func(r *rig) {
+			r.promise(put("k", 2))
+			r.promise(untold(with(put("k", 7), "DELETE")))
+		}, "PUT k 10"},
+		{"a write that nobody was told of, alone", func(r *rig) { r.promise(untold(put("k", 7))) }, "PUT k 111"},
+		{"a write over one that nobody was told of", func(r *rig) {
+			r.promise(untold(put("k", 7)))
+			r.promise(with(put("k", 0), "DELETE"))
+		}, "DELETE k 111"},
+		{"verified over one that nobody was told of", func(r *rig) {
+			r.promise(untold(put("k", 1)))
+			r.promise(with(put("k", 4), ""))
+		}, "PUT k 101"},
 		{"several at once", func(r *rig) {
 			es := []Entry{put("x", 1), put("y", 0), opened(put("z", 3)), put("x", 2)}
 			if err := r.Promise(es); err != nil {
@@ -223,8 +245,27 @@ func TestR20Meaning(t *testing.T) {
 			c.do(r)
 			r.wantAlways(c.want)
 			r.quiet()
+			if n := r.book.keys.live; c.want == "" && n != 0 {
+				t.Errorf("%d keys in memory", n)
+			}
 		})
 	}
+}
+
+// A touch that no open intent is older than is not worth a record.
+func TestTouchBeforeIntent(t *testing.T) {
+	r := newRig(t, Options{})
+	e := with(put("k", 0), "DELETE")
+	e.Seq = r.Stamp()
+	s := r.promise(opened(put("k", 2)))
+	written := r.Stats().Written
+	r.promise(e)
+	r.promise(put("other", 0))
+	if n := r.Stats().Written; n != written {
+		t.Errorf("%d records for a touch of nothing", n-written)
+	}
+	r.Settle(s, 2, nil)
+	r.wantAlways("PUT k 10")
 }
 
 func TestR20UnknownOutcome(t *testing.T) {
@@ -247,13 +288,13 @@ func TestR20UnknownOutcome(t *testing.T) {
 
 func TestFieldsComeBack(t *testing.T) {
 	r := newRig(t, Options{})
-	any := make([]byte, 256)
-	for i := range any {
-		any[i] = byte(i)
+	raw := make([]byte, 256)
+	for i := range raw {
+		raw[i] = byte(i)
 	}
 	e := Entry{
-		Method: "PATCH", Target: any, Host: any[1:], Bucket: any[2:], Key: any[3:], ETag: any[4:], ID: any[5:],
-		Reason: any[6:], Size: -3, Owed: 5, Aux: AuxSubresource | 1<<5,
+		Method: "PATCH", Target: raw, Host: raw[1:], Bucket: raw[2:], Key: raw[3:], ETag: raw[4:], ID: raw[5:],
+		Reason: raw[6:], Size: -3, Owed: 5, Aux: AuxSubresource | 1<<5,
 	}
 	e.Seq = r.promise(e)
 	for range 2 {
@@ -265,8 +306,10 @@ func TestFieldsComeBack(t *testing.T) {
 	}
 	p := r.all()[0]
 	p.Tries, p.NotBefore, p.Parked, p.LastError = 7, time.Unix(0, 12345), true, "no"
-	if !r.Note(&p) || !r.Note(&p) {
-		t.Fatal("not noted")
+	for range 2 {
+		if !r.Note(&p) {
+			t.Fatal("not noted")
+		}
 	}
 	for range 2 {
 		if q := r.all()[0]; q.Tries != 7 || !q.NotBefore.Equal(p.NotBefore) || !q.Parked || q.LastError != "no" {
@@ -351,11 +394,20 @@ func TestResolve(t *testing.T) {
 	p = one()
 	byHand := Pending{Entry: Entry{Seq: p.Seq, Bucket: p.Bucket, Key: p.Key, Owed: p.Owed}}
 	r.promise(put("x", 1))
-	r.promise(with(put("k", 4), ""))
+	e := put("k", 4)
+	e.Seq = p.Seq - 1
+	r.promise(e)
 	if r.Resolve(&byHand) {
 		t.Error("resolved though more is owed")
 	}
-	byHand.Owed |= 4
+	p = &r.all()[0]
+	byHand.Owed, byHand.Version = p.Owed, p.Version
+	r.promise(with(put("k", 2), ""))
+	r.promise(untold(put("k", 4)))
+	if r.Resolve(&byHand) {
+		t.Error("resolved though a difference was found since")
+	}
+	byHand.Version = 0
 	if !r.Resolve(&byHand) {
 		t.Error("not resolved by hand")
 	}

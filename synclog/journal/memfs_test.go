@@ -29,6 +29,8 @@ type memFS struct {
 	// half before it fails.
 	fault func(op, name string) error
 	calls int
+	// unreadable is an offset in all files that cannot be read; 0: none.
+	unreadable int
 }
 
 type memInode struct {
@@ -272,6 +274,9 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	}
 	if off >= int64(len(f.in.data)) {
 		return 0, io.EOF
+	}
+	if u := int64(f.m.unreadable); u > 0 && u >= off && u < off+int64(len(p)) {
+		return 0, errInput
 	}
 	n := copy(p, f.in.data[off:])
 	if n < len(p) {

@@ -165,7 +165,7 @@ func (j *Journal) applyLocked(hash uint32, r *record, closes uint64) {
 		j.addKey(r.first, hash, j.appendLocked(typeState, r), r.Owed, false)
 		return
 	}
-	m := merge(old, r)
+	m := mergeRead(old, r)
 	switch {
 	case m.Owed == 0 && !j.othersOpen(hash, 0):
 		j.appendGoneLocked(&m.Entry, closes)

@@ -293,13 +293,38 @@ func (d *decoder) names() []string {
 	return names
 }
 
-// newer tells whether a stands for the key rather than b: a write rather than a
-// difference that was found, then the later one.
+// standing is how much a record may say about its key: a write that a client was
+// told of most, then one that nobody knows the outcome of, then a difference that
+// was found.
+func (r *record) standing() int {
+	switch {
+	case r.Method == "":
+		return 0
+	case r.Aux&AuxUnacknowledged != 0:
+		return 1
+	}
+	return 2
+}
+
+// newer tells whether a stands for the key rather than b: by standing, then by age.
 func newer(a, b *record) bool {
-	if (a.Method == "") != (b.Method == "") {
-		return a.Method != ""
+	if x, y := a.standing(), b.standing(); x != y {
+		return x > y
 	}
 	return a.Seq > b.Seq
+}
+
+// owedOf is what is owed after both. Who has taken an acknowledged write is worth
+// knowing, for it is that which repair spreads: an entry of less standing, which
+// suspects every backend, does not blur it.
+func owedOf(a, b *record) uint64 {
+	if a.standing() < b.standing() {
+		a, b = b, a
+	}
+	if a.standing() == 2 && b.standing() < 2 && a.Owed != 0 {
+		return a.Owed
+	}
+	return a.Owed | b.Owed
 }
 
 // merge is the state of a key after e, which has ended, where it was old.
@@ -314,7 +339,7 @@ func merge(old, e *record) record {
 		m.Reason = e.Reason
 	}
 	m.Open = false
-	m.Owed = old.Owed | e.Owed
+	m.Owed = owedOf(old, e)
 	switch {
 	case m.Owed == 0:
 		m.first = m.Seq
@@ -326,6 +351,9 @@ func merge(old, e *record) record {
 		m.first = min(old.first, e.Seq)
 	}
 	m.Aux |= (old.Aux | e.Aux) & AuxMixed
+	if m.standing() == 2 && (old.standing() < 2 && old.Seq > m.Seq || e.standing() < 2 && e.Seq > m.Seq) {
+		m.Aux |= AuxDoubt
+	}
 	if (old.Aux^e.Aux)&AuxSubresource != 0 {
 		m.Aux |= AuxMixed
 	}

@@ -33,7 +33,7 @@ func (j *Journal) Next(cursor uint64) (p Pending, next uint64, ok bool) {
 			continue
 		}
 		p = r.pending(j.mine)
-		p.version = s.version()
+		p.Version = s.version()
 		return p, cursor, true
 	}
 	return Pending{}, cursor, false
@@ -74,8 +74,8 @@ func (b *batch) sizeAt(off uint32) int { return frameSize(b.buf[int64(off)-b.bas
 
 // Resolve closes a key that Next gave: all backends are equal. It tells whether it
 // did: not where anything came for the key since, nor where it is closed already.
-// Buffered as Settle is. A Pending made by hand needs Seq, Bucket, Key, Target
-// (where Key is empty) and Owed as they were read.
+// Buffered as Settle is. A Pending that is made anew needs Seq, Bucket, Key, Target
+// (where Key is empty), Owed and Version as they were read.
 func (j *Journal) Resolve(p *Pending) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -127,7 +127,7 @@ func (j *Journal) currentLocked(p *Pending) (id uint32, r *record, ok bool) {
 	if r == nil || r.Seq != p.Seq || r.Owed&j.mine&^p.Owed != 0 || j.othersOpen(hash, 0) {
 		return 0, nil, false
 	}
-	if p.version != 0 && p.version != j.keys.at(id).version() {
+	if p.Version != 0 && p.Version != j.keys.at(id).version() {
 		return 0, nil, false
 	}
 	return id, r, true

@@ -67,9 +67,3 @@ func (j *Journal) worthCheckpoint() bool {
 	defer j.mu.Unlock()
 	return j.total() > j.o.scanBelow
 }
-
-func (j *Journal) epoch() uint64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.epochs
-}

@@ -46,9 +46,6 @@ func (b *book) forget() {
 	k.maskID[0] = 0
 }
 
-// gone are the bits of the backends that are not configured any more.
-func (b *book) gone() uint64 { return (1<<len(b.names) - 1) &^ b.mine }
-
 // sort brings the keys in order of age, each age once, and drops those that no
 // backend is owed; only as long as no intent is open.
 func (b *book) sort() {

@@ -39,6 +39,10 @@ type transfer struct {
 	// still is asked before the last bytes of a long copy go out: an error keeps
 	// the target from storing it. locked: the target may hold the key meanwhile.
 	still func(ctx context.Context, locked bool) error
+	// seal keeps clients from writing the key, unless it fails; unseal, which may
+	// come without it, lets them again.
+	seal   func() error
+	unseal func()
 	// began notes a multipart upload, so that whoever comes after a kill can end it.
 	began func(uploadID string)
 	sent  *int64
@@ -122,16 +126,25 @@ func (c *transfer) single(ctx context.Context, noMD5 bool) (string, error) {
 		if _, err := io.ReadFull(c.meter(ctx, res.Body, c.from.size), put.Body); err != nil {
 			return "", c.src.at(err)
 		}
+		if err := c.seal(); err != nil {
+			return "", err
+		}
 	} else {
 		body := c.meter(ctx, res.Body, c.from.size)
 		locked := c.used()&featCondition != 0
-		body.last = func(ctx context.Context) error { return c.still(ctx, locked) }
+		body.last = func(ctx context.Context) error {
+			if err := c.still(ctx, locked); err != nil {
+				return err
+			}
+			return c.seal()
+		}
 		put.Stream, put.Length = body, c.from.size
 	}
 	h, err := c.dst.Discard(ctx, put)
 	if body, ok := put.Stream.(*meter); ok {
 		body.end()
 	}
+	c.unseal()
 	if err != nil {
 		return "", c.blame(err)
 	}

@@ -49,6 +49,8 @@ type event struct {
 	// limit is the time after which a change cannot be from the event or an
 	// earlier write: it is a newer one, made past the journal.
 	limit time.Time
+	// doubt: a write that nobody was told of may have replaced the newest one.
+	doubt bool
 }
 
 // action is what is to be done about a key.
@@ -163,6 +165,9 @@ func (d *decision) decideWrite(states []state, e event) {
 		d.copyFromYoungest(states, newer)
 		return
 	}
+	if e.doubt && d.complete && d.fromTaker(states) {
+		return
+	}
 	// Who is not owed anything has taken every write that the journal knows.
 	trusted := e.kind == eventSub || e.kind == eventWrite && e.etag == ""
 	if trusted {
@@ -173,6 +178,32 @@ func (d *decision) decideWrite(states []state, e event) {
 		}
 	}
 	d.copyFromYoungest(states, best(states, isPresent, false))
+}
+
+// fromTaker goes by a backend that has taken every acknowledged write, whatever it
+// has now: that is of a later write, perhaps of a delete. The others have something
+// older.
+func (d *decision) fromTaker(states []state) bool {
+	took := best(states, func(s *state) bool { return isPresent(s) && !s.owed }, false)
+	if took >= 0 {
+		d.copyFrom(states, took)
+		return true
+	}
+	for i := range states {
+		if states[i].is == absent && !states[i].owed {
+			took = i
+		}
+	}
+	if took < 0 {
+		return false
+	}
+	d.action = actDelete
+	for i := range states {
+		if states[i].is == present {
+			d.targets = append(d.targets, i)
+		}
+	}
+	return true
 }
 
 func later(a, b time.Time) time.Time {

@@ -70,6 +70,7 @@ func TestDecide(t *testing.T) {
 	deleted := func(limit int64) event { return event{kind: eventDelete, limit: at(limit)} }
 	sub := event{kind: eventSub, limit: at(22)}
 	none := event{}
+	doubted := event{kind: eventWrite, etag: "v1", limit: at(22), doubt: true}
 	for _, c := range []struct {
 		name, states string
 		event        event
@@ -97,6 +98,15 @@ func TestDecide(t *testing.T) {
 		{"who has it is out", "? v0@5!", write("v1", 22), "wait"},
 		{"who has it is out, two others differ", "? v0@5! -!", write("v1", 22), "wait"},
 		{"newer than the event, but one is out", "? v3@30! -!", write("v1", 22), "wait"},
+		// A write that nobody was told of came behind it: who had taken the last one
+		// that somebody was told of is right, whatever became of it there.
+		{"replaced at who had it", "v2@10 v0@10!", doubted, "copy 0 to [1]"},
+		{"replaced at who had it, the stale one looks younger", "v2@10 v0@12!", doubted, "copy 0 to [1]"},
+		{"deleted at who had it", "- v0@10!", doubted, "delete [1]"},
+		{"who had it has it", "v1@10 v2@11!", doubted, "copy 0 to [1]"},
+		{"deleted, but one is out", "- v0@10! ?", doubted, "wait"},
+		{"deleted, nobody is in doubt", "- v0@10!", write("v1", 22), "copy 1 to [0]"},
+		{"all are suspect", "-! v0@10!", doubted, "copy 1 to [0]"},
 		{"nobody has it", "v2@10 v3@12", write("v1", 22), "copy 1 to [0]"},
 		{"nobody has it, as young: who is not owed", "v2@10! v3@10", write("v1", 22), "copy 1 to [0]"},
 		{"nobody has it, as young: the greater number", "v2@10 v3@10 v3@10", write("v1", 22), "copy 1 to [0]"},

@@ -20,7 +20,7 @@ func eventOf(t *Task) event {
 	if at == 0 {
 		margin = slackUnsettled
 	}
-	e := event{limit: unixNano(max(at, t.Seq)).Add(margin)}
+	e := event{limit: unixNano(max(at, t.Seq)).Add(margin), doubt: t.Doubt}
 	query := queryOf(t.Target)
 	switch {
 	case t.Method == "" || ofVersion(query):

@@ -126,6 +126,10 @@ func (c *transfer) upload(ctx context.Context, l layout) (etag string, err error
 	if err := c.still(ctx, false); err != nil {
 		return "", err
 	}
+	if err := c.seal(); err != nil {
+		return "", err
+	}
+	defer c.unseal()
 	return c.complete(ctx, id, done)
 }
 

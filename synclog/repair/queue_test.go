@@ -125,10 +125,13 @@ type fence struct {
 	mu      sync.Mutex
 	writing map[string]int  // clients that are at it
 	looked  map[string]bool // repair is at it; true: a client has come meanwhile
+	sealed  map[string]chan struct{}
 	refused int
 }
 
-func newFence() *fence { return &fence{writing: map[string]int{}, looked: map[string]bool{}} }
+func newFence() *fence {
+	return &fence{writing: map[string]int{}, looked: map[string]bool{}, sealed: map[string]chan struct{}{}}
+}
 
 func (f *fence) Begin(bucket, key string) bool {
 	f.mu.Lock()
@@ -149,7 +152,34 @@ func (f *fence) End(bucket, key string) bool {
 		panic("end without begin")
 	}
 	delete(f.looked, bucket+"/"+key)
+	f.unsealLocked(bucket + "/" + key)
 	return !came
+}
+
+func (f *fence) Seal(bucket, key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	came, looked := f.looked[bucket+"/"+key]
+	if !looked || f.sealed[bucket+"/"+key] != nil {
+		panic("sealed without begin, or twice")
+	}
+	if !came {
+		f.sealed[bucket+"/"+key] = make(chan struct{})
+	}
+	return !came
+}
+
+func (f *fence) Unseal(bucket, key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unsealLocked(bucket + "/" + key)
+}
+
+func (f *fence) unsealLocked(key string) {
+	if c := f.sealed[key]; c != nil {
+		close(c)
+		delete(f.sealed, key)
+	}
 }
 
 // write is a client's write, from beginning to end.

@@ -18,6 +18,7 @@ type Task struct {
 	Owed                                                []string // backends that may differ, by name
 	SubResource                                         bool     // the newest write was about ?acl, ?tagging, …
 	Unacknowledged                                      bool     // the newest write's outcome is unknown to the client too
+	Doubt                                               bool     // a write that nobody was told of may have replaced the newest one
 	Tries                                               int      // failures that were the key's own fault, not a backend's
 	NotBefore                                           time.Time
 	Parked                                              bool
@@ -55,6 +56,13 @@ type Fence interface {
 	// End ends that. False: a client's write overlapped, so that what was seen
 	// and done has to be looked at again.
 	End(bucket, key string) (clean bool)
+	// Seal keeps clients' writes to the key waiting, between Begin and End, while a
+	// backend is changed: one that knows no conditional writes would take repair's
+	// copy over theirs. False: a client's write has begun since Begin, so that
+	// nothing may be changed now.
+	Seal(bucket, key string) bool
+	// Unseal ends that; so does End.
+	Unseal(bucket, key string)
 }
 
 // Log takes what an operator should know; any goroutine may call it.

@@ -16,6 +16,7 @@ func (w *run) copyAll(ctx context.Context, d decision, objects []*object) error 
 		c := &transfer{
 			r: w.r, bucket: w.t.Bucket, key: w.t.Key, src: src, dst: dst, from: objects[d.source], to: objects[i],
 			sent: &w.bytes, still: func(ctx context.Context, locked bool) error { return w.stillThere(ctx, dst, objects[i], locked) },
+			seal: w.seal, unseal: w.unseal,
 			began: func(id string) {
 				w.t.LastError = uploadNote(dst, id)
 				w.r.note(w.t)
@@ -76,7 +77,12 @@ func (w *run) deleteAll(ctx context.Context, d decision, objects []*object) erro
 	var errs []error
 	for _, i := range d.targets {
 		b := w.r.backends[i]
-		if err := w.r.deleteObject(ctx, b, w.t.Bucket, w.t.Key, objects[i]); err != nil {
+		err := w.seal()
+		if err == nil {
+			err = w.r.deleteObject(ctx, b, w.t.Bucket, w.t.Key, objects[i])
+			w.unseal()
+		}
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}

@@ -104,6 +104,21 @@ func (w *run) release() (clean bool) {
 	return w.r.o.Fence == nil || w.r.o.DryRun || w.r.o.Fence.End(w.t.Bucket, w.t.Key)
 }
 
+// seal keeps clients from writing the key while a backend is changed, and unseal
+// lets them again.
+func (w *run) seal() error {
+	if w.r.o.Fence == nil || w.held && w.r.o.Fence.Seal(w.t.Bucket, w.t.Key) {
+		return nil
+	}
+	return errMoved
+}
+
+func (w *run) unseal() {
+	if w.r.o.Fence != nil && w.held {
+		w.r.o.Fence.Unseal(w.t.Bucket, w.t.Key)
+	}
+}
+
 // rounds looks, decides and acts until nothing is left to be done.
 func (w *run) rounds(ctx context.Context) (end, error) {
 	for range maxRounds {
