@@ -231,7 +231,7 @@ func taskOf(p *journal.Pending, names []string) repair.Task {
 		Target: string(p.Target), Host: string(p.Host), Bucket: string(p.Bucket), Key: string(p.Key),
 		ETag: string(p.ETag), ID: string(p.ID), Reason: string(p.Reason),
 		SubResource:    p.Aux&engine.AuxSubResource != 0,
-		Unacknowledged: p.Aux&engine.AuxUnacknowledged != 0, Doubt: p.Aux&journal.AuxDoubt != 0,
+		Unacknowledged: p.Aux&engine.AuxUnacknowledged != 0, Doubt: p.Aux&(journal.AuxDoubt|journal.AuxOverlapped) != 0,
 		Tries: p.Tries, NotBefore: p.NotBefore, Parked: p.Parked, LastError: p.LastError,
 	}
 	for s := p.Owed; s != 0; s &= s - 1 {

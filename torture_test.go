@@ -321,18 +321,29 @@ func (x *torture) repair() {
 	}
 }
 
-func (x *torture) wantEqual() {
+func (x *torture) wantEqual(list string, before map[string][]string) {
 	for key := range x.h.byKey {
 		values := make([]string, len(x.stores))
 		for i, s := range x.stores {
 			values[i] = s.get(x.t, key)
 		}
 		if values[0] != values[1] {
-			x.t.Errorf("%s is %q and %q\n%+v", key, values[0], values[1], x.h.byKey[key])
+			x.t.Errorf("%s is %q and %q, before repair %q\n%+v\n%s", key, values[0], values[1], before[key], x.h.byKey[key], about(list, key))
 		} else if !x.h.allows(key, values[0]) {
-			x.t.Errorf("%s is %q at rest, which a later write replaced\n%+v", key, values[0], x.h.byKey[key])
+			x.t.Errorf("%s is %q at rest, which a later write replaced; before repair %q\n%+v\n%s", key, values[0], before[key], x.h.byKey[key], about(list, key))
 		}
 	}
+}
+
+// about are the lines of the journal that name the key.
+func about(list, key string) string {
+	var b strings.Builder
+	for line := range strings.Lines(list) {
+		if strings.Contains(line, strings.TrimPrefix(key, "/b/")+`"`) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // TestR20Torture: the proxy is killed over and over, one store being slow and the
@@ -360,8 +371,18 @@ func TestR20Torture(t *testing.T) {
 	for _, s := range x.stores {
 		s.mood.Store(moodWell)
 	}
+	list, err := exec.Command(path, "synclog", "list", "--json", "-c", x.config).CombinedOutput()
+	if err != nil {
+		t.Fatalf("synclog list: %v\n%s", err, list)
+	}
+	before := map[string][]string{}
+	for key := range x.h.byKey {
+		for _, s := range x.stores {
+			before[key] = append(before[key], s.get(t, key))
+		}
+	}
 	x.repair()
-	x.wantEqual()
+	x.wantEqual(string(list), before)
 	if out, err := exec.Command(path, "verify", "-c", x.config, "--bucket", "b").CombinedOutput(); err != nil {
 		t.Errorf("verify: %v\n%s", err, out)
 	}

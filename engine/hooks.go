@@ -156,7 +156,7 @@ type Promise struct {
 	Size   int64  // bytes
 	Owed   uint64 // backends that may not have the write
 	Open   bool   // legs are out: a Settle will come
-	Aux    uint8  // AuxSubResource, AuxUnacknowledged
+	Aux    uint8  // Aux…
 }
 
 // What a divergence was found by.

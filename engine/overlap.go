@@ -25,6 +25,7 @@ type overlapShard struct {
 type overlap struct {
 	open   int32  // writes under way
 	landed bool   // one of the ended ones may be stored
+	runs   int32  // writes of the run so far, those that have left among them
 	stored uint64 // backends that took one of the ended ones
 	// repairing: one of the open ones is repair's; touched: a client's write has
 	// begun since that one did.
@@ -54,6 +55,7 @@ func (o *overlaps) begin(hash uint64) (sealed <-chan struct{}) {
 		return k.sealed
 	}
 	k.open++
+	k.runs++
 	k.touched = true
 	s.keys[hash] = k
 	return nil
@@ -76,6 +78,16 @@ func (o *overlaps) mustBegin(hash uint64, timeout time.Duration) bool {
 		}
 	}
 	return true
+}
+
+// overlapped tells whether a write to the key overlaps, or has overlapped, with
+// another one of those under way.
+func (o *overlaps) overlapped(hash uint64) bool {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.keys[hash]
+	return k.runs > 1 || k.repairing
 }
 
 // end notes that all legs of a write have ended, on these backends positively;

@@ -15,6 +15,7 @@ import (
 const (
 	AuxSubResource    = 1 << iota // a write to ?acl, ?tagging and the like: content is as it was
 	AuxUnacknowledged             // the client was not told that it succeeded, but a backend may have taken it
+	AuxOverlapped                 // another write to the key was under way, and may have landed after it
 )
 
 // journaled tells whether the request is a write that the journal has a say in:
@@ -236,6 +237,9 @@ func (r *request) promises(votes []vote) []Promise {
 	if !p.Open {
 		p.owe(r.also)
 	}
+	if r.overlapping && r.e.writes.overlapped(r.keyHash) {
+		p.Aux |= AuxOverlapped
+	}
 	r.ledger = append(r.ledger[:0], p)
 	return r.ledger
 }
@@ -347,6 +351,10 @@ func (r *request) deletePromises(p Promise, votes []vote) []Promise {
 		}
 		if !p.Open {
 			p.owe(d.also)
+		}
+		p.Aux &^= AuxOverlapped
+		if d.write != 0 && r.e.writes.overlapped(d.write) {
+			p.Aux |= AuxOverlapped
 		}
 		r.ledger = append(r.ledger, p)
 	}

@@ -30,6 +30,8 @@ const (
 	AuxSubresource = 1 << 0
 	// AuxUnacknowledged: the client was told of no success; outcome unknown.
 	AuxUnacknowledged = 1 << 1
+	// AuxOverlapped: another write was under way at the same time.
+	AuxOverlapped = 1 << 2
 	// AuxDoubt is the journal's own: a write that nobody was told of has come after
 	// the one that stands here, and may have replaced it.
 	AuxDoubt = 1 << 6

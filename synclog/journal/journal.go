@@ -213,6 +213,7 @@ func (j *Journal) recover() error {
 		left = append(left, o.seq)
 		return true
 	})
+	slices.Sort(left)
 	for _, seq := range left {
 		id, _ := j.opens.find(seq)
 		var r record

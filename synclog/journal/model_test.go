@@ -14,12 +14,13 @@ import (
 // that has ended since nothing was known of it.
 type model struct {
 	ended map[string][]Entry
+	mask  map[string]uint64
 	open  map[uint64]Entry
 	notes map[string]Pending
 }
 
 func newModel() *model {
-	return &model{ended: map[string][]Entry{}, open: map[uint64]Entry{}, notes: map[string]Pending{}}
+	return &model{ended: map[string][]Entry{}, mask: map[string]uint64{}, open: map[uint64]Entry{}, notes: map[string]Pending{}}
 }
 
 func (m *model) flying(key string) (n int) {
@@ -34,8 +35,14 @@ func (m *model) flying(key string) (n int) {
 // end takes in a write whose legs have ended.
 func (m *model) end(e Entry) {
 	k := string(e.Key)
-	before := m.ended[k]
+	before, owed := m.ended[k], m.mask[k]
 	changes := e.Owed != 0 || len(before) > 0 && newest(before).Seq < e.Seq
+	m.mask[k] = e.Owed
+	if len(before) > 0 { // what is owed after two writes TestR20Meaning tells
+		old, r := record{Entry: newest(before)}, record{Entry: e}
+		old.Owed = owed
+		m.mask[k] = merge(&old, &r).Owed
+	}
 	m.ended[k] = append(before, e)
 	if changes {
 		delete(m.notes, k)
@@ -44,8 +51,9 @@ func (m *model) end(e Entry) {
 }
 
 func (m *model) tidy(k string) {
-	if m.owed(k) == 0 && m.flying(k) == 0 {
+	if m.mask[k] == 0 && m.flying(k) == 0 {
 		delete(m.ended, k)
+		delete(m.mask, k)
 		delete(m.notes, k)
 	}
 }
@@ -57,28 +65,21 @@ func (m *model) settle(seq, owed uint64) {
 	m.end(e)
 }
 
-func (m *model) owed(k string) (owed uint64) {
-	for _, e := range m.ended[k] {
-		owed |= e.Owed
-	}
-	return owed
-}
-
 func newest(es []Entry) Entry {
 	return slices.MaxFunc(es, func(x, y Entry) int { return int(int64(x.Seq) - int64(y.Seq)) })
 }
 
 // crash ends the intents with an unknown outcome.
 func (m *model) crash() {
-	for seq, e := range m.open {
-		m.settle(seq, e.Owed)
+	for _, seq := range slices.Sorted(maps.Keys(m.open)) {
+		m.settle(seq, m.open[seq].Owed)
 	}
 }
 
 // pending is one line a key: what Next is to give, in any order.
 func (m *model) pending() (lines []string) {
 	for k, es := range m.ended {
-		if m.owed(k) == 0 || m.flying(k) > 0 {
+		if m.mask[k] == 0 || m.flying(k) > 0 {
 			continue
 		}
 		var first uint64
@@ -88,7 +89,7 @@ func (m *model) pending() (lines []string) {
 			}
 		}
 		n, note := newest(es), m.notes[k]
-		lines = append(lines, line(k, n, m.owed(k), first, note))
+		lines = append(lines, line(k, n, m.mask[k], first, note))
 	}
 	slices.Sort(lines)
 	return lines
@@ -183,6 +184,7 @@ func (r *modelRun) repairOne() {
 		r.t.Fatalf("%s: not resolved", k)
 	}
 	delete(r.m.ended, k)
+	delete(r.m.mask, k)
 	delete(r.m.notes, k)
 }
 
@@ -226,7 +228,7 @@ func (r *modelRun) checkStats() {
 	s := r.Stats()
 	by, pending, parked := make([]int, 3), 0, 0
 	for k := range r.m.ended {
-		owed := r.m.owed(k)
+		owed := r.m.mask[k]
 		for i := range by {
 			by[i] += int(owed >> i & 1)
 		}

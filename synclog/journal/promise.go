@@ -166,6 +166,7 @@ func (j *Journal) applyLocked(hash uint32, r *record, closes uint64) {
 		return
 	}
 	m := mergeRead(old, r)
+	m.Owed |= old.Owed &^ j.mine // a backend that is gone has taken nothing since
 	switch {
 	case m.Owed == 0 && !j.othersOpen(hash, 0):
 		j.appendGoneLocked(&m.Entry, closes)

@@ -314,14 +314,16 @@ func newer(a, b *record) bool {
 	return a.Seq > b.Seq
 }
 
-// owedOf is what is owed after both. Who has taken an acknowledged write is worth
-// knowing, for it is that which repair spreads: an entry of less standing, which
-// suspects every backend, does not blur it.
+// owedOf is what is owed after both. Who has taken the last acknowledged write is
+// worth knowing, for it is that which repair spreads: what was owed before it, and
+// an entry of less standing, which suspects every backend, do not blur it. Who is
+// not owed then may still have to be given it, if an older write lands on it late;
+// repair looks at all backends whoever is owed.
 func owedOf(a, b *record) uint64 {
-	if a.standing() < b.standing() {
+	if newer(b, a) {
 		a, b = b, a
 	}
-	if a.standing() == 2 && b.standing() < 2 && a.Owed != 0 {
+	if a.standing() == 2 && a.Owed != 0 && a.Aux&AuxSubresource == 0 {
 		return a.Owed
 	}
 	return a.Owed | b.Owed
@@ -350,7 +352,7 @@ func merge(old, e *record) record {
 	default:
 		m.first = min(old.first, e.Seq)
 	}
-	m.Aux |= (old.Aux | e.Aux) & AuxMixed
+	m.Aux |= (old.Aux | e.Aux) & (AuxMixed | AuxOverlapped)
 	if m.standing() == 2 && (old.standing() < 2 && old.Seq > m.Seq || e.standing() < 2 && e.Seq > m.Seq) {
 		m.Aux |= AuxDoubt
 	}
