@@ -204,7 +204,7 @@ func (n *namedJournal) pending(t *repair.Task) (journal.Pending, error) {
 			Target: []byte(t.Target), Host: []byte(t.Host), Bucket: []byte(t.Bucket), Key: []byte(t.Key),
 			ETag: []byte(t.ETag), ID: []byte(t.ID), Reason: []byte(t.Reason),
 		},
-		First: t.First, Tries: t.Tries, NotBefore: t.NotBefore, Parked: t.Parked, LastError: t.LastError,
+		First: t.First, Version: t.Version, Tries: t.Tries, NotBefore: t.NotBefore, Parked: t.Parked, LastError: t.LastError,
 	}
 	if t.SubResource {
 		p.Aux |= engine.AuxSubResource
@@ -232,7 +232,7 @@ func taskOf(p *journal.Pending, names []string) repair.Task {
 		ETag: string(p.ETag), ID: string(p.ID), Reason: string(p.Reason),
 		SubResource:    p.Aux&engine.AuxSubResource != 0,
 		Unacknowledged: p.Aux&engine.AuxUnacknowledged != 0, Doubt: p.Aux&(journal.AuxDoubt|journal.AuxOverlapped) != 0,
-		Tries: p.Tries, NotBefore: p.NotBefore, Parked: p.Parked, LastError: p.LastError,
+		Version: p.Version, Tries: p.Tries, NotBefore: p.NotBefore, Parked: p.Parked, LastError: p.LastError,
 	}
 	for s := p.Owed; s != 0; s &= s - 1 {
 		if i := bits.TrailingZeros64(s); i < len(names) {

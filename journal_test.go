@@ -84,6 +84,8 @@ func fill(t testing.TB, v reflect.Value) {
 			*x = 1<<63 + uint64(i)
 		case *int64:
 			*x = 1<<53 + int64(i)
+		case *uint8:
+			*x = uint8(i + 1)
 		case *int:
 			*x = i + 1
 		case *bool:
@@ -125,7 +127,7 @@ func TestTaskOfPending(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Owed != 0b110 || p.Aux != engine.AuxSubResource|engine.AuxUnacknowledged {
+	if p.Owed != 0b110 || p.Aux != engine.AuxSubResource|engine.AuxUnacknowledged|journal.AuxDoubt {
 		t.Errorf("owed %b, aux %b", p.Owed, p.Aux)
 	}
 	if got := taskOf(&p, n.names); !reflect.DeepEqual(got, want) {
@@ -155,6 +157,7 @@ func TestEngineJournalPromise(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := n.tasks(t)
+	want.Version = got[0].Version // of no meaning here
 	if !reflect.DeepEqual(got, []repair.Task{want}) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -207,7 +210,7 @@ func TestNamedJournal(t *testing.T) {
 		t.Errorf("Resolve of an old one: %t, %v", ok, err)
 	}
 	now := n.tasks(t)[1]
-	if now.Method != "PUT" || fmt.Sprint(now.Owed) != "[a:9000 b:9000]" || now.First != old.First {
+	if now.Method != "PUT" || fmt.Sprint(now.Owed) != "[a:9000]" || now.First != old.First {
 		t.Errorf("both together: %+v", now)
 	}
 	if ok, err := n.Resolve(&now); !ok || err != nil {
@@ -252,8 +255,8 @@ func TestNamedJournalMixed(t *testing.T) {
 	}
 }
 
-// What was owed when a task was read, and became more without a newer write, must
-// not be closed with it.
+// What was found since a task was read, without a newer write, must not be closed
+// with it.
 func TestNamedJournalOwedMeanwhile(t *testing.T) {
 	n := mustOpenJournal(t, t.TempDir(), "a:9000", "b:9000", "c:9000")
 	mustPromise(t, n, "PUT", "b", "k", 0b001, "stalled")
@@ -264,7 +267,7 @@ func TestNamedJournalOwedMeanwhile(t *testing.T) {
 	if ok, err := n.Resolve(&old); ok || err != nil {
 		t.Errorf("Resolve: %t, %v", ok, err)
 	}
-	if got := n.tasks(t); len(got) != 1 || fmt.Sprint(got[0].Owed) != "[a:9000 c:9000]" || got[0].Method != "PUT" {
+	if got := n.tasks(t); len(got) != 1 || fmt.Sprint(got[0].Owed) != "[a:9000]" || got[0].Method != "PUT" {
 		t.Errorf("tasks %+v", got)
 	}
 }

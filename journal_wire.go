@@ -62,6 +62,7 @@ type wireTask struct {
 	SubResource    bool      `json:"subresource"`
 	Unacknowledged bool      `json:"unacknowledged"`
 	Doubt          bool      `json:"doubt"`
+	Version        uint8     `json:"version"`
 	Tries          int       `json:"tries"`
 	NotBefore      time.Time `json:"notbefore"`
 	Parked         bool      `json:"parked"`
@@ -73,7 +74,7 @@ func wireTaskOf(t *repair.Task) wireTask {
 		Seq: t.Seq, First: t.First, Settled: t.Settled, Method: t.Method, Size: t.Size, Owed: t.Owed,
 		Target: wireText(t.Target), Host: wireText(t.Host), Bucket: wireText(t.Bucket), Key: wireText(t.Key),
 		ETag: wireText(t.ETag), ID: wireText(t.ID), Reason: wireText(t.Reason),
-		SubResource: t.SubResource, Unacknowledged: t.Unacknowledged, Doubt: t.Doubt,
+		SubResource: t.SubResource, Unacknowledged: t.Unacknowledged, Doubt: t.Doubt, Version: t.Version,
 		Tries: t.Tries, NotBefore: t.NotBefore, Parked: t.Parked, LastError: wireText(t.LastError),
 	}
 }
@@ -83,7 +84,7 @@ func (w *wireTask) task() repair.Task {
 		Seq: w.Seq, First: w.First, Settled: w.Settled, Method: w.Method, Size: w.Size, Owed: w.Owed,
 		Target: string(w.Target), Host: string(w.Host), Bucket: string(w.Bucket), Key: string(w.Key),
 		ETag: string(w.ETag), ID: string(w.ID), Reason: string(w.Reason),
-		SubResource: w.SubResource, Unacknowledged: w.Unacknowledged, Doubt: w.Doubt,
+		SubResource: w.SubResource, Unacknowledged: w.Unacknowledged, Doubt: w.Doubt, Version: w.Version,
 		Tries: w.Tries, NotBefore: w.NotBefore, Parked: w.Parked, LastError: string(w.LastError),
 	}
 }

@@ -46,9 +46,10 @@ const (
 type Pending struct {
 	// Entry is the newest write's (by Seq) of those that a client was told of; else
 	// the newest of those that nobody was told of (AuxUnacknowledged); else the
-	// newest difference that was found. Owed is merged over all entries of the key;
-	// but where an acknowledged write is owed, over acknowledged ones alone.
-	// Backends that are not configured any more have no bit here.
+	// newest difference that was found. Owed is what that write is owed, where it
+	// was acknowledged and is no write to a sub-resource; else, or where it is owed
+	// nothing, Owed is merged over all entries of the key. Backends that are not
+	// configured any more have no bit here.
 	Entry
 	First     uint64 // Seq of the oldest entry
 	Tries     int

@@ -19,6 +19,7 @@ type Task struct {
 	SubResource                                         bool     // the newest write was about ?acl, ?tagging, …
 	Unacknowledged                                      bool     // the newest write's outcome is unknown to the client too
 	Doubt                                               bool     // a write that nobody was told of may have replaced the newest one
+	Version                                             uint8    // the journal's own, of the state that was read
 	Tries                                               int      // failures that were the key's own fault, not a backend's
 	NotBefore                                           time.Time
 	Parked                                              bool
