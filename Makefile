@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 # What to pass on: make run ARGS="--break second", make bench ARGS="...".
 ARGS     ?=
 
-.PHONY: help build run demo test race bench pgo lint fuzz interop release clean
+.PHONY: help build run demo test race bench pgo lint torture fuzz interop release clean
 
 help: ## What there is to make.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  %-9s %s\n' "$$name" "$$what"; done
@@ -38,6 +38,9 @@ lint: ## Formatting, vet, golangci-lint with the import rules (.golangci.yml). T
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "not gofmt'ed:" $$unformatted; exit 1; fi
 	go vet ./...
 	$(LINT) run
+
+torture: ## Kill the proxy 200 times under load, repair, and compare everything. Minutes.
+	go test -run 'Torture' -full -v -timeout 30m .
 
 fuzz: ## Each fuzz target for FUZZTIME (20s).
 	@targets=$$(go test -list '^Fuzz' ./...) && echo "$$targets" | \

@@ -290,7 +290,6 @@ func (x *torture) write(cycle, c int, stop <-chan struct{}) {
 		if err != nil {
 			panic(err)
 		}
-		r.Header.Set("Content-Type", "text/plain")
 		answer, err := client.Do(r)
 		if err == nil {
 			_, _ = io.Copy(io.Discard, answer.Body)

@@ -108,7 +108,10 @@ func (c *transfer) single(ctx context.Context, noMD5 bool) (string, error) {
 	if res.ContentLength != c.from.size {
 		return "", fmt.Errorf("%w (it has %d bytes in place of %d)", errMoved, res.ContentLength, c.from.size)
 	}
-	c.from.header = res.Header
+	// Of its headers only the checksums, which only a GET was asked for: looks are
+	// compared, and there are servers that guess a Content-Type for a GET alone.
+	c.from.header = c.from.header.Clone()
+	copyPrefixed(c.from.header, res.Header, "X-Amz-Checksum-")
 	header := c.headers()
 	c.condition(header)
 	if use := c.used(); use&featChecksum != 0 && res.Header.Get("X-Amz-Checksum-Type") != "COMPOSITE" {
