@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"slices"
 
 	"github.com/akubra/akubra/synclog"
@@ -25,9 +26,16 @@ type work struct {
 	remote   *remoteJournal // nil where no proxy runs
 }
 
+// commandGC keeps the memory of a command small beside that of the proxy: what the
+// journal has of a million keys has no pointers that a collection would follow.
+const commandGC = 20
+
 // openWork opens the journal of config, or finds the proxy that has it open. warn
 // may be called from any goroutine.
 func openWork(config *Config, warn func(error)) (*work, error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(commandGC)
+	}
 	dir := config.journalDir()
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // opening would make it
 		return nil, fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", dir, config.DataDir)

@@ -107,7 +107,10 @@ func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Tabl
 type engineJournal struct {
 	*journal.Journal
 	inflight *inflight.Table
-	entries  sync.Pool // of *[]journal.Entry
+	// onFull, unless nil, takes what keeps a write from being noted, and lets it go
+	// on (OnJournalError: continue).
+	onFull  func(error)
+	entries sync.Pool // of *[]journal.Entry
 }
 
 var _ engine.Journal = (*engineJournal)(nil)
@@ -133,7 +136,12 @@ func (j *engineJournal) Promise(es []engine.Promise) error {
 
 // Begin notes that a write is under way.
 func (j *engineJournal) Begin(bucket, key, host, target []byte) (slot int32, err error) {
-	return j.inflight.Begin(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: target})
+	slot, err = j.inflight.Begin(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: target})
+	if err != nil && j.onFull != nil {
+		j.onFull(err)
+		return -1, nil
+	}
+	return slot, err
 }
 
 // End notes that it is over.

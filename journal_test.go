@@ -331,3 +331,57 @@ func TestDirID(t *testing.T) {
 		t.Error("none has an id")
 	}
 }
+
+// What is under way when a process ends is pending when the next one begins, once;
+// and a disk that has no room for it keeps writes from going on, unless that is
+// wanted (OnJournalError).
+func TestInflightIsTakenOver(t *testing.T) {
+	dir := t.TempDir()
+	c := defaultConfig()
+	c.DataDir = dir
+	names := []string{"a:9000", "b:9000"}
+	n := mustOpenJournal(t, dir, names...)
+	table, err := openInflight(c, n.journal, names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &engineJournal{Journal: n.journal, inflight: table}
+	for _, key := range []string{"k", "\xff"} {
+		if _, err := j.Begin([]byte("b"), []byte(key), []byte("s3"), []byte("/b/"+key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, err := j.Begin([]byte("b"), []byte("done"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.End(done)
+	if len(n.tasks(t)) > 0 {
+		t.Fatal("pending while it is under way")
+	}
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time nothing is left to be taken
+		if table, err = openInflight(c, n.journal, names); err != nil {
+			t.Fatal(err)
+		}
+		if err := table.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got := n.tasks(t)
+		if objects(got) != "b/k b/\xff" && objects(got) != "b/\xff b/k" || got[0].Method != "" || len(got[0].Owed) != 2 {
+			t.Fatalf("tasks %+v", got)
+		}
+	}
+
+	// The table is closed: it has no room.
+	if _, err := j.Begin([]byte("b"), []byte("k"), nil, nil); err == nil {
+		t.Fatal("noted nowhere")
+	}
+	told := 0
+	j.onFull = func(error) { told++ }
+	if slot, err := j.Begin([]byte("b"), []byte("k"), nil, nil); slot != -1 || err != nil || told != 1 {
+		t.Fatalf("slot %d, %v, told %d times", slot, err, told)
+	}
+}

@@ -168,7 +168,7 @@ func (p *proxy) makeEngine() error {
 		Synclog:                   syncRecorder{p.synclog},
 		Log:                       engineLog{p.logs},
 		Metrics:                   p.metrics,
-		Journal:                   &engineJournal{Journal: p.journal.journal, inflight: p.inflight},
+		Journal:                   p.engineJournal(),
 		Domains:                   c.Domains,
 		AdditionalRequestHeaders:  c.AdditionalRequestHeaders,
 		AdditionalResponseHeaders: c.AdditionalResponseHeaders,

@@ -33,6 +33,16 @@ func (p *proxy) openJournal() error {
 	return nil
 }
 
+func (p *proxy) engineJournal() *engineJournal {
+	j := &engineJournal{Journal: p.journal.journal, inflight: p.inflight}
+	if p.config.OnJournalError == journalErrorContinue {
+		j.onFull = func(err error) {
+			p.logs.main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg("a write is under way that nothing would be left of")
+		}
+	}
+	return j
+}
+
 // makeRepair makes what repairs: in this process, or for an `akubra repair` that
 // comes over the admin listener.
 func (p *proxy) makeRepair() error {

@@ -60,7 +60,8 @@ type Table struct {
 
 // Open reads what an earlier process left in the file and, once forget has taken
 // it, empties it. forget must have made it durable when it returns nil; it is not
-// called for nothing. One process may have the file open.
+// called for nothing. The file has room for some writes then. One process may have
+// it open.
 func Open(path string, forget func([]Write) error) (*Table, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -77,7 +78,12 @@ func Open(path string, forget func([]Write) error) (*Table, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("inflight: cannot take over %q: %w", path, err)
 	}
-	return &Table{file: f}, nil
+	t := &Table{file: f}
+	if err := t.growLocked(); err != nil { // a disk that is full is told of at the start
+		_ = f.Close()
+		return nil, err
+	}
+	return t, nil
 }
 
 // read gives the writes of all slots that are whole.
