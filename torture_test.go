@@ -24,12 +24,12 @@ import (
 // answer, it has carried out a request by the time that its connection ends, or
 // never does: what comes later than that, nobody could tell from a new write.
 type moodyStore struct {
-	addr    string
-	mood    atomic.Int32
-	inner   http.Handler
-	mu      sync.Mutex
-	random  *rand.Rand
-	waiting sync.WaitGroup // requests under way
+	addr   string
+	mood   atomic.Int32
+	inner  http.Handler
+	mu     sync.Mutex
+	random *rand.Rand
+	open   atomic.Int32 // connections
 }
 
 const (
@@ -51,7 +51,15 @@ func newMoodyStore(t *testing.T, seed uint64, bucket string) *moodyStore {
 		t.Fatal(err)
 	}
 	s.addr = ln.Addr().String()
-	server := &http.Server{Handler: s}
+	server := &http.Server{Handler: s, ConnState: func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			s.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			s.open.Add(-1)
+		case http.StateActive, http.StateIdle:
+		}
+	}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -71,8 +79,6 @@ func (s *moodyStore) dice(n int) int {
 }
 
 func (s *moodyStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.waiting.Add(1)
-	defer s.waiting.Done()
 	if r.Method == http.MethodPut { // half an object must not look like a whole one
 		body, err := io.ReadAll(r.Body)
 		if err != nil || r.ContentLength >= 0 && int64(len(body)) != r.ContentLength {
@@ -252,7 +258,7 @@ func (x *torture) life(cycle, writes int) {
 	close(stop)
 	clients.Wait()
 	for _, s := range x.stores {
-		s.waiting.Wait() // what was on its way has arrived, or never will
+		eventually(x.t, "what was on its way has arrived, and each connection has ended", func() bool { return s.open.Load() == 0 })
 	}
 	if strings.Contains(said.String(), "panic") {
 		x.t.Errorf("the proxy said:\n%s", said)

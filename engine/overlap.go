@@ -111,7 +111,10 @@ func (o *overlaps) leave(hash uint64) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.keys[hash]
+	s.leaveLocked(hash, s.keys[hash])
+}
+
+func (s *overlapShard) leaveLocked(hash uint64, k overlap) {
 	k.open--
 	if k.open == 0 {
 		delete(s.keys, hash)
@@ -146,13 +149,8 @@ func (o *overlaps) endRepair(hash uint64) (clean bool) {
 	}
 	clean = !k.touched
 	k.unseal()
-	k.open--
 	k.repairing = false
-	if k.open == 0 {
-		delete(s.keys, hash)
-	} else {
-		s.keys[hash] = k
-	}
+	s.leaveLocked(hash, k)
 	return clean
 }
 
