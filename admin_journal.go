@@ -155,7 +155,8 @@ func (a *journalAdmin) serve(call string, q *wireRequest) (r wireAnswer, err err
 		r.Session, err = a.open()
 		return r, err
 	case "close":
-		return r, a.end(q.Session)
+		// Whoever reads the files next is to see what was resolved.
+		return r, errors.Join(a.end(q.Session), a.o.Journal.journal.Flush())
 	case "begin":
 		r.OK, err = a.begin(q.Session, q.Key)
 		return r, err

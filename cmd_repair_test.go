@@ -196,6 +196,9 @@ func TestRepairBesideProxy(t *testing.T) {
 	if !strings.HasPrefix(stdout, "repaired 5 of 5 keys (5 copied, 0 deleted, 0 equal already)") {
 		t.Errorf("stdout:\n%s\nstderr:\n%s", stdout, stderr)
 	}
+	if list, _ := mustRun(t, exitOK, "synclog", "list", "--json", "-c", r.config); list != "" {
+		t.Errorf("the files have, right after repair: %s", list)
+	}
 	for i := range 5 {
 		r.wantBoth(fmt.Sprint("k", i), "hello")
 	}

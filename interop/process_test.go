@@ -75,7 +75,12 @@ func (p *process) kill() {
 // never gets there. last, if given, is what was seen last.
 func (p *process) await(t *testing.T, what string, ok func(ctx context.Context) bool, last ...*string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	p.awaitFor(t, patience, what, ok, last...)
+}
+
+func (p *process) awaitFor(t *testing.T, most time.Duration, what string, ok func(ctx context.Context) bool, last ...*string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), most)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -89,7 +94,7 @@ func (p *process) await(t *testing.T, what string, ok func(ctx context.Context) 
 			for _, l := range last {
 				what += ", last seen: " + *l
 			}
-			t.Fatalf("waited %v for: %s\n%s", patience, what, p.output)
+			t.Fatalf("waited %v for: %s\n%s", most, what, p.output)
 		}
 	}
 }

@@ -7,6 +7,7 @@
 #
 # INTEROP_BIN       where versitygw and minio are, or are built to
 #                   (${XDG_CACHE_HOME:-~/.cache}/akubra-interop/bin)
+# INTEROP_FULL      1: repair with 5,000 objects and one of 100 MB, instead of 600 and 12 MB
 # AKUBRA            the proxy's binary; without it, it is built from this tree
 # VERSITYGW, MINIO  the versions to build, if they are not there ("latest")
 set -eu
@@ -54,4 +55,6 @@ fi
 AKUBRA=$(realpath "$AKUBRA")
 export AKUBRA
 
-exec go test -count=1 -timeout 20m -v "$@" ./...
+(cd .. && go test -count=1 -run Servers ./synclog/repair)
+
+exec go test -count=1 -timeout 30m -v "$@" ./...

@@ -9,8 +9,8 @@
 // The files: world_test.go has the stores and the proxies in front of them,
 // process_test.go what runs; step_test.go is one step of the matrix with its
 // check; snapshot_test.go is what a store holds; synclog_test.go reads records;
-// clients_test.go lists the clients; the others are a client each, and mainjob_test.go
-// is the main job on real input.
+// clients_test.go lists the clients; the others are a client each, mainjob_test.go is
+// the main job on real input, and repair_test.go what makes the stores equal again.
 package interop
 
 import (
@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,7 @@ type proxy struct {
 	url, admin string
 	addr       string
 	synclog    string
+	config     string // its file
 	process    *process
 }
 
@@ -74,13 +76,10 @@ type world struct {
 // newWorld starts two stores of these kinds and the proxies.
 func newWorld(t *testing.T, kinds [2]string) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir()}
-	for i, kind := range kinds {
-		w.stores[i] = newStore(t, kind, filepath.Join(w.dir, fmt.Sprintf("store%d", i)), i)
-	}
-	w.plain = w.newProxy(t, "plain", "")
+	w := newStores(t, kinds)
+	w.plain = w.newProxy(t, "plain", "", "")
 	cert, transport := certificate(t, w.dir)
-	w.tls = w.newProxy(t, "tls", cert)
+	w.tls = w.newProxy(t, "tls", cert, "")
 	w.trust = transport
 	for _, p := range w.proxies() {
 		p.await(t, "it is ready", func(s status) bool { return s.Ready })
@@ -88,7 +87,20 @@ func newWorld(t *testing.T, kinds [2]string) *world {
 	return w
 }
 
-func (w *world) proxies() []*proxy { return []*proxy{w.plain, w.tls} }
+// newStores is a world without proxies.
+func newStores(t *testing.T, kinds [2]string) *world {
+	t.Helper()
+	w := &world{dir: t.TempDir()}
+	for i, kind := range kinds {
+		w.stores[i] = newStore(t, kind, filepath.Join(w.dir, fmt.Sprintf("store%d", i)), i)
+	}
+	return w
+}
+
+// proxies are those that there are: where repair is at work, one alone writes.
+func (w *world) proxies() []*proxy {
+	return slices.DeleteFunc([]*proxy{w.plain, w.tls}, func(p *proxy) bool { return p == nil })
+}
 
 // all tells whether every store is of this kind.
 func (w *world) all(kind string) bool { return w.stores[0].kind == kind && w.stores[1].kind == kind }
@@ -144,8 +156,9 @@ func (s *store) run(t *testing.T) {
 	})
 }
 
-// newProxy starts a proxy; with a certificate (a PEM file with its key) it speaks TLS.
-func (w *world) newProxy(t *testing.T, name, cert string) *proxy {
+// newProxy starts a proxy with a journal of its own, and with more configuration, if
+// any; with a certificate (a PEM file with its key) it speaks TLS.
+func (w *world) newProxy(t *testing.T, name, cert, more string) *proxy {
 	t.Helper()
 	p := &proxy{addr: freeAddr(t), admin: "http://" + freeAddr(t), synclog: filepath.Join(w.dir, name+".synclog")}
 	p.url = "http://" + p.addr
@@ -159,22 +172,28 @@ Backends: [%s, %s]
 ConnectionTimeout: 10s
 ConnectionDialTimeout: 1s
 ShutdownTimeout: 10s
+DataDir: %q
 Domains: [%s]
 TLS: {CertFile: %q, KeyFile: %q}
 Logging:
   Synclog: {Stderr: false, File: %q}
   Accesslog: {File: %q}
-`, p.addr, strings.TrimPrefix(p.admin, "http://"), "http://"+w.stores[0].addr, "http://"+w.stores[1].addr,
-		domain, cert, cert, p.synclog, filepath.Join(w.dir, name+".accesslog"))
-	file := filepath.Join(w.dir, name+".yaml")
-	mustWrite(t, file, []byte(config))
+%s`, p.addr, strings.TrimPrefix(p.admin, "http://"), "http://"+w.stores[0].addr, "http://"+w.stores[1].addr,
+		filepath.Join(w.dir, name+".data"), domain, cert, cert, p.synclog, filepath.Join(w.dir, name+".accesslog"), more)
+	p.config = filepath.Join(w.dir, name+".yaml")
+	mustWrite(t, p.config, []byte(config))
+	p.process = startProcess(t, proxyBinary(t), nil, "-c", p.config)
+	p.process.graceful = true
+	return p
+}
+
+func proxyBinary(t *testing.T) string {
+	t.Helper()
 	binary, err := filepath.Abs(envOr("AKUBRA", "../akubra"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.process = startProcess(t, binary, nil, "-c", file)
-	p.process.graceful = true
-	return p
+	return binary
 }
 
 // status is what the tests read of the proxy's /status.
@@ -185,6 +204,17 @@ type status struct {
 		Name  string `json:"name"`
 		State string `json:"state"`
 	} `json:"backends"`
+	Journal struct {
+		Pending int `json:"pending"`
+		Open    int `json:"open"`
+		Parked  int `json:"parked"`
+	} `json:"journal"`
+	Repair struct { // where it is enabled
+		Copied    int    `json:"copied"`
+		Deleted   int    `json:"deleted"`
+		Failed    int    `json:"failed"`
+		LastError string `json:"last_error"`
+	} `json:"repair"`
 }
 
 // active tells whether all backends are in the pool.
@@ -200,8 +230,13 @@ func (s status) active() bool {
 // await waits until ok says so of the proxy's status.
 func (p *proxy) await(t *testing.T, what string, ok func(status) bool) {
 	t.Helper()
+	p.awaitFor(t, patience, what, ok)
+}
+
+func (p *proxy) awaitFor(t *testing.T, most time.Duration, what string, ok func(status) bool) {
+	t.Helper()
 	var last string
-	p.process.await(t, "proxy "+p.addr+": "+what, func(ctx context.Context) bool {
+	p.process.awaitFor(t, most, "proxy "+p.addr+": "+what, func(ctx context.Context) bool {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.admin+"/status", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -51,9 +51,10 @@ func (r *Repairer) RunOnce(ctx context.Context) (Summary, error) {
 		err = ctx.Err()
 	}
 	sum := s.Summary
-	sum.Seen = seen.Seen
 	sum.Parked += seen.Parked
-	sum.Left = max(0, sum.Seen-sum.Resolved-sum.Failed-sum.Parked)
+	done := sum.Resolved + sum.Failed + sum.Parked
+	sum.Seen = max(seen.Seen, done) // a later pass has met keys that clients were writing in the first
+	sum.Left = sum.Seen - done
 	return sum, err
 }
 
