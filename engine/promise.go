@@ -32,13 +32,17 @@ func (r *request) beginWrite() *s3Error {
 	if !r.journaled() {
 		return nil
 	}
+	r.key = r.target.key
+	if bytes.IndexByte(r.key, '%') >= 0 {
+		r.key = []byte(r.target.keyName())
+	}
 	if r.e.o.Journal.Failed() {
 		return errJournal
 	}
 	if r.kind == kindDelete {
 		return nil // its keys are yet to come: beginDeletes
 	}
-	slot, err := r.e.o.Journal.Begin(r.target.bucket, r.keyBytes(), r.head.host, r.raw)
+	slot, err := r.e.o.Journal.Begin(r.target.bucket, r.key, r.head.host, r.raw)
 	if err != nil {
 		return r.notBegun(err)
 	}
@@ -63,14 +67,6 @@ func (r *request) endWrite() {
 	}
 }
 
-// keyBytes is the decoded key.
-func (r *request) keyBytes() []byte {
-	if bytes.IndexByte(r.target.key, '%') < 0 {
-		return r.target.key
-	}
-	return []byte(r.target.keyName())
-}
-
 // promise makes what the backends may owe durable, before the client is told of
 // the write. The handler's goroutine calls it, once the request is decided.
 func (r *request) promise() error {
@@ -86,6 +82,7 @@ func (r *request) promise() error {
 		// Where the processor is busy, what is ready to run goes first: with luck,
 		// the last leg, which spares the intent. Where it is idle, this is nothing.
 		r.mu.Unlock()
+		runtime.Gosched()
 		runtime.Gosched()
 		r.mu.Lock()
 	}
@@ -167,6 +164,13 @@ func (r *request) settleJournal() {
 
 // settlePromises tells the journal what has become of an intent.
 func (r *request) settlePromises() {
+	if r.kind != kindDelete || len(r.deletes) == 0 {
+		p := Promise{Seq: r.seq}
+		p.Owed, p.Reason = r.owed(r.votes)
+		p.owe(r.also)
+		r.e.o.Journal.Settle(p.Seq, p.Owed, p.Reason)
+		return
+	}
 	for _, p := range r.promises(r.votes) {
 		r.e.o.Journal.Settle(p.Seq, p.Owed, p.Reason)
 	}
@@ -211,7 +215,7 @@ func (r *request) unsure() (set uint64) {
 // of a multi-object delete (R24). They are valid until the next call.
 func (r *request) promises(votes []vote) []Promise {
 	p := Promise{
-		Seq: r.seq, Method: r.method, Target: r.raw, Host: r.head.host, Bucket: r.target.bucket, Key: r.keyBytes(),
+		Seq: r.seq, Method: r.method, Target: r.raw, Host: r.head.host, Bucket: r.target.bucket, Key: r.key,
 		Size: r.bodySize.Load(),
 	}
 	for i := range votes {

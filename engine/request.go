@@ -68,6 +68,7 @@ type request struct {
 	aborted  bool
 
 	// Of the journal (promise.go), under mu where it is not told otherwise.
+	key        []byte // decoded; of journaled writes
 	slot       int32  // where the journal has noted that it is under way, or noSlot; of the handler until it is launched
 	seq        uint64 // the write's place in the order of acknowledgements
 	promising  bool   // the handler is writing an intent
@@ -210,7 +211,7 @@ func (r *request) reset() {
 	r.bodyRead, r.decided, r.aborted = false, false, false
 	r.noSplice = false
 	r.seq, r.promising, r.promised, r.settled, r.awaited, r.journalErr = 0, false, false, false, false, nil
-	r.also, r.slot = 0, noSlot
+	r.also, r.slot, r.key = 0, noSlot, nil
 	if cap(r.ledger) > keptLedger {
 		r.ledger = nil
 	}
