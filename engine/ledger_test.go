@@ -174,10 +174,13 @@ func (r *rig) checkJournal() {
 }
 
 func (r *rig) owes(e *entry, d *Divergence) bool {
+	if string(e.Bucket) != d.Bucket || string(e.Key) != d.Key || e.Owed == 0 {
+		return false
+	}
 	for i, b := range r.e.o.Backends {
 		if b.Name() == d.FailedHost && e.Owed&(1<<i) != 0 {
-			return string(e.Bucket) == d.Bucket && string(e.Key) == d.Key
+			return true
 		}
 	}
-	return false
+	return d.Error == outOfOrder // repair looks at all of them
 }

@@ -251,9 +251,11 @@ func (r *request) promises(votes []vote) []Promise {
 // outOfOrder is what may be wrong with writes that overlapped in time (R19).
 const outOfOrder = "concurrent writes"
 
-// owe adds backends on which overlapping writes may have landed in another order.
+// owe adds backends on which overlapping writes may have landed in another order;
+// not where a backend is known to lack the write, for who has taken it is what repair
+// goes by then.
 func (p *Promise) owe(also uint64) {
-	if also == 0 {
+	if also == 0 || p.Owed != 0 {
 		return
 	}
 	p.Owed |= also
