@@ -164,7 +164,7 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	}
 	if r.write && len(r.target.key) > 0 && !r.target.sub && r.target.uploadID == "" || r.kind == kindComplete {
 		r.keyHash = r.target.hash()
-		r.overlapping = e.writes.mustBegin(r.keyHash, e.o.SlotTimeout)
+		r.overlapping = e.writes.beginWithin(r.keyHash, e.o.SlotTimeout)
 		if !r.overlapping {
 			for i := range r.legs {
 				r.legs[i].neverRan()

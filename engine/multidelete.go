@@ -74,7 +74,7 @@ func (r *request) beginDeletes(body []byte) *s3Error {
 		t := target{bucket: r.target.bucket, key: []byte(url.PathEscape(o.Key))}
 		d := deletion{deletedObject: o, slot: noSlot}
 		if hash := t.hash(); !begun[hash] {
-			if !r.e.writes.mustBegin(hash, r.e.o.SlotTimeout) {
+			if !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
 				problem = errKeyBusy
 				break
 			}

@@ -61,8 +61,8 @@ func (o *overlaps) begin(hash uint64) (sealed <-chan struct{}) {
 	return nil
 }
 
-// mustBegin is begin that waits where it has to. It fails after timeout.
-func (o *overlaps) mustBegin(hash uint64, timeout time.Duration) bool {
+// beginWithin is begin that waits where it has to. It fails after timeout.
+func (o *overlaps) beginWithin(hash uint64, timeout time.Duration) bool {
 	sealed := o.begin(hash)
 	if sealed == nil {
 		return true

@@ -258,7 +258,7 @@ func (p *Promise) owe(also uint64) {
 	if also == 0 || p.Owed != 0 {
 		return
 	}
-	p.Owed |= also
+	p.Owed = also
 	if len(p.Reason) == 0 {
 		p.Reason = []byte(outOfOrder)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/limiter"
@@ -387,6 +388,34 @@ func TestR20WhateverDiffersIsOwed(t *testing.T) {
 		if (inA != inB || a.SHA256 != b.SHA256) && !owed[path] {
 			t.Errorf("%s differs, and nobody owes it", path)
 		}
+	}
+	r.wantNoOverlaps()
+}
+
+// While repair changes a key, a client's write to it waits and then goes on; it is
+// refused where that takes too long, and repair where a client was first.
+func TestRepairSealsItsKey(t *testing.T) {
+	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.SlotTimeout = 100 * time.Millisecond })
+	if r.e.SealRepair("b", "k") {
+		t.Fatal("sealed without BeginRepair")
+	}
+	if !r.e.BeginRepair("b", "k") || !r.e.SealRepair("b", "k") || r.e.SealRepair("b", "k") {
+		t.Fatal("repair could not seal, or could twice")
+	}
+	wantStatus(t, r.put("/b/other", "one"), 200)
+	for _, request := range []string{putRequest("/b/k", "one"), deleteRequestOf("k")} {
+		wantStatus(t, r.dial().Do(request), 503)
+	}
+	r.e.UnsealRepair("b", "k")
+	wantStatus(t, r.put("/b/k", "two"), 200)
+	if r.e.SealRepair("b", "k") {
+		t.Fatal("sealed though a client has come")
+	}
+	if r.e.EndRepair("b", "k") {
+		t.Fatal("a client wrote")
+	}
+	for _, s := range r.stores {
+		wantStored(t, s, "/b/k", "two")
 	}
 	r.wantNoOverlaps()
 }
