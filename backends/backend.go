@@ -104,7 +104,7 @@ func (b *Backend) Acquire(fresh bool) (*Conn, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot get a connection to backend %q: %w", b.name, err)
 		}
-		if !fresh || !c.reused {
+		if !c.reused || c.fromPool() && !fresh {
 			return c, nil
 		}
 		c.Discard()

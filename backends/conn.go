@@ -29,6 +29,13 @@ type Conn struct {
 	aborted   atomic.Bool
 	noWrite   atomic.Bool
 
+	watch      atomic.Uint32 // a watchState
+	onReadable func()        // of whoever awaits, then of the goroutine
+	parked     bool          // the goroutine's
+	// watchIdle and park, made once.
+	watchFn func()
+	parkFn  func(fd uintptr) bool
+
 	mu     sync.Mutex // guards cancel, and Conn against Abort while dialling
 	cancel context.CancelFunc
 }
@@ -78,6 +85,7 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	}
 	if c.backend.tls == nil {
 		c.raw.open(nc)
+		c.watchFn, c.parkFn = c.watchIdle, c.park
 		return nc, nil
 	}
 	tc := tls.Client(nc, c.backend.tls)
@@ -93,11 +101,7 @@ func (c *Conn) Reused() bool { return c.reused }
 
 // Alive tells whether the peer has neither closed the connection nor sent
 // anything unasked; over TLS, and where the system does not tell, it says yes.
-func (c *Conn) Alive() bool {
-	// A deadline left from the last request would be taken for an error.
-	c.ReadTimeout(0)
-	return c.raw.quiet()
-}
+func (c *Conn) Alive() bool { return c.raw.quiet() }
 
 // Abort makes a Connect, Read or Write under way, and each later one, fail at
 // once. The connection can only be discarded then.
@@ -128,7 +132,7 @@ func (c *Conn) Release() {
 	}
 	c.dropReader()
 	c.reused = true
-	c.backend.pool.release(c)
+	c.toPool()
 }
 
 // Discard closes the connection.

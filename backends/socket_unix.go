@@ -43,7 +43,7 @@ type rawSocket struct {
 	nRead   int
 	readErr error
 
-	peek      func(fd uintptr) bool
+	peek      func(fd uintptr)
 	peekQuiet bool
 	peeked    [1]byte
 
@@ -152,16 +152,15 @@ func (s *rawSocket) quiet() bool {
 		return true
 	}
 	s.peekQuiet = false
-	err := s.conn.Read(s.peek)
+	err := s.conn.Control(s.peek)
 	return err == nil && s.peekQuiet
 }
 
-func (s *rawSocket) peekOnce(fd uintptr) bool {
+func (s *rawSocket) peekOnce(fd uintptr) {
 	_, _, err := unix.Recvfrom(int(fd), s.peeked[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	// Nothing there is the only good answer: 0 bytes is the peer's FIN, and
 	// a byte is one that nobody asked for.
 	s.peekQuiet = err == unix.EAGAIN || err == unix.EWOULDBLOCK
-	return true
 }
 
 func (s *rawSocket) unsent() int {

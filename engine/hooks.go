@@ -35,6 +35,11 @@ type Conn interface {
 	// Alive tells whether an idle connection can still be used, as far as can
 	// be seen from here: the peer has neither closed it nor sent stray bytes.
 	Alive() bool
+	// Await makes f run on a goroutine of the connection's own as soon as there is
+	// something to read, or reading fails or times out. It is false where the
+	// connection has none; f is left to the caller then. After a true, f alone may
+	// read, release or discard.
+	Await(f func()) bool
 	// Reader buffers what the backend sends. It gives errors as the network
 	// does, io.EOF among them.
 	Reader() *bufio.Reader

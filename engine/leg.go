@@ -30,7 +30,7 @@ type leg struct {
 
 	// The sending side.
 	inline  bool // the whole message went out at once
-	sending bool // the send goroutine runs; the leg's goroutine only
+	sending bool // the send goroutine runs; of whoever starts run, then run's goroutine only
 	// retryable: if the connection turns out to be stale, the leg will want to
 	// start again, so it stays in the ring.
 	retryable bool
@@ -115,23 +115,19 @@ func (l *leg) run() {
 // fresh one. When it returns, nothing is being sent any more.
 func (l *leg) exchange(fresh bool) error {
 	c, err := l.connect(fresh)
-	if err != nil {
-		return err
-	}
-	if !l.inline {
-		if message, ok := l.r.ring.Message(); ok && l.sentSize.Load() == 0 {
-			l.inline = l.trySend(c, message)
+	if err == nil {
+		if !l.inline && !l.sending {
+			if message, ok := l.r.ring.Message(); ok && l.sentSize.Load() == 0 {
+				l.inline = l.trySend(c, message)
+			}
+			if !l.inline {
+				l.startSending(c, fresh)
+			}
 		}
+		err = l.receive(c)
 	}
-	if !l.inline {
-		l.sending = true
-		c.ReadTimeout(0)
-		l.sendTo, l.retryable = c, c.Reused() && !fresh
-		go l.sendFn()
-	}
-	err = l.receive(c)
-	if l.sending {
-		c.Abort()
+	if l.sending { // since sendAtOnce, maybe
+		l.sendTo.Abort()
 		l.stopSending()
 	}
 	if err != nil && l.sendErr != nil && !l.gotBytes && !errors.Is(l.sendErr, ring.ErrLeft) && isTimeout(err) {

@@ -25,22 +25,30 @@ const shortMessage = 16 << 10
 // taking the body.
 const lateAnswerWait = time.Second
 
-// sendAtOnce sends a whole message on an idle connection, as far as it goes
-// without waiting. The handler's goroutine calls it before run.
+// sendAtOnce begins to send on an idle connection, a whole message as far as it
+// goes without waiting, and leaves the answer to the connection's goroutine. It is
+// false where the caller has to start run.
 //
-// A POST is left to run, which looks first whether the connection is alive: it
-// may not be harmless to send it twice, so stale connections should be rare.
-func (l *leg) sendAtOnce(message []byte) {
-	if l.r.method == "POST" {
-		return
-	}
+// A connection is looked at once more for a POST, which it may not be harmless to
+// send twice, and for a body that is still coming, which can be sent again only as
+// long as the ring has its beginning: stale connections should be rare (R12).
+func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 	c, err := l.r.e.o.Backends[l.backend].Acquire(false)
+	for err == nil && c.Reused() && (!whole || l.r.method == "POST") && !c.Alive() {
+		c.Discard()
+		c, err = l.r.e.o.Backends[l.backend].Acquire(false)
+	}
 	if err != nil {
-		return // run meets the same error
+		return false // run meets the same error
 	}
-	if l.setConn(c) == nil && c.Reused() {
-		l.inline = l.trySend(c, message)
+	if l.setConn(c) != nil || !c.Reused() {
+		return false
 	}
+	l.inline = whole && l.trySend(c, message)
+	if !l.inline {
+		l.startSending(c, false)
+	}
+	return c.Await(l.runFn)
 }
 
 // trySend sends a whole message if the socket takes it at once. What it does not
@@ -63,6 +71,14 @@ func (l *leg) trySend(c Conn, message []byte) (all bool) {
 	l.sentAll.Store(err == nil)
 	c.ReadTimeout(timeout)
 	return true
+}
+
+// startSending leaves what is not sent yet to the send goroutine.
+func (l *leg) startSending(c Conn, fresh bool) {
+	l.sending = true
+	c.ReadTimeout(0)
+	l.sendTo, l.retryable = c, c.Reused() && !fresh
+	go l.sendFn()
 }
 
 // stopSending ends the send goroutine and waits for it. Its connection has been

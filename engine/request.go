@@ -227,13 +227,11 @@ func (r *request) launch() {
 		r.client.beforeWait = nil // it would do so once more
 	}
 	r.refs.Add(int32(len(r.legs)))
-	if message, ok := r.ring.Message(); ok {
-		for i := range r.legs {
-			r.legs[i].sendAtOnce(message)
-		}
-	}
+	message, whole := r.ring.Message()
 	for i := range r.legs {
-		go r.legs[i].runFn()
+		if l := &r.legs[i]; !l.sendAtOnce(message, whole) {
+			go l.runFn()
+		}
 	}
 }
 
