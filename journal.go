@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/bits"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -81,16 +83,23 @@ func dirID(dir string) (string, error) {
 }
 
 // openInflight opens the table of writes under way, and journals what a process
-// that was killed has left in it: nobody was told of these writes, or the journal
-// has them already, but some backends may have them and others not.
+// that was killed has left in it: some backends may have these writes and others
+// not. The journal may have those that were acknowledged already.
 func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Table, error) {
 	table, err := inflight.Open(filepath.Join(c.journalDir(), "inflight"), func(left []inflight.Write) error {
 		entries := make([]journal.Entry, len(left))
 		for i, w := range left {
-			entries[i] = journal.Entry{
+			e := journal.Entry{
 				Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: w.Target, Owed: 1<<len(names) - 1,
 				Reason: []byte("under way when the proxy died"),
 			}
+			if a := &w.Ack; a.Seq != 0 {
+				e.Seq, e.Method, e.ETag, e.ID, e.Size, e.Aux = a.Seq, a.Method, a.ETag, a.ID, a.Size, a.Aux
+				if a.Order == orderOf(names) {
+					e.Owed = a.Owed
+				}
+			}
+			entries[i] = e
 		}
 		if err := j.Promise(entries); err != nil {
 			return err
@@ -107,11 +116,24 @@ func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Tabl
 type engineJournal struct {
 	*journal.Journal
 	inflight *inflight.Table
+	power    bool // Durability
 	// onFull, unless nil, takes what keeps a write from being noted, and lets it go
 	// on (OnJournalError: continue).
 	onFull  func(error)
 	entries sync.Pool // of *[]journal.Entry
+	order   uint32    // tells the list of backends, which masks go by, from another one
+
+	mu    sync.Mutex
+	held  []int32 // slots that End keeps
+	holds atomic.Bool
 }
+
+// newEngineJournal makes the engine's Journal for a process with these backends.
+func newEngineJournal(j *journal.Journal, table *inflight.Table, names []string, power bool) *engineJournal {
+	return &engineJournal{Journal: j, inflight: table, order: orderOf(names), power: power}
+}
+
+func orderOf(names []string) uint32 { return crc32.ChecksumIEEE([]byte(strings.Join(names, "\n"))) }
 
 var _ engine.Journal = (*engineJournal)(nil)
 
@@ -134,6 +156,32 @@ func (j *engineJournal) Promise(es []engine.Promise) error {
 	return err
 }
 
+// Intend leaves in the slot what the journal writes down soon, or now where it has
+// to survive a power cut.
+func (j *engineJournal) Intend(slot int32, p *engine.Promise) error {
+	if j.power {
+		return j.Promise([]engine.Promise{*p})
+	}
+	if err := j.Journal.Intend((*journal.Entry)(p)); err != nil {
+		return err
+	}
+	err := j.inflight.Acknowledge(slot, &inflight.Ack{
+		Seq: p.Seq, Owed: p.Owed, Order: j.order, Size: p.Size, Aux: p.Aux, Method: p.Method, ETag: p.ETag, ID: p.ID,
+	})
+	if err != nil {
+		return j.Flush()
+	}
+	return nil
+}
+
+// Settle sees to it that what is owed now is written down before the slot is ended.
+func (j *engineJournal) Settle(seq, owed uint64, reason []byte) {
+	j.Journal.Settle(seq, owed, reason)
+	if owed != 0 && !j.power {
+		_ = j.Flush() // where it fails, End keeps the slot
+	}
+}
+
 // Begin notes that a write is under way.
 func (j *engineJournal) Begin(bucket, key, host, target []byte) (slot int32, err error) {
 	slot, err = j.inflight.Begin(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: target})
@@ -144,8 +192,24 @@ func (j *engineJournal) Begin(bucket, key, host, target []byte) (slot int32, err
 	return slot, err
 }
 
-// End notes that it is over.
-func (j *engineJournal) End(slot int32) { j.inflight.End(slot) }
+// End notes that it is over. While the journal cannot be written, the slot may be
+// all that is left of the write when the process ends: it is kept until it can.
+func (j *engineJournal) End(slot int32) {
+	if !j.Failed() && !j.holds.Load() || j.onFull != nil {
+		j.inflight.End(slot)
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.held = append(j.held, slot)
+	if j.holds.Store(j.Failed()); j.holds.Load() {
+		return
+	}
+	for _, slot := range j.held { // what there was to write was written before it worked again
+		j.inflight.End(slot)
+	}
+	j.held = nil
+}
 
 // maxPooledEntries: a multi-object delete has up to 1,000, which few have.
 const maxPooledEntries = 64

@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -345,7 +347,7 @@ func TestInflightIsTakenOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := &engineJournal{Journal: n.journal, inflight: table}
+	j := newEngineJournal(n.journal, table, names, false)
 	for _, key := range []string{"k", "\xff"} {
 		if _, err := j.Begin([]byte("b"), []byte(key), []byte("s3"), []byte("/b/"+key)); err != nil {
 			t.Fatal(err)
@@ -383,5 +385,176 @@ func TestInflightIsTakenOver(t *testing.T) {
 	j.onFull = func(error) { told++ }
 	if slot, err := j.Begin([]byte("b"), []byte("k"), nil, nil); slot != -1 || err != nil || told != 1 {
 		t.Fatalf("slot %d, %v, told %d times", slot, err, told)
+	}
+}
+
+// killed is the data directory as a process that is killed now leaves it.
+func killed(t *testing.T, dir string) string {
+	t.Helper()
+	left := t.TempDir()
+	if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return left
+}
+
+// takenOver is what is pending for the proxy that starts on it.
+func takenOver(t *testing.T, dir string, names ...string) []repair.Task {
+	t.Helper()
+	n := mustOpenJournal(t, dir, names...)
+	c := defaultConfig()
+	c.DataDir = dir
+	table, err := openInflight(c, n.journal, names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return n.tasks(t)
+}
+
+// intent is a PUT that backend 1 may not have yet.
+func intent(j *engineJournal, key string) *engine.Promise {
+	return &engine.Promise{
+		Seq: j.Stamp(), Method: "PUT", Target: []byte("/b/" + key), Host: []byte("s3"), Bucket: []byte("b"),
+		Key: []byte(key), ETag: []byte("e"), ID: []byte("id"), Size: 5, Owed: 2, Open: true,
+	}
+}
+
+// Whenever the process is killed, an acknowledged write that a backend may lack is
+// known with the place that it has among others, whether the log has it or not.
+func TestR20IntentsSurviveInTheirSlots(t *testing.T) {
+	for _, power := range []bool{false, true} {
+		t.Run(fmt.Sprintf("power %v", power), func(t *testing.T) {
+			dir := t.TempDir()
+			c := defaultConfig()
+			c.DataDir = dir
+			names := []string{"a:9000", "b:9000"}
+			n := mustOpenJournal(t, dir, names...)
+			table, err := openInflight(c, n.journal, names)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer table.Close()
+			j := newEngineJournal(n.journal, table, names, power)
+			begin := func(key string) (int32, *engine.Promise) {
+				t.Helper()
+				slot, err := j.Begin([]byte("b"), []byte(key), []byte("s3"), []byte("/b/"+key))
+				if err != nil {
+					t.Fatal(err)
+				}
+				p := intent(j, key)
+				if err := j.Intend(slot, p); err != nil {
+					t.Fatal(err)
+				}
+				return slot, p
+			}
+			want := func(what string, tasks []repair.Task, want ...string) {
+				t.Helper()
+				var got []string
+				for i := range tasks {
+					task := &tasks[i]
+					got = append(got, fmt.Sprintf("%s %s %s %d %q %d", task.Method, task.Key, task.ETag, task.Size, task.Owed, task.Seq))
+				}
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s: pending %q, want %q", what, got, want)
+				}
+			}
+
+			slot, p := begin("k")
+			known := fmt.Sprintf(`PUT k e 5 ["b:9000"] %d`, p.Seq)
+			want("under way", takenOver(t, killed(t, dir), names...), known)
+			if power {
+				left := killed(t, dir)
+				if err := os.Remove(filepath.Join(left, "journal", "inflight")); err != nil {
+					t.Fatal(err)
+				}
+				want("under way, power cut", takenOver(t, left, names...), known)
+			} else {
+				// Who owes is told by places in the list of backends: by another list
+				// it cannot be told.
+				want("under way, backends in another order", takenOver(t, killed(t, dir), "b:9000", "a:9000"),
+					fmt.Sprintf(`PUT k e 5 ["b:9000" "a:9000"] %d`, p.Seq))
+			}
+
+			j.Settle(p.Seq, 2, []byte("it refused"))
+			want("settled", takenOver(t, killed(t, dir), names...), known)
+			j.End(slot)
+			want("ended", takenOver(t, killed(t, dir), names...), known)
+
+			slot, p = begin("well")
+			j.Settle(p.Seq, 0, nil)
+			j.End(slot)
+			if got := takenOver(t, killed(t, dir), names...); len(got) > 2 || got[0].Key != "k" || len(got) == 2 && got[1].Key != "well" {
+				t.Fatalf("pending %+v", got) // that it ended well may not be written yet where the intent is
+			}
+			if err := j.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			want("ended well", takenOver(t, killed(t, dir), names...), known)
+		})
+	}
+}
+
+// While nothing can be written down, a write that has ended keeps its slot.
+func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
+	dir := t.TempDir()
+	logs := filepath.Join(dir, "log")
+	log, err := journal.Open(journal.Options{Dir: logs, Backends: []string{"a", "b"}, SegmentSize: 1}) // a segment a batch
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	table, err := inflight.Open(filepath.Join(dir, "inflight"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	j := newEngineJournal(log, table, []string{"a", "b"}, false)
+	begin := func(key string) int32 {
+		t.Helper()
+		slot, err := j.Begin([]byte("b"), []byte(key), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slot
+	}
+	slot, p := begin("k"), intent(j, "k")
+	if err := j.Intend(slot, p); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(logs); err != nil {
+		t.Fatal(err)
+	}
+	j.Settle(p.Seq, 2, nil)
+	for i := 0; !j.Failed(); i++ { // the first may have gone to a file that was there
+		if i == 100 {
+			t.Fatal("it does not fail")
+		}
+		_ = j.Promise([]engine.Promise{{Seq: j.Stamp(), Method: "PUT", Bucket: []byte("b"), Key: []byte("x"), Owed: 1}})
+	}
+	other := begin("other")
+	j.End(slot)
+	j.End(other)
+	if n := table.Len(); n != 2 {
+		t.Fatalf("%d slots are kept, want 2", n)
+	}
+	if err := os.MkdirAll(logs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); j.Failed(); time.Sleep(10 * time.Millisecond) { // it tries each second
+		if time.Now().After(deadline) {
+			t.Fatal("it does not work again")
+		}
+	}
+	j.End(begin("next"))
+	if n := table.Len(); n != 0 {
+		t.Fatalf("%d slots are kept", n)
+	}
+	j.onFull = func(error) {}
+	j.End(begin("last"))
+	if n := table.Len(); n != 0 {
+		t.Fatalf("%d slots are kept", n)
 	}
 }

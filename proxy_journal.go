@@ -34,7 +34,7 @@ func (p *proxy) openJournal() error {
 }
 
 func (p *proxy) engineJournal() *engineJournal {
-	j := &engineJournal{Journal: p.journal.journal, inflight: p.inflight}
+	j := newEngineJournal(p.journal.journal, p.inflight, p.names(), p.config.Durability == durabilityPower)
 	if p.config.OnJournalError == journalErrorContinue {
 		j.onFull = func(err error) {
 			p.logs.main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg("a write is under way that nothing would be left of")

@@ -139,8 +139,10 @@ type Journal interface {
 	// An entry that owes nothing only replaces what is known of its key. An
 	// error means that the write must not be acknowledged.
 	Promise(es []Promise) error
-	// Settle ends the entry seq, which was Open: all its legs have ended, and
-	// these backends still owe something. It never waits.
+	// Intend is Promise for one write that Begin gave a slot to and that is Open.
+	Intend(slot int32, p *Promise) error
+	// Settle ends the entry seq, which was Open: all its legs have ended, and these
+	// backends still owe something. It waits for a write at most where they do.
 	Settle(seq uint64, owed uint64, reason []byte)
 	// Failed tells whether writes must be refused, because nothing about them
 	// could be written down.

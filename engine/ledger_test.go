@@ -90,6 +90,15 @@ func (l *ledger) Promise(es []Promise) error {
 	return nil
 }
 
+func (l *ledger) Intend(slot int32, p *Promise) error {
+	l.mu.Lock()
+	if l.slots[slot] != string(p.Bucket)+"/"+string(p.Key) || !p.Open {
+		l.wrong = append(l.wrong, "an intent that is not its slot's: "+string(p.Target))
+	}
+	l.mu.Unlock()
+	return l.Promise([]Promise{*p})
+}
+
 func (l *ledger) Settle(seq, owed uint64, reason []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -100,7 +100,13 @@ func (r *request) promise() error {
 	r.cast = append(r.cast[:0], r.votes...)
 	r.mu.Unlock()
 
-	err := r.e.o.Journal.Promise(r.promises(r.cast))
+	ps := r.promises(r.cast)
+	var err error
+	if r.slot != noSlot {
+		err = r.e.o.Journal.Intend(r.slot, &ps[0])
+	} else {
+		err = r.e.o.Journal.Promise(ps)
+	}
 
 	r.mu.Lock()
 	r.promising, r.promised = false, err == nil

@@ -10,9 +10,14 @@
 //	     0     4  length n of the rest, little endian; 0 is a free slot
 //	     4     4  CRC32C of the rest
 //	     8     n  for each of bucket, key, host and target: its length (2), and its bytes
+//	  3840     4  length m of the rest; 0 is a write that was not acknowledged
+//	  3844     4  CRC32C of the rest
+//	  3848     m  seq, owed and size (8 each), order (4), aux (1), and method, ETag
+//	              and id as above
 //
-// A slot is written from the back to the front, so that one which its writer did
-// not live to complete is free, or has a wrong checksum: the write had not begun.
+// Both parts are written from the back to the front, so that one which its writer
+// did not live to complete is empty, or has a wrong checksum: the write had not
+// begun, or was not acknowledged.
 //
 // A Table may be used from any goroutine; it has none of its own.
 package inflight
@@ -33,8 +38,13 @@ import (
 )
 
 // SlotSize is what a write may take: S3's longest key (1,024 bytes) fits with a
-// bucket, a host name and a target of the same length, percent-encoded in part.
-const SlotSize = 4 << 10
+// bucket, a host name and a target of the same length, percent-encoded in part. The
+// last ackSize of it are for its acknowledgement.
+const (
+	SlotSize = 4 << 10
+	ackSize  = 256
+	ackAt    = SlotSize - ackSize
+)
 
 // chunkSlots come into being together: 1 MiB.
 const chunkSlots = 256
@@ -48,7 +58,22 @@ var ErrTooLong = errors.New("inflight: bucket and key are too long")
 var table = crc32.MakeTable(crc32.Castagnoli)
 
 // Write is one that was under way.
-type Write struct{ Bucket, Key, Host, Target []byte }
+type Write struct {
+	Bucket, Key, Host, Target []byte
+	Ack                       Ack
+}
+
+// Ack is what has to be known of a write that was acknowledged while it was still
+// under way to some backends: the journal's Entry has the same fields. A Seq of 0
+// stands for no acknowledgement.
+type Ack struct {
+	Seq, Owed uint64
+	Order     uint32 // tells the list of backends that Owed goes by from another one
+	Size      int64
+	Aux       uint8
+	Method    string
+	ETag, ID  []byte
+}
 
 // Table is an open file of slots.
 type Table struct {
@@ -103,37 +128,72 @@ func read(f *os.File) (left []Write, err error) {
 }
 
 func parse(slot []byte) (w Write, ok bool) {
-	n := binary.LittleEndian.Uint32(slot)
-	if n == 0 || n > SlotSize-headLen {
-		return w, false
-	}
-	rest := slot[headLen : headLen+n]
-	if crc32.Checksum(rest, table) != binary.LittleEndian.Uint32(slot[4:]) {
+	rest, ok := framed(slot)
+	if !ok {
 		return w, false
 	}
 	for _, field := range []*[]byte{&w.Bucket, &w.Key, &w.Host, &w.Target} {
-		if len(rest) < 2 {
+		if rest, ok = cut(rest, field); !ok {
 			return w, false
 		}
-		size := int(binary.LittleEndian.Uint16(rest))
-		if rest = rest[2:]; size > len(rest) {
-			return w, false
-		}
-		*field = append([]byte(nil), rest[:size]...)
-		rest = rest[size:]
+	}
+	if rest, ok := framed(slot[ackAt:]); ok {
+		w.Ack = parseAck(rest)
 	}
 	return w, true
 }
 
+func parseAck(rest []byte) (a Ack) {
+	if len(rest) < ackFixed {
+		return a
+	}
+	le := binary.LittleEndian
+	a.Seq, a.Owed, a.Size = le.Uint64(rest), le.Uint64(rest[8:]), int64(le.Uint64(rest[16:]))
+	a.Order, a.Aux = le.Uint32(rest[24:]), rest[28]
+	rest = rest[ackFixed:]
+	var method []byte
+	for _, field := range []*[]byte{&method, &a.ETag, &a.ID} {
+		var ok bool
+		if rest, ok = cut(rest, field); !ok {
+			return Ack{}
+		}
+	}
+	a.Method = string(method)
+	return a
+}
+
+// framed gives what follows a length and its own checksum.
+func framed(p []byte) (rest []byte, ok bool) {
+	n := int(binary.LittleEndian.Uint32(p))
+	if n == 0 || n > len(p)-headLen {
+		return nil, false
+	}
+	rest = p[headLen : headLen+n]
+	return rest, crc32.Checksum(rest, table) == binary.LittleEndian.Uint32(p[4:])
+}
+
+// cut takes a field off p.
+func cut(p []byte, field *[]byte) (rest []byte, ok bool) {
+	if len(p) < 2 {
+		return nil, false
+	}
+	n := int(binary.LittleEndian.Uint16(p))
+	if p = p[2:]; n > len(p) {
+		return nil, false
+	}
+	*field = append([]byte(nil), p[:n]...)
+	return p[n:], true
+}
+
 // Begin notes a write; what goes to a backend goes after it. A host or target that
-// does not fit is left out. An error is ErrTooLong, or the system's when the file
+// does not fit is left out; w.Ack does not count. An error is ErrTooLong, or the system's when the file
 // has to grow: the write must not go on then.
 func (t *Table) Begin(w Write) (slot int32, err error) {
 	size := 4*2 + len(w.Bucket) + len(w.Key)
-	if size > SlotSize-headLen {
+	if size > ackAt-headLen {
 		return -1, ErrTooLong
 	}
-	if size+len(w.Host)+len(w.Target) > SlotSize-headLen {
+	if size+len(w.Host)+len(w.Target) > ackAt-headLen {
 		w.Host, w.Target = nil, nil
 	}
 	t.mu.Lock()
@@ -171,16 +231,56 @@ func (t *Table) slotLocked(slot int32) []byte {
 	return t.chunks[slot/chunkSlots][at : at+SlotSize]
 }
 
-func fill(p []byte, w *Write) error {
+// Acknowledge notes that the client is about to be told of the write, which is still
+// under way. An ETag and ID that do not fit are left out. The error is the system's.
+// It must not be called after, or while, the slot's End is.
+func (t *Table) Acknowledge(slot int32, a *Ack) error {
+	if len(a.Method)+len(a.ETag)+len(a.ID) > ackSize-headLen-ackFixed-3*2 {
+		short := *a
+		short.Method, short.ETag, short.ID = short.Method[:min(len(short.Method), maxMethod)], nil, nil
+		a = &short
+	}
+	t.mu.Lock()
+	p := t.slotLocked(slot)[ackAt:]
+	t.mu.Unlock()
 	return guard(func() {
 		rest := p[headLen:headLen]
-		for _, field := range [4][]byte{w.Bucket, w.Key, w.Host, w.Target} {
-			rest = binary.LittleEndian.AppendUint16(rest, uint16(len(field)))
-			rest = append(rest, field...)
-		}
-		binary.LittleEndian.PutUint32(p[4:], crc32.Checksum(rest, table))
-		store(p, uint32(len(rest)))
+		rest = binary.LittleEndian.AppendUint64(rest, a.Seq)
+		rest = binary.LittleEndian.AppendUint64(rest, a.Owed)
+		rest = binary.LittleEndian.AppendUint64(rest, uint64(a.Size))
+		rest = binary.LittleEndian.AppendUint32(rest, a.Order)
+		rest = append(rest, a.Aux)
+		rest = appendField(rest, a.Method)
+		rest = appendField(rest, a.ETag)
+		seal(p, appendField(rest, a.ID))
 	})
+}
+
+const (
+	ackFixed  = 3*8 + 4 + 1
+	maxMethod = 16 // S3 knows none that is longer
+)
+
+func fill(p []byte, w *Write) error {
+	return guard(func() {
+		store(p[ackAt:], 0)
+		rest := p[headLen:headLen]
+		for _, field := range [4][]byte{w.Bucket, w.Key, w.Host, w.Target} {
+			rest = appendField(rest, field)
+		}
+		seal(p, rest)
+	})
+}
+
+func appendField[T string | []byte](p []byte, field T) []byte {
+	p = binary.LittleEndian.AppendUint16(p, uint16(len(field)))
+	return append(p, field...)
+}
+
+// seal makes rest, which stands in p behind the head, valid.
+func seal(p, rest []byte) {
+	binary.LittleEndian.PutUint32(p[4:], crc32.Checksum(rest, table))
+	store(p, uint32(len(rest)))
 }
 
 // store sets a slot's length after, or before, all else.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -157,6 +158,86 @@ func TestTornAndDamagedSlots(t *testing.T) {
 	}
 }
 
+func ack(seq uint64) *Ack {
+	return &Ack{Seq: seq, Owed: 5, Order: 0xfedcba98, Size: 1 << 40, Aux: 3, Method: "PUT", ETag: []byte("abc"), ID: []byte("1f")}
+}
+
+func TestAcknowledgedOnesAreLeft(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inflight")
+	table, _ := mustOpen(t, path)
+	defer table.Close()
+	slot := mustBegin(t, table, write("b", "k"))
+	look := func() Ack {
+		t.Helper()
+		again, left := mustOpen(t, copyOf(t, path))
+		defer again.Close()
+		if len(left) != 1 || string(left[0].Key) != "k" {
+			t.Fatalf("left: %+v", left)
+		}
+		return left[0].Ack
+	}
+	if a := look(); !reflect.DeepEqual(a, Ack{}) {
+		t.Fatalf("not acknowledged yet: %+v", a)
+	}
+	for _, seq := range []uint64{7, 1 << 60} { // the later one counts
+		if err := table.Acknowledge(slot, ack(seq)); err != nil {
+			t.Fatal(err)
+		}
+		if a := look(); !reflect.DeepEqual(a, *ack(seq)) {
+			t.Fatalf("left: %+v", a)
+		}
+	}
+	// The next write in the slot, to the same key even, is another one.
+	table.End(slot)
+	if again := mustBegin(t, table, write("b", "k")); again != slot {
+		t.Fatalf("slot %d, want %d", again, slot)
+	}
+	if a := look(); a.Seq != 0 {
+		t.Fatalf("not acknowledged: %+v", a)
+	}
+	long := ack(8)
+	long.ETag = bytes.Repeat([]byte("e"), ackSize)
+	long.Method = strings.Repeat("M", ackSize)
+	if err := table.Acknowledge(slot, long); err != nil {
+		t.Fatal(err)
+	}
+	if a := look(); a.Seq != 8 || a.Owed != 5 || len(a.ETag) > 0 || a.Method != long.Method[:maxMethod] {
+		t.Fatalf("left: %+v", a)
+	}
+}
+
+// An acknowledgement that is damaged, or not complete, is none, and does the write
+// no harm.
+func TestTornAcknowledgement(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inflight")
+	table, _ := mustOpen(t, path)
+	defer table.Close()
+	if err := table.Acknowledge(mustBegin(t, table, write("b", "k")), ack(9)); err != nil {
+		t.Fatal(err)
+	}
+	slot, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot = slot[:SlotSize]
+	used := headLen + ackFixed + 3*2 + len("PUT") + len("abc") + len("1f")
+	for i := range used {
+		for bit := range 8 {
+			damaged := bytes.Clone(slot)
+			damaged[ackAt+i] ^= 1 << bit
+			if w, ok := parse(damaged); !ok || w.Ack.Seq != 0 || string(w.Key) != "k" {
+				t.Fatalf("bit %d of byte %d: %+v, %v", bit, i, w, ok)
+			}
+		}
+		torn := bytes.Clone(slot) // all but the length, which is written last
+		clear(torn[ackAt : ackAt+4])
+		clear(torn[ackAt+min(headLen+i, used) : ackAt+used])
+		if w, ok := parse(torn); !ok || w.Ack.Seq != 0 {
+			t.Fatalf("torn at %d: %+v, %v", i, w, ok)
+		}
+	}
+}
+
 func TestLongOnes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "inflight")
 	table, _ := mustOpen(t, path)
@@ -229,6 +310,22 @@ func TestPageThatIsNotThere(t *testing.T) {
 		t.Fatal("written to nowhere")
 	}
 	table.End(slot)
+}
+
+func BenchmarkBeginAcknowledgeEnd(b *testing.B) {
+	table, _ := mustOpen(b, filepath.Join(b.TempDir(), "inflight"))
+	defer table.Close()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		w, a := write("bucket", "some/folder/an-object.jpg"), ack(1)
+		for pb.Next() {
+			slot := mustBegin(b, table, w)
+			if err := table.Acknowledge(slot, a); err != nil {
+				b.Fatal(err)
+			}
+			table.End(slot)
+		}
+	})
 }
 
 func BenchmarkBeginEnd(b *testing.B) {

@@ -34,6 +34,23 @@ func BenchmarkPut(b *testing.B) {
 	b.ReportMetric(float64(s.Batches)/float64(b.N), "writes/op")
 }
 
+// BenchmarkIntend is the same where the intent is kept elsewhere meanwhile.
+func BenchmarkIntend(b *testing.B) {
+	j := benchJournal(b, Options{})
+	defer j.Close()
+	e := opened(put("a/key/of/usual/length/0123456789", 2))
+	b.ReportAllocs()
+	for b.Loop() {
+		one := e
+		if err := j.Intend(&one); err != nil {
+			b.Fatal(err)
+		}
+		j.Settle(one.Seq, 0, nil)
+	}
+	s := j.Stats()
+	b.ReportMetric(float64(s.Batches)/float64(b.N), "writes/op")
+}
+
 func BenchmarkPutParallel(b *testing.B) {
 	for _, power := range []bool{false, true} {
 		b.Run(fmt.Sprintf("power=%v", power), func(b *testing.B) {

@@ -470,3 +470,84 @@ func TestCannotOpen(t *testing.T) {
 		}
 	}
 }
+
+// An intent that is kept elsewhere waits for nothing, and is in the log with the
+// next tick; what it has become is there once Flush has returned.
+func TestR20Intend(t *testing.T) {
+	r := newRig(t, Options{})
+	intend := func(key string) uint64 {
+		t.Helper()
+		e := opened(put(key, 2))
+		if err := r.Intend(&e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Seq == 0 {
+			t.Fatal("it has no place")
+		}
+		return e.Seq
+	}
+	before := r.Stats()
+	intend("lost")
+	if s := r.Stats(); s.Batches != before.Batches || s.Open != 1 {
+		t.Fatalf("it was written at once: %+v", s)
+	}
+	r.restart()
+	r.want("")
+
+	intend("open")
+	r.tick()
+	r.restart()
+	r.want("PUT open 10")
+
+	r.Settle(intend("well"), 0, nil)
+	r.Settle(intend("badly"), 4, []byte("why"))
+	if err := r.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	r.want("PUT open 10, PUT badly 100")
+
+	// Who has kept it promises it once more: it is the same write.
+	again := opened(put("twice", 2))
+	if err := r.Intend(&again); err != nil {
+		t.Fatal(err)
+	}
+	r.tick()
+	r.restart()
+	again.Open = false
+	if seq := r.promise(again); seq != again.Seq {
+		t.Fatalf("seq %d, want %d", seq, again.Seq)
+	}
+	r.wantAlways("PUT open 10, PUT badly 100, PUT twice 10")
+
+	if err := r.Intend(&Entry{Key: make([]byte, 1<<20), Owed: 1, Open: true}); !errors.Is(err, ErrTooLarge) {
+		t.Fatal(err)
+	}
+	// A write that fails later loses nothing in this process's life; from then on
+	// there are no more.
+	full := true
+	r.fs.fault = func(op, _ string) error {
+		if full && (op == "write" || op == "create") {
+			return errSpace
+		}
+		return nil
+	}
+	seq := intend("full")
+	r.tick()
+	if err := r.Intend(&Entry{Key: []byte("k"), Owed: 1, Open: true}); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	r.Settle(seq, 2, nil)
+	if err := r.Flush(); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	full = false
+	r.tick()
+	r.wantAlways("PUT open 10, PUT badly 100, PUT twice 10, PUT full 10")
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Intend(&Entry{Key: []byte("k"), Owed: 1, Open: true}); !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+}

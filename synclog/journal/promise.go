@@ -52,6 +52,26 @@ func (j *Journal) Promise(es []Entry) error {
 	return err
 }
 
+// Intend is Promise for an open entry that the end of this process leaves behind
+// elsewhere: it does not wait, and the entry is written within Options.SyncEvery.
+// Its Settle may be lost with it until Flush has returned. Not with Options.Power.
+func (j *Journal) Intend(e *Entry) error {
+	if n := e.bytes(); n > maxPayload-maxOverhead-2*maxReason {
+		return fmt.Errorf("%w: %d bytes", ErrTooLarge, n)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return ErrClosed
+	}
+	if j.failure != nil && !j.o.Continue {
+		return j.failure
+	}
+	j.promiseLocked(e)
+	j.knowLocked()
+	return nil
+}
+
 // disownLocked ends the open entries of a Promise that failed: nobody may come to
 // settle them.
 func (j *Journal) disownLocked(es []Entry) {
