@@ -32,6 +32,7 @@ type rawSocket struct {
 	conn syscall.RawConn
 
 	write    func(fd uintptr) bool
+	writeNow func(fd uintptr)
 	toWrite  outgoing
 	wait     bool
 	written  int
@@ -62,6 +63,7 @@ func (s *rawSocket) open(nc net.Conn) {
 	}
 	s.conn = raw
 	s.write, s.read, s.peek = s.writeOnce, s.readOnce, s.peekOnce
+	s.writeNow = func(fd uintptr) { s.writeOnce(fd) }
 	s.outq = func(fd uintptr) { s.queue.Store(int64(sendQueue(int(fd)))) }
 }
 
@@ -69,7 +71,12 @@ func (s *rawSocket) open(nc net.Conn) {
 // else 0 and no error mean that there is none.
 func (s *rawSocket) send(o outgoing, wait bool) (int, error) {
 	s.toWrite, s.wait, s.written, s.writeErr = o, wait, 0, nil
-	err := s.conn.Write(s.write)
+	var err error
+	if wait {
+		err = s.conn.Write(s.write)
+	} else {
+		err = s.conn.Control(s.writeNow) // spares the poller
+	}
 	s.toWrite = outgoing{}
 	if err != nil {
 		return 0, plainError("write", err)

@@ -111,12 +111,15 @@ func (c *Conn) SplicePipe(pipe, n int, patience time.Duration) (int, error) {
 func (c *Conn) transfer(o outgoing, patience time.Duration) (int, error) {
 	unsent := -1
 	for {
+		if c.aborted.Load() || c.noWrite.Load() {
+			return 0, &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded}
+		}
 		n, err := c.raw.send(o, patience > 0 && unsent >= 0)
 		switch {
 		case n > 0 || err != nil && !isTimeout(err):
 		case err == nil && patience == 0:
 			return 0, nil
-		case err != nil && (unsent < 0 || c.aborted.Load() || c.noWrite.Load()):
+		case err != nil && (c.aborted.Load() || c.noWrite.Load()):
 		default:
 			// It has to wait, or has waited: as long as the peer takes what the
 			// system holds for it, it may go on.

@@ -274,7 +274,7 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 	dst = append(dst, line[len("HTTP/1.1"):]...)
 	dst = append(dst, "\r\n"...)
 	var nominated [][]byte
-	for all := rest; ; {
+	for all := rest; a.nominates; {
 		line, all = cutLine(all)
 		if len(line) == 0 {
 			break
@@ -310,7 +310,7 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 			if len(codings) > 0 {
 				codings = append(codings, ", "...)
 			}
-			codings = append(codings, bytes.Trim(value, " \t")...)
+			codings = append(codings, trimSpace(value)...)
 			continue
 		}
 		dst = append(dst, line...)

@@ -15,7 +15,12 @@ type answerHead struct {
 	contentLength int64 // -1 if there is none
 	chunked       bool
 	close         bool // the backend closes the connection after it
+	nominates     bool // Connection names fields (RFC 9110 §7.6.1)
+	etag          span // of the first ETag field's value
 }
+
+// span is a part of raw, which moves.
+type span struct{ from, to int32 }
 
 var errBadAnswer = errors.New("malformed answer")
 
@@ -65,7 +70,7 @@ func (a *answerHead) parse(raw []byte) error {
 		if !ok || !isToken(name) || !isFieldValue(value) {
 			return errBadAnswer
 		}
-		if err := a.note(name, bytes.Trim(value, " \t")); err != nil {
+		if err := a.note(name, trimSpace(value)); err != nil {
 			return err
 		}
 	}
@@ -76,7 +81,17 @@ func (a *answerHead) parse(raw []byte) error {
 }
 
 func (a *answerHead) note(name, value []byte) error {
+	switch name[0] | 0x20 {
+	case 'c', 't', 'e':
+	default:
+		return nil
+	}
 	switch {
+	case equalFold(name, "ETag"):
+		if a.etag == (span{}) {
+			from := cap(a.raw) - cap(value) // both end where their array does
+			a.etag = span{int32(from), int32(from + len(value))}
+		}
 	case equalFold(name, "Content-Length"):
 		n, err := strconv.ParseUint(string(value), 10, 63)
 		if err != nil || (a.contentLength >= 0 && a.contentLength != int64(n)) {
@@ -98,6 +113,8 @@ func (a *answerHead) note(name, value []byte) error {
 				a.close = true
 			case equalFold(token, "keep-alive"):
 				a.close = false
+			default:
+				a.nominates = true
 			}
 		}
 	}
@@ -142,17 +159,13 @@ func bodyless(method string, status int) bool {
 	return method == "HEAD" || status < 200 || status == 204 || status == 304
 }
 
-// field returns the value of the first field with this name, or nil.
-func (a *answerHead) field(name string) []byte {
-	_, rest := cutLine(a.raw)
-	for {
-		var line []byte
-		line, rest = cutLine(rest)
-		if len(line) == 0 {
-			return nil
-		}
-		if n, v, ok := bytes.Cut(line, []byte(":")); ok && equalFold(n, name) {
-			return bytes.Trim(v, " \t")
-		}
+// trimSpace takes spaces and tabs off both ends.
+func trimSpace(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
 	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
 }

@@ -24,7 +24,7 @@ const (
 
 // Bounds against clients that hold connections and say nothing (R23).
 const (
-	idleTimeout = 75 * time.Second
+	idleTimeout = 75 * time.Second // or an eighth less
 	headTimeout = 30 * time.Second
 	bodyTimeout = 60 * time.Second
 	sendTimeout = 60 * time.Second // the client takes nothing of its answer
@@ -32,6 +32,10 @@ const (
 	// lazyWait is how long a small body is waited for before its legs start
 	// without it: in one piece it costs a write a backend.
 	lazyWait = 2 * time.Millisecond
+
+	// firstBytes is how much of a request is read at first: a small object comes
+	// along, and of a larger one little goes through the server's buffer.
+	firstBytes = 8 << 10
 
 	lingerTimeout = 2 * time.Second
 	lingerBytes   = 64 << 20
@@ -44,7 +48,8 @@ const (
 // The server's goroutine reads and writes; interrupt and hurry may come from any.
 type clientConn struct {
 	net.Conn
-	raw syscall.RawConn
+	raw   syscall.RawConn
+	plain bool // no TLS on top of it
 
 	wait atomic.Int32 // one of the wait* values
 	// beforeWait is called once, by the reading goroutine, when a read of the
@@ -68,12 +73,13 @@ type clientConn struct {
 	// over before.
 	readTried, writeTried bool
 	headBegun             bool
+	idleUntil             time.Time // the read deadline, if it was set while waiting for a request
 
 	closed sync.Once
 	onDone func()
 }
 
-func newClientConn(nc net.Conn, onDone func()) net.Conn {
+func newClientConn(nc net.Conn, plain bool, onDone func()) net.Conn {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return nc
@@ -82,7 +88,7 @@ func newClientConn(nc net.Conn, onDone func()) net.Conn {
 	if err != nil {
 		return nc
 	}
-	c := &clientConn{Conn: nc, raw: raw, onDone: onDone}
+	c := &clientConn{Conn: nc, raw: raw, plain: plain, onDone: onDone}
 	c.readFn, c.writeFn = c.readOnce, c.writeOnce
 	return c
 }
@@ -95,6 +101,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if c.plain && c.wait.Load() == waitRequest {
+		p = p[:min(len(p), firstBytes)]
+	}
 	err := c.tryRead(p)
 	for isTimeout(err) && !c.interrupted.Load() {
 		if f := c.beforeWait; c.readTried && f != nil {
@@ -105,7 +114,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		}
 		// Or the deadline of an earlier wait has passed meanwhile: while the
 		// ring was full, say. Nothing was waited for now.
-		_ = c.Conn.SetReadDeadline(time.Time{})
+		c.setReadDeadline(time.Time{})
 		err = c.tryRead(p)
 	}
 	if err != nil {
@@ -156,22 +165,32 @@ func (c *clientConn) readOnce(fd uintptr) bool {
 func (c *clientConn) beforeReadWait() {
 	switch c.wait.Load() {
 	case waitRequest:
-		_ = c.Conn.SetReadDeadline(time.Now().Add(idleTimeout))
+		// Moving a deadline costs more than looking whether it has to be moved.
+		if until := time.Now().Add(idleTimeout); until.Sub(c.idleUntil) > idleTimeout/8 {
+			c.setReadDeadline(until)
+			c.idleUntil = until
+		}
 	case waitHead:
 		if !c.headBegun {
 			c.headBegun = true
-			_ = c.Conn.SetReadDeadline(time.Now().Add(headTimeout))
+			c.setReadDeadline(time.Now().Add(headTimeout))
 		}
 	case waitBody:
 		timeout := bodyTimeout
 		if c.beforeWait != nil {
 			timeout = lazyWait
 		}
-		_ = c.Conn.SetReadDeadline(time.Now().Add(timeout))
+		c.setReadDeadline(time.Now().Add(timeout))
 	}
 	if c.interrupted.Load() {
 		_ = c.Conn.SetReadDeadline(past)
 	}
+}
+
+// setReadDeadline is for the reading goroutine.
+func (c *clientConn) setReadDeadline(t time.Time) {
+	c.idleUntil = time.Time{}
+	_ = c.Conn.SetReadDeadline(t)
 }
 
 // Write sends p; the client has sendTimeout to take some of it.

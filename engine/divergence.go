@@ -74,7 +74,8 @@ func (r *request) divergence(op string) Divergence {
 // etag is the object's, without quotes: a field of the answer's head, or an
 // element of its body where the object was made from another one or from parts.
 func (l *leg) etag() []byte {
-	etag := bytes.Trim(l.answer.field("ETag"), `"`)
+	a := &l.answer
+	etag := bytes.Trim(a.raw[a.etag.from:a.etag.to], `"`)
 	if len(etag) == 0 && (l.r.kind == kindCopy || l.r.kind == kindComplete) {
 		etag = bytes.Trim([]byte(unescapeXML(xmlText(l.body, "ETag"))), `"`)
 	}

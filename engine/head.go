@@ -154,7 +154,7 @@ func cutField(raw []byte) (line, name, value, rest []byte, problem string) {
 			return nil, nil, nil, nil, "a header name that is not a token"
 		}
 	}
-	return line, line[:colon], bytes.Trim(line[colon+1:len(line)-2], " \t"), rest, ""
+	return line, line[:colon], trimSpace(line[colon+1 : len(line)-2]), rest, ""
 }
 
 // note reads what the proxy needs from a field, and says what becomes of it.

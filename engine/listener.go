@@ -33,7 +33,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.open.Add(1) <= l.max {
-			return newClientConn(nc, func() { l.open.Add(-1) }), nil
+			return newClientConn(nc, l.tls == nil, func() { l.open.Add(-1) }), nil
 		}
 		l.open.Add(-1)
 		if l.refusing.Add(1) > maxRefusals {
