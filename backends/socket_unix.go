@@ -164,10 +164,10 @@ func (s *rawSocket) quiet() bool {
 }
 
 func (s *rawSocket) peekOnce(fd uintptr) {
-	_, _, err := unix.Recvfrom(int(fd), s.peeked[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	_, err := nonblock.Peek(int(fd), &s.peeked)
 	// Nothing there is the only good answer: 0 bytes is the peer's FIN, and
 	// a byte is one that nobody asked for.
-	s.peekQuiet = err == unix.EAGAIN || err == unix.EWOULDBLOCK
+	s.peekQuiet = err == unix.EAGAIN
 }
 
 func (s *rawSocket) unsent() int {

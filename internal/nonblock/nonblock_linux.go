@@ -17,6 +17,12 @@ func Write(fd int, p []byte) (int, error) {
 	return result(syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))))
 }
 
+// Peek is recv(2) of a byte that stays where it is.
+func Peek(fd int, p *[1]byte) (int, error) {
+	const flags = unix.MSG_PEEK | unix.MSG_DONTWAIT
+	return result(syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(p)), 1, flags, 0, 0))
+}
+
 // Skip throws up to n bytes away that a TCP socket has received, uncopied: recv(2)
 // with MSG_TRUNC and no buffer (tcp(7)).
 func Skip(fd, n int) (int, error) {

@@ -10,4 +10,10 @@ func Read(fd int, p []byte) (int, error) { return counted(unix.Read(fd, p)) }
 // Write is write(2).
 func Write(fd int, p []byte) (int, error) { return counted(unix.Write(fd, p)) }
 
+// Peek is recv(2) of a byte that stays where it is.
+func Peek(fd int, p *[1]byte) (int, error) {
+	n, _, err := unix.Recvfrom(fd, p[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return max(n, 0), err
+}
+
 func counted(n int, err error) (int, error) { return max(n, 0), err }

@@ -53,3 +53,32 @@ func TestReadWrite(t *testing.T) {
 		t.Fatalf("no file gives %d, %v", n, err)
 	}
 }
+
+func TestPeek(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	var b [1]byte
+	if n, err := nonblock.Peek(fds[0], &b); n != 0 || err != unix.EAGAIN {
+		t.Fatalf("a quiet socket gives %d, %v", n, err)
+	}
+	if _, err := nonblock.Write(fds[1], []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it stays
+		if n, err := nonblock.Peek(fds[0], &b); n != 1 || err != nil || b[0] != 'x' {
+			t.Fatalf("%d, %v: %q", n, err, b[0])
+		}
+	}
+	if _, err := nonblock.Read(fds[0], b[:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Close(fds[1]); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := nonblock.Peek(fds[0], &b); n != 0 || err != nil {
+		t.Fatalf("the end gives %d, %v", n, err)
+	}
+}
