@@ -7,9 +7,9 @@ package backends
 //
 // The goroutine must be waiting before the request goes out: the wait forgets what
 // came before it (internal/poll.FD.RawRead resets the poller, which reports edges),
-// and to look first would be the read that is to be spared. What came between the
-// last answer and the wait, the peer's end say, is so seen by Alive alone, or by
-// whoever reads.
+// and to look first would be the read that is to be spared. Of what came between
+// the last answer and the wait, the peer's end say, only Alive and a write tell
+// then: a Read that is no Await's waits until the goroutine's wait is over.
 
 // watchState says what the goroutine is about.
 type watchState = uint32

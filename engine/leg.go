@@ -124,7 +124,11 @@ func (l *leg) exchange(fresh bool) error {
 				l.startSending(c, fresh)
 			}
 		}
-		err = l.receive(c)
+		if l.refused() {
+			err = l.sendErr
+		} else {
+			err = l.receive(c)
+		}
 	}
 	if l.sending { // since sendAtOnce, maybe
 		l.sendTo.Abort()

@@ -48,8 +48,13 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 	if !l.inline {
 		l.startSending(c, false)
 	}
-	return c.Await(l.runFn)
+	return !l.refused() && c.Await(l.runFn)
 }
+
+// refused tells whether a kept-alive connection has taken nothing of the message,
+// since the backend had ended it before. There is no answer to read: who waits for
+// one may do so in vain, for what ended the connection may have come before.
+func (l *leg) refused() bool { return l.inline && l.sendErr != nil && l.conn.Reused() }
 
 // trySend sends a whole message if the socket takes it at once. What it does not
 // take is left to send; an error is left to whoever reads.

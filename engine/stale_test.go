@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"bufio"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/limiter"
 )
 
 // staling is a way in which a kept-alive connection goes stale.
@@ -277,5 +280,48 @@ func TestR12ManyStaleConnections(t *testing.T) {
 	r.wantNoBlame()
 	for i := range n {
 		wantStored(t, r.stores[0], fmt.Sprintf("/b/second-%d", i), "y")
+	}
+}
+
+// resetConn is a connection that the backend has reset, which nobody was told of
+// before the write.
+type resetConn struct {
+	Conn
+	t *testing.T
+}
+
+func (c resetConn) TryWrite([]byte) (int, error) { return 0, syscall.ECONNRESET }
+func (c resetConn) Reader() *bufio.Reader {
+	c.t.Error("there is no answer to read")
+	return c.Conn.Reader()
+}
+func (c resetConn) Await(func()) bool {
+	c.t.Error("there is nothing to wait for")
+	return false
+}
+
+// resetBackend hands out idle connections as such.
+type resetBackend struct {
+	Backend
+	t *testing.T
+}
+
+func (b resetBackend) Acquire(fresh bool) (Conn, error) {
+	c, err := b.Backend.Acquire(fresh)
+	if err == nil && c.Reused() {
+		c = resetConn{c, b.t}
+	}
+	return c, err
+}
+
+// TestR12FailedWriteIsSeenAtOnce: no event will come that tells of it.
+func TestR12FailedWriteIsSeenAtOnce(t *testing.T) {
+	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.Backends[0] = resetBackend{o.Backends[0], t} })
+	r.warm(stub.Behaviour{})
+	wantStatus(t, r.put("/b/k", "hello"), 200)
+	r.wantRecords("/b/k", "")
+	r.wantNoBlame()
+	for _, s := range r.stores {
+		wantStored(t, s, "/b/k", "hello")
 	}
 }
