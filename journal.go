@@ -89,17 +89,7 @@ func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Tabl
 	table, err := inflight.Open(filepath.Join(c.journalDir(), "inflight"), func(left []inflight.Write) error {
 		entries := make([]journal.Entry, len(left))
 		for i, w := range left {
-			e := journal.Entry{
-				Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: w.Target, Owed: 1<<len(names) - 1,
-				Reason: []byte("under way when the proxy died"),
-			}
-			if a := &w.Ack; a.Seq != 0 {
-				e.Seq, e.Method, e.ETag, e.ID, e.Size, e.Aux = a.Seq, a.Method, a.ETag, a.ID, a.Size, a.Aux
-				if a.Order == orderOf(names) {
-					e.Owed = a.Owed
-				}
-			}
-			entries[i] = e
+			entries[i] = entryOf(&w, names)
 		}
 		if err := j.Promise(entries); err != nil {
 			return err
@@ -110,6 +100,24 @@ func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Tabl
 		return nil, fmt.Errorf("cannot open the table of writes under way (DataDir: %q): %w", c.DataDir, err)
 	}
 	return table, nil
+}
+
+// entryOf is what the journal has to know of a write that was under way. It is not
+// known who has it, unless it was acknowledged.
+func entryOf(w *inflight.Write, names []string) journal.Entry {
+	e := journal.Entry{
+		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: w.Target, Owed: 1<<len(names) - 1,
+		Reason: []byte("under way when the proxy died"),
+	}
+	a := &w.Ack
+	if a.Seq == 0 || a.Aux&journal.AuxSubresource != 0 && len(w.Target) == 0 {
+		return e // of a part of which nobody knows which it is, the whole object is looked at
+	}
+	e.Seq, e.Method, e.ETag, e.ID, e.Size, e.Aux = a.Seq, a.Method, a.ETag, a.ID, a.Size, a.Aux
+	if a.Order == orderOf(names) {
+		e.Owed = a.Owed
+	}
+	return e
 }
 
 // engineJournal is the engine's Journal.

@@ -497,6 +497,29 @@ func TestR20IntentsSurviveInTheirSlots(t *testing.T) {
 	}
 }
 
+// What was acknowledged keeps its place; of a part of an object whose target did not
+// fit into the slot, the whole object is looked at.
+func TestR20EntryOfAWriteUnderWay(t *testing.T) {
+	names := []string{"a:1", "b:2"}
+	ack := inflight.Ack{Seq: 7, Owed: 2, Order: orderOf(names), Method: "PUT", Aux: journal.AuxSubresource}
+	w := inflight.Write{Bucket: []byte("b"), Key: []byte("k"), Target: []byte("/b/k?acl"), Ack: ack}
+	if e := entryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "PUT" || e.Aux != journal.AuxSubresource {
+		t.Errorf("acknowledged: %+v", e)
+	}
+	w.Target = nil
+	if e := entryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != "" || e.Aux != 0 {
+		t.Errorf("an unknown part: %+v", e)
+	}
+	w.Ack.Aux = 0
+	if e := entryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "PUT" {
+		t.Errorf("acknowledged, the target did not fit: %+v", e)
+	}
+	w.Ack = inflight.Ack{}
+	if e := entryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != "" {
+		t.Errorf("not acknowledged: %+v", e)
+	}
+}
+
 // While nothing can be written down, a write that has ended keeps its slot.
 func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 	dir := t.TempDir()
