@@ -174,6 +174,9 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 			return nil
 		}
 	}
+	if r.journaled() {
+		r.began = e.o.Journal.Stamp()
+	}
 	r.makeRing()
 	e.enlist(r)
 	if e.closing.Load() { // R22

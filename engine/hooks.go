@@ -132,7 +132,7 @@ type Journal interface {
 	// writes that are about a bucket. An error means that the write must not go on.
 	Begin(bucket, key, host, target []byte) (slot int32, err error)
 	End(slot int32)
-	// Stamp gives the next place in the order of acknowledgements: Unix time in
+	// Stamp gives the next place in the order of writes: Unix time in
 	// nanoseconds, unique and ascending, over restarts too.
 	Stamp() uint64
 	// Promise makes the entries durable and returns then; it keeps nothing of es.

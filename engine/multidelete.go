@@ -31,6 +31,7 @@ type deletedObject struct {
 type deletion struct {
 	deletedObject
 	write uint64
+	began uint64 // as a request's
 	seq   uint64 // as a request's
 	slot  int32  // as a request's
 	also  uint64 // as a request's
@@ -83,6 +84,7 @@ func (r *request) beginDeletes(body []byte) *s3Error {
 		}
 		var err error
 		if r.e.o.Journal != nil {
+			d.began = r.e.o.Journal.Stamp()
 			d.slot, err = r.e.o.Journal.Begin(r.target.bucket, []byte(o.Key), nil, nil)
 		}
 		list = append(list, d)

@@ -126,15 +126,29 @@ func (r *request) ackedLocked() bool {
 	return r.decided && r.winner >= 0 && r.votes[r.winner].state == votePositive
 }
 
-// stampLocked gives the write its place in the order of acknowledgements, once.
+// stampLocked gives the write its place in the order of writes, once.
+//
+// An acknowledged one's is where it began. Of writes that overlap, either may be the
+// later one, so that one order has to be chosen for all: a backend that took the one
+// which began last has missed none that was acknowledged after it. By the order of
+// acknowledgements it may have: a write whose answer was late, and others since.
+// One that was not acknowledged may land until its legs have ended.
 func (r *request) stampLocked() {
 	if r.seq != 0 {
 		return
 	}
-	r.seq = r.e.o.Journal.Stamp()
+	acked := r.ackedLocked()
+	r.seq = r.place(r.began, acked)
 	for i := range r.deletes {
-		r.deletes[i].seq = r.e.o.Journal.Stamp()
+		r.deletes[i].seq = r.place(r.deletes[i].began, acked)
 	}
+}
+
+func (r *request) place(began uint64, acked bool) uint64 {
+	if acked && began != 0 {
+		return began
+	}
+	return r.e.o.Journal.Stamp()
 }
 
 // settleJournal runs when the last leg has ended, and before the client hears of

@@ -70,7 +70,8 @@ type request struct {
 	// Of the journal (promise.go), under mu where it is not told otherwise.
 	key        []byte // decoded; of journaled writes
 	slot       int32  // where the journal has noted that it is under way, or noSlot; of the handler until it is launched
-	seq        uint64 // the write's place in the order of acknowledgements
+	began      uint64 // the place of the write's beginning in the order of writes
+	seq        uint64 // the write's own place
 	promising  bool   // the handler is writing an intent
 	promised   bool   // it has
 	settled    bool   // the last leg has done its part, or leaves it to the handler
@@ -211,7 +212,7 @@ func (r *request) reset() {
 	r.bodyRead, r.decided, r.aborted = false, false, false
 	r.noSplice = false
 	r.seq, r.promising, r.promised, r.settled, r.awaited, r.journalErr = 0, false, false, false, false, nil
-	r.also, r.slot, r.key = 0, noSlot, nil
+	r.also, r.slot, r.key, r.began = 0, noSlot, nil, 0
 	if cap(r.ledger) > keptLedger {
 		r.ledger = nil
 	}

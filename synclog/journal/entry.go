@@ -5,7 +5,7 @@ import "time"
 // Entry is one write that backends may differ in. Promise only reads its []byte
 // fields; in what is handed out they are fresh, the receiver's own.
 type Entry struct {
-	// Seq is the Unix time of the acknowledgement in nanoseconds, unique and
+	// Seq is the write's place among others, a Unix time in nanoseconds, unique and
 	// ascending, also over restarts. Promise sets it where it is 0.
 	Seq uint64
 	// Method of the request. Empty: no write, but a difference that was found
