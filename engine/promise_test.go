@@ -270,8 +270,9 @@ func TestR24EachKeyIsOwed(t *testing.T) {
 	r.wantOwing("DELETE b 10 not deleted: AccessDenied")
 }
 
-// Of writes that overlap, it is the one acknowledged last that repair must know.
-func TestR19LastAcknowledgedIsKnown(t *testing.T) {
+// Of acknowledged writes that overlap, it is the one that began last that repair
+// must know.
+func TestR19LastBegunIsKnown(t *testing.T) {
 	r := newRig(t, 2)
 	gate := make(chan struct{})
 	r.stores[1].BehaveNext(stub.Behaviour{Gate: gate}, stub.Behaviour{})
