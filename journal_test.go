@@ -36,6 +36,18 @@ func mustOpenJournal(t testing.TB, dataDir string, names ...string) *namedJourna
 	return &namedJournal{journal: j, names: names, dir: c.journalDir()}
 }
 
+// mustOpenInflight opens the table of writes under way beside n.
+func mustOpenInflight(t testing.TB, dataDir string, n *namedJournal) *inflight.Table {
+	t.Helper()
+	c := defaultConfig()
+	c.DataDir = dataDir
+	table, err := openInflight(c, n.journal, n.names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
 // mustPromise journals a write that the backends of owed have not.
 func mustPromise(t testing.TB, j *namedJournal, method, bucket, key string, owed uint64, reason string) {
 	t.Helper()
@@ -339,14 +351,9 @@ func TestDirID(t *testing.T) {
 // wanted (OnJournalError).
 func TestInflightIsTakenOver(t *testing.T) {
 	dir := t.TempDir()
-	c := defaultConfig()
-	c.DataDir = dir
 	names := []string{"a:9000", "b:9000"}
 	n := mustOpenJournal(t, dir, names...)
-	table, err := openInflight(c, n.journal, names)
-	if err != nil {
-		t.Fatal(err)
-	}
+	table := mustOpenInflight(t, dir, n)
 	j := newEngineJournal(n.journal, table, names, false)
 	for _, key := range []string{"k", "\xff"} {
 		if _, err := j.Begin([]byte("b"), []byte(key), []byte("s3"), []byte("/b/"+key)); err != nil {
@@ -365,9 +372,7 @@ func TestInflightIsTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time nothing is left to be taken
-		if table, err = openInflight(c, n.journal, names); err != nil {
-			t.Fatal(err)
-		}
+		table = mustOpenInflight(t, dir, n)
 		if err := table.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -402,13 +407,7 @@ func killed(t *testing.T, dir string) string {
 func takenOver(t *testing.T, dir string, names ...string) []repair.Task {
 	t.Helper()
 	n := mustOpenJournal(t, dir, names...)
-	c := defaultConfig()
-	c.DataDir = dir
-	table, err := openInflight(c, n.journal, names)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := table.Close(); err != nil {
+	if err := mustOpenInflight(t, dir, n).Close(); err != nil {
 		t.Fatal(err)
 	}
 	return n.tasks(t)
@@ -428,14 +427,9 @@ func TestR20IntentsSurviveInTheirSlots(t *testing.T) {
 	for _, power := range []bool{false, true} {
 		t.Run(fmt.Sprintf("power %v", power), func(t *testing.T) {
 			dir := t.TempDir()
-			c := defaultConfig()
-			c.DataDir = dir
 			names := []string{"a:9000", "b:9000"}
 			n := mustOpenJournal(t, dir, names...)
-			table, err := openInflight(c, n.journal, names)
-			if err != nil {
-				t.Fatal(err)
-			}
+			table := mustOpenInflight(t, dir, n)
 			defer table.Close()
 			j := newEngineJournal(n.journal, table, names, power)
 			begin := func(key string) (int32, *engine.Promise) {

@@ -107,7 +107,7 @@ func (a *answerHead) note(name, value []byte) error {
 		for len(value) > 0 {
 			var token []byte
 			token, value, _ = bytes.Cut(value, []byte(","))
-			token = bytes.Trim(token, " \t")
+			token = trimSpace(token)
 			switch {
 			case equalFold(token, "close"):
 				a.close = true

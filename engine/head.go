@@ -222,7 +222,7 @@ func appendNominated(to [][]byte, value []byte) [][]byte {
 	for len(value) > 0 {
 		var token []byte
 		token, value, _ = bytes.Cut(value, []byte(","))
-		token = bytes.Trim(token, " \t")
+		token = trimSpace(token)
 		if len(token) > 0 && !equalFold(token, "close") && !equalFold(token, "keep-alive") {
 			to = append(to, token)
 		}

@@ -145,7 +145,7 @@ func (r *request) stampLocked() {
 }
 
 func (r *request) place(began uint64, acked bool) uint64 {
-	if acked && began != 0 {
+	if acked {
 		return began
 	}
 	return r.e.o.Journal.Stamp()

@@ -186,8 +186,8 @@ func cut(p []byte, field *[]byte) (rest []byte, ok bool) {
 }
 
 // Begin notes a write; what goes to a backend goes after it. A host or target that
-// does not fit is left out; w.Ack does not count. An error is ErrTooLong, or the system's when the file
-// has to grow: the write must not go on then.
+// does not fit is left out; w.Ack does not count. An error is ErrTooLong, or the
+// system's when the file has to grow: the write must not go on then.
 func (t *Table) Begin(w Write) (slot int32, err error) {
 	size := 4*2 + len(w.Bucket) + len(w.Key)
 	if size > ackAt-headLen {

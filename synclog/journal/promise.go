@@ -17,8 +17,8 @@ func (j *Journal) Promise(es []Entry) error {
 	touches := true
 	for i := range es {
 		e := &es[i]
-		if n := e.bytes(); n > maxPayload-maxOverhead-2*maxReason {
-			return fmt.Errorf("%w: %d bytes", ErrTooLarge, n)
+		if err := e.checkSize(); err != nil {
+			return err
 		}
 		touches = touches && e.Owed&j.mine == 0 && !e.Open
 	}
@@ -31,11 +31,8 @@ func (j *Journal) Promise(es []Entry) error {
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed {
-		return ErrClosed
-	}
-	if j.failure != nil && !j.o.Continue {
-		return j.failure
+	if err := j.refusalLocked(); err != nil {
+		return err
 	}
 	b, before := j.cur, len(j.cur.buf)
 	for i := range es {
@@ -56,16 +53,13 @@ func (j *Journal) Promise(es []Entry) error {
 // elsewhere: it does not wait, and the entry is written within Options.SyncEvery.
 // Its Settle may be lost with it until Flush has returned. Not with Options.Power.
 func (j *Journal) Intend(e *Entry) error {
-	if n := e.bytes(); n > maxPayload-maxOverhead-2*maxReason {
-		return fmt.Errorf("%w: %d bytes", ErrTooLarge, n)
+	if err := e.checkSize(); err != nil {
+		return err
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed {
-		return ErrClosed
-	}
-	if j.failure != nil && !j.o.Continue {
-		return j.failure
+	if err := j.refusalLocked(); err != nil {
+		return err
 	}
 	j.promiseLocked(e)
 	j.knowLocked()
@@ -87,9 +81,24 @@ func (j *Journal) disownLocked(es []Entry) {
 	j.knowLocked()
 }
 
-// bytes is about how long the entry's record is.
-func (e *Entry) bytes() int {
-	return len(e.Method) + len(e.Target) + len(e.Host) + len(e.Bucket) + len(e.Key) + len(e.ETag) + len(e.ID)
+// checkSize refuses what is too long for a record.
+func (e *Entry) checkSize() error {
+	n := len(e.Method) + len(e.Target) + len(e.Host) + len(e.Bucket) + len(e.Key) + len(e.ETag) + len(e.ID)
+	if n > maxPayload-maxOverhead-2*maxReason {
+		return fmt.Errorf("%w: %d bytes", ErrTooLarge, n)
+	}
+	return nil
+}
+
+// refusalLocked is why nothing can be promised now, or nil.
+func (j *Journal) refusalLocked() error {
+	switch {
+	case j.closed:
+		return ErrClosed
+	case j.failure != nil && !j.o.Continue:
+		return j.failure
+	}
+	return nil
 }
 
 func (j *Journal) stamp(e *Entry) {
