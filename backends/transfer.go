@@ -97,7 +97,8 @@ func (c *Conn) Send(p []byte, patience time.Duration) (int, error) {
 }
 
 // SplicePipe sends some of the n bytes that are in a pipe, as Send does, without
-// copying them through user space. Linux only, and not over TLS.
+// copying them through user space; with a patience of 0 it does not wait, as
+// TryWrite. Linux only, and not over TLS.
 func (c *Conn) SplicePipe(pipe, n int, patience time.Duration) (int, error) {
 	if c.raw.conn == nil {
 		return 0, errNoSplice

@@ -59,6 +59,8 @@ func (r *request) bodyEnded(err error) *s3Error {
 		return problem
 	case isTimeout(err):
 		return errRequestTimeout
+	case errors.Is(err, ring.ErrCanceled):
+		return errInternal
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errIncompleteBody
 	}
@@ -68,7 +70,15 @@ func (r *request) bodyEnded(err error) *s3Error {
 // copyFixed copies a body with a length. An end of the stream before that is an
 // error: io.EOF is how a client that has gone looks.
 func (r *request) copyFixed(body io.Reader) error {
-	for left := r.head.contentLength; left > 0; {
+	left := r.head.contentLength
+	if r.gathers() {
+		n, err := r.gather(body)
+		if err != nil {
+			return err
+		}
+		left -= n
+	}
+	for left > 0 {
 		// A ring that is full is emptied by legs alone.
 		came := r.head.contentLength - left
 		if !r.launched && (came >= lazyStart || int64(r.headLen)+came >= int64(r.ring.Size())) {

@@ -61,8 +61,10 @@ type clientConn struct {
 	eof         bool        // the client has closed its side
 
 	// spliceTo, unless 0, is the pipe that reads move their bytes to: they
-	// return their number alone. lastInto is where the last read went.
+	// return their number alone. spliced: the last one did. lastInto is where
+	// the last read went.
 	spliceTo int
+	spliced  bool
 	lastInto *byte
 
 	readFn, writeFn   func(fd uintptr) bool
@@ -144,7 +146,7 @@ func (c *clientConn) tryRead(p []byte) error {
 func (c *clientConn) readOnce(fd uintptr) bool {
 	c.readTried = true
 	for {
-		if c.spliceTo != 0 {
+		if c.spliced = c.spliceTo != 0; c.spliced {
 			c.readN, c.readErr = pipes.FromSocket(int(fd), c.spliceTo, len(c.readBuf))
 		} else {
 			c.readN, c.readErr = nonblock.Read(int(fd), c.readBuf)

@@ -53,7 +53,8 @@ type Conn interface {
 	// TryWrite sends as much of p as can be taken at once without waiting.
 	// n < len(p) with a nil error means that the rest has to wait.
 	TryWrite(p []byte) (n int, err error)
-	// SplicePipe sends some of the n bytes that are in a pipe, as Send does.
+	// SplicePipe sends some of the n bytes that are in a pipe, as Send does; with a
+	// patience of 0 it does not wait, as TryWrite.
 	// Only for plain connections, and where pipes can be had.
 	SplicePipe(pipe, n int, patience time.Duration) (int, error)
 	// Unsent is the number of bytes taken by Send and the like that the peer has

@@ -103,8 +103,9 @@ func (l *leg) run() {
 	defer l.r.release()
 	err := l.exchange(false)
 	if l.stale(err) && l.r.ring.Rewind(l.index) {
-		l.restart()
-		err = l.exchange(true)
+		if err = l.restart(); err == nil {
+			err = l.exchange(true)
+		}
 	}
 	l.r.ring.Detach(l.index)
 	l.conclude(err)
@@ -117,7 +118,7 @@ func (l *leg) exchange(fresh bool) error {
 	c, err := l.connect(fresh)
 	if err == nil {
 		if !l.inline && !l.sending {
-			if message, ok := l.r.ring.Message(); ok && l.sentSize.Load() == 0 {
+			if message, whole := l.r.message(); whole && l.sentSize.Load() == 0 {
 				l.inline = l.trySend(c, message)
 			}
 			if !l.inline {
@@ -176,12 +177,16 @@ func (l *leg) stale(err error) bool {
 }
 
 // restart puts the leg back to where it was before it had a connection.
-func (l *leg) restart() {
+func (l *leg) restart() error {
 	l.giveBack(false)
 	l.inline, l.sendErr = false, nil
 	l.sentAll.Store(false)
 	l.sentSize.Store(0)
 	l.unsent = 0
+	if n := l.r.gathered; n > 0 {
+		return l.r.pipes.Refill(l.index, n)
+	}
+	return nil
 }
 
 // abort makes the leg fail with cause, from any goroutine.

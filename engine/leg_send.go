@@ -56,14 +56,22 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 // one may do so in vain, for what ended the connection may have come before.
 func (l *leg) refused() bool { return l.inline && l.sendErr != nil && l.conn.Reused() }
 
-// trySend sends a whole message if the socket takes it at once. What it does not
+// trySend sends a whole message, as request.message has it, if the socket takes it at once. What it does not
 // take is left to send; an error is left to whoever reads.
 func (l *leg) trySend(c Conn, message []byte) (all bool) {
 	timeout := l.r.e.o.ConnectionTimeout
-	n, err := c.TryWrite(message)
+	var n int
+	var err error
+	size := len(message)
+	if l.r.gathered > 0 {
+		size = l.r.gathered
+		n, err = c.SplicePipe(l.r.pipes.Reader(l.index), size, 0)
+	} else {
+		n, err = c.TryWrite(message)
+	}
 	l.sentSize.Add(int64(n))
 	l.r.ring.Advance(l.index, n)
-	if n < len(message) && err == nil {
+	if n < size && err == nil {
 		return false
 	}
 	if err != nil {

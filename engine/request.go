@@ -46,6 +46,9 @@ type request struct {
 	// goroutine sets them, before it tells the legs by way of the ring.
 	pipes    *pipes.Set
 	noSplice bool // pipes are out of the question, or were asked for
+	// gathered is the size of the message if all of it is in the pipes, from where
+	// each leg sends it; the intake keeps it. Before that, gathering is what has come.
+	gathered, gathering int
 	// skipped are the backends that should have had a write but were not asked,
 	// reasons says why, by backend.
 	skipped uint64
@@ -210,7 +213,7 @@ func (r *request) reset() {
 	r.bodySize.Store(0)
 	r.ended, r.need, r.winner = 0, 0, -1
 	r.bodyRead, r.decided, r.aborted = false, false, false
-	r.noSplice = false
+	r.noSplice, r.gathered, r.gathering = false, 0, 0
 	r.seq, r.promising, r.promised, r.settled, r.awaited, r.journalErr = 0, false, false, false, false, nil
 	r.also, r.slot, r.key, r.began = 0, noSlot, nil, 0
 	if cap(r.ledger) > keptLedger {
@@ -227,13 +230,25 @@ func (r *request) launch() {
 	if r.client != nil {
 		r.client.beforeWait = nil // it would do so once more
 	}
+	if r.gathering > 0 {
+		r.ungather()
+	}
 	r.refs.Add(int32(len(r.legs)))
-	message, whole := r.ring.Message()
+	message, whole := r.message()
 	for i := range r.legs {
 		if l := &r.legs[i]; !l.sendAtOnce(message, whole) {
 			go l.runFn()
 		}
 	}
+}
+
+// message is the whole message if the legs can send it at once: its bytes, or none
+// if it is in the pipes.
+func (r *request) message() (message []byte, whole bool) {
+	if r.gathered > 0 {
+		return nil, true
+	}
+	return r.ring.Message()
 }
 
 // endBody notes that the whole body is in the ring.

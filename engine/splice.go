@@ -26,7 +26,12 @@ var noBytes = make([]byte, pipes.Batch)
 // Until then the ring has the message's first byte, so that stale connections
 // can be replaced (R12).
 func (r *request) canSplice(last []byte) bool {
-	if r.noSplice || len(last) == 0 || r.client == nil || r.client.lastInto != &last[0] {
+	return len(last) > 0 && r.client != nil && r.client.lastInto == &last[0] && r.takePipes()
+}
+
+// takePipes takes pipes for the request, if it can use them and there are any.
+func (r *request) takePipes() bool {
+	if r.noSplice || r.client == nil {
 		return false
 	}
 	r.noSplice = true // asked once

@@ -10,6 +10,9 @@
 // therefore waits until every reader has emptied its pipe (ring.Drain), then
 // copies the whole intake on.
 //
+// A short body is gathered in the intake as a whole and stays there when it has been
+// duplicated, so that a reader's pipe can be filled with it once more.
+//
 // Ownership: a Set belongs to one upload, from Get to Put. The writer's goroutine
 // fills and copies, reader i's goroutine empties pipe i. Put is called when all
 // of them have stopped.

@@ -43,10 +43,10 @@ func Get(readers int) (*Set, error) {
 	return s, nil
 }
 
-// Put gives the pipes back; what is left in them is thrown away with them.
+// Put gives the pipes back; what is left in them is thrown away.
 func (s *Set) Put() {
 	for _, p := range s.all {
-		if n, err := unix.IoctlGetInt(p.r, unix.TIOCINQ); err != nil || n > 0 {
+		if !p.empty() {
 			s.close()
 			return
 		}
@@ -61,7 +61,28 @@ func (s *Set) Put() {
 }
 
 // maxFree bounds the sets that wait for their next upload.
-const maxFree = 64
+const maxFree = 256
+
+// empty throws away what is in a pipe, and tells whether it could.
+func (p pipe) empty() bool {
+	for {
+		switch n, err := nonblock.Splice(p.r, null(), Batch); {
+		case err == unix.EAGAIN, err == nil && n < Batch: // it ends short only when there is no more
+			return true
+		case err != nil && err != unix.EINTR:
+			return false
+		}
+	}
+}
+
+// null is /dev/null, which takes whatever is spliced to it (null(4)).
+var null = sync.OnceValue(func() int {
+	fd, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
+})
 
 // free are sets that are not in use; files counts those of all sets.
 var free struct {
@@ -131,7 +152,7 @@ func (s *Set) Reader(i int) int { return s.legs[i].r }
 // Write puts bytes into the intake that are in memory already.
 func (s *Set) Write(p []byte) error {
 	for len(p) > 0 {
-		n, err := unix.Write(s.intake.w, p)
+		n, err := nonblock.Write(s.intake.w, p)
 		if err == unix.EINTR {
 			continue
 		}
@@ -143,18 +164,30 @@ func (s *Set) Write(p []byte) error {
 	return nil
 }
 
+// ReadBack takes the first len(p) bytes back out of the intake.
+func (s *Set) ReadBack(p []byte) error {
+	for len(p) > 0 {
+		n, err := nonblock.Read(s.intake.r, p)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return fmt.Errorf("cannot read %d bytes from a pipe: %w", len(p), err)
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
 // Copy moves the n bytes of the intake to the pipe of each reader in the set
 // readers, all of which are empty.
 func (s *Set) Copy(readers uint64, n int) error {
-	for ; readers&(readers-1) != 0; readers &= readers - 1 {
-		got, err := tee(s.intake.r, s.legs[bits.TrailingZeros64(readers)].w, n)
-		if err != nil || got != n {
-			return fmt.Errorf("cannot duplicate %d bytes, did %d: %w", n, got, err)
-		}
+	last := bits.Len64(readers) - 1
+	if err := s.Duplicate(readers&^(1<<last), n); err != nil {
+		return err
 	}
-	last := s.legs[bits.TrailingZeros64(readers)]
 	for n > 0 {
-		got, err := nonblock.Splice(s.intake.r, last.w, n)
+		got, err := nonblock.Splice(s.intake.r, s.legs[last].w, n)
 		if err == unix.EINTR {
 			continue
 		}
@@ -164,6 +197,27 @@ func (s *Set) Copy(readers uint64, n int) error {
 		n -= got
 	}
 	return nil
+}
+
+// Duplicate copies the n bytes of the intake, which keeps them, to the pipe of each
+// reader in the set readers, all of which are empty.
+func (s *Set) Duplicate(readers uint64, n int) error {
+	for ; readers != 0; readers &= readers - 1 {
+		got, err := tee(s.intake.r, s.legs[bits.TrailingZeros64(readers)].w, n)
+		if err != nil || got != n {
+			return fmt.Errorf("cannot duplicate %d bytes, did %d: %w", n, got, err)
+		}
+	}
+	return nil
+}
+
+// Refill makes the pipe of reader i hold the n bytes of the intake, which keeps them,
+// and nothing else. Reader i's goroutine calls it, others may do so at the same time.
+func (s *Set) Refill(i, n int) error {
+	if !s.legs[i].empty() {
+		return fmt.Errorf("cannot empty a pipe of %d bytes", n)
+	}
+	return s.Duplicate(1<<i, n)
 }
 
 // FromSocket moves up to n bytes from a socket into an intake. Unlike the other

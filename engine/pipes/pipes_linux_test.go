@@ -103,6 +103,48 @@ func TestLeftoversAreThrownAway(t *testing.T) {
 	}
 }
 
+// What is duplicated can be had again, also by a reader that has taken some of it, and
+// be read back.
+func TestTheIntakeKeepsWhatIsDuplicated(t *testing.T) {
+	s := mustGet(t, 2)
+	body := random(70_000)
+	if err := s.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Duplicate(0b11, len(body)); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, s, 0); !bytes.Equal(got, body) {
+		t.Fatalf("reader 0 got %d bytes", len(got))
+	}
+	if _, err := unix.Read(s.Reader(1), make([]byte, 10_000)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if err := s.Refill(i, len(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 2 {
+		if got := read(t, s, i); !bytes.Equal(got, body) {
+			t.Fatalf("reader %d got %d bytes the second time", i, len(got))
+		}
+	}
+	back := make([]byte, len(body))
+	if err := s.ReadBack(back[:len(body)-1]); err != nil || !bytes.Equal(back[:len(body)-1], body[:len(body)-1]) {
+		t.Fatalf("other bytes came back: %v", err)
+	}
+	if err := s.ReadBack(back[:2]); err == nil {
+		t.Fatal("two bytes came back where one was left")
+	}
+	s.Put()
+	s = mustGet(t, 2)
+	defer s.Put()
+	if err := s.ReadBack(back[:1]); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("the next intake is not empty: %v", err)
+	}
+}
+
 // A copy that a pipe has no room for is an error, never a shorter copy.
 func TestCopyNeedsEmptyPipes(t *testing.T) {
 	s := mustGet(t, 2)

@@ -25,3 +25,12 @@ func FromSocket(int, int, int) (int, error) { return 0, ErrUnsupported }
 
 // Copy fails with ErrUnsupported.
 func (s *Set) Copy(uint64, int) error { return ErrUnsupported }
+
+// ReadBack fails with ErrUnsupported.
+func (s *Set) ReadBack([]byte) error { return ErrUnsupported }
+
+// Duplicate fails with ErrUnsupported.
+func (s *Set) Duplicate(uint64, int) error { return ErrUnsupported }
+
+// Refill fails with ErrUnsupported.
+func (s *Set) Refill(int, int) error { return ErrUnsupported }

@@ -63,8 +63,9 @@ type Ring struct {
 	attached int
 	closed   bool
 	draining bool  // the writer waits for all readers to have read everything
-	outside  bool  // PublishOutside was called
-	inside   int64 // what was published before that
+	outside  bool  // bytes are published that are not in the ring
+	inside   int64 // what was published before those
+	kept     bool  // MoveOutside was called: no byte is lost
 	err      error // set by Cancel
 
 	space   chan struct{} // the writer waits here for room; capacity 1
@@ -117,7 +118,7 @@ func (r *Ring) Put() {
 	}
 	r.onCut, r.err = nil, nil
 	r.written, r.reserved, r.inside, r.waited = 0, 0, 0, 0
-	r.closed, r.blocked, r.draining, r.outside = false, false, false, false
+	r.closed, r.blocked, r.draining, r.outside, r.kept = false, false, false, false, false
 	toPool(r)
 }
 
@@ -180,6 +181,16 @@ func (r *Ring) PublishOutside(n int64) {
 		r.outside, r.inside = true, r.written
 	}
 	r.written += n
+	r.data.Broadcast()
+	r.mu.Unlock()
+}
+
+// MoveOutside announces that a stream of n bytes, all of it, lies elsewhere, what was
+// published in the ring among it, and can be had there again: unlike after
+// PublishOutside, a reader can be rewound. It has to be called before the first Next.
+func (r *Ring) MoveOutside(n int64) {
+	r.mu.Lock()
+	r.outside, r.kept, r.inside, r.written = true, true, 0, n
 	r.data.Broadcast()
 	r.mu.Unlock()
 }
@@ -253,20 +264,32 @@ func (r *Ring) Cancel() {
 	r.mu.Unlock()
 }
 
+// Bytes is all that was published, as long as that fits into the ring; what is behind it
+// in memory is room for the writer. Only the writer's goroutine may call it, before the
+// first Advance.
+func (r *Ring) Bytes() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf[:r.written]
+}
+
 // Message returns the whole message if it is complete and the ring still holds
-// its first byte. Only the writer's goroutine may call it.
+// its first byte.
 func (r *Ring) Message() ([]byte, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.closed || r.err != nil || r.wrappedLocked() {
+	if !r.closed || r.err != nil || r.outside || r.wrappedLocked() {
 		return nil, false
 	}
 	return r.buf[:r.written], true
 }
 
-// wrappedLocked tells whether the stream's first byte may have been written over.
+// wrappedLocked tells whether the stream's first byte may be lost.
 func (r *Ring) wrappedLocked() bool {
-	return r.outside || max(r.written, r.reserved) > int64(len(r.buf))
+	if r.outside {
+		return !r.kept
+	}
+	return max(r.written, r.reserved) > int64(len(r.buf))
 }
 
 // Waited is how long the writer has waited for room so far.

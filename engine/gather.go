@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"io"
+	"time"
+)
+
+// minGathered is the smallest body that is worth a pipe's system calls when nothing
+// has to be waited for (bench/NOTES.md); one of minSpliced or more is not gathered.
+const minGathered = 48 << 10
+
+// gatherTime is how long a message may take to arrive while its legs wait for it, each
+// in a slot of the limiter, where the client never pauses for lazyWait.
+const gatherTime = 20 * time.Millisecond
+
+// gathers tells whether the message is to be gathered, and takes pipes for it if so.
+// The ring has to have room for all of it, in case that it is needed after all.
+func (r *request) gathers() bool {
+	n := r.head.contentLength
+	return n >= minGathered && n < minSpliced && !r.launched &&
+		int64(r.headLen)+n <= int64(r.ring.Size()) && r.takePipes()
+}
+
+// gather brings the message into the pipes' intake as a whole before its legs start,
+// which then send it from there. Where the client keeps it waiting, what has come is
+// taken back, and the caller goes on with the ring. It returns how much of the body has
+// come.
+func (r *request) gather(body io.Reader) (came int64, err error) {
+	room, err := r.ring.Reserve()
+	if err != nil {
+		return 0, err
+	}
+	room = room[:r.head.contentLength]
+	// What the server has read along with the head is the only thing that is read here.
+	n, err := body.Read(room[:min(len(room), r.e.o.MaxHeaderSize)])
+	r.ring.Publish(n)
+	r.bodySize.Add(int64(n))
+	if n == len(room) {
+		return int64(n), nil
+	}
+	if err == nil && !r.launched && r.pipes.Write(r.ring.Bytes()) == nil {
+		r.gathering = r.headLen + n
+	}
+	for r.gathering > 0 && n < len(room) && err == nil {
+		var more int
+		more, err = r.gatherMore(body, room[n:])
+		n += more
+		if r.gathering > 0 && n < len(room) && time.Since(r.begun) > gatherTime {
+			r.ungather()
+		}
+	}
+	if n < len(room) {
+		return int64(n), err
+	}
+	if r.gathering > 0 {
+		r.gathered = r.gathering
+		if err := r.pipes.Duplicate(1<<len(r.legs)-1, r.gathered); err != nil {
+			r.gathered = 0
+			r.ungather()
+			return int64(n), nil
+		}
+		r.gathering = 0
+		r.ring.MoveOutside(int64(r.gathered))
+	}
+	return int64(n), nil
+}
+
+// gatherMore moves what comes next into the intake. p is its place in the ring's memory:
+// who reads instead of moving reads to there.
+func (r *request) gatherMore(body io.Reader, p []byte) (int, error) {
+	if len(p) >= r.e.o.MaxHeaderSize { // less goes through the server's buffer
+		r.client.spliceTo = r.pipes.Intake()
+	}
+	r.client.spliced = false
+	n, err := body.Read(p)
+	r.client.spliceTo = 0
+	r.bodySize.Add(int64(n))
+	switch {
+	case r.gathering == 0: // launched meanwhile
+		r.ring.Publish(n)
+	case r.client.spliced || r.pipes.Write(p[:n]) == nil:
+		r.gathering += n
+	default:
+		r.ungather()
+		r.ring.Publish(n)
+	}
+	return n, err
+}
+
+// ungather takes what was gathered back into the ring, before any leg has started.
+func (r *request) ungather() {
+	r.client.spliceTo = 0
+	published := r.ring.Bytes()
+	if err := r.pipes.ReadBack(published[:r.gathering]); err != nil {
+		_ = r.pipesFailed(err)
+		r.ring.Cancel()
+	}
+	r.ring.Publish(r.gathering - len(published))
+	r.gathering = 0
+}
