@@ -34,8 +34,12 @@ const (
 	lazyWait = 2 * time.Millisecond
 
 	// firstBytes is how much of a request is read at first: a small object comes
-	// along, and of a larger one little goes through the server's buffer.
+	// along, and of a larger one little goes through the server's buffer. After one
+	// whose body could go through pipes it is pageBytes, for the next may be alike:
+	// a page, because a message of 64 KiB just so fits into one of the system's
+	// packets, which hold 17 pages, if nothing puts them out of line (bench/NOTES.md).
 	firstBytes = 8 << 10
+	pageBytes  = 4 << 10
 
 	lingerTimeout = 2 * time.Second
 	lingerBytes   = 64 << 20
@@ -58,6 +62,7 @@ type clientConn struct {
 	interrupted atomic.Bool
 	hurried     atomic.Bool // see hurry
 	linger      bool        // unread bytes may be on their way: see Close
+	large       bool        // the last request's body was of minGathered bytes or more
 	eof         bool        // the client has closed its side
 
 	// spliceTo, unless 0, is the pipe that reads move their bytes to: they
@@ -104,7 +109,11 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	if c.plain && c.wait.Load() == waitRequest {
-		p = p[:min(len(p), firstBytes)]
+		n := firstBytes
+		if c.large {
+			n = pageBytes
+		}
+		p = p[:min(len(p), n)]
 	}
 	err := c.tryRead(p)
 	for isTimeout(err) && !c.interrupted.Load() {
@@ -260,8 +269,12 @@ func (c *clientConn) beginBody(beforeWait func()) {
 
 func (c *clientConn) endBody() { c.beforeWait = nil }
 
-// endRequest: the next bytes are another request's.
-func (c *clientConn) endRequest() { c.wait.Store(waitRequest) }
+// endRequest: the next bytes are another request's. bodySize is that of the one that
+// has ended.
+func (c *clientConn) endRequest(bodySize int64) {
+	c.large = bodySize >= minGathered
+	c.wait.Store(waitRequest)
+}
 
 // interrupt makes the read under way, and each later one, fail at once. The
 // connection can only be closed then.

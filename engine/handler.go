@@ -77,7 +77,7 @@ func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int, streaming 
 	r.status = status
 	r.e.o.Metrics.RequestEnded(r.method, status, r.bodySize.Load(), r.firstAnswer)
 	if r.client != nil {
-		r.client.endRequest()
+		r.client.endRequest(r.bodySize.Load())
 	}
 	if !streaming {
 		r.streamEnded(int64(len(ctx.Response.Body())))
