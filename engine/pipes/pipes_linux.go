@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +30,7 @@ func Get(readers int) (*Set, error) {
 		free.mu.Unlock()
 		return s, nil
 	}
-	if free.files+2*(readers+1) > maxFiles() {
+	if free.files+2*(readers+1) > maxFiles() || !free.refused.IsZero() && time.Since(free.refused) < retryAfter {
 		free.mu.Unlock()
 		return nil, ErrBusy
 	}
@@ -37,7 +38,10 @@ func Get(readers int) (*Set, error) {
 	free.mu.Unlock()
 	s, err := open(readers)
 	if err != nil {
-		forget(2 * (readers + 1))
+		free.mu.Lock()
+		free.files -= 2 * (readers + 1)
+		free.refused = time.Now()
+		free.mu.Unlock()
 		return nil, err
 	}
 	return s, nil
@@ -66,11 +70,11 @@ const maxFree = 256
 // empty throws away what is in a pipe, and tells whether it could.
 func (p pipe) empty() bool {
 	for {
+		// One that ends short may have been interrupted.
 		switch n, err := nonblock.Splice(p.r, null(), Batch); {
-		case err == unix.EAGAIN, err == nil && n < Batch: // it ends short only when there is no more
-			return true
-		case err != nil && err != unix.EINTR:
-			return false
+		case n > 0, err == unix.EINTR:
+		default:
+			return err == unix.EAGAIN
 		}
 	}
 }
@@ -84,12 +88,19 @@ var null = sync.OnceValue(func() int {
 	return fd
 })
 
-// free are sets that are not in use; files counts those of all sets.
+// free are sets that are not in use; files counts those of all sets; refused is when
+// the system gave no more.
 var free struct {
-	mu    sync.Mutex
-	sets  []*Set
-	files int
+	mu      sync.Mutex
+	sets    []*Set
+	files   int
+	refused time.Time
 }
+
+// retryAfter is how long the system is not asked for pipes after it has refused some:
+// without privileges there is a bound on those of a user (pipe(7),
+// pipe-user-pages-soft), and to run into it costs as much as a request does.
+const retryAfter = time.Second
 
 // maxFiles leaves most of the process's files to connections.
 var maxFiles = sync.OnceValue(func() int {
@@ -99,12 +110,6 @@ var maxFiles = sync.OnceValue(func() int {
 	}
 	return int(min(limit.Cur/4, 1<<16))
 })
-
-func forget(files int) {
-	free.mu.Lock()
-	free.files -= files
-	free.mu.Unlock()
-}
 
 func open(readers int) (*Set, error) {
 	s := &Set{}
@@ -133,7 +138,9 @@ func open(readers int) (*Set, error) {
 
 func (s *Set) close() {
 	s.closeFiles()
-	forget(2 * len(s.all))
+	free.mu.Lock()
+	free.files -= 2 * len(s.all)
+	free.mu.Unlock()
 }
 
 func (s *Set) closeFiles() {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -178,8 +179,30 @@ func TestFilesAreBounded(t *testing.T) {
 	for _, s := range sets {
 		s.close()
 	}
+	free.refused = time.Time{} // by the system
 	s := mustGet(t, 2)
 	s.Put()
+}
+
+// Once the system has refused pipes it is not asked again at each upload, but later.
+func TestRefusedPipesAreAskedForLater(t *testing.T) {
+	var kept []*Set
+	for len(free.sets) > 0 {
+		kept = append(kept, mustGet(t, 1))
+	}
+	free.refused = time.Now().Add(time.Hour) // as long as this test takes
+	if _, err := Get(1); !errors.Is(err, ErrBusy) {
+		t.Errorf("%v, want ErrBusy", err)
+	}
+	free.refused = time.Now().Add(-retryAfter)
+	s := mustGet(t, 1)
+	s.Put()
+	free.refused = time.Now().Add(time.Hour)
+	mustGet(t, 1).Put() // one that is there can be had
+	free.refused = time.Time{}
+	for _, s := range kept {
+		s.Put()
+	}
 }
 
 func TestFromSocket(t *testing.T) {
