@@ -73,6 +73,8 @@ func (j *job) generate() {
 			size = mib + random.IntN(8*mib) // in parts from 8 MiB on
 		case i%20 == 19:
 			size = 0
+		case i%10 == 8:
+			size = 48*kib + random.IntN(208*kib) // in one go through pipes
 		case i%3 == 0:
 			size = random.IntN(200)
 		default:
