@@ -31,7 +31,7 @@ func (r *request) gather(body io.Reader) (came int64, err error) {
 		return 0, err
 	}
 	room = room[:r.head.contentLength]
-	// What the server has read along with the head is the only thing that is read here.
+	// First comes what the server has read along with the head.
 	n, err := body.Read(room[:min(len(room), r.e.o.MaxHeaderSize)])
 	r.ring.Publish(n)
 	r.bodySize.Add(int64(n))
