@@ -89,21 +89,17 @@ func (r *request) copyFixed(body io.Reader) error {
 			return err
 		}
 		room = room[:min(int64(len(room)), left)]
-		if left >= minSpliced && !r.noSplice {
-			room = room[:min(len(room), max(firstRead, r.e.o.MaxHeaderSize))]
-		}
-		n, err := body.Read(room)
-		r.ring.Publish(n)
+		n, spliced, err := r.readOrSplice(body, room, left >= minSpliced)
 		r.bodySize.Add(int64(n))
 		left -= int64(n)
+		if !spliced {
+			r.ring.Publish(n)
+		}
 		if err != nil && left > 0 {
 			return err
 		}
-		if left >= minSpliced && r.canSplice(room[:n]) {
-			if !r.launched {
-				r.launch()
-			}
-			return r.spliceBody(body, left)
+		if spliced {
+			return r.spliceBody(body, n, left)
 		}
 	}
 	return nil

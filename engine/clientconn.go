@@ -66,11 +66,9 @@ type clientConn struct {
 	eof         bool        // the client has closed its side
 
 	// spliceTo, unless 0, is the pipe that reads move their bytes to: they
-	// return their number alone. spliced: the last one did. lastInto is where
-	// the last read went.
+	// return their number alone. spliced: the last one did.
 	spliceTo int
 	spliced  bool
-	lastInto *byte
 
 	readFn, writeFn   func(fd uintptr) bool
 	readBuf, writeBuf []byte
@@ -143,7 +141,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 }
 
 func (c *clientConn) tryRead(p []byte) error {
-	c.readBuf, c.lastInto, c.readTried = p, &p[0], false
+	c.readBuf, c.readTried = p, false
 	err := c.raw.Read(c.readFn)
 	c.readBuf = nil
 	if err == nil {

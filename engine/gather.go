@@ -68,17 +68,12 @@ func (r *request) gather(body io.Reader) (came int64, err error) {
 // gatherMore moves what comes next into the intake. p is its place in the ring's memory:
 // who reads instead of moving reads to there.
 func (r *request) gatherMore(body io.Reader, p []byte) (int, error) {
-	if len(p) >= r.e.o.MaxHeaderSize { // less goes through the server's buffer
-		r.client.spliceTo = r.pipes.Intake()
-	}
-	r.client.spliced = false
-	n, err := body.Read(p)
-	r.client.spliceTo = 0
+	n, spliced, err := r.readOrSplice(body, p, true)
 	r.bodySize.Add(int64(n))
 	switch {
 	case r.gathering == 0: // launched meanwhile
 		r.ring.Publish(n)
-	case r.client.spliced || r.pipes.Write(p[:n]) == nil:
+	case spliced || r.pipes.Write(p[:n]) == nil:
 		r.gathering += n
 	default:
 		r.ungather()

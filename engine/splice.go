@@ -11,22 +11,22 @@ import (
 // system calls (bench/NOTES.md).
 const minSpliced = 256 << 10
 
-// firstRead is how much of a body that may be spliced is read into the ring at
-// once: a read right from the connection shows that the server's buffer is empty.
-const firstRead = 32 << 10
-
 // noBytes is what a read is given that moves its bytes to a pipe: only its
 // length counts, nothing is ever written to it.
 var noBytes = make([]byte, pipes.Batch)
 
-// canSplice tells whether the rest of the body can go through pipes, and takes
-// them if so. last is what was read into the ring last: if the connection read
-// right into it, the server's buffer holds nothing that would have to go first.
-//
-// Until then the ring has the message's first byte, so that stale connections
-// can be replaced (R12).
-func (r *request) canSplice(last []byte) bool {
-	return len(last) > 0 && r.client != nil && r.client.lastInto == &last[0] && r.takePipes()
+// readOrSplice reads some of the body to p, or moves it to the intake, if it may be
+// spliced and nothing of it waits in the server's buffer; spliced tells which.
+func (r *request) readOrSplice(body io.Reader, p []byte, splice bool) (n int, spliced bool, err error) {
+	// Less than the server's buffer would be read by way of it.
+	if !splice || len(p) < r.e.o.MaxHeaderSize || r.pipes == nil && !r.takePipes() {
+		n, err = body.Read(p)
+		return n, false, err
+	}
+	r.client.spliceTo, r.client.spliced = r.pipes.Intake(), false
+	n, err = body.Read(p)
+	r.client.spliceTo = 0
+	return n, r.client.spliced, err
 }
 
 // takePipes takes pipes for the request, if it can use them and there are any.
@@ -48,22 +48,14 @@ func (r *request) takePipes() bool {
 	return true
 }
 
-// spliceBody moves the rest of a body with a length through pipes. A step takes
-// what has come from the client, and copies it on once every leg has sent what
-// its pipe held.
-func (r *request) spliceBody(body io.Reader, left int64) error {
-	for first := true; left > 0; first = false {
-		n, err := r.spliceStep(body, left)
-		r.bodySize.Add(int64(n))
-		left -= int64(n)
-		if err != nil {
-			return err
-		}
-		if !first { // when all pipes are empty
-			if err := r.ring.Drain(); err != nil {
-				return err
-			}
-		}
+// spliceBody moves the rest of a body with a length through pipes: n bytes that are in
+// the intake, then what is left. What has come is copied on once every leg has sent what
+// its pipe held. From now on a stale connection cannot be replaced (R12).
+func (r *request) spliceBody(body io.Reader, n int, left int64) error {
+	if !r.launched {
+		r.launch()
+	}
+	for {
 		readers := r.ring.Attached()
 		if readers == 0 {
 			return ring.ErrNoReaders
@@ -72,8 +64,20 @@ func (r *request) spliceBody(body io.Reader, left int64) error {
 			return r.pipesFailed(err)
 		}
 		r.ring.PublishOutside(int64(n))
+		if left == 0 {
+			return nil
+		}
+		var err error
+		n, err = r.spliceStep(body, left)
+		r.bodySize.Add(int64(n))
+		left -= int64(n)
+		if err != nil {
+			return err
+		}
+		if err := r.ring.Drain(); err != nil { // when all pipes are empty
+			return err
+		}
 	}
-	return nil
 }
 
 // spliceStep brings what has come from the client into the intake.
