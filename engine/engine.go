@@ -3,12 +3,13 @@
 // went wrong to the synclog.
 //
 // The steps, a file each: handler.go takes the head (head.go), slots.go chooses the
-// backends; body.go streams the body into a ring (package ring), splice.go the rest
-// of a large one into pipes (package pipes); leg.go is one backend's copy, with its
-// sending, receiving and judging beside it; request.go holds the legs together;
-// picker.go decides which answer counts; promise.go has the journal know what the
-// backends may owe before the client hears of it; answer.go sends the answer;
-// divergence.go works out what has to be recorded.
+// backends; body.go streams the body into a ring (package ring), splice.go a large one
+// into pipes (package pipes), gather.go one of middling size, as a whole and before
+// the backends hear of it; leg.go is one backend's copy, with its sending, receiving
+// and judging beside it; request.go holds the legs together; picker.go decides which
+// answer counts; promise.go has the journal know what the backends may owe before the
+// client hears of it; answer.go sends the answer; divergence.go works out what has to
+// be recorded.
 //
 // Goroutines: the server has one a client connection; it runs the handler and
 // is the ring's writer. Each leg has one that reads the answer, and while a body
