@@ -85,35 +85,42 @@ func TestR1LargeBodiesThroughPipes(t *testing.T) {
 
 // A client that pauses at any place of a large body starts its legs once.
 func TestR1PausesInALargeBody(t *testing.T) {
-	body := pattern(2 << 20)
-	for _, at := range []int{0, 1, 15_000, 40_000, 64 << 10, 100_000, 1 << 20, 2<<20 - 5000, 2<<20 - 1} {
-		t.Run(fmt.Sprint(at), func(t *testing.T) {
-			r := newRig(t, 2)
-			c := r.dial()
-			raw := putRequest("/b/k", body)
-			head := strings.Index(raw, "\r\n\r\n") + 4
-			c.Send(raw[:head+at])
-			// The pause lasts until the legs have started, which they do by
-			// themselves.
-			for _, s := range r.stores {
-				s.Wait(t, func(rs stub.Requests) bool { return at == 0 || len(rs) == 1 })
-			}
-			c.Send(raw[head+at:])
-			a, err := c.ReadAnswer()
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantStatus(t, a, 200)
-			if d := r.settled(); len(d) > 0 {
-				t.Fatalf("divergences: %+v", d)
-			}
-			for _, s := range r.stores {
-				wantStored(t, s, "/b/k", body)
-				if n := len(s.Requests()); n != 1 {
-					t.Errorf("%d requests at %s", n, s.Addr())
-				}
-			}
-		})
+	pauses := map[int][]int{
+		2 << 20: {0, 1, 15_000, 40_000, 64 << 10, 100_000, 1 << 20, 2<<20 - 5000, 2<<20 - 1},
+		200_000: {0, 1, 3000, 9000, 30_000, 64 << 10, 150_000, 195_000, 199_999},
+	}
+	for size, places := range pauses {
+		for _, at := range places {
+			t.Run(fmt.Sprintf("%d of %d", at, size), func(t *testing.T) { pauseAt(t, pattern(size), at) })
+		}
+	}
+}
+
+func pauseAt(t *testing.T, body string, at int) {
+	r := newRig(t, 2)
+	c := r.dial()
+	raw := putRequest("/b/k", body)
+	head := strings.Index(raw, "\r\n\r\n") + 4
+	c.Send(raw[:head+at])
+	// The pause lasts until the legs have started, which they do by
+	// themselves.
+	for _, s := range r.stores {
+		s.Wait(t, func(rs stub.Requests) bool { return at == 0 || len(rs) == 1 })
+	}
+	c.Send(raw[head+at:])
+	a, err := c.ReadAnswer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, a, 200)
+	if d := r.settled(); len(d) > 0 {
+		t.Fatalf("divergences: %+v", d)
+	}
+	for _, s := range r.stores {
+		wantStored(t, s, "/b/k", body)
+		if n := len(s.Requests()); n != 1 {
+			t.Errorf("%d requests at %s", n, s.Addr())
+		}
 	}
 }
 
