@@ -49,17 +49,14 @@ func (r *request) gather(body io.Reader) (came int64, err error) {
 			r.ungather()
 		}
 	}
-	if n < len(room) {
+	switch {
+	case n < len(room):
 		return int64(n), err
-	}
-	if r.gathering > 0 {
-		r.gathered = r.gathering
-		if err := r.pipes.Duplicate(1<<len(r.legs)-1, r.gathered); err != nil {
-			r.gathered = 0
-			r.ungather()
-			return int64(n), nil
-		}
-		r.gathering = 0
+	case r.gathering == 0:
+	case r.pipes.Duplicate(1<<len(r.legs)-1, r.gathering) != nil:
+		r.ungather()
+	default:
+		r.gathered, r.gathering = r.gathering, 0
 		r.ring.MoveOutside(int64(r.gathered))
 	}
 	return int64(n), nil

@@ -11,6 +11,9 @@ import (
 	"github.com/akubra/akubra/limiter"
 )
 
+// rigs are those whose storages' connections have room for a whole message, or not.
+var rigs = map[string]func(testing.TB, int, ...setup) *rig{"roomy": newRig, "tight": newTightRig}
+
 // A body that is there when its turn comes goes through pipes as a whole, and arrives
 // byte for byte, as does the request behind it.
 func TestR1GatheredBody(t *testing.T) {
@@ -46,7 +49,7 @@ func TestR1GatheredBody(t *testing.T) {
 // Whatever the size and the backend's room, each gets every byte, and nothing is left
 // in the pipes for the next one.
 func TestR1GatheredBodiesOfAllSizes(t *testing.T) {
-	for name, rig := range map[string]func(testing.TB, int, ...setup) *rig{"roomy": newRig, "tight": newTightRig} {
+	for name, rig := range rigs {
 		r := rig(t, 2)
 		c := r.dial()
 		for i, size := range []int{minGathered - 1, minGathered, 50_001, 64 << 10, 100_000, minSpliced - 1, minSpliced} {
@@ -76,19 +79,7 @@ func TestR1GatheringEnds(t *testing.T) {
 		c.Send(raw[sent : sent+100])
 		time.Sleep(time.Millisecond) // the client's pace
 	}
-	c.Send(raw[sent:])
-	a, err := c.ReadAnswer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantStatus(t, a, 200)
-	r.wantRecords("/b/k", "")
-	for _, s := range r.stores {
-		wantStored(t, s, "/b/k", body)
-		if n := len(s.Requests()); n != 1 {
-			t.Errorf("%d requests at %s", n, s.Addr())
-		}
-	}
+	r.wantTheRest(c, raw[sent:], body)
 }
 
 // A client that leaves before the end leaves nothing behind, in the pipes neither.
@@ -122,7 +113,7 @@ func TestR6ClientGoneWhileGathering(t *testing.T) {
 // A leg that starts again has the whole message once more, whatever the first
 // connection took of it.
 func TestR12GatheredBodyIsSentAgain(t *testing.T) {
-	for name, rig := range map[string]func(testing.TB, int, ...setup) *rig{"roomy": newRig, "tight": newTightRig} {
+	for name, rig := range rigs {
 		for _, during := range []stub.During{stub.CloseThere, stub.ResetThere} {
 			for _, after := range []int64{0, 50, 60_000, 150_000} {
 				t.Run(fmt.Sprintf("%s, %d after %d", name, during, after), func(t *testing.T) {

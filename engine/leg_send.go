@@ -56,8 +56,8 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 // one may do so in vain, for what ended the connection may have come before.
 func (l *leg) refused() bool { return l.inline && l.sendErr != nil && l.conn.Reused() }
 
-// trySend sends a whole message, as request.message has it, if the socket takes it at once. What it does not
-// take is left to send; an error is left to whoever reads.
+// trySend sends a whole message, as request.message has it, if the socket takes it at
+// once. What it does not take is left to send; an error is left to whoever reads.
 func (l *leg) trySend(c Conn, message []byte) (all bool) {
 	timeout := l.r.e.o.ConnectionTimeout
 	var n int

@@ -8,7 +8,7 @@ import (
 )
 
 // minSpliced is how much of a body has to be left for pipes to be worth their
-// system calls (bench/NOTES.md).
+// system calls where each leg has a goroutine that sends (bench/NOTES.md).
 const minSpliced = 256 << 10
 
 // noBytes is what a read is given that moves its bytes to a pipe: only its
@@ -82,16 +82,15 @@ func (r *request) spliceBody(body io.Reader, n int, left int64) error {
 
 // spliceStep brings what has come from the client into the intake.
 func (r *request) spliceStep(body io.Reader, left int64) (n int, err error) {
-	if left >= int64(r.e.o.MaxHeaderSize) {
-		r.client.spliceTo = r.pipes.Intake()
-		n, err = body.Read(noBytes[:min(left, pipes.Batch)])
-		r.client.spliceTo = 0
-	} else {
-		// So little goes through the server's buffer.
+	p := noBytes[:min(left, pipes.Batch)]
+	if len(p) < r.e.o.MaxHeaderSize { // it is going to be read
 		rest := copyBuffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
 		defer copyBuffers.Put(rest)
-		n, err = body.Read((*rest)[:min(left, int64(len(*rest)))])
-		if werr := r.pipes.Write((*rest)[:n]); werr != nil {
+		p = (*rest)[:min(left, int64(len(*rest)))]
+	}
+	n, spliced, err := r.readOrSplice(body, p, true)
+	if !spliced {
+		if werr := r.pipes.Write(p[:n]); werr != nil {
 			return 0, r.pipesFailed(werr)
 		}
 	}

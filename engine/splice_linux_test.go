@@ -107,19 +107,26 @@ func pauseAt(t *testing.T, body string, at int) {
 	for _, s := range r.stores {
 		s.Wait(t, func(rs stub.Requests) bool { return at == 0 || len(rs) == 1 })
 	}
-	c.Send(raw[head+at:])
+	r.wantTheRest(c, raw[head+at:], body)
+}
+
+// wantTheRest sends the rest of a request for /b/k, and checks that each storage gets
+// one request, and the object.
+func (r *rig) wantTheRest(c *stub.Client, rest, body string) {
+	r.t.Helper()
+	c.Send(rest)
 	a, err := c.ReadAnswer()
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	wantStatus(t, a, 200)
+	wantStatus(r.t, a, 200)
 	if d := r.settled(); len(d) > 0 {
-		t.Fatalf("divergences: %+v", d)
+		r.t.Fatalf("divergences: %+v", d)
 	}
 	for _, s := range r.stores {
-		wantStored(t, s, "/b/k", body)
+		wantStored(r.t, s, "/b/k", body)
 		if n := len(s.Requests()); n != 1 {
-			t.Errorf("%d requests at %s", n, s.Addr())
+			r.t.Errorf("%d requests at %s", n, s.Addr())
 		}
 	}
 }

@@ -30,7 +30,7 @@ func Get(readers int) (*Set, error) {
 		free.mu.Unlock()
 		return s, nil
 	}
-	if free.files+2*(readers+1) > maxFiles() || !free.refused.IsZero() && time.Since(free.refused) < retryAfter {
+	if free.files+2*(readers+1) > maxFiles() || time.Since(free.refused) < retryAfter {
 		free.mu.Unlock()
 		return nil, ErrBusy
 	}
