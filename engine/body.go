@@ -79,6 +79,9 @@ func (r *request) copyFixed(body io.Reader) error {
 		left -= n
 	}
 	for left > 0 {
+		if r.piped || left >= minSpliced && r.takePipes() {
+			return r.spliceBody(body, left)
+		}
 		// A ring that is full is emptied by legs alone.
 		came := r.head.contentLength - left
 		if !r.launched && (came >= lazyStart || int64(r.headLen)+came >= int64(r.ring.Size())) {
@@ -88,18 +91,12 @@ func (r *request) copyFixed(body io.Reader) error {
 		if err != nil {
 			return err
 		}
-		room = room[:min(int64(len(room)), left)]
-		n, spliced, err := r.readOrSplice(body, room, left >= minSpliced)
+		n, err := body.Read(room[:min(int64(len(room)), left)])
 		r.bodySize.Add(int64(n))
 		left -= int64(n)
-		if !spliced {
-			r.ring.Publish(n)
-		}
+		r.ring.Publish(n)
 		if err != nil && left > 0 {
 			return err
-		}
-		if spliced {
-			return r.spliceBody(body, n, left)
 		}
 	}
 	return nil

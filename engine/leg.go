@@ -14,23 +14,25 @@ import (
 
 // leg is one request on its way to one backend. Its own goroutine (run) reads
 // the answer; while the message does not fit into the socket at once, a second
-// one (send) writes, so that an answer is seen before the body's end (R9).
+// one (send) writes, so that an answer is seen before the body's end (R9). The
+// handler's goroutine writes what never has to wait.
 type leg struct {
 	r       *request
 	index   int // among the request's legs, and the ring's reader
 	backend int
 	slot    int32 // of the limiter
 
-	mu    sync.Mutex
-	conn  Conn  // nil before it is acquired and after it was given back
-	cause error // why the leg was aborted, or nil
+	mu      sync.Mutex
+	conn    Conn  // nil before it is acquired and after it was given back
+	cause   error // why the leg was aborted, or nil
+	pushing bool  // the handler's goroutine sends (leg_push.go)
 
 	// run and send, made once: new ones a request would be allocations.
 	runFn, sendFn func()
 
 	// The sending side.
 	inline  bool // the whole message went out at once
-	sending bool // the send goroutine runs; of whoever starts run, then run's goroutine only
+	sending bool // it is being sent otherwise; of whoever starts run, then run's goroutine only
 	// retryable: if the connection turns out to be stale, the leg will want to
 	// start again, so it stays in the ring.
 	retryable bool
@@ -76,7 +78,7 @@ func (l *leg) clear() {
 		l.buf = nil
 	}
 	l.r, l.conn, l.sendTo, l.cause = nil, nil, nil, nil
-	l.inline, l.sending, l.sendErr = false, false, nil
+	l.inline, l.sending, l.pushing, l.sendErr = false, false, false, nil
 	l.sentAll.Store(false)
 	l.sentSize.Store(0)
 	l.buf, l.body, l.answer = l.buf[:0], nil, answerHead{}
@@ -199,6 +201,7 @@ func (l *leg) abort(cause error) {
 	if l.conn != nil {
 		l.conn.Abort()
 	}
+	l.stopPushingLocked(ring.ErrLeft)
 	l.r.ring.Leave(l.index)
 }
 

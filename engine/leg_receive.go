@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/akubra/akubra/engine/ring"
 )
 
 // maxKeptAnswer is the largest answer body that is kept in memory rather than
@@ -57,6 +59,7 @@ func (l *leg) endSending(c Conn) error {
 	if l.sending && l.answer.status >= 300 && !l.sentAll.Load() {
 		// A rejection: the leg leaves the ring at once.
 		c.AbortWrite()
+		l.stopPushing(ring.ErrLeft)
 		l.r.ring.Leave(l.index)
 		l.reusable = false
 	}

@@ -44,8 +44,12 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 	if l.setConn(c) != nil || !c.Reused() {
 		return false
 	}
-	l.inline = whole && l.trySend(c, message)
-	if !l.inline {
+	switch {
+	case whole && l.trySend(c, message):
+		l.inline = true
+	case l.r.piped:
+		l.startPushing(c)
+	default:
 		l.startSending(c, false)
 	}
 	return !l.refused() && c.Await(l.runFn)
@@ -97,17 +101,21 @@ func (l *leg) startSending(c Conn, fresh bool) {
 // stopSending ends the send goroutine and waits for it. Its connection has been
 // made to fail before.
 func (l *leg) stopSending() {
+	l.stopPushing(ring.ErrLeft)
 	l.r.ring.Leave(l.index)
 	<-l.sent
 	l.sending = false
 }
 
 // send writes the message from the ring to the connection that exchange has made.
-func (l *leg) send() {
+func (l *leg) send() { l.endSend(l.sendRing(l.sendTo)) }
+
+// endSend notes how sending has ended, and arms the deadline for the answer.
+func (l *leg) endSend(err error) {
 	c := l.sendTo
-	l.sendErr = l.sendRing(c)
+	l.sendErr = err
 	timeout := l.r.e.o.ConnectionTimeout
-	if l.sendErr == nil {
+	if err == nil {
 		l.unsent = c.Unsent()
 		l.sentAll.Store(true)
 	} else {

@@ -49,6 +49,9 @@ type request struct {
 	// gathered is the size of the message if all of it is in the pipes, from where
 	// each leg sends it; the intake keeps it. Before that, gathering is what has come.
 	gathered, gathering int
+	// piped: what is still to come of the body goes through pipes; the handler's
+	// goroutine only.
+	piped bool
 	// skipped are the backends that should have had a write but were not asked,
 	// reasons says why, by backend.
 	skipped uint64
@@ -213,7 +216,7 @@ func (r *request) reset() {
 	r.bodySize.Store(0)
 	r.ended, r.need, r.winner = 0, 0, -1
 	r.bodyRead, r.decided, r.aborted = false, false, false
-	r.noSplice, r.gathered, r.gathering = false, 0, 0
+	r.noSplice, r.gathered, r.gathering, r.piped = false, 0, 0, false
 	r.seq, r.promising, r.promised, r.settled, r.awaited, r.journalErr = 0, false, false, false, false, nil
 	r.also, r.slot, r.key, r.began = 0, noSlot, nil, 0
 	if cap(r.ledger) > keptLedger {
@@ -262,6 +265,9 @@ func (r *request) endBody() {
 	r.mu.Unlock()
 	r.disposeOf(losers)
 	r.ring.Close()
+	if r.piped {
+		r.endPushing()
+	}
 }
 
 // legEnded takes a leg's vote. It is the last thing that a leg does, but for

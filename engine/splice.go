@@ -8,18 +8,18 @@ import (
 )
 
 // minSpliced is how much of a body has to be left for pipes to be worth their
-// system calls where each leg has a goroutine that sends (bench/NOTES.md).
+// system calls where not all of it is there (bench/NOTES.md).
 const minSpliced = 256 << 10
 
 // noBytes is what a read is given that moves its bytes to a pipe: only its
 // length counts, nothing is ever written to it.
 var noBytes = make([]byte, pipes.Batch)
 
-// readOrSplice reads some of the body to p, or moves it to the intake, if it may be
-// spliced and nothing of it waits in the server's buffer; spliced tells which.
-func (r *request) readOrSplice(body io.Reader, p []byte, splice bool) (n int, spliced bool, err error) {
+// readOrSplice reads some of the body to p, or moves it to the intake of the pipes that
+// the request has, if nothing of it waits in the server's buffer; spliced tells which.
+func (r *request) readOrSplice(body io.Reader, p []byte) (n int, spliced bool, err error) {
 	// Less than the server's buffer would be read by way of it.
-	if !splice || len(p) < r.e.o.MaxHeaderSize || r.pipes == nil && !r.takePipes() {
+	if len(p) < r.e.o.MaxHeaderSize {
 		n, err = body.Read(p)
 		return n, false, err
 	}
@@ -29,8 +29,12 @@ func (r *request) readOrSplice(body io.Reader, p []byte, splice bool) (n int, sp
 	return n, r.client.spliced, err
 }
 
-// takePipes takes pipes for the request, if it can use them and there are any.
+// takePipes takes pipes for the request, if it can use them and there are any. It is
+// true where the request has pipes.
 func (r *request) takePipes() bool {
+	if r.pipes != nil {
+		return true
+	}
 	if r.noSplice || r.client == nil {
 		return false
 	}
@@ -48,27 +52,16 @@ func (r *request) takePipes() bool {
 	return true
 }
 
-// spliceBody moves the rest of a body with a length through pipes: n bytes that are in
-// the intake, then what is left. What has come is copied on once every leg has sent what
-// its pipe held. From now on a stale connection cannot be replaced (R12).
-func (r *request) spliceBody(body io.Reader, n int, left int64) error {
+// spliceBody moves the rest of a body with a length through pipes. What has come is
+// copied on once every leg has sent what its pipe held. From now on a stale connection
+// cannot be replaced (R12).
+func (r *request) spliceBody(body io.Reader, left int64) error {
 	if !r.launched {
 		r.launch()
 	}
-	for {
-		readers := r.ring.Attached()
-		if readers == 0 {
-			return ring.ErrNoReaders
-		}
-		if err := r.pipes.Copy(readers, n); err != nil {
-			return r.pipesFailed(err)
-		}
-		r.ring.PublishOutside(int64(n))
-		if left == 0 {
-			return nil
-		}
-		var err error
-		n, err = r.spliceStep(body, left)
+	r.piped = true
+	for left > 0 {
+		n, err := r.spliceStep(body, left)
 		r.bodySize.Add(int64(n))
 		left -= int64(n)
 		if err != nil {
@@ -77,7 +70,19 @@ func (r *request) spliceBody(body io.Reader, n int, left int64) error {
 		if err := r.ring.Drain(); err != nil { // when all pipes are empty
 			return err
 		}
+		readers := r.ring.Attached()
+		if readers == 0 {
+			return ring.ErrNoReaders
+		}
+		if err := r.pipes.Copy(readers, n); err != nil {
+			return r.pipesFailed(err)
+		}
+		r.ring.PublishOutside(int64(n))
+		for i := range r.legs {
+			r.legs[i].push()
+		}
 	}
+	return nil
 }
 
 // spliceStep brings what has come from the client into the intake.
@@ -88,7 +93,7 @@ func (r *request) spliceStep(body io.Reader, left int64) (n int, err error) {
 		defer copyBuffers.Put(rest)
 		p = (*rest)[:min(left, int64(len(*rest)))]
 	}
-	n, spliced, err := r.readOrSplice(body, p, true)
+	n, spliced, err := r.readOrSplice(body, p)
 	if !spliced {
 		if werr := r.pipes.Write(p[:n]); werr != nil {
 			return 0, r.pipesFailed(werr)

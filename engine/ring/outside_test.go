@@ -41,7 +41,7 @@ func TestPublishOutside(t *testing.T) {
 func TestMoveOutside(t *testing.T) {
 	r := Get(Options{Size: oddSize, Readers: 2})
 	mustWrite(t, r, randomBytes(300))
-	r.MoveOutside(5000)
+	r.MoveOutside(5000, true)
 	r.Close()
 	for i := range 2 {
 		mustFail(t, r, 0, ErrOutside)

@@ -65,7 +65,7 @@ type Ring struct {
 	draining bool  // the writer waits for all readers to have read everything
 	outside  bool  // bytes are published that are not in the ring
 	inside   int64 // what was published before those
-	kept     bool  // MoveOutside was called: no byte is lost
+	kept     bool  // no byte of those is lost
 	err      error // set by Cancel
 
 	space   chan struct{} // the writer waits here for room; capacity 1
@@ -185,12 +185,13 @@ func (r *Ring) PublishOutside(n int64) {
 	r.mu.Unlock()
 }
 
-// MoveOutside announces that a stream of n bytes, all of it, lies elsewhere, what was
-// published in the ring among it, and can be had there again: unlike after
-// PublishOutside, a reader can be rewound. It has to be called before the first Next.
-func (r *Ring) MoveOutside(n int64) {
+// MoveOutside announces that the stream's first n bytes lie elsewhere, what was
+// published in the ring among them. With kept they are the whole stream, and can be had
+// there again: unlike after PublishOutside, a reader can be rewound. It has to be called
+// before the first Next.
+func (r *Ring) MoveOutside(n int64, kept bool) {
 	r.mu.Lock()
-	r.outside, r.kept, r.inside, r.written = true, true, 0, n
+	r.outside, r.kept, r.inside, r.written = true, kept, 0, n
 	r.data.Broadcast()
 	r.mu.Unlock()
 }

@@ -1,0 +1,66 @@
+package engine
+
+// While the socket takes whatever comes of a large body at once, no goroutine of the
+// leg's own sends it: the handler's pushes it there, right after it has filled the pipe.
+// The first time that something is left over, the send goroutine takes over for good.
+// Whoever looks at sending sees no difference: sent is what the end of either comes by.
+
+// startPushing leaves what is sent to the handler's goroutine, which is the caller, and
+// sends what is in the pipe.
+func (l *leg) startPushing(c Conn) {
+	l.sending = true
+	c.ReadTimeout(0)
+	l.sendTo, l.retryable = c, false
+	// Waiting for the client is not the backend's fault (R13).
+	l.r.e.o.Limiter.Progress(l.backend, l.slot, farFuture)
+	l.mu.Lock()
+	l.pushing = true
+	l.mu.Unlock()
+	l.push()
+}
+
+// push sends what is in the pipe, if that is the handler's part.
+func (l *leg) push() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.pushing {
+		return
+	}
+	for left := int(l.r.ring.Pending(l.index)); left > 0; {
+		n, err := l.sendTo.SplicePipe(l.r.pipes.Reader(l.index), left, 0)
+		l.sentSize.Add(int64(n))
+		l.r.ring.Advance(l.index, n)
+		left -= n
+		switch {
+		case err != nil:
+			l.stopPushingLocked(err)
+			return
+		case n == 0:
+			l.pushing = false
+			go l.sendFn()
+			return
+		}
+	}
+}
+
+// endPushing notes that the body has come to its end.
+func (r *request) endPushing() {
+	for i := range r.legs {
+		r.legs[i].stopPushing(nil)
+	}
+}
+
+// stopPushing ends it from any goroutine, if it has not ended.
+func (l *leg) stopPushing(cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopPushingLocked(cause)
+}
+
+func (l *leg) stopPushingLocked(cause error) {
+	if l.pushing {
+		l.pushing = false
+		l.progress()
+		l.endSend(cause)
+	}
+}
