@@ -66,9 +66,11 @@ type clientConn struct {
 	eof         bool        // the client has closed its side
 
 	// spliceTo, unless 0, is the pipe that reads move their bytes to: they
-	// return their number alone. spliced: the last one did.
-	spliceTo int
-	spliced  bool
+	// return their number alone. spliced: the last one did. beforeSplice is called
+	// once, before the first; it may take spliceTo back.
+	spliceTo     int
+	spliced      bool
+	beforeSplice func()
 
 	readFn, writeFn   func(fd uintptr) bool
 	readBuf, writeBuf []byte
@@ -152,6 +154,10 @@ func (c *clientConn) tryRead(p []byte) error {
 
 func (c *clientConn) readOnce(fd uintptr) bool {
 	c.readTried = true
+	if f := c.beforeSplice; c.spliceTo != 0 && f != nil {
+		c.beforeSplice = nil
+		f()
+	}
 	for {
 		if c.spliced = c.spliceTo != 0; c.spliced {
 			c.readN, c.readErr = pipes.FromSocket(int(fd), c.spliceTo, len(c.readBuf))
@@ -265,7 +271,7 @@ func (c *clientConn) beginBody(beforeWait func()) {
 	c.beforeWait = beforeWait
 }
 
-func (c *clientConn) endBody() { c.beforeWait = nil }
+func (c *clientConn) endBody() { c.beforeWait, c.beforeSplice = nil, nil }
 
 // endRequest: the next bytes are another request's. bodySize is that of the one that
 // has ended.

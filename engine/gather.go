@@ -34,25 +34,19 @@ func (r *request) gather(body io.Reader) (came int64, err error) {
 		return 0, err
 	}
 	room = room[:min(int64(len(room)), r.head.contentLength)]
-	// First comes what the server has read along with the head.
-	n, err := body.Read(room[:min(len(room), r.e.o.MaxHeaderSize)])
-	r.ring.Publish(n)
-	r.bodySize.Add(int64(n))
-	if n == len(room) {
-		return int64(n), nil
-	}
-	if err == nil && !r.launched && r.pipes.Write(r.ring.Bytes()) == nil {
-		r.gathering = r.headLen + n
-	}
-	large, spliced := r.head.contentLength >= minSpliced, false
-	for r.gathering > 0 && n < len(room) && err == nil && !(large && spliced) {
+	large := r.head.contentLength >= minSpliced
+	r.client.beforeSplice = r.fillIntakeFn
+	n := 0
+	for n < len(room) && err == nil && !r.launched && r.pipes != nil && !(large && r.gathering > 0) {
 		var more int
-		more, spliced, err = r.gatherMore(body, room[n:])
+		more, err = r.gatherMore(body, room[n:])
 		n += more
-		if r.gathering > 0 && n < len(room) && !large && time.Since(r.begun) > gatherTime {
+		if n < len(room) && !large && r.gathering > 0 && time.Since(r.begun) > gatherTime {
 			r.ungather()
+			break
 		}
 	}
+	r.client.beforeSplice = nil
 	switch {
 	case err != nil && int64(n) < r.head.contentLength:
 		return int64(n), err
@@ -68,21 +62,34 @@ func (r *request) gather(body io.Reader) (came int64, err error) {
 	return int64(n), nil
 }
 
-// gatherMore moves what comes next into the intake. p is its place in the ring's memory:
-// who reads instead of moving reads to there.
-func (r *request) gatherMore(body io.Reader, p []byte) (n int, spliced bool, err error) {
-	n, spliced, err = r.readOrSplice(body, p)
+// gatherMore takes what comes next of the body: into the ring as long as it comes from
+// the server's buffer, into the intake from the first byte on that need not be read. p is
+// its place in the ring's memory.
+func (r *request) gatherMore(body io.Reader, p []byte) (int, error) {
+	n, spliced, err := r.readOrSplice(body, p)
 	r.bodySize.Add(int64(n))
 	switch {
-	case r.gathering == 0: // launched meanwhile
+	case r.gathering == 0:
 		r.ring.Publish(n)
 	case spliced || r.pipes.Write(p[:n]) == nil:
 		r.gathering += n
 	default:
 		r.ungather()
 		r.ring.Publish(n)
+		r.dropPipes()
 	}
-	return n, spliced, err
+	return n, err
+}
+
+// fillIntake brings what is in the ring into the intake.
+func (r *request) fillIntake() {
+	message := r.ring.Bytes()
+	if r.pipes.Write(message) == nil {
+		r.gathering = len(message)
+		return
+	}
+	r.client.spliceTo = 0
+	r.dropPipes()
 }
 
 // sendGathered starts the legs with the beginning of a large message.

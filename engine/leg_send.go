@@ -70,6 +70,9 @@ func (l *leg) trySend(c Conn, message []byte) (all bool) {
 	if l.r.gathered > 0 {
 		size = l.r.gathered
 		n, err = c.SplicePipe(l.r.pipes.Reader(l.index), size, 0)
+		if n == size {
+			l.r.pipes.Emptied(l.index)
+		}
 	} else {
 		n, err = c.TryWrite(message)
 	}

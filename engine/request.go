@@ -97,8 +97,8 @@ type request struct {
 	firstAnswer time.Duration
 	status      int // of the answer; the handler's goroutine only
 
-	cutFn    func(reader int) // cuts a leg (R10); made once
-	launchFn func()
+	cutFn                  func(reader int) // cuts a leg (R10); made once
+	launchFn, fillIntakeFn func()
 }
 
 var errClientGone = errors.New("client gone")
@@ -116,7 +116,7 @@ func newRequest(e *Engine) *request {
 		slot:      noSlot,
 	}
 	r.cutFn = func(reader int) { r.legs[reader].abort(errStalled) }
-	r.launchFn = r.launch
+	r.launchFn, r.fillIntakeFn = r.launch, r.fillIntake
 	return r
 }
 

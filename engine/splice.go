@@ -52,6 +52,13 @@ func (r *request) takePipes() bool {
 	return true
 }
 
+// dropPipes gives pipes back that failed before any leg has used them: there may be
+// something in them.
+func (r *request) dropPipes() {
+	r.pipes.Put()
+	r.pipes = nil
+}
+
 // spliceBody moves the rest of a body with a length through pipes. What has come is
 // copied on once every leg has sent what its pipe held. From now on a stale connection
 // cannot be replaced (R12).

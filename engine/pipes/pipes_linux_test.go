@@ -146,6 +146,42 @@ func TestTheIntakeKeepsWhatIsDuplicated(t *testing.T) {
 	}
 }
 
+// That a reader has emptied its pipe is true until something is put into it again.
+func TestEmptiedPipesAreFilledAgain(t *testing.T) {
+	body := random(70_000)
+	for name, fill := range map[string]func(*Set) error{
+		"Duplicate": func(s *Set) error { return s.Duplicate(0b11, len(body)) },
+		"Copy":      func(s *Set) error { return s.Copy(0b11, len(body)) },
+		"Refill":    func(s *Set) error { return errors.Join(s.Refill(0, len(body)), s.Refill(1, len(body))) },
+	} {
+		s := mustGet(t, 2)
+		if err := s.Write(body); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Duplicate(0b11, len(body)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2 {
+			read(t, s, i)
+			s.Emptied(i)
+		}
+		if err := fill(s); err != nil {
+			t.Fatal(err)
+		}
+		s.Put()
+		s = mustGet(t, 2)
+		for i := range 2 {
+			if got := read(t, s, i); len(got) > 0 {
+				t.Errorf("%s: reader %d begins with %d bytes", name, i, len(got))
+			}
+		}
+		if err := s.ReadBack(make([]byte, 1)); !errors.Is(err, unix.EAGAIN) {
+			t.Errorf("%s: the next intake is not empty: %v", name, err)
+		}
+		s.Put()
+	}
+}
+
 // A copy that a pipe has no room for is an error, never a shorter copy.
 func TestCopyNeedsEmptyPipes(t *testing.T) {
 	s := mustGet(t, 2)

@@ -32,5 +32,8 @@ func (s *Set) ReadBack([]byte) error { return ErrUnsupported }
 // Duplicate fails with ErrUnsupported.
 func (s *Set) Duplicate(uint64, int) error { return ErrUnsupported }
 
+// Emptied does nothing.
+func (s *Set) Emptied(int) {}
+
 // Refill fails with ErrUnsupported.
 func (s *Set) Refill(int, int) error { return ErrUnsupported }
