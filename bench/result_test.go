@@ -189,7 +189,10 @@ func TestBars(t *testing.T) {
 	}{"well": {.3, false}, "slow": {1.4, true}} {
 		var runs []*Run
 		for i := range cases {
-			for _, r := range someRuns(cases[i], 3, c.cpu) {
+			// Each storage costs as much as any other, and a ninth of what does not
+			// depend on their number.
+			cpu := c.cpu * float64(9+cases[i].Backends) / 11
+			for _, r := range someRuns(cases[i], 3, cpu) {
 				for _, p := range peers(&cases[i]) {
 					if r.Peer == p {
 						runs = append(runs, r)

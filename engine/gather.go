@@ -7,7 +7,7 @@ import (
 
 // minGathered is the smallest body that is worth a pipe's system calls when nothing
 // has to be waited for (bench/NOTES.md).
-const minGathered = 48 << 10
+const minGathered = 40 << 10
 
 // gatherTime is how long a message may take to arrive while its legs wait for it, each
 // in a slot of the limiter, where the client never pauses for lazyWait.
