@@ -77,11 +77,11 @@ func (r *request) copyFixed(body io.Reader) error {
 			return err
 		}
 		left -= n
+		if r.piped {
+			return r.spliceBody(body, 0, left)
+		}
 	}
 	for left > 0 {
-		if r.piped || left >= minSpliced && r.takePipes() {
-			return r.spliceBody(body, left)
-		}
 		// A ring that is full is emptied by legs alone.
 		came := r.head.contentLength - left
 		if !r.launched && (came >= lazyStart || int64(r.headLen)+came >= int64(r.ring.Size())) {
@@ -91,12 +91,18 @@ func (r *request) copyFixed(body io.Reader) error {
 		if err != nil {
 			return err
 		}
-		n, err := body.Read(room[:min(int64(len(room)), left)])
+		room = room[:min(int64(len(room)), left)]
+		n, spliced, err := r.readOrSplice(body, room, left >= minSpliced && r.takePipes())
 		r.bodySize.Add(int64(n))
 		left -= int64(n)
-		r.ring.Publish(n)
+		if !spliced {
+			r.ring.Publish(n)
+		}
 		if err != nil && left > 0 {
 			return err
+		}
+		if spliced {
+			return r.spliceBody(body, n, left)
 		}
 	}
 	return nil

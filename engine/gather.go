@@ -66,7 +66,7 @@ func (r *request) gather(body io.Reader) (came int64, err error) {
 // the server's buffer, into the intake from the first byte on that need not be read. p is
 // its place in the ring's memory.
 func (r *request) gatherMore(body io.Reader, p []byte) (int, error) {
-	n, spliced, err := r.readOrSplice(body, p)
+	n, spliced, err := r.readOrSplice(body, p, true)
 	r.bodySize.Add(int64(n))
 	switch {
 	case r.gathering == 0:

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"io"
 
 	"github.com/akubra/akubra/engine/pipes"
@@ -11,15 +12,19 @@ import (
 // system calls where not all of it is there (bench/NOTES.md).
 const minSpliced = 256 << 10
 
-// noBytes is what a read is given that moves its bytes to a pipe: only its
-// length counts, nothing is ever written to it.
+// noBytes is what a read is given that moves its bytes to a pipe: only its length
+// counts. All requests share it, and nothing is ever written to it: it may be given only
+// after a read that was spliced, when nothing is left in the server's buffer.
 var noBytes = make([]byte, pipes.Batch)
 
-// readOrSplice reads some of the body to p, or moves it to the intake of the pipes that
-// the request has, if nothing of it waits in the server's buffer; spliced tells which.
-func (r *request) readOrSplice(body io.Reader, p []byte) (n int, spliced bool, err error) {
+var errNotSpliced = errors.New("bytes were in the server's buffer that should not have been")
+
+// readOrSplice reads some of the body to p, or moves it to the intake of the request's
+// pipes, if it may be spliced and nothing of it waits in the server's buffer; spliced
+// tells which.
+func (r *request) readOrSplice(body io.Reader, p []byte, splice bool) (n int, spliced bool, err error) {
 	// Less than the server's buffer would be read by way of it.
-	if len(p) < r.e.o.MaxHeaderSize {
+	if !splice || len(p) < r.e.o.MaxHeaderSize {
 		n, err = body.Read(p)
 		return n, false, err
 	}
@@ -59,16 +64,23 @@ func (r *request) dropPipes() {
 	r.pipes = nil
 }
 
-// spliceBody moves the rest of a body with a length through pipes. What has come is
-// copied on once every leg has sent what its pipe held. From now on a stale connection
-// cannot be replaced (R12).
-func (r *request) spliceBody(body io.Reader, left int64) error {
+// spliceBody moves the rest of a body with a length through pipes: n bytes that are in
+// the intake, then what is left. What has come is copied on once every leg has sent what
+// its pipe held. From now on a stale connection cannot be replaced (R12).
+func (r *request) spliceBody(body io.Reader, n int, left int64) error {
 	if !r.launched {
 		r.launch()
 	}
 	r.piped = true
-	for left > 0 {
-		n, err := r.spliceStep(body, left)
+	for {
+		if err := r.copyOn(n); err != nil {
+			return err
+		}
+		if left == 0 {
+			return nil
+		}
+		var err error
+		n, err = r.spliceStep(body, left)
 		r.bodySize.Add(int64(n))
 		left -= int64(n)
 		if err != nil {
@@ -77,17 +89,24 @@ func (r *request) spliceBody(body io.Reader, left int64) error {
 		if err := r.ring.Drain(); err != nil { // when all pipes are empty
 			return err
 		}
-		readers := r.ring.Attached()
-		if readers == 0 {
-			return ring.ErrNoReaders
-		}
-		if err := r.pipes.Copy(readers, n); err != nil {
-			return r.pipesFailed(err)
-		}
-		r.ring.PublishOutside(int64(n))
-		for i := range r.legs {
-			r.legs[i].push()
-		}
+	}
+}
+
+// copyOn hands the n bytes in the intake to the legs.
+func (r *request) copyOn(n int) error {
+	if n == 0 {
+		return nil
+	}
+	readers := r.ring.Attached()
+	if readers == 0 {
+		return ring.ErrNoReaders
+	}
+	if err := r.pipes.Copy(readers, n); err != nil {
+		return r.pipesFailed(err)
+	}
+	r.ring.PublishOutside(int64(n))
+	for i := range r.legs {
+		r.legs[i].push()
 	}
 	return nil
 }
@@ -95,13 +114,18 @@ func (r *request) spliceBody(body io.Reader, left int64) error {
 // spliceStep brings what has come from the client into the intake.
 func (r *request) spliceStep(body io.Reader, left int64) (n int, err error) {
 	p := noBytes[:min(left, pipes.Batch)]
-	if len(p) < r.e.o.MaxHeaderSize { // it is going to be read
+	own := len(p) < r.e.o.MaxHeaderSize
+	if own { // it is going to be read
 		rest := copyBuffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
 		defer copyBuffers.Put(rest)
 		p = (*rest)[:min(left, int64(len(*rest)))]
 	}
-	n, spliced, err := r.readOrSplice(body, p)
-	if !spliced {
+	n, spliced, err := r.readOrSplice(body, p, true)
+	switch {
+	case spliced || n == 0:
+	case !own: // some other request's bytes may be among them by now
+		return 0, r.pipesFailed(errNotSpliced)
+	default:
 		if werr := r.pipes.Write(p[:n]); werr != nil {
 			return 0, r.pipesFailed(werr)
 		}

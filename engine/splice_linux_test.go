@@ -83,6 +83,25 @@ func TestR1LargeBodiesThroughPipes(t *testing.T) {
 	}
 }
 
+// Where the ring is too small for gathering, the pipes begin behind what the server has
+// read with the head.
+func TestR1LargeBodiesThroughPipesPastASmallRing(t *testing.T) {
+	var spliced atomic.Int64
+	r := newRig(t, 2, counting(&spliced), withRing(16<<10))
+	body := pattern(2 << 20)
+	for i := range 3 {
+		path := fmt.Sprintf("/b/k%d", i)
+		wantStatus(t, r.put(path, body[i*1000:]), 200)
+		r.wantRecords(path, "")
+		for _, s := range r.stores {
+			wantStored(t, s, path, body[i*1000:])
+		}
+	}
+	if n := spliced.Load(); n < 1<<20 {
+		t.Errorf("only %d bytes went through pipes", n)
+	}
+}
+
 // A client that pauses at any place of a large body starts its legs once.
 func TestR1PausesInALargeBody(t *testing.T) {
 	pauses := map[int][]int{
