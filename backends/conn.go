@@ -31,7 +31,8 @@ type Conn struct {
 
 	watch      atomic.Uint32 // a watchState
 	onReadable func()        // of whoever awaits, then of the goroutine
-	parked     bool          // the goroutine's
+	parked     bool          // the goroutine's, as seen is
+	seen       [1]byte
 	// watchIdle and park, made once.
 	watchFn func()
 	parkFn  func(fd uintptr) bool

@@ -163,11 +163,13 @@ func (s *rawSocket) quiet() bool {
 	return err == nil && s.peekQuiet
 }
 
-func (s *rawSocket) peekOnce(fd uintptr) {
-	_, err := nonblock.Peek(int(fd), &s.peeked)
-	// Nothing there is the only good answer: 0 bytes is the peer's FIN, and
-	// a byte is one that nobody asked for.
-	s.peekQuiet = err == unix.EAGAIN
+func (s *rawSocket) peekOnce(fd uintptr) { s.peekQuiet = quiet(fd, &s.peeked) }
+
+// quiet tells whether nothing has come: 0 bytes is the peer's FIN. p is room for a look
+// at the first.
+func quiet(fd uintptr, p *[1]byte) bool {
+	_, err := nonblock.Peek(int(fd), p)
+	return err == unix.EAGAIN
 }
 
 func (s *rawSocket) unsent() int {

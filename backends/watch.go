@@ -5,11 +5,12 @@ package backends
 // the next request, which then costs neither a new goroutine nor a read that finds
 // nothing, or for the peer's end.
 //
-// The goroutine must be waiting before the request goes out: the wait forgets what
-// came before it (internal/poll.FD.RawRead resets the poller, which reports edges),
-// and to look first would be the read that is to be spared. Of what came between
-// the last answer and the wait, the peer's end say, only Alive and a write tell
-// then: a Read that is no Await's waits until the goroutine's wait is over.
+// The wait forgets what came before it (internal/poll.FD.RawRead resets the poller,
+// which reports edges). A goroutine that waits before the connection is acquired need
+// not look first, which would be the read that is to be spared: no answer can have
+// come. Of what came between the last answer and the wait, the peer's end say, only
+// Alive and a write tell then. One that is late, because the connection was acquired
+// meanwhile, looks. A Read that is no Await's waits until the goroutine's wait is over.
 
 // watchState says what the goroutine is about.
 type watchState = uint32
@@ -17,7 +18,7 @@ type watchState = uint32
 const (
 	unwatched watchState = iota // there is none; in an idle connection: something came, or its deadline passed
 	pooled                      // it is about to wait, and the connection is idle
-	taken                       // it was about to wait when the connection was acquired
+	taken                       // the connection was acquired before it waited
 	waiting                     // it waits
 	awaited                     // it waits and has something to run then
 	running                     // it runs that
@@ -29,7 +30,7 @@ const (
 // any. After a true, f's run alone may read or give the connection back.
 func (c *Conn) Await(f func()) bool {
 	c.onReadable = f
-	return c.watch.CompareAndSwap(waiting, awaited)
+	return c.watch.CompareAndSwap(taken, awaited) || c.watch.CompareAndSwap(waiting, awaited)
 }
 
 // toPool gives the connection to the pool, watched where that is possible.
@@ -77,10 +78,14 @@ func (c *Conn) watchIdle() {
 
 // park is called before the goroutine waits, and again afterwards. What comes
 // from the first call on ends the wait.
-func (c *Conn) park(uintptr) bool {
+func (c *Conn) park(fd uintptr) bool {
 	if c.parked {
 		return true
 	}
 	c.parked = true
-	return !c.watch.CompareAndSwap(pooled, waiting)
+	if c.watch.CompareAndSwap(pooled, waiting) {
+		return false
+	}
+	c.watch.CompareAndSwap(taken, waiting)
+	return !quiet(fd, &c.seen) // the answer may have come already
 }

@@ -131,6 +131,97 @@ func TestReadWithoutAwait(t *testing.T) {
 	wantClosed(t, other)
 }
 
+// late gives a connection that was acquired again while its goroutine was still at work
+// for the last use, and what lets that go on.
+func (p *peer) late() (c *Conn, other *net.TCPConn, goOn func()) {
+	p.t.Helper()
+	c, other = p.watched()
+	released, gate := make(chan struct{}), make(chan struct{})
+	if !c.Await(func() {
+		_, _ = c.Reader().ReadByte()
+		c.Release()
+		close(released)
+		<-gate
+	}) {
+		p.t.Fatal("nobody waits")
+	}
+	if _, err := other.Write([]byte("x")); err != nil { // the goroutine begins
+		p.t.Fatal(err)
+	}
+	<-released
+	if again := acquire(p.t, p.b, false); again != c {
+		p.t.Fatal("another connection")
+	}
+	return c, other, func() { close(gate) }
+}
+
+// A goroutine that comes late to its wait misses no answer, and takes on the work.
+func TestAwaitOfALateGoroutine(t *testing.T) {
+	answer := func(c *Conn, other *net.TCPConn) {
+		t.Helper()
+		if _, err := other.Write([]byte("pong")); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the answer is there", func() bool { return !c.Alive() })
+	}
+	for name, do := range map[string]func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool{
+		"answered, awaited, late": func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool {
+			answer(c, other)
+			runs := await()
+			goOn()
+			return runs
+		},
+		"awaited, answered, late": func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool {
+			runs := await()
+			answer(c, other)
+			goOn()
+			return runs
+		},
+		"awaited, late, answered": func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool {
+			runs := await()
+			goOn()
+			answer(c, other)
+			return runs
+		},
+		"late, awaited, answered": func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool {
+			goOn()
+			until(t, "its goroutine waits", func() bool { return c.watch.Load() == waiting })
+			runs := await()
+			answer(c, other)
+			return runs
+		},
+		"answered, late, not awaited": func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool {
+			answer(c, other)
+			goOn()
+			until(t, "its goroutine has ended", func() bool { return c.watch.Load() == unwatched })
+			return !await()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeer(t)
+			c, other, goOn := p.late()
+			c.ReadTimeout(20 * time.Second)
+			answered := make(chan error, 1)
+			run := func() {
+				var buf [4]byte
+				_, err := io.ReadFull(c.Reader(), buf[:])
+				answered <- err
+				c.Discard()
+			}
+			awaited := false
+			if !do(c, other, goOn, func() bool { awaited = c.Await(run); return awaited }) {
+				t.Fatal("the goroutine does not do its part")
+			}
+			if !awaited {
+				run()
+			}
+			if err := <-answered; err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 // No answer is missed, however closely use follows use: each round begins as soon
 // as the last one's connection is in the pool, while its goroutine may still be on
 // the way to its next wait.
