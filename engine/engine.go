@@ -4,19 +4,18 @@
 //
 // The steps, a file each: handler.go takes the head (head.go), slots.go chooses the
 // backends; body.go streams the body into a ring (package ring), splice.go a large one
-// into pipes (package pipes), gather.go one of middling size, as a whole and before
-// the backends hear of it; leg.go is one backend's copy, with its sending, pushing,
-// receiving and judging beside it; request.go holds the legs together; picker.go decides which
-// answer counts; promise.go has the journal know what the backends may owe before the
-// client hears of it; answer.go sends the answer; divergence.go works out what has to
-// be recorded.
+// into pipes (package pipes), gather.go what has come with the head before the backends
+// hear of it: all of a middling body, the beginning of a large one; leg.go is one
+// backend's copy, with its sending, pushing, receiving and judging beside it; request.go
+// holds the legs together; picker.go decides which answer counts; promise.go has the
+// journal know what the backends may owe before the client hears of it; answer.go sends
+// the answer; divergence.go works out what has to be recorded.
 //
-// Goroutines: the server has one a client connection; it runs the handler and
-// is the ring's writer, and writes to the backends what never has to wait. Each leg
-// has one that reads the answer, and while the rest of a body is being sent another
-// one that writes. A request's memory belongs to its
-// request value, which is counted: the handler and each leg hold it, the last
-// one gives it back to the pool.
+// Goroutines: the server has one a client connection; it runs the handler, is the ring's
+// writer, and sends to the backends what need not wait. Each leg has one that reads the
+// answer, and while the rest of a body is being sent another one that writes. A request's
+// memory belongs to its request value, which is counted: the handler and each leg hold
+// it, the last one gives it back to the pool.
 //
 // The engine knows neither configuration nor log formats: hooks.go says what it
 // needs, and main hands it in.

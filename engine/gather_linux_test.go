@@ -90,23 +90,7 @@ func TestR6ClientGoneWhileGathering(t *testing.T) {
 		raw := putRequest("/b/gone", body)
 		c := r.dial()
 		c.Send(raw[:strings.Index(raw, "\r\n\r\n")+4+part])
-		if i%2 == 0 {
-			c.Reset()
-		} else {
-			c.Close()
-		}
-		if d := r.settled(); len(d) > 0 {
-			t.Fatalf("divergences: %+v", d)
-		}
-		r.wantNoBlame()
-		path := fmt.Sprintf("/b/next-%d", i)
-		next := pattern(minGathered + part/2)
-		wantStatus(t, r.put(path, next), 200)
-		r.wantRecords(path, "")
-		for _, s := range r.stores {
-			wantStored(t, s, path, next)
-			wantAbsent(t, s, "/b/gone")
-		}
+		r.wantNothingLeft(c, i%2 == 0, "/b/gone", fmt.Sprintf("/b/next-%d", i), pattern(minGathered+part/2))
 	}
 }
 

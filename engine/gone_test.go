@@ -51,6 +51,27 @@ func (r *rig) wantNoBlame() {
 	}
 }
 
+// wantNothingLeft makes the client of a PUT to path leave, and checks that it leaves
+// nothing behind, in the pipes neither: next is an upload of body and arrives whole.
+func (r *rig) wantNothingLeft(c *stub.Client, reset bool, path, next, body string) {
+	r.t.Helper()
+	if reset {
+		c.Reset()
+	} else {
+		c.Close()
+	}
+	if d := r.settled(); len(d) > 0 {
+		r.t.Fatalf("divergences: %+v", d)
+	}
+	r.wantNoBlame()
+	wantStatus(r.t, r.put(next, body), 200)
+	r.wantRecords(next, "")
+	for _, s := range r.stores {
+		wantAbsent(r.t, s, path)
+		wantStored(r.t, s, next, body)
+	}
+}
+
 // TestR6ClientLeaves at every stage of a request, in every way.
 func TestR6ClientLeaves(t *testing.T) {
 	small, large := putRequest("/b/k", pattern(4<<10)), putRequest("/b/k", pattern(3<<20))

@@ -12,16 +12,10 @@ import (
 	"github.com/akubra/akubra/backends/stub"
 )
 
-// started sends the head of a PUT to /b/k and this much of its body on connections that
-// are idle, so that the handler's goroutine sends, and returns the rest once every
-// storage has some of it.
+// started sends the head of a PUT to /b/k and this much of its body, and returns the rest
+// once every storage has some of it. The rig is warm, so that the handler's goroutine
+// sends.
 func (r *rig) started(c *stub.Client, body string, sent int) (rest string) {
-	r.t.Helper()
-	r.warm(stub.Behaviour{})
-	return r.startedOnWarm(c, body, sent)
-}
-
-func (r *rig) startedOnWarm(c *stub.Client, body string, sent int) (rest string) {
 	r.t.Helper()
 	raw := putRequest("/b/k", body)
 	sent += strings.Index(raw, "\r\n\r\n") + 4
@@ -87,7 +81,7 @@ func TestR9PushedLegThatEnds(t *testing.T) {
 				r.stores[0].Behave(b.Behaviour)
 				body := pattern(2 << 20)
 				c := r.dial()
-				rest := r.startedOnWarm(c, body, 300<<10)
+				rest := r.started(c, body, 300<<10)
 				r.legsEnded(b.outcome, 1)
 				c.Send(rest)
 				a, err := c.ReadAnswer()
@@ -113,7 +107,7 @@ func TestR9AllRejectWhilePushed(t *testing.T) {
 				s.Behave(stub.Behaviour{During: early.during, After: 200 << 10})
 			}
 			c := r.dial()
-			r.startedOnWarm(c, pattern(2<<20), 300<<10)
+			r.started(c, pattern(2<<20), 300<<10)
 			a, err := c.ReadAnswer()
 			if err != nil {
 				t.Fatalf("no answer: %v", err)
@@ -136,7 +130,7 @@ func TestR9EarlySuccessWhilePushed(t *testing.T) {
 			r.stores[1].Behave(early)
 			body := pattern(1 << 20)
 			c := r.dial()
-			rest := r.startedOnWarm(c, body, 300<<10)
+			rest := r.started(c, body, 300<<10)
 			for _, s := range r.stores {
 				s.Wait(t, func(rs stub.Requests) bool { return rs[1].Status == 200 })
 			}
@@ -166,24 +160,10 @@ func TestR9EarlySuccessWhilePushed(t *testing.T) {
 func TestR6ClientGoneWhilePushed(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		r := newRig(t, 2)
+		r.warm(stub.Behaviour{})
 		c := r.dial()
 		r.started(c, pattern(2<<20), 300<<10)
-		if reset {
-			c.Reset()
-		} else {
-			c.Close()
-		}
-		if d := r.settled(); len(d) > 0 {
-			t.Fatalf("divergences: %+v", d)
-		}
-		r.wantNoBlame()
-		body := pattern(700_000)
-		wantStatus(t, r.put("/b/next", body), 200)
-		r.wantRecords("/b/next", "")
-		for _, s := range r.stores {
-			wantAbsent(t, s, "/b/k")
-			wantStored(t, s, "/b/next", body)
-		}
+		r.wantNothingLeft(c, reset, "/b/k", "/b/next", pattern(700_000))
 	}
 }
 
@@ -192,6 +172,7 @@ func TestR22ShutdownWhilePushed(t *testing.T) {
 	for _, comes := range []bool{true, false} {
 		t.Run(fmt.Sprint("comes ", comes), func(t *testing.T) {
 			r := newRig(t, 2)
+			r.warm(stub.Behaviour{})
 			c := r.dial()
 			body := pattern(1 << 20)
 			rest := r.started(c, body, 300<<10)

@@ -160,29 +160,7 @@ func TestR6ClientGoneWhilePipesAreInUse(t *testing.T) {
 		body := pattern(8 << 20)
 		c.Send(putRequest("/b/k", body)[:6<<20])
 		eventually(t, "pipes are in use", func() bool { return spliced.Load() > 1<<20 })
-		if reset {
-			c.Reset()
-		} else {
-			c.Close()
-		}
-		if d := r.settled(); len(d) > 0 {
-			t.Fatalf("divergences: %+v", d)
-		}
-		for _, s := range r.stores {
-			wantAbsent(t, s, "/b/k")
-		}
-	}
-	for _, s := range r.limiter.Status(r.e.now()) {
-		if s.Failures > 0 {
-			t.Errorf("%s is blamed", s.Name)
-		}
-	}
-	// The pipes of the next upload begin empty.
-	body := pattern(3 << 20)
-	wantStatus(t, r.put("/b/next", body), 200)
-	r.settled()
-	for _, s := range r.stores {
-		wantStored(t, s, "/b/next", body)
+		r.wantNothingLeft(c, reset, "/b/k", "/b/next", pattern(3<<20))
 	}
 }
 

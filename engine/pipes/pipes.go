@@ -14,8 +14,8 @@
 // duplicated, so that a reader's pipe can be filled with it once more.
 //
 // Ownership: a Set belongs to one upload, from Get to Put. The writer's goroutine
-// fills and copies, reader i's goroutine empties pipe i. Put is called when all
-// of them have stopped.
+// fills and copies, reader i's goroutine empties pipe i, or the writer's while that one
+// does not. Put is called when all of them have stopped.
 package pipes
 
 import "errors"

@@ -248,8 +248,7 @@ func (s *Set) duplicate(readers uint64, n int) error {
 	return nil
 }
 
-// Emptied notes that reader i has taken all that its pipe held. Reader i's goroutine
-// calls it.
+// Emptied notes that all that pipe i held was taken. Who took it calls it.
 func (s *Set) Emptied(i int) { s.legs[i].empty = true }
 
 // Refill makes the pipe of reader i hold the n bytes of the intake, which keeps them,
