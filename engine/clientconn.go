@@ -271,7 +271,7 @@ func (c *clientConn) beginBody(beforeWait func()) {
 	c.beforeWait = beforeWait
 }
 
-func (c *clientConn) endBody() { c.beforeWait, c.beforeSplice = nil, nil }
+func (c *clientConn) endBody() { c.beforeWait = nil }
 
 // endRequest: the next bytes are another request's. bodySize is that of the one that
 // has ended.

@@ -201,6 +201,17 @@ func (l *leg) abort(cause error) {
 	if l.conn != nil {
 		l.conn.Abort()
 	}
+	l.leaveLocked()
+}
+
+// leave ends sending, from any goroutine: what has not gone by now does not go.
+func (l *leg) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leaveLocked()
+}
+
+func (l *leg) leaveLocked() {
 	l.stopPushingLocked(ring.ErrLeft)
 	l.r.ring.Leave(l.index)
 }

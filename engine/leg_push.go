@@ -8,9 +8,7 @@ package engine
 // startPushing leaves what is sent to the handler's goroutine, which is the caller, and
 // sends what is in the pipe.
 func (l *leg) startPushing(c Conn) {
-	l.sending = true
-	c.ReadTimeout(0)
-	l.sendTo, l.retryable = c, false
+	l.beginSend(c, false)
 	// Waiting for the client is not the backend's fault (R13).
 	l.r.e.o.Limiter.Progress(l.backend, l.slot, farFuture)
 	l.mu.Lock()
@@ -46,17 +44,14 @@ func (l *leg) push() {
 // endPushing notes that the body has come to its end.
 func (r *request) endPushing() {
 	for i := range r.legs {
-		r.legs[i].stopPushing(nil)
+		l := &r.legs[i]
+		l.mu.Lock()
+		l.stopPushingLocked(nil)
+		l.mu.Unlock()
 	}
 }
 
-// stopPushing ends it from any goroutine, if it has not ended.
-func (l *leg) stopPushing(cause error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.stopPushingLocked(cause)
-}
-
+// stopPushingLocked ends it, from any goroutine, if it has not ended.
 func (l *leg) stopPushingLocked(cause error) {
 	if l.pushing {
 		l.pushing = false

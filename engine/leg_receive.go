@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/akubra/akubra/engine/ring"
 )
 
 // maxKeptAnswer is the largest answer body that is kept in memory rather than
@@ -59,8 +57,7 @@ func (l *leg) endSending(c Conn) error {
 	if l.sending && l.answer.status >= 300 && !l.sentAll.Load() {
 		// A rejection: the leg leaves the ring at once.
 		c.AbortWrite()
-		l.stopPushing(ring.ErrLeft)
-		l.r.ring.Leave(l.index)
+		l.leave()
 		l.reusable = false
 	}
 	if l.sending {

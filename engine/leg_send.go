@@ -95,17 +95,22 @@ func (l *leg) trySend(c Conn, message []byte) (all bool) {
 
 // startSending leaves what is not sent yet to the send goroutine.
 func (l *leg) startSending(c Conn, fresh bool) {
+	l.beginSend(c, c.Reused() && !fresh)
+	go l.sendFn()
+}
+
+// beginSend and endSend are around what is sent while run reads. Until the message has
+// gone there is no deadline for the answer.
+func (l *leg) beginSend(c Conn, retryable bool) {
 	l.sending = true
 	c.ReadTimeout(0)
-	l.sendTo, l.retryable = c, c.Reused() && !fresh
-	go l.sendFn()
+	l.sendTo, l.retryable = c, retryable
 }
 
 // stopSending ends the send goroutine and waits for it. Its connection has been
 // made to fail before.
 func (l *leg) stopSending() {
-	l.stopPushing(ring.ErrLeft)
-	l.r.ring.Leave(l.index)
+	l.leave()
 	<-l.sent
 	l.sending = false
 }
