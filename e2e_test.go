@@ -48,6 +48,7 @@ func TestBinary(t *testing.T) {
 	t.Run("R22 SIGTERM records what is left", func(t *testing.T) { testTermination(t, path) })
 	t.Run("R23 more clients than connections", func(t *testing.T) { testOverload(t, path) })
 	t.Run("R13 demotion and return", func(t *testing.T) { testDemotion(t, path) })
+	t.Run("one thread more than processors", func(t *testing.T) { testProcessors(t, path) })
 }
 
 // startBinary starts the proxy before the storages, with more configuration.
@@ -252,6 +253,29 @@ func testTermination(t *testing.T, path string) {
 	b.terminate()
 	if rs := b.records(); len(rs) != 1 || rs[0].FailedHost != hangs.Addr() || rs[0].Key != "k" {
 		t.Errorf("records %+v", rs)
+	}
+}
+
+// processors is what the scheduler takes by itself, or GOMAXPROCS says.
+var processors = runtime.GOMAXPROCS(0)
+
+func testProcessors(t *testing.T, path string) {
+	given := os.Getenv("GOMAXPROCS")
+	for _, c := range []struct {
+		env  string
+		want int
+	}{{"", processors + 1}, {"5", 5}} {
+		if c.env == "" && given != "" {
+			t.Logf("GOMAXPROCS=%s: what it is without is not looked at", given)
+			continue
+		}
+		t.Setenv("GOMAXPROCS", c.env) // an empty one is none
+		b := startBinary(t, path, []*stub.Server{stub.New(t)}, "")
+		_, text, err := send("GET", "http://"+b.admin+"/metrics", "")
+		if want := fmt.Sprintf("\ngo_gomaxprocs %d\n", c.want); err != nil || !strings.Contains(text, want) {
+			t.Errorf("GOMAXPROCS=%s: no line %q in the metrics (%v)", c.env, want, err)
+		}
+		b.terminate()
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -33,11 +34,24 @@ const (
 func main() {
 	// A log's reader that goes away must not take the proxy with it.
 	signal.Ignore(syscall.SIGPIPE)
+	addProcessor()
 	if version == "dev" {
 		version = builtVersion()
 	}
 	c := &cli{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	os.Exit(c.run(os.Args[1:]))
+}
+
+// addProcessor has the scheduler use one thread more than the machine, or the
+// process's share of it, has processors, unless GOMAXPROCS says how many. While the
+// system has set aside a thread for another process's, what it was about to do, as to
+// ask for the connections that are ready, stands still: the additional one does it
+// where a processor is idle (bench/NOTES.md). A share that changes later is not
+// followed.
+func addProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	}
 }
 
 // builtVersion is what `go build` and `go install` know: the tag, or the time and

@@ -133,35 +133,54 @@ func (b *barRuns) hung(of func(*Run) float64) float64 {
 	return median(values)
 }
 
-// barCases are what must be run for them, and with whom.
-func (o *options) barCases() (cases []Case, peers func(*Case) []string) {
+// Bars that compare are ratios of what was measured side by side, while the machine
+// changes from minute to minute: more rounds of less time each.
+const (
+	moreRounds = 4
+	lessTime   = 3
+)
+
+// comparedCases are what must be run for bars that compare.
+func (o *options) comparedCases() (cases []Case) {
 	for _, size := range []int64{4 << 10, 64 << 10, 1 << 20, 16 << 20} {
 		storages := []int{2}
 		if slices.Contains(thirdSizes, size) {
-			storages = []int{1, 2, 3} // side by side: the machine changes
+			storages = []int{1, 2, 3}
 		}
 		for _, n := range storages {
-			cases = append(cases, o.finish(putOf(size, n, 32)))
+			c := o.finish(putOf(size, n, 32))
+			c.Duration, c.WarmUp = c.Duration/lessTime, c.WarmUp/lessTime
+			cases = append(cases, c)
 		}
 	}
+	return cases
+}
+
+// singleCases are what must be run for the others.
+func (o *options) singleCases() (cases []Case) {
 	for _, size := range []int64{4 << 10, 1 << 20} {
 		cases = append(cases, o.finish(Case{Scenario: "get", Method: "GET", Size: size, Backends: 2, Conns: 32}))
 	}
 	for _, c := range append([]Case{idleCase, hungCase}, crowdCases...) {
 		cases = append(cases, o.finish(c))
 	}
-	return cases, func(c *Case) []string {
-		if c.Scenario == "put" && c.Backends == 2 && !c.Cut {
-			return []string{"nginx", "akubra"}
-		}
-		return []string{"akubra"}
+	return cases
+}
+
+// barPeers says with whom a case of a bar is run.
+func barPeers(c *Case) []string {
+	if c.Scenario == "put" && c.Backends == 2 && !c.Cut {
+		return []string{"nginx", "akubra"}
 	}
+	return []string{"akubra"}
 }
 
 // runBars measures, prints the table, and then which bars are passed.
 func (o *options) runBars(ctx context.Context, rs *Results) error {
-	cases, peers := o.barCases()
-	err := o.measureAll(ctx, rs, cases, peers)
+	err := o.measureAll(ctx, rs, o.rounds*moreRounds, o.comparedCases(), barPeers)
+	if err == nil {
+		err = o.measureAll(ctx, rs, o.rounds, o.singleCases(), barPeers)
+	}
 	if err != nil {
 		return err
 	}

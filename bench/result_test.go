@@ -182,7 +182,7 @@ func TestCompare(t *testing.T) {
 
 func TestBars(t *testing.T) {
 	o := mustOptions(t)
-	cases, peers := o.barCases()
+	cases := append(o.comparedCases(), o.singleCases()...)
 	for name, c := range map[string]struct {
 		cpu    float64
 		failed bool
@@ -193,7 +193,7 @@ func TestBars(t *testing.T) {
 			// depend on their number.
 			cpu := c.cpu * float64(9+cases[i].Backends) / 11
 			for _, r := range someRuns(cases[i], 3, cpu) {
-				for _, p := range peers(&cases[i]) {
+				for _, p := range barPeers(&cases[i]) {
 					if r.Peer == p {
 						runs = append(runs, r)
 					}

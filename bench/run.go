@@ -14,7 +14,7 @@ func newResults(o *options, args []string) *Results {
 
 // runCases measures and prints the tables.
 func (o *options) runCases(ctx context.Context, rs *Results, cases []Case) error {
-	err := o.measureAll(ctx, rs, cases, func(*Case) []string { return o.peers })
+	err := o.measureAll(ctx, rs, o.rounds, cases, func(*Case) []string { return o.peers })
 	if len(rs.Runs) > 0 {
 		printTable(o.out, rs.Runs)
 		printRatios(o.out, rs.Runs)
@@ -35,7 +35,7 @@ func wrong(runs []*Run) error {
 // measureAll drives every peer with every case in every round. One thing after the
 // other, and the peers of a case right after each other, whose order changes with
 // the round, so that a machine that is busy for a while is so for all of them.
-func (o *options) measureAll(ctx context.Context, rs *Results, cases []Case, peers func(*Case) []string) error {
+func (o *options) measureAll(ctx context.Context, rs *Results, rounds int, cases []Case, peers func(*Case) []string) error {
 	most := 0
 	for i := range cases {
 		if cases[i].Fault != "" && cases[i].Backends < 2 {
@@ -53,7 +53,7 @@ func (o *options) measureAll(ctx context.Context, rs *Results, cases []Case, pee
 		return err
 	}
 	missing := map[string]bool{}
-	for round := range o.rounds {
+	for round := range rounds {
 		for i := range cases {
 			c := &cases[i]
 			for j, of := 0, peers(c); j < len(of); j++ {
@@ -73,7 +73,7 @@ func (o *options) measureAll(ctx context.Context, rs *Results, cases []Case, pee
 				if err != nil {
 					return fmt.Errorf("cannot measure %s with %s: %w", peer, c, err)
 				}
-				fmt.Fprintf(o.log, "%d/%d %s\n", round+1, o.rounds, r.line())
+				fmt.Fprintf(o.log, "%d/%d %s\n", round+1, rounds, r.line())
 				rs.Runs = append(rs.Runs, r)
 			}
 		}
