@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +145,36 @@ func TestInterrupted(t *testing.T) {
 	err := o.runCases(ctx, newResults(o, nil), o.cases())
 	if err == nil || !strings.Contains(err.Error(), "interrupted") {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// TestAllocationsOfReadingDoNotCount reads the counters of a proxy that allocates
+// whenever they are read: some before it tells them, most of it afterwards.
+func TestAllocationsOfReadingDoNotCount(t *testing.T) {
+	const requests = 50
+	var counted int64
+	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		counted += 100
+		fmt.Fprintf(w, "go_memstats_mallocs_total %d\ngo_memstats_alloc_bytes_total %d\n", counted, 10*counted)
+		counted += 900
+	}))
+	defer admin.Close()
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd: &exec.Cmd{Process: self}, admin: strings.TrimPrefix(admin.URL, "http://")}
+	before, err := p.usageBefore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted += requests
+	after, err := p.usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used := after.since(before); used.Mallocs != requests || used.Alloced != 10*requests {
+		t.Errorf("%d allocations of %d bytes, want those of %d requests", used.Mallocs, used.Alloced, requests)
 	}
 }
 

@@ -66,7 +66,7 @@ func (o *options) window(ctx context.Context, l *load, c *Case, p *process, stor
 	if _, err := takeAll(stores); err != nil {
 		return nil, usage{}, err
 	}
-	before, err := p.usage()
+	before, err := p.usageBefore()
 	if err != nil {
 		return nil, usage{}, err
 	}
