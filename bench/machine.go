@@ -17,13 +17,15 @@ type Machine struct {
 	Model  string `json:"model,omitempty"`
 	Kernel string `json:"kernel,omitempty"`
 	Memory int64  `json:"memory_bytes,omitempty"`
+	// Congestion is the algorithm that TCP has by default: one that paces what it sends
+	// (BBR) costs more than all the rest of a large request (NOTES.md).
+	Congestion string `json:"congestion_control,omitempty"`
 }
 
 func thisMachine() Machine {
 	m := Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU()}
-	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = strings.TrimSpace(string(b))
-	}
+	m.Kernel = setting("/proc/sys/kernel/osrelease")
+	m.Congestion = setting("/proc/sys/net/ipv4/tcp_congestion_control")
 	b, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(b)) {
 		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
@@ -33,6 +35,12 @@ func thisMachine() Machine {
 	}
 	m.Memory = numbersOf("/proc/meminfo")["MemTotal:"] << 10
 	return m
+}
+
+// setting reads a file of one line, or is empty.
+func setting(path string) string {
+	b, _ := os.ReadFile(path)
+	return strings.TrimSpace(string(b))
 }
 
 // versions are those of everything that takes part.
