@@ -167,13 +167,13 @@ func (r *request) respond(ctx *fasthttp.RequestCtx) (status int, streaming bool)
 		return errNoPool.status, false
 	}
 	a := &l.answer
-	if err := r.e.copyHead(ctx, r.method, a); err != nil {
+	if err := r.e.copyHead(&ctx.Response.Header, r.method, a); err != nil {
 		l.dispose()
 		r.e.o.Log.Warn("cannot pass on an answer", "backend", l.name(), "error", err.Error(), "id", r.id.String())
 		errNoBackend.send(ctx, r.id.String())
 		return errNoBackend.status, false
 	}
-	if !l.open {
+	if !l.open { // and not answerShort's, for whatever reason
 		if r.isListing() {
 			r.learnPages(new(pageScanner), l.body, l.backend)
 		}
@@ -248,16 +248,15 @@ var headParsers = sync.Pool{New: func() any {
 // maxAnswerHead bounds the head of an answer with the configured headers.
 const maxAnswerHead = 64 << 10
 
-// copyHead makes a's head the head of ctx's response, unchanged but for what is
+// copyHead makes a's head the head h of a response, unchanged but for what is
 // hop-by-hop, and adds the configured headers that it lacks (R5). The way over
 // the parser keeps fields that the setters take for the server's own (Date).
-func (e *Engine) copyHead(ctx *fasthttp.RequestCtx, method string, a *answerHead) error {
+func (e *Engine) copyHead(h *fasthttp.ResponseHeader, method string, a *answerHead) error {
 	p := headParsers.Get().(*headParser) //nolint:forcetypeassert // the pool holds nothing else
 	defer headParsers.Put(p)
 	p.buf = e.appendAnswerHead(p.buf[:0], a, method)
 	p.src.Reset(p.buf)
 	p.br.Reset(&p.src)
-	h := &ctx.Response.Header
 	h.DisableNormalizing()
 	h.SetNoDefaultContentType(true)
 	if err := h.Read(p.br); err != nil {

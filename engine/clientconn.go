@@ -72,7 +72,14 @@ type clientConn struct {
 	spliced      bool
 	beforeSplice func()
 
+	// void: what the server writes next is not sent, since another answer was, or
+	// is going to be (answer_short.go). owed is about one that is going to be
+	// (clientconn_owed.go).
+	void bool
+	owed owedAnswer
+
 	readFn, writeFn   func(fd uintptr) bool
+	writeNowFn        func(fd uintptr)
 	readBuf, writeBuf []byte
 	readN, writeN     int
 	readErr, writeErr error
@@ -97,6 +104,7 @@ func newClientConn(nc net.Conn, plain bool, onDone func()) net.Conn {
 	}
 	c := &clientConn{Conn: nc, raw: raw, plain: plain, onDone: onDone}
 	c.readFn, c.writeFn = c.readOnce, c.writeOnce
+	c.writeNowFn = func(fd uintptr) { c.writeN, c.writeErr = tryWrite(int(fd), c.writeBuf) }
 	return c
 }
 
@@ -120,6 +128,8 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		if f := c.beforeWait; c.readTried && f != nil {
 			c.beforeWait = nil
 			f()
+		} else if c.readTried && c.owed.isOut() {
+			c.awaitAnswer() // idle from then on
 		} else if c.readTried {
 			break
 		}
@@ -208,8 +218,28 @@ func (c *clientConn) setReadDeadline(t time.Time) {
 	_ = c.Conn.SetReadDeadline(t)
 }
 
-// Write sends p; the client has sendTimeout to take some of it.
+// Write is for the server: it sends p, unless that is to go into the void.
 func (c *clientConn) Write(p []byte) (int, error) {
+	if c.void {
+		c.void = false
+		return len(p), nil
+	}
+	return c.send(p)
+}
+
+// sendNow sends what the socket takes of p at once.
+func (c *clientConn) sendNow(p []byte) (int, error) {
+	c.writeBuf = p
+	err := c.raw.Control(c.writeNowFn)
+	c.writeBuf = nil
+	if err != nil {
+		return 0, err
+	}
+	return c.writeN, c.writeErr
+}
+
+// send sends p; the client has sendTimeout to take some of it.
+func (c *clientConn) send(p []byte) (int, error) {
 	sent := 0
 	for sent < len(p) {
 		err := c.tryWrite(p[sent:])
@@ -237,19 +267,27 @@ func (c *clientConn) tryWrite(p []byte) error {
 
 func (c *clientConn) writeOnce(fd uintptr) bool {
 	c.writeTried = true
+	c.writeN, c.writeErr = tryWrite(int(fd), c.writeBuf)
+	if c.writeN > 0 || c.writeErr != nil {
+		return true
+	}
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(sendTimeout))
+	if c.hurried.Load() {
+		_ = c.Conn.SetWriteDeadline(past)
+	}
+	return false
+}
+
+// tryWrite writes what the socket takes at once; 0 without an error is nothing.
+func tryWrite(fd int, p []byte) (int, error) {
 	for {
-		c.writeN, c.writeErr = nonblock.Write(int(fd), c.writeBuf)
-		switch c.writeErr {
+		n, err := nonblock.Write(fd, p)
+		switch err {
 		case unix.EINTR:
 		case unix.EAGAIN:
-			c.writeErr = nil
-			_ = c.Conn.SetWriteDeadline(time.Now().Add(sendTimeout))
-			if c.hurried.Load() {
-				_ = c.Conn.SetWriteDeadline(past)
-			}
-			return false
+			return 0, nil
 		default:
-			return true
+			return n, err
 		}
 	}
 }
@@ -298,7 +336,12 @@ func (c *clientConn) hurry() {
 // at once would reset the connection and destroy the answer on its way: so the
 // sending side is closed first, and what arrives is thrown away for a bounded
 // time and amount (R7).
+//
+// Where an answer is owed, it closes once that is paid.
 func (c *clientConn) Close() error {
+	if c.owed.tryPutOff() {
+		return nil
+	}
 	err := net.ErrClosed
 	c.closed.Do(func() {
 		if c.linger && !c.eof {

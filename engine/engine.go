@@ -99,6 +99,7 @@ type Engine struct {
 
 	inFlight atomic.Int64 // requests whose handler or legs are not done
 	handling atomic.Int64 // requests whose handler is not done (R23)
+	stopping atomic.Bool  // each answer from now on is its connection's last
 	closing  atomic.Bool  // no new requests, also on connections that are open
 	requests sync.Pool
 

@@ -64,15 +64,35 @@ func (e *s3Error) send(ctx *fasthttp.RequestCtx, requestID string) {
 	ctx.Response.SetBodyString(e.body(requestID, string(ctx.RequestURI())))
 }
 
+// append appends e as a whole answer, for where the server does not write it. size is
+// that of the body, which an answer to HEAD does not have.
+func (e *s3Error) append(dst []byte, requestID, resource, method string, last bool) (out []byte, size int) {
+	body := e.body(requestID, resource)
+	dst = append(dst, "HTTP/1.1 "+strconv.Itoa(e.status)+" "+fasthttp.StatusMessage(e.status)+"\r\n"...)
+	dst = appendField(dst, "Content-Type", "application/xml")
+	dst = appendField(dst, "X-Amz-Request-Id", requestID)
+	dst = appendField(dst, "Content-Length", strconv.Itoa(len(body)))
+	if last {
+		dst = appendField(dst, "Connection", "close")
+	}
+	dst = append(dst, "\r\n"...)
+	if method == "HEAD" {
+		return dst, 0
+	}
+	return append(dst, body...), len(body)
+}
+
 // rawError is a whole answer for a connection that the server never sees.
 func (e *Engine) rawError(err *s3Error) []byte {
-	body := err.body(e.newID().String(), "/")
-	return []byte("HTTP/1.1 " + strconv.Itoa(err.status) + " Service Unavailable\r\nContent-Type: application/xml\r\n" +
-		"Content-Length: " + strconv.Itoa(len(body)) + "\r\nConnection: close\r\n\r\n" + body)
+	answer, _ := err.append(nil, e.newID().String(), "/", "", true)
+	return answer
 }
 
 // refuse answers what the HTTP server could not read as a request (R8, R23).
 func (e *Engine) refuse(ctx *fasthttp.RequestCtx, err error) {
+	if c, ok := ctx.Conn().(*clientConn); ok {
+		c.awaitAnswer()
+	}
 	if p := takePending(ctx); p != nil {
 		// The client went away between 100 Continue and the body.
 		p.abort()

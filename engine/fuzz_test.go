@@ -239,7 +239,7 @@ func FuzzAnswerHead(f *testing.F) {
 			t.Fatalf("%d lengths, %+v: %q", lengths, a, head)
 		}
 		var ctx fasthttp.RequestCtx
-		if err := e.copyHead(&ctx, "GET", &a); err != nil {
+		if err := e.copyHead(&ctx.Response.Header, "GET", &a); err != nil {
 			t.Fatalf("%q is accepted, but cannot be sent on: %v", data[:n], err)
 		}
 		if got := ctx.Response.Header.ContentLength(); a.contentLength >= 0 && int64(got) != a.contentLength {

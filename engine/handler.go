@@ -38,6 +38,9 @@ func (e *Engine) serve(ctx *fasthttp.RequestCtx, r *request) {
 	if !r.launched {
 		r.launch()
 	}
+	if r.detach() {
+		return // the request is not the handler's any more
+	}
 	<-r.decision
 	r.answer(ctx)
 }
@@ -52,6 +55,12 @@ func (r *request) answer(ctx *fasthttp.RequestCtx) {
 	r.mu.Lock()
 	bodyRead := r.bodyRead
 	r.mu.Unlock()
+	if unwritten == nil && bodyRead && r.isShort() {
+		if r.answerShort() != nil {
+			ctx.SetConnectionClose()
+		}
+		return
+	}
 	var status int
 	var streaming bool
 	if unwritten == nil {
@@ -74,8 +83,7 @@ func (r *request) answer(ctx *fasthttp.RequestCtx) {
 // finishHandler notes the client's side as done; a streaming answer keeps hold
 // of the request until streamEnded.
 func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int, streaming bool) {
-	r.status = status
-	r.e.o.Metrics.RequestEnded(r.method, status, r.bodySize.Load(), r.firstAnswer)
+	r.answeredWith(status)
 	if r.client != nil {
 		r.client.endRequest(r.bodySize.Load())
 	}
@@ -84,8 +92,23 @@ func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int, streaming 
 	}
 }
 
+// answeredWith notes what the client is told.
+func (r *request) answeredWith(status int) {
+	r.status = status
+	r.e.o.Metrics.RequestEnded(r.method, status, r.bodySize.Load(), r.firstAnswer)
+}
+
 // streamEnded: the answer has been sent, or could not be.
 func (r *request) streamEnded(size int64) {
+	r.unhandle(size)
+	r.release()
+}
+
+// unhandle tells the access log of an answer with a body of so many bytes, and takes the
+// request out of those that the client waits for. It is called before the answer's end
+// goes out, for the client's next request may come right behind that.
+func (r *request) unhandle(size int64) {
+	r.e.handling.Add(-1)
 	if log := r.e.o.Log; log.AccessEnabled() {
 		a := Access{
 			Time: r.begun, ID: r.id.String(), Remote: r.remote, Method: r.method, Path: string(r.raw),
@@ -97,7 +120,6 @@ func (r *request) streamEnded(size int64) {
 		}
 		log.Access(&a)
 	}
-	r.handled()
 }
 
 // fail makes an error of the proxy's own the answer, and the connection's last.
@@ -127,6 +149,10 @@ func (e *Engine) refuseEarly(ctx *fasthttp.RequestCtx, problem *s3Error) {
 // begin takes a request's head: checks it, builds the head for the backends,
 // chooses them and takes their slots. It returns nil where it has answered.
 func (e *Engine) begin(ctx *fasthttp.RequestCtx) *request {
+	if c, ok := ctx.Conn().(*clientConn); ok && !c.awaitAnswer() {
+		ctx.SetConnectionClose()
+		return nil
+	}
 	e.o.Metrics.RequestBegun()
 	return e.beginAttempt(ctx, 0)
 }
@@ -150,6 +176,7 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	r.client = clientOf(ctx)
 	_, plain := ctx.Conn().(*clientConn)
 	r.noSplice = !plain
+	r.direct = plain && ctx.Request.Header.IsHTTP11() && !ctx.Request.Header.ConnectionClose()
 	problem := r.readHead(ctx)
 	if problem == nil {
 		problem = r.beginWrite()

@@ -46,6 +46,8 @@ type request struct {
 	// goroutine sets them, before it tells the legs by way of the ring.
 	pipes    *pipes.Set
 	noSplice bool // pipes are out of the question, or were asked for
+	// direct: an answer may go to the client past the server's writer (answer_short.go).
+	direct bool
 	// gathered is the size of the message if all of it is in the pipes, from where
 	// each leg sends it; the intake keeps it. Before that, gathering is what has come.
 	gathered, gathering int
@@ -70,7 +72,8 @@ type request struct {
 	need     int // positive answers that it takes
 	bodyRead bool
 	decided  bool
-	winner   int // the leg whose answer the client gets, or -1
+	detached bool // who decides the request answers it (detach.go)
+	winner   int  // the leg whose answer the client gets, or -1
 	aborted  bool
 
 	// Of the journal (promise.go), under mu where it is not told otherwise.
@@ -94,11 +97,15 @@ type request struct {
 	decision chan struct{} // capacity 1: decided
 	ready    chan struct{} // capacity 1: a leg is ready for the body (100)
 
+	// Of the goroutine that answers.
 	firstAnswer time.Duration
-	status      int // of the answer; the handler's goroutine only
+	status      int
+	out         []byte // a short answer
+	last        bool   // it is its connection's last
 
-	cutFn                  func(reader int) // cuts a leg (R10); made once
-	launchFn, fillIntakeFn func()
+	cutFn func(reader int) // cuts a leg (R10); made once, as those below are
+
+	launchFn, fillIntakeFn, sendRestFn, streamFn func()
 }
 
 var errClientGone = errors.New("client gone")
@@ -117,6 +124,7 @@ func newRequest(e *Engine) *request {
 	}
 	r.cutFn = func(reader int) { r.legs[reader].abort(errStalled) }
 	r.launchFn, r.fillIntakeFn = r.launch, r.fillIntake
+	r.sendRestFn, r.streamFn = r.sendRest, r.stream
 	return r
 }
 
@@ -202,6 +210,9 @@ func (r *request) reset() {
 	if cap(r.headBuf) > keptHead {
 		r.headBuf = nil
 	}
+	if cap(r.out) > keptHead {
+		r.out = nil
+	}
 	for i := range r.legs {
 		r.legs[i].clear()
 	}
@@ -215,7 +226,7 @@ func (r *request) reset() {
 	r.skipped, r.whole, r.launched = 0, false, false
 	r.bodySize.Store(0)
 	r.ended, r.need, r.winner = 0, 0, -1
-	r.bodyRead, r.decided, r.aborted = false, false, false
+	r.bodyRead, r.decided, r.detached, r.aborted, r.last = false, false, false, false, false
 	r.noSplice, r.gathered, r.gathering, r.piped = false, 0, 0, false
 	r.seq, r.promising, r.promised, r.settled, r.awaited, r.journalErr = 0, false, false, false, false, nil
 	r.also, r.slot, r.key, r.began = 0, noSlot, nil, 0
@@ -261,7 +272,7 @@ func (r *request) message() (message []byte, whole bool) {
 func (r *request) endBody() {
 	r.mu.Lock()
 	r.bodyRead = true
-	losers := r.decideLocked()
+	losers, _ := r.decideLocked() // nothing is detached yet
 	r.mu.Unlock()
 	r.disposeOf(losers)
 	r.ring.Close()
@@ -277,7 +288,7 @@ func (r *request) legEnded(l *leg) {
 	r.ended++
 	r.votes[l.index] = vote{state: l.state, order: r.ended}
 	late := r.decided && r.winner != l.index
-	losers := r.decideLocked()
+	losers, answers := r.decideLocked()
 	last := r.ended == len(r.legs)
 	r.mu.Unlock()
 	if late {
@@ -287,18 +298,22 @@ func (r *request) legEnded(l *leg) {
 	if last {
 		r.settle()
 	}
+	if answers {
+		r.answerDetached()
+	}
 }
 
 // decideLocked asks the picker once. It returns the legs whose answers nobody
-// is going to read now, as a set of leg numbers.
-func (r *request) decideLocked() (losers uint64) {
+// is going to read now, as a set of leg numbers, and whether it is the caller who
+// has to answer (detach.go).
+func (r *request) decideLocked() (losers uint64, answers bool) {
 	if r.decided {
-		return 0
+		return 0, false
 	}
 	leg, v := pick(r.votes, r.need, r.bodyRead)
 	switch v {
 	case verdictWait:
-		return 0
+		return 0, false
 	case verdictAnswer:
 		r.winner = leg
 	case verdictNone:
@@ -309,7 +324,7 @@ func (r *request) decideLocked() (losers uint64) {
 	if !r.bodyRead && r.client != nil {
 		r.client.interrupt()
 	}
-	return r.setDecidedLocked()
+	return r.setDecidedLocked(), r.detached
 }
 
 func (r *request) setDecidedLocked() (losers uint64) {
@@ -320,7 +335,9 @@ func (r *request) setDecidedLocked() (losers uint64) {
 			losers |= 1 << i
 		}
 	}
-	r.decision <- struct{}{}
+	if !r.detached {
+		r.decision <- struct{}{}
+	}
 	return losers
 }
 

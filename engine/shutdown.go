@@ -35,6 +35,7 @@ func (e *Engine) stopListening() {
 // case. Call it once.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.stopListening()
+	e.stopping.Store(true)
 	serverErr := e.server.ShutdownWithContext(ctx)
 	if errors.Is(serverErr, net.ErrClosed) {
 		serverErr = nil // that was stopListening

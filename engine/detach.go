@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"bufio"
+	"errors"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A request whose body has been read, and whose answer is most likely a short one, is
+// left by its handler before it is decided. The leg that decides it answers the client
+// from its own goroutine, so that the answer waits for no other one to be scheduled, and
+// the server's goroutine waits for the client's next request meanwhile.
+//
+// The client's connection knows of the answer that is still owed: until that is paid,
+// the next request does not begin, no other answer is written, and Close is put off.
+
+// detach leaves the request to who decides it, unless that has happened already. After
+// a true the handler may not touch the request any more.
+func (r *request) detach() bool {
+	if !r.direct || r.kind != kindPlain || r.method == "GET" || r.method == "OPTIONS" || r.e.stopping.Load() {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.decided || !r.bodyRead { // each leg may have left before the body's end (R9)
+		return false
+	}
+	r.client.owe()
+	r.client.endRequest(r.bodySize.Load())
+	r.detached = true
+	return true
+}
+
+// answerDetached answers, on the goroutine of the leg that decided the request. That
+// one must not wait for the client: its connection may have another request already.
+func (r *request) answerDetached() {
+	r.setAnswered()
+	unwritten := r.promise()
+	last := r.e.stopping.Load()
+	switch {
+	case unwritten != nil:
+		r.legs[r.winner].dispose() // not to be acknowledged (R20)
+		last = true
+		r.makeError(errJournal, last)
+	case r.winner < 0:
+		r.makeError(errNoBackend, last)
+	case r.legs[r.winner].open:
+		go r.streamFn()
+		return
+	default:
+		r.makeShort(last)
+	}
+	n, err := r.client.sendNow(r.out)
+	if err == nil && n < len(r.out) {
+		r.out = append(r.out[:0], r.out[n:]...)
+		r.last = last
+		go r.sendRestFn()
+		return
+	}
+	r.paid(err, last)
+}
+
+// sendRest sends what of a short answer the socket has not taken at once.
+func (r *request) sendRest() {
+	_, err := r.client.send(r.out)
+	r.paid(err, r.last)
+}
+
+// makeError is makeShort for an answer of the proxy's own.
+func (r *request) makeError(problem *s3Error, last bool) {
+	var size int
+	r.out, size = problem.append(r.out[:0], r.id.String(), string(r.raw), r.method, last)
+	r.answeredWith(problem.status)
+	r.unhandle(int64(size))
+}
+
+// stream answers with what is still coming from the winner.
+func (r *request) stream() {
+	l := &r.legs[r.winner]
+	resp := fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseResponse(resp)
+	last := r.e.stopping.Load()
+	if err := r.e.copyHead(&resp.Header, r.method, &l.answer); err != nil {
+		l.dispose()
+		r.e.o.Log.Warn("cannot pass on an answer", "backend", l.name(), "error", err.Error(), "id", r.id.String())
+		r.makeError(errNoBackend, last)
+		_, err = r.client.send(r.out)
+		r.paid(err, last)
+		return
+	}
+	if last {
+		resp.SetConnectionClose()
+	}
+	r.answeredWith(l.answer.status)
+	body := newAnswerBody(l, l.conn, l.conn.Reader())
+	body.onClose = r.unhandle
+	resp.SetBodyStream(body, int(l.answer.contentLength))
+	resp.ImmediateHeaderFlush = true
+	w := bufio.NewWriterSize(senderTo{r.client}, writeBufferSize)
+	err := resp.Write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if errors.Is(err, errAnswerCut) {
+		r.e.o.Log.Warn("http server", "message", err.Error())
+	}
+	r.paid(err, last)
+}
+
+// paid notes that the client has its answer, or cannot have it.
+func (r *request) paid(err error, last bool) {
+	r.client.pay(err != nil || last)
+	r.release()
+}
+
+// senderTo writes to a client past the server.
+type senderTo struct{ c *clientConn }
+
+func (s senderTo) Write(p []byte) (int, error) { return s.c.send(p) }
