@@ -22,7 +22,9 @@ type Conn struct {
 	net.Conn           // nil until Connect
 	raw      rawSocket // for plain TCP
 
-	reader *bufio.Reader
+	reader    *bufio.Reader
+	unread    []byte // what the reader has to give first, then unreadErr
+	unreadErr error
 	// readUntil is the read deadline that is set, in nanoseconds since epoch; 0 is none.
 	readUntil atomic.Int64
 	reused    bool
@@ -127,7 +129,7 @@ func (c *Conn) AbortWrite() {
 // Release gives the connection back to the backend's pool. One with bytes that
 // nobody asked for, or that was aborted, is closed instead.
 func (c *Conn) Release() {
-	if c.aborted.Load() || c.noWrite.Load() || (c.reader != nil && c.reader.Buffered() > 0) {
+	if c.aborted.Load() || c.noWrite.Load() || len(c.unread) > 0 || (c.reader != nil && c.reader.Buffered() > 0) {
 		c.Discard()
 		return
 	}
@@ -143,6 +145,7 @@ func (c *Conn) Discard() {
 }
 
 func (c *Conn) dropReader() {
+	c.unread, c.unreadErr = nil, nil
 	if c.reader != nil {
 		c.backend.client.ReleaseReader(c.reader)
 		c.reader = nil

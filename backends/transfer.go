@@ -16,8 +16,29 @@ func (c *Conn) Reader() *bufio.Reader {
 	return c.reader
 }
 
+// ReadFirst reads once, past the Reader and before that is asked for.
+func (c *Conn) ReadFirst(p []byte) (int, error) {
+	if c.raw.conn == nil {
+		return c.Conn.Read(p)
+	}
+	return c.raw.receive(p)
+}
+
+// Unread gives back what ReadFirst has read: the Reader gets it with its next read,
+// until which p must stay as it is, and then the error. p is no larger than the Reader.
+func (c *Conn) Unread(p []byte, err error) { c.unread, c.unreadErr = p, err }
+
 // Read reads as net.Conn does, as long as ReadTimeout allows.
 func (c *Conn) Read(p []byte) (int, error) {
+	if len(c.unread) > 0 {
+		n := copy(p, c.unread)
+		c.unread = c.unread[n:]
+		return n, nil
+	}
+	if err := c.unreadErr; err != nil {
+		c.unreadErr = nil
+		return 0, err
+	}
 	if c.raw.conn == nil || len(p) == 0 {
 		return c.Conn.Read(p)
 	}

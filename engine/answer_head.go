@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"strconv"
 )
@@ -132,12 +133,23 @@ func isToken(name []byte) bool {
 
 // isFieldValue tells whether there are no control bytes in it (RFC 9110 §5.5).
 func isFieldValue(value []byte) bool {
+	for ; len(value) >= 8 && !anyControl(binary.LittleEndian.Uint64(value)); value = value[8:] { //nolint:revive // that is all
+	}
 	for _, b := range value {
 		if b < ' ' && b != '\t' || b == 0x7f {
 			return false
 		}
 	}
 	return true
+}
+
+// anyControl tells whether one of eight bytes is less than a space, or DEL: by
+// arithmetic on all of them at once (Anderson, "Bit Twiddling Hacks", hasless and
+// haszero).
+func anyControl(x uint64) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	del := x ^ ones*0x7f
+	return ((x-ones*' ')&^x|(del-ones)&^del)&tops != 0
 }
 
 // cutLine takes a line off b, without its end.

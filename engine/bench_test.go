@@ -230,6 +230,8 @@ type memoryConn struct {
 
 // Read gives an answer a call: the reader asks once a request.
 func (c *memoryConn) Read(p []byte) (int, error)                  { return copy(p, c.b.answer), nil }
+func (c *memoryConn) ReadFirst(p []byte) (int, error)             { return c.Read(p) }
+func (c *memoryConn) Unread([]byte, error)                        {}
 func (c *memoryConn) Connect() error                              { return nil }
 func (c *memoryConn) Reused() bool                                { return true }
 func (c *memoryConn) Alive() bool                                 { return true }

@@ -191,7 +191,8 @@ func (c *clientConn) beforeReadWait() {
 	switch c.wait.Load() {
 	case waitRequest:
 		// Moving a deadline costs more than looking whether it has to be moved.
-		if until := time.Now().Add(idleTimeout); until.Sub(c.idleUntil) > idleTimeout/8 {
+		if time.Until(c.idleUntil) < idleTimeout-idleTimeout/8 {
+			until := time.Now().Add(idleTimeout)
 			c.setReadDeadline(until)
 			c.idleUntil = until
 		}

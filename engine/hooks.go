@@ -40,6 +40,11 @@ type Conn interface {
 	// connection has none; f is left to the caller then. After a true, f alone may
 	// read, release or discard.
 	Await(f func()) bool
+	// ReadFirst reads once past the Reader, before that is asked for. What was read,
+	// and the error, can be given back by Unread: Reader gives them first then. p must
+	// stay as it is until it has given the first byte.
+	ReadFirst(p []byte) (int, error)
+	Unread(p []byte, err error)
 	// Reader buffers what the backend sends. It gives errors as the network
 	// does, io.EOF among them.
 	Reader() *bufio.Reader

@@ -15,9 +15,59 @@ const (
 	keptBuffer     = 64 << 10
 )
 
+// firstRead is how much of an answer is read at first: all of a short one, and of one
+// with an object of 4 KiB. It is a size of the allocator's.
+const firstRead = 5376
+
 // receive reads the answer's head, and its body if that is short. It fails
 // unless there is an answer.
 func (l *leg) receive(c Conn) error {
+	if l.receiveShort(c) {
+		if l.sending {
+			l.progress()
+		}
+		if err := l.endSending(c); err != nil {
+			return err
+		}
+		l.reusable = l.reusable && !l.answer.close && l.sendErr == nil
+		return nil
+	}
+	return l.receiveLong(c)
+}
+
+// receiveShort takes an answer that comes as a whole, with nothing behind it, into buf.
+// Where another one comes, the connection's Reader has it.
+func (l *leg) receiveShort(c Conn) bool {
+	if cap(l.buf) < firstRead {
+		l.buf = make([]byte, 0, firstRead)
+	}
+	n, err := c.ReadFirst(l.buf[:firstRead])
+	p := l.buf[:n]
+	l.gotBytes = n > 0
+	if head := headEnd(p); err == nil && head > 0 && l.answer.parse(p[:head]) == nil && l.isWhole(n-head) {
+		l.buf = p
+		l.setBuf(head)
+		return true
+	}
+	l.answer = answerHead{}
+	c.Unread(p, err)
+	return false
+}
+
+// isWhole tells whether the answer, with so many bytes behind its head, is a final one
+// and has come to its end.
+func (l *leg) isWhole(body int) bool {
+	a := &l.answer
+	switch {
+	case a.status < 200:
+		return false
+	case bodyless(l.r.method, a.status):
+		return body == 0
+	}
+	return int64(body) == a.contentLength
+}
+
+func (l *leg) receiveLong(c Conn) error {
 	br := c.Reader()
 	for {
 		n, err := l.awaitHead(c, br)

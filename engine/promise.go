@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"math/bits"
-	"runtime"
 	"strconv"
 )
 
@@ -77,14 +76,6 @@ func (r *request) promise() error {
 	if !r.ackedLocked() {
 		r.mu.Unlock()
 		return nil
-	}
-	if r.ended < len(r.legs) {
-		// Where the processor is busy, what is ready to run goes first: with luck,
-		// the last leg, which spares the intent. Where it is idle, this is nothing.
-		r.mu.Unlock()
-		runtime.Gosched()
-		runtime.Gosched()
-		r.mu.Lock()
 	}
 	if r.ended == len(r.legs) {
 		r.awaited = !r.settled

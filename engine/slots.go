@@ -32,7 +32,7 @@ func (r *request) route() uint64 {
 func (r *request) takeSlots(want uint64) *s3Error {
 	e := r.e
 	slots := &r.slots
-	got, ok := e.o.Limiter.TryBegin(e.now(), want, slots)
+	got, ok := e.o.Limiter.TryBegin(int64(r.begun.Sub(e.epoch)), want, slots)
 	if !ok {
 		got, ok = r.awaitSlots(want, slots)
 	}

@@ -86,12 +86,10 @@ func (r *Ring) Leave(i int) {
 // that Next returned may be written over from now on.
 func (r *Ring) Detach(i int) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	rd := &r.readers[i]
-	if !rd.attached {
-		return
+	if rd := &r.readers[i]; rd.attached {
+		rd.attached = false
+		r.attached--
+		r.wakeWriterLocked()
 	}
-	rd.attached = false
-	r.attached--
-	r.wakeWriterLocked()
+	r.mu.Unlock()
 }

@@ -227,19 +227,27 @@ func (b *book) dropKey(id uint32) {
 	b.keys.remove(id)
 }
 
+// addOpen takes in an intent; at is zero where the log does not have it yet.
 func (b *book) addOpen(seq uint64, hash uint32, at place, payload []byte) {
 	b.opens.add(seq, hash, at, payload)
-	b.segment(at.seg).live++
+	if at.seg != 0 {
+		b.segment(at.seg).live++
+	}
 }
 
 // dropOpen ends an intent; what it gives is good until the next addOpen.
 func (b *book) dropOpen(id uint32) {
-	b.segment(b.opens.list[id].at.seg).live--
+	if o := &b.opens.list[id]; o.logged() {
+		b.segment(o.at.seg).live--
+	}
 	b.opens.remove(id)
 }
 
 // openEntry parses an open intent.
 func (b *book) openEntry(o *open, r *record) bool {
+	if !o.logged() { // its mask is this process's
+		return r.parsePayload(o.payload, typeIntent) == nil
+	}
 	return b.parse(b.segment(o.at.seg), r, o.payload, typeIntent) == nil
 }
 

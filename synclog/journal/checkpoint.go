@@ -98,6 +98,9 @@ func (j *Journal) writeCheckpoint(w *checkpointWriter) error {
 	w.end()
 	w.begin(typeOpens)
 	j.opens.each(func(_ uint32, o *open) bool {
+		if !o.logged() {
+			return true // it will stand behind the checkpoint, if ever
+		}
 		if len(w.buf)-w.start > maxPayload-64 {
 			w.end()
 			w.begin(typeOpens)

@@ -109,12 +109,8 @@ func (j *Journal) deleteSegments(n int) error {
 func (j *Journal) moveLive(s *segment, epoch uint64) error {
 	j.mu.Lock()
 	for _, id := range j.intentsIn(s) { // their payload is in memory
-		o := &j.opens.list[id]
-		start := len(j.cur.buf)
-		j.cur.buf = append(beginFrame(j.cur.buf, typeIntent), o.payload...)
 		s.live--
-		o.at = j.appendedLocked(start)
-		j.segment(o.at.seg).live++
+		j.logOpenLocked(&j.opens.list[id])
 	}
 	left, size := s.live, s.size
 	j.mu.Unlock()

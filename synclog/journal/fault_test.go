@@ -507,6 +507,27 @@ func TestR20Intend(t *testing.T) {
 	r.restart()
 	r.want("PUT open 10, PUT badly 100")
 
+	// What has ended well before the next tick is not written at all.
+	before = r.Stats()
+	r.Settle(intend("soon"), 0, nil)
+	r.tick()
+	if s := r.Stats(); s.Written != before.Written || s.Batches != before.Batches || s.Open != before.Open {
+		t.Fatalf("it was written: %+v, before %+v", s, before)
+	}
+	// What is still open then is, once, and so is its end.
+	late := intend("late")
+	r.tick()
+	r.tick()
+	if s := r.Stats(); s.Written != before.Written+1 || s.Open != before.Open+1 {
+		t.Fatalf("%+v, before %+v", s, before)
+	}
+	r.Settle(late, 0, nil)
+	if err := r.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	r.want("PUT open 10, PUT badly 100")
+
 	// Who has kept it promises it once more: it is the same write.
 	again := opened(put("twice", 2))
 	if err := r.Intend(&again); err != nil {
@@ -549,5 +570,23 @@ func TestR20Intend(t *testing.T) {
 	}
 	if err := r.Intend(&Entry{Key: []byte("k"), Owed: 1, Open: true}); !errors.Is(err, ErrClosed) {
 		t.Fatal(err)
+	}
+}
+
+// A write that is newer than an open intent of its key stands for the key, also where
+// the process dies before the log would have heard of the intent by itself.
+func TestR20IntendIsLoggedBeforeWhatIsNewer(t *testing.T) {
+	for _, newer := range []Entry{put("k", 0), with(put("k", 0), "DELETE"), put("k", 4)} {
+		r := newRig(t, Options{})
+		e := opened(put("k", 2))
+		if err := r.Intend(&e); err != nil {
+			t.Fatal(err)
+		}
+		seq := r.promise(newer)
+		r.restart()
+		got := r.all()
+		if len(got) != 1 || got[0].Seq != seq || got[0].Method != newer.Method || got[0].First != e.Seq {
+			t.Fatalf("%+v, want one with seq %d and first %d", got, seq, e.Seq)
+		}
 	}
 }

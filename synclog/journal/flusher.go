@@ -91,6 +91,9 @@ func (j *Journal) Flush() error {
 		return ErrClosed
 	case j.failure != nil:
 		return j.failure
+	}
+	j.logOpensLocked()
+	switch {
 	case j.o.Power:
 		epoch := j.epochs
 		if err := j.waitLocked(j.cur); err != nil {
@@ -123,6 +126,9 @@ func (j *Journal) syncSince(epoch uint64) error {
 	defer j.mu.Unlock()
 	for j.writing != nil {
 		j.idle.Wait()
+	}
+	if j.epochs == epoch {
+		j.logOpensLocked()
 	}
 	if len(j.cur.buf) > 0 && j.epochs == epoch {
 		j.leadLocked(false)

@@ -96,6 +96,7 @@ type Journal struct {
 	failure     error  // why nothing can be written now
 	epochs      uint64 // failures so far: places in the log have changed
 	logged      int64  // bytes appended since the last checkpoint
+	payload     []byte // promiseLocked's
 
 	wake chan struct{}
 	stop chan struct{}

@@ -5,9 +5,12 @@ package journal
 type open struct {
 	seq     uint64
 	hash    uint32 // of bucket and key
-	at      place
+	used    bool
+	at      place // zero: not in the log yet (Intend)
 	payload []byte
 }
+
+func (o *open) logged() bool { return o.at.seg != 0 }
 
 // opens are the open intents; few, as they are requests in flight.
 type opens struct {
@@ -46,7 +49,7 @@ func (o *opens) add(seq uint64, hash uint32, at place, payload []byte) {
 		o.list = append(o.list, open{})
 	}
 	e := &o.list[id]
-	e.seq, e.hash, e.at = seq, hash, at
+	e.seq, e.hash, e.at, e.used = seq, hash, at, true
 	e.payload = append(e.payload[:0], payload...)
 	o.bySeq.insert(bySeq{o}, id)
 	o.byKey.insert(byKey{o}, id)
@@ -59,7 +62,7 @@ func (o *opens) remove(id uint32) {
 	o.bySeq.remove(bySeq{o}, id)
 	o.byKey.remove(byKey{o}, id)
 	o.bytes -= int64(e.at.size)
-	e.seq, e.at = 0, place{}
+	e.seq, e.at, e.used = 0, place{}, false
 	o.free = append(o.free, id)
 	if cap(e.payload) > 4<<10 {
 		e.payload = nil // whoever removes it still has it
@@ -83,7 +86,7 @@ func (o *opens) inFlight(hash, but uint32) bool {
 // each calls fn for the open intents, in no order, until it says false.
 func (o *opens) each(fn func(id uint32, e *open) bool) {
 	for id := range o.list {
-		if e := &o.list[id]; e.at.seg != 0 && !fn(uint32(id), e) {
+		if e := &o.list[id]; e.used && !fn(uint32(id), e) {
 			return
 		}
 	}

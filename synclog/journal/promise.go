@@ -36,7 +36,7 @@ func (j *Journal) Promise(es []Entry) error {
 	}
 	b, before := j.cur, len(j.cur.buf)
 	for i := range es {
-		j.promiseLocked(&es[i])
+		j.promiseLocked(&es[i], true)
 	}
 	j.knowLocked()
 	if len(b.buf) == before || j.failure != nil {
@@ -50,7 +50,8 @@ func (j *Journal) Promise(es []Entry) error {
 }
 
 // Intend is Promise for an open entry that the end of this process leaves behind
-// elsewhere: it does not wait, and the entry is written within Options.SyncEvery.
+// elsewhere: it does not wait, and the entry is written within Options.SyncEvery,
+// unless it has been settled by then with nothing owed: the log never hears of most.
 // Its Settle may be lost with it until Flush has returned. Not with Options.Power.
 func (j *Journal) Intend(e *Entry) error {
 	if err := e.checkSize(); err != nil {
@@ -61,9 +62,44 @@ func (j *Journal) Intend(e *Entry) error {
 	if err := j.refusalLocked(); err != nil {
 		return err
 	}
-	j.promiseLocked(e)
+	j.promiseLocked(e, false)
 	j.knowLocked()
 	return nil
+}
+
+// logOpensLocked appends the intents that the log does not have yet.
+func (j *Journal) logOpensLocked() {
+	j.opens.each(func(_ uint32, o *open) bool {
+		j.logFirstLocked(o)
+		return true
+	})
+}
+
+// logOpensOfLocked does so with those that may be of a key, so that the log has them
+// before what comes after them.
+func (j *Journal) logOpensOfLocked(hash uint32) {
+	t := &j.opens.byKey
+	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {
+		if o := &j.opens.list[id]; o.hash == hash {
+			j.logFirstLocked(o)
+		}
+	}
+}
+
+func (j *Journal) logFirstLocked(o *open) {
+	if !o.logged() {
+		j.logOpenLocked(o)
+		j.counts.Written++
+		j.opens.bytes += int64(o.at.size)
+	}
+}
+
+// logOpenLocked appends an intent that is nowhere in the log, or not for long.
+func (j *Journal) logOpenLocked(o *open) {
+	start := len(j.cur.buf)
+	j.cur.buf = append(beginFrame(j.cur.buf, typeIntent), o.payload...)
+	o.at = j.appendedLocked(start)
+	j.segment(o.at.seg).live++
 }
 
 // disownLocked ends the open entries of a Promise that failed: nobody may come to
@@ -116,7 +152,8 @@ func (j *Journal) stamp(e *Entry) {
 // maxHeld bounds what is kept in memory while nothing can be written.
 const maxHeld = 4 << 20
 
-func (j *Journal) promiseLocked(e *Entry) {
+// promiseLocked takes in e. An open one goes to the log at once if logged.
+func (j *Journal) promiseLocked(e *Entry, logged bool) {
 	if j.failure != nil && len(j.cur.buf) > maxHeld {
 		j.counts.Dropped++
 		j.stamp(e)
@@ -135,6 +172,11 @@ func (j *Journal) promiseLocked(e *Entry) {
 		return
 	}
 	hash := j.setIdent(&r.Entry)
+	if !logged {
+		j.payload = r.appendPayload(j.payload[:0], typeIntent)
+		j.addOpen(r.Seq, hash, place{}, j.payload)
+		return
+	}
 	at := j.appendLocked(typeIntent, &r)
 	payload := j.cur.buf[len(j.cur.buf)-at.size+frameLen:]
 	j.addOpen(r.Seq, hash, at, payload)
@@ -154,8 +196,11 @@ func (j *Journal) Settle(seq, owed uint64, reason []byte) {
 	}
 	o := &j.opens.list[id]
 	if owed&j.mine == 0 && !j.keys.mayHave(o.hash) && !j.opens.inFlight(o.hash, id) { // the usual case
+		logged := o.logged()
 		j.dropOpen(id)
-		j.appendSettleLocked(seq)
+		if logged {
+			j.appendSettleLocked(seq)
+		}
 		j.knowLocked()
 		return
 	}
@@ -172,16 +217,21 @@ func (j *Journal) Settle(seq, owed uint64, reason []byte) {
 
 // endLocked ends the open intent id, of which r is what it has become.
 func (j *Journal) endLocked(id uint32, r *record) {
-	hash := j.opens.list[id].hash
+	o := &j.opens.list[id]
+	hash, closes := o.hash, r.Seq
+	if !o.logged() {
+		closes = 0
+	}
 	j.dropOpen(id)
 	r.Open = false
 	j.setIdent(&r.Entry)
-	j.applyLocked(hash, r, r.Seq)
+	j.applyLocked(hash, r, closes)
 }
 
 // applyLocked takes in a write whose legs have all ended, the key being the last
 // setIdent's; closes is the intent that ends so, or 0.
 func (j *Journal) applyLocked(hash uint32, r *record, closes uint64) {
+	j.logOpensOfLocked(hash)
 	id, old := j.find(hash)
 	if old == nil {
 		if r.Owed == 0 && !j.othersOpen(hash, r.Seq) {
