@@ -95,9 +95,10 @@ func (l *leg) progress() { l.r.e.o.Limiter.Progress(l.backend, l.slot, l.r.e.now
 // it was.
 func (l *leg) setConn(c Conn) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.conn = c
-	return l.cause
+	cause := l.cause
+	l.mu.Unlock()
+	return cause
 }
 
 // run takes the leg to its end.

@@ -13,16 +13,21 @@ type overlaps struct {
 	shards [overlapShards]overlapShard
 }
 
-const overlapShards = 64
+// overlapShards is a few times as many as writes are under way at most times: a shard
+// so has a list to walk of hardly ever more than one, which is cheaper than a map.
+const overlapShards = 256
 
 type overlapShard struct {
 	mu   sync.Mutex
-	keys map[uint64]overlap
+	keys *overlap // those that are being written
+	free *overlap
 	_    [40]byte // a cache line each
 }
 
 // overlap is a run of writes to one key, each of which overlaps with another.
 type overlap struct {
+	hash uint64 // of the key
+	next *overlap
 	open   int32  // writes under way
 	landed bool   // one of the ended ones may be stored
 	runs   int32  // writes of the run so far, those that have left among them
@@ -34,31 +39,48 @@ type overlap struct {
 	sealed chan struct{}
 }
 
-func newOverlaps() *overlaps {
-	o := &overlaps{}
-	for i := range o.shards {
-		o.shards[i].keys = make(map[uint64]overlap)
-	}
-	return o
-}
+func newOverlaps() *overlaps { return &overlaps{} }
 
 func (o *overlaps) shard(hash uint64) *overlapShard { return &o.shards[hash%overlapShards] }
+
+// findLocked is the key's run, or nil.
+func (s *overlapShard) findLocked(hash uint64) *overlap {
+	k := s.keys
+	for k != nil && k.hash != hash {
+		k = k.next
+	}
+	return k
+}
+
+// addLocked begins a run of a key that has none.
+func (s *overlapShard) addLocked(hash uint64) *overlap {
+	k := s.free
+	if k == nil {
+		k = new(overlap)
+	} else {
+		s.free = k.next
+	}
+	*k = overlap{hash: hash, next: s.keys}
+	s.keys = k
+	return k
+}
 
 // begin notes that a write to the key has begun. Where repair is changing it at this
 // moment it does not: the channel is closed when it may be tried again.
 func (o *overlaps) begin(hash uint64) (sealed <-chan struct{}) {
 	s := o.shard(hash)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	k := s.keys[hash]
-	if k.sealed != nil {
-		return k.sealed
+	k := s.findLocked(hash)
+	if k == nil {
+		k = s.addLocked(hash)
 	}
-	k.open++
-	k.runs++
-	k.touched = true
-	s.keys[hash] = k
-	return nil
+	if sealed = k.sealed; sealed == nil {
+		k.open++
+		k.runs++
+		k.touched = true
+	}
+	s.mu.Unlock()
+	return sealed
 }
 
 // beginWithin is begin that waits where it has to. It fails after timeout.
@@ -86,7 +108,7 @@ func (o *overlaps) overlapped(hash uint64) bool {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.keys[hash]
+	k := s.findLocked(hash)
 	return k.runs > 1 || k.repairing
 }
 
@@ -98,11 +120,10 @@ func (o *overlaps) end(hash, positive uint64, landed bool) (stored uint64, concu
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.keys[hash]
+	k := s.findLocked(hash)
 	concurrent = k.landed && positive != 0
 	k.landed = k.landed || landed
 	k.stored |= positive
-	s.keys[hash] = k
 	return k.stored, concurrent
 }
 
@@ -111,16 +132,20 @@ func (o *overlaps) leave(hash uint64) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leaveLocked(hash, s.keys[hash])
+	s.leaveLocked(s.findLocked(hash))
 }
 
-func (s *overlapShard) leaveLocked(hash uint64, k overlap) {
-	k.open--
-	if k.open == 0 {
-		delete(s.keys, hash)
-	} else {
-		s.keys[hash] = k
+// leaveLocked ends the run with its last write.
+func (s *overlapShard) leaveLocked(k *overlap) {
+	if k.open--; k.open > 0 {
+		return
 	}
+	at := &s.keys
+	for *at != k {
+		at = &(*at).next
+	}
+	*at = k.next
+	k.next, s.free = s.free, k
 }
 
 // beginRepair notes that repair is about to make the key equal, unless a client
@@ -129,12 +154,13 @@ func (o *overlaps) beginRepair(hash, backends uint64) bool {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.keys[hash].open > 0 {
+	if s.findLocked(hash) != nil {
 		return false
 	}
 	// What repair copies may be anywhere: a write that begins from now on
 	// overlaps with it.
-	s.keys[hash] = overlap{open: 1, landed: true, stored: backends, repairing: true}
+	k := s.addLocked(hash)
+	k.open, k.landed, k.stored, k.repairing = 1, true, backends, true
 	return true
 }
 
@@ -143,14 +169,14 @@ func (o *overlaps) endRepair(hash uint64) (clean bool) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.keys[hash]
-	if !k.repairing {
+	k := s.findLocked(hash)
+	if k == nil || !k.repairing {
 		panic("engine: EndRepair without BeginRepair")
 	}
 	clean = !k.touched
 	k.unseal()
 	k.repairing = false
-	s.leaveLocked(hash, k)
+	s.leaveLocked(k)
 	return clean
 }
 
@@ -159,12 +185,11 @@ func (o *overlaps) seal(hash uint64) bool {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.keys[hash]
-	if !k.repairing || k.touched || k.sealed != nil {
+	k := s.findLocked(hash)
+	if k == nil || !k.repairing || k.touched || k.sealed != nil {
 		return false
 	}
 	k.sealed = make(chan struct{})
-	s.keys[hash] = k
 	return true
 }
 
@@ -172,9 +197,8 @@ func (o *overlaps) unseal(hash uint64) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if k, ok := s.keys[hash]; ok {
+	if k := s.findLocked(hash); k != nil {
 		k.unseal()
-		s.keys[hash] = k
 	}
 }
 

@@ -135,8 +135,8 @@ func (r *rig) wantNoOverlaps() {
 	for i := range r.e.writes.shards {
 		s := &r.e.writes.shards[i]
 		s.mu.Lock()
-		if len(s.keys) > 0 {
-			r.t.Errorf("writes under way at rest: %v", s.keys)
+		if s.keys != nil {
+			r.t.Errorf("writes under way at rest: %+v", *s.keys)
 		}
 		s.mu.Unlock()
 	}
