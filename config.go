@@ -11,6 +11,8 @@ import (
 
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/akubra/akubra/backends"
 )
 
 // Config is what an operator can set. The first nine keys are the original
@@ -38,6 +40,7 @@ type Config struct {
 	MaxHeaderSize         byteSize      `koanf:"MaxHeaderSize"`
 	MaxConcurrentRequests int           `koanf:"MaxConcurrentRequests"`
 	ShutdownTimeout       time.Duration `koanf:"ShutdownTimeout"`
+	CongestionControl     string        `koanf:"CongestionControl"`
 	TLS                   TLSConfig     `koanf:"TLS"`
 	Logging               LoggingConfig `koanf:"Logging"`
 
@@ -98,6 +101,7 @@ func defaultConfig() *Config {
 		MaxHeaderSize:         16 << 10,
 		MaxConcurrentRequests: 1000,
 		ShutdownTimeout:       30 * time.Second,
+		CongestionControl:     backends.CongestionAuto,
 		Logging: LoggingConfig{
 			Synclog:   LogOutput{Stderr: true, Level: "info"},
 			Accesslog: LogOutput{Level: "info"},

@@ -57,6 +57,9 @@ func (c *Config) check(m *mistakes) {
 	checkRange(m, "MaxHeaderSize", c.MaxHeaderSize, minHeaderSize, maxHeaderSize, "")
 	checkRange(m, "MaxConcurrentRequests", c.MaxConcurrentRequests, 1, maxCount, "")
 	m.checkDuration("ShutdownTimeout", c.ShutdownTimeout, true)
+	if !validAlgorithm(c.CongestionControl) {
+		m.add("CongestionControl", c.CongestionControl, "auto, system, or an algorithm's name, as in cubic")
+	}
 	m.checkPair("TLS.CertFile", c.TLS.CertFile, "TLS.KeyFile", c.TLS.KeyFile)
 	if path := c.TLS.Backends.CAFile; path != "" {
 		if _, err := loadCAs(path); err != nil {

@@ -55,6 +55,12 @@ func sameBackend(a, b string) bool {
 	return errA == nil && errB == nil && ua.Scheme == ub.Scheme && backendAddress(ua) == backendAddress(ub)
 }
 
+// validAlgorithm takes what may be the name of a congestion control (TCP_CA_NAME_MAX
+// of Linux).
+func validAlgorithm(name string) bool { return algorithmName.MatchString(name) }
+
+var algorithmName = regexp.MustCompile(`^[a-z0-9_-]{1,15}$`)
+
 func validAddress(address string) bool {
 	host, port, err := net.SplitHostPort(address)
 	return err == nil && (host == "" || validHost(host)) && validPort(port, 0)

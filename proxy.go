@@ -123,6 +123,8 @@ func (p *proxy) makeBackends() error {
 			IdleTimeout: backendIdleTimeout,
 			ReadBuffer:  answerHeadSize,
 			TLS:         tlsConfig,
+
+			CongestionControl: p.config.CongestionControl,
 		})
 		if err != nil {
 			return err

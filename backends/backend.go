@@ -34,6 +34,9 @@ type Options struct {
 	ReadBuffer int
 	// TLS is for https; ServerName is filled in. May be nil.
 	TLS *tls.Config
+	// CongestionControl of the connections: CongestionAuto, CongestionSystem, or the
+	// name of an algorithm that the system has (Linux). Empty is CongestionSystem.
+	CongestionControl string
 }
 
 // Backend is one S3 storage.
@@ -43,6 +46,7 @@ type Backend struct {
 	addr        string
 	dialTimeout time.Duration
 	tls         *tls.Config
+	congestion  congestion
 	client      *fasthttp.HostClient
 	pool        connPool
 }
@@ -52,7 +56,13 @@ func New(o Options) (*Backend, error) {
 	if o.URL == nil || o.URL.Host == "" {
 		return nil, fmt.Errorf("cannot use backend %q: it has no host", o.URL)
 	}
-	b := &Backend{name: o.URL.Host, url: o.URL.Scheme + "://" + o.URL.Host, addr: o.URL.Host, dialTimeout: o.DialTimeout}
+	b := &Backend{
+		name: o.URL.Host, url: o.URL.Scheme + "://" + o.URL.Host, addr: o.URL.Host, dialTimeout: o.DialTimeout,
+		congestion: newCongestion(o.CongestionControl),
+	}
+	if err := b.congestion.check(); err != nil {
+		return nil, fmt.Errorf("cannot use backend %q: %w", o.URL, err)
+	}
 	port := "80"
 	switch o.URL.Scheme {
 	case "http":

@@ -52,16 +52,23 @@ type rawSocket struct {
 	queue atomic.Int64
 }
 
-func (s *rawSocket) open(nc net.Conn) {
+// rawConnOf is the socket under a TCP connection, or nil.
+func rawConnOf(nc net.Conn) syscall.RawConn {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
-		return
+		return nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+func (s *rawSocket) open(nc net.Conn) {
+	if s.conn = rawConnOf(nc); s.conn == nil {
 		return
 	}
-	s.conn = raw
 	s.write, s.read, s.peek = s.writeOnce, s.readOnce, s.peekOnce
 	s.writeNow = func(fd uintptr) { s.writeOnce(fd) }
 	s.outq = func(fd uintptr) { s.queue.Store(int64(sendQueue(int(fd)))) }

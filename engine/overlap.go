@@ -26,8 +26,8 @@ type overlapShard struct {
 
 // overlap is a run of writes to one key, each of which overlaps with another.
 type overlap struct {
-	hash uint64 // of the key
-	next *overlap
+	hash   uint64 // of the key
+	next   *overlap
 	open   int32  // writes under way
 	landed bool   // one of the ended ones may be stored
 	runs   int32  // writes of the run so far, those that have left among them

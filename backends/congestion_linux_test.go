@@ -1,0 +1,114 @@
+package backends
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// algorithm is the congestion control of a connection.
+func algorithm(t *testing.T, c *Conn) (name string) {
+	t.Helper()
+	_ = c.raw.conn.Control(func(fd uintptr) { name, _ = algorithmOf(int(fd)) })
+	if name = strings.TrimRight(name, "\x00"); name == "" {
+		t.Fatal("it has no congestion control")
+	}
+	return name
+}
+
+func congested(t *testing.T, p *peer, name string) *Backend {
+	t.Helper()
+	u := &url.URL{Scheme: "http", Host: p.ln.Addr().String()}
+	b, err := New(Options{URL: u, DialTimeout: 5 * time.Second, IdleTimeout: time.Minute, ReadBuffer: 4 << 10, CongestionControl: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	p.b = b
+	return b
+}
+
+func TestCongestionControlByName(t *testing.T) {
+	p := newPeer(t)
+	congested(t, p, "reno") // every Linux has it
+	c, other := p.connect()
+	exchange(t, c, other)
+	if got := algorithm(t, c); got != "reno" {
+		t.Errorf("it is %q", got)
+	}
+	c.Discard()
+
+	_, err := New(Options{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:1"}, CongestionControl: "nonsuch"})
+	if err == nil || !strings.Contains(err.Error(), `"nonsuch"`) {
+		t.Errorf("an algorithm that is not there: %v", err)
+	}
+}
+
+// A storage that is near gets another algorithm than one that paces, as soon as it is
+// known to be near; connections from before are not kept.
+func TestCongestionControlOfNearStorages(t *testing.T) {
+	p := newPeer(t)
+	b := congested(t, p, CongestionAuto)
+	system := systemAlgorithm(t, p)
+	b.congestion.paces = func(algorithm string) bool { return algorithm == system }
+	for i := 0; ; i++ {
+		c, other := p.connect()
+		exchange(t, c, other)
+		if got := algorithm(t, c); got != system {
+			if i == 0 {
+				t.Fatalf("the first connection has %q, not %q", got, system)
+			}
+			c.Release()
+			if again := acquire(t, b, false); again != c {
+				t.Error("a connection with another algorithm is not kept")
+			} else {
+				again.Discard()
+			}
+			break
+		}
+		near := b.congestion.near.Load()
+		c.Release()
+		again := acquire(t, b, false)
+		if kept := again == c; kept == near {
+			t.Fatalf("kept: %v, near: %v", kept, near)
+		}
+		again.Discard()
+		if i == 100 {
+			t.Fatal("no connection on this machine takes less than a millisecond")
+		}
+	}
+}
+
+// Where there is no algorithm that does not pace, all is as it would be anyway.
+func TestCongestionControlWithoutAnother(t *testing.T) {
+	p := newPeer(t)
+	b := congested(t, p, CongestionAuto)
+	system := systemAlgorithm(t, p)
+	b.congestion.paces = func(string) bool { return true }
+	b.congestion.near.Store(true)
+	for range 3 {
+		c, other := p.connect()
+		exchange(t, c, other)
+		if got := algorithm(t, c); got != system {
+			t.Errorf("it is %q, not %q", got, system)
+		}
+		c.Release()
+		again := acquire(t, b, false)
+		if again != c {
+			t.Fatal("it is not kept")
+		}
+		again.Discard()
+	}
+}
+
+// systemAlgorithm is what a connection has that nobody has chosen one for.
+func systemAlgorithm(t *testing.T, p *peer) string {
+	t.Helper()
+	before := p.b
+	congested(t, p, CongestionSystem)
+	c, _ := p.connect()
+	defer c.Discard()
+	p.b = before
+	return algorithm(t, c)
+}
