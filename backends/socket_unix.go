@@ -104,7 +104,7 @@ func (s *rawSocket) writeOnce(fd uintptr) bool {
 		if s.toWrite.size > 0 {
 			s.written, s.writeErr = splice(s.toWrite.pipe, int(fd), s.toWrite.size)
 		} else {
-			s.written, s.writeErr = nonblock.Write(int(fd), s.toWrite.bytes)
+			s.written, s.writeErr = nonblock.Send(int(fd), s.toWrite.bytes)
 		}
 		switch s.writeErr {
 		case unix.EINTR:
@@ -148,7 +148,7 @@ func (s *rawSocket) readOnce(fd uintptr) bool {
 		if s.toSkip > 0 {
 			s.nRead, s.readErr = skip(int(fd), s.toSkip)
 		} else {
-			s.nRead, s.readErr = nonblock.Read(int(fd), s.toRead)
+			s.nRead, s.readErr = nonblock.Receive(int(fd), s.toRead)
 		}
 		switch s.readErr {
 		case unix.EINTR:

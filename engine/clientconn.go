@@ -172,7 +172,7 @@ func (c *clientConn) readOnce(fd uintptr) bool {
 		if c.spliced = c.spliceTo != 0; c.spliced {
 			c.readN, c.readErr = pipes.FromSocket(int(fd), c.spliceTo, len(c.readBuf))
 		} else {
-			c.readN, c.readErr = nonblock.Read(int(fd), c.readBuf)
+			c.readN, c.readErr = nonblock.Receive(int(fd), c.readBuf)
 		}
 		switch c.readErr {
 		case unix.EINTR:
@@ -282,7 +282,7 @@ func (c *clientConn) writeOnce(fd uintptr) bool {
 // tryWrite writes what the socket takes at once; 0 without an error is nothing.
 func tryWrite(fd int, p []byte) (int, error) {
 	for {
-		n, err := nonblock.Write(fd, p)
+		n, err := nonblock.Send(fd, p)
 		switch err {
 		case unix.EINTR:
 		case unix.EAGAIN:

@@ -17,6 +17,17 @@ func Write(fd int, p []byte) (int, error) {
 	return result(syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))))
 }
 
+// Receive is recv(2): Read for a socket, which spares the layer of files.
+func Receive(fd int, p []byte) (int, error) {
+	return result(syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0))
+}
+
+// Send is send(2): Write for a socket.
+func Send(fd int, p []byte) (int, error) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	return result(syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0))
+}
+
 // Peek is recv(2) of a byte that stays where it is.
 func Peek(fd int, p *[1]byte) (int, error) {
 	const flags = unix.MSG_PEEK | unix.MSG_DONTWAIT

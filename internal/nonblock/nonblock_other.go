@@ -10,6 +10,12 @@ func Read(fd int, p []byte) (int, error) { return counted(unix.Read(fd, p)) }
 // Write is write(2).
 func Write(fd int, p []byte) (int, error) { return counted(unix.Write(fd, p)) }
 
+// Receive is Read for a socket.
+func Receive(fd int, p []byte) (int, error) { return Read(fd, p) }
+
+// Send is Write for a socket.
+func Send(fd int, p []byte) (int, error) { return Write(fd, p) }
+
 // Peek is recv(2) of a byte that stays where it is.
 func Peek(fd int, p *[1]byte) (int, error) {
 	n, _, err := unix.Recvfrom(fd, p[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)

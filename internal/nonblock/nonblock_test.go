@@ -54,6 +54,45 @@ func TestReadWrite(t *testing.T) {
 	}
 }
 
+func TestSendReceive(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	for _, fd := range fds {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	buf := make([]byte, 16)
+	if n, err := nonblock.Receive(fds[0], buf); n != 0 || err != unix.EAGAIN {
+		t.Fatalf("a quiet socket gives %d, %v", n, err)
+	}
+	if n, err := nonblock.Send(fds[1], []byte("hello")); n != 5 || err != nil {
+		t.Fatal(n, err)
+	}
+	if n, err := nonblock.Receive(fds[0], buf); err != nil || string(buf[:n]) != "hello" {
+		t.Fatalf("%q, %v", buf[:max(n, 0)], err)
+	}
+	full := bytes.Repeat([]byte("x"), 1<<20)
+	for {
+		n, err := nonblock.Send(fds[1], full)
+		if err == unix.EAGAIN && n == 0 {
+			break
+		}
+		if err != nil || n <= 0 {
+			t.Fatal(n, err)
+		}
+	}
+	if err := unix.Close(fds[1]); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := nonblock.Send(fds[0], []byte("x")); n != 0 || err != unix.EPIPE {
+		t.Fatalf("to nobody: %d, %v", n, err)
+	}
+}
+
 func TestPeek(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
