@@ -266,8 +266,13 @@ func (e *Engine) copyHead(h *fasthttp.ResponseHeader, method string, a *answerHe
 	return nil
 }
 
-// appendAnswerHead appends the head that goes to the client.
+// appendAnswerHead appends the head that goes to the client: a's, if that need not
+// change and there is nothing to add; else without hop-by-hop fields, second lengths and
+// that of a 204, which must have none (RFC 9110 §8.6).
 func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []byte {
+	if !a.changes && len(e.addResponse) == 0 {
+		return append(dst, a.raw...)
+	}
 	line, rest := cutLine(a.raw)
 	dst = append(dst, "HTTP/1.1"...)
 	dst = append(dst, line[len("HTTP/1.1"):]...)
@@ -284,7 +289,7 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 	}
 	var sent uint64
 	var codings []byte // the parser keeps one Content-Encoding
-	hasLength := a.chunked
+	hasLength := a.chunked || a.status == 204
 	for {
 		line, rest = cutLine(rest)
 		if len(line) == 0 {

@@ -17,6 +17,7 @@ type answerHead struct {
 	chunked       bool
 	close         bool // the backend closes the connection after it
 	nominates     bool // Connection names fields (RFC 9110 §7.6.1)
+	changes       bool // it cannot go on to a client as it is: see appendAnswerHead
 	etag          span // of the first ETag field's value
 }
 
@@ -62,8 +63,10 @@ func (a *answerHead) parse(raw []byte) error {
 	a.status = status
 	a.http10 = line[7] == '0'
 	a.close = a.http10
+	a.changes = line[7] != '1' || !endsCRLF(raw, rest)
 	for {
 		line, rest = cutLine(rest)
+		a.changes = a.changes || !endsCRLF(raw, rest)
 		if len(line) == 0 {
 			break
 		}
@@ -78,15 +81,23 @@ func (a *answerHead) parse(raw []byte) error {
 	if a.chunked {
 		a.contentLength = -1
 	}
+	a.changes = a.changes || a.contentLength >= 0 && status == 204
 	return nil
+}
+
+// endsCRLF tells whether the line of raw that rest stands behind ends with CR LF.
+func endsCRLF(raw, rest []byte) bool {
+	end := len(raw) - len(rest)
+	return end >= 2 && raw[end-2] == '\r' && raw[end-1] == '\n'
 }
 
 func (a *answerHead) note(name, value []byte) error {
 	switch name[0] | 0x20 {
-	case 'c', 't', 'e':
+	case 'c', 't', 'e', 'k', 'p', 'u':
 	default:
 		return nil
 	}
+	a.changes = a.changes || hopByHopAnswer(name, nil) || equalFold(name, "Content-Encoding")
 	switch {
 	case equalFold(name, "ETag"):
 		if a.etag == (span{}) {
@@ -98,6 +109,7 @@ func (a *answerHead) note(name, value []byte) error {
 		if err != nil || (a.contentLength >= 0 && a.contentLength != int64(n)) {
 			return errBadAnswer
 		}
+		a.changes = a.changes || a.contentLength >= 0 // one is enough
 		a.contentLength = int64(n)
 	case equalFold(name, "Transfer-Encoding"):
 		if !equalFold(value, "chunked") {

@@ -22,23 +22,32 @@ func (r *request) isShort() bool {
 func (r *request) answerShort() error {
 	r.client.void = true
 	r.client.endRequest(r.bodySize.Load())
-	r.makeShort(false)
-	n, err := r.client.sendNow(r.out)
-	if err == nil && n < len(r.out) {
-		_, err = r.client.send(r.out[n:])
+	answer := r.makeShort(false)
+	n, err := r.client.sendNow(answer)
+	if err == nil && n < len(answer) {
+		_, err = r.client.send(answer[n:])
 	}
 	r.release()
 	return err
 }
 
-// makeShort puts the winner's answer into out, which is as good as sent from then on to
-// metrics and access log.
-func (r *request) makeShort(last bool) {
+// makeShort gives the winner's answer as it is to be sent: where it need not change, in
+// the leg's memory, else in out. To metrics and access log it is as good as sent then.
+func (r *request) makeShort(last bool) []byte {
 	l := &r.legs[r.winner]
 	a := &l.answer
+	if r.isListing() {
+		r.learnPages(new(pageScanner), l.body, l.backend)
+	}
+	r.answeredWith(a.status)
+	r.unhandle(int64(len(l.body)))
+	framed := a.contentLength >= 0 || bodyless(r.method, a.status)
+	if !a.changes && len(r.e.addResponse) == 0 && framed && !last {
+		return l.buf
+	}
 	r.out = r.e.appendAnswerHead(r.out[:0], a, r.method)
 	r.out = r.out[:len(r.out)-2] // the blank line
-	if a.contentLength < 0 && !bodyless(r.method, a.status) {
+	if !framed {
 		r.out = append(r.out, "Content-Length: "...)
 		r.out = strconv.AppendInt(r.out, int64(len(l.body)), 10)
 		r.out = append(r.out, "\r\n"...)
@@ -48,9 +57,5 @@ func (r *request) makeShort(last bool) {
 	}
 	r.out = append(r.out, "\r\n"...)
 	r.out = append(r.out, l.body...)
-	if r.isListing() {
-		r.learnPages(new(pageScanner), l.body, l.backend)
-	}
-	r.answeredWith(a.status)
-	r.unhandle(int64(len(l.body)))
+	return r.out
 }

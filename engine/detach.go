@@ -38,22 +38,23 @@ func (r *request) answerDetached() {
 	r.setAnswered()
 	unwritten := r.promise()
 	last := r.e.stopping.Load()
+	var answer []byte
 	switch {
 	case unwritten != nil:
 		r.legs[r.winner].dispose() // not to be acknowledged (R20)
 		last = true
-		r.makeError(errJournal, last)
+		answer = r.makeError(errJournal, last)
 	case r.winner < 0:
-		r.makeError(errNoBackend, last)
+		answer = r.makeError(errNoBackend, last)
 	case r.legs[r.winner].open:
 		go r.streamFn()
 		return
 	default:
-		r.makeShort(last)
+		answer = r.makeShort(last)
 	}
-	n, err := r.client.sendNow(r.out)
-	if err == nil && n < len(r.out) {
-		r.out = append(r.out[:0], r.out[n:]...)
+	n, err := r.client.sendNow(answer)
+	if err == nil && n < len(answer) {
+		r.out = append(r.out[:0], answer[n:]...)
 		r.last = last
 		go r.sendRestFn()
 		return
@@ -68,11 +69,12 @@ func (r *request) sendRest() {
 }
 
 // makeError is makeShort for an answer of the proxy's own.
-func (r *request) makeError(problem *s3Error, last bool) {
+func (r *request) makeError(problem *s3Error, last bool) []byte {
 	var size int
 	r.out, size = problem.append(r.out[:0], r.id.String(), string(r.raw), r.method, last)
 	r.answeredWith(problem.status)
 	r.unhandle(int64(size))
+	return r.out
 }
 
 // stream answers with what is still coming from the winner.
@@ -84,8 +86,7 @@ func (r *request) stream() {
 	if err := r.e.copyHead(&resp.Header, r.method, &l.answer); err != nil {
 		l.dispose()
 		r.e.o.Log.Warn("cannot pass on an answer", "backend", l.name(), "error", err.Error(), "id", r.id.String())
-		r.makeError(errNoBackend, last)
-		_, err = r.client.send(r.out)
+		_, err = r.client.send(r.makeError(errNoBackend, last))
 		r.paid(err, last)
 		return
 	}

@@ -100,7 +100,7 @@ type request struct {
 	// Of the goroutine that answers.
 	firstAnswer time.Duration
 	status      int
-	out         []byte // a short answer
+	out         []byte // a short answer that is made, or what is left of one
 	last        bool   // it is its connection's last
 
 	cutFn func(reader int) // cuts a leg (R10); made once, as those below are

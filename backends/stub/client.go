@@ -49,7 +49,12 @@ func Dial(t testing.TB, addr string) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Client{t: t, nc: nc.(*net.TCPConn), br: bufio.NewReader(nc)}
+	return NewClient(t, nc.(*net.TCPConn))
+}
+
+// NewClient makes a Client of a connection, which it closes when the test ends.
+func NewClient(t testing.TB, nc *net.TCPConn) *Client {
+	c := &Client{t: t, nc: nc, br: bufio.NewReader(nc)}
 	t.Cleanup(func() { c.nc.Close() })
 	return c
 }

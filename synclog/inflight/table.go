@@ -77,10 +77,11 @@ type Ack struct {
 
 // Table is an open file of slots.
 type Table struct {
-	mu     sync.Mutex
-	file   *os.File
-	chunks [][]byte
-	free   []int32
+	chunks atomic.Pointer[[][]byte] // changed under mu; what it points to never is
+
+	mu   sync.Mutex
+	file *os.File
+	free []int32
 }
 
 // Open reads what an earlier process left in the file and, once forget has taken
@@ -104,6 +105,7 @@ func Open(path string, forget func([]Write) error) (*Table, error) {
 		return nil, fmt.Errorf("inflight: cannot take over %q: %w", path, err)
 	}
 	t := &Table{file: f}
+	t.chunks.Store(new([][]byte))
 	if err := t.growLocked(); err != nil { // a disk that is full is told of at the start
 		_ = f.Close()
 		return nil, err
@@ -205,9 +207,8 @@ func (t *Table) Begin(w Write) (slot int32, err error) {
 	}
 	slot = t.free[len(t.free)-1]
 	t.free = t.free[:len(t.free)-1]
-	p := t.slotLocked(slot)
 	t.mu.Unlock()
-	if err := fill(p, &w); err != nil {
+	if err := fill(t.slot(slot), &w); err != nil {
 		return -1, err // the slot stays out of use
 	}
 	return slot, nil
@@ -215,10 +216,7 @@ func (t *Table) Begin(w Write) (slot int32, err error) {
 
 // End notes that the write is over.
 func (t *Table) End(slot int32) {
-	t.mu.Lock()
-	p := t.slotLocked(slot)
-	t.mu.Unlock()
-	if guard(func() { store(p, 0) }) != nil {
+	if empty(t.slot(slot)) != nil {
 		return
 	}
 	t.mu.Lock()
@@ -226,9 +224,9 @@ func (t *Table) End(slot int32) {
 	t.mu.Unlock()
 }
 
-func (t *Table) slotLocked(slot int32) []byte {
+func (t *Table) slot(slot int32) []byte {
 	at := int(slot%chunkSlots) * SlotSize
-	return t.chunks[slot/chunkSlots][at : at+SlotSize]
+	return (*t.chunks.Load())[slot/chunkSlots][at : at+SlotSize]
 }
 
 // Acknowledge notes that the client is about to be told of the write, which is still
@@ -240,20 +238,21 @@ func (t *Table) Acknowledge(slot int32, a *Ack) error {
 		short.Method, short.ETag, short.ID = short.Method[:min(len(short.Method), maxMethod)], nil, nil
 		a = &short
 	}
-	t.mu.Lock()
-	p := t.slotLocked(slot)[ackAt:]
-	t.mu.Unlock()
-	return guard(func() {
-		rest := p[headLen:headLen]
-		rest = binary.LittleEndian.AppendUint64(rest, a.Seq)
-		rest = binary.LittleEndian.AppendUint64(rest, a.Owed)
-		rest = binary.LittleEndian.AppendUint64(rest, uint64(a.Size))
-		rest = binary.LittleEndian.AppendUint32(rest, a.Order)
-		rest = append(rest, a.Aux)
-		rest = appendField(rest, a.Method)
-		rest = appendField(rest, a.ETag)
-		seal(p, appendField(rest, a.ID))
-	})
+	return fillAck(t.slot(slot)[ackAt:], a)
+}
+
+func fillAck(p []byte, a *Ack) (err error) {
+	defer unguard(debug.SetPanicOnFault(true), &err)
+	rest := p[headLen:headLen]
+	rest = binary.LittleEndian.AppendUint64(rest, a.Seq)
+	rest = binary.LittleEndian.AppendUint64(rest, a.Owed)
+	rest = binary.LittleEndian.AppendUint64(rest, uint64(a.Size))
+	rest = binary.LittleEndian.AppendUint32(rest, a.Order)
+	rest = append(rest, a.Aux)
+	rest = appendField(rest, a.Method)
+	rest = appendField(rest, a.ETag)
+	seal(p, appendField(rest, a.ID))
+	return nil
 }
 
 const (
@@ -261,15 +260,21 @@ const (
 	maxMethod = 16 // S3 knows none that is longer
 )
 
-func fill(p []byte, w *Write) error {
-	return guard(func() {
-		store(p[ackAt:], 0)
-		rest := p[headLen:headLen]
-		for _, field := range [4][]byte{w.Bucket, w.Key, w.Host, w.Target} {
-			rest = appendField(rest, field)
-		}
-		seal(p, rest)
-	})
+func fill(p []byte, w *Write) (err error) {
+	defer unguard(debug.SetPanicOnFault(true), &err)
+	store(p[ackAt:], 0)
+	rest := p[headLen:headLen]
+	for _, field := range [4][]byte{w.Bucket, w.Key, w.Host, w.Target} {
+		rest = appendField(rest, field)
+	}
+	seal(p, rest)
+	return nil
+}
+
+func empty(p []byte) (err error) {
+	defer unguard(debug.SetPanicOnFault(true), &err)
+	store(p, 0)
+	return nil
 }
 
 func appendField[T string | []byte](p []byte, field T) []byte {
@@ -293,22 +298,18 @@ func store(p []byte, n uint32) {
 	atomic.StoreUint32((*uint32)(unsafe.Pointer(&p[0])), n)
 }
 
-// guard makes an error of a mapped page that the system cannot give, as on a file
-// system that is full and has to copy the page first: it would be a SIGBUS.
-func guard(f func()) (err error) {
-	old := debug.SetPanicOnFault(true)
-	defer func() {
-		debug.SetPanicOnFault(old)
-		if p := recover(); p != nil {
-			fault, ok := p.(interface{ Addr() uintptr })
-			if !ok {
-				panic(p)
-			}
-			err = fmt.Errorf("inflight: cannot write at address %#x: the file system gives no page", fault.Addr())
+// unguard, deferred, makes an error of a mapped page that the system cannot give, as on
+// a file system that is full and has to copy the page first: it would be a SIGBUS. old is
+// what debug.SetPanicOnFault(true) gave.
+func unguard(old bool, err *error) {
+	debug.SetPanicOnFault(old)
+	if p := recover(); p != nil {
+		fault, ok := p.(interface{ Addr() uintptr })
+		if !ok {
+			panic(p)
 		}
-	}()
-	f()
-	return nil
+		*err = fmt.Errorf("inflight: cannot write at address %#x: the file system gives no page", fault.Addr())
+	}
 }
 
 // growLocked adds a chunk. Its pages are written, not only promised, so that they
@@ -318,7 +319,8 @@ func (t *Table) growLocked() error {
 		return errors.New("inflight: closed")
 	}
 	const size = chunkSlots * SlotSize
-	off := int64(len(t.chunks)) * size
+	chunks := *t.chunks.Load()
+	off := int64(len(chunks)) * size
 	if n, err := t.file.WriteAt(make([]byte, size), off); err != nil || n < size {
 		_ = t.file.Truncate(off)
 		return fmt.Errorf("inflight: cannot grow: %w", err)
@@ -327,8 +329,9 @@ func (t *Table) growLocked() error {
 	if err != nil {
 		return fmt.Errorf("inflight: cannot map: %w", err)
 	}
-	first := int32(len(t.chunks) * chunkSlots)
-	t.chunks = append(t.chunks, p)
+	first := int32(len(chunks) * chunkSlots)
+	chunks = append(chunks[:len(chunks):len(chunks)], p)
+	t.chunks.Store(&chunks)
 	for i := int32(chunkSlots - 1); i >= 0; i-- {
 		t.free = append(t.free, first+i)
 	}
@@ -339,7 +342,7 @@ func (t *Table) growLocked() error {
 func (t *Table) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.chunks)*chunkSlots - len(t.free)
+	return len(*t.chunks.Load())*chunkSlots - len(t.free)
 }
 
 // Close lets go of the file. No write may be under way.
@@ -347,10 +350,10 @@ func (t *Table) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var errs []error
-	for _, p := range t.chunks {
+	for _, p := range *t.chunks.Swap(new([][]byte)) {
 		errs = append(errs, unix.Munmap(p))
 	}
 	errs = append(errs, t.file.Close())
-	t.file, t.chunks, t.free = nil, nil, nil
+	t.file, t.free = nil, nil
 	return errors.Join(errs...)
 }
