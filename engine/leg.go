@@ -110,7 +110,9 @@ func (l *leg) run() {
 			err = l.exchange(true)
 		}
 	}
-	l.r.ring.Detach(l.index)
+	if err != nil {
+		l.r.ring.Detach(l.index) // with an answer it has left
+	}
 	l.conclude(err)
 	l.r.legEnded(l)
 }

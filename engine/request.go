@@ -199,13 +199,12 @@ const keptHead = 64 << 10
 const keptLedger = 16
 
 func (r *request) reset() {
-	select {
-	case <-r.decision:
-	default:
+	// Nobody else has the request any more: what is there can be taken.
+	if len(r.decision) > 0 {
+		<-r.decision
 	}
-	select {
-	case <-r.ready:
-	default:
+	if len(r.ready) > 0 {
+		<-r.ready
 	}
 	if cap(r.headBuf) > keptHead {
 		r.headBuf = nil

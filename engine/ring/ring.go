@@ -112,9 +112,8 @@ func Get(o Options) *Ring {
 
 // Put gives the ring's memory back. No goroutine may use the ring any more.
 func (r *Ring) Put() {
-	select {
-	case <-r.space:
-	default:
+	if len(r.space) > 0 {
+		<-r.space
 	}
 	r.onCut, r.err = nil, nil
 	r.written, r.reserved, r.inside, r.waited = 0, 0, 0, 0
