@@ -190,6 +190,9 @@ func (j *engineJournal) Settle(seq, owed uint64, reason []byte) {
 	}
 }
 
+// Waits: with a sync before each answer.
+func (j *engineJournal) Waits() bool { return j.power }
+
 // Begin notes that a write is under way.
 func (j *engineJournal) Begin(bucket, key, host, target []byte) (slot int32, err error) {
 	slot, err = j.inflight.Begin(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: target})

@@ -21,6 +21,10 @@ func (r *request) detach() bool {
 	if !r.direct || r.kind != kindPlain || r.method == "GET" || r.method == "OPTIONS" || r.e.stopping.Load() {
 		return false
 	}
+	// Nobody's leg is to wait for a disk: its connection may have another request already.
+	if r.journaled() && r.e.o.Journal.Waits() {
+		return false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.decided || !r.bodyRead { // each leg may have left before the body's end (R9)
@@ -33,7 +37,7 @@ func (r *request) detach() bool {
 }
 
 // answerDetached answers, on the goroutine of the leg that decided the request. That
-// one must not wait for the client: its connection may have another request already.
+// one must not wait for the client, either.
 func (r *request) answerDetached() {
 	r.setAnswered()
 	unwritten := r.promise()

@@ -291,3 +291,41 @@ func TestOwedAnswerOutlastsTheIdleTime(t *testing.T) {
 		t.Errorf("the second Close: %v", err)
 	}
 }
+
+// A write that waits for the journal's disk keeps no connection to a backend from its
+// next request (R20).
+func TestR20NoLegWaitsForTheJournal(t *testing.T) {
+	r := newRig(t, 2)
+	r.journal.waits.Store(true)
+	// Each backend has a connection that is used again.
+	wantStatus(t, r.put("/b/first", "body"), 200)
+	r.settled()
+	gate, held := make(chan struct{}), make(chan struct{}, 1)
+	hold := func(es []Promise) {
+		if string(es[0].Key) == "held" {
+			held <- struct{}{}
+			<-gate
+		}
+	}
+	r.journal.promise.Store(&hold)
+	first := make(chan struct{})
+	r.stores[0].BehaveNext(stub.Behaviour{Gate: first})
+	r.stores[1].Behave(stub.Behaviour{Gate: gate})
+	c := r.dial()
+	c.Send(putRequest("/b/held", "body"))
+	for _, s := range r.stores {
+		s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	}
+	close(first)
+	<-held
+	wantStatus(t, r.put("/b/other", "body"), 200)
+	if n := r.stores[0].Counts().Conns; n != 1 {
+		t.Fatalf("%d connections: nothing was shown", n)
+	}
+	close(gate)
+	a, err := c.ReadAnswer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, a, 200)
+}

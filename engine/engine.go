@@ -9,11 +9,14 @@
 // backend's copy, with its sending, pushing, receiving and judging beside it; request.go
 // holds the legs together; picker.go decides which answer counts; promise.go has the
 // journal know what the backends may owe before the client hears of it; answer.go sends
-// the answer; divergence.go works out what has to be recorded.
+// the answer by way of the server, answer_short.go one that is whole in memory past it;
+// divergence.go works out what has to be recorded.
 //
 // Goroutines: the server has one a client connection; it runs the handler, is the ring's
 // writer, and sends to the backends what need not wait. Each leg has one that reads the
-// answer, and while the rest of a body is being sent another one that writes. A request's
+// answer, and while the rest of a body is being sent another one that writes. A write's
+// handler is over when the body has been read: the leg that decides the request answers
+// it then (detach.go). A request's
 // memory belongs to its request value, which is counted: the handler and each leg hold
 // it, the last one gives it back to the pool.
 //

@@ -153,6 +153,8 @@ type Journal interface {
 	// Failed tells whether writes must be refused, because nothing about them
 	// could be written down.
 	Failed() bool
+	// Waits tells whether Promise and Intend wait for a disk.
+	Waits() bool
 }
 
 // Promise is what the journal has to know of a write.

@@ -15,6 +15,7 @@ type ledger struct {
 	broken  atomic.Bool
 	full    atomic.Bool                        // Begin fails
 	failed  atomic.Bool                        // what Failed says
+	waits   atomic.Bool                        // what Waits says
 	promise atomic.Pointer[func(es []Promise)] // called before anything is taken; may wait
 	mu      sync.Mutex
 	entries map[uint64]*entry
@@ -63,6 +64,7 @@ func (l *ledger) underWay() (list []string) {
 
 func (l *ledger) Stamp() uint64 { return l.last.Add(1) }
 func (l *ledger) Failed() bool  { return l.failed.Load() }
+func (l *ledger) Waits() bool   { return l.waits.Load() }
 
 func (l *ledger) Promise(es []Promise) error {
 	if f := l.promise.Load(); f != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // A write is acknowledged only when the journal has what the backends may still
-// owe each other (R20). Whoever comes first writes it down: the handler, while
+// owe each other (R20). Whoever comes first writes it down: who answers, while
 // legs are out (an intent), or the last leg, when all have ended.
 
 // Flags of a Promise.
@@ -67,7 +67,7 @@ func (r *request) endWrite() {
 }
 
 // promise makes what the backends may owe durable, before the client is told of
-// the write. The handler's goroutine calls it, once the request is decided.
+// the write. Who answers calls it, once the request is decided.
 func (r *request) promise() error {
 	if !r.journaled() {
 		return nil

@@ -81,10 +81,10 @@ type request struct {
 	slot       int32  // where the journal has noted that it is under way, or noSlot; of the handler until it is launched
 	began      uint64 // the place of the write's beginning in the order of writes
 	seq        uint64 // the write's own place
-	promising  bool   // the handler is writing an intent
+	promising  bool   // who answers is writing an intent
 	promised   bool   // it has
-	settled    bool   // the last leg has done its part, or leaves it to the handler
-	awaited    bool   // the handler waits for settledCh
+	settled    bool   // the last leg has done its part, or leaves it to who answers
+	awaited    bool   // who answers waits for settledCh
 	settledCh  chan struct{}
 	journalErr error  // valid once settled
 	also       uint64 // backends where overlapping writes may differ; settle's
