@@ -23,6 +23,7 @@ type answerBody struct {
 	chunks  chunkReader // of a chunked body
 	ended   bool        // the body was read to its end
 	size    int64
+	onEnd   func() // called once, before WriteTo writes the last of the body, or by Close
 	onClose func(size int64)
 	listing bool // look for the next page's token
 	pages   pageScanner
@@ -120,6 +121,9 @@ func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 	b.l.progress() // from here on it is the backend that is waited for
 	for {
 		n, err := b.Read(*buf)
+		if b.ended {
+			b.tellEnd()
+		}
 		if n > 0 {
 			// Waiting for the client is not the backend's fault (R13).
 			b.l.r.e.o.Limiter.Progress(b.l.backend, b.l.slot, farFuture)
@@ -139,9 +143,17 @@ func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
+func (b *answerBody) tellEnd() {
+	if f := b.onEnd; f != nil {
+		b.onEnd = nil
+		f()
+	}
+}
+
 // Close gives the connection back, for reuse if the body was read to its end.
 func (b *answerBody) Close() error {
 	l, size, onClose := b.l, b.size, b.onClose
+	b.tellEnd()
 	l.finish(b.ended && l.reusable)
 	b.free()
 	if onClose != nil {

@@ -45,17 +45,26 @@ func (r *request) makeShort(last bool) []byte {
 	if !a.changes && len(r.e.addResponse) == 0 && framed && !last {
 		return l.buf
 	}
-	r.out = r.e.appendAnswerHead(r.out[:0], a, r.method)
-	r.out = r.out[:len(r.out)-2] // the blank line
+	r.out = r.appendHead(r.out[:0], last, false)
 	if !framed {
-		r.out = append(r.out, "Content-Length: "...)
+		r.out = append(r.out[:len(r.out)-2], "Content-Length: "...)
 		r.out = strconv.AppendInt(r.out, int64(len(l.body)), 10)
-		r.out = append(r.out, "\r\n"...)
+		r.out = append(r.out, "\r\n\r\n"...)
 	}
-	if last {
-		r.out = append(r.out, "Connection: close\r\n"...)
-	}
-	r.out = append(r.out, "\r\n"...)
 	r.out = append(r.out, l.body...)
 	return r.out
+}
+
+// appendHead appends the head of the winner's answer, with what the proxy has to say of
+// the connection and of the body's coding.
+func (r *request) appendHead(dst []byte, last, chunked bool) []byte {
+	dst = r.e.appendAnswerHead(dst, &r.legs[r.winner].answer, r.method)
+	dst = dst[:len(dst)-2] // the blank line
+	if last {
+		dst = appendField(dst, "Connection", "close")
+	}
+	if chunked {
+		dst = appendField(dst, "Transfer-Encoding", "chunked")
+	}
+	return append(dst, "\r\n"...)
 }

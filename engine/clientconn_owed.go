@@ -68,10 +68,10 @@ func (c *clientConn) pay(last bool) {
 		c.interrupt()
 	}
 	s := c.owed.state.Swap(0)
-	if s&answerAwaited != 0 {
-		c.owed.paid <- struct{}{}
-	}
 	if s&closePutOff != 0 {
 		_ = c.Close()
+	}
+	if s&answerAwaited != 0 {
+		c.owed.paid <- struct{}{}
 	}
 }

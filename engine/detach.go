@@ -1,10 +1,9 @@
 package engine
 
 import (
-	"bufio"
 	"errors"
-
-	"github.com/valyala/fasthttp"
+	"io"
+	"strconv"
 )
 
 // A request whose body has been read, and whose answer is most likely a short one, is
@@ -83,34 +82,52 @@ func (r *request) makeError(problem *s3Error, last bool) []byte {
 
 // stream answers with what is still coming from the winner.
 func (r *request) stream() {
-	l := &r.legs[r.winner]
-	resp := fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseResponse(resp)
 	last := r.e.stopping.Load()
-	if err := r.e.copyHead(&resp.Header, r.method, &l.answer); err != nil {
-		l.dispose()
-		r.e.o.Log.Warn("cannot pass on an answer", "backend", l.name(), "error", err.Error(), "id", r.id.String())
-		_, err = r.client.send(r.makeError(errNoBackend, last))
-		r.paid(err, last)
-		return
-	}
-	if last {
-		resp.SetConnectionClose()
-	}
-	r.answeredWith(l.answer.status)
+	r.paid(r.sendOpen(last), last)
+}
+
+// sendOpen sends it as the backend does, but for what is hop-by-hop, and in chunks where
+// its length is not known (RFC 9112 §7.1).
+func (r *request) sendOpen(last bool) error {
+	l := &r.legs[r.winner]
+	chunked := l.answer.contentLength < 0
 	body := newAnswerBody(l, l.conn, l.conn.Reader())
-	body.onClose = r.unhandle
-	resp.SetBodyStream(body, int(l.answer.contentLength))
-	resp.ImmediateHeaderFlush = true
-	w := bufio.NewWriterSize(senderTo{r.client}, writeBufferSize)
-	err := resp.Write(w)
-	if err == nil {
-		err = w.Flush()
+	body.onEnd, body.onClose = r.letNext, r.logAccess
+	defer func() { _ = body.Close() }()
+	r.answeredWith(l.answer.status)
+	r.out = r.appendHead(r.out[:0], last, chunked)
+	if _, err := r.client.send(r.out); err != nil {
+		return err
+	}
+	var to io.Writer = senderTo{r.client}
+	if chunked {
+		to = &chunkWriter{to: to}
+	}
+	_, err := body.WriteTo(to)
+	if err == nil && chunked {
+		_, err = r.client.send([]byte("0\r\n\r\n"))
 	}
 	if errors.Is(err, errAnswerCut) {
-		r.e.o.Log.Warn("http server", "message", err.Error())
+		r.e.o.Log.Warn("cannot send an answer to its end", "error", err.Error(), "id", r.id.String())
 	}
-	r.paid(err, last)
+	return err
+}
+
+// chunkWriter makes a chunk of each Write.
+type chunkWriter struct {
+	to  io.Writer
+	buf []byte
+}
+
+func (w *chunkWriter) Write(p []byte) (int, error) {
+	w.buf = strconv.AppendInt(w.buf[:0], int64(len(p)), 16)
+	w.buf = append(w.buf, "\r\n"...)
+	w.buf = append(w.buf, p...)
+	w.buf = append(w.buf, "\r\n"...)
+	if _, err := w.to.Write(w.buf); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // paid notes that the client has its answer, or cannot have it.

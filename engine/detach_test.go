@@ -126,6 +126,7 @@ func TestR6ClientsThatLeaveBeforeTheAnswer(t *testing.T) {
 
 // An answer to a write that is still coming when it is picked is sent as it comes (R5).
 func TestR5LongAnswersToWrites(t *testing.T) {
+	const date = "Thu, 01 Jan 1970 00:00:00 GMT"
 	long := strings.Repeat("<Error/>", 50_000)
 	for _, tt := range []struct {
 		name string
@@ -138,6 +139,7 @@ func TestR5LongAnswersToWrites(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, 2)
+			tt.b.Headers = stub.H("Date", date, "x-lower", "1")
 			for _, s := range r.stores {
 				s.Behave(tt.b)
 			}
@@ -147,6 +149,9 @@ func TestR5LongAnswersToWrites(t *testing.T) {
 				wantStatus(t, a, 403)
 				if string(a.Body) != string(tt.b.Body) {
 					t.Fatalf("%d bytes of %d", len(a.Body), len(tt.b.Body))
+				}
+				if a.Headers.Get("Date") != date || a.Headers.Get("x-lower") != "1" || a.Headers.Has("Connection") {
+					t.Fatalf("%q", a.RawHead)
 				}
 			}
 			tt.b.Cut, tt.b.CutAt = stub.CutClose, int64(len(tt.b.Body))/2
@@ -242,6 +247,12 @@ func TestR23AnsweredRequestsDoNotCount(t *testing.T) {
 			t.Fatalf("request %d is one too many", i)
 		}
 	}
+	for i := range 100 {
+		for _, s := range r.stores {
+			s.Behave(stub.Behaviour{Status: 403, Body: []byte(pattern(100_000)), Chunked: i%2 == 1})
+		}
+		wantStatus(t, c.Do(putRequest("/b/k", "body")), 403)
+	}
 }
 
 // A connection is not idle as long as an answer is owed on it.
@@ -328,4 +339,20 @@ func TestR20NoLegWaitsForTheJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantStatus(t, a, 200)
+}
+
+// An answer in the place of 100 Continue is the connection's last, and says so, also where
+// there is no body that would be left unread (R9).
+func TestR9AnswerInsteadOfContinueEndsTheConnection(t *testing.T) {
+	r := newRig(t, 2)
+	for _, s := range r.stores {
+		s.Behave(stub.Behaviour{Continue: stub.ContinueNever})
+	}
+	c := r.dial()
+	a := c.Do("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n")
+	wantStatus(t, a, 200)
+	if a.Headers.Get("Connection") != "close" {
+		t.Errorf("%q", a.RawHead)
+	}
+	closedCleanly(t, c)
 }

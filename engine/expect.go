@@ -26,6 +26,7 @@ func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
 	case <-r.ready:
 	case <-timer.C:
 	case <-r.decision:
+		r.direct = false // it is the connection's last, which the server says
 		r.answer(ctx)
 		return ctx.Response.StatusCode()
 	}

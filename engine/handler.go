@@ -108,7 +108,13 @@ func (r *request) streamEnded(size int64) {
 // request out of those that the client waits for. It is called before the answer's end
 // goes out, for the client's next request may come right behind that.
 func (r *request) unhandle(size int64) {
-	r.e.handling.Add(-1)
+	r.letNext()
+	r.logAccess(size)
+}
+
+func (r *request) letNext() { r.e.handling.Add(-1) }
+
+func (r *request) logAccess(size int64) {
 	if log := r.e.o.Log; log.AccessEnabled() {
 		a := Access{
 			Time: r.begun, ID: r.id.String(), Remote: r.remote, Method: r.method, Path: string(r.raw),
