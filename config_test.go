@@ -192,6 +192,7 @@ func TestR21Mistakes(t *testing.T) {
 		"negative body":       {"MaxBodySize: -1", `^MaxBodySize: -1 is not allowed, must be at least 0 \(0 is no limit\)$`},
 		"small header":        {"MaxHeaderSize: 1KiB", `^MaxHeaderSize: 1KiB is not allowed, must be from 4KiB to 1MiB$`},
 		"no requests":         {"MaxConcurrentRequests: 0", `^MaxConcurrentRequests: 0 is not allowed, must be from 1 to`},
+		"congestion control":  {"CongestionControl: BBR", `^CongestionControl: "BBR" is not allowed, must be auto, system, or an algorithm's name, as in cubic$`},
 		"write ack":           {"WriteAck: All", `^WriteAck: "All" is not allowed, must be one of first, quorum, all$`},
 		"method":              {"SyncLogMethods: [PUT, put]", `^SyncLogMethods\[1\]: "put" is not allowed, must be one of GET, HEAD,`},
 		"maintained unknown":  {"MaintainedBackend: http://c", `^MaintainedBackend: "http://c" is not allowed, must be one of Backends$`},

@@ -65,6 +65,6 @@ func (g *congestion) check() error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	return g.choose(fd)
 }
