@@ -415,6 +415,7 @@ func TestRepairSealsItsKey(t *testing.T) {
 	if r.e.EndRepair("b", "k") {
 		t.Fatal("a client wrote")
 	}
+	r.settled()
 	for _, s := range r.stores {
 		wantStored(t, s, "/b/k", "two")
 	}
