@@ -193,3 +193,90 @@ func trimSpace(b []byte) []byte {
 	}
 	return b
 }
+
+// appendAnswerHead appends the head that goes to the client: a's, if that need not
+// change and there is nothing to add; else without hop-by-hop fields, second lengths and
+// that of a 204, which must have none (RFC 9110 §8.6).
+func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []byte {
+	if !a.changes && len(e.addResponse) == 0 {
+		return append(dst, a.raw...)
+	}
+	line, rest := cutLine(a.raw)
+	dst = append(dst, "HTTP/1.1"...)
+	dst = append(dst, line[len("HTTP/1.1"):]...)
+	dst = append(dst, "\r\n"...)
+	var nominated [][]byte
+	for all := rest; a.nominates; {
+		line, all = cutLine(all)
+		if len(line) == 0 {
+			break
+		}
+		if name, value, _ := bytes.Cut(line, []byte(":")); equalFold(name, "Connection") {
+			nominated = appendNominated(nominated, value)
+		}
+	}
+	var sent uint64
+	var codings []byte // the parser keeps one Content-Encoding
+	hasLength := a.chunked || a.status == 204
+	for {
+		line, rest = cutLine(rest)
+		if len(line) == 0 {
+			break
+		}
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if hopByHopAnswer(name, nominated) {
+			continue
+		}
+		if equalFold(name, "Content-Length") {
+			if hasLength {
+				continue
+			}
+			hasLength = true
+		}
+		for i := range e.addResponse {
+			if equalFold(name, e.addResponse[i].name) {
+				sent |= 1 << i
+			}
+		}
+		if equalFold(name, "Content-Encoding") {
+			if len(codings) > 0 {
+				codings = append(codings, ", "...)
+			}
+			codings = append(codings, trimSpace(value)...)
+			continue
+		}
+		dst = append(dst, line...)
+		dst = append(dst, "\r\n"...)
+	}
+	if len(codings) > 0 {
+		dst = appendField(dst, "Content-Encoding", string(codings))
+	}
+	for i := range e.addResponse {
+		if sent&(1<<i) == 0 {
+			dst = appendField(dst, e.addResponse[i].name, e.addResponse[i].value)
+		}
+	}
+	return append(dst, "\r\n"...)
+}
+
+// hopByHopAnswer tells whether a field of an answer ends here (RFC 9110 §7.6.1);
+// trailers are not passed on, so neither is their announcement.
+func hopByHopAnswer(name []byte, nominated [][]byte) bool {
+	switch name[0] | 0x20 {
+	case 'c':
+		if equalFold(name, "Connection") {
+			return true
+		}
+	case 'k', 'p', 't', 'u':
+		if equalFold(name, "Keep-Alive") || equalFold(name, "Proxy-Connection") || equalFold(name, "Transfer-Encoding") ||
+			equalFold(name, "Trailer") || equalFold(name, "TE") || equalFold(name, "Upgrade") {
+			return true
+		}
+	}
+	for _, n := range nominated {
+		if bytes.EqualFold(n, name) && !equalFold(name, "Content-Length") {
+			return true
+		}
+	}
+	return false
+}
