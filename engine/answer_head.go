@@ -198,7 +198,7 @@ func trimSpace(b []byte) []byte {
 // change and there is nothing to add; else without hop-by-hop fields, second lengths and
 // that of a 204, which must have none (RFC 9110 §8.6).
 func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []byte {
-	if !a.changes && len(e.addResponse) == 0 {
+	if e.passesOn(a) {
 		return append(dst, a.raw...)
 	}
 	line, rest := cutLine(a.raw)
@@ -258,6 +258,9 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 	}
 	return append(dst, "\r\n"...)
 }
+
+// passesOn tells whether a goes to the client as it is.
+func (e *Engine) passesOn(a *answerHead) bool { return !a.changes && len(e.addResponse) == 0 }
 
 // hopByHopAnswer tells whether a field of an answer ends here (RFC 9110 §7.6.1);
 // trailers are not passed on, so neither is their announcement.

@@ -42,7 +42,7 @@ func (r *request) makeShort(last bool) []byte {
 	r.answeredWith(a.status)
 	r.unhandle(int64(len(l.body)))
 	framed := a.contentLength >= 0 || bodyless(r.method, a.status)
-	if !a.changes && len(r.e.addResponse) == 0 && framed && !last {
+	if r.e.passesOn(a) && framed && !last {
 		return l.buf
 	}
 	r.out = r.appendHead(r.out[:0], last, false)

@@ -3,7 +3,7 @@ package engine
 import (
 	"errors"
 	"io"
-	"strconv"
+	"slices"
 )
 
 // A request whose body has been read, and whose answer is most likely a short one, is
@@ -113,18 +113,16 @@ func (r *request) sendOpen(last bool) error {
 	return err
 }
 
-// chunkWriter makes a chunk of each Write.
+// chunkWriter makes a chunk of each Write, which must not be empty.
 type chunkWriter struct {
 	to  io.Writer
 	buf []byte
 }
 
 func (w *chunkWriter) Write(p []byte) (int, error) {
-	w.buf = strconv.AppendInt(w.buf[:0], int64(len(p)), 16)
-	w.buf = append(w.buf, "\r\n"...)
-	w.buf = append(w.buf, p...)
-	w.buf = append(w.buf, "\r\n"...)
-	if _, err := w.to.Write(w.buf); err != nil {
+	w.buf = slices.Grow(w.buf[:0], len(p)+chunkFrame)[:len(p)+chunkFrame]
+	copy(w.buf[chunkDigits+2:], p)
+	if _, err := w.to.Write(w.buf[:frameChunk(w.buf, len(p))]); err != nil {
 		return 0, err
 	}
 	return len(p), nil
