@@ -12,7 +12,7 @@ import (
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
 
-	"github.com/akubra/akubra/backends"
+	"github.com/akubra/akubra/internal/congestion"
 )
 
 // Config is what an operator can set. The first nine keys are the original
@@ -101,7 +101,7 @@ func defaultConfig() *Config {
 		MaxHeaderSize:         16 << 10,
 		MaxConcurrentRequests: 1000,
 		ShutdownTimeout:       30 * time.Second,
-		CongestionControl:     backends.CongestionAuto,
+		CongestionControl:     congestion.Auto,
 		Logging: LoggingConfig{
 			Synclog:   LogOutput{Stderr: true, Level: "info"},
 			Accesslog: LogOutput{Level: "info"},

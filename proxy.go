@@ -12,6 +12,7 @@ import (
 
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/congestion"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
@@ -220,7 +221,7 @@ func (p *proxy) start() (err error) {
 			p.closeJournal()
 		}
 	}()
-	if p.listener, err = net.Listen("tcp", p.config.Listen); err != nil {
+	if p.listener, err = congestion.New(p.config.CongestionControl).Listen(p.config.Listen); err != nil {
 		return fmt.Errorf("cannot listen (Listen: %q): %w", p.config.Listen, err)
 	}
 	if p.config.AdminListen != "" {

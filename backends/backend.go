@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/internal/congestion"
 )
 
 // maxConns is no limit of its own: the limiter bounds busy connections (R13).
@@ -34,8 +36,8 @@ type Options struct {
 	ReadBuffer int
 	// TLS is for https; ServerName is filled in. May be nil.
 	TLS *tls.Config
-	// CongestionControl of the connections: CongestionAuto, CongestionSystem, or the
-	// name of an algorithm that the system has (Linux). Empty is CongestionSystem.
+	// CongestionControl of the connections: congestion.Auto, congestion.System, or the
+	// name of an algorithm that the system has (Linux). Empty is congestion.System.
 	CongestionControl string
 }
 
@@ -46,7 +48,7 @@ type Backend struct {
 	addr        string
 	dialTimeout time.Duration
 	tls         *tls.Config
-	congestion  congestion
+	congestion  *congestion.Control
 	client      *fasthttp.HostClient
 	pool        connPool
 }
@@ -58,9 +60,9 @@ func New(o Options) (*Backend, error) {
 	}
 	b := &Backend{
 		name: o.URL.Host, url: o.URL.Scheme + "://" + o.URL.Host, addr: o.URL.Host, dialTimeout: o.DialTimeout,
-		congestion: newCongestion(o.CongestionControl),
+		congestion: congestion.New(o.CongestionControl),
 	}
-	if err := b.congestion.check(); err != nil {
+	if err := b.congestion.Check(); err != nil {
 		return nil, fmt.Errorf("cannot use backend %q: %w", o.URL, err)
 	}
 	port := "80"

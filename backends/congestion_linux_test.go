@@ -5,16 +5,23 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/congestion"
 )
 
 // algorithm is the congestion control of a connection.
 func algorithm(t *testing.T, c *Conn) (name string) {
 	t.Helper()
-	_ = c.raw.conn.Control(func(fd uintptr) { name, _ = algorithmOf(int(fd)) })
-	if name = strings.TrimRight(name, "\x00"); name == "" {
-		t.Fatal("it has no congestion control")
+	var err error
+	_ = c.raw.conn.Control(func(fd uintptr) {
+		name, err = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return name
+	return strings.TrimRight(name, "\x00")
 }
 
 func congested(t *testing.T, p *peer, name string) *Backend {
@@ -49,9 +56,9 @@ func TestCongestionControlByName(t *testing.T) {
 // known to be near; connections from before are not kept.
 func TestCongestionControlOfNearStorages(t *testing.T) {
 	p := newPeer(t)
-	b := congested(t, p, CongestionAuto)
+	b := congested(t, p, congestion.Auto)
 	system := systemAlgorithm(t, p)
-	b.congestion.paces = func(algorithm string) bool { return algorithm == system }
+	b.congestion.Paces = func(algorithm string) bool { return algorithm == system }
 	for i := 0; ; i++ {
 		c, other := p.connect()
 		exchange(t, c, other)
@@ -67,7 +74,7 @@ func TestCongestionControlOfNearStorages(t *testing.T) {
 			}
 			break
 		}
-		near := b.congestion.near.Load()
+		near := b.congestion.Near()
 		c.Release()
 		again := acquire(t, b, false)
 		if kept := again == c; kept == near {
@@ -80,33 +87,11 @@ func TestCongestionControlOfNearStorages(t *testing.T) {
 	}
 }
 
-// Where there is no algorithm that does not pace, all is as it would be anyway.
-func TestCongestionControlWithoutAnother(t *testing.T) {
-	p := newPeer(t)
-	b := congested(t, p, CongestionAuto)
-	system := systemAlgorithm(t, p)
-	b.congestion.paces = func(string) bool { return true }
-	b.congestion.near.Store(true)
-	for range 3 {
-		c, other := p.connect()
-		exchange(t, c, other)
-		if got := algorithm(t, c); got != system {
-			t.Errorf("it is %q, not %q", got, system)
-		}
-		c.Release()
-		again := acquire(t, b, false)
-		if again != c {
-			t.Fatal("it is not kept")
-		}
-		again.Discard()
-	}
-}
-
 // systemAlgorithm is what a connection has that nobody has chosen one for.
 func systemAlgorithm(t *testing.T, p *peer) string {
 	t.Helper()
 	before := p.b
-	congested(t, p, CongestionSystem)
+	congested(t, p, congestion.System)
 	c, _ := p.connect()
 	defer c.Discard()
 	p.b = before

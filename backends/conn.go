@@ -25,7 +25,7 @@ type Conn struct {
 	reader    *bufio.Reader
 	unread    []byte // what the reader has to give first, then unreadErr
 	unreadErr error
-	outdated  bool // see congestion.measure
+	outdated  bool // see congestion.Control.Dialled
 	// readUntil is the read deadline that is set, in nanoseconds since epoch; 0 is none.
 	readUntil atomic.Int64
 	reused    bool
@@ -82,12 +82,12 @@ func (c *Conn) Connect() error {
 }
 
 func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Control: c.backend.congestion.control}
+	d := net.Dialer{Control: c.backend.congestion.Dial}
 	nc, err := d.DialContext(ctx, "tcp", c.backend.addr)
 	if err != nil {
 		return nil, err
 	}
-	c.outdated = c.backend.congestion.measure(rawConnOf(nc))
+	c.outdated = c.backend.congestion.Dialled(rawConnOf(nc))
 	if c.backend.tls == nil {
 		c.raw.open(nc)
 		c.watchFn, c.parkFn = c.watchIdle, c.park
@@ -132,7 +132,7 @@ func (c *Conn) AbortWrite() {
 // nobody asked for, or that was aborted, is closed instead, and so is one that has
 // another congestion control than its backend turned out to be good for.
 func (c *Conn) Release() {
-	if c.outdated && c.backend.congestion.near.Load() || c.aborted.Load() || c.noWrite.Load() || len(c.unread) > 0 || (c.reader != nil && c.reader.Buffered() > 0) {
+	if c.outdated && c.backend.congestion.Near() || c.aborted.Load() || c.noWrite.Load() || len(c.unread) > 0 || (c.reader != nil && c.reader.Buffered() > 0) {
 		c.Discard()
 		return
 	}

@@ -1,7 +1,10 @@
-package backends
+package congestion
 
 import (
 	"fmt"
+	"net"
+	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,19 +15,21 @@ import (
 var unpaced = [...]string{"cubic", "reno"}
 
 // choose sets a socket's algorithm, if it is to have another one than the system's.
-func (g *congestion) choose(fd int) error {
+func (g *Control) choose(fd int, near bool) error {
 	switch g.name {
-	case CongestionSystem:
+	case System:
 		return nil
-	case CongestionAuto:
-		if !g.near.Load() {
+	case Auto:
+		if !near || g.hopeless.Load() {
 			return nil
 		}
-		if algorithm, ok := algorithmOf(fd); !ok || !g.paces(algorithm) {
+		algorithm, ok := algorithmOf(fd)
+		if !ok || !g.Paces(algorithm) {
 			return nil
 		}
 		for _, name := range unpaced {
-			if !g.paces(name) && setAlgorithm(fd, name) == nil {
+			if !g.Paces(name) && setAlgorithm(fd, name) == nil {
+				g.system.Store(&algorithm)
 				return nil
 			}
 		}
@@ -38,13 +43,32 @@ func (g *congestion) choose(fd int) error {
 	return nil
 }
 
+// accepted gives a client's connection that is not near the algorithm that it would have
+// had anyway.
+func (g *Control) accepted(nc net.Conn) {
+	system := g.system.Load()
+	sc, ok := nc.(syscall.Conn)
+	if system == nil || !ok {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if rtt, ok := roundTrip(int(fd)); !ok || rtt >= g.nearTime {
+			_ = setAlgorithm(int(fd), *system) // or it keeps the other one, which works, too
+		}
+	})
+}
+
 func setAlgorithm(fd int, name string) error {
 	return unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name)
 }
 
 func algorithmOf(fd int) (name string, ok bool) {
 	name, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
-	return name, err == nil
+	return strings.TrimRight(name, "\x00"), err == nil
 }
 
 // roundTrip is what the system has measured: of a new connection, the handshake.
@@ -56,9 +80,9 @@ func roundTrip(fd int) (d time.Duration, ok bool) {
 	return time.Duration(info.Rtt) * time.Microsecond, true
 }
 
-// check tells why an algorithm cannot be used here, or nil.
-func (g *congestion) check() error {
-	if g.name == CongestionAuto || g.name == CongestionSystem {
+// Check tells why an algorithm cannot be used here, or nil.
+func (g *Control) Check() error {
+	if g.name == Auto || g.name == System {
 		return nil
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -66,5 +90,5 @@ func (g *congestion) check() error {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return g.choose(fd)
+	return g.choose(fd, false)
 }
