@@ -52,7 +52,7 @@ func mustOpenInflight(t testing.TB, dataDir string, n *namedJournal) *inflight.T
 func mustPromise(t testing.TB, j *namedJournal, method, bucket, key string, owed uint64, reason string) {
 	t.Helper()
 	err := (&engineJournal{Journal: j.journal}).Promise([]engine.Promise{{
-		Seq: j.journal.Stamp(), Method: method, Target: []byte("/" + bucket + "/" + key), Host: []byte("s3"),
+		Seq: j.journal.Stamp(time.Now()), Method: method, Target: []byte("/" + bucket + "/" + key), Host: []byte("s3"),
 		Bucket: []byte(bucket), Key: []byte(key), ETag: []byte("e"), ID: []byte("id"), Reason: []byte(reason), Size: 5, Owed: owed,
 	}})
 	if err != nil {
@@ -158,7 +158,7 @@ func TestEngineJournalPromise(t *testing.T) {
 	n := mustOpenJournal(t, t.TempDir(), "a:9000", "b:9000")
 	j := &engineJournal{Journal: n.journal}
 	want := repair.Task{
-		Seq: j.Stamp(), Method: "DELETE", Target: "/b\xff/k?x", Host: "h", Bucket: "b\xff", Key: "k\x00", ETag: "e", ID: "i", Reason: "r",
+		Seq: j.Stamp(time.Now()), Method: "DELETE", Target: "/b\xff/k?x", Host: "h", Bucket: "b\xff", Key: "k\x00", ETag: "e", ID: "i", Reason: "r",
 		Size: 7, Owed: []string{"b:9000"}, Unacknowledged: true,
 	}
 	want.First = want.Seq
@@ -179,7 +179,7 @@ func TestEngineJournalPromise(t *testing.T) {
 	// As many as a multi-object delete has, and then few again.
 	var many []engine.Promise
 	for i := range 1000 {
-		many = append(many, engine.Promise{Seq: j.Stamp(), Method: "DELETE", Bucket: []byte("b"), Key: fmt.Append(nil, i), Owed: 1})
+		many = append(many, engine.Promise{Seq: j.Stamp(time.Now()), Method: "DELETE", Bucket: []byte("b"), Key: fmt.Append(nil, i), Owed: 1})
 	}
 	if err := errors.Join(j.Promise(many), j.Promise(many[:1])); err != nil {
 		t.Fatal(err)
@@ -249,7 +249,7 @@ func TestNamedJournalMixed(t *testing.T) {
 	write := func(method, target, key string, aux uint8) {
 		t.Helper()
 		err := (&engineJournal{Journal: n.journal}).Promise([]engine.Promise{{
-			Seq: n.journal.Stamp(), Method: method, Target: []byte(target), Bucket: []byte("b"), Key: []byte(key), Owed: 0b10, Aux: aux,
+			Seq: n.journal.Stamp(time.Now()), Method: method, Target: []byte(target), Bucket: []byte("b"), Key: []byte(key), Owed: 0b10, Aux: aux,
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -416,7 +416,7 @@ func takenOver(t *testing.T, dir string, names ...string) []repair.Task {
 // intent is a PUT that backend 1 may not have yet.
 func intent(j *engineJournal, key string) *engine.Promise {
 	return &engine.Promise{
-		Seq: j.Stamp(), Method: "PUT", Target: []byte("/b/" + key), Host: []byte("s3"), Bucket: []byte("b"),
+		Seq: j.Stamp(time.Now()), Method: "PUT", Target: []byte("/b/" + key), Host: []byte("s3"), Bucket: []byte("b"),
 		Key: []byte(key), ETag: []byte("e"), ID: []byte("id"), Size: 5, Owed: 2, Open: true,
 	}
 }
@@ -549,7 +549,7 @@ func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 		if i == 100 {
 			t.Fatal("it does not fail")
 		}
-		_ = j.Promise([]engine.Promise{{Seq: j.Stamp(), Method: "PUT", Bucket: []byte("b"), Key: []byte("x"), Owed: 1}})
+		_ = j.Promise([]engine.Promise{{Seq: j.Stamp(time.Now()), Method: "PUT", Bucket: []byte("b"), Key: []byte("x"), Owed: 1}})
 	}
 	other := begin("other")
 	j.End(slot)

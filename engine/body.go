@@ -93,9 +93,18 @@ func (r *request) copyFixed(body io.Reader) error {
 		}
 		room = room[:min(int64(len(room)), left)]
 		n, spliced, err := r.readOrSplice(body, room, left >= minSpliced && r.takePipes())
+		if n == 1 && came == 0 && n < len(room) && err == nil { // the server has it from before (MaxRequestBodySize)
+			var more int
+			more, spliced, err = r.readOrSplice(body, room[1:], false)
+			n += more
+		}
 		r.bodySize.Add(int64(n))
 		left -= int64(n)
-		if !spliced {
+		switch {
+		case spliced:
+		case left == 0 && !r.launched: // no leg is there that might end too early (endBody)
+			r.ring.PublishLast(n)
+		default:
 			r.ring.Publish(n)
 		}
 		if err != nil && left > 0 {

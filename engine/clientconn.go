@@ -55,7 +55,7 @@ type clientConn struct {
 	raw   syscall.RawConn
 	plain bool // no TLS on top of it
 
-	wait atomic.Int32 // one of the wait* values
+	wait int32 // one of the wait* values; of the server's goroutine
 	// beforeWait is called once, by the reading goroutine, when a read of the
 	// body has waited for lazyWait.
 	beforeWait  func()
@@ -116,7 +116,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if c.plain && c.wait.Load() == waitRequest {
+	if c.plain && c.wait == waitRequest {
 		n := firstBytes
 		if c.large {
 			n = pageBytes
@@ -145,8 +145,8 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		c.eof = true
 		return 0, io.EOF
 	}
-	if c.wait.Load() == waitRequest {
-		c.wait.Store(waitHead)
+	if c.wait == waitRequest {
+		c.wait = waitHead
 		c.headBegun = false
 	}
 	return c.readN, nil
@@ -188,7 +188,7 @@ func (c *clientConn) readOnce(fd uintptr) bool {
 
 // beforeReadWait runs right before the goroutine parks until bytes arrive.
 func (c *clientConn) beforeReadWait() {
-	switch c.wait.Load() {
+	switch c.wait {
 	case waitRequest:
 		// Moving a deadline costs more than looking whether it has to be moved.
 		if time.Until(c.idleUntil) < idleTimeout-idleTimeout/8 {
@@ -306,7 +306,7 @@ func (c *clientConn) SetDeadline(time.Time) error { return nil }
 // beginBody and endBody bracket the reading of a request's body. beforeWait may
 // be nil.
 func (c *clientConn) beginBody(beforeWait func()) {
-	c.wait.Store(waitBody)
+	c.wait = waitBody
 	c.beforeWait = beforeWait
 }
 
@@ -316,7 +316,7 @@ func (c *clientConn) endBody() { c.beforeWait = nil }
 // has ended.
 func (c *clientConn) endRequest(bodySize int64) {
 	c.large = bodySize >= minGathered
-	c.wait.Store(waitRequest)
+	c.wait = waitRequest
 }
 
 // interrupt makes the read under way, and each later one, fail at once. The

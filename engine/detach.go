@@ -38,7 +38,6 @@ func (r *request) detach() bool {
 // answerDetached answers, on the goroutine of the leg that decided the request. That
 // one must not wait for the client, either.
 func (r *request) answerDetached() {
-	r.setAnswered()
 	unwritten := r.promise()
 	last := r.e.stopping.Load()
 	var answer []byte

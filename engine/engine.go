@@ -95,22 +95,27 @@ type Engine struct {
 	server  *fasthttp.Server
 	epoch   time.Time
 	idBase  uint64
-	nextID  atomic.Uint64
 	uploads *owners // of multipart uploads, by id
 	pages   *owners // of pages of listings, by token
 	writes  *overlaps
 
-	inFlight atomic.Int64 // requests whose handler or legs are not done
-	handling atomic.Int64 // requests whose handler is not done (R23)
-	stopping atomic.Bool  // each answer from now on is its connection's last
-	closing  atomic.Bool  // no new requests, also on connections that are open
+	stopping atomic.Bool // each answer from now on is its connection's last
+	closing  atomic.Bool // no new requests, also on connections that are open
 	requests sync.Pool
 
+	// What every request changes is in a cache line of its own, so that what is above
+	// stays in each processor's cache.
+	_        [64]byte
+	nextID   atomic.Uint64
+	inFlight atomic.Int64 // requests whose handler or legs are not done
+	handling atomic.Int64 // requests whose handler is not done (R23)
+
 	mu       sync.Mutex
+	active   *request // the first of the requests under way
+	_        [64]byte
 	listener net.Listener  // while it serves
 	stopped  bool          // Shutdown was called
-	active   request       // head of the list of requests under way
-	idle     chan struct{} // closed when the list gets empty; nil if nobody waits for that
+	idle     chan struct{} // closed when there is no active one; nil if nobody waits for that
 }
 
 // maxAdditional bounds configured headers a direction: a request's own are kept
@@ -148,7 +153,6 @@ func New(o Options) (*Engine, error) {
 	for _, h := range e.addResponse {
 		e.cors = e.cors || strings.HasPrefix(strings.ToLower(h.name), "access-control-")
 	}
-	e.active.next, e.active.prev = &e.active, &e.active
 	e.requests.New = func() any { return newRequest(e) }
 	e.server = &fasthttp.Server{
 		Handler:                      e.handle,

@@ -47,7 +47,6 @@ func (e *Engine) serve(ctx *fasthttp.RequestCtx, r *request) {
 
 // answer sends what was decided.
 func (r *request) answer(ctx *fasthttp.RequestCtx) {
-	r.setAnswered()
 	if r.kind == kindInitiate && r.retryElsewhere(ctx) {
 		return
 	}
@@ -208,7 +207,7 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 		}
 	}
 	if r.journaled() {
-		r.began = e.o.Journal.Stamp()
+		r.began = e.o.Journal.Stamp(r.begun)
 	}
 	r.makeRing()
 	e.enlist(r)
@@ -275,11 +274,11 @@ func (r *request) makeRing() {
 	}
 	r.ring = ring.Get(ring.Options{
 		Size:         max(ring.SizeFor(size, r.e.ringSize), ring.SizeFor(int64(r.headLen), 1<<26)),
+		Head:         r.headBuf[:r.headLen],
 		Readers:      len(r.legs),
 		StallTimeout: r.e.o.StallTimeout,
 		OnCut:        r.cutFn,
 	})
-	_, _ = r.ring.Write(r.headBuf[:r.headLen]) // it fits, and nobody has left
 	if r.bodyRead {
 		r.ring.Close()
 	}

@@ -139,8 +139,8 @@ type Journal interface {
 	Begin(bucket, key, host, target []byte) (slot int32, err error)
 	End(slot int32)
 	// Stamp gives the next place in the order of writes: Unix time in
-	// nanoseconds, unique and ascending, over restarts too.
-	Stamp() uint64
+	// nanoseconds, unique and ascending, over restarts too. now is the time.
+	Stamp(now time.Time) uint64
 	// Promise makes the entries durable and returns then; it keeps nothing of es.
 	// An entry that owes nothing only replaces what is known of its key. An
 	// error means that the write must not be acknowledged.

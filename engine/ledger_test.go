@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // ledger is a journal in memory.
@@ -62,9 +63,9 @@ func (l *ledger) underWay() (list []string) {
 	return list
 }
 
-func (l *ledger) Stamp() uint64 { return l.last.Add(1) }
-func (l *ledger) Failed() bool  { return l.failed.Load() }
-func (l *ledger) Waits() bool   { return l.waits.Load() }
+func (l *ledger) Stamp(time.Time) uint64 { return l.last.Add(1) }
+func (l *ledger) Failed() bool           { return l.failed.Load() }
+func (l *ledger) Waits() bool            { return l.waits.Load() }
 
 func (l *ledger) Promise(es []Promise) error {
 	if f := l.promise.Load(); f != nil {

@@ -26,6 +26,8 @@ type leg struct {
 	conn    Conn  // nil before it is acquired and after it was given back
 	cause   error // why the leg was aborted, or nil
 	pushing bool  // the handler's goroutine sends (leg_push.go)
+	// aborted: cause is not nil, which never ends; set under mu.
+	aborted atomic.Bool
 
 	// run and send, made once: new ones a request would be allocations.
 	runFn, sendFn func()
@@ -40,7 +42,7 @@ type leg struct {
 	sent      chan struct{}
 	sentAll   atomic.Bool
 	sendErr   error // valid once sent was received from
-	sentSize  atomic.Int64
+	sentSize  int64 // of who sends, then of who has waited for it
 
 	// The answer. buf holds its head, and its body where that is whole.
 	buf      []byte
@@ -79,8 +81,11 @@ func (l *leg) clear() {
 	}
 	l.r, l.conn, l.sendTo, l.cause = nil, nil, nil, nil
 	l.inline, l.sending, l.pushing, l.sendErr = false, false, false, nil
+	if l.aborted.Load() {
+		l.aborted.Store(false)
+	}
 	l.sentAll.Store(false)
-	l.sentSize.Store(0)
+	l.sentSize = 0
 	l.buf, l.body, l.answer = l.buf[:0], nil, answerHead{}
 	l.open, l.gotBytes, l.reusable, l.finished = false, false, false, false
 	l.state, l.err, l.outcome = votePending, nil, ""
@@ -91,14 +96,12 @@ func (l *leg) name() string { return l.r.e.o.Backends[l.backend].Name() }
 // progress tells the limiter that bytes have moved.
 func (l *leg) progress() { l.r.e.o.Limiter.Progress(l.backend, l.slot, l.r.e.now()) }
 
-// setConn makes c the leg's connection, and returns why the leg was aborted if
-// it was.
-func (l *leg) setConn(c Conn) error {
+// setConn makes c the leg's connection. An abort from then on reaches it; one that came
+// before shows in aborted.
+func (l *leg) setConn(c Conn) {
 	l.mu.Lock()
 	l.conn = c
-	cause := l.cause
 	l.mu.Unlock()
-	return cause
 }
 
 // run takes the leg to its end.
@@ -123,7 +126,7 @@ func (l *leg) exchange(fresh bool) error {
 	c, err := l.connect(fresh)
 	if err == nil {
 		if !l.inline && !l.sending {
-			if message, whole := l.r.message(); whole && l.sentSize.Load() == 0 {
+			if message, whole := l.r.message(); whole && l.sentSize == 0 {
 				l.inline = l.trySend(c, message)
 			}
 			if !l.inline {
@@ -160,8 +163,9 @@ func (l *leg) connect(fresh bool) (Conn, error) {
 			continue
 		}
 		c = next
+		l.setConn(c)
 	}
-	if cause := l.setConn(c); cause != nil {
+	if cause := l.why(); cause != nil {
 		return nil, cause
 	}
 	return c, c.Connect()
@@ -186,7 +190,7 @@ func (l *leg) restart() error {
 	l.giveBack(false)
 	l.inline, l.sendErr = false, nil
 	l.sentAll.Store(false)
-	l.sentSize.Store(0)
+	l.sentSize = 0
 	l.unsent = 0
 	if n := l.r.gathered; n > 0 {
 		return l.r.pipes.Refill(l.index, n)
@@ -200,6 +204,7 @@ func (l *leg) abort(cause error) {
 	defer l.mu.Unlock()
 	if l.cause == nil {
 		l.cause = cause
+		l.aborted.Store(true)
 	}
 	if l.conn != nil {
 		l.conn.Abort()
@@ -219,10 +224,14 @@ func (l *leg) leaveLocked() {
 	l.r.ring.Leave(l.index)
 }
 
-func (l *leg) aborted() bool {
+// why is the cause of an abort, or nil.
+func (l *leg) why() error {
+	if !l.aborted.Load() {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.cause != nil
+	return l.cause
 }
 
 // maxDrained is the largest rest of an answer that nobody reads which is waited
@@ -253,7 +262,7 @@ func (l *leg) drain() {
 }
 
 func (l *leg) disposeOf(short bool) {
-	l.finish(short && l.reusable && !l.aborted() && l.conn.Skip(l.answer.contentLength) == nil)
+	l.finish(short && l.reusable && !l.aborted.Load() && l.conn.Skip(l.answer.contentLength) == nil)
 }
 
 // finish gives connection and slot back, once.
@@ -264,7 +273,7 @@ func (l *leg) finish(reuse bool) {
 	l.finished, l.open = true, false
 	l.giveBack(reuse)
 	l.r.e.o.Limiter.End(l.backend, l.slot)
-	l.r.e.o.Metrics.LegEnded(l.backend, l.outcome, l.sentSize.Load())
+	l.r.e.o.Metrics.LegEnded(l.backend, l.outcome, l.sentSize)
 }
 
 // neverRan ends a leg that was not started.

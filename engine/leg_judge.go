@@ -13,9 +13,7 @@ import (
 
 // conclude turns what has come of the leg into its vote.
 func (l *leg) conclude(err error) {
-	l.mu.Lock()
-	cause := l.cause
-	l.mu.Unlock()
+	cause := l.why()
 	limiter := l.r.e.o.Limiter
 	switch {
 	case err == nil:

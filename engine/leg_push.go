@@ -26,7 +26,7 @@ func (l *leg) push() {
 	}
 	for left := int(l.r.ring.Pending(l.index)); left > 0; {
 		n, err := l.sendTo.SplicePipe(l.r.pipes.Reader(l.index), left, 0)
-		l.sentSize.Add(int64(n))
+		l.sentSize += int64(n)
 		l.r.ring.Advance(l.index, n)
 		left -= n
 		switch {

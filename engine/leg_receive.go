@@ -115,7 +115,9 @@ func (l *leg) endSending(c Conn) error {
 		<-l.sent
 		l.sending = false
 	}
-	l.r.ring.Detach(l.index)
+	if !l.inline { // or the ring is complete, and nobody waits for it
+		l.r.ring.Detach(l.index)
+	}
 	if l.sendErr != nil && l.answer.status < 300 {
 		return fmt.Errorf("answered %d before it had the whole body: %w", l.answer.status, l.sendErr)
 	}
@@ -152,7 +154,7 @@ func (l *leg) awaitHead(c Conn, br *bufio.Reader) (int, error) {
 // has taken bytes meanwhile that the kernel still held (R11), and arms the
 // deadline anew.
 func (l *leg) keepWaiting(c Conn, err error) bool {
-	if !isTimeout(err) || l.aborted() || !l.sentAll.Load() {
+	if !isTimeout(err) || l.aborted.Load() || !l.sentAll.Load() {
 		return false
 	}
 	unsent := c.Unsent()

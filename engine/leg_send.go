@@ -41,7 +41,7 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 	if err != nil {
 		return false // run meets the same error
 	}
-	if l.setConn(c) != nil || !c.Reused() {
+	if l.setConn(c); l.aborted.Load() || !c.Reused() {
 		return false
 	}
 	switch {
@@ -76,9 +76,9 @@ func (l *leg) trySend(c Conn, message []byte) (all bool) {
 	} else {
 		n, err = c.TryWrite(message)
 	}
-	l.sentSize.Add(int64(n))
-	l.r.ring.Advance(l.index, n)
+	l.sentSize += int64(n)
 	if n < size && err == nil {
+		l.r.ring.Advance(l.index, n)
 		return false
 	}
 	if err != nil {
@@ -159,7 +159,7 @@ func (l *leg) sendRing(c Conn) error {
 		default:
 			n, err = c.Send(p[:min(len(p), piece)], patience)
 		}
-		l.sentSize.Add(int64(n))
+		l.sentSize += int64(n)
 		l.r.ring.Advance(l.index, n)
 		if err != nil {
 			return err

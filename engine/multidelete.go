@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"math/bits"
 	"net/url"
+	"time"
 )
 
 // maxDeleteBody bounds the body of a multi-object delete: S3 allows 1,000 keys
@@ -84,7 +85,7 @@ func (r *request) beginDeletes(body []byte) *s3Error {
 		}
 		var err error
 		if r.e.o.Journal != nil {
-			d.began = r.e.o.Journal.Stamp()
+			d.began = r.e.o.Journal.Stamp(time.Now())
 			d.slot, err = r.e.o.Journal.Begin(r.target.bucket, []byte(o.Key), nil, nil)
 		}
 		list = append(list, d)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/bits"
 	"strconv"
+	"time"
 )
 
 // A write is acknowledged only when the journal has what the backends may still
@@ -66,13 +67,15 @@ func (r *request) endWrite() {
 	}
 }
 
-// promise makes what the backends may owe durable, before the client is told of
-// the write. Who answers calls it, once the request is decided.
+// promise notes that the client is answered, and makes what the backends may owe durable
+// before it is told of the write. Who answers calls it, once the request is decided.
 func (r *request) promise() error {
 	if !r.journaled() {
+		r.setAnswered()
 		return nil
 	}
 	r.mu.Lock()
+	r.setAnsweredLocked()
 	if !r.ackedLocked() {
 		r.mu.Unlock()
 		return nil
@@ -139,7 +142,7 @@ func (r *request) place(began uint64, acked bool) uint64 {
 	if acked {
 		return began
 	}
-	return r.e.o.Journal.Stamp()
+	return r.e.o.Journal.Stamp(time.Now())
 }
 
 // settleJournal runs when the last leg has ended, and before the client hears of
@@ -158,12 +161,12 @@ func (r *request) settleJournal() {
 	}
 	promised := r.promised
 	r.mu.Unlock()
-	var err error
-	if promised {
+	if promised { // who answers is past it, and does not ask any more
 		r.settlePromises()
-	} else {
-		err = r.writeDown()
+		r.leaveOverlaps()
+		return
 	}
+	err := r.writeDown()
 	r.leaveOverlaps()
 	r.mu.Lock()
 	r.settled, r.journalErr = true, err

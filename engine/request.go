@@ -20,6 +20,7 @@ type request struct {
 	refs atomic.Int32
 
 	prev, next *request // the engine's list, under its lock
+	enlisted   bool
 
 	id      requestID
 	begun   time.Time
@@ -39,9 +40,8 @@ type request struct {
 	overlapping bool
 	client      *clientConn // nil where the server's connection is none (tests)
 
-	ring  *ring.Ring
-	slots [MaxBackends]int32 // of the limiter, by backend, as it gave them
-	legs  []leg
+	ring *ring.Ring
+	legs []leg
 	// pipes carry the body from some point on, unless nil. The handler's
 	// goroutine sets them, before it tells the legs by way of the ring.
 	pipes    *pipes.Set
@@ -54,10 +54,8 @@ type request struct {
 	// piped: what is still to come of the body goes through pipes; the handler's
 	// goroutine only.
 	piped bool
-	// skipped are the backends that should have had a write but were not asked,
-	// reasons says why, by backend.
+	// skipped are the backends that should have had a write but were not asked.
 	skipped uint64
-	reasons [MaxBackends]string
 	// whole: answers are read to their end before they count (R24, R25, R26).
 	whole bool
 	// deletes are the keys of a multi-object delete (R24): the handler fills it
@@ -96,6 +94,7 @@ type request struct {
 	launched bool          // the legs run; the handler's goroutine only
 	decision chan struct{} // capacity 1: decided
 	ready    chan struct{} // capacity 1: a leg is ready for the body (100)
+	readied  atomic.Bool   // something was sent to ready
 
 	// Of the goroutine that answers.
 	firstAnswer time.Duration
@@ -106,6 +105,9 @@ type request struct {
 	cutFn func(reader int) // cuts a leg (R10); made once, as those below are
 
 	launchFn, fillIntakeFn, sendRestFn, streamFn func()
+
+	slots   [MaxBackends]int32  // of the limiter, by backend, as it gave them
+	reasons [MaxBackends]string // why backends are skipped, by backend
 }
 
 var errClientGone = errors.New("client gone")
@@ -200,11 +202,14 @@ const keptLedger = 16
 
 func (r *request) reset() {
 	// Nobody else has the request any more: what is there can be taken.
-	if len(r.decision) > 0 {
+	if !r.detached && len(r.decision) > 0 {
 		<-r.decision
 	}
-	if len(r.ready) > 0 {
-		<-r.ready
+	if r.readied.Load() {
+		r.readied.Store(false)
+		if len(r.ready) > 0 {
+			<-r.ready
+		}
 	}
 	if cap(r.headBuf) > keptHead {
 		r.headBuf = nil
@@ -349,6 +354,7 @@ func (r *request) disposeOf(losers uint64) {
 // legReady notes that a backend has asked for the body (100 Continue), or has
 // answered before it.
 func (r *request) legReady() {
+	r.readied.Store(true)
 	select {
 	case r.ready <- struct{}{}:
 	default:
@@ -408,7 +414,11 @@ var errShutdown = errors.New("proxy shut down")
 func (r *request) setAnswered() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.e.now()
+	r.setAnsweredLocked()
+}
+
+func (r *request) setAnsweredLocked() {
+	now := int64(r.begun.Sub(r.e.epoch) + r.firstAnswer)
 	for i := range r.votes {
 		if r.votes[i].state == votePending {
 			l := &r.legs[i]

@@ -63,7 +63,7 @@ func (e *Engine) untilIdle() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	idle := make(chan struct{})
-	if e.active.next == &e.active {
+	if e.active == nil {
 		close(idle)
 	} else {
 		e.idle = idle
@@ -76,20 +76,30 @@ func (e *Engine) untilIdle() <-chan struct{} {
 // too late to be found there finds the engine closing.
 func (e *Engine) enlist(r *request) {
 	e.mu.Lock()
-	r.prev, r.next = e.active.prev, &e.active
-	r.prev.next, r.next.prev = r, r
+	r.enlisted, r.next = true, e.active
+	if r.next != nil {
+		r.next.prev = r
+	}
+	e.active = r
 	e.mu.Unlock()
 }
 
 func (e *Engine) delist(r *request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if r.next == nil {
+	if !r.enlisted {
 		return // it never came so far
 	}
-	r.prev.next, r.next.prev = r.next, r.prev
-	r.prev, r.next = nil, nil
-	if e.idle != nil && e.active.next == &e.active {
+	if r.prev == nil {
+		e.active = r.next
+	} else {
+		r.prev.next = r.next
+	}
+	if r.next != nil {
+		r.next.prev = r.prev
+	}
+	r.enlisted, r.prev, r.next = false, nil, nil
+	if e.idle != nil && e.active == nil {
 		close(e.idle)
 		e.idle = nil
 	}
@@ -100,7 +110,7 @@ func (e *Engine) list() []*request {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var all []*request
-	for r := e.active.next; r != &e.active; r = r.next {
+	for r := e.active; r != nil; r = r.next {
 		if r.tryRetain() {
 			all = append(all, r)
 		}

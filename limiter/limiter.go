@@ -113,6 +113,7 @@ type backend struct {
 	busy      int
 	demotions uint64
 	reason    string // of the last demotion
+	_         [64]byte
 }
 
 // New makes a Limiter with every backend active but the maintained ones. No

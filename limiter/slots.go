@@ -24,6 +24,8 @@ type slot struct {
 	// Under the Limiter's mu.
 	number int32 // as given out: the index, and a generation above it
 	next   int32 // the free slot after this one, or -1
+
+	_ [40]byte // a cache line each
 }
 
 // table holds one backend's slots. A slot's number is given out under the
@@ -34,9 +36,10 @@ type slot struct {
 // ones are part of a sum that the limit bounds.
 type table struct {
 	chunks []*[chunkSize]slot
-	used   int32 // slots ever given out; the ones from here on are untouched
-	first  int32 // the free slot to give out next, or -1; last in, first out
-	shift  int   // bits of the index in a number
+	shift  int      // bits of the index in a number
+	_      [64]byte // not in a cache line with what changes all the time
+	used   int32    // slots ever given out; the ones from here on are untouched
+	first  int32    // the free slot to give out next, or -1; last in, first out
 }
 
 func (t *table) init(size int) {

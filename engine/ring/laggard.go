@@ -87,7 +87,7 @@ func (r *Ring) chargeLocked(waited time.Duration) {
 // wakeWriterLocked makes a waiting writer look again.
 func (r *Ring) wakeWriterLocked() {
 	if r.blocked {
-		r.blocked = false // once a wait is enough
+		r.blocked, r.woken = false, true // once a wait is enough
 		select {
 		case r.space <- struct{}{}:
 		default:

@@ -70,6 +70,7 @@ type Ring struct {
 
 	space   chan struct{} // the writer waits here for room; capacity 1
 	blocked bool          // the writer is waiting
+	woken   bool          // something was sent to space
 	timer   *time.Timer   // stopped unless the writer waits for laggards
 	waited  time.Duration
 
@@ -84,6 +85,8 @@ type Options struct {
 	// Size is the memory in bytes. A power of two of at least 4 KiB is taken
 	// from a pool of that size class, others are made anew; see SizeFor.
 	Size int
+	// Head is the stream's beginning; it has to fit.
+	Head []byte
 	// Readers is how many readers there are; all are attached from the start.
 	Readers int
 	// StallTimeout is how long a reader may hold the writer back, in sum, while
@@ -98,6 +101,8 @@ type Options struct {
 // Get returns a ring for a new stream.
 func Get(o Options) *Ring {
 	r := fromPool(o.Size)
+	r.written = int64(copy(r.buf, o.Head))
+	r.reserved = r.written
 	r.stallTimeout, r.onCut = o.StallTimeout, o.OnCut
 	if cap(r.readers) < o.Readers {
 		r.readers = make([]reader, o.Readers)
@@ -112,10 +117,10 @@ func Get(o Options) *Ring {
 
 // Put gives the ring's memory back. No goroutine may use the ring any more.
 func (r *Ring) Put() {
-	if len(r.space) > 0 {
+	if r.woken && len(r.space) > 0 {
 		<-r.space
 	}
-	r.onCut, r.err = nil, nil
+	r.onCut, r.err, r.woken = nil, nil, false
 	r.written, r.reserved, r.inside, r.waited = 0, 0, 0, 0
 	r.closed, r.blocked, r.draining, r.outside, r.kept = false, false, false, false, false
 	toPool(r)
@@ -219,12 +224,18 @@ func (r *Ring) slowestLocked() int64 {
 }
 
 // Publish makes the first n bytes of what Reserve returned readable.
-func (r *Ring) Publish(n int) {
-	if n == 0 {
+func (r *Ring) Publish(n int) { r.publish(n, false) }
+
+// PublishLast is Publish and Close.
+func (r *Ring) PublishLast(n int) { r.publish(n, true) }
+
+func (r *Ring) publish(n int, last bool) {
+	if n == 0 && !last {
 		return
 	}
 	r.mu.Lock()
 	r.written += int64(n)
+	r.closed = last
 	r.data.Broadcast()
 	r.mu.Unlock()
 }
@@ -244,8 +255,11 @@ func (r *Ring) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-// Close ends the stream: what was published is the whole message.
+// Close ends the stream: what was published is the whole message. It may be called again.
 func (r *Ring) Close() {
+	if r.closed { // which the writer's goroutine alone changes
+		return
+	}
 	r.mu.Lock()
 	r.closed = true
 	r.data.Broadcast()
@@ -292,9 +306,6 @@ func (r *Ring) wrappedLocked() bool {
 	return max(r.written, r.reserved) > int64(len(r.buf))
 }
 
-// Waited is how long the writer has waited for room so far.
-func (r *Ring) Waited() time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.waited
-}
+// Waited is how long the writer has waited for room so far. It is for the writer's
+// goroutine, and for the owner once that has stopped.
+func (r *Ring) Waited() time.Duration { return r.waited }

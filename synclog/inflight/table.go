@@ -79,6 +79,7 @@ type Ack struct {
 type Table struct {
 	chunks atomic.Pointer[[][]byte] // changed under mu; what it points to never is
 
+	_    [64]byte // what each write changes is not in a cache line with it
 	mu   sync.Mutex
 	file *os.File
 	free []int32

@@ -107,7 +107,7 @@ func (c *crowd) helpers(t *testing.T) *sync.WaitGroup {
 	wg.Go(func() {
 		for !c.stop.Load() {
 			c.Stats()
-			c.Stamp()
+			c.Stamp(time.Now())
 			if err := c.Flush(); err != nil && !errors.Is(err, ErrFailed) {
 				t.Error(err)
 			}

@@ -77,9 +77,12 @@ type Journal struct {
 	headerLen int64 // of each segment
 	lock      io.Closer
 
+	fails atomic.Bool // failure != nil
+	// From here on each write changes something: not in a cache line with what is only
+	// looked at.
+	_     [64]byte
 	seq   atomic.Uint64 // the last stamp
 	known atomic.Int64  // keys and intents
-	fails atomic.Bool   // failure != nil
 	syncs atomic.Uint64
 
 	mu sync.Mutex
@@ -272,11 +275,11 @@ func (j *Journal) busyLocked() bool {
 }
 
 // Stamp gives a new Seq without writing anything, for the order of writes that
-// need no entry.
-func (j *Journal) Stamp() uint64 {
+// need no entry: the time now, or a little more if that was given before.
+func (j *Journal) Stamp(now time.Time) uint64 {
 	for {
 		last := j.seq.Load()
-		next := max(last+1, uint64(time.Now().UnixNano()))
+		next := max(last+1, uint64(now.UnixNano()))
 		if j.seq.CompareAndSwap(last, next) {
 			return next
 		}

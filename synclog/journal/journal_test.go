@@ -156,7 +156,7 @@ func TestR20Meaning(t *testing.T) {
 		{"in order", func(r *rig) { r.promise(put("x", 2)); r.promise(put("k", 2)); r.promise(put("x", 4)) },
 			"PUT x 100, PUT k 10"},
 		{"by seq, not by coming", func(r *rig) {
-			early := r.Stamp()
+			early := r.Stamp(time.Now())
 			r.promise(put("k", 2))
 			e := with(put("k", 4), "DELETE")
 			e.Seq = early
@@ -165,7 +165,7 @@ func TestR20Meaning(t *testing.T) {
 		{"touched", func(r *rig) { r.promise(put("k", 2)); r.promise(with(put("k", 0), "DELETE")) }, "DELETE k 10"},
 		{"touched by an older one", func(r *rig) {
 			e := with(put("k", 0), "DELETE")
-			e.Seq = r.Stamp()
+			e.Seq = r.Stamp(time.Now())
 			r.promise(put("k", 2))
 			r.promise(e)
 		}, "PUT k 10"},
@@ -218,7 +218,7 @@ func TestR20Meaning(t *testing.T) {
 			r.promise(with(put("k", 4), ""))
 		}, "DELETE k 10"},
 		{"a write is more than verified", func(r *rig) {
-			early := r.Stamp()
+			early := r.Stamp(time.Now())
 			r.promise(with(put("k", 2), ""))
 			e := put("k", 4)
 			e.Seq = early
@@ -262,7 +262,7 @@ func TestR20Meaning(t *testing.T) {
 func TestTouchBeforeIntent(t *testing.T) {
 	r := newRig(t, Options{})
 	e := with(put("k", 0), "DELETE")
-	e.Seq = r.Stamp()
+	e.Seq = r.Stamp(time.Now())
 	s := r.promise(opened(put("k", 2)))
 	written := r.Stats().Written
 	r.promise(e)
@@ -497,11 +497,11 @@ func TestStampAscends(t *testing.T) {
 	e := put("k", 1)
 	e.Seq = uint64(time.Now().Add(time.Hour).UnixNano()) // a clock that was wrong
 	r.promise(e)
-	if s := r.Stamp(); s <= e.Seq {
+	if s := r.Stamp(time.Now()); s <= e.Seq {
 		t.Fatalf("stamp %d after %d", s, e.Seq)
 	}
 	r.restart()
-	if s := r.Stamp(); s <= e.Seq {
+	if s := r.Stamp(time.Now()); s <= e.Seq {
 		t.Fatalf("stamp %d after %d", s, e.Seq)
 	}
 }

@@ -130,7 +130,7 @@ func (r *modelRun) entry() Entry {
 		e.Owed = 0
 	}
 	if r.chance.IntN(4) == 0 { // came late
-		e.Seq = r.Stamp() - r.chance.Uint64N(100000)*2 - 1
+		e.Seq = r.Stamp(time.Now()) - r.chance.Uint64N(100000)*2 - 1
 	}
 	return e
 }

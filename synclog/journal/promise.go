@@ -1,6 +1,9 @@
 package journal
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Promise makes entries durable in one group commit and returns when they are:
 // written, or with Options.Power synced. It sets Seq where it is 0 or taken by an
@@ -139,7 +142,7 @@ func (j *Journal) refusalLocked() error {
 
 func (j *Journal) stamp(e *Entry) {
 	if e.Seq == 0 || e.Seq >= maxSeq {
-		e.Seq = j.Stamp()
+		e.Seq = j.Stamp(time.Now())
 		return
 	}
 	for last := j.seq.Load(); last < e.Seq; last = j.seq.Load() {
