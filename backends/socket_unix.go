@@ -39,6 +39,7 @@ type rawSocket struct {
 	writeErr error
 
 	read    func(fd uintptr) bool
+	readNow func(fd uintptr)
 	toRead  []byte
 	toSkip  int
 	nRead   int
@@ -71,6 +72,7 @@ func (s *rawSocket) open(nc net.Conn) {
 	}
 	s.write, s.read, s.peek = s.writeOnce, s.readOnce, s.peekOnce
 	s.writeNow = func(fd uintptr) { s.writeOnce(fd) }
+	s.readNow = func(fd uintptr) { s.readOnce(fd) }
 	s.outq = func(fd uintptr) { s.queue.Store(int64(sendQueue(int(fd)))) }
 }
 
@@ -123,6 +125,17 @@ func (s *rawSocket) receive(p []byte) (int, error) {
 	return s.input()
 }
 
+// receiveNow is receive that does not wait: 0 and no error is nothing.
+func (s *rawSocket) receiveNow(p []byte) (int, error) {
+	s.toRead = p
+	err := s.conn.Control(s.readNow) // spares the poller
+	s.toRead = nil
+	if err == nil && s.readErr == unix.EAGAIN {
+		return 0, nil
+	}
+	return s.received(err)
+}
+
 // skip reads up to n bytes and throws them away.
 func (s *rawSocket) skip(n int64) (int, error) {
 	s.toSkip = int(min(n, 1<<30))
@@ -130,8 +143,10 @@ func (s *rawSocket) skip(n int64) (int, error) {
 	return s.input()
 }
 
-func (s *rawSocket) input() (int, error) {
-	err := s.conn.Read(s.read)
+func (s *rawSocket) input() (int, error) { return s.received(s.conn.Read(s.read)) }
+
+// received tells what readOnce has come to, in the words of net.Conn.
+func (s *rawSocket) received(err error) (int, error) {
 	switch {
 	case err != nil:
 		return 0, plainError("read", err)

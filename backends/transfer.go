@@ -16,12 +16,18 @@ func (c *Conn) Reader() *bufio.Reader {
 	return c.reader
 }
 
-// ReadFirst reads once, past the Reader and before that is asked for.
-func (c *Conn) ReadFirst(p []byte) (int, error) {
-	if c.raw.conn == nil {
+// ReadFirst reads once, past the Reader and before that is asked for. Without wait it
+// gives 0 and no error where nothing is there, and over TLS always.
+func (c *Conn) ReadFirst(p []byte, wait bool) (int, error) {
+	switch {
+	case wait && c.raw.conn != nil:
+		return c.raw.receive(p)
+	case wait:
 		return c.Conn.Read(p)
+	case c.raw.conn != nil:
+		return c.raw.receiveNow(p)
 	}
-	return c.raw.receive(p)
+	return 0, nil
 }
 
 // Unread gives back what ReadFirst has read: the Reader gets it with its next read,
@@ -67,6 +73,7 @@ func (c *Conn) ReadTimeout(d time.Duration) {
 	if d == 0 {
 		if c.readUntil.Swap(0) != 0 {
 			c.setReadDeadline(time.Time{})
+			c.lapsed.Store(false)
 		}
 		return
 	}
@@ -77,6 +84,7 @@ func (c *Conn) ReadTimeout(d time.Duration) {
 	}
 	d += d / 8
 	c.readUntil.Store(int64(now + d))
+	c.setLapse(d)
 	c.setReadDeadline(time.Now().Add(d))
 }
 

@@ -1,51 +1,50 @@
 package backends
 
-// A kept-alive connection over plain TCP has a goroutine that waits for what comes
-// next on it, from the moment when the connection becomes idle: for the answer to
-// the next request, which then costs neither a new goroutine nor a read that finds
-// nothing, or for the peer's end.
-//
-// The wait forgets what came before it (internal/poll.FD.RawRead resets the poller,
-// which reports edges). A goroutine that waits before the connection is acquired need
-// not look first, which would be the read that is to be spared: no answer can have
-// come. Of what came between the last answer and the wait, the peer's end say, only
-// Alive and a write tell then. One that is late, because the connection was acquired
-// meanwhile, looks. A Read that is no Await's waits until the goroutine's wait is over.
+import (
+	"math"
+	"time"
+)
 
-// watchState says what the goroutine is about.
+// A kept-alive connection over plain TCP is watched, where the system has the means
+// (poller_linux.go), from its first request to its end: for the answer to the next one,
+// which so costs no goroutine that waits for it, and for the peer's end while it is idle.
+//
+// A poller tells of edges: that something has come, once. What came unasked, or before
+// somebody awaited it, makes the connection unwatched, and whoever uses it next looks.
+
+// watchState says what is to be done when something comes.
 type watchState = uint32
 
 const (
-	unwatched watchState = iota // there is none; in an idle connection: something came, or its deadline passed
-	pooled                      // it is about to wait, and the connection is idle
-	taken                       // the connection was acquired before it waited
-	waiting                     // it waits
-	awaited                     // it waits and has something to run then
-	running                     // it runs that
+	unwatched watchState = iota // nothing: whoever has the connection, or acquires it, looks himself
+	waiting                     // nothing has come since the connection was last given back, or looked at
+	awaited                     // somebody awaits it
+	running                     // in use without awaiting anything: something has come, and is being read
+	stirred                     // in use, and something has come since that began
 )
 
-// Await makes f run on a goroutine of the connection's own as soon as there is
-// something to read, or reading fails or times out. It is false where the
-// connection has none; f is left to the caller then. Only one that was Reused has
-// any. After a true, f's run alone may read or give the connection back.
+// Await makes f run as soon as there is something to read, or reading fails or times
+// out. It is false where it does not; f is left to the caller then. Only a connection that
+// was Reused can be awaited. After a true, what f begins alone may read or give the
+// connection back.
+//
+// f must not wait for anything: others' answers come by the goroutine that runs it, too.
 func (c *Conn) Await(f func()) bool {
 	c.onReadable = f
-	return c.watch.CompareAndSwap(taken, awaited) || c.watch.CompareAndSwap(waiting, awaited)
+	if !c.watch.CompareAndSwap(waiting, awaited) {
+		return false
+	}
+	// Aborts and deadlines look for awaited after they have said so.
+	if c.aborted.Load() || c.lapsed.Load() {
+		return !c.watch.CompareAndSwap(awaited, running)
+	}
+	return true
 }
 
 // toPool gives the connection to the pool, watched where that is possible.
 func (c *Conn) toPool() {
-	for c.raw.conn != nil {
-		s := c.watch.Load()
-		if s == waiting {
-			break
-		}
-		if c.watch.CompareAndSwap(s, pooled) {
-			if s == unwatched {
-				go c.watchFn()
-			}
-			break
-		}
+	if !c.watch.CompareAndSwap(running, waiting) {
+		c.watch.CompareAndSwap(stirred, unwatched)
 	}
 	c.backend.pool.release(c)
 }
@@ -53,39 +52,84 @@ func (c *Conn) toPool() {
 // fromPool notes that an idle connection is in use again. It is false where the
 // peer has ended it, or sent something unasked.
 func (c *Conn) fromPool() bool {
-	c.watch.CompareAndSwap(pooled, taken)
-	return c.watch.Load() != unwatched || c.raw.quiet()
+	if c.watch.Load() == waiting {
+		return true
+	}
+	if c.poller != nil {
+		c.watch.Store(waiting) // first: what comes after the look is seen then
+	}
+	return c.raw.quiet()
 }
 
-// watchIdle is the goroutine. It ends when the connection is not given back after
-// what it ran, and when something comes that nobody has asked it to run for:
-// whoever uses the connection reads it, or the next one to acquire it looks.
-func (c *Conn) watchIdle() {
+// startWatching begins to watch a new connection, which is in use.
+func (c *Conn) startWatching() {
+	c.watch.Store(running)
+	if c.poller = watchWith(c); c.poller == nil {
+		c.watch.Store(unwatched)
+		return
+	}
+	c.lapse = time.AfterFunc(never, c.lapses)
+}
+
+const never = math.MaxInt64
+
+// stopWatching ends that; nobody uses the connection any more.
+func (c *Conn) stopWatching() {
+	if c.poller != nil {
+		c.lapse.Stop()
+		c.poller.forget(c)
+	}
+}
+
+// stir is called when something has come.
+func (c *Conn) stir() {
 	for {
-		c.parked = false
-		_ = c.raw.conn.Read(c.parkFn) // whoever reads meets the error himself
-		for !c.watch.CompareAndSwap(awaited, running) {
-			if s := c.watch.Load(); s != awaited && c.watch.CompareAndSwap(s, unwatched) {
+		switch c.watch.Load() {
+		case awaited:
+			if c.runAwaited() {
 				return
 			}
-		}
-		c.onReadable()
-		if c.watch.CompareAndSwap(running, unwatched) {
+		case waiting:
+			if c.watch.CompareAndSwap(waiting, unwatched) {
+				return
+			}
+		case running:
+			if c.watch.CompareAndSwap(running, stirred) {
+				return
+			}
+		default:
 			return
 		}
 	}
 }
 
-// park is called before the goroutine waits, and again afterwards. What comes
-// from the first call on ends the wait.
-func (c *Conn) park(fd uintptr) bool {
-	if c.parked {
-		return true
-	}
-	c.parked = true
-	if c.watch.CompareAndSwap(pooled, waiting) {
+// runAwaited runs what is awaited, if something is.
+func (c *Conn) runAwaited() bool {
+	if !c.watch.CompareAndSwap(awaited, running) {
 		return false
 	}
-	c.watch.CompareAndSwap(taken, waiting)
-	return !quiet(fd, &c.seen) // the answer may have come already
+	c.onReadable()
+	return true
+}
+
+// setLapse makes lapses run at readUntil.
+func (c *Conn) setLapse(d time.Duration) {
+	if c.poller != nil {
+		c.lapsed.Store(false)
+		c.lapse.Reset(d)
+	}
+}
+
+// lapses runs when the deadline for reading may be over.
+func (c *Conn) lapses() {
+	until := time.Duration(c.readUntil.Load())
+	if until == 0 {
+		return
+	}
+	if left := until - time.Since(epoch); left > 0 {
+		c.lapse.Reset(left)
+		return
+	}
+	c.lapsed.Store(true)
+	c.runAwaited()
 }

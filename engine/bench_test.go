@@ -230,7 +230,7 @@ type memoryConn struct {
 
 // Read gives an answer a call: the reader asks once a request.
 func (c *memoryConn) Read(p []byte) (int, error)                  { return copy(p, c.b.answer), nil }
-func (c *memoryConn) ReadFirst(p []byte) (int, error)             { return c.Read(p) }
+func (c *memoryConn) ReadFirst(p []byte, _ bool) (int, error)     { return c.Read(p) }
 func (c *memoryConn) Unread([]byte, error)                        {}
 func (c *memoryConn) Connect() error                              { return nil }
 func (c *memoryConn) Reused() bool                                { return true }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ var ignored = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
 	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+	goleak.IgnoreAnyFunction("github.com/akubra/akubra/backends.(*poller).run"),
 }
 
 // rig is an engine in front of stub storages.
@@ -43,12 +45,16 @@ type rig struct {
 
 // recorder is a synclog in memory.
 type recorder struct {
-	mu   sync.Mutex
-	cond *sync.Cond
-	all  []Divergence
+	mu     sync.Mutex
+	cond   *sync.Cond
+	all    []Divergence
+	before atomic.Pointer[func()] // called before a record is taken; may wait
 }
 
 func (r *recorder) Record(d *Divergence) {
+	if f := r.before.Load(); f != nil {
+		(*f)()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, *d)
@@ -66,7 +72,13 @@ type testLog struct {
 	mu     sync.Mutex
 	warned []string
 	access []Access
+	// logsAccess: Access is wanted (logged). A request for which it is takes another way.
+	logsAccess bool
+	before     atomic.Pointer[func(a *Access)] // called before an access is taken; may wait
 }
+
+// logged is a setup with an access log.
+func logged(o *Options, _ *limiter.Options) { o.Log.(*testLog).logsAccess = true }
 
 func (l *testLog) Warn(msg string, kv ...any) {
 	l.mu.Lock()
@@ -74,9 +86,12 @@ func (l *testLog) Warn(msg string, kv ...any) {
 	l.warned = append(l.warned, fmt.Sprint(append([]any{msg}, kv...)...))
 }
 
-func (l *testLog) AccessEnabled() bool { return true }
+func (l *testLog) AccessEnabled() bool { return l.logsAccess }
 
 func (l *testLog) Access(a *Access) {
+	if f := l.before.Load(); f != nil {
+		(*f)(a)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.access = append(l.access, *a)

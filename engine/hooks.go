@@ -35,15 +35,15 @@ type Conn interface {
 	// Alive tells whether an idle connection can still be used, as far as can
 	// be seen from here: the peer has neither closed it nor sent stray bytes.
 	Alive() bool
-	// Await makes f run on a goroutine of the connection's own as soon as there is
-	// something to read, or reading fails or times out. It is false where the
-	// connection has none; f is left to the caller then. After a true, f alone may
-	// read, release or discard.
+	// Await makes f run as soon as there is something to read, or reading fails or times
+	// out; f must not wait for anything. It is false where it does not; f is left to the
+	// caller then. After a true, what f begins alone may read, release or discard.
 	Await(f func()) bool
-	// ReadFirst reads once past the Reader, before that is asked for. What was read,
+	// ReadFirst reads once past the Reader, before that is asked for; without wait,
+	// 0 and no error is that nothing is there. What was read,
 	// and the error, can be given back by Unread: Reader gives them first then. p must
 	// stay as it is until it has given the first byte.
-	ReadFirst(p []byte) (int, error)
+	ReadFirst(p []byte, wait bool) (int, error)
 	Unread(p []byte, err error)
 	// Reader buffers what the backend sends. It gives errors as the network
 	// does, io.EOF among them.

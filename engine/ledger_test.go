@@ -18,6 +18,7 @@ type ledger struct {
 	failed  atomic.Bool                        // what Failed says
 	waits   atomic.Bool                        // what Waits says
 	promise atomic.Pointer[func(es []Promise)] // called before anything is taken; may wait
+	settle  atomic.Pointer[func(owed uint64)]  // the same for Settle
 	mu      sync.Mutex
 	entries map[uint64]*entry
 	slots   []string // of Begin; "" once ended
@@ -103,6 +104,9 @@ func (l *ledger) Intend(slot int32, p *Promise) error {
 }
 
 func (l *ledger) Settle(seq, owed uint64, reason []byte) {
+	if f := l.settle.Load(); f != nil {
+		(*f)(owed)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.entries[seq]

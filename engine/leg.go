@@ -29,8 +29,8 @@ type leg struct {
 	// aborted: cause is not nil, which never ends; set under mu.
 	aborted atomic.Bool
 
-	// run and send, made once: new ones a request would be allocations.
-	runFn, sendFn func()
+	// run, send and arrive, made once: new ones a request would be allocations.
+	runFn, sendFn, arriveFn func()
 
 	// The sending side.
 	inline  bool // the whole message went out at once
@@ -50,6 +50,8 @@ type leg struct {
 	body     []byte // in buf
 	open     bool   // the body is still to be read from conn
 	gotBytes bool
+	tried    bool // something was read that is no short answer; the connection's Reader has it
+	arrived  bool // arrive has read a short answer, and run must not wait
 	unsent   int  // at most so many bytes did the kernel hold when they were last looked at; valid once sentAll
 	reusable bool // conn can be used again once the answer is read
 
@@ -70,6 +72,7 @@ func (l *leg) reset(r *request, index, backend int, slot int32) {
 		l.sent = make(chan struct{}, 1)
 		l.runFn = l.run
 		l.sendFn = l.send
+		l.arriveFn = l.arrive
 	}
 	l.unsent = 0
 }
@@ -88,6 +91,7 @@ func (l *leg) clear() {
 	l.sentSize = 0
 	l.buf, l.body, l.answer = l.buf[:0], nil, answerHead{}
 	l.open, l.gotBytes, l.reusable, l.finished = false, false, false, false
+	l.tried, l.arrived = false, false
 	l.state, l.err, l.outcome = votePending, nil, ""
 }
 
@@ -104,9 +108,22 @@ func (l *leg) setConn(c Conn) {
 	l.mu.Unlock()
 }
 
+// arrive is what the connection runs when something has come (Conn.Await): run, where
+// that need not wait for anything, as for a short answer to a message that has gone.
+func (l *leg) arrive() {
+	gone := l.inline && l.sendErr == nil || l.sending && len(l.sent) > 0
+	if gone && !l.aborted.Load() {
+		l.arrived = l.receiveShort(l.conn, false)
+	}
+	if l.arrived {
+		l.run()
+		return
+	}
+	go l.runFn()
+}
+
 // run takes the leg to its end.
 func (l *leg) run() {
-	defer l.r.release()
 	err := l.exchange(false)
 	if l.stale(err) && l.r.ring.Rewind(l.index) {
 		if err = l.restart(); err == nil {
@@ -188,7 +205,7 @@ func (l *leg) stale(err error) bool {
 // restart puts the leg back to where it was before it had a connection.
 func (l *leg) restart() error {
 	l.giveBack(false)
-	l.inline, l.sendErr = false, nil
+	l.inline, l.sendErr, l.tried = false, nil, false
 	l.sentAll.Store(false)
 	l.sentSize = 0
 	l.unsent = 0

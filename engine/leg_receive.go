@@ -22,7 +22,7 @@ const firstRead = 5376
 // receive reads the answer's head, and its body if that is short. It fails
 // unless there is an answer.
 func (l *leg) receive(c Conn) error {
-	if l.receiveShort(c) {
+	if l.arrived || !l.tried && l.receiveShort(c, true) {
 		if l.sending {
 			l.progress()
 		}
@@ -36,14 +36,18 @@ func (l *leg) receive(c Conn) error {
 }
 
 // receiveShort takes an answer that comes as a whole, with nothing behind it, into buf.
-// Where another one comes, the connection's Reader has it.
-func (l *leg) receiveShort(c Conn) bool {
+// Where another one comes, the connection's Reader has it. Without wait it may be that
+// nothing has come.
+func (l *leg) receiveShort(c Conn, wait bool) bool {
 	if cap(l.buf) < firstRead {
 		l.buf = make([]byte, 0, firstRead)
 	}
-	n, err := c.ReadFirst(l.buf[:firstRead])
+	n, err := c.ReadFirst(l.buf[:firstRead], wait)
 	p := l.buf[:n]
 	l.gotBytes = n > 0
+	if n == 0 && err == nil {
+		return false
+	}
 	if head := headEnd(p); err == nil && head > 0 && l.answer.parse(p[:head]) == nil && l.isWhole(n-head) {
 		l.buf = p
 		l.setBuf(head)
@@ -51,6 +55,7 @@ func (l *leg) receiveShort(c Conn) bool {
 	}
 	l.answer = answerHead{}
 	c.Unread(p, err)
+	l.tried = true
 	return false
 }
 

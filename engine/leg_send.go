@@ -52,7 +52,7 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 	default:
 		l.startSending(c, false)
 	}
-	return !l.refused() && c.Await(l.runFn)
+	return !l.refused() && c.Await(l.arriveFn)
 }
 
 // refused tells whether a kept-alive connection has taken nothing of the message,

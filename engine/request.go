@@ -285,8 +285,7 @@ func (r *request) endBody() {
 	}
 }
 
-// legEnded takes a leg's vote. It is the last thing that a leg does, but for
-// letting go of the request.
+// legEnded takes a leg's vote, and lets go of the request: the last thing that a leg does.
 func (r *request) legEnded(l *leg) {
 	r.mu.Lock()
 	r.ended++
@@ -294,7 +293,17 @@ func (r *request) legEnded(l *leg) {
 	late := r.decided && r.winner != l.index
 	losers, answers := r.decideLocked()
 	last := r.ended == len(r.legs)
+	waits := l.arrived && r.mayWaitLocked(last, answers)
 	r.mu.Unlock()
+	if waits {
+		go r.afterLeg(l, late, losers, last, answers)
+	} else {
+		r.afterLeg(l, late, losers, last, answers)
+	}
+}
+
+// afterLeg does what a leg's end brings about.
+func (r *request) afterLeg(l *leg, late bool, losers uint64, last, answers bool) {
 	if late {
 		l.drain()
 	}
@@ -305,6 +314,25 @@ func (r *request) legEnded(l *leg) {
 	if answers {
 		r.answerDetached()
 	}
+	r.release()
+}
+
+// mayWaitLocked tells whether what the end of a leg brings about may have to wait: for a
+// disk, or for somebody to read a log. Where all is well it has not.
+func (r *request) mayWaitLocked(last, answers bool) bool {
+	switch {
+	case r.kind != kindPlain || r.skipped != 0 || r.aborted:
+		return true
+	case answers && (r.e.o.Log.AccessEnabled() || r.journaled() && r.slot == noSlot):
+		return true
+	case !last:
+		return false
+	}
+	if r.journaled() && !r.promised && !r.promising {
+		return true // it is written down now
+	}
+	owed, _ := r.owed(r.votes)
+	return owed != 0 || r.overlapping && r.e.writes.overlapped(r.keyHash)
 }
 
 // decideLocked asks the picker once. It returns the legs whose answers nobody

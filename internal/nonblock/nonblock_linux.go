@@ -52,6 +52,11 @@ func Tee(from, to, n int) (int, error) {
 	return result(syscall.RawSyscall6(unix.SYS_TEE, uintptr(from), uintptr(to), uintptr(n), unix.SPLICE_F_NONBLOCK, 0, 0))
 }
 
+// EpollWait is epoll_wait(2) for what is ready at the moment.
+func EpollWait(fd int, events []unix.EpollEvent) (int, error) {
+	return result(syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0))
+}
+
 // An error that is returned as an interface would be an allocation, and this one is
 // frequent.
 var errAgain error = unix.EAGAIN

@@ -8,16 +8,17 @@ import (
 	"time"
 )
 
-// watched gives a connection that has come back from the pool with its goroutine
-// waiting.
+// watched gives a connection that has come back from the pool.
 func (p *peer) watched() (*Conn, *net.TCPConn) {
 	p.t.Helper()
 	c, other := p.connect()
 	exchange(p.t, c, other)
 	c.Release()
-	until(p.t, "its goroutine waits", func() bool { return c.watch.Load() == waiting })
 	if again := acquire(p.t, p.b, false); again != c {
 		p.t.Fatal("another connection")
+	}
+	if s := c.watch.Load(); s != waiting {
+		p.t.Fatalf("it is not watched, but in state %d", s)
 	}
 	return c, other
 }
@@ -47,9 +48,11 @@ func TestAwaitRunsWhenSomethingCame(t *testing.T) {
 				}
 				if early { // before anybody awaits it
 					tt.do(c, other)
-					until(t, "its goroutine has seen it", func() bool { return c.watch.Load() == unwatched })
+					until(t, "it is seen", func() bool {
+						return c.watch.Load() == unwatched || c.lapsed.Load() || c.aborted.Load()
+					})
 					if c.Await(run) {
-						t.Fatal("a goroutine that has ended takes on work")
+						t.Fatal("it is awaited, though it has come")
 					}
 					run()
 				} else {
@@ -70,7 +73,7 @@ func TestAwaitNeedsAConnectionThatWasIdle(t *testing.T) {
 	p := newPeer(t)
 	c, _ := p.connect()
 	if c.Await(func() { t.Error("it ran") }) {
-		t.Fatal("a new connection has a goroutine")
+		t.Fatal("a new connection can be awaited")
 	}
 	c.Discard()
 }
@@ -90,8 +93,6 @@ func TestR12EndedIdleConnectionsAreSkipped(t *testing.T) {
 			exchange(t, c, other)
 			good.Release()
 			c.Release()
-			// What comes before that is seen by Alive, or by who uses it.
-			until(t, "its goroutine waits", func() bool { return c.watch.Load() == waiting })
 			do(other)
 			until(t, "it is seen", func() bool { return c.watch.Load() == unwatched })
 			if next := acquire(t, p.b, false); next != good {
@@ -107,13 +108,26 @@ func TestIdleConnectionOutlivesItsDeadline(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.watched()
 	c.ReadTimeout(time.Millisecond)
-	until(t, "it has passed", func() bool { return c.watch.Load() == unwatched })
+	until(t, "it has passed", c.lapsed.Load)
 	c.Release()
 	if again := acquire(t, p.b, false); again != c {
 		t.Fatal("another connection")
 	}
-	exchange(t, c, other)
-	c.Release()
+	c.ReadTimeout(20 * time.Second)
+	answered := make(chan error, 1)
+	if !c.Await(func() {
+		_, err := c.Reader().ReadByte()
+		answered <- err
+		c.Discard()
+	}) {
+		t.Fatal("it cannot be awaited any more")
+	}
+	if _, err := other.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A connection that is read without Await, by whoever holds it, is read all the
@@ -123,108 +137,83 @@ func TestReadWithoutAwait(t *testing.T) {
 	c, other := p.watched()
 	exchange(t, c, other)
 	c.Release()
-	until(t, "it is watched again", func() bool { return c.watch.Load() == waiting })
 	if again := acquire(t, p.b, false); again != c {
 		t.Fatal("another connection")
+	}
+	if s := c.watch.Load(); s != waiting {
+		t.Errorf("it is not watched again, but in state %d", s)
 	}
 	c.Discard()
 	wantClosed(t, other)
 }
 
-// late gives a connection that was acquired again while its goroutine was still at work
-// for the last use, and what lets that go on.
-func (p *peer) late() (c *Conn, other *net.TCPConn, goOn func()) {
-	p.t.Helper()
-	c, other = p.watched()
-	released, gate := make(chan struct{}), make(chan struct{})
-	if !c.Await(func() {
-		_, _ = c.Reader().ReadByte()
-		c.Release()
-		close(released)
-		<-gate
-	}) {
-		p.t.Fatal("nobody waits")
-	}
-	if _, err := other.Write([]byte("x")); err != nil { // the goroutine begins
-		p.t.Fatal(err)
-	}
-	<-released
-	if again := acquire(p.t, p.b, false); again != c {
-		p.t.Fatal("another connection")
-	}
-	return c, other, func() { close(gate) }
-}
-
-// A goroutine that comes late to its wait misses no answer, and takes on the work.
-func TestAwaitOfALateGoroutine(t *testing.T) {
-	answer := func(c *Conn, other *net.TCPConn) {
-		t.Helper()
-		if _, err := other.Write([]byte("pong")); err != nil {
-			t.Fatal(err)
-		}
-		until(t, "the answer is there", func() bool { return !c.Alive() })
-	}
-	for name, do := range map[string]func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool{
-		"answered, awaited, late": func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool {
-			answer(c, other)
-			runs := await()
-			goOn()
-			return runs
-		},
-		"awaited, answered, late": func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool {
-			runs := await()
-			answer(c, other)
-			goOn()
-			return runs
-		},
-		"awaited, late, answered": func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool {
-			runs := await()
-			goOn()
-			answer(c, other)
-			return runs
-		},
-		"late, awaited, answered": func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool {
-			goOn()
-			until(t, "its goroutine waits", func() bool { return c.watch.Load() == waiting })
-			runs := await()
-			answer(c, other)
-			return runs
-		},
-		"answered, late, not awaited": func(c *Conn, other *net.TCPConn, goOn func(), await func() bool) bool {
-			answer(c, other)
-			goOn()
-			until(t, "its goroutine has ended", func() bool { return c.watch.Load() == unwatched })
-			return !await()
-		},
+// R12: what comes while an answer is being read is not taken for the next one's, and
+// the peer's end is not missed.
+func TestR12StirredConnectionsAreLookedAt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		do   func(other *net.TCPConn)
+		kept bool
+	}{
+		"FIN":         {func(other *net.TCPConn) { _ = other.CloseWrite() }, false},
+		"stray bytes": {func(other *net.TCPConn) { _, _ = other.Write([]byte("x")) }, false},
+		"more of it":  {func(other *net.TCPConn) { _, _ = other.Write([]byte("y")) }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPeer(t)
-			c, other, goOn := p.late()
-			c.ReadTimeout(20 * time.Second)
-			answered := make(chan error, 1)
-			run := func() {
-				var buf [4]byte
-				_, err := io.ReadFull(c.Reader(), buf[:])
-				answered <- err
-				c.Discard()
+			c, other := p.watched()
+			begun, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			read := func() {
+				close(begun)
+				<-goOn
+				buf := make([]byte, 1)
+				if tt.kept {
+					buf = make([]byte, 2)
+				}
+				if _, err := io.ReadFull(c, buf); err != nil {
+					t.Error(err)
+				}
+				c.Release()
+				close(done)
 			}
-			awaited := false
-			if !do(c, other, goOn, func() bool { awaited = c.Await(run); return awaited }) {
-				t.Fatal("the goroutine does not do its part")
+			if !c.Await(func() { go read() }) {
+				t.Fatal("it cannot be awaited")
 			}
-			if !awaited {
-				run()
+			_, _ = other.Write([]byte("x"))
+			<-begun
+			tt.do(other)
+			until(t, "it is seen", func() bool { return c.watch.Load() == stirred })
+			close(goOn)
+			<-done
+			again := acquire(t, p.b, false)
+			if kept := again == c; kept != tt.kept {
+				t.Errorf("kept: %v", kept)
 			}
-			if err := <-answered; err != nil {
-				t.Fatal(err)
-			}
+			again.Discard()
 		})
 	}
 }
 
+// A connection that is closed is forgotten, and its number is free for another one.
+func TestClosedConnectionsAreForgotten(t *testing.T) {
+	p := newPeer(t)
+	c, _ := p.watched()
+	poller, fd := c.poller, c.pollFD
+	watched := func() bool {
+		poller.mu.Lock()
+		defer poller.mu.Unlock()
+		return poller.conns[fd] == c
+	}
+	if !watched() {
+		t.Fatal("it is not known while it is open")
+	}
+	c.Discard()
+	if watched() {
+		t.Error("it is still known")
+	}
+}
+
 // No answer is missed, however closely use follows use: each round begins as soon
-// as the last one's connection is in the pool, while its goroutine may still be on
-// the way to its next wait.
+// as the last one's connection is in the pool, while what it ran may not have returned.
 func TestAwaitMissesNothing(t *testing.T) {
 	p := newPeer(t)
 	go func() {
