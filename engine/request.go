@@ -321,7 +321,7 @@ func (r *request) afterLeg(l *leg, late bool, losers uint64, last, answers bool)
 // disk, or for somebody to read a log. Where all is well it has not.
 func (r *request) mayWaitLocked(last, answers bool) bool {
 	switch {
-	case r.kind != kindPlain || r.skipped != 0 || r.aborted:
+	case r.kind != kindPlain || r.aborted:
 		return true
 	case answers && (r.e.o.Log.AccessEnabled() || r.journaled() && r.slot == noSlot):
 		return true
