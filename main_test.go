@@ -46,7 +46,6 @@ func wantNoLeaks(t testing.TB) {
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		goleak.IgnoreAnyFunction("github.com/akubra/akubra/backends.(*poller).run"),
 	}
 	t.Cleanup(func() { goleak.VerifyNone(t, options...) })
 }

@@ -34,6 +34,7 @@ type proxy struct {
 	config   *Config
 	logs     *logs
 	backends []*backends.Backend
+	watcher  *backends.Watcher // of their connections
 	limiter  *limiter.Limiter
 	synclog  *synclog.Log
 	metrics  *proxyMetrics
@@ -55,8 +56,9 @@ type proxy struct {
 // newProxy constructs the service, and opens the journal; nothing listens yet.
 // start has to be called next, which closes it where it fails.
 func newProxy(c *Config, l *logs) (*proxy, error) {
-	p := &proxy{config: c, logs: l, failed: make(chan error, 2)}
+	p := &proxy{config: c, logs: l, failed: make(chan error, 2), watcher: backends.NewWatcher()}
 	if err := p.make(); err != nil {
+		p.watcher.Close()
 		p.closeJournal()
 		return nil, err
 	}
@@ -126,6 +128,7 @@ func (p *proxy) makeBackends() error {
 			TLS:         tlsConfig,
 
 			CongestionControl: p.config.CongestionControl,
+			Watcher:           p.watcher,
 		})
 		if err != nil {
 			return err
@@ -218,6 +221,7 @@ func (p *proxy) returned(e limiter.Event) {
 func (p *proxy) start() (err error) {
 	defer func() {
 		if err != nil {
+			p.watcher.Close()
 			p.closeJournal()
 		}
 	}()
@@ -231,6 +235,7 @@ func (p *proxy) start() (err error) {
 		}
 		p.serving.Go(func() { p.report(p.admin.Serve(p.adminListener)) })
 	}
+	p.watcher.Start()
 	p.prober.Start()
 	if p.repairer != nil {
 		p.repairer.Start()
@@ -281,6 +286,7 @@ func (p *proxy) stop() {
 	for _, b := range p.backends {
 		b.Close()
 	}
+	p.watcher.Close()
 	p.closeJournal()
 	p.logs.main.Info().Msg("stopped")
 }

@@ -39,6 +39,9 @@ type Options struct {
 	// CongestionControl of the connections: congestion.Auto, congestion.System, or the
 	// name of an algorithm that the system has (Linux). Empty is congestion.System.
 	CongestionControl string
+	// Watcher waits for what comes on connections; other backends may have it, too. May be
+	// nil: then none of them can be awaited.
+	Watcher *Watcher
 }
 
 // Backend is one S3 storage.
@@ -49,6 +52,7 @@ type Backend struct {
 	dialTimeout time.Duration
 	tls         *tls.Config
 	congestion  *congestion.Control
+	watcher     *Watcher
 	client      *fasthttp.HostClient
 	pool        connPool
 }
@@ -60,7 +64,7 @@ func New(o Options) (*Backend, error) {
 	}
 	b := &Backend{
 		name: o.URL.Host, url: o.URL.Scheme + "://" + o.URL.Host, addr: o.URL.Host, dialTimeout: o.DialTimeout,
-		congestion: congestion.New(o.CongestionControl),
+		congestion: congestion.New(o.CongestionControl), watcher: o.Watcher,
 	}
 	if err := b.congestion.Check(); err != nil {
 		return nil, fmt.Errorf("cannot use backend %q: %w", o.URL, err)

@@ -23,11 +23,9 @@ import (
 )
 
 // TestMain looks for goroutines that outlive all tests. The pool of fasthttp has
-// one of its own a backend, which ends by itself; pollers are the process's.
+// one of its own a backend, which ends by itself.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
-		goleak.IgnoreAnyFunction("github.com/akubra/akubra/backends.(*poller).run"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"))
 }
 
 // peer is the other end: a listener whose connections the test holds itself.
@@ -55,7 +53,10 @@ func newBackend(t testing.TB, rawURL string, tlsConfig *tls.Config) *Backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := New(Options{URL: u, DialTimeout: 5 * time.Second, IdleTimeout: time.Minute, ReadBuffer: 4 << 10, TLS: tlsConfig})
+	w := NewWatcher()
+	w.Start()
+	t.Cleanup(w.Close)
+	b, err := New(Options{URL: u, DialTimeout: 5 * time.Second, IdleTimeout: time.Minute, ReadBuffer: 4 << 10, TLS: tlsConfig, Watcher: w})
 	if err != nil {
 		t.Fatal(err)
 	}

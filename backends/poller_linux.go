@@ -2,11 +2,8 @@ package backends
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +14,7 @@ import (
 // poller is a goroutine that waits for many connections at once, on an epoll instance
 // that lies in the runtime's own one (epoll(7)). Answers come in bursts: it takes one
 // after the other without waking a goroutine for each, and with all it takes at hand in
-// the processor's caches (bench/NOTES.md). There are as many as threads that run Go code.
+// the processor's caches (bench/NOTES.md).
 type poller struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -28,25 +25,6 @@ type poller struct {
 	// Of its goroutine.
 	events [64]unix.EpollEvent
 	ready  []*Conn
-}
-
-// pollers are the process's. A system that has no more of them leaves connections
-// unwatched.
-var pollers struct {
-	once sync.Once
-	list []*poller
-	next atomic.Uint32
-}
-
-func startPollers() {
-	for range runtime.GOMAXPROCS(0) {
-		p, err := newPoller()
-		if err != nil {
-			return
-		}
-		pollers.list = append(pollers.list, p)
-		go p.run()
-	}
 }
 
 func newPoller() (*poller, error) {
@@ -66,30 +44,22 @@ func newPoller() (*poller, error) {
 	return p, nil
 }
 
-// watchWith makes one of the pollers watch c, and returns that, or nil.
-func watchWith(c *Conn) (p *poller) {
-	pollers.once.Do(startPollers)
-	if len(pollers.list) == 0 {
-		return nil
-	}
-	p = pollers.list[int(pollers.next.Add(1))%len(pollers.list)]
-	var err error
-	cerr := c.raw.conn.Control(func(fd uintptr) { err = p.add(int32(fd), c) })
-	if errors.Join(cerr, err) != nil {
-		return nil
-	}
-	return p
-}
+func (p *poller) close() { _ = p.file.Close() }
 
-func (p *poller) add(fd int32, c *Conn) error {
-	c.pollFD = fd
-	p.mu.Lock()
-	p.conns[fd] = c
-	p.mu.Unlock()
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: fd}
-	var err error
-	cerr := p.raw.Control(func(epoll uintptr) { err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, int(fd), &event) })
-	if err = errors.Join(cerr, err); err != nil {
+func (p *poller) watch(c *Conn) (err error) {
+	watch := func(epoll, fd uintptr) {
+		c.pollFD = int32(fd)
+		p.mu.Lock()
+		p.conns[c.pollFD] = c
+		p.mu.Unlock()
+		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: c.pollFD}
+		err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, int(fd), &event)
+	}
+	var errOf [2]error
+	errOf[0] = c.raw.conn.Control(func(fd uintptr) {
+		errOf[1] = p.raw.Control(func(epoll uintptr) { watch(epoll, fd) })
+	})
+	if err = errors.Join(err, errOf[0], errOf[1]); err != nil {
 		p.forget(c)
 	}
 	return err
@@ -113,8 +83,8 @@ func (p *poller) run() {
 		return n > 0
 	}
 	for {
-		if err := p.raw.Read(wait); err != nil {
-			panic(fmt.Sprintf("backends: cannot wait for connections: %v", err)) // nobody closes it
+		if p.raw.Read(wait) != nil { // it was closed
+			return
 		}
 		p.mu.Lock()
 		for i := range p.events[:n] {

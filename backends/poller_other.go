@@ -2,9 +2,17 @@
 
 package backends
 
-// poller is for Linux alone; elsewhere connections are unwatched.
+import "errors"
+
+// poller is for Linux alone.
 type poller struct{}
 
-func watchWith(*Conn) *poller { return nil }
+func newPoller() (*poller, error) { return nil, errors.ErrUnsupported }
+
+func (*poller) watch(*Conn) error { return errors.ErrUnsupported }
 
 func (*poller) forget(*Conn) {}
+
+func (*poller) run() {}
+
+func (*poller) close() {}

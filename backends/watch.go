@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A kept-alive connection over plain TCP is watched, where the system has the means
-// (poller_linux.go), from its first request to its end: for the answer to the next one,
+// A kept-alive connection over plain TCP is watched, where its backend has a Watcher that
+// can, from its first request to its end: for the answer to the next one,
 // which so costs no goroutine that waits for it, and for the peer's end while it is idle.
 //
 // A poller tells of edges: that something has come, once. What came unasked, or before
@@ -64,7 +64,7 @@ func (c *Conn) fromPool() bool {
 // startWatching begins to watch a new connection, which is in use.
 func (c *Conn) startWatching() {
 	c.watch.Store(running)
-	if c.poller = watchWith(c); c.poller == nil {
+	if c.poller = c.backend.watcher.watch(c); c.poller == nil {
 		c.watch.Store(unwatched)
 		return
 	}

@@ -26,7 +26,6 @@ var ignored = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
 	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-	goleak.IgnoreAnyFunction("github.com/akubra/akubra/backends.(*poller).run"),
 }
 
 // rig is an engine in front of stub storages.
@@ -158,6 +157,9 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 		journal: &ledger{entries: map[uint64]*entry{}},
 	}
 	r.records.cond = sync.NewCond(&r.records.mu)
+	watcher := backends.NewWatcher()
+	watcher.Start()
+	t.Cleanup(watcher.Close)
 	var pool []Backend
 	var names []string
 	for _, s := range stores {
@@ -165,7 +167,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := backends.New(backends.Options{URL: u, DialTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10})
+		b, err := backends.New(backends.Options{URL: u, DialTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10, Watcher: watcher})
 		if err != nil {
 			t.Fatal(err)
 		}
