@@ -13,7 +13,7 @@ import (
 )
 
 // leg is one request on its way to one backend. Its own goroutine (run) reads
-// the answer; while the message does not fit into the socket at once, a second
+// the answer, or for a short one the backends' goroutine that saw it come (arrive); while the message does not fit into the socket at once, a second
 // one (send) writes, so that an answer is seen before the body's end (R9). The
 // handler's goroutine writes what never has to wait.
 type leg struct {

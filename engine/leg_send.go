@@ -26,7 +26,7 @@ const shortMessage = 16 << 10
 const lateAnswerWait = time.Second
 
 // sendAtOnce begins to send on an idle connection, a whole message as far as it
-// goes without waiting, and leaves the answer to the connection's goroutine. It is
+// goes without waiting, and leaves the answer to whoever sees it come (arrive). It is
 // false where the caller has to start run.
 //
 // A connection is looked at once more for a POST, which it may not be harmless to
