@@ -123,12 +123,8 @@ func (c *Conn) setLapse(d time.Duration) {
 // lapses runs when the deadline for reading may be over.
 func (c *Conn) lapses() {
 	until := time.Duration(c.readUntil.Load())
-	if until == 0 {
-		return
-	}
-	if left := until - time.Since(epoch); left > 0 {
-		c.lapse.Reset(left)
-		return
+	if until == 0 || until > time.Since(epoch) {
+		return // it was taken back, or moved, and lapses runs again then
 	}
 	c.lapsed.Store(true)
 	c.runAwaited()
