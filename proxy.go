@@ -58,8 +58,7 @@ type proxy struct {
 func newProxy(c *Config, l *logs) (*proxy, error) {
 	p := &proxy{config: c, logs: l, failed: make(chan error, 2), watcher: backends.NewWatcher()}
 	if err := p.make(); err != nil {
-		p.watcher.Close()
-		p.closeJournal()
+		p.close()
 		return nil, err
 	}
 	return p, nil
@@ -221,8 +220,7 @@ func (p *proxy) returned(e limiter.Event) {
 func (p *proxy) start() (err error) {
 	defer func() {
 		if err != nil {
-			p.watcher.Close()
-			p.closeJournal()
+			p.close()
 		}
 	}()
 	if p.listener, err = congestion.New(p.config.CongestionControl).Listen(p.config.Listen); err != nil {
@@ -286,7 +284,12 @@ func (p *proxy) stop() {
 	for _, b := range p.backends {
 		b.Close()
 	}
+	p.close()
+	p.logs.main.Info().Msg("stopped")
+}
+
+// close lets go of what newProxy has taken.
+func (p *proxy) close() {
 	p.watcher.Close()
 	p.closeJournal()
-	p.logs.main.Info().Msg("stopped")
 }

@@ -87,6 +87,31 @@ func TestCongestionControlOfNearStorages(t *testing.T) {
 	}
 }
 
+// Where there is no algorithm that does not pace, all is as it would be anyway: once that
+// has been found out, by the first connection to a near storage, connections are kept.
+func TestCongestionControlWithoutAnother(t *testing.T) {
+	p := newPeer(t)
+	b := congested(t, p, congestion.Auto)
+	system := systemAlgorithm(t, p)
+	b.congestion.Paces = func(string) bool { return true }
+	for kept, i := 0, 0; kept < 3; i++ {
+		if i == 100 {
+			t.Fatal("connections are not kept")
+		}
+		c, other := p.connect()
+		exchange(t, c, other)
+		if got := algorithm(t, c); got != system {
+			t.Errorf("it is %q, not %q", got, system)
+		}
+		c.Release()
+		again := acquire(t, b, false)
+		if again == c {
+			kept++
+		}
+		again.Discard()
+	}
+}
+
 // systemAlgorithm is what a connection has that nobody has chosen one for.
 func systemAlgorithm(t *testing.T, p *peer) string {
 	t.Helper()

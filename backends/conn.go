@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/akubra/akubra/internal/nonblock"
 )
 
 // Conn is a connection to a backend. One goroutine may write while another one
@@ -86,7 +88,7 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.outdated = c.backend.congestion.Dialled(rawConnOf(nc))
+	c.outdated = c.backend.congestion.Dialled(nonblock.Socket(nc))
 	if c.backend.tls == nil {
 		c.raw.open(nc)
 		c.startWatching()

@@ -1,7 +1,6 @@
 package backends
 
 import (
-	"errors"
 	"os"
 	"sync"
 	"syscall"
@@ -46,20 +45,18 @@ func newPoller() (*poller, error) {
 
 func (p *poller) close() { _ = p.file.Close() }
 
-func (p *poller) watch(c *Conn) (err error) {
-	watch := func(epoll, fd uintptr) {
-		c.pollFD = int32(fd)
-		p.mu.Lock()
-		p.conns[c.pollFD] = c
-		p.mu.Unlock()
-		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: c.pollFD}
-		err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, int(fd), &event)
-	}
-	var errOf [2]error
-	errOf[0] = c.raw.conn.Control(func(fd uintptr) {
-		errOf[1] = p.raw.Control(func(epoll uintptr) { watch(epoll, fd) })
+func (p *poller) watch(c *Conn) error {
+	err := nonblock.Control(c.raw.conn, func(fd int) error {
+		return nonblock.Control(p.raw, func(epoll int) error {
+			c.pollFD = int32(fd)
+			p.mu.Lock()
+			p.conns[c.pollFD] = c
+			p.mu.Unlock()
+			event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: c.pollFD}
+			return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &event)
+		})
 	})
-	if err = errors.Join(err, errOf[0], errOf[1]); err != nil {
+	if err != nil {
 		p.forget(c)
 	}
 	return err

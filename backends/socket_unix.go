@@ -53,21 +53,8 @@ type rawSocket struct {
 	queue atomic.Int64
 }
 
-// rawConnOf is the socket under a TCP connection, or nil.
-func rawConnOf(nc net.Conn) syscall.RawConn {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
-}
-
 func (s *rawSocket) open(nc net.Conn) {
-	if s.conn = rawConnOf(nc); s.conn == nil {
+	if s.conn = nonblock.Socket(nc); s.conn == nil {
 		return
 	}
 	s.write, s.read, s.peek = s.writeOnce, s.readOnce, s.peekOnce

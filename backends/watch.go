@@ -63,6 +63,9 @@ func (c *Conn) fromPool() bool {
 
 // startWatching begins to watch a new connection, which is in use.
 func (c *Conn) startWatching() {
+	if c.raw.conn == nil {
+		return
+	}
 	c.watch.Store(running)
 	if c.poller = c.backend.watcher.watch(c); c.poller == nil {
 		c.watch.Store(unwatched)

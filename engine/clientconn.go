@@ -94,12 +94,8 @@ type clientConn struct {
 }
 
 func newClientConn(nc net.Conn, plain bool, onDone func()) net.Conn {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return nc
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
+	raw := nonblock.Socket(nc)
+	if raw == nil {
 		return nc
 	}
 	c := &clientConn{Conn: nc, raw: raw, plain: plain, onDone: onDone}

@@ -13,9 +13,10 @@ import (
 )
 
 // leg is one request on its way to one backend. Its own goroutine (run) reads
-// the answer, or for a short one the backends' goroutine that saw it come (arrive); while the message does not fit into the socket at once, a second
-// one (send) writes, so that an answer is seen before the body's end (R9). The
-// handler's goroutine writes what never has to wait.
+// the answer, or for a short one the backends' goroutine that saw it come (arrive).
+// While the message does not fit into the socket at once, a second one (send) writes,
+// so that an answer is seen before the body's end (R9). The handler's goroutine writes
+// what never has to wait.
 type leg struct {
 	r       *request
 	index   int // among the request's legs, and the ring's reader

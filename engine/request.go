@@ -20,7 +20,6 @@ type request struct {
 	refs atomic.Int32
 
 	prev, next *request // the engine's list, under its lock
-	enlisted   bool
 
 	id      requestID
 	begun   time.Time

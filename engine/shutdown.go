@@ -76,7 +76,7 @@ func (e *Engine) untilIdle() <-chan struct{} {
 // too late to be found there finds the engine closing.
 func (e *Engine) enlist(r *request) {
 	e.mu.Lock()
-	r.enlisted, r.next = true, e.active
+	r.next = e.active
 	if r.next != nil {
 		r.next.prev = r
 	}
@@ -87,18 +87,18 @@ func (e *Engine) enlist(r *request) {
 func (e *Engine) delist(r *request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !r.enlisted {
-		return // it never came so far
-	}
-	if r.prev == nil {
-		e.active = r.next
-	} else {
+	switch {
+	case r.prev != nil:
 		r.prev.next = r.next
+	case r == e.active:
+		e.active = r.next
+	default:
+		return // it never came so far
 	}
 	if r.next != nil {
 		r.next.prev = r.prev
 	}
-	r.enlisted, r.prev, r.next = false, nil, nil
+	r.prev, r.next = nil, nil
 	if e.idle != nil && e.active == nil {
 		close(e.idle)
 		e.idle = nil

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/akubra/akubra/internal/nonblock"
 )
 
 // What a Control may be made with, beside the name of an algorithm.
@@ -94,11 +96,7 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 func (g *Control) control(raw syscall.RawConn, near bool) error {
-	var err error
-	if cerr := raw.Control(func(fd uintptr) { err = g.choose(int(fd), near) }); cerr != nil {
-		return cerr
-	}
-	return err
+	return nonblock.Control(raw, func(fd int) error { return g.choose(fd, near) })
 }
 
 // Dialled looks how near the peer is, over a new connection. It tells whether that one has

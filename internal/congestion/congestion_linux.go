@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/nonblock"
 )
 
 // unpaced are the algorithms that take BBR's place: Linux's default, and the one that
@@ -47,12 +48,11 @@ func (g *Control) choose(fd int, near bool) error {
 // had anyway.
 func (g *Control) accepted(nc net.Conn) {
 	system := g.system.Load()
-	sc, ok := nc.(syscall.Conn)
-	if system == nil || !ok {
+	if system == nil {
 		return
 	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
+	raw := nonblock.Socket(nc)
+	if raw == nil {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) {
