@@ -395,7 +395,7 @@ func TestAbortEndsWhatIsUnderWay(t *testing.T) {
 					t.Fatalf("%q, %v", b, err)
 				}
 			} else {
-				_, err := c.Conn.Read(make([]byte, 1))
+				_, err := c.Read(make([]byte, 1))
 				wantTimeout(t, err)
 			}
 			c.Discard()

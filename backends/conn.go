@@ -37,9 +37,8 @@ type Conn struct {
 	watch      atomic.Uint32 // a watchState
 	onReadable func()        // of whoever awaits, then of who runs it
 	poller     *poller       // nil where it is not watched
+	polled     *polledConn   // what is watched
 	pollFD     int32
-	lapse      *time.Timer // runs lapses
-	lapsed     atomic.Bool // the read deadline has passed, and was not moved since
 
 	mu     sync.Mutex // guards cancel, and Conn against Abort while dialling
 	cancel context.CancelFunc
@@ -90,8 +89,8 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	}
 	c.outdated = c.backend.congestion.Dialled(nonblock.Socket(nc))
 	if c.backend.tls == nil {
+		nc = c.startWatching(nc)
 		c.raw.open(nc)
-		c.startWatching()
 		return nc, nil
 	}
 	tc := tls.Client(nc, c.backend.tls)

@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -45,22 +46,40 @@ func newPoller() (*poller, error) {
 
 func (p *poller) close() { _ = p.file.Close() }
 
-func (p *poller) watch(c *Conn) error {
-	err := nonblock.Control(c.raw.conn, func(fd int) error {
+// watch begins to watch c, whose new socket is nc, and returns what c is to use in nc's
+// place. With an error nc is as it was.
+func (p *poller) watch(c *Conn, nc net.Conn) (net.Conn, error) {
+	pc, err := newPolledConn(nc)
+	if err != nil {
+		return nil, err
+	}
+	err = nonblock.Control(pc.raw, func(fd int) error {
 		return nonblock.Control(p.raw, func(epoll int) error {
-			c.pollFD = int32(fd)
+			c.polled, c.pollFD = pc, int32(fd)
+			pc.in.lapsed = func() { c.runAwaited() }
 			p.mu.Lock()
 			p.conns[c.pollFD] = c
 			p.mu.Unlock()
-			event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: c.pollFD}
+			event := unix.EpollEvent{Events: comesIn | unix.EPOLLOUT | unix.EPOLLET, Fd: c.pollFD}
 			return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &event)
 		})
 	})
 	if err != nil {
 		p.forget(c)
+		_ = pc.file.Close()
+		return nil, err
 	}
-	return err
+	_ = nc.Close() // the socket goes on
+	return pc, nil
 }
+
+// Of the events that can be asked for and those that are always told of (epoll_ctl(2)),
+// what somebody who reads has to look at, and what somebody who writes.
+const (
+	comesIn  = unix.EPOLLIN | unix.EPOLLRDHUP
+	forRead  = comesIn | unix.EPOLLHUP | unix.EPOLLERR
+	forWrite = unix.EPOLLOUT | unix.EPOLLHUP | unix.EPOLLERR
+)
 
 // forget is called before a connection is closed, which takes it off the epoll instance.
 // An event of before may still find a later one with the same descriptor: that looks, and
@@ -85,7 +104,15 @@ func (p *poller) run() {
 		}
 		p.mu.Lock()
 		for i := range p.events[:n] {
-			if c := p.conns[p.events[i].Fd]; c != nil {
+			c := p.conns[p.events[i].Fd]
+			if c == nil {
+				continue
+			}
+			if p.events[i].Events&forWrite != 0 {
+				c.polled.out.signal()
+			}
+			if p.events[i].Events&forRead != 0 {
+				c.polled.in.signal()
 				p.ready = append(p.ready, c)
 			}
 		}

@@ -45,8 +45,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.unreadErr = nil
 		return 0, err
 	}
-	if c.raw.conn == nil || len(p) == 0 {
+	if c.raw.conn == nil {
 		return c.Conn.Read(p)
+	}
+	if len(p) == 0 {
+		return 0, nil
 	}
 	return c.raw.receive(p)
 }
@@ -73,7 +76,6 @@ func (c *Conn) ReadTimeout(d time.Duration) {
 	if d == 0 {
 		if c.readUntil.Swap(0) != 0 {
 			c.setReadDeadline(time.Time{})
-			c.lapsed.Store(false)
 		}
 		return
 	}
@@ -84,7 +86,6 @@ func (c *Conn) ReadTimeout(d time.Duration) {
 	}
 	d += d / 8
 	c.readUntil.Store(int64(now + d))
-	c.setLapse(d)
 	c.setReadDeadline(time.Now().Add(d))
 }
 

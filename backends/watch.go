@@ -1,9 +1,6 @@
 package backends
 
-import (
-	"math"
-	"time"
-)
+import "net"
 
 // A kept-alive connection over plain TCP is watched, where its backend has a Watcher that
 // can, from its first request to its end: for the answer to the next one,
@@ -28,14 +25,15 @@ const (
 // was Reused can be awaited. After a true, what f begins alone may read or give the
 // connection back.
 //
-// f must not wait for anything: others' answers come by the goroutine that runs it, too.
+// f must not wait for anything, least of all for a connection: the goroutine that runs it
+// is the one that would have to tell.
 func (c *Conn) Await(f func()) bool {
 	c.onReadable = f
 	if !c.watch.CompareAndSwap(waiting, awaited) {
 		return false
 	}
 	// Aborts and deadlines look for awaited after they have said so.
-	if c.aborted.Load() || c.lapsed.Load() {
+	if c.aborted.Load() || c.polled.lapsed() {
 		return !c.watch.CompareAndSwap(awaited, running)
 	}
 	return true
@@ -61,25 +59,19 @@ func (c *Conn) fromPool() bool {
 	return c.raw.quiet()
 }
 
-// startWatching begins to watch a new connection, which is in use.
-func (c *Conn) startWatching() {
-	if c.raw.conn == nil {
-		return
-	}
+// startWatching begins to watch a new connection, which is in use, and returns what it is
+// to use in the place of nc, its socket.
+func (c *Conn) startWatching(nc net.Conn) net.Conn {
 	c.watch.Store(running)
-	if c.poller = c.backend.watcher.watch(c); c.poller == nil {
+	if c.poller, nc = c.backend.watcher.watch(c, nc); c.poller == nil {
 		c.watch.Store(unwatched)
-		return
 	}
-	c.lapse = time.AfterFunc(never, c.lapses)
+	return nc
 }
-
-const never = math.MaxInt64
 
 // stopWatching ends that; nobody uses the connection any more.
 func (c *Conn) stopWatching() {
 	if c.poller != nil {
-		c.lapse.Stop()
 		c.poller.forget(c)
 	}
 }
@@ -113,22 +105,4 @@ func (c *Conn) runAwaited() bool {
 	}
 	c.onReadable()
 	return true
-}
-
-// setLapse makes lapses run at readUntil.
-func (c *Conn) setLapse(d time.Duration) {
-	if c.poller != nil {
-		c.lapsed.Store(false)
-		c.lapse.Reset(d)
-	}
-}
-
-// lapses runs when the deadline for reading may be over.
-func (c *Conn) lapses() {
-	until := time.Duration(c.readUntil.Load())
-	if until == 0 || until > time.Since(epoch) {
-		return // it was taken back, or moved, and lapses runs again then
-	}
-	c.lapsed.Store(true)
-	c.runAwaited()
 }

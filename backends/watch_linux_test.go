@@ -49,7 +49,7 @@ func TestAwaitRunsWhenSomethingCame(t *testing.T) {
 				if early { // before anybody awaits it
 					tt.do(c, other)
 					until(t, "it is seen", func() bool {
-						return c.watch.Load() == unwatched || c.lapsed.Load() || c.aborted.Load()
+						return c.watch.Load() == unwatched || c.polled.lapsed() || c.aborted.Load()
 					})
 					if c.Await(run) {
 						t.Fatal("it is awaited, though it has come")
@@ -108,7 +108,7 @@ func TestIdleConnectionOutlivesItsDeadline(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.watched()
 	c.ReadTimeout(time.Millisecond)
-	until(t, "it has passed", c.lapsed.Load)
+	until(t, "it has passed", c.polled.lapsed)
 	c.Release()
 	if again := acquire(t, p.b, false); again != c {
 		t.Fatal("another connection")

@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -44,14 +45,16 @@ func (w *Watcher) Close() {
 	w.done.Wait()
 }
 
-// watch makes one of the pollers watch c, and returns that, or nil. w may be nil.
-func (w *Watcher) watch(c *Conn) *poller {
+// watch makes one of the pollers watch c, whose new socket is nc. It returns that poller
+// and what c is to use in nc's place, or nil and nc. w may be nil.
+func (w *Watcher) watch(c *Conn, nc net.Conn) (*poller, net.Conn) {
 	if w == nil || len(w.pollers) == 0 {
-		return nil
+		return nil, nc
 	}
 	p := w.pollers[int(w.next.Add(1))%len(w.pollers)]
-	if p.watch(c) != nil {
-		return nil
+	polled, err := p.watch(c, nc)
+	if err != nil {
+		return nil, nc
 	}
-	return p
+	return p, polled
 }

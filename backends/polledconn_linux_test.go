@@ -1,0 +1,152 @@
+package backends
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A watched connection is in one epoll instance, its poller's: the runtime's knows
+// nothing of it. The kernel tells what each holds (proc_pid_fdinfo(5)).
+func TestOnePollerWatches(t *testing.T) {
+	p := newPeer(t)
+	c, _ := p.watched()
+	defer c.Discard()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(c.pollFD), &st); err != nil {
+		t.Fatal(err)
+	}
+	socket := fmt.Sprintf("ino:%x", st.Ino)
+	files, err := filepath.Glob("/proc/self/fdinfo/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	instances := 0
+	for _, name := range files {
+		info, err := os.ReadFile(name)
+		if err != nil {
+			continue // it was closed meanwhile
+		}
+		for line := range bytes.Lines(info) {
+			if bytes.HasPrefix(line, []byte("tfd:")) && slices.Contains(strings.Fields(string(line)), socket) {
+				instances++
+			}
+		}
+	}
+	if instances != 1 {
+		t.Errorf("%d epoll instances hold it", instances)
+	}
+}
+
+// Whoever waits for a watched connection is told what happens to it, also where it
+// happened just before.
+func TestWaitingEnds(t *testing.T) {
+	timeout := func(_ int, err error) bool { return isTimeout(err) }
+	closed := func(_ int, err error) bool { return errors.Is(err, net.ErrClosed) }
+	tests := []struct {
+		name  string
+		write bool
+		do    func(c *Conn, other *net.TCPConn)
+		want  func(n int, err error) bool
+	}{
+		{"bytes", false, func(_ *Conn, other *net.TCPConn) { _, _ = other.Write([]byte("pong")) }, func(n int, err error) bool { return n == 4 && err == nil }},
+		{"RST", false, func(_ *Conn, other *net.TCPConn) { _ = other.SetLinger(0); _ = other.Close() }, func(n int, err error) bool { return n == 0 && err != nil && !isTimeout(err) }},
+		{"deadline", false, func(c *Conn, _ *net.TCPConn) { _ = c.SetReadDeadline(time.Now().Add(time.Millisecond)) }, timeout},
+		{"deadline that is over", false, func(c *Conn, _ *net.TCPConn) { _ = c.SetReadDeadline(past) }, timeout},
+		{"deadline that was moved here", false, func(c *Conn, _ *net.TCPConn) {
+			_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+			_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+		}, timeout},
+		{"closing", false, func(c *Conn, _ *net.TCPConn) { _ = c.Conn.Close() }, closed},
+		{"room", true, func(_ *Conn, other *net.TCPConn) { readAll(other) }, func(n int, err error) bool { return n > 0 && err == nil }},
+		{"RST", true, func(_ *Conn, other *net.TCPConn) { _ = other.SetLinger(0); _ = other.Close() }, func(n int, err error) bool { return n == 0 && err != nil && !isTimeout(err) }},
+		{"deadline", true, func(c *Conn, _ *net.TCPConn) { _ = c.SetWriteDeadline(time.Now().Add(time.Millisecond)) }, timeout},
+		{"closing", true, func(c *Conn, _ *net.TCPConn) { _ = c.Conn.Close() }, closed},
+	}
+	for _, tt := range tests {
+		for _, early := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/%t/%t", tt.name, tt.write, early), func(t *testing.T) {
+				p := newPeer(t)
+				c, other := p.watched()
+				defer c.Discard()
+				_ = c.SetDeadline(time.Time{})
+				if tt.write {
+					fillUp(t, c)
+				}
+				d := &c.polled.in
+				if tt.write {
+					d = &c.polled.out
+				}
+				if early {
+					tt.do(c, other)
+				}
+				var n int
+				var err error
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					if tt.write {
+						n, err = c.raw.send(outgoing{bytes: make([]byte, 1<<20)}, true)
+					} else {
+						n, err = c.Read(make([]byte, 16))
+					}
+				}()
+				if !early {
+					until(t, "somebody waits", func() bool { return d.state.Load() == waited })
+					tt.do(c, other)
+				}
+				select {
+				case <-done:
+				case <-time.After(20 * time.Second):
+					t.Fatal("it waits in vain")
+				}
+				if !tt.want(n, err) {
+					t.Fatalf("%d, %v", n, err)
+				}
+			})
+		}
+	}
+}
+
+// readAll reads what there is, and what comes, in the background.
+func readAll(other *net.TCPConn) {
+	go func() {
+		buf := make([]byte, 1<<20)
+		for {
+			if _, err := other.Read(buf); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// A deadline that was taken back, or moved away, does not end anything, though its
+// timer has run.
+func TestDeadlineThatWasTakenBack(t *testing.T) {
+	p := newPeer(t)
+	c, other := p.watched()
+	defer c.Discard()
+	d := &c.polled.in
+	_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	until(t, "it is over", d.over.Load)
+	_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+	d.lapse() // as a timer does that was on its way
+	if d.over.Load() {
+		t.Fatal("over, though it was moved away")
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	d.lapse()
+	if d.over.Load() {
+		t.Fatal("over, though it was taken back")
+	}
+	exchange(t, c, other)
+}
