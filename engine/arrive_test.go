@@ -28,6 +28,7 @@ func TestNoAnswerWaitsForAnothersEnd(t *testing.T) {
 			r.journal.settle.Store(&f)
 		}, 500},
 		"written down": {[]setup{func(o *Options, _ *limiter.Options) { o.WriteAck = AckAll }}, func(r *rig, wait func()) {
+			r.journal.busy.Store(true)
 			f := func(es []Promise) {
 				if string(es[0].Key) == "slow" {
 					wait()

@@ -155,6 +155,9 @@ type Journal interface {
 	Failed() bool
 	// Waits tells whether Promise and Intend wait for a disk.
 	Waits() bool
+	// Quiet tells whether nothing is owed, nor may be: an entry that owes nothing need
+	// not be promised then.
+	Quiet() bool
 }
 
 // Promise is what the journal has to know of a write.

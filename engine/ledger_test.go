@@ -17,6 +17,7 @@ type ledger struct {
 	full    atomic.Bool                        // Begin fails
 	failed  atomic.Bool                        // what Failed says
 	waits   atomic.Bool                        // what Waits says
+	busy    atomic.Bool                        // Quiet says no
 	promise atomic.Pointer[func(es []Promise)] // called before anything is taken; may wait
 	settle  atomic.Pointer[func(owed uint64)]  // the same for Settle
 	mu      sync.Mutex
@@ -67,6 +68,8 @@ func (l *ledger) underWay() (list []string) {
 func (l *ledger) Stamp(time.Time) uint64 { return l.last.Add(1) }
 func (l *ledger) Failed() bool           { return l.failed.Load() }
 func (l *ledger) Waits() bool            { return l.waits.Load() }
+
+func (l *ledger) Quiet() bool { return !l.busy.Load() && len(l.owing()) == 0 }
 
 func (l *ledger) Promise(es []Promise) error {
 	if f := l.promise.Load(); f != nil {

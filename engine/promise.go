@@ -166,7 +166,10 @@ func (r *request) settleJournal() {
 		r.leaveOverlaps()
 		return
 	}
-	err := r.writeDown()
+	var err error
+	if !r.nothingOwed || r.also != 0 {
+		err = r.writeDown()
+	}
 	r.leaveOverlaps()
 	r.mu.Lock()
 	r.settled, r.journalErr = true, err

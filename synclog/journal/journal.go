@@ -290,5 +290,9 @@ func (j *Journal) Stamp(now time.Time) uint64 {
 // then, unless the policy is to continue.
 func (j *Journal) Failed() bool { return j.fails.Load() }
 
-// knowLocked keeps what Promise looks at without the lock.
+// Quiet tells whether nothing is pending and no intent is open: Promise has nothing to do
+// then for an entry that is only a touch.
+func (j *Journal) Quiet() bool { return j.known.Load() == 0 }
+
+// knowLocked keeps what Quiet looks at without the lock.
 func (j *Journal) knowLocked() { j.known.Store(int64(j.keys.live + j.opens.len())) }

@@ -25,7 +25,7 @@ func (j *Journal) Promise(es []Entry) error {
 		}
 		touches = touches && e.Owed&j.mine == 0 && !e.Open
 	}
-	if touches && j.known.Load() == 0 {
+	if touches && j.Quiet() {
 		for i := range es {
 			j.stamp(&es[i])
 		}
