@@ -38,7 +38,6 @@ type Conn struct {
 	onReadable func()        // of whoever awaits, then of who runs it
 	poller     *poller       // nil where it is not watched
 	polled     *polledConn   // what is watched
-	pollFD     int32
 
 	mu     sync.Mutex // guards cancel, and Conn against Abort while dialling
 	cancel context.CancelFunc

@@ -19,7 +19,8 @@ import (
 // may wait for either direction. Deadlines and Close may come from any.
 type polledConn struct {
 	net.Conn                 // closed: it has the addresses
-	file     *os.File        // keeps the descriptor open while it is in use
+	fd       int             // the poller knows it by that
+	file     *os.File        // keeps fd open while it is in use
 	raw      syscall.RawConn // file's
 	in, out  direction
 }
@@ -41,7 +42,7 @@ func newPolledConn(nc net.Conn) (*polledConn, error) {
 			_ = unix.Close(fd)
 			return os.NewSyscallError("fcntl", err)
 		}
-		c.file = os.NewFile(uintptr(fd), "tcp")
+		c.fd, c.file = fd, os.NewFile(uintptr(fd), "tcp")
 		return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true))
 	})
 	if err == nil {
@@ -190,12 +191,13 @@ func (d *direction) setDeadline(t time.Time) {
 func (d *direction) lapse() {
 	d.mu.Lock()
 	over := !d.until.IsZero() && time.Until(d.until) <= 0
-	if !over { // it was taken back, or moved, and lapse runs again then
-		d.mu.Unlock()
-		return
+	if over {
+		d.over.Store(true)
 	}
-	d.over.Store(true)
 	d.mu.Unlock()
+	if !over {
+		return // it was taken back, or moved, and lapse runs again then
+	}
 	d.signal()
 	if d.lapsed != nil {
 		d.lapsed()

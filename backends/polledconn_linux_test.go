@@ -22,7 +22,7 @@ func TestOnePollerWatches(t *testing.T) {
 	c, _ := p.watched()
 	defer c.Discard()
 	var st unix.Stat_t
-	if err := unix.Fstat(int(c.pollFD), &st); err != nil {
+	if err := unix.Fstat(c.polled.fd, &st); err != nil {
 		t.Fatal(err)
 	}
 	socket := fmt.Sprintf("ino:%x", st.Ino)

@@ -53,16 +53,14 @@ func (p *poller) watch(c *Conn, nc net.Conn) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = nonblock.Control(pc.raw, func(fd int) error {
-		return nonblock.Control(p.raw, func(epoll int) error {
-			c.polled, c.pollFD = pc, int32(fd)
-			pc.in.lapsed = func() { c.runAwaited() }
-			p.mu.Lock()
-			p.conns[c.pollFD] = c
-			p.mu.Unlock()
-			event := unix.EpollEvent{Events: comesIn | unix.EPOLLOUT | unix.EPOLLET, Fd: c.pollFD}
-			return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &event)
-		})
+	c.polled = pc
+	pc.in.lapsed = func() { c.runAwaited() }
+	p.mu.Lock()
+	p.conns[int32(pc.fd)] = c
+	p.mu.Unlock()
+	err = nonblock.Control(p.raw, func(epoll int) error {
+		event := unix.EpollEvent{Events: comesIn | unix.EPOLLOUT | unix.EPOLLET, Fd: int32(pc.fd)}
+		return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, pc.fd, &event)
 	})
 	if err != nil {
 		p.forget(c)
@@ -87,8 +85,8 @@ const (
 func (p *poller) forget(c *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.conns[c.pollFD] == c {
-		delete(p.conns, c.pollFD)
+	if fd := int32(c.polled.fd); p.conns[fd] == c {
+		delete(p.conns, fd)
 	}
 }
 

@@ -197,7 +197,7 @@ func TestR12StirredConnectionsAreLookedAt(t *testing.T) {
 func TestClosedConnectionsAreForgotten(t *testing.T) {
 	p := newPeer(t)
 	c, _ := p.watched()
-	poller, fd := c.poller, c.pollFD
+	poller, fd := c.poller, int32(c.polled.fd)
 	watched := func() bool {
 		poller.mu.Lock()
 		defer poller.mu.Unlock()
