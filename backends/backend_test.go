@@ -97,6 +97,13 @@ func (p *peer) accept() *net.TCPConn {
 // exchange sends a word each way, which shows that the connection works.
 func exchange(t testing.TB, c *Conn, other net.Conn) {
 	t.Helper()
+	ask(t, c, other)
+	hear(t, c)
+}
+
+// ask makes the other end answer what it was sent.
+func ask(t testing.TB, c *Conn, other net.Conn) {
+	t.Helper()
 	c.ReadTimeout(10 * time.Second)
 	buf := make([]byte, 4)
 	if _, err := c.Send([]byte("ping"), 10*time.Second); err != nil {
@@ -108,6 +115,12 @@ func exchange(t testing.TB, c *Conn, other net.Conn) {
 	if _, err := other.Write([]byte("pong")); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// hear reads the answer.
+func hear(t testing.TB, c *Conn) {
+	t.Helper()
+	buf := make([]byte, 4)
 	if _, err := io.ReadFull(c.Reader(), buf); err != nil || string(buf) != "pong" {
 		t.Fatalf("%q, %v", buf, err)
 	}

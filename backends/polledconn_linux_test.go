@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,7 +87,9 @@ func TestWaitingEnds(t *testing.T) {
 				if tt.write {
 					d = &c.polled.out
 				}
+				var begun atomic.Bool
 				if early {
+					begun.Store(true)
 					tt.do(c, other)
 				}
 				var n int
@@ -94,14 +97,21 @@ func TestWaitingEnds(t *testing.T) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					if tt.write {
-						n, err = c.raw.send(outgoing{bytes: make([]byte, 1<<20)}, true)
-					} else {
+					if !tt.write {
 						n, err = c.Read(make([]byte, 16))
+						return
+					}
+					for {
+						n, err = c.raw.send(outgoing{bytes: make([]byte, 1<<20)}, true)
+						if err != nil || begun.Load() && tt.want(n, err) {
+							return
+						}
+						// The system has found room for some after all.
 					}
 				}()
 				if !early {
 					until(t, "somebody waits", func() bool { return d.state.Load() == waited })
+					begun.Store(true)
 					tt.do(c, other)
 				}
 				select {

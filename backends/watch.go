@@ -26,7 +26,8 @@ const (
 // connection back.
 //
 // f must not wait for anything, least of all for a connection: the goroutine that runs it
-// is the one that would have to tell.
+// is the one that would have to tell. It may find nothing to read, where that has been told
+// late of an answer before.
 func (c *Conn) Await(f func()) bool {
 	c.onReadable = f
 	if !c.watch.CompareAndSwap(waiting, awaited) {

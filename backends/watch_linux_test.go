@@ -8,11 +8,15 @@ import (
 	"time"
 )
 
-// watched gives a connection that has come back from the pool.
+// watched gives a connection that has come back from the pool, of which the poller has
+// nothing more to tell.
 func (p *peer) watched() (*Conn, *net.TCPConn) {
 	p.t.Helper()
 	c, other := p.connect()
-	exchange(p.t, c, other)
+	until(p.t, "it has told that there is room", func() bool { return c.polled.out.state.Load() == moved })
+	ask(p.t, c, other)
+	until(p.t, "it has told of the answer", func() bool { return c.watch.Load() == stirred })
+	hear(p.t, c)
 	c.Release()
 	if again := acquire(p.t, p.b, false); again != c {
 		p.t.Fatal("another connection")
@@ -135,7 +139,9 @@ func TestIdleConnectionOutlivesItsDeadline(t *testing.T) {
 func TestReadWithoutAwait(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.watched()
-	exchange(t, c, other)
+	ask(t, c, other)
+	until(t, "the poller has told of the answer", func() bool { return c.watch.Load() == unwatched })
+	hear(t, c)
 	c.Release()
 	if again := acquire(t, p.b, false); again != c {
 		t.Fatal("another connection")
@@ -244,13 +250,23 @@ func TestAwaitMissesNothing(t *testing.T) {
 				}
 				run := func() {
 					var buf [4]byte
-					_, err := io.ReadFull(c.Reader(), buf[:])
-					if err == nil {
-						c.Release()
-					} else {
-						c.Discard()
+					n, err := c.ReadFirst(buf[:], false)
+					end := func() {
+						if err == nil {
+							_, err = io.ReadFull(c, buf[n:])
+						}
+						if err == nil {
+							c.Release()
+						} else {
+							c.Discard()
+						}
+						answered <- err
 					}
-					answered <- err
+					if n < len(buf) && err == nil {
+						go end() // it was told late of what had been read already
+					} else {
+						end()
+					}
 				}
 				c.ReadTimeout(20 * time.Second)
 				if _, err := c.TryWrite([]byte("ping")); err != nil {
