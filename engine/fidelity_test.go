@@ -286,7 +286,9 @@ func TestR2BodiesOfOtherMethods(t *testing.T) {
 		for _, framing := range []string{"Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
 			r := newRig(t, 2)
 			c := r.dial()
-			c.Do(method+" /b/k HTTP/1.1\r\nHost: s3.test\r\n", framing)
+			if c.Do(method+" /b/k HTTP/1.1\r\nHost: s3.test\r\n", framing).Headers.Get("Connection") == "close" {
+				c = r.dial() // the storages have refused before the proxy knew of the body's end
+			}
 			r.settled()
 			for _, got := range r.seenBy(1) {
 				if got.Method != method || string(got.Body) != "hello" || !got.Complete {
