@@ -16,7 +16,7 @@ func sendQueue(fd int) int {
 }
 
 // splice is not to be had here.
-func splice(int, int, int) (int, error) { return 0, errNoSplice }
+func splice(int, int, int, bool) (int, error) { return 0, errNoSplice }
 
 // skip throws up to n received bytes away.
 func skip(fd, n int) (int, error) {

@@ -16,7 +16,12 @@ func sendQueue(fd int) int {
 }
 
 // splice moves up to n bytes from a pipe to a socket.
-func splice(pipe, fd, n int) (int, error) { return nonblock.Splice(pipe, fd, n) }
+func splice(pipe, fd, n int, more bool) (int, error) {
+	if more {
+		return nonblock.SpliceMore(pipe, fd, n)
+	}
+	return nonblock.Splice(pipe, fd, n)
+}
 
 // skip throws up to n received bytes away, which the system need not copy for it
 // (tcp(7), MSG_TRUNC).

@@ -16,11 +16,13 @@ import (
 
 var errNoSplice = errors.New("cannot splice to this connection")
 
-// outgoing is what is to be sent: bytes, or size bytes that are in a pipe.
+// outgoing is what is to be sent: bytes, or size bytes that are in a pipe, and
+// whether more is about to follow those.
 type outgoing struct {
 	bytes []byte
 	pipe  int
 	size  int
+	more  bool
 }
 
 // rawSocket reaches the socket under a plain TCP connection, for calls that must
@@ -91,7 +93,7 @@ func (s *rawSocket) send(o outgoing, wait bool) (int, error) {
 func (s *rawSocket) writeOnce(fd uintptr) bool {
 	for {
 		if s.toWrite.size > 0 {
-			s.written, s.writeErr = splice(s.toWrite.pipe, int(fd), s.toWrite.size)
+			s.written, s.writeErr = splice(s.toWrite.pipe, int(fd), s.toWrite.size, s.toWrite.more)
 		} else {
 			s.written, s.writeErr = nonblock.Send(int(fd), s.toWrite.bytes)
 		}

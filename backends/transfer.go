@@ -128,12 +128,13 @@ func (c *Conn) Send(p []byte, patience time.Duration) (int, error) {
 
 // SplicePipe sends some of the n bytes that are in a pipe, as Send does, without
 // copying them through user space; with a patience of 0 it does not wait, as
-// TryWrite. Linux only, and not over TLS.
-func (c *Conn) SplicePipe(pipe, n int, patience time.Duration) (int, error) {
+// TryWrite. With more, what does not fill a packet waits for what is sent next, or
+// until the peer has acknowledged what came before. Linux only, and not over TLS.
+func (c *Conn) SplicePipe(pipe, n int, more bool, patience time.Duration) (int, error) {
 	if c.raw.conn == nil {
 		return 0, errNoSplice
 	}
-	return c.transfer(outgoing{pipe: pipe, size: n}, patience)
+	return c.transfer(outgoing{pipe: pipe, size: n, more: more}, patience)
 }
 
 // transfer sends some of o; with patience 0 it never waits. A write deadline is

@@ -240,7 +240,7 @@ func (c *memoryConn) Await(func()) bool                           { return false
 func (c *memoryConn) TryWrite(p []byte) (int, error)              { return len(p), nil }
 func (c *memoryConn) ReadTimeout(time.Duration)                   {}
 func (c *memoryConn) Send(p []byte, _ time.Duration) (int, error) { return len(p), nil }
-func (c *memoryConn) SplicePipe(int, int, time.Duration) (int, error) {
+func (c *memoryConn) SplicePipe(int, int, bool, time.Duration) (int, error) {
 	return 0, errors.ErrUnsupported
 }
 func (c *memoryConn) Unsent() int        { return 0 }

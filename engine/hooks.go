@@ -59,9 +59,10 @@ type Conn interface {
 	// n < len(p) with a nil error means that the rest has to wait.
 	TryWrite(p []byte) (n int, err error)
 	// SplicePipe sends some of the n bytes that are in a pipe, as Send does; with a
-	// patience of 0 it does not wait, as TryWrite.
-	// Only for plain connections, and where pipes can be had.
-	SplicePipe(pipe, n int, patience time.Duration) (int, error)
+	// patience of 0 it does not wait, as TryWrite. With more, what does not fill a
+	// packet may wait for what is sent next, as long as the peer has something to
+	// acknowledge. Only for plain connections, and where pipes can be had.
+	SplicePipe(pipe, n int, more bool, patience time.Duration) (int, error)
 	// Unsent is the number of bytes taken by Send and the like that the peer has
 	// not acknowledged yet, or -1 where the system does not tell.
 	Unsent() int

@@ -25,7 +25,7 @@ func (l *leg) push() {
 		return
 	}
 	for left := int(l.r.ring.Pending(l.index)); left > 0; {
-		n, err := l.sendTo.SplicePipe(l.r.pipes.Reader(l.index), left, 0)
+		n, err := l.sendTo.SplicePipe(l.r.pipes.Reader(l.index), left, l.r.goesOn(left), 0)
 		l.sentSize += int64(n)
 		l.r.ring.Advance(l.index, n)
 		left -= n

@@ -69,7 +69,7 @@ func (l *leg) trySend(c Conn, message []byte) (all bool) {
 	size := len(message)
 	if l.r.gathered > 0 {
 		size = l.r.gathered
-		n, err = c.SplicePipe(l.r.pipes.Reader(l.index), size, 0)
+		n, err = c.SplicePipe(l.r.pipes.Reader(l.index), size, false, 0)
 		if n == size {
 			l.r.pipes.Emptied(l.index)
 		}
@@ -153,7 +153,8 @@ func (l *leg) sendRing(c Conn) error {
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, ring.ErrOutside):
-			n, err = c.SplicePipe(l.r.pipes.Reader(l.index), int(l.r.ring.Pending(l.index)), patience)
+			n = int(l.r.ring.Pending(l.index))
+			n, err = c.SplicePipe(l.r.pipes.Reader(l.index), n, l.r.goesOn(n), patience)
 		case err != nil:
 			return err
 		default:

@@ -34,6 +34,17 @@ func (r *request) readOrSplice(body io.Reader, p []byte, splice bool) (n int, sp
 	return n, r.client.spliced, err
 }
 
+// minHeld is how much goes out at once for its end to be held back until a packet is full:
+// a full one goes out before it for sure, whose acknowledgement lets it go if the client
+// pauses. A packet holds 64 KiB at most.
+const minHeld = 128 << 10
+
+// goesOn tells whether a piece of n bytes of a body with a length, all that have come, may
+// end in the middle of a packet.
+func (r *request) goesOn(n int) bool {
+	return n >= minHeld && r.bodySize.Load() < r.head.contentLength
+}
+
 // takePipes takes pipes for the request, if it can use them and there are any. It is
 // true where the request has pipes.
 func (r *request) takePipes() bool {

@@ -32,8 +32,8 @@ type countingConn struct {
 	spliced *atomic.Int64
 }
 
-func (c countingConn) SplicePipe(pipe, n int, patience time.Duration) (int, error) {
-	n, err := c.Conn.SplicePipe(pipe, n, patience)
+func (c countingConn) SplicePipe(pipe, n int, more bool, patience time.Duration) (int, error) {
+	n, err := c.Conn.SplicePipe(pipe, n, more, patience)
 	c.spliced.Add(int64(n))
 	return n, err
 }
@@ -99,6 +99,59 @@ func TestR1LargeBodiesThroughPipesPastASmallRing(t *testing.T) {
 	}
 	if n := spliced.Load(); n < 1<<20 {
 		t.Errorf("only %d bytes went through pipes", n)
+	}
+}
+
+// heldConn notes how many pieces may end in the middle of a packet, and whether the last
+// one does.
+type heldConn struct {
+	Conn
+	pieces *atomic.Int64
+	last   *atomic.Bool
+}
+
+func (c heldConn) SplicePipe(pipe, n int, more bool, patience time.Duration) (int, error) {
+	if more {
+		c.pieces.Add(1)
+	}
+	c.last.Store(more)
+	return c.Conn.SplicePipe(pipe, n, more, patience)
+}
+
+type heldBackend struct {
+	Backend
+	pieces *atomic.Int64
+	last   *atomic.Bool
+}
+
+func (b heldBackend) Acquire(fresh bool) (Conn, error) {
+	c, err := b.Backend.Acquire(fresh)
+	if err != nil {
+		return nil, err
+	}
+	return heldConn{c, b.pieces, b.last}, nil
+}
+
+// The pieces of a large body make packets that are full, but for the last one, which
+// does not wait for anything.
+func TestPiecesOfALargeBodyFillPackets(t *testing.T) {
+	var pieces [2]atomic.Int64
+	var last [2]atomic.Bool
+	r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
+		for i := range o.Backends {
+			o.Backends[i] = heldBackend{o.Backends[i], &pieces[i], &last[i]}
+		}
+	})
+	body := pattern(20 << 20)
+	wantStatus(t, r.put("/b/k", body), 200)
+	if d := r.settled(); len(d) > 0 {
+		t.Fatalf("divergences: %+v", d)
+	}
+	for i, s := range r.stores {
+		wantStored(t, s, "/b/k", body)
+		if pieces[i].Load() == 0 || last[i].Load() {
+			t.Errorf("%d pieces were held back, the last one: %v", pieces[i].Load(), last[i].Load())
+		}
 	}
 }
 

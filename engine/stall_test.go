@@ -342,7 +342,9 @@ func (c *dialing) Reused() bool { return false }
 func (c *dialing) Abort()       { c.once.Do(func() { close(c.aborted) }) }
 func (c *dialing) Discard()     { c.Abort() }
 
-func (c *dialing) SplicePipe(int, int, time.Duration) (int, error) { return 0, errors.ErrUnsupported }
+func (c *dialing) SplicePipe(int, int, bool, time.Duration) (int, error) {
+	return 0, errors.ErrUnsupported
+}
 
 // dialer is a backend that is never reached.
 type dialer struct{ name string }

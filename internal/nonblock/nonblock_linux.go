@@ -42,9 +42,15 @@ func Skip(fd, n int) (int, error) {
 
 // Splice moves up to n bytes from one file to the other, one of which is a pipe
 // (splice(2)).
-func Splice(from, to, n int) (int, error) {
+func Splice(from, to, n int) (int, error) { return splice(from, to, n, 0) }
+
+// SpliceMore is Splice to a socket that is going to get more right away: the last packet
+// waits for that where it is not full, until the peer acknowledges those before it.
+func SpliceMore(from, to, n int) (int, error) { return splice(from, to, n, unix.SPLICE_F_MORE) }
+
+func splice(from, to, n, more int) (int, error) {
 	const flags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
-	return result(syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), flags))
+	return result(syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), uintptr(flags|more)))
 }
 
 // Tee duplicates up to n bytes of a pipe into another one (tee(2)).

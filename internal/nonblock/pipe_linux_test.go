@@ -1,6 +1,7 @@
 package nonblock_test
 
 import (
+	"net"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -35,5 +36,58 @@ func TestTeeAndSplice(t *testing.T) {
 	}
 	if n, err := nonblock.Splice(r, w3, 10); n != 0 || err != unix.EAGAIN {
 		t.Fatalf("an emptied pipe gives %d, %v", n, err)
+	}
+}
+
+// What may go on waits for what comes, and goes with it.
+func TestSpliceMore(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	nc, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	other, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	r, w := pipe(t)
+	held := 0
+	err = nonblock.Control(nonblock.Socket(nc), func(socket int) error {
+		// It goes by itself after a fifth of a second, and this goroutine may be late.
+		for range 20 {
+			if _, err := nonblock.Write(w, make([]byte, 100)); err != nil {
+				return err
+			}
+			if n, err := nonblock.SpliceMore(r, socket, 100); n != 100 || err != nil {
+				t.Fatal(n, err)
+			}
+			n, err := unix.IoctlGetInt(socket, unix.SIOCOUTQNSD)
+			if err != nil {
+				return err
+			}
+			held = max(held, n)
+			if _, err := nonblock.Write(w, []byte("x")); err != nil {
+				return err
+			}
+			if n, err := nonblock.Splice(r, socket, 1); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+			if n, err = unix.IoctlGetInt(socket, unix.SIOCOUTQNSD); n != 0 || err != nil {
+				t.Fatalf("%d bytes are held back behind the end, %v", n, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held != 100 {
+		t.Errorf("%d bytes were held back", held)
 	}
 }
