@@ -127,7 +127,7 @@ func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 		if n > 0 {
 			// Waiting for the client is not the backend's fault (R13).
 			b.l.r.e.o.Limiter.Progress(b.l.backend, b.l.slot, farFuture)
-			m, werr := w.Write((*buf)[:n])
+			m, werr := b.write(w, (*buf)[:n])
 			b.l.progress()
 			done += int64(m)
 			if werr != nil {
@@ -141,6 +141,18 @@ func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 			return done, fmt.Errorf("cannot read the answer of backend %q: %w: %w", b.l.name(), errAnswerCut, err)
 		}
 	}
+}
+
+// write writes to w, which is on the way to the client.
+func (b *answerBody) write(w io.Writer, p []byte) (int, error) {
+	c := b.l.r.client
+	if c == nil || b.left <= 0 || len(p) < minHeld {
+		return w.Write(p)
+	}
+	c.goesOn = true
+	n, err := w.Write(p)
+	c.goesOn = false
+	return n, err
 }
 
 func (b *answerBody) tellEnd() {

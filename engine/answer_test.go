@@ -482,7 +482,7 @@ func TestR3AnswersAreStreamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.ReadSome(a, 90<<10); err != nil {
+		if _, err := c.ReadSome(a, 100<<10); err != nil {
 			t.Fatal(err)
 		}
 		r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
@@ -492,6 +492,32 @@ func TestR3AnswersAreStreamed(t *testing.T) {
 		}
 	}
 }
+
+// A piece of an answer may end in the middle of a packet where more is to come for sure,
+// and a full packet goes before it.
+func TestPiecesOfAnAnswerFillPackets(t *testing.T) {
+	for _, tt := range []struct {
+		left   int64 // behind the piece
+		size   int
+		goesOn bool
+	}{{1, minHeld, true}, {1, minHeld - 1, false}, {0, minHeld, false}, {-1, minHeld, false}} {
+		c := &clientConn{}
+		b := &answerBody{left: tt.left, l: &leg{r: &request{client: c}}}
+		n, err := b.write(writerFunc(func(p []byte) (int, error) {
+			if c.goesOn != tt.goesOn {
+				t.Errorf("%d bytes before %d: %v", tt.size, tt.left, c.goesOn)
+			}
+			return len(p) - 1, io.ErrShortWrite
+		}), make([]byte, tt.size))
+		if n != tt.size-1 || err != io.ErrShortWrite || c.goesOn {
+			t.Errorf("%d bytes before %d: %d, %v, and then %v", tt.size, tt.left, n, err, c.goesOn)
+		}
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestR5OptionsAndCORS(t *testing.T) {
 	cors := func(o *Options, _ *limiter.Options) {

@@ -72,6 +72,10 @@ type clientConn struct {
 	spliced      bool
 	beforeSplice func()
 
+	// goesOn: what is written is not the end of an answer, and long enough for its own end
+	// to be held back until a packet is full (minHeld).
+	goesOn bool
+
 	// void: what the server writes next is not sent, since another answer was, or
 	// is going to be (answer_short.go). owed is about one that is going to be
 	// (clientconn_owed.go).
@@ -100,7 +104,7 @@ func newClientConn(nc net.Conn, plain bool, onDone func()) net.Conn {
 	}
 	c := &clientConn{Conn: nc, raw: raw, plain: plain, onDone: onDone}
 	c.readFn, c.writeFn = c.readOnce, c.writeOnce
-	c.writeNowFn = func(fd uintptr) { c.writeN, c.writeErr = tryWrite(int(fd), c.writeBuf) }
+	c.writeNowFn = func(fd uintptr) { c.writeN, c.writeErr = tryWrite(int(fd), c.writeBuf, false) }
 	return c
 }
 
@@ -264,7 +268,7 @@ func (c *clientConn) tryWrite(p []byte) error {
 
 func (c *clientConn) writeOnce(fd uintptr) bool {
 	c.writeTried = true
-	c.writeN, c.writeErr = tryWrite(int(fd), c.writeBuf)
+	c.writeN, c.writeErr = tryWrite(int(fd), c.writeBuf, c.goesOn)
 	if c.writeN > 0 || c.writeErr != nil {
 		return true
 	}
@@ -276,9 +280,13 @@ func (c *clientConn) writeOnce(fd uintptr) bool {
 }
 
 // tryWrite writes what the socket takes at once; 0 without an error is nothing.
-func tryWrite(fd int, p []byte) (int, error) {
+func tryWrite(fd int, p []byte, goesOn bool) (int, error) {
+	send := nonblock.Send
+	if goesOn {
+		send = nonblock.SendMore
+	}
 	for {
-		n, err := nonblock.Send(fd, p)
+		n, err := send(fd, p)
 		switch err {
 		case unix.EINTR:
 		case unix.EAGAIN:

@@ -35,9 +35,9 @@ func (r *request) readOrSplice(body io.Reader, p []byte, splice bool) (n int, sp
 }
 
 // minHeld is how much goes out at once for its end to be held back until a packet is full:
-// a full one goes out before it for sure, whose acknowledgement lets it go if the client
-// pauses. A packet holds 64 KiB at most.
-const minHeld = 128 << 10
+// a full one goes out before it for sure, whose acknowledgement lets it go if nothing
+// follows for a while. A TCP packet holds less than 64 KiB (RFC 791 §3.1).
+const minHeld = 64 << 10
 
 // goesOn tells whether a piece of n bytes of a body with a length, all that have come, may
 // end in the middle of a packet.

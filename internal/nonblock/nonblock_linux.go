@@ -23,9 +23,15 @@ func Receive(fd int, p []byte) (int, error) {
 }
 
 // Send is send(2): Write for a socket.
-func Send(fd int, p []byte) (int, error) {
+func Send(fd int, p []byte) (int, error) { return send(fd, p, 0) }
+
+// SendMore is Send on a TCP socket that is going to be given more right away: the last
+// packet waits for that where it is not full, until the peer acknowledges those before it.
+func SendMore(fd int, p []byte) (int, error) { return send(fd, p, unix.MSG_MORE) }
+
+func send(fd int, p []byte, more uintptr) (int, error) {
 	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
-	return result(syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0))
+	return result(syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags|more, 0, 0))
 }
 
 // Peek is recv(2) of a byte that stays where it is.
@@ -44,13 +50,12 @@ func Skip(fd, n int) (int, error) {
 // (splice(2)).
 func Splice(from, to, n int) (int, error) { return splice(from, to, n, 0) }
 
-// SpliceMore is Splice to a socket that is going to get more right away: the last packet
-// waits for that where it is not full, until the peer acknowledges those before it.
+// SpliceMore is Splice to a socket, as SendMore is Send.
 func SpliceMore(from, to, n int) (int, error) { return splice(from, to, n, unix.SPLICE_F_MORE) }
 
-func splice(from, to, n, more int) (int, error) {
+func splice(from, to, n int, more uintptr) (int, error) {
 	const flags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
-	return result(syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), uintptr(flags|more)))
+	return result(syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), flags|more))
 }
 
 // Tee duplicates up to n bytes of a pipe into another one (tee(2)).

@@ -16,6 +16,9 @@ func Receive(fd int, p []byte) (int, error) { return Read(fd, p) }
 // Send is Write for a socket.
 func Send(fd int, p []byte) (int, error) { return Write(fd, p) }
 
+// SendMore is Send: what it allows is not known here.
+func SendMore(fd int, p []byte) (int, error) { return Send(fd, p) }
+
 // Peek is recv(2) of a byte that stays where it is.
 func Peek(fd int, p *[1]byte) (int, error) {
 	n, _, err := unix.Recvfrom(fd, p[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)

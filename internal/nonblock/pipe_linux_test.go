@@ -39,8 +39,28 @@ func TestTeeAndSplice(t *testing.T) {
 	}
 }
 
-// What may go on waits for what comes, and goes with it.
-func TestSpliceMore(t *testing.T) {
+// What goes on waits for what comes, and goes with it.
+func TestMore(t *testing.T) {
+	r, w := pipe(t)
+	byPipe := func(splice func(from, to, n int) (int, error)) func(int, []byte) (int, error) {
+		return func(socket int, p []byte) (int, error) {
+			if _, err := nonblock.Write(w, p); err != nil {
+				return 0, err
+			}
+			return splice(r, socket, len(p))
+		}
+	}
+	for name, tt := range map[string]struct {
+		more, last func(int, []byte) (int, error)
+	}{
+		"Send":   {nonblock.SendMore, nonblock.Send},
+		"Splice": {byPipe(nonblock.SpliceMore), byPipe(nonblock.Splice)},
+	} {
+		t.Run(name, func(t *testing.T) { testMore(t, tt.more, tt.last) })
+	}
+}
+
+func testMore(t *testing.T, more, last func(socket int, p []byte) (int, error)) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -51,20 +71,11 @@ func TestSpliceMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	other, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	r, w := pipe(t)
 	held := 0
 	err = nonblock.Control(nonblock.Socket(nc), func(socket int) error {
 		// It goes by itself after a fifth of a second, and this goroutine may be late.
 		for range 20 {
-			if _, err := nonblock.Write(w, make([]byte, 100)); err != nil {
-				return err
-			}
-			if n, err := nonblock.SpliceMore(r, socket, 100); n != 100 || err != nil {
+			if n, err := more(socket, make([]byte, 100)); n != 100 || err != nil {
 				t.Fatal(n, err)
 			}
 			n, err := unix.IoctlGetInt(socket, unix.SIOCOUTQNSD)
@@ -72,10 +83,7 @@ func TestSpliceMore(t *testing.T) {
 				return err
 			}
 			held = max(held, n)
-			if _, err := nonblock.Write(w, []byte("x")); err != nil {
-				return err
-			}
-			if n, err := nonblock.Splice(r, socket, 1); n != 1 || err != nil {
+			if n, err := last(socket, []byte("x")); n != 1 || err != nil {
 				t.Fatal(n, err)
 			}
 			if n, err = unix.IoctlGetInt(socket, unix.SIOCOUTQNSD); n != 0 || err != nil {
