@@ -136,8 +136,9 @@ func (b *barRuns) hung(of func(*Run) float64) float64 {
 // Bars that compare are ratios of what was measured side by side, while the machine
 // changes from minute to minute: more rounds of less time each.
 const (
-	moreRounds = 4
-	lessTime   = 3
+	moreRounds = 8
+	lessTime   = 6
+	lessWarmUp = 3
 )
 
 // comparedCases are what must be run for bars that compare.
@@ -149,7 +150,7 @@ func (o *options) comparedCases() (cases []Case) {
 		}
 		for _, n := range storages {
 			c := o.finish(putOf(size, n, 32))
-			c.Duration, c.WarmUp = c.Duration/lessTime, c.WarmUp/lessTime
+			c.Duration, c.WarmUp = c.Duration/lessTime, c.WarmUp/lessWarmUp
 			cases = append(cases, c)
 		}
 	}
