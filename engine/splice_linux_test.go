@@ -13,37 +13,43 @@ import (
 	"github.com/akubra/akubra/limiter"
 )
 
-// countingBackend counts the bytes that its connections take from pipes.
-type countingBackend struct {
-	Backend
-	spliced *atomic.Int64
+// splicing tells of each piece that is taken from a pipe on the way to backend i: its
+// size, and whether it may end in the middle of a packet.
+func splicing(taken func(i, n int, more bool)) setup {
+	return func(o *Options, _ *limiter.Options) {
+		for i := range o.Backends {
+			o.Backends[i] = splicingBackend{o.Backends[i], func(n int, more bool) { taken(i, n, more) }}
+		}
+	}
 }
 
-func (b countingBackend) Acquire(fresh bool) (Conn, error) {
+type splicingBackend struct {
+	Backend
+	taken func(n int, more bool)
+}
+
+func (b splicingBackend) Acquire(fresh bool) (Conn, error) {
 	c, err := b.Backend.Acquire(fresh)
 	if err != nil {
 		return nil, err
 	}
-	return countingConn{c, b.spliced}, nil
+	return splicingConn{c, b.taken}, nil
 }
 
-type countingConn struct {
+type splicingConn struct {
 	Conn
-	spliced *atomic.Int64
+	taken func(n int, more bool)
 }
 
-func (c countingConn) SplicePipe(pipe, n int, more bool, patience time.Duration) (int, error) {
+func (c splicingConn) SplicePipe(pipe, n int, more bool, patience time.Duration) (int, error) {
 	n, err := c.Conn.SplicePipe(pipe, n, more, patience)
-	c.spliced.Add(int64(n))
+	c.taken(n, more)
 	return n, err
 }
 
+// counting counts the bytes that are taken from pipes.
 func counting(spliced *atomic.Int64) setup {
-	return func(o *Options, _ *limiter.Options) {
-		for i := range o.Backends {
-			o.Backends[i] = countingBackend{o.Backends[i], spliced}
-		}
-	}
+	return splicing(func(_, n int, _ bool) { spliced.Add(int64(n)) })
 }
 
 // Bodies that go through pipes arrive byte for byte, and so does the request
@@ -102,46 +108,17 @@ func TestR1LargeBodiesThroughPipesPastASmallRing(t *testing.T) {
 	}
 }
 
-// heldConn notes how many pieces may end in the middle of a packet, and whether the last
-// one does.
-type heldConn struct {
-	Conn
-	pieces *atomic.Int64
-	last   *atomic.Bool
-}
-
-func (c heldConn) SplicePipe(pipe, n int, more bool, patience time.Duration) (int, error) {
-	if more {
-		c.pieces.Add(1)
-	}
-	c.last.Store(more)
-	return c.Conn.SplicePipe(pipe, n, more, patience)
-}
-
-type heldBackend struct {
-	Backend
-	pieces *atomic.Int64
-	last   *atomic.Bool
-}
-
-func (b heldBackend) Acquire(fresh bool) (Conn, error) {
-	c, err := b.Backend.Acquire(fresh)
-	if err != nil {
-		return nil, err
-	}
-	return heldConn{c, b.pieces, b.last}, nil
-}
-
 // The pieces of a large body make packets that are full, but for the last one, which
 // does not wait for anything.
 func TestPiecesOfALargeBodyFillPackets(t *testing.T) {
 	var pieces [2]atomic.Int64
 	var last [2]atomic.Bool
-	r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
-		for i := range o.Backends {
-			o.Backends[i] = heldBackend{o.Backends[i], &pieces[i], &last[i]}
+	r := newRig(t, 2, splicing(func(i, _ int, more bool) {
+		if more {
+			pieces[i].Add(1)
 		}
-	})
+		last[i].Store(more)
+	}))
 	body := pattern(20 << 20)
 	wantStatus(t, r.put("/b/k", body), 200)
 	if d := r.settled(); len(d) > 0 {
