@@ -9,13 +9,14 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
 // Conn is a connection to a backend. One goroutine may write while another one
-// reads; Abort may come from any goroutine. Release or Discard, called once,
+// reads; Abort may come from any goroutine. Release, Discard or Reset, called once,
 // end the use of it.
 type Conn struct {
 	backend *Backend
@@ -23,6 +24,12 @@ type Conn struct {
 
 	net.Conn           // nil until Connect
 	raw      rawSocket // for plain TCP
+	// The TCP connection below, also under TLS: what ends it there needs no goodbye.
+	tcp       net.Conn
+	socket    syscall.RawConn  // tcp's
+	lingerFn  func(fd uintptr) // setLinger, made once
+	guarded   bool             // its close is a reset (Guard)
+	resetting bool             // Close is Reset's
 
 	reader    *bufio.Reader
 	unread    []byte // what the reader has to give first, then unreadErr
@@ -89,6 +96,9 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	c.outdated = c.backend.congestion.Dialled(nonblock.Socket(nc))
 	if c.backend.tls == nil {
 		nc = c.startWatching(nc)
+	}
+	c.tcp, c.socket, c.lingerFn = nc, nonblock.Socket(nc), c.setLinger
+	if c.backend.tls == nil {
 		c.raw.open(nc)
 		return nc, nil
 	}
@@ -143,7 +153,8 @@ func (c *Conn) Release() {
 	c.toPool()
 }
 
-// Discard closes the connection.
+// Discard closes the connection in the ordinary way. Only Reset may end one that has
+// part of a message on it.
 func (c *Conn) Discard() {
 	c.dropReader()
 	c.backend.pool.discard(c)
@@ -164,5 +175,9 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.stopWatching()
+	if c.resetting {
+		return c.tcp.Close()
+	}
+	c.Guard(false)
 	return c.Conn.Close()
 }

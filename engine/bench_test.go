@@ -247,6 +247,8 @@ func (c *memoryConn) Unsent() int        { return 0 }
 func (c *memoryConn) Skip(n int64) error { _, err := c.reader.Discard(int(n)); return err }
 func (c *memoryConn) Abort()             {}
 func (c *memoryConn) AbortWrite()        {}
+func (c *memoryConn) Guard(bool)         {}
+func (c *memoryConn) Reset()             { c.Discard() }
 func (c *memoryConn) Discard()           {}
 
 func (c *memoryConn) Release() {

@@ -2,12 +2,14 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -237,11 +239,24 @@ func (r *rig) checkRest() {
 		}
 	}
 	r.checkJournal()
+	r.checkResets()
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	for _, w := range r.log.warned {
 		if strings.Contains(w, "panic") {
 			r.t.Errorf("the engine panicked: %s", w)
+		}
+	}
+}
+
+// checkResets holds R31: what a backend got a part of ended in a reset. Some storages take
+// a FIN for the end of the body, and store what they have.
+func (r *rig) checkResets() {
+	for _, s := range r.stores {
+		for _, q := range s.Requests() {
+			if q.Aborted && !errors.Is(q.Err, syscall.ECONNRESET) {
+				r.t.Errorf("backend %s was given a part of a request, and then no reset (R31): %s", s.Addr(), q)
+			}
 		}
 	}
 }

@@ -24,8 +24,8 @@ type Backend interface {
 }
 
 // Conn is a connection to a backend. One goroutine may write while another
-// reads; Abort may be called from any goroutine at any time before Release or
-// Discard. Exactly one of Release and Discard ends the use of it.
+// reads; Abort may be called from any goroutine at any time before Release, Discard
+// or Reset. Exactly one of these three ends the use of it.
 type Conn interface {
 	// Connect dials, within the backend's dial timeout (R11), and shakes hands
 	// where it is TLS; a connected connection stays as it is.
@@ -67,7 +67,7 @@ type Conn interface {
 	// not acknowledged yet, or -1 where the system does not tell.
 	Unsent() int
 	// Abort makes connecting, reading and sending under way, and each later one, fail
-	// at once. The connection can only be discarded then.
+	// at once. The connection can only be reset or discarded then.
 	Abort()
 	// AbortWrite does so for sending alone.
 	AbortWrite()
@@ -76,8 +76,14 @@ type Conn interface {
 	// Release gives the connection back for reuse; the caller has read the
 	// answer to its end.
 	Release()
-	// Discard closes it.
+	// Guard has the system reset the connection if this process dies, or takes that
+	// back (R31). Whoever writes calls it, before a message that may take more than one
+	// write.
+	Guard(on bool)
+	// Discard closes it in the ordinary way. Reset closes it so that the backend sees a
+	// reset: what has gone out of a message cannot be taken for all of it (R31).
 	Discard()
+	Reset()
 }
 
 // Limiter counts busy connections and decides which backends are in the pool

@@ -300,15 +300,18 @@ func (l *leg) neverRan() {
 	l.finish(false)
 }
 
-// giveBack lets go of the connection; an abort cannot reach it any more.
+// giveBack lets go of the connection; an abort cannot reach it any more. Only one that
+// has had the whole message, and an answer, may end in another way than by a reset (R31).
 func (l *leg) giveBack(reuse bool) {
 	l.mu.Lock()
 	c := l.conn
 	l.conn = nil
-	reuse = reuse && l.cause == nil
+	aborted := l.cause != nil
 	l.mu.Unlock()
 	switch {
 	case c == nil:
+	case aborted || l.state == votePending || l.state == voteFailed || !l.sentAll.Load():
+		c.Reset()
 	case reuse:
 		c.Release()
 	default:

@@ -17,8 +17,8 @@ const sendPiece = 256 << 10
 // backend is a finished write (R11).
 const tlsPiece = 16 << 10
 
-// shortMessage is one that the kernel hands over in a piece: it has gone by the
-// time that anybody asks.
+// shortMessage is one that the kernel takes and hands over in a piece: it has gone by
+// the time that anybody asks.
 const shortMessage = 16 << 10
 
 // lateAnswerWait is how long the answer of a backend may take that has stopped
@@ -69,6 +69,10 @@ func (l *leg) trySend(c Conn, message []byte) (all bool) {
 	size := len(message)
 	if l.r.gathered > 0 {
 		size = l.r.gathered
+	}
+	// A small message goes out in one write; a larger one may not (R31).
+	c.Guard(size > shortMessage)
+	if l.r.gathered > 0 {
 		n, err = c.SplicePipe(l.r.pipes.Reader(l.index), size, false, 0)
 		if n == size {
 			l.r.pipes.Emptied(l.index)
@@ -103,6 +107,7 @@ func (l *leg) startSending(c Conn, fresh bool) {
 // gone there is no deadline for the answer.
 func (l *leg) beginSend(c Conn, retryable bool) {
 	l.sending = true
+	c.Guard(true)
 	c.ReadTimeout(0)
 	l.sendTo, l.retryable = c, retryable
 }

@@ -341,6 +341,7 @@ func (c *dialing) Connect() error {
 func (c *dialing) Reused() bool { return false }
 func (c *dialing) Abort()       { c.once.Do(func() { close(c.aborted) }) }
 func (c *dialing) Discard()     { c.Abort() }
+func (c *dialing) Reset()       { c.Abort() }
 
 func (c *dialing) SplicePipe(int, int, bool, time.Duration) (int, error) {
 	return 0, errors.ErrUnsupported

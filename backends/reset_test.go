@@ -1,0 +1,143 @@
+package backends
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Part of a message is on the connection: whatever ends it then, the backend must see a
+// reset, over TLS below its records, where a close_notify would be a proper end (R31).
+
+// givenUp are the ways in which a connection ends, and what the backend's read says then.
+var givenUp = []struct {
+	name  string
+	end   func(c *Conn)
+	reset bool
+}{
+	{"reset", func(c *Conn) { c.Reset() }, true},
+	{"reset while guarded", func(c *Conn) { c.Guard(true); c.Reset() }, true},
+	{"reset after an abort", func(c *Conn) { c.Abort(); c.Reset() }, true},
+	{"reset after its writing was aborted", func(c *Conn) { c.AbortWrite(); c.Reset() }, true},
+	{"discarded", func(c *Conn) { c.Discard() }, false},
+	{"discarded after it was guarded", func(c *Conn) { c.Guard(true); c.Guard(false); c.Discard() }, false},
+	{"discarded while guarded", func(c *Conn) { c.Guard(true); c.Discard() }, false},
+}
+
+func TestR31HowConnectionsEnd(t *testing.T) {
+	for _, how := range givenUp {
+		t.Run("plain, "+how.name, func(t *testing.T) {
+			p := newPeer(t)
+			c, other := p.connect()
+			wantEnd(t, c, other, how.end, how.reset)
+		})
+		t.Run("TLS, "+how.name, func(t *testing.T) {
+			b, accept := tlsPeer(t)
+			c := acquire(t, b, true)
+			other := accept(c)
+			wantEnd(t, c, other, how.end, how.reset)
+		})
+	}
+}
+
+// TestR31PoolClosesIdleConnectionsInTheOrdinaryWay: nothing is on them.
+func TestR31PoolClosesIdleConnectionsInTheOrdinaryWay(t *testing.T) {
+	p := newPeer(t)
+	c, other := p.connect()
+	c.Guard(true)
+	wantEnd(t, c, other, func(c *Conn) {
+		c.Release()
+		p.b.Close()
+	}, false)
+}
+
+// wantEnd sends part of a message, ends the connection, and checks how that looks from the
+// other side.
+func wantEnd(t *testing.T, c *Conn, other net.Conn, end func(*Conn), reset bool) {
+	t.Helper()
+	if _, err := c.Send([]byte("part of a message"), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(other, make([]byte, len("part of a message"))); err != nil {
+		t.Fatal(err)
+	}
+	end(c)
+	_, err := other.Read(make([]byte, 1))
+	if got := errors.Is(err, syscall.ECONNRESET); got != reset {
+		t.Fatalf("the backend's read says %v; a reset is wanted: %v", err, reset)
+	}
+	if !reset && err != io.EOF {
+		t.Fatalf("the backend's read says %v in place of EOF", err)
+	}
+}
+
+// tlsPeer is a backend over TLS, whose accept waits for c's handshake.
+func tlsPeer(t *testing.T) (b *Backend, accept func(c *Conn) net.Conn) {
+	t.Helper()
+	roots, certificate := authority(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	b = newBackend(t, "https://"+ln.Addr().String(), &tls.Config{RootCAs: roots})
+	return b, func(c *Conn) net.Conn {
+		t.Helper()
+		connected := make(chan error, 1)
+		go func() { connected <- c.Connect() }()
+		nc, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+		_ = nc.SetDeadline(time.Now().Add(20 * time.Second)) // no test hangs for ever
+		other := tls.Server(nc, &tls.Config{Certificates: []tls.Certificate{certificate}})
+		if err := other.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-connected; err != nil {
+			t.Fatal(err)
+		}
+		return other
+	}
+}
+
+// TestR31DeathOfTheProcessResets: a process that is killed with part of a message on a
+// guarded connection cannot reset it any more; the system does.
+func TestR31DeathOfTheProcessResets(t *testing.T) {
+	if url := os.Getenv("AKUBRA_TEST_DIE_BEFORE"); url != "" {
+		c := acquire(t, newBackend(t, url, nil), true)
+		if err := c.Connect(); err != nil {
+			t.Fatal(err)
+		}
+		c.Guard(true)
+		if _, err := c.Send([]byte("part of a message"), 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		select {} // until it is killed
+	}
+	p := newPeer(t)
+	child := exec.Command(os.Args[0], "-test.run", "^TestR31DeathOfTheProcessResets$")
+	child.Env = append(os.Environ(), "AKUBRA_TEST_DIE_BEFORE="+p.b.URL())
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = child.Wait() }()
+	defer func() { _ = child.Process.Kill() }()
+	other := p.accept()
+	if _, err := io.ReadFull(other, make([]byte, len("part of a message"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("the backend's read says %v in place of a reset", err)
+	}
+}
