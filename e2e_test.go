@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -47,6 +48,7 @@ func TestBinary(t *testing.T) {
 	t.Run("R1 memory does not depend on objects", func(t *testing.T) { testMemory(t, path) })
 	t.Run("R22 SIGTERM records what is left", func(t *testing.T) { testTermination(t, path) })
 	t.Run("R23 more clients than connections", func(t *testing.T) { testOverload(t, path) })
+	t.Run("R31 kill -9 resets what is under way", func(t *testing.T) { testKillResets(t, path) })
 	t.Run("R13 demotion and return", func(t *testing.T) { testDemotion(t, path) })
 	t.Run("one thread more than processors", func(t *testing.T) { testProcessors(t, path) })
 }
@@ -253,6 +255,43 @@ func testTermination(t *testing.T, path string) {
 	b.terminate()
 	if rs := b.records(); len(rs) != 1 || rs[0].FailedHost != hangs.Addr() || rs[0].Key != "k" {
 		t.Errorf("records %+v", rs)
+	}
+}
+
+// testKillResets kills the proxy in the middle of bodies of all sizes, by all ways that they
+// take: no backend may take the end of the connection for the body's end (R31).
+func testKillResets(t *testing.T, path string) {
+	well, hangs := stub.New(t), stub.New(t)
+	b := startBinary(t, path, []*stub.Server{well, hangs}, "ConnectionTimeout: 1h")
+	requests := 0
+	send := func(head string, sent int) {
+		requests++
+		stub.Dial(t, b.addr).Send(head + strings.Repeat("x", sent))
+		for _, s := range []*stub.Server{well, hangs} {
+			s.Wait(t, func(rs stub.Requests) bool { return len(rs) == requests })
+		}
+	}
+	for _, size := range []int{1000, 20 << 10, 100 << 10, 300 << 10, 20 << 20} {
+		for _, sent := range []int{1, size / 2, size - 1} {
+			head := fmt.Sprintf("PUT /b/%d-%d HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", size, sent, size)
+			send(head, sent)
+			hangs.BehaveNext(stub.Behaviour{During: stub.HangThere, After: int64(sent / 4)})
+			send(strings.Replace(head, "/b/", "/b/hung-", 1), min(sent, 200<<10)) // no more than is held for the one that hangs
+		}
+	}
+	chunked := "PUT /b/chunked HTTP/1.1\r\nHost: s3.test\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n"
+	send(chunked, 1000)
+	send(chunked, 1024)
+
+	_ = b.cmd.Process.Kill()
+	_ = b.cmd.Wait()
+	hangs.Unhang()
+	for _, s := range []*stub.Server{well, hangs} {
+		for _, q := range s.Wait(t, func(rs stub.Requests) bool { return rs.Done() == requests }) {
+			if !errors.Is(q.Err, syscall.ECONNRESET) {
+				t.Errorf("no reset: %s", q)
+			}
+		}
 	}
 }
 
