@@ -67,15 +67,14 @@ func New(o Options) (*Client, error) {
 	if o.AccessKey != "" {
 		c.signer = &signer{access: o.AccessKey, secret: o.SecretKey, token: o.SessionToken, region: o.Region}
 	}
-	dialer := &net.Dialer{Timeout: o.DialTimeout}
+	d := &dialer{Dialer: net.Dialer{Timeout: o.DialTimeout}, tls: o.TLS}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	c.transport = &http.Transport{
 		// Backends are dialled as the proxy dials them.
 		Proxy:                 nil,
-		DialContext:           dialer.DialContext,
-		TLSClientConfig:       o.TLS.Clone(),
-		TLSHandshakeTimeout:   o.DialTimeout,
+		DialContext:           d.dial,
+		DialTLSContext:        d.dialTLS,
 		DisableCompression:    true, // content is to come as it is stored
 		MaxIdleConnsPerHost:   max(o.Connections, 2),
 		IdleConnTimeout:       15 * time.Second, // below what servers do
