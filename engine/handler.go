@@ -244,6 +244,12 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 	r.write = r.method == "PUT" || r.method == "POST" || r.method == "DELETE"
 	r.bodyRead = !r.head.chunked && r.head.contentLength <= 0
 	r.target = parseTarget(r.raw, r.head.host, r.e.o.Domains)
+	if r.write {
+		r.target.sub = r.target.isSubWrite(r.method)
+		if r.method == "PUT" && !r.target.sub {
+			r.target.version = false // content can only be put as a new version
+		}
+	}
 	r.kind = r.target.kindOf(r.method, r.head.copySource)
 	r.whole = r.kind == kindInitiate || r.kind == kindComplete || r.kind == kindCopy || r.kind == kindDelete ||
 		r.kind == kindPart && r.head.copySource

@@ -59,7 +59,11 @@ func (d *deletions) problem(o deletedObject) string {
 	if d.all != "" {
 		return d.all
 	}
-	return d.failed[o]
+	problem := d.failed[o]
+	if problem == "" && o.VersionID == "null" { // some name the version, some do not
+		problem = d.failed[deletedObject{Key: o.Key}]
+	}
+	return problem
 }
 
 // beginDeletes notes which keys the request deletes, each of which is a write

@@ -3,6 +3,8 @@ package engine
 import (
 	"bytes"
 	"math/bits"
+	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -16,6 +18,7 @@ const (
 	AuxSubResource    = 1 << iota // a write to ?acl, ?tagging and the like: content is as it was
 	AuxUnacknowledged             // the client was not told that it succeeded, but a backend may have taken it
 	AuxOverlapped                 // another write to the key was under way, and may have landed after it
+	AuxVersion                    // a write to one version: content is as it was, as far as anybody knows
 )
 
 // journaled tells whether the request is a write that the journal has a say in:
@@ -211,7 +214,25 @@ func (r *request) writeDown() error {
 			ps[i].Aux |= AuxUnacknowledged
 		}
 	}
+	if r.kind == kindDelete {
+		// A key that every backend has refused to delete is as it was.
+		ps = slices.DeleteFunc(ps, func(p Promise) bool { return p.Owed == 0 && p.Aux&AuxUnacknowledged != 0 })
+	}
+	if len(ps) == 0 {
+		return nil
+	}
 	return r.e.o.Journal.Promise(ps)
+}
+
+// toldDeleted reports whether the client is told that the object is deleted: by the
+// answer that it gets, which names the keys that are not.
+func (r *request) toldDeleted(results []deletions, o deletedObject) bool {
+	for i := range results {
+		if r.winner >= 0 && results[i].backend == r.legs[r.winner].backend {
+			return results[i].problem(o) == ""
+		}
+	}
+	return false
 }
 
 // unsure is the set of backends that may have taken the write although they gave
@@ -245,6 +266,9 @@ func (r *request) promises(votes []vote) []Promise {
 	}
 	if r.target.sub {
 		p.Aux = AuxSubResource
+	}
+	if r.target.version {
+		p.Aux |= AuxVersion
 	}
 	if r.kind == kindDelete {
 		p.Size = 0
@@ -348,7 +372,9 @@ func firstPositive(votes []vote) int {
 	return first
 }
 
-// deletePromises makes an entry of each key of a multi-object delete.
+// deletePromises makes an entry of each key of a multi-object delete, of the same kind
+// as a DELETE of it (R24). One with a version id is a write to that version, and its
+// target says so (R35).
 func (r *request) deletePromises(p Promise, votes []vote) []Promise {
 	var pending uint64
 	for i := range votes {
@@ -358,10 +384,13 @@ func (r *request) deletePromises(p Promise, votes []vote) []Promise {
 	}
 	results := r.deleteResults(votes)
 	r.ledger = r.ledger[:0]
-	p.Method = "DELETE"
+	p.Method, p.Aux = "DELETE", 0
 	for i := range r.deletes {
-		d := &r.deletes[i]
-		p.Seq, p.Key, p.Owed, p.Reason = d.seq, []byte(d.Key), pending, nil
+		d, p := &r.deletes[i], p
+		p.Seq, p.Key, p.Owed = d.seq, []byte(d.Key), pending
+		if !r.toldDeleted(results, d.deletedObject) {
+			p.Aux = AuxUnacknowledged
+		}
 		from := deletedBy(results, d.deletedObject)
 		for i := range results {
 			if problem := results[i].problem(d.deletedObject); problem != "" && from >= 0 {
@@ -369,13 +398,16 @@ func (r *request) deletePromises(p Promise, votes []vote) []Promise {
 				p.Reason = []byte(problem)
 			}
 		}
-		if isVersion(d.VersionID) && len(r.e.o.Backends) > 1 {
-			p.Owed, p.Reason = r.e.all, []byte(versionOfAnother)
+		if isVersion(d.VersionID) {
+			p.Aux |= AuxVersion
+			p.Target = append(append(bytes.Clone(r.raw), "&versionId="...), url.QueryEscape(d.VersionID)...)
+			if len(r.e.o.Backends) > 1 {
+				p.Owed, p.Reason = r.e.all, []byte(versionOfAnother)
+			}
 		}
 		if !p.Open {
 			p.owe(d.also)
 		}
-		p.Aux &^= AuxOverlapped
 		if d.write != 0 && r.e.writes.overlapped(d.write) {
 			p.Aux |= AuxOverlapped
 		}

@@ -270,6 +270,83 @@ func TestR24EachKeyIsOwed(t *testing.T) {
 	r.wantOwing("DELETE b 10 not deleted: AccessDenied")
 }
 
+// An entry is of the same kind as a DELETE of its key, of its version where it has one,
+// and an acknowledged one only where the client is told that the key is deleted (R24, R35).
+func TestR24EachKeyIsADelete(t *testing.T) {
+	for name, tt := range map[string]struct {
+		first, second stub.Behaviour
+		want          []string // key, target, flags and backends
+	}{
+		"a backend fails": {
+			deleteAnswer(nil), stub.Fails(500),
+			[]string{"a /b?delete 0 10", "b /b?delete 0 10", "a /b?delete&versionId=v%261 8 11"},
+		},
+		"the client hears of a failure": {
+			deleteAnswer(nil, "a|AccessDenied"), deleteAnswer(nil),
+			[]string{"a /b?delete 2 1", "a /b?delete&versionId=v%261 8 11"},
+		},
+		"another one fails": {
+			deleteAnswer(nil), deleteAnswer(nil, "b|InternalError"),
+			[]string{"b /b?delete 0 10", "a /b?delete&versionId=v%261 8 11"},
+		},
+		"both fail": {
+			deleteAnswer(nil, "b|AccessDenied"), deleteAnswer(nil, "b|AccessDenied"),
+			[]string{"a /b?delete&versionId=v%261 8 11"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 2)
+			r.journal.busy.Store(true)
+			first := make(chan struct{}, 1)
+			gate := make(chan struct{})
+			tt.second.Gate = gate
+			r.stores[0].Behave(tt.first)
+			r.stores[1].Behave(tt.second)
+			note := func([]Promise) {
+				select {
+				case first <- struct{}{}:
+				default:
+				}
+			}
+			r.journal.promise.Store(&note)
+			body := "<Delete><Object><Key>a</Key></Object><Object><Key>b</Key></Object>" +
+				"<Object><Key>a</Key><VersionId>v&amp;1</VersionId></Object></Delete>"
+			wantStatus(t, r.dial().Do(postDelete(body)), 200)
+			<-first // the intents
+			close(gate)
+			r.settled()
+			var got []string
+			for _, e := range r.journal.owing() {
+				got = append(got, fmt.Sprintf("%s %s %d %b", e.Key, e.Target, e.Aux, e.Owed))
+				if e.Method != "DELETE" {
+					t.Errorf("entry %+v", e)
+				}
+			}
+			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+				t.Errorf("owed:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
+	}
+}
+
+// What nobody has deleted is no delete, also where all legs have ended before the answer.
+func TestR24RefusedKeysAreNotDeleted(t *testing.T) {
+	r := newRig(t, 2)
+	r.stores[1].BehaveNext(stub.Fails(500))
+	wantStatus(t, r.dial().Do(putRequest("/b/a", "one")), 200)
+	r.settled()
+	for range 10 {
+		for _, s := range r.stores {
+			s.BehaveNext(deleteAnswer([]string{"b"}, "a|AccessDenied"))
+		}
+		wantStatus(t, r.dial().Do(deleteRequestOf("a", "b")), 200)
+		r.settled()
+		if e := r.journal.newest("b", "a"); e.Method != "PUT" && e.Aux&AuxUnacknowledged == 0 {
+			t.Fatalf("the newest write that is known: %+v", e)
+		}
+	}
+}
+
 // Of acknowledged writes that overlap, it is the one that began last that repair
 // must know.
 func TestR19LastBegunIsKnown(t *testing.T) {

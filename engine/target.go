@@ -30,9 +30,10 @@ type target struct {
 	delete   bool   // ?delete
 	version  bool   // ?versionId, but for the version "null"
 	page     string // where a page of a listing begins, decoded; see pageTokens
-	// sub tells that the target names a subresource (?acl, ?tagging, …), not
-	// the object's or bucket's own content.
-	sub bool
+	// sub reports whether the request is about a subresource (?acl, ?tagging, …), not
+	// the object's or bucket's own content; of a write, see isSubWrite.
+	sub  bool
+	subs subUse // what the parameters that name a subresource are for
 }
 
 // parseTarget splits a raw request target. Domains are the proxy's own host
@@ -91,15 +92,55 @@ func bucketOfHost(host []byte, domains []string) []byte {
 	return bucket
 }
 
+// subUse says of which writes a query parameter makes writes to a subresource. S3 and
+// the backends ignore it elsewhere: PUT key?versions stores an object, DELETE key?acl
+// deletes one, and each has to be known for what it is (R35).
+type subUse uint8
+
+const (
+	putKey subUse = 1 << iota
+	postKey
+	deleteKey
+	putBucket // or POST
+	deleteBucket
+)
+
 // subresources are the query parameters that make a request be about something
 // else than content (S3 API reference, "canonicalized resource" of V2).
-var subresources = map[string]bool{
-	"acl": true, "accelerate": true, "analytics": true, "attributes": true, "cors": true, "encryption": true,
-	"intelligent-tiering": true, "inventory": true, "legal-hold": true, "lifecycle": true, "location": true,
-	"logging": true, "metrics": true, "notification": true, "object-lock": true, "ownershipControls": true,
-	"policy": true, "policyStatus": true, "publicAccessBlock": true, "replication": true, "requestPayment": true,
-	"restore": true, "retention": true, "select": true, "tagging": true, "torrent": true, "versioning": true,
-	"versions": true, "website": true, "uploads": true, "delete": true,
+var subresources = map[string]subUse{
+	"acl": putKey | putBucket, "retention": putKey, "legal-hold": putKey,
+	"tagging": putKey | deleteKey | putBucket | deleteBucket,
+	"restore": postKey, "select": postKey,
+
+	"abac": putBucket, "accelerate": putBucket, "logging": putBucket, "notification": putBucket,
+	"object-lock": putBucket, "requestPayment": putBucket, "versioning": putBucket,
+	"analytics": putBucket | deleteBucket, "cors": putBucket | deleteBucket, "encryption": putBucket | deleteBucket,
+	"intelligent-tiering": putBucket | deleteBucket, "inventory": putBucket | deleteBucket,
+	"lifecycle": putBucket | deleteBucket, "metadataConfiguration": putBucket | deleteBucket,
+	"metadataInventoryTable": putBucket, "metadataJournalTable": putBucket, "metadataTable": putBucket | deleteBucket,
+	"metrics": putBucket | deleteBucket, "ownershipControls": putBucket | deleteBucket,
+	"policy": putBucket | deleteBucket, "publicAccessBlock": putBucket | deleteBucket,
+	"replication": putBucket | deleteBucket, "website": putBucket | deleteBucket,
+
+	"attributes": 0, "location": 0, "policyStatus": 0, "torrent": 0, "uploads": 0, "versions": 0, "delete": 0,
+}
+
+// isSubWrite reports whether a write with this method is one to a subresource.
+func (t *target) isSubWrite(method string) bool {
+	var use subUse
+	switch key := len(t.key) > 0; {
+	case method == "DELETE" && key:
+		use = deleteKey
+	case method == "DELETE":
+		use = deleteBucket
+	case !key:
+		use = putBucket
+	case method == "POST":
+		use = postKey
+	default:
+		use = putKey
+	}
+	return t.subs&use != 0
 }
 
 func (t *target) parseQuery() {
@@ -111,8 +152,9 @@ func (t *target) parseQuery() {
 			param, rest = rest, nil
 		}
 		name, value, _ := bytes.Cut(param, []byte("="))
-		if subresources[string(name)] {
+		if use, ok := subresources[string(name)]; ok {
 			t.sub = true
+			t.subs |= use
 		}
 		switch string(name) {
 		case "uploadId":

@@ -165,3 +165,45 @@ func TestR26KindOf(t *testing.T) {
 		}
 	}
 }
+
+// A write is one to a subresource where S3 has such a one, and nowhere else (R35).
+func TestR35WritesToSubresources(t *testing.T) {
+	for _, tt := range []struct {
+		method, target string
+		want           bool
+	}{
+		{"PUT", "/b/k", false},
+		{"PUT", "/b/k?acl", true},
+		{"PUT", "/b/k?tagging=&versionId=1", true},
+		{"PUT", "/b/k?x-id=a&retention", true},
+		{"PUT", "/b/k?legal-hold", true},
+		{"DELETE", "/b/k?tagging", true},
+		{"POST", "/b/k?restore", true},
+		// These store or delete the object itself.
+		{"PUT", "/b/k?delete", false},
+		{"PUT", "/b/k?versions", false},
+		{"PUT", "/b/k?policy", false},
+		{"PUT", "/b/k?location", false},
+		{"PUT", "/b/k?uploads", false},
+		{"PUT", "/b/k?restore", false},
+		{"DELETE", "/b/k?acl", false},
+		{"DELETE", "/b/k?delete", false},
+		{"DELETE", "/b/k?retention", false},
+		{"DELETE", "/b/k?versionId=1", false},
+		// Of a bucket.
+		{"PUT", "/b?policy", true},
+		{"DELETE", "/b?cors", true},
+		{"PUT", "/b?encryption", true},
+		{"POST", "/b?metadataConfiguration", true},
+		{"PUT", "/b", false},
+		{"PUT", "/b?x-id=CreateBucket", false},
+		{"DELETE", "/b?delete", false},
+		{"DELETE", "/b?acl", false},
+		{"POST", "/b?delete", false},
+	} {
+		parsed := parseTarget([]byte(tt.target), nil, nil)
+		if got := parsed.isSubWrite(tt.method); got != tt.want {
+			t.Errorf("%s %s: %v", tt.method, tt.target, got)
+		}
+	}
+}

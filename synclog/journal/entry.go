@@ -32,6 +32,9 @@ const (
 	AuxUnacknowledged = 1 << 1
 	// AuxOverlapped: another write was under way at the same time.
 	AuxOverlapped = 1 << 2
+	// AuxVersion: a write to one version of the object. It never stands for the key
+	// where a write of content is known that a client was told of (R35).
+	AuxVersion = 1 << 3
 	// AuxDoubt is the journal's own: a write that nobody was told of has come after
 	// the one that stands here, and may have replaced it.
 	AuxDoubt = 1 << 6
@@ -45,8 +48,8 @@ const (
 // target.
 type Pending struct {
 	// Entry is the newest write's (by Seq) of those that a client was told of; else
-	// the newest of those that nobody was told of (AuxUnacknowledged); else the
-	// newest difference that was found. Owed is what that write is owed, where it
+	// the newest of those that nobody was told of (AuxUnacknowledged) or that were to a
+	// version (AuxVersion); else the newest difference that was found. Owed is what that write is owed, where it
 	// was acknowledged and is no write to a sub-resource; else, or where it is owed
 	// nothing, Owed is merged over all entries of the key. Backends that are not
 	// configured any more have no bit here.

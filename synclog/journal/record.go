@@ -294,13 +294,13 @@ func (d *decoder) names() []string {
 }
 
 // standing is how much a record may say about its key: a write that a client was
-// told of most, then one that nobody knows the outcome of, then a difference that
-// was found.
+// told of most, then one that nobody knows the outcome of, or that was to a version and
+// may or may not have changed what is there, then a difference that was found.
 func (r *record) standing() int {
 	switch {
 	case r.Method == "":
 		return 0
-	case r.Aux&AuxUnacknowledged != 0:
+	case r.Aux&(AuxUnacknowledged|AuxVersion) != 0:
 		return 1
 	}
 	return 2

@@ -23,6 +23,8 @@ func (r *Repairer) doBucket(ctx context.Context, t *Task) result {
 	case t.Method == http.MethodPost && !hasParam(queryOf(t.Target), "delete"):
 		// A form's upload has its key in the form.
 		res.end, res.err = endReported, fmt.Errorf("%w: an upload by form to bucket %q; verify finds its key", errReported, t.Bucket)
+	case t.Method == http.MethodPost:
+		res.end, res.err = endReported, fmt.Errorf("%w: a multi-object delete in bucket %q that could not be read; verify finds its keys", errReported, t.Bucket)
 	default:
 		res.end, res.err = r.bucketItself(ctx, t, &res)
 	}

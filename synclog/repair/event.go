@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"net/http"
 	"strings"
 	"time"
 )
@@ -23,12 +24,12 @@ func eventOf(t *Task) event {
 	e := event{limit: unixNano(max(at, t.Seq)).Add(margin), doubt: t.Doubt}
 	query := queryOf(t.Target)
 	switch {
-	case t.Method == "" || ofVersion(query):
+	case t.Method == "" || ofVersion(query) && (t.Method != http.MethodPut || t.SubResource):
 		// A version's id is one storage's own; what came of it shows in the state.
 		return event{}
-	case t.Key != "" && hasParam(query, "delete"): // one of R24's
+	case t.Key != "" && t.Method != http.MethodPut && hasParam(query, "delete"): // one of R24's
 		e.kind = eventDelete
-	case t.SubResource || subresourceOf(t.Target) != "":
+	case t.SubResource || t.Key == "" && subresourceOf(t.Target) != "" || subWrites[t.Method][subresourceOf(t.Target)]:
 		e.kind = eventSub
 		return e
 	case t.Method == "DELETE":
@@ -75,16 +76,28 @@ func ofVersion(query string) bool {
 	return id != "" && id != "null"
 }
 
-// subresourceOf is the subresource that a target names, or "".
-func subresourceOf(target string) string {
+// subWrites are the writes to an object's subresources, by method: elsewhere S3 and the
+// backends ignore the parameter, and PUT key?versions stores an object (R35).
+var subWrites = map[string]map[string]bool{
+	http.MethodPut:    {"acl": true, "tagging": true, "retention": true, "legal-hold": true},
+	http.MethodDelete: {"tagging": true},
+	http.MethodPost:   {"restore": true, "select": true},
+}
+
+// subresourceOf is the subresource that a target names, or "". Of several it is one that
+// can be copied.
+func subresourceOf(target string) (known string) {
 	query := queryOf(target)
 	for query != "" {
 		var param string
 		param, query, _ = strings.Cut(query, "&")
 		name, _, _ := strings.Cut(param, "=")
-		if _, ok := subresources[name]; ok {
-			return name
+		if s, ok := subresources[name]; ok && (known == "" || s.copied) {
+			known = name
+			if s.copied {
+				break
+			}
 		}
 	}
-	return ""
+	return known
 }

@@ -47,6 +47,7 @@ var subresources = map[string]subresource{
 	"requestPayment":    {copied: true},
 	// These are many documents each, or one storage's own affair.
 	"replication": {}, "analytics": {}, "inventory": {}, "metrics": {}, "intelligent-tiering": {},
+	"abac": {}, "metadataConfiguration": {}, "metadataInventoryTable": {}, "metadataJournalTable": {}, "metadataTable": {},
 	"restore": {}, "select": {}, "torrent": {}, "attributes": {}, "policyStatus": {}, "location": {}, "versions": {},
 }
 

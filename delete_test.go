@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// deleteKeys sends a multi-object delete through the proxy.
+func (p *process) deleteKeys(t *testing.T, bucket string, keys ...string) {
+	t.Helper()
+	var b strings.Builder
+	for _, key := range keys {
+		b.WriteString("<Object><Key>" + key + "</Key></Object>")
+	}
+	mustSend(t, "POST", "http://"+p.addr()+"/"+bucket+"?delete", "<Delete>"+b.String()+"</Delete>")
+}
+
+// A multi-object delete is not undone by repair, no more than a DELETE of each key
+// would be (R24, R35): the backend that was away had the object.
+func TestR24RepairKeepsDeletesOfManyKeys(t *testing.T) {
+	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
+	p := mustStart(t, "-c", r.config)
+	for _, key := range []string{"k", "l", "kept", "anew"} {
+		p.putObject(t, key, "one")
+	}
+	r.stores[1].stop()
+	p.putObject(t, "k", "two") // the journal has something of it already
+	p.deleteKeys(t, "bkt", "k", "l", "anew", "never")
+	eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
+	p.putObject(t, "anew", "three")
+	r.restart(1)
+	eventually(t, "both stores are in the pool", func() bool { return len(p.outNames()) == 0 })
+	stdout, _ := mustRun(t, exitOK, "repair", "-c", r.config)
+	for key, want := range map[string]string{"k": "(none)", "l": "(none)", "never": "(none)", "kept": "one", "anew": "three"} {
+		for i := range r.stores {
+			if got := r.get(i, key); got != want {
+				t.Errorf("%s is %q in the %s store, want %q\n%s", key, got, r.stores[i].name, want, stdout)
+			}
+		}
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+}
+
+// The same where all backends are well, and answer in any order.
+func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
+	stores := []*moodyStore{newMoodyStore(t, 1, "bkt"), newMoodyStore(t, 2, "bkt")}
+	config, _ := writeCommandConfig(t, []string{"http://" + stores[0].addr, "http://" + stores[1].addr},
+		"Listen: 127.0.0.1:0\nAdminListen: 127.0.0.1:0\nCredentials: {AccessKey: AK, SecretKey: secret}\nRepair: {Enabled: true}\n")
+	p := mustStart(t, "-c", config)
+	for _, s := range stores {
+		s.mood.Store(moodSlow)
+		inner := s.inner
+		s.inner = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s.mood.Load() == moodSlow { // also to act
+				time.Sleep(time.Duration(s.dice(40)) * time.Millisecond)
+			}
+			inner.ServeHTTP(w, r)
+		})
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	want := map[string]string{}
+	for i := range 30 {
+		key := fmt.Sprint("k", i)
+		mustSend(t, "PUT", "http://"+p.addr()+"/bkt/"+key, "one")
+		p.deleteKeys(t, "bkt", key)
+		if want[key] = ""; random.IntN(3) == 0 {
+			mustSend(t, "PUT", "http://"+p.addr()+"/bkt/"+key, "two")
+			want[key] = "two"
+		}
+	}
+	for _, s := range stores {
+		s.mood.Store(moodWell)
+	}
+	eventually(t, "nothing is owed", func() bool { return p.engine.InFlight() == 0 && p.journal.journal.Stats().Pending == 0 })
+	for key, value := range want {
+		for i, s := range stores {
+			if got := s.get(t, "/bkt/"+key); got != value {
+				t.Errorf("%s is %q in store %d, want %q", key, got, i, value)
+			}
+		}
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+}
+
+// A parameter that names a subresource to read makes a PUT no write to one (R35): the
+// object is what the backend that took it has.
+func TestR35ObjectPutWithAnyParameter(t *testing.T) {
+	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
+	p := mustStart(t, "-c", r.config)
+	r.stores[1].stop()
+	for _, param := range []string{"delete", "policy"} {
+		mustSend(t, http.MethodPut, "http://"+p.addr()+"/bkt/"+param+"?"+param, "one")
+	}
+	eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
+	r.restart(1)
+	eventually(t, "both stores are in the pool", func() bool { return len(p.outNames()) == 0 })
+	mustRun(t, exitOK, "repair", "-c", r.config)
+	for _, param := range []string{"delete", "policy"} {
+		r.wantBoth(param, "one")
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+}
