@@ -99,6 +99,9 @@ func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Tabl
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the table of writes under way (DataDir: %q): %w", c.DataDir, err)
 	}
+	// Each request may have some writes that go on in the background, and a
+	// multi-object delete has many.
+	table.SetMax(max(inflight.DefaultMax, 8*c.MaxConcurrentRequests))
 	return table, nil
 }
 
@@ -196,6 +199,9 @@ func (j *engineJournal) Waits() bool { return j.power }
 // Begin notes that a write is under way.
 func (j *engineJournal) Begin(bucket, key, host, target []byte) (slot int32, err error) {
 	slot, err = j.inflight.Begin(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: target})
+	if errors.Is(err, inflight.ErrFull) {
+		return -1, engine.ErrTooManyWrites
+	}
 	if err != nil && j.onFull != nil {
 		j.onFull(err)
 		return -1, nil

@@ -206,16 +206,11 @@ func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error
 	if r.head.contentLength > maxDeleteBody {
 		return errDeleteTooLarge
 	}
-	data, err := io.ReadAll(io.LimitReader(body, maxDeleteBody+1))
-	switch {
-	case err != nil:
+	data, objects, err := r.readDeleteList(body)
+	if err != nil {
 		return r.bodyEnded(err)
-	case len(data) > maxDeleteBody:
-		return errDeleteTooLarge
-	case !r.head.chunked && int64(len(data)) < r.head.contentLength:
-		return errIncompleteBody
 	}
-	if problem := r.beginDeletes(data); problem != nil {
+	if problem := r.beginDeletes(objects); problem != nil {
 		return problem
 	}
 	r.bodySize.Store(int64(len(data)))

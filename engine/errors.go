@@ -25,6 +25,7 @@ var (
 	errSlowDown           = &s3Error{503, "SlowDown", "The proxy has no free connection to the storages. Please reduce your request rate."}
 	errKeyBusy            = &s3Error{503, "SlowDown", "The object is being made equal on all storages. Please try again."}
 	errTooManyRequests    = &s3Error{503, "SlowDown", "Too many requests are in flight. Please reduce your request rate."}
+	errTooManyWrites      = &s3Error{503, "SlowDown", "Too many writes are under way. Please reduce your request rate."}
 	errTooManyConnections = &s3Error{503, "SlowDown", "Too many connections are open. Please reduce your request rate."}
 	errJournal            = &s3Error{503, "ServiceUnavailable", "The proxy cannot write its journal and so takes no writes. Please tell its operator."}
 	errStopping           = &s3Error{503, "ServiceUnavailable", "The proxy is being stopped. Please try again."}
@@ -33,6 +34,9 @@ var (
 	errMalformedBody      = &s3Error{400, "InvalidRequest", "The request body's chunked coding is malformed."}
 	errRequestTimeout     = &s3Error{400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period."}
 	errDeleteTooLarge     = &s3Error{400, "MalformedXML", "The list of objects to delete is larger than 2 MB."}
+	errDeleteTooMany      = &s3Error{400, "MalformedXML", "The list of objects to delete has more than 1,000."}
+	errDeleteMalformed    = &s3Error{400, "MalformedXML", "The list of objects to delete is not well-formed, or does not have the published form."}
+	errDeleteKeyTooLong   = &s3Error{400, "KeyTooLongError", "The key of an object to delete is too long."}
 	errMethod             = &s3Error{405, "MethodNotAllowed", "The specified method is not allowed against this resource."}
 	errHeadTooLarge       = &s3Error{431, "RequestHeaderSectionTooLarge", "Your request header exceeds the maximum allowed size."}
 	errVersion            = &s3Error{505, "HttpVersionNotSupported", "The HTTP version specified is not supported."}

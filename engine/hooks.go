@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"errors"
 	"time"
 )
 
@@ -136,13 +137,17 @@ type Divergence struct {
 	ID          string
 }
 
+// ErrTooManyWrites: Begin can note no further write while so many are under way (R23).
+var ErrTooManyWrites = errors.New("too many writes are under way")
+
 // Journal keeps what the backends owe, so that it survives the process (R20). All
 // methods may be called from any goroutine.
 type Journal interface {
 	// Begin notes that a write is about to go to the backends, so that a process
 	// that is killed leaves behind what it was about; End notes that it is over.
 	// It keeps nothing of its arguments. key is decoded; host and target serve
-	// writes that are about a bucket. An error means that the write must not go on.
+	// writes that are about a bucket. An error means that the write must not go on;
+	// ErrTooManyWrites, that it may come again.
 	Begin(bucket, key, host, target []byte) (slot int32, err error)
 	End(slot int32)
 	// Stamp gives the next place in the order of writes: Unix time in

@@ -15,6 +15,7 @@ type ledger struct {
 	last    atomic.Uint64
 	broken  atomic.Bool
 	full    atomic.Bool                        // Begin fails
+	tooMany atomic.Bool                        // Begin has no room
 	failed  atomic.Bool                        // what Failed says
 	waits   atomic.Bool                        // what Waits says
 	busy    atomic.Bool                        // Quiet says no
@@ -37,6 +38,9 @@ var errLedger = errors.New("no journal")
 func (l *ledger) Begin(bucket, key, _, _ []byte) (int32, error) {
 	if l.full.Load() {
 		return noSlot, errLedger
+	}
+	if l.tooMany.Load() {
+		return noSlot, ErrTooManyWrites
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -3,18 +3,8 @@ package engine
 import (
 	"encoding/xml"
 	"math/bits"
-	"net/url"
 	"time"
 )
-
-// maxDeleteBody bounds the body of a multi-object delete: S3 allows 1,000 keys
-// of 1,024 bytes, and storages allow 2 MB for them and their XML.
-const maxDeleteBody = 2 * 1000 * 1024
-
-// deleteRequest is the body of DeleteObjects (S3 API reference).
-type deleteRequest struct {
-	Objects []deletedObject `xml:"Object"`
-}
 
 // deleteResult is its answer. In quiet mode it names errors alone.
 type deleteResult struct {
@@ -67,19 +57,17 @@ func (d *deletions) problem(o deletedObject) string {
 }
 
 // beginDeletes notes which keys the request deletes, each of which is a write
-// (R19, R24). One that cannot be read has none.
-func (r *request) beginDeletes(body []byte) *s3Error {
-	var asked deleteRequest
-	if xml.Unmarshal(body, &asked) != nil {
-		return nil
+// (R19, R24).
+func (r *request) beginDeletes(objects []deletedObject) *s3Error {
+	if problem := r.chargeDelete(int64(len(objects)) * deletionCost); problem != nil {
+		return problem
 	}
-	begun := make(map[uint64]bool, len(asked.Objects))
-	list := make([]deletion, 0, len(asked.Objects))
+	begun := make(map[uint64]bool, len(objects))
+	list := make([]deletion, 0, len(objects))
 	var problem *s3Error
-	for _, o := range asked.Objects {
-		t := target{bucket: r.target.bucket, key: []byte(url.PathEscape(o.Key))}
+	for _, o := range objects {
 		d := deletion{deletedObject: o, slot: noSlot}
-		if hash := t.hash(); !begun[hash] {
+		if hash := hashKey(r.target.bucket, o.Key); !begun[hash] {
 			if !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
 				problem = errKeyBusy
 				break

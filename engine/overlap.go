@@ -19,10 +19,17 @@ const overlapShards = 256
 
 type overlapShard struct {
 	mu   sync.Mutex
-	keys *overlap // those that are being written
+	keys *overlap // those that are being written, up to maxListed of them
 	free *overlap
-	_    [40]byte // a cache line each
+	// more are those beyond: whoever begins very many writes, of a multi-object delete
+	// say, or of keys that he has chosen for their hash, makes nobody walk a long list.
+	more   map[uint64]*overlap
+	listed int32
+	_      [28]byte // a cache line each
 }
+
+// maxListed bounds what is walked.
+const maxListed = 8
 
 // overlap is a run of writes to one key, each of which overlaps with another.
 type overlap struct {
@@ -49,6 +56,9 @@ func (s *overlapShard) findLocked(hash uint64) *overlap {
 	for k != nil && k.hash != hash {
 		k = k.next
 	}
+	if k == nil && s.more != nil {
+		k = s.more[hash]
+	}
 	return k
 }
 
@@ -60,8 +70,16 @@ func (s *overlapShard) addLocked(hash uint64) *overlap {
 	} else {
 		s.free = k.next
 	}
-	*k = overlap{hash: hash, next: s.keys}
-	s.keys = k
+	*k = overlap{hash: hash}
+	if s.listed >= maxListed {
+		if s.more == nil {
+			s.more = map[uint64]*overlap{}
+		}
+		s.more[hash] = k
+		return k
+	}
+	k.next, s.keys = s.keys, k
+	s.listed++
 	return k
 }
 
@@ -140,11 +158,18 @@ func (s *overlapShard) leaveLocked(k *overlap) {
 	if k.open--; k.open > 0 {
 		return
 	}
+	if s.more[k.hash] == k {
+		if delete(s.more, k.hash); len(s.more) == 0 {
+			s.more = nil // a map does not shrink
+		}
+		return
+	}
 	at := &s.keys
 	for *at != k {
 		at = &(*at).next
 	}
 	*at = k.next
+	s.listed--
 	k.next, s.free = s.free, k
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"math/bits"
 	"net/url"
 	"slices"
@@ -54,6 +55,9 @@ func (r *request) beginWrite() *s3Error {
 }
 
 func (r *request) notBegun(err error) *s3Error {
+	if errors.Is(err, ErrTooManyWrites) {
+		return errTooManyWrites
+	}
 	r.e.o.Log.Warn("cannot note that a write is under way, and so refuse it", "error", err.Error(), "id", r.id.String())
 	return errJournal
 }

@@ -59,7 +59,8 @@ type request struct {
 	whole bool
 	// deletes are the keys of a multi-object delete (R24): the handler fills it
 	// in before the body goes out, under mu.
-	deletes []deletion
+	deletes      []deletion
+	deleteCharge int64 // of Engine.deleting; the handler's
 
 	bodySize atomic.Int64 // bytes of body that have come from the client
 
@@ -181,6 +182,9 @@ func (r *request) release() {
 	}
 	e := r.e
 	r.endWrite()
+	if r.deleteCharge != 0 {
+		e.deleting.Add(-r.deleteCharge)
+	}
 	if r.ring != nil {
 		if d := r.ring.Waited(); d > 0 {
 			e.o.Metrics.RingWaited(d)
@@ -241,6 +245,7 @@ func (r *request) reset() {
 	}
 	clear(r.ledger[:cap(r.ledger)])
 	r.firstAnswer, r.status, r.tried, r.headLen, r.overlapping = 0, 0, 0, 0, false
+	r.deleteCharge = 0
 }
 
 // launch starts the legs. What of the message is in the ring already goes out

@@ -222,7 +222,7 @@ func (t *target) hash() uint64 {
 }
 
 // hashKey is the hash of a bucket and a key that are decoded already.
-func hashKey(bucket, key string) uint64 {
+func hashKey[T string | []byte](bucket T, key string) uint64 {
 	h := hashUnescaped(14695981039346656037, []byte(bucket)) // as it stands in targets
 	h = (h ^ '/') * 1099511628211
 	for i := range len(key) {

@@ -51,6 +51,7 @@ func TestRepair(t *testing.T) {
 			d.meanwhile(writes)
 			d.overwritten("before 0")
 			d.deleted("before 1")
+			d.deletedTogether("before 2", "before 3")
 			d.inPieces("meanwhile", 1, large, part)
 			d.byClients()
 			d.buckets()
@@ -192,6 +193,23 @@ func (d *divergence) deleted(key string) {
 		return
 	}
 	d.lacks(d.bucket, key)
+}
+
+// deletedTogether deletes keys in one request (R24).
+func (d *divergence) deletedTogether(keys ...string) {
+	d.Helper()
+	var objects []types.ObjectIdentifier
+	for _, key := range keys {
+		objects = append(objects, types.ObjectIdentifier{Key: &key})
+	}
+	out, err := d.sdk.DeleteObjects(d.Context(), &s3.DeleteObjectsInput{Bucket: &d.bucket, Delete: &types.Delete{Objects: objects}})
+	if err != nil || len(out.Errors) > 0 {
+		d.Errorf("DeleteObjects %q: %v", keys, err)
+		return
+	}
+	for _, key := range keys {
+		d.lacks(d.bucket, key)
+	}
 }
 
 // each does n things, some at a time.

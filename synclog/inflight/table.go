@@ -19,7 +19,12 @@
 // did not live to complete is empty, or has a wrong checksum: the write had not
 // begun, or was not acknowledged.
 //
-// A Table may be used from any goroutine; it has none of its own.
+// The file grows by chunks with the writes that are under way, up to a bound, and is
+// given back some time after a peak (R23): a chunk without a write is cut off at the
+// file's end, and is a hole elsewhere. Slots near the beginning are taken first.
+//
+// A Table may be used from any goroutine. End and Acknowledge never wait for a disk,
+// nor for who does: they run where others must not be kept waiting.
 package inflight
 
 import (
@@ -30,8 +35,10 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -47,13 +54,26 @@ const (
 )
 
 // chunkSlots come into being together: 1 MiB.
-const chunkSlots = 256
+const (
+	chunkSlots = 256
+	chunkSize  = chunkSlots * SlotSize
+)
+
+// DefaultMax is how many writes may be under way at once: 128 MiB of them.
+const DefaultMax = 32 << 10
+
+// trimAfter is how long chunks without a write are kept, for the next peak. One is kept
+// for good.
+const trimAfter = time.Second
 
 const headLen = 8
 
 // ErrTooLong: bucket, key, host and target do not fit into a slot. Even without
 // host and target they do not, so they are no S3 object's.
 var ErrTooLong = errors.New("inflight: bucket and key are too long")
+
+// ErrFull: as many writes are under way as the table takes.
+var ErrFull = errors.New("inflight: too many writes are under way")
 
 var table = crc32.MakeTable(crc32.Castagnoli)
 
@@ -77,13 +97,26 @@ type Ack struct {
 
 // Table is an open file of slots.
 type Table struct {
-	chunks atomic.Pointer[[][]byte] // changed under mu; what it points to never is
+	// chunks are mapped; one is nil that is not there. Changed under mu; what it points
+	// to never is, so that a slot is found without a lock.
+	chunks atomic.Pointer[[][]byte]
 
-	_    [64]byte // what each write changes is not in a cache line with it
-	mu   sync.Mutex
-	file *os.File
-	free []int32
+	_ [64]byte // what each write changes is not in a cache line with it
+
+	mu       sync.Mutex // never held over a system call
+	state    []chunk    // as chunks
+	low      int        // no chunk before it has a free slot
+	used     int        // slots that are not free
+	max      int        // of used
+	idle     int        // chunks that are there and have no write
+	trimming *time.Timer
+
+	growing sync.Mutex // around what changes the file, which waits for the disk; before mu
+	file    *os.File
 }
+
+// chunk is what is free of one.
+type chunk struct{ free []uint8 }
 
 // Open reads what an earlier process left in the file and, once forget has taken
 // it, empties it. forget must have made it durable when it returns nil; it is not
@@ -105,9 +138,9 @@ func Open(path string, forget func([]Write) error) (*Table, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("inflight: cannot take over %q: %w", path, err)
 	}
-	t := &Table{file: f}
+	t := &Table{file: f, max: DefaultMax}
 	t.chunks.Store(new([][]byte))
-	if err := t.growLocked(); err != nil { // a disk that is full is told of at the start
+	if err := t.grow(); err != nil { // a disk that is full is told of at the start
 		_ = f.Close()
 		return nil, err
 	}
@@ -199,20 +232,50 @@ func (t *Table) Begin(w Write) (slot int32, err error) {
 	if size+len(w.Host)+len(w.Target) > ackAt-headLen {
 		w.Host, w.Target = nil, nil
 	}
-	t.mu.Lock()
-	if len(t.free) == 0 {
-		if err := t.growLocked(); err != nil {
-			t.mu.Unlock()
+	for {
+		var ok bool
+		if slot, ok = t.take(); ok {
+			break
+		}
+		if err := t.grow(); err != nil {
 			return -1, err
 		}
 	}
-	slot = t.free[len(t.free)-1]
-	t.free = t.free[:len(t.free)-1]
-	t.mu.Unlock()
 	if err := fill(t.slot(slot), &w); err != nil {
 		return -1, err // the slot stays out of use
 	}
 	return slot, nil
+}
+
+// SetMax bounds how many writes may be under way at once.
+func (t *Table) SetMax(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.max = n
+}
+
+// take takes a free slot near the beginning.
+func (t *Table) take() (slot int32, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.used >= t.max {
+		return -1, false
+	}
+	for ; t.low < len(t.state); t.low++ {
+		c := &t.state[t.low]
+		n := len(c.free)
+		if n == 0 {
+			continue
+		}
+		if n == chunkSlots {
+			t.idle--
+		}
+		slot = int32(t.low*chunkSlots + int(c.free[n-1]))
+		c.free = c.free[:n-1]
+		t.used++
+		return slot, true
+	}
+	return -1, false
 }
 
 // End notes that the write is over.
@@ -221,8 +284,17 @@ func (t *Table) End(slot int32) {
 		return
 	}
 	t.mu.Lock()
-	t.free = append(t.free, slot)
-	t.mu.Unlock()
+	defer t.mu.Unlock()
+	at := int(slot / chunkSlots)
+	c := &t.state[at]
+	c.free = append(c.free, uint8(slot%chunkSlots))
+	t.used--
+	t.low = min(t.low, at)
+	if len(c.free) == chunkSlots {
+		if t.idle++; t.idle > 1 && t.trimming == nil {
+			t.trimming = time.AfterFunc(trimAfter, t.trim)
+		}
+	}
 }
 
 func (t *Table) slot(slot int32) []byte {
@@ -313,48 +385,135 @@ func unguard(old bool, err *error) {
 	}
 }
 
-// growLocked adds a chunk. Its pages are written, not only promised, so that they
-// are there when they are needed.
-func (t *Table) growLocked() error {
+// grow adds a chunk, where nothing is free. Its pages are written, not only promised, so
+// that they are there when they are needed.
+func (t *Table) grow() error {
+	t.growing.Lock()
+	defer t.growing.Unlock()
 	if t.file == nil {
 		return errors.New("inflight: closed")
 	}
-	const size = chunkSlots * SlotSize
-	chunks := *t.chunks.Load()
-	off := int64(len(chunks)) * size
-	if n, err := t.file.WriteAt(make([]byte, size), off); err != nil || n < size {
-		_ = t.file.Truncate(off)
+	at, size, err := t.lacking()
+	if at < 0 || err != nil {
+		return err
+	}
+	off := int64(at) * chunkSize
+	if n, err := t.file.WriteAt(make([]byte, chunkSize), off); err != nil || n < chunkSize {
+		if at == size {
+			_ = t.file.Truncate(off)
+		}
 		return fmt.Errorf("inflight: cannot grow: %w", err)
 	}
-	p, err := unix.Mmap(int(t.file.Fd()), off, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	p, err := unix.Mmap(int(t.file.Fd()), off, chunkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("inflight: cannot map: %w", err)
 	}
-	first := int32(len(chunks) * chunkSlots)
-	chunks = append(chunks[:len(chunks):len(chunks)], p)
-	t.chunks.Store(&chunks)
-	for i := int32(chunkSlots - 1); i >= 0; i-- {
-		t.free = append(t.free, first+i)
+	free := make([]uint8, chunkSlots)
+	for i := range free {
+		free[i] = uint8(chunkSlots - 1 - i)
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	chunks := slices.Clone(*t.chunks.Load())
+	if at == size {
+		chunks, t.state = append(chunks, nil), append(t.state, chunk{})
+	}
+	chunks[at], t.state[at].free = p, free
+	t.chunks.Store(&chunks)
+	t.low = min(t.low, at)
+	t.idle++
 	return nil
+}
+
+// lacking is the first chunk that is not there, of so many, or -1 where none is needed.
+func (t *Table) lacking() (at, size int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.used >= t.max {
+		return -1, 0, ErrFull
+	}
+	chunks := *t.chunks.Load()
+	for ; t.low < len(t.state); t.low++ {
+		if len(t.state[t.low].free) > 0 {
+			return -1, 0, nil // somebody else has grown it, or ended a write
+		}
+	}
+	at = slices.IndexFunc(chunks, func(p []byte) bool { return p == nil })
+	if at < 0 {
+		at = len(chunks)
+	}
+	return at, len(chunks), nil
+}
+
+// trim gives back the chunks that have no write, but for the first one.
+func (t *Table) trim() {
+	t.growing.Lock()
+	defer t.growing.Unlock()
+	if t.file == nil {
+		return
+	}
+	gone, size := t.takeIdle()
+	for at, p := range gone {
+		_ = unix.Munmap(p)
+		if at < size {
+			// Where there are no holes, the next one to need it writes over it.
+			_ = punchHole(t.file, int64(at)*chunkSize, chunkSize)
+		}
+	}
+	if len(gone) > 0 {
+		_ = t.file.Truncate(int64(size) * chunkSize)
+	}
+}
+
+// takeIdle takes them out of the table, which then has size chunks.
+func (t *Table) takeIdle() (gone map[int][]byte, size int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.trimming = nil
+	gone = map[int][]byte{}
+	chunks := slices.Clone(*t.chunks.Load())
+	for at := len(chunks) - 1; at >= 0 && t.idle > 1; at-- {
+		if len(t.state[at].free) == chunkSlots {
+			gone[at], chunks[at], t.state[at].free = chunks[at], nil, nil
+			t.idle--
+		}
+	}
+	size = len(chunks)
+	for size > 0 && chunks[size-1] == nil {
+		size--
+	}
+	chunks, t.state = chunks[:size], t.state[:size]
+	t.low = min(t.low, size)
+	t.chunks.Store(&chunks)
+	return gone, size
 }
 
 // Len is the number of writes under way.
 func (t *Table) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(*t.chunks.Load())*chunkSlots - len(t.free)
+	return t.used
 }
 
 // Close lets go of the file. No write may be under way.
 func (t *Table) Close() error {
+	t.growing.Lock()
+	defer t.growing.Unlock()
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	if t.trimming != nil {
+		t.trimming.Stop()
+		t.trimming = nil
+	}
+	chunks := *t.chunks.Swap(new([][]byte))
+	t.state, t.low = nil, 0
+	t.mu.Unlock()
 	var errs []error
-	for _, p := range *t.chunks.Swap(new([][]byte)) {
-		errs = append(errs, unix.Munmap(p))
+	for _, p := range chunks {
+		if p != nil {
+			errs = append(errs, unix.Munmap(p))
+		}
 	}
 	errs = append(errs, t.file.Close())
-	t.file, t.free = nil, nil
+	t.file = nil
 	return errors.Join(errs...)
 }

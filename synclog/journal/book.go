@@ -254,11 +254,10 @@ func (b *book) openEntry(o *open, r *record) bool {
 // othersOpen tells whether the last setIdent's key has an open intent, an older
 // one than before if that is not 0.
 func (b *book) othersOpen(hash uint32, before uint64) bool {
-	t := &b.opens.byKey
-	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {
+	for id := b.opens.oldest(hash); id != noOpen; id = b.opens.list[id].newer {
 		o := &b.opens.list[id]
-		if o.hash != hash || before != 0 && o.seq >= before {
-			continue
+		if before != 0 && o.seq >= before {
+			break
 		}
 		var r record
 		if b.openEntry(o, &r) && b.sameKey(&r.Entry) {

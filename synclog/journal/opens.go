@@ -8,6 +8,18 @@ type open struct {
 	used    bool
 	at      place // zero: not in the log yet (Intend)
 	payload []byte
+
+	// Intents with one hash are in the order of seq: a request for the same key over and
+	// over costs no more than others.
+	older, newer uint32
+	chain        chain // of the oldest
+	queued       bool  // in opens.unlogged; also once it is not used any more
+}
+
+// chain is what the oldest intent of a hash knows of all of them.
+type chain struct {
+	newest   uint32
+	unlogged int
 }
 
 func (o *open) logged() bool { return o.at.seg != 0 }
@@ -17,8 +29,10 @@ type opens struct {
 	list  []open
 	free  []uint32
 	bySeq table
-	byKey table
+	byKey table // the oldest of each hash
 	bytes int64
+	// unlogged are those that the log may not have, each once.
+	unlogged []uint32
 }
 
 type bySeq struct{ *opens }
@@ -52,20 +66,104 @@ func (o *opens) add(seq uint64, hash uint32, at place, payload []byte) {
 	e.seq, e.hash, e.at, e.used = seq, hash, at, true
 	e.payload = append(e.payload[:0], payload...)
 	o.bySeq.insert(bySeq{o}, id)
-	o.byKey.insert(byKey{o}, id)
+	o.link(id)
 	o.bytes += int64(at.size)
+	if !e.logged() && !e.queued {
+		e.queued = true
+		o.unlogged = append(o.unlogged, id)
+	}
 }
+
+// oldest is the first intent with a hash, or noOpen.
+func (o *opens) oldest(hash uint32) uint32 {
+	for i, id, ok := o.byKey.first(hash); ok; i, id, ok = o.byKey.after(i) {
+		if o.list[id].hash == hash {
+			return id
+		}
+	}
+	return noOpen
+}
+
+// link puts an intent into its hash's chain. Most are the newest.
+func (o *opens) link(id uint32) {
+	e := &o.list[id]
+	e.older, e.newer = noOpen, noOpen
+	first := o.oldest(e.hash)
+	if first == noOpen {
+		e.chain = chain{newest: id}
+		o.byKey.insert(byKey{o}, id)
+	} else {
+		e.older = o.list[first].chain.newest
+		for e.older != noOpen && o.list[e.older].seq > e.seq {
+			e.newer = e.older
+			e.older = o.list[e.older].older
+		}
+		if e.newer == noOpen {
+			o.list[first].chain.newest = id
+		} else {
+			o.list[e.newer].older = id
+		}
+		if e.older == noOpen {
+			e.chain = o.list[first].chain
+			o.byKey.replace(e.hash, first, id)
+		} else {
+			o.list[e.older].newer = id
+		}
+	}
+	if !e.logged() {
+		o.list[o.oldest(e.hash)].chain.unlogged++
+	}
+}
+
+func (o *opens) unlink(id uint32) {
+	e := &o.list[id]
+	first := o.oldest(e.hash)
+	c := &o.list[first].chain
+	if !e.logged() {
+		c.unlogged--
+	}
+	if e.newer != noOpen {
+		o.list[e.newer].older = e.older
+	} else {
+		c.newest = e.older
+	}
+	switch {
+	case e.older != noOpen:
+		o.list[e.older].newer = e.newer
+	case e.newer != noOpen:
+		o.list[e.newer].chain = *c
+		o.byKey.replace(e.hash, id, e.newer)
+	default:
+		o.byKey.remove(byKey{o}, id)
+	}
+}
+
+// toldLog notes that the log has an intent now.
+func (o *opens) toldLog(e *open) {
+	o.list[o.oldest(e.hash)].chain.unlogged--
+	o.bytes += int64(e.at.size)
+}
+
+// After a peak little memory is kept (R23): of payloads that are no small ones once so
+// many intents have ended, and of the list once there is none.
+const (
+	keptOpens   = 1 << 10
+	keptPayload = 512
+)
 
 // remove ends an intent. Its payload stays as it is until the next add.
 func (o *opens) remove(id uint32) {
 	e := &o.list[id]
 	o.bySeq.remove(bySeq{o}, id)
-	o.byKey.remove(byKey{o}, id)
+	o.unlink(id)
 	o.bytes -= int64(e.at.size)
 	e.seq, e.at, e.used = 0, place{}, false
 	o.free = append(o.free, id)
-	if cap(e.payload) > 4<<10 {
+	if n := cap(e.payload); n > 4<<10 || n > keptPayload && len(o.free) > keptOpens {
 		e.payload = nil // whoever removes it still has it
+	}
+	if o.len() == 0 && len(o.list) > 4*keptOpens {
+		*o = opens{}
 	}
 }
 
@@ -75,12 +173,8 @@ const noOpen = 1<<32 - 1
 // inFlight tells whether a key with this hash may have an open intent other than
 // but.
 func (o *opens) inFlight(hash, but uint32) bool {
-	for i, id, ok := o.byKey.first(hash); ok; i, id, ok = o.byKey.after(i) {
-		if o.list[id].hash == hash && id != but {
-			return true
-		}
-	}
-	return false
+	first := o.oldest(hash)
+	return first != noOpen && (first != but || o.list[first].newer != noOpen)
 }
 
 // each calls fn for the open intents, in no order, until it says false.

@@ -72,20 +72,25 @@ func (j *Journal) Intend(e *Entry) error {
 
 // logOpensLocked appends the intents that the log does not have yet.
 func (j *Journal) logOpensLocked() {
-	j.opens.each(func(_ uint32, o *open) bool {
-		j.logFirstLocked(o)
-		return true
-	})
+	for _, id := range j.opens.unlogged {
+		o := &j.opens.list[id]
+		o.queued = false
+		if o.used {
+			j.logFirstLocked(o)
+		}
+	}
+	j.opens.unlogged = j.opens.unlogged[:0]
 }
 
 // logOpensOfLocked does so with those that may be of a key, so that the log has them
 // before what comes after them.
 func (j *Journal) logOpensOfLocked(hash uint32) {
-	t := &j.opens.byKey
-	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {
-		if o := &j.opens.list[id]; o.hash == hash {
-			j.logFirstLocked(o)
-		}
+	id := j.opens.oldest(hash)
+	if id == noOpen || j.opens.list[id].chain.unlogged == 0 {
+		return
+	}
+	for ; id != noOpen; id = j.opens.list[id].newer {
+		j.logFirstLocked(&j.opens.list[id])
 	}
 }
 
@@ -93,7 +98,7 @@ func (j *Journal) logFirstLocked(o *open) {
 	if !o.logged() {
 		j.logOpenLocked(o)
 		j.counts.Written++
-		j.opens.bytes += int64(o.at.size)
+		j.opens.toldLog(o)
 	}
 }
 

@@ -1,0 +1,247 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// What a multi-object delete may ask for (R24): more than S3 takes, where the backends
+// may be laxer, but never without bound (R23).
+const (
+	// maxDeleteBody: S3 allows 1,000 keys of 1,024 bytes, and storages allow 2 MB for
+	// them and their XML.
+	maxDeleteBody = 2 * 1000 * 1024
+	maxDeletes    = 1000
+	maxDeleteKey  = 3 << 10
+	maxVersionID  = 1 << 10
+	maxXMLDepth   = 8
+	// maxXMLTokens: an object has some elements, with space around each.
+	maxXMLTokens = 64 * maxDeletes
+	// maxXMLGap is how far one "<" may be from the next: it bounds what a token takes.
+	maxXMLGap = 32 << 10
+)
+
+// maxDeleteMemory bounds what all multi-object deletes under way take together: their
+// bodies, and deletionCost for each object, most of it in the journal's table.
+const (
+	maxDeleteMemory = 96 << 20
+	deletionCost    = 5 << 10
+)
+
+// chargeDelete takes n bytes of that for the request, until it is over.
+func (r *request) chargeDelete(n int64) *s3Error {
+	r.deleteCharge += n
+	if r.e.deleting.Add(n) > maxDeleteMemory {
+		return errTooManyWrites
+	}
+	return nil
+}
+
+// deleteReader is the body of a multi-object delete while it comes: all of it is kept.
+type deleteReader struct {
+	r    *request
+	from io.Reader
+	data []byte
+	err  error // why from gave no more; what the list's reader is told may be another one
+}
+
+func (b *deleteReader) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.from.Read(p)
+	b.data = append(b.data, p[:n]...)
+	switch {
+	case n > 0 && b.r.chargeDelete(int64(n)) != nil:
+		err = errTooManyWrites
+	case len(b.data) > maxDeleteBody:
+		err = errDeleteTooLarge
+	}
+	b.err = err
+	return n, err
+}
+
+// rest reads what comes behind the list.
+func (b *deleteReader) rest() error {
+	var p [4096]byte
+	for b.err == nil {
+		_, _ = b.Read(p[:])
+	}
+	if b.err == io.EOF {
+		return nil
+	}
+	return b.err
+}
+
+// parseDeletes reads the list of objects that is asked to be deleted, each of them once.
+// It reads no further than it has to: not behind the list, nor the first thing in it
+// that is out of bounds. An *s3Error is for the client; what else is wrong may be a list
+// to a backend, which is to say so.
+func parseDeletes(from io.Reader, awsChunked bool) ([]deletedObject, error) {
+	if awsChunked { // framed once more, by a client that signs each piece
+		from = &chunkReader{br: bufio.NewReaderSize(from, 4096)}
+	}
+	p := deleteParser{d: xml.NewDecoder(&gapReader{from: from})}
+	err := p.parse()
+	return p.objects, err
+}
+
+type deleteParser struct {
+	d       *xml.Decoder
+	tokens  int
+	depth   int
+	asked   int
+	objects []deletedObject
+	seen    map[deletedObject]bool
+
+	object              deletedObject
+	hasKey, hasVersion  bool
+	text                *string // where an element's text belongs
+	objectAt, elementAt bool    // within an Object, and within an element of it
+}
+
+var errNoList = errors.New("no list of objects")
+
+// parse goes from the first element to its end, as everybody who reads XML.
+func (p *deleteParser) parse() error {
+	for {
+		token, err := p.d.Token()
+		if err == io.EOF {
+			return errNoList
+		}
+		if err != nil {
+			return err
+		}
+		if p.tokens++; p.tokens > maxXMLTokens {
+			return errDeleteMalformed
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			err = p.start(t.Name.Local)
+		case xml.CharData:
+			err = p.chars(t)
+		case xml.EndElement:
+			if err = p.end(); err == nil && p.depth == 0 {
+				return nil
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (p *deleteParser) start(name string) error {
+	p.depth++
+	switch {
+	case p.depth > maxXMLDepth || p.text != nil: // an element in a key
+		return errDeleteMalformed
+	case p.depth == 2 && name == "Object":
+		if p.asked++; p.asked > maxDeletes {
+			return errDeleteTooMany
+		}
+		p.objectAt = true
+	case p.depth == 3 && p.objectAt && name == "Key":
+		return p.field(&p.hasKey, &p.object.Key)
+	case p.depth == 3 && p.objectAt && name == "VersionId":
+		return p.field(&p.hasVersion, &p.object.VersionID)
+	}
+	return nil
+}
+
+// field begins an element that an object has once: of two, each backend may take another
+// one.
+func (p *deleteParser) field(has *bool, text *string) error {
+	if *has {
+		return errDeleteMalformed
+	}
+	*has, p.text = true, text
+	return nil
+}
+
+func (p *deleteParser) chars(t xml.CharData) error {
+	if p.text == nil {
+		return nil
+	}
+	*p.text += string(t)
+	switch {
+	case len(p.object.Key) > maxDeleteKey:
+		return errDeleteKeyTooLong
+	case len(p.object.VersionID) > maxVersionID:
+		return errDeleteMalformed
+	}
+	return nil
+}
+
+func (p *deleteParser) end() error {
+	p.depth--
+	switch {
+	case p.text != nil:
+		p.text = nil
+	case p.depth == 1 && p.objectAt:
+		if p.object.Key == "" { // it would be the bucket's
+			return errDeleteMalformed
+		}
+		if p.seen == nil {
+			p.seen = make(map[deletedObject]bool)
+		}
+		if !p.seen[p.object] {
+			p.seen[p.object] = true
+			p.objects = append(p.objects, p.object)
+		}
+		p.object, p.objectAt, p.hasKey, p.hasVersion = deletedObject{}, false, false, false
+	}
+	return nil
+}
+
+// gapReader ends a text in which "<" does not come for long: an XML token, with all its
+// attributes or in a comment, is read as a whole.
+type gapReader struct {
+	from io.Reader
+	gap  int
+}
+
+func (g *gapReader) Read(p []byte) (int, error) {
+	n, err := g.from.Read(p)
+	for rest := p[:n]; ; {
+		i := bytes.IndexByte(rest, '<')
+		if i < 0 {
+			g.gap += len(rest)
+			break
+		}
+		if g.gap+i > maxXMLGap {
+			g.gap += i
+			break
+		}
+		g.gap, rest = 0, rest[i+1:]
+	}
+	if g.gap > maxXMLGap {
+		return 0, errDeleteMalformed
+	}
+	return n, err
+}
+
+// readDeleteList reads the body, and the list in it as far as it is one. A problem is one
+// for the client.
+func (r *request) readDeleteList(body io.Reader) (data []byte, objects []deletedObject, err error) {
+	b := &deleteReader{r: r, from: body}
+	objects, err = parseDeletes(b, r.head.decodedLength >= 0)
+	var problem *s3Error
+	if errors.As(err, &problem) {
+		return nil, nil, problem
+	}
+	if err != nil {
+		objects = nil
+	}
+	if err := b.rest(); err != nil {
+		return nil, nil, err
+	}
+	if !r.head.chunked && int64(len(b.data)) < r.head.contentLength {
+		return nil, nil, fmt.Errorf("%w: the list", io.ErrUnexpectedEOF)
+	}
+	return b.data, objects, nil
+}

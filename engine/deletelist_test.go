@@ -1,0 +1,245 @@
+package engine
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/akubra/akubra/backends/stub"
+)
+
+func deleteKeys(n int) []string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprint("k", i)
+	}
+	return keys
+}
+
+// More than S3 takes is refused while it is being read: before anything is set aside for
+// it, and before a backend hears of it (R23, R24).
+func TestR24ListOutOfBounds(t *testing.T) {
+	object := func(inner string) string { return "<Delete><Object>" + inner + "</Object></Delete>" }
+	attributes := "<Delete><Object"
+	for i := range 100_000 {
+		attributes += fmt.Sprintf(` a%d=">"`, i)
+	}
+	for _, tt := range []struct{ name, body, code string }{
+		{"one key too many", deleteBody(deleteKeys(maxDeletes + 1)...), "MalformedXML"},
+		{"the same key over and over", deleteBody(slices.Repeat([]string{"k"}, maxDeletes+1)...), "MalformedXML"},
+		{"as many as there is room for", "<Delete>" + strings.Repeat("<Object><Key>k</Key></Object>", 62_000) + "</Delete>", "MalformedXML"},
+		{"as many, and no end", "<Delete>" + strings.Repeat("<Object><Key>k</Key></Object>", 62_000), "MalformedXML"},
+		{"a long key", deleteBody(strings.Repeat("x", maxDeleteKey+1)), "KeyTooLongError"},
+		{"a long key in pieces", object("<Key>" + strings.Repeat("<![CDATA[xxxx]]>", maxDeleteKey/4+1) + "</Key>"), "KeyTooLongError"},
+		{"a long version", object("<Key>k</Key><VersionId>" + strings.Repeat("x", maxVersionID+1) + "</VersionId>"), "MalformedXML"},
+		{"no key", object("<VersionId>v</VersionId>"), "MalformedXML"},
+		{"an empty key", deleteBody(""), "MalformedXML"},
+		{"two keys", object("<Key>a</Key><Key>b</Key>"), "MalformedXML"},
+		{"two versions", object("<Key>a</Key><VersionId>b</VersionId><VersionId></VersionId>"), "MalformedXML"},
+		{"a key with elements", object("<Key>a<b/></Key>"), "MalformedXML"},
+		{"deep", strings.Repeat("<a>", 200_000), "MalformedXML"},
+		{"many elements", "<Delete>" + strings.Repeat("<a/>", 400_000), "MalformedXML"},
+		{"many comments", "<Delete>" + strings.Repeat("<!---->", 200_000), "MalformedXML"},
+		{"many attributes", attributes, "MalformedXML"},
+		{"a long comment", "<Delete><!--" + strings.Repeat("x", 1<<20), "MalformedXML"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, 2)
+			c := r.dial()
+			// What is to come need not be waited for.
+			c.Send(fmt.Sprintf("POST /b?delete HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n%s", maxDeleteBody, tt.body))
+			a, err := c.ReadAnswer()
+			if err != nil || a.Status != 400 || string(xmlText(a.Body, "Code")) != tt.code {
+				t.Fatal(a, err)
+			}
+			r.settled()
+			r.journal.mu.Lock()
+			if n := len(r.journal.slots); n > 0 {
+				t.Errorf("%d writes were noted", n)
+			}
+			r.journal.mu.Unlock()
+			for _, s := range r.stores {
+				if n := len(s.Requests()); n > 0 {
+					t.Errorf("a storage got %d requests", n)
+				}
+			}
+			if n := r.e.deleting.Load(); n != 0 {
+				t.Errorf("%d bytes are still counted", n)
+			}
+			r.wantNoOverlaps()
+		})
+	}
+}
+
+// The largest list that there may be goes through; each object is one write, however
+// often it is named.
+func TestR24LargestList(t *testing.T) {
+	r := newRig(t, 2)
+	var gates []func()
+	for _, s := range r.stores {
+		gates = append(gates, gated(t, s))
+	}
+	keys := deleteKeys(maxDeletes / 2)
+	c := r.dial()
+	c.Send(deleteRequestOf(append(keys, keys...)...))
+	r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	if n := len(r.journal.underWay()); n != len(keys) {
+		t.Errorf("%d writes under way", n)
+	}
+	for _, open := range gates {
+		open()
+	}
+	a, err := c.ReadAnswer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, a, 200)
+	r.settled()
+	if n := r.e.deleting.Load(); n != 0 {
+		t.Errorf("%d bytes are still counted", n)
+	}
+	r.wantNoOverlaps()
+}
+
+// Past the bound of writes under way a client is told to come again (R23).
+func TestR23TooManyWritesUnderWay(t *testing.T) {
+	r := newRig(t, 2)
+	r.journal.tooMany.Store(true)
+	for _, request := range []string{putRequest("/b/k", "one"), requestFor("DELETE", "/b/k"), deleteRequestOf("a", "b")} {
+		a := r.dial().Do(request)
+		if wantStatus(t, a, 503); string(xmlText(a.Body, "Code")) != "SlowDown" {
+			t.Errorf("answer %s", a.Body)
+		}
+	}
+	r.journal.tooMany.Store(false)
+	r.e.deleting.Store(maxDeleteMemory)
+	a := r.dial().Do(deleteRequestOf("a", "b"))
+	if wantStatus(t, a, 503); string(xmlText(a.Body, "Code")) != "SlowDown" {
+		t.Errorf("answer %s", a.Body)
+	}
+	r.settled()
+	if n := r.e.deleting.Swap(0); n != maxDeleteMemory {
+		t.Errorf("%d bytes are counted", n)
+	}
+	for _, s := range r.stores {
+		if n := len(s.Requests()); n > 0 {
+			t.Errorf("a storage got %d requests", n)
+		}
+	}
+	if list := r.log.warned; len(list) > 0 {
+		t.Errorf("logged: %v", list)
+	}
+	wantStatus(t, r.dial().Do(deleteRequestOf("a", "b")), 200)
+}
+
+// A list that is framed in signed chunks is read all the same: each key is owed.
+func TestR24ListInSignedChunks(t *testing.T) {
+	list := deleteBody("a", "ü")
+	sum := strings.Repeat("0", 64)
+	body := fmt.Sprintf("%x;chunk-signature=%s\r\n%s\r\n%x;chunk-signature=%s\r\n%s\r\n0;chunk-signature=%s\r\n\r\n",
+		10, sum, list[:10], len(list)-10, sum, list[10:], sum)
+	r := newRig(t, 2)
+	r.stores[0].Behave(deleteAnswer(nil))
+	r.stores[1].Behave(stub.Fails(500))
+	request := strings.Replace(postDelete(body), "Host:", fmt.Sprintf("x-amz-decoded-content-length: %d\r\nContent-Encoding: aws-chunked\r\nHost:", len(list)), 1)
+	wantStatus(t, r.dial().Do(request), 200)
+	r.wantOwing("DELETE a 10 answered 500", "DELETE ü 10 answered 500")
+	if got := r.stores[0].Requests()[0]; string(got.Body) != body {
+		t.Errorf("a storage got %q", got.Body)
+	}
+}
+
+// Whoever chooses keys for their hashes makes nobody walk long lists.
+func TestR23ManyKeysInOneShard(t *testing.T) {
+	o := newOverlaps()
+	const n = 20_000
+	s := o.shard(0)
+	for i := range uint64(n) {
+		o.begin(i * overlapShards)
+		if s.listed > maxListed {
+			t.Fatalf("a list of %d", s.listed)
+		}
+	}
+	for i := range uint64(n) {
+		hash := i * overlapShards
+		if o.overlapped(hash) {
+			t.Fatal("overlapped with itself")
+		}
+		if i%2 == 0 {
+			o.begin(hash)
+			if !o.overlapped(hash) {
+				t.Fatal("not overlapped")
+			}
+			o.leave(hash)
+		}
+		if !o.beginRepair(hash+overlapShards*n, 1) || o.beginRepair(hash, 1) {
+			t.Fatal("repair")
+		}
+		o.endRepair(hash + overlapShards*n)
+		o.leave(hash)
+	}
+	if s.keys != nil || s.more != nil || s.listed != 0 {
+		t.Errorf("left: %d listed, %d beside", s.listed, len(s.more))
+	}
+	free := 0
+	for k := s.free; k != nil; k = k.next {
+		free++
+	}
+	if free > maxListed {
+		t.Errorf("%d are kept", free)
+	}
+}
+
+// What is read is what a reader of the whole document finds, or nothing.
+func FuzzParseDeletes(f *testing.F) {
+	for _, s := range []string{
+		deleteBody("a", "b"), "<Delete><Quiet>true</Quiet><Object><Key>&#x41;&amp;</Key><VersionId>v</VersionId></Object></Delete>x",
+		"<a><Object><Key><![CDATA[x]]>y<!--z--></Key></Object></a>", "<!DOCTYPE a [<!ENTITY b 'c'>]><a><Object><Key>&b;</Key></Object></a>",
+		"<a/>", "", "x", "<a><b><Object><Key>k</Key></Object></b></a>",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		got, err := parseDeletes(strings.NewReader(string(doc)), false)
+		var problem *s3Error
+		var whole struct {
+			Objects []deletedObject `xml:"Object"`
+		}
+		failed := xml.Unmarshal(doc, &whole)
+		if errors.As(err, &problem) {
+			return
+		}
+		if (err == nil) != (failed == nil) {
+			t.Fatalf("%q: %v, want %v", doc, err, failed)
+		}
+		if err != nil {
+			return
+		}
+		var want []deletedObject
+		for _, o := range whole.Objects {
+			if !slices.Contains(want, o) {
+				want = append(want, o)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("%q: %q, want %q", doc, got, want)
+		}
+	})
+}
+
+// However the text comes, the same is read.
+func TestR24ListInPieces(t *testing.T) {
+	doc := deleteBody(deleteKeys(100)...)
+	got, err := parseDeletes(oneByte{strings.NewReader(doc)}, false)
+	if err != nil || len(got) != 100 || got[99].Key != "k99" {
+		t.Fatal(len(got), err)
+	}
+}
+
+type oneByte struct{ r io.Reader }
+
+func (o oneByte) Read(p []byte) (int, error) { return o.r.Read(p[:1]) }
