@@ -186,9 +186,14 @@ func (j *engineJournal) Intend(slot int32, p *engine.Promise) error {
 }
 
 // Settle sees to it that what is owed now is written down before the slot is ended.
+// Where nothing is, it does not wait for a disk.
 func (j *engineJournal) Settle(seq, owed uint64, reason []byte) {
+	if owed == 0 {
+		j.Journal.SettleSoon(seq, 0, reason)
+		return
+	}
 	j.Journal.Settle(seq, owed, reason)
-	if owed != 0 && !j.power {
+	if !j.power {
 		_ = j.Flush() // where it fails, End keeps the slot
 	}
 }

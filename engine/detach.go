@@ -36,9 +36,17 @@ func (r *request) detach() bool {
 }
 
 // answerDetached answers, on the goroutine of the leg that decided the request. That
-// one must not wait for the client, either.
+// one must not wait for the client, either, nor for what another leg writes down.
 func (r *request) answerDetached() {
-	unwritten := r.promise()
+	waits, unwritten := r.beginPromise()
+	if waits {
+		go func() { r.sendDetached(r.awaitSettled()) }()
+		return
+	}
+	r.sendDetached(unwritten)
+}
+
+func (r *request) sendDetached(unwritten error) {
 	last := r.e.stopping.Load()
 	var answer []byte
 	switch {

@@ -18,6 +18,21 @@ func (r *request) settle() {
 	}
 	stored := r.stored()
 	r.endOverlaps(stored)
+	if r.also != 0 {
+		// The other write may have come since mayWaitLocked has looked: what is written
+		// down now keeps nobody waiting.
+		r.refs.Add(1)
+		go func() {
+			r.settleStored(stored)
+			r.release()
+		}()
+		return
+	}
+	r.settleStored(stored)
+}
+
+// settleStored is what is left of settle once it is known where the write is.
+func (r *request) settleStored(stored uint64) {
 	r.settleJournal()
 	if stored == 0 {
 		return

@@ -103,6 +103,7 @@ type testMetrics struct {
 	mu       sync.Mutex
 	outcomes map[string]int
 	requests int
+	before   atomic.Pointer[func(outcome string)] // called before the end of a leg is taken; may wait
 }
 
 func (m *testMetrics) RequestBegun() {}
@@ -113,6 +114,9 @@ func (m *testMetrics) RequestEnded(string, int, int64, time.Duration) {
 }
 
 func (m *testMetrics) LegEnded(_ int, outcome string, _ int64) {
+	if f := m.before.Load(); f != nil {
+		(*f)(outcome)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.outcomes[outcome]++

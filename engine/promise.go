@@ -77,24 +77,34 @@ func (r *request) endWrite() {
 // promise notes that the client is answered, and makes what the backends may owe durable
 // before it is told of the write. Who answers calls it, once the request is decided.
 func (r *request) promise() error {
+	waits, err := r.beginPromise()
+	if waits {
+		return r.awaitSettled()
+	}
+	return err
+}
+
+// beginPromise is promise for who must not wait for a disk: waits tells that another
+// leg's goroutine is writing, and that awaitSettled has to follow.
+func (r *request) beginPromise() (waits bool, err error) {
 	if !r.journaled() {
 		r.setAnswered()
-		return nil
+		return false, nil
 	}
 	r.mu.Lock()
 	r.setAnsweredLocked()
 	if !r.ackedLocked() {
 		r.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	if r.ended == len(r.legs) {
 		r.awaited = !r.settled
-		wait := r.awaited
-		r.mu.Unlock()
-		if wait {
-			<-r.settledCh
+		waits = r.awaited
+		if !waits {
+			err = r.journalErr
 		}
-		return r.journalErr
+		r.mu.Unlock()
+		return waits, err
 	}
 	r.promising = true
 	r.stampLocked()
@@ -102,7 +112,6 @@ func (r *request) promise() error {
 	r.mu.Unlock()
 
 	ps := r.promises(r.cast)
-	var err error
 	if r.slot != noSlot {
 		err = r.e.o.Journal.Intend(r.slot, &ps[0])
 	} else {
@@ -114,12 +123,38 @@ func (r *request) promise() error {
 	settled := r.settled
 	r.mu.Unlock()
 	if settled {
-		if err == nil {
-			r.settlePromises()
-		}
-		r.leaveOverlaps()
+		r.settlePromised(err == nil)
 	}
-	return err
+	return false, err
+}
+
+// awaitSettled waits until the last leg has written down how the write has ended.
+func (r *request) awaitSettled() error {
+	<-r.settledCh
+	return r.journalErr
+}
+
+// settlePromised does the last leg's part where that has ended while the intent was being
+// written. What is owed now is written down by a goroutine of its own: the caller's may
+// be one that others wait for, and its client need not wait for it either.
+func (r *request) settlePromised(promised bool) {
+	owed := r.also
+	if promised && owed == 0 {
+		owed, _ = r.owed(r.votes)
+	}
+	if promised && owed != 0 {
+		r.refs.Add(1)
+		go func() {
+			r.settlePromises()
+			r.leaveOverlaps()
+			r.release()
+		}()
+		return
+	}
+	if promised {
+		r.settlePromises()
+	}
+	r.leaveOverlaps()
 }
 
 // ackedLocked tells whether the client is told that its write succeeded.

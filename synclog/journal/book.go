@@ -29,6 +29,8 @@ type book struct {
 	damaged  uint64
 	problems []error // for Options.OnError
 
+	recalled recalled // where read finds what is not in memory, before it reads itself
+
 	rbuf  []byte
 	ident []byte
 	other []byte
@@ -162,6 +164,11 @@ func (b *book) read(seg *segment, off uint32, code uint8) (typ byte, payload []b
 	var p []byte
 	if in := b.unwritten(seg, off); in != nil {
 		p = in.buf[int64(off)-in.base:]
+	} else if r, ok := b.recalled[recallKey(seg.num, off)]; ok {
+		if r.err != nil {
+			return 0, nil, r.err
+		}
+		p = r.p
 	} else if b.rbuf, err = readRecord(seg, int64(off), codedSize(code), b.rbuf); err != nil {
 		return 0, nil, err
 	} else {

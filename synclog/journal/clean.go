@@ -96,10 +96,10 @@ func (j *Journal) deleteSegments(n int) error {
 			return err
 		}
 		j.mu.Lock()
-		_ = s.file.Close() // it was only to be read still, and nothing in it is
 		j.segs = slices.DeleteFunc(j.segs, func(x *segment) bool { return x == s })
 		j.dirMade++
 		j.mu.Unlock()
+		_ = s.file.Close() // it was only to be read still, and nothing in it is
 	}
 	return nil
 }

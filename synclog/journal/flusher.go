@@ -183,12 +183,23 @@ func (j *Journal) syncFailedLocked(s *segment, err error) error {
 	return j.failure
 }
 
+// keepDamaged is keep for segments that were found to be damaged since the start.
 func (j *Journal) keepDamaged() {
 	j.mu.Lock()
-	defer j.mu.Unlock()
+	var damaged []*segment
 	for _, s := range j.segs {
-		if s.damaged {
-			j.keep(s)
+		if s.damaged && !s.kept && !s.tried {
+			s.tried = true
+			damaged = append(damaged, s)
 		}
+	}
+	j.mu.Unlock()
+	for _, s := range damaged {
+		kept, err := j.link(s)
+		j.mu.Lock()
+		if s.kept = kept; err != nil {
+			j.problem("%w", err)
+		}
+		j.mu.Unlock()
 	}
 }

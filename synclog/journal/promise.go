@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -34,13 +35,16 @@ func (j *Journal) Promise(es []Entry) error {
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	got := j.recallAllLocked(es)
 	if err := j.refusalLocked(); err != nil {
 		return err
 	}
 	b, before := j.cur, len(j.cur.buf)
+	j.recalled = got
 	for i := range es {
 		j.promiseLocked(&es[i], true)
 	}
+	j.recalled = nil
 	j.knowLocked()
 	if len(b.buf) == before || j.failure != nil {
 		return nil
@@ -50,6 +54,20 @@ func (j *Journal) Promise(es []Entry) error {
 		j.disownLocked(es)
 	}
 	return err
+}
+
+// recallAllLocked has the records read that entries are merged with. It gives the lock up
+// meanwhile, and goes on until nothing has changed since.
+func (j *Journal) recallAllLocked(es []Entry) (got recalled) {
+	for unlocked := j.keys.live > 0; unlocked && !j.closed; {
+		unlocked = false
+		for i := range es {
+			if e := &es[i]; !e.Open && j.recallLocked(j.setIdent(e), &got) {
+				unlocked = true
+			}
+		}
+	}
+	return got
 }
 
 // Intend is Promise for an open entry that the end of this process leaves behind
@@ -114,11 +132,15 @@ func (j *Journal) logOpenLocked(o *open) {
 // settle them.
 func (j *Journal) disownLocked(es []Entry) {
 	for i := range es {
+		var got recalled
+		j.recallLocked(j.setIdent(&es[i]), &got)
 		if id, ok := j.opens.find(es[i].Seq); ok && es[i].Open {
 			var r record
 			if j.openEntry(&j.opens.list[id], &r) {
 				r.Aux |= AuxUnacknowledged
+				j.recalled = got
 				j.endLocked(id, &r)
+				j.recalled = nil
 			}
 		}
 	}
@@ -192,14 +214,52 @@ func (j *Journal) promiseLocked(e *Entry, logged bool) {
 
 // Settle ends an open entry: all of its legs have ended. owed are the backends
 // that still differ, reason why. It is buffered and never waits for a write; where
-// the key is pending already it reads that record, which the kernel has as a rule.
+// the key is pending already it reads that record, without holding up anybody.
 // A settlement that is lost in a crash leaves the entry as of unknown outcome.
 // A seq that is not open is ignored.
 func (j *Journal) Settle(seq, owed uint64, reason []byte) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if !j.closed {
+		j.recallAndSettleLocked(seq, owed, reason)
+	}
+}
+
+// SettleSoon is Settle for who must not wait for a disk: where a record has to be read
+// another goroutine does it, which Close waits for.
+func (j *Journal) SettleSoon(seq, owed uint64, reason []byte) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	id, ok := j.opens.find(seq)
 	if !ok || j.closed {
+		return
+	}
+	if _, missing := j.missingLocked(j.opens.list[id].hash, nil); !missing {
+		j.settleLocked(seq, owed, reason)
+		return
+	}
+	reason = slices.Clone(reason)
+	j.wg.Go(func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.recallAndSettleLocked(seq, owed, reason)
+	})
+}
+
+// recallAndSettleLocked gives the lock up while it reads.
+func (j *Journal) recallAndSettleLocked(seq, owed uint64, reason []byte) {
+	var got recalled
+	if id, ok := j.opens.find(seq); ok {
+		j.recallLocked(j.opens.list[id].hash, &got)
+	}
+	j.recalled = got
+	j.settleLocked(seq, owed, reason)
+	j.recalled = nil
+}
+
+func (j *Journal) settleLocked(seq, owed uint64, reason []byte) {
+	id, ok := j.opens.find(seq)
+	if !ok {
 		return
 	}
 	o := &j.opens.list[id]

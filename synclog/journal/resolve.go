@@ -46,13 +46,7 @@ func (j *Journal) fetchLocked(s slot) (r *record, err error) {
 	if in := j.unwritten(seg, s.off); in != nil {
 		p = slices.Clone(in.buf[int64(s.off)-in.base:][:in.sizeAt(s.off)])
 	} else {
-		seg.readers++
-		at := *seg // its size may grow
-		j.mu.Unlock()
-		p, err = readRecord(&at, int64(s.off), codedSize(s.size), nil)
-		j.mu.Lock()
-		j.releaseLocked(seg)
-		if err != nil {
+		if p, err = j.readUnlocked(s); err != nil {
 			return nil, err
 		}
 	}
@@ -79,6 +73,7 @@ func (b *batch) sizeAt(off uint32) int { return frameSize(b.buf[int64(off)-b.bas
 func (j *Journal) Resolve(p *Pending) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	defer j.recallFor(p)()
 	id, r, ok := j.currentLocked(p)
 	if !ok {
 		return false
@@ -102,6 +97,7 @@ func (j *Journal) Resolve(p *Pending) bool {
 func (j *Journal) Note(p *Pending) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	defer j.recallFor(p)()
 	id, r, ok := j.currentLocked(p)
 	if !ok {
 		return false
@@ -115,6 +111,17 @@ func (j *Journal) Note(p *Pending) bool {
 	j.moveKey(id, j.appendLocked(typeState, r), r.Owed, r.parked)
 	j.boundLocked()
 	return true
+}
+
+// recallFor has the record of p's key read, without the lock, which is held again then.
+// What it gives is called once the record is not needed any more.
+func (j *Journal) recallFor(p *Pending) (forget func()) {
+	var got recalled
+	if !j.closed {
+		j.recallLocked(j.setIdent(&p.Entry), &got)
+	}
+	j.recalled = got
+	return func() { j.recalled = nil }
 }
 
 // currentLocked gives p's key, unless it is not what p is any more.

@@ -116,13 +116,20 @@ func (b *book) keep(s *segment) {
 		return
 	}
 	s.tried = true
+	kept, err := b.link(s)
+	if s.kept = kept; err != nil {
+		b.problem("%w", err)
+	}
+}
+
+// link makes that name; it needs no lock.
+func (b *book) link(s *segment) (kept bool, err error) {
 	from := b.path(s.name())
 	if err := b.fs.Link(from, from+damagedExt); err != nil && !isExist(err) {
-		b.problem("journal: cannot keep the damaged segment %q: %w", s.name(), err)
-		return
+		return false, fmt.Errorf("journal: cannot keep the damaged segment %q: %w", s.name(), err)
 	}
-	s.kept = true
 	if err := b.fs.SyncDir(b.dir); err != nil {
-		b.problem("journal: cannot sync %q: %w", b.dir, err)
+		return true, fmt.Errorf("journal: cannot sync %q: %w", b.dir, err)
 	}
+	return true, nil
 }

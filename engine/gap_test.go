@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"net/url"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/backends"
+	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/limiter"
+)
+
+// ownPollers has the connections of each storage watched by pollers of its own.
+func ownPollers(t *testing.T, stores []*stub.Server) setup {
+	return func(o *Options, _ *limiter.Options) {
+		for i, s := range stores {
+			w := backends.NewWatcher()
+			w.Start()
+			t.Cleanup(w.Close)
+			u, err := url.Parse(s.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := backends.New(backends.Options{URL: u, DialTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10, Watcher: w})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(b.Close)
+			o.Backends[i] = testBackend{b}
+		}
+	}
+}
+
+// putMany has each poller of the storages watch some connections, or finds out that one
+// does not.
+func (r *rig) putMany(n, inFlight int) {
+	r.t.Helper()
+	gate := make(chan struct{})
+	for _, s := range r.stores {
+		s.Behave(stub.Behaviour{Gate: gate})
+	}
+	held := r.stores[0].Requests().Held()
+	var clients []*stub.Client
+	for i := range n {
+		c := r.dial()
+		c.Send(putRequest("/b/"+strconv.Itoa(i), "body"))
+		clients = append(clients, c)
+	}
+	r.stores[0].Wait(r.t, func(rs stub.Requests) bool { return rs.Held() == held+n })
+	close(gate)
+	for _, c := range clients {
+		if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
+			r.t.Fatal(a, err)
+		}
+	}
+	for _, s := range r.stores {
+		s.Behave(stub.Behaviour{})
+	}
+	eventually(r.t, "each leg of the others has ended", func() bool { return r.e.InFlight() == inFlight })
+}
+
+// A leg that has decided its request waits for no disk when another one ends in the gap
+// before it answers (R20): it may be on a poller's goroutine, which has others to look at.
+func TestGapBeforeTheAnswer(t *testing.T) {
+	const many = 16
+	stores := []*stub.Server{stub.New(t), stub.New(t), stub.New(t)}
+	r := newRigOn(t, stores, ownPollers(t, stores))
+	r.putMany(many, 0)
+
+	inGap, onDisk := make(chan struct{}), make(chan struct{})
+	held, written := make(chan struct{}, 1), make(chan struct{}, 1)
+	t.Cleanup(sync.OnceFunc(func() { close(onDisk) }))
+	var once sync.Once
+	gap := func(outcome string) { // the refusal is disposed of after the decision
+		if outcome == OutcomeNegative {
+			once.Do(func() {
+				held <- struct{}{}
+				<-inGap
+			})
+		}
+	}
+	r.metrics.before.Store(&gap)
+	r.journal.busy.Store(true)
+	write := func(es []Promise) {
+		if string(es[0].Key) == "slow" {
+			written <- struct{}{}
+			<-onDisk
+		}
+	}
+	r.journal.promise.Store(&write)
+
+	first, second := make(chan struct{}), make(chan struct{})
+	stores[2].BehaveNext(stub.Behaviour{Status: 403, Body: make([]byte, 1<<20)})
+	stores[0].BehaveNext(stub.Behaviour{Gate: first})
+	stores[1].BehaveNext(stub.Behaviour{Gate: second})
+	c := r.dial()
+	c.Send(putRequest("/b/slow", "body"))
+	for _, s := range stores[:2] {
+		s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	}
+	eventually(t, "the refusal has come", func() bool { return r.voted() == 1 })
+	close(first)
+	<-held // decided, and not answered
+	close(second)
+	<-written // by the last leg
+	close(inGap)
+	r.putMany(many, 1)
+	onDisk <- struct{}{}
+	if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
+		t.Fatal(a, err)
+	}
+	r.metrics.before.Store(nil)
+	r.settled()
+}
+
+// The same where the intent is being written in the gap: how the write has ended is
+// written down by a goroutine of its own then.
+func TestGapBehindTheIntent(t *testing.T) {
+	const many = 16
+	stores := []*stub.Server{stub.New(t), stub.New(t)}
+	r := newRigOn(t, stores, ownPollers(t, stores))
+	r.putMany(many, 0)
+
+	inGap, onDisk := make(chan struct{}), make(chan struct{})
+	held, settling := make(chan struct{}, 1), make(chan struct{}, 1)
+	intend := func(es []Promise) {
+		if string(es[0].Key) == "slow" && es[0].Open {
+			held <- struct{}{}
+			<-inGap
+		}
+	}
+	r.journal.promise.Store(&intend)
+	settle := func(owed uint64) {
+		if owed != 0 {
+			settling <- struct{}{}
+			<-onDisk
+		}
+	}
+	r.journal.settle.Store(&settle)
+
+	first, second := make(chan struct{}), make(chan struct{})
+	stores[0].BehaveNext(stub.Behaviour{Gate: first})
+	stores[1].BehaveNext(stub.Behaviour{Gate: second, Status: 500})
+	c := r.dial()
+	c.Send(putRequest("/b/slow", "body"))
+	for _, s := range stores {
+		s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	}
+	close(first)
+	<-held // writes the intent
+	close(second)
+	eventually(t, "the last leg leaves it to who answers", func() bool { return r.find("slow", func(r *request) bool { return r.settled }) })
+	close(inGap)
+	<-settling
+	if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
+		t.Fatal(a, err)
+	}
+	r.putMany(many, 1)
+	close(onDisk)
+	r.wantOwing("PUT slow 10 answered 500")
+}
+
+// find tells whether ok says yes of the request for a key that is under way.
+func (r *rig) find(key string, ok func(*request) bool) (found bool) {
+	for _, q := range r.e.list() {
+		q.mu.Lock()
+		found = found || string(q.target.key) == key && ok(q)
+		q.mu.Unlock()
+		q.release()
+	}
+	return found
+}

@@ -1,0 +1,308 @@
+package journal
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// slowFS is a file system on which what hold tells waits until it is released.
+type slowFS struct {
+	FS
+	hold    atomic.Pointer[func(op string) bool]
+	waiting chan string // an op that has come to wait
+	release chan struct{}
+}
+
+func newSlowFS() *slowFS {
+	return &slowFS{FS: newMemFS(), waiting: make(chan string, 100), release: make(chan struct{})}
+}
+
+// holds makes the first n calls of op wait; -1: all.
+func (f *slowFS) holds(op string, n int64) {
+	var left atomic.Int64
+	left.Store(n)
+	hold := func(o string) bool { return o == op && (n < 0 || left.Add(-1) >= 0) }
+	f.hold.Store(&hold)
+}
+
+func (f *slowFS) begin(op string) {
+	if hold := f.hold.Load(); hold != nil && (*hold)(op) {
+		f.waiting <- op
+		<-f.release
+	}
+}
+
+func (f *slowFS) file(file File, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &slowFile{file, f}, nil
+}
+
+func (f *slowFS) Create(name string) (File, error) {
+	f.begin("create")
+	return f.file(f.FS.Create(name))
+}
+func (f *slowFS) Open(name string) (File, error) { return f.file(f.FS.Open(name)) }
+func (f *slowFS) Link(from, to string) error     { f.begin("link"); return f.FS.Link(from, to) }
+func (f *slowFS) Remove(name string) error       { f.begin("remove"); return f.FS.Remove(name) }
+func (f *slowFS) Rename(from, to string) error   { f.begin("rename"); return f.FS.Rename(from, to) }
+func (f *slowFS) SyncDir(dir string) error       { f.begin("syncdir"); return f.FS.SyncDir(dir) }
+func (f *slowFS) Lock(name string) (io.Closer, error) {
+	return f.FS.Lock(name)
+}
+
+type slowFile struct {
+	File
+	f *slowFS
+}
+
+func (s *slowFile) ReadAt(p []byte, off int64) (int, error) {
+	s.f.begin("read")
+	return s.File.ReadAt(p, off)
+}
+
+func (s *slowFile) WriteAt(p []byte, off int64) (int, error) {
+	s.f.begin("write")
+	return s.File.WriteAt(p, off)
+}
+func (s *slowFile) Sync() error  { s.f.begin("sync"); return s.File.Sync() }
+func (s *slowFile) Close() error { s.f.begin("close"); return s.File.Close() }
+
+// slowRig is a journal on such a file system, that keys "k" and "l" are pending in.
+func slowRig(t *testing.T) (*rig, *slowFS) {
+	t.Helper()
+	f := newSlowFS()
+	r := &rig{t: t}
+	var err error
+	r.Journal, err = Open(Options{Dir: "j", Backends: []string{"a:1", "b:2", "c:3"}, FS: f, manual: true, SegmentSize: 4 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.promise(put("k", 0b10))
+	r.promise(put("l", 0b10))
+	if err := r.Flush(); err != nil { // so they are on disk alone
+		t.Fatal(err)
+	}
+	return r, f
+}
+
+func within(t *testing.T, what string, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatalf("%s waits", what)
+	}
+}
+
+func soon(do func()) <-chan struct{} {
+	done := make(chan struct{})
+	go func() { defer close(done); do() }()
+	return done
+}
+
+// What a client's answer waits for waits for no disk, whatever others have it read or
+// written for.
+func TestIntendWaitsForNoDisk(t *testing.T) {
+	settle := func(r *rig, key string, owed uint64) func() {
+		seq := r.promise(opened(put(key, 0b110)))
+		return func() { r.Settle(seq, owed, []byte("why")) }
+	}
+	for _, tt := range []struct {
+		name, op string
+		prepare  func(r *rig) func() // the call that waits
+	}{
+		{"settled", "read", func(r *rig) func() { return settle(r, "k", 0b100) }},
+		{"settled, and nothing owed", "read", func(r *rig) func() { return settle(r, "k", 0) }},
+		{"promised", "read", func(r *rig) func() { return func() { r.promise(put("k", 0b1)) } }},
+		{"touched", "read", func(r *rig) func() { return func() { r.promise(put("k", 0)) } }},
+		{"many promised", "read", func(r *rig) func() {
+			return func() { _ = r.Promise([]Entry{put("new", 1), put("l", 1), put("k", 0)}) }
+		}},
+		{"resolved", "read", func(r *rig) func() {
+			p := r.all()[0]
+			return func() { r.Resolve(&p) }
+		}},
+		{"noted", "read", func(r *rig) func() {
+			p := r.all()[0]
+			return func() { r.Note(&p) }
+		}},
+		{"given out", "read", func(r *rig) func() { return func() { r.Next(0) } }},
+		{"written", "write", func(r *rig) func() { return func() { r.promise(put("new", 1)) } }},
+		{"flushed", "write", func(r *rig) func() {
+			r.mustIntend("x")
+			return func() { _ = r.Flush() }
+		}},
+		{"synced", "sync", func(r *rig) func() {
+			r.promise(put("new", 1))
+			return func() { r.tick() }
+		}},
+		{"in a new segment", "create", func(r *rig) func() {
+			for i := range 30 {
+				r.promise(put(fmt.Sprint("filling", i), 1))
+			}
+			return func() {
+				for i := range 30 {
+					r.promise(put(fmt.Sprint("more", i), 1))
+				}
+			}
+		}},
+		{"cleaned", "remove", (*rig).wasteful},
+		{"cleaned, and closed", "close", (*rig).wasteful},
+		{"checkpointed", "rename", func(r *rig) func() { return func() { _ = r.checkpoint() } }},
+		{"damage kept", "link", func(r *rig) func() {
+			r.mu.Lock()
+			r.segs[0].damaged = true
+			r.mu.Unlock()
+			return func() { r.keepDamaged() }
+		}},
+		{"damage kept durably", "syncdir", func(r *rig) func() {
+			r.mu.Lock()
+			r.segs[0].damaged = true
+			r.mu.Unlock()
+			return func() { r.keepDamaged() }
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, f := slowRig(t)
+			call := tt.prepare(r)
+			f.holds(tt.op, -1)
+			done := soon(call)
+			select {
+			case <-f.waiting:
+			case <-done:
+				t.Fatal("it has not waited")
+			}
+			within(t, "a client", soon(func() {
+				for _, key := range []string{"m", "k", "l"} {
+					r.Stamp(time.Now())
+					seq := r.mustIntend(key)
+					r.Stats()
+					r.SettleSoon(seq, 0, nil)
+				}
+			}))
+			f.hold.Store(nil)
+			close(f.release)
+			within(t, "the call", done)
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func (r *rig) mustIntend(key string) uint64 {
+	e := opened(put(key, 0b10))
+	if err := r.Intend(&e); err != nil {
+		r.t.Error(err)
+	}
+	return e.Seq
+}
+
+// wasteful makes the journal one that has to be cleaned.
+func (r *rig) wasteful() func() {
+	for i := range 300 {
+		r.promise(put(fmt.Sprint("gone", i), 1))
+	}
+	for _, p := range r.all() {
+		r.Resolve(&p)
+	}
+	return func() { r.tick() }
+}
+
+// A key that has changed while its record was read is looked at again.
+func TestReadAheadIsCheckedAgain(t *testing.T) {
+	r, f := slowRig(t)
+	seq := r.promise(opened(put("k", 0b100)))
+	f.holds("read", 1)
+	settled := soon(func() { r.Settle(seq, 0b100, []byte("late")) })
+	<-f.waiting
+	newer := put("k", 0b1)
+	newer.Method = "DELETE"
+	r.promise(newer)
+	if err := r.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	close(f.release)
+	<-settled
+	r.want("DELETE k 1, PUT l 10")
+	if p := r.all()[0]; string(p.Reason) != "late" {
+		t.Errorf("the reason is %q: the settlement was not merged", p.Reason)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Close waits for settlements that are being read for, and writes them down.
+func TestCloseWaitsForSettlements(t *testing.T) {
+	r, f := slowRig(t)
+	seq := r.promise(opened(put("k", 0b100)))
+	f.holds("read", 1)
+	r.SettleSoon(seq, 0, nil)
+	<-f.waiting
+	closed := soon(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	close(f.release)
+	within(t, "Close", closed)
+	r.fs, r.o = f.FS.(*memFS), Options{Dir: "j", Backends: []string{"a:1", "b:2", "c:3"}, manual: true}
+	r.open()
+	r.want("PUT k 10, PUT l 10")
+	if p := r.all()[0]; p.Aux != 0 || string(p.Reason) == "unknown outcome" {
+		t.Errorf("after a restart: %+v", p)
+	}
+}
+
+// Many writes of few keys, whose records are on disk more often than not, end as they
+// would one by one.
+func TestConcurrentMerges(t *testing.T) {
+	r := newRig(t, Options{SegmentSize: 8 << 10})
+	var callers sync.WaitGroup
+	var last [4]atomic.Uint64
+	for c := range 8 {
+		callers.Go(func() {
+			for i := range 200 {
+				key := (c + i) % len(last)
+				e := put(fmt.Sprint("k", key), 1<<(c%3))
+				var seq uint64
+				switch i % 4 {
+				case 0:
+					seq = r.promise(e)
+				case 1:
+					seq = r.promise(opened(e))
+					r.Settle(seq, e.Owed, nil)
+				case 2:
+					seq = r.mustIntend(fmt.Sprint("k", key))
+					r.SettleSoon(seq, 0, nil)
+				case 3:
+					if err := r.Flush(); err != nil {
+						t.Error(err)
+					}
+					r.Next(0)
+					continue
+				}
+				for now := last[key].Load(); now < seq && !last[key].CompareAndSwap(now, seq); now = last[key].Load() {
+				}
+			}
+		})
+	}
+	callers.Wait()
+	r.reopen() // it waits for the settlements
+	all := r.all()
+	if len(all) != len(last) {
+		t.Fatalf("pending: %s", text(all))
+	}
+	for _, p := range all {
+		if key := int(p.Key[1] - '0'); p.Seq != last[key].Load() || p.Aux != 0 {
+			t.Errorf("%s: the newest is %d (%b), want %d", p.Key, p.Seq, p.Aux, last[key].Load())
+		}
+	}
+}
