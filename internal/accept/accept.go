@@ -1,0 +1,105 @@
+// Package accept keeps a server listening where accepting a connection fails for a time:
+// the process or the system is out of files or memory, or the client was gone before
+// (accept(2), "Errors"). Such an error ends neither fasthttp's nor anybody's server then.
+package accept
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/akubra/akubra/internal/seldom"
+)
+
+// The pause after a failure, which doubles as long as there is no success. Both are those
+// of net/http.
+const (
+	minPause = 5 * time.Millisecond
+	maxPause = time.Second
+)
+
+// Options are how a Listener tells of failures, and what it does about them. Each may be nil.
+type Options struct {
+	// Log says, seldom enough, that accepting fails.
+	Log func(msg string, keyvals ...any)
+	// OutOfFiles is called when there was no file for a connection, before the next try.
+	OutOfFiles func()
+}
+
+// Listener is a net.Listener whose Accept fails only for good. Accept may be called from
+// one goroutine, the other methods from any.
+type Listener struct {
+	net.Listener
+	o      Options
+	failed atomic.Uint64
+	log    seldom.Counter
+	closed chan struct{}
+	close  sync.Once
+	err    error // of closing
+}
+
+// New makes a Listener of ln.
+func New(ln net.Listener, o Options) *Listener {
+	return &Listener{Listener: ln, o: o, closed: make(chan struct{})}
+}
+
+// Failed is how often accepting has failed for a time.
+func (l *Listener) Failed() uint64 { return l.failed.Load() }
+
+// Close ends Accept at once, also in a pause. It may be called again.
+func (l *Listener) Close() error {
+	l.close.Do(func() {
+		close(l.closed)
+		l.err = l.Listener.Close()
+	})
+	return l.err
+}
+
+// Accept waits for the next connection. Its error is final.
+func (l *Listener) Accept() (net.Conn, error) {
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		nc, err := l.Listener.Accept()
+		if err == nil {
+			return nc, nil
+		}
+		if !passing(err) {
+			return nil, err
+		}
+		l.failed.Add(1)
+		if times, say := l.log.Happened(); say && l.o.Log != nil {
+			l.o.Log("cannot accept a connection, goes on trying", "listen", l.Addr().String(),
+				"error", err.Error(), "times", times)
+		}
+		if l.o.OutOfFiles != nil && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) {
+			l.o.OutOfFiles()
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-l.closed:
+			timer.Stop()
+			return nil, net.ErrClosed
+		}
+	}
+}
+
+// passing reports whether err may be over soon: whatever the system says, but that this
+// is no listening socket (any more).
+func passing(err error) bool {
+	if errors.Is(err, net.ErrClosed) {
+		return false
+	}
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		var ne net.Error
+		return errors.As(err, &ne) && ne.Timeout()
+	}
+	switch errno {
+	case syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP, syscall.EFAULT:
+		return false
+	}
+	return true
+}
