@@ -193,7 +193,7 @@ func (r *request) respond(ctx *fasthttp.RequestCtx) (status int, streaming bool)
 	a := &l.answer
 	if err := r.e.copyHead(&ctx.Response.Header, r.method, a); err != nil {
 		l.dispose()
-		r.e.o.Log.Warn("cannot pass on an answer", "backend", l.name(), "error", err.Error(), "id", r.id.String())
+		r.e.o.Log.Warn("cannot pass on an answer", "backend", l.name(), "error", withoutHead(err), "id", r.id.String())
 		errNoBackend.send(ctx, r.id.String())
 		return errNoBackend.status, false
 	}

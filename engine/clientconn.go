@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,10 +25,11 @@ const (
 
 // Bounds against clients that hold connections and say nothing (R23).
 const (
-	idleTimeout = 75 * time.Second // or an eighth less
-	headTimeout = 30 * time.Second
-	bodyTimeout = 60 * time.Second
-	sendTimeout = 60 * time.Second // the client takes nothing of its answer
+	firstTimeout = 10 * time.Second // for the first byte of a connection
+	idleTimeout  = 75 * time.Second // or an eighth less
+	headTimeout  = 30 * time.Second
+	bodyTimeout  = 60 * time.Second
+	sendTimeout  = 60 * time.Second // the client takes nothing of its answer
 
 	// lazyWait is how long a small body is waited for before its legs start
 	// without it: in one piece it costs a write a backend.
@@ -41,8 +43,11 @@ const (
 	firstBytes = 8 << 10
 	pageBytes  = 4 << 10
 
-	lingerTimeout = 2 * time.Second
-	lingerBytes   = 64 << 20
+	// How long what a client sends is thrown away so that it gets its answer (R7): as
+	// long as something comes, up to a bound that is the first one at shutdown.
+	lingerPause = 2 * time.Second
+	lingerTime  = 20 * time.Second
+	lingerBytes = 1 << 30
 )
 
 // clientConn is a client's TCP connection as the server uses it. It reads and
@@ -94,15 +99,24 @@ type clientConn struct {
 	idleUntil             time.Time // the read deadline, if it was set while waiting for a request
 
 	closed sync.Once
-	onDone func()
+
+	door      *listener // that it came by
+	forsaken  *request  // its body did not come, see pending; of the server's goroutine
+	place     int       // among the listener's connections, or -1; under its lock
+	quietness atomic.Int64
+	fresh     bool // nothing has come yet
+	pace      pace // of the body that is being read
+	sendPace  pace // of the answer that is being sent; of who sends it
 }
 
-func newClientConn(nc net.Conn, plain bool, onDone func()) net.Conn {
+func newClientConn(nc net.Conn, d *listener) net.Conn {
 	raw := nonblock.Socket(nc)
 	if raw == nil {
 		return nc
 	}
-	c := &clientConn{Conn: nc, raw: raw, plain: plain, onDone: onDone}
+	c := &clientConn{Conn: nc, raw: raw, plain: d.tls == nil, door: d, fresh: true}
+	c.quietness.Store(int64(idleSince(d.e.now())))
+	d.enter(c)
 	c.readFn, c.writeFn = c.readOnce, c.writeOnce
 	c.writeNowFn = func(fd uintptr) { c.writeN, c.writeErr = tryWrite(int(fd), c.writeBuf, false) }
 	return c
@@ -139,17 +153,45 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		err = c.tryRead(p)
 	}
 	if err != nil {
+		c.noteFailedRead(err)
 		return 0, err
 	}
 	if c.readN == 0 {
 		c.eof = true
 		return 0, io.EOF
 	}
-	if c.wait == waitRequest {
+	switch c.wait {
+	case waitRequest:
 		c.wait = waitHead
 		c.headBegun = false
+		c.fresh = false
+		if !c.setQuiet(busy) { // its place is another one's already
+			c.dismiss(errTooManyConnections)
+			return 0, os.ErrDeadlineExceeded
+		}
+	case waitBody:
+		c.pace.move(c.readN)
 	}
 	return c.readN, nil
+}
+
+// noteFailedRead counts a connection that ends because its client was waited for in vain.
+func (c *clientConn) noteFailedRead(err error) {
+	if !isTimeout(err) {
+		return
+	}
+	switch gone := c.quiet() == evicted; {
+	case c.wait == waitRequest && c.fresh && gone:
+		c.dismiss(errTooManyConnections)
+	case c.interrupted.Load():
+	case c.wait == waitRequest && c.fresh:
+		c.door.cut(cutSilent)
+		c.dismiss(errRequestTimeout)
+	case c.wait == waitHead:
+		c.door.cut(cutHead)
+	case c.wait == waitBody:
+		c.door.cut(cutBody)
+	}
 }
 
 func (c *clientConn) tryRead(p []byte) error {
@@ -164,6 +206,9 @@ func (c *clientConn) tryRead(p []byte) error {
 
 func (c *clientConn) readOnce(fd uintptr) bool {
 	c.readTried = true
+	if !c.pace.since.IsZero() {
+		c.pace.resume(time.Now())
+	}
 	if f := c.beforeSplice; c.spliceTo != 0 && f != nil {
 		c.beforeSplice = nil
 		f()
@@ -190,23 +235,31 @@ func (c *clientConn) readOnce(fd uintptr) bool {
 func (c *clientConn) beforeReadWait() {
 	switch c.wait {
 	case waitRequest:
+		now, timeout := time.Now(), idleTimeout
+		if c.fresh {
+			timeout = firstTimeout
+		}
 		// Moving a deadline costs more than looking whether it has to be moved.
-		if time.Until(c.idleUntil) < idleTimeout-idleTimeout/8 {
-			until := time.Now().Add(idleTimeout)
+		if c.idleUntil.Sub(now) < timeout-timeout/8 {
+			until := now.Add(timeout)
 			c.setReadDeadline(until)
 			c.idleUntil = until
 		}
+		c.setQuiet(idleSince(c.engineTime(now)))
 	case waitHead:
 		if !c.headBegun {
 			c.headBegun = true
-			c.setReadDeadline(time.Now().Add(headTimeout))
+			now := time.Now()
+			c.setReadDeadline(now.Add(headTimeout))
+			c.setQuiet(slowSince(c.engineTime(now)))
 		}
 	case waitBody:
-		timeout := bodyTimeout
+		now := time.Now()
+		until := c.pace.wait(now, bodyTimeout)
 		if c.beforeWait != nil {
-			timeout = lazyWait
+			until = now.Add(lazyWait)
 		}
-		c.setReadDeadline(time.Now().Add(timeout))
+		c.setReadDeadline(until)
 	}
 	if c.interrupted.Load() {
 		_ = c.Conn.SetReadDeadline(past)
@@ -244,16 +297,36 @@ func (c *clientConn) send(p []byte) (int, error) {
 	sent := 0
 	for sent < len(p) {
 		err := c.tryWrite(p[sent:])
-		if !c.writeTried && isTimeout(err) {
+		if isTimeout(err) && !c.hurried.Load() {
 			_ = c.Conn.SetWriteDeadline(time.Time{}) // as in Read
-			continue
+			if !c.writeTried {
+				continue
+			}
+			err = c.sendMore(p[sent:])
 		}
 		if err != nil {
 			return sent, err
 		}
 		sent += c.writeN
+		c.sendPace.move(c.writeN)
 	}
 	return sent, nil
+}
+
+// sendMore sends some of p after a wait that was too long: the system calls a socket
+// ready for more only when a third of its buffer is free again, which takes a client
+// that is slow, but none too slow, longer than that.
+func (c *clientConn) sendMore(p []byte) error {
+	n, err := 0, error(os.ErrDeadlineExceeded)
+	if !c.sendPace.tooSlow() {
+		if n, err = c.sendNow(p); n == 0 && err == nil {
+			err = os.ErrDeadlineExceeded
+		}
+	}
+	if isTimeout(err) {
+		c.door.cut(cutAnswer)
+	}
+	return err
 }
 
 func (c *clientConn) tryWrite(p []byte) error {
@@ -268,11 +341,14 @@ func (c *clientConn) tryWrite(p []byte) error {
 
 func (c *clientConn) writeOnce(fd uintptr) bool {
 	c.writeTried = true
+	if !c.sendPace.since.IsZero() {
+		c.sendPace.resume(time.Now())
+	}
 	c.writeN, c.writeErr = tryWrite(int(fd), c.writeBuf, c.goesOn)
 	if c.writeN > 0 || c.writeErr != nil {
 		return true
 	}
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(sendTimeout))
+	_ = c.Conn.SetWriteDeadline(c.sendPace.wait(time.Now(), sendTimeout))
 	if c.hurried.Load() {
 		_ = c.Conn.SetWriteDeadline(past)
 	}
@@ -312,6 +388,7 @@ func (c *clientConn) SetDeadline(time.Time) error { return nil }
 func (c *clientConn) beginBody(beforeWait func()) {
 	c.wait = waitBody
 	c.beforeWait = beforeWait
+	c.pace.begin(c.door.e.o.MinClientRate)
 }
 
 func (c *clientConn) endBody() { c.beforeWait = nil }
@@ -321,6 +398,8 @@ func (c *clientConn) endBody() { c.beforeWait = nil }
 func (c *clientConn) endRequest(bodySize int64) {
 	c.large = bodySize >= minGathered
 	c.wait = waitRequest
+	c.pace = pace{}
+	c.sendPace.begin(c.door.e.o.MinClientRate)
 }
 
 // interrupt makes the read under way, and each later one, fail at once. The
@@ -349,13 +428,15 @@ func (c *clientConn) Close() error {
 	}
 	err := net.ErrClosed
 	c.closed.Do(func() {
+		if r := c.forsaken; r != nil {
+			c.forsaken = nil
+			r.forsaken()
+		}
 		if c.linger && !c.eof {
 			c.drain()
 		}
 		err = c.Conn.Close()
-		if c.onDone != nil {
-			c.onDone()
-		}
+		c.door.leave(c)
 	})
 	return err
 }
@@ -375,10 +456,17 @@ func (c *clientConn) drain() {
 	if !ok || tcp.CloseWrite() != nil {
 		return
 	}
-	_ = tcp.SetReadDeadline(time.Now().Add(lingerTimeout))
-	buf := make([]byte, 32<<10)
+	buf := copyBuffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
+	defer copyBuffers.Put(buf)
+	begun := time.Now()
+	c.setQuiet(slowSince(c.engineTime(begun)))
 	for left := lingerBytes; left > 0; {
-		n, err := tcp.Read(buf)
+		spent := time.Since(begun)
+		if spent > lingerTime || spent > lingerPause && c.door.e.stopping.Load() || c.quiet() == evicted {
+			return
+		}
+		_ = tcp.SetReadDeadline(begun.Add(spent + lingerPause))
+		n, err := tcp.Read(*buf)
 		if err != nil {
 			return
 		}

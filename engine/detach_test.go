@@ -271,7 +271,7 @@ func TestOwedAnswerOutlastsTheIdleTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newClientConn(nc, true, nil).(*clientConn)
+	c := newClientConn(nc, newListener(nil, &Engine{epoch: time.Now()})).(*clientConn)
 	defer c.Close()
 	c.owe()
 	read := make(chan error, 1)

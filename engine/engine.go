@@ -73,6 +73,9 @@ type Options struct {
 	MaxBodySize           int64 // bytes; 0 is no limit
 	MaxConcurrentRequests int
 	MaxConnections        int
+	// MinClientRate is the least that a client sends of a body, or takes of an answer,
+	// in bytes a second; 0 is no matter.
+	MinClientRate int64
 
 	WriteAck     string // AckFirst, AckQuorum or AckAll
 	CompareETags bool   // R18
@@ -114,7 +117,7 @@ type Engine struct {
 	mu       sync.Mutex
 	active   *request // the first of the requests under way
 	_        [64]byte
-	listener net.Listener  // while it serves
+	listener *listener     // from when it serves
 	stopped  bool          // Shutdown was called
 	idle     chan struct{} // closed when there is no active one; nil if nobody waits for that
 }
@@ -159,6 +162,7 @@ func New(o Options) (*Engine, error) {
 		Handler:                      e.handle,
 		ExpectHandler:                e.expect,
 		ErrorHandler:                 e.refuse,
+		HeaderReceived:               e.headerReceived,
 		Name:                         "",
 		NoDefaultServerHeader:        true,
 		NoDefaultDate:                true,
@@ -168,14 +172,15 @@ func New(o Options) (*Engine, error) {
 		DisablePreParseMultipartForm: true,
 		ReadBufferSize:               o.MaxHeaderSize,
 		WriteBufferSize:              writeBufferSize,
-		Concurrency:                  o.MaxConnections + 1, // the listener's bound comes first
+		Concurrency:                  o.MaxConnections + int(maxLeaving(int64(o.MaxConnections))) + 1, // the listener's bound comes first
 		LazyRequestTime:              true,
 		// An idle connection keeps no buffer for answers: 2,000 of them take 9 MB
 		// less. (A streaming server keeps the one for requests all the same.)
-		ReduceMemoryUsage:     true,
-		CloseOnShutdown:       true,
-		Logger:                serverLog{o.Log},
-		SecureErrorLogMessage: true,
+		ReduceMemoryUsage: true,
+		CloseOnShutdown:   true,
+		Logger:            serverLog{o.Log},
+		// Errors tell what could not be parsed: only refuse may see that, see serverLog.
+		SecureErrorLogMessage: false,
 	}
 	return e, nil
 }
@@ -194,10 +199,7 @@ func sortedHeaders(m map[string]string) headers {
 
 // Serve accepts clients on ln until Shutdown; it returns nil then.
 func (e *Engine) Serve(ln net.Listener) error {
-	bounded := &listener{
-		Listener: ln, max: int64(e.o.MaxConnections), tls: e.o.TLS,
-		full: func() []byte { return e.rawError(errTooManyConnections) },
-	}
+	bounded := newListener(ln, e)
 	defer bounded.refusals.Wait()
 	if !e.startListening(bounded) {
 		return nil
@@ -235,5 +237,5 @@ func (l serverLog) Printf(format string, args ...any) {
 			return
 		}
 	}
-	l.log.Warn("http server", "message", fmt.Sprintf(format, args...))
+	l.log.Warn("http server", "message", withoutHead(fmt.Errorf(format, args...)))
 }

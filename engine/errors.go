@@ -3,8 +3,10 @@ package engine
 import (
 	"encoding/xml"
 	"errors"
+	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -86,10 +88,25 @@ func (e *s3Error) append(dst []byte, requestID, resource, method string, last bo
 	return append(dst, body...), len(body)
 }
 
-// rawError is a whole answer for a connection that the server never sees.
-func (e *Engine) rawError(err *s3Error) []byte {
-	answer, _ := err.append(nil, e.newID().String(), "/", "", true)
-	return answer
+// ownAnswer is a whole answer for a request that the server never sees, with the size of
+// its body, and its id.
+func (e *Engine) ownAnswer(problem *s3Error) (answer []byte, size int, id string) {
+	id = e.newID().String()
+	answer, size = problem.append(nil, id, "/", "", true)
+	return answer, size, id
+}
+
+// told counts such an answer, and tells the access log of it (R8). What is not known of
+// the request is "".
+func (e *Engine) told(remote net.Addr, id, method, target string, status, size int) {
+	e.o.Metrics.RequestBegun()
+	e.o.Metrics.RequestEnded(method, status, 0, 0)
+	if e.o.Log.AccessEnabled() {
+		e.o.Log.Access(&Access{
+			Time: time.Now(), ID: id, Remote: remote.String(), Method: method, Path: target,
+			Status: status, BytesOut: int64(size),
+		})
+	}
 }
 
 // refuse answers what the HTTP server could not read as a request (R8, R23).
@@ -97,19 +114,87 @@ func (e *Engine) refuse(ctx *fasthttp.RequestCtx, err error) {
 	if c, ok := ctx.Conn().(*clientConn); ok {
 		c.awaitAnswer()
 	}
-	if p := takePending(ctx); p != nil {
-		// The client went away between 100 Continue and the body.
-		p.abort()
-		p.handled()
+	answer := problemOf(err)
+	if c := clientOf(ctx); c != nil {
+		c.linger = true
+		if c.quiet() == evicted {
+			answer = errTooManyConnections
+		}
+		if r := c.forsaken; r != nil {
+			c.forsaken = nil
+			r.finishHandler(ctx, r.fail(ctx, answer), false)
+			return
+		}
 	}
-	answer := badRequest("it cannot be parsed")
+	e.o.Metrics.RequestBegun()
+	method, target := requestLineOf(err)
+	e.answerAlone(ctx, answer, method, target)
+}
+
+// problemOf says what becomes of a request that cannot be read.
+func problemOf(err error) *s3Error {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
 	case errors.As(err, &small):
-		answer = errHeadTooLarge
+		return errHeadTooLarge
 	case isTimeout(err):
-		answer = errRequestTimeout
+		return errRequestTimeout
 	}
-	answer.send(ctx, e.newID().String())
-	lingerOnClose(ctx)
+	return badRequest("it cannot be parsed")
+}
+
+// answerAlone answers a request that has no legs and never had any, with an error of the
+// proxy's own, which is counted and stands in the access log as any other answer (R8).
+func (e *Engine) answerAlone(ctx *fasthttp.RequestCtx, problem *s3Error, method, target string) {
+	id := e.newID().String()
+	problem.send(ctx, id)
+	ctx.Response.SkipBody = method == "HEAD"
+	e.o.Metrics.RequestEnded(method, problem.status, 0, 0)
+	if e.o.Log.AccessEnabled() {
+		e.o.Log.Access(&Access{
+			Time: time.Now(), ID: id, Remote: ctx.RemoteAddr().String(), Method: method, Path: target,
+			Host: string(ctx.Host()), UserAgent: string(ctx.UserAgent()), Status: problem.status,
+			BytesOut: bodySize(ctx, method),
+		})
+	}
+}
+
+// bodySize is how much of a body the answer that ctx has will be sent with.
+func bodySize(ctx *fasthttp.RequestCtx, method string) int64 {
+	if method == "HEAD" {
+		return 0
+	}
+	return int64(len(ctx.Response.Body()))
+}
+
+// The server's errors end in what could not be parsed, or the beginning and the end of
+// it, quoted.
+const quotesHead = ", contents: "
+
+// requestLineOf finds method and target in an error of the server's: the head itself is
+// gone. Both are empty where they are not to be found.
+func requestLineOf(err error) (method, target string) {
+	_, rest, _ := strings.Cut(err.Error(), quotesHead)
+	quoted, _ := strconv.QuotedPrefix(rest)
+	head, _ := strconv.Unquote(quoted)
+	return parseRequestLine(head)
+}
+
+// parseRequestLine finds method and target at the beginning of a request's head, or of
+// what there is of one.
+func parseRequestLine(head string) (method, target string) {
+	line, _, _ := strings.Cut(head, "\n")
+	method, rest, ok := strings.Cut(strings.TrimSuffix(line, "\r"), " ")
+	target, _, _ = strings.Cut(rest, " ")
+	if !ok || method == "" || checkRequestLine(method, []byte(target)) != "" {
+		return "", ""
+	}
+	return method, target
+}
+
+// withoutHead is the error's text without what the peer sent, which may hold what is
+// no log's business (R37).
+func withoutHead(err error) string {
+	text, _, _ := strings.Cut(err.Error(), quotesHead)
+	return text
 }

@@ -40,14 +40,27 @@ type pending struct{ *request }
 
 type pendingKey struct{}
 
-// Close ends a request that nobody has taken.
+// Close ends a request that nobody has taken: its client went away between 100 Continue
+// and the body. The server calls refuse next, or else closes the connection.
 func (p *pending) Close() error {
-	if r := p.request; r != nil {
-		p.request = nil
-		r.abort()
-		r.handled()
+	r := p.request
+	if r == nil {
+		return nil
+	}
+	p.request = nil
+	r.abort()
+	if r.client != nil {
+		r.client.forsaken = r
+	} else {
+		r.forsaken()
 	}
 	return nil
+}
+
+// forsaken lets go of a request whose client was not there to be answered.
+func (r *request) forsaken() {
+	r.answeredWith(errIncompleteBody.status)
+	r.streamEnded(0)
 }
 
 func takePending(ctx *fasthttp.RequestCtx) *request {

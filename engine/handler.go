@@ -87,7 +87,7 @@ func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int, streaming 
 		r.client.endRequest(r.bodySize.Load())
 	}
 	if !streaming {
-		r.streamEnded(int64(len(ctx.Response.Body())))
+		r.streamEnded(bodySize(ctx, r.method))
 	}
 }
 
@@ -136,19 +136,10 @@ func (r *request) fail(ctx *fasthttp.RequestCtx, problem *s3Error) int {
 
 // refuseEarly answers a request that never had legs.
 func (e *Engine) refuseEarly(ctx *fasthttp.RequestCtx, problem *s3Error) {
-	id := e.newID().String()
-	problem.send(ctx, id)
+	e.answerAlone(ctx, problem, methodName(ctx.Method()), string(ctx.RequestURI()))
 	// Whether there is a body on its way does not matter: it is not read.
 	ctx.SetConnectionClose()
 	lingerOnClose(ctx)
-	method := methodName(ctx.Method())
-	e.o.Metrics.RequestEnded(method, problem.status, 0, 0)
-	if e.o.Log.AccessEnabled() {
-		e.o.Log.Access(&Access{
-			Time: time.Now(), ID: id, Remote: ctx.RemoteAddr().String(), Method: method,
-			Path: string(ctx.RequestURI()), Host: string(ctx.Host()), UserAgent: string(ctx.UserAgent()), Status: problem.status,
-		})
-	}
 }
 
 // begin takes a request's head: checks it, builds the head for the backends,
@@ -159,6 +150,10 @@ func (e *Engine) begin(ctx *fasthttp.RequestCtx) *request {
 		return nil
 	}
 	e.o.Metrics.RequestBegun()
+	if c := clientOf(ctx); c != nil && !c.setQuiet(busy) { // its place is another one's
+		e.refuseEarly(ctx, errTooManyConnections)
+		return nil
+	}
 	return e.beginAttempt(ctx, 0)
 }
 
@@ -238,7 +233,7 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 		return badRequest(problem)
 	}
 	r.keep(len(raw))
-	if limit := r.e.o.MaxBodySize; limit > 0 && r.head.contentLength > limit {
+	if r.e.tooLarge(r.head.contentLength) || r.e.tooLarge(r.head.decodedLength) {
 		return errEntityTooLarge
 	}
 	r.write = r.method == "PUT" || r.method == "POST" || r.method == "DELETE"
@@ -253,6 +248,12 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 	r.kind = r.target.kindOf(r.method, r.head.copySource)
 	r.whole = r.kind == kindInitiate || r.kind == kindComplete || r.kind == kindCopy || r.kind == kindDelete ||
 		r.kind == kindPart && r.head.copySource
+	switch {
+	case r.kind == kindDelete && r.head.contentLength > maxDeleteBody:
+		return errDeleteTooLarge
+	case withheld(ctx, &r.head): // and there is room now
+		return errTooManyRequests
+	}
 	if r.e.o.Log.AccessEnabled() {
 		r.remote = ctx.RemoteAddr().String()
 	}

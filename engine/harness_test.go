@@ -102,11 +102,16 @@ func (l *testLog) Access(a *Access) {
 type testMetrics struct {
 	mu       sync.Mutex
 	outcomes map[string]int
+	begun    int
 	requests int
 	before   atomic.Pointer[func(outcome string)] // called before the end of a leg is taken; may wait
 }
 
-func (m *testMetrics) RequestBegun() {}
+func (m *testMetrics) RequestBegun() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.begun++
+}
 func (m *testMetrics) RequestEnded(string, int, int64, time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -389,21 +389,31 @@ func TestR23ConcurrentRequests(t *testing.T) {
 
 func TestR23Connections(t *testing.T) {
 	const limit = 3
-	r := newRig(t, 1, func(o *Options, _ *limiter.Options) { o.MaxConnections = limit })
+	r := newRig(t, 1, func(o *Options, _ *limiter.Options) { o.MaxConnections = limit }, logged)
+	gate := make(chan struct{})
+	r.stores[0].Behave(stub.Behaviour{Gate: gate})
 	var open []*stub.Client
-	for range limit {
+	for range limit { // that are not idle
 		c := r.dial()
-		wantStatus(t, c.Do(requestFor("GET", "/")), 200)
+		c.Send(requestFor("GET", "/"))
 		open = append(open, c)
 	}
+	r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == limit })
 	for range 20 {
 		c := r.dial()
-		a := c.Do(requestFor("GET", "/"))
+		a := c.Do(requestFor("GET", "/too/many"))
 		wantS3Error(t, a, 503, "SlowDown")
 		if got := a.Headers.Get("Connection"); got != "close" {
 			t.Errorf("Connection is %q", got)
 		}
 		c.Close()
+	}
+	got := r.waitAccess(20)[19]
+	if got.Status != 503 || got.Method != "GET" || got.Path != "/too/many" || got.BytesOut == 0 || got.Remote == "" {
+		t.Errorf("the access log has %+v", got)
+	}
+	if begun, ended := r.metrics.counts(); begun != 20+limit || ended != 20 {
+		t.Errorf("%d requests begun and %d ended", begun, ended)
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for range 20 {
@@ -416,22 +426,19 @@ func TestR23Connections(t *testing.T) {
 			t.Fatalf("status is %d", resp.StatusCode)
 		}
 	}
+	if s := r.e.Clients(); s.Open != limit || s.Bound != limit || s.Cut["refused"] != 40 || s.Cut["idle"] != 0 {
+		t.Errorf("%+v", s)
+	}
+	close(gate)
 	for _, c := range open {
+		if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
+			t.Errorf("%+v, %v", a, err)
+		}
 		wantStatus(t, c.Do(requestFor("GET", "/")), 200)
 	}
 	open[0].Close()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		c := r.dial()
-		a := c.Do(requestFor("GET", "/"))
-		c.Close()
-		if a.Status == 200 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("a closed connection still counts")
-		}
-	}
+	until(t, "the closed connection's place", func() bool { return r.e.Clients().Open < limit })
+	wantStatus(t, r.dial().Do(requestFor("GET", "/")), 200)
 }
 
 func TestR23ConnectionsOverTLS(t *testing.T) {
@@ -455,13 +462,23 @@ func TestR23ConnectionsOverTLS(t *testing.T) {
 	if status := get(client); status != 200 {
 		t.Fatalf("status is %d", status)
 	}
-	// The first one's connection is kept.
+	// The first one's connection is kept, and busy.
+	gate := make(chan struct{})
+	r.stores[0].Behave(stub.Behaviour{Gate: gate})
+	first := make(chan int)
+	go func() { first <- get(client) }()
+	r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
 	transport := cert.Client().Transport.(*http.Transport).Clone()
 	transport.DisableKeepAlives = true
 	if status := get(&http.Client{Transport: transport}); status != 503 {
 		t.Fatalf("status is %d, want 503", status)
 	}
-	if status := get(client); status != 200 {
+	close(gate)
+	if status := <-first; status != 200 {
+		t.Fatalf("status is %d", status)
+	}
+	// And now that it is idle it makes room.
+	if status := get(&http.Client{Transport: transport}); status != 200 {
 		t.Fatalf("status is %d", status)
 	}
 }

@@ -1,30 +1,87 @@
 package engine
 
 import (
+	"cmp"
 	"crypto/tls"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/akubra/akubra/internal/accept"
+	"github.com/akubra/akubra/internal/seldom"
 )
 
-// listener accepts clients' connections, up to a bound (R23). Those past it are
-// told so, by goroutines of the listener's own, up to a bound as well.
+// listener accepts clients' connections, up to a bound (R23). At the bound the one goes
+// that has been idle for the longest time, or has been sending a request's head for too
+// long. Where there is none, who comes is told so, by goroutines of the listener's own, up
+// to a bound as well.
 type listener struct {
-	net.Listener
-	max  int64
-	open atomic.Int64
-	full func() []byte // the answer for a connection too many
-	tls  *tls.Config   // that such an answer is sent over; nil is plain HTTP
+	*accept.Listener
+	e   *Engine
+	max int64
+	tls *tls.Config // of the clients; nil is plain HTTP
+
+	open    atomic.Int64 // connections that were accepted and not closed
+	leaving atomic.Int64 // of them, those that were evicted
+	atBound seldom.Counter
+	cuts    [cutReasons]atomic.Uint64
 
 	refusing atomic.Int64
 	refusals sync.WaitGroup
+
+	mu    sync.Mutex
+	conns []*clientConn // that are open
+	quiet []candidate   // the next ones to be evicted, the last one first
+}
+
+// candidate is a connection that could be evicted when it was looked at.
+type candidate struct {
+	c *clientConn
+	q quiet
 }
 
 const (
 	maxRefusals = 64
 	refusalTime = 2 * time.Second
+
+	// headGrace is how long a request's head may be coming before its connection can
+	// be dispensed with.
+	headGrace = 5 * time.Second
+
+	// maxCandidates is how many connections are chosen at a time to be evicted: to look
+	// through all of them at each connection past the bound would cost too much.
+	maxCandidates = 64
 )
+
+// maxLeaving bounds the connections past the bound that are there because the evicted
+// ones have not quite gone.
+func maxLeaving(limit int64) int64 { return 8 + limit/64 }
+
+// Why connections of clients are cut or refused, and what that is called in the metrics.
+const (
+	cutRefused = iota // no place was free
+	cutIdle           // it made room for another one
+	cutSilent         // nothing has come on it
+	cutHead           // the head of a request took too long
+	cutBody           // a body came too slowly
+	cutAnswer         // an answer was taken too slowly
+	cutReasons
+)
+
+var cutNames = [cutReasons]string{"refused", "idle", "silent", "head", "body", "answer"}
+
+func newListener(ln net.Listener, e *Engine) *listener {
+	l := &listener{e: e, max: int64(e.o.MaxConnections), tls: e.o.TLS}
+	l.Listener = accept.New(ln, accept.Options{
+		Log:        func(msg string, keyvals ...any) { e.o.Log.Warn(msg, keyvals...) },
+		OutOfFiles: func() { l.evict() },
+	})
+	return l
+}
+
+func (l *listener) cut(reason int) { l.cuts[reason].Add(1) }
 
 func (l *listener) Accept() (net.Conn, error) {
 	for {
@@ -32,13 +89,14 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= l.max {
-			return newClientConn(nc, l.tls == nil, func() { l.open.Add(-1) }), nil
+		if l.open.Add(1) <= l.max || l.makeRoom() {
+			return newClientConn(nc, l), nil
 		}
 		l.open.Add(-1)
+		l.cut(cutRefused)
 		if l.refusing.Add(1) > maxRefusals {
 			l.refusing.Add(-1)
-			_ = nc.Close()
+			l.refuseShort(nc)
 			continue
 		}
 		l.refusals.Go(func() {
@@ -48,8 +106,90 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
+// makeRoom finds a place for the connection that has just been counted, past the bound.
+func (l *listener) makeRoom() bool {
+	free := l.open.Load()-l.leaving.Load() <= l.max
+	room := l.open.Load() <= l.max+maxLeaving(l.max) && (free || l.evict())
+	if times, say := l.atBound.Happened(); say {
+		l.e.o.Log.Warn("as many clients are connected as can be: the ones that are idle make room, or else new ones get 503",
+			"bound", l.max, "times", times, "evicted", l.cuts[cutIdle].Load()+l.cuts[cutHead].Load(), "refused", l.cuts[cutRefused].Load())
+	}
+	return room
+}
+
+// evict ends the connection that can best be dispensed with, if there is one.
+func (l *listener) evict() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for chosen := false; ; {
+		n := len(l.quiet)
+		if !chosen && (n == 0 || !l.quiet[n-1].q.idle()) { // others may be idle by now
+			l.chooseLocked()
+			chosen = true
+			continue
+		}
+		if n == 0 {
+			return false
+		}
+		next := l.quiet[n-1]
+		l.quiet[n-1] = candidate{}
+		l.quiet = l.quiet[:n-1]
+		if next.c.place < 0 || !next.c.tryEvict(next.q) {
+			continue
+		}
+		l.leaving.Add(1)
+		if next.q.idle() {
+			l.cut(cutIdle)
+		} else {
+			l.cut(cutHead)
+		}
+		return true
+	}
+}
+
+// chooseLocked looks for those that can be evicted: the ones that have been idle for the
+// longest time, then those whose head has been coming for the longest time.
+func (l *listener) chooseLocked() {
+	now := l.e.now()
+	l.quiet = l.quiet[:0]
+	for _, c := range l.conns {
+		if q := c.quiet(); q.idle() || q.slow(now) {
+			l.quiet = append(l.quiet, candidate{c, q})
+		}
+	}
+	slices.SortFunc(l.quiet, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.q&quietHead, a.q&quietHead), cmp.Compare(b.q, a.q))
+	})
+	if more := len(l.quiet) - maxCandidates; more > 0 {
+		l.quiet = slices.Delete(l.quiet, 0, more)
+	}
+}
+
+// enter and leave keep the list of open connections.
+func (l *listener) enter(c *clientConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.place = len(l.conns)
+	l.conns = append(l.conns, c)
+}
+
+func (l *listener) leave(c *clientConn) {
+	l.mu.Lock()
+	last := len(l.conns) - 1
+	l.conns[last].place = c.place
+	l.conns[c.place] = l.conns[last]
+	l.conns[last] = nil
+	l.conns, c.place = l.conns[:last], -1
+	l.mu.Unlock()
+	l.open.Add(-1)
+	if c.quiet() == evicted {
+		l.leaving.Add(-1)
+	}
+}
+
 // refuse answers when the request comes: clients take an answer that was there
-// before it for a broken connection (net/http does).
+// before it for a broken connection (net/http does). Where none comes in time, the
+// answer is what they find when they come.
 func (l *listener) refuse(nc net.Conn) {
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(refusalTime))
@@ -57,12 +197,17 @@ func (l *listener) refuse(nc net.Conn) {
 		nc = tls.Server(nc, l.tls)
 	}
 	buf := make([]byte, 4<<10)
-	if _, err := nc.Read(buf); err != nil {
+	n, err := nc.Read(buf)
+	if err != nil && !isTimeout(err) {
 		return
 	}
-	if _, err := nc.Write(l.full()); err != nil {
+	_ = nc.SetDeadline(time.Now().Add(refusalTime))
+	answer, size, id := l.e.ownAnswer(errTooManyConnections)
+	if _, err := nc.Write(answer); err != nil {
 		return
 	}
+	method, target := parseRequestLine(string(buf[:n]))
+	l.e.told(nc.RemoteAddr(), id, method, target, errTooManyConnections.status, size)
 	// What is still coming would make the close a reset (R7).
 	if c, ok := nc.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
 		return
@@ -72,4 +217,41 @@ func (l *listener) refuse(nc net.Conn) {
 			return
 		}
 	}
+}
+
+// refuseShort is refuse for when there are too many to be refused: it does not wait.
+func (l *listener) refuseShort(nc net.Conn) {
+	defer nc.Close()
+	if l.tls != nil {
+		return // it would have to wait for a handshake
+	}
+	answer, size, id := l.e.ownAnswer(errTooManyConnections)
+	_ = nc.SetDeadline(time.Now().Add(refusalTime)) // a new socket takes it at once
+	if _, err := nc.Write(answer); err == nil {
+		l.e.told(nc.RemoteAddr(), id, "", "", errTooManyConnections.status, size)
+	}
+}
+
+// Clients are the connections of clients.
+type Clients struct {
+	Open           int
+	Bound          int
+	AcceptFailures uint64            // how often none could be accepted, for a time
+	Cut            map[string]uint64 // refused or cut, by the reason
+}
+
+// Clients tells about the connections of clients.
+func (e *Engine) Clients() Clients {
+	s := Clients{Bound: e.o.MaxConnections, Cut: make(map[string]uint64, cutReasons)}
+	e.mu.Lock()
+	l := e.listener
+	e.mu.Unlock()
+	if l == nil {
+		return s
+	}
+	s.Open, s.AcceptFailures = int(l.open.Load()), l.Failed()
+	for reason, name := range cutNames {
+		s.Cut[name] = l.cuts[reason].Load()
+	}
+	return s
 }

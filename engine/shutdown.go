@@ -9,7 +9,7 @@ import (
 // startListening remembers what Shutdown has to close: the server knows of a
 // listener only from some time after its Serve was called. It tells whether
 // there is anything left to serve.
-func (e *Engine) startListening(ln net.Listener) bool {
+func (e *Engine) startListening(ln *listener) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.stopped {
