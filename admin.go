@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/akubra/akubra/internal/accept"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/repair"
@@ -38,8 +40,10 @@ type adminOptions struct {
 	SetMaintained func(backend int, on bool) bool
 	InFlight      func() int
 	Records       func() synclog.Counts
-	Metrics       *proxyMetrics
-	Journal       *journalAdmin
+	// Connections bounds those of the listener; 0 is adminConnections.
+	Connections int
+	Metrics     *proxyMetrics
+	Journal     *journalAdmin
 	// Repair is false where none runs in this process.
 	Repair func() (repair.Status, bool)
 	// Log hears of each change that somebody made here.
@@ -79,7 +83,7 @@ func newAdmin(o adminOptions) *admin {
 		ErrorHandler:       a.refuse,
 		ConnState:          a.track,
 		Logger:             silence{},
-		Concurrency:        adminConnections,
+		Concurrency:        cmp.Or(o.Connections, adminConnections),
 		ReadBufferSize:     adminHeaderSize,
 		ReadTimeout:        adminReadTimeout,
 		WriteTimeout:       adminWriteTimeout,
@@ -100,7 +104,7 @@ func (silence) Printf(string, ...any) {}
 
 // Serve serves ln until Shutdown, and closes it. Call it once.
 func (a *admin) Serve(ln net.Listener) error {
-	ln = &adminListener{Listener: ln}
+	ln = &adminListener{Listener: accept.New(ln, accept.Options{Log: a.o.Log})}
 	defer ln.Close()
 	a.mu.Lock()
 	if a.closed {

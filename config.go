@@ -39,6 +39,7 @@ type Config struct {
 	MaxBodySize           byteSize      `koanf:"MaxBodySize"`  // 0 is no limit
 	MaxHeaderSize         byteSize      `koanf:"MaxHeaderSize"`
 	MaxConcurrentRequests int           `koanf:"MaxConcurrentRequests"`
+	MinClientRate         byteSize      `koanf:"MinClientRate"` // a second; 0 is off
 	ShutdownTimeout       time.Duration `koanf:"ShutdownTimeout"`
 	CongestionControl     string        `koanf:"CongestionControl"`
 	TLS                   TLSConfig     `koanf:"TLS"`
@@ -100,6 +101,7 @@ func defaultConfig() *Config {
 		MaxBodySize:           6 << 30,
 		MaxHeaderSize:         16 << 10,
 		MaxConcurrentRequests: 1000,
+		MinClientRate:         64,
 		ShutdownTimeout:       30 * time.Second,
 		CongestionControl:     congestion.Auto,
 		Logging: LoggingConfig{

@@ -18,6 +18,7 @@ const (
 	minHeaderSize = 4 << 10  // a key of 1,024 bytes, each written as %XX, and a signature
 	maxHeaderSize = 1 << 20
 	maxCount      = 1_000_000
+	maxClientRate = 1 << 20 // bytes a second; more would cut clients that are well
 	// maxConcurrency of repairs: each holds a connection to every backend.
 	maxConcurrency = 256
 )
@@ -56,6 +57,7 @@ func (c *Config) check(m *mistakes) {
 	checkRange(m, "MaxBodySize", c.MaxBodySize, 0, math.MaxInt64, " (0 is no limit)")
 	checkRange(m, "MaxHeaderSize", c.MaxHeaderSize, minHeaderSize, maxHeaderSize, "")
 	checkRange(m, "MaxConcurrentRequests", c.MaxConcurrentRequests, 1, maxCount, "")
+	checkRange(m, "MinClientRate", c.MinClientRate, 0, maxClientRate, " (0 is off)")
 	m.checkDuration("ShutdownTimeout", c.ShutdownTimeout, true)
 	if !validAlgorithm(c.CongestionControl) {
 		m.add("CongestionControl", c.CongestionControl, "auto, system, or an algorithm's name, as in cubic")

@@ -191,6 +191,8 @@ func TestR21Mistakes(t *testing.T) {
 		"large ring":          {"RingSize: 65MiB", `^RingSize: 65MiB is not allowed, must be from 16KiB to 64MiB$`},
 		"negative body":       {"MaxBodySize: -1", `^MaxBodySize: -1 is not allowed, must be at least 0 \(0 is no limit\)$`},
 		"small header":        {"MaxHeaderSize: 1KiB", `^MaxHeaderSize: 1KiB is not allowed, must be from 4KiB to 1MiB$`},
+		"fast clients":        {"MinClientRate: 2MiB", `^MinClientRate: 2MiB is not allowed, must be from 0 to 1MiB \(0 is off\)$`},
+		"slow clients":        {"MinClientRate: -1", `^MinClientRate: -1 is not allowed, must be from 0 to`},
 		"no requests":         {"MaxConcurrentRequests: 0", `^MaxConcurrentRequests: 0 is not allowed, must be from 1 to`},
 		"congestion control":  {"CongestionControl: BBR", `^CongestionControl: "BBR" is not allowed, must be auto, system, or an algorithm's name, as in cubic$`},
 		"write ack":           {"WriteAck: All", `^WriteAck: "All" is not allowed, must be one of first, quorum, all$`},

@@ -33,6 +33,9 @@ type proxyMetrics struct {
 	records  func() synclog.Counts
 	inFlight func() int
 
+	// Set by observeClients, nil before.
+	clients func() engine.Clients
+
 	// Set by observeJournal, nil before.
 	journal *namedJournal
 	repair  func() (repair.Status, bool)
@@ -111,6 +114,7 @@ func newProxyMetrics(names []string) *proxyMetrics {
 	}
 	set.NewGauge(series("akubra_build_info", "version", version), func() float64 { return 1 })
 	set.RegisterMetricsWriter(m.writeObserved)
+	set.RegisterMetricsWriter(m.writeClients)
 	set.RegisterMetricsWriter(m.writeJournal)
 	return m
 }

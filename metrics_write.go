@@ -3,10 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 )
@@ -15,6 +18,25 @@ import (
 // The functions may be called from any goroutine.
 func (m *proxyMetrics) observe(status func() []limiter.Status, records func() synclog.Counts, inFlight func() int) {
 	m.status, m.records, m.inFlight = status, records, inFlight
+}
+
+// observeClients is observe for the connections of clients.
+func (m *proxyMetrics) observeClients(clients func() engine.Clients) { m.clients = clients }
+
+// writeClients tells of the connections of clients (R23).
+func (m *proxyMetrics) writeClients(w io.Writer) {
+	if m.clients == nil {
+		return
+	}
+	c := m.clients()
+	metrics.WriteGaugeUint64(w, "akubra_client_connections", uint64(max(0, c.Open)))
+	metrics.WriteGaugeUint64(w, "akubra_client_connections_max", uint64(c.Bound))
+	metrics.WriteCounterUint64(w, "akubra_accept_failures_total", c.AcceptFailures)
+	const cut = "akubra_client_connections_cut_total"
+	metrics.WriteMetadataIfNeeded(w, cut, "counter")
+	for _, reason := range slices.Sorted(maps.Keys(c.Cut)) {
+		_, _ = fmt.Fprintf(w, "%s %d\n", series(cut, "reason", reason), c.Cut[reason])
+	}
 }
 
 // write writes everything in Prometheus's text format.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/engine/pipes"
 	"github.com/akubra/akubra/internal/congestion"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
@@ -47,6 +48,8 @@ type proxy struct {
 	repairer     *repair.Repairer // nil unless Repair.Enabled
 	journalAdmin *journalAdmin
 
+	files fileShares
+
 	listener      net.Listener
 	adminListener net.Listener
 	serving       sync.WaitGroup
@@ -66,6 +69,8 @@ func newProxy(c *Config, l *logs) (*proxy, error) {
 
 func (p *proxy) make() error {
 	c, l := p.config, p.logs
+	p.files = shareFiles(c)
+	pipes.SetMaxFiles(p.files.pipes)
 	if err := p.makeBackends(); err != nil {
 		return err
 	}
@@ -75,7 +80,7 @@ func (p *proxy) make() error {
 	names := p.names()
 	p.limiter = limiter.New(limiter.Options{
 		Backends:     names,
-		ConnLimit:    c.ConnLimit,
+		ConnLimit:    p.files.backends,
 		FailureLimit: c.FailureLimit,
 		Maintained:   c.maintainedMask(),
 		OnDemote:     p.demoted,
@@ -95,6 +100,7 @@ func (p *proxy) make() error {
 	}
 	p.prober = backends.NewProber(p.backends, p.limiter, probeInterval, c.ConnectionDialTimeout)
 	p.metrics.observe(p.status, p.synclog.Counts, p.engine.InFlight)
+	p.metrics.observeClients(p.engine.Clients)
 	p.metrics.observeJournal(p.journal, p.repairStatus)
 	p.admin = newAdmin(adminOptions{
 		Version:       version,
@@ -103,6 +109,7 @@ func (p *proxy) make() error {
 		SetMaintained: p.limiter.SetMaintained,
 		InFlight:      p.engine.InFlight,
 		Records:       p.synclog.Counts,
+		Connections:   p.files.admin,
 		Metrics:       p.metrics,
 		Journal:       p.journalAdmin,
 		Repair:        p.repairStatus,
@@ -184,7 +191,8 @@ func (p *proxy) makeEngine() error {
 		MaxHeaderSize:             int(c.MaxHeaderSize),
 		MaxBodySize:               int64(c.MaxBodySize),
 		MaxConcurrentRequests:     c.MaxConcurrentRequests,
-		MaxConnections:            c.MaxConcurrentRequests * connectionsPerRequest,
+		MaxConnections:            p.files.clients,
+		MinClientRate:             int64(c.MinClientRate),
 		WriteAck:                  c.WriteAck,
 		CompareETags:              c.CompareETags,
 		RecordReads:               slices.Contains(c.SyncLogMethods, "GET") || slices.Contains(c.SyncLogMethods, "HEAD"),
@@ -241,6 +249,12 @@ func (p *proxy) start() (err error) {
 	p.serving.Go(func() { p.report(p.engine.Serve(p.listener)) })
 	p.logs.main.Info().Str("version", version).Str("listen", p.addr()).Str("admin", p.adminAddr()).
 		Strs("backends", p.names()).Msg("akubra is ready")
+	if s := p.files; s.tight(p.config) {
+		p.logs.main.Warn().Int("files", s.limit).
+			Int("clients", s.clients).Int("wantedclients", wantedClients(p.config)).
+			Int("backendconnections", s.backends).Int("connlimit", p.config.ConnLimit).
+			Msg("the limit of open files (ulimit -n) allows for fewer connections than configured")
+	}
 	return nil
 }
 

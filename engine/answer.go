@@ -220,8 +220,9 @@ func (r *request) respondNone(ctx *fasthttp.RequestCtx) int {
 	if r.method == "OPTIONS" && r.e.cors {
 		return r.e.preflight(ctx)
 	}
-	errNoBackend.send(ctx, r.id.String())
-	return errNoBackend.status
+	problem := r.noAnswer()
+	problem.send(ctx, r.id.String())
+	return problem.status
 }
 
 // preflight answers a CORS preflight request that no backend allows with the

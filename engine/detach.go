@@ -55,7 +55,7 @@ func (r *request) sendDetached(unwritten error) {
 		last = true
 		answer = r.makeError(errJournal, last)
 	case r.winner < 0:
-		answer = r.makeError(errNoBackend, last)
+		answer = r.makeError(r.noAnswer(), last)
 	case r.legs[r.winner].open:
 		go r.streamFn()
 		return

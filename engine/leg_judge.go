@@ -26,6 +26,9 @@ func (l *leg) conclude(err error) {
 	case cause != nil:
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeStalled
 		limiter.Failed(l.backend, l.r.e.now())
+	case outOfFiles(err): // the backend is not to blame (R23)
+		l.state, l.err, l.outcome = voteFailed, &ownFailure{l.describe(err)}, OutcomeFailed
+		l.r.e.relieve()
 	default:
 		l.state, l.err, l.outcome = voteFailed, l.describe(err), OutcomeFailed
 		limiter.Failed(l.backend, l.r.e.now())

@@ -76,7 +76,7 @@ func newListener(ln net.Listener, e *Engine) *listener {
 	l := &listener{e: e, max: int64(e.o.MaxConnections), tls: e.o.TLS}
 	l.Listener = accept.New(ln, accept.Options{
 		Log:        func(msg string, keyvals ...any) { e.o.Log.Warn(msg, keyvals...) },
-		OutOfFiles: func() { l.evict() },
+		OutOfFiles: e.relieve,
 	})
 	return l
 }

@@ -3,7 +3,9 @@ package pipes
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +32,9 @@ func Get(readers int) (*Set, error) {
 	free.mu.Lock()
 	if n := len(free.sets); n > 0 && len(free.sets[n-1].legs) >= readers {
 		s := free.sets[n-1]
+		free.sets[n-1] = nil
 		free.sets = free.sets[:n-1]
+		free.unused = min(free.unused, n-1)
 		free.mu.Unlock()
 		return s, nil
 	}
@@ -64,6 +68,41 @@ func (s *Set) Put() {
 		return
 	}
 	free.sets = append(free.sets, s)
+	if !free.trimming {
+		free.trimming, free.unused = true, len(free.sets)
+		time.AfterFunc(trimAfter, trim)
+	}
+}
+
+// trim closes the sets that nobody has taken since it was called last: the ones at the
+// bottom of the stack. It calls itself as long as there are any.
+func trim() {
+	free.mu.Lock()
+	unused := slices.Clone(free.sets[:free.unused])
+	free.sets = slices.Delete(free.sets, 0, free.unused)
+	free.unused = len(free.sets)
+	free.trimming = free.unused > 0
+	if free.trimming {
+		time.AfterFunc(trimAfter, trim)
+	}
+	free.mu.Unlock()
+	for _, s := range unused {
+		s.close()
+	}
+}
+
+// trimAfter is how long a set may be there for nothing, or twice that.
+var trimAfter = 10 * time.Second
+
+// Trim closes all sets that are not in use: their files are needed elsewhere (R23).
+func Trim() {
+	free.mu.Lock()
+	unused := free.sets
+	free.sets, free.unused = nil, 0
+	free.mu.Unlock()
+	for _, s := range unused {
+		s.close()
+	}
 }
 
 // emptyAll throws away what is in the pipes, and tells whether it could. A pipe that is
@@ -101,22 +140,36 @@ func (p pipe) drain() bool {
 	}
 }
 
-// null is /dev/null, which takes whatever is spliced to it (null(4)).
-var null = sync.OnceValue(func() int {
+// null is /dev/null, which takes whatever is spliced to it (null(4)). There is one before
+// there is a set.
+func null() int { return int(nullFile.Load()) - 1 }
+
+var nullFile atomic.Int64 // its number and 1, 0 if it is not open
+
+func openNull() error {
+	if nullFile.Load() > 0 {
+		return nil
+	}
 	fd, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1
+		return fmt.Errorf("cannot open /dev/null: %w", err)
 	}
-	return fd
-})
+	if !nullFile.CompareAndSwap(0, int64(fd)+1) {
+		_ = unix.Close(fd)
+	}
+	return nil
+}
 
 // free are sets that are not in use; files counts those of all sets; refused is when
-// the system gave no more.
+// the system gave no more. unused is how many sets, at the bottom, nobody has taken since
+// trim was called; trimming: it is going to be.
 var free struct {
-	mu      sync.Mutex
-	sets    []*Set
-	files   int
-	refused time.Time
+	mu       sync.Mutex
+	sets     []*Set
+	files    int
+	refused  time.Time
+	unused   int
+	trimming bool
 }
 
 // retryAfter is how long the system is not asked for pipes after it has refused some:
@@ -124,8 +177,20 @@ var free struct {
 // pipe-user-pages-soft), and to run into it costs as much as a request does.
 const retryAfter = time.Second
 
-// maxFiles leaves most of the process's files to connections.
-var maxFiles = sync.OnceValue(func() int {
+// SetMaxFiles bounds the files of all sets together, from now on.
+func SetMaxFiles(n int) { mostFiles.Store(int64(n) + 1) }
+
+var mostFiles atomic.Int64 // and 1, 0 if SetMaxFiles was not called
+
+func maxFiles() int {
+	if n := mostFiles.Load(); n > 0 {
+		return int(n - 1)
+	}
+	return defaultMaxFiles()
+}
+
+// defaultMaxFiles leaves most of the process's files to connections.
+var defaultMaxFiles = sync.OnceValue(func() int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0
@@ -134,6 +199,9 @@ var maxFiles = sync.OnceValue(func() int {
 })
 
 func open(readers int) (*Set, error) {
+	if err := openNull(); err != nil {
+		return nil, err
+	}
 	s := &Set{}
 	size := 0
 	for range readers + 1 {

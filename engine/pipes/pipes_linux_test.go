@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -238,6 +239,99 @@ func TestRefusedPipesAreAskedForLater(t *testing.T) {
 	free.refused = time.Time{}
 	for _, s := range kept {
 		s.Put()
+	}
+}
+
+// The tests call trim themselves.
+func init() { trimAfter = time.Hour }
+
+// freeSets are the sets that wait for an upload, and the files of all sets.
+func freeSets() (sets, files int) {
+	free.mu.Lock()
+	defer free.mu.Unlock()
+	return len(free.sets), free.files
+}
+
+// TestR23UnusedPipesGoBack: what a burst has left is closed after a while, what is in use
+// all the time stays.
+func TestR23UnusedPipesGoBack(t *testing.T) {
+	Trim()
+	_, before := freeSets()
+	openFiles := countFiles(t)
+	var burst []*Set
+	for range 10 {
+		burst = append(burst, mustGet(t, 2))
+	}
+	for _, s := range burst {
+		s.Put()
+	}
+	trim() // the first one came when there was one set
+	if sets, files := freeSets(); sets < 9 || files < before+6*9 {
+		t.Fatalf("%d sets, %d files: used a moment ago, and closed", sets, files)
+	}
+	for range 3 { // one is in use again and again
+		mustGet(t, 2).Put()
+		trim()
+		if sets, files := freeSets(); sets != 1 || files != before+6 {
+			t.Errorf("%d sets, %d files, want one in use", sets, files)
+		}
+	}
+	trim()
+	if sets, files := freeSets(); sets != 0 || files != before {
+		t.Errorf("%d sets, %d files are left", sets, files)
+	}
+	if n := countFiles(t); n > openFiles {
+		t.Errorf("%d files are open, %d were before", n, openFiles)
+	}
+}
+
+// Put sees to it that trim is called.
+func TestR23UnusedPipesGoBackByThemselves(t *testing.T) {
+	Trim()
+	free.mu.Lock()
+	free.trimming, trimAfter = false, time.Millisecond
+	free.mu.Unlock()
+	sets := []*Set{mustGet(t, 2), mustGet(t, 2), mustGet(t, 2)}
+	for _, s := range sets {
+		s.Put()
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // polling
+		free.mu.Lock()
+		left, trimming := len(free.sets), free.trimming
+		if left == 0 && !trimming {
+			trimAfter = time.Hour
+			free.mu.Unlock()
+			return
+		}
+		free.mu.Unlock()
+		if time.Now().After(end) {
+			t.Fatalf("%d sets are left, trimming %v", left, trimming)
+		}
+	}
+}
+
+func countFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestR23TheBoundOfFilesIsSet(t *testing.T) {
+	Trim()
+	defer mostFiles.Store(0)
+	SetMaxFiles(11)
+	s := mustGet(t, 2)
+	if _, err := Get(2); !errors.Is(err, ErrBusy) {
+		t.Errorf("12 files where 11 may be: %v", err)
+	}
+	s.Put()
+	SetMaxFiles(0)
+	Trim()
+	if _, err := Get(1); !errors.Is(err, ErrBusy) {
+		t.Errorf("files where none may be: %v", err)
 	}
 }
 

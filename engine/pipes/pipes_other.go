@@ -8,6 +8,12 @@ type Set struct{}
 // Get fails with ErrUnsupported.
 func Get(int) (*Set, error) { return nil, ErrUnsupported }
 
+// SetMaxFiles does nothing.
+func SetMaxFiles(int) {}
+
+// Trim does nothing.
+func Trim() {}
+
 // Put does nothing.
 func (s *Set) Put() {}
 

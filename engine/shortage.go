@@ -1,0 +1,49 @@
+package engine
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/akubra/akubra/engine/pipes"
+)
+
+// ownFailure is why a leg has failed where the proxy's machine is to blame.
+type ownFailure struct{ error }
+
+func (f *ownFailure) Unwrap() error { return f.error }
+
+// outOfFiles reports whether err is for want of files, memory or ports of this machine.
+func outOfFiles(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// relieve frees files that can be dispensed with.
+func (e *Engine) relieve() {
+	pipes.Trim()
+	e.mu.Lock()
+	l := e.listener
+	e.mu.Unlock()
+	if l != nil {
+		l.evict()
+	}
+}
+
+// noAnswer is what a client is told when no backend has answered: to come back later
+// where none could be asked.
+func (r *request) noAnswer() *s3Error {
+	if len(r.legs) == 0 {
+		return errNoBackend
+	}
+	for i := range r.legs {
+		var own *ownFailure
+		if !errors.As(r.legs[i].err, &own) {
+			return errNoBackend
+		}
+	}
+	return errSlowDown
+}
