@@ -40,14 +40,14 @@ type adminOptions struct {
 	SetMaintained func(backend int, on bool) bool
 	InFlight      func() int
 	Records       func() synclog.Counts
-	// Connections bounds those of the listener; 0 is adminConnections.
-	Connections int
-	Metrics     *proxyMetrics
-	Journal     *journalAdmin
+	Metrics       *proxyMetrics
+	Journal       *journalAdmin
 	// Repair is false where none runs in this process.
 	Repair func() (repair.Status, bool)
 	// Log hears of each change that somebody made here.
 	Log func(msg string, keyvals ...any)
+	// Connections bounds those of the listener; 0 is adminConnections.
+	Connections int
 }
 
 // admin is the second listener: health, metrics, state, profiles, and the few

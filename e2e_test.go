@@ -49,6 +49,8 @@ func TestBinary(t *testing.T) {
 	t.Run("R22 SIGTERM records what is left", func(t *testing.T) { testTermination(t, path) })
 	t.Run("R23 more clients than connections", func(t *testing.T) { testOverload(t, path) })
 	t.Run("R31 kill -9 resets what is under way", func(t *testing.T) { testKillResets(t, path) })
+	t.Run("R23 few files", func(t *testing.T) { testFewFiles(t, path) })
+	t.Run("R23 out of files", func(t *testing.T) { testOutOfFiles(t, path) })
 	t.Run("R13 demotion and return", func(t *testing.T) { testDemotion(t, path) })
 	t.Run("one thread more than processors", func(t *testing.T) { testProcessors(t, path) })
 }

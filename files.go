@@ -41,7 +41,8 @@ func sharesOf(limit int, c *Config) fileShares {
 	left -= s.pipes
 	s.backends = max(min(c.ConnLimit, left/2*idleBackendShare/(idleBackendShare+1)), n) // a request needs one of each
 	left -= s.backends + s.backends/idleBackendShare
-	s.clients = max(min(wantedClients(c), left*7/8), 2) // some more are about to go, or to be refused
+	// As many again as one in eight, and eight, are about to go or to be refused.
+	s.clients = max(min(wantedClients(c), (left-8)*8/9), 2)
 	return s
 }
 

@@ -22,7 +22,7 @@ func TestR23SharesFitIntoTheLimit(t *testing.T) {
 				c := configOf(backends)
 				c.Repair.Enabled = repair
 				s := sharesOf(limit, c)
-				sum := ownFiles + s.admin + backends + s.pipes + s.backends + s.backends/idleBackendShare + s.clients + s.clients/16
+				sum := ownFiles + s.admin + backends + s.pipes + s.backends + s.backends/idleBackendShare + s.clients + min(8+s.clients/8, 128)
 				if sum > limit && (limit >= 512 || backends < 64) {
 					t.Errorf("%d backends, limit %d: %+v, %d files in all", backends, limit, s, sum)
 				}

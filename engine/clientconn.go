@@ -237,7 +237,7 @@ func (c *clientConn) beforeReadWait() {
 	case waitRequest:
 		now, timeout := time.Now(), idleTimeout
 		if c.fresh {
-			timeout = firstTimeout
+			timeout = c.door.e.o.firstTimeout
 		}
 		// Moving a deadline costs more than looking whether it has to be moved.
 		if c.idleUntil.Sub(now) < timeout-timeout/8 {
@@ -388,7 +388,7 @@ func (c *clientConn) SetDeadline(time.Time) error { return nil }
 func (c *clientConn) beginBody(beforeWait func()) {
 	c.wait = waitBody
 	c.beforeWait = beforeWait
-	c.pace.begin(c.door.e.o.MinClientRate)
+	c.pace = paceOf(&c.door.e.o)
 }
 
 func (c *clientConn) endBody() { c.beforeWait = nil }
@@ -399,7 +399,7 @@ func (c *clientConn) endRequest(bodySize int64) {
 	c.large = bodySize >= minGathered
 	c.wait = waitRequest
 	c.pace = pace{}
-	c.sendPace.begin(c.door.e.o.MinClientRate)
+	c.sendPace = paceOf(&c.door.e.o)
 }
 
 // interrupt makes the read under way, and each later one, fail at once. The

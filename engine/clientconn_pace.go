@@ -8,35 +8,35 @@ const paceTime = time.Minute
 
 // pace is how fast a client sends a request's body, or takes its answer. Only the time
 // counts in which it alone was waited for: backends that are slow are not held against
-// it (R23). The zero value is the beginning.
+// it (R23). The zero value knows no least rate.
 type pace struct {
-	rate   int64         // bytes a second that it should be, at least; 0 is no matter
-	waited time.Duration // of the time that counts at the moment
-	moved  int64         // meanwhile, in bytes
+	over   time.Duration // the time that it counts over
+	least  int64         // bytes meanwhile; 0 is no matter
+	waited time.Duration // of that time
+	moved  int64         // of these bytes
 	since  time.Time     // when the wait has begun that is under way, or zero
 }
 
-// begin is for another body.
-func (p *pace) begin(rate int64) { *p = pace{rate: rate} }
+// paceOf is the pace of another body.
+func paceOf(o *Options) pace {
+	return pace{over: o.paceTime, least: int64(float64(o.MinClientRate) * o.paceTime.Seconds())}
+}
 
 // wait notes that the client is waited for from now on, for at most so long at once, and
-// tells until when: for ever so short if it was too slow.
+// tells until when: that has passed already if it was too slow.
 func (p *pace) wait(now time.Time, most time.Duration) (until time.Time) {
 	p.resume(now)
 	p.since = now
-	if p.rate == 0 {
-		return now.Add(most)
-	}
-	enough := p.moved >= p.rate*int64(paceTime/time.Second)
-	switch {
-	case enough && p.waited >= paceTime:
+	if p.waited >= p.over {
+		if p.tooSlow() {
+			return past
+		}
 		p.waited, p.moved = 0, 0
-	case p.waited >= paceTime:
-		return past
-	case enough:
-		return now.Add(most)
 	}
-	return now.Add(min(most, paceTime-p.waited))
+	if p.moved < p.least {
+		most = min(most, p.over-p.waited)
+	}
+	return now.Add(most)
 }
 
 // resume notes that the wait is over, if there was one.
@@ -50,7 +50,5 @@ func (p *pace) resume(now time.Time) {
 // move notes n bytes.
 func (p *pace) move(n int) { p.moved += int64(n) }
 
-// tooSlow reports whether the time was up and too little had come.
-func (p *pace) tooSlow() bool {
-	return p.rate > 0 && p.waited >= paceTime && p.moved < p.rate*int64(paceTime/time.Second)
-}
+// tooSlow reports whether the time is up and too little has come.
+func (p *pace) tooSlow() bool { return p.moved < p.least && p.waited >= p.over }

@@ -28,11 +28,6 @@ func slowSince(at int64) quiet { return idleSince(at) | quietHead }
 
 func (q quiet) idle() bool { return q > 0 && q&quietHead == 0 }
 
-// slow reports whether a head has been coming for too long at this time.
-func (q quiet) slow(now int64) bool {
-	return q > 0 && q&quietHead != 0 && now-int64(q>>1) >= int64(headGrace)
-}
-
 func (c *clientConn) quiet() quiet { return quiet(c.quietness.Load()) }
 
 // setQuiet notes what the connection does. It is false where it was evicted meanwhile.

@@ -25,6 +25,7 @@
 package engine
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -84,6 +85,9 @@ type Options struct {
 	RecordReads bool
 	// TLS is for the client's side; nil is plain HTTP.
 	TLS *tls.Config
+
+	// Other than by default in tests: the constants of these names.
+	firstTimeout, headGrace, paceTime time.Duration
 }
 
 // Engine is the proxy's server. New makes it, Serve runs it, Shutdown stops it.
@@ -151,6 +155,9 @@ func New(o Options) (*Engine, error) {
 		pages:       newOwners(maxPages),
 		writes:      newOverlaps(),
 	}
+	e.o.firstTimeout = cmp.Or(o.firstTimeout, firstTimeout)
+	e.o.headGrace = cmp.Or(o.headGrace, headGrace)
+	e.o.paceTime = cmp.Or(o.paceTime, paceTime)
 	if len(o.Backends) == MaxBackends {
 		e.all = ^uint64(0)
 	}
@@ -172,7 +179,7 @@ func New(o Options) (*Engine, error) {
 		DisablePreParseMultipartForm: true,
 		ReadBufferSize:               o.MaxHeaderSize,
 		WriteBufferSize:              writeBufferSize,
-		Concurrency:                  o.MaxConnections + int(maxLeaving(int64(o.MaxConnections))) + 1, // the listener's bound comes first
+		Concurrency:                  o.MaxConnections + int(aside(int64(o.MaxConnections))) + 1, // the listener's bound comes first
 		LazyRequestTime:              true,
 		// An idle connection keeps no buffer for answers: 2,000 of them take 9 MB
 		// less. (A streaming server keeps the one for requests all the same.)

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"crypto/tls"
+	"math"
 	"net"
 	"slices"
 	"sync"
@@ -43,8 +44,11 @@ type candidate struct {
 }
 
 const (
-	maxRefusals = 64
 	refusalTime = 2 * time.Second
+
+	// idleGrace is how long a connection is idle before it can be dispensed with: most
+	// that have just come, or just had an answer, are about to send a request.
+	idleGrace = 250 * time.Millisecond
 
 	// headGrace is how long a request's head may be coming before its connection can
 	// be dispensed with.
@@ -55,9 +59,9 @@ const (
 	maxCandidates = 64
 )
 
-// maxLeaving bounds the connections past the bound that are there because the evicted
-// ones have not quite gone.
-func maxLeaving(limit int64) int64 { return 8 + limit/64 }
+// aside bounds the connections past the bound that are there because the evicted ones
+// have not quite gone, and once more those that are being refused.
+func aside(limit int64) int64 { return min(4+limit/16, 64) }
 
 // Why connections of clients are cut or refused, and what that is called in the metrics.
 const (
@@ -94,7 +98,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		l.open.Add(-1)
 		l.cut(cutRefused)
-		if l.refusing.Add(1) > maxRefusals {
+		if l.refusing.Add(1) > aside(l.max) {
 			l.refusing.Add(-1)
 			l.refuseShort(nc)
 			continue
@@ -107,29 +111,46 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 // makeRoom finds a place for the connection that has just been counted, past the bound.
+// Where all that could go are idle for a moment only, it waits for the first of them: who
+// comes meanwhile would have to wait as well.
 func (l *listener) makeRoom() bool {
-	free := l.open.Load()-l.leaving.Load() <= l.max
-	room := l.open.Load() <= l.max+maxLeaving(l.max) && (free || l.evict())
 	if times, say := l.atBound.Happened(); say {
 		l.e.o.Log.Warn("as many clients are connected as can be: the ones that are idle make room, or else new ones get 503",
 			"bound", l.max, "times", times, "evicted", l.cuts[cutIdle].Load()+l.cuts[cutHead].Load(), "refused", l.cuts[cutRefused].Load())
 	}
-	return room
+	for l.open.Load() <= l.max+aside(l.max) {
+		if l.open.Load()-l.leaving.Load() <= l.max {
+			return true
+		}
+		evicted, later := l.evict()
+		if evicted || later <= 0 {
+			return evicted
+		}
+		timer := time.NewTimer(later)
+		select {
+		case <-timer.C:
+		case <-l.Closed():
+			timer.Stop()
+			return false
+		}
+	}
+	return false
 }
 
-// evict ends the connection that can best be dispensed with, if there is one.
-func (l *listener) evict() bool {
+// evict ends the connection that can best be dispensed with, if there is one. later is
+// when there may be one, from now, if there is none yet.
+func (l *listener) evict() (evicted bool, later time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for chosen := false; ; {
 		n := len(l.quiet)
 		if !chosen && (n == 0 || !l.quiet[n-1].q.idle()) { // others may be idle by now
-			l.chooseLocked()
+			later = l.chooseLocked()
 			chosen = true
 			continue
 		}
 		if n == 0 {
-			return false
+			return false, later
 		}
 		next := l.quiet[n-1]
 		l.quiet[n-1] = candidate{}
@@ -143,17 +164,24 @@ func (l *listener) evict() bool {
 		} else {
 			l.cut(cutHead)
 		}
-		return true
+		return true, 0
 	}
 }
 
 // chooseLocked looks for those that can be evicted: the ones that have been idle for the
-// longest time, then those whose head has been coming for the longest time.
-func (l *listener) chooseLocked() {
+// longest time, then those whose head has been coming for the longest time. later is how
+// long the next one takes that is idle.
+func (l *listener) chooseLocked() (later time.Duration) {
 	now := l.e.now()
+	slowBefore, idleBefore := idleSince(now-int64(l.e.o.headGrace)), idleSince(now-int64(idleGrace))
+	youngest := quiet(math.MaxInt64)
 	l.quiet = l.quiet[:0]
 	for _, c := range l.conns {
-		if q := c.quiet(); q.idle() || q.slow(now) {
+		switch q := c.quiet(); {
+		case q <= 0:
+		case q.idle() && q > idleBefore:
+			youngest = min(youngest, q)
+		case q.idle() || q <= slowBefore:
 			l.quiet = append(l.quiet, candidate{c, q})
 		}
 	}
@@ -163,6 +191,10 @@ func (l *listener) chooseLocked() {
 	if more := len(l.quiet) - maxCandidates; more > 0 {
 		l.quiet = slices.Delete(l.quiet, 0, more)
 	}
+	if youngest == math.MaxInt64 {
+		return 0
+	}
+	return time.Duration(youngest-idleBefore) / 2
 }
 
 // enter and leave keep the list of open connections.

@@ -49,6 +49,9 @@ func New(ln net.Listener, o Options) *Listener {
 // Failed is how often accepting has failed for a time.
 func (l *Listener) Failed() uint64 { return l.failed.Load() }
 
+// Closed is closed by Close.
+func (l *Listener) Closed() <-chan struct{} { return l.closed }
+
 // Close ends Accept at once, also in a pause. It may be called again.
 func (l *Listener) Close() error {
 	l.close.Do(func() {

@@ -1,0 +1,123 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/backends/stub"
+)
+
+// dialIdle opens connections that say nothing.
+func dialIdle(t *testing.T, addr string, n int) {
+	t.Helper()
+	for range n {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+	}
+}
+
+func (b *binary) files() int {
+	b.t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.cmd.Process.Pid))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// testFewFiles: with a limit that is far below what is configured, idle clients and bursts
+// end neither the process nor the service, and cost no backend an object.
+func testFewFiles(t *testing.T, path string) {
+	const limit = 256
+	wrapper := filepath.Join(t.TempDir(), "akubra")
+	script := fmt.Sprintf("#!/bin/sh\nulimit -n %d\nexec %s \"$@\"\n", limit, path)
+	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil { //nolint:gosec // it is to be run
+		t.Fatal(err)
+	}
+	stores := []*stub.Server{stub.New(t), stub.New(t)}
+	b := startBinary(t, wrapper, stores, "")
+	b.stderr.waitFor("the limit of open files")
+	dialIdle(t, b.addr, 2*limit)
+	var done sync.WaitGroup
+	var mu sync.Mutex
+	stored := 0
+	for i := range limit / 2 { // with idle clients there, and more than fit
+		done.Go(func() {
+			status, err := upload(b.addr, "/b/"+strconv.Itoa(i), 100<<10) // through pipes
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
+				t.Errorf("upload %d: %v", i, err)
+			case status == 200:
+				stored++
+			case status != 503:
+				t.Errorf("upload %d: %d", i, status)
+			}
+		})
+	}
+	most := b.files()
+	for range 200 {
+		most = max(most, b.files())
+	}
+	done.Wait()
+	if most >= limit {
+		t.Errorf("%d files were open, all that there are", most)
+	}
+	if stored < limit/8 {
+		t.Errorf("%d of %d uploads were taken", stored, limit/2)
+	}
+	if s := b.status(); s.Backends[0].State != "active" || s.Backends[1].State != "active" {
+		t.Errorf("%+v", s)
+	}
+	_, text, err := send("GET", "http://"+b.admin+"/metrics", "")
+	if err != nil || !strings.Contains(text, "\nakubra_accept_failures_total 0\n") {
+		t.Errorf("accepting has failed, which it need not have (%v)", err)
+	}
+	b.terminate()
+	if r := b.records(); len(r) > 0 {
+		t.Errorf("%d divergences for want of files, as %+v", len(r), r[0])
+	}
+}
+
+// testOutOfFiles: where files run out all the same, the listeners go on, and all is well
+// again when there are some.
+func testOutOfFiles(t *testing.T, path string) {
+	s := stub.New(t)
+	b := startBinary(t, path, []*stub.Server{s}, "")
+	var old unix.Rlimit
+	pid := b.cmd.Process.Pid
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &old); err != nil {
+		t.Fatal(err)
+	}
+	few := unix.Rlimit{Cur: uint64(b.files()) + 2, Max: old.Max}
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &few, nil); err != nil {
+		t.Fatal(err)
+	}
+	dialIdle(t, b.addr, 20)
+	dialIdle(t, b.admin, 20)
+	b.stderr.waitFor("cannot accept a connection")
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &old, nil); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := upload(b.addr, "/b/k", 100<<10); err != nil || status != 200 {
+		t.Errorf("with files again: %d, %v", status, err)
+	}
+	if got := b.status().Backends[0].State; got != "active" {
+		t.Errorf("the backend is %s", got)
+	}
+	b.terminate()
+}
