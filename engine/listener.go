@@ -24,8 +24,9 @@ type listener struct {
 	max int64
 	tls *tls.Config // of the clients; nil is plain HTTP
 
-	open    atomic.Int64 // connections that were accepted and not closed
-	leaving atomic.Int64 // of them, those that were evicted
+	open    atomic.Int64  // connections that were accepted and not closed
+	leaving atomic.Int64  // of them, those that were evicted
+	left    chan struct{} // capacity 1: one has gone
 	atBound seldom.Counter
 	cuts    [cutReasons]atomic.Uint64
 
@@ -49,6 +50,9 @@ const (
 	// idleGrace is how long a connection is idle before it can be dispensed with: most
 	// that have just come, or just had an answer, are about to send a request.
 	idleGrace = 250 * time.Millisecond
+
+	// roomTime bounds the wait for a place.
+	roomTime = time.Second
 
 	// headGrace is how long a request's head may be coming before its connection can
 	// be dispensed with.
@@ -77,7 +81,7 @@ const (
 var cutNames = [cutReasons]string{"refused", "idle", "silent", "head", "body", "answer"}
 
 func newListener(ln net.Listener, e *Engine) *listener {
-	l := &listener{e: e, max: int64(e.o.MaxConnections), tls: e.o.TLS}
+	l := &listener{e: e, max: int64(e.o.MaxConnections), tls: e.o.TLS, left: make(chan struct{}, 1)}
 	l.Listener = accept.New(ln, accept.Options{
 		Log:        func(msg string, keyvals ...any) { e.o.Log.Warn(msg, keyvals...) },
 		OutOfFiles: e.relieve,
@@ -111,30 +115,38 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 // makeRoom finds a place for the connection that has just been counted, past the bound.
-// Where all that could go are idle for a moment only, it waits for the first of them: who
-// comes meanwhile would have to wait as well.
+// Where all that could go are idle for a moment only, it waits for the first of them, or
+// for those that were evicted to go: who comes meanwhile would have to wait as well.
 func (l *listener) makeRoom() bool {
 	if times, say := l.atBound.Happened(); say {
 		l.e.o.Log.Warn("as many clients are connected as can be: the ones that are idle make room, or else new ones get 503",
 			"bound", l.max, "times", times, "evicted", l.cuts[cutIdle].Load()+l.cuts[cutHead].Load(), "refused", l.cuts[cutRefused].Load())
 	}
-	for l.open.Load() <= l.max+aside(l.max) {
-		if l.open.Load()-l.leaving.Load() <= l.max {
-			return true
+	patience := time.NewTimer(roomTime)
+	defer patience.Stop()
+	for {
+		open, wait := l.open.Load(), roomTime
+		if open <= l.max+aside(l.max) { // else those that were evicted have to go first
+			if open-l.leaving.Load() <= l.max {
+				return true
+			}
+			evicted, later := l.evict()
+			if evicted || later <= 0 {
+				return evicted
+			}
+			wait = later
 		}
-		evicted, later := l.evict()
-		if evicted || later <= 0 {
-			return evicted
-		}
-		timer := time.NewTimer(later)
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-		case <-l.Closed():
+		case <-l.left:
 			timer.Stop()
+		case <-patience.C:
+			return false
+		case <-l.Closed():
 			return false
 		}
 	}
-	return false
 }
 
 // evict ends the connection that can best be dispensed with, if there is one. later is
@@ -216,6 +228,10 @@ func (l *listener) leave(c *clientConn) {
 	l.open.Add(-1)
 	if c.quiet() == evicted {
 		l.leaving.Add(-1)
+	}
+	select {
+	case l.left <- struct{}{}:
+	default:
 	}
 }
 
