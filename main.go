@@ -202,7 +202,7 @@ func stop(p *proxy, signals <-chan os.Signal) int {
 				continue
 			}
 			p.logs.main.Error().Stringer("signal", s).Int("inflight", p.engine.InFlight()).
-				Msg("stopping at once: this is the second signal; what is in flight is cut off and not recorded")
+				Msg("stopping at once, on the second signal: what is in flight is cut off, and the next start records the writes among it")
 			return exitFailed
 		}
 	}

@@ -404,7 +404,8 @@ func TestR22SecondSignalEndsAtOnce(t *testing.T) {
 	p.signals <- syscall.SIGTERM
 	p.signals <- syscall.SIGINT
 	p.wantExit(t, exitFailed)
-	if got := mustReadFile(t, filepath.Join(filepath.Dir(config), "main.log")); !strings.Contains(got, "second signal") {
+	got := mustReadFile(t, filepath.Join(filepath.Dir(config), "main.log"))
+	if !strings.Contains(got, "second signal") || !strings.Contains(got, "the next start records the writes among it") {
 		t.Errorf("log: %s", got)
 	}
 	release() // the process would be gone by now; here it ends what it began
