@@ -324,11 +324,11 @@ func TestServeNeedsTheJournal(t *testing.T) {
 	})
 	t.Setenv("AKUBRA_DATADIR", filepath.Join(r.config, "x")) // below a file
 	exit, _, stderr := runArgs("-c", r.config)
-	if exit != exitFailed || !strings.HasPrefix(stderr, "akubra: cannot make the directory of the journal (DataDir: ") {
+	if exit != exitWrong || !strings.HasPrefix(stderr, "DataDir (from AKUBRA_DATADIR): ") || !strings.HasSuffix(stderr, "not a directory\n") {
 		t.Errorf("exit code %d, stderr %q", exit, stderr)
 	}
 	t.Setenv("AKUBRA_ONJOURNALERROR", "continue") // is about failures later on
-	if exit, _, _ := runArgs("-c", r.config); exit != exitFailed {
+	if exit, _, _ := runArgs("-c", r.config); exit != exitWrong {
 		t.Errorf("exit code %d", exit)
 	}
 }

@@ -15,11 +15,15 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/datadir"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
+
+// inflightName is the table of writes under way, beside the journal's own files.
+const inflightName = "inflight"
 
 func (c *Config) journalDir() string { return filepath.Join(c.DataDir, "journal") }
 
@@ -35,8 +39,11 @@ func (c *Config) backendNames() []string {
 // openJournal opens the journal for this process alone, and makes DataDir where it
 // is not there yet. onError and onRevive are journal.Options'; both may be nil.
 func openJournal(c *Config, names []string, onError func(error), onRevive func()) (*journal.Journal, error) {
-	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+	if err := datadir.MkdirAll(c.DataDir, true); err != nil {
 		return nil, fmt.Errorf("cannot make the directory of the journal (DataDir: %q): %w", c.DataDir, cause(err))
+	}
+	if err := datadir.Check(c.DataDir, c.journalDir()); err != nil {
+		return nil, fmt.Errorf("cannot use DataDir %q: %w", c.DataDir, err)
 	}
 	var trouble atomic.Pointer[error]
 	j, err := journal.Open(journal.Options{
@@ -86,7 +93,7 @@ func dirID(dir string) (string, error) {
 // that was killed has left in it: some backends may have these writes and others
 // not. The journal may have those that were acknowledged already.
 func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Table, error) {
-	table, err := inflight.Open(filepath.Join(c.journalDir(), "inflight"), func(left []inflight.Write) error {
+	table, err := inflight.Open(filepath.Join(c.journalDir(), inflightName), func(left []inflight.Write) error {
 		entries := make([]journal.Entry, len(left))
 		for i, w := range left {
 			entries[i] = entryOf(&w, names)

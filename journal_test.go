@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -514,11 +516,26 @@ func TestR20EntryOfAWriteUnderWay(t *testing.T) {
 	}
 }
 
+// fullDisk has no room for another file while it is full.
+type fullDisk struct {
+	journal.FS
+	full atomic.Bool
+}
+
+func (d *fullDisk) Create(name string) (journal.File, error) {
+	if d.full.Load() {
+		return nil, syscall.ENOSPC
+	}
+	return d.FS.Create(name)
+}
+
 // While nothing can be written down, a write that has ended keeps its slot.
 func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 	dir := t.TempDir()
-	logs := filepath.Join(dir, "log")
-	log, err := journal.Open(journal.Options{Dir: logs, Backends: []string{"a", "b"}, SegmentSize: 1}) // a segment a batch
+	disk := &fullDisk{FS: journal.OS()}
+	log, err := journal.Open(journal.Options{
+		Dir: filepath.Join(dir, "log"), Backends: []string{"a", "b"}, SegmentSize: 1, FS: disk, // a segment a batch
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -541,9 +558,7 @@ func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 	if err := j.Intend(slot, p); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(logs); err != nil {
-		t.Fatal(err)
-	}
+	disk.full.Store(true)
 	j.Settle(p.Seq, 2, nil)
 	for i := 0; !j.Failed(); i++ { // the first may have gone to a file that was there
 		if i == 100 {
@@ -557,9 +572,7 @@ func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 	if n := table.Len(); n != 2 {
 		t.Fatalf("%d slots are kept, want 2", n)
 	}
-	if err := os.MkdirAll(logs, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	disk.full.Store(false)
 	for deadline := time.Now().Add(30 * time.Second); j.Failed(); time.Sleep(10 * time.Millisecond) { // it tries each second
 		if time.Now().After(deadline) {
 			t.Fatal("it does not work again")

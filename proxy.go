@@ -61,7 +61,7 @@ type proxy struct {
 func newProxy(c *Config, l *logs) (*proxy, error) {
 	p := &proxy{config: c, logs: l, failed: make(chan error, 2), watcher: backends.NewWatcher()}
 	if err := p.make(); err != nil {
-		p.close()
+		_ = p.close() // why it does not start is told, and nothing was taken on
 		return nil, err
 	}
 	return p, nil
@@ -228,7 +228,7 @@ func (p *proxy) returned(e limiter.Event) {
 func (p *proxy) start() (err error) {
 	defer func() {
 		if err != nil {
-			p.close()
+			_ = p.close() // as in newProxy
 		}
 	}()
 	if p.listener, err = congestion.New(p.config.CongestionControl).Listen(p.config.Listen); err != nil {
@@ -298,12 +298,14 @@ func (p *proxy) stop() {
 	for _, b := range p.backends {
 		b.Close()
 	}
-	p.close()
+	if err := p.close(); err != nil {
+		p.logs.main.Error().Err(err).Msg("cannot close the journal")
+	}
 	p.logs.main.Info().Msg("stopped")
 }
 
 // close lets go of what newProxy has taken.
-func (p *proxy) close() {
+func (p *proxy) close() error {
 	p.watcher.Close()
-	p.closeJournal()
+	return p.closeJournal()
 }

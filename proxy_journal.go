@@ -1,36 +1,46 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
 // openJournal opens the journal, without which the proxy does not start (R20).
 func (p *proxy) openJournal() error {
 	names := p.names()
-	j, err := openJournal(p.config, names, func(err error) {
-		p.logs.main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg("the journal is in trouble")
-	}, func() {
+	j, err := openJournal(p.config, names, p.journalTrouble, func() {
 		p.logs.main.Warn().Msg("the journal works again")
 	})
 	if err != nil {
 		return err
 	}
-	p.journal = &namedJournal{journal: j, names: names, dir: p.config.journalDir()}
 	if p.inflight, err = openInflight(p.config, j, names); err != nil {
-		p.closeJournal()
+		_ = j.Close() // what it could not write is where it was; why is told at once
 		return err
 	}
+	j.Guard(inflightName, p.inflight)
+	p.journal = &namedJournal{journal: j, names: names, dir: p.config.journalDir()}
 	if gone := j.Gone(); len(gone) > 0 {
 		p.logs.main.Warn().Strs("backends", gone).Int("keys", j.Stats().Gone).
 			Msg("the journal has keys that are owed to backends which are not configured any more: they are kept")
 	}
 	return nil
+}
+
+func (p *proxy) journalTrouble(err error) {
+	msg := "the journal is in trouble"
+	if errors.Is(err, journal.ErrGone) { // final, for another process may have what is there now
+		msg = "the journal is gone, and no write is kept any more until the proxy is started again: put DataDir back first " +
+			"if it was moved; if it was deleted, what the backends owed is known no more, and akubra verify --journal finds it"
+	}
+	p.logs.main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg(msg)
 }
 
 func (p *proxy) engineJournal() *engineJournal {
@@ -105,16 +115,12 @@ func (p *proxy) repairStatus() (s repair.Status, ok bool) {
 }
 
 // closeJournal writes down what is buffered; nobody may use the journal any more.
-func (p *proxy) closeJournal() {
+func (p *proxy) closeJournal() error {
 	if p.journal == nil {
-		return
+		return nil
 	}
-	if p.inflight != nil {
-		_ = p.inflight.Close() // nothing is under way
-	}
-	if err := p.journal.journal.Close(); err != nil {
-		p.logs.main.Error().Err(err).Msg("cannot close the journal")
-	}
+	_ = p.inflight.Close() // nothing is under way
+	return p.journal.journal.Close()
 }
 
 // repairOptions are those of the configuration.

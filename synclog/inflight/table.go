@@ -123,7 +123,7 @@ type chunk struct{ free []uint8 }
 // called for nothing. The file has room for some writes then. One process may have
 // it open.
 func Open(path string, forget func([]Write) error) (*Table, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("inflight: %w", err)
 	}

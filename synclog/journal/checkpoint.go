@@ -51,6 +51,7 @@ func (j *Journal) checkpoint() error {
 	}
 	j.mu.Lock()
 	j.logged -= w.logged
+	j.checkpointed, j.unmark = true, false
 	j.mu.Unlock()
 	return j.fs.SyncDir(j.dir)
 }

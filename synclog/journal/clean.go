@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 )
 
@@ -81,6 +83,7 @@ func (j *Journal) deleteSegments(n int) error {
 	for _, s := range dead {
 		j.mu.Lock()
 		busy := s.readers > 0
+		s.leaving = s.leaving || !busy
 		j.mu.Unlock()
 		if busy {
 			return nil // Flush syncs it; the next tick sees to the rest
@@ -92,7 +95,7 @@ func (j *Journal) deleteSegments(n int) error {
 		} else {
 			err = j.fs.Remove(name)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		j.mu.Lock()

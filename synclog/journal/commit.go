@@ -119,6 +119,9 @@ func (j *Journal) waitLocked(b *batch) error {
 	}
 	b.waiters--
 	err := b.err
+	if j.gone && !j.o.Continue {
+		err = j.failure // it was written to where nobody finds it
+	}
 	j.freeLocked(b)
 	return err
 }

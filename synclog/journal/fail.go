@@ -12,6 +12,11 @@ const reviveEvery = time.Second
 // more. What was to be written, b's records where that is not nil and the current
 // batch's, moves to a segment that is still to be made.
 func (j *Journal) failLocked(b *batch, seg *segment, err error) {
+	j.breakLocked(b, seg, fmt.Errorf("%w: cannot write segment %q: %w", ErrFailed, seg.name(), err))
+}
+
+// breakLocked is failLocked for whatever failure. One that is final stays.
+func (j *Journal) breakLocked(b *batch, seg *segment, failure error) {
 	j.counts.Failures++
 	j.epochs++
 	seg.suspect = true
@@ -19,7 +24,9 @@ func (j *Journal) failLocked(b *batch, seg *segment, err error) {
 		s.suspect = s.suspect || s.made > j.dirSynced // the directory may not have it
 	}
 	first := j.failure == nil
-	j.failure = fmt.Errorf("%w: cannot write segment %q: %w", ErrFailed, seg.name(), err)
+	if !j.gone {
+		j.failure = failure
+	}
 	j.fails.Store(true)
 	if first {
 		j.problem("%w", j.failure)
@@ -98,11 +105,18 @@ func (j *Journal) forgetSegmentLocked(s *segment) {
 	}
 }
 
-// revive tries to work again after a failure: in a new segment, with all that the
-// failed ones may have lost written anew and synced.
+// revive tries to work again after a failure that is not final: in a new segment, with
+// all that the failed ones may have lost written anew and synced.
 func (j *Journal) revive() {
 	j.tried = time.Now()
+	if _, err := j.missing(); err != nil {
+		return
+	}
 	j.mu.Lock()
+	if j.gone {
+		j.mu.Unlock()
+		return
+	}
 	stillborn := j.stillborn
 	j.stillborn = nil
 	var suspects []*segment
@@ -125,7 +139,9 @@ func (j *Journal) revive() {
 	for _, s := range suspects {
 		// What a failed write left behind is no record; later it would look like
 		// damage.
-		_ = j.fs.Truncate(j.path(s.name()), s.size)
+		if !s.lost {
+			_ = j.fs.Truncate(j.path(s.name()), s.size)
+		}
 		if err := j.moveLive(s, epoch); err != nil {
 			j.complain("journal: cannot move what is left in segment %q: %w", s.name(), err)
 		}
@@ -135,6 +151,9 @@ func (j *Journal) revive() {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.epochs != epoch {
+		return // it was found gone meanwhile
+	}
 	for _, s := range suspects {
 		s.suspect, s.synced = false, s.size
 	}

@@ -4,17 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/akubra/akubra/internal/datadir"
 )
 
 // FS is what the journal needs of a file system. Names are whole paths. Errors
 // are as os gives them: fs.ErrExist and fs.ErrNotExist are looked for.
 type FS interface {
-	// MkdirAll makes a directory for its owner alone, durably, with its parents.
+	// MkdirAll makes a directory for its owner alone, durably, with its parents. It
+	// fails where the directory is a symbolic link, as all calls do for files.
 	MkdirAll(dir string) error
 	// ReadDir gives the names in a directory.
 	ReadDir(dir string) ([]string, error)
@@ -32,18 +33,36 @@ type FS interface {
 	SyncDir(dir string) error
 	// Lock takes a lock file for this process, until closed or until the process
 	// ends. ErrLocked where another one has it.
-	Lock(name string) (io.Closer, error)
+	Lock(name string) (Held, error)
+	// Hold opens a directory, so that its Identity stays its own.
+	Hold(dir string) (Held, error)
+	// Identify gives the identity of what is called name now, the zero one where
+	// nothing is. An error means that it cannot be told.
+	Identify(name string) (Identity, error)
+}
+
+// Identity tells a file or directory that is open from all others. The zero Identity is
+// no file's.
+type Identity = datadir.Identity
+
+// Held is a file or directory that is open.
+type Held interface {
+	io.Closer
+	Identity() (Identity, error)
 }
 
 // File is an open file. ReadAt may be called while others read and write.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
-	io.Closer
+	Held
 	Size() (int64, error)
 	Sync() error
 	Truncate(size int64) error
 }
+
+// OS is the operating system's.
+func OS() FS { return osFS{} }
 
 type osFS struct{}
 
@@ -57,21 +76,15 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (o osFS) MkdirAll(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil // what it is shows soon enough
+func (f osFile) Identity() (Identity, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return Identity{}, err
 	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := o.MkdirAll(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return o.SyncDir(parent)
+	return datadir.IdentityOf(info), nil
 }
+
+func (osFS) MkdirAll(dir string) error { return datadir.MkdirAll(dir, false) }
 
 func (osFS) ReadDir(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -83,15 +96,13 @@ func (osFS) ReadDir(dir string) ([]string, error) {
 }
 
 func (osFS) Create(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return osFile{f}, nil
+	return openFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 }
 
-func (osFS) Open(name string) (File, error) {
-	f, err := os.Open(name)
+func (osFS) Open(name string) (File, error) { return openFile(name, os.O_RDONLY) }
+
+func openFile(name string, flag int) (File, error) {
+	f, err := datadir.OpenFile(name, flag)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +110,7 @@ func (osFS) Open(name string) (File, error) {
 }
 
 func (osFS) Truncate(name string, size int64) (err error) {
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	f, err := datadir.OpenFile(name, os.O_RDWR)
 	if err != nil {
 		return err
 	}
@@ -118,24 +129,43 @@ func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
 func (osFS) Remove(name string) error     { return os.Remove(name) }
 func (osFS) Link(from, to string) error   { return os.Link(from, to) }
 
-func (osFS) SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
+func (osFS) SyncDir(dir string) error { return datadir.SyncDir(dir) }
 
-func (osFS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+func (osFS) Identify(name string) (Identity, error) { return datadir.Identify(name) }
+
+func (osFS) Hold(dir string) (Held, error) {
+	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
+	return osFile{d}, nil
+}
+
+func (o osFS) Lock(name string) (Held, error) {
+	f, err := datadir.OpenFile(name, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.lock(f); err != nil {
+		_ = f.Close() // nothing was written
+		return nil, err
+	}
+	// The process id is for people; the lock holds without it, on a full disk too.
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return osFile{f}, nil
+}
+
+// lock locks a lock file and sees to it that it is the one that others will find.
+func (o osFS) lock(f *os.File) error {
+	name := f.Name()
+	if err := datadir.NotLinked(f); err != nil {
+		return err
+	}
 	if err := lockFile(f); err != nil {
-		defer f.Close()
 		if !errors.Is(err, ErrLocked) {
-			return nil, fmt.Errorf("cannot lock %q: %w", name, err)
+			return fmt.Errorf("cannot lock %q: %w", name, err)
 		}
 		holder := make([]byte, 32)
 		n, _ := f.ReadAt(holder, 0) // the file is short: io.EOF is no news
@@ -143,11 +173,14 @@ func (osFS) Lock(name string) (io.Closer, error) {
 		if pid == "" {
 			pid = "unknown"
 		}
-		return nil, fmt.Errorf("%w (process %s, %q)", ErrLocked, pid, name)
+		return fmt.Errorf("%w (process %s, %q)", ErrLocked, pid, name)
 	}
-	// The process id is for people; the lock holds without it, on a full disk too.
-	if f.Truncate(0) == nil {
-		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	there, err := o.Identify(name)
+	if err != nil {
+		return err
 	}
-	return f, nil
+	if own, err := (osFile{f}).Identity(); err != nil || own != there {
+		return fmt.Errorf("cannot lock %q: it was replaced meanwhile", name)
+	}
+	return nil
 }

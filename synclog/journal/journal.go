@@ -16,7 +16,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -75,7 +74,7 @@ type Options struct {
 type Journal struct {
 	o         Options
 	headerLen int64 // of each segment
-	lock      io.Closer
+	lock      Held
 
 	fails atomic.Bool // failure != nil
 	// From here on each write changes something: not in a cache line with what is only
@@ -109,12 +108,19 @@ type Journal struct {
 	tried   time.Time // the last attempt to work again
 	unhappy time.Time // the last failed checkpoint or cleaning
 	scanner scanner
+
+	// The watcher's: watch.go.
+	held         Held      // the directory
+	guarded      []guarded // only added to
+	gone         bool      // a failure is final
+	checkpointed bool      // there is a checkpoint
+	unmark       bool      // there was one
 }
 
 type counts struct{ Written, Batches, Failures, Dropped uint64 }
 
 // Open takes the lock, recovers what is there and starts the journal's own
-// goroutine. A journal in use gives ErrLocked, with the other process's id. Damage
+// goroutines. A journal in use gives ErrLocked, with the other process's id. Damage
 // does not keep it from opening, nor does a disk that nothing can be written to:
 // then Failed tells.
 func Open(o Options) (*Journal, error) {
@@ -131,14 +137,19 @@ func Open(o Options) (*Journal, error) {
 	if j.lock, err = o.FS.Lock(j.path(lockName)); err != nil {
 		return nil, err
 	}
-	if err := j.recover(); err != nil {
+	err = j.hold()
+	if err == nil {
+		err = j.recover()
+	}
+	if err != nil {
 		j.closeFiles()
-		_ = j.lock.Close() // nothing was written
+		_ = j.unlock() // nothing was written
 		return nil, fmt.Errorf("journal: cannot read %q: %w", o.Dir, err)
 	}
 	j.tell()
 	if !o.manual {
 		j.wg.Go(j.run)
+		j.wg.Go(j.watch)
 	}
 	return j, nil
 }
@@ -236,7 +247,7 @@ func (j *Journal) recover() error {
 }
 
 // Close writes and syncs what is buffered, and lets go of the lock. It waits for
-// the journal's goroutine and for callers that wait for a write. Intents that are
+// the journal's goroutines and for callers that wait for a write. Intents that are
 // open stay in the files, and are of unknown outcome at the next Open.
 func (j *Journal) Close() error {
 	j.mu.Lock()
@@ -262,7 +273,7 @@ func (j *Journal) Close() error {
 		j.idle.Wait()
 	}
 	j.closeFiles()
-	if unlocked := j.lock.Close(); err == nil {
+	if unlocked := j.unlock(); err == nil {
 		err = unlocked
 	}
 	return err

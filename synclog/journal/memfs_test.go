@@ -238,7 +238,7 @@ func (m *memFS) SyncDir(string) error {
 	return nil
 }
 
-func (m *memFS) Lock(string) (io.Closer, error) {
+func (m *memFS) Lock(string) (Held, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.beginLocked("lock", ""); err != nil {

@@ -34,6 +34,8 @@ type segment struct {
 	kept    bool   // has its .damaged name
 	tried   bool   // to give it that name
 	made    uint64 // the change of the directory that made it
+	leaving bool   // its file is about to be removed
+	lost    bool   // or was, by somebody else
 }
 
 // name of the segment's file. The salt is here, not in the file, so that no

@@ -54,11 +54,11 @@ func (j *Journal) Gone() []string {
 }
 
 // checkpointDue: since the last one more was logged than a start should read, and
-// much more than the checkpoint itself has.
+// much more than the checkpoint itself has; or it is gone.
 func (j *Journal) checkpointDue() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.total() > j.o.scanBelow && j.logged > max(4*j.o.SegmentSize, 8*slotSize*int64(j.keys.live))
+	return j.total() > j.o.scanBelow && (j.unmark || j.logged > max(4*j.o.SegmentSize, 8*slotSize*int64(j.keys.live)))
 }
 
 // worthCheckpoint: the next start would read one.

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// statusOf is what a request is answered.
+func statusOf(t *testing.T, method, url string) int {
+	t.Helper()
+	status, _, err := send(method, url, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status
+}
+
+// mustDo does what has to succeed.
+func mustDo(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever takes the journal's files away from under the process ends writes, and
+// nothing but a start begins them again.
+func TestR23DataDirIsGone(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		do, back func(dir string) error
+		what     string
+	}{
+		{
+			"renamed", func(dir string) error { return os.Rename(dir, dir+".old") },
+			func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Rename(dir+".old", dir)) }, "directory",
+		},
+		{"deleted", os.RemoveAll, nil, "directory"},
+		{"lock deleted", func(dir string) error { return os.Remove(dir + "/journal/lock") }, nil, "lock file"},
+		{"table deleted", func(dir string) error { return os.Remove(dir + "/journal/" + inflightName) }, nil, "file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newStoresRig(t, "")
+			logFile := filepath.Join(filepath.Dir(r.config), "main.log")
+			t.Setenv("AKUBRA_LOGGING_MAINLOG_FILE", logFile)
+			p := mustStart(t, "-c", r.config)
+			url := "http://" + p.addr() + "/bkt/k"
+			mustSend(t, "PUT", url, "before")
+			mustDo(t, c.do(r.dataDir))
+			eventually(t, "writes are refused", func() bool { return statusOf(t, "PUT", url) == http.StatusServiceUnavailable })
+			mustSend(t, "GET", url, "")
+			if got := mustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""); !strings.Contains(got, "akubra_journal_failed 1") {
+				t.Error("the metrics do not tell")
+			}
+			log := func() string { return mustReadFile(t, logFile) }
+			eventually(t, "the log tells", func() bool { return strings.Contains(log(), "the journal is gone") })
+			if c.back != nil { // a second proxy may be at work where the first one was
+				t.Setenv("AKUBRA_ADMINLISTEN", "127.0.0.1:0")
+				second := mustStart(t, "-c", r.config)
+				mustSend(t, "PUT", "http://"+second.addr()+"/bkt/k", "second")
+				second.signals <- syscall.SIGTERM
+				second.wantExit(t, exitOK)
+				mustDo(t, c.back(r.dataDir))
+			}
+			if got := statusOf(t, "DELETE", url); got != http.StatusServiceUnavailable {
+				t.Errorf("DELETE is answered %d", got)
+			}
+			p.signals <- syscall.SIGTERM
+			p.wantExit(t, exitOK)
+			if n := strings.Count(log(), "the journal is gone"); n != 1 || !strings.Contains(log(), fmt.Sprintf(`: failed: %s \"%s`, c.what, r.dataDir)) {
+				t.Errorf("it is told %d times: %s", n, log())
+			}
+
+			p = mustStart(t, "-c", r.config)
+			mustSend(t, "PUT", "http://"+p.addr()+"/bkt/k", "after")
+			p.signals <- syscall.SIGTERM
+			p.wantExit(t, exitOK)
+		})
+	}
+}
+
+// What root does to the journal of another user's proxy leaves nothing that the proxy
+// could not open.
+func TestRootLeavesTheJournalToItsOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	const uid, gid = 1234, 4321
+	for _, args := range [][]string{
+		{"repair"}, {"repair", "--dry-run"}, {"verify", "--bucket", "bkt", "--journal"}, {"synclog", "list"},
+	} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			r := newStoresRig(t, "")
+			r.put(0, "missed", "hello")
+			r.put(0, "other", "hello")
+			r.journaled(func(n *namedJournal) { mustPromise(t, n, "PUT", "bkt", "missed", 0b10, "stalled") })
+			mustDo(t, os.Remove(filepath.Join(r.dataDir, "journal", "lock")))
+			give := func(path string, _ fs.DirEntry, err error) error { return errors.Join(err, os.Lchown(path, uid, gid)) }
+			mustDo(t, filepath.WalkDir(r.dataDir, give))
+			exit, _, stderr := runArgs(append(args, "-c", r.config)...)
+			if exit == exitWrong || strings.Contains(stderr, "cannot") {
+				t.Errorf("exit code %d, stderr %q", exit, stderr)
+			}
+			files := 0
+			mustDo(t, filepath.WalkDir(r.dataDir, func(path string, d fs.DirEntry, err error) error {
+				if err != nil {
+					return err
+				}
+				info, err := d.Info()
+				if err != nil {
+					return err
+				}
+				if s, ok := info.Sys().(*syscall.Stat_t); !ok || s.Uid != uid || s.Gid != gid {
+					t.Errorf("%s belongs to %d:%d", path, s.Uid, s.Gid)
+				}
+				files++
+				return nil
+			}))
+			if args[0] != "synclog" && files < 6 { // two directories, lock, table, two segments
+				t.Errorf("%d files", files)
+			}
+		})
+	}
+}
+
+// A DataDir that is not the proxy's alone is refused by all that would use it (R21).
+func TestR21DataDirOfOthers(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(dir string) error
+		want string // %s is DataDir
+	}{
+		{"all may write", func(dir string) error { return os.Chmod(dir, 0o777) }, `all users may write to "%s" (drwxrwxrwx): chmod o-w, or name a directory in it`},
+		{"a link in it", func(dir string) error {
+			return errors.Join(os.Rename(dir+"/journal", dir+"/moved"), os.Symlink("moved", dir+"/journal"))
+		}, `"%s/journal" is a symbolic link: put the directory itself there`},
+		{"a file is a link", func(dir string) error {
+			return errors.Join(os.Remove(dir+"/journal/lock"), os.Symlink("/dev/null", dir+"/journal/lock"))
+		}, `"%s/journal/lock" is a symbolic link: put the file itself there`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newStoresRig(t, "")
+			r.journaled(func(*namedJournal) {})
+			mustDo(t, c.do(r.dataDir))
+			want := fmt.Sprintf("DataDir: %q is not allowed, must be a directory of the proxy's own: "+c.want+"\n", r.dataDir, r.dataDir)
+			for _, args := range [][]string{{"check"}, {"serve"}, {"repair"}, {"synclog", "list"}} {
+				exit, _, stderr := runArgs(append(args, "-c", r.config)...)
+				if exit != exitWrong || stderr != want {
+					t.Errorf("%q: exit code %d, stderr %q, want %q", args, exit, stderr, want)
+				}
+			}
+		})
+	}
+}
+
+// A start that fails says why, and first; what else fails because of it is no news.
+func TestServeFailsInItsOwnWords(t *testing.T) {
+	config := writeServeConfig(t, newHTTPBackend(t, hello), "")
+	dir := filepath.Dir(config)
+	table := filepath.Join(dir, "data", "journal", inflightName)
+	mustDo(t, os.MkdirAll(filepath.Dir(table), 0o700), os.WriteFile(filepath.Join(dir, "precious"), nil, 0o600),
+		os.Link(filepath.Join(dir, "precious"), table)) // which the table would be written over
+	exit, _, stderr := runArgs("-c", config)
+	if exit != exitFailed || !strings.HasPrefix(stderr, "akubra: cannot open the table of writes under way") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("exit code %d, stderr %q", exit, stderr)
+	}
+	if got := mustReadFile(t, filepath.Join(dir, "main.log")); strings.Count(got, "\n") != 1 || !strings.Contains(got, "cannot open the table of writes under way") {
+		t.Errorf("log: %s", got)
+	}
+}

@@ -1,0 +1,272 @@
+// Package datadir makes and opens what is in the proxy's DataDir.
+//
+// DataDir may be a symbolic link; nothing in it may be one, for what is behind it is
+// not the proxy's. What root makes there belongs to the owner of the directory that it
+// is made in: `akubra repair` may run as root while the proxy does not, and must leave
+// behind nothing that the proxy cannot open.
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+)
+
+// MkdirAll makes a directory for its owner alone, durably, with its parents. One that
+// is there may be a symbolic link only where follow is set.
+func MkdirAll(dir string, follow bool) error {
+	err := isDir(dir, follow)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := MkdirAll(parent, true); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		if errors.Is(err, fs.ErrExist) { // somebody else was faster, or it is a link to nowhere
+			return isDir(dir, follow)
+		}
+		return err
+	}
+	d, err := openFile(dir, os.O_RDONLY|syscall.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := handOver(d, parent); err != nil {
+		return err
+	}
+	return SyncDir(parent)
+}
+
+func isDir(dir string, follow bool) error {
+	info, err := stat(dir, follow)
+	switch {
+	case err != nil:
+		return err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return pathError("open", dir, errSymlink)
+	case !info.IsDir():
+		return pathError("mkdir", dir, syscall.ENOTDIR)
+	}
+	return nil
+}
+
+func stat(name string, follow bool) (fs.FileInfo, error) {
+	if follow {
+		return os.Stat(name)
+	}
+	return os.Lstat(name)
+}
+
+// SyncDir makes durable which files a directory has.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// OpenFile opens a file in a directory of DataDir. flag is as for os.OpenFile, but that
+// a file which is made is its owner's alone.
+func OpenFile(name string, flag int) (*os.File, error) {
+	if flag&os.O_CREATE == 0 {
+		return openRegular(name, flag)
+	}
+	for {
+		f, err := openFile(name, flag|os.O_EXCL)
+		switch {
+		case err == nil:
+			if err := handOver(f, filepath.Dir(name)); err != nil {
+				return nil, errors.Join(err, f.Close(), os.Remove(name))
+			}
+			return f, nil
+		case flag&os.O_EXCL != 0 || !errors.Is(err, fs.ErrExist):
+			return nil, err
+		}
+		f, err = openRegular(name, flag&^os.O_CREATE)
+		if !errors.Is(err, fs.ErrNotExist) { // else it has gone meanwhile
+			return f, err
+		}
+	}
+}
+
+var (
+	errSymlink    = errors.New("it is a symbolic link, and those are not followed in DataDir")
+	errNotRegular = errors.New("it is no regular file")
+	errLinked     = errors.New("it has another name too, so that writing to it would change another file")
+)
+
+func pathError(op, name string, err error) error {
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+// openFile follows no link, and does not wait for the other end of a pipe.
+func openFile(name string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(name, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil && isSymlink(name) {
+		err = pathError("open", name, errSymlink)
+	}
+	return f, err
+}
+
+func isSymlink(name string) bool {
+	info, err := os.Lstat(name)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
+}
+
+func openRegular(name string, flag int) (*os.File, error) {
+	f, err := openFile(name, flag)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = pathError("open", name, errNotRegular)
+	}
+	if err != nil {
+		_ = f.Close() // nothing was written
+		return nil, err
+	}
+	return f, nil
+}
+
+// NotLinked is nil where a file that is open has one name at most. What is written in
+// place, by root perhaps, must be nobody else's file.
+func NotLinked(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if sys(info).Nlink > 1 {
+		return pathError("open", f.Name(), errLinked)
+	}
+	return nil
+}
+
+// handOver gives what root has made to the owner of the directory that it is in.
+func handOver(f *os.File, dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	parent, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	made, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	to, is := sys(parent), sys(made)
+	if to.Uid == is.Uid { // nor is a directory's group one that each file in it has to have
+		return nil
+	}
+	return f.Chown(int(to.Uid), int(to.Gid))
+}
+
+func sys(info fs.FileInfo) *syscall.Stat_t {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		panic("datadir: a file without an owner")
+	}
+	return s
+}
+
+// Identity tells one file of this machine from all others, as long as it is open. The
+// zero Identity is no file's.
+type Identity struct{ Dev, Ino uint64 }
+
+// IdentityOf gives the identity of a file by what os tells of it.
+func IdentityOf(info fs.FileInfo) Identity {
+	s := sys(info)
+	return Identity{Dev: uint64(s.Dev), Ino: s.Ino} // Dev has another type on other systems
+}
+
+// Identify gives the identity of what name leads to, which is no link itself: the zero
+// one where it leads nowhere.
+func Identify(name string) (Identity, error) {
+	info, err := os.Lstat(name)
+	switch {
+	case err == nil:
+		return IdentityOf(info), nil
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) ||
+		errors.Is(err, syscall.ESTALE):
+		return Identity{}, nil
+	}
+	return Identity{}, err
+}
+
+// Check is nil where dir can be DataDir, with the directory of the journal in it: it is
+// not there yet, or it is a directory that nobody else may write to, and nothing in
+// that of the journal is anything but a file. What may not be looked at is left to
+// whoever opens it.
+func Check(dir, journal string) error {
+	if err := checkMode(dir, true); err != nil {
+		return err
+	}
+	if err := checkMode(journal, false); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(journal)
+	if err != nil {
+		return unlessHidden(journal, err)
+	}
+	for _, e := range entries {
+		name := filepath.Join(journal, e.Name())
+		switch {
+		case e.Type()&fs.ModeSymlink != 0:
+			return fmt.Errorf("%q is a symbolic link: put the file itself there", name)
+		case !e.Type().IsRegular():
+			return fmt.Errorf("%q is no regular file: remove it", name)
+		}
+	}
+	return nil
+}
+
+func unlessHidden(dir string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	return fmt.Errorf("cannot look at %q: %w", dir, err)
+}
+
+func checkMode(dir string, follow bool) error {
+	info, err := stat(dir, follow)
+	if err != nil {
+		return unlessHidden(dir, err)
+	}
+	switch mode := info.Mode(); {
+	case mode&fs.ModeSymlink != 0:
+		return fmt.Errorf("%q is a symbolic link: put the directory itself there", dir)
+	case !mode.IsDir():
+		return fmt.Errorf("%q is no directory", dir)
+	case mode&0o002 != 0: // sticky or not
+		return fmt.Errorf("all users may write to %q (%v): chmod o-w, or name a directory in it", dir, mode)
+	case mode&0o020 != 0 && !trusted(sys(info)):
+		return fmt.Errorf("group %d, which is not one of the proxy's, may write to %q (%v): chmod g-w, or chgrp", sys(info).Gid, dir, mode)
+	}
+	return nil
+}
+
+// trusted tells whether the group of a directory that it may write to is this process's
+// own, as that of a volume which a container is given (fsGroup), or a user's private
+// one. Where root acts for another user it is that user's business.
+func trusted(s *syscall.Stat_t) bool {
+	if os.Geteuid() == 0 && s.Uid != 0 {
+		return true
+	}
+	groups, err := os.Getgroups()
+	return err == nil && slices.Contains(append(groups, os.Getegid()), int(s.Gid))
+}

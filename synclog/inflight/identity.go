@@ -1,0 +1,39 @@
+package inflight
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/akubra/akubra/internal/datadir"
+)
+
+func openFile(path string) (*os.File, error) {
+	f, err := datadir.OpenFile(path, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if err := datadir.NotLinked(f); err != nil {
+		_ = f.Close() // nothing was written
+		return nil, err
+	}
+	return f, nil
+}
+
+// Identity tells the table's file from all others, so that somebody can see whether it
+// still has its name; it is the zero one once the table is closed. An error means that
+// slots are not in the file any more, since it was cut.
+func (t *Table) Identity() (datadir.Identity, error) {
+	t.mu.Lock() // so that the file does not grow meanwhile
+	defer t.mu.Unlock()
+	if t.file == nil {
+		return datadir.Identity{}, nil
+	}
+	info, err := t.file.Stat()
+	if err != nil {
+		return datadir.Identity{}, err
+	}
+	if size := int64(len(*t.chunks.Load())) * chunkSlots * SlotSize; info.Size() < size {
+		return datadir.Identity{}, fmt.Errorf("it was cut to %d bytes, of %d", info.Size(), size)
+	}
+	return datadir.IdentityOf(info), nil
+}
