@@ -47,11 +47,11 @@ func etagOf(body string) string {
 // One storage takes a write, another one does not, for every reason there is.
 func TestR15EveryReasonIsRecorded(t *testing.T) {
 	large := pattern(2 << 20)
-	short := func(o *Options, _ *limiter.Options) { o.ConnectionTimeout = 200 * time.Millisecond }
-	stall := func(o *Options, _ *limiter.Options) { o.StallTimeout = 100 * time.Millisecond }
+	const once = 200 * time.Millisecond
 	tests := []struct {
 		name      string
 		setup     setup
+		times     func(time.Duration) setup
 		behaviour stub.Behaviour
 		prepare   func(*rig)
 		body      string
@@ -100,9 +100,9 @@ func TestR15EveryReasonIsRecorded(t *testing.T) {
 		},
 		{name: "closes in mid-body", body: large, error: "", behaviour: stub.Behaviour{During: stub.CloseThere, After: 1000}},
 		{name: "resets in mid-body", body: large, error: "", behaviour: stub.Behaviour{During: stub.ResetThere, After: 1000}},
-		{name: "never answers", setup: short, error: "timeout", behaviour: stub.Behaviour{HangAfterBody: true, Store: stub.StoreNever}},
+		{name: "never answers", times: withConnectionTimeout, error: "timeout", behaviour: stub.Behaviour{HangAfterBody: true, Store: stub.StoreNever}},
 		{
-			name: "takes no more", setup: stall, body: pattern(20 << 20), error: "stalled",
+			name: "takes no more", times: withStallTimeout, body: pattern(20 << 20), error: "stalled",
 			behaviour: stub.Behaviour{During: stub.HangThere, After: 1000},
 		},
 	}
@@ -112,8 +112,7 @@ func TestR15EveryReasonIsRecorded(t *testing.T) {
 			if tt.body != "" && method == "DELETE" {
 				continue
 			}
-			t.Run(tt.name+" "+method, func(t *testing.T) {
-				t.Parallel()
+			slowlyBeside(t, tt.name+" "+method, once, func(t testing.TB, unit time.Duration) {
 				body := tt.body
 				if body == "" && method != "DELETE" {
 					body = "hello"
@@ -121,6 +120,9 @@ func TestR15EveryReasonIsRecorded(t *testing.T) {
 				setups := []setup{logged}
 				if tt.setup != nil {
 					setups = append(setups, tt.setup)
+				}
+				if tt.times != nil {
+					setups = append(setups, tt.times(unit))
 				}
 				r := newRig(t, 2, setups...)
 				r.stores[1].Behave(tt.behaviour)

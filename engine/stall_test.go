@@ -30,7 +30,7 @@ func TestR10LaggardIsCut(t *testing.T) {
 	} {
 		for _, n := range []int{1, 2} {
 			for _, chunked := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s, %d of 3, chunked %v", tt.name, n, chunked), func(t *testing.T) {
+				slowly(t, fmt.Sprintf("%s, %d of 3, chunked %v", tt.name, n, chunked), stall, func(t testing.TB, stall time.Duration) {
 					r := newTightRig(t, 3, withStallTimeout(stall), withRing(64<<10))
 					var lagging []int
 					for i := range n {
@@ -242,7 +242,7 @@ func TestR11AllHang(t *testing.T) {
 // long as it moves; also where what is left lies in the kernel's buffers, and
 // the proxy has nothing more to write itself.
 func TestR11SlowIsNotHung(t *testing.T) {
-	const timeout = 700 * time.Millisecond // the kernels tell each other every 16 KiB or so
+	const once = 700 * time.Millisecond // the kernels tell each other every 16 KiB or so
 	for _, tt := range []struct {
 		name    string
 		size    int
@@ -255,10 +255,9 @@ func TestR11SlowIsNotHung(t *testing.T) {
 		// The kernel wakes a writer once a third of its buffer, megabytes, is free.
 		{"through full buffers", 5 << 20, 900 << 10, false},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
+		slowlyBeside(t, tt.name, once, func(t testing.TB, timeout time.Duration) {
 			r := newTightRig(t, 1, withConnectionTimeout(timeout), withRing(64<<10))
-			r.stores[0].Behave(stub.Behaviour{ReadRate: tt.rate})
+			r.stores[0].Behave(stub.Behaviour{ReadRate: tt.rate / int(timeout/once)})
 			body := pattern(tt.size)
 			raw := putRequest("/b/k", body)
 			if tt.chunked {
