@@ -456,17 +456,20 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A chunk that comes slowly is progress all the same.
 func TestR11TricklingAnswer(t *testing.T) {
-	r := newRig(t, 1, func(o *Options, _ *limiter.Options) { o.ConnectionTimeout = 600 * time.Millisecond })
-	body := pattern(100 << 10)
-	r.stores[0].Behave(stub.Behaviour{
-		Raw:       []byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n19000\r\n" + body + "\r\n0\r\n\r\n"),
-		WriteRate: 50 << 10,
+	const once = 600 * time.Millisecond
+	inSlowMotion(t, once, func(t testing.TB, timeout time.Duration) {
+		r := newRig(t, 1, withConnectionTimeout(timeout))
+		body := pattern(100 << 10)
+		r.stores[0].Behave(stub.Behaviour{
+			Raw:       []byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n19000\r\n" + body + "\r\n0\r\n\r\n"),
+			WriteRate: 50 << 10 / int(timeout/once),
+		})
+		c := r.dial()
+		c.Send(requestFor("GET", "/b/k"))
+		if a, err := c.ReadAnswer(); err != nil || string(a.Body) != body {
+			t.Errorf("the answer is cut: %v", err)
+		}
 	})
-	c := r.dial()
-	c.Send(requestFor("GET", "/b/k"))
-	if a, err := c.ReadAnswer(); err != nil || string(a.Body) != body {
-		t.Errorf("the answer is cut: %v", err)
-	}
 }
 
 // What has come of an answer goes to the client while the rest is still out.

@@ -115,13 +115,19 @@ func TestR10CutLeavesTheOthersBytesIntact(t *testing.T) {
 	for client := range 4 {
 		for i := range 4 {
 			path, body := bodyOf(client, i)
-			if o, _ := r.stores[1].Object(path); string(o.Body) != body {
-				t.Errorf("%s: wrong bytes", path)
+			stored := 0
+			for _, s := range r.stores { // on a busy machine either may be the laggard
+				switch o, ok := s.Object(path); {
+				case ok && string(o.Body) != body:
+					t.Errorf("%s: wrong bytes", path)
+				case ok:
+					stored++
+				case !named[path]:
+					t.Errorf("%s: no record", path)
+				}
 			}
-			if o, ok := r.stores[0].Object(path); ok && string(o.Body) != body {
-				t.Errorf("%s: wrong bytes at the laggard", path)
-			} else if !ok && !named[path] {
-				t.Errorf("%s: no record", path)
+			if stored == 0 {
+				t.Errorf("%s: nobody has it", path)
 			}
 		}
 	}
@@ -173,7 +179,7 @@ func TestR10SlowClientBlamesNobody(t *testing.T) {
 // TestR11NoProgress: a backend that takes no more, or does not answer, is given
 // up after ConnectionTimeout.
 func TestR11NoProgress(t *testing.T) {
-	const timeout = 250 * time.Millisecond
+	const once = 250 * time.Millisecond
 	for _, tt := range []struct {
 		name string
 		b    stub.Behaviour
@@ -189,8 +195,7 @@ func TestR11NoProgress(t *testing.T) {
 		{"after an interim answer", stub.Behaviour{Interim: []int{100}, HangAfterBody: true}, 3 << 20},
 	} {
 		for _, reused := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, reused %v", tt.name, reused), func(t *testing.T) {
-				t.Parallel()
+			slowlyBeside(t, fmt.Sprintf("%s, reused %v", tt.name, reused), once, func(t testing.TB, timeout time.Duration) {
 				r := newTightRig(t, 2, withConnectionTimeout(timeout))
 				if reused {
 					wantStatus(t, r.put("/b/first", "x"), 200)
@@ -277,18 +282,21 @@ func TestR11SlowIsNotHung(t *testing.T) {
 
 // An answer, too, may take its time as long as it comes.
 func TestR11SlowAnswerIsNotHung(t *testing.T) {
+	const once = 250 * time.Millisecond
 	for _, chunked := range []bool{false, true} {
-		r := newRig(t, 1, withConnectionTimeout(250*time.Millisecond))
-		body := pattern(64 << 10)
-		r.stores[0].Put("/b/k", []byte(body))
-		r.stores[0].Behave(stub.Behaviour{WriteRate: 64 << 10, Chunked: chunked})
-		a := r.dial().Do(requestFor("GET", "/b/k"))
-		wantStatus(t, a, 200)
-		if string(a.Body) != body {
-			t.Errorf("%d bytes", len(a.Body))
-		}
-		r.settled()
-		r.wantNoBlame()
+		slowly(t, fmt.Sprintf("chunked %v", chunked), once, func(t testing.TB, timeout time.Duration) {
+			r := newRig(t, 1, withConnectionTimeout(timeout))
+			body := pattern(64 << 10)
+			r.stores[0].Put("/b/k", []byte(body))
+			r.stores[0].Behave(stub.Behaviour{WriteRate: 64 << 10 / int(timeout/once), Chunked: chunked})
+			a := r.dial().Do(requestFor("GET", "/b/k"))
+			wantStatus(t, a, 200)
+			if string(a.Body) != body {
+				t.Errorf("%d bytes", len(a.Body))
+			}
+			r.settled()
+			r.wantNoBlame()
+		})
 	}
 }
 
