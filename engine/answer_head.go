@@ -16,6 +16,7 @@ type answerHead struct {
 	contentLength int64 // -1 if there is none
 	chunked       bool
 	close         bool // the backend closes the connection after it
+	names         int  // in Connection
 	nominates     bool // Connection names fields (RFC 9110 §7.6.1)
 	changes       bool // it cannot go on to a client as it is: see appendAnswerHead
 	etag          span // of the first ETag field's value
@@ -121,6 +122,12 @@ func (a *answerHead) note(name, value []byte) error {
 			var token []byte
 			token, value, _ = bytes.Cut(value, []byte(","))
 			token = trimSpace(token)
+			if len(token) == 0 {
+				continue
+			}
+			if a.names++; a.names > maxNominees { // they are held against each field
+				return errBadAnswer
+			}
 			switch {
 			case equalFold(token, "close"):
 				a.close = true
@@ -205,14 +212,14 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 	dst = append(dst, "HTTP/1.1"...)
 	dst = append(dst, line[len("HTTP/1.1"):]...)
 	dst = append(dst, "\r\n"...)
-	var nominated [][]byte
+	var nominated nominees
 	for all := rest; a.nominates; {
 		line, all = cutLine(all)
 		if len(line) == 0 {
 			break
 		}
 		if name, value, _ := bytes.Cut(line, []byte(":")); equalFold(name, "Connection") {
-			nominated = appendNominated(nominated, value)
+			nominated.add(value) // parse has counted them
 		}
 	}
 	var sent uint64
@@ -224,7 +231,7 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 			break
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))
-		if hopByHopAnswer(name, nominated) {
+		if hopByHopAnswer(name, &nominated) {
 			continue
 		}
 		if equalFold(name, "Content-Length") {
@@ -264,7 +271,7 @@ func (e *Engine) passesOn(a *answerHead) bool { return !a.changes && len(e.addRe
 
 // hopByHopAnswer tells whether a field of an answer ends here (RFC 9110 §7.6.1);
 // trailers are not passed on, so neither is their announcement.
-func hopByHopAnswer(name []byte, nominated [][]byte) bool {
+func hopByHopAnswer(name []byte, nominated *nominees) bool {
 	switch name[0] | 0x20 {
 	case 'c':
 		if equalFold(name, "Connection") {
@@ -276,10 +283,5 @@ func hopByHopAnswer(name []byte, nominated [][]byte) bool {
 			return true
 		}
 	}
-	for _, n := range nominated {
-		if bytes.EqualFold(n, name) && !equalFold(name, "Content-Length") {
-			return true
-		}
-	}
-	return false
+	return nominated != nil && nominated.has(name) && !equalFold(name, "Content-Length")
 }

@@ -51,7 +51,7 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	dst = append(dst, ' ')
 	dst = append(dst, target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
-	var nominated [][]byte // by Connection (RFC 9110 §7.6.1)
+	var nominated nominees // by Connection
 	var sent uint64        // additional fields that the client sent itself
 	for rest := raw; len(rest) > 0; {
 		line, name, value, tail, problem := cutField(rest)
@@ -69,7 +69,9 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 		}
 		switch h.note(name, value) {
 		case fieldConnection:
-			nominated = appendNominated(nominated, value)
+			if !nominated.add(value) {
+				return dst[:start], h, "too many names in Connection"
+			}
 		case fieldPlain, fieldFraming:
 			dst = append(dst, line...)
 		case fieldHop:
@@ -84,11 +86,12 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	if len(h.host) == 0 { // HTTP/1.0 may do without, but what is sent on is HTTP/1.1
 		return dst[:start], h, "no Host"
 	}
-	if len(nominated) > 0 {
-		dst = dropFields(dst, start, nominated)
+	if len(nominated.names) > 0 {
+		dst = dropFields(dst, start, &nominated)
 	}
 	for i := range additional {
-		if sent&(1<<i) == 0 {
+		// A field of the client's that has been dropped makes way for the operator's own.
+		if sent&(1<<i) == 0 || nominated.names != nil && nominated.has([]byte(additional[i].name)) {
 			dst = appendField(dst, additional[i].name, additional[i].value)
 		}
 	}
@@ -217,36 +220,16 @@ func (h *head) note(name, value []byte) fieldKind {
 	return fieldPlain
 }
 
-// appendNominated appends the field names that a Connection field names.
-func appendNominated(to [][]byte, value []byte) [][]byte {
-	for len(value) > 0 {
-		var token []byte
-		token, value, _ = bytes.Cut(value, []byte(","))
-		token = trimSpace(token)
-		if len(token) > 0 && !equalFold(token, "close") && !equalFold(token, "keep-alive") {
-			to = append(to, token)
-		}
-	}
-	return to
-}
-
 // dropFields takes the nominated fields out of the head that starts at start,
 // but never those that frame or route the message.
-func dropFields(dst []byte, start int, nominated [][]byte) []byte {
+func dropFields(dst []byte, start int, nominated *nominees) []byte {
 	at := start + bytes.IndexByte(dst[start:], '\n') + 1
 	rest := dst[at:]
 	dst = dst[:at]
 	for len(rest) > 0 {
 		line, name, value, tail, _ := cutField(rest)
 		rest = tail
-		drop := false
-		for _, n := range nominated {
-			drop = drop || bytes.EqualFold(name, n)
-		}
-		if new(head).note(name, value) == fieldFraming {
-			drop = false
-		}
-		if !drop {
+		if !nominated.has(name) || new(head).note(name, value) == fieldFraming {
 			dst = append(dst, line...)
 		}
 	}

@@ -42,8 +42,12 @@ func TestR2BuildHead(t *testing.T) {
 			"Host: h\r\nX-AMZ-copy-source: /b/k\r\nX-Add:\r\nX-Too:\r\n", head{contentLength: -1, copySource: true, decodedLength: -1},
 		},
 		{
-			"an additional one that is nominated", "Connection: X-Add\r\nHost: h\r\nX-Add: x\r\n\r\n",
-			"Host: h\r\nX-Too: 2\r\n", head{contentLength: -1, decodedLength: -1},
+			"an additional one that is nominated", "Connection: x-ADD\r\nHost: h\r\nX-Add: x\r\nX-B: y\r\n\r\n",
+			"Host: h\r\nX-B: y\r\nX-Add: 1\r\nX-Too: 2\r\n", head{contentLength: -1, decodedLength: -1},
+		},
+		{
+			"as many names as may be", "Host: h\r\nX-A: a\r\nX-B: b\r\nconnection: X-A, close,, X-B\r\nConnection: " + strings.Repeat("x,", maxNominees-3) + "\r\n\r\n",
+			"Host: h\r\nX-Add: 1\r\nX-Too: 2\r\n", head{contentLength: -1, decodedLength: -1},
 		},
 		{
 			"no decoded length", "Host: h\r\nx-amz-decoded-content-length: -7\r\n\r\n",
@@ -158,6 +162,8 @@ func TestR8AmbiguousRequestsReachNoBackend(t *testing.T) {
 		{"HTTP/2 without asking", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + smuggled, 0},
 		{"CONNECT", "CONNECT s3.test:443 HTTP/1.1\r\nHost: s3.test\r\n\r\n" + smuggled, 405},
 		{"garbage", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n" + smuggled, 0},
+		{"too many names in Connection", put("Connection: " + strings.Repeat("a,", maxNominees+1) + "\r\n"), 0},
+		{"too many fields of Connection", put(strings.Repeat("Connection: keep-alive, x\r\n", maxNominees/2+1)), 0},
 		{"head too large", put("X-A: " + strings.Repeat("b", 17<<10) + "\r\n"), 431},
 		{"target too large", "GET /" + strings.Repeat("b", 17<<10) + " HTTP/1.1\r\nHost: s3.test\r\n\r\n" + smuggled, 431},
 		{"too many fields", put(strings.Repeat("X-A: b\r\n", 3000)), 431},
