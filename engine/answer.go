@@ -86,9 +86,12 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// maxTrailer bounds what may stand behind the last chunk of an answer.
+const maxTrailer = 64 << 10
+
 // skipTrailer reads what stands behind the last chunk.
 func (b *answerBody) skipTrailer() error {
-	for {
+	for left := maxTrailer; left > 0; {
 		line, err := b.br.ReadSlice('\n')
 		if err == io.EOF {
 			return io.ErrUnexpectedEOF
@@ -100,7 +103,9 @@ func (b *answerBody) skipTrailer() error {
 			b.ended = true
 			return io.EOF
 		}
+		left -= len(line)
 	}
+	return fmt.Errorf("%w: its trailer is larger than %d bytes", errBadAnswer, maxTrailer)
 }
 
 var errAnswerCut = errors.New("cut short")

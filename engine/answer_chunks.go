@@ -52,7 +52,10 @@ func (c *chunkReader) Read(p []byte) (n int, err error) {
 // nextIsThere tells whether next can do without waiting.
 func (c *chunkReader) nextIsThere() bool {
 	b, _ := c.br.Peek(c.br.Buffered())
-	return bytes.Count(b, []byte("\n")) >= 2
+	// The end of this chunk's data, and that of the next one's size: not more of what is
+	// there, which is full of chunks.
+	end := bytes.IndexByte(b, '\n') + 1
+	return end > 0 && bytes.IndexByte(b[end:], '\n') >= 0
 }
 
 // next reads up to the data of the next chunk.

@@ -226,9 +226,12 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 		return errMethod
 	}
 	h.DisableNormalizing() // of trailer fields, which are yet to come (R2)
-	raw := ctx.RequestURI()
+	raw, fields := ctx.RequestURI(), h.RawHeaders()
+	if !h.IsHTTP11() && len(h.Host()) == 0 {
+		fields = addHost(fields, raw, ctx.LocalAddr())
+	}
 	var problem string
-	r.headBuf, r.head, problem = buildHead(r.headBuf[:0], r.method, raw, h.RawHeaders(), r.e.addRequest)
+	r.headBuf, r.head, problem = buildHead(r.headBuf[:0], r.method, raw, fields, r.e.addRequest)
 	if problem != "" {
 		return badRequest(problem)
 	}

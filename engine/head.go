@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"net"
 	"strconv"
 )
 
@@ -83,8 +84,11 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	if h.unknownCoding {
 		return dst[:start], h, "a Transfer-Encoding other than chunked"
 	}
-	if len(h.host) == 0 { // HTTP/1.0 may do without, but what is sent on is HTTP/1.1
+	if len(h.host) == 0 { // what HTTP/1.0 may do without was added, see addHost
 		return dst[:start], h, "no Host"
+	}
+	if authority := authorityOf(target); authority != nil && !sameAuthority(target, authority, h.host) {
+		return dst[:start], h, "a request target whose authority is not the Host"
 	}
 	if len(nominated.names) > 0 {
 		dst = dropFields(dst, start, &nominated)
@@ -134,6 +138,39 @@ func checkRequestLine(method string, target []byte) string {
 	return ""
 }
 
+// sameAuthority reports whether the authority of target, in its absolute form, is host,
+// with or without the port that is its scheme's anyway.
+func sameAuthority(target, authority, host []byte) bool {
+	if bytes.EqualFold(authority, host) {
+		return true
+	}
+	port := ""
+	switch scheme, _, _ := bytes.Cut(target, []byte("://")); {
+	case equalFold(scheme, "http"):
+		port = ":80"
+	case equalFold(scheme, "https"):
+		port = ":443"
+	}
+	return bytes.EqualFold(bytes.TrimSuffix(authority, []byte(port)), bytes.TrimSuffix(host, []byte(port)))
+}
+
+// addHost gives fields the Host that a client of HTTP/1.0 may leave out (RFC 9112 §3.2),
+// for what is sent on is HTTP/1.1, and backends refuse that without one: what the target
+// says in its absolute form, else the address that the client has connected to, which is
+// what it would have said in HTTP/1.1 (HAProxy's health check does not).
+func addHost(fields, target []byte, local net.Addr) []byte {
+	host := authorityOf(target)
+	if len(host) == 0 {
+		host = []byte(local.String())
+	}
+	out := make([]byte, 0, len("Host: \r\n\r\n")+len(host)+len(fields))
+	out = append(append(append(out, "Host: "...), host...), "\r\n"...)
+	if out = append(out, fields...); len(fields) == 0 {
+		out = append(out, "\r\n"...)
+	}
+	return out
+}
+
 // cutField takes the first header line off raw. A nil name stands for the blank
 // line.
 func cutField(raw []byte) (line, name, value, rest []byte, problem string) {
@@ -180,6 +217,9 @@ func (h *head) note(name, value []byte) fieldKind {
 		}
 	case 'h':
 		if equalFold(name, "Host") {
+			if len(value) == 0 { // of HTTP/1.0: as good as none
+				return fieldHop
+			}
 			h.host = value
 			return fieldFraming
 		}

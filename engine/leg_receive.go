@@ -140,8 +140,9 @@ func (l *leg) awaitHead(c Conn, br *bufio.Reader) (int, error) {
 		switch {
 		case err == nil:
 			b, _ = br.Peek(br.Buffered())
-			if n := headEnd(b); n > 0 {
-				return n, nil
+			from := max(have-len("\n\r"), 0) // before that there was no end
+			if n := headEnd(b[from:]); n > 0 {
+				return from + n, nil
 			}
 			have = len(b)
 		case errors.Is(err, bufio.ErrBufferFull):

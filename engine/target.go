@@ -44,16 +44,8 @@ func parseTarget(raw, host []byte, domains []string) target {
 	if i := bytes.IndexByte(path, '?'); i >= 0 {
 		path, t.query = path[:i], path[i+1:]
 	}
-	// The absolute form (RFC 9112 §3.2.2) names the host once more.
-	if len(path) > 0 && path[0] != '/' {
-		if i := bytes.Index(path, []byte("://")); i >= 0 {
-			path = path[i+3:]
-			if j := bytes.IndexByte(path, '/'); j >= 0 {
-				path = path[j:]
-			} else {
-				path = nil
-			}
-		}
+	if authority := authorityOf(path); authority != nil {
+		path = path[bytes.Index(path, []byte("://"))+len("://")+len(authority):]
 	}
 	path = bytes.TrimPrefix(path, []byte("/"))
 	if t.bucket = bucketOfHost(host, domains); t.bucket != nil {
@@ -67,6 +59,22 @@ func parseTarget(raw, host []byte, domains []string) target {
 		t.parseQuery()
 	}
 	return t
+}
+
+// authorityOf returns the authority of a target in its absolute form, which names the
+// host once more (RFC 9112 §3.2.2); nil for any other.
+func authorityOf(target []byte) []byte {
+	if len(target) == 0 || target[0] == '/' {
+		return nil
+	}
+	_, rest, ok := bytes.Cut(target, []byte("://"))
+	if !ok {
+		return nil
+	}
+	if i := bytes.IndexAny(rest, "/?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	return rest
 }
 
 // bucketOfHost returns what stands before one of the domains in host, or nil.
