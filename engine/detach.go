@@ -17,7 +17,7 @@ import (
 // detach leaves the request to who decides it, unless that has happened already. After
 // a true the handler may not touch the request any more.
 func (r *request) detach() bool {
-	if !r.direct || r.kind != kindPlain || r.method == "GET" || r.method == "OPTIONS" || r.e.stopping.Load() {
+	if !r.direct || r.kind != kindPlain || r.method == "GET" || r.target.selects || r.method == "OPTIONS" || r.e.stopping.Load() {
 		return false
 	}
 	// Nobody's leg is to wait for a disk: its connection may have another request already.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -311,7 +312,11 @@ func FuzzParseTarget(f *testing.F) {
 			return
 		}
 		if path, query, _ := strings.Cut(raw, "?"); bucketOfHost([]byte(host), domains) == nil {
-			again := "/" + string(got.bucket)
+			asked, _, _ := strings.Cut(path[1:], "/")
+			if asked != string(got.bucket) && unescape([]byte(asked), url.PathUnescape) != string(got.bucket) {
+				t.Fatalf("%q has the bucket %q", raw, got.bucket)
+			}
+			again := "/" + asked
 			if strings.Contains(path[1:], "/") {
 				again += "/" + string(got.key)
 			}

@@ -239,7 +239,6 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 	if r.e.tooLarge(r.head.contentLength) || r.e.tooLarge(r.head.decodedLength) {
 		return errEntityTooLarge
 	}
-	r.write = r.method == "PUT" || r.method == "POST" || r.method == "DELETE"
 	r.bodyRead = !r.head.chunked && r.head.contentLength <= 0
 	r.target = parseTarget(r.raw, r.head.host, r.e.o.Domains)
 	if r.write {
@@ -249,6 +248,7 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 		}
 	}
 	r.kind = r.target.kindOf(r.method, r.head.copySource)
+	r.write = r.target.writes(r.method, r.kind)
 	r.whole = r.kind == kindInitiate || r.kind == kindComplete || r.kind == kindCopy || r.kind == kindDelete ||
 		r.kind == kindPart && r.head.copySource
 	switch {

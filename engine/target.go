@@ -20,14 +20,16 @@ const (
 )
 
 // target is what the raw request target means to S3. Its slices point into the
-// raw target and Host, nothing in it is ever sent.
+// raw target and Host where nothing is to be decoded; nothing in it is ever sent.
 type target struct {
-	bucket   []byte // as it stands in the target or Host
+	bucket   []byte // decoded (R27)
 	key      []byte // percent-encoded, as it stands in the target
 	query    []byte
 	uploadID string // decoded; "" if there is none
 	uploads  bool   // ?uploads
 	delete   bool   // ?delete
+	selects  bool   // ?select
+	restore  bool   // ?restore
 	version  bool   // ?versionId, but for the version "null"
 	page     string // where a page of a listing begins, decoded; see pageTokens
 	// sub reports whether the request is about a subresource (?acl, ?tagging, …), not
@@ -54,6 +56,9 @@ func parseTarget(raw, host []byte, domains []string) target {
 		t.bucket, t.key = path[:i], path[i+1:]
 	} else {
 		t.bucket = path
+	}
+	if bytes.IndexByte(t.bucket, '%') >= 0 {
+		t.bucket = []byte(unescape(t.bucket, url.PathUnescape))
 	}
 	if len(t.query) > 0 {
 		t.parseQuery()
@@ -160,6 +165,9 @@ func (t *target) parseQuery() {
 			param, rest = rest, nil
 		}
 		name, value, _ := bytes.Cut(param, []byte("="))
+		if bytes.IndexByte(name, '%') >= 0 {
+			name = []byte(unescape(name, url.QueryUnescape))
+		}
 		if use, ok := subresources[string(name)]; ok {
 			t.sub = true
 			t.subs |= use
@@ -171,6 +179,10 @@ func (t *target) parseQuery() {
 			t.uploads = true
 		case "delete":
 			t.delete = true
+		case "select":
+			t.selects = true
+		case "restore":
+			t.restore = true
 		case "versionId":
 			t.version = isVersion(value)
 		default:
@@ -221,20 +233,37 @@ func (t *target) kindOf(method string, copySource bool) kind {
 	return kindPlain
 }
 
+// writes reports whether a request with this target, whose kind is k, changes what
+// backends have. SelectObjectContent is a POST, but reads.
+func (t *target) writes(method string, k kind) bool {
+	switch method {
+	case "PUT", "DELETE":
+		return true
+	case "POST":
+		return k != kindPlain || !t.selects || t.restore || len(t.key) == 0
+	}
+	return false
+}
+
 // hash identifies bucket and key, whichever way they are written: R19's table
 // goes by it. FNV-1a over the decoded bytes.
 func (t *target) hash() uint64 {
-	h := hashUnescaped(14695981039346656037, t.bucket)
-	h = (h ^ '/') * 1099511628211
-	return hashUnescaped(h, t.key)
+	return hashUnescaped(hashBucket(t.bucket), t.key)
 }
 
 // hashKey is the hash of a bucket and a key that are decoded already.
 func hashKey[T string | []byte](bucket T, key string) uint64 {
-	h := hashUnescaped(14695981039346656037, []byte(bucket)) // as it stands in targets
-	h = (h ^ '/') * 1099511628211
-	for i := range len(key) {
-		h = (h ^ uint64(key[i])) * 1099511628211
+	return hashOf(hashBucket(bucket), key)
+}
+
+// hashBucket is the beginning of the hash of a bucket's keys.
+func hashBucket[T string | []byte](bucket T) uint64 {
+	return hashOf(hashOf(14695981039346656037, bucket), "/")
+}
+
+func hashOf[T string | []byte](h uint64, s T) uint64 {
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
 	}
 	return h
 }

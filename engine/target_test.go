@@ -40,6 +40,12 @@ func TestR27Addressing(t *testing.T) {
 		{"two question marks", "/b/k?a=b?c", "s3.test", "b", "k", "a=b?c"},
 		{"raw bytes", "/b/\xc3\xbc\xff", "s3.test", "b", "\xc3\xbc\xff", ""},
 
+		{"bucket with escapes", "/b%75cket/k%20", "s3.test", "bucket", "k%20", ""},
+		{"bucket with an escaped percent sign", "/b%2541/k", "s3.test", "b%41", "k", ""},
+		{"bucket with a broken escape", "/b%7/k", "s3.test", "b%7", "k", ""},
+		{"virtual bucket with escapes", "/k", "b%75cket.example.com", "bucket", "k", ""},
+		{"bucket with escapes alone", "/b%75cket?acl", "s3.test", "bucket", "", "acl"},
+
 		{"absolute form", "http://s3.test/b/k?acl", "s3.test", "b", "k", "acl"},
 		{"absolute form, virtual host", "http://b.s3.example.com/k", "b.s3.example.com", "b", "k", ""},
 		{"absolute form without a path", "http://s3.test", "s3.test", "", "", ""},
@@ -103,10 +109,13 @@ func TestR27OneObjectHasOneHash(t *testing.T) {
 			t.Errorf("%s on %s has another hash", s[0], s[1])
 		}
 	}
-	for _, other := range []string{"/b/a+b", "/b/a%2520b", "/ba/b", "/b/a%20B", "/b//a%20b", "/B/a%20b"} {
+	for _, other := range []string{"/b/a+b", "/b/a%2520b", "/ba/b", "/b/a%20B", "/b//a%20b", "/B/a%20b", "/%2562/a%20b"} {
 		if hash(other, "s3.test") == want {
 			t.Errorf("%s has the hash of another object", other)
 		}
+	}
+	if hash("/b%2541/k", "s3.test") != hashKey("b%41", "k") || hash("/b%41/k", "s3.test") != hashKey("bA", "k") {
+		t.Error("what the journal knows a key by has another hash")
 	}
 	// Where the bucket ends counts, and a broken escape is no escape.
 	if hash("/b/c/d", "s3.test") == hash("/c/d", "other") || hash("/b/%4", "s3.test") == hash("/b/%04", "s3.test") {
@@ -128,6 +137,7 @@ func TestR26KindOf(t *testing.T) {
 		{"PUT", "/b/k?uploadId=u&partNumber=1", true, kindPart},
 		{"POST", "/b/k?uploads", false, kindInitiate},
 		{"POST", "/b/k?uploads=", false, kindInitiate},
+		{"POST", "/b/k?%75ploads", false, kindInitiate}, // backends decode it, too
 		{"POST", "/b/k?x-id=CreateMultipartUpload&uploads", false, kindInitiate},
 		{"POST", "/b/k?uploadId=u", false, kindComplete},
 		{"GET", "/b/k?uploadId=u", false, kindUpload},
@@ -204,6 +214,42 @@ func TestR35WritesToSubresources(t *testing.T) {
 		parsed := parseTarget([]byte(tt.target), nil, nil)
 		if got := parsed.isSubWrite(tt.method); got != tt.want {
 			t.Errorf("%s %s: %v", tt.method, tt.target, got)
+		}
+	}
+}
+
+func TestR15WhatIsAWrite(t *testing.T) {
+	tests := []struct {
+		method, target string
+		want           bool
+	}{
+		{"PUT", "/b/k", true},
+		{"DELETE", "/b/k", true},
+		{"GET", "/b/k", false},
+		{"HEAD", "/b/k", false},
+		{"OPTIONS", "/b/k", false},
+		{"POST", "/b", true},
+		{"POST", "/b?delete", true},
+		{"POST", "/b/k?restore", true},
+		{"POST", "/b/k?uploads", true},
+		{"POST", "/b/k?select&select-type=2", false},
+		{"POST", "/b/k?select-type=2&select=", false},
+		{"POST", "/b/k?%73elect&select-type=2", false},
+		{"POST", "/b/k?select-type=2", true},
+		{"POST", "/b/k?Select", true},
+		// Whatever else a backend may take it for.
+		{"PUT", "/b/k?select&select-type=2", true},
+		{"DELETE", "/b/k?select&select-type=2", true},
+		{"POST", "/b?select&select-type=2", true},
+		{"POST", "/b?delete&select&select-type=2", true},
+		{"POST", "/b/k?select&select-type=2&uploadId=u", true},
+		{"POST", "/b/k?select&select-type=2&uploads", true},
+		{"POST", "/b/k?select&select-type=2&restore", true},
+	}
+	for _, tt := range tests {
+		parsed := parseTarget([]byte(tt.target), []byte("s3.test"), nil)
+		if got := parsed.writes(tt.method, parsed.kindOf(tt.method, false)); got != tt.want {
+			t.Errorf("%s %s is a write: %v", tt.method, tt.target, got)
 		}
 	}
 }
