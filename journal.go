@@ -214,6 +214,9 @@ func (j *engineJournal) Begin(bucket, key, host, target []byte) (slot int32, err
 	if errors.Is(err, inflight.ErrFull) {
 		return -1, engine.ErrTooManyWrites
 	}
+	if errors.Is(err, inflight.ErrTooLong) {
+		return -1, engine.ErrKeyTooLong
+	}
 	if err != nil && j.onFull != nil {
 		j.onFull(err)
 		return -1, nil

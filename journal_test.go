@@ -368,6 +368,17 @@ func TestInflightIsTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.End(done)
+	// MinIO ends where S3 does, versitygw where the file system does.
+	for _, n := range []int{1024, 1025, 3072, 3700} {
+		slot, err := j.Begin([]byte("b"), []byte(strings.Repeat("k", n)), nil, nil)
+		if err != nil {
+			t.Fatalf("a key of %d bytes: %v", n, err)
+		}
+		j.End(slot)
+	}
+	if _, err := j.Begin([]byte("b"), []byte(strings.Repeat("k", 5000)), nil, nil); !errors.Is(err, engine.ErrKeyTooLong) {
+		t.Fatalf("a key that has no room: %v", err)
+	}
 	if len(n.tasks(t)) > 0 {
 		t.Fatal("pending while it is under way")
 	}

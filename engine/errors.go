@@ -32,6 +32,7 @@ var (
 	errJournal            = &s3Error{503, "ServiceUnavailable", "The proxy cannot write its journal and so takes no writes. Please tell its operator."}
 	errStopping           = &s3Error{503, "ServiceUnavailable", "The proxy is being stopped. Please try again."}
 	errEntityTooLarge     = &s3Error{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size."}
+	errKeyTooLong         = &s3Error{400, "KeyTooLongError", "Your key is too long."}
 	errIncompleteBody     = &s3Error{400, "IncompleteBody", "The request body ended before the number of bytes that was announced."}
 	errMalformedBody      = &s3Error{400, "InvalidRequest", "The request body's chunked coding is malformed."}
 	errRequestTimeout     = &s3Error{400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period."}

@@ -147,7 +147,8 @@ type Journal interface {
 	// that is killed leaves behind what it was about; End notes that it is over.
 	// It keeps nothing of its arguments. key is decoded; host and target serve
 	// writes that are about a bucket. An error means that the write must not go on;
-	// ErrTooManyWrites, that it may come again.
+	// ErrTooManyWrites is one that may come again, ErrKeyTooLong one that the client is to
+	// blame for.
 	Begin(bucket, key, host, target []byte) (slot int32, err error)
 	End(slot int32)
 	// Stamp gives the next place in the order of writes: Unix time in
@@ -171,6 +172,11 @@ type Journal interface {
 	// not be promised then.
 	Quiet() bool
 }
+
+// ErrKeyTooLong is what Journal.Begin says of a key that it has no room for. It must
+// have room for any that a storage takes, as far as that can be: S3 ends at 1,024 bytes,
+// and some storages far behind.
+var ErrKeyTooLong = errors.New("the key is too long")
 
 // Promise is what the journal has to know of a write.
 type Promise struct {

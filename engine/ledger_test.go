@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ type ledger struct {
 	failed  atomic.Bool                        // what Failed says
 	waits   atomic.Bool                        // what Waits says
 	busy    atomic.Bool                        // Quiet says no
+	maxKey  atomic.Int64                       // bytes, unless 0
 	promise atomic.Pointer[func(es []Promise)] // called before anything is taken; may wait
 	settle  atomic.Pointer[func(owed uint64)]  // the same for Settle
 	mu      sync.Mutex
@@ -41,6 +43,9 @@ func (l *ledger) Begin(bucket, key, _, _ []byte) (int32, error) {
 	}
 	if l.tooMany.Load() {
 		return noSlot, ErrTooManyWrites
+	}
+	if limit := int(l.maxKey.Load()); limit > 0 && len(key) > limit {
+		return noSlot, fmt.Errorf("cannot note it: %w", ErrKeyTooLong)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

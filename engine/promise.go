@@ -58,6 +58,9 @@ func (r *request) notBegun(err error) *s3Error {
 	if errors.Is(err, ErrTooManyWrites) {
 		return errTooManyWrites
 	}
+	if errors.Is(err, ErrKeyTooLong) {
+		return errKeyTooLong
+	}
 	r.e.o.Log.Warn("cannot note that a write is under way, and so refuse it", "error", err.Error(), "id", r.id.String())
 	return errJournal
 }
