@@ -19,6 +19,9 @@ func (r *request) readBody(ctx *fasthttp.RequestCtx) *s3Error {
 		return nil
 	}
 	body := ctx.RequestBodyStream()
+	if r.head.chunked {
+		body = newStrictChunks(body)
+	}
 	if r.kind == kindDelete {
 		return r.readDeletes(ctx, body)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -393,6 +394,64 @@ func FuzzCopyChunk(f *testing.F) {
 		got, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(append(out, "0\r\n\r\n"...))))
 		if err != nil || !bytes.Equal(got, body) {
 			t.Fatalf("%d bytes became %d (%v)", len(body), len(got), err)
+		}
+	})
+}
+
+// FuzzStrictChunks: what is let through of a client's chunks is what net/http reads, ends
+// where that ends it, and has no line in its trailer but well-formed fields (R8).
+func FuzzStrictChunks(f *testing.F) {
+	for _, raw := range []string{
+		"0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", "5\r\nhello\r\n00;a=b\r\nx-a: b\r\nX-c:d \r\n\r\nx", "5\r\nhel",
+		"0\r\nx-a : b\r\n\r\n", "0\r\nx-a: b\n\r\n", "0\r\nx-a: b\r\n c\r\n\r\n", "0\r\nx-a: \x00\r\n\r\n", "0\n\n", "0\r\nHost: h\r\n\r\n",
+		"0\r\nx-a: b\r\n", "0\r\n: b\r\n\r\n", "0\r\nx-a: b\rc\r\n\r\n", "0\r\nx a: b\r\n\r\n", "1\r\n0\r\n0\r\n\r\n", "0x0\r\n\r\n",
+	} {
+		f.Add([]byte(raw), uint16(1))
+		f.Add([]byte(raw), uint16(1000))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, size uint16) {
+		br := bufio.NewReaderSize(&oneRead{data: data, size: int(size)}, 4<<10)
+		var req fasthttp.Request
+		req.Header.SetContentLength(-1)
+		req.Header.DisableNormalizing()
+		if err := req.ContinueReadBodyStream(br, 1); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(newStrictChunks(req.BodyStream()))
+		if err != nil {
+			return
+		}
+		rest, _ := io.ReadAll(br)
+		trailer := strings.TrimSuffix(string(data), string(rest))
+		for last := false; !last; {
+			line, behind, _ := strings.Cut(trailer, "\n")
+			digits := line[:strings.IndexFunc(line, func(r rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF", r) })]
+			n, err := strconv.ParseInt(digits, 16, 32)
+			if last = n == 0; last {
+				trailer = behind
+			} else if trailer = behind[min(int(n)+2, len(behind)):]; err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, fields := rawFields(t, []byte("\r\n"+trailer))
+		_, passed := rawFields(t, append([]byte("\r\n"), req.Header.TrailerHeader()...))
+		for i := range fields {
+			fields[i].value = " " + strings.Trim(fields[i].value, " \t")
+		}
+		if !slices.Equal(fields, passed) {
+			t.Fatalf("of %q the trailer %q is passed on", data, passed)
+		}
+		theirs := bufio.NewReader(strings.NewReader("PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + string(data)))
+		r, err := http.ReadRequest(theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // it is stricter with names of trailers
+		}
+		if left, _ := io.ReadAll(theirs); !bytes.Equal(got, want) || !bytes.Equal(rest, left) {
+			t.Fatalf("%q is read as %q before %q, by net/http as %q before %q", data, got, rest, want, left)
 		}
 	})
 }
