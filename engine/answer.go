@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -115,9 +114,6 @@ var copyBuffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// SupportsBodyWriteTo tells fasthttp to use WriteTo.
-func (b *answerBody) SupportsBodyWriteTo() bool { return true }
-
 // WriteTo copies the body to the client.
 func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 	buf := copyBuffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
@@ -179,53 +175,17 @@ func (b *answerBody) Close() error {
 	return nil
 }
 
-// respond makes the picked answer ctx's response. It returns the status and
-// whether the response's stream holds the request from now on.
-func (r *request) respond(ctx *fasthttp.RequestCtx) (status int, streaming bool) {
-	if r.winner < 0 {
-		return r.respondNone(ctx), false
+// respond makes an answer of the proxy's own ctx's response, where no backend's passes,
+// and returns its status.
+func (r *request) respond(ctx *fasthttp.RequestCtx) int {
+	problem := r.noAnswer()
+	if r.winner >= 0 {
+		r.legs[r.winner].dispose()
+		problem = errNoPool // its owner may be out
 	}
-	l := &r.legs[r.winner]
-	if r.method == "OPTIONS" && l.state != votePositive && r.e.cors {
-		l.dispose()
-		return r.e.preflight(ctx), false
-	}
-	if r.ownerMayBeOut(l) {
-		l.dispose()
-		errNoPool.send(ctx, r.id.String())
-		return errNoPool.status, false
-	}
-	a := &l.answer
-	if err := r.e.copyHead(&ctx.Response.Header, r.method, a); err != nil {
-		l.dispose()
-		r.e.o.Log.Warn("cannot pass on an answer", "backend", l.name(), "error", withoutHead(err), "id", r.id.String())
-		errNoBackend.send(ctx, r.id.String())
-		return errNoBackend.status, false
-	}
-	if !l.open { // and not answerShort's, for whatever reason
-		if r.isListing() {
-			r.learnPages(new(pageScanner), l.body, l.backend)
-		}
-		ctx.Response.SetBody(l.body)
-		return a.status, false
-	}
-	body := newAnswerBody(l, l.conn, l.conn.Reader())
-	body.listing = r.isListing()
-	if a.contentLength < 0 && !ctx.Request.Header.IsHTTP11() {
-		r.streamToOldClient(ctx, body)
-		return a.status, true
-	}
-	body.onClose = r.streamEnded
-	ctx.Response.SetBodyStream(body, int(a.contentLength))
-	ctx.Response.ImmediateHeaderFlush = true
-	return a.status, true
-}
-
-func (r *request) respondNone(ctx *fasthttp.RequestCtx) int {
 	if r.method == "OPTIONS" && r.e.cors {
 		return r.e.preflight(ctx)
 	}
-	problem := r.noAnswer()
 	problem.send(ctx, r.id.String())
 	return problem.status
 }
@@ -239,59 +199,4 @@ func (e *Engine) preflight(ctx *fasthttp.RequestCtx) int {
 		ctx.Response.Header.Set(h.name, h.value)
 	}
 	return fasthttp.StatusOK
-}
-
-// streamToOldClient sends an answer of unknown length to an HTTP/1.0 client,
-// which cannot read chunks: the connection's end is the body's end.
-func (r *request) streamToOldClient(ctx *fasthttp.RequestCtx, body *answerBody) {
-	head := append([]byte(nil), ctx.Response.Header.Header()...)
-	head = bytes.Replace(head, []byte("\r\nTransfer-Encoding: chunked"), nil, 1)
-	head = bytes.Replace(head, []byte("\r\n"), []byte("\r\nConnection: close\r\n"), 1)
-	ctx.HijackSetNoResponse(true)
-	ctx.Hijack(func(nc net.Conn) {
-		size := int64(0)
-		_, err := nc.Write(head)
-		if err == nil {
-			size, err = body.WriteTo(nc)
-		}
-		if err != nil && r.client != nil {
-			r.client.reset() // a plain end would be the end of a whole answer
-		}
-		_ = body.Close()
-		r.streamEnded(size)
-	})
-}
-
-// headParser lends fasthttp's header parser a buffered reader.
-type headParser struct {
-	src bytes.Reader
-	br  *bufio.Reader
-	buf []byte
-}
-
-var headParsers = sync.Pool{New: func() any {
-	p := new(headParser)
-	p.br = bufio.NewReaderSize(&p.src, maxAnswerHead)
-	return p
-}}
-
-// maxAnswerHead bounds the head of an answer with the configured headers.
-const maxAnswerHead = 64 << 10
-
-// copyHead makes a's head the head h of a response, unchanged but for what is
-// hop-by-hop, and adds the configured headers that it lacks (R5). The way over
-// the parser keeps fields that the setters take for the server's own (Date).
-func (e *Engine) copyHead(h *fasthttp.ResponseHeader, method string, a *answerHead) error {
-	p := headParsers.Get().(*headParser) //nolint:forcetypeassert // the pool holds nothing else
-	defer headParsers.Put(p)
-	p.buf = e.appendAnswerHead(p.buf[:0], a, method)
-	p.src.Reset(p.buf)
-	p.br.Reset(&p.src)
-	h.DisableNormalizing()
-	h.SetNoDefaultContentType(true)
-	if err := h.Read(p.br); err != nil {
-		return err
-	}
-	h.ResetConnectionClose()
-	return nil
 }

@@ -98,7 +98,7 @@ func (a *answerHead) note(name, value []byte) error {
 	default:
 		return nil
 	}
-	a.changes = a.changes || hopByHopAnswer(name, nil) || equalFold(name, "Content-Encoding")
+	a.changes = a.changes || hopByHopAnswer(name, nil)
 	switch {
 	case equalFold(name, "ETag"):
 		if a.etag == (span{}) {
@@ -223,14 +223,13 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 		}
 	}
 	var sent uint64
-	var codings []byte // the parser keeps one Content-Encoding
 	hasLength := a.chunked || a.status == 204
 	for {
 		line, rest = cutLine(rest)
 		if len(line) == 0 {
 			break
 		}
-		name, value, _ := bytes.Cut(line, []byte(":"))
+		name, _, _ := bytes.Cut(line, []byte(":"))
 		if hopByHopAnswer(name, &nominated) {
 			continue
 		}
@@ -245,18 +244,8 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 				sent |= 1 << i
 			}
 		}
-		if equalFold(name, "Content-Encoding") {
-			if len(codings) > 0 {
-				codings = append(codings, ", "...)
-			}
-			codings = append(codings, trimSpace(value)...)
-			continue
-		}
 		dst = append(dst, line...)
 		dst = append(dst, "\r\n"...)
-	}
-	if len(codings) > 0 {
-		dst = appendField(dst, "Content-Encoding", string(codings))
 	}
 	for i := range e.addResponse {
 		if sent&(1<<i) == 0 {

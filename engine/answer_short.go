@@ -3,10 +3,9 @@ package engine
 import "strconv"
 
 // An answer that is whole in memory goes to a client of plain HTTP/1.1 as the backend
-// sent it, in one write past the server's own writer: no second parsing of its head, no
-// copy of it. The server makes an answer for each request all the same, and writes it
-// into the void (clientConn.void). What is still coming, what ends a connection, and
-// what goes over TLS or to HTTP/1.0 is left to the server.
+// sent it, in one write that never waits: no second parsing of its head, no copy of it.
+// What is still coming, what ends a connection, and what goes over TLS or to HTTP/1.0 is
+// left to answer_pass.go.
 
 // isShort tells whether the answer is such a one. The handler's goroutine calls it, once
 // the request is decided.
@@ -42,7 +41,7 @@ func (r *request) makeShort(last bool) []byte {
 	r.answeredWith(a.status)
 	r.unhandle(int64(len(l.body)))
 	framed := a.contentLength >= 0 || bodyless(r.method, a.status)
-	if r.e.passesOn(a) && framed && !last {
+	if r.e.passesOn(a) && framed && !last && !r.old {
 		return l.buf
 	}
 	r.out = r.appendHead(r.out[:0], last, false)
@@ -60,8 +59,11 @@ func (r *request) makeShort(last bool) []byte {
 func (r *request) appendHead(dst []byte, last, chunked bool) []byte {
 	dst = r.e.appendAnswerHead(dst, &r.legs[r.winner].answer, r.method)
 	dst = dst[:len(dst)-2] // the blank line
-	if last {
+	switch {
+	case last:
 		dst = appendField(dst, "Connection", "close")
+	case r.old:
+		dst = appendField(dst, "Connection", "keep-alive")
 	}
 	if chunked {
 		dst = appendField(dst, "Transfer-Encoding", "chunked")

@@ -82,7 +82,7 @@ type clientConn struct {
 	goesOn bool
 
 	// void: what the server writes next is not sent, since another answer was, or
-	// is going to be (answer_short.go). owed is about one that is going to be
+	// is going to be (answer_pass.go). owed is about one that is going to be
 	// (clientconn_owed.go).
 	void bool
 	owed owedAnswer
@@ -274,7 +274,7 @@ func (c *clientConn) setReadDeadline(t time.Time) {
 
 // Write is for the server: it sends p, unless that is to go into the void.
 func (c *clientConn) Write(p []byte) (int, error) {
-	if c.void {
+	if c.void && c.plain { // over TLS it is tlsConn that looks
 		c.void = false
 		return len(p), nil
 	}

@@ -90,29 +90,29 @@ func (r *request) makeError(problem *s3Error, last bool) []byte {
 // stream answers with what is still coming from the winner.
 func (r *request) stream() {
 	last := r.e.stopping.Load()
-	r.paid(r.sendOpen(last), last)
+	r.paid(r.sendOpen(senderTo{r.client}, last), last)
 }
 
 // sendOpen sends it as the backend does, but for what is hop-by-hop, and in chunks where
 // its length is not known (RFC 9112 §7.1).
-func (r *request) sendOpen(last bool) error {
+func (r *request) sendOpen(client io.Writer, last bool) error {
 	l := &r.legs[r.winner]
-	chunked := l.answer.contentLength < 0
+	chunked := l.answer.contentLength < 0 && !r.old
 	body := newAnswerBody(l, l.conn, l.conn.Reader())
-	body.onEnd, body.onClose = r.letNext, r.logAccess
+	body.onEnd, body.onClose, body.listing = r.letNext, r.logAccess, r.isListing()
 	defer func() { _ = body.Close() }()
 	r.answeredWith(l.answer.status)
 	r.out = r.appendHead(r.out[:0], last, chunked)
-	if _, err := r.client.send(r.out); err != nil {
+	if _, err := client.Write(r.out); err != nil {
 		return err
 	}
-	var to io.Writer = senderTo{r.client}
+	to := client
 	if chunked {
-		to = &chunkWriter{to: to}
+		to = &chunkWriter{to: client}
 	}
 	_, err := body.WriteTo(to)
 	if err == nil && chunked {
-		_, err = r.client.send([]byte("0\r\n\r\n"))
+		_, err = client.Write([]byte("0\r\n\r\n"))
 	}
 	if errors.Is(err, errAnswerCut) {
 		r.e.o.Log.Warn("cannot send an answer to its end", "error", err.Error(), "id", r.id.String())

@@ -8,8 +8,9 @@
 // hear of it: all of a middling body, the beginning of a large one; leg.go is one
 // backend's copy, with its sending, pushing, receiving and judging beside it; request.go
 // holds the legs together; picker.go decides which answer counts; promise.go has the
-// journal know what the backends may owe before the client hears of it; answer.go sends
-// the answer by way of the server, answer_short.go one that is whole in memory past it;
+// journal know what the backends may owe before the client hears of it; answer_pass.go
+// sends a backend's answer past the server's writer, answer_short.go one that is whole in
+// memory, answer.go one of the proxy's own by way of the server;
 // divergence.go works out what has to be recorded.
 //
 // Goroutines: the server has one a client connection; it runs the handler, is the ring's
@@ -213,7 +214,7 @@ func (e *Engine) Serve(ln net.Listener) error {
 	}
 	ln = bounded
 	if e.o.TLS != nil {
-		ln = tls.NewListener(ln, e.o.TLS)
+		ln = tlsListener{ln, e.o.TLS}
 	}
 	err := e.server.Serve(ln)
 	if err != nil && !errors.Is(err, net.ErrClosed) {

@@ -123,7 +123,7 @@ func (e *Engine) refuse(ctx *fasthttp.RequestCtx, err error) {
 		}
 		if r := c.forsaken; r != nil {
 			c.forsaken = nil
-			r.finishHandler(ctx, r.fail(ctx, answer), false)
+			r.finishHandler(ctx, r.fail(ctx, answer))
 			return
 		}
 	}

@@ -26,7 +26,8 @@ func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
 	case <-r.ready:
 	case <-timer.C:
 	case <-r.decision:
-		r.direct = false // it is the connection's last, which the server says
+		r.direct = false // it is the connection's last
+		ctx.SetConnectionClose()
 		r.answer(ctx)
 		return ctx.Response.StatusCode()
 	}
@@ -60,7 +61,8 @@ func (p *pending) Close() error {
 // forsaken lets go of a request whose client was not there to be answered.
 func (r *request) forsaken() {
 	r.answeredWith(errIncompleteBody.status)
-	r.streamEnded(0)
+	r.unhandle(0)
+	r.release()
 }
 
 func takePending(ctx *fasthttp.RequestCtx) *request {

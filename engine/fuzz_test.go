@@ -217,7 +217,7 @@ func FuzzAnswerHead(f *testing.F) {
 			return
 		}
 		var a answerHead
-		if a.parse(data[:n]) != nil || a.status < 200 || n > maxAnswerHead/2 {
+		if a.parse(data[:n]) != nil || a.status < 200 {
 			return
 		}
 		if a.chunked && a.contentLength >= 0 {
@@ -240,14 +240,7 @@ func FuzzAnswerHead(f *testing.F) {
 		if lengths > 1 || lengths == 1 && (a.contentLength < 0 || a.status == 204) {
 			t.Fatalf("%d lengths, %+v: %q", lengths, a, head)
 		}
-		var ctx fasthttp.RequestCtx
-		if err := e.copyHead(&ctx.Response.Header, "GET", &a); err != nil {
-			t.Fatalf("%q is accepted, but cannot be sent on: %v", data[:n], err)
-		}
-		if got := ctx.Response.Header.ContentLength(); a.contentLength >= 0 && a.status != 204 && int64(got) != a.contentLength {
-			t.Fatalf("length %d becomes %d", a.contentLength, got)
-		}
-		compareAnswers(t, data[:n], ctx.Response.Header.Header())
+		compareAnswers(t, data[:n], head)
 	})
 }
 
@@ -279,11 +272,8 @@ func compareAnswers(t *testing.T, in, out []byte) {
 	for name, want := range before.Header {
 		got := after.Header[name]
 		switch name {
-		case "Content-Length", "Date":
-			continue // held above; the server's own in a test
-		case "Content-Encoding", "Content-Type", "Server":
-			// The server keeps one of each, and none without a value.
-			got, want = nil, nil
+		case "Content-Length":
+			continue // held above
 		}
 		if !slices.Contains(hop, name) && !slices.Equal(got, want) {
 			t.Fatalf("%s is %q, was %q", name, got, want)

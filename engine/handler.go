@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"crypto/tls"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -31,7 +30,7 @@ func (e *Engine) serve(ctx *fasthttp.RequestCtx, r *request) {
 	problem := r.readBody(ctx)
 	if problem != nil {
 		r.abort()
-		r.finishHandler(ctx, r.fail(ctx, problem), false)
+		r.finishHandler(ctx, r.fail(ctx, problem))
 		lingerOnClose(ctx)
 		return
 	}
@@ -60,47 +59,43 @@ func (r *request) answer(ctx *fasthttp.RequestCtx) {
 		}
 		return
 	}
-	var status int
-	var streaming bool
-	if unwritten == nil {
-		status, streaming = r.respond(ctx)
-	} else {
-		r.legs[r.winner].dispose() // not to be acknowledged (R20)
-		status = r.fail(ctx, errJournal)
-	}
 	if !bodyRead {
 		lingerOnClose(ctx)
 	}
 	// A read that was interrupted just as the body ended leaves a connection
 	// that cannot be read from any more, either.
-	if !bodyRead || r.e.closing.Load() || r.client != nil && r.client.interrupted.Load() {
+	last := !bodyRead || r.e.closing.Load() || r.client != nil && r.client.interrupted.Load()
+	if unwritten == nil && r.passes() {
+		r.passOn(ctx, last || r.e.stopping.Load() || ctx.Request.Header.ConnectionClose() || ctx.Response.ConnectionClose())
+		return
+	}
+	var status int
+	if unwritten == nil {
+		status = r.respond(ctx)
+	} else {
+		r.legs[r.winner].dispose() // not to be acknowledged (R20)
+		status = r.fail(ctx, errJournal)
+	}
+	if last {
 		ctx.SetConnectionClose()
 	}
-	r.finishHandler(ctx, status, streaming)
+	r.finishHandler(ctx, status)
 }
 
-// finishHandler notes the client's side as done; a streaming answer keeps hold
-// of the request until streamEnded.
-func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int, streaming bool) {
+// finishHandler notes the client's side as done, where ctx has the answer.
+func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int) {
 	r.answeredWith(status)
 	if r.client != nil {
 		r.client.endRequest(r.bodySize.Load())
 	}
-	if !streaming {
-		r.streamEnded(bodySize(ctx, r.method))
-	}
+	r.unhandle(bodySize(ctx, r.method))
+	r.release()
 }
 
 // answeredWith notes what the client is told.
 func (r *request) answeredWith(status int) {
 	r.status = status
 	r.e.o.Metrics.RequestEnded(r.method, status, r.bodySize.Load(), r.firstAnswer)
-}
-
-// streamEnded: the answer has been sent, or could not be.
-func (r *request) streamEnded(size int64) {
-	r.unhandle(size)
-	r.release()
 }
 
 // unhandle tells the access log of an answer with a body of so many bytes, and takes the
@@ -176,7 +171,8 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	r.client = clientOf(ctx)
 	_, plain := ctx.Conn().(*clientConn)
 	r.noSplice = !plain
-	r.direct = plain && ctx.Request.Header.IsHTTP11() && !ctx.Request.Header.ConnectionClose()
+	r.old = !ctx.Request.Header.IsHTTP11()
+	r.direct = plain && !r.old && !ctx.Request.Header.ConnectionClose()
 	problem := r.readHead(ctx)
 	if problem == nil {
 		problem = r.beginWrite()
@@ -306,11 +302,10 @@ func (e *Engine) recoverHandler(ctx *fasthttp.RequestCtx) {
 
 // clientOf finds the client's connection under the server's.
 func clientOf(ctx *fasthttp.RequestCtx) *clientConn {
-	nc := ctx.Conn()
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
+	if t, ok := ctx.Conn().(*tlsConn); ok {
+		return t.client
 	}
-	c, _ := nc.(*clientConn)
+	c, _ := ctx.Conn().(*clientConn)
 	return c
 }
 

@@ -45,8 +45,10 @@ type request struct {
 	// goroutine sets them, before it tells the legs by way of the ring.
 	pipes    *pipes.Set
 	noSplice bool // pipes are out of the question, or were asked for
-	// direct: an answer may go to the client past the server's writer (answer_short.go).
+	// direct: an answer may go to the client from any goroutine, and its connection goes on
+	// (answer_short.go).
 	direct bool
+	old    bool // the client speaks HTTP/1.0
 	// gathered is the size of the message if all of it is in the pipes, from where
 	// each leg sends it; the intake keeps it. Before that, gathering is what has come.
 	gathered, gathering int
@@ -237,6 +239,7 @@ func (r *request) reset() {
 	r.bodySize.Store(0)
 	r.ended, r.need, r.winner = 0, 0, -1
 	r.bodyRead, r.decided, r.detached, r.aborted, r.last = false, false, false, false, false
+	r.direct, r.old = false, false
 	r.noSplice, r.gathered, r.gathering, r.piped = false, 0, 0, false
 	r.seq, r.promising, r.promised, r.settled, r.awaited, r.nothingOwed, r.journalErr = 0, false, false, false, false, false, nil
 	r.also, r.slot, r.key, r.began = 0, noSlot, nil, 0

@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A backend's answer goes to the client past the server's writer: that keeps one Server
+// and one Content-Encoding of a head, and none that is empty (R5). The server makes an
+// answer for each request all the same, and writes it into the void (clientConn.void).
+
+// passes reports whether the client gets the winner's answer, rather than one of the
+// proxy's own.
+func (r *request) passes() bool {
+	if r.winner < 0 || r.client == nil {
+		return false
+	}
+	l := &r.legs[r.winner]
+	return !(r.method == "OPTIONS" && r.e.cors && l.state != votePositive) && !r.ownerMayBeOut(l)
+}
+
+// passOn sends the winner's answer, and lets go of the request for the handler. last: it
+// is its connection's last.
+func (r *request) passOn(ctx *fasthttp.RequestCtx, last bool) {
+	var to io.Writer = senderTo{r.client}
+	if c, ok := ctx.Conn().(*tlsConn); ok {
+		to = c.Conn
+	}
+	r.client.endRequest(r.bodySize.Load())
+	var err error
+	if l := &r.legs[r.winner]; l.open {
+		// HTTP/1.0 has no chunks: the connection's end is the body's (RFC 9112 §6.3).
+		untilEnd := r.old && l.answer.contentLength < 0
+		last = last || untilEnd
+		if err = r.sendOpen(to, last); err != nil && untilEnd {
+			r.client.reset() // a plain end would be the end of a whole answer
+		}
+	} else {
+		_, err = to.Write(r.makeShort(last))
+	}
+	r.client.void = true
+	if err != nil || last {
+		ctx.SetConnectionClose()
+	}
+	r.release()
+}
+
+// tlsListener gives connections over TLS.
+type tlsListener struct {
+	net.Listener
+	config *tls.Config
+}
+
+func (l tlsListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c, _ := nc.(*clientConn)
+	return &tlsConn{Conn: tls.Server(nc, l.config), client: c}, nil
+}
+
+// tlsConn is a client's connection over TLS as the server uses it.
+type tlsConn struct {
+	*tls.Conn
+	client *clientConn // below it
+}
+
+// Write is for the server, as clientConn.Write is.
+func (c *tlsConn) Write(p []byte) (int, error) {
+	if c.client != nil && c.client.void {
+		c.client.void = false
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
