@@ -164,6 +164,9 @@ func (t *target) parseQuery() {
 		} else {
 			param, rest = rest, nil
 		}
+		if len(param) == 0 {
+			continue
+		}
 		name, value, _ := bytes.Cut(param, []byte("="))
 		if bytes.IndexByte(name, '%') >= 0 {
 			name = []byte(unescape(name, url.QueryUnescape))
