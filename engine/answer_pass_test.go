@@ -140,6 +140,8 @@ func TestR5OddFieldsOnEveryWay(t *testing.T) {
 					stays := version == "HTTP/1.1" && connection == "" || connection == "Connection: keep-alive\r\n"
 					if untilEnd := version == "HTTP/1.0" && a.name == "in chunks"; (c != nil) != (stays && !untilEnd) {
 						t.Errorf("%s: Connection is %q", name, said)
+					} else if c != nil && (said == "keep-alive") != (version == "HTTP/1.0") {
+						t.Errorf("%s: Connection is %q on a connection that stays", name, said)
 					}
 				}
 				r.settled()

@@ -66,7 +66,7 @@ func (s *strictChunks) Read(p []byte) (int, error) {
 }
 
 // check looks at the next chunk's line, and at the trailer if it is the last one's. What
-// is wrong with a size is for the server to say.
+// is wrong with a size, and control bytes in a value, are for the server to say.
 func (s *strictChunks) check() error {
 	line, err := s.line(0)
 	if err != nil {
@@ -84,8 +84,6 @@ func (s *strictChunks) check() error {
 		case problem != "":
 		case name == nil:
 			return nil
-		case !isFieldValue(value):
-			problem = "a control byte in a value"
 		case new(head).note(name, value) != fieldPlain: // the server knows more of them
 			problem = "a field that belongs into the head"
 		}

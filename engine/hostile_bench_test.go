@@ -52,9 +52,11 @@ func BenchmarkHostileRequests(b *testing.B) {
 		"fields":          numbered,
 		"empty_fields":    fill("x:\r\n"),
 		"one_name":        fill("x-amz-meta-a: b\r\n"),
-		"trailers":        func(size int) string { return strings.NewReplacer("x-amz", "Trailer: x-amz", ":\r", "\r").Replace(numbered(size)) },
-		"cookies":         fill("Cookie: a=b\r\n"),
-		"codings":         fill("Content-Encoding: a\r\n"),
+		"trailers": func(size int) string {
+			return strings.NewReplacer("x-amz", "Trailer: x-amz", ":\r", "\r").Replace(numbered(size))
+		},
+		"cookies": fill("Cookie: a=b\r\n"),
+		"codings": fill("Content-Encoding: a\r\n"),
 	}, func(b *testing.B, raw []byte) {
 		message := append([]byte("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\n"), raw...)
 		message = append(message, "\r\n"...)
