@@ -141,12 +141,10 @@ type exportJSON struct {
 }
 
 func (e *exportJSON) entry(p *journal.Pending, t *repair.Task, backends []string) error {
-	for _, owed := range t.Owed {
-		if e.backend != "" && owed != e.backend {
+	for _, r := range owedRecords(t, reasonOf(p), backends) {
+		if e.backend != "" && r.FailedHost != e.backend {
 			continue
 		}
-		r := recordOf(t, reasonOf(p), backends)
-		r.FailedHost = owed
 		e.line = append(r.AppendJSON(e.line[:0]), '\n')
 		if _, err := e.out.Write(e.line); err != nil {
 			return err

@@ -58,9 +58,11 @@ func openWork(config *Config, warn func(error)) (*work, error) {
 	lines.Stdout, lines.Stderr = false, false
 	out, err := openOutput(lines)
 	if err != nil {
+		out.start(nil, nil)
 		return nil, errors.Join(prefixed("Logging.Synclog", err), out.Close(), j.Close())
 	}
-	record := synclog.New(synclog.Options{Out: out, Methods: config.SyncLogMethods, OnError: warn})
+	record := synclog.New(synclog.Options{Out: out, Methods: config.SyncLogMethods, OnError: func(_ *synclog.Record, err error) { warn(err) }})
+	out.start(func(q *lineQueue, err error) { warn(fmt.Errorf("cannot write log to %q, and try on: %w", q.name, err)) }, nil)
 	local := &namedJournal{journal: j, names: names, dir: dir}
 	maintained := config.maintainedMask()
 	return &work{

@@ -8,6 +8,8 @@ import (
 	"log/syslog"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -36,17 +38,27 @@ func init() {
 	zerolog.TimestampFieldName = "ts"
 	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000000000Z07:00" // RFC3339Nano with all its digits
 	zerolog.TimestampFunc = func() time.Time { return time.Now().UTC() }
+	// What is lost is counted and told by the queues. Without a handler zerolog would
+	// write to stderr, and wait for whoever should read that (R23).
+	zerolog.ErrorHandler = func(error) {}
 }
 
-// logs are the open sinks of LoggingConfig. All of it may be used from any goroutine.
+// logs are the open sinks of LoggingConfig. All of it may be used from any goroutine,
+// and nobody who logs waits for a reader (lineQueue).
 type logs struct {
 	main          zerolog.Logger
 	access        zerolog.Logger
 	accessEnabled bool
 	sync          io.Writer // for synclog.Log: a whole line each Write
 
-	outputs []*output
+	outputs []*output // of main, access and sync
+
+	backlog   atomic.Pointer[synclogBacklog] // nil before the proxy has one
+	reopening sync.Mutex
 }
+
+// logNames are what the configuration calls the outputs.
+var logNames = [...]string{"Logging.Mainlog", "Logging.Accesslog", "Logging.Synclog"}
 
 // openLogs opens everything or nothing; the error has a line for each mistake.
 func openLogs(c LoggingConfig) (*logs, error) {
@@ -62,28 +74,86 @@ func openLogs(c LoggingConfig) (*logs, error) {
 		outputs:       []*output{mainOut, accessOut, syncOut},
 	}
 	if err := named(errors.Join(levelErr, mainErr), accessErr, syncErr); err != nil {
+		l.start()
 		_ = l.Close() // the reason to give is the other one
 		return nil, err
 	}
+	l.start()
 	return l, nil
+}
+
+// start begins to write. What goes wrong is told in the main log: there it waits, too,
+// where it is the main log itself that has no reader.
+func (l *logs) start() {
+	for i, o := range l.outputs {
+		trouble := func(q *lineQueue, err error) {
+			l.main.Error().Str("log", logNames[i]).Str("output", q.name).Err(err).
+				Msg("cannot write a log: its lines wait, and are lost once there are too many")
+		}
+		revive := func(q *lineQueue, lost uint64) {
+			if lost == 0 {
+				l.main.Warn().Str("log", logNames[i]).Str("output", q.name).Msg("a log is written again, and no line is missing")
+				return
+			}
+			l.main.Error().Str("log", logNames[i]).Str("output", q.name).Uint64("lines", lost).
+				Msg("a log is written again, and lines of it are lost")
+			if b := l.backlog.Load(); b != nil && o == l.outputs[2] {
+				b.revived(q)
+			}
+		}
+		o.start(trouble, revive)
+	}
+}
+
+// logState is what metrics tell of one sink.
+type logState struct {
+	log, output string
+	waiting     int
+	lost        uint64
+}
+
+func (l *logs) states() (all []logState) {
+	for i, o := range l.outputs {
+		for _, q := range o.sinks {
+			s := logState{log: strings.ToLower(strings.TrimPrefix(logNames[i], "Logging.")), output: q.name}
+			s.waiting, s.lost = q.state()
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // Reopen opens the logs' files again, after logrotate has renamed them. Lines go
 // to the old file until the new one is open, and on to it where that fails.
+// One Reopen is under way at a time.
 func (l *logs) Reopen() error {
+	l.reopening.Lock()
+	defer l.reopening.Unlock()
 	return named(l.outputs[0].reopen(), l.outputs[1].reopen(), l.outputs[2].reopen())
 }
 
-// Close closes what openLogs opened, which is not stdout and stderr.
+// flush waits until what was logged is written, but not longer than d.
+func (l *logs) flush(d time.Duration) {
+	for deadline, i := time.Now().Add(d), 0; i < len(l.outputs); i++ {
+		l.outputs[i].flush(time.Until(deadline))
+	}
+}
+
+// Close closes what openLogs opened, which is not stdout and stderr, once what was
+// logged is written: readers that take nothing get logCloseTimeout in all.
 func (l *logs) Close() error {
-	return named(l.outputs[0].Close(), l.outputs[1].Close(), l.outputs[2].Close())
+	for _, o := range l.outputs {
+		o.finish()
+	}
+	deadline := time.Now().Add(logCloseTimeout)
+	return named(l.outputs[0].closeBy(deadline), l.outputs[1].closeBy(deadline), l.outputs[2].closeBy(deadline))
 }
 
 func named(mainErr, accessErr, syncErr error) error {
 	return errors.Join(
-		prefixed("Logging.Mainlog", mainErr),
-		prefixed("Logging.Accesslog", accessErr),
-		prefixed("Logging.Synclog", syncErr),
+		prefixed(logNames[0], mainErr),
+		prefixed(logNames[1], accessErr),
+		prefixed(logNames[2], syncErr),
 	)
 }
 

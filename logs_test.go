@@ -14,8 +14,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
 func mustReadFile(t *testing.T, path string) string {
@@ -34,6 +32,7 @@ func mustOpenOutput(t *testing.T, c LogOutput) *output {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.start(nil, nil)
 	t.Cleanup(func() {
 		if err := o.Close(); err != nil {
 			t.Error(err)
@@ -42,10 +41,32 @@ func mustOpenOutput(t *testing.T, c LogOutput) *output {
 	return o
 }
 
+// mustWrite returns when the line is where it belongs.
 func mustWrite(t *testing.T, w io.Writer, line string) {
 	t.Helper()
 	if n, err := io.WriteString(w, line); n != len(line) || err != nil {
 		t.Fatalf("Write(%q) = %d, %v", line, n, err)
+	}
+	mustFlush(t, w)
+}
+
+// mustFlush waits until what was logged is written.
+func mustFlush(t *testing.T, w any) {
+	t.Helper()
+	var outputs []*output
+	switch w := w.(type) {
+	case *output:
+		outputs = []*output{w}
+	case *logs:
+		outputs = w.outputs
+	}
+	for _, o := range outputs {
+		o.flush(patience)
+		for _, q := range o.sinks {
+			if waiting, _ := q.state(); waiting > 0 {
+				t.Fatalf("%d lines wait for %q", waiting, q.name)
+			}
+		}
 	}
 }
 
@@ -117,6 +138,7 @@ func TestLogFileReopenWhileWriting(t *testing.T) {
 		}
 	}
 	wg.Wait()
+	mustFlush(t, o)
 	seen := map[string]bool{}
 	files, err := filepath.Glob(path + "*")
 	if err != nil || len(files) != reopens+1 {
@@ -167,6 +189,10 @@ func (w *tearing) Close() error { return nil }
 func TestR16TornLineDoesNotTakeTheNextWithIt(t *testing.T) {
 	disk := &tearing{limit: 6}
 	f := &logFile{path: "x", f: disk}
+	write := func(line string) error {
+		_, err := f.writeLines([]byte(line), []queuedLine{{size: len(line)}})
+		return err
+	}
 	for _, step := range []struct {
 		limit int
 		line  string
@@ -179,7 +205,7 @@ func TestR16TornLineDoesNotTakeTheNextWithIt(t *testing.T) {
 		{20, "five\n", false},
 	} {
 		disk.limit = step.limit
-		if _, err := io.WriteString(f, step.line); (err != nil) != step.fails {
+		if err := write(step.line); (err != nil) != step.fails {
 			t.Errorf("%q: %v", step.line, err)
 		}
 	}
@@ -201,23 +227,46 @@ func TestR16TornLineDoesNotTakeTheNextWithIt(t *testing.T) {
 }
 
 func TestOutputFailingSinkDoesNotStopOthers(t *testing.T) {
-	var before, after strings.Builder
+	var before, after transcript
+	before.grown.L, after.grown.L = &before.mu, &after.mu
 	full := errors.New("disk full")
+	tries := make(chan struct{}, 10)
+	broken := writerFunc(func([]byte) (int, error) {
+		select {
+		case tries <- struct{}{}:
+		default:
+		}
+		return 0, &fs.PathError{Op: "write", Path: "x", Err: full}
+	})
 	short := writerFunc(func(p []byte) (int, error) { return len(p) - 1, nil })
-	broken := writerFunc(func([]byte) (int, error) { return 0, &fs.PathError{Op: "write", Path: "x", Err: full} })
 	o := &output{}
-	for name, w := range map[string]io.Writer{"before": &before, "broken": broken, "short": short, "after": &after} {
-		o.sinks = append(o.sinks, sink{name, zerolog.LevelWriterAdapter{Writer: w}})
+	for _, s := range []struct {
+		name string
+		w    io.Writer
+	}{{"before", &before}, {"broken", broken}, {"short", short}, {"after", &after}} {
+		o.add(s.name, &logFile{f: keptOpen{s.w}})
 	}
-	n, err := io.WriteString(o, "line\n")
-	if n != 0 || !errors.Is(err, full) || !errors.Is(err, io.ErrShortWrite) {
+	var mu sync.Mutex
+	trouble := map[string]error{}
+	o.start(func(q *lineQueue, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		trouble[q.name] = err
+	}, nil)
+	if n, err := io.WriteString(o, "line\n"); n != 5 || err != nil {
 		t.Errorf("Write = %d, %v", n, err)
 	}
-	if !strings.Contains(fmt.Sprint(err), `cannot write log to "broken": disk full`) {
-		t.Errorf("error is %q", err)
+	before.waitFor("line\n")
+	after.waitFor("line\n")
+	<-tries
+	<-tries // it is tried again
+	err := o.Close()
+	if !errors.Is(err, full) || !errors.Is(err, io.ErrShortWrite) ||
+		!strings.Contains(fmt.Sprint(err), `cannot write the last 1 lines to "broken": disk full`) {
+		t.Errorf("error is %v", err)
 	}
-	if before.String() != "line\n" || after.String() != "line\n" {
-		t.Errorf("the others got %q and %q", before.String(), after.String())
+	if len(trouble) != 2 || !errors.Is(trouble["broken"], full) || !errors.Is(trouble["short"], io.ErrShortWrite) {
+		t.Errorf("told: %v", trouble)
 	}
 	mustWrite(t, &output{}, "to nobody\n")
 }
@@ -376,6 +425,7 @@ func TestLogsLevelsAndTime(t *testing.T) {
 	l.main.Warn().Msg("told")
 	l.access.Log().Msg("told") // an access line has no level
 	mustWrite(t, l.sync, "told\n")
+	mustFlush(t, l)
 	for _, name := range []string{"main", "access", "sync"} {
 		if got := mustReadFile(t, filepath.Join(dir, name)); strings.Count(got, "\n") != 1 || !strings.Contains(got, "told") {
 			t.Errorf("%s holds %q", name, got)

@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 )
@@ -137,6 +138,7 @@ func (c *cli) serve(config *Config) int {
 		fmt.Fprintln(c.stderr, err)
 		return exitFailed
 	}
+	defer func() { _ = l.Close() }() // however it ends, what was logged is written
 	signals, unsubscribe := c.subscribe()
 	defer unsubscribe()
 	p, err := newProxy(config, l)
@@ -208,11 +210,23 @@ func stop(p *proxy, signals <-chan os.Signal) int {
 	}
 }
 
-// reopen is for logrotate, which has renamed the files.
+// reopen is for logrotate, which has renamed the files. A file system that hangs, and
+// the file with it, keeps nobody from further signals (R23).
 func reopen(l *logs) {
-	if err := l.Reopen(); err != nil {
-		l.main.Error().Err(err).Msg("cannot reopen logs")
-		return
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := l.Reopen(); err != nil {
+			l.main.Error().Err(err).Msg("cannot reopen logs")
+			return
+		}
+		l.main.Info().Msg("logs reopened")
+	}()
+	select {
+	case <-done:
+	case <-time.After(reopenPatience):
 	}
-	l.main.Info().Msg("logs reopened")
 }
+
+// reopenPatience is more than opening three files takes, and waiting for the old ones.
+const reopenPatience = 4 * reopenFlush

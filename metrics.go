@@ -35,6 +35,8 @@ type proxyMetrics struct {
 
 	// Set by observeClients, nil before.
 	clients func() engine.Clients
+	// Set by observeLogs, nil before.
+	logs func() []logState
 
 	// Set by observeJournal, nil before.
 	journal *namedJournal
@@ -116,6 +118,7 @@ func newProxyMetrics(names []string) *proxyMetrics {
 	set.RegisterMetricsWriter(m.writeObserved)
 	set.RegisterMetricsWriter(m.writeClients)
 	set.RegisterMetricsWriter(m.writeJournal)
+	set.RegisterMetricsWriter(m.writeLogs)
 	return m
 }
 

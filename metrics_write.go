@@ -70,6 +70,24 @@ func (m *proxyMetrics) writeObserved(w io.Writer) {
 	family("akubra_backend_demotions_total", "counter", func(s *limiter.Status) uint64 { return s.Demotions })
 }
 
+// observeLogs lets a scrape ask how the logs are taken. Call it once, before write.
+func (m *proxyMetrics) observeLogs(states func() []logState) { m.logs = states }
+
+func (m *proxyMetrics) writeLogs(w io.Writer) {
+	if m.logs == nil {
+		return
+	}
+	all := m.logs()
+	family := func(name, kind string, value func(s *logState) uint64) {
+		metrics.WriteMetadataIfNeeded(w, name, kind)
+		for i := range all {
+			_, _ = fmt.Fprintf(w, "%s %d\n", series(name, "log", all[i].log, "output", all[i].output), value(&all[i]))
+		}
+	}
+	family("akubra_log_lost_lines_total", "counter", func(s *logState) uint64 { return s.lost })
+	family("akubra_log_waiting_lines", "gauge", func(s *logState) uint64 { return uint64(max(0, s.waiting)) })
+}
+
 func oneIf(yes bool) uint64 {
 	if yes {
 		return 1

@@ -38,6 +38,7 @@ type proxy struct {
 	watcher  *backends.Watcher // of their connections
 	limiter  *limiter.Limiter
 	synclog  *synclog.Log
+	backlog  *synclogBacklog
 	metrics  *proxyMetrics
 	engine   *engine.Engine
 	prober   *backends.Prober
@@ -89,8 +90,11 @@ func (p *proxy) make() error {
 	p.synclog = synclog.New(synclog.Options{
 		Out:     l.sync,
 		Methods: c.SyncLogMethods,
-		OnError: func(err error) { l.main.Error().Err(err).Msg("cannot write synclog") },
+		OnError: func(r *synclog.Record, _ error) { p.backlog.missed(r) }, // the log tells of it
 	})
+	p.backlog = newSynclogBacklog(p.journal, l.outputs[2], p.synclog.Wants, &l.main)
+	p.backlog.start()
+	l.backlog.Store(p.backlog)
 	p.metrics = newProxyMetrics(names)
 	if err := p.makeEngine(); err != nil {
 		return err
@@ -102,6 +106,7 @@ func (p *proxy) make() error {
 	p.metrics.observe(p.status, p.synclog.Counts, p.engine.InFlight)
 	p.metrics.observeClients(p.engine.Clients)
 	p.metrics.observeJournal(p.journal, p.repairStatus)
+	p.metrics.observeLogs(l.states)
 	p.admin = newAdmin(adminOptions{
 		Version:       version,
 		URLs:          p.urls(),
@@ -307,5 +312,8 @@ func (p *proxy) stop() {
 // close lets go of what newProxy has taken.
 func (p *proxy) close() error {
 	p.watcher.Close()
+	if p.backlog != nil {
+		p.backlog.close()
+	}
 	return p.closeJournal()
 }

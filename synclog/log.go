@@ -24,9 +24,10 @@ type Options struct {
 	// Methods are those whose divergences are recorded, in capitals as methods
 	// are; none given: PUT, POST, DELETE.
 	Methods []string
-	// OnError hears of each record that could not be written. It runs in the
-	// goroutine that records, while others may record. May be nil.
-	OnError func(error)
+	// OnError hears of each record that could not be written, and may read it only
+	// while it runs. It runs in the goroutine that records, while others may record.
+	// May be nil.
+	OnError func(r *Record, err error)
 }
 
 // Counts of the records that a Log was given.
@@ -39,7 +40,7 @@ type Counts struct {
 // Log writes records.
 type Log struct {
 	methods []string
-	onError func(error)
+	onError func(*Record, error)
 	buffers bytebufferpool.Pool
 
 	mu  sync.Mutex // one Write at a time
@@ -58,7 +59,7 @@ func New(o Options) *Log {
 		l.methods = []string{"PUT", "POST", "DELETE"}
 	}
 	if l.onError == nil {
-		l.onError = func(error) {}
+		l.onError = func(*Record, error) {}
 	}
 	return l
 }
@@ -67,7 +68,7 @@ func New(o Options) *Log {
 // of which nobody knows how it came to differ. It returns when the output
 // has taken the line, or refused it.
 func (l *Log) Record(r *Record) {
-	if r.Method != "" && !slices.Contains(l.methods, r.Method) {
+	if !l.Wants(r.Method) {
 		l.skipped.Add(1)
 		return
 	}
@@ -77,11 +78,14 @@ func (l *Log) Record(r *Record) {
 	l.buffers.Put(buf)
 	if err != nil {
 		l.failed.Add(1)
-		l.onError(err) // not under the mutex: others need not wait for it
+		l.onError(r, err) // not under the mutex: others need not wait for it
 		return
 	}
 	l.written.Add(1)
 }
+
+// Wants reports whether records with this method are written.
+func (l *Log) Wants(method string) bool { return method == "" || slices.Contains(l.methods, method) }
 
 func (l *Log) write(line []byte) error {
 	l.mu.Lock()

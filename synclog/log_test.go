@@ -60,7 +60,7 @@ func TestR16Methods(t *testing.T) {
 func TestConcurrentWholeLines(t *testing.T) {
 	const writers, each = 8, 200
 	var out bytes.Buffer // no lock here either
-	l := New(Options{Out: &out, OnError: func(err error) { t.Error(err) }})
+	l := New(Options{Out: &out, OnError: func(_ *Record, err error) { t.Error(err) }})
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
@@ -110,7 +110,7 @@ func TestFailingWriter(t *testing.T) {
 			calls++
 			return answers[calls-1](len(p))
 		}),
-		OnError: func(err error) {
+		OnError: func(_ *Record, err error) {
 			got = append(got, err)
 			if len(got) == 3 { // OnError may record: it holds nobody up
 				r := sample()

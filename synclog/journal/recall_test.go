@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,7 +51,7 @@ func (f *slowFS) Link(from, to string) error     { f.begin("link"); return f.FS.
 func (f *slowFS) Remove(name string) error       { f.begin("remove"); return f.FS.Remove(name) }
 func (f *slowFS) Rename(from, to string) error   { f.begin("rename"); return f.FS.Rename(from, to) }
 func (f *slowFS) SyncDir(dir string) error       { f.begin("syncdir"); return f.FS.SyncDir(dir) }
-func (f *slowFS) Lock(name string) (io.Closer, error) {
+func (f *slowFS) Lock(name string) (Held, error) {
 	return f.FS.Lock(name)
 }
 

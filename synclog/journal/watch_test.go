@@ -362,24 +362,24 @@ func TestR23PerhapsGone(t *testing.T) {
 	r.want("PUT before 1, PUT after 1")
 }
 
-// slowFS has a disk that takes its time once it is asked to.
-type slowFS struct {
+// lateFS has a disk that takes its time once it is asked to.
+type lateFS struct {
 	FS
 	slow        atomic.Bool
 	begun, goOn chan struct{}
 }
 
-type slowFile struct {
+type lateFile struct {
 	File
-	s *slowFS
+	s *lateFS
 }
 
-func (s *slowFS) Create(name string) (File, error) {
+func (s *lateFS) Create(name string) (File, error) {
 	f, err := s.FS.Create(name)
-	return slowFile{f, s}, err
+	return lateFile{f, s}, err
 }
 
-func (f slowFile) WriteAt(p []byte, off int64) (int, error) {
+func (f lateFile) WriteAt(p []byte, off int64) (int, error) {
 	if f.s.slow.CompareAndSwap(true, false) {
 		close(f.s.begun)
 		<-f.s.goOn
@@ -390,7 +390,7 @@ func (f slowFile) WriteAt(p []byte, off int64) (int, error) {
 // What is being written when it is found gone is not promised, nor is anything while
 // the disk takes its time.
 func TestR23GoneDuringAWrite(t *testing.T) {
-	s := &slowFS{FS: OS(), begun: make(chan struct{}), goOn: make(chan struct{})}
+	s := &lateFS{FS: OS(), begun: make(chan struct{}), goOn: make(chan struct{})}
 	r := newDiskRig(t, Options{FS: s})
 	r.promise(put("before", 1))
 	s.slow.Store(true)

@@ -1,0 +1,32 @@
+package main
+
+import "unicode/utf8"
+
+// escapeControls escapes what a JSON line may hold as it is, but some readers take
+// for a line's end or a terminal's command (R37): DEL, the eight-bit control
+// characters, U+2028 and U+2029. All the others are escaped already, and all of
+// these stand within strings. It returns line where there are none.
+func escapeControls(line []byte) []byte {
+	var out []byte
+	done := 0 // line[:done] is in out
+	for i := 0; i < len(line); {
+		if line[i] < 0x7f {
+			i++
+			continue
+		}
+		c, size := utf8.DecodeRune(line[i:])
+		if c > 0x9f && c != '\u2028' && c != '\u2029' {
+			i += size
+			continue
+		}
+		const hex = "0123456789abcdef"
+		out = append(out, line[done:i]...)
+		out = append(out, '\\', 'u', hex[c>>12&15], hex[c>>8&15], hex[c>>4&15], hex[c&15])
+		i += size
+		done = i
+	}
+	if out == nil {
+		return line
+	}
+	return append(out, line[done:]...)
+}

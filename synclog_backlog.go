@@ -1,0 +1,183 @@
+package main
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// maxBacklogKeys bounds what is remembered of each key: beyond it, every key that is
+// owed gets a line.
+const maxBacklogKeys = 64 << 10
+
+// backlogPause is between two looks whether there is room for more lines.
+const backlogPause = 20 * time.Millisecond
+
+// synclogBacklog sees to it that a synclog whose reader stopped misses nothing that
+// is still owed (R16, R23): it remembers, as hashes, the keys of the records that
+// there was no room for, and when lines are taken again, writes what the journal has
+// of them. A key that was repaired meanwhile needs no line.
+//
+// Its goroutine runs from start to close, which has to come before the journal is
+// closed.
+type synclogBacklog struct {
+	journal *journal.Journal
+	names   []string
+	sinks   []*lineQueue             // the synclog's
+	wants   func(method string) bool // SyncLogMethods
+	log     *zerolog.Logger
+	seed    maphash.Seed
+
+	mu     sync.Mutex
+	keys   map[uint64]struct{}
+	all    bool         // more than keys can hold
+	queues []*lineQueue // revived
+
+	wake chan struct{}
+	stop chan struct{}
+	done chan struct{}
+}
+
+func newSynclogBacklog(j *namedJournal, out *output, wants func(method string) bool, log *zerolog.Logger) *synclogBacklog {
+	return &synclogBacklog{
+		journal: j.journal, names: j.names, sinks: out.sinks, wants: wants, log: log, seed: maphash.MakeSeed(),
+		keys: map[uint64]struct{}{}, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+}
+
+func (b *synclogBacklog) start() { go b.run() }
+
+func (b *synclogBacklog) close() {
+	close(b.stop)
+	<-b.done
+}
+
+// missed remembers a record that was not taken.
+func (b *synclogBacklog) missed(r *synclog.Record) {
+	hash := b.hash(r.Bucket, r.Key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.keys) < maxBacklogKeys {
+		b.keys[hash] = struct{}{}
+	} else if _, known := b.keys[hash]; !known {
+		b.all = true
+	}
+	if !slices.ContainsFunc(b.sinks, (*lineQueue).inTrouble) { // it was over before this was known
+		b.reviveLocked(b.sinks...)
+	}
+}
+
+func (b *synclogBacklog) hash(bucket, key string) uint64 {
+	return maphash.Comparable(b.seed, [2]string{bucket, key})
+}
+
+// revived has the lines written that q has missed. It waits for nothing.
+func (b *synclogBacklog) revived(q *lineQueue) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reviveLocked(q)
+}
+
+func (b *synclogBacklog) reviveLocked(queues ...*lineQueue) {
+	for _, q := range queues {
+		if !slices.Contains(b.queues, q) {
+			b.queues = append(b.queues, q)
+		}
+	}
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (b *synclogBacklog) run() {
+	defer close(b.done)
+	for {
+		select {
+		case <-b.stop:
+			return
+		case <-b.wake:
+		}
+		b.mu.Lock()
+		queues, keys, all := b.queues, b.keys, b.all
+		b.queues, b.keys, b.all = nil, map[uint64]struct{}{}, false
+		b.mu.Unlock()
+		lines, complete := 0, true
+		for _, q := range queues {
+			n, ok := b.write(q, keys, all)
+			lines, complete = lines+n, complete && ok
+		}
+		if !complete || slices.ContainsFunc(b.sinks, (*lineQueue).inTrouble) {
+			b.remember(keys, all) // for this one's next time, when some may come twice, or for another one
+		}
+		if !complete {
+			continue
+		}
+		b.log.Warn().Int("lines", lines).Msg("lines that the synclog had missed are written, of all that is still owed")
+	}
+}
+
+// remember takes back what could not be written.
+func (b *synclogBacklog) remember(keys map[uint64]struct{}, all bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key := range b.keys {
+		keys[key] = struct{}{}
+	}
+	b.keys, b.all = keys, b.all || all || len(keys) > maxBacklogKeys
+}
+
+// write gives q a line for each key and backend that is owed.
+func (b *synclogBacklog) write(q *lineQueue, keys map[uint64]struct{}, all bool) (lines int, ok bool) {
+	var line []byte
+	for cursor := uint64(0); ; {
+		p, next, more := b.journal.Next(cursor)
+		if !more {
+			return lines, true
+		}
+		cursor = next
+		if _, missed := keys[b.hash(string(p.Bucket), string(p.Key))]; !missed && !all || !b.wants(p.Method) {
+			continue
+		}
+		t := taskOf(&p, b.names)
+		for _, r := range owedRecords(&t, reasonOf(&p), b.names) {
+			if !b.room(q) {
+				return lines, false
+			}
+			line = append(r.AppendJSON(line[:0]), '\n')
+			if q.add(zerolog.NoLevel, line) != nil {
+				return lines, false
+			}
+			lines++
+		}
+	}
+}
+
+// room waits until q has some, and is false at the end.
+func (b *synclogBacklog) room(q *lineQueue) bool {
+	for !q.roomy() {
+		select {
+		case <-b.stop:
+			return false
+		case <-time.After(backlogPause):
+		}
+	}
+	return true
+}
+
+// owedRecords is a record for each backend that a task is owed by.
+func owedRecords(t *repair.Task, reason string, names []string) []synclog.Record {
+	records := make([]synclog.Record, len(t.Owed))
+	for i, owed := range t.Owed {
+		records[i] = recordOf(t, reason, names)
+		records[i].FailedHost = owed
+	}
+	return records
+}
