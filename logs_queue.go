@@ -88,6 +88,8 @@ func (b *lineBatch) cut(n int) (size int) {
 type lineQueue struct {
 	name string
 	w    lineWriter
+	// What may wait, in bytes and lines.
+	maxBytes, maxLines int
 	// onTrouble hears that lines wait or are lost from now on, onRevive that it is
 	// over, and how many were lost. They are called from any goroutine, without the
 	// lock, and must not wait.
@@ -113,7 +115,8 @@ type lineQueue struct {
 // newLineQueue makes a queue; start starts its goroutine, finish ends it.
 func newLineQueue(name string, w lineWriter) *lineQueue {
 	return &lineQueue{
-		name: name, w: w, onTrouble: func(*lineQueue, error) {}, onRevive: func(*lineQueue, uint64) {},
+		name: name, w: w, maxBytes: maxQueuedBytes, maxLines: maxQueuedLines,
+		onTrouble: func(*lineQueue, error) {}, onRevive: func(*lineQueue, uint64) {},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -130,7 +133,7 @@ func (q *lineQueue) add(level zerolog.Level, line []byte) error {
 		return fs.ErrClosed
 	}
 	// A line that is larger than the bound is taken where it waits alone.
-	if q.lines > 0 && (q.bytes+len(line) > maxQueuedBytes || q.lines >= maxQueuedLines) {
+	if q.lines > 0 && (q.bytes+len(line) > q.maxBytes || q.lines >= q.maxLines) {
 		q.lost++
 		q.missed++
 		first := !q.trouble
@@ -161,7 +164,7 @@ func (q *lineQueue) roomy() bool {
 }
 
 func (q *lineQueue) roomyLocked() bool {
-	return q.bytes < maxQueuedBytes/4 && q.lines < maxQueuedLines/4
+	return q.bytes < q.maxBytes/4 && q.lines < q.maxLines/4
 }
 
 // inTrouble reports whether lines are lost, or soon may be.

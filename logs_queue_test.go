@@ -1,0 +1,348 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/syslog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// within fails the test where what does not end.
+func within(t *testing.T, what string, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("%s waits for a reader", what)
+	}
+}
+
+// mustPipe is a pipe that takes the place of stderr until the test's end.
+func mustPipe(t *testing.T) (reader *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = w
+	t.Cleanup(func() {
+		os.Stderr = stderr
+		_ = r.Close()
+		_ = w.Close()
+	})
+	return r
+}
+
+// stalledSyslog is a daemon's socket that nobody reads from.
+func stalledSyslog(t *testing.T) *net.UnixConn {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "log")
+	daemon, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := dialSyslog
+	dialSyslog = func(p syslog.Priority, tag string) (*syslog.Writer, error) {
+		return syslog.Dial("unixgram", path, p, tag)
+	}
+	t.Cleanup(func() {
+		dialSyslog = saved
+		_ = daemon.Close()
+	})
+	return daemon
+}
+
+func mustFIFO(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestR23LogNeverHoldsWhoLogs: whatever the reader that stopped is, logging goes on;
+// what waits is bounded; and when the reader is back it gets what waited, in order, and
+// is told how much is missing.
+func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
+	const lines = 3*maxQueuedLines + 17
+	for _, c := range []struct {
+		name string
+		open func(t *testing.T) (LogOutput, func() io.Reader)
+	}{
+		{"full pipe", func(t *testing.T) (LogOutput, func() io.Reader) {
+			r := mustPipe(t)
+			return LogOutput{Stderr: true}, func() io.Reader { return r }
+		}},
+		{"named pipe", func(t *testing.T) (LogOutput, func() io.Reader) {
+			path := mustFIFO(t)
+			return LogOutput{File: path}, func() io.Reader {
+				r, err := os.Open(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = r.Close() })
+				return r
+			}
+		}},
+		{"stalled syslog", func(t *testing.T) (LogOutput, func() io.Reader) {
+			daemon := stalledSyslog(t)
+			return LogOutput{Syslog: "local0"}, func() io.Reader { return &datagrams{conn: daemon} }
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			wantNoLeaks(t)
+			out, reader := c.open(t)
+			main := filepath.Join(t.TempDir(), "main.log")
+			var l *logs
+			within(t, "openLogs", func() {
+				var err error
+				if l, err = openLogs(LoggingConfig{Mainlog: LogOutput{File: main}, Accesslog: out}); err != nil {
+					t.Error(err)
+				}
+			})
+			within(t, "logging", func() {
+				for i := range lines {
+					l.access.Log().Int("i", i).Send()
+				}
+			})
+			s := l.states()[1]
+			if s.log != "accesslog" || s.waiting > maxQueuedLines || s.lost == 0 || s.waiting+int(s.lost) > lines {
+				t.Fatalf("of %d lines %d wait and %d are lost", lines, s.waiting, s.lost)
+			}
+			read := bufio.NewScanner(reader())
+			for i := range lines - int(s.lost) {
+				if !read.Scan() || !strings.HasSuffix(read.Text(), fmt.Sprintf(`{"i":%d}`, i)) {
+					t.Fatalf("line %d is %q, %v", i, read.Text(), read.Err())
+				}
+			}
+			mustFlush(t, l)
+			within(t, "closing", func() {
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			told := mustReadFile(t, main)
+			if strings.Count(told, "cannot write a log") != 1 ||
+				strings.Count(told, fmt.Sprintf(`"lines":%d,`, s.lost)) != 1 || strings.Count(told, "lines of it are lost") != 1 {
+				t.Errorf("main log after %d lost lines: %s", s.lost, told)
+			}
+		})
+	}
+}
+
+// datagrams makes a line of each datagram.
+type datagrams struct {
+	conn *net.UnixConn
+	rest []byte
+}
+
+func (d *datagrams) Read(p []byte) (int, error) {
+	if len(d.rest) == 0 {
+		b := make([]byte, 64<<10)
+		n, err := d.conn.Read(b)
+		if err != nil {
+			return 0, err
+		}
+		d.rest = append(bytes.TrimRight(b[:n], "\n"), '\n')
+	}
+	n := copy(p, d.rest)
+	d.rest = d.rest[n:]
+	return n, nil
+}
+
+// TestR23LogCloseIsBounded: a reader that takes nothing does not keep the process.
+func TestR23LogCloseIsBounded(t *testing.T) {
+	reader := mustPipe(t)
+	daemon := stalledSyslog(t)
+	l, err := openLogs(LoggingConfig{
+		Mainlog: LogOutput{Stderr: true}, Accesslog: LogOutput{Syslog: "user"}, Synclog: LogOutput{File: mustFIFO(t)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Repeat("x", 1000)
+	for range 1000 {
+		l.main.Info().Msg(line)
+		l.access.Log().Msg(line)
+		_, _ = io.WriteString(l.sync, line+"\n")
+	}
+	within(t, "closing", func() { err = l.Close() })
+	for _, name := range []string{"Logging.Mainlog: ", "Logging.Accesslog: ", "Logging.Synclog: "} {
+		if !strings.Contains(fmt.Sprint(err), name+"cannot write the last ") {
+			t.Errorf("no %q in: %v", name, err)
+		}
+	}
+	// The goroutines that the process's end would have taken along.
+	_ = reader.Close()
+	_ = daemon.Close()
+	for _, o := range l.outputs {
+		for _, q := range o.sinks {
+			<-q.done
+		}
+	}
+}
+
+// TestR23ReopenPassesAWriteThatHangs: the new file takes the lines from then on.
+func TestR23ReopenPassesAWriteThatHangs(t *testing.T) {
+	wantNoLeaks(t)
+	path := mustFIFO(t)
+	o := mustOpenOutput(t, LogOutput{File: path})
+	line := strings.Repeat("x", 1000) + "\n"
+	for range 200 { // more than a pipe holds
+		_, _ = io.WriteString(o, line)
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "reopening", func() {
+		if err := o.reopen(); err != nil {
+			t.Error(err)
+		}
+	})
+	mustWrite(t, o, "after\n")
+	got := mustReadFile(t, path)
+	if !strings.HasSuffix(got, line+"after\n") || strings.Trim(got, "x\n") != "after" || len(got)%len(line) != len("after\n") {
+		t.Errorf("the new file does not hold whole lines: it ends with %q", got[max(0, len(got)-20):])
+	}
+}
+
+// TestR23FullDiskLosesNoLine: what could not be written is, when there is room again.
+func TestR23FullDiskLosesNoLine(t *testing.T) {
+	disk := &gate{text: newTranscript(), err: errors.New("disk full")}
+	o := &output{}
+	o.add("disk", &logFile{f: keptOpen{disk}})
+	trouble, revived := make(chan error, 10), make(chan uint64, 10)
+	o.start(func(_ *lineQueue, err error) { trouble <- err }, func(_ *lineQueue, lost uint64) { revived <- lost })
+	for _, line := range []string{"one\n", "two\n"} {
+		if _, err := io.WriteString(o, line); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := <-trouble; !errors.Is(err, disk.err) {
+		t.Errorf("told of %v", err)
+	}
+	disk.open()
+	if lost := <-revived; lost != 0 {
+		t.Errorf("%d lines lost", lost)
+	}
+	if err := o.Close(); err != nil || disk.text.String() != "one\ntwo\n" {
+		t.Errorf("it holds %q, %v", disk.text, err)
+	}
+	if len(trouble) > 0 {
+		t.Errorf("told once more, of %v", <-trouble)
+	}
+}
+
+// gate fails until it is opened; where err is nil it waits.
+type gate struct {
+	text *transcript
+	err  error
+	wait chan struct{}
+}
+
+func (g *gate) open() {
+	g.text.mu.Lock()
+	defer g.text.mu.Unlock()
+	if g.wait != nil {
+		close(g.wait)
+	}
+	g.err = nil
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	g.text.mu.Lock()
+	wait, err := g.wait, g.err
+	g.text.mu.Unlock()
+	if wait != nil {
+		<-wait
+	}
+	if err != nil {
+		return 0, err
+	}
+	return g.text.Write(p)
+}
+
+// TestLineTooLongForADatagram: it is lost, and the next one is not.
+func TestLineTooLongForADatagram(t *testing.T) {
+	daemon := stalledSyslog(t)
+	o := mustOpenOutput(t, LogOutput{Syslog: "user"})
+	_, _ = io.WriteString(o, strings.Repeat("x", 1<<20)+"\n")
+	mustWrite(t, o, "short\n")
+	read := bufio.NewScanner(&datagrams{conn: daemon})
+	if !read.Scan() || !strings.HasSuffix(read.Text(), "short") {
+		t.Errorf("got %q, %v", read.Text(), read.Err())
+	}
+	if _, lost := o.sinks[0].state(); lost != 1 {
+		t.Errorf("%d lost", lost)
+	}
+}
+
+// TestLineLargerThanTheQueue: it waits alone, so that the bound holds nothing out for ever.
+func TestLineLargerThanTheQueue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	o := mustOpenOutput(t, LogOutput{File: path})
+	long := strings.Repeat("x", maxQueuedBytes+1) + "\n"
+	mustWrite(t, o, long)
+	if mustReadFile(t, path) != long {
+		t.Error("it is not written")
+	}
+}
+
+func TestLogAllocatesNothing(t *testing.T) {
+	o := &output{}
+	o.add("nowhere", &logFile{f: keptOpen{io.Discard}})
+	o.start(nil, nil)
+	defer o.Close()
+	line := []byte(strings.Repeat("x", 300) + "\n")
+	if n := testing.AllocsPerRun(2000, func() { _, _ = o.WriteLevel(zerolog.NoLevel, line) }); n > 0.1 {
+		t.Errorf("%v allocations a line", n)
+	}
+}
+
+// TestR37ControlsAreEscaped: in every log, as JSON escapes.
+func TestR37ControlsAreEscaped(t *testing.T) {
+	main, access := filepath.Join(t.TempDir(), "main"), filepath.Join(t.TempDir(), "access")
+	l := mustOpenLogs(t, LoggingConfig{Mainlog: LogOutput{File: main}, Accesslog: LogOutput{File: access}})
+	const text = "a\x00\x1b[31m\n\r\t\x7f\u0080\u0085\u009b31m\u009f\u2028\u2029é日𝄞\u00a0"
+	l.main.Warn().Str("k", text).Msg(text)
+	l.main.Warn().Interface("k", text).Err(errors.New(text)).Msg(text)
+	l.access.Log().Str("path", text).Str("useragent", text).Str("bad", "x\x9b\xff").Send()
+	mustFlush(t, l)
+	for _, path := range []string{main, access} {
+		for line := range strings.Lines(mustReadFile(t, path)) {
+			for _, c := range strings.TrimSuffix(line, "\n") {
+				if c < ' ' || c >= 0x7f && c <= 0x9f || c == '\u2028' || c == '\u2029' {
+					t.Errorf("%U in %q", c, line)
+				}
+			}
+			var got map[string]string
+			if err := json.Unmarshal([]byte(line), &got); err != nil {
+				t.Fatalf("%v: %q", err, line)
+			}
+			for key, value := range got {
+				if key != "level" && key != "ts" && key != "bad" && value != text {
+					t.Errorf("%s is %q", key, value)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/journal"
+)
+
+// TestR23SynclogCatchesUp: what the synclog had no room for while its reader stood is
+// written when it reads again, of all keys that are still owed.
+func TestR23SynclogCatchesUp(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		keys int
+		lose bool // the keys' hashes do not fit
+	}{
+		{"few", 300, false},
+		{"more than are remembered", 300, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			wantNoLeaks(t)
+			const room = 100 // lines
+			names := []string{"a:9000", "b:9000", "c:9000"}
+			n := mustOpenJournal(t, t.TempDir(), names...)
+			stalled := &gate{text: newTranscript(), wait: make(chan struct{})}
+			good := newTranscript()
+			l := &logs{main: zerolog.New(newTranscript()), outputs: []*output{{}, {}, {}}}
+			out := l.outputs[2]
+			out.add("stalled", &logFile{f: keptOpen{stalled}}).maxLines = room
+			out.add("good", &logFile{f: keptOpen{good}})
+			told := newTranscript()
+			l.main = zerolog.New(told)
+			l.start()
+			var b *synclogBacklog
+			log := synclog.New(synclog.Options{Out: out, OnError: func(r *synclog.Record, _ error) { b.missed(r) }})
+			b = newSynclogBacklog(n, out, log.Wants, &l.main)
+			b.start()
+			l.backlog.Store(b)
+			if c.lose {
+				b.all = true
+			}
+
+			key := func(i int) string { return fmt.Sprintf("key-%03d", i) }
+			record := func(method, key string) {
+				e := journal.Entry{
+					Method: method, Target: []byte("/bkt/" + key), Bucket: []byte("bkt"), Key: []byte(key),
+					ID: []byte("id-" + key), Reason: []byte("stalled"), Size: 7, Owed: 0b010,
+				}
+				if err := n.journal.Promise([]journal.Entry{e}); err != nil {
+					t.Fatal(err)
+				}
+				log.Record(&synclog.Record{
+					Time: time.Now(), Method: method, Path: "/bkt/" + key, Bucket: "bkt", Key: key, ID: "id-" + key,
+					FailedHost: names[1], SuccessHost: names[0], Error: "stalled", Op: "storing", Size: 7,
+				})
+			}
+			for i := range c.keys {
+				record("PUT", key(i))
+			}
+			record("GET", "not-recorded")
+			for cursor, left := uint64(0), 3; left > 0; { // three keys are repaired: two with a line in the queue
+				p, next, ok := n.journal.Next(cursor)
+				if !ok {
+					t.Fatal("the journal ends early")
+				}
+				cursor = next
+				if k := string(p.Key); k == key(0) || k == key(1) || k == key(c.keys-1) {
+					left--
+					if !n.journal.Resolve(&p) {
+						t.Fatal("cannot resolve")
+					}
+				}
+			}
+			if got := strings.Count(good.String(), "\n"); log.Counts().Failed == 0 {
+				t.Fatalf("no record was refused; %d are written elsewhere", got)
+			}
+			stalled.open()
+			stalled.text.waitFor(key(c.keys - 2))
+			told.waitFor("lines that the synclog had missed are written")
+			b.close()
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+
+			lines := map[string]int{}
+			for line := range strings.Lines(stalled.text.String()) {
+				r, err := synclog.ParseRecord([]byte(line))
+				if err != nil {
+					t.Fatal(err)
+				}
+				lines[r.Key]++
+				if r.Method != "PUT" || r.FailedHost != names[1] || r.SuccessHost != names[0] || r.Op != "storing" ||
+					r.Error != "stalled" || r.Path != "/bkt/"+r.Key || r.ID != "id-"+r.Key || r.Size != 7 {
+					t.Errorf("line %s", line)
+				}
+			}
+			for i := range c.keys - 1 {
+				if got := lines[key(i)]; got == 0 || got > 1 && !c.lose {
+					t.Errorf("%d lines of %s", got, key(i))
+				}
+			}
+			if lines[key(c.keys-1)] != 0 || lines["not-recorded"] != 0 {
+				t.Error("a line of a key that was repaired meanwhile, or of a method that is not recorded")
+			}
+			if got := strings.Count(good.String(), "\n"); got != c.keys {
+				t.Errorf("%d lines where the reader never stopped", got)
+			}
+			if waiting, lost := out.sinks[0].state(); waiting != 0 || lost == 0 {
+				t.Errorf("%d wait, %d lost", waiting, lost)
+			}
+		})
+	}
+}
+
+// TestR23ClientsDoNotWaitForLogs: the whole proxy behind a stderr that nobody reads.
+func TestR23ClientsDoNotWaitForLogs(t *testing.T) {
+	config := writeServeConfig(t, newHTTPBackend(t, hello), "  Accesslog: {Stderr: true}\n")
+	reader := mustPipe(t)
+	p := mustStart(t, "-c", config)
+	url := "http://" + p.addr() + "/b/" + strings.Repeat("k", 900)
+	const requests = 300 // lines of 1,100 bytes: a pipe holds 64 KiB
+	for range requests {
+		if got := mustSend(t, "GET", url, ""); got != "hello" {
+			t.Fatalf("answer %q", got)
+		}
+	}
+	var waiting int
+	for _, s := range p.logs.states() {
+		waiting += s.waiting
+	}
+	if waiting == 0 {
+		t.Error("the pipe is not full: nothing is tested")
+	}
+	metrics := mustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", "")
+	for _, want := range []string{
+		`akubra_log_lost_lines_total{log="accesslog",output="stderr"} 0`,
+		fmt.Sprintf(`akubra_log_waiting_lines{log="accesslog",output="stderr"} %d`, waiting),
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("no %q in /metrics", want)
+		}
+	}
+	q := p.logs.outputs[1].sinks[0]
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+	_, _ = io.CopyN(io.Discard, reader, 128<<10) // its goroutine, which the process's end would take along
+	_ = reader.Close()
+	<-q.done
+}
