@@ -35,6 +35,7 @@ const (
 type adminOptions struct {
 	Version string
 	URLs    []string // of the backends, by index
+	Hosts   []string // names that it answers to, beside addresses and localhost (adminHosts)
 	// Status and SetMaintained are the limiter's.
 	Status        func() []limiter.Status
 	SetMaintained func(backend int, on bool) bool
@@ -54,8 +55,7 @@ type adminOptions struct {
 // things that an operator can change without a restart (see adminRoutes).
 //
 // It asks for no password: who reaches AdminListen is the operator. A page in
-// the operator's browser is not, so what changes something is refused to pages
-// of other sites (ownOrigin).
+// the operator's browser is not, so pages of other sites are refused (ownRequest, R37).
 //
 // Serve owns the server's goroutines; Shutdown ends them and waits.
 type admin struct {

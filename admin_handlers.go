@@ -27,7 +27,7 @@ func (a *admin) health(ctx *fasthttp.RequestCtx, _ string) {
 type readiness struct {
 	Ready    bool           `json:"ready"`
 	Reason   string         `json:"reason,omitempty"` // why not
-	Backends []backendState `json:"backends"`
+	Backends []backendState `json:"backends,omitempty"`
 }
 
 type backendState struct {
@@ -50,7 +50,10 @@ func (a *admin) readiness(all []limiter.Status) readiness {
 }
 
 func (a *admin) ready(ctx *fasthttp.RequestCtx, _ string) {
-	r := a.readiness(a.o.Status())
+	answerReadiness(ctx, a.readiness(a.o.Status()))
+}
+
+func answerReadiness(ctx *fasthttp.RequestCtx, r readiness) {
 	status := fasthttp.StatusOK
 	if !r.Ready {
 		status = fasthttp.StatusServiceUnavailable
@@ -171,17 +174,21 @@ func (a *admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 type validation struct {
 	Valid    bool     `json:"valid"`
 	Mistakes []string `json:"mistakes,omitempty"`
+	// Unopened are the keys whose files were not looked at.
+	Unopened []string `json:"unopened,omitempty"`
 }
 
 // validate says of the configuration in the body what a start with it would say
-// (R21), this process's environment aside. Nothing is changed.
+// (R21), this process's environment and the files that it names aside: whoever sends
+// a configuration must learn nothing about files by it (R37); akubra check looks at
+// them. Nothing is changed.
 func (a *admin) validate(ctx *fasthttp.RequestCtx, _ string) {
-	_, err := parseConfig(ctx.PostBody(), nil)
+	unopened, err := checkText(ctx.PostBody())
 	if err == nil {
-		adminJSON(ctx, fasthttp.StatusOK, validation{Valid: true})
+		adminJSON(ctx, fasthttp.StatusOK, validation{Valid: true, Unopened: unopened})
 		return
 	}
-	v := validation{Mistakes: []string{err.Error()}}
+	v := validation{Mistakes: []string{err.Error()}, Unopened: unopened}
 	var list configErrors
 	if errors.As(err, &list) {
 		v.Mistakes = list

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -65,10 +64,35 @@ func (r *adminRoute) match(path string) (name string, ok bool) {
 	return name, err == nil
 }
 
+// routeForAnyone answers health checks that do not know this listener's name, or have
+// none (HTTP/1.0), with nothing but the fact. It is false for all other requests.
+func (a *admin) routeForAnyone(ctx *fasthttp.RequestCtx, method, path string) bool {
+	switch {
+	case method != "GET" && method != "HEAD":
+		return false
+	case path == "/health":
+		a.health(ctx, "")
+	case path == "/ready":
+		r := a.readiness(a.o.Status())
+		r.Backends = nil
+		answerReadiness(ctx, r)
+	default:
+		return false
+	}
+	return true
+}
+
 func (a *admin) route(ctx *fasthttp.RequestCtx) {
 	method := string(ctx.Method())
 	// As it was sent: the server's own form has "%2F" for "/" already.
 	path := string(ctx.URI().PathOriginal())
+	ctx.Response.Header.Set("Cross-Origin-Resource-Policy", "same-origin") // R37, for browsers that say nothing
+	if status, why := a.ownRequest(ctx); status != 0 {
+		if !a.routeForAnyone(ctx, method, path) {
+			adminError(ctx, status, why)
+		}
+		return
+	}
 	var allowed []string
 	for i := range adminRoutes {
 		r := &adminRoutes[i]
@@ -77,11 +101,6 @@ func (a *admin) route(ctx *fasthttp.RequestCtx) {
 			continue
 		}
 		if method == r.method || method == "HEAD" && r.method == "GET" {
-			if r.method != "GET" && !ownOrigin(ctx) {
-				adminError(ctx, fasthttp.StatusForbidden, "cannot take this from a page of another site; "+
-					"a page of this listener must be opened by its IP address or as localhost")
-				return
-			}
 			r.serve(a, ctx, name)
 			return
 		}
@@ -105,27 +124,6 @@ func routeList() []string {
 		list = append(list, adminRoutes[i].method+" "+adminRoutes[i].path)
 	}
 	return list
-}
-
-// ownOrigin tells whether a request comes from no web page, or from one that
-// this listener has served. Browsers let any page post to any address, also to
-// one on localhost, but they name the page's site in Origin.
-//
-// That site being the Host is not enough: where a site's name was made to resolve
-// to this address (DNS rebinding), its pages have both the same. A page's site
-// that is an address, or localhost, nobody can move.
-func ownOrigin(ctx *fasthttp.RequestCtx) bool {
-	origin := string(ctx.Request.Header.Peek("Origin"))
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" || !strings.EqualFold(u.Host, string(ctx.Host())) {
-		return false
-	}
-	host := u.Hostname()
-	_, err = netip.ParseAddr(host)
-	return err == nil || strings.EqualFold(host, "localhost")
 }
 
 // adminJSON answers with v, spread over lines, for people with curl.

@@ -10,10 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"runtime/trace"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -328,7 +331,7 @@ func TestR14AdminMaintenance(t *testing.T) {
 		{"DELETE", "a%2F9000", 404, "", 0b001, ""},
 	} {
 		// A request's own URL, since %zz is nothing that net/url takes.
-		status, body := r.raw(step.method + " /backends/" + step.name + "/maintenance HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		status, body := r.raw(step.method + " /backends/" + step.name + "/maintenance HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		if status != step.status {
 			t.Fatalf("%s %s: status %d, want %d; %s", step.method, step.name, status, step.status, body)
 		}
@@ -401,43 +404,169 @@ func TestR14AdminMaintenanceRace(t *testing.T) {
 	}
 }
 
-func TestAdminForeignOrigin(t *testing.T) {
+func TestR37AdminAnswersItsOwnAlone(t *testing.T) {
 	r := newAdminRig(t, "a:9000", "b:9000")
 	_, port, _ := net.SplitHostPort(r.addr)
+	r.admin.o.Hosts = []string{"akubra.example", "Node-7"}
 	for _, c := range []struct {
-		name, origin, host string
-		status             int
+		name, host string
+		status     int
+		headers    []string
 	}{
-		{"no page", "", r.addr, 200},
-		{"no page, by name", "", "akubra.example:" + port, 200},
-		{"own page", "http://" + r.addr, r.addr, 200},
-		{"own page as localhost", "http://localhost:" + port, "localhost:" + port, 200},
-		{"own page, IPv6", "http://[::1]:" + port, "[::1]:" + port, 200},
-		{"another site", "http://evil.example", r.addr, 403},
-		{"another port", "http://127.0.0.1:1", r.addr, 403},
-		{"a name made to resolve here", "http://evil.example:" + port, "evil.example:" + port, 403},
-		{"a name like an address", "http://127.0.0.1.evil.example", "127.0.0.1.evil.example", 403},
-		{"hidden", "null", r.addr, 403},
-		{"garbage", "://", r.addr, 403},
+		{"no page", r.addr, 200, nil},
+		{"an address without port", "127.0.0.1", 200, nil},
+		{"another address, of a pod say", "10.9.8.7:8071", 200, nil},
+		{"IPv6", "[::1]:" + port, 200, nil},
+		{"IPv6 without port", "[::1]", 200, nil},
+		{"localhost", "LocalHost.:" + port, 200, nil},
+		{"a name of its own", "akubra.example:" + port, 200, nil},
+		{"the machine's", "node-7", 200, nil},
+		{"own page", r.addr, 200, []string{"Origin", "http://" + r.addr, "Sec-Fetch-Site", "same-origin"}},
+		{"own page as localhost", "localhost:" + port, 200, []string{"Origin", "http://localhost:" + port}},
+		{"own page, IPv6", "[::1]:" + port, 200, []string{"Origin", "http://[::1]:" + port}},
+		{"own page by name", "akubra.example", 200, []string{"Origin", "http://akubra.example"}},
+		{"typed", r.addr, 200, []string{"Sec-Fetch-Site", "none"}},
+
+		{"a name made to resolve here", "evil.example:" + port, 421, nil},
+		{"the same, with its own origin", "evil.example:" + port, 421, []string{"Origin", "http://evil.example:" + port, "Sec-Fetch-Site", "same-origin"}},
+		{"a name like an address", "127.0.0.1.evil.example", 421, nil},
+		{"a name like localhost", "localhost.evil.example", 421, nil},
+		{"a name like its own", "evil-akubra.example", 421, nil},
+		{"a part of its own", "example", 421, nil},
+		{"a name below localhost", "evil.localhost", 421, nil},
+		{"a number that browsers take for an address", "2130706433", 421, nil},
+		{"no name", ":" + port, 421, nil},
+		{"another site", r.addr, 403, []string{"Origin", "http://evil.example"}},
+		{"another port", r.addr, 403, []string{"Origin", "http://127.0.0.1:1"}},
+		{"another of its names", r.addr, 403, []string{"Origin", "http://akubra.example:" + port}},
+		{"hidden", r.addr, 403, []string{"Origin", "null"}},
+		{"garbage", r.addr, 403, []string{"Origin", "://"}},
+		{"cross-site", r.addr, 403, []string{"Sec-Fetch-Site", "cross-site"}},
+		{"same-site", "localhost:" + port, 403, []string{"Sec-Fetch-Site", "same-site"}},
+		{"neither", r.addr, 403, []string{"Sec-Fetch-Site", "same-origin, cross-site"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			headers := []string{"Host", c.host}
-			if c.origin != "" {
-				headers = append(headers, "Origin", c.origin)
-			}
-			for _, change := range [][2]string{{"POST", "/backends/a:9000/maintenance"}, {"DELETE", "/backends/a:9000/maintenance"}} {
-				resp, body := r.do(change[0], change[1], "", headers...)
+			headers := append([]string{"Host", c.host}, c.headers...)
+			for _, q := range [][2]string{
+				{"GET", "/status"}, {"GET", "/metrics"}, {"GET", "/journal"}, {"GET", "/debug/pprof/cmdline"},
+				{"POST", "/backends/a:9000/maintenance"}, {"DELETE", "/backends/a:9000/maintenance"},
+			} {
+				resp, body := r.do(q[0], q[1], "", headers...)
 				if resp.StatusCode != c.status {
-					t.Errorf("%s: status %d, want %d; %s", change[0], resp.StatusCode, c.status, body)
+					t.Errorf("%s %s: status %d, want %d; %s", q[0], q[1], resp.StatusCode, c.status, body)
 				}
-				if c.status == 403 && r.limiter.State(0) != limiter.StateActive {
+				if c.status != 200 && r.limiter.State(0) != limiter.StateActive {
 					t.Error("it was done all the same")
 				}
+				if c.status == 421 && !strings.Contains(body, "AdminHosts") {
+					t.Errorf("the answer does not name the key: %s", body)
+				}
 			}
-			if resp, _ := r.do("GET", "/status", "", headers...); resp.StatusCode != 200 {
-				t.Errorf("a look is refused: %d", resp.StatusCode)
+			for _, path := range []string{"/health", "/ready"} { // a load balancer's checks
+				resp, body := r.do("GET", path, "", headers...)
+				if resp.StatusCode != 200 || c.status != 200 && strings.Contains(body, "9000") {
+					t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+				}
+			}
+			if resp, _ := r.do("GET", "/nothing", "", headers...); c.status != 200 && resp.StatusCode != c.status {
+				t.Errorf("a path that is not there: %d", resp.StatusCode)
 			}
 		})
+	}
+	for _, c := range []struct {
+		head   string
+		status int
+	}{
+		{"GET /health HTTP/1.0\r\n\r\n", 200},
+		{"GET /ready HTTP/1.0\r\n\r\n", 200},
+		{"GET /status HTTP/1.0\r\n\r\n", 421},
+		{"GET http://evil.example/status HTTP/1.1\r\nHost: " + r.addr + "\r\nConnection: close\r\n\r\n", 421},
+		{"GET http://" + r.addr + "/status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", 421},
+		{"GET /status HTTP/1.1\r\nHost: " + r.addr + "\r\nOrigin: http://" + r.addr + "\r\nOrigin: http://evil.example\r\nConnection: close\r\n\r\n", 403},
+	} {
+		if status, body := r.raw(c.head); status != c.status {
+			t.Errorf("%q: status %d, want %d; %s", c.head, status, c.status, body)
+		}
+	}
+}
+
+func TestAdminHosts(t *testing.T) {
+	name, err := os.Hostname()
+	if err != nil {
+		t.Skip(err)
+	}
+	c := defaultConfig()
+	c.AdminListen, c.AdminHosts = "akubra.internal:8071", []string{"metrics.example"}
+	got := adminHosts(c)
+	for _, want := range []string{"akubra.internal", "metrics.example", name} {
+		if !slices.Contains(got, want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+	c.AdminListen = ":8071"
+	if slices.Contains(adminHosts(c), "") {
+		t.Error("a Host without a name is taken")
+	}
+	for addr, want := range map[string]string{":8071": "127.0.0.1:8071", "0.0.0.0:8071": "127.0.0.1:8071", "[::]:8071": "127.0.0.1:8071", "a:1": "a:1"} {
+		if got := dialable(addr); got != want {
+			t.Errorf("dialable(%q) is %q", addr, got)
+		}
+	}
+}
+
+// TestR37ValidateOpensNoFile: whatever stands at the path, the answer is the same.
+func TestR37ValidateOpensNoFile(t *testing.T) {
+	r := newAdminRig(t, "a:9000")
+	dir := t.TempDir()
+	secret, none := filepath.Join(dir, "secret"), filepath.Join(dir, "none")
+	if err := os.WriteFile(secret, []byte("[default]\naws_access_key_id = AKID\naws_secret_access_key = hush\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		"TLS: {CertFile: %q, KeyFile: %[1]q}\n",
+		"TLS: {CertFile: %q}\n",
+		"TLS: {KeyFile: %q}\n",
+		"TLS: {Backends: {CAFile: %q}}\n",
+		"TLS: {Backends: {ClientCertFile: %q, ClientKeyFile: %[1]q}}\n",
+		"Credentials: {File: %q}\n",
+		"Credentials: {File: %q, Profile: nobody}\n",
+		"BackendCredentials: [{Backend: 'http://127.0.0.1:9001', File: %q}]\n",
+		"DataDir: %q\n",
+		"Logging: {Mainlog: {File: %q}, Synclog: {File: %[1]q}, Accesslog: {File: %[1]q}}\n",
+	} {
+		answers := map[string]bool{}
+		for _, path := range []string{secret, none, dir, fifo, secret + "/below", "/etc/shadow", "/dev/null", none + "\x00"} {
+			_, body := r.do("POST", "/configuration/validate", "Backends: ['http://127.0.0.1:9001']\n"+fmt.Sprintf(text, path))
+			for _, told := range []string{"AKID", "hush", "no such file", "regular", "PEM file", "there is no", "permission"} {
+				if strings.Contains(body, told) {
+					t.Errorf("%s: %q in %s", text, told, body)
+				}
+			}
+			if !strings.ContainsRune(path, 0) { // no path at all, which needs no file to see
+				answers[strings.ReplaceAll(body, path, "PATH")] = true
+			}
+		}
+		if len(answers) != 1 {
+			t.Errorf("%s: answers tell files apart: %v", text, answers)
+		}
+	}
+	var v validation
+	r.want(200, &v, "POST", "/configuration/validate", "Backends: ['http://127.0.0.1:9001']\nCredentials: {File: /x}\nTLS: {CertFile: /x, KeyFile: /x}\n")
+	slices.Sort(v.Unopened)
+	if want := []string{"Credentials.File", "TLS.CertFile", "TLS.KeyFile"}; !v.Valid || !slices.Equal(v.Unopened, want) {
+		t.Errorf("got %+v", v)
+	}
+	// The command still opens them.
+	path := filepath.Join(dir, "akubra.yaml")
+	if err := os.WriteFile(path, []byte("Backends: ['http://127.0.0.1:9001']\nCredentials: {File: "+none+"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if exit, _, stderr := runArgs("check", "-c", path); exit != exitWrong || !strings.Contains(stderr, "no such file") {
+		t.Errorf("check: exit code %d, %s", exit, stderr)
 	}
 }
 
@@ -527,7 +656,7 @@ func TestAdminShutdown(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if _, err := io.WriteString(c, "POST /configuration/validate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nBack"); err != nil {
+		if _, err := io.WriteString(c, "POST /configuration/validate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nBack"); err != nil {
 			t.Fatal(err)
 		}
 		r.waitFor(r.connected)

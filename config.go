@@ -30,6 +30,7 @@ type Config struct {
 	SyncLogMethods            []string          `koanf:"SyncLogMethods"`
 
 	AdminListen           string        `koanf:"AdminListen"` // empty is off
+	AdminHosts            []string      `koanf:"AdminHosts"`  // see adminHosts
 	Domains               []string      `koanf:"Domains"`
 	WriteAck              string        `koanf:"WriteAck"`
 	CompareETags          bool          `koanf:"CompareETags"`
@@ -162,10 +163,21 @@ func parseConfig(text []byte, environ []string) (*Config, error) {
 }
 
 func parseNamed(file string, text []byte, environ []string) (*Config, error) {
+	return parse(file, text, environ, &mistakes{env: map[string]string{}, broken: map[string]bool{}})
+}
+
+// checkText checks a configuration that came from the network, without opening a file
+// that it names. unopened are the keys of such files.
+func checkText(text []byte) (unopened []string, err error) {
+	m := &mistakes{env: map[string]string{}, broken: map[string]bool{}, noFiles: true}
+	_, err = parse("", text, nil, m)
+	return m.unopened, err
+}
+
+func parse(file string, text []byte, environ []string, m *mistakes) (*Config, error) {
 	if len(text) > maxConfigSize {
 		return nil, configErrors{fmt.Sprintf("cannot parse configuration %q: it is larger than %s", file, byteSize(maxConfigSize))}
 	}
-	m := &mistakes{env: map[string]string{}, broken: map[string]bool{}}
 	k := koanf.New(keyDelim)
 	if err := k.Load(rawbytes.Provider(text), yamlParser{}); err != nil {
 		return nil, yamlMistakes(file, text, err)

@@ -46,6 +46,11 @@ func (c *Config) check(m *mistakes) {
 			m.add("AdminListen", c.AdminListen, "an address of its own: Listen has %q", c.Listen)
 		}
 	}
+	for i, host := range c.AdminHosts {
+		if !validHost(host) {
+			m.add(element("AdminHosts", i), host, "a host name alone, as in akubra.example.com, without scheme and port")
+		}
+	}
 	for i, domain := range c.Domains {
 		if !validDomain(domain) {
 			m.add(element("Domains", i), domain, "a host name alone, as in s3.example.com, without scheme and port")
@@ -64,7 +69,7 @@ func (c *Config) check(m *mistakes) {
 		m.add("CongestionControl", c.CongestionControl, "auto, system, or an algorithm's name, as in cubic")
 	}
 	m.checkPair("TLS.CertFile", c.TLS.CertFile, "TLS.KeyFile", c.TLS.KeyFile)
-	if path := c.TLS.Backends.CAFile; path != "" {
+	if path := c.TLS.Backends.CAFile; path != "" && m.mayOpen("TLS.Backends.CAFile") {
 		if _, err := loadCAs(path); err != nil {
 			m.add("TLS.Backends.CAFile", path, "a file of PEM certificates: %v", err)
 		}
@@ -204,6 +209,8 @@ func (m *mistakes) checkPair(certPath, certFile, keyPath, keyFile string) {
 	readable := true
 	for _, f := range [][2]string{{certPath, certFile}, {keyPath, keyFile}} {
 		if path, file := f[0], f[1]; file == "" {
+			readable = false
+		} else if !m.mayOpen(path) {
 			readable = false
 		} else if _, err := readPEM(file); err != nil {
 			readable = false

@@ -72,7 +72,7 @@ func (m *mistakes) checkCredentials(path string, c CredentialsConfig) {
 		m.add(access, c.AccessKey, "an access key, without spaces, commas and slashes")
 	case c.AccessKey != "" && c.File != "":
 		m.add(join(path, "File"), c.File, "empty where %s is given", access)
-	case c.File != "":
+	case c.File != "" && m.mayOpen(join(path, "File")):
 		if _, err := readCredentials(c.File, c.Profile); err != nil {
 			m.add(join(path, "File"), c.File, "a file of AWS's credentials: %v", err)
 		}

@@ -54,6 +54,18 @@ type mistakes struct {
 	lines  configErrors
 	env    map[string]string // which variable set a path
 	broken map[string]bool   // paths whose value was not even of the right type
+
+	noFiles  bool     // files that the configuration names are not to be opened (R37)
+	unopened []string // whose they are
+}
+
+// mayOpen reports whether the file that stands at path may be opened. One that may not
+// leaves no mistake, whatever it is.
+func (m *mistakes) mayOpen(path string) bool {
+	if m.noFiles {
+		m.unopened = append(m.unopened, path)
+	}
+	return !m.noFiles
 }
 
 // add notes that value must not stand at path, and what must. One mistake at a

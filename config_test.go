@@ -52,7 +52,7 @@ func TestConfigExample(t *testing.T) {
 	}
 	want := defaultConfig()
 	want.Backends = []string{"http://s3.first.example.com:9000", "http://s3.second.example.com:9000"}
-	want.MaintainedBackend, want.Domains = oneOrMany{}, []string{}
+	want.MaintainedBackend, want.Domains, want.AdminHosts = oneOrMany{}, []string{}, []string{}
 	want.AdditionalRequestHeaders, want.AdditionalResponseHeaders = map[string]string{}, map[string]string{}
 	want.BackendCredentials = []BackendCredentialsConfig{}
 	want.finish()
@@ -210,6 +210,7 @@ func TestR21Mistakes(t *testing.T) {
 		"domain with scheme":  {"Domains: [http://s3.example.com]", `^Domains\[0\]: "http://s3.example.com" is not allowed, must be a host name alone`},
 		"domain with port":    {"Domains: [ok, 's3:80']", `^Domains\[1\]: "s3:80" is`},
 		"domain with dot":     {"Domains: [.s3]", `^Domains\[0\]: ".s3" is`},
+		"admin host and port": {"AdminHosts: [ok, 'akubra:80']", `^AdminHosts\[1\]: "akubra:80" is not allowed, must be a host name alone`},
 		"address as domain":   {"Domains: [127.0.0.1]", `^Domains\[0\]: "127.0.0.1" is`},
 		"header name":         {"AdditionalRequestHeaders: {'X Y': z}", `^AdditionalRequestHeaders\[X Y\]: "X Y" is not allowed, must be a header's name`},
 		"no header name":      {"AdditionalRequestHeaders: {'': z}", `^AdditionalRequestHeaders\[\]: "" is not allowed, must be a header's name`},

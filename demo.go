@@ -196,11 +196,11 @@ gets what it missed, which is another line. A file that the client uploads in pa
 
 // dialable is where to connect to for addr, which may stand for all addresses.
 func dialable(addr string) string {
-	ap, err := netip.ParseAddrPort(addr)
-	if err != nil || !ap.Addr().IsUnspecified() {
+	host, port, err := net.SplitHostPort(addr)
+	if ip, _ := netip.ParseAddr(host); err != nil || host != "" && !ip.IsUnspecified() {
 		return addr
 	}
-	return net.JoinHostPort("127.0.0.1", fmt.Sprint(ap.Port()))
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // toggle stops or starts the store and says what that means.

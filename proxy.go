@@ -110,6 +110,7 @@ func (p *proxy) make() error {
 	p.admin = newAdmin(adminOptions{
 		Version:       version,
 		URLs:          p.urls(),
+		Hosts:         adminHosts(c),
 		Status:        p.status,
 		SetMaintained: p.limiter.SetMaintained,
 		InFlight:      p.engine.InFlight,

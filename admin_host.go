@@ -1,0 +1,70 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// adminHosts are the names that the admin listener answers to (R37): those in
+// AdminHosts, the one in AdminListen, and the machine's own.
+func adminHosts(c *Config) []string {
+	hosts := slices.Clone(c.AdminHosts)
+	if host, _, err := net.SplitHostPort(c.AdminListen); err == nil {
+		hosts = append(hosts, host)
+	}
+	if name, err := os.Hostname(); err == nil {
+		short, _, _ := strings.Cut(name, ".")
+		hosts = append(hosts, name, short)
+	}
+	return slices.DeleteFunc(hosts, func(host string) bool { return host == "" })
+}
+
+// ownHost reports whether a Host is this listener's own. A page in the operator's
+// browser reaches any address under a name of its site that was made to resolve there
+// (DNS rebinding), and may read what it gets; but its Host is that name. An address
+// as Host, and localhost, nobody can make to resolve elsewhere.
+func (a *admin) ownHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	} else {
+		name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	name = strings.TrimSuffix(name, ".")
+	return strings.EqualFold(name, "localhost") ||
+		slices.ContainsFunc(a.o.Hosts, func(own string) bool { return strings.EqualFold(name, strings.TrimSuffix(own, ".")) })
+}
+
+// ownRequest refuses what this listener does not answer: requests to a Host that is
+// not its own, and those of other sites' pages. Browsers let any page send requests to
+// any address, also to one on localhost, and most of them say whose page it is.
+func (a *admin) ownRequest(ctx *fasthttp.RequestCtx) (status int, why string) {
+	h := &ctx.Request.Header
+	// An absolute target has a host, too.
+	if host := string(h.Host()); !a.ownHost(host) || !a.ownHost(string(ctx.Host())) {
+		return fasthttp.StatusMisdirectedRequest, "cannot answer to this Host: use an IP address, localhost or the machine's own name, " +
+			"or add the name to AdminHosts in the configuration"
+	}
+	for _, site := range h.PeekAll("Sec-Fetch-Site") {
+		if s := string(site); s != "same-origin" && s != "none" {
+			return fasthttp.StatusForbidden, otherSite
+		}
+	}
+	for _, origin := range h.PeekAll("Origin") {
+		if u, err := url.Parse(string(origin)); err != nil || u.Host == "" || !strings.EqualFold(u.Host, string(h.Host())) {
+			return fasthttp.StatusForbidden, otherSite
+		}
+	}
+	return 0, ""
+}
+
+const otherSite = "cannot take this from a page of another site: open it by its own address"
