@@ -41,7 +41,11 @@ type options struct {
 func parseOptions(args []string) (*options, error) {
 	o := &options{fault: newFault(faultNone), out: os.Stdout, log: os.Stderr}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.Usage = func() { usageText(fs) }
+	fs.SetOutput(io.Discard) // it would say first what is said at the end, with secrets
+	fs.Usage = func() {
+		fs.SetOutput(os.Stderr)
+		usageText(fs)
+	}
 	var sizes, backends, conns, peers, trickle string
 	fs.StringVar(&o.scenario, "scenario", "put", "what to measure: "+strings.Join(scenarioNames(), ", "))
 	fs.StringVar(&sizes, "size", "", "object `sizes`, with commas: 0,4KiB,16MiB (default: the scenario's)")
@@ -66,11 +70,13 @@ func parseOptions(args []string) (*options, error) {
 	fs.StringVar(&o.json, "json", "", "write the raw results to this `file`")
 	fs.StringVar(&o.profile, "profile", "", "write a CPU profile of the proxy to this `file`, of the last case and round")
 	o.s3.flags(fs)
-	if err := fs.Parse(args); err != nil {
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil, err
+	} else if err != nil {
+		return nil, errors.New(hideSecret(err.Error()))
 	}
 	if fs.NArg() > 0 {
-		return nil, fmt.Errorf("cannot use %q: flags only, or one of compare, report", fs.Arg(0))
+		return nil, fmt.Errorf("cannot use %q: flags only, or one of compare, report", hideSecret(fs.Arg(0)))
 	}
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })

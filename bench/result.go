@@ -176,6 +176,7 @@ func readResults(path string) (*Results, error) {
 	if rs.Schema != resultSchema {
 		return nil, fmt.Errorf("cannot read results %q: their schema is %d, this reads %d", path, rs.Schema, resultSchema)
 	}
+	rs.Command = hideSecrets(rs.Command, "") // of a version that wrote them down
 	return rs, nil
 }
 

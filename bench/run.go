@@ -9,7 +9,7 @@ import (
 )
 
 func newResults(o *options, args []string) *Results {
-	return &Results{Schema: resultSchema, Started: time.Now(), Command: args, Machine: thisMachine(), Versions: versions(o)}
+	return &Results{Schema: resultSchema, Started: time.Now(), Command: hideSecrets(args, o.s3.secretKey), Machine: thisMachine(), Versions: versions(o)}
 }
 
 // runCases measures and prints the tables.

@@ -42,8 +42,9 @@ func (t *s3Target) check() error {
 		t.secretKey = os.Getenv("AWS_SECRET_ACCESS_KEY")
 	}
 	u, err := url.Parse(t.url)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
-		return fmt.Errorf("cannot use -target %q: want http://HOST:PORT or https://HOST", t.url)
+	if err != nil || u.User != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
+		// A password may stand there.
+		return fmt.Errorf("cannot use -target %q: want http://HOST:PORT or https://HOST", hideSecret(t.url))
 	}
 	if t.accessKey == "" || t.secretKey == "" {
 		return errors.New("cannot sign for -target: -access-key and -secret-key are needed")
