@@ -32,7 +32,7 @@ func (l *listTable) entry(p *journal.Pending, t *repair.Task, _ []string) error 
 	}
 	object := t.Bucket + "/" + t.Key
 	if t.Key == "" || t.SubResource {
-		object = t.Target
+		object = hideSecrets(t.Target)
 	}
 	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, p.First), cmp.Or(printable(t.Method), "-"),
 		printable(strings.Join(t.Owed, ",")), printable(object), stateOf(p), printable(reasonOf(p)))
@@ -110,7 +110,7 @@ func bytesOf(key string) []byte {
 func (l *listJSON) entry(p *journal.Pending, t *repair.Task, _ []string) error {
 	e := listedEntry{
 		Time: time.Unix(0, int64(t.Seq)).UTC(), First: time.Unix(0, int64(t.First)).UTC(), Method: t.Method,
-		Path: jsonText(t.Target), Host: jsonText(t.Host), Bucket: jsonText(t.Bucket), Key: jsonText(t.Key),
+		Path: jsonText(hideSecrets(t.Target)), Host: jsonText(t.Host), Bucket: jsonText(t.Bucket), Key: jsonText(t.Key),
 		ETag: jsonText(t.ETag), Size: t.Size, ID: jsonText(t.ID), Owed: t.Owed, Reason: jsonText(reasonOf(p)),
 		Open: p.Open, SubResource: t.SubResource, Unacknowledged: t.Unacknowledged,
 		Tries: t.Tries, Parked: t.Parked, LastError: jsonText(t.LastError),

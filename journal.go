@@ -116,7 +116,7 @@ func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Tabl
 // known who has it, unless it was acknowledged.
 func entryOf(w *inflight.Write, names []string) journal.Entry {
 	e := journal.Entry{
-		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: w.Target, Owed: 1<<len(names) - 1,
+		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: hideSecrets(w.Target), Owed: 1<<len(names) - 1,
 		Reason: []byte("under way when the proxy died"),
 	}
 	a := &w.Ack
@@ -155,15 +155,17 @@ func orderOf(names []string) uint32 { return crc32.ChecksumIEEE([]byte(strings.J
 
 var _ engine.Journal = (*engineJournal)(nil)
 
-// Promise hands es on: Promise and Entry have the same fields, but a slice of the
-// one is none of the other.
+// Promise hands es on, their targets' secrets aside, which repair has no use for (R37):
+// Promise and Entry have the same fields, but a slice of the one is none of the other.
 func (j *engineJournal) Promise(es []engine.Promise) error {
 	entries, _ := j.entries.Get().(*[]journal.Entry)
 	if entries == nil {
 		entries = new([]journal.Entry)
 	}
 	for i := range es {
-		*entries = append(*entries, journal.Entry(es[i]))
+		e := journal.Entry(es[i])
+		e.Target = hideSecrets(e.Target)
+		*entries = append(*entries, e)
 	}
 	err := j.Journal.Promise(*entries)
 	clear(*entries) // what they point to is the requests'
@@ -180,6 +182,7 @@ func (j *engineJournal) Intend(slot int32, p *engine.Promise) error {
 	if j.power {
 		return j.Promise([]engine.Promise{*p})
 	}
+	p.Target = hideSecrets(p.Target)
 	if err := j.Journal.Intend((*journal.Entry)(p)); err != nil {
 		return err
 	}
@@ -210,7 +213,7 @@ func (j *engineJournal) Waits() bool { return j.power }
 
 // Begin notes that a write is under way.
 func (j *engineJournal) Begin(bucket, key, host, target []byte) (slot int32, err error) {
-	slot, err = j.inflight.Begin(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: target})
+	slot, err = j.inflight.Begin(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: hideSecrets(target)})
 	if errors.Is(err, inflight.ErrFull) {
 		return -1, engine.ErrTooManyWrites
 	}
@@ -360,7 +363,7 @@ func resolvedRecord(t *repair.Task, action string, names []string) synclog.Recor
 // recordOf is one record for all the backends of a task.
 func recordOf(t *repair.Task, reason string, names []string) synclog.Record {
 	r := synclog.Record{
-		Time: time.Unix(0, int64(t.Seq)), Method: t.Method, Path: t.Target, Error: reason, Op: engine.OpStoring,
+		Time: time.Unix(0, int64(t.Seq)), Method: t.Method, Path: hideSecrets(t.Target), Error: reason, Op: engine.OpStoring,
 		Bucket: t.Bucket, Key: t.Key, ETag: t.ETag, Size: t.Size, ID: t.ID,
 	}
 	for _, name := range names {

@@ -70,9 +70,13 @@ type wireTask struct {
 }
 
 func wireTaskOf(t *repair.Task) wireTask {
+	target := t.Target
+	if t.Key != "" { // else it says which entry it is; an old version may have left secrets in it
+		target = hideSecrets(target)
+	}
 	return wireTask{
 		Seq: t.Seq, First: t.First, Settled: t.Settled, Method: t.Method, Size: t.Size, Owed: t.Owed,
-		Target: wireText(t.Target), Host: wireText(t.Host), Bucket: wireText(t.Bucket), Key: wireText(t.Key),
+		Target: wireText(target), Host: wireText(t.Host), Bucket: wireText(t.Bucket), Key: wireText(t.Key),
 		ETag: wireText(t.ETag), ID: wireText(t.ID), Reason: wireText(t.Reason),
 		SubResource: t.SubResource, Unacknowledged: t.Unacknowledged, Doubt: t.Doubt, Version: t.Version,
 		Tries: t.Tries, NotBefore: t.NotBefore, Parked: t.Parked, LastError: wireText(t.LastError),

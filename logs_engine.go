@@ -60,7 +60,7 @@ func (l engineLog) Access(a *engine.Access) {
 		Str("id", a.ID).
 		Str("remote", a.Remote).
 		Str("method", a.Method).
-		Str("path", a.Path).
+		Str("path", hideSecrets(a.Path)).
 		Str("host", a.Host).
 		Str("useragent", a.UserAgent).
 		Int("status", a.Status).
@@ -78,7 +78,10 @@ type syncRecorder struct {
 
 var _ engine.Synclog = syncRecorder{}
 
-// Record hands d on as it is: Divergence and Record have the same fields.
+// Record hands d on as it is, its secrets aside: Divergence and Record have the same
+// fields.
 func (s syncRecorder) Record(d *engine.Divergence) {
-	s.log.Record((*synclog.Record)(d))
+	r := (*synclog.Record)(d)
+	r.Path = hideSecrets(r.Path)
+	s.log.Record(r)
 }

@@ -187,7 +187,7 @@ func (l repairLog) Info(msg string, keyvals ...any) {
 // describe is what a task is about, for people.
 func describe(t *repair.Task) string {
 	if t.Key == "" || t.SubResource {
-		return fmt.Sprintf("%s %s", t.Method, printable(t.Target))
+		return fmt.Sprintf("%s %s", t.Method, printable(hideSecrets(t.Target)))
 	}
 	return printable(t.Bucket + "/" + t.Key)
 }
