@@ -134,7 +134,7 @@ func adminJSON(ctx *fasthttp.RequestCtx, status int, v any) {
 	}
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/json")
-	ctx.SetBody(append(body, '\n'))
+	ctx.SetBody(append(escapeControls(body), '\n')) // for people's terminals
 }
 
 func adminError(ctx *fasthttp.RequestCtx, status int, message string) {

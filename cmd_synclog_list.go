@@ -129,7 +129,7 @@ func writeJSONLine(w io.Writer, v any) error {
 	if err != nil {
 		panic(err) // only types of this package come here
 	}
-	_, err = w.Write(append(line, '\n'))
+	_, err = w.Write(append(escapeControls(line), '\n'))
 	return err
 }
 

@@ -52,6 +52,7 @@ func TestBinary(t *testing.T) {
 	t.Run("R23 few files", func(t *testing.T) { testFewFiles(t, path) })
 	t.Run("R23 out of files", func(t *testing.T) { testOutOfFiles(t, path) })
 	t.Run("R13 demotion and return", func(t *testing.T) { testDemotion(t, path) })
+	t.Run("R23 logs that nobody takes", func(t *testing.T) { testLogsNobodyTakes(t, path) })
 	t.Run("one thread more than processors", func(t *testing.T) { testProcessors(t, path) })
 }
 

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// testLogsNobodyTakes: neither a reader of stdout and stderr that has gone (EPIPE, and
+// SIGPIPE with it), nor one that stands still, nor a full disk ends the process, holds
+// a request up or keeps the process from its end.
+func testLogsNobodyTakes(t *testing.T, path string) {
+	for _, gone := range []bool{true, false} {
+		t.Run(fmt.Sprintf("gone=%t", gone), func(t *testing.T) {
+			dir := t.TempDir()
+			addr, admin := mustFreeAddr(t), mustFreeAddr(t)
+			config := filepath.Join(dir, "akubra.yaml")
+			text := fmt.Sprintf(`{Listen: %q, AdminListen: %q, DataDir: %q, Backends: [%q, %q], Logging: {
+  Mainlog: {Stderr: true}, Accesslog: {Stdout: true, Stderr: true, File: /dev/full}, Synclog: {Stdout: true, Stderr: false}}}`,
+				addr, admin, filepath.Join(dir, "data"), newHTTPBackend(t, hello), "http://"+mustFreeAddr(t))
+			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			cmd := exec.Command(path, "-c", config)
+			cmd.Stdout, cmd.Stderr = w, w
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if cmd.ProcessState == nil {
+					_ = cmd.Process.Kill()
+					_ = cmd.Wait()
+				}
+			}()
+			_ = w.Close()
+			said := bufio.NewScanner(r)
+			for said.Scan() && !bytes.Contains(said.Bytes(), []byte("akubra is ready")) {
+			}
+			if gone {
+				_ = r.Close()
+			}
+			for range 400 { // more than a pipe holds
+				if got := mustSend(t, "PUT", "http://"+addr+"/b/"+strings.Repeat("k", 300), ""); got != "hello" {
+					t.Fatalf("answer %q", got)
+				}
+			}
+			metrics := mustSend(t, "GET", "http://"+admin+"/metrics", "")
+			for _, to := range []string{"stdout", "stderr", "/dev/full"} {
+				series := fmt.Sprintf("akubra_log_waiting_lines{log=%q,output=%q} ", "accesslog", to)
+				if i := strings.Index(metrics, series); i < 0 || metrics[i+len(series)] == '0' {
+					t.Errorf("no line waits for %s", to)
+				}
+			}
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+}
