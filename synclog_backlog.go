@@ -17,8 +17,14 @@ import (
 // owed gets a line.
 const maxBacklogKeys = 64 << 10
 
-// backlogPause is between two looks whether there is room for more lines.
-const backlogPause = 20 * time.Millisecond
+const (
+	// backlogPause is between two looks whether there is room for more lines.
+	backlogPause = 20 * time.Millisecond
+	// backlogRest is between two readings of the journal, in times of how long one took:
+	// a reader that takes too little comes and goes.
+	backlogRest    = 9
+	maxBacklogRest = 10 * time.Second
+)
 
 // synclogBacklog sees to it that a synclog whose reader stopped misses nothing that
 // is still owed (R16, R23): it remembers, as hashes, the keys of the records that
@@ -109,7 +115,7 @@ func (b *synclogBacklog) run() {
 		queues, keys, all := b.queues, b.keys, b.all
 		b.queues, b.keys, b.all = nil, map[uint64]struct{}{}, false
 		b.mu.Unlock()
-		lines, complete := 0, true
+		began, lines, complete := time.Now(), 0, true
 		for _, q := range queues {
 			n, ok := b.write(q, keys, all)
 			lines, complete = lines+n, complete && ok
@@ -117,10 +123,10 @@ func (b *synclogBacklog) run() {
 		if !complete || slices.ContainsFunc(b.sinks, (*lineQueue).inTrouble) {
 			b.remember(keys, all) // for this one's next time, when some may come twice, or for another one
 		}
-		if !complete {
-			continue
+		if complete {
+			b.log.Warn().Int("lines", lines).Msg("lines that the synclog had missed are written, of all that is still owed")
 		}
-		b.log.Warn().Int("lines", lines).Msg("lines that the synclog had missed are written, of all that is still owed")
+		b.pause(min(backlogRest*time.Since(began), maxBacklogRest))
 	}
 }
 
@@ -138,6 +144,9 @@ func (b *synclogBacklog) remember(keys map[uint64]struct{}, all bool) {
 func (b *synclogBacklog) write(q *lineQueue, keys map[uint64]struct{}, all bool) (lines int, ok bool) {
 	var line []byte
 	for cursor := uint64(0); ; {
+		if b.pause(0) {
+			return lines, false
+		}
 		p, next, more := b.journal.Next(cursor)
 		if !more {
 			return lines, true
@@ -163,13 +172,29 @@ func (b *synclogBacklog) write(q *lineQueue, keys map[uint64]struct{}, all bool)
 // room waits until q has some, and is false at the end.
 func (b *synclogBacklog) room(q *lineQueue) bool {
 	for !q.roomy() {
-		select {
-		case <-b.stop:
+		if b.pause(backlogPause) {
 			return false
-		case <-time.After(backlogPause):
 		}
 	}
 	return true
+}
+
+// pause waits, and reports whether it is the end.
+func (b *synclogBacklog) pause(d time.Duration) (end bool) {
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-b.stop:
+		case <-timer.C:
+		}
+	}
+	select {
+	case <-b.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 // owedRecords is a record for each backend that a task is owed by.

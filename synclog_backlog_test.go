@@ -83,8 +83,8 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 				t.Fatalf("no record was refused; %d are written elsewhere", got)
 			}
 			stalled.open()
-			stalled.text.waitFor(key(c.keys - 2))
-			told.waitFor("lines that the synclog had missed are written")
+			eventually(t, "the last key's line is written", func() bool { return strings.Contains(stalled.text.String(), key(c.keys-2)) })
+			eventually(t, "it is told", func() bool { return strings.Contains(told.String(), "lines that the synclog had missed are written") })
 			b.close()
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
