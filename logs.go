@@ -132,13 +132,6 @@ func (l *logs) Reopen() error {
 	return named(l.outputs[0].reopen(), l.outputs[1].reopen(), l.outputs[2].reopen())
 }
 
-// flush waits until what was logged is written, but not longer than d.
-func (l *logs) flush(d time.Duration) {
-	for deadline, i := time.Now().Add(d), 0; i < len(l.outputs); i++ {
-		l.outputs[i].flush(time.Until(deadline))
-	}
-}
-
 // Close closes what openLogs opened, which is not stdout and stderr, once what was
 // logged is written: readers that take nothing get logCloseTimeout in all.
 func (l *logs) Close() error {
