@@ -1,0 +1,60 @@
+package inflight
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/akubra/akubra/internal/datadir"
+)
+
+// The table is known by its file as long as it is open, and of no use once that was cut.
+func TestR23Identity(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inflight")
+	table, _ := mustOpen(t, path)
+	for range chunkSlots + 1 { // it has grown
+		mustBegin(t, table, write("b", "k"))
+	}
+	id, err := table.Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if there, err := datadir.Identify(path); err != nil || id != there || id == (datadir.Identity{}) {
+		t.Errorf("it is %v, at its path is %v, %v", id, there, err)
+	}
+	if err := os.Truncate(path, SlotSize); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table.Identity(); err == nil || !strings.Contains(err.Error(), "it was cut to 4096 bytes") {
+		t.Errorf("cut: %v", err)
+	}
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := table.Identity(); err != nil || id != (datadir.Identity{}) {
+		t.Errorf("closed: %v, %v", id, err)
+	}
+}
+
+// What is written in place must be nobody else's file.
+func TestOpenFollowsNothing(t *testing.T) {
+	dir := t.TempDir()
+	other := filepath.Join(dir, "other")
+	if err := os.WriteFile(other, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, link := range map[string]func(from, to string) error{"symbolic": os.Symlink, "hard": os.Link} {
+		path := filepath.Join(dir, name)
+		if err := link(other, path); err != nil {
+			t.Fatal(err)
+		}
+		if table, err := Open(path, nil); err == nil {
+			table.Close()
+			t.Errorf("%s link: no error", name)
+		}
+	}
+	if p, err := os.ReadFile(other); err != nil || string(p) != "precious" {
+		t.Errorf("%q, %v", p, err)
+	}
+}
