@@ -55,6 +55,13 @@ func TestPagesOfAListingComeFromOneStorage(t *testing.T) {
 				}
 			}
 			r.settled()
+			for i, s := range r.stores {
+				for _, got := range s.Requests() {
+					if _, token, ok := strings.Cut(got.Target, "continuation-token="); ok && !strings.HasPrefix(token, fmt.Sprintf("store%d", i)) {
+						t.Fatalf("storage %d was asked for %s", i, got.Target)
+					}
+				}
+			}
 		})
 	}
 }
