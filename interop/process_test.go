@@ -50,6 +50,7 @@ func (p *process) stop(t *testing.T) {
 	case <-p.done: // killed by the test, or by itself
 	default:
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		_ = p.cmd.Process.Signal(syscall.SIGCONT) // if a test left it frozen
 		select {
 		case <-p.done:
 		case <-time.After(patience):
@@ -70,6 +71,22 @@ func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
+
+// freeze stops the process in its tracks: the kernel goes on taking connections and
+// bytes for it, and it does nothing about them until thaw.
+func (p *process) freeze(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatalf("cannot freeze %s: %v", p.name, err)
+	}
+	p.await(t, "it is frozen", func(context.Context) bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		return err == nil && strings.HasPrefix(rest, "T")
+	})
+}
+
+func (p *process) thaw() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
 
 // await waits until ok holds; it fails the test if the process ends meanwhile, or
 // never gets there. last, if given, is what was seen last.

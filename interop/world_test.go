@@ -45,6 +45,7 @@ const (
 // store is one S3 server.
 type store struct {
 	kind, addr string
+	dir        string
 	start      func(t *testing.T) *process
 	process    *process
 	direct     *s3.Client // not through the proxy
@@ -69,6 +70,8 @@ type world struct {
 	plain   *proxy
 	tls     *proxy
 	trust   http.RoundTripper // trusts tls, and finds domain's hosts
+	cert    string            // of the stores that speak TLS
+	relays  []string          // the addresses that proxies find the stores at, if not their own
 	buckets int
 	stuck   bool // a proxy did not settle
 }
@@ -91,10 +94,36 @@ func newWorld(t *testing.T, kinds [2]string) *world {
 func newStores(t *testing.T, kinds [2]string) *world {
 	t.Helper()
 	w := &world{dir: t.TempDir()}
-	for i, kind := range kinds {
-		w.stores[i] = newStore(t, kind, filepath.Join(w.dir, fmt.Sprintf("store%d", i)), i)
-	}
+	w.startStores(t, kinds)
 	return w
+}
+
+// newSecureStores is a world without proxies whose two versitygw speak TLS.
+func newSecureStores(t *testing.T) *world {
+	t.Helper()
+	w := &world{dir: t.TempDir()}
+	w.cert, w.trust = certificate(t, w.dir)
+	w.startStores(t, [2]string{versitygw, versitygw})
+	return w
+}
+
+func (w *world) startStores(t *testing.T, kinds [2]string) {
+	t.Helper()
+	for i, kind := range kinds {
+		w.stores[i] = newStore(t, kind, filepath.Join(w.dir, fmt.Sprintf("store%d", i)), i, w.cert, w.trust)
+	}
+}
+
+// url is where proxies find the i-th store.
+func (w *world) url(i int) string {
+	scheme, addr := "http://", w.stores[i].addr
+	if w.cert != "" {
+		scheme = "https://"
+	}
+	if w.relays != nil {
+		addr = w.relays[i]
+	}
+	return scheme + addr
 }
 
 // proxies are those that there are: where repair is at work, one alone writes.
@@ -113,14 +142,18 @@ func (w *world) other(s *store) *store {
 	return w.stores[0]
 }
 
-func newStore(t *testing.T, kind, dir string, number int) *store {
+func newStore(t *testing.T, kind, dir string, number int, cert string, trust http.RoundTripper) *store {
 	t.Helper()
 	mustMkdir(t, dir)
-	s := &store{kind: kind, addr: freeAddr(t)}
+	s := &store{kind: kind, addr: freeAddr(t), dir: dir}
 	s.direct = newSDK("http://"+s.addr, nil)
 	switch kind {
 	case versitygw:
 		args := []string{"--port", s.addr, "--virtual-domain", domain}
+		if cert != "" {
+			args = append(args, "--cert", cert, "--key", cert)
+			s.direct = newSDK("https://"+s.addr, trust)
+		}
 		if number == 0 { // by itself it closes each connection after an answer
 			args = append(args, "--keep-alive")
 		}
@@ -157,7 +190,7 @@ func (s *store) run(t *testing.T) {
 }
 
 // newProxy starts a proxy with a journal of its own, and with more configuration, if
-// any; with a certificate (a PEM file with its key) it speaks TLS.
+// any, whose keys win; with a certificate (a PEM file with its key) it speaks TLS.
 func (w *world) newProxy(t *testing.T, name, cert, more string) *proxy {
 	t.Helper()
 	p := &proxy{addr: freeAddr(t), admin: "http://" + freeAddr(t), synclog: filepath.Join(w.dir, name+".synclog")}
@@ -165,8 +198,7 @@ func (w *world) newProxy(t *testing.T, name, cert, more string) *proxy {
 	if cert != "" {
 		p.url = "https://" + p.addr
 	}
-	config := fmt.Sprintf(`
-Listen: %s
+	config := fmt.Sprintf(`Listen: %s
 AdminListen: %s
 Backends: [%s, %s]
 ConnectionTimeout: 10s
@@ -174,17 +206,28 @@ ConnectionDialTimeout: 1s
 ShutdownTimeout: 10s
 DataDir: %q
 Domains: [%s]
-TLS: {CertFile: %q, KeyFile: %q}
+TLS: {CertFile: %q, KeyFile: %q, Backends: {CAFile: %q}}
 Logging:
   Synclog: {Stderr: false, File: %q}
   Accesslog: {File: %q}
-%s`, p.addr, strings.TrimPrefix(p.admin, "http://"), "http://"+w.stores[0].addr, "http://"+w.stores[1].addr,
-		filepath.Join(w.dir, name+".data"), domain, cert, cert, p.synclog, filepath.Join(w.dir, name+".accesslog"), more)
+`, p.addr, strings.TrimPrefix(p.admin, "http://"), w.url(0), w.url(1),
+		filepath.Join(w.dir, name+".data"), domain, cert, cert, w.cert, p.synclog, filepath.Join(w.dir, name+".accesslog"))
+	for line := range strings.Lines(config) {
+		if key, _, _ := strings.Cut(line, ":"); !strings.Contains("\n"+more, "\n"+key+":") {
+			more += line
+		}
+	}
 	p.config = filepath.Join(w.dir, name+".yaml")
-	mustWrite(t, p.config, []byte(config))
+	mustWrite(t, p.config, []byte(more))
+	p.run(t)
+	return p
+}
+
+// run starts the proxy's process, for the first time or again.
+func (p *proxy) run(t *testing.T) {
+	t.Helper()
 	p.process = startProcess(t, proxyBinary(t), nil, "-c", p.config)
 	p.process.graceful = true
-	return p
 }
 
 func proxyBinary(t *testing.T) string {
