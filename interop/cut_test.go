@@ -22,24 +22,25 @@ import (
 // backend stores the part of it that came. versitygw takes the end of a connection
 // for the end of a body, so that it is the one to ask.
 func TestR31CutUploads(t *testing.T) {
-	for _, topology := range []struct {
+	two := func(kind string) func(t *testing.T) *world {
+		return func(t *testing.T) *world { return newStores(t, [2]string{kind, kind}) }
+	}
+	topologies := []struct {
 		name string
 		new  func(t *testing.T) *world
 		all  bool
-	}{
-		{"two versitygw", func(t *testing.T) *world { return newStores(t, [2]string{versitygw, versitygw}) }, true},
-		{"two versitygw over TLS", newSecureStores, true},
-		{"two MinIO", func(t *testing.T) *world { return newStores(t, [2]string{minio, minio}) }, false},
-	} {
+	}{{"two versitygw", two(versitygw), true}, {"two versitygw over TLS", newSecureStores, true}, {"two MinIO", two(minio), false}}
+	for _, topology := range topologies {
+		if topology.all { // it takes a minute, in which the others have a world of their own
+			defer newCuts(t, topology.new(t)).silent("silence, " + topology.name)()
+		}
+	}
+	for _, topology := range topologies {
 		t.Run(topology.name, func(t *testing.T) {
-			silence := func() {}
-			if topology.all { // in a world of its own, meanwhile
-				silence = newCuts(t, topology.new(t)).silent()
-			}
 			c := newCuts(t, topology.new(t))
-			c.byClient("reset", func(conn *net.TCPConn) { cutReset(conn) })
+			c.byClient("reset", cutReset)
 			c.byClient("FIN", c.wantNoYes)
-			c.byProxy("SIGTERM past ShutdownTimeout", "ShutdownTimeout: 1s\n", func(p *proxy) { c.terminate(p) })
+			c.byProxy("SIGTERM past ShutdownTimeout", "ShutdownTimeout: 1s\n", c.terminate)
 			c.byProxy("kill -9", "", func(p *proxy) { p.process.kill() })
 			if topology.all {
 				c.frozen("frozen backend and a reset", func(_ *proxy, conns []*net.TCPConn) { cutAll(conns, cutReset) })
@@ -47,7 +48,6 @@ func TestR31CutUploads(t *testing.T) {
 				c.frozen("frozen backend and kill -9", func(p *proxy, _ []*net.TCPConn) { p.process.kill() })
 				c.stalled()
 			}
-			silence()
 		})
 	}
 }
@@ -314,7 +314,7 @@ func (c *cuts) report(way string, tried int, begun time.Time, damage map[string]
 	for _, n := range damage {
 		bad += n
 	}
-	c.Logf("%-30s %4d uploads cut, %d objects damaged, %.1f s", way+":", tried, bad, time.Since(begun).Seconds())
+	c.Logf("%-32s %4d uploads cut, %d objects damaged, %.1f s", way+":", tried, bad, time.Since(begun).Seconds())
 	if bad > 0 {
 		c.Errorf("%s: %d objects damaged by %d cut uploads: %v", way, bad, tried, damage)
 	}
@@ -486,20 +486,23 @@ func (c *cuts) stalled() {
 	c.report(way, tried, begun, damage)
 }
 
-// silent begins uploads whose clients fall silent, and returns what waits for the
-// proxy's patience to end and looks then: meanwhile there is time for others.
-func (c *cuts) silent() func() {
+// silent begins uploads whose clients fall silent, and returns what waits until the
+// proxy has given them up, and looks then.
+func (c *cuts) silent(name string) func() {
 	c.Helper()
 	const way = "silence"
 	p := c.start(way, "")
-	begun, all := time.Now(), c.round(way, 0, p, func() {})
+	begun, damage := time.Now(), map[string]int{}
+	var all []*cut
+	for n := range c.rounds {
+		all = append(all, c.round(way, n, p, func() {})...)
+	}
 	c.awaitArrival(c.T, p, len(all), nil)
 	return func() {
 		c.Helper()
 		p.awaitFor(c.T, 2*time.Minute, "it has given up silent clients", func(s status) bool { return s.InFlight == 0 })
-		damage := map[string]int{}
 		c.judge(way, damage, all)
 		c.noRecords(way, p)
-		c.report(way, len(all), begun, damage)
+		c.report(name, len(all), begun, damage)
 	}
 }

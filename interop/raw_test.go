@@ -44,29 +44,40 @@ type rawUpload struct {
 	body []byte // as it is framed
 }
 
-// newUpload signs a PUT of data to the proxy, or store, at addr.
-func newUpload(addr, style, bucket, key, query string, data []byte) (*rawUpload, error) {
+// newSigned makes a request for the proxy, or store, at addr, whose body is not signed.
+func newSigned(method, style, addr, bucket, key, query string, data []byte) (req *http.Request, body []byte, err error) {
 	u := &url.URL{Scheme: "http", Host: addr, Path: "/" + bucket + "/" + key, RawQuery: query}
-	req := &http.Request{Method: http.MethodPut, URL: u, Host: addr, Header: http.Header{}, ContentLength: int64(len(data))}
-	body, payload := data, unsigned
+	req = &http.Request{Method: method, URL: u, Host: addr, Header: http.Header{}, ContentLength: int64(len(data))}
+	payload := unsigned
 	if style == byTrailer || style == byChunks {
-		body, payload = awsChunked(data), trailing
+		data, payload = awsChunked(data), trailing
 		req.Header.Set("Content-Encoding", "aws-chunked")
-		req.Header.Set("X-Amz-Decoded-Content-Length", fmt.Sprint(len(data)))
+		req.Header.Set("X-Amz-Decoded-Content-Length", fmt.Sprint(req.ContentLength))
 		req.Header.Set("X-Amz-Trailer", "x-amz-checksum-crc32")
-		req.ContentLength = int64(len(body))
+		req.ContentLength = int64(len(data))
 	}
-	length := fmt.Sprintf("Content-Length: %d\r\n", req.ContentLength)
 	if style == byChunks {
 		req.ContentLength = -1
-		length = "Transfer-Encoding: chunked\r\n"
-		body = fmt.Appendf(nil, "%x\r\n%s\r\n0\r\n\r\n", len(body), body)
 	}
-	if err := sign(req, style, payload); err != nil {
+	if len(data) > 0 {
+		req.Body = io.NopCloser(bytes.NewReader(data))
+	}
+	return req, data, sign(req, style, payload)
+}
+
+// newUpload signs a PUT.
+func newUpload(addr, style, bucket, key, query string, data []byte) (*rawUpload, error) {
+	req, body, err := newSigned(http.MethodPut, style, addr, bucket, key, query, data)
+	if err != nil {
 		return nil, err
 	}
+	framing := fmt.Sprintf("Content-Length: %d\r\n", len(body))
+	if style == byChunks {
+		framing = "Transfer-Encoding: chunked\r\n"
+		body = fmt.Appendf(nil, "%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+	}
 	var head bytes.Buffer
-	fmt.Fprintf(&head, "PUT %s HTTP/1.1\r\nHost: %s\r\n%s", req.URL.RequestURI(), addr, length)
+	fmt.Fprintf(&head, "PUT %s HTTP/1.1\r\nHost: %s\r\n%s", req.URL.RequestURI(), addr, framing)
 	if err := req.Header.WriteSubset(&head, map[string]bool{"Content-Length": true, "Host": true}); err != nil {
 		return nil, err
 	}

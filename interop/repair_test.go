@@ -107,7 +107,11 @@ type wanted struct {
 
 func newDivergence(t *testing.T, kinds [2]string, more string) *divergence {
 	t.Helper()
-	w := newStores(t, kinds)
+	return newDivergenceIn(t, newStores(t, kinds), more)
+}
+
+func newDivergenceIn(t *testing.T, w *world, more string) *divergence {
+	t.Helper()
 	w.plain = w.newProxy(t, "plain", "", fmt.Sprintf("Credentials: {AccessKey: %q, SecretKey: %q, Region: %q}\n%s", accessKey, secretKey, region, more))
 	w.plain.await(t, "it is ready", func(s status) bool { return s.Ready })
 	d := &divergence{

@@ -1,0 +1,60 @@
+package interop
+
+import (
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// relay forwards connections to a store, and holds up each piece of what a proxy
+// sends by up to jitter. It returns its address.
+func relay(t *testing.T, to string, jitter time.Duration) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open sync.WaitGroup
+	open.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			open.Go(func() {
+				defer conn.Close()
+				store, err := net.Dial("tcp", to)
+				if err != nil {
+					return // the store is away
+				}
+				defer store.Close()
+				open.Go(func() {
+					_, _ = io.Copy(conn, store)
+					_ = conn.Close()
+				})
+				_, _ = io.Copy(late{store, jitter}, conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = ln.Close()
+		// The proxy and the stores, which were started later, have ended: so have
+		// the connections.
+		open.Wait()
+	})
+	return ln.Addr().String()
+}
+
+// late is a writer that takes its time. It must not be an io.ReaderFrom.
+type late struct {
+	w      io.Writer
+	jitter time.Duration
+}
+
+func (l late) Write(p []byte) (int, error) {
+	time.Sleep(rand.N(l.jitter + 1))
+	return l.w.Write(p)
+}
