@@ -43,9 +43,10 @@ func TestR31CutUploads(t *testing.T) {
 			c.byProxy("SIGTERM past ShutdownTimeout", "ShutdownTimeout: 1s\n", c.terminate)
 			c.byProxy("kill -9", "", func(p *proxy) { p.process.kill() })
 			if topology.all {
-				c.frozen("frozen backend and a reset", func(_ *proxy, conns []*net.TCPConn) { cutAll(conns, cutReset) })
-				c.frozen("frozen backend and a FIN", func(_ *proxy, conns []*net.TCPConn) { cutAll(conns, c.wantNoYes) })
-				c.frozen("frozen backend and kill -9", func(p *proxy, _ []*net.TCPConn) { p.process.kill() })
+				// The backend is thawed before the proxy has given its legs up, or after.
+				c.frozen("frozen backend and a reset", false, func(_ *proxy, conns []*net.TCPConn) { cutAll(conns, cutReset) })
+				c.frozen("frozen backend and a FIN", true, func(_ *proxy, conns []*net.TCPConn) { cutAll(conns, c.wantNoYes) })
+				c.frozen("frozen backend and kill -9", false, func(p *proxy, _ []*net.TCPConn) { p.process.kill() })
 				c.stalled()
 			}
 		})
@@ -127,7 +128,7 @@ func newCuts(t *testing.T, w *world) *cuts {
 func (c *cuts) start(name, more string) *proxy {
 	c.Helper()
 	// A backend that fails is to get the next one, too.
-	p := c.newProxy(c.T, name, "", "FailureLimit: 0\nConnectionTimeout: 5s\n"+more)
+	p := c.newProxy(c.T, name, "", "FailureLimit: 0\n"+more)
 	c.ready(p)
 	return p
 }
@@ -390,17 +391,16 @@ func (c *cuts) terminate(p *proxy) {
 	}
 }
 
-// frozen has a backend frozen while the uploads begin and end, and thawed then.
-func (c *cuts) frozen(way string, end func(p *proxy, conns []*net.TCPConn)) {
+// frozen has a backend frozen while the uploads begin and end, and thawed then, or as
+// late as when nothing is in flight any more.
+func (c *cuts) frozen(way string, late bool, end func(p *proxy, conns []*net.TCPConn)) {
 	c.Helper()
 	begun, damage, tried := time.Now(), map[string]int{}, 0
-	p := c.start(strings.ReplaceAll(way, " ", "-"), "ConnectionDialTimeout: 10s\n")
+	p := c.start(strings.ReplaceAll(way, " ", "-"), "ConnectionTimeout: 2s\nConnectionDialTimeout: 2s\n")
 	victim := c.stores[1]
 	for n := range c.rounds {
-		select {
-		case <-p.process.done:
+		if p.process.killed {
 			p.run(c.T)
-		default:
 		}
 		c.ready(p)
 		all := c.round(way, n, p, func() { victim.process.freeze(c.T) })
@@ -410,12 +410,13 @@ func (c *cuts) frozen(way string, end func(p *proxy, conns []*net.TCPConn)) {
 			conns = append(conns, k.conn)
 		}
 		end(p, conns)
-		select {
-		case <-p.process.done:
-		default:
+		if late {
 			c.settled(p)
 		}
 		victim.process.thaw()
+		if !p.process.killed {
+			c.settled(p)
+		}
 		c.judge(way, damage, all)
 		tried += len(all)
 	}
