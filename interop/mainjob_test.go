@@ -36,12 +36,25 @@ func TestMainJob(t *testing.T) {
 		t.Run("two "+kind, func(t *testing.T) {
 			w := newWorld(t, [2]string{kind, kind})
 			j := &job{T: t, world: w, bucket: "main-job", dir: filepath.Join(w.dir, "files"), sums: make(map[string]string)}
-			j.generate()
+			j.generate(jobFiles)
 			if _, err := newSDK(w.plain.url, nil).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &j.bucket}); err != nil {
 				t.Fatal(err)
 			}
 			w.settle(t)
-			j.sync(cli)
+			victim := w.stores[1]
+			j.sync(cli, map[int]func(){
+				jobStopAt: func() {
+					victim.process.kill()
+					j.says("killed %v", victim)
+				},
+				jobRestartAt: func() {
+					victim.run(t)
+					j.says("%v runs again", victim)
+					w.plain.await(t, "the store is back in the pool", status.active)
+					j.back = len(j.told)
+					j.says("it is back in the pool")
+				},
+			})
 			w.settle(t)
 			w.plain.await(t, "both stores are in the pool again", status.active)
 			j.addUp()
@@ -59,12 +72,19 @@ type job struct {
 	told   map[string]int // files that the client was told are stored, in order
 	failed int            // files that the client gave up
 	back   int            // how many had been told when the store was back in the pool
+	begun  time.Time
+}
+
+// says tells of what was done meanwhile.
+func (j *job) says(format string, args ...any) {
+	j.Helper()
+	j.Logf("%6.1f s: %d files were told to be stored; %s", time.Since(j.begun).Seconds(), len(j.told), fmt.Sprintf(format, args...))
 }
 
 // generate makes the folder, the same each time.
-func (j *job) generate() {
+func (j *job) generate(files int) {
 	random := rand.New(rand.NewPCG(2, 3000))
-	for i := range jobFiles {
+	for i := range files {
 		var size int
 		switch {
 		case i%600 == 599:
@@ -92,10 +112,11 @@ func (j *job) generate() {
 	}
 }
 
-// sync runs the client, and stops a store and starts it again meanwhile.
-func (j *job) sync(cli awsCLI) {
+// sync runs the client, and does what is to be done once so many files were told to
+// be stored.
+func (j *job) sync(cli awsCLI, at map[int]func()) {
 	j.told = make(map[string]int)
-	begun := time.Now()
+	j.begun = time.Now()
 	cmd := exec.CommandContext(j.Context(), cli.path, "--endpoint-url", j.plain.url, "s3", "sync", j.dir, "s3://"+j.bucket, "--no-progress")
 	cmd.Env = append(append(environment(), awsEnvironment(j.world.dir)...), "PYTHONUNBUFFERED=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -111,7 +132,6 @@ func (j *job) sync(cli awsCLI) {
 	watchdog := time.AfterFunc(jobTime, func() { _ = cmd.Process.Kill() })
 	defer watchdog.Stop()
 
-	victim, returned := j.stores[1], make(chan struct{})
 	var rest []string
 	lines := bufio.NewScanner(output)
 	for lines.Scan() {
@@ -128,31 +148,17 @@ func (j *job) sync(cli awsCLI) {
 			rest = append(rest, line)
 			continue
 		}
-		switch len(j.told) {
-		case jobStopAt:
-			victim.process.kill()
-			j.Logf("%6.1f s: %d files were told to be stored; killed %v", time.Since(begun).Seconds(), len(j.told), victim)
-		case jobRestartAt:
-			victim.run(j.T)
-			j.Logf("%6.1f s: %d files were told to be stored; %v runs again", time.Since(begun).Seconds(), len(j.told), victim)
-			close(returned)
-		}
-		select {
-		case <-returned:
-			returned = nil // once
-			j.plain.await(j.T, "the store is back in the pool", status.active)
-			j.back = len(j.told)
-			j.Logf("%6.1f s: it is back in the pool", time.Since(begun).Seconds())
-		default:
+		if do := at[len(j.told)]; do != nil {
+			do()
 		}
 	}
 	err = cmd.Wait()
-	j.Logf("%6.1f s: %s ended: %v; it said, beside the uploads: %q", time.Since(begun).Seconds(), cli.name, err, rest)
-	if len(j.told) < jobRestartAt {
-		j.Fatalf("only %d of %d files were told to be stored", len(j.told), jobFiles)
+	j.says("%s ended: %v; it said, beside the uploads: %.4000q", cli.name, err, rest)
+	if last := slices.Max(slices.Collect(maps.Keys(at))); len(j.told) < last {
+		j.Fatalf("only %d of %d files were told to be stored", len(j.told), len(j.sums))
 	}
-	if len(j.told)+j.failed != jobFiles {
-		j.Errorf("%d files told to be stored and %d failed, of %d", len(j.told), j.failed, jobFiles)
+	if len(j.told)+j.failed != len(j.sums) {
+		j.Errorf("%d files told to be stored and %d failed, of %d", len(j.told), j.failed, len(j.sums))
 	}
 }
 

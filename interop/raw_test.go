@@ -47,6 +47,7 @@ type rawUpload struct {
 // newSigned makes a request for the proxy, or store, at addr, whose body is not signed.
 func newSigned(method, style, addr, bucket, key, query string, data []byte) (req *http.Request, body []byte, err error) {
 	u := &url.URL{Scheme: "http", Host: addr, Path: "/" + bucket + "/" + key, RawQuery: query}
+	u.RawPath = strings.NewReplacer("+", "%20", "%2F", "/").Replace(url.QueryEscape(u.Path)) // as storages do it to check
 	req = &http.Request{Method: method, URL: u, Host: addr, Header: http.Header{}, ContentLength: int64(len(data))}
 	payload := unsigned
 	if style == byTrailer || style == byChunks {
