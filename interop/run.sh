@@ -7,7 +7,10 @@
 #
 # INTEROP_BIN       where versitygw and minio are, or are built to
 #                   (${XDG_CACHE_HOME:-~/.cache}/akubra-interop/bin)
-# INTEROP_FULL      1: repair with 5,000 objects and one of 100 MB, instead of 600 and 12 MB
+# INTEROP_FULL      1: repair with 5,000 objects and one of 100 MB, instead of 600 and 12 MB;
+#                   225 cut uploads of each kind, instead of 45; a soak of 10 minutes; and
+#                   the whole main job among hostile clients
+# INTEROP_SOAK      how long the soak takes (25s)
 # AKUBRA            the proxy's binary; without it, it is built from this tree
 # VERSITYGW, MINIO  the versions to build, if they are not there ("latest")
 set -eu
@@ -57,4 +60,6 @@ export AKUBRA
 
 (cd .. && go test -count=1 -run Servers ./synclog/repair)
 
-exec go test -count=1 -timeout 30m -v "$@" ./...
+timeout=30m
+[ -z "${INTEROP_FULL:-}" ] || timeout=90m
+exec go test -count=1 -timeout $timeout -v "$@" ./...

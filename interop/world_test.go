@@ -11,6 +11,12 @@
 // check; snapshot_test.go is what a store holds; synclog_test.go reads records;
 // clients_test.go lists the clients; the others are a client each, mainjob_test.go is
 // the main job on real input, and repair_test.go what makes the stores equal again.
+//
+// What hostile clients and storages in trouble must not do is in cut_test.go (uploads
+// that are cut off), soak_test.go, hostilejob_test.go, multidelete_test.go and
+// mv_test.go. For them raw_test.go has requests byte by byte, sockets_test.go what the
+// kernel knows of connections, relay_test.go a network that takes its time, and
+// values_test.go objects that say themselves what they are.
 package interop
 
 import (
