@@ -30,9 +30,10 @@ func TestR31CutUploads(t *testing.T) {
 		new  func(t *testing.T) *world
 		all  bool
 	}{{"two versitygw", two(versitygw), true}, {"two versitygw over TLS", newSecureStores, true}, {"two MinIO", two(minio), false}}
+	var silences []func()
 	for _, topology := range topologies {
 		if topology.all { // it takes a minute, in which the others have a world of their own
-			defer newCuts(t, topology.new(t)).silent("silence, " + topology.name)()
+			silences = append(silences, newCuts(t, topology.new(t)).silent("silence, "+topology.name))
 		}
 	}
 	for _, topology := range topologies {
@@ -50,6 +51,9 @@ func TestR31CutUploads(t *testing.T) {
 				c.stalled()
 			}
 		})
+	}
+	for _, end := range silences {
+		end()
 	}
 }
 

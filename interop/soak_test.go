@@ -86,7 +86,7 @@ func (s *soak) client(number int, stop <-chan struct{}) {
 		default:
 		}
 		key := fmt.Sprintf("soak/%d", random.IntN(soakKeys))
-		ok := true
+		var ok bool
 		switch n := random.IntN(100); {
 		case n < 40:
 			ok = s.get(key)

@@ -26,13 +26,13 @@ func parseValue(key string, data []byte) (id int64, err error) {
 	if _, err := fmt.Sscanf(string(head), "%q %d %d %x", &name, &id, &size, &sum); err != nil {
 		return 0, fmt.Errorf("%d bytes that begin with %.60q are no value: %w", len(data), data, err)
 	}
-	real := sha256.Sum256(rest)
+	actual := sha256.Sum256(rest)
 	switch {
 	case name != key:
 		return id, fmt.Errorf("it is a value of another key, %q", name)
 	case len(rest) != size:
 		return id, fmt.Errorf("value %d has %d bytes of %d", id, len(rest), size)
-	case !bytes.Equal(sum, real[:]):
+	case !bytes.Equal(sum, actual[:]):
 		return id, fmt.Errorf("value %d has other bytes than it should", id)
 	}
 	return id, nil
