@@ -104,7 +104,7 @@ func TestR5OddFieldsOnEveryWay(t *testing.T) {
 						if over == "TLS" {
 							nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
 						}
-						defer nc.Close()
+						t.Cleanup(func() { _ = nc.Close() })
 						c = &rawClient{t, nc, bufio.NewReader(nc)}
 					}
 					raw := "HTTP/1.1 " + a.status + "\r\n" + strings.Join(oddFields, "\r\n") + "\r\n" + a.framing + "\r\n\r\n" + a.body

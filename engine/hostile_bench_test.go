@@ -117,7 +117,7 @@ func BenchmarkHostileAnswers(b *testing.B) {
 // BenchmarkHostileChunks are answers in the smallest chunks.
 func BenchmarkHostileChunks(b *testing.B) {
 	eachHostile(b, map[string]func(int) string{"bytes": fill("1\r\nx\r\n")}, func(b *testing.B, raw []byte) {
-		message := append(raw, "0\r\n\r\n"...)
+		message := append(bytes.Clone(raw), "0\r\n\r\n"...)
 		src := bytes.NewReader(nil)
 		br := bufio.NewReaderSize(src, len(message))
 		buf := make([]byte, 64<<10)
