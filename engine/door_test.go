@@ -237,7 +237,7 @@ func TestR23MoreSilentClientsThanPlaces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer nc.Close()
+		t.Cleanup(func() { _ = nc.Close() })
 	}
 	wantStatus(t, r.dial().Do(requestFor("GET", "/")), 200)
 	r.clients("the rest has gone", func(c Clients) bool { return c.Open <= limit })
