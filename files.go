@@ -8,6 +8,7 @@ import "golang.org/x/sys/unix"
 type fileShares struct {
 	limit    int // RLIMIT_NOFILE
 	clients  int // connections of clients
+	requests int // in flight at once
 	backends int // busy connections to backends: no more than ConnLimit
 	pipes    int // files of pipes
 	admin    int // connections of the admin listener
@@ -40,6 +41,12 @@ func sharesOf(limit int, c *Config) fileShares {
 	s.pipes = max(0, min(c.MaxConcurrentRequests*2*(n+1), left/4))
 	left -= s.pipes
 	s.backends = max(min(c.ConnLimit, left/2*idleBackendShare/(idleBackendShare+1)), n) // a request needs one of each
+	s.requests = c.MaxConcurrentRequests
+	if s.backends < c.ConnLimit {
+		// Else bursts alone would reach the limit at which backends are demoted (R13).
+		// A third is for legs in the background.
+		s.requests = min(s.requests, max(s.backends*2/3/n, 1))
+	}
 	left -= s.backends + s.backends/idleBackendShare
 	// As many again as one in eight, and eight, are about to go or to be refused.
 	s.clients = max(min(wantedClients(c), (left-8)*8/9), 2)

@@ -196,7 +196,7 @@ func (p *proxy) makeEngine() error {
 		RingSize:                  int(c.RingSize),
 		MaxHeaderSize:             int(c.MaxHeaderSize),
 		MaxBodySize:               int64(c.MaxBodySize),
-		MaxConcurrentRequests:     c.MaxConcurrentRequests,
+		MaxConcurrentRequests:     p.files.requests,
 		MaxConnections:            p.files.clients,
 		MinClientRate:             int64(c.MinClientRate),
 		WriteAck:                  c.WriteAck,
@@ -258,6 +258,7 @@ func (p *proxy) start() (err error) {
 	if s := p.files; s.tight(p.config) {
 		p.logs.main.Warn().Int("files", s.limit).
 			Int("clients", s.clients).Int("wantedclients", wantedClients(p.config)).
+			Int("requests", s.requests).Int("maxconcurrentrequests", p.config.MaxConcurrentRequests).
 			Int("backendconnections", s.backends).Int("connlimit", p.config.ConnLimit).
 			Msg("the limit of open files (ulimit -n) allows for fewer connections than configured")
 	}
