@@ -167,7 +167,7 @@ func (b *answerBody) tellEnd() {
 func (b *answerBody) Close() error {
 	l, size, onClose := b.l, b.size, b.onClose
 	b.tellEnd()
-	l.finish(b.ended && l.reusable)
+	l.finishStreamed(b.ended && l.reusable)
 	b.free()
 	if onClose != nil {
 		onClose(size)

@@ -30,6 +30,13 @@ func (r *request) passOn(ctx *fasthttp.RequestCtx, last bool) {
 		to = c.Conn
 	}
 	r.client.endRequest(r.bodySize.Load())
+	passed := false
+	defer func() {
+		if !passed { // a panic, which the handler's recover ends: part of the answer may have gone
+			r.client.void = true
+			r.client.reset()
+		}
+	}()
 	var err error
 	if l := &r.legs[r.winner]; l.open {
 		// HTTP/1.0 has no chunks: the connection's end is the body's (RFC 9112 §6.3).
@@ -41,10 +48,11 @@ func (r *request) passOn(ctx *fasthttp.RequestCtx, last bool) {
 	} else {
 		_, err = to.Write(r.makeShort(last))
 	}
-	r.client.void = true
+	r.client.void, passed = true, true
 	if err != nil || last {
 		ctx.SetConnectionClose()
 	}
+	r.notServing()
 	r.release()
 }
 

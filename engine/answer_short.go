@@ -26,6 +26,7 @@ func (r *request) answerShort() error {
 	if err == nil && n < len(answer) {
 		_, err = r.client.send(answer[n:])
 	}
+	r.notServing()
 	r.release()
 	return err
 }

@@ -87,6 +87,8 @@ type clientConn struct {
 	void bool
 	owed owedAnswer
 
+	serving *request // what the server's goroutine is the handler of, for its panic
+
 	readFn, writeFn   func(fd uintptr) bool
 	writeNowFn        func(fd uintptr)
 	readBuf, writeBuf []byte

@@ -32,12 +32,14 @@ func (r *request) detach() bool {
 	r.client.owe()
 	r.client.endRequest(r.bodySize.Load())
 	r.detached = true
+	r.notServing()
 	return true
 }
 
 // answerDetached answers, on the goroutine of the leg that decided the request. That
 // one must not wait for the client, either, nor for what another leg writes down.
 func (r *request) answerDetached() {
+	defer r.recoverAnswer()
 	waits, unwritten := r.beginPromise()
 	if waits {
 		go func() { r.sendDetached(r.awaitSettled()) }()
@@ -47,6 +49,7 @@ func (r *request) answerDetached() {
 }
 
 func (r *request) sendDetached(unwritten error) {
+	defer r.recoverAnswer()
 	last := r.e.stopping.Load()
 	var answer []byte
 	switch {
@@ -74,6 +77,7 @@ func (r *request) sendDetached(unwritten error) {
 
 // sendRest sends what of a short answer the socket has not taken at once.
 func (r *request) sendRest() {
+	defer r.recoverAnswer()
 	_, err := r.client.send(r.out)
 	r.paid(err, r.last)
 }
@@ -89,6 +93,7 @@ func (r *request) makeError(problem *s3Error, last bool) []byte {
 
 // stream answers with what is still coming from the winner.
 func (r *request) stream() {
+	defer r.recoverAnswer()
 	last := r.e.stopping.Load()
 	r.paid(r.sendOpen(senderTo{r.client}, last), last)
 }
@@ -137,6 +142,7 @@ func (w *chunkWriter) Write(p []byte) (int, error) {
 
 // paid notes that the client has its answer, or cannot have it.
 func (r *request) paid(err error, last bool) {
+	r.isPaid = true
 	r.client.pay(err != nil || last)
 	r.release()
 }

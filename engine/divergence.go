@@ -10,7 +10,7 @@ import (
 // settle runs once, when the last leg of a request has its vote: it works out
 // what the backends disagree about and records it (R15 to R19, R24, R26).
 func (r *request) settle() {
-	r.e.o.Metrics.LegsEnded(time.Since(r.begun))
+	r.countLegsEnded()
 	if r.aborted { // decided before the legs were told: no leg is pending now
 		r.endOverlaps(0)
 		r.leaveOverlaps()
@@ -23,8 +23,8 @@ func (r *request) settle() {
 		// down now keeps nobody waiting.
 		r.refs.Add(1)
 		go func() {
-			r.settleStored(stored)
-			r.release()
+			defer r.release()
+			r.settleStoredSafely(stored)
 		}()
 		return
 	}
@@ -233,11 +233,13 @@ func (r *request) endOverlaps(stored uint64) {
 // leaveOverlaps takes the request out of the table of writes under way.
 func (r *request) leaveOverlaps() {
 	if r.overlapping {
+		r.overlapping = false
 		r.e.writes.leave(r.keyHash)
 	}
 	for i := range r.deletes {
 		if d := &r.deletes[i]; d.write != 0 {
 			r.e.writes.leave(d.write)
+			d.write = 0
 		}
 	}
 }

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -89,6 +87,7 @@ func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int) {
 		r.client.endRequest(r.bodySize.Load())
 	}
 	r.unhandle(bodySize(ctx, r.method))
+	r.notServing()
 	r.release()
 }
 
@@ -96,6 +95,14 @@ func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int) {
 func (r *request) answeredWith(status int) {
 	r.status = status
 	r.e.o.Metrics.RequestEnded(r.method, status, r.bodySize.Load(), r.firstAnswer)
+}
+
+// notServing notes that the handler has no part in the request any more, so that its
+// panic is not the request's.
+func (r *request) notServing() {
+	if c := r.client; c != nil && c.serving == r {
+		c.serving = nil
+	}
 }
 
 // unhandle tells the access log of an answer with a body of so many bytes, and takes the
@@ -106,9 +113,15 @@ func (r *request) unhandle(size int64) {
 	r.logAccess(size)
 }
 
-func (r *request) letNext() { r.e.handling.Add(-1) }
+func (r *request) letNext() {
+	if !r.let {
+		r.let = true
+		r.e.handling.Add(-1)
+	}
+}
 
 func (r *request) logAccess(size int64) {
+	defer r.e.recoverStep("logging a request")
 	if log := r.e.o.Log; log.AccessEnabled() {
 		a := Access{
 			Time: r.begun, ID: r.id.String(), Remote: r.remote, Method: r.method, Path: string(r.raw),
@@ -169,6 +182,9 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	r.id = e.newID()
 	r.tried = tried
 	r.client = clientOf(ctx)
+	if r.client != nil {
+		r.client.serving = r
+	}
 	_, plain := ctx.Conn().(*clientConn)
 	r.noSplice = !plain
 	r.old = !ctx.Request.Header.IsHTTP11()
@@ -287,16 +303,6 @@ func (r *request) makeRing() {
 	})
 	if r.bodyRead {
 		r.ring.Close()
-	}
-}
-
-// recoverHandler keeps a programming error from taking the process along: the
-// server has no recover of its own.
-func (e *Engine) recoverHandler(ctx *fasthttp.RequestCtx) {
-	if p := recover(); p != nil {
-		e.o.Log.Warn("panic while handling a request", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		errInternal.send(ctx, e.newID().String())
-		ctx.SetConnectionClose()
 	}
 }
 

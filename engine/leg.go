@@ -60,6 +60,7 @@ type leg struct {
 	err      error // why state is not votePositive
 	outcome  string
 	finished bool
+	voted    bool // its end was taken: what panics now is the request's
 }
 
 // farFuture tells the limiter that a leg does not wait for its backend.
@@ -92,7 +93,7 @@ func (l *leg) clear() {
 	l.sentSize = 0
 	l.buf, l.body, l.answer = l.buf[:0], nil, answerHead{}
 	l.open, l.gotBytes, l.reusable, l.finished = false, false, false, false
-	l.tried, l.arrived = false, false
+	l.tried, l.arrived, l.voted = false, false, false
 	l.state, l.err, l.outcome = votePending, nil, ""
 }
 
@@ -112,6 +113,7 @@ func (l *leg) setConn(c Conn) {
 // arrive is what the connection runs when something has come (Conn.Await): run, where
 // that need not wait for anything, as for a short answer to a message that has gone.
 func (l *leg) arrive() {
+	defer l.recoverLeg()
 	gone := l.inline && l.sendErr == nil || l.sending && len(l.sent) > 0
 	if gone && !l.aborted.Load() {
 		l.arrived = l.receiveShort(l.conn, false)
@@ -125,6 +127,7 @@ func (l *leg) arrive() {
 
 // run takes the leg to its end.
 func (l *leg) run() {
+	defer l.recoverLeg()
 	err := l.exchange(false)
 	if l.stale(err) && l.r.ring.Rewind(l.index) {
 		if err = l.restart(); err == nil {

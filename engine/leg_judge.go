@@ -23,6 +23,8 @@ func (l *leg) conclude(err error) {
 		l.state, l.err, l.outcome = voteFailed, errClientGone, OutcomeAborted
 	case errors.Is(cause, errShutdown):
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeAborted
+	case errors.Is(cause, errPanicked):
+		l.state, l.err, l.outcome = voteFailed, cause, OutcomeFailed
 	case cause != nil:
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeStalled
 		limiter.Failed(l.backend, l.r.e.now())

@@ -8,9 +8,9 @@ package engine
 // startPushing leaves what is sent to the handler's goroutine, which is the caller, and
 // sends what is in the pipe.
 func (l *leg) startPushing(c Conn) {
-	l.beginSend(c, false)
 	// Waiting for the client is not the backend's fault (R13).
 	l.r.e.o.Limiter.Progress(l.backend, l.slot, farFuture)
+	l.beginSend(c, false)
 	l.mu.Lock()
 	l.pushing = true
 	l.mu.Unlock()
@@ -55,7 +55,7 @@ func (r *request) endPushing() {
 func (l *leg) stopPushingLocked(cause error) {
 	if l.pushing {
 		l.pushing = false
+		l.endSend(cause) // first: somebody waits for it
 		l.progress()
-		l.endSend(cause)
 	}
 }

@@ -121,7 +121,10 @@ func (l *leg) stopSending() {
 }
 
 // send writes the message from the ring to the connection that exchange has made.
-func (l *leg) send() { l.endSend(l.sendRing(l.sendTo)) }
+func (l *leg) send() {
+	defer l.recoverSend()
+	l.endSend(l.sendRing(l.sendTo))
+}
 
 // endSend notes how sending has ended, and arms the deadline for the answer.
 func (l *leg) endSend(err error) {

@@ -65,8 +65,15 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 	begun := make(map[uint64]bool, len(objects))
 	list := make([]deletion, 0, len(objects))
 	var problem *s3Error
+	noted := false
+	defer func() {
+		if !noted { // a panic
+			r.e.forget(list)
+		}
+	}()
 	for _, o := range objects {
-		d := deletion{deletedObject: o, slot: noSlot}
+		list = append(list, deletion{deletedObject: o, slot: noSlot})
+		d := &list[len(list)-1]
 		if hash := hashKey(r.target.bucket, o.Key); !begun[hash] {
 			if !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
 				problem = errKeyBusy
@@ -80,7 +87,6 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 			d.began = r.e.o.Journal.Stamp(time.Now())
 			d.slot, err = r.e.o.Journal.Begin(r.target.bucket, []byte(o.Key), nil, nil)
 		}
-		list = append(list, d)
 		if err != nil {
 			problem = r.notBegun(err)
 			break
@@ -92,6 +98,7 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 		r.deletes = list
 	}
 	r.mu.Unlock()
+	noted = true
 	if over { // every backend has refused it already, and it has been settled
 		r.e.forget(list)
 	}

@@ -94,26 +94,10 @@ func (r *request) beginPromise() (waits bool, err error) {
 		r.setAnswered()
 		return false, nil
 	}
-	r.mu.Lock()
-	r.setAnsweredLocked()
-	if !r.ackedLocked() {
-		r.mu.Unlock()
-		return false, nil
-	}
-	if r.ended == len(r.legs) {
-		r.awaited = !r.settled
-		waits = r.awaited
-		if !waits {
-			err = r.journalErr
-		}
-		r.mu.Unlock()
+	intends, waits, err := r.mayIntend()
+	if !intends {
 		return waits, err
 	}
-	r.promising = true
-	r.stampLocked()
-	r.cast = append(r.cast[:0], r.votes...)
-	r.mu.Unlock()
-
 	ps := r.promises(r.cast)
 	if r.slot != noSlot {
 		err = r.e.o.Journal.Intend(r.slot, &ps[0])
@@ -129,6 +113,26 @@ func (r *request) beginPromise() (waits bool, err error) {
 		r.settlePromised(err == nil)
 	}
 	return false, err
+}
+
+// mayIntend tells whether an intent has to be written, and what beginPromise gives if not.
+func (r *request) mayIntend() (intends, waits bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setAnsweredLocked()
+	switch {
+	case !r.ackedLocked():
+		return false, false, nil
+	case r.ended == len(r.legs):
+		if r.awaited = !r.settled; r.awaited {
+			return false, true, nil
+		}
+		return false, false, r.journalErr
+	}
+	r.stampLocked()
+	r.promising = true
+	r.cast = append(r.cast[:0], r.votes...)
+	return true, false, nil
 }
 
 // awaitSettled waits until the last leg has written down how the write has ended.
@@ -148,14 +152,14 @@ func (r *request) settlePromised(promised bool) {
 	if promised && owed != 0 {
 		r.refs.Add(1)
 		go func() {
-			r.settlePromises()
+			defer r.release()
+			r.e.attempt(r.settlePromises)
 			r.leaveOverlaps()
-			r.release()
 		}()
 		return
 	}
 	if promised {
-		r.settlePromises()
+		r.e.attempt(r.settlePromises)
 	}
 	r.leaveOverlaps()
 }

@@ -97,6 +97,9 @@ type request struct {
 	idText []byte
 
 	launched bool          // the legs run; the handler's goroutine only
+	started  int           // legs that run; as launched
+	let      bool          // it is not one of Engine.handling any more; of who answers
+	isPaid   bool          // the client of a detached request has its answer; as let
 	decision chan struct{} // capacity 1: decided
 	ready    chan struct{} // capacity 1: a leg is ready for the body (100)
 	readied  atomic.Bool   // something was sent to ready
@@ -173,7 +176,8 @@ func (r *request) tryRetain() bool {
 
 // handled lets go of the request for its handler.
 func (r *request) handled() {
-	r.e.handling.Add(-1)
+	r.letNext()
+	r.notServing()
 	r.release()
 }
 
@@ -183,6 +187,14 @@ func (r *request) release() {
 		return
 	}
 	e := r.e
+	ended := false
+	defer func() {
+		if !ended { // nobody uses it again, but nobody waits for it either
+			e.warnOfPanic(recover(), "ending a request")
+			e.inFlight.Add(-1)
+			e.delist(r)
+		}
+	}()
 	r.endWrite()
 	if r.deleteCharge != 0 {
 		e.deleting.Add(-r.deleteCharge)
@@ -197,6 +209,7 @@ func (r *request) release() {
 		r.pipes.Put()
 	}
 	r.reset()
+	ended = true
 	e.inFlight.Add(-1)
 	e.delist(r) // Shutdown may return now
 	e.requests.Put(r)
@@ -248,25 +261,26 @@ func (r *request) reset() {
 	}
 	clear(r.ledger[:cap(r.ledger)])
 	r.firstAnswer, r.status, r.tried, r.headLen, r.overlapping = 0, 0, 0, 0, false
-	r.deleteCharge = 0
+	r.deleteCharge, r.started, r.let, r.isPaid = 0, 0, false, false
 }
 
 // launch starts the legs. What of the message is in the ring already goes out
 // from this goroutine as far as idle connections take it at once.
 func (r *request) launch() {
-	r.launched = true
 	if r.client != nil {
 		r.client.beforeWait = nil // it would do so once more
 	}
 	if r.gathering > 0 {
 		r.ungather()
 	}
+	r.launched = true
 	r.refs.Add(int32(len(r.legs)))
 	message, whole := r.message()
 	for i := range r.legs {
 		if l := &r.legs[i]; !l.sendAtOnce(message, whole) {
 			go l.runFn()
 		}
+		r.started++
 	}
 }
 
@@ -297,14 +311,7 @@ func (r *request) endBody() {
 
 // legEnded takes a leg's vote, and lets go of the request: the last thing that a leg does.
 func (r *request) legEnded(l *leg) {
-	r.mu.Lock()
-	r.ended++
-	r.votes[l.index] = vote{state: l.state, order: r.ended}
-	late := r.decided && r.winner != l.index
-	losers, answers := r.decideLocked()
-	last := r.ended == len(r.legs)
-	waits := l.arrived && r.mayWaitLocked(last, answers)
-	r.mu.Unlock()
+	late, losers, last, answers, waits := r.takeVote(l)
 	if waits {
 		go r.afterLeg(l, late, losers, last, answers)
 	} else {
@@ -312,19 +319,35 @@ func (r *request) legEnded(l *leg) {
 	}
 }
 
+func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.e.recoverStep("ending a leg")
+	l.voted = true
+	r.ended++
+	r.votes[l.index] = vote{state: l.state, order: r.ended}
+	late = r.decided && r.winner != l.index
+	losers, answers = r.decideLocked()
+	last = r.ended == len(r.legs)
+	waits = true
+	waits = l.arrived && r.mayWaitLocked(last, answers)
+	return late, losers, last, answers, waits
+}
+
 // afterLeg does what a leg's end brings about.
 func (r *request) afterLeg(l *leg, late bool, losers uint64, last, answers bool) {
+	defer r.release()
+	defer r.e.recoverStep("ending a leg")
 	if late {
 		l.drain()
 	}
 	r.disposeOf(losers)
 	if last {
-		r.settle()
+		r.settleSafely()
 	}
 	if answers {
 		r.answerDetached()
 	}
-	r.release()
 }
 
 // mayWaitLocked tells whether what the end of a leg brings about may have to wait: for a

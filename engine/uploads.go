@@ -148,8 +148,10 @@ func (r *request) retryElsewhere(ctx *fasthttp.RequestCtx) bool {
 	if r.head.chunked || r.head.contentLength > 0 || r.e.initiateOn(r, tried) == 0 {
 		return false
 	}
-	next := r.e.beginAttempt(ctx, tried)
-	r.handled()
+	next := func() *request {
+		defer r.handled() // also where that panics
+		return r.e.beginAttempt(ctx, tried)
+	}()
 	if next != nil { // else it was answered
 		r.e.serve(ctx, next)
 	}

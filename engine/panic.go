@@ -1,0 +1,248 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A panic is a programmer's mistake, and takes one request along, not the process, nor
+// the end of it (R22): whoever recovers ends what the goroutine was there for. The
+// handler's ends its part of the request, a leg's the leg, as one that failed; what
+// they were about to write down counts as not written, so that nothing is acknowledged
+// for it (R20).
+
+// errPanicked is why a leg or a write has failed.
+var errPanicked = errors.New("internal error")
+
+// warnOfPanic logs a panic; where it was the log's own, nobody hears of it.
+func (e *Engine) warnOfPanic(p any, doing string) {
+	defer func() { _ = recover() }()
+	e.o.Log.Warn("panic while "+doing, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+}
+
+// attempt runs a step of cleaning up, in which whatever panicked may do so again.
+func (e *Engine) attempt(step func()) {
+	defer e.recoverStep("ending a request")
+	step()
+}
+
+// recoverStep, deferred, ends a step with its panic.
+func (e *Engine) recoverStep(doing string) {
+	if p := recover(); p != nil {
+		e.warnOfPanic(p, doing)
+	}
+}
+
+// recoverHandler keeps a panic in a handler from taking the process along: the server
+// has no recover of its own.
+func (e *Engine) recoverHandler(ctx *fasthttp.RequestCtx) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	e.warnOfPanic(p, "handling a request")
+	e.attempt(func() {
+		// This ends an answer that was to be streamed, and with it the handler's part.
+		errInternal.send(ctx, e.newID().String())
+	})
+	if c := clientOf(ctx); c != nil {
+		c.beforeWait, c.beforeSplice, c.spliceTo = nil, nil, 0
+		if r := c.serving; r != nil {
+			c.serving = nil
+			r.giveUp()
+		}
+	}
+	lingerOnClose(ctx)
+	ctx.SetConnectionClose()
+}
+
+// giveUp ends the handler's part of a request in which it has panicked, wherever that
+// was. A write whose body was not read to its end is on no backend (R6); of one that was
+// the legs go on, and what they come to is written down as of any that nobody was told of.
+func (r *request) giveUp() {
+	e := r.e
+	switch {
+	case r.ring == nil || !r.launched:
+		e.attempt(r.neverLaunched)
+	case !r.isBodyRead():
+		e.attempt(r.abort)
+		r.failUnlaunched()
+	default:
+		e.attempt(r.forgoAnswer)
+		r.failUnlaunched()
+	}
+	e.attempt(func() {
+		if r.status == 0 {
+			r.answeredWith(errInternal.status)
+		}
+	})
+	e.attempt(func() { r.letNext() })
+	e.attempt(r.release)
+}
+
+// neverLaunched ends a request of which no backend has heard.
+func (r *request) neverLaunched() {
+	for i := range r.legs {
+		r.e.attempt(r.legs[i].neverRan)
+	}
+	if r.ring != nil {
+		r.ring.Cancel()
+	}
+	r.leaveOverlaps()
+}
+
+func (r *request) isBodyRead() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bodyRead
+}
+
+// forgoAnswer leaves the client without an answer of a backend.
+func (r *request) forgoAnswer() {
+	r.mu.Lock()
+	var losers uint64
+	if !r.decided {
+		r.winner = -1
+		losers = r.setDecidedLocked()
+	} else if r.winner >= 0 {
+		losers, r.winner = 1<<r.winner, -1
+	}
+	r.mu.Unlock()
+	r.disposeOf(losers)
+	r.endPromising()
+}
+
+// endPromising does what the goroutine would have done that has panicked while it wrote
+// an intent: the last leg may have left its part to it.
+func (r *request) endPromising() {
+	r.mu.Lock()
+	left := r.promising && r.settled
+	if r.promising {
+		r.promising, r.settled = false, false
+	}
+	r.mu.Unlock()
+	if left {
+		r.settleJournalSafely()
+	}
+}
+
+// failUnlaunched ends the legs that launch has not come to.
+func (r *request) failUnlaunched() {
+	for i := r.started; i < len(r.legs); i++ {
+		l := &r.legs[i]
+		go l.fail()
+	}
+}
+
+// recoverLeg ends the leg on whose goroutine it is deferred, if that has panicked before
+// the leg had its vote. It may be a poller's, which must not wait.
+func (l *leg) recoverLeg() {
+	if p := recover(); p != nil {
+		l.r.e.warnOfPanic(p, "running a leg")
+		if !l.voted {
+			go l.fail()
+		}
+	}
+}
+
+// fail ends a leg whose own way to its end has panicked, or was never begun.
+func (l *leg) fail() {
+	l.arrived = false // this goroutine may wait
+	l.abort(errPanicked)
+	if l.sending {
+		l.stopSending()
+	}
+	l.r.ring.Detach(l.index)
+	l.state, l.err, l.outcome = voteFailed, errPanicked, OutcomeFailed
+	l.r.e.attempt(func() { l.finish(false) })
+	l.r.legEnded(l)
+}
+
+// recoverSend ends sending where that has panicked: who reads the answer must not wait.
+func (l *leg) recoverSend() {
+	if p := recover(); p != nil {
+		l.r.e.warnOfPanic(p, "sending to a backend")
+		l.sendErr = errPanicked
+		l.abort(errPanicked)
+		l.sent <- struct{}{}
+	}
+}
+
+// finishStreamed is finish on a goroutine of the server's, which has no recover.
+func (l *leg) finishStreamed(reuse bool) {
+	defer l.r.e.recoverStep("ending an answer")
+	l.finish(reuse)
+}
+
+// countLegsEnded is for settle, which goes on whatever becomes of it.
+func (r *request) countLegsEnded() {
+	defer r.e.recoverStep("settling a request")
+	r.e.o.Metrics.LegsEnded(time.Since(r.begun))
+}
+
+// settleSafely is settle whose panic leaves nothing behind that others wait for.
+func (r *request) settleSafely() {
+	defer func() {
+		if p := recover(); p != nil {
+			r.e.warnOfPanic(p, "settling a request")
+			r.neverSettled()
+		}
+	}()
+	r.settle()
+}
+
+// settleStoredSafely is the same for settleStored.
+func (r *request) settleStoredSafely(stored uint64) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.e.warnOfPanic(p, "settling a request")
+			r.neverSettled()
+		}
+	}()
+	r.settleStored(stored)
+}
+
+func (r *request) settleJournalSafely() {
+	defer func() {
+		if p := recover(); p != nil {
+			r.e.warnOfPanic(p, "settling a request")
+			r.neverSettled()
+		}
+	}()
+	r.settleJournal()
+}
+
+// neverSettled ends a write of which it could not be written down how it has ended:
+// nobody is told that it succeeded. Who answers is not kept waiting.
+func (r *request) neverSettled() {
+	r.leaveOverlaps()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.settled || r.promising {
+		return
+	}
+	r.settled, r.journalErr = true, errPanicked
+	if r.awaited {
+		r.settledCh <- struct{}{}
+	}
+}
+
+// recoverAnswer pays what a detached request owes its client, where answering has
+// panicked: with the connection's end, for part of an answer may have gone.
+func (r *request) recoverAnswer() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	r.e.warnOfPanic(p, "answering a request")
+	if r.isPaid {
+		return // and let go of
+	}
+	r.e.attempt(r.forgoAnswer)
+	r.e.attempt(func() { r.letNext() })
+	r.e.attempt(func() { r.paid(errPanicked, true) })
+}
