@@ -557,7 +557,7 @@ func TestR37ValidateOpensNoFile(t *testing.T) {
 	var v validation
 	r.want(200, &v, "POST", "/configuration/validate", "Backends: ['http://127.0.0.1:9001']\nCredentials: {File: /x}\nTLS: {CertFile: /x, KeyFile: /x}\n")
 	slices.Sort(v.Unopened)
-	if want := []string{"Credentials.File", "TLS.CertFile", "TLS.KeyFile"}; !v.Valid || !slices.Equal(v.Unopened, want) {
+	if want := []string{"Credentials.File", "DataDir", "TLS.CertFile", "TLS.KeyFile"}; !v.Valid || !slices.Equal(v.Unopened, want) {
 		t.Errorf("got %+v", v)
 	}
 	// The command still opens them.

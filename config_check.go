@@ -84,8 +84,10 @@ func (c *Config) check(m *mistakes) {
 	}
 	if c.DataDir == "" || strings.ContainsRune(c.DataDir, 0) {
 		m.add("DataDir", c.DataDir, "a directory, which is made where it is not there")
-	} else if err := datadir.Check(c.DataDir, c.journalDir()); err != nil {
-		m.add("DataDir", c.DataDir, "a directory of the proxy's own: %v", err)
+	} else if m.mayOpen("DataDir") {
+		if err := datadir.Check(c.DataDir, c.journalDir()); err != nil {
+			m.add("DataDir", c.DataDir, "a directory of the proxy's own: %v", err)
+		}
 	}
 	m.checkOneOf("Durability", c.Durability, durabilityProcess, durabilityPower)
 	m.checkOneOf("OnJournalError", c.OnJournalError, journalErrorRefuse, journalErrorContinue)
