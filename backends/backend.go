@@ -110,8 +110,8 @@ func (b *Backend) URL() string { return b.url }
 // Plain tells whether connections are TCP without TLS.
 func (b *Backend) Plain() bool { return b.tls == nil }
 
-// Acquire takes an idle connection, the most recently used one, or makes a new
-// one, which is not connected yet: it never waits. With fresh it is always a new
+// Acquire takes an idle connection, the most recently used one that is Alive, or makes
+// a new one, which is not connected yet: it never waits. With fresh it is always a new
 // one; idle ones that it comes by are closed, since the storage has just been
 // seen to close them (R12).
 func (b *Backend) Acquire(fresh bool) (*Conn, error) {

@@ -22,14 +22,15 @@ type Conn struct {
 	backend *Backend
 	handle  any // HostClient's own connection, around this one
 
-	net.Conn           // nil until Connect
-	raw      rawSocket // for plain TCP
+	net.Conn            // nil until Connect
+	raw      rawSocket  // for plain TCP
+	socket   *tlsSocket // below TLS; else nil
 	// The TCP connection below, also under TLS: what ends it there needs no goodbye.
-	tcp       net.Conn
-	socket    syscall.RawConn  // tcp's
-	lingerFn  func(fd uintptr) // setLinger, made once
-	guarded   bool             // its close is a reset (Guard)
-	resetting bool             // Close is Reset's
+	tcp        net.Conn
+	descriptor syscall.RawConn  // tcp's
+	lingerFn   func(fd uintptr) // setLinger, made once
+	guarded    bool             // its close is a reset (Guard)
+	resetting  bool             // Close is Reset's
 
 	reader    *bufio.Reader
 	unread    []byte // what the reader has to give first, then unreadErr
@@ -56,8 +57,12 @@ var past = time.Unix(1, 0)
 
 var errAborted = errors.New("aborted")
 
+// errUnasked: what it sent is the answer to nothing, and must not become one (R32).
+var errUnasked = errors.New("it has sent something that it was not asked for")
+
 // Connect dials and shakes hands, within the backend's dial timeout. A connected
-// connection stays as it is. The error carries the backend's name.
+// connection stays as it is. It fails where the peer has ended the connection, or
+// spoken on it, already (R32). The error carries the backend's name.
 func (c *Conn) Connect() error {
 	if c.Conn != nil {
 		return nil
@@ -97,25 +102,45 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	if c.backend.tls == nil {
 		nc = c.startWatching(nc)
 	}
-	c.tcp, c.socket, c.lingerFn = nc, nonblock.Socket(nc), c.setLinger
+	c.tcp, c.descriptor, c.lingerFn = nc, nonblock.Socket(nc), c.setLinger
 	if c.backend.tls == nil {
 		c.raw.open(nc)
+		if err := c.raw.look(); err != nil {
+			c.stopWatching()
+			_ = nc.Close()
+			return nil, err
+		}
 		return nc, nil
 	}
-	tc := tls.Client(nc, c.backend.tls)
-	if err := tc.HandshakeContext(ctx); err != nil {
+	c.socket = newTLSSocket(nc)
+	tc := tls.Client(c.socket, c.backend.tls)
+	err = tc.HandshakeContext(ctx)
+	if err == nil {
+		err = c.socket.lookAtNew(ctx, tc)
+	}
+	if err != nil {
 		_ = nc.Close()
 		return nil, err
 	}
 	return tc, nil
 }
 
+// look returns nil if the peer has neither ended the connection nor sent anything that
+// was not read (R32). Such bytes that come between this look and the answer cannot be told
+// from it: answers of HTTP/1.1 have no names.
+func (c *Conn) look() error {
+	if tc, ok := c.Conn.(*tls.Conn); ok {
+		return c.socket.look(tc, false)
+	}
+	return c.raw.look()
+}
+
 // Reused tells whether a request was sent on this connection before.
 func (c *Conn) Reused() bool { return c.reused }
 
-// Alive tells whether the peer has neither closed the connection nor sent
-// anything unasked; over TLS, and where the system does not tell, it says yes.
-func (c *Conn) Alive() bool { return c.raw.quiet() }
+// Alive reports whether the peer has neither closed the connection nor sent anything
+// unasked (R32). Nobody may read or write meanwhile.
+func (c *Conn) Alive() bool { return c.look() == nil }
 
 // Abort makes a Connect, Read or Write under way, and each later one, fail at
 // once. The connection can only be discarded then.

@@ -18,7 +18,7 @@ func (c *Conn) Guard(on bool) {
 		return
 	}
 	c.guarded = on
-	_ = c.socket.Control(c.lingerFn)
+	_ = c.descriptor.Control(c.lingerFn)
 }
 
 // setLinger makes a close a reset where the connection is guarded. It cannot fail for a

@@ -1,7 +1,6 @@
 package backends
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -38,9 +37,7 @@ func TestR31HowConnectionsEnd(t *testing.T) {
 			wantEnd(t, c, other, how.end, how.reset)
 		})
 		t.Run("TLS, "+how.name, func(t *testing.T) {
-			b, accept := tlsPeer(t)
-			c := acquire(t, b, true)
-			other := accept(c)
+			_, c, other, _, _ := tlsPeer(t)
 			wantEnd(t, c, other, how.end, how.reset)
 		})
 	}
@@ -74,37 +71,6 @@ func wantEnd(t *testing.T, c *Conn, other net.Conn, end func(*Conn), reset bool)
 	}
 	if !reset && err != io.EOF {
 		t.Fatalf("the backend's read says %v in place of EOF", err)
-	}
-}
-
-// tlsPeer is a backend over TLS, whose accept waits for c's handshake.
-func tlsPeer(t *testing.T) (b *Backend, accept func(c *Conn) net.Conn) {
-	t.Helper()
-	roots, certificate := authority(t)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
-	b = newBackend(t, "https://"+ln.Addr().String(), &tls.Config{RootCAs: roots})
-	return b, func(c *Conn) net.Conn {
-		t.Helper()
-		connected := make(chan error, 1)
-		go func() { connected <- c.Connect() }()
-		nc, err := ln.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = nc.Close() })
-		_ = nc.SetDeadline(time.Now().Add(20 * time.Second)) // no test hangs for ever
-		other := tls.Server(nc, &tls.Config{Certificates: []tls.Certificate{certificate}})
-		if err := other.Handshake(); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-connected; err != nil {
-			t.Fatal(err)
-		}
-		return other
 	}
 }
 

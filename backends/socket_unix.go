@@ -29,7 +29,7 @@ type outgoing struct {
 // not wait, or that say when they have to. The zero value stands for "no such
 // socket" (TLS). Its functions are made once a connection, because a closure a call
 // would be an allocation a call. send belongs to the writing goroutine, receive and
-// unsent to it or the reading one, quiet to whoever holds the idle connection.
+// unsent to it or the reading one, look to whoever holds the connection while neither runs.
 type rawSocket struct {
 	conn syscall.RawConn
 
@@ -47,9 +47,10 @@ type rawSocket struct {
 	nRead   int
 	readErr error
 
-	peek      func(fd uintptr)
-	peekQuiet bool
-	peeked    [1]byte
+	peek    func(fd uintptr)
+	peeked  [1]byte
+	nPeeked int
+	peekErr error
 
 	outq  func(fd uintptr)
 	queue atomic.Int64
@@ -164,24 +165,26 @@ func (s *rawSocket) readOnce(fd uintptr) bool {
 	}
 }
 
-// quiet tells whether the peer has sent nothing, its end neither.
-func (s *rawSocket) quiet() bool {
+// look returns nil if the peer has sent nothing, its end neither.
+func (s *rawSocket) look() error {
 	if s.conn == nil {
-		return true
+		return nil
 	}
-	s.peekQuiet = false
-	err := s.conn.Control(s.peek)
-	return err == nil && s.peekQuiet
+	err := s.conn.Control(s.peek) // spares the poller
+	switch {
+	case err != nil:
+		return plainError("read", err)
+	case s.peekErr == unix.EAGAIN:
+		return nil
+	case s.peekErr != nil:
+		return socketError("read", s.peekErr)
+	case s.nPeeked == 0:
+		return io.EOF
+	}
+	return errUnasked
 }
 
-func (s *rawSocket) peekOnce(fd uintptr) { s.peekQuiet = quiet(fd, &s.peeked) }
-
-// quiet tells whether nothing has come: 0 bytes is the peer's FIN. p is room for a look
-// at the first.
-func quiet(fd uintptr, p *[1]byte) bool {
-	_, err := nonblock.Peek(int(fd), p)
-	return err == unix.EAGAIN
-}
+func (s *rawSocket) peekOnce(fd uintptr) { s.nPeeked, s.peekErr = nonblock.Peek(int(fd), &s.peeked) }
 
 func (s *rawSocket) unsent() int {
 	if s.conn == nil {

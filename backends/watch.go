@@ -49,15 +49,13 @@ func (c *Conn) toPool() {
 }
 
 // fromPool notes that an idle connection is in use again. It is false where the
-// peer has ended it, or sent something unasked.
+// peer has ended it, or sent something unasked. What a poller has seen is not enough to
+// tell: under load it is late (R32).
 func (c *Conn) fromPool() bool {
-	if c.watch.Load() == waiting {
-		return true
-	}
-	if c.poller != nil {
+	if c.poller != nil && c.watch.Load() != waiting {
 		c.watch.Store(waiting) // first: what comes after the look is seen then
 	}
-	return c.raw.quiet()
+	return c.Alive()
 }
 
 // startWatching begins to watch a new connection, which is in use, and returns what it is
