@@ -18,9 +18,9 @@ type Backend interface {
 	Name() string
 	// Plain tells whether its connections are TCP without TLS.
 	Plain() bool
-	// Acquire takes an idle connection, or a new one that is not connected yet;
-	// it never waits. With fresh set it is always a new one (R12). Errors carry
-	// the backend's name.
+	// Acquire takes an idle connection that is Alive, or a new one that is not
+	// connected yet; it never waits. With fresh set it is always a new one (R12).
+	// Errors carry the backend's name.
 	Acquire(fresh bool) (Conn, error)
 }
 
@@ -29,12 +29,14 @@ type Backend interface {
 // or Reset. Exactly one of these three ends the use of it.
 type Conn interface {
 	// Connect dials, within the backend's dial timeout (R11), and shakes hands
-	// where it is TLS; a connected connection stays as it is.
+	// where it is TLS; a connected connection stays as it is. It fails where the
+	// peer has spoken, or ended the connection, already (R32).
 	Connect() error
 	// Reused tells whether a request was sent on this connection before.
 	Reused() bool
-	// Alive tells whether an idle connection can still be used, as far as can
-	// be seen from here: the peer has neither closed it nor sent stray bytes.
+	// Alive reports whether a request can be sent, as far as can be seen from here:
+	// the peer has neither closed the connection nor sent anything that was not read
+	// (R32). Nobody may read or send meanwhile.
 	Alive() bool
 	// Await makes f run as soon as there is something to read, or reading fails or times
 	// out; f must not wait for anything. It is false where it does not; f is left to the

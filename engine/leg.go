@@ -40,6 +40,8 @@ type leg struct {
 	// start again, so it stays in the ring.
 	retryable bool
 	sendTo    Conn // what it writes to
+	begins    bool // the send goroutine has yet to say whether it has sent something, by way of begun
+	begun     chan bool
 	sent      chan struct{}
 	sentAll   atomic.Bool
 	sendErr   error // valid once sent was received from
@@ -71,7 +73,7 @@ var errStalled = errors.New("stalled: it held the others back for longer than St
 func (l *leg) reset(r *request, index, backend int, slot int32) {
 	l.r, l.index, l.backend, l.slot = r, index, backend, slot
 	if l.sent == nil {
-		l.sent = make(chan struct{}, 1)
+		l.sent, l.begun = make(chan struct{}, 1), make(chan bool, 1)
 		l.runFn = l.run
 		l.sendFn = l.send
 		l.arriveFn = l.arrive
@@ -85,7 +87,10 @@ func (l *leg) clear() {
 		l.buf = nil
 	}
 	l.r, l.conn, l.sendTo, l.cause = nil, nil, nil, nil
-	l.inline, l.sending, l.pushing, l.sendErr = false, false, false, nil
+	l.inline, l.sending, l.begins, l.pushing, l.sendErr = false, false, false, false, nil
+	if len(l.begun) > 0 { // nobody has waited for it
+		<-l.begun
+	}
 	if l.aborted.Load() {
 		l.aborted.Store(false)
 	}
@@ -114,11 +119,11 @@ func (l *leg) setConn(c Conn) {
 // that need not wait for anything, as for a short answer to a message that has gone.
 func (l *leg) arrive() {
 	defer l.recoverLeg()
-	gone := l.inline && l.sendErr == nil || l.sending && len(l.sent) > 0
+	gone := l.inline && l.sendErr == nil || l.sending && l.sentAll.Load() && len(l.sent) > 0
 	if gone && !l.aborted.Load() {
 		l.arrived = l.receiveShort(l.conn, false)
 	}
-	if l.arrived {
+	if l.arrived && !l.timedOut(l.conn) {
 		l.run()
 		return
 	}
@@ -154,9 +159,13 @@ func (l *leg) exchange(fresh bool) error {
 				l.startSending(c, fresh)
 			}
 		}
-		if l.refused() {
+		switch {
+		case l.refused():
 			err = l.sendErr
-		} else {
+		case l.sending && !l.awaitBegin():
+			<-l.sent
+			l.sending, err = false, l.sendErr
+		default:
 			err = l.receive(c)
 		}
 	}
@@ -174,16 +183,11 @@ func (l *leg) exchange(fresh bool) error {
 // that is alive, or a new one.
 func (l *leg) connect(fresh bool) (Conn, error) {
 	c := l.conn
-	for c == nil {
-		next, err := l.r.e.o.Backends[l.backend].Acquire(fresh)
-		if err != nil {
+	if c == nil {
+		var err error
+		if c, err = l.r.e.o.Backends[l.backend].Acquire(fresh); err != nil {
 			return nil, err
 		}
-		if next.Reused() && !next.Alive() {
-			next.Discard()
-			continue
-		}
-		c = next
 		l.setConn(c)
 	}
 	if cause := l.why(); cause != nil {
@@ -193,9 +197,13 @@ func (l *leg) connect(fresh bool) (Conn, error) {
 }
 
 // stale tells whether err is a kept-alive connection that the backend had closed
-// meanwhile (R12): no byte of an answer came, and nobody here ended it.
+// meanwhile (R12), or has sent something unasked on (R32): no byte of an answer came but a
+// 408 or more than an answer, and nobody here ended it.
+//
+// A POST of which something was sent may have been acted on (R33), but not one that was
+// answered 408: that says that the request did not come (RFC 9110 §15.5.9).
 func (l *leg) stale(err error) bool {
-	if err == nil || l.gotBytes {
+	if err == nil {
 		return false
 	}
 	l.mu.Lock()
@@ -203,13 +211,21 @@ func (l *leg) stale(err error) bool {
 	if l.cause != nil || l.conn == nil || !l.conn.Reused() {
 		return false
 	}
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if errors.Is(err, errTimedOut) {
+		return true
+	}
+	if l.gotBytes && !errors.Is(err, errSurplus) || l.mayHaveActed() {
+		return false
+	}
+	return errors.Is(err, errSurplus) || errors.Is(err, errUnasked) ||
+		errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // restart puts the leg back to where it was before it had a connection.
 func (l *leg) restart() error {
 	l.giveBack(false)
-	l.inline, l.sendErr, l.tried = false, nil, false
+	l.inline, l.sendErr, l.tried, l.arrived, l.gotBytes = false, nil, false, false, false
+	l.answer, l.body = answerHead{}, nil
 	l.sentAll.Store(false)
 	l.sentSize = 0
 	l.unsent = 0

@@ -35,12 +35,29 @@ func (l *leg) conclude(err error) {
 		l.state, l.err, l.outcome = voteFailed, l.describe(err), OutcomeFailed
 		limiter.Failed(l.backend, l.r.e.now())
 	}
+	if err != nil && l.answer.status == 0 && l.mayHaveActed() && !errors.Is(l.err, errClientGone) {
+		l.err = fmt.Errorf("outcome unknown: %w", l.err)
+	}
 	if err != nil || !l.open {
 		l.finish(l.reusable && err == nil)
 		return
 	}
 	// Until its answer is picked, or is not, it waits for others (R13).
 	limiter.Progress(l.backend, l.slot, farFuture)
+}
+
+// mayHaveActed reports whether the backend may have done what the leg asks for, which had
+// no answer. To repeat a POST would do it twice: a CompleteMultipartUpload that was done
+// is answered 404 the second time (R33).
+func (l *leg) mayHaveActed() bool { return l.sentSize > 0 && !l.r.repeatable() }
+
+// repeatable reports whether doing it twice is as good as once (RFC 9110 §9.2.2).
+func (r *request) repeatable() bool {
+	switch r.method {
+	case "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE":
+		return true
+	}
+	return false
 }
 
 // describe puts an error into the words of the synclog.

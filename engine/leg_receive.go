@@ -23,16 +23,50 @@ const firstRead = 5376
 // unless there is an answer.
 func (l *leg) receive(c Conn) error {
 	if l.arrived || !l.tried && l.receiveShort(c, true) {
+		if l.timedOut(c) {
+			return errTimedOut
+		}
 		if l.sending {
 			l.progress()
 		}
 		if err := l.endSending(c); err != nil {
 			return err
 		}
-		l.reusable = l.reusable && !l.answer.close && l.sendErr == nil
+		l.reusable = l.reusable && l.leavesUsable(c)
 		return nil
 	}
 	return l.receiveLong(c)
+}
+
+// errTimedOut: see timedOut.
+var errTimedOut = errors.New("answered 408 on a kept-alive connection")
+
+// timedOut reports whether the answer is a 408 that a backend most likely sent before it
+// had anything of the request, as some do before they close an idle connection (HAProxy,
+// Apache). Whether it came before cannot be known: what the kernel over there has
+// taken, the server need not have read. But a 408 says in any case that no complete
+// request was there to act on, so that to send it once more, on a fresh connection, does
+// no harm (RFC 9110 §15.5.9); what that one answers counts. Where the request cannot be
+// sent again, so much has been sent that the backend must have seen of it: a slow
+// client's body.
+func (l *leg) timedOut(c Conn) bool {
+	return l.answer.status == 408 && c.Reused() && l.r.ring.Rewindable(l.index)
+}
+
+// leavesUsable reports whether another request can be sent once the answer is read, as
+// far as can be told by now (R32).
+func (l *leg) leavesUsable(c Conn) bool {
+	a := &l.answer
+	switch {
+	case a.close || l.sendErr != nil:
+		return false
+	case !bodyless(l.r.method, a.status):
+		return true
+	case a.status == 204 && (a.chunked || a.contentLength > 0):
+		return false // it announces a body that it may not have, and which may come (RFC 9110 §8.6)
+	}
+	// With HEAD and 304 that is another answer's body, but some send it all the same.
+	return c.Alive()
 }
 
 // receiveShort takes an answer that comes as a whole, with nothing behind it, into buf.
@@ -86,6 +120,9 @@ func (l *leg) receiveLong(c Conn) error {
 			return err
 		}
 		l.progress()
+		if l.timedOut(c) {
+			return errTimedOut
+		}
 		if l.answer.status >= 200 {
 			break
 		}
@@ -101,9 +138,20 @@ func (l *leg) receiveLong(c Conn) error {
 	if err := l.endSending(c); err != nil {
 		return err
 	}
-	l.reusable = l.reusable && !l.answer.close && l.sendErr == nil
-	return l.readBody(c, br)
+	l.reusable = l.reusable && l.leavesUsable(c)
+	if err := l.readBody(c, br); err != nil {
+		return err
+	}
+	if !l.open && c.Reused() && br.Buffered() > 0 {
+		return errSurplus
+	}
+	return nil
 }
+
+// errSurplus: something stands right behind the answer on a connection that was used
+// before. Either may be what nobody asked for, if that came after the last look at the
+// connection; which of them answers the request does not show (R32).
+var errSurplus = errors.New("more than one answer to a request")
 
 // endSending makes the sending side fit to the answer that has come: it is done,
 // or this is an early answer (R9).
@@ -120,7 +168,7 @@ func (l *leg) endSending(c Conn) error {
 		<-l.sent
 		l.sending = false
 	}
-	if !l.inline { // or the ring is complete, and nobody waits for it
+	if !l.inline && !l.sentAll.Load() { // or the ring is complete, and nobody waits for it
 		l.r.ring.Detach(l.index)
 	}
 	if l.sendErr != nil && l.answer.status < 300 {

@@ -29,15 +29,10 @@ const lateAnswerWait = time.Second
 // goes without waiting, and leaves the answer to whoever sees it come (arrive). It is
 // false where the caller has to start run.
 //
-// A connection is looked at once more for a POST, which it may not be harmless to
-// send twice, and for a body that is still coming, which can be sent again only as
-// long as the ring has its beginning: stale connections should be rare (R12).
+// Acquire has looked at the connection just now, so that whatever comes in answer comes
+// after the request (R32).
 func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 	c, err := l.r.e.o.Backends[l.backend].Acquire(false)
-	for err == nil && c.Reused() && (!whole || l.r.method == "POST") && !c.Alive() {
-		c.Discard()
-		c, err = l.r.e.o.Backends[l.backend].Acquire(false)
-	}
 	if err != nil {
 		return false // run meets the same error
 	}
@@ -100,7 +95,20 @@ func (l *leg) trySend(c Conn, message []byte) (all bool) {
 // startSending leaves what is not sent yet to the send goroutine.
 func (l *leg) startSending(c Conn, fresh bool) {
 	l.beginSend(c, c.Reused() && !fresh)
+	l.begins = l.sentSize == 0 // first: send looks at it
 	go l.sendFn()
+}
+
+// awaitBegin waits until the send goroutine has sent something, and reports whether it
+// has. Before that nothing is read: it would be taken for an answer, and the send
+// goroutine's look at the connection would find nothing any more (R32).
+func (l *leg) awaitBegin() bool {
+	if !l.begins {
+		return true
+	}
+	begun := <-l.begun
+	l.begins = false
+	return begun
 }
 
 // beginSend and endSend are around what is sent while run reads. Until the message has
@@ -116,14 +124,27 @@ func (l *leg) beginSend(c Conn, retryable bool) {
 // made to fail before.
 func (l *leg) stopSending() {
 	l.leave()
+	l.awaitBegin()
 	<-l.sent
 	l.sending = false
 }
 
+// errUnasked: the connection cannot be used, which showed before anything was sent.
+var errUnasked = errors.New("connection closed, or something came on it, before the request was sent")
+
 // send writes the message from the ring to the connection that exchange has made.
 func (l *leg) send() {
 	defer l.recoverSend()
-	l.endSend(l.sendRing(l.sendTo))
+	begins, err := l.begins, error(nil)
+	if begins && !l.sendTo.Alive() {
+		err = errUnasked
+	} else {
+		err = l.sendRing(l.sendTo, begins)
+	}
+	if begins && l.sentSize == 0 {
+		l.begun <- false
+	}
+	l.endSend(err)
 }
 
 // endSend notes how sending has ended, and arms the deadline for the answer.
@@ -145,7 +166,7 @@ func (l *leg) endSend(err error) {
 	l.sent <- struct{}{}
 }
 
-func (l *leg) sendRing(c Conn) error {
+func (l *leg) sendRing(c Conn, begins bool) error {
 	limiter, patience := l.r.e.o.Limiter, l.r.e.o.ConnectionTimeout
 	piece := sendPiece
 	if !l.r.e.o.Backends[l.backend].Plain() {
@@ -169,6 +190,10 @@ func (l *leg) sendRing(c Conn) error {
 			n, err = c.Send(p[:min(len(p), piece)], patience)
 		}
 		l.sentSize += int64(n)
+		if begins && n > 0 {
+			begins = false
+			l.begun <- true
+		}
 		l.r.ring.Advance(l.index, n)
 		if err != nil {
 			return err

@@ -168,6 +168,10 @@ func (l *leg) recoverSend() {
 		l.r.e.warnOfPanic(p, "sending to a backend")
 		l.sendErr = errPanicked
 		l.abort(errPanicked)
+		select {
+		case l.begun <- false:
+		default:
+		}
 		l.sent <- struct{}{}
 	}
 }

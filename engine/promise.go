@@ -282,13 +282,13 @@ func (r *request) toldDeleted(results []deletions, o deletedObject) bool {
 }
 
 // unsure is the set of backends that may have taken the write although they gave
-// no positive answer: they had all of it. A 503 is a refusal (S3 API reference,
-// "SlowDown", "ServiceUnavailable").
+// no positive answer: they had all of it, or some of what may not be repeated (R33). A
+// 503 is a refusal (S3 API reference, "SlowDown", "ServiceUnavailable").
 func (r *request) unsure() (set uint64) {
 	for i := range r.legs {
 		l := &r.legs[i]
 		status := l.answer.status
-		if l.state == voteFailed && l.sentAll.Load() || l.state == voteNegative && status >= 500 && status != 503 {
+		if l.state == voteFailed && (l.sentAll.Load() || l.mayHaveActed()) || l.state == voteNegative && status >= 500 && status != 503 {
 			set |= 1 << l.backend
 		}
 	}
@@ -386,7 +386,9 @@ func (r *request) owed(votes []vote) (set uint64, reason []byte) {
 				set |= 1 << b
 			}
 		}
-		reason = []byte("multipart upload")
+		if first >= 0 || len(reason) == 0 {
+			reason = []byte("multipart upload")
+		}
 	case r.target.version && len(r.e.o.Backends) > 1:
 		set, reason = r.e.all, []byte(versionOfAnother)
 	case r.skipped != 0:

@@ -79,6 +79,14 @@ func TestR12StaleConnectionIsNoFailure(t *testing.T) {
 							})
 						}
 						wantStatus(t, r.dial().Do(raw), 200)
+						if method == "POST" && strings.Contains(how.name, "dropped") {
+							// It may have been acted on (R33).
+							r.wantRecords("/b/k", "", 0)
+							if n := requestsFor(r.stores[0], "/b/k", any1); n != 1 {
+								t.Errorf("%d attempts:\n%s", n, r.stores[0].Requests())
+							}
+							return
+						}
 						r.wantRecords("/b/k", "")
 						r.wantNoBlame()
 						for i, s := range r.stores {

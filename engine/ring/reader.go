@@ -63,12 +63,24 @@ func (r *Ring) Advance(i, n int) {
 func (r *Ring) Rewind(i int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rd := &r.readers[i]
-	if !rd.attached || rd.cut || r.err != nil || r.wrappedLocked() {
+	if !r.rewindableLocked(i) {
 		return false
 	}
+	rd := &r.readers[i]
 	rd.pos, rd.left = 0, false
 	return true
+}
+
+// Rewindable reports whether Rewind would do so, from any goroutine.
+func (r *Ring) Rewindable(i int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rewindableLocked(i)
+}
+
+func (r *Ring) rewindableLocked(i int) bool {
+	rd := &r.readers[i]
+	return rd.attached && !rd.cut && r.err == nil && !r.wrappedLocked()
 }
 
 // Leave makes Next of reader i fail with ErrLeft, also one that is waiting; from
