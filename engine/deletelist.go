@@ -98,10 +98,10 @@ type deleteParser struct {
 	objects []deletedObject
 	seen    map[deletedObject]bool
 
-	object              deletedObject
-	hasKey, hasVersion  bool
-	text                *string // where an element's text belongs
-	objectAt, elementAt bool    // within an Object, and within an element of it
+	object             deletedObject
+	hasKey, hasVersion bool
+	text               *string // where an element's text belongs
+	objectAt           bool    // within an Object
 }
 
 var errNoList = errors.New("no list of objects")

@@ -198,7 +198,12 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 		s(&o, &lo)
 	}
 	r.limiter = limiter.New(lo)
-	o.Limiter = r.limiter
+	if w, ok := o.Limiter.(wiredLimiter); ok {
+		w.Limiter = r.limiter
+		o.Limiter = w
+	} else {
+		o.Limiter = r.limiter
+	}
 	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)

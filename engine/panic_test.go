@@ -142,6 +142,7 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 				var e *Engine
 				r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
 					o.Log.(*testLog).logsAccess = log
+					o.Limiter = wiredLimiter{wired: w}
 					o.Log = wiredLog{w, o.Log}
 					o.Journal = wiredJournal{w, o.Journal}
 					o.Metrics = wiredMetrics{w, o.Metrics}
@@ -151,7 +152,6 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 					}
 				})
 				e = r.e
-				e.o.Limiter = wiredLimiter{w, e.o.Limiter}
 				r.panics = true
 				for _, s := range r.stores {
 					s.Put("/b/large", make([]byte, 300<<10))
@@ -213,8 +213,9 @@ func TestR20NothingIsAcknowledgedForAPanic(t *testing.T) {
 	for _, hook := range []string{"Intend", "Promise", "Answered"} {
 		t.Run(hook, func(t *testing.T) {
 			w := wired{hook, &bomb{}}
-			r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.Journal = wiredJournal{w, o.Journal} })
-			r.e.o.Limiter = wiredLimiter{w, r.e.o.Limiter}
+			r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
+				o.Limiter, o.Journal = wiredLimiter{wired: w}, wiredJournal{w, o.Journal}
+			})
 			r.panics = true
 			c := r.dial()
 			for range 2 { // on fresh connections, and by way of a poller
