@@ -1,0 +1,135 @@
+package journal
+
+import (
+	"fmt"
+	"testing"
+)
+
+func (r *rig) wantOwes(key string, want uint64) {
+	r.t.Helper()
+	if got := r.Owes([]byte("b"), []byte(key)); got != want {
+		r.t.Fatalf("of %q is owed %b, want %b", key, got, want)
+	}
+}
+
+// R30: what is owed of a key is what is pending, and what is still out.
+func TestR30Owes(t *testing.T) {
+	r := newRig(t, Options{})
+	r.wantOwes("k", 0)
+	r.promise(put("other", 2))
+	r.wantOwes("k", 0)
+	r.promise(put("k", 2))
+	r.wantOwes("k", 2)
+	if err := r.Flush(); err != nil { // from disk, too
+		t.Fatal(err)
+	}
+	r.wantOwes("k", 2)
+	seq := r.promise(opened(put("k", 4)))
+	r.wantOwes("k", 6)
+	r.Settle(seq, 0, nil)
+	r.wantOwes("k", 2)
+
+	e := opened(put("l", 5))
+	if err := r.Intend(&e); err != nil {
+		t.Fatal(err)
+	}
+	r.wantOwes("l", 5)
+	r.Settle(e.Seq, 1, nil)
+	r.wantOwes("l", 1)
+	p := r.all()[2]
+	if !r.Resolve(&p) {
+		t.Fatal("not resolved")
+	}
+	r.wantOwes("l", 0)
+
+	// Tags are no content; but content that is owed beside them is.
+	tags := put("tags", 2)
+	tags.Aux |= AuxSubresource
+	r.promise(tags)
+	r.wantOwes("tags", 0)
+	r.promise(put("tags", 1))
+	r.wantOwes("tags", 1)
+	tags.Seq = 0
+	r.promise(tags)
+	if got := r.Owes([]byte("b"), []byte("tags")); got&1 == 0 {
+		t.Errorf("of both is owed %b", got)
+	}
+	r.quiet()
+}
+
+// Keys with the same hash are told apart.
+func TestR30OwesOfKeysThatCollide(t *testing.T) {
+	r := newRig(t, Options{})
+	seen := map[uint32]string{}
+	for i := 0; ; i++ {
+		key := fmt.Sprint(i)
+		e := put(key, 0)
+		hash := r.setIdent(&e)
+		other, collides := seen[hash]
+		seen[hash] = key
+		if !collides {
+			continue
+		}
+		third := "neither"
+		r.promise(put(key, 1))
+		r.wantOwes(key, 1)
+		r.wantOwes(other, 0)
+		r.promise(put(other, 2))
+		for range 2 {
+			r.wantOwes(key, 1)
+			r.wantOwes(other, 2)
+			r.wantOwes(third, 0)
+			if err := r.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p, _, ok := r.Find([]byte("b"), []byte(other)); !ok || string(p.Key) != other {
+			t.Errorf("found %+v", p)
+		}
+		return
+	}
+}
+
+// A record that cannot be read still says who is owed.
+func TestR30OwesOfADamagedRecord(t *testing.T) {
+	r := newRig(t, Options{})
+	r.promise(put("k", 2))
+	if err := r.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	r.fs.mu.Lock()
+	r.fs.fault = func(op, _ string) error {
+		if op == "read" {
+			return errDamaged
+		}
+		return nil
+	}
+	r.fs.mu.Unlock()
+	r.wantOwes("k", 2)
+}
+
+// Find gives what Next gives, and where.
+func TestFind(t *testing.T) {
+	r := newRig(t, Options{})
+	for i := range 1000 {
+		r.promise(put(fmt.Sprint(i), 2))
+	}
+	p, place, ok := r.Find([]byte("b"), []byte("700"))
+	if !ok || string(p.Key) != "700" || p.Owed != 2 || p.Version == 0 {
+		t.Fatalf("found %+v, %t", p, ok)
+	}
+	same, _, ok := r.Next(place)
+	if !ok || string(same.Key) != "700" || same.Seq != p.Seq || same.Version != p.Version {
+		t.Fatalf("there it is %+v", same)
+	}
+	if !r.Resolve(&p) {
+		t.Error("it cannot be resolved")
+	}
+	if _, _, ok := r.Find([]byte("b"), []byte("700")); ok {
+		t.Error("it is found after that")
+	}
+	r.promise(opened(put("701", 2)))
+	if _, _, ok := r.Find([]byte("b"), []byte("701")); ok {
+		t.Error("one whose legs are out is found")
+	}
+}
