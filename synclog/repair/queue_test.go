@@ -64,6 +64,18 @@ func (q *queue) Next(cursor uint64) (Task, uint64, bool, error) {
 	return Task{}, 0, false, nil
 }
 
+// Find makes it a Finder.
+func (q *queue) Find(bucket, key string) (Task, uint64, bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, t := range q.tasks {
+		if t != nil && t.Bucket == bucket && t.Key == key {
+			return *t, uint64(i), true, nil
+		}
+	}
+	return Task{}, 0, false, nil
+}
+
 func (q *queue) find(t *Task) int {
 	return slices.IndexFunc(q.tasks, func(o *Task) bool { return o != nil && o.First == t.First && o.Bucket == t.Bucket && o.Key == t.Key })
 }

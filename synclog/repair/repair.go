@@ -124,6 +124,7 @@ type Repairer struct {
 
 	mu       sync.Mutex
 	inFlight map[string]struct{} // keys being worked on
+	wanted   []wantedKey         // keys to be taken first
 	stop     context.CancelFunc  // nil: neither RunOnce nor Start
 	told     map[string]struct{} // what was warned of once
 

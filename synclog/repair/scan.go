@@ -41,6 +41,7 @@ type pass struct {
 
 func (r *Repairer) scan(ctx context.Context, p *pass) error {
 	for cursor := uint64(0); ctx.Err() == nil; {
+		r.giveWanted(ctx, p)
 		t, next, ok, err := r.o.Journal.Next(cursor)
 		if err != nil {
 			return fmt.Errorf("cannot read the journal: %w", err)

@@ -136,6 +136,7 @@ func (w *run) rounds(ctx context.Context) (end, error) {
 		}
 		switch d.action {
 		case actResolve:
+			w.noteSize(objects)
 			return endResolved, nil
 		case actWait:
 			return w.wait(errs)
@@ -150,6 +151,7 @@ func (w *run) rounds(ctx context.Context) (end, error) {
 			err = w.syncSub(ctx, d)
 			if err == nil {
 				if d.complete {
+					w.noteSize(objects)
 					return endResolved, nil
 				}
 				return w.wait(errs)

@@ -1,0 +1,79 @@
+package repair
+
+import "context"
+
+// maxWanted bounds how many keys are waited for at once. Whoever is beyond it waits for
+// the key's turn.
+const maxWanted = 256
+
+// wantedKey is a key that somebody waits for.
+type wantedKey struct{ bucket, key string }
+
+// Finder is a Journal that finds what is pending of a key. Next(place) gives it again.
+type Finder interface {
+	Find(bucket, key string) (t Task, place uint64, ok bool, err error)
+}
+
+// Prefer makes a follower take a key before all others, where the journal is a Finder:
+// somebody waits for it. It does not wait itself.
+func (r *Repairer) Prefer(bucket, key string) {
+	if _, finds := r.o.Journal.(Finder); !finds {
+		return
+	}
+	k := wantedKey{bucket, key}
+	r.mu.Lock()
+	known := len(r.wanted) >= maxWanted
+	for i := range r.wanted {
+		known = known || r.wanted[i] == k
+	}
+	if !known {
+		r.wanted = append(r.wanted, k)
+	}
+	r.mu.Unlock()
+	r.Kick()
+}
+
+// giveWanted hands out the keys that are waited for, before the pass goes on with the
+// oldest. One that has failed keeps its pause: it would be tried as often as a client
+// asks.
+func (r *Repairer) giveWanted(ctx context.Context, p *pass) {
+	finder, finds := r.o.Journal.(Finder)
+	if !finds || p.look {
+		return
+	}
+	for ctx.Err() == nil {
+		r.mu.Lock()
+		if len(r.wanted) == 0 {
+			r.mu.Unlock()
+			return
+		}
+		k := r.wanted[0]
+		r.wanted = append(r.wanted[:0], r.wanted[1:]...)
+		r.mu.Unlock()
+		t, place, ok, err := finder.Find(k.bucket, k.key)
+		if err != nil || !ok || t.Parked || t.NotBefore.After(r.o.Now()) {
+			continue
+		}
+		if t.place = place; r.waits(&t) || !r.take(&t) {
+			continue
+		}
+		p.given++
+		select {
+		case p.work <- t:
+		case <-ctx.Done():
+			r.letGo(&t)
+		}
+	}
+}
+
+// noteSize gives a task the size of the object that all have now, 0 where it is gone
+// (R16).
+func (w *run) noteSize(objects []*object) {
+	w.t.Size = 0
+	for _, o := range objects {
+		if o != nil {
+			w.t.Size = o.size
+			return
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package repair
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// R30: a key that a client waits for is taken before all others.
+func TestR30WantedKeyIsFirst(t *testing.T) {
+	w := newWorld(t, 2)
+	var mu sync.Mutex
+	var order []string
+	w.o.OnResolved = func(task Task, _ string) {
+		mu.Lock()
+		defer mu.Unlock()
+		order = append(order, task.Key)
+	}
+	w.o.Fence = newFence()
+	for i := range 50 {
+		key := fmt.Sprint(i)
+		w.wrote(key, w.stores[0].put("b", key, "body", time.Minute).etag, 1)
+	}
+	entered, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w.stores[1].mu.Lock()
+	w.stores[1].hook = func(http.ResponseWriter, *http.Request) bool {
+		once.Do(func() { close(entered); <-goOn })
+		return false
+	}
+	w.stores[1].mu.Unlock()
+	r := w.follow()
+	<-entered // the first is being worked on, and the second is on its way
+	r.Prefer("b", "nothing")
+	r.Prefer("b", "40")
+	r.Prefer("b", "40")
+	close(goOn)
+	w.await("all are repaired", func() bool { return len(w.q.left()) == 0 })
+	mu.Lock()
+	defer mu.Unlock()
+	if at := slices.Index(order, "40"); at < 0 || at > 2 {
+		t.Errorf("the key that was waited for came as number %d: %q", at, order)
+	}
+	if len(order) != 50 {
+		t.Errorf("%d were resolved", len(order))
+	}
+}
+
+// A client that asks again and again does not use up the tries of what fails.
+func TestR30WantedKeyKeepsItsPause(t *testing.T) {
+	w := newWorld(t, 2)
+	task := w.wrote("k", w.stores[0].put("b", "k", "body", time.Minute).etag, 1)
+	w.wrote("l", w.stores[0].put("b", "l", "body", time.Minute).etag, 1)
+	task.NotBefore = time.Now().Add(time.Hour)
+	if err := w.q.Note(&task); err != nil {
+		t.Fatal(err)
+	}
+	r := w.follow()
+	for range 10 * maxWanted {
+		r.Prefer("b", "k")
+		r.Prefer("b", fmt.Sprint(time.Now()))
+	}
+	w.await("the other one is repaired", func() bool { return len(w.q.left()) == 1 })
+	r.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.wanted) > maxWanted {
+		t.Errorf("%d keys are waited for", len(r.wanted))
+	}
+	if _, there := w.stores[1].get("b", "k"); there {
+		t.Error("it was tried before its time")
+	}
+}
+
+// R16: what is resolved has the size of the object, whatever was known of it before.
+func TestR16SizeOfWhatIsResolved(t *testing.T) {
+	w := newWorld(t, 2)
+	sizes := map[string]int64{}
+	w.o.OnResolved = func(task Task, _ string) { sizes[task.Key] = task.Size }
+	with := func(key string, size int64, owed ...int) {
+		task := w.wrote(key, "", owed...)
+		task.Size = size
+		w.q.push(task)
+	}
+	w.stores[0].put("b", "parts", "twelve bytes", time.Minute)
+	with("parts", 321, 1)
+	for _, s := range w.stores {
+		s.put("b", "copy", "six b.", time.Minute)
+	}
+	with("copy", 0, 1)
+	w.stores[1].put("b", "gone", "something", time.Hour)
+	w.deleted("gone", 1)
+	w.mustResolve()
+	if want := (map[string]int64{"parts": 12, "copy": 6, "gone": 0}); fmt.Sprint(sizes) != fmt.Sprint(want) {
+		t.Errorf("sizes are %v, want %v", sizes, want)
+	}
+}
