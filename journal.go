@@ -257,20 +257,36 @@ type namedJournal struct {
 	dir     string
 }
 
-var _ repair.Journal = (*namedJournal)(nil)
+var (
+	_ repair.Journal = (*namedJournal)(nil)
+	_ repair.Finder  = (*namedJournal)(nil)
+)
 
 func (n *namedJournal) Next(cursor uint64) (t repair.Task, next uint64, ok bool, err error) {
 	p, next, ok := n.journal.Next(cursor)
 	if !ok {
 		return repair.Task{}, next, false, nil
 	}
-	t = taskOf(&p, n.names)
+	return n.task(&p), next, true, nil
+}
+
+// Find makes it repair.Finder.
+func (n *namedJournal) Find(bucket, key string) (t repair.Task, place uint64, ok bool, err error) {
+	p, place, ok := n.journal.Find([]byte(bucket), []byte(key))
+	if !ok {
+		return repair.Task{}, 0, false, nil
+	}
+	return n.task(&p), place, true, nil
+}
+
+func (n *namedJournal) task(p *journal.Pending) repair.Task {
+	t := taskOf(p, n.names)
 	if t.SubResource && p.Aux&journal.AuxMixed != 0 {
 		// Content is owed, too: all of the object is looked at, as it is now. Its
 		// newest write alone would not tell.
 		t.Method, t.SubResource = "", false
 	}
-	return t, next, true, nil
+	return t
 }
 
 func (n *namedJournal) Resolve(t *repair.Task) (bool, error) {

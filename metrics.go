@@ -76,6 +76,8 @@ var metricDivergences = [...]struct{ op, reason string }{
 	{engine.OpStoring, "concurrent"},
 	{engine.OpStoring, "multipart"},
 	{engine.OpStoring, "version"},
+	{engine.OpStoring, "key"},
+	{engine.OpStoring, engine.ReasonSource},
 	{engine.OpStoring, labelOther},
 	{engine.OpReading, "missing"},
 	{engine.OpReading, labelOther},
@@ -111,7 +113,7 @@ func newProxyMetrics(names []string) *proxyMetrics {
 			b.legs[j] = set.NewCounter(series("akubra_legs_total", "backend", name, "outcome", outcome))
 		}
 	}
-	for i, d := range metricDivergences {
+	for i, d := range &metricDivergences {
 		m.divergences[i] = set.NewCounter(series("akubra_divergences_total", "op", d.op, "reason", d.reason))
 	}
 	set.NewGauge(series("akubra_build_info", "version", version), func() float64 { return 1 })
@@ -182,7 +184,7 @@ func outcomeIndex(outcome string) int {
 }
 
 func divergenceIndex(op, reason string) int {
-	for i, known := range metricDivergences {
+	for i, known := range &metricDivergences {
 		if op == known.op && (reason == known.reason || known.reason == labelOther) {
 			return i // an op's labelOther stands after its other reasons
 		}

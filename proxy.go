@@ -202,9 +202,17 @@ func (p *proxy) makeEngine() error {
 		WriteAck:                  c.WriteAck,
 		CompareETags:              c.CompareETags,
 		RecordReads:               slices.Contains(c.SyncLogMethods, "GET") || slices.Contains(c.SyncLogMethods, "HEAD"),
+		Wanted:                    p.wanted,
 		TLS:                       clientTLS,
 	})
 	return err
+}
+
+// wanted has repair take a key first that a client waits for.
+func (p *proxy) wanted(bucket, key string) {
+	if p.repairer != nil {
+		p.repairer.Prefer(bucket, key)
+	}
 }
 
 // engineBackend makes a backend fit the engine's interface.

@@ -180,8 +180,12 @@ func (b *answerBody) Close() error {
 func (r *request) respond(ctx *fasthttp.RequestCtx) int {
 	problem := r.noAnswer()
 	if r.winner >= 0 {
-		r.legs[r.winner].dispose()
+		l := &r.legs[r.winner]
+		l.dispose()
 		problem = errNoPool // its owner may be out
+		if r.sourceIsOwed(l) {
+			problem = errSourceOwed
+		}
 	}
 	if r.method == "OPTIONS" && r.e.cors {
 		return r.e.preflight(ctx)

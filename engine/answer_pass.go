@@ -19,7 +19,7 @@ func (r *request) passes() bool {
 		return false
 	}
 	l := &r.legs[r.winner]
-	return !(r.method == "OPTIONS" && r.e.cors && l.state != votePositive) && !r.ownerMayBeOut(l)
+	return !(r.method == "OPTIONS" && r.e.cors && l.state != votePositive) && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
 }
 
 // passOn sends the winner's answer, and lets go of the request for the handler. last: it

@@ -14,7 +14,7 @@ func (r *request) isShort() bool {
 		return false
 	}
 	l := &r.legs[r.winner]
-	return !l.open && !r.ownerMayBeOut(l)
+	return !l.open && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
 }
 
 // answerShort sends it, and lets go of the request for the handler.

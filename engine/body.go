@@ -25,6 +25,7 @@ func (r *request) readBody(ctx *fasthttp.RequestCtx) *s3Error {
 	if r.kind == kindDelete {
 		return r.readDeletes(ctx, body)
 	}
+	body = r.watch(body)
 	if !r.launched && r.head.chunked {
 		r.launch()
 	}

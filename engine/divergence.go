@@ -74,10 +74,10 @@ func (r *request) success() *leg {
 func (r *request) divergence(op string) Divergence {
 	d := Divergence{
 		Time: time.Now(), Method: r.method, Path: string(r.raw), UserAgent: string(r.head.userAgent), Op: op,
-		Bucket: string(r.target.bucket), Key: r.target.keyName(), Size: r.bodySize.Load(), ID: r.id.String(),
+		Bucket: string(r.target.bucket), Key: r.target.keyName(), Size: r.objectSize(), ID: r.id.String(),
 	}
-	if r.head.decodedLength >= 0 {
-		d.Size = r.head.decodedLength
+	if r.kind == kindForm {
+		d.Key = string(r.formKey(r.votes))
 	}
 	if l := r.success(); l != nil {
 		d.SuccessHost = l.name()
@@ -93,6 +93,10 @@ func (l *leg) etag() []byte {
 	etag := bytes.Trim(a.raw[a.etag.from:a.etag.to], `"`)
 	if len(etag) == 0 && (l.r.kind == kindCopy || l.r.kind == kindComplete) {
 		etag = bytes.Trim([]byte(unescapeXML(xmlText(l.body, "ETag"))), `"`)
+	}
+	if len(etag) == 0 && l.r.kind == kindForm {
+		_, told := l.location()
+		etag = []byte(told)
 	}
 	return etag
 }
@@ -122,6 +126,11 @@ func (r *request) recordWrite() {
 			r.recordVersion(d, r.stored(), l.backend)
 			continue
 		}
+		if r.storedElsewhere(l, r.votes) {
+			d.Error = anotherKey
+			r.record(&d, "key")
+			continue
+		}
 		if !compare {
 			continue
 		}
@@ -139,7 +148,7 @@ func (r *request) recordWrite() {
 
 // comparesETags tells whether ETags of positive answers ought to be one (R18).
 func (r *request) comparesETags() bool {
-	return r.e.o.CompareETags && r.method == "PUT" && !r.target.sub && len(r.target.key) > 0
+	return r.e.o.CompareETags && (r.method == "PUT" && !r.target.sub && len(r.target.key) > 0 || r.kind == kindForm)
 }
 
 // versionOfAnother is what is wrong with a write to a version: its id is one
@@ -166,7 +175,7 @@ func (r *request) agreed(compare bool) bool {
 	var first []byte
 	for i := range r.legs {
 		l := &r.legs[i]
-		if l.state != votePositive {
+		if l.state != votePositive || r.storedElsewhere(l, r.votes) {
 			return false
 		}
 		if !compare {
@@ -207,8 +216,6 @@ func (r *request) recordMissing() {
 func (r *request) recordCompletion(stored uint64) {
 	d := r.divergence(OpStoring)
 	d.Error = "multipart upload"
-	// What counts is the object, and its size is not this request's.
-	d.Size = 0
 	for b, backend := range r.e.o.Backends {
 		if stored&(1<<b) == 0 {
 			d.FailedHost = backend.Name()

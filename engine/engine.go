@@ -84,6 +84,9 @@ type Options struct {
 	// RecordReads: GET and HEAD are among the recorded methods (R17), so their
 	// losers' answers are worth waiting for.
 	RecordReads bool
+	// Wanted hears of a key that a client waits for, since a backend owes it: repair
+	// should take it first. Called from any goroutine; it may not wait. May be nil.
+	Wanted func(bucket, key string)
 	// TLS is for the client's side; nil is plain HTTP.
 	TLS *tls.Config
 
@@ -105,6 +108,7 @@ type Engine struct {
 	idBase  uint64
 	uploads *owners // of multipart uploads, by id
 	pages   *owners // of pages of listings, by token
+	parts   *partSizes
 	writes  *overlaps
 
 	stopping atomic.Bool // each answer from now on is its connection's last
@@ -154,6 +158,7 @@ func New(o Options) (*Engine, error) {
 		idBase:      rand.Uint64() &^ 0xffffffff,
 		uploads:     newOwners(maxUploads),
 		pages:       newOwners(maxPages),
+		parts:       newPartSizes(maxPartSizes),
 		writes:      newOverlaps(),
 	}
 	e.o.firstTimeout = cmp.Or(o.firstTimeout, firstTimeout)

@@ -25,6 +25,7 @@ var (
 	errNoBackend          = &s3Error{503, "ServiceUnavailable", "No storage answered. Please try again."}
 	errNoPool             = &s3Error{503, "ServiceUnavailable", "The storage that this request is for takes no requests at the moment. Please try again."}
 	errSlowDown           = &s3Error{503, "SlowDown", "The proxy has no free connection to the storages. Please reduce your request rate."}
+	errSourceOwed         = &s3Error{503, "SlowDown", "The storage that is to copy the object does not have it as the others have it yet. Please try again."}
 	errKeyBusy            = &s3Error{503, "SlowDown", "The object is being made equal on all storages. Please try again."}
 	errTooManyRequests    = &s3Error{503, "SlowDown", "Too many requests are in flight. Please reduce your request rate."}
 	errTooManyWrites      = &s3Error{503, "SlowDown", "Too many writes are under way. Please reduce your request rate."}

@@ -194,7 +194,10 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 		problem = r.beginWrite()
 	}
 	if problem == nil {
-		problem = r.takeSlots(r.route())
+		want := r.route()
+		if want, problem = r.withSource(want); problem == nil {
+			problem = r.takeSlots(want)
+		}
 	}
 	if problem != nil {
 		r.handled()
@@ -260,9 +263,13 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 		}
 	}
 	r.kind = r.target.kindOf(r.method, r.head.copySource)
+	r.readForm(h.ContentType())
 	r.write = r.target.writes(r.method, r.kind)
 	r.whole = r.kind == kindInitiate || r.kind == kindComplete || r.kind == kindCopy || r.kind == kindDelete ||
 		r.kind == kindPart && r.head.copySource
+	if r.head.copySource {
+		r.source = readCopySource(h.Peek("X-Amz-Copy-Source"), h.Peek("X-Amz-Copy-Source-Range"))
+	}
 	switch {
 	case r.kind == kindDelete && r.head.contentLength > maxDeleteBody:
 		return errDeleteTooLarge

@@ -291,6 +291,8 @@ func (r *rig) settled() []Divergence {
 
 func (r *rig) dial() *stub.Client { return stub.Dial(r.t, r.addr) }
 
+func (r *rig) dialTo(addr string) *stub.Client { return stub.Dial(r.t, addr) }
+
 // host is the name of store i in records.
 func (r *rig) host(i int) string { return r.stores[i].Addr() }
 

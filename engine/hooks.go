@@ -165,6 +165,9 @@ type Journal interface {
 	// Settle ends the entry seq, which was Open: all its legs have ended, and these
 	// backends still owe something. It waits for a write at most where they do.
 	Settle(seq uint64, owed uint64, reason []byte)
+	// Owes is the set of backends that owe the key's content, or may: what is written
+	// down of it, and writes whose legs are out. It may read from a disk.
+	Owes(bucket, key []byte) uint64
 	// Failed tells whether writes must be refused, because nothing about them
 	// could be written down.
 	Failed() bool

@@ -80,6 +80,17 @@ func (l *ledger) Waits() bool            { return l.waits.Load() }
 
 func (l *ledger) Quiet() bool { return !l.busy.Load() && len(l.owing()) == 0 }
 
+func (l *ledger) Owes(bucket, key []byte) (set uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		if bytes.Equal(e.Bucket, bucket) && bytes.Equal(e.Key, key) && e.Aux&AuxSubResource == 0 {
+			set |= e.Owed
+		}
+	}
+	return set
+}
+
 func (l *ledger) Promise(es []Promise) error {
 	if f := l.promise.Load(); f != nil {
 		(*f)(es)
@@ -211,4 +222,17 @@ func (r *rig) owes(e *entry, d *Divergence) bool {
 		}
 	}
 	return d.Error == outOfOrder // repair looks at all of them
+}
+
+// forget resolves a key, as repair would.
+func (l *ledger) forget(bucket, key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.entries, func(_ uint64, e *entry) bool { return string(e.Bucket) == bucket && string(e.Key) == key })
+}
+
+// owe makes backends owe a key, as verify would.
+func (l *ledger) owe(bucket, key string, owed uint64) {
+	p := Promise{Seq: l.Stamp(time.Time{}), Bucket: []byte(bucket), Key: []byte(key), Owed: owed}
+	_ = l.Promise([]Promise{p})
 }

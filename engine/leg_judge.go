@@ -80,7 +80,7 @@ func (l *leg) describe(err error) error {
 // judge says whether the answer is positive (R3, R25).
 func (l *leg) judge() {
 	r, status := l.r, l.answer.status
-	positive := status >= 200 && status < 300 || !r.write && status >= 300 && status < 400
+	positive := l.mayBePositive() || !r.write && status < 400
 	if positive && r.whole {
 		switch r.kind {
 		case kindCopy, kindPart, kindComplete:
@@ -97,6 +97,9 @@ func (l *leg) judge() {
 		l.state, l.outcome = votePositive, OutcomePositive
 		if r.target.uploadID != "" {
 			r.e.uploads.put(r.target.uploadID, l.backend)
+			if r.kind == kindPart {
+				r.learnPart()
+			}
 		}
 		return
 	}

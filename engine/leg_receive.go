@@ -157,7 +157,7 @@ var errSurplus = errors.New("more than one answer to a request")
 // or this is an early answer (R9).
 func (l *leg) endSending(c Conn) error {
 	l.reusable = true
-	if l.sending && l.answer.status >= 300 && !l.sentAll.Load() {
+	if l.sending && !l.mayBePositive() && !l.sentAll.Load() {
 		// A rejection: the leg leaves the ring at once.
 		c.AbortWrite()
 		l.leave()
@@ -171,7 +171,7 @@ func (l *leg) endSending(c Conn) error {
 	if !l.inline && !l.sentAll.Load() { // or the ring is complete, and nobody waits for it
 		l.r.ring.Detach(l.index)
 	}
-	if l.sendErr != nil && l.answer.status < 300 {
+	if l.sendErr != nil && l.mayBePositive() {
 		return fmt.Errorf("answered %d before it had the whole body: %w", l.answer.status, l.sendErr)
 	}
 	return nil

@@ -53,8 +53,8 @@ func completeRequest(path, id string, etags ...string) string {
 }
 
 // wantCompletion checks that the records are the completion's, for every storage
-// but the owner.
-func (r *rig) wantCompletion(owner int, path, id, key string) {
+// but the owner. size is the object's, unless the proxy cannot know it.
+func (r *rig) wantCompletion(owner int, path, id, key string, size int64) {
 	r.t.Helper()
 	list := r.settled()
 	if len(list) != len(r.stores)-1 {
@@ -68,7 +68,7 @@ func (r *rig) wantCompletion(owner int, path, id, key string) {
 		}
 		r.wantRecord(d, Divergence{
 			Method: "POST", Path: path + "?uploadId=" + url.QueryEscape(id), FailedHost: r.host(who), SuccessHost: r.host(owner),
-			UserAgent: "ua", Error: "multipart upload", Op: OpStoring, Bucket: "b", Key: key, ETag: strings.Trim(o.ETag, `"`),
+			UserAgent: "ua", Error: "multipart upload", Op: OpStoring, Bucket: "b", Key: key, ETag: strings.Trim(o.ETag, `"`), Size: size,
 		})
 	}
 }
@@ -90,7 +90,7 @@ func TestR26UploadBelongsToOneBackend(t *testing.T) {
 				t.Fatalf("recorded before the end: %+v", d)
 			}
 			wantStatus(t, r.dial().Do(completeRequest(path, id, etags...)), 200)
-			r.wantCompletion(owner, path, id, "large key/ü")
+			r.wantCompletion(owner, path, id, "large key/ü", 9<<20-1)
 			wantStored(t, r.stores[owner], path, first+second)
 			for i, s := range r.stores {
 				if i != owner && s.Counts().Conns != 0 || len(s.Uploads()) != 0 {
@@ -193,7 +193,7 @@ func TestR26NextBackendIfTheFirstFails(t *testing.T) {
 				}
 				etag := r.uploadPart("/b/k", id, 1, "part")
 				wantStatus(t, r.dial().Do(completeRequest("/b/k", id, etag)), 200)
-				r.wantCompletion(next, "/b/k", id, "k")
+				r.wantCompletion(next, "/b/k", id, "k", 4)
 				// Another one, in case the failure has made it leave the pool.
 				r.initiate("/b/k")
 			})
@@ -260,7 +260,7 @@ func TestR26UnknownIDIsAskedOfEveryoneAndLearnt(t *testing.T) {
 			etag := r.uploadPart("/b/k", id, 1, "part one")
 			list(r, id)
 			wantStatus(t, r.dial().Do(completeRequest("/b/k", id, etag)), 200)
-			r.wantCompletion(owner, "/b/k", id, "k")
+			r.wantCompletion(owner, "/b/k", id, "k", 8)
 			for i, s := range r.stores {
 				if i != owner && len(s.Requests()) != asked[i] {
 					t.Errorf("storage %d was asked again: %v", i, s.Requests())
@@ -278,7 +278,7 @@ func TestR26UnknownIDIsAskedOfEveryoneAndLearnt(t *testing.T) {
 			etag := before.uploadPart("/b/k", id, 1, "x")
 			r := newRigOn(t, before.stores, func(o *Options, _ *limiter.Options) { o.WriteAck = ack })
 			wantStatus(t, r.dial().Do(completeRequest("/b/k", id, etag)), 200)
-			r.wantCompletion(owner, "/b/k", id, "k")
+			r.wantCompletion(owner, "/b/k", id, "k", 0) // the part went through another proxy
 		}
 	})
 	t.Run("abort", func(t *testing.T) {
@@ -328,7 +328,7 @@ func TestR26OwnerOutOfThePool(t *testing.T) {
 	}
 	r.limiter.Return(owner)
 	wantStatus(t, r.dial().Do(completeRequest("/b/k", id, etag)), 200)
-	r.wantCompletion(owner, "/b/k", id, "k")
+	r.wantCompletion(owner, "/b/k", id, "k", 1)
 	// The same, dead but not demoted.
 	id, owner = r.initiate("/b/k")
 	r.stores[owner].Down()
@@ -440,7 +440,7 @@ func TestR25MultipartErrorsInA200(t *testing.T) {
 	}
 	r.stores[owner].BehaveNext(stub.Behaviour{Spaces: 10})
 	wantStatus(t, r.dial().Do(complete), 200)
-	r.wantCompletion(owner, "/b/k", id, "k")
+	r.wantCompletion(owner, "/b/k", id, "k", 0)
 	for i, s := range r.stores {
 		if i != owner && s.Counts().Conns > 0 {
 			t.Errorf("storage %d was asked", i)

@@ -43,8 +43,8 @@ func (r *request) beginWrite() *s3Error {
 	if r.e.o.Journal.Failed() {
 		return errJournal
 	}
-	if r.kind == kindDelete {
-		return nil // its keys are yet to come: beginDeletes
+	if r.kind == kindDelete || r.kind == kindForm {
+		return nil // its keys are yet to come: beginDeletes, beginForm
 	}
 	slot, err := r.e.o.Journal.Begin(r.target.bucket, r.key, r.head.host, r.raw)
 	if err != nil {
@@ -99,7 +99,7 @@ func (r *request) beginPromise() (waits bool, err error) {
 		return waits, err
 	}
 	ps := r.promises(r.cast)
-	if r.slot != noSlot {
+	if r.slot != noSlot && bytes.Equal(ps[0].Key, r.key) {
 		err = r.e.o.Journal.Intend(r.slot, &ps[0])
 	} else {
 		err = r.e.o.Journal.Promise(ps)
@@ -300,16 +300,16 @@ func (r *request) unsure() (set uint64) {
 func (r *request) promises(votes []vote) []Promise {
 	p := Promise{
 		Seq: r.seq, Method: r.method, Target: r.raw, Host: r.head.host, Bucket: r.target.bucket, Key: r.key,
-		Size: r.bodySize.Load(),
+		Size: r.objectSize(),
+	}
+	if r.kind == kindForm {
+		p.Key = r.formKey(votes)
 	}
 	for i := range votes {
 		p.Open = p.Open || votes[i].state == votePending
 	}
 	r.idText = strconv.AppendUint(r.idText[:0], uint64(r.id), 16)
 	p.ID = r.idText
-	if r.head.decodedLength >= 0 {
-		p.Size = r.head.decodedLength
-	}
 	if r.target.sub {
 		p.Aux = AuxSubResource
 	}
@@ -368,6 +368,9 @@ func (r *request) owed(votes []vote) (set uint64, reason []byte) {
 			if len(reason) == 0 {
 				reason = []byte(l.err.Error())
 			}
+		case r.storedElsewhere(l, votes):
+			set |= 1 << l.backend
+			reason = []byte(anotherKey)
 		case compare:
 			switch other := l.etag(); {
 			case len(etag) == 0:

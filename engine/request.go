@@ -63,8 +63,12 @@ type request struct {
 	// in before the body goes out, under mu.
 	deletes      []deletion
 	deleteCharge int64 // of Engine.deleting; the handler's
+	form         *form // of an upload by form, else nil
 
 	bodySize atomic.Int64 // bytes of body that have come from the client
+	madeSize atomic.Int64 // of the object that an upload by form or in parts makes; 0: not known
+	source   copySource   // of a copy
+	lacking  uint64       // backends that are not asked for a copy, since they owe its source
 
 	mu       sync.Mutex
 	votes    []vote
@@ -245,11 +249,13 @@ func (r *request) reset() {
 		r.reasons[bits.TrailingZeros64(s)] = ""
 	}
 	r.headBuf, r.legs, r.votes = r.headBuf[:0], r.legs[:0], r.votes[:0]
-	r.ring, r.pipes, r.client, r.deletes = nil, nil, nil, nil
+	r.ring, r.pipes, r.client, r.deletes, r.form = nil, nil, nil, nil, nil
 	r.head, r.raw, r.target = head{}, nil, target{}
 	r.id, r.remote, r.kind = 0, "", kindPlain
 	r.skipped, r.whole, r.launched = 0, false, false
 	r.bodySize.Store(0)
+	r.madeSize.Store(0)
+	r.source, r.lacking = copySource{}, 0
 	r.ended, r.need, r.winner = 0, 0, -1
 	r.bodyRead, r.decided, r.detached, r.aborted, r.last = false, false, false, false, false
 	r.direct, r.old = false, false

@@ -44,11 +44,16 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	}
 	r.setLegs(got, slots)
 	r.need = 1
+	want |= r.lacking
 	if r.write && want == e.all && r.kind != kindPart && r.kind != kindUpload && r.kind != kindComplete {
 		r.need = e.acks()
 		r.skipped = want &^ got
 		for s := r.skipped; s != 0; s &= s - 1 {
 			b := bits.TrailingZeros64(s)
+			if r.lacking&(1<<b) != 0 {
+				r.reasons[b] = ReasonSource
+				continue
+			}
 			if r.reasons[b] = e.o.Limiter.State(b); r.reasons[b] == stateActive {
 				r.reasons[b] = stateDemoted // it has come back since
 			}

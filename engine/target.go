@@ -17,6 +17,7 @@ const (
 	kindComplete      // POST key?uploadId=…: CompleteMultipartUpload (R25, R26)
 	kindDelete        // POST bucket?delete: DeleteObjects (R24)
 	kindCopy          // PUT key with x-amz-copy-source: CopyObject (R25)
+	kindForm          // POST of a form on a bucket: an upload, whose key is in the form (R34)
 )
 
 // target is what the raw request target means to S3. Its slices point into the

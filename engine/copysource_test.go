@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/limiter"
+)
+
+func copyRequest(path, source string) string {
+	return "PUT " + path + " HTTP/1.1\r\nHost: s3.test\r\nx-amz-copy-source: " + source + "\r\nContent-Length: 0\r\n\r\n"
+}
+
+// wanted are the keys that repair was told of.
+type wanted struct {
+	mu   sync.Mutex
+	keys []string
+}
+
+func (w *wanted) setup(o *Options, _ *limiter.Options) {
+	o.Wanted = func(bucket, key string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.keys = append(w.keys, bucket+"/"+key)
+	}
+}
+
+func (w *wanted) take() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	keys := strings.Join(w.keys, " ")
+	w.keys = nil
+	return keys
+}
+
+// uploadFrom begins an upload that store owner has.
+func (r *rig) uploadFrom(owner int) (path, id string) {
+	r.t.Helper()
+	for i := range 64 {
+		path = fmt.Sprintf("/b/to%d", i)
+		if id, on := r.initiate(path); on == owner {
+			return path, id
+		}
+	}
+	r.t.Fatalf("no upload goes to storage %d", owner)
+	return "", ""
+}
+
+// A part is copied by one backend alone: one that owes the source says so until it has
+// been repaired, and neither that there is none nor what it had before.
+func TestR30PartCopyWaitsForItsSource(t *testing.T) {
+	for _, source := range []string{"/b/a%20src", "b/a%20src", "b%2Fa%20src", "/b/a%20src?versionId=null", "/b/a+src"} {
+		for _, stale := range []bool{false, true} {
+			t.Run(fmt.Sprint(source, stale), func(t *testing.T) {
+				var w wanted
+				r := newRig(t, 2, w.setup)
+				if stale {
+					r.stores[1].Put("/b/a%20src", []byte("older"))
+				}
+				path, id := r.uploadFrom(1)
+				r.stores[1].BehaveNext(stub.Fails(500))
+				wantStatus(t, r.put("/b/a%20src", "source"), 200)
+				r.settled()
+				asked := len(r.stores[1].Requests())
+				request := copyRequest(path+"?partNumber=1&uploadId="+id, source)
+				a := r.dial().Do(request)
+				wantXMLError(t, a, 503)
+				if code := errorCode(a.Body); code != "SlowDown" {
+					t.Errorf("code %q", code)
+				}
+				if n := len(r.stores[1].Requests()) - asked; n != 0 {
+					t.Errorf("it was asked %d times", n)
+				}
+				if got := w.take(); got != "b/a src" && !(strings.Contains(source, "+") && got == "b/a+src b/a src") {
+					t.Errorf("wanted: %q", got)
+				}
+				// Repaired:
+				r.journal.forget("b", "a src")
+				for _, s := range r.stores {
+					s.Put("/"+strings.TrimPrefix(source, "/"), []byte("source"))
+					s.Put("/b/a%20src", []byte("source"))
+				}
+				wantStatus(t, r.dial().Do(request), 200)
+				if got := w.take(); got != "" {
+					t.Errorf("wanted: %q", got)
+				}
+				r.settled()
+				r.journal.owe("b", "a src", 0b10) // as the synclog still says
+			})
+		}
+	}
+}
+
+// An acknowledged write whose leg is still out is owed, too.
+func TestR30PartCopyOfAWriteUnderWay(t *testing.T) {
+	r := newRig(t, 2)
+	path, id := r.uploadFrom(1)
+	gate := make(chan struct{})
+	r.stores[1].BehaveNext(stub.Behaviour{Gate: gate})
+	wantStatus(t, r.put("/b/src", "source"), 200)
+	request := copyRequest(path+"?partNumber=1&uploadId="+id, "/b/src")
+	wantXMLError(t, r.dial().Do(request), 503)
+	close(gate)
+	r.settled()
+	wantStatus(t, r.dial().Do(request), 200)
+}
+
+// A copy goes to those that have the source, and is owed by the others.
+func TestR30CopySkipsWhoOwesItsSource(t *testing.T) {
+	r := newRig(t, 3)
+	r.stores[1].Put("/b/src", []byte("older"))
+	r.stores[1].BehaveNext(stub.Fails(500))
+	wantStatus(t, r.put("/b/src", "source"), 200)
+	r.settled()
+	wantStatus(t, r.dial().Do(copyRequest("/b/k", "/b/src")), 200)
+	r.settled()
+	wantStored(t, r.stores[0], "/b/k", "source")
+	wantStored(t, r.stores[2], "/b/k", "source")
+	wantAbsent(t, r.stores[1], "/b/k")
+	r.wantOwing("PUT src 10 answered 500", "PUT k 10 "+ReasonSource)
+	if d := r.records.list(); len(d) != 2 || d[1].FailedHost != r.host(1) || d[1].Error != ReasonSource || d[1].Key != "k" || d[1].Size != 0 {
+		t.Fatalf("recorded: %+v", d)
+	}
+	// It was deleted, and that is owed: what is gone is gone.
+	r.stores[2].BehaveNext(stub.Fails(500))
+	wantStatus(t, r.dial().Do(requestFor("DELETE", "/b/src")), 204)
+	r.settled()
+	wantStatus(t, r.dial().Do(copyRequest("/b/l", "/b/src")), 404)
+	wantAbsent(t, r.stores[2], "/b/l")
+}
+
+// Those that have the source are out: it is neither gone nor what another one had.
+func TestR30CopyWhereWhoHasItsSourceIsOut(t *testing.T) {
+	for name, out := range map[string]func(r *rig){
+		"maintained": func(r *rig) { r.limiter.SetMaintained(0, true) },
+		"down":       func(r *rig) { r.stores[0].Down() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 2)
+			r.stores[1].BehaveNext(stub.Fails(500))
+			wantStatus(t, r.put("/b/src", "source"), 200)
+			r.settled()
+			out(r)
+			wantXMLError(t, r.dial().Do(copyRequest("/b/k", "/b/src")), 503)
+			r.settled()
+		})
+	}
+}
+
+// Where all owe the source, none is known to have it better than another one; but that
+// there is none is not to be believed.
+func TestR30CopyOfWhatAllOwe(t *testing.T) {
+	var w wanted
+	r := newRig(t, 2, w.setup)
+	r.journal.owe("b", "src", 0b11)
+	wantXMLError(t, r.dial().Do(copyRequest("/b/k", "/b/src")), 503)
+	if got := w.take(); !strings.Contains(got, "b/src") {
+		t.Errorf("wanted: %q", got)
+	}
+	r.stores[1].Put("/b/src", []byte("source"))
+	wantStatus(t, r.dial().Do(copyRequest("/b/k", "/b/src")), 200)
+	r.settled()
+	wantStored(t, r.stores[1], "/b/k", "source")
+}
+
+// What nobody owes is not there, and a version's id is one backend's own.
+func TestR30CopyOfNothing(t *testing.T) {
+	r := newRig(t, 2)
+	wantStatus(t, r.dial().Do(copyRequest("/b/k", "/b/src")), 404)
+	r.journal.owe("b", "src", 0b11)
+	wantStatus(t, r.dial().Do(copyRequest("/b/k", "/b/src?versionId=v")), 404)
+	path, id := r.uploadFrom(1)
+	r.journal.owe("b", "other", 0b10)
+	wantStatus(t, r.dial().Do(copyRequest(path+"?partNumber=1&uploadId="+id, "/b/src2")), 404)
+	r.settled()
+}
+
+func TestReadCopySource(t *testing.T) {
+	for _, tt := range []struct {
+		source, byteRange string
+		want              copySource
+	}{
+		{"b/k", "", copySource{bucket: "b", key: "k", length: -1}},
+		{"/b/k/l", "bytes=0-0", copySource{bucket: "b", key: "k/l", length: 1}},
+		{"//k", "bytes=5-14", copySource{key: "k", length: 10}},
+		{"b//k", "bytes=5-", copySource{bucket: "b", key: "/k", length: -1}},
+		{"/b/%C3%BC%2F%3F", "bytes=-5", copySource{bucket: "b", key: "ü/?", length: -1}},
+		{"/b/k?versionId=v%201", "bytes=9-5", copySource{bucket: "b", key: "k", version: true, length: -1}},
+		{"/b/k?versionId=null", "9-15", copySource{bucket: "b", key: "k", length: -1}},
+		{"/b/k?versionId=", "", copySource{bucket: "b", key: "k", length: -1}},
+		{"/b/what?", "", copySource{bucket: "b", key: "what?", length: -1}},
+		{"/b/a+b%2Bc", "", copySource{bucket: "b", key: "a+b+c", plus: "a b+c", length: -1}},
+		{"/b/100%", "", copySource{bucket: "b", key: "100%", length: -1}},
+		{"b", "", copySource{bucket: "b", length: -1}},
+		{"", "", copySource{length: -1}},
+	} {
+		if got := readCopySource([]byte(tt.source), []byte(tt.byteRange)); got != tt.want {
+			t.Errorf("%q %q: %+v, want %+v", tt.source, tt.byteRange, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,311 @@
+package engine
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"net/textproto"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+)
+
+// An upload by form (S3 API reference, "POST Object") is a write of one object whose
+// key stands in the form, before the file. So the body is looked at while it passes by:
+// the key has to be known before any backend can have the whole file, for it is under
+// that key that the journal keeps the write, and repair finds the object (R20, R34).
+
+// maxFormHead bounds what of a form is kept to find its key: S3 takes no more than
+// 20 KB before the file.
+const maxFormHead = 64 << 10
+
+// form looks for the key and the file's size in a form that passes by; of the handler's
+// goroutine.
+type form struct {
+	src  io.Reader
+	left int64 // of a body with a length; -1 otherwise
+	// begin is called once, before the last of the body is given on, with the key, or
+	// with "" where that cannot be read.
+	begin func(key string) *s3Error
+	// ended is called with the file's size, once that is known.
+	ended func(size int64)
+
+	delim  []byte // CR LF, two hyphens, the boundary
+	buf    []byte // what is still to be looked at, of the body with a CR LF before it
+	mem    []byte // buf is somewhere in it
+	at     int64  // where buf begins
+	found  int    // up to here buf was searched
+	part   formPart
+	name   string // of the field at hand
+	key    string
+	hasKey bool
+	begun  bool
+	fileAt int64 // where the file begins
+}
+
+// formPart is what of a form comes next.
+type formPart uint8
+
+const (
+	formDelimiter formPart = iota // the next one
+	formHeader                    // of the field behind it
+	formFile                      // the file itself, to its end
+	formOver                      // nothing that matters
+)
+
+// newForm is nil where the request is no upload by form.
+func newForm(contentType []byte, length int64) *form {
+	media, params, err := mime.ParseMediaType(string(contentType))
+	if err != nil || media != "multipart/form-data" || params["boundary"] == "" {
+		return nil
+	}
+	f := &form{left: length, delim: []byte("\r\n--" + params["boundary"])}
+	f.buf = append(f.buf, "\r\n"...) // the first delimiter may have none
+	return f
+}
+
+// Read gives the body on.
+func (f *form) Read(p []byte) (int, error) {
+	n, err := f.src.Read(p)
+	f.feed(p[:n])
+	if f.left > 0 {
+		f.left -= int64(n)
+	}
+	if !f.begun && (f.part >= formFile || f.left == 0 || err == io.EOF) {
+		f.begun = true
+		if problem := f.begin(f.key); problem != nil {
+			return 0, problem
+		}
+	}
+	return n, err
+}
+
+// feed looks at the next bytes.
+func (f *form) feed(p []byte) {
+	if f.part == formOver {
+		return
+	}
+	if cap(f.buf)-len(f.buf) < len(p) {
+		f.buf = append(f.mem[:0], f.buf...)
+	}
+	f.buf = append(f.buf, p...)
+	if cap(f.buf) > cap(f.mem) {
+		f.mem = f.buf[:0]
+	}
+	for f.step() {
+	}
+	if f.part == formOver || f.part < formFile && len(f.buf) > maxFormHead {
+		f.part, f.buf, f.mem = formOver, nil, nil
+	}
+}
+
+// step takes one thing off buf, if it is there as a whole.
+func (f *form) step() bool {
+	switch f.part {
+	case formDelimiter:
+		value, ok := f.cut(f.delim)
+		if ok {
+			if f.name == "key" && !f.hasKey {
+				f.key, f.hasKey = string(value), true
+			}
+			f.part = formHeader
+		}
+		return ok
+	case formHeader:
+		if bytes.HasPrefix(f.buf, []byte("--")) {
+			f.part = formOver // the end, and no file
+			return false
+		}
+		header, ok := f.cut([]byte("\r\n\r\n"))
+		if ok {
+			f.readHeader(header)
+		}
+		return ok
+	case formFile:
+		if _, ok := f.cut(f.delim); ok {
+			f.ended(f.at - int64(len(f.delim)) - f.fileAt)
+			f.part = formOver
+			return false
+		}
+		f.skip(f.found)
+	case formOver:
+	}
+	return false
+}
+
+// cut takes what stands before sep off buf, and sep.
+func (f *form) cut(sep []byte) (before []byte, ok bool) {
+	i := bytes.Index(f.buf[f.found:], sep)
+	if i < 0 {
+		f.found = max(f.found, len(f.buf)-len(sep)+1, 0)
+		return nil, false
+	}
+	before = f.buf[:f.found+i]
+	f.skip(f.found + i + len(sep))
+	return before, true
+}
+
+// skip forgets the first n bytes of buf; what was cut off stays as it is until more is
+// fed.
+func (f *form) skip(n int) {
+	f.buf = f.buf[n:]
+	f.at += int64(n)
+	f.found = 0
+}
+
+// readHeader reads the header of a field. The file is the last one that counts.
+func (f *form) readHeader(header []byte) {
+	f.part, f.name = formDelimiter, ""
+	for len(header) > 0 {
+		var line []byte
+		line, header = cutLine(header)
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if textproto.CanonicalMIMEHeaderKey(string(trimSpace(name))) != "Content-Disposition" {
+			continue
+		}
+		_, params, err := mime.ParseMediaType(string(value))
+		if err != nil {
+			return
+		}
+		f.name = strings.ToLower(params["name"])
+		filename, isFile := params["filename"]
+		if f.name == "file" || isFile {
+			f.part, f.fileAt = formFile, f.at
+			f.key = strings.ReplaceAll(f.key, "${filename}", filename[strings.LastIndexAny(filename, `/\`)+1:])
+		}
+	}
+}
+
+// beginForm notes that the write of a form's file is about to go to the backends.
+func (r *request) beginForm(key string) *s3Error {
+	if len(r.target.bucket) == 0 {
+		key = "" // it would be some other bucket's
+	}
+	t := target{bucket: r.target.bucket, key: []byte(url.PathEscape(key))}
+	var hash uint64
+	if key != "" {
+		if hash = t.hash(); !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
+			return errKeyBusy
+		}
+	}
+	began, slot := uint64(0), int32(noSlot)
+	var err error
+	if r.e.o.Journal != nil {
+		began = r.e.o.Journal.Stamp(time.Now())
+		slot, err = r.e.o.Journal.Begin(r.target.bucket, []byte(key), r.head.host, r.raw)
+	}
+	r.mu.Lock()
+	over := err != nil || r.ended == len(r.legs)
+	if !over {
+		r.key, r.target.key, r.keyHash, r.overlapping = []byte(key), t.key, hash, key != ""
+		r.began, r.slot = began, slot
+	}
+	r.mu.Unlock()
+	if over { // or every backend has refused it already, and it has been settled
+		if key != "" {
+			r.e.writes.leave(hash)
+		}
+		if slot != noSlot {
+			r.e.o.Journal.End(slot)
+		}
+	}
+	if err != nil {
+		return r.notBegun(err)
+	}
+	return nil
+}
+
+// mayBePositive tells whether the answer's status may be that of a write's success.
+func (l *leg) mayBePositive() bool {
+	return l.answer.status < 300 || l.r.kind == kindForm && l.answer.status == 303
+}
+
+// location reads what the answer to an upload by form says of the object: a redirection
+// in its query, any other answer in its path.
+func (l *leg) location() (key, etag string) {
+	u, err := url.Parse(string(fieldOf(l.answer.raw, "Location")))
+	if err != nil {
+		return "", ""
+	}
+	if l.answer.status == 303 {
+		for rest := u.RawQuery; rest != ""; {
+			var param string
+			param, rest, _ = strings.Cut(rest, "&")
+			name, value, _ := strings.Cut(param, "=")
+			// The form's own URL may have had such parameters, which stand before these.
+			if value, err = url.QueryUnescape(value); err != nil {
+				continue
+			}
+			switch name {
+			case "key":
+				key = value
+			case "etag":
+				etag = strings.Trim(value, `"`)
+			}
+		}
+		return key, etag
+	}
+	bucket := string(l.r.target.bucket)
+	key = strings.TrimPrefix(u.Path, "/")
+	if !strings.HasPrefix(u.Host, bucket+".") {
+		var ok bool
+		if key, ok = strings.CutPrefix(key, bucket+"/"); !ok {
+			return "", ""
+		}
+	}
+	return key, ""
+}
+
+// fieldOf is the value of the first field of a head with this name, or nil.
+func fieldOf(raw []byte, name string) []byte {
+	_, rest := cutLine(raw)
+	for len(rest) > 0 {
+		var line []byte
+		line, rest = cutLine(rest)
+		if n, value, ok := bytes.Cut(line, []byte(":")); ok && equalFold(n, name) {
+			return trimSpace(value)
+		}
+	}
+	return nil
+}
+
+// formKey is the key that a form's file has, as far as the votes tell: the form's, unless
+// the first backend that took it says that it is another one, for not all know what
+// ${filename} stands for.
+func (r *request) formKey(votes []vote) []byte {
+	if first := firstPositive(votes); first >= 0 && len(r.target.bucket) > 0 {
+		if told, _ := r.legs[first].location(); told != "" && !sameFormKey(told, string(r.key)) {
+			return []byte(told)
+		}
+	}
+	return r.key
+}
+
+// storedElsewhere tells whether the leg's backend says that it has stored a form's file
+// under another key than the one that the write is known by.
+func (r *request) storedElsewhere(l *leg, votes []vote) bool {
+	if r.kind != kindForm || l.index == firstPositive(votes) {
+		return false
+	}
+	told, _ := l.location()
+	return told != "" && !sameFormKey(told, string(r.formKey(votes)))
+}
+
+// sameFormKey tells whether a key that was told is this one: storages take slashes off
+// both ends, of the key or of what they tell.
+func sameFormKey(told, key string) bool { return path.Clean("/"+told) == path.Clean("/"+key) }
+
+// anotherKey is what is wrong with a form's file that a backend has under another key.
+const anotherKey = "stored under another key"
+
+// readForm makes the request an upload by form, if it is one.
+func (r *request) readForm(contentType []byte) {
+	if r.kind != kindPlain || r.method != "POST" || len(r.target.key) > 0 || r.target.sub || r.bodyRead {
+		return
+	}
+	if r.form = newForm(contentType, r.head.contentLength); r.form != nil {
+		r.kind = kindForm
+		r.form.begin, r.form.ended = r.beginForm, r.madeSize.Store
+	}
+}

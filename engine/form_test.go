@@ -1,0 +1,292 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/limiter"
+)
+
+// formOf is an upload by form: fields as name and value, then the file.
+func formOf(filename, file string, fields ...string) (contentType, body string) {
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	for i := 0; i < len(fields); i += 2 {
+		_ = w.WriteField(fields[i], fields[i+1])
+	}
+	f, _ := w.CreateFormFile("file", filename)
+	_, _ = io.WriteString(f, file)
+	_ = w.Close()
+	return w.FormDataContentType(), b.String()
+}
+
+func formRequest(path, contentType, body string) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: s3.test\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, contentType, len(body), body)
+}
+
+// redirected is the answer to an upload by form that asks for success_action_redirect.
+func redirected(key, etag string) stub.Behaviour {
+	to := "http://www.test/done?key=mine&bucket=b&key=" + url.QueryEscape(key) + "&etag=" + url.QueryEscape(etag)
+	return stub.Behaviour{Status: 303, Headers: stub.H("Location", to)}
+}
+
+// stored is the answer to one that does not.
+func stored(status int, location, etag string) stub.Behaviour {
+	return stub.Behaviour{Status: status, Headers: stub.H("Location", location, "ETag", etag)}
+}
+
+func TestR34FormUploadIsAWriteOfItsKey(t *testing.T) {
+	const file = "the file's content"
+	const e1 = `"0cc175b9c0f1b6a831c399e269772661"`
+	for _, tt := range []struct {
+		name, key, filename string
+		answer              stub.Behaviour
+		want                string
+	}{
+		{"303", "a/k +1", "f", redirected("a/k +1", e1), "a/k +1"},
+		{"204", "k", "f", stored(204, "http://s3.test/b/k", e1), "k"},
+		{"201", "k", "f", stored(201, "http://b.s3.test/k", e1), "k"},
+		{"200 without a word", "k", "f", stub.Behaviour{Status: 200}, "k"},
+		{"the file's name", "up/${filename}", `C:\fakepath\my photo.jpg`, redirected("up/my photo.jpg", e1), "up/my photo.jpg"},
+		{"the file's name as it stands", "${filename}", "x", stored(204, "http://s3.test/b/$%7Bfilename%7D", e1), "${filename}"},
+		{"slashes taken off", "/k/", "x", stored(204, "http://s3.test/b/k", e1), "/k/"},
+		{"of bytes", "\xff\x00%zz", "x", stored(204, "", e1), "\xff\x00%zz"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, 2, withAck(AckAll))
+			contentType, body := formOf(tt.filename, file, "policy", "p", "Key", tt.key, "success_action_redirect", "http://www.test/done?key=mine")
+			for _, s := range r.stores {
+				s.Behave(tt.answer)
+			}
+			wantStatus(t, r.dial().Do(formRequest("/b", contentType, body)), tt.answer.Status)
+			r.wantOwing()
+			if d := r.settled(); len(d) > 0 {
+				t.Fatalf("recorded: %+v", d)
+			}
+
+			// One refuses it: that is a divergence of the object.
+			r = newRigOn(t, r.stores)
+			r.stores[1].Behave(stub.Fails(403))
+			wantStatus(t, r.dial().Do(formRequest("/b", contentType, body)), tt.answer.Status)
+			list := r.wantOwing("POST " + tt.want + " 10 answered 403")
+			if e := list[0]; string(e.Bucket) != "b" || e.Size != int64(len(file)) || e.Aux != 0 ||
+				tt.name != "200 without a word" && string(e.ETag) != strings.Trim(e1, `"`) {
+				t.Errorf("owed: %+v", e)
+			}
+			d := r.settled()
+			if len(d) != 1 || d[0].Key != tt.want || d[0].Bucket != "b" || d[0].Size != int64(len(file)) ||
+				d[0].FailedHost != r.host(1) || d[0].Status != 403 {
+				t.Fatalf("recorded: %+v", d)
+			}
+		})
+	}
+}
+
+// Only what is such an upload, and is answered so.
+func TestR34OtherRedirectionsArePositiveOfNoWrite(t *testing.T) {
+	contentType, form := formOf("f", "x", "key", "k")
+	for name, tt := range map[string]struct {
+		request string
+		status  int
+	}{
+		"307 to a form":     {formRequest("/b", contentType, form), 307},
+		"301 to a form":     {formRequest("/b", contentType, form), 301},
+		"303 to a PUT":      {putRequest("/b/k", "x"), 303},
+		"303 to no form":    {formRequest("/b", "text/plain", form), 303},
+		"303 to a POST":     {formRequest("/b/k", contentType, form), 303},
+		"303 to no content": {"POST /b HTTP/1.1\r\nHost: s3.test\r\nContent-Type: " + contentType + "\r\nContent-Length: 0\r\n\r\n", 303},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 2)
+			r.stores[0].Behave(stub.Fails(503))
+			r.stores[1].Behave(stub.Behaviour{Status: tt.status, Headers: stub.H("Location", "/")})
+			a := r.dial().Do(tt.request)
+			if a.Status != tt.status && a.Status != 503 {
+				t.Fatalf("answer is %d", a.Status)
+			}
+			if d := r.settled(); len(d) > 0 {
+				t.Fatalf("recorded: %+v", d)
+			}
+		})
+	}
+}
+
+// A storage that does not know what ${filename} stands for has another object than the
+// other one.
+func TestR34StoredUnderAnotherKey(t *testing.T) {
+	r := newRig(t, 2, withAck(AckAll))
+	contentType, body := formOf("x.jpg", "file", "key", "${filename}")
+	gate := make(chan struct{})
+	r.stores[0].Behave(redirected("x.jpg", "e"))
+	slow := redirected("${filename}", "e")
+	slow.Gate = gate
+	r.stores[1].Behave(slow)
+	c := r.dial()
+	c.Send(formRequest("/b", contentType, body))
+	r.stores[0].WaitDone(t, 1)
+	until(t, "the first leg's end", func() bool { return r.metrics.count(OutcomePositive) == 1 })
+	close(gate)
+	if a, err := c.ReadAnswer(); err != nil || a.Status != 303 {
+		t.Fatal(a, err)
+	}
+	r.wantOwing("POST x.jpg 10 " + anotherKey)
+	if d := r.settled(); len(d) != 1 || d[0].Error != anotherKey || d[0].FailedHost != r.host(1) || d[0].Key != "x.jpg" {
+		t.Fatalf("recorded: %+v", d)
+	}
+}
+
+// What is under way is noted with its key before any backend can have all of it (R20),
+// also where the form is large, or comes in pieces, and an intent has it, too.
+func TestR20FormUploadIsNotedUnderItsKey(t *testing.T) {
+	for _, size := range []int{10, 100 << 10, 3 << 20} {
+		for _, chunked := range []bool{false, true} {
+			t.Run(fmt.Sprint(size, chunked), func(t *testing.T) {
+				r := newRig(t, 2)
+				first, second := gated(t, r.stores[0]), gated(t, r.stores[1])
+				contentType, body := formOf("f", pattern(size), "key", "a k")
+				request := formRequest("/b", contentType, body)
+				if chunked {
+					request = fmt.Sprintf("POST /b HTTP/1.1\r\nHost: s3.test\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", contentType, len(body), body)
+				}
+				c := r.dial()
+				c.Send(request)
+				r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+				if got := fmt.Sprint(r.journal.underWay()); got != "[b/a k]" {
+					t.Errorf("under way is %s", got)
+				}
+				first()
+				if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
+					t.Fatal(a, err)
+				}
+				if list := r.journal.owing(); len(list) != 1 || !list[0].Open || string(list[0].Key) != "a k" || list[0].Size != int64(size) {
+					t.Errorf("owed: %+v", list)
+				}
+				second()
+				r.wantOwing()
+			})
+		}
+	}
+}
+
+// A form whose key cannot be read is a write of the bucket's, unless the answer tells.
+func TestR34FormWithoutAKeyThatCanBeRead(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer stub.Behaviour
+		want   string
+	}{
+		"told":     {redirected("k", "e"), "k"},
+		"not told": {stub.Behaviour{Status: 200}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 2, func(o *Options, lo *limiter.Options) { lo.Maintained = 0b10 })
+			r.stores[0].Behave(tt.answer)
+			contentType, body := formOf("f", "x", "long", strings.Repeat("x", 1<<20), "key", "k")
+			wantStatus(t, r.dial().Do(formRequest("/b", contentType, body)), tt.answer.Status)
+			r.wantOwing("POST " + tt.want + " 10 maintained")
+		})
+	}
+}
+
+// Two uploads by form to one key at once are concurrent writes, as any others (R19).
+func TestR19FormsOverlap(t *testing.T) {
+	r := newRig(t, 2)
+	contentType, body := formOf("f", "x", "key", "k")
+	first, second := gated(t, r.stores[0]), gated(t, r.stores[1])
+	a, b := r.dial(), r.dial()
+	a.Send(formRequest("/b", contentType, body))
+	b.Send(putRequest("/b/k", "y"))
+	for _, s := range r.stores {
+		s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 2 })
+	}
+	first()
+	second()
+	for _, c := range []*stub.Client{a, b} {
+		if _, err := c.ReadAnswer(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := r.settled(); len(d) != 1 || d[0].Error != outOfOrder || d[0].Key != "k" {
+		t.Fatalf("recorded: %+v", d)
+	}
+	r.wantNoOverlaps()
+}
+
+// The form is read alike whatever pieces it comes in.
+func TestFormInPieces(t *testing.T) {
+	contentType, body := formOf("f.txt", "\r\n--not the end\r\n", "a", "\r\n", "key", "\r\nk ${filename}\r\n", "z", "")
+	for name, cut := range map[string]func(io.Reader) io.Reader{
+		"whole": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader, "halves": iotest.HalfReader, "with its end": iotest.DataErrReader,
+	} {
+		for _, length := range []int64{-1, int64(len(body))} {
+			f := newForm([]byte(contentType), length)
+			var keys []string
+			size := int64(-1)
+			passed := ""
+			f.src = cut(strings.NewReader(body))
+			f.begin = func(key string) *s3Error { keys = append(keys, key); return nil }
+			f.ended = func(n int64) { size = n }
+			for p := make([]byte, 200); ; {
+				n, err := f.Read(p)
+				passed += string(p[:n])
+				if len(keys) == 0 && len(passed) > strings.Index(body, "f.txt")+200 {
+					t.Fatalf("%s: the file begins without its key", name)
+				}
+				if err != nil {
+					break
+				}
+			}
+			if passed != body || len(keys) != 1 || keys[0] != "\r\nk f.txt\r\n" || size != 17 {
+				t.Errorf("%s, length %d: keys %q, size %d, passed on as it was: %v", name, length, keys, size, passed == body)
+			}
+		}
+	}
+}
+
+func FuzzForm(f *testing.F) {
+	contentType, body := formOf("f.txt", "file", "key", "k")
+	f.Add(contentType, []byte(body), 7)
+	f.Add(`multipart/form-data; boundary=x`, []byte("--x\r\n\r\n\r\n--x--\r\n"), 1)
+	f.Fuzz(func(t *testing.T, contentType string, body []byte, step int) {
+		read := func(step int) (keys []string, size int64) {
+			form := newForm([]byte(contentType), -1)
+			if form == nil {
+				return nil, 0
+			}
+			form.src = bytes.NewReader(body)
+			form.begin = func(key string) *s3Error { keys = append(keys, key); return nil }
+			form.ended = func(n int64) { size = n }
+			p := make([]byte, step)
+			var passed []byte
+			for {
+				n, err := form.Read(p)
+				passed = append(passed, p[:n]...)
+				if err != nil {
+					break
+				}
+			}
+			if !bytes.Equal(passed, body) || len(keys) != 1 || len(form.buf) > maxFormHead+step {
+				t.Fatalf("%d keys, %d bytes of %d, %d kept", len(keys), len(passed), len(body), len(form.buf))
+			}
+			return keys, size
+		}
+		if len(body) > maxFormHead/2 {
+			return // where it is cut depends on the pieces
+		}
+		step = 1 + max(step, -step)%300
+		if step < 1 {
+			return
+		}
+		keys, size := read(step)
+		again, same := read(len(body) + 1)
+		if fmt.Sprint(keys) != fmt.Sprint(again) || size != same {
+			t.Fatalf("in pieces of %d: %q, %d; at once: %q, %d", step, keys, size, again, same)
+		}
+	})
+}

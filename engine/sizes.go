@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"bytes"
+	"hash/maphash"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// maxPartSizes bounds how many parts' sizes are remembered, at some 40 bytes each. An
+// upload some of whose parts are not known is recorded without a size.
+const maxPartSizes = 1 << 16
+
+// partSizes remembers how large the parts of multipart uploads are, which nobody tells
+// when an upload is completed (R16). It forgets as owners does.
+type partSizes struct {
+	mu         sync.Mutex
+	seed       maphash.Seed
+	young, old map[partKey]int64
+	max        int
+}
+
+// partKey is a part of an upload, known by its hash.
+type partKey struct {
+	upload uint64
+	number int
+}
+
+func newPartSizes(limit int) *partSizes {
+	return &partSizes{seed: maphash.MakeSeed(), young: make(map[partKey]int64), max: limit / 2}
+}
+
+// put notes a part's size; a negative one is not known.
+func (s *partSizes) put(uploadID string, number int, size int64) {
+	key := partKey{maphash.String(s.seed, uploadID), number}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.young[key]; !known && len(s.young) >= s.max {
+		s.old, s.young = s.young, make(map[partKey]int64)
+	}
+	s.young[key] = size
+}
+
+// sum is the size of an object made from these parts, or 0 where it is not known.
+func (s *partSizes) sum(uploadID string, numbers []int) (sum int64) {
+	upload := maphash.String(s.seed, uploadID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range numbers {
+		size, known := s.young[partKey{upload, n}]
+		if !known {
+			size, known = s.old[partKey{upload, n}]
+		}
+		if !known || size < 0 {
+			return 0
+		}
+		sum += size
+	}
+	return sum
+}
+
+// learnPart notes the size of a part that a backend has taken.
+func (r *request) learnPart() {
+	number, err := strconv.Atoi(queryValue(r.target.query, "partNumber"))
+	if err != nil {
+		return
+	}
+	size := r.contentSize()
+	if r.head.copySource {
+		size = r.source.length
+	}
+	r.e.parts.put(r.target.uploadID, number, size)
+}
+
+// queryValue is a parameter's value in a raw query, as it stands there.
+func queryValue(query []byte, name string) string {
+	for len(query) > 0 {
+		var param []byte
+		param, query, _ = bytes.Cut(query, []byte("&"))
+		if n, value, _ := bytes.Cut(param, []byte("=")); string(n) == name {
+			return string(value)
+		}
+	}
+	return ""
+}
+
+// contentSize is the size of what the client has sent, without the coding of signed
+// chunks.
+func (r *request) contentSize() int64 {
+	if r.head.decodedLength >= 0 {
+		return r.head.decodedLength
+	}
+	return r.bodySize.Load()
+}
+
+// objectSize is the size of what the request writes, for records: 0 where it is not known,
+// as that of a copy (R16).
+func (r *request) objectSize() int64 {
+	switch r.kind {
+	case kindComplete, kindForm:
+		return r.madeSize.Load()
+	case kindCopy, kindDelete:
+		return 0
+	}
+	return r.contentSize()
+}
+
+// watch looks at a body while it passes by, where what stands in it has to be known.
+func (r *request) watch(body io.Reader) io.Reader {
+	switch r.kind {
+	case kindForm:
+		r.noSplice = true // it has to be seen
+		r.form.src = body
+		return r.form
+	case kindComplete:
+		r.noSplice = true
+		return &partList{src: body, r: r, left: r.head.contentLength}
+	}
+	return body
+}
+
+// maxParts is how many parts an upload has at most.
+const maxParts = 10000
+
+// partList looks for the numbers of the parts that an upload is completed from, in the
+// list that passes by.
+type partList struct {
+	src     io.Reader
+	r       *request
+	left    int64  // of a body with a length; -1 otherwise
+	rest    []byte // the end of what came before
+	numbers []int
+	bad     bool // they cannot be read
+}
+
+// Read gives the list on. The size is known before the last of it is.
+func (l *partList) Read(p []byte) (int, error) {
+	n, err := l.src.Read(p)
+	l.feed(p[:n])
+	if l.left > 0 {
+		l.left -= int64(n)
+	}
+	if (l.left == 0 || err == io.EOF) && !l.bad {
+		l.r.madeSize.Store(l.r.e.parts.sum(l.r.target.uploadID, l.numbers))
+		l.bad = true // nothing more comes
+	}
+	return n, err
+}
+
+var (
+	numberBegin = []byte("<PartNumber>")
+	numberEnd   = []byte("</PartNumber>")
+)
+
+func (l *partList) feed(p []byte) {
+	if l.bad {
+		return
+	}
+	l.rest = append(l.rest, p...)
+	rest := l.rest
+	for {
+		_, after, begun := bytes.Cut(rest, numberBegin)
+		text, more, ended := bytes.Cut(after, numberEnd)
+		if !begun || !ended {
+			break
+		}
+		number, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil || len(l.numbers) == maxParts {
+			l.bad, l.rest = true, nil
+			return
+		}
+		l.numbers = append(l.numbers, number)
+		rest = more
+	}
+	rest = rest[max(0, len(rest)-maxNumber):]
+	l.rest = l.rest[:copy(l.rest, rest)]
+}
+
+// maxNumber bounds an element with a part's number, in bytes.
+const maxNumber = 64
