@@ -38,8 +38,7 @@ func (e *Engine) serve(ctx *fasthttp.RequestCtx, r *request) {
 	if r.detach() {
 		return // the request is not the handler's any more
 	}
-	<-r.decision
-	r.answer(ctx)
+	r.awaitDecision(ctx)
 }
 
 // answer sends what was decided.

@@ -111,12 +111,7 @@ func (l *leg) judge() {
 
 // errorCode returns the Code of an S3 error document, "" if body is none.
 func errorCode(body []byte) string {
-	body = bytes.TrimLeft(body, " \t\r\n")
-	if bytes.HasPrefix(body, []byte("<?xml")) {
-		if i := bytes.Index(body, []byte("?>")); i >= 0 {
-			body = bytes.TrimLeft(body[i+2:], " \t\r\n")
-		}
-	}
+	body = withoutDeclaration(body)
 	if !bytes.HasPrefix(body, []byte("<Error")) || len(body) < 7 || bytes.IndexByte([]byte("> \t\r\n/"), body[6]) < 0 {
 		return ""
 	}

@@ -249,6 +249,7 @@ func (l *leg) setBuf(head int) {
 
 func (l *leg) readWhole(c Conn, br *bufio.Reader) error {
 	head := len(l.buf)
+	l.noteHead()
 	l.open = true
 	body := newAnswerBody(l, c, br)
 	defer body.free()

@@ -78,7 +78,10 @@ type request struct {
 	decided  bool
 	detached bool // who decides the request answers it (detach.go)
 	winner   int  // the leg whose answer the client gets, or -1
-	aborted  bool
+	// begunHead is the head of the first answer with 200 that came without its end, of a
+	// request whose answer may be late (hold.go).
+	begunHead []byte
+	aborted   bool
 
 	// Of the journal (promise.go), under mu where it is not told otherwise.
 	key       []byte // decoded; of journaled writes
@@ -255,7 +258,7 @@ func (r *request) reset() {
 	r.skipped, r.whole, r.launched = 0, false, false
 	r.bodySize.Store(0)
 	r.madeSize.Store(0)
-	r.source, r.lacking = copySource{}, 0
+	r.source, r.lacking, r.begunHead = copySource{}, 0, nil
 	r.ended, r.need, r.winner = 0, 0, -1
 	r.bodyRead, r.decided, r.detached, r.aborted, r.last = false, false, false, false, false
 	r.direct, r.old = false, false

@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A copy or the completion of an upload may take minutes, and its answer counts only when
+// it has been read to its end (R25): longer than clients wait for a sign of life. So the
+// client gets what S3 gives it: status 200 and the head after a while, then white space,
+// and the document at the end, which may be an <Error>.
+//
+// White space may not stand before an XML declaration, so that is sent first, and taken
+// off the document that comes.
+
+// answerPulse is how long the client hears nothing, once a backend has begun to answer;
+// where none has, which may so still refuse with a status of its own, it is twice as long.
+const answerPulse = 10 * time.Second
+
+// holds tells whether the answer may be late.
+func (r *request) holds() bool {
+	return r.kind == kindCopy || r.kind == kindComplete || r.kind == kindPart && r.head.copySource
+}
+
+// awaitDecision waits until the request is decided, and answers then, or begins the answer
+// before that.
+func (r *request) awaitDecision(ctx *fasthttp.RequestCtx) {
+	if !r.holds() {
+		<-r.decision
+		r.answer(ctx)
+		return
+	}
+	pulse := time.NewTicker(r.e.o.answerPulse)
+	for waited := 1; ; waited++ {
+		select {
+		case <-r.decision:
+			pulse.Stop()
+			r.answer(ctx)
+			return
+		case <-pulse.C:
+		}
+		r.mu.Lock()
+		decided, begun := r.decided, r.begunHead != nil
+		r.mu.Unlock()
+		if !decided && (begun || waited >= 2) && r.hold(ctx, pulse) {
+			return
+		}
+	}
+}
+
+// noteHead keeps the head of an answer that has begun and is not there as a whole.
+func (l *leg) noteHead() {
+	r := l.r
+	if !r.holds() || l.answer.status != 200 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.begunHead == nil {
+		r.begunHead = append(make([]byte, 0, len(l.answer.raw)), l.answer.raw...)
+	}
+}
+
+// hold answers from now on, past the server's writer, until the request is decided and
+// the document has gone. The head is the backend's where it is the only one.
+func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
+	if r.client == nil {
+		return false
+	}
+	defer pulse.Stop()
+	var to io.Writer = senderTo{r.client}
+	if c, ok := ctx.Conn().(*tlsConn); ok {
+		to = c.Conn
+	}
+	r.client.endRequest(r.bodySize.Load())
+	// HTTP/1.0 has no chunks: the connection's end is the body's (RFC 9112 §6.3).
+	last := r.old || r.e.stopping.Load() || r.client.interrupted.Load() || ctx.Request.Header.ConnectionClose()
+	_, err := to.Write(r.heldHead(last))
+	body, end := to, []byte(nil)
+	if !r.old {
+		body, end = &chunkWriter{to: to}, []byte("0\r\n\r\n")
+	}
+	size := int64(0)
+	send := func(p []byte) {
+		if err == nil && len(p) > 0 {
+			size += int64(len(p))
+			_, err = body.Write(p)
+		}
+	}
+	send([]byte(xml.Header))
+	for waits := true; waits; {
+		// Where the client has gone, the write goes on to its end all the same.
+		select {
+		case <-r.decision:
+			waits = false
+		case <-pulse.C:
+			send([]byte{' '})
+		}
+	}
+	document := r.heldDocument()
+	r.unhandle(size + int64(len(document)))
+	send(document)
+	if err == nil {
+		_, err = to.Write(end)
+	}
+	if err != nil && r.old {
+		r.client.reset() // a plain end would be the end of a whole answer
+	}
+	r.client.void = true
+	if err != nil || last {
+		ctx.SetConnectionClose()
+	}
+	r.release()
+	return true
+}
+
+// heldHead is the head of an answer that is held.
+func (r *request) heldHead(last bool) []byte {
+	var a answerHead
+	r.mu.Lock()
+	raw := r.begunHead
+	r.mu.Unlock()
+	if raw == nil || len(r.legs) > 1 || a.parse(raw) != nil {
+		raw = append([]byte(nil), "HTTP/1.1 200 OK\r\n"...)
+		raw = appendField(raw, "Content-Type", "application/xml")
+		raw = appendField(raw, "X-Amz-Request-Id", r.id.String())
+		_ = a.parse(append(raw, "\r\n"...))
+	}
+	// Its length is not known yet, whatever the backend says.
+	a.chunked, a.contentLength, a.changes = true, -1, true
+	head := r.e.appendAnswerHead(nil, &a, r.method)
+	head = head[:len(head)-2] // the blank line
+	if last {
+		head = appendField(head, "Connection", "close")
+	}
+	if !r.old {
+		head = appendField(head, "Transfer-Encoding", "chunked")
+	}
+	return append(head, "\r\n"...)
+}
+
+// heldDocument is the rest of the answer, without its declaration: the winner's document,
+// or an <Error>. What is owed is durable by then (R20).
+func (r *request) heldDocument() []byte {
+	unwritten := r.promise()
+	r.answeredWith(http.StatusOK)
+	problem := r.noAnswer()
+	switch {
+	case unwritten != nil:
+		problem = errJournal
+	case r.winner < 0:
+	default:
+		l := &r.legs[r.winner]
+		l.dispose() // of what is not read to its end anyway
+		if r.ownerMayBeOut(l) {
+			problem = errNoPool
+			break
+		}
+		if r.sourceIsOwed(l) {
+			problem = errSourceOwed
+			break
+		}
+		if l.state == votePositive || errorCode(l.body) != "" {
+			return withoutDeclaration(l.body)
+		}
+		// A refusal without a document: its status was to say it all.
+		text := http.StatusText(l.answer.status)
+		if text == "" {
+			text = "Internal Error"
+		}
+		problem = &s3Error{l.answer.status, strings.ReplaceAll(text, " ", ""), "The storage answered: " + text + "."}
+	}
+	return []byte(strings.TrimPrefix(problem.body(r.id.String(), string(r.raw)), xml.Header))
+}
+
+// withoutDeclaration takes white space and the XML declaration off the beginning of a
+// document.
+func withoutDeclaration(doc []byte) []byte {
+	doc = bytes.TrimLeft(doc, " \t\r\n")
+	if bytes.HasPrefix(doc, []byte("<?xml")) {
+		if i := bytes.Index(doc, []byte("?>")); i >= 0 {
+			doc = bytes.TrimLeft(doc[i+2:], " \t\r\n")
+		}
+	}
+	return doc
+}
