@@ -74,6 +74,13 @@ func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
 		return false
 	}
 	defer pulse.Stop()
+	held := false
+	defer func() {
+		if !held { // a panic, which the handler's recover ends: part of the answer has gone
+			r.client.void = true
+			r.client.reset()
+		}
+	}()
 	var to io.Writer = senderTo{r.client}
 	if c, ok := ctx.Conn().(*tlsConn); ok {
 		to = c.Conn
@@ -112,10 +119,11 @@ func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
 	if err != nil && r.old {
 		r.client.reset() // a plain end would be the end of a whole answer
 	}
-	r.client.void = true
+	r.client.void, held = true, true
 	if err != nil || last {
 		ctx.SetConnectionClose()
 	}
+	r.notServing()
 	r.release()
 	return true
 }

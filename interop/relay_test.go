@@ -35,7 +35,7 @@ func relay(t *testing.T, to string, jitter time.Duration) string {
 					_, _ = io.Copy(conn, store)
 					_ = conn.Close()
 				})
-				_, _ = io.Copy(late{store, jitter}, conn)
+				_, _ = io.Copy(lateWriter{store, jitter}, conn)
 			})
 		}
 	})
@@ -48,13 +48,13 @@ func relay(t *testing.T, to string, jitter time.Duration) string {
 	return ln.Addr().String()
 }
 
-// late is a writer that takes its time. It must not be an io.ReaderFrom.
-type late struct {
+// lateWriter is a writer that takes its time. It must not be an io.ReaderFrom.
+type lateWriter struct {
 	w      io.Writer
 	jitter time.Duration
 }
 
-func (l late) Write(p []byte) (int, error) {
+func (l lateWriter) Write(p []byte) (int, error) {
 	time.Sleep(rand.N(l.jitter + 1))
 	return l.w.Write(p)
 }
