@@ -19,8 +19,9 @@ import (
 // White space may not stand before an XML declaration, so that is sent first, and taken
 // off the document that comes.
 
-// answerPulse is how long the client hears nothing, once a backend has begun to answer;
-// where none has, which may so still refuse with a status of its own, it is twice as long.
+// answerPulse is the time between two signs of life. The first comes after a tenth of it
+// once a backend has begun to answer with 200; where none has, so that a status of its own
+// may still refuse, after twice as long.
 const answerPulse = 10 * time.Second
 
 // holds tells whether the answer may be late.
@@ -36,7 +37,8 @@ func (r *request) awaitDecision(ctx *fasthttp.RequestCtx) {
 		r.answer(ctx)
 		return
 	}
-	pulse := time.NewTicker(r.e.o.answerPulse)
+	const silent = 20 // tenths of answerPulse
+	pulse := time.NewTicker(r.e.o.answerPulse / 10)
 	for waited := 1; ; waited++ {
 		select {
 		case <-r.decision:
@@ -48,7 +50,7 @@ func (r *request) awaitDecision(ctx *fasthttp.RequestCtx) {
 		r.mu.Lock()
 		decided, begun := r.decided, r.begunHead != nil
 		r.mu.Unlock()
-		if !decided && (begun || waited >= 2) && r.hold(ctx, pulse) {
+		if !decided && (begun || waited >= silent) && r.hold(ctx, pulse) {
 			return
 		}
 	}
@@ -74,6 +76,7 @@ func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
 		return false
 	}
 	defer pulse.Stop()
+	pulse.Reset(r.e.o.answerPulse)
 	held := false
 	defer func() {
 		if !held { // a panic, which the handler's recover ends: part of the answer has gone
