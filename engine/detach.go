@@ -104,7 +104,7 @@ func (r *request) sendOpen(client io.Writer, last bool) error {
 	l := &r.legs[r.winner]
 	chunked := l.answer.contentLength < 0 && !r.old
 	body := newAnswerBody(l, l.conn, l.conn.Reader())
-	body.onEnd, body.onClose, body.listing = r.letNext, r.logAccess, r.isListing()
+	body.onEnd, body.onClose, body.listing = r.letNextFn, r.logAccessFn, r.isListing()
 	defer func() { _ = body.Close() }()
 	r.answeredWith(l.answer.status)
 	r.out = r.appendHead(r.out[:0], last, chunked)

@@ -119,7 +119,8 @@ type request struct {
 
 	cutFn func(reader int) // cuts a leg (R10); made once, as those below are
 
-	launchFn, fillIntakeFn, sendRestFn, streamFn func()
+	launchFn, fillIntakeFn, sendRestFn, streamFn, letNextFn func()
+	logAccessFn                                             func(size int64)
 
 	slots   [MaxBackends]int32  // of the limiter, by backend, as it gave them
 	reasons [MaxBackends]string // why backends are skipped, by backend
@@ -141,6 +142,7 @@ func newRequest(e *Engine) *request {
 	}
 	r.cutFn = func(reader int) { r.legs[reader].abort(errStalled) }
 	r.launchFn, r.fillIntakeFn = r.launch, r.fillIntake
+	r.letNextFn, r.logAccessFn = r.letNext, r.logAccess
 	r.sendRestFn, r.streamFn = r.sendRest, r.stream
 	return r
 }
