@@ -24,9 +24,10 @@ func deleteKeys(n int) []string {
 // it, and before a backend hears of it (R23, R24).
 func TestR24ListOutOfBounds(t *testing.T) {
 	object := func(inner string) string { return "<Delete><Object>" + inner + "</Object></Delete>" }
-	attributes := "<Delete><Object"
+	var attributes strings.Builder
+	attributes.WriteString("<Delete><Object")
 	for i := range 100_000 {
-		attributes += fmt.Sprintf(` a%d=">"`, i)
+		fmt.Fprintf(&attributes, ` a%d=">"`, i)
 	}
 	for _, tt := range []struct{ name, body, code string }{
 		{"one key too many", deleteBody(deleteKeys(maxDeletes + 1)...), "MalformedXML"},
@@ -44,7 +45,7 @@ func TestR24ListOutOfBounds(t *testing.T) {
 		{"deep", strings.Repeat("<a>", 200_000), "MalformedXML"},
 		{"many elements", "<Delete>" + strings.Repeat("<a/>", 400_000), "MalformedXML"},
 		{"many comments", "<Delete>" + strings.Repeat("<!---->", 200_000), "MalformedXML"},
-		{"many attributes", attributes, "MalformedXML"},
+		{"many attributes", attributes.String(), "MalformedXML"},
 		{"a long comment", "<Delete><!--" + strings.Repeat("x", 1<<20), "MalformedXML"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -56,6 +57,7 @@ func TestR24ListOutOfBounds(t *testing.T) {
 			if err != nil || a.Status != 400 || string(xmlText(a.Body, "Code")) != tt.code {
 				t.Fatal(a, err)
 			}
+			c.Close() // or the rest of the body is waited for (R7)
 			r.settled()
 			r.journal.mu.Lock()
 			if n := len(r.journal.slots); n > 0 {

@@ -169,7 +169,11 @@ func TestR13HungBackendLeavesThePoolAndComesBack(t *testing.T) {
 // Many clients at once, three backends, one of which hangs: nobody is refused,
 // and everything adds up.
 func TestR13DemotionUnderLoad(t *testing.T) {
-	events, options := watched(30, 100*time.Millisecond, 20*time.Second)
+	inSlowMotion(t, 100*time.Millisecond, testDemotionUnderLoad)
+}
+
+func testDemotionUnderLoad(t testing.TB, stalledAfter time.Duration) {
+	events, options := watched(30, stalledAfter, 20*time.Second)
 	r := newRig(t, 3, options)
 	open := gated(t, r.stores[2])
 	var mu sync.Mutex
