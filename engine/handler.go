@@ -255,7 +255,7 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 	}
 	r.bodyRead = !r.head.chunked && r.head.contentLength <= 0
 	r.target = parseTarget(r.raw, r.head.host, r.e.o.Domains)
-	if r.write {
+	if r.method == "PUT" || r.method == "POST" || r.method == "DELETE" {
 		r.target.sub = r.target.isSubWrite(r.method)
 		if r.method == "PUT" && !r.target.sub {
 			r.target.version = false // content can only be put as a new version

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"testing"
+
+	"github.com/akubra/akubra/backends/stub"
 )
 
 func TestR27Addressing(t *testing.T) {
@@ -252,4 +254,29 @@ func TestR15WhatIsAWrite(t *testing.T) {
 			t.Errorf("%s %s is a write: %v", tt.method, tt.target, got)
 		}
 	}
+}
+
+// What a write is to is worked out for the first request of an engine as for each later
+// one: a request's memory tells nothing of the one before it.
+func TestR35FirstWriteIsToTheObject(t *testing.T) {
+	for _, target := range []string{"/b/k?versions", "/b/k?policy"} {
+		t.Run(target, func(t *testing.T) {
+			r := newRig(t, 2)
+			r.stores[1].BehaveNext(stub.Fails(500))
+			wantStatus(t, r.put(target, "v"), 200)
+			r.settled()
+			if e := r.journal.newest("b", "k"); e.Owed != 0b10 || e.Aux&AuxSubResource != 0 {
+				t.Errorf("the journal has %+v", e.Promise)
+			}
+		})
+	}
+	t.Run("DELETE /b/k?acl", func(t *testing.T) {
+		r := newRig(t, 2)
+		r.stores[1].BehaveNext(stub.Fails(500))
+		wantStatus(t, r.dial().Do(requestFor("DELETE", "/b/k?acl")), 204)
+		r.settled()
+		if e := r.journal.newest("b", "k"); e.Owed != 0b10 || e.Aux&AuxSubResource != 0 {
+			t.Errorf("the journal has %+v", e.Promise)
+		}
+	})
 }
