@@ -178,6 +178,25 @@ func TestR30CopyOfNothing(t *testing.T) {
 	r.settled()
 }
 
+// Only a copy has a source, whatever else carries the field: a write that went to fewer
+// backends for it would be owed by none.
+func TestR15SourceOfWhatIsNoCopy(t *testing.T) {
+	for _, request := range []string{"DELETE /b/k", "PUT /b/k?acl", "GET /b/k"} {
+		t.Run(request, func(t *testing.T) {
+			r := newRig(t, 2)
+			for _, s := range r.stores {
+				s.Behave(stub.Behaviour{Status: 200})
+			}
+			r.journal.owe("b", "src", 0b10)
+			wantStatus(t, r.dial().Do(request+" HTTP/1.1\r\nHost: s3.test\r\nx-amz-copy-source: /b/src\r\n\r\n"), 200)
+			r.settled()
+			if n := len(r.stores[1].Requests()); n != 1 {
+				t.Errorf("the other backend was asked %d times", n)
+			}
+		})
+	}
+}
+
 func TestReadCopySource(t *testing.T) {
 	for _, tt := range []struct {
 		source, byteRange string

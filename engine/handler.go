@@ -266,7 +266,7 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 	r.write = r.target.writes(r.method, r.kind)
 	r.whole = r.kind == kindInitiate || r.kind == kindComplete || r.kind == kindCopy || r.kind == kindDelete ||
 		r.kind == kindPart && r.head.copySource
-	if r.head.copySource {
+	if r.kind == kindCopy || r.kind == kindPart && r.head.copySource { // no other request has one (R15)
 		r.source = readCopySource(h.Peek("X-Amz-Copy-Source"), h.Peek("X-Amz-Copy-Source-Range"))
 	}
 	switch {
