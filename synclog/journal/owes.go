@@ -45,11 +45,9 @@ func ofContent(e *Entry) bool { return e.Aux&AuxSubresource == 0 || e.Aux&AuxMix
 // openOwedLocked is what open intents of the key owe.
 func (j *Journal) openOwedLocked(want *Entry) (owed uint64) {
 	hash := j.setIdent(want)
-	t := &j.opens.byKey
-	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {
-		o := &j.opens.list[id]
+	for id := j.opens.oldest(hash); id != noOpen; id = j.opens.list[id].newer {
 		var r record
-		if o.hash == hash && j.openEntry(o, &r) && j.sameKey(&r.Entry) && ofContent(&r.Entry) {
+		if j.openEntry(&j.opens.list[id], &r) && j.sameKey(&r.Entry) && ofContent(&r.Entry) {
 			owed |= r.Owed & j.mine
 		}
 	}

@@ -57,6 +57,23 @@ func TestR30Owes(t *testing.T) {
 	r.quiet()
 }
 
+// Of writes to a key that are under way at once each counts.
+func TestR30OwesOfWritesUnderWay(t *testing.T) {
+	r := newRig(t, Options{})
+	var seqs []uint64
+	for _, owed := range []uint64{1, 2, 4} {
+		seqs = append(seqs, r.promise(opened(put("k", owed))))
+	}
+	r.wantOwes("k", 7)
+	r.Settle(seqs[1], 0, nil)
+	r.wantOwes("k", 5)
+	r.Settle(seqs[0], 0, nil)
+	r.wantOwes("k", 4)
+	r.Settle(seqs[2], 0, nil)
+	r.wantOwes("k", 0)
+	r.quiet()
+}
+
 // Keys with the same hash are told apart.
 func TestR30OwesOfKeysThatCollide(t *testing.T) {
 	r := newRig(t, Options{})
