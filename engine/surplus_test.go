@@ -736,3 +736,65 @@ func TestR33HoweverItIsSent(t *testing.T) {
 		}
 	})
 }
+
+// guardedBackend counts how often a connection's guard is changed, each of which is a
+// system call.
+type guardedBackend struct {
+	Backend
+	mu      sync.Mutex
+	on      map[Conn]bool // by the connection below
+	changes int
+}
+
+func (b *guardedBackend) Acquire(fresh bool) (Conn, error) {
+	c, err := b.Backend.Acquire(fresh)
+	if err == nil {
+		c = &guardedConn{c, b}
+	}
+	return c, err
+}
+
+type guardedConn struct {
+	Conn
+	b *guardedBackend
+}
+
+func (c *guardedConn) Guard(on bool) {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	if c.b.on[c.Conn] != on {
+		c.b.on[c.Conn] = on
+		c.b.changes++
+	}
+	c.Conn.Guard(on)
+}
+
+// TestR31SmallMessagesCostNoGuard: neither one that goes out in one write, nor one over
+// TLS, which never does so and so leaves its connection guarded.
+func TestR31SmallMessagesCostNoGuard(t *testing.T) {
+	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
+		s := newStrayServer(t, config)
+		s.answer = func(c *strayConn, _ *http.Request, own string) { c.write(ownAnswer(own)) }
+		s.start(t)
+		counted := &guardedBackend{on: map[Conn]bool{}}
+		r := strayRig(t, []*strayServer{s}, roots, func(o *Options, _ *limiter.Options) {
+			counted.Backend = o.Backends[0]
+			o.Backends[0] = counted
+		})
+		c := dialStray(t, r.addr)
+		for i := range 10 {
+			own := fmt.Sprint("own-", i)
+			if status, wrong := c.do("PUT", "/b/"+own, own, "small"); status != 200 || wrong != "" {
+				t.Fatalf("request %d: %d %s", i, status, wrong)
+			}
+			r.settled()
+		}
+		most := 0
+		if config != nil {
+			most = 1
+		}
+		if n := s.conns.Load(); n != 1 || counted.changes > most {
+			t.Errorf("%d changes on %d connections, want %d on one at most", counted.changes, n, most)
+		}
+	})
+}
