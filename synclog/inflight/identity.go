@@ -23,8 +23,8 @@ func openFile(path string) (*os.File, error) {
 // still has its name; it is the zero one once the table is closed. An error means that
 // slots are not in the file any more, since it was cut.
 func (t *Table) Identity() (datadir.Identity, error) {
-	t.mu.Lock() // so that the file does not grow meanwhile
-	defer t.mu.Unlock()
+	t.growing.Lock() // so that the file stays as long as it is; not mu, which writes end under
+	defer t.growing.Unlock()
 	if t.file == nil {
 		return datadir.Identity{}, nil
 	}

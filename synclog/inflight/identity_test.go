@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/akubra/akubra/internal/datadir"
 )
@@ -34,6 +35,46 @@ func TestR23Identity(t *testing.T) {
 	}
 	if id, err := table.Identity(); err != nil || id != (datadir.Identity{}) {
 		t.Errorf("closed: %v, %v", id, err)
+	}
+}
+
+// Who asks for it holds nobody up, and asks at any time: while a write ends, and while the
+// table is closed.
+func TestR23IdentityAtAnyTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inflight")
+	for range 20 {
+		table, _ := mustOpen(t, path)
+		asked := make(chan error, 1)
+		table.mu.Lock()
+		go func() {
+			_, err := table.Identity()
+			asked <- err
+		}()
+		select {
+		case err := <-asked:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(2 * time.Second):
+			t.Fatal("it waits for, and so holds up, who ends a write")
+		}
+		table.mu.Unlock()
+
+		go func() {
+			for {
+				id, err := table.Identity()
+				if err != nil || id == (datadir.Identity{}) {
+					asked <- err
+					return
+				}
+			}
+		}()
+		if err := table.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-asked; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
