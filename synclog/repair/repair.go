@@ -120,6 +120,7 @@ type Repairer struct {
 	counts   counts
 	ghosts   ghosts
 	kick     chan struct{}
+	asked    chan struct{} // there is a wanted key
 	running  sync.WaitGroup // workers, the scanner, probes to come
 
 	mu       sync.Mutex
@@ -153,7 +154,7 @@ func New(o Options) (*Repairer, error) {
 		o.Now = time.Now
 	}
 	r := &Repairer{
-		o: o, index: map[string]int{}, kick: make(chan struct{}, 1),
+		o: o, index: map[string]int{}, kick: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		inFlight: map[string]struct{}{}, told: map[string]struct{}{},
 		objects: objectLimiter(o.ObjectsPerSecond), bytes: byteLimiter(o.BytesPerSecond),
 	}

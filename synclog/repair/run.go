@@ -93,13 +93,26 @@ func (r *Repairer) follow(ctx context.Context) {
 		if !p.wakeAt.IsZero() {
 			wait = min(wait, max(p.wakeAt.Sub(r.o.Now()), r.o.IdleInterval/10))
 		}
-		timer := time.NewTimer(wait)
+		r.rest(ctx, &p, wait)
+	}
+}
+
+// rest waits until it is time for another look. A key that somebody waits for is handed
+// out meanwhile, and costs no look: clients ask for it over and over.
+func (r *Repairer) rest(ctx context.Context, p *pass, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
 		select {
 		case <-timer.C:
+			return
 		case <-r.kick:
+			return
 		case <-ctx.Done():
+			return
+		case <-r.asked:
+			r.giveWanted(ctx, p)
 		}
-		timer.Stop()
 	}
 }
 

@@ -30,7 +30,10 @@ func (r *Repairer) Prefer(bucket, key string) {
 		r.wanted = append(r.wanted, k)
 	}
 	r.mu.Unlock()
-	r.Kick()
+	select {
+	case r.asked <- struct{}{}:
+	default: // it will look
+	}
 }
 
 // giveWanted hands out the keys that are waited for, before the pass goes on with the

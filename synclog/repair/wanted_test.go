@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -72,6 +73,44 @@ func TestR30WantedKeyKeepsItsPause(t *testing.T) {
 	}
 	if _, there := w.stores[1].get("b", "k"); there {
 		t.Error("it was tried before its time")
+	}
+}
+
+// lookQueue counts how many tasks were looked at.
+type lookQueue struct {
+	*queue
+	looks atomic.Int64
+}
+
+func (q *lookQueue) Next(cursor uint64) (Task, uint64, bool, error) {
+	q.looks.Add(1)
+	return q.queue.Next(cursor)
+}
+
+// Clients that ask for a key over and over do not have the journal read over and over.
+func TestR30WantedKeyCostsNoPass(t *testing.T) {
+	w := newWorld(t, 2)
+	const resting = 100
+	for i := range resting {
+		task := w.wrote(fmt.Sprint(i), w.stores[0].put("b", fmt.Sprint(i), "body", time.Minute).etag, 1)
+		task.NotBefore = time.Now().Add(time.Hour)
+		if err := w.q.Note(&task); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := &lookQueue{queue: w.q}
+	w.o.Journal, w.o.IdleInterval = q, time.Hour
+	r := w.follow()
+	w.await("it rests", func() bool { return q.looks.Load() > resting })
+	w.wrote("k", w.stores[0].put("b", "k", "body", time.Minute).etag, 1)
+	for range 50 {
+		r.Prefer("b", "1")
+		r.Prefer("b", "k")
+		time.Sleep(time.Millisecond) // clients that ask
+	}
+	w.await("the key that was asked for is repaired", func() bool { return len(w.q.left()) == resting })
+	if n := q.looks.Load(); n > 3*resting {
+		t.Errorf("%d tasks were looked at", n)
 	}
 }
 
