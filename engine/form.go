@@ -190,28 +190,31 @@ func (r *request) beginForm(key string) *s3Error {
 		}
 	}
 	began, slot := uint64(0), int32(noSlot)
-	var err error
-	if r.e.o.Journal != nil {
-		began = r.e.o.Journal.Stamp(time.Now())
-		slot, err = r.e.o.Journal.Begin(r.target.bucket, []byte(key), r.head.host, r.raw)
-	}
-	r.mu.Lock()
-	over := err != nil || r.ended == len(r.legs)
-	if !over {
-		r.key, r.target.key, r.keyHash, r.overlapping = []byte(key), t.key, hash, key != ""
-		r.began, r.slot = began, slot
-	}
-	r.mu.Unlock()
-	if over { // or every backend has refused it already, and it has been settled
+	taken := false
+	defer func() {
+		if taken { // it has come to be the request's
+			return
+		}
 		if key != "" {
 			r.e.writes.leave(hash)
 		}
 		if slot != noSlot {
 			r.e.o.Journal.End(slot)
 		}
+	}()
+	var err error
+	if r.e.o.Journal != nil {
+		began = r.e.o.Journal.Stamp(time.Now())
+		slot, err = r.e.o.Journal.Begin(r.target.bucket, []byte(key), r.head.host, r.raw)
 	}
 	if err != nil {
 		return r.notBegun(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if taken = r.ended < len(r.legs); taken { // else every backend has refused it already, and it has been settled
+		r.key, r.target.key, r.keyHash, r.overlapping = []byte(key), t.key, hash, key != ""
+		r.began, r.slot = began, slot
 	}
 	return nil
 }

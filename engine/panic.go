@@ -223,15 +223,21 @@ func (r *request) settleJournalSafely() {
 // neverSettled ends a write of which it could not be written down how it has ended:
 // nobody is told that it succeeded. Who answers is not kept waiting.
 func (r *request) neverSettled() {
-	r.leaveOverlaps()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.settled || r.promising {
-		return
+	leaves := !r.settled && !r.promising
+	switch {
+	case r.settled: // that had been done, or left to who answers
+	case r.promising:
+		r.settled = true // who answers sees it
+	default:
+		r.settled, r.journalErr = true, errPanicked
+		if r.awaited {
+			r.settledCh <- struct{}{}
+		}
 	}
-	r.settled, r.journalErr = true, errPanicked
-	if r.awaited {
-		r.settledCh <- struct{}{}
+	r.mu.Unlock()
+	if leaves {
+		r.leaveOverlaps()
 	}
 }
 

@@ -57,6 +57,10 @@ func (j wiredJournal) Settle(seq, owed uint64, reason []byte) {
 func (j wiredJournal) Failed() bool { j.at("Failed"); return j.Journal.Failed() }
 func (j wiredJournal) Waits() bool  { j.at("Waits"); return j.Journal.Waits() }
 func (j wiredJournal) Quiet() bool  { j.at("Quiet"); return j.Journal.Quiet() }
+func (j wiredJournal) Owes(bucket, key []byte) uint64 {
+	j.at("Owes")
+	return j.Journal.Owes(bucket, key)
+}
 
 type wiredMetrics struct {
 	wired
@@ -122,7 +126,7 @@ func (b wiredBackend) Plain() bool { b.at("Plain"); return b.Backend.Plain() }
 // process goes on, and so does its end (R22).
 func TestR22PanicsEndTheirRequest(t *testing.T) {
 	hooks := []string{
-		"Begin", "Stamp", "Promise", "Intend", "Settle", "Failed", "Waits", "Quiet",
+		"Begin", "Stamp", "Promise", "Intend", "Settle", "Failed", "Waits", "Quiet", "Owes", "Wanted",
 		"RequestBegun", "RequestEnded", "LegEnded", "LegsEnded", "Diverged",
 		"AccessEnabled", "Access", "Record", "Progress", "Answered", "Succeeded", "Acquire", "Plain",
 	}
@@ -133,7 +137,10 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 		"expect":  "PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody",
 		"old":     "GET /b/large HTTP/1.0\r\nHost: s3.test\r\n\r\n",
 		"upload":  "POST /b/k?uploads HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 0\r\n\r\n",
+		"copy":    copyRequest("/b/c", "/b/large"), "copy of nothing": copyRequest("/b/c", "/b/owed"),
 	}
+	contentType, body := formOf("f", "file", "key", "k")
+	requests["form"] = formRequest("/b", contentType, body)
 	for _, hook := range hooks {
 		t.Run(hook, func(t *testing.T) {
 			t.Parallel()
@@ -147,6 +154,8 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 					o.Journal = wiredJournal{w, o.Journal}
 					o.Metrics = wiredMetrics{w, o.Metrics}
 					o.Synclog = wiredSynclog{w, o.Synclog}
+					o.Wanted = func(string, string) { w.at("Wanted") }
+					o.answerPulse = time.Millisecond
 					for i := range o.Backends {
 						o.Backends[i] = wiredBackend{w, o.Backends[i]}
 					}
@@ -156,9 +165,16 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 				for _, s := range r.stores {
 					s.Put("/b/large", make([]byte, 300<<10))
 				}
+				r.journal.owe("b", "owed", 0b11)
 				for name, request := range requests {
 					for n := range int64(4) {
-						r.stores[1].BehaveNext(stub.Behaviour{Status: []int{0, 500}[n%2]})
+						var gate chan struct{}
+						if strings.HasPrefix(name, "copy") { // its answer begins before they answer
+							gate = make(chan struct{})
+							time.AfterFunc(5*time.Millisecond, func() { close(gate) })
+							r.stores[0].BehaveNext(stub.Behaviour{Gate: gate})
+						}
+						r.stores[1].BehaveNext(stub.Behaviour{Status: []int{0, 500}[n%2], Gate: gate})
 						r.journal.busy.Store(n < 2)
 						w.bomb.arm(n/2 + 1)
 						c := r.dial()

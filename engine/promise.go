@@ -187,6 +187,15 @@ func (r *request) stampLocked() {
 	}
 }
 
+// stamp does so, and reports whether the client is told that the write succeeded. A panic
+// in it, as anywhere, leaves the lock to who ends the request.
+func (r *request) stamp() (acked bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stampLocked()
+	return r.ackedLocked()
+}
+
 func (r *request) place(began uint64, acked bool) uint64 {
 	if acked {
 		return began
@@ -245,10 +254,7 @@ func (r *request) settlePromises() {
 // writeDown puts into the journal how a request has ended that is not in it: all
 // legs ended before the client could be told, or it is not told of a success.
 func (r *request) writeDown() error {
-	r.mu.Lock()
-	acked := r.ackedLocked()
-	r.stampLocked()
-	r.mu.Unlock()
+	acked := r.stamp()
 	ps := r.promises(r.votes)
 	if !acked {
 		unsure := r.unsure()
@@ -272,9 +278,9 @@ func (r *request) writeDown() error {
 
 // toldDeleted reports whether the client is told that the object is deleted: by the
 // answer that it gets, which names the keys that are not.
-func (r *request) toldDeleted(results []deletions, o deletedObject) bool {
+func (r *request) toldDeleted(winner int, results []deletions, o deletedObject) bool {
 	for i := range results {
-		if r.winner >= 0 && results[i].backend == r.legs[r.winner].backend {
+		if winner >= 0 && results[i].backend == r.legs[winner].backend {
 			return results[i].problem(o) == ""
 		}
 	}
@@ -434,12 +440,15 @@ func (r *request) deletePromises(p Promise, votes []vote) []Promise {
 		}
 	}
 	results := r.deleteResults(votes)
+	r.mu.Lock()
+	winner := r.winner // which a panic takes back (forgoAnswer)
+	r.mu.Unlock()
 	r.ledger = r.ledger[:0]
 	p.Method, p.Aux = "DELETE", 0
 	for i := range r.deletes {
 		d, p := &r.deletes[i], p
 		p.Seq, p.Key, p.Owed = d.seq, []byte(d.Key), pending
-		if !r.toldDeleted(results, d.deletedObject) {
+		if !r.toldDeleted(winner, results, d.deletedObject) {
 			p.Aux = AuxUnacknowledged
 		}
 		from := deletedBy(results, d.deletedObject)
