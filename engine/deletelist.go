@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // What a multi-object delete may ask for (R24): more than S3 takes, where the backends
@@ -79,13 +80,13 @@ func (b *deleteReader) rest() error {
 
 // parseDeletes reads the list of objects that is asked to be deleted, each of them once.
 // It reads no further than it has to: not behind the list, nor the first thing in it
-// that is out of bounds. An *s3Error is for the client; what else is wrong may be a list
-// to a backend, which is to say so.
+// that is out of bounds.
 func parseDeletes(from io.Reader, awsChunked bool) ([]deletedObject, error) {
 	if awsChunked { // framed once more, by a client that signs each piece
 		from = &chunkReader{br: bufio.NewReaderSize(from, 4096)}
 	}
 	p := deleteParser{d: xml.NewDecoder(&gapReader{from: from})}
+	p.d.CharsetReader = asciiReader
 	err := p.parse()
 	return p.objects, err
 }
@@ -198,6 +199,22 @@ func (p *deleteParser) end() error {
 	return nil
 }
 
+// asciiReader reads a list that says to be in another encoding than UTF-8. Storages differ in
+// what they make of that, but not where all of it is ASCII.
+func asciiReader(_ string, from io.Reader) (io.Reader, error) { return ascii{from}, nil }
+
+type ascii struct{ from io.Reader }
+
+func (a ascii) Read(p []byte) (int, error) {
+	n, err := a.from.Read(p)
+	for _, c := range p[:n] {
+		if c >= utf8.RuneSelf {
+			return 0, errDeleteMalformed
+		}
+	}
+	return n, err
+}
+
 // gapReader ends a text in which "<" does not come for long: an XML token, with all its
 // attributes or in a comment, is read as a whole.
 type gapReader struct {
@@ -229,16 +246,16 @@ func (g *gapReader) Read(p []byte) (int, error) {
 // for the client.
 func (r *request) readDeleteList(body io.Reader) (data []byte, objects []deletedObject, err error) {
 	b := &deleteReader{r: r, from: body}
-	objects, err = parseDeletes(b, r.head.decodedLength >= 0)
+	objects, err = parseDeletes(b, r.head.awsChunked)
 	var problem *s3Error
 	if errors.As(err, &problem) {
 		return nil, nil, problem
 	}
-	if err != nil {
-		objects = nil
-	}
 	if err := b.rest(); err != nil {
 		return nil, nil, err
+	}
+	if err != nil { // a backend might read it, and nobody would know what was deleted
+		return nil, nil, errDeleteMalformed
 	}
 	if !r.head.chunked && int64(len(b.data)) < r.head.contentLength {
 		return nil, nil, fmt.Errorf("%w: the list", io.ErrUnexpectedEOF)

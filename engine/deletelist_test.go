@@ -46,6 +46,10 @@ func TestR24ListOutOfBounds(t *testing.T) {
 		{"many elements", "<Delete>" + strings.Repeat("<a/>", 400_000), "MalformedXML"},
 		{"many comments", "<Delete>" + strings.Repeat("<!---->", 200_000), "MalformedXML"},
 		{"many attributes", attributes.String(), "MalformedXML"},
+		// A backend might read what the proxy cannot, and nobody would know of it (R20).
+		{"no XML", "what?" + strings.Repeat(" ", maxDeleteBody-5), "MalformedXML"},
+		{"half of it", deleteBody("a")[:60] + strings.Repeat(" ", maxDeleteBody-60), "MalformedXML"},
+		{"an encoding", `<?xml version="1.0" encoding="ISO-8859-1"?>` + deleteBody("\xe4"), "MalformedXML"},
 		{"a long comment", "<Delete><!--" + strings.Repeat("x", 1<<20), "MalformedXML"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -147,11 +151,34 @@ func TestR24ListInSignedChunks(t *testing.T) {
 	r := newRig(t, 2)
 	r.stores[0].Behave(deleteAnswer(nil))
 	r.stores[1].Behave(stub.Fails(500))
-	request := strings.Replace(postDelete(body), "Host:", fmt.Sprintf("x-amz-decoded-content-length: %d\r\nContent-Encoding: aws-chunked\r\nHost:", len(list)), 1)
+	request := strings.Replace(postDelete(body), "Host:", fmt.Sprintf("x-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\nx-amz-decoded-content-length: %d\r\nContent-Encoding: aws-chunked\r\nHost:", len(list)), 1)
 	wantStatus(t, r.dial().Do(request), 200)
 	r.wantOwing("DELETE a 10 answered 500", "DELETE ü 10 answered 500")
 	if got := r.stores[0].Requests()[0]; string(got.Body) != body {
 		t.Errorf("a storage got %q", got.Body)
+	}
+}
+
+// What a backend reads as a list, the proxy reads: fields that say nothing about the framing,
+// and the names of encodings that ASCII is the same in, change nothing.
+func TestR24ListsThatBackendsRead(t *testing.T) {
+	plain := postDelete(deleteBody("a"))
+	labelled := func(encoding string) string {
+		return postDelete(`<?xml version="1.0" encoding="` + encoding + `"?>` + deleteBody("a"))
+	}
+	for name, request := range map[string]string{
+		"a decoded length without aws-chunked": strings.Replace(plain, "Host:", "x-amz-decoded-content-length: 10\r\nHost:", 1),
+		"ISO-8859-1":                           labelled("ISO-8859-1"),
+		"US-ASCII":                             labelled("US-ASCII"),
+		"utf8":                                 labelled("utf8"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 2)
+			r.stores[0].Behave(deleteAnswer(nil))
+			r.stores[1].Behave(stub.Fails(500))
+			wantStatus(t, r.dial().Do(request), 200)
+			r.wantOwing("DELETE a 10 answered 500")
+		})
 	}
 }
 

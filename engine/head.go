@@ -17,6 +17,7 @@ type head struct {
 	host          []byte
 	userAgent     []byte
 	decodedLength int64 // x-amz-decoded-content-length, or -1
+	awsChunked    bool  // x-amz-content-sha256 says that the body is aws-chunked
 }
 
 // headers are the configured ones, in a fixed order.
@@ -255,6 +256,8 @@ func (h *head) note(name, value []byte) fieldKind {
 			if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n >= 0 {
 				h.decodedLength = n
 			}
+		case equalFold(name, "X-Amz-Content-Sha256"):
+			h.awsChunked = bytes.HasPrefix(value, []byte("STREAMING-"))
 		}
 	}
 	return fieldPlain
