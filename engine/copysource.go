@@ -1,8 +1,9 @@
 package engine
 
 import (
-	"bytes"
 	"net/url"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,25 +14,60 @@ import (
 // copySource is what x-amz-copy-source names (S3 API reference, CopyObject): a bucket
 // and a key, percent-encoded, with or without a slash before them.
 type copySource struct {
-	bucket, key string
-	plus        string // key, with each + taken for a space, which not all storages do
-	version     bool   // of a version, whose id is one backend's own
-	length      int64  // of the range that is copied, or -1
+	names   []sourceName // what backends may take it for; none if it names no object
+	version bool         // of a version, whose id is one backend's own
+	length  int64        // of the range that is copied, or -1
 }
 
+type sourceName struct{ bucket, key string }
+
+// readCopySource reads the field. Storages differ in where the key ends that is written in
+// an odd way, whether they clean its path, and whether a + is a space: each reading is one
+// of names.
 func readCopySource(source, byteRange []byte) copySource {
 	s := copySource{length: rangeLength(byteRange)}
-	raw := bytes.TrimPrefix(source, []byte("/"))
-	if i := bytes.LastIndex(raw, []byte("?versionId=")); i >= 0 {
-		s.version = isVersion(raw[i+len("?versionId="):])
-		raw = raw[:i]
+	name, query, _ := strings.Cut(string(source), "?")
+	for param := range strings.SplitSeq(query, "&") {
+		if id, found := strings.CutPrefix(param, "versionId="); found {
+			s.version = s.version || isVersion([]byte(id))
+		}
 	}
-	// The slash between them may be encoded, too.
-	s.bucket, s.key, _ = strings.Cut(unescape(raw, url.PathUnescape), "/")
-	if bytes.IndexByte(raw, '+') >= 0 {
-		_, s.plus, _ = strings.Cut(unescape(raw, url.QueryUnescape), "/")
+	readings := []string{name}
+	if i := strings.LastIndex(string(source), "?versionId="); i > len(name) {
+		readings = append(readings, string(source[:i])) // a ? of the key's own
+	} else if i < 0 && query != "" {
+		readings = append(readings, string(source))
+	}
+	for _, r := range readings {
+		s.add(unescape([]byte(r), url.PathUnescape))
+		if strings.Contains(r, "+") {
+			s.add(unescape([]byte(r), url.QueryUnescape))
+		}
+		if before, _, found := strings.Cut(r, "#"); found {
+			s.add(unescape([]byte(before), url.PathUnescape))
+		}
 	}
 	return s
+}
+
+// add takes a decoded source for a bucket and a key, and for those of its cleaned path.
+func (s *copySource) add(decoded string) {
+	decoded = strings.TrimPrefix(decoded, "/") // it may have been encoded, too
+	s.addName(decoded)
+	if cleaned := strings.TrimPrefix(path.Clean("/"+decoded), "/"); cleaned != decoded {
+		if strings.HasSuffix(decoded, "/") {
+			s.addName(cleaned + "/")
+		}
+		s.addName(cleaned)
+	}
+}
+
+func (s *copySource) addName(name string) {
+	var n sourceName
+	n.bucket, n.key, _ = strings.Cut(name, "/")
+	if n.key != "" && !slices.Contains(s.names, n) {
+		s.names = append(s.names, n)
+	}
 }
 
 // rangeLength is the length of "bytes=first-last", the one form that S3 takes here, or -1.
@@ -53,14 +89,12 @@ const ReasonSource = "owes the copy's source"
 //
 // What is of a version's id is not looked for: repair gives no backend another one's
 // version.
-func (r *request) sourceOwed() uint64 {
-	s := &r.source
-	if s.key == "" || s.version || r.e.o.Journal == nil {
+func (r *request) sourceOwed() (set uint64) {
+	if r.source.version || r.e.o.Journal == nil {
 		return 0
 	}
-	set := r.e.o.Journal.Owes([]byte(s.bucket), []byte(s.key))
-	if s.plus != "" {
-		set |= r.e.o.Journal.Owes([]byte(s.bucket), []byte(s.plus))
+	for _, n := range r.source.names {
+		set |= r.e.o.Journal.Owes([]byte(n.bucket), []byte(n.key))
 	}
 	return set & r.e.all
 }
@@ -86,7 +120,7 @@ func (r *request) withSource(want uint64) (uint64, *s3Error) {
 // sourceIsOwed tells whether the picked answer says that the source of a copy is not
 // there, by a backend that owes it.
 func (r *request) sourceIsOwed(picked *leg) bool {
-	if r.source.key == "" || picked.answer.status != 404 || r.sourceOwed()&(1<<picked.backend) == 0 {
+	if picked.answer.status != 404 || r.sourceOwed()&(1<<picked.backend) == 0 {
 		return false
 	}
 	r.wantSource()
@@ -96,9 +130,8 @@ func (r *request) sourceIsOwed(picked *leg) bool {
 // wantSource tells repair that a client waits for the source.
 func (r *request) wantSource() {
 	if f := r.e.o.Wanted; f != nil {
-		f(r.source.bucket, r.source.key)
-		if r.source.plus != "" {
-			f(r.source.bucket, r.source.plus)
+		for _, n := range r.source.names {
+			f(n.bucket, n.key)
 		}
 	}
 }

@@ -22,16 +22,16 @@ type s3Error struct {
 func (e *s3Error) Error() string { return e.code + ": " + e.message }
 
 var (
-	errNoBackend          = &s3Error{503, "ServiceUnavailable", "No storage answered. Please try again."}
-	errNoPool             = &s3Error{503, "ServiceUnavailable", "The storage that this request is for takes no requests at the moment. Please try again."}
-	errSlowDown           = &s3Error{503, "SlowDown", "The proxy has no free connection to the storages. Please reduce your request rate."}
-	errSourceOwed         = &s3Error{503, "SlowDown", "The storage that is to copy the object does not have it as the others have it yet. Please try again."}
-	errKeyBusy            = &s3Error{503, "SlowDown", "The object is being made equal on all storages. Please try again."}
+	errNoBackend          = &s3Error{503, "ServiceUnavailable", "No backend answered. Please try again."}
+	errNoPool             = &s3Error{503, "ServiceUnavailable", "The backend that serves this request is not available. Please try again."}
+	errSlowDown           = &s3Error{503, "SlowDown", "No connection to a backend is free. Please reduce your request rate."}
+	errSourceOwed         = &s3Error{503, "SlowDown", "The backend that would copy this object does not have its latest version yet. Please try again."}
+	errKeyBusy            = &s3Error{503, "SlowDown", "The object is being repaired. Please try again."}
 	errTooManyRequests    = &s3Error{503, "SlowDown", "Too many requests are in flight. Please reduce your request rate."}
 	errTooManyWrites      = &s3Error{503, "SlowDown", "Too many writes are under way. Please reduce your request rate."}
 	errTooManyConnections = &s3Error{503, "SlowDown", "Too many connections are open. Please reduce your request rate."}
-	errJournal            = &s3Error{503, "ServiceUnavailable", "The proxy cannot write its journal and so takes no writes. Please tell its operator."}
-	errStopping           = &s3Error{503, "ServiceUnavailable", "The proxy is being stopped. Please try again."}
+	errJournal            = &s3Error{503, "ServiceUnavailable", "The proxy accepts no writes because its journal cannot be written. Please contact its operator."}
+	errStopping           = &s3Error{503, "ServiceUnavailable", "The proxy is shutting down. Please try again."}
 	errEntityTooLarge     = &s3Error{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size."}
 	errKeyTooLong         = &s3Error{400, "KeyTooLongError", "Your key is too long."}
 	errIncompleteBody     = &s3Error{400, "IncompleteBody", "The request body ended before the number of bytes that was announced."}
@@ -51,13 +51,24 @@ func badRequest(problem string) *s3Error {
 	return &s3Error{400, "InvalidRequest", "The request is ambiguous or malformed: " + problem + "."}
 }
 
+// resourceOf is what S3 calls the resource of a request target: its path. A query may hold
+// secrets, as that of a presigned URL does, and an absolute target a password (R37).
+func resourceOf(target string) string {
+	target, _, _ = strings.Cut(target, "?")
+	if _, rest, absolute := strings.Cut(target, "://"); absolute && target[0] != '/' {
+		_, path, _ := strings.Cut(rest, "/")
+		return "/" + path
+	}
+	return target
+}
+
 // body is the answer's XML document.
 func (e *s3Error) body(requestID, resource string) string {
 	var b strings.Builder
 	b.WriteString(xml.Header + "<Error><Code>" + e.code + "</Code><Message>")
 	_ = xml.EscapeText(&b, []byte(e.message))
 	b.WriteString("</Message><Resource>")
-	_ = xml.EscapeText(&b, []byte(resource))
+	_ = xml.EscapeText(&b, []byte(resourceOf(resource)))
 	b.WriteString("</Resource><RequestId>" + requestID + "</RequestId></Error>")
 	return b.String()
 }

@@ -79,6 +79,9 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 		case fieldHop:
 		}
 	}
+	if bytes.IndexByte(h.host, '@') >= 0 {
+		return dst[:start], h, "user information in Host" // RFC 9110 §7.2 has no place for it
+	}
 	if h.chunked && h.contentLength >= 0 {
 		return dst[:start], h, "both Content-Length and Transfer-Encoding"
 	}
@@ -134,6 +137,9 @@ func checkRequestLine(method string, target []byte) string {
 	for _, b := range target {
 		if b <= ' ' || b == 0x7f {
 			return "a control byte or space in the request target"
+		}
+		if b == '#' { // a fragment, which some backends cut off: another key (RFC 9112 §3.2)
+			return "a # in the request target"
 		}
 	}
 	return ""

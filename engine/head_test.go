@@ -87,6 +87,9 @@ func TestR8AmbiguousRequestsReachNoBackend(t *testing.T) {
 		status    int // 400 if it is 0
 	}{
 		{"two lengths", put("Content-Length: 3\r\nContent-Length: 43\r\n"), 0},
+		{"a fragment", "PUT /b/k#x HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 0\r\n\r\n", 0},
+		{"a fragment and a query", "PUT /b/k#?tagging HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 0\r\n\r\n", 0},
+		{"a password in Host", "PUT /b/k HTTP/1.1\r\nHost: u:secret@s3.test\r\nContent-Length: 0\r\n\r\n", 0},
 		{"two lengths that agree", put("Content-Length: 43\r\nContent-length: 43\r\n"), 0},
 		{"a list of lengths", put("Content-Length: 43, 43\r\n"), 0},
 		{"length with a sign", put("Content-Length: +43\r\n"), 0},
