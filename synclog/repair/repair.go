@@ -120,7 +120,7 @@ type Repairer struct {
 	counts   counts
 	ghosts   ghosts
 	kick     chan struct{}
-	asked    chan struct{} // there is a wanted key
+	asked    chan struct{}  // there is a wanted key
 	running  sync.WaitGroup // workers, the scanner, probes to come
 
 	mu       sync.Mutex
