@@ -175,3 +175,24 @@ func TestServeFailsInItsOwnWords(t *testing.T) {
 		t.Errorf("log: %s", got)
 	}
 }
+
+// Where writes are to go on whatever becomes of the journal, they do.
+func TestR23WritesGoOnWithoutAJournal(t *testing.T) {
+	r := newStoresRig(t, "")
+	t.Setenv("AKUBRA_ONJOURNALERROR", "continue")
+	p := mustStart(t, "-c", r.config)
+	url := "http://" + p.addr() + "/bkt/k"
+	mustSend(t, "PUT", url, "before")
+	mustDo(t, os.RemoveAll(r.dataDir))
+	eventually(t, "the journal has failed", func() bool {
+		return strings.Contains(mustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""), "akubra_journal_failed 1")
+	})
+	if got := statusOf(t, "PUT", url); got != http.StatusOK {
+		t.Errorf("PUT is answered %d", got)
+	}
+	if got := statusOf(t, "DELETE", url); got/100 != 2 {
+		t.Errorf("DELETE is answered %d", got)
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+}

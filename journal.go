@@ -208,6 +208,10 @@ func (j *engineJournal) Settle(seq, owed uint64, reason []byte) {
 	}
 }
 
+// Failed reports whether new writes are to be refused: not where they go on whatever
+// becomes of the journal (OnJournalError).
+func (j *engineJournal) Failed() bool { return j.onFull == nil && j.Journal.Failed() }
+
 // Waits: with a sync before each answer.
 func (j *engineJournal) Waits() bool { return j.power }
 
@@ -230,7 +234,7 @@ func (j *engineJournal) Begin(bucket, key, host, target []byte) (slot int32, err
 // End notes that it is over. While the journal cannot be written, the slot may be
 // all that is left of the write when the process ends: it is kept until it can.
 func (j *engineJournal) End(slot int32) {
-	if !j.Failed() && !j.holds.Load() || j.onFull != nil {
+	if !j.Failed() && !j.holds.Load() {
 		j.inflight.End(slot)
 		return
 	}
