@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/internal/accept"
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/repair"
@@ -194,9 +195,9 @@ func (a *admin) refuse(ctx *fasthttp.RequestCtx, err error) {
 	var network net.Error
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		adminError(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("cannot take a body of more than %v", byteSize(maxConfigSize)))
+		adminError(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("cannot take a body of more than %v", text.ByteSize(maxConfigSize)))
 	case errors.As(err, &small):
-		adminError(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("cannot take a head of more than %v", byteSize(adminHeaderSize)))
+		adminError(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("cannot take a head of more than %v", text.ByteSize(adminHeaderSize)))
 	case errors.As(err, &network) && network.Timeout():
 		adminError(ctx, fasthttp.StatusRequestTimeout, fmt.Sprintf("cannot wait for the request longer than %v", adminReadTimeout))
 	default:

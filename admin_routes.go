@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/internal/text"
 )
 
 // adminRoute is one thing that the admin listener does. NAME in a path stands
@@ -134,7 +136,7 @@ func adminJSON(ctx *fasthttp.RequestCtx, status int, v any) {
 	}
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/json")
-	ctx.SetBody(append(escapeControls(body), '\n')) // for people's terminals
+	ctx.SetBody(append(text.EscapeControls(body), '\n')) // for people's terminals
 }
 
 func adminError(ctx *fasthttp.RequestCtx, status int, message string) {

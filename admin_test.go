@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/repair"
@@ -508,7 +509,7 @@ func TestAdminHosts(t *testing.T) {
 		t.Error("a Host without a name is taken")
 	}
 	for addr, want := range map[string]string{":8071": "127.0.0.1:8071", "0.0.0.0:8071": "127.0.0.1:8071", "[::]:8071": "127.0.0.1:8071", "a:1": "a:1"} {
-		if got := dialable(addr); got != want {
+		if got := text.Dialable(addr); got != want {
 			t.Errorf("dialable(%q) is %q", addr, got)
 		}
 	}

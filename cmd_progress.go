@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/akubra/akubra/internal/text"
 )
 
 // progress is a command's screen: lines that stay, and on a terminal one below them
@@ -86,7 +88,7 @@ func (p *progress) print(w io.Writer, line string) {
 	}
 }
 
-func (p *progress) warn(err error) { p.print(p.w, "akubra: "+printable(err.Error())) }
+func (p *progress) warn(err error) { p.print(p.w, "akubra: "+text.Printable(err.Error())) }
 
 // Info and Warn are repair's Log.
 func (p *progress) Info(msg string, keyvals ...any) {
@@ -108,7 +110,7 @@ func withValues(msg string, keyvals []any) string {
 			fmt.Fprintf(&b, " %v", v)
 		}
 	}
-	return printable(b.String())
+	return text.Printable(b.String())
 }
 
 // bar is a part of 1 as a picture.

@@ -77,11 +77,3 @@ func TestRepairProgress(t *testing.T) {
 		t.Errorf("nothing: %q", got)
 	}
 }
-
-func TestRoughly(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 5 << 20: "5.0 MiB", 1<<40 + 1<<39: "1536.0 GiB"} {
-		if got := roughly(n); got != want {
-			t.Errorf("%d: %q, want %q", n, got, want)
-		}
-	}
-}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
@@ -45,7 +46,7 @@ var (
 
 func newRemoteJournal(adminListen string, warn func(err error)) *remoteJournal {
 	return &remoteJournal{
-		base: "http://" + dialable(adminListen),
+		base: "http://" + text.Dialable(adminListen),
 		client: &http.Client{Timeout: remoteTimeout, Transport: &http.Transport{
 			MaxConnsPerHost: remoteConnections, MaxIdleConnsPerHost: remoteConnections, IdleConnTimeout: remoteTimeout,
 		}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
@@ -66,7 +67,7 @@ func (c *cli) repairWork(ctx context.Context, w *work, o *repair.Options, f *rep
 	o.Journal, o.Log, o.Maintained, o.DryRun, o.RetryParked = w, screen, w.out, f.dryRun, f.parked
 	o.OnResolved = func(t repair.Task, action string) {
 		if f.dryRun {
-			screen.print(c.stdout, fmt.Sprintf("%s: %s", describe(&t), printable(action)))
+			screen.print(c.stdout, fmt.Sprintf("%s: %s", describe(&t), text.Printable(action)))
 			return
 		}
 		w.resolved(&t, action)
@@ -97,7 +98,7 @@ func (c *cli) repairWork(ctx context.Context, w *work, o *repair.Options, f *rep
 		end()
 		s := r.Status()
 		fmt.Fprintf(c.stdout, "repaired %s (%d copied, %d deleted, %d equal already), %s sent\n",
-			keys(int(s.Resolved)), s.Copied, s.Deleted, s.Equal, roughly(int64(s.Bytes)))
+			keys(int(s.Resolved)), s.Copied, s.Deleted, s.Equal, text.Bytes(int64(s.Bytes)))
 		return exitOK, nil
 	}
 	s, err := r.RunOnce(ctx)
@@ -112,7 +113,7 @@ func (c *cli) repairSummary(ctx context.Context, w *work, s *repair.Summary, dry
 		did = "would repair"
 	}
 	fmt.Fprintf(c.stdout, "%s %d of %s (%d copied, %d deleted, %d equal already), %s sent\n",
-		did, s.Resolved, keys(s.Seen), s.Copied, s.Deleted, s.Equal, roughly(s.Bytes))
+		did, s.Resolved, keys(s.Seen), s.Copied, s.Deleted, s.Equal, text.Bytes(s.Bytes))
 	left := s.Seen - s.Resolved
 	if dryRun {
 		left = s.Seen
@@ -139,16 +140,6 @@ func keys(n int) string {
 	return fmt.Sprintf("%d keys", n)
 }
 
-// roughly is a number of bytes for people.
-func roughly(bytes int64) string {
-	for _, u := range sizeUnits[:3] {
-		if bytes >= int64(u.bytes) {
-			return fmt.Sprintf("%.1f %s", float64(bytes)/float64(u.bytes), u.name)
-		}
-	}
-	return fmt.Sprintf("%d B", bytes)
-}
-
 func repairProgress(s repair.Status, total int) string {
 	line := fmt.Sprintf("%d of %s", s.Resolved, keys(max(total, int(s.Resolved))))
 	if total > 0 {
@@ -160,7 +151,7 @@ func repairProgress(s repair.Status, total int) string {
 	}
 	line += fmt.Sprintf(", %.0f/s", s.Rate)
 	if s.ByteRate >= 1 {
-		line += fmt.Sprintf(", %s/s", roughly(int64(s.ByteRate)))
+		line += fmt.Sprintf(", %s/s", text.Bytes(int64(s.ByteRate)))
 	}
 	if s.ETA > 0 {
 		line += fmt.Sprintf(", %v to go", s.ETA.Round(time.Second))

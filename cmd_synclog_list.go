@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -32,10 +33,10 @@ func (l *listTable) entry(p *journal.Pending, t *repair.Task, _ []string) error 
 	}
 	object := t.Bucket + "/" + t.Key
 	if t.Key == "" || t.SubResource {
-		object = hideSecrets(t.Target)
+		object = text.HideSecrets(t.Target)
 	}
-	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, p.First), cmp.Or(printable(t.Method), "-"),
-		printable(strings.Join(t.Owed, ",")), printable(object), stateOf(p), printable(reasonOf(p)))
+	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, p.First), cmp.Or(text.Printable(t.Method), "-"),
+		text.Printable(strings.Join(t.Owed, ",")), text.Printable(object), stateOf(p), text.Printable(reasonOf(p)))
 	if l.rows++; err == nil && l.rows%tableRows == 0 {
 		err = l.out.Flush()
 	}
@@ -49,9 +50,9 @@ func stateOf(p *journal.Pending) string {
 	case p.Open:
 		return "open"
 	case p.Parked:
-		return fmt.Sprintf("parked after %d tries: %s", p.Tries, printable(p.LastError))
+		return fmt.Sprintf("parked after %d tries: %s", p.Tries, text.Printable(p.LastError))
 	case p.Tries > 0:
-		return fmt.Sprintf("%d tries: %s", p.Tries, printable(p.LastError))
+		return fmt.Sprintf("%d tries: %s", p.Tries, text.Printable(p.LastError))
 	}
 	return "pending"
 }
@@ -110,7 +111,7 @@ func bytesOf(key string) []byte {
 func (l *listJSON) entry(p *journal.Pending, t *repair.Task, _ []string) error {
 	e := listedEntry{
 		Time: time.Unix(0, int64(t.Seq)).UTC(), First: time.Unix(0, int64(t.First)).UTC(), Method: t.Method,
-		Path: jsonText(hideSecrets(t.Target)), Host: jsonText(t.Host), Bucket: jsonText(t.Bucket), Key: jsonText(t.Key),
+		Path: jsonText(text.HideSecrets(t.Target)), Host: jsonText(t.Host), Bucket: jsonText(t.Bucket), Key: jsonText(t.Key),
 		ETag: jsonText(t.ETag), Size: t.Size, ID: jsonText(t.ID), Owed: t.Owed, Reason: jsonText(reasonOf(p)),
 		Open: p.Open, SubResource: t.SubResource, Unacknowledged: t.Unacknowledged,
 		Tries: t.Tries, Parked: t.Parked, LastError: jsonText(t.LastError),
@@ -129,7 +130,7 @@ func writeJSONLine(w io.Writer, v any) error {
 	if err != nil {
 		panic(err) // only types of this package come here
 	}
-	_, err = w.Write(append(escapeControls(line), '\n'))
+	_, err = w.Write(append(text.EscapeControls(line), '\n'))
 	return err
 }
 

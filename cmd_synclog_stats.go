@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -109,6 +110,6 @@ func counts(w io.Writer, title string, all map[string]int) {
 		return cmp.Or(all[b]-all[a], cmp.Compare(a, b))
 	})
 	for _, name := range names {
-		fmt.Fprintf(w, "%8d %s\n", all[name], cmp.Or(printable(name), "-"))
+		fmt.Fprintf(w, "%8d %s\n", all[name], cmp.Or(text.Printable(name), "-"))
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
@@ -82,7 +83,7 @@ func (c *cli) verify(config *Config, f *verifyFlags) int {
 		case shown = <-latest:
 		default:
 		}
-		return fmt.Sprintf("comparing: %d keys, %d differ, at %s", shown.Keys, shown.Differences, printable(shown.Last))
+		return fmt.Sprintf("comparing: %d keys, %d differ, at %s", shown.Keys, shown.Differences, text.Printable(shown.Last))
 	})
 	defer end()
 	s, err := repair.Verify(ctx, o)
@@ -118,7 +119,7 @@ func differenceLine(d *repair.Difference, asJSON bool) string {
 		return strings.TrimSuffix(b.String(), "\n")
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-8s %s", d.Kind, printable(d.Bucket+"/"+d.Key))
+	fmt.Fprintf(&b, "%-8s %s", d.Kind, text.Printable(d.Bucket+"/"+d.Key))
 	for i := range d.Have {
 		h := &d.Have[i]
 		fmt.Fprintf(&b, "\t%s: %s", h.Backend, haveText(h))
@@ -129,19 +130,19 @@ func differenceLine(d *repair.Difference, asJSON bool) string {
 func haveText(h *repair.Have) string {
 	switch {
 	case h.Error != "":
-		return printable(h.Error)
+		return text.Printable(h.Error)
 	case !h.Present:
 		return "missing"
 	}
-	text := fmt.Sprintf("%d B", h.Size)
+	line := fmt.Sprintf("%d B", h.Size)
 	if h.ETag != "" {
-		text += " " + printable(h.ETag)
+		line += " " + text.Printable(h.ETag)
 	}
 	if h.SHA256 != "" {
-		text += " sha256 " + h.SHA256
+		line += " sha256 " + h.SHA256
 	}
 	if !h.Modified.IsZero() {
-		text += " " + h.Modified.UTC().Format(time.RFC3339)
+		line += " " + h.Modified.UTC().Format(time.RFC3339)
 	}
-	return text
+	return line
 }

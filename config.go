@@ -13,6 +13,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"github.com/akubra/akubra/internal/congestion"
+	"github.com/akubra/akubra/internal/text"
 )
 
 // Config is what an operator can set. The first nine keys are the original
@@ -34,13 +35,13 @@ type Config struct {
 	Domains               []string      `koanf:"Domains"`
 	WriteAck              string        `koanf:"WriteAck"`
 	CompareETags          bool          `koanf:"CompareETags"`
-	RingSize              byteSize      `koanf:"RingSize"`
+	RingSize              text.ByteSize `koanf:"RingSize"`
 	StallTimeout          time.Duration `koanf:"StallTimeout"`
 	FailureLimit          int           `koanf:"FailureLimit"` // 0 is off
-	MaxBodySize           byteSize      `koanf:"MaxBodySize"`  // 0 is no limit
-	MaxHeaderSize         byteSize      `koanf:"MaxHeaderSize"`
+	MaxBodySize           text.ByteSize `koanf:"MaxBodySize"`  // 0 is no limit
+	MaxHeaderSize         text.ByteSize `koanf:"MaxHeaderSize"`
 	MaxConcurrentRequests int           `koanf:"MaxConcurrentRequests"`
-	MinClientRate         byteSize      `koanf:"MinClientRate"` // a second; 0 is off
+	MinClientRate         text.ByteSize `koanf:"MinClientRate"` // a second; 0 is off
 	ShutdownTimeout       time.Duration `koanf:"ShutdownTimeout"`
 	CongestionControl     string        `koanf:"CongestionControl"`
 	TLS                   TLSConfig     `koanf:"TLS"`
@@ -75,12 +76,12 @@ const (
 
 // RepairConfig is how fast and how stubbornly backends are made equal again.
 type RepairConfig struct {
-	Enabled          bool     `koanf:"Enabled"` // inside the proxy; `akubra repair` needs it not
-	Concurrency      int      `koanf:"Concurrency"`
-	ObjectsPerSecond float64  `koanf:"ObjectsPerSecond"` // 0 is no limit
-	BytesPerSecond   byteSize `koanf:"BytesPerSecond"`   // 0 is no limit
-	MaxTries         int      `koanf:"MaxTries"`
-	CopyBucketConfig bool     `koanf:"CopyBucketConfig"`
+	Enabled          bool          `koanf:"Enabled"` // inside the proxy; `akubra repair` needs it not
+	Concurrency      int           `koanf:"Concurrency"`
+	ObjectsPerSecond float64       `koanf:"ObjectsPerSecond"` // 0 is no limit
+	BytesPerSecond   text.ByteSize `koanf:"BytesPerSecond"`   // 0 is no limit
+	MaxTries         int           `koanf:"MaxTries"`
+	CopyBucketConfig bool          `koanf:"CopyBucketConfig"`
 }
 
 // defaultConfig is the one place of defaults. It lacks Backends, which have none,
@@ -146,41 +147,41 @@ const maxConfigSize = 1 << 20
 func loadConfig(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read configuration %q: %w", path, cause(err))
+		return nil, fmt.Errorf("cannot read configuration %q: %w", path, text.Cause(err))
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
+	content, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read configuration %q: %w", path, cause(err))
+		return nil, fmt.Errorf("cannot read configuration %q: %w", path, text.Cause(err))
 	}
-	return parseNamed(path, text, os.Environ())
+	return parseNamed(path, content, os.Environ())
 }
 
 // parseConfig makes a Config of a YAML text and the AKUBRA_ variables of environ.
 // Its error is of type configErrors.
-func parseConfig(text []byte, environ []string) (*Config, error) {
-	return parseNamed("", text, environ)
+func parseConfig(content []byte, environ []string) (*Config, error) {
+	return parseNamed("", content, environ)
 }
 
-func parseNamed(file string, text []byte, environ []string) (*Config, error) {
-	return parse(file, text, environ, &mistakes{env: map[string]string{}, broken: map[string]bool{}})
+func parseNamed(file string, content []byte, environ []string) (*Config, error) {
+	return parse(file, content, environ, &mistakes{env: map[string]string{}, broken: map[string]bool{}})
 }
 
 // checkText checks a configuration that came from the network, without opening a file
 // that it names. unopened are the keys of such files.
-func checkText(text []byte) (unopened []string, err error) {
+func checkText(content []byte) (unopened []string, err error) {
 	m := &mistakes{env: map[string]string{}, broken: map[string]bool{}, noFiles: true}
-	_, err = parse("", text, nil, m)
+	_, err = parse("", content, nil, m)
 	return m.unopened, err
 }
 
-func parse(file string, text []byte, environ []string, m *mistakes) (*Config, error) {
-	if len(text) > maxConfigSize {
-		return nil, configErrors{fmt.Sprintf("cannot parse configuration %q: it is larger than %s", file, byteSize(maxConfigSize))}
+func parse(file string, content []byte, environ []string, m *mistakes) (*Config, error) {
+	if len(content) > maxConfigSize {
+		return nil, configErrors{fmt.Sprintf("cannot parse configuration %q: it is larger than %s", file, text.ByteSize(maxConfigSize))}
 	}
 	k := koanf.New(keyDelim)
-	if err := k.Load(rawbytes.Provider(text), yamlParser{}); err != nil {
-		return nil, yamlMistakes(file, text, err)
+	if err := k.Load(rawbytes.Provider(content), yamlParser{}); err != nil {
+		return nil, yamlMistakes(file, content, err)
 	}
 	if err := k.Load(envProvider(environ, m), nil); err != nil {
 		return nil, configErrors{fmt.Sprintf("cannot read environment: %v", err)}

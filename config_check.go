@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/internal/datadir"
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -104,10 +105,10 @@ func (c *Config) check(m *mistakes) {
 
 func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
-func checkRange[T int | float64 | byteSize](m *mistakes, path string, n, least, most T, note string) {
+func checkRange[T int | float64 | text.ByteSize](m *mistakes, path string, n, least, most T, note string) {
 	switch {
 	case n >= least && n <= most:
-	case any(most) == any(byteSize(math.MaxInt64)):
+	case any(most) == any(text.ByteSize(math.MaxInt64)):
 		m.add(path, n, "at least %v%s", least, note)
 	default:
 		m.add(path, n, "from %v to %v%s", least, most, note)

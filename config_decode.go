@@ -2,15 +2,15 @@ package main
 
 import (
 	"errors"
-	"math"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/akubra/akubra/internal/text"
 )
 
 // keyDelim is koanf's delimiter of levels. A dot would break up header names; a
@@ -80,12 +80,12 @@ func decodeValue(from, to reflect.Value) (any, error) {
 			}
 		}
 		return refuse("a duration with its unit, as in 500ms, 3s or 1m30s")
-	case byteSize:
+	case text.ByteSize:
 		switch v := value.(type) {
 		case int:
-			return byteSize(v), nil
+			return text.ByteSize(v), nil
 		case string:
-			if n, ok := parseSize(v); ok {
+			if n, ok := text.ParseSize(v); ok {
 				return n, nil
 			}
 		}
@@ -141,42 +141,4 @@ func decodeValue(from, to reflect.Value) (any, error) {
 		return refuse("a map of header names to values")
 	}
 	return value, nil
-}
-
-// byteSize is a number of bytes.
-type byteSize int64
-
-var sizeUnits = []struct {
-	name  string
-	bytes byteSize
-}{
-	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3},
-	{"B", 1},
-}
-
-// parseSize takes whole numbers with a unit or none: 65536, 64KiB, 1 MB.
-func parseSize(s string) (byteSize, bool) {
-	unit := byteSize(1)
-	for _, u := range sizeUnits {
-		if number, ok := strings.CutSuffix(s, u.name); ok {
-			s, unit = strings.TrimSuffix(number, " "), u.bytes
-			break
-		}
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n > int64(math.MaxInt64/unit) || n < int64(math.MinInt64/unit) {
-		return 0, false
-	}
-	return byteSize(n) * unit, true
-}
-
-// String uses the largest unit that leaves a whole number.
-func (b byteSize) String() string {
-	for _, u := range sizeUnits[:3] {
-		if b != 0 && b%u.bytes == 0 {
-			return strconv.FormatInt(int64(b/u.bytes), 10) + u.name
-		}
-	}
-	return strconv.FormatInt(int64(b), 10)
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/knadh/koanf/providers/env/v2"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/akubra/akubra/internal/text"
 )
 
 const envPrefix = "AKUBRA_"
@@ -68,11 +70,11 @@ func nearestVariable(name string) string {
 			variables = append(variables, variable(path))
 		}
 	}
-	return nearest(variables, func(v string) int {
+	return text.Nearest(variables, func(v string) int {
 		if strings.HasPrefix(v, name+"_") { // a level, as AKUBRA_TLS
 			return 0
 		}
-		return distance(name, v)
+		return text.Distance(name, v)
 	})
 }
 

@@ -9,7 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
+
+	"github.com/akubra/akubra/internal/text"
 )
 
 // known are the keys that a configuration may have, by their path, as in
@@ -95,20 +96,7 @@ func (m *mistakes) where(path string) string {
 
 // line keeps to one line whatever the configuration had in it.
 func (m *mistakes) line(format string, args ...any) {
-	m.lines = append(m.lines, printable(fmt.Sprintf(format, args...)))
-}
-
-// printable escapes what would break a line, or do something to a terminal.
-func printable(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		}
-	}
-	return b.String()
+	m.lines = append(m.lines, text.Printable(fmt.Sprintf(format, args...)))
 }
 
 // show is a value as a mistake quotes it: cut where it is long, and without
@@ -145,7 +133,7 @@ func (m *mistakes) unknownKeys(parent string, raw map[string]any, t reflect.Type
 		if i < 0 {
 			near := nearestKey(parent, name)
 			if strings.Contains(parent, "[") { // of a list's element, which knownPaths have not
-				near = join(parent, nearest(fieldNames(t), func(field string) int { return distance(name, field) }))
+				near = join(parent, text.Nearest(fieldNames(t), func(field string) int { return text.Distance(name, field) }))
 			}
 			m.line("%s: unknown key, the nearest known one is %s", path, near)
 			m.broken[near] = true // to say as well that it is missing would help nobody
@@ -170,42 +158,15 @@ func (m *mistakes) unknownKeys(parent string, raw map[string]any, t reflect.Type
 // nearestKey is the known key that looks most like name; one on another level has
 // to look more like it than one beside it.
 func nearestKey(parent, name string) string {
-	return nearest(knownPaths, func(path string) int {
+	return text.Nearest(knownPaths, func(path string) int {
 		dir, base := "", path
 		if i := strings.LastIndexByte(path, '.'); i >= 0 {
 			dir, base = path[:i], path[i+1:]
 		}
-		d := 2 * distance(name, base)
+		d := 2 * text.Distance(name, base)
 		if dir != parent {
 			d += 3
 		}
 		return d
 	})
-}
-
-func nearest(candidates []string, far func(string) int) string {
-	return slices.MinFunc(candidates, func(a, b string) int { return far(a) - far(b) })
-}
-
-// distance is Levenshtein's, letter case aside: how many letters to put in, take
-// out or change.
-func distance(a, b string) int {
-	a, b = strings.ToLower(a[:min(len(a), 64)]), strings.ToLower(b)
-	row := make([]int, len(b)+1) // of the table, for the part of a so far
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

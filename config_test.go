@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/text"
 )
 
 const twoBackends = "Backends: [http://a, https://b:9000]\n"
@@ -112,11 +114,11 @@ func TestConfigValues(t *testing.T) {
 		got  func(*Config) any
 		want any
 	}{
-		"size in KiB":       {"RingSize: 64KiB", func(c *Config) any { return c.RingSize }, byteSize(64 << 10)},
-		"size in MB":        {"RingSize: 1 MB", func(c *Config) any { return c.RingSize }, byteSize(1e6)},
-		"size in bytes":     {"RingSize: 65536", func(c *Config) any { return c.RingSize }, byteSize(65536)},
-		"size as text":      {"RingSize: '65536B'", func(c *Config) any { return c.RingSize }, byteSize(65536)},
-		"no body limit":     {"MaxBodySize: 0", func(c *Config) any { return c.MaxBodySize }, byteSize(0)},
+		"size in KiB":       {"RingSize: 64KiB", func(c *Config) any { return c.RingSize }, text.ByteSize(64 << 10)},
+		"size in MB":        {"RingSize: 1 MB", func(c *Config) any { return c.RingSize }, text.ByteSize(1e6)},
+		"size in bytes":     {"RingSize: 65536", func(c *Config) any { return c.RingSize }, text.ByteSize(65536)},
+		"size as text":      {"RingSize: '65536B'", func(c *Config) any { return c.RingSize }, text.ByteSize(65536)},
+		"no body limit":     {"MaxBodySize: 0", func(c *Config) any { return c.MaxBodySize }, text.ByteSize(0)},
 		"no admin":          {"AdminListen: ''", func(c *Config) any { return c.AdminListen }, ""},
 		"no value":          {"ConnLimit:", func(c *Config) any { return c.ConnLimit }, 1000},
 		"no methods":        {"SyncLogMethods: []", func(c *Config) any { return c.SyncLogMethods }, []string{"PUT", "POST", "DELETE"}},

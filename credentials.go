@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/akubra/akubra/internal/text"
 )
 
 // backendKeys sign requests to one backend.
@@ -147,16 +149,16 @@ func readRegular(path string, limit int64) ([]byte, error) {
 		err = errors.New("not a regular file")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read it: %w", cause(err))
+		return nil, fmt.Errorf("cannot read it: %w", text.Cause(err))
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read it: %w", cause(err))
+		return nil, fmt.Errorf("cannot read it: %w", text.Cause(err))
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, limit))
+	content, err := io.ReadAll(io.LimitReader(f, limit))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read it: %w", cause(err))
+		return nil, fmt.Errorf("cannot read it: %w", text.Cause(err))
 	}
-	return text, nil
+	return content, nil
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -16,6 +14,8 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/rs/zerolog"
+
+	"github.com/akubra/akubra/internal/text"
 )
 
 const demoBucket = "demo"
@@ -157,7 +157,7 @@ const demoKeys = `Type 1 or 2 and Enter to stop or start a store, q and Enter (o
 
 func demoWelcome(p *proxy, stores []*demoStore, dir string) string {
 	var b strings.Builder
-	url := "http://" + dialable(p.addr())
+	url := "http://" + text.Dialable(p.addr())
 	fmt.Fprintf(&b, "Akubra %s: what you put into bucket %q here arrives in both stores.\n\n", version, demoBucket)
 	fmt.Fprintf(&b, "  proxy         %s\n", url)
 	for i, s := range stores {
@@ -165,7 +165,7 @@ func demoWelcome(p *proxy, stores []*demoStore, dir string) string {
 			map[bool]string{true: "", false: "  (stopped)"}[s.running()])
 	}
 	if p.adminAddr() != "" {
-		fmt.Fprintf(&b, "  admin         http://%s/status\n", dialable(p.adminAddr()))
+		fmt.Fprintf(&b, "  admin         http://%s/status\n", text.Dialable(p.adminAddr()))
 	}
 	aws := "AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo aws --endpoint-url " + url
 	copies := filepath.Join(dir, "*", "buckets", demoBucket)
@@ -192,15 +192,6 @@ gets what it missed, which is another line. A file that the client uploads in pa
 `, aws, demoBucket, copies, url)
 	b.WriteString(demoKeys)
 	return b.String()
-}
-
-// dialable is where to connect to for addr, which may stand for all addresses.
-func dialable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if ip, _ := netip.ParseAddr(host); err != nil || host != "" && !ip.IsUnspecified() {
-		return addr
-	}
-	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // toggle stops or starts the store and says what that means.

@@ -151,19 +151,6 @@ func TestDemoCannotStart(t *testing.T) {
 	}
 }
 
-func TestDialable(t *testing.T) {
-	for addr, want := range map[string]string{
-		"127.0.0.1:8080": "127.0.0.1:8080",
-		"0.0.0.0:8080":   "127.0.0.1:8080",
-		"[::]:8080":      "127.0.0.1:8080",
-		"[::1]:8080":     "[::1]:8080",
-	} {
-		if got := dialable(addr); got != want {
-			t.Errorf("%s: got %s, want %s", addr, got, want)
-		}
-	}
-}
-
 func newTestStore(t *testing.T) *demoStore {
 	t.Helper()
 	s, err := newDemoStore("first", t.TempDir(), "demo")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/datadir"
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
@@ -40,7 +41,7 @@ func (c *Config) backendNames() []string {
 // is not there yet. onError and onRevive are journal.Options'; both may be nil.
 func openJournal(c *Config, names []string, onError func(error), onRevive func()) (*journal.Journal, error) {
 	if err := datadir.MkdirAll(c.DataDir, true); err != nil {
-		return nil, fmt.Errorf("cannot make the directory of the journal (DataDir: %q): %w", c.DataDir, cause(err))
+		return nil, fmt.Errorf("cannot make the directory of the journal (DataDir: %q): %w", c.DataDir, text.Cause(err))
 	}
 	if err := datadir.Check(c.DataDir, c.journalDir()); err != nil {
 		return nil, fmt.Errorf("cannot use DataDir %q: %w", c.DataDir, err)
@@ -80,7 +81,7 @@ func openJournal(c *Config, names []string, onError func(error), onRevive func()
 func dirID(dir string) (string, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return "", fmt.Errorf("cannot find the journal's directory %q: %w", dir, cause(err))
+		return "", fmt.Errorf("cannot find the journal's directory %q: %w", dir, text.Cause(err))
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -116,7 +117,7 @@ func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Tabl
 // known who has it, unless it was acknowledged.
 func entryOf(w *inflight.Write, names []string) journal.Entry {
 	e := journal.Entry{
-		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: hideSecrets(w.Target), Owed: 1<<len(names) - 1,
+		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: text.HideSecrets(w.Target), Owed: 1<<len(names) - 1,
 		Reason: []byte("under way when the proxy died"),
 	}
 	a := &w.Ack
@@ -164,7 +165,7 @@ func (j *engineJournal) Promise(es []engine.Promise) error {
 	}
 	for i := range es {
 		e := journal.Entry(es[i])
-		e.Target = hideSecrets(e.Target)
+		e.Target = text.HideSecrets(e.Target)
 		*entries = append(*entries, e)
 	}
 	err := j.Journal.Promise(*entries)
@@ -182,7 +183,7 @@ func (j *engineJournal) Intend(slot int32, p *engine.Promise) error {
 	if j.power {
 		return j.Promise([]engine.Promise{*p})
 	}
-	p.Target = hideSecrets(p.Target)
+	p.Target = text.HideSecrets(p.Target)
 	if err := j.Journal.Intend((*journal.Entry)(p)); err != nil {
 		return err
 	}
@@ -217,7 +218,7 @@ func (j *engineJournal) Waits() bool { return j.power }
 
 // Begin notes that a write is under way.
 func (j *engineJournal) Begin(bucket, key, host, target []byte) (slot int32, err error) {
-	slot, err = j.inflight.Begin(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: hideSecrets(target)})
+	slot, err = j.inflight.Begin(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: text.HideSecrets(target)})
 	if errors.Is(err, inflight.ErrFull) {
 		return -1, engine.ErrTooManyWrites
 	}
@@ -383,7 +384,7 @@ func resolvedRecord(t *repair.Task, action string, names []string) synclog.Recor
 // recordOf is one record for all the backends of a task.
 func recordOf(t *repair.Task, reason string, names []string) synclog.Record {
 	r := synclog.Record{
-		Time: time.Unix(0, int64(t.Seq)), Method: t.Method, Path: hideSecrets(t.Target), Error: reason, Op: engine.OpStoring,
+		Time: time.Unix(0, int64(t.Seq)), Method: t.Method, Path: text.HideSecrets(t.Target), Error: reason, Op: engine.OpStoring,
 		Bucket: t.Bucket, Key: t.Key, ETag: t.ETag, Size: t.Size, ID: t.ID,
 	}
 	for _, name := range names {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
@@ -72,7 +73,7 @@ type wireTask struct {
 func wireTaskOf(t *repair.Task) wireTask {
 	target := t.Target
 	if t.Key != "" { // else it says which entry it is; an old version may have left secrets in it
-		target = hideSecrets(target)
+		target = text.HideSecrets(target)
 	}
 	return wireTask{
 		Seq: t.Seq, First: t.First, Settled: t.Settled, Method: t.Method, Size: t.Size, Owed: t.Owed,

@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog"
 )
 
@@ -60,7 +61,7 @@ func (l engineLog) Access(a *engine.Access) {
 		Str("id", a.ID).
 		Str("remote", a.Remote).
 		Str("method", a.Method).
-		Str("path", hideSecrets(a.Path)).
+		Str("path", text.HideSecrets(a.Path)).
 		Str("host", a.Host).
 		Str("useragent", a.UserAgent).
 		Int("status", a.Status).
@@ -82,6 +83,6 @@ var _ engine.Synclog = syncRecorder{}
 // fields.
 func (s syncRecorder) Record(d *engine.Divergence) {
 	r := (*synclog.Record)(d)
-	r.Path = hideSecrets(r.Path)
+	r.Path = text.HideSecrets(r.Path)
 	s.log.Record(r)
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/akubra/akubra/internal/text"
 )
 
 // output hands each line to all of its sinks, and waits for none of them (R23).
@@ -96,7 +98,7 @@ func (o *output) WriteLevel(level zerolog.Level, p []byte) (int, error) {
 	if level == zerolog.TraceLevel {
 		level = zerolog.DebugLevel // syslog has nothing lower, and zerolog would drop it there
 	}
-	line := escapeControls(p)
+	line := text.EscapeControls(p)
 	for _, q := range o.sinks {
 		if err := q.add(level, line); err != nil {
 			errs = append(errs, fmt.Errorf("cannot write log to %q: %w", q.name, err))
@@ -200,13 +202,13 @@ func openAppend(path string) (f *os.File, torn bool, err error) {
 		// and keeps what it can hold while there is none.
 		f, err = os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
 		if err != nil {
-			return nil, false, cause(err)
+			return nil, false, text.Cause(err)
 		}
 		return f, false, nil
 	}
 	f, err = os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {
-		return nil, false, cause(err)
+		return nil, false, text.Cause(err)
 	}
 	info, err = f.Stat()
 	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
@@ -224,7 +226,7 @@ func openAppend(path string) (f *os.File, torn bool, err error) {
 
 // writeLines ends a torn line first: the next one would be lost along with it (R16).
 // A line of which a part was written is written again, as a whole.
-func (l *logFile) writeLines(text []byte, lines []queuedLine) (int, error) {
+func (l *logFile) writeLines(content []byte, lines []queuedLine) (int, error) {
 	l.mu.Lock()
 	f, nth, torn := l.f, l.nth, l.torn
 	l.mu.Unlock()
@@ -234,14 +236,14 @@ func (l *logFile) writeLines(text []byte, lines []queuedLine) (int, error) {
 	if torn {
 		if _, err := f.Write([]byte{'\n'}); err != nil {
 			if l.tear(nth, true) {
-				return 0, cause(err)
+				return 0, text.Cause(err)
 			}
-			return l.writeLines(text, lines)
+			return l.writeLines(content, lines)
 		}
 		l.tear(nth, false)
 	}
-	size, err := f.Write(text)
-	if size == len(text) {
+	size, err := f.Write(content)
+	if size == len(content) {
 		return len(lines), nil
 	}
 	if err == nil {
@@ -250,13 +252,13 @@ func (l *logFile) writeLines(text []byte, lines []queuedLine) (int, error) {
 	n := 0
 	for size >= lines[n].size {
 		size -= lines[n].size
-		text = text[lines[n].size:]
+		content = content[lines[n].size:]
 		n++
 	}
 	if l.tear(nth, size > 0) {
-		return n, cause(err)
+		return n, text.Cause(err)
 	}
-	more, err := l.writeLines(text, lines[n:])
+	more, err := l.writeLines(content, lines[n:])
 	return n + more, err
 }
 
@@ -291,7 +293,7 @@ func (l *logFile) reopen() error {
 	l.nth++
 	l.mu.Unlock()
 	if err := old.Close(); err != nil {
-		return fmt.Errorf("cannot close old log file %q: %w", l.path, cause(err))
+		return fmt.Errorf("cannot close old log file %q: %w", l.path, text.Cause(err))
 	}
 	return nil
 }
@@ -306,15 +308,7 @@ func (l *logFile) Close() error {
 		return nil
 	}
 	if err := f.Close(); err != nil {
-		return fmt.Errorf("cannot close log file %q: %w", l.path, cause(err))
+		return fmt.Errorf("cannot close log file %q: %w", l.path, text.Cause(err))
 	}
 	return nil
-}
-
-// cause takes the path off an error that is to be wrapped with it.
-func cause(err error) error {
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return pe.Err
-	}
-	return err
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
@@ -187,7 +188,7 @@ func (l repairLog) Info(msg string, keyvals ...any) {
 // describe is what a task is about, for people.
 func describe(t *repair.Task) string {
 	if t.Key == "" || t.SubResource {
-		return fmt.Sprintf("%s %s", t.Method, printable(hideSecrets(t.Target)))
+		return fmt.Sprintf("%s %s", t.Method, text.Printable(text.HideSecrets(t.Target)))
 	}
-	return printable(t.Bucket + "/" + t.Key)
+	return text.Printable(t.Bucket + "/" + t.Key)
 }

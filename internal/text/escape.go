@@ -1,12 +1,12 @@
-package main
+package text
 
 import "unicode/utf8"
 
-// escapeControls escapes what a JSON line may hold as it is, but some readers take
+// EscapeControls escapes what a JSON line may hold as it is, but some readers take
 // for a line's end or a terminal's command (R37): DEL, the eight-bit control
 // characters, U+2028 and U+2029. All the others are escaped already, and all of
 // these stand within strings. It returns line where there are none.
-func escapeControls(line []byte) []byte {
+func EscapeControls(line []byte) []byte {
 	var out []byte
 	done := 0 // line[:done] is in out
 	for i := 0; i < len(line); {

@@ -1,4 +1,4 @@
-package main
+package text
 
 import "slices"
 
@@ -16,10 +16,10 @@ var secretParams = []string{
 
 const longestSecretParam = len("x-amz-copy-source-server-side-encryption-customer-key")
 
-// hideSecrets is a raw request target without what only the client and the backends
+// HideSecrets is a raw request target without what only the client and the backends
 // may know: the values of secretParams, and a password. It returns target itself where
 // there is nothing to hide; it never writes to it.
-func hideSecrets[T string | []byte](target T) T {
+func HideSecrets[T string | []byte](target T) T {
 	var out []byte
 	done := 0 // target[:done] is in out
 	hide := func(from, to int) {
