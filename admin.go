@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/internal/accept"
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
@@ -89,7 +90,7 @@ func newAdmin(o adminOptions) *admin {
 		ReadTimeout:        adminReadTimeout,
 		WriteTimeout:       adminWriteTimeout,
 		IdleTimeout:        adminIdleTimeout,
-		MaxRequestBodySize: maxConfigSize,
+		MaxRequestBodySize: config.MaxSize,
 		CloseOnShutdown:    true,
 		// What is posted here is never a form.
 		DisablePreParseMultipartForm: true,
@@ -195,7 +196,7 @@ func (a *admin) refuse(ctx *fasthttp.RequestCtx, err error) {
 	var network net.Error
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		adminError(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("cannot take a body of more than %v", text.ByteSize(maxConfigSize)))
+		adminError(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("cannot take a body of more than %v", text.ByteSize(config.MaxSize)))
 	case errors.As(err, &small):
 		adminError(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("cannot take a head of more than %v", text.ByteSize(adminHeaderSize)))
 	case errors.As(err, &network) && network.Timeout():

@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/pprofhandler"
 
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -183,13 +184,13 @@ type validation struct {
 // a configuration must learn nothing about files by it (R37); akubra check looks at
 // them. Nothing is changed.
 func (a *admin) validate(ctx *fasthttp.RequestCtx, _ string) {
-	unopened, err := checkText(ctx.PostBody())
+	unopened, err := config.CheckText(ctx.PostBody())
 	if err == nil {
 		adminJSON(ctx, fasthttp.StatusOK, validation{Valid: true, Unopened: unopened})
 		return
 	}
 	v := validation{Mistakes: []string{err.Error()}, Unopened: unopened}
-	var list configErrors
+	var list config.Errors
 	if errors.As(err, &list) {
 		v.Mistakes = list
 	}

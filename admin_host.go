@@ -9,11 +9,13 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/internal/config"
 )
 
 // adminHosts are the names that the admin listener answers to (R37): those in
 // AdminHosts, the one in AdminListen, and the machine's own.
-func adminHosts(c *Config) []string {
+func adminHosts(c *config.Config) []string {
 	hosts := slices.Clone(c.AdminHosts)
 	if host, _, err := net.SplitHostPort(c.AdminListen); err == nil {
 		hosts = append(hosts, host)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
@@ -496,7 +497,7 @@ func TestAdminHosts(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	c := defaultConfig()
+	c := config.Default()
 	c.AdminListen, c.AdminHosts = "akubra.internal:8071", []string{"metrics.example"}
 	got := adminHosts(c)
 	for _, want := range []string{"akubra.internal", "metrics.example", name} {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -33,11 +34,11 @@ func repairCommand(app *kingpin.Application) (*kingpin.CmdClause, *repairFlags) 
 const noCredentials = "Without credentials akubra cannot repair. `akubra synclog export -c FILE` gives what is to be repaired as JSON lines, for a process of your own."
 
 // repair empties the journal, as far as it can.
-func (c *cli) repair(config *Config, f *repairFlags) int {
+func (c *cli) repair(config *config.Config, f *repairFlags) int {
 	if f.follow && (f.once || f.dryRun) {
 		return c.wrong(errors.New("repair takes --follow alone, without --once and --dry-run"))
 	}
-	o, err := config.repairOptions(os.Environ())
+	o, err := repairOptions(config, os.Environ())
 	if err != nil {
 		exit := c.wrong(err)
 		fmt.Fprintln(c.stderr, noCredentials)

@@ -12,6 +12,9 @@ import (
 	"github.com/akubra/akubra/synclog"
 )
 
+// notToBeShown is the secret in the configurations of these tests.
+const notToBeShown = "s3cr3t/with+odd=signs"
+
 // storesRig is two S3 stores, and a configuration for a proxy in front of them.
 type storesRig struct {
 	t       *testing.T
@@ -38,7 +41,7 @@ func newStoresRig(t *testing.T, more string) *storesRig {
 		urls = append(urls, "http://"+s.addr)
 	}
 	r.config, r.dataDir = writeCommandConfig(t, urls, fmt.Sprintf(
-		"Listen: 127.0.0.1:0\nAdminListen: %s\nCredentials: {AccessKey: AK, SecretKey: %s}\n%s", mustFreeAddr(t), notToBeSeen, more))
+		"Listen: 127.0.0.1:0\nAdminListen: %s\nCredentials: {AccessKey: AK, SecretKey: %s}\n%s", mustFreeAddr(t), notToBeShown, more))
 	return r
 }
 
@@ -252,7 +255,7 @@ func TestRepairInTheProxy(t *testing.T) {
 		t.Errorf("status %s, %v", text, err)
 	}
 	for _, said := range []string{text, metrics, mustReadFile(t, filepath.Join(filepath.Dir(r.config), "sync.log"))} {
-		if strings.Contains(said, notToBeSeen[:6]) {
+		if strings.Contains(said, notToBeShown[:6]) {
 			t.Errorf("the secret is in %s", said)
 		}
 	}

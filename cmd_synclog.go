@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -43,7 +44,7 @@ func (s *synclogCommands) is(command string) bool {
 }
 
 // run reads the journal of config, an entry at a time.
-func (s *synclogCommands) run(c *cli, config *Config, command string) int {
+func (s *synclogCommands) run(c *cli, config *config.Config, command string) int {
 	out := bufio.NewWriter(c.stdout)
 	var err error
 	switch command {
@@ -71,9 +72,9 @@ type entryWriter interface {
 	end() error
 }
 
-func (s *synclogCommands) write(c *cli, config *Config, w entryWriter) error {
+func (s *synclogCommands) write(c *cli, config *config.Config, w entryWriter) error {
 	var failed error
-	read, err := journal.Read(config.journalDir(), func(p journal.Pending, backends []string) bool {
+	read, err := journal.Read(config.JournalDir(), func(p journal.Pending, backends []string) bool {
 		t := taskOf(&p, backends)
 		if s.backend != "" && !slices.Contains(t.Owed, s.backend) {
 			return true
@@ -82,13 +83,13 @@ func (s *synclogCommands) write(c *cli, config *Config, w entryWriter) error {
 		return failed == nil
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", config.journalDir(), config.DataDir)
+		return fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", config.JournalDir(), config.DataDir)
 	}
 	for _, problem := range read.Problems {
 		fmt.Fprintf(c.stderr, "akubra: what stands there is missing here: %v\n", problem)
 	}
 	if err = errors.Join(err, failed); err != nil {
-		return fmt.Errorf("cannot read the journal in %q: %w", config.journalDir(), err)
+		return fmt.Errorf("cannot read the journal in %q: %w", config.JournalDir(), err)
 	}
 	return w.end()
 }

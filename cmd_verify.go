@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -31,11 +32,11 @@ func verifyCommand(app *kingpin.Application) (*kingpin.CmdClause, *verifyFlags) 
 }
 
 // verify compares the backends. Differences go to stdout, all else to stderr.
-func (c *cli) verify(config *Config, f *verifyFlags) int {
+func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 	if f.bucket == "" {
 		return c.wrong(errors.New("verify needs a bucket: --bucket BUCKET"))
 	}
-	backends, err := config.repairBackends(os.Environ())
+	backends, err := repairBackends(config, os.Environ())
 	if err != nil {
 		return c.wrong(err)
 	}

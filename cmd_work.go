@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
@@ -32,15 +33,15 @@ const commandGC = 20
 
 // openWork opens the journal of config, or finds the proxy that has it open. warn
 // may be called from any goroutine.
-func openWork(config *Config, warn func(error)) (*work, error) {
+func openWork(config *config.Config, warn func(error)) (*work, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(commandGC)
 	}
-	dir := config.journalDir()
+	dir := config.JournalDir()
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // opening would make it
 		return nil, fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", dir, config.DataDir)
 	}
-	names := config.backendNames()
+	names := config.BackendNames()
 	j, err := openJournal(config, names, warn, nil)
 	if errors.Is(err, journal.ErrLocked) {
 		return remoteWork(config, warn, err)
@@ -64,7 +65,7 @@ func openWork(config *Config, warn func(error)) (*work, error) {
 	record := synclog.New(synclog.Options{Out: out, Methods: config.SyncLogMethods, OnError: func(_ *synclog.Record, err error) { warn(err) }})
 	out.start(func(q *lineQueue, err error) { warn(fmt.Errorf("cannot write log to %q, and try on: %w", q.name, err)) }, nil)
 	local := &namedJournal{journal: j, names: names, dir: dir}
-	maintained := config.maintainedMask()
+	maintained := config.MaintainedMask()
 	return &work{
 		Journal: local,
 		status: func(context.Context) (journalStatus, error) {
@@ -84,14 +85,14 @@ func openWork(config *Config, warn func(error)) (*work, error) {
 }
 
 // remoteWork finds the proxy where the journal is locked, as the error locked says.
-func remoteWork(config *Config, warn func(error), locked error) (*work, error) {
+func remoteWork(config *config.Config, warn func(error), locked error) (*work, error) {
 	if config.AdminListen == "" {
 		return nil, fmt.Errorf("%w: a running proxy has to be asked, and there is no AdminListen to reach it at", locked)
 	}
 	r := newRemoteJournal(config.AdminListen, warn)
 	ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout)
 	defer cancel()
-	if err := r.check(ctx, config.journalDir()); err != nil {
+	if err := r.check(ctx, config.JournalDir()); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("%w: %w", locked, err)
 	}

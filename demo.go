@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/rs/zerolog"
 
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/text"
 )
 
@@ -118,8 +119,8 @@ func startDemoStores(o *demoOptions) (stores []*demoStore, err error) {
 }
 
 // demoConfig has short times, for the demo's backends are near and break often.
-func demoConfig(o *demoOptions, stores []*demoStore) (*Config, error) {
-	config := defaultConfig()
+func demoConfig(o *demoOptions, stores []*demoStore) (*config.Config, error) {
+	config := config.Default()
 	config.Listen = o.listen
 	config.AdminListen = o.admin
 	config.ConnectionTimeout = 5 * time.Second
@@ -128,18 +129,12 @@ func demoConfig(o *demoOptions, stores []*demoStore) (*Config, error) {
 	config.FailureLimit = 3
 	// Beside the stores' directories, and not where a proxy's own journal would be.
 	config.DataDir = filepath.Join(o.dir, "demo")
-	config.Credentials = CredentialsConfig{AccessKey: "demo", SecretKey: "demo", Profile: defaultProfile}
+	config.Credentials.AccessKey, config.Credentials.SecretKey = "demo", "demo"
 	config.Repair.Enabled = true
 	for _, s := range stores {
 		config.Backends = append(config.Backends, "http://"+s.addr)
 	}
-	config.finish()
-	m := &mistakes{}
-	config.check(m)
-	if len(m.lines) > 0 {
-		return nil, m.lines
-	}
-	return config, nil
+	return config, config.Complete()
 }
 
 // demoLogs go to the screen, each line with its log's name.

@@ -1,6 +1,10 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/config"
+)
 
 // fileShares are how the process's files are shared out (R23): each connection is one, and
 // so is each end of a pipe. What runs out of its share waits or is refused; what would run
@@ -22,7 +26,7 @@ const ownFiles = 40
 const idleBackendShare = 4
 
 // shareFiles works out the shares. Go has raised the soft limit to the hard one.
-func shareFiles(c *Config) fileShares {
+func shareFiles(c *config.Config) fileShares {
 	limit := 1 << 20
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) == nil && r.Cur < 1<<20 {
@@ -31,7 +35,7 @@ func shareFiles(c *Config) fileShares {
 	return sharesOf(limit, c)
 }
 
-func sharesOf(limit int, c *Config) fileShares {
+func sharesOf(limit int, c *config.Config) fileShares {
 	n := len(c.Backends)
 	s := fileShares{limit: limit, admin: min(max(limit/16, 8), adminConnections)}
 	left := limit - ownFiles - s.admin - n // with a probe of each backend
@@ -54,9 +58,9 @@ func sharesOf(limit int, c *Config) fileShares {
 }
 
 // wantedClients is the bound of clients' connections where files are plenty.
-func wantedClients(c *Config) int { return c.MaxConcurrentRequests * connectionsPerRequest }
+func wantedClients(c *config.Config) int { return c.MaxConcurrentRequests * connectionsPerRequest }
 
 // tight reports whether there would be more connections if there were more files.
-func (s fileShares) tight(c *Config) bool {
+func (s fileShares) tight(c *config.Config) bool {
 	return s.clients < wantedClients(c) || s.backends < c.ConnLimit
 }

@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"testing"
+
+	"github.com/akubra/akubra/internal/config"
 )
 
-func configOf(backends int) *Config {
-	c := defaultConfig()
+func configOf(backends int) *config.Config {
+	c := config.Default()
 	for i := range backends {
 		c.Backends = append(c.Backends, fmt.Sprintf("http://s%d:9000", i))
 	}

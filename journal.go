@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/datadir"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog"
@@ -26,31 +27,20 @@ import (
 // inflightName is the table of writes under way, beside the journal's own files.
 const inflightName = "inflight"
 
-func (c *Config) journalDir() string { return filepath.Join(c.DataDir, "journal") }
-
-// backendNames are what records, metrics and the journal call the backends.
-func (c *Config) backendNames() []string {
-	var names []string
-	for _, u := range c.backendURLs() {
-		names = append(names, u.Host)
-	}
-	return names
-}
-
 // openJournal opens the journal for this process alone, and makes DataDir where it
 // is not there yet. onError and onRevive are journal.Options'; both may be nil.
-func openJournal(c *Config, names []string, onError func(error), onRevive func()) (*journal.Journal, error) {
+func openJournal(c *config.Config, names []string, onError func(error), onRevive func()) (*journal.Journal, error) {
 	if err := datadir.MkdirAll(c.DataDir, true); err != nil {
 		return nil, fmt.Errorf("cannot make the directory of the journal (DataDir: %q): %w", c.DataDir, text.Cause(err))
 	}
-	if err := datadir.Check(c.DataDir, c.journalDir()); err != nil {
+	if err := datadir.Check(c.DataDir, c.JournalDir()); err != nil {
 		return nil, fmt.Errorf("cannot use DataDir %q: %w", c.DataDir, err)
 	}
 	var trouble atomic.Pointer[error]
 	j, err := journal.Open(journal.Options{
-		Dir:      c.journalDir(),
+		Dir:      c.JournalDir(),
 		Backends: names,
-		Power:    c.Durability == durabilityPower,
+		Power:    c.Durability == config.DurabilityPower,
 		OnError: func(err error) {
 			trouble.Store(&err)
 			if onError != nil {
@@ -58,7 +48,7 @@ func openJournal(c *Config, names []string, onError func(error), onRevive func()
 			}
 		},
 		OnRevive: onRevive,
-		Continue: c.OnJournalError == journalErrorContinue,
+		Continue: c.OnJournalError == config.OnJournalErrorContinue,
 	})
 	if errors.Is(err, journal.ErrLocked) {
 		return nil, fmt.Errorf("cannot open the journal (DataDir: %q), since another proxy or `akubra repair` is at it: %w", c.DataDir, err)
@@ -93,8 +83,8 @@ func dirID(dir string) (string, error) {
 // openInflight opens the table of writes under way, and journals what a process
 // that was killed has left in it: some backends may have these writes and others
 // not. The journal may have those that were acknowledged already.
-func openInflight(c *Config, j *journal.Journal, names []string) (*inflight.Table, error) {
-	table, err := inflight.Open(filepath.Join(c.journalDir(), inflightName), func(left []inflight.Write) error {
+func openInflight(c *config.Config, j *journal.Journal, names []string) (*inflight.Table, error) {
+	table, err := inflight.Open(filepath.Join(c.JournalDir(), inflightName), func(left []inflight.Write) error {
 		entries := make([]journal.Entry, len(left))
 		for i, w := range left {
 			entries[i] = entryOf(&w, names)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
@@ -25,7 +26,7 @@ import (
 // mustOpenJournal opens a journal under dataDir until the test's end.
 func mustOpenJournal(t testing.TB, dataDir string, names ...string) *namedJournal {
 	t.Helper()
-	c := defaultConfig()
+	c := config.Default()
 	c.DataDir = dataDir
 	j, err := openJournal(c, names, func(err error) { t.Errorf("the journal: %v", err) }, nil)
 	if err != nil {
@@ -36,13 +37,13 @@ func mustOpenJournal(t testing.TB, dataDir string, names ...string) *namedJourna
 			t.Error(err)
 		}
 	})
-	return &namedJournal{journal: j, names: names, dir: c.journalDir()}
+	return &namedJournal{journal: j, names: names, dir: c.JournalDir()}
 }
 
 // mustOpenInflight opens the table of writes under way beside n.
 func mustOpenInflight(t testing.TB, dataDir string, n *namedJournal) *inflight.Table {
 	t.Helper()
-	c := defaultConfig()
+	c := config.Default()
 	c.DataDir = dataDir
 	table, err := openInflight(c, n.journal, n.names)
 	if err != nil {
@@ -290,7 +291,7 @@ func TestNamedJournalOwedMeanwhile(t *testing.T) {
 }
 
 func TestOpenJournalFails(t *testing.T) {
-	c := defaultConfig()
+	c := config.Default()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -1,37 +1,18 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"log/syslog"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/akubra/akubra/internal/config"
 )
-
-// LoggingConfig is where the three logs go.
-type LoggingConfig struct {
-	Synclog   LogOutput `koanf:"Synclog"`
-	Accesslog LogOutput `koanf:"Accesslog"`
-	Mainlog   LogOutput `koanf:"Mainlog"`
-}
-
-// LogOutput is where one log goes: to all that is chosen, or nowhere.
-type LogOutput struct {
-	Stdout bool   `koanf:"Stdout"`
-	Stderr bool   `koanf:"Stderr"`
-	File   string `koanf:"File"`   // appended to, opened again on SIGHUP
-	Syslog string `koanf:"Syslog"` // a facility, as in "local0" or "LOG_LOCAL0"
-	// Level is the least that Mainlog tells of. The other two have lines of one
-	// kind, none to be left out, and take no notice of it.
-	Level string `koanf:"Level"`
-}
 
 // All three logs name and write their time alike, so that they can be merged by it.
 func init() {
@@ -61,7 +42,7 @@ type logs struct {
 var logNames = [...]string{"Logging.Mainlog", "Logging.Accesslog", "Logging.Synclog"}
 
 // openLogs opens everything or nothing; the error has a line for each mistake.
-func openLogs(c LoggingConfig) (*logs, error) {
+func openLogs(c config.LoggingConfig) (*logs, error) {
 	level, levelErr := parseLevel(c.Mainlog.Level)
 	mainOut, mainErr := openOutput(c.Mainlog)
 	accessOut, accessErr := openOutput(c.Accesslog)
@@ -166,46 +147,11 @@ func prefixed(name string, err error) error {
 	return errors.Join(errs...)
 }
 
-// levels are those that a configuration may name.
-var levels = []string{"trace", "debug", "info", "warn", "error", "disabled"}
-
 // parseLevel takes a level's name in any case; none is info.
 func parseLevel(s string) (zerolog.Level, error) {
-	name := strings.ToLower(cmp.Or(s, "info"))
-	if !slices.Contains(levels, name) { // zerolog itself would take numbers too
-		return zerolog.InfoLevel, fmt.Errorf("level %q is not one of %s", s, strings.Join(levels, ", "))
+	name, err := config.LevelName(s)
+	if err != nil { // zerolog itself would take numbers too
+		return zerolog.InfoLevel, err
 	}
 	return zerolog.ParseLevel(name)
-}
-
-// facilities in the order of their codes; log/syslog leaves 12 to 15 out.
-var facilities = []string{
-	"kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
-	"", "", "", "",
-	"local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-}
-
-// parseFacility takes "local0", "LOCAL0" and "LOG_LOCAL0".
-func parseFacility(s string) (syslog.Priority, error) {
-	name := strings.TrimPrefix(strings.ToLower(s), "log_")
-	code := slices.Index(facilities, name)
-	if code < 0 || name == "" {
-		allowed := slices.DeleteFunc(slices.Clone(facilities), func(f string) bool { return f == "" })
-		return 0, fmt.Errorf("syslog facility %q is not one of %s (LOG_ may stand before it)", s, strings.Join(allowed, ", "))
-	}
-	return syslog.Priority(code << 3), nil
-}
-
-// validFacility and validLevel are for the configuration's check. Empty is valid.
-func validFacility(s string) error {
-	if s == "" {
-		return nil
-	}
-	_, err := parseFacility(s)
-	return err
-}
-
-func validLevel(s string) error {
-	_, err := parseLevel(s)
-	return err
 }

@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/synclog"
 )
 
-func mustOpenLogs(t *testing.T, c LoggingConfig) *logs {
+func mustOpenLogs(t *testing.T, c config.LoggingConfig) *logs {
 	t.Helper()
 	l, err := openLogs(c)
 	if err != nil {
@@ -28,7 +29,7 @@ func mustOpenLogs(t *testing.T, c LoggingConfig) *logs {
 
 func TestEngineLogWarn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "main.log")
-	log := engineLog{mustOpenLogs(t, LoggingConfig{Mainlog: LogOutput{File: path}})}
+	log := engineLog{mustOpenLogs(t, config.LoggingConfig{Mainlog: config.LogOutput{File: path}})}
 	var nilAddr *net.TCPAddr
 	for _, c := range []struct {
 		keyvals []any
@@ -54,11 +55,11 @@ func TestEngineLogWarn(t *testing.T) {
 }
 
 func TestEngineLogAccess(t *testing.T) {
-	if (engineLog{mustOpenLogs(t, LoggingConfig{})}).AccessEnabled() {
+	if (engineLog{mustOpenLogs(t, config.LoggingConfig{})}).AccessEnabled() {
 		t.Error("the access log is on with no output")
 	}
 	path := filepath.Join(t.TempDir(), "access.log")
-	log := engineLog{mustOpenLogs(t, LoggingConfig{Accesslog: LogOutput{File: path}})}
+	log := engineLog{mustOpenLogs(t, config.LoggingConfig{Accesslog: config.LogOutput{File: path}})}
 	if !log.AccessEnabled() {
 		t.Error("the access log is off")
 	}
@@ -78,7 +79,7 @@ func TestEngineLogAccess(t *testing.T) {
 
 func TestR16SyncRecorder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sync.log")
-	l := mustOpenLogs(t, LoggingConfig{Synclog: LogOutput{File: path}})
+	l := mustOpenLogs(t, config.LoggingConfig{Synclog: config.LogOutput{File: path}})
 	log := synclog.New(synclog.Options{Out: l.sync, OnError: func(_ *synclog.Record, err error) { t.Error(err) }})
 	d := engine.Divergence{
 		Time: time.Date(2024, 3, 5, 13, 7, 9, 0, time.UTC), Method: "PUT", Path: "/b/k", FailedHost: "http://b:9000",

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/text"
 )
 
@@ -34,7 +35,7 @@ var dialSyslog = syslog.New
 
 // openOutput opens all that c chooses. The output is usable even with an error,
 // and has then to be closed too. Nothing is written before start.
-func openOutput(c LogOutput) (*output, error) {
+func openOutput(c config.LogOutput) (*output, error) {
 	o := &output{}
 	var errs []error
 	if c.Stdout {
@@ -53,7 +54,7 @@ func openOutput(c LogOutput) (*output, error) {
 		}
 	}
 	if c.Syslog != "" {
-		facility, err := parseFacility(c.Syslog)
+		facility, err := config.ParseFacility(c.Syslog)
 		if err == nil {
 			var w *syslog.Writer
 			if w, err = dialSyslog(facility|syslog.LOG_INFO, "akubra"); err == nil {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/akubra/akubra/internal/config"
 )
 
 // within fails the test where what does not end.
@@ -86,15 +88,15 @@ func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
 	const lines = 3*maxQueuedLines + 17
 	for _, c := range []struct {
 		name string
-		open func(t *testing.T) (LogOutput, func() io.Reader)
+		open func(t *testing.T) (config.LogOutput, func() io.Reader)
 	}{
-		{"full pipe", func(t *testing.T) (LogOutput, func() io.Reader) {
+		{"full pipe", func(t *testing.T) (config.LogOutput, func() io.Reader) {
 			r := mustPipe(t)
-			return LogOutput{Stderr: true}, func() io.Reader { return r }
+			return config.LogOutput{Stderr: true}, func() io.Reader { return r }
 		}},
-		{"named pipe", func(t *testing.T) (LogOutput, func() io.Reader) {
+		{"named pipe", func(t *testing.T) (config.LogOutput, func() io.Reader) {
 			path := mustFIFO(t)
-			return LogOutput{File: path}, func() io.Reader {
+			return config.LogOutput{File: path}, func() io.Reader {
 				r, err := os.Open(path)
 				if err != nil {
 					t.Fatal(err)
@@ -103,9 +105,9 @@ func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
 				return r
 			}
 		}},
-		{"stalled syslog", func(t *testing.T) (LogOutput, func() io.Reader) {
+		{"stalled syslog", func(t *testing.T) (config.LogOutput, func() io.Reader) {
 			daemon := stalledSyslog(t)
-			return LogOutput{Syslog: "local0"}, func() io.Reader { return &datagrams{conn: daemon} }
+			return config.LogOutput{Syslog: "local0"}, func() io.Reader { return &datagrams{conn: daemon} }
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -115,7 +117,7 @@ func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
 			var l *logs
 			within(t, "openLogs", func() {
 				var err error
-				if l, err = openLogs(LoggingConfig{Mainlog: LogOutput{File: main}, Accesslog: out}); err != nil {
+				if l, err = openLogs(config.LoggingConfig{Mainlog: config.LogOutput{File: main}, Accesslog: out}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -180,8 +182,8 @@ func (d *datagrams) Read(p []byte) (int, error) {
 func TestR23LogCloseIsBounded(t *testing.T) {
 	reader := mustPipe(t)
 	daemon := stalledSyslog(t)
-	l, err := openLogs(LoggingConfig{
-		Mainlog: LogOutput{Stderr: true}, Accesslog: LogOutput{Syslog: "user"}, Synclog: LogOutput{File: mustFIFO(t)},
+	l, err := openLogs(config.LoggingConfig{
+		Mainlog: config.LogOutput{Stderr: true}, Accesslog: config.LogOutput{Syslog: "user"}, Synclog: config.LogOutput{File: mustFIFO(t)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -212,7 +214,7 @@ func TestR23LogCloseIsBounded(t *testing.T) {
 func TestR23ReopenPassesAWriteThatHangs(t *testing.T) {
 	wantNoLeaks(t)
 	path := mustFIFO(t)
-	o := mustOpenOutput(t, LogOutput{File: path})
+	o := mustOpenOutput(t, config.LogOutput{File: path})
 	line := strings.Repeat("x", 1000) + "\n"
 	for range 200 { // more than a pipe holds
 		_, _ = io.WriteString(o, line)
@@ -291,7 +293,7 @@ func (g *gate) Write(p []byte) (int, error) {
 // TestLineTooLongForADatagram: it is lost, and the next one is not.
 func TestLineTooLongForADatagram(t *testing.T) {
 	daemon := stalledSyslog(t)
-	o := mustOpenOutput(t, LogOutput{Syslog: "user"})
+	o := mustOpenOutput(t, config.LogOutput{Syslog: "user"})
 	_, _ = io.WriteString(o, strings.Repeat("x", 1<<20)+"\n")
 	mustWrite(t, o, "short\n")
 	read := bufio.NewScanner(&datagrams{conn: daemon})
@@ -306,7 +308,7 @@ func TestLineTooLongForADatagram(t *testing.T) {
 // TestLineLargerThanTheQueue: it waits alone, so that the bound holds nothing out for ever.
 func TestLineLargerThanTheQueue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.log")
-	o := mustOpenOutput(t, LogOutput{File: path})
+	o := mustOpenOutput(t, config.LogOutput{File: path})
 	long := strings.Repeat("x", maxQueuedBytes+1) + "\n"
 	mustWrite(t, o, long)
 	if mustReadFile(t, path) != long {
@@ -328,7 +330,7 @@ func TestLogAllocatesNothing(t *testing.T) {
 // TestR37ControlsAreEscaped: in every log, as JSON escapes.
 func TestR37ControlsAreEscaped(t *testing.T) {
 	main, access := filepath.Join(t.TempDir(), "main"), filepath.Join(t.TempDir(), "access")
-	l := mustOpenLogs(t, LoggingConfig{Mainlog: LogOutput{File: main}, Accesslog: LogOutput{File: access}})
+	l := mustOpenLogs(t, config.LoggingConfig{Mainlog: config.LogOutput{File: main}, Accesslog: config.LogOutput{File: access}})
 	const text = "a\x00\x1b[31m\n\r\t\x7f\u0080\u0085\u009b31m\u009f\u2028\u2029é日𝄞\u00a0"
 	l.main.Warn().Str("k", text).Msg(text)
 	l.main.Warn().Interface("k", text).Err(errors.New(text)).Msg(text)

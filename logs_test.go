@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/config"
 )
 
 func mustReadFile(t *testing.T, path string) string {
@@ -26,7 +28,7 @@ func mustReadFile(t *testing.T, path string) string {
 }
 
 // mustOpenOutput is openOutput for a choice that must open; the test's end closes it.
-func mustOpenOutput(t *testing.T, c LogOutput) *output {
+func mustOpenOutput(t *testing.T, c config.LogOutput) *output {
 	t.Helper()
 	o, err := openOutput(c)
 	if err != nil {
@@ -72,7 +74,7 @@ func mustFlush(t *testing.T, w any) {
 
 func TestLogFileReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sync.log")
-	o := mustOpenOutput(t, LogOutput{File: path})
+	o := mustOpenOutput(t, config.LogOutput{File: path})
 	mustWrite(t, o, "one\n")
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
@@ -100,7 +102,7 @@ func TestLogFileReopen(t *testing.T) {
 
 func TestLogFileReopenFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sync.log")
-	o := mustOpenOutput(t, LogOutput{File: path})
+	o := mustOpenOutput(t, config.LogOutput{File: path})
 	mustWrite(t, o, "one\n")
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
@@ -121,7 +123,7 @@ func TestLogFileReopenFails(t *testing.T) {
 func TestLogFileReopenWhileWriting(t *testing.T) {
 	const writers, each, reopens = 4, 200, 20
 	path := filepath.Join(t.TempDir(), "sync.log")
-	o := mustOpenOutput(t, LogOutput{File: path})
+	o := mustOpenOutput(t, config.LogOutput{File: path})
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
@@ -155,7 +157,7 @@ func TestLogFileReopenWhileWriting(t *testing.T) {
 }
 
 func TestLogFileClosed(t *testing.T) {
-	o := mustOpenOutput(t, LogOutput{File: filepath.Join(t.TempDir(), "a.log")})
+	o := mustOpenOutput(t, config.LogOutput{File: filepath.Join(t.TempDir(), "a.log")})
 	for range 2 {
 		if err := o.Close(); err != nil {
 			t.Fatal(err)
@@ -219,7 +221,7 @@ func TestR16TornLineDoesNotTakeTheNextWithIt(t *testing.T) {
 		if err := os.WriteFile(path, []byte(c.before), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		mustWrite(t, mustOpenOutput(t, LogOutput{File: path}), "two\n")
+		mustWrite(t, mustOpenOutput(t, config.LogOutput{File: path}), "two\n")
 		if got := mustReadFile(t, path); got != c.after {
 			t.Errorf("after %q: got %q, want %q", c.before, got, c.after)
 		}
@@ -287,7 +289,7 @@ func TestOutputStdStreams(t *testing.T) {
 	}
 	defer os.Stdout.Close()
 	defer os.Stderr.Close()
-	for i, c := range []LogOutput{{Stdout: true}, {Stderr: true}, {Stdout: true, Stderr: true, File: filepath.Join(dir, "file")}} {
+	for i, c := range []config.LogOutput{{Stdout: true}, {Stderr: true}, {Stdout: true, Stderr: true, File: filepath.Join(dir, "file")}} {
 		o := mustOpenOutput(t, c)
 		mustWrite(t, o, fmt.Sprintln(i))
 		if err := o.Close(); err != nil {
@@ -321,9 +323,9 @@ func stubSyslog(t *testing.T) net.PacketConn {
 
 func TestOutputSyslog(t *testing.T) {
 	daemon := stubSyslog(t)
-	l, err := openLogs(LoggingConfig{
-		Mainlog: LogOutput{Syslog: "LOG_LOCAL3", Level: "Trace"},
-		Synclog: LogOutput{Syslog: "daemon"},
+	l, err := openLogs(config.LoggingConfig{
+		Mainlog: config.LogOutput{Syslog: "LOG_LOCAL3", Level: "Trace"},
+		Synclog: config.LogOutput{Syslog: "daemon"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -362,10 +364,10 @@ func TestR21OpenLogsNamesEveryMistake(t *testing.T) {
 	defer func() { dialSyslog = saved }()
 	dialSyslog = func(syslog.Priority, string) (*syslog.Writer, error) { return nil, errors.New("nobody there") }
 	file := filepath.Join(t.TempDir(), "none", "x.log")
-	l, err := openLogs(LoggingConfig{
-		Mainlog:   LogOutput{File: file, Syslog: "local0", Level: "loud"},
-		Accesslog: LogOutput{Syslog: "local9"},
-		Synclog:   LogOutput{Stderr: true, File: file},
+	l, err := openLogs(config.LoggingConfig{
+		Mainlog:   config.LogOutput{File: file, Syslog: "local0", Level: "loud"},
+		Accesslog: config.LogOutput{Syslog: "local9"},
+		Synclog:   config.LogOutput{Stderr: true, File: file},
 	})
 	if l != nil || err == nil {
 		t.Fatalf("got %v, %v", l, err)
@@ -383,39 +385,12 @@ func TestR21OpenLogsNamesEveryMistake(t *testing.T) {
 	}
 }
 
-func TestFacilitiesAndLevels(t *testing.T) {
-	for s, want := range map[string]syslog.Priority{
-		"kern": syslog.LOG_KERN, "user": syslog.LOG_USER, "LOG_CRON": syslog.LOG_CRON, "ftp": syslog.LOG_FTP,
-		"authpriv": syslog.LOG_AUTHPRIV, "local0": syslog.LOG_LOCAL0, "Local7": syslog.LOG_LOCAL7, "log_local1": syslog.LOG_LOCAL1,
-	} {
-		if got, err := parseFacility(s); got != want || err != nil {
-			t.Errorf("facility %q = %d, %v; want %d", s, got, err, want)
-		}
-	}
-	for _, s := range []string{"local8", "LOG_", "log_log_user", " user", "16"} {
-		if err := validFacility(s); err == nil || !strings.Contains(err.Error(), "ftp, local0,") {
-			t.Errorf("facility %q: %v", s, err)
-		}
-	}
-	for _, s := range []string{"", "Info", "WARN", "disabled"} {
-		if err := validLevel(s); err != nil {
-			t.Errorf("level %q: %v", s, err)
-		}
-	}
-	for _, s := range []string{"3", "verbose", "info "} {
-		if validLevel(s) == nil {
-			t.Errorf("level %q passes", s)
-		}
-	}
-	if err := validFacility(""); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestLogsLevelsAndTime(t *testing.T) {
 	dir := t.TempDir()
-	in := func(name string) LogOutput { return LogOutput{File: filepath.Join(dir, name), Level: "warn"} }
-	l, err := openLogs(LoggingConfig{Mainlog: in("main"), Accesslog: in("access"), Synclog: in("sync")})
+	in := func(name string) config.LogOutput {
+		return config.LogOutput{File: filepath.Join(dir, name), Level: "warn"}
+	}
+	l, err := openLogs(config.LoggingConfig{Mainlog: in("main"), Accesslog: in("access"), Synclog: in("sync")})
 	if err != nil {
 		t.Fatal(err)
 	}

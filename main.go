@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/akubra/akubra/internal/config"
 )
 
 // version is linked in: -ldflags "-X main.version=v1.2.3".
@@ -102,7 +104,7 @@ func (c *cli) run(args []string) int {
 	case *conf == "":
 		return c.wrong(errors.New("no configuration given: akubra -c FILE (config.yaml.example is one to start from, akubra demo needs none)"))
 	}
-	config, err := loadConfig(*conf)
+	config, err := config.Load(*conf)
 	if err != nil {
 		return c.wrong(err)
 	}
@@ -124,7 +126,7 @@ func (c *cli) run(args []string) int {
 
 // wrong says what is wrong, a line each mistake where it is the configuration (R21).
 func (c *cli) wrong(err error) int {
-	if _, ok := errors.AsType[configErrors](err); !ok {
+	if _, ok := errors.AsType[config.Errors](err); !ok {
 		err = fmt.Errorf("akubra: %w", err)
 	}
 	fmt.Fprintln(c.stderr, err)
@@ -132,8 +134,8 @@ func (c *cli) wrong(err error) int {
 }
 
 // serve runs the proxy until it is told to stop.
-func (c *cli) serve(config *Config) int {
-	l, err := openLogs(config.Logging)
+func (c *cli) serve(conf *config.Config) int {
+	l, err := openLogs(conf.Logging)
 	if err != nil {
 		fmt.Fprintln(c.stderr, err)
 		return exitFailed
@@ -141,17 +143,17 @@ func (c *cli) serve(config *Config) int {
 	defer func() { _ = l.Close() }() // however it ends, what was logged is written
 	signals, unsubscribe := c.subscribe()
 	defer unsubscribe()
-	p, err := newProxy(config, l)
+	p, err := newProxy(conf, l)
 	if err == nil {
 		err = p.start()
 	}
-	if _, wrong := errors.AsType[configErrors](err); wrong {
+	if _, wrong := errors.AsType[config.Errors](err); wrong {
 		_ = l.Close()
 		return c.wrong(err)
 	}
 	if err != nil {
 		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
-		if !config.Logging.Mainlog.Stderr { // there it would stand twice
+		if !conf.Logging.Mainlog.Stderr { // there it would stand twice
 			l.main.Error().Err(err).Msg("cannot start")
 		}
 		_ = l.Close()

@@ -13,6 +13,7 @@ import (
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/engine/pipes"
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/congestion"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
@@ -32,7 +33,7 @@ const (
 // proxy is the whole service as one configuration describes it: constructed by
 // newProxy, started by start, stopped by stop in reverse.
 type proxy struct {
-	config   *Config
+	config   *config.Config
 	logs     *logs
 	backends []*backends.Backend
 	watcher  *backends.Watcher // of their connections
@@ -59,7 +60,7 @@ type proxy struct {
 
 // newProxy constructs the service, and opens the journal; nothing listens yet.
 // start has to be called next, which closes it where it fails.
-func newProxy(c *Config, l *logs) (*proxy, error) {
+func newProxy(c *config.Config, l *logs) (*proxy, error) {
 	p := &proxy{config: c, logs: l, failed: make(chan error, 2), watcher: backends.NewWatcher()}
 	if err := p.make(); err != nil {
 		_ = p.close() // why it does not start is told, and nothing was taken on
@@ -83,7 +84,7 @@ func (p *proxy) make() error {
 		Backends:     names,
 		ConnLimit:    p.files.backends,
 		FailureLimit: c.FailureLimit,
-		Maintained:   c.maintainedMask(),
+		Maintained:   c.MaintainedMask(),
 		OnDemote:     p.demoted,
 		OnReturn:     p.returned,
 	})
@@ -127,11 +128,11 @@ func (p *proxy) make() error {
 func (p *proxy) status() []limiter.Status { return p.limiter.Status(p.engine.Now()) }
 
 func (p *proxy) makeBackends() error {
-	tlsConfig, err := p.config.TLS.Backends.client()
+	tlsConfig, err := p.config.TLS.Backends.Client()
 	if err != nil {
 		return err
 	}
-	for _, u := range p.config.backendURLs() {
+	for _, u := range p.config.BackendURLs() {
 		b, err := backends.New(backends.Options{
 			URL:         u,
 			DialTimeout: p.config.ConnectionDialTimeout,
@@ -171,7 +172,7 @@ func (p *proxy) makeEngine() error {
 	var clientTLS *tls.Config
 	if c.TLS.CertFile != "" {
 		var err error
-		if clientTLS, err = c.TLS.listener(); err != nil {
+		if clientTLS, err = c.TLS.Listener(); err != nil {
 			return err
 		}
 	}

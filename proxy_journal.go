@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/journal"
@@ -27,7 +28,7 @@ func (p *proxy) openJournal() error {
 		return err
 	}
 	j.Guard(inflightName, p.inflight)
-	p.journal = &namedJournal{journal: j, names: names, dir: p.config.journalDir()}
+	p.journal = &namedJournal{journal: j, names: names, dir: p.config.JournalDir()}
 	if gone := j.Gone(); len(gone) > 0 {
 		p.logs.main.Warn().Strs("backends", gone).Int("keys", j.Stats().Gone).
 			Msg("the journal has keys that are owed to backends which are not configured any more: they are kept")
@@ -45,8 +46,8 @@ func (p *proxy) journalTrouble(err error) {
 }
 
 func (p *proxy) engineJournal() *engineJournal {
-	j := newEngineJournal(p.journal.journal, p.inflight, p.names(), p.config.Durability == durabilityPower)
-	if p.config.OnJournalError == journalErrorContinue {
+	j := newEngineJournal(p.journal.journal, p.inflight, p.names(), p.config.Durability == config.DurabilityPower)
+	if p.config.OnJournalError == config.OnJournalErrorContinue {
 		j.onFull = func(err error) {
 			p.logs.main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg("a write is under way that nothing would be left of")
 		}
@@ -60,7 +61,7 @@ func (p *proxy) makeRepair() error {
 	busy := ""
 	if p.config.Repair.Enabled {
 		busy = "the proxy repairs by itself (Repair.Enabled), and shows how far it is at /status"
-		o, err := p.config.repairOptions(os.Environ())
+		o, err := repairOptions(p.config, os.Environ())
 		if err != nil {
 			return err
 		}
@@ -125,8 +126,8 @@ func (p *proxy) closeJournal() error {
 }
 
 // repairOptions are those of the configuration.
-func (c *Config) repairOptions(environ []string) (repair.Options, error) {
-	backends, err := c.repairBackends(environ)
+func repairOptions(c *config.Config, environ []string) (repair.Options, error) {
+	backends, err := repairBackends(c, environ)
 	if err != nil {
 		return repair.Options{}, err
 	}
@@ -144,18 +145,18 @@ func (c *Config) repairOptions(environ []string) (repair.Options, error) {
 }
 
 // repairBackends are the backends with the keys for each, which must be there.
-func (c *Config) repairBackends(environ []string) ([]repair.Backend, error) {
-	keys, err := c.backendCredentials(environ)
+func repairBackends(c *config.Config, environ []string) ([]repair.Backend, error) {
+	keys, err := c.SigningKeys(environ)
 	if err != nil {
 		return nil, err
 	}
-	tlsConfig, err := c.TLS.Backends.client()
+	tlsConfig, err := c.TLS.Backends.Client()
 	if err != nil {
 		return nil, err
 	}
 	var backends []repair.Backend
-	names := c.backendNames()
-	for i, u := range c.backendURLs() {
+	names := c.BackendNames()
+	for i, u := range c.BackendURLs() {
 		backends = append(backends, repair.Backend{
 			Name: names[i], URL: u.String(), TLS: tlsConfig,
 			Credentials: repair.Credentials{

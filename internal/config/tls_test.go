@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"crypto/ecdsa"
@@ -45,20 +45,20 @@ func TestConfigTLS(t *testing.T) {
 	otherCert, _ := mustWritePair(t, dir, "two")
 
 	c := mustParseConfig(t, twoBackends)
-	if conf, err := c.TLS.listener(); conf != nil || err != nil {
+	if conf, err := c.TLS.Listener(); conf != nil || err != nil {
 		t.Errorf("listener without TLS = %v, %v", conf, err)
 	}
-	if conf, err := c.TLS.Backends.client(); err != nil || conf.RootCAs != nil || conf.Certificates != nil || conf.InsecureSkipVerify {
+	if conf, err := c.TLS.Backends.Client(); err != nil || conf.RootCAs != nil || conf.Certificates != nil || conf.InsecureSkipVerify {
 		t.Errorf("client by default = %+v, %v", conf, err)
 	}
 
 	c = mustParseConfig(t, twoBackends,
 		"AKUBRA_TLS_CERTFILE="+cert, "AKUBRA_TLS_KEYFILE="+key, "AKUBRA_TLS_BACKENDS_CAFILE="+otherCert,
 		"AKUBRA_TLS_BACKENDS_CLIENTCERTFILE="+cert, "AKUBRA_TLS_BACKENDS_CLIENTKEYFILE="+key)
-	if conf, err := c.TLS.listener(); err != nil || len(conf.Certificates) != 1 {
+	if conf, err := c.TLS.Listener(); err != nil || len(conf.Certificates) != 1 {
 		t.Errorf("listener = %+v, %v", conf, err)
 	}
-	if conf, err := c.TLS.Backends.client(); err != nil || len(conf.Certificates) != 1 || conf.RootCAs == nil {
+	if conf, err := c.TLS.Backends.Client(); err != nil || len(conf.Certificates) != 1 || conf.RootCAs == nil {
 		t.Errorf("client = %+v, %v", conf, err)
 	}
 

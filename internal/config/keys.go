@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"cmp"
@@ -52,7 +52,7 @@ func join(parent, name string) string {
 
 // mistakes gathers a line for each mistake.
 type mistakes struct {
-	lines  configErrors
+	lines  Errors
 	env    map[string]string // which variable set a path
 	broken map[string]bool   // paths whose value was not even of the right type
 

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bufio"
@@ -13,8 +13,8 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// backendKeys sign requests to one backend.
-type backendKeys struct {
+// Keys sign requests to one backend.
+type Keys struct {
 	AccessKey    string
 	SecretKey    secret
 	SessionToken secret
@@ -24,17 +24,17 @@ type backendKeys struct {
 // defaultRegion is what storages that have no regions take.
 const defaultRegion = "us-east-1"
 
-// backendCredentials are the keys for each of Backends, by index: its own ones from
+// SigningKeys are the keys for each of Backends, by index: its own ones from
 // BackendCredentials, else those of Credentials, else those of environ, in AWS's
-// variables. The error is of type configErrors, a line for each backend without any.
-func (c *Config) backendCredentials(environ []string) ([]backendKeys, error) {
+// variables. The error is of type Errors, a line for each backend without any.
+func (c *Config) SigningKeys(environ []string) ([]Keys, error) {
 	env := map[string]string{}
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
 		env[name] = value
 	}
-	var missing configErrors
-	all := make([]backendKeys, len(c.Backends))
+	var missing Errors
+	all := make([]Keys, len(c.Backends))
 	for i, backend := range c.Backends {
 		keys, err := c.credentialsOf(backend, env)
 		if err != nil {
@@ -49,7 +49,7 @@ func (c *Config) backendCredentials(environ []string) ([]backendKeys, error) {
 	return all, nil
 }
 
-func (c *Config) credentialsOf(backend string, env map[string]string) (backendKeys, error) {
+func (c *Config) credentialsOf(backend string, env map[string]string) (Keys, error) {
 	region := c.Credentials.Region
 	var sources []CredentialsConfig
 	for i := range c.BackendCredentials {
@@ -61,23 +61,23 @@ func (c *Config) credentialsOf(backend string, env map[string]string) (backendKe
 	for _, source := range append(sources, c.Credentials) {
 		switch {
 		case source.AccessKey != "":
-			return backendKeys{
+			return Keys{
 				AccessKey: string(source.AccessKey), SecretKey: source.SecretKey,
 				Region: cmp.Or(region, env["AWS_REGION"], defaultRegion),
 			}, nil
 		case source.File != "":
 			keys, err := readCredentials(source.File, source.Profile)
 			if err != nil {
-				return backendKeys{}, fmt.Errorf("cannot take those for backend %q from %q: %w", backend, source.File, err)
+				return Keys{}, fmt.Errorf("cannot take those for backend %q from %q: %w", backend, source.File, err)
 			}
 			keys.Region = cmp.Or(region, keys.Region, env["AWS_REGION"], defaultRegion)
 			return keys, nil
 		}
 	}
 	if env["AWS_ACCESS_KEY_ID"] == "" || env["AWS_SECRET_ACCESS_KEY"] == "" {
-		return backendKeys{}, fmt.Errorf("there are none for backend %q; set AccessKey and SecretKey, or File, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", backend)
+		return Keys{}, fmt.Errorf("there are none for backend %q; set AccessKey and SecretKey, or File, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", backend)
 	}
-	return backendKeys{
+	return Keys{
 		AccessKey: env["AWS_ACCESS_KEY_ID"], SecretKey: secret(env["AWS_SECRET_ACCESS_KEY"]),
 		SessionToken: secret(env["AWS_SESSION_TOKEN"]), Region: cmp.Or(region, env["AWS_REGION"], defaultRegion),
 	}, nil
@@ -88,26 +88,26 @@ const maxCredentialsSize = 1 << 20
 
 // readCredentials reads one profile of a file of AWS's form. Its errors quote
 // nothing of the file.
-func readCredentials(path, profile string) (backendKeys, error) {
+func readCredentials(path, profile string) (Keys, error) {
 	text, err := readRegular(path, maxCredentialsSize)
 	if err != nil {
-		return backendKeys{}, err
+		return Keys{}, err
 	}
 	keys, found := parseCredentials(text, profile)
 	switch {
 	case !found:
-		return backendKeys{}, fmt.Errorf("there is no profile %q in it", profile)
+		return Keys{}, fmt.Errorf("there is no profile %q in it", profile)
 	case keys.AccessKey == "":
-		return backendKeys{}, fmt.Errorf("profile %q has no aws_access_key_id", profile)
+		return Keys{}, fmt.Errorf("profile %q has no aws_access_key_id", profile)
 	case keys.SecretKey == "":
-		return backendKeys{}, fmt.Errorf("profile %q has no aws_secret_access_key", profile)
+		return Keys{}, fmt.Errorf("profile %q has no aws_secret_access_key", profile)
 	}
 	return keys, nil
 }
 
 // parseCredentials takes `[profile]` and `[profile profile]`, which AWS's
 // other file has.
-func parseCredentials(text []byte, profile string) (keys backendKeys, found bool) {
+func parseCredentials(text []byte, profile string) (keys Keys, found bool) {
 	inside := false
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		line := strings.TrimSpace(lines.Text())
@@ -142,7 +142,7 @@ func parseCredentials(text []byte, profile string) (keys backendKeys, found bool
 }
 
 // readRegular reads up to limit bytes of a regular file: a path may come from the
-// network (admin.go), and reading on in a device or a pipe would never end.
+// network (internal/admin), and reading on in a device or a pipe would never end.
 func readRegular(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {

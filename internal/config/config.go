@@ -1,10 +1,11 @@
-package main
+package config
 
 import (
 	"fmt"
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,16 +19,16 @@ import (
 
 // Config is what an operator can set. The first nine keys are the original
 // Akubra's; config.yaml.example tells what each means. A Config that came from
-// loadConfig or parseConfig has passed check, and nothing writes to it any more.
+// Load, Parse or Complete has passed check, and nothing writes to it any more.
 type Config struct {
 	Listen                    string            `koanf:"Listen"`
-	Backends                  []string          `koanf:"Backends"` // see backendURLs
+	Backends                  []string          `koanf:"Backends"` // see BackendURLs
 	ConnLimit                 int               `koanf:"ConnLimit"`
 	AdditionalRequestHeaders  map[string]string `koanf:"AdditionalRequestHeaders"`
 	AdditionalResponseHeaders map[string]string `koanf:"AdditionalResponseHeaders"`
 	ConnectionTimeout         time.Duration     `koanf:"ConnectionTimeout"`
 	ConnectionDialTimeout     time.Duration     `koanf:"ConnectionDialTimeout"`
-	MaintainedBackend         oneOrMany         `koanf:"MaintainedBackend"` // see maintainedMask
+	MaintainedBackend         oneOrMany         `koanf:"MaintainedBackend"` // see MaintainedMask
 	SyncLogMethods            []string          `koanf:"SyncLogMethods"`
 
 	AdminListen           string        `koanf:"AdminListen"` // empty is off
@@ -50,28 +51,28 @@ type Config struct {
 	DataDir            string                     `koanf:"DataDir"`
 	Durability         string                     `koanf:"Durability"`
 	OnJournalError     string                     `koanf:"OnJournalError"`
-	Credentials        CredentialsConfig          `koanf:"Credentials"` // see backendCredentials
+	Credentials        CredentialsConfig          `koanf:"Credentials"` // see SigningKeys
 	BackendCredentials []BackendCredentialsConfig `koanf:"BackendCredentials"`
 	Repair             RepairConfig               `koanf:"Repair"`
 }
 
 // What WriteAck may be (R3).
 const (
-	writeAckFirst  = "first"
-	writeAckQuorum = "quorum"
-	writeAckAll    = "all"
+	WriteAckFirst  = "first"
+	WriteAckQuorum = "quorum"
+	WriteAckAll    = "all"
 )
 
 // What Durability may be: what a promise in the journal survives.
 const (
-	durabilityProcess = "process"
-	durabilityPower   = "power"
+	DurabilityProcess = "process"
+	DurabilityPower   = "power"
 )
 
 // What OnJournalError may be: what becomes of writes that cannot be promised.
 const (
-	journalErrorRefuse   = "refuse"
-	journalErrorContinue = "continue"
+	OnJournalErrorRefuse   = "refuse"
+	OnJournalErrorContinue = "continue"
 )
 
 // RepairConfig is how fast and how stubbornly backends are made equal again.
@@ -84,9 +85,9 @@ type RepairConfig struct {
 	CopyBucketConfig bool          `koanf:"CopyBucketConfig"`
 }
 
-// defaultConfig is the one place of defaults. It lacks Backends, which have none,
+// Default is the one place of defaults. It lacks Backends, which have none,
 // and StallTimeout, which finish takes from ConnectionTimeout.
-func defaultConfig() *Config {
+func Default() *Config {
 	return &Config{
 		Listen:                ":8080",
 		ConnLimit:             1000,
@@ -94,7 +95,7 @@ func defaultConfig() *Config {
 		ConnectionDialTimeout: 3 * time.Second,
 		SyncLogMethods:        []string{"PUT", "POST", "DELETE"},
 		AdminListen:           "127.0.0.1:8071",
-		WriteAck:              writeAckFirst,
+		WriteAck:              WriteAckFirst,
 		CompareETags:          true,
 		RingSize:              256 << 10,
 		FailureLimit:          10,
@@ -112,8 +113,8 @@ func defaultConfig() *Config {
 			Mainlog:   LogOutput{Stderr: true, Level: "info"},
 		},
 		DataDir:        "./data",
-		Durability:     durabilityProcess,
-		OnJournalError: journalErrorRefuse,
+		Durability:     DurabilityProcess,
+		OnJournalError: OnJournalErrorRefuse,
 		Credentials:    CredentialsConfig{Profile: defaultProfile},
 		Repair:         RepairConfig{Concurrency: 4, MaxTries: 20},
 	}
@@ -125,7 +126,7 @@ func (c *Config) finish() {
 		c.StallTimeout = c.ConnectionTimeout
 	}
 	if len(c.SyncLogMethods) == 0 { // R16
-		c.SyncLogMethods = defaultConfig().SyncLogMethods
+		c.SyncLogMethods = Default().SyncLogMethods
 	}
 	for i := range c.BackendCredentials {
 		if b := &c.BackendCredentials[i]; b.Profile == "" {
@@ -134,32 +135,32 @@ func (c *Config) finish() {
 	}
 }
 
-// configErrors are the mistakes in a configuration, one line each (R21).
-type configErrors []string
+// Errors are the mistakes in a configuration, one line each (R21).
+type Errors []string
 
-func (e configErrors) Error() string { return strings.Join(e, "\n") }
+func (e Errors) Error() string { return strings.Join(e, "\n") }
 
-// maxConfigSize bounds what is parsed: it may come from the network (admin.go).
-const maxConfigSize = 1 << 20
+// MaxSize bounds what is parsed: it may come from the network (internal/admin).
+const MaxSize = 1 << 20
 
-// loadConfig reads the file at path, with the process's environment over it. Where
-// the file could be read, the error is of type configErrors.
-func loadConfig(path string) (*Config, error) {
+// Load reads the file at path, with the process's environment over it. Where
+// the file could be read, the error is of type Errors.
+func Load(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read configuration %q: %w", path, text.Cause(err))
 	}
 	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
+	content, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read configuration %q: %w", path, text.Cause(err))
 	}
 	return parseNamed(path, content, os.Environ())
 }
 
-// parseConfig makes a Config of a YAML text and the AKUBRA_ variables of environ.
-// Its error is of type configErrors.
-func parseConfig(content []byte, environ []string) (*Config, error) {
+// Parse makes a Config of a YAML text and the AKUBRA_ variables of environ.
+// Its error is of type Errors.
+func Parse(content []byte, environ []string) (*Config, error) {
 	return parseNamed("", content, environ)
 }
 
@@ -167,37 +168,48 @@ func parseNamed(file string, content []byte, environ []string) (*Config, error) 
 	return parse(file, content, environ, &mistakes{env: map[string]string{}, broken: map[string]bool{}})
 }
 
-// checkText checks a configuration that came from the network, without opening a file
+// CheckText checks a configuration that came from the network, without opening a file
 // that it names. unopened are the keys of such files.
-func checkText(content []byte) (unopened []string, err error) {
+func CheckText(content []byte) (unopened []string, err error) {
 	m := &mistakes{env: map[string]string{}, broken: map[string]bool{}, noFiles: true}
 	_, err = parse("", content, nil, m)
 	return m.unopened, err
 }
 
 func parse(file string, content []byte, environ []string, m *mistakes) (*Config, error) {
-	if len(content) > maxConfigSize {
-		return nil, configErrors{fmt.Sprintf("cannot parse configuration %q: it is larger than %s", file, text.ByteSize(maxConfigSize))}
+	if len(content) > MaxSize {
+		return nil, Errors{fmt.Sprintf("cannot parse configuration %q: it is larger than %s", file, text.ByteSize(MaxSize))}
 	}
 	k := koanf.New(keyDelim)
 	if err := k.Load(rawbytes.Provider(content), yamlParser{}); err != nil {
 		return nil, yamlMistakes(file, content, err)
 	}
 	if err := k.Load(envProvider(environ, m), nil); err != nil {
-		return nil, configErrors{fmt.Sprintf("cannot read environment: %v", err)}
+		return nil, Errors{fmt.Sprintf("cannot read environment: %v", err)}
 	}
-	c := defaultConfig()
+	c := Default()
 	decodeInto(c, k, m)
-	c.finish()
-	c.check(m)
-	if len(m.lines) > 0 {
-		return nil, m.lines
+	if err := c.completeWith(m); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
 
-// backendURLs are the Backends: scheme, host and perhaps a port, nothing else.
-func (c *Config) backendURLs() []*url.URL {
+// Complete sets in c, which a program has made of Default, what takes its default
+// from elsewhere, and checks it. Its error is of type Errors.
+func (c *Config) Complete() error { return c.completeWith(&mistakes{}) }
+
+func (c *Config) completeWith(m *mistakes) error {
+	c.finish()
+	c.check(m)
+	if len(m.lines) > 0 {
+		return m.lines
+	}
+	return nil
+}
+
+// BackendURLs are the Backends: scheme, host and perhaps a port, nothing else.
+func (c *Config) BackendURLs() []*url.URL {
 	urls := make([]*url.URL, len(c.Backends))
 	for i, s := range c.Backends {
 		u, err := parseBackend(s)
@@ -209,8 +221,8 @@ func (c *Config) backendURLs() []*url.URL {
 	return urls
 }
 
-// maintainedMask is the set of maintained backends, bit i for Backends[i] (R14).
-func (c *Config) maintainedMask() uint64 {
+// MaintainedMask is the set of maintained backends, bit i for Backends[i] (R14).
+func (c *Config) MaintainedMask() uint64 {
 	var mask uint64
 	for i, s := range c.Backends {
 		if slices.ContainsFunc(c.MaintainedBackend, func(m string) bool { return sameBackend(m, s) }) {
@@ -218,4 +230,15 @@ func (c *Config) maintainedMask() uint64 {
 		}
 	}
 	return mask
+}
+
+func (c *Config) JournalDir() string { return filepath.Join(c.DataDir, "journal") }
+
+// BackendNames are what records, metrics and the journal call the backends.
+func (c *Config) BackendNames() []string {
+	var names []string
+	for _, u := range c.BackendURLs() {
+		names = append(names, u.Host)
+	}
+	return names
 }

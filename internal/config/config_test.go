@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -18,21 +18,21 @@ const twoBackends = "Backends: [http://a, https://b:9000]\n"
 
 func mustParseConfig(t *testing.T, text string, environ ...string) *Config {
 	t.Helper()
-	c, err := parseConfig([]byte(text), environ)
+	c, err := Parse([]byte(text), environ)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// configMistakes are the lines that parseConfig gives, none where it is content.
+// configMistakes are the lines that Parse gives, none where it is content.
 func configMistakes(t *testing.T, text string, environ ...string) []string {
 	t.Helper()
-	c, err := parseConfig([]byte(text), environ)
+	c, err := Parse([]byte(text), environ)
 	if err == nil {
 		return nil
 	}
-	lines, ok := errors.AsType[configErrors](err)
+	lines, ok := errors.AsType[Errors](err)
 	if !ok || c != nil || err.Error() != strings.Join(lines, "\n") {
 		t.Fatalf("parseConfig = %v, %T %v", c, err, err)
 	}
@@ -46,13 +46,25 @@ func wantMistakes(t *testing.T, got, want []string) {
 	}
 }
 
-// The example is what operators start from: it must hold the defaults themselves.
-func TestConfigExample(t *testing.T) {
-	got, err := loadConfig("config.yaml.example")
+// examplePath is the file that operators start from.
+var examplePath = filepath.Join("..", "..", "config.yaml.example")
+
+func mustReadExample(t *testing.T) string {
+	t.Helper()
+	example, err := os.ReadFile(examplePath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := defaultConfig()
+	return string(example)
+}
+
+// The example is what operators start from: it must hold the defaults themselves.
+func TestConfigExample(t *testing.T) {
+	got, err := Load(examplePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
 	want.Backends = []string{"http://s3.first.example.com:9000", "http://s3.second.example.com:9000"}
 	want.MaintainedBackend, want.Domains, want.AdminHosts = oneOrMany{}, []string{}, []string{}
 	want.AdditionalRequestHeaders, want.AdditionalResponseHeaders = map[string]string{}, map[string]string{}
@@ -62,7 +74,7 @@ func TestConfigExample(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 
-	raw, err := yamlParser{}.Unmarshal([]byte(mustReadFile(t, "config.yaml.example")))
+	raw, err := yamlParser{}.Unmarshal([]byte(mustReadExample(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,11 +91,11 @@ func TestConfigExample(t *testing.T) {
 }
 
 func TestConfigOriginal(t *testing.T) {
-	got, err := loadConfig(filepath.Join("testdata", "config", "original.yaml"))
+	got, err := Load(filepath.Join("testdata", "original.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := defaultConfig()
+	want := Default()
 	want.Backends = []string{"http://s3.dc1.internal", "http://s3.dc2.internal"}
 	want.ConnLimit = 100
 	want.AdditionalResponseHeaders = map[string]string{
@@ -103,7 +115,7 @@ func TestConfigOriginal(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	if mask := got.maintainedMask(); mask != 0b10 {
+	if mask := got.MaintainedMask(); mask != 0b10 {
 		t.Errorf("maintainedMask = %b", mask)
 	}
 }
@@ -125,8 +137,8 @@ func TestConfigValues(t *testing.T) {
 		"fewer methods":     {"SyncLogMethods: [GET]", func(c *Config) any { return c.SyncLogMethods }, []string{"GET"}},
 		"zero duration":     {"ShutdownTimeout: 0", func(c *Config) any { return c.ShutdownTimeout }, time.Duration(0)},
 		"own stall timeout": {"StallTimeout: 2s", func(c *Config) any { return c.StallTimeout }, 2 * time.Second},
-		"none maintained":   {"MaintainedBackend: ''", func(c *Config) any { return c.maintainedMask() }, uint64(0)},
-		"list maintained":   {"MaintainedBackend: [http://A:80/]", func(c *Config) any { return c.maintainedMask() }, uint64(1)},
+		"none maintained":   {"MaintainedBackend: ''", func(c *Config) any { return c.MaintainedMask() }, uint64(0)},
+		"list maintained":   {"MaintainedBackend: [http://A:80/]", func(c *Config) any { return c.MaintainedMask() }, uint64(1)},
 		"original's listen": {"Listen: 0:8000", func(c *Config) any { return c.Listen }, "0:8000"},
 		"one level of many": {"Logging: {Mainlog: {Level: debug}}", func(c *Config) any { return c.Logging.Mainlog },
 			LogOutput{Stderr: true, Level: "debug"}},
@@ -146,7 +158,7 @@ func TestConfigValues(t *testing.T) {
 
 func TestConfigBackendURLs(t *testing.T) {
 	var got []string
-	for _, u := range mustParseConfig(t, "Backends: ['http://A.b/', 'https://[::1]:9000']").backendURLs() {
+	for _, u := range mustParseConfig(t, "Backends: ['http://A.b/', 'https://[::1]:9000']").BackendURLs() {
 		got = append(got, u.String())
 	}
 	if want := []string{"http://A.b", "https://[::1]:9000"}; !slices.Equal(got, want) {
@@ -339,7 +351,7 @@ func TestConfigEnvironment(t *testing.T) {
 		"AKUBRA_TLS_BACKENDS_INSECURESKIPVERIFY=1",
 		"AKUBRA_SERVICE_HOST=10.0.0.1", "AKUBRA_PORT_8080_TCP_ADDR=10.0.0.1", "AKUBRA_ADMIN_SERVICE_PORT_HTTP=80", // Kubernetes
 		"OTHER=1")
-	want := defaultConfig()
+	want := Default()
 	want.Backends = []string{"http://c", "http://d:9000", "http://e"}
 	want.ConnLimit = 5
 	want.AdditionalRequestHeaders = map[string]string{"X-A": "file", "X-B": "010", "X-C": "environment"}
@@ -352,7 +364,7 @@ func TestConfigEnvironment(t *testing.T) {
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
-	if mask := c.maintainedMask(); mask != 0b010 {
+	if mask := c.MaintainedMask(); mask != 0b010 {
 		t.Errorf("maintainedMask = %b", mask)
 	}
 }
@@ -381,16 +393,16 @@ func TestR21EnvironmentMistakes(t *testing.T) {
 func TestR21File(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "akubra.yaml")
-	if _, err := loadConfig(path); err == nil || !strings.HasPrefix(err.Error(), "cannot read configuration") {
+	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), "cannot read configuration") {
 		t.Errorf("no file: %v", err)
 	}
-	if _, err := loadConfig(dir); err == nil || !strings.HasPrefix(err.Error(), "cannot read configuration") {
+	if _, err := Load(dir); err == nil || !strings.HasPrefix(err.Error(), "cannot read configuration") {
 		t.Errorf("a directory: %v", err)
 	}
 	if err := os.WriteFile(path, []byte("Listen: ':80'\nWriteAck: all\n  WriteAck: all\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadConfig(path); err == nil || !strings.HasPrefix(err.Error(), path+":3: cannot parse YAML: ") {
+	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+":3: cannot parse YAML: ") {
 		t.Errorf("wrong YAML: %v", err)
 	}
 	if lines := configMistakes(t, "- Listen"); len(lines) != 1 || lines[0] != "line 1: cannot parse YAML: the configuration must be a map of keys" {
@@ -400,8 +412,8 @@ func TestR21File(t *testing.T) {
 	if lines := configMistakes(t, long); len(lines) != 1 || lines[0] != "line 3002: cannot parse YAML: mapping values are not allowed in this context" {
 		t.Errorf("long: %q", lines)
 	}
-	big := []byte(strings.Repeat("#", maxConfigSize+1))
-	if _, err := parseConfig(big, nil); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
+	big := []byte(strings.Repeat("#", MaxSize+1))
+	if _, err := Parse(big, nil); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
 		t.Errorf("too large: %v", err)
 	}
 }
@@ -419,7 +431,7 @@ func TestConfigAliases(t *testing.T) {
 }
 
 func FuzzParseConfig(f *testing.F) {
-	for _, path := range []string{"config.yaml.example", filepath.Join("testdata", "config", "original.yaml")} {
+	for _, path := range []string{examplePath, filepath.Join("testdata", "original.yaml")} {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)
@@ -430,14 +442,14 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte("Backends: &a [http://x]\nMaintainedBackend: *a\nTLS: {Backends: }\n"), "AKUBRA_BACKENDS=http://y,,")
 	f.Add([]byte("\"Logging\\0Mainlog\": 1\nAdditionalRequestHeaders: &h {X: 1, <<: *h}\n"), "AKUBRA_ADDITIONALRESPONSEHEADERS={X: y}")
 	f.Fuzz(func(t *testing.T, text []byte, variable string) {
-		c, err := parseConfig(text, []string{variable})
+		c, err := Parse(text, []string{variable})
 		if err == nil {
-			if len(c.backendURLs()) != len(c.Backends) || c.maintainedMask() == 1<<len(c.Backends)-1 {
+			if len(c.BackendURLs()) != len(c.Backends) || c.MaintainedMask() == 1<<len(c.Backends)-1 {
 				t.Errorf("backends %q, maintained %q", c.Backends, c.MaintainedBackend)
 			}
 			return
 		}
-		lines, ok := errors.AsType[configErrors](err)
+		lines, ok := errors.AsType[Errors](err)
 		if !ok || len(lines) == 0 {
 			t.Fatalf("error %T %v", err, err)
 		}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -57,31 +57,31 @@ func TestCredentialsOf(t *testing.T) {
 	for name, tc := range map[string]struct {
 		yaml    string
 		environ []string
-		want    [2]backendKeys
+		want    [2]Keys
 	}{
-		"environment": {"", env, [2]backendKeys{
+		"environment": {"", env, [2]Keys{
 			{"AKENV", notToBeSeen, "envtoken", "us-gov-1"}, {"AKENV", notToBeSeen, "envtoken", "us-gov-1"}}},
-		"keys for all": {"Credentials: {AccessKey: AK, SecretKey: sk}", env, [2]backendKeys{
+		"keys for all": {"Credentials: {AccessKey: AK, SecretKey: sk}", env, [2]Keys{
 			{"AK", "sk", "", "us-gov-1"}, {"AK", "sk", "", "us-gov-1"}}},
-		"no region anywhere": {"Credentials: {AccessKey: AK, SecretKey: sk}", nil, [2]backendKeys{
+		"no region anywhere": {"Credentials: {AccessKey: AK, SecretKey: sk}", nil, [2]Keys{
 			{"AK", "sk", "", "us-east-1"}, {"AK", "sk", "", "us-east-1"}}},
-		"file": {"Credentials: {File: " + file + "}", none, [2]backendKeys{
+		"file": {"Credentials: {File: " + file + "}", none, [2]Keys{
 			{"AKDEFAULT", notToBeSeen, "", "us-gov-1"}, {"AKDEFAULT", notToBeSeen, "", "us-gov-1"}}},
-		"profile with token and region": {"Credentials: {File: " + file + ", Profile: other}", none, [2]backendKeys{
+		"profile with token and region": {"Credentials: {File: " + file + ", Profile: other}", none, [2]Keys{
 			{"AKOTHER", notToBeSeen + "2", "token", "eu-west-9"}, {"AKOTHER", notToBeSeen + "2", "token", "eu-west-9"}}},
-		"region over the file's": {"Credentials: {File: " + file + ", Profile: other, Region: here}", none, [2]backendKeys{
+		"region over the file's": {"Credentials: {File: " + file + ", Profile: other, Region: here}", none, [2]Keys{
 			{"AKOTHER", notToBeSeen + "2", "token", "here"}, {"AKOTHER", notToBeSeen + "2", "token", "here"}}},
 		"one of its own": {"Credentials: {AccessKey: AK, SecretKey: sk, Region: all}\nBackendCredentials: [{Backend: 'https://B:9000/', AccessKey: AKB, SecretKey: skb}]", env,
-			[2]backendKeys{{"AK", "sk", "", "all"}, {"AKB", "skb", "", "all"}}},
+			[2]Keys{{"AK", "sk", "", "all"}, {"AKB", "skb", "", "all"}}},
 		"own region alone": {"Credentials: {AccessKey: AK, SecretKey: sk}\nBackendCredentials: [{Backend: http://a, Region: own}]", env,
-			[2]backendKeys{{"AK", "sk", "", "own"}, {"AK", "sk", "", "us-gov-1"}}},
+			[2]Keys{{"AK", "sk", "", "own"}, {"AK", "sk", "", "us-gov-1"}}},
 		"each its own, one from a file": {"BackendCredentials: [{Backend: http://a, File: " + file + ", Profile: long, Region: ra}, {Backend: https://b:9000, AccessKey: AKB, SecretKey: skb}]", nil,
-			[2]backendKeys{{"AKLONG", notToBeSeen + "3", "", "ra"}, {"AKB", "skb", "", "us-east-1"}}},
+			[2]Keys{{"AKLONG", notToBeSeen + "3", "", "ra"}, {"AKB", "skb", "", "us-east-1"}}},
 		"own file, default profile": {"BackendCredentials: [{Backend: http://a, File: " + file + "}]", env,
-			[2]backendKeys{{"AKDEFAULT", notToBeSeen, "", "us-gov-1"}, {"AKENV", notToBeSeen, "envtoken", "us-gov-1"}}},
+			[2]Keys{{"AKDEFAULT", notToBeSeen, "", "us-gov-1"}, {"AKENV", notToBeSeen, "envtoken", "us-gov-1"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := mustParseConfig(t, twoBackends+tc.yaml).backendCredentials(tc.environ)
+			got, err := mustParseConfig(t, twoBackends+tc.yaml).SigningKeys(tc.environ)
 			if err != nil || !reflect.DeepEqual(got, tc.want[:]) {
 				t.Errorf("got %s, %v; want %s", reveal(got), err, reveal(tc.want[:]))
 			}
@@ -90,7 +90,7 @@ func TestCredentialsOf(t *testing.T) {
 }
 
 // reveal shows what a test compares.
-func reveal(all []backendKeys) string {
+func reveal(all []Keys) string {
 	var b strings.Builder
 	for _, k := range all {
 		b.WriteString("{" + k.AccessKey + " " + string(k.SecretKey) + " " + string(k.SessionToken) + " " + k.Region + "}")
@@ -100,8 +100,8 @@ func reveal(all []backendKeys) string {
 
 func TestCredentialsMissing(t *testing.T) {
 	c := mustParseConfig(t, twoBackends+"BackendCredentials: [{Backend: http://a, AccessKey: AK, SecretKey: sk}]")
-	_, err := c.backendCredentials([]string{"AWS_ACCESS_KEY_ID=AK"})
-	lines, ok := errors.AsType[configErrors](err)
+	_, err := c.SigningKeys([]string{"AWS_ACCESS_KEY_ID=AK"})
+	lines, ok := errors.AsType[Errors](err)
 	if !ok || len(lines) != 1 || !strings.HasPrefix(lines[0], `Credentials: there are none for backend "https://b:9000"; set AccessKey`) {
 		t.Errorf("error %T %v", err, err)
 	}
@@ -111,8 +111,8 @@ func TestCredentialsMissing(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.backendCredentials(nil)
-	if lines, ok := errors.AsType[configErrors](err); !ok || len(lines) != 2 || !strings.Contains(lines[1], `"https://b:9000" from `) {
+	_, err = c.SigningKeys(nil)
+	if lines, ok := errors.AsType[Errors](err); !ok || len(lines) != 2 || !strings.Contains(lines[1], `"https://b:9000" from `) {
 		t.Errorf("error %T %v", err, err)
 	}
 }
@@ -161,7 +161,7 @@ func TestCredentialsEnvironment(t *testing.T) {
 		"AKUBRA_REPAIR_OBJECTSPERSECOND=2.5", "AKUBRA_DATADIR=/d", "AKUBRA_DURABILITY=power")
 	if c.Credentials.AccessKey != "env" || string(c.Credentials.SecretKey) != "0123" || len(c.BackendCredentials) != 1 ||
 		string(c.BackendCredentials[0].SecretKey) != "two" || c.BackendCredentials[0].Profile != "default" ||
-		c.Repair.ObjectsPerSecond != 2.5 || c.DataDir != "/d" || c.Durability != durabilityPower {
+		c.Repair.ObjectsPerSecond != 2.5 || c.DataDir != "/d" || c.Durability != DurabilityPower {
 		t.Errorf("got %+v", c)
 	}
 	lines := configMistakes(t, twoBackends, "AKUBRA_BACKENDCREDENTIALS={"+notToBeSeen)
@@ -172,7 +172,7 @@ func TestCredentialsEnvironment(t *testing.T) {
 // Whatever prints a configuration, its secrets are not in it.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	c := mustParseConfig(t, twoBackends+"Credentials: {AccessKey: AK, SecretKey: "+notToBeSeen+"}\nBackendCredentials: [{Backend: http://a, AccessKey: AK, SecretKey: "+notToBeSeen+"}]")
-	keys, err := c.backendCredentials([]string{"AWS_SESSION_TOKEN=" + notToBeSeen})
+	keys, err := c.SigningKeys([]string{"AWS_SESSION_TOKEN=" + notToBeSeen})
 	if err != nil || string(keys[0].SecretKey) != notToBeSeen {
 		t.Fatalf("keys %s, %v", reveal(keys), err)
 	}
@@ -207,7 +207,7 @@ func FuzzParseCredentials(f *testing.F) {
 	f.Add([]byte("[\n]\n=\n[a\naws_access_key_id"), "a")
 	f.Fuzz(func(t *testing.T, text []byte, profile string) {
 		keys, found := parseCredentials(text, profile)
-		if !found && keys != (backendKeys{}) {
+		if !found && keys != (Keys{}) {
 			t.Errorf("keys of no profile: %+v", keys)
 		}
 		for _, s := range []string{keys.AccessKey, string(keys.SecretKey), string(keys.SessionToken), keys.Region} {

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -82,7 +82,7 @@ func asText(n *yaml.Node) {
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
 
 // yamlMistakes names file and line of what is wrong YAML.
-func yamlMistakes(file string, text []byte, err error) configErrors {
+func yamlMistakes(file string, text []byte, err error) Errors {
 	lines := []string{err.Error()}
 	if te, ok := errors.AsType[*yaml.TypeError](err); ok {
 		lines = te.Errors

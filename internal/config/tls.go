@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"crypto/tls"
@@ -22,8 +22,8 @@ type TLSBackendConfig struct {
 	ClientKeyFile      string `koanf:"ClientKeyFile"`
 }
 
-// listener is the listening side's TLS, or nil for plain HTTP.
-func (t *TLSConfig) listener() (*tls.Config, error) {
+// Listener is the listening side's TLS, or nil for plain HTTP.
+func (t *TLSConfig) Listener() (*tls.Config, error) {
 	if t.CertFile == "" && t.KeyFile == "" {
 		return nil, nil
 	}
@@ -34,8 +34,8 @@ func (t *TLSConfig) listener() (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{cert}}, nil
 }
 
-// client is the TLS towards https:// backends; ServerName is still to be set.
-func (t *TLSBackendConfig) client() (*tls.Config, error) {
+// Client is the TLS towards https:// backends; ServerName is still to be set.
+func (t *TLSBackendConfig) Client() (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.InsecureSkipVerify}
 	if t.CAFile != "" {
 		var err error

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"maps"
@@ -10,8 +10,10 @@ import (
 
 	"github.com/akubra/akubra/internal/datadir"
 	"github.com/akubra/akubra/internal/text"
-	"github.com/akubra/akubra/limiter"
 )
+
+// MaxBackends is how many there may be: each is a bit of a 64-bit mask.
+const MaxBackends = 64
 
 // Bounds of what an operator may choose.
 const (
@@ -57,7 +59,7 @@ func (c *Config) check(m *mistakes) {
 			m.add(element("Domains", i), domain, "a host name alone, as in s3.example.com, without scheme and port")
 		}
 	}
-	m.checkOneOf("WriteAck", c.WriteAck, writeAckFirst, writeAckQuorum, writeAckAll)
+	m.checkOneOf("WriteAck", c.WriteAck, WriteAckFirst, WriteAckQuorum, WriteAckAll)
 	checkRange(m, "RingSize", c.RingSize, minRingSize, maxRingSize, "")
 	m.checkDuration("StallTimeout", c.StallTimeout, true)
 	checkRange(m, "FailureLimit", c.FailureLimit, 0, maxCount, " (0 is off)")
@@ -86,12 +88,12 @@ func (c *Config) check(m *mistakes) {
 	if c.DataDir == "" || strings.ContainsRune(c.DataDir, 0) {
 		m.add("DataDir", c.DataDir, "a directory, which is made where it is not there")
 	} else if m.mayOpen("DataDir") {
-		if err := datadir.Check(c.DataDir, c.journalDir()); err != nil {
+		if err := datadir.Check(c.DataDir, c.JournalDir()); err != nil {
 			m.add("DataDir", c.DataDir, "a directory of the proxy's own: %v", err)
 		}
 	}
-	m.checkOneOf("Durability", c.Durability, durabilityProcess, durabilityPower)
-	m.checkOneOf("OnJournalError", c.OnJournalError, journalErrorRefuse, journalErrorContinue)
+	m.checkOneOf("Durability", c.Durability, DurabilityProcess, DurabilityPower)
+	m.checkOneOf("OnJournalError", c.OnJournalError, OnJournalErrorRefuse, OnJournalErrorContinue)
 	m.checkCredentials("Credentials", c.Credentials)
 	m.checkBackendCredentials(c.BackendCredentials, c.Backends)
 	if c.Repair.Enabled && len(c.Backends) == 1 {
@@ -137,8 +139,8 @@ func (m *mistakes) checkAddress(path, address string) {
 }
 
 func (m *mistakes) checkBackends(backends []string) {
-	if n := len(backends); n < 1 || n > limiter.MaxBackends {
-		m.add("Backends", backends, "a list of 1 to %d URLs", limiter.MaxBackends)
+	if n := len(backends); n < 1 || n > MaxBackends {
+		m.add("Backends", backends, "a list of 1 to %d URLs", MaxBackends)
 	}
 	seen := map[string]string{} // by address, and by the name that records have
 	for i, s := range backends {

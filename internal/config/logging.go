@@ -1,0 +1,71 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"log/syslog"
+	"slices"
+	"strings"
+)
+
+// LoggingConfig is where the three logs go.
+type LoggingConfig struct {
+	Synclog   LogOutput `koanf:"Synclog"`
+	Accesslog LogOutput `koanf:"Accesslog"`
+	Mainlog   LogOutput `koanf:"Mainlog"`
+}
+
+// LogOutput is where one log goes: to all that is chosen, or nowhere.
+type LogOutput struct {
+	Stdout bool   `koanf:"Stdout"`
+	Stderr bool   `koanf:"Stderr"`
+	File   string `koanf:"File"`   // appended to, opened again on SIGHUP
+	Syslog string `koanf:"Syslog"` // a facility, as in "local0" or "LOG_LOCAL0"
+	// Level is the least that Mainlog tells of. The other two have lines of one
+	// kind, none to be left out, and take no notice of it.
+	Level string `koanf:"Level"`
+}
+
+// levels are those that a configuration may name.
+var levels = []string{"trace", "debug", "info", "warn", "error", "disabled"}
+
+// LevelName is a level's name in small letters; none is info.
+func LevelName(s string) (string, error) {
+	name := strings.ToLower(cmp.Or(s, "info"))
+	if !slices.Contains(levels, name) {
+		return "", fmt.Errorf("level %q is not one of %s", s, strings.Join(levels, ", "))
+	}
+	return name, nil
+}
+
+// facilities in the order of their codes; log/syslog leaves 12 to 15 out.
+var facilities = []string{
+	"kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+	"", "", "", "",
+	"local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+}
+
+// ParseFacility takes "local0", "LOCAL0" and "LOG_LOCAL0".
+func ParseFacility(s string) (syslog.Priority, error) {
+	name := strings.TrimPrefix(strings.ToLower(s), "log_")
+	code := slices.Index(facilities, name)
+	if code < 0 || name == "" {
+		allowed := slices.DeleteFunc(slices.Clone(facilities), func(f string) bool { return f == "" })
+		return 0, fmt.Errorf("syslog facility %q is not one of %s (LOG_ may stand before it)", s, strings.Join(allowed, ", "))
+	}
+	return syslog.Priority(code << 3), nil
+}
+
+// validFacility and validLevel are for the configuration's check. Empty is valid.
+func validFacility(s string) error {
+	if s == "" {
+		return nil
+	}
+	_, err := ParseFacility(s)
+	return err
+}
+
+func validLevel(s string) error {
+	_, err := LevelName(s)
+	return err
+}
