@@ -22,6 +22,7 @@ import (
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
@@ -49,7 +50,7 @@ type adminRig struct {
 
 func newAdminRig(t testing.TB, names ...string) *adminRig {
 	t.Helper()
-	wantNoLeaks(t)
+	testkit.NoLeaks(t)
 	r := &adminRig{t: t, metrics: newProxyMetrics(names), served: make(chan error, 1)}
 	r.limiter = limiter.New(limiter.Options{Backends: names, ConnLimit: 100, FailureLimit: 1})
 	began := time.Now()
@@ -300,7 +301,7 @@ func TestAdminStatusAndMetrics(t *testing.T) {
 	if ct := resp.Header.Get("Content-Type"); ct != "text/plain; version=0.0.4; charset=utf-8" {
 		t.Errorf("metrics come as %q", ct)
 	}
-	wantSamples(t, mustParseMetrics(t, body), map[string]float64{
+	testkit.WantSamples(t, testkit.MustParseMetrics(t, body), map[string]float64{
 		`akubra_requests_in_flight`:                        3,
 		`akubra_backend_up{backend="a:9000"}`:              1,
 		`akubra_backend_up{backend="b:9000"}`:              0,

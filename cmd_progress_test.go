@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
@@ -34,10 +35,10 @@ func TestProgressOnATerminal(t *testing.T) {
 }
 
 func TestProgressBegins(t *testing.T) {
-	out := newTranscript()
+	out := testkit.NewTranscript()
 	p := &progress{w: out, terminal: true}
 	end := p.begin(func() string { return "so far" })
-	out.waitFor("so far")
+	out.WaitFor("so far")
 	end()
 	end()
 	if got := out.String(); !strings.HasSuffix(got, "\r\x1b[K") {
@@ -55,7 +56,7 @@ func TestProgressWithoutTerminal(t *testing.T) {
 	end := p.begin(func() string { t.Error("asked"); return "x" })
 	p.Info("said")
 	end()
-	if got := mustReadFile(t, f.Name()); got != "akubra: said\n" {
+	if got := testkit.MustReadFile(t, f.Name()); got != "akubra: said\n" {
 		t.Errorf("written: %q", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 )
 
@@ -59,12 +60,12 @@ func (r *storesRig) names() []string { return []string{r.stores[0].addr, r.store
 // put stores an object in one store alone.
 func (r *storesRig) put(store int, key, body string) {
 	r.t.Helper()
-	mustSend(r.t, "PUT", "http://"+r.stores[store].addr+"/bkt/"+key, body)
+	testkit.MustSend(r.t, "PUT", "http://"+r.stores[store].addr+"/bkt/"+key, body)
 }
 
 func (r *storesRig) get(store int, key string) string {
 	r.t.Helper()
-	status, body, err := send("GET", "http://"+r.stores[store].addr+"/bkt/"+key, "")
+	status, body, err := testkit.Send("GET", "http://"+r.stores[store].addr+"/bkt/"+key, "")
 	switch {
 	case err != nil:
 		r.t.Fatal(err)
@@ -88,7 +89,7 @@ func (r *storesRig) wantBoth(key, want string) {
 // resolved are the keys that the synclog says are equal again.
 func (r *storesRig) resolved() (keys []string) {
 	r.t.Helper()
-	for line := range strings.Lines(mustReadFile(r.t, filepath.Join(filepath.Dir(r.config), "sync.log"))) {
+	for line := range strings.Lines(testkit.MustReadFile(r.t, filepath.Join(filepath.Dir(r.config), "sync.log"))) {
 		record, err := synclog.ParseRecord([]byte(line))
 		if err != nil {
 			r.t.Fatal(err)
@@ -111,7 +112,7 @@ func (r *storesRig) journaled(do func(n *namedJournal)) {
 }
 
 func TestRepair(t *testing.T) {
-	wantNoLeaks(t)
+	testkit.NoLeaks(t)
 	r := newStoresRig(t, "")
 	_, stderr := mustRun(t, exitFailed, "repair", "-c", r.config)
 	if !strings.HasPrefix(stderr, "akubra: there is no journal in ") {
@@ -152,7 +153,7 @@ func TestRepair(t *testing.T) {
 }
 
 func TestRepairLeavesSomething(t *testing.T) {
-	wantNoLeaks(t)
+	testkit.NoLeaks(t)
 	r := newStoresRig(t, "ConnectionDialTimeout: 100ms\nConnectionTimeout: 1s\n")
 	r.put(0, "missed", "hello")
 	r.journaled(func(n *namedJournal) { mustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed") })
@@ -194,7 +195,7 @@ func TestRepairBesideProxy(t *testing.T) {
 		p.putObject(t, fmt.Sprint("k", i), "hello")
 	}
 	r.restart(1)
-	eventually(t, "both stores are in the pool", func() bool { return len(p.outNames()) == 0 })
+	testkit.Eventually(t, "both stores are in the pool", func() bool { return len(p.outNames()) == 0 })
 	stdout, stderr := mustRun(t, exitOK, "repair", "-c", r.config)
 	if !strings.HasPrefix(stdout, "repaired 5 of 5 keys (5 copied, 0 deleted, 0 equal already)") {
 		t.Errorf("stdout:\n%s\nstderr:\n%s", stdout, stderr)
@@ -222,8 +223,8 @@ func TestRepairBesideProxy(t *testing.T) {
 // putObject writes through the proxy, and waits for all legs.
 func (p *process) putObject(t *testing.T, key, body string) {
 	t.Helper()
-	mustSend(t, "PUT", "http://"+p.addr()+"/bkt/"+key, body)
-	eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
+	testkit.MustSend(t, "PUT", "http://"+p.addr()+"/bkt/"+key, body)
+	testkit.Eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
 }
 
 func TestRepairInTheProxy(t *testing.T) {
@@ -232,14 +233,14 @@ func TestRepairInTheProxy(t *testing.T) {
 	r.stores[1].stop()
 	p.putObject(t, "k", "hello")
 	r.restart(1)
-	eventually(t, "it is repaired", func() bool { return p.journal.journal.Stats().Pending == 0 })
+	testkit.Eventually(t, "it is repaired", func() bool { return p.journal.journal.Stats().Pending == 0 })
 	r.wantBoth("k", "hello")
-	eventually(t, "the synclog tells", func() bool { return len(r.resolved()) == 1 })
-	status, metrics, err := send("GET", "http://"+p.adminAddr()+"/metrics", "")
+	testkit.Eventually(t, "the synclog tells", func() bool { return len(r.resolved()) == 1 })
+	status, metrics, err := testkit.Send("GET", "http://"+p.adminAddr()+"/metrics", "")
 	if err != nil || status != http.StatusOK {
 		t.Fatal(status, err)
 	}
-	wantSamples(t, mustParseMetrics(t, metrics), map[string]float64{
+	testkit.WantSamples(t, testkit.MustParseMetrics(t, metrics), map[string]float64{
 		`akubra_repair_repaired_total`:                                           1,
 		`akubra_repair_bytes_total`:                                              5,
 		`akubra_journal_pending{backend="` + r.stores[1].addr + `"}`:             0,
@@ -250,11 +251,11 @@ func TestRepairInTheProxy(t *testing.T) {
 		`akubra_backend_up{backend="` + r.stores[0].addr + `"}`:                  1,
 		`akubra_legs_total{backend="` + r.stores[1].addr + `",outcome="failed"}`: 1,
 	})
-	_, text, err := send("GET", "http://"+p.adminAddr()+"/status", "")
+	_, text, err := testkit.Send("GET", "http://"+p.adminAddr()+"/status", "")
 	if err != nil || !strings.Contains(text, `"resolved": 1`) {
 		t.Errorf("status %s, %v", text, err)
 	}
-	for _, said := range []string{text, metrics, mustReadFile(t, filepath.Join(filepath.Dir(r.config), "sync.log"))} {
+	for _, said := range []string{text, metrics, testkit.MustReadFile(t, filepath.Join(filepath.Dir(r.config), "sync.log"))} {
 		if strings.Contains(said, notToBeShown[:6]) {
 			t.Errorf("the secret is in %s", said)
 		}
@@ -269,14 +270,14 @@ func TestRepairInTheProxy(t *testing.T) {
 func TestRepairFollows(t *testing.T) {
 	r := newStoresRig(t, "")
 	p := mustStart(t, "-c", r.config)
-	stdout, stderr := newTranscript(), newTranscript()
+	stdout, stderr := testkit.NewTranscript(), testkit.NewTranscript()
 	signals, exit := make(chan os.Signal), make(chan int, 1)
 	c := &cli{stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, signals: signals}
 	go func() { exit <- c.run([]string{"repair", "--follow", "-c", r.config}) }()
-	eventually(t, "repair has come", func() bool { return p.journalAdmin.status().Repairing })
+	testkit.Eventually(t, "repair has come", func() bool { return p.journalAdmin.status().Repairing })
 	r.put(0, "k", "hello")
 	mustPromise(t, p.journal, "PUT", "bkt", "k", 0b10, "failed")
-	eventually(t, "it is repaired", func() bool { return p.journal.journal.Stats().Pending == 0 })
+	testkit.Eventually(t, "it is repaired", func() bool { return p.journal.journal.Stats().Pending == 0 })
 	r.wantBoth("k", "hello")
 	signals <- syscall.SIGHUP
 	signals <- syscall.SIGINT
@@ -361,7 +362,7 @@ func TestServeTellsWhoIsGone(t *testing.T) {
 	p := mustStart(t, "-c", r.config)
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
-	log := mustReadFile(t, filepath.Join(filepath.Dir(r.config), "main.log"))
+	log := testkit.MustReadFile(t, filepath.Join(filepath.Dir(r.config), "main.log"))
 	if !strings.Contains(log, `"backends":["gone:9000"],"keys":1,`) {
 		t.Errorf("log: %s", log)
 	}

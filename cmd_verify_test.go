@@ -8,11 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
 func TestVerify(t *testing.T) {
-	wantNoLeaks(t)
+	testkit.NoLeaks(t)
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
 	for _, key := range []string{"p/one", "p/two", "three"} {
 		r.put(0, key, "hello")

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
@@ -57,13 +58,15 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 	// The lines belong where the proxy's are; on the screen the command speaks itself.
 	lines := config.Logging.Synclog
 	lines.Stdout, lines.Stderr = false, false
-	out, err := openOutput(lines)
+	out, err := logs.OpenOutput(lines)
 	if err != nil {
-		out.start(nil, nil)
-		return nil, errors.Join(prefixed("Logging.Synclog", err), out.Close(), j.Close())
+		out.Start(nil, nil)
+		return nil, errors.Join(logs.Prefixed("Logging.Synclog", err), out.Close(), j.Close())
 	}
 	record := synclog.New(synclog.Options{Out: out, Methods: config.SyncLogMethods, OnError: func(_ *synclog.Record, err error) { warn(err) }})
-	out.start(func(q *lineQueue, err error) { warn(fmt.Errorf("cannot write log to %q, and try on: %w", q.name, err)) }, nil)
+	out.Start(func(q *logs.Queue, err error) {
+		warn(fmt.Errorf("cannot write log to %q, and try on: %w", q.Name, err))
+	}, nil)
 	local := &namedJournal{journal: j, names: names, dir: dir}
 	maintained := config.MaintainedMask()
 	return &work{

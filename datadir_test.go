@@ -10,12 +10,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // statusOf is what a request is answered.
 func statusOf(t *testing.T, method, url string) int {
 	t.Helper()
-	status, _, err := send(method, url, "")
+	status, _, err := testkit.Send(method, url, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,19 +54,19 @@ func TestR23DataDirIsGone(t *testing.T) {
 			t.Setenv("AKUBRA_LOGGING_MAINLOG_FILE", logFile)
 			p := mustStart(t, "-c", r.config)
 			url := "http://" + p.addr() + "/bkt/k"
-			mustSend(t, "PUT", url, "before")
+			testkit.MustSend(t, "PUT", url, "before")
 			mustDo(t, c.do(r.dataDir))
-			eventually(t, "writes are refused", func() bool { return statusOf(t, "PUT", url) == http.StatusServiceUnavailable })
-			mustSend(t, "GET", url, "")
-			if got := mustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""); !strings.Contains(got, "akubra_journal_failed 1") {
+			testkit.Eventually(t, "writes are refused", func() bool { return statusOf(t, "PUT", url) == http.StatusServiceUnavailable })
+			testkit.MustSend(t, "GET", url, "")
+			if got := testkit.MustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""); !strings.Contains(got, "akubra_journal_failed 1") {
 				t.Error("the metrics do not tell")
 			}
-			log := func() string { return mustReadFile(t, logFile) }
-			eventually(t, "the log tells", func() bool { return strings.Contains(log(), "the journal is gone") })
+			log := func() string { return testkit.MustReadFile(t, logFile) }
+			testkit.Eventually(t, "the log tells", func() bool { return strings.Contains(log(), "the journal is gone") })
 			if c.back != nil { // a second proxy may be at work where the first one was
 				t.Setenv("AKUBRA_ADMINLISTEN", "127.0.0.1:0")
 				second := mustStart(t, "-c", r.config)
-				mustSend(t, "PUT", "http://"+second.addr()+"/bkt/k", "second")
+				testkit.MustSend(t, "PUT", "http://"+second.addr()+"/bkt/k", "second")
 				second.signals <- syscall.SIGTERM
 				second.wantExit(t, exitOK)
 				mustDo(t, c.back(r.dataDir))
@@ -79,7 +81,7 @@ func TestR23DataDirIsGone(t *testing.T) {
 			}
 
 			p = mustStart(t, "-c", r.config)
-			mustSend(t, "PUT", "http://"+p.addr()+"/bkt/k", "after")
+			testkit.MustSend(t, "PUT", "http://"+p.addr()+"/bkt/k", "after")
 			p.signals <- syscall.SIGTERM
 			p.wantExit(t, exitOK)
 		})
@@ -162,7 +164,7 @@ func TestR21DataDirOfOthers(t *testing.T) {
 
 // A start that fails says why, and first; what else fails because of it is no news.
 func TestServeFailsInItsOwnWords(t *testing.T) {
-	config := writeServeConfig(t, newHTTPBackend(t, hello), "")
+	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	dir := filepath.Dir(config)
 	table := filepath.Join(dir, "data", "journal", inflightName)
 	mustDo(t, os.MkdirAll(filepath.Dir(table), 0o700), os.WriteFile(filepath.Join(dir, "precious"), nil, 0o600),
@@ -171,7 +173,7 @@ func TestServeFailsInItsOwnWords(t *testing.T) {
 	if exit != exitFailed || !strings.HasPrefix(stderr, "akubra: cannot open the table of writes under way") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("exit code %d, stderr %q", exit, stderr)
 	}
-	if got := mustReadFile(t, filepath.Join(dir, "main.log")); strings.Count(got, "\n") != 1 || !strings.Contains(got, "cannot open the table of writes under way") {
+	if got := testkit.MustReadFile(t, filepath.Join(dir, "main.log")); strings.Count(got, "\n") != 1 || !strings.Contains(got, "cannot open the table of writes under way") {
 		t.Errorf("log: %s", got)
 	}
 }
@@ -182,10 +184,10 @@ func TestR23WritesGoOnWithoutAJournal(t *testing.T) {
 	t.Setenv("AKUBRA_ONJOURNALERROR", "continue")
 	p := mustStart(t, "-c", r.config)
 	url := "http://" + p.addr() + "/bkt/k"
-	mustSend(t, "PUT", url, "before")
+	testkit.MustSend(t, "PUT", url, "before")
 	mustDo(t, os.RemoveAll(r.dataDir))
-	eventually(t, "the journal has failed", func() bool {
-		return strings.Contains(mustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""), "akubra_journal_failed 1")
+	testkit.Eventually(t, "the journal has failed", func() bool {
+		return strings.Contains(testkit.MustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""), "akubra_journal_failed 1")
 	})
 	if got := statusOf(t, "PUT", url); got != http.StatusOK {
 		t.Errorf("PUT is answered %d", got)

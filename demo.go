@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/rs/zerolog"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/text"
 )
 
@@ -138,13 +138,8 @@ func demoConfig(o *demoOptions, stores []*demoStore) (*config.Config, error) {
 }
 
 // demoLogs go to the screen, each line with its log's name.
-func demoLogs(out *screen) *logs {
-	return &logs{
-		main:    zerolog.New(out.named("mainlog: ")).Level(zerolog.WarnLevel).With().Timestamp().Logger(),
-		access:  zerolog.Nop(),
-		sync:    out.named("synclog: "),
-		outputs: []*output{{}, {}, {}},
-	}
+func demoLogs(out *screen) *logs.Logs {
+	return logs.Plain(out.named("mainlog: "), out.named("synclog: "))
 }
 
 const demoKeys = `Type 1 or 2 and Enter to stop or start a store, q and Enter (or Ctrl-C) to end.

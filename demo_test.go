@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func startDemo(t *testing.T, more ...string) (p *process, dir string) {
@@ -24,8 +26,8 @@ func startDemo(t *testing.T, more ...string) (p *process, dir string) {
 // put stores an object through the proxy and waits until no store is at it any more.
 func (p *process) put(t *testing.T, key, body string) {
 	t.Helper()
-	mustSend(t, "PUT", "http://"+p.addr()+"/demo/"+key, body)
-	eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
+	testkit.MustSend(t, "PUT", "http://"+p.addr()+"/demo/"+key, body)
+	testkit.Eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
 }
 
 func (p *process) typeLine(t *testing.T, line string) {
@@ -68,17 +70,17 @@ func TestDemo(t *testing.T) {
 	}
 
 	p.typeLine(t, "2")
-	p.stdout.waitFor(") is stopped:")
+	p.stdout.WaitFor(") is stopped:")
 	p.put(t, "one", "two")
-	p.stdout.waitFor(`synclog: {"ts":`)
-	p.stdout.waitFor(`"path":"/demo/one","failedhost":"` + strings.TrimPrefix(p.config.Backends[1], "http://"))
+	p.stdout.WaitFor(`synclog: {"ts":`)
+	p.stdout.WaitFor(`"path":"/demo/one","failedhost":"` + strings.TrimPrefix(p.config.Backends[1], "http://"))
 	wantObject(t, dir, "first", "one", "two")
 	wantNoObject(t, dir, "second", "one")
 
 	p.typeLine(t, "what?")
 	p.typeLine(t, "2")
-	p.stdout.waitFor(") is started:")
-	p.stdout.waitFor(`"op":"resolved"`)
+	p.stdout.WaitFor(") is started:")
+	p.stdout.WaitFor(`"op":"resolved"`)
 	wantObject(t, dir, "second", "one", "two")
 	p.put(t, "both", "three")
 	wantObject(t, dir, "first", "both", "three")
@@ -100,12 +102,12 @@ func TestDemoBreak(t *testing.T) {
 	for i := range p.config.FailureLimit {
 		p.put(t, fmt.Sprint(i), "x")
 	}
-	p.stdout.waitFor("backend demoted")
+	p.stdout.WaitFor("backend demoted")
 	p.put(t, "one", "x")
-	p.stdout.waitFor(`"error":"demoted"`)
+	p.stdout.WaitFor(`"error":"demoted"`)
 	p.typeLine(t, "1")
-	p.stdout.waitFor("backend is back in the pool")
-	eventually(t, "the first store has what it missed", func() bool { return p.journal.journal.Stats().Pending == 0 })
+	p.stdout.WaitFor("backend is back in the pool")
+	testkit.Eventually(t, "the first store has what it missed", func() bool { return p.journal.journal.Stats().Pending == 0 })
 	wantObject(t, dir, "first", "one", "x")
 	p.put(t, "both", "x")
 	wantObject(t, dir, "first", "both", "x")
@@ -117,7 +119,7 @@ func TestDemoBreak(t *testing.T) {
 
 	// What the stores held is there the next time.
 	p = mustStart(t, "demo", "--dir", dir, "--listen", "127.0.0.1:0", "--admin", "")
-	if got := mustSend(t, "GET", "http://"+p.addr()+"/demo/both", ""); got != "x" {
+	if got := testkit.MustSend(t, "GET", "http://"+p.addr()+"/demo/both", ""); got != "x" {
 		t.Errorf("got %q", got)
 	}
 	p.signals <- syscall.SIGINT
@@ -188,7 +190,7 @@ func TestDemoStoreTakesUploadsSideBySide(t *testing.T) {
 		s.handler.ServeHTTP(w, slow)
 		slowDone <- w.Code
 	}()
-	mustWrite(t, client, "he") // it has begun
+	mustDo(t, writeTo(client, "he")) // it has begun
 	quick := httptest.NewRequest("PUT", "/demo/quick", strings.NewReader("hello"))
 	quick.Header.Set("Content-Length", "5")
 	w := httptest.NewRecorder()
@@ -196,13 +198,13 @@ func TestDemoStoreTakesUploadsSideBySide(t *testing.T) {
 	if w.Code != http.StatusOK {
 		t.Errorf("quick: %d %s", w.Code, w.Body)
 	}
-	mustWrite(t, client, "llo")
+	mustDo(t, writeTo(client, "llo"))
 	_ = client.Close()
 	if code := <-slowDone; code != http.StatusOK {
 		t.Errorf("slow: %d", code)
 	}
 	for _, key := range []string{"slow", "quick"} {
-		if got := mustReadFile(t, filepath.Join(s.objects, key)); got != "hello" {
+		if got := testkit.MustReadFile(t, filepath.Join(s.objects, key)); got != "hello" {
 			t.Errorf("%s holds %q", key, got)
 		}
 	}
@@ -227,6 +229,11 @@ func TestR6DemoStoreKeepsNoShortObject(t *testing.T) {
 	}
 }
 
+func writeTo(w io.Writer, text string) error {
+	_, err := io.WriteString(w, text)
+	return err
+}
+
 type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
@@ -247,7 +254,7 @@ func TestDemoStoreDecodesChunks(t *testing.T) {
 			r.Header.Set("Content-Encoding", coding)
 			w := httptest.NewRecorder()
 			s.handler.ServeHTTP(w, r)
-			if got := mustReadFile(t, filepath.Join(s.objects, sha)); w.Code != http.StatusOK || got != "hello" {
+			if got := testkit.MustReadFile(t, filepath.Join(s.objects, sha)); w.Code != http.StatusOK || got != "hello" {
 				t.Errorf("%s: %d %s, object %q", sha, w.Code, w.Body, got)
 			}
 			w = httptest.NewRecorder()

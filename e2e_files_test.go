@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // dialIdle opens connections that say nothing.
@@ -49,7 +50,7 @@ func testFewFiles(t *testing.T, path string) {
 	}
 	stores := []*stub.Server{stub.New(t), stub.New(t)}
 	b := startBinary(t, wrapper, stores, "")
-	b.stderr.waitFor("the limit of open files")
+	b.stderr.WaitFor("the limit of open files")
 	dialIdle(t, b.addr, 2*limit)
 	var done sync.WaitGroup
 	var mu sync.Mutex
@@ -80,7 +81,7 @@ func testFewFiles(t *testing.T, path string) {
 	if stored < 5 { // the more requests at once, the more get 503
 		t.Errorf("%d of %d uploads were taken", stored, limit/2)
 	}
-	_, text, err := send("GET", "http://"+b.admin+"/metrics", "")
+	_, text, err := testkit.Send("GET", "http://"+b.admin+"/metrics", "")
 	if err != nil || !strings.Contains(text, "\nakubra_accept_failures_total 0\n") {
 		t.Errorf("accepting has failed, which it need not have (%v)", err)
 	}
@@ -108,7 +109,7 @@ func testOutOfFiles(t *testing.T, path string) {
 	}
 	dialIdle(t, b.addr, 20)
 	dialIdle(t, b.admin, 20)
-	b.stderr.waitFor("cannot accept a connection")
+	b.stderr.WaitFor("cannot accept a connection")
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &old, nil); err != nil {
 		t.Fatal(err)
 	}

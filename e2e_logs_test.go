@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // testLogsNobodyTakes: neither a reader of stdout and stderr that has gone (EPIPE, and
@@ -23,7 +25,7 @@ func testLogsNobodyTakes(t *testing.T, path string) {
 			config := filepath.Join(dir, "akubra.yaml")
 			text := fmt.Sprintf(`{Listen: %q, AdminListen: %q, DataDir: %q, Backends: [%q, %q], Logging: {
   Mainlog: {Stderr: true}, Accesslog: {Stdout: true, Stderr: true, File: /dev/full}, Synclog: {Stdout: true, Stderr: false}}}`,
-				addr, admin, filepath.Join(dir, "data"), newHTTPBackend(t, hello), "http://"+mustFreeAddr(t))
+				addr, admin, filepath.Join(dir, "data"), testkit.NewBackend(t, testkit.Hello), "http://"+mustFreeAddr(t))
 			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -51,11 +53,11 @@ func testLogsNobodyTakes(t *testing.T, path string) {
 				_ = r.Close()
 			}
 			for range 400 { // more than a pipe holds
-				if got := mustSend(t, "PUT", "http://"+addr+"/b/"+strings.Repeat("k", 300), ""); got != "hello" {
+				if got := testkit.MustSend(t, "PUT", "http://"+addr+"/b/"+strings.Repeat("k", 300), ""); got != "hello" {
 					t.Fatalf("answer %q", got)
 				}
 			}
-			metrics := mustSend(t, "GET", "http://"+admin+"/metrics", "")
+			metrics := testkit.MustSend(t, "GET", "http://"+admin+"/metrics", "")
 			for _, to := range []string{"stdout", "stderr", "/dev/full"} {
 				series := fmt.Sprintf("akubra_log_waiting_lines{log=%q,output=%q} ", "accesslog", to)
 				if i := strings.Index(metrics, series); i < 0 || metrics[i+len(series)] == '0' {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 )
 
@@ -33,7 +34,7 @@ type binary struct {
 	addr   string
 	admin  string
 	sync   string // the synclog's file
-	stderr *transcript
+	stderr *testkit.Transcript
 }
 
 // TestBinary builds the proxy once, and runs it in front of stub storages.
@@ -60,7 +61,7 @@ func TestBinary(t *testing.T) {
 func startBinary(t testing.TB, path string, stores []*stub.Server, more string) *binary {
 	t.Helper()
 	dir := t.TempDir()
-	b := &binary{t: t, addr: mustFreeAddr(t), admin: mustFreeAddr(t), sync: filepath.Join(dir, "sync.log"), stderr: newTranscript()}
+	b := &binary{t: t, addr: mustFreeAddr(t), admin: mustFreeAddr(t), sync: filepath.Join(dir, "sync.log"), stderr: testkit.NewTranscript()}
 	text := fmt.Sprintf("Listen: %s\nAdminListen: %s\nDataDir: %q\nLogging: {Synclog: {Stderr: false, File: %q}}\n%s\nBackends:\n",
 		b.addr, b.admin, filepath.Join(dir, "data"), b.sync, more)
 	for _, s := range stores {
@@ -84,7 +85,7 @@ func startBinary(t testing.TB, path string, stores []*stub.Server, more string) 
 			t.Logf("the proxy said:\n%s", b.stderr)
 		}
 	})
-	b.stderr.waitFor("akubra is ready")
+	b.stderr.WaitFor("akubra is ready")
 	return b
 }
 
@@ -133,7 +134,7 @@ func (b *binary) status() (s struct {
 	Backends []struct{ State string }
 }) {
 	b.t.Helper()
-	_, text, err := send("GET", "http://"+b.admin+"/status", "")
+	_, text, err := testkit.Send("GET", "http://"+b.admin+"/status", "")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -185,7 +186,7 @@ func testLaggard(t *testing.T, path string) {
 	if took > 10*time.Second {
 		t.Errorf("the slow storage cost the client %v", took)
 	}
-	eventually(t, "the slow storage is in the synclog", func() bool { return len(b.records()) > 0 })
+	testkit.Eventually(t, "the slow storage is in the synclog", func() bool { return len(b.records()) > 0 })
 	for _, r := range b.records() {
 		if r.FailedHost != slow.Addr() || r.SuccessHost != fast.Addr() || r.Key != "big" || !strings.Contains(r.Error, "stalled") {
 			t.Errorf("record %+v", r)
@@ -223,7 +224,7 @@ func testMemory(t *testing.T, path string) {
 			t.Errorf("%d MB resident, want at most %d", peak>>20, limit>>20)
 		}
 	}
-	eventually(t, "every upload is recorded for the slow storage", func() bool { return len(b.records()) == clients })
+	testkit.Eventually(t, "every upload is recorded for the slow storage", func() bool { return len(b.records()) == clients })
 	b.terminate()
 }
 
@@ -313,7 +314,7 @@ func testProcessors(t *testing.T, path string) {
 		}
 		t.Setenv("GOMAXPROCS", c.env) // an empty one is none
 		b := startBinary(t, path, []*stub.Server{stub.New(t)}, "")
-		_, text, err := send("GET", "http://"+b.admin+"/metrics", "")
+		_, text, err := testkit.Send("GET", "http://"+b.admin+"/metrics", "")
 		if want := fmt.Sprintf("\ngo_gomaxprocs %d\n", c.want); err != nil || !strings.Contains(text, want) {
 			t.Errorf("GOMAXPROCS=%s: no line %q in the metrics (%v)", c.env, want, err)
 		}
@@ -363,7 +364,7 @@ func testDemotion(t *testing.T, path string) {
 	breaks.WaitDone(t, 1)
 	breaks.Down()
 	i := 1
-	eventually(t, "the dead storage is demoted", func() bool {
+	testkit.Eventually(t, "the dead storage is demoted", func() bool {
 		put(i)
 		i++
 		return b.status().Backends[1].State == "demoted"
@@ -372,17 +373,17 @@ func testDemotion(t *testing.T, path string) {
 	if err := breaks.Up(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it comes back", func() bool { return b.status().Backends[1].State == "active" })
+	testkit.Eventually(t, "it comes back", func() bool { return b.status().Backends[1].State == "active" })
 	if _, ok := breaks.Object("/b/0"); !ok {
 		t.Error("the first object is missing")
 	}
 	// Each object but the first is missing on the second storage, and recorded.
-	eventually(t, "each missing copy is recorded", func() bool { return len(b.records()) == i })
+	testkit.Eventually(t, "each missing copy is recorded", func() bool { return len(b.records()) == i })
 	if !strings.Contains(b.stderr.String(), "demoted") {
 		t.Error("nobody was told of the demotion")
 	}
 	put(i + 1)
-	eventually(t, "the storage takes objects again", func() bool {
+	testkit.Eventually(t, "the storage takes objects again", func() bool {
 		_, ok := breaks.Object("/b/" + strconv.Itoa(i+1))
 		return ok
 	})

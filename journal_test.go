@@ -17,6 +17,7 @@ import (
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
@@ -87,41 +88,10 @@ func objects(all []repair.Task) string {
 	return strings.Join(names, " ")
 }
 
-// fill sets every field of a struct to something of its own.
-func fill(t testing.TB, v reflect.Value) {
-	t.Helper()
-	for i := range v.NumField() {
-		f := v.Field(i)
-		if !v.Type().Field(i).IsExported() {
-			continue
-		}
-		switch x := f.Addr().Interface().(type) {
-		case *string:
-			*x = fmt.Sprintf("text %d \xff\x00\"é", i)
-		case *uint64:
-			*x = 1<<63 + uint64(i)
-		case *int64:
-			*x = 1<<53 + int64(i)
-		case *uint8:
-			*x = uint8(i + 1)
-		case *int:
-			*x = i + 1
-		case *bool:
-			*x = true
-		case *[]string:
-			*x = []string{"b:9000", "c:9000"}
-		case *time.Time:
-			*x = time.Unix(1_800_000_000, int64(i)).UTC()
-		default:
-			t.Fatalf("fill knows no %s", v.Type().Field(i).Name)
-		}
-	}
-}
-
 // What a task has must arrive at the other end, also a field that is new.
 func TestWireTask(t *testing.T) {
 	var want repair.Task
-	fill(t, reflect.ValueOf(&want).Elem())
+	testkit.Fill(t, reflect.ValueOf(&want).Elem())
 	want.Method = "PUT" // a token: it is text
 	text, err := json.Marshal(wireTaskOf(&want))
 	if err != nil {
@@ -139,7 +109,7 @@ func TestWireTask(t *testing.T) {
 func TestTaskOfPending(t *testing.T) {
 	n := &namedJournal{names: []string{"a:9000", "b:9000", "c:9000"}}
 	var want repair.Task
-	fill(t, reflect.ValueOf(&want).Elem())
+	testkit.Fill(t, reflect.ValueOf(&want).Elem())
 	want.Settled = 0 // the journal keeps none
 	p, err := n.pending(&want)
 	if err != nil {

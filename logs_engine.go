@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog"
 )
@@ -14,7 +15,7 @@ import (
 // engineLog is the engine's Log: its warnings go to the main log, each finished
 // request to the access log.
 type engineLog struct {
-	logs *logs
+	logs *logs.Logs
 }
 
 var _ engine.Log = engineLog{}
@@ -22,7 +23,7 @@ var _ engine.Log = engineLog{}
 // Warn writes keyvals as the line's keys. A value without its key is kept under
 // "extra", for a warning must not lose anything over a slip of its caller.
 func (l engineLog) Warn(msg string, keyvals ...any) {
-	writeLog(l.logs.main.Warn(), msg, keyvals)
+	writeLog(l.logs.Main.Warn(), msg, keyvals)
 }
 
 func writeLog(e *zerolog.Event, msg string, keyvals []any) {
@@ -51,12 +52,12 @@ func logValue(v any) any {
 }
 
 func (l engineLog) AccessEnabled() bool {
-	return l.logs.accessEnabled
+	return l.logs.AccessEnabled
 }
 
 // Access writes one line; its id is the one that records of divergences carry (R16).
 func (l engineLog) Access(a *engine.Access) {
-	l.logs.access.Log().
+	l.logs.Access.Log().
 		Time("ts", a.Time.UTC()).
 		Str("id", a.ID).
 		Str("remote", a.Remote).

@@ -10,12 +10,14 @@ import (
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 )
 
-func mustOpenLogs(t *testing.T, c config.LoggingConfig) *logs {
+func mustOpenLogs(t *testing.T, c config.LoggingConfig) *logs.Logs {
 	t.Helper()
-	l, err := openLogs(c)
+	l, err := logs.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,8 +46,8 @@ func TestEngineLogWarn(t *testing.T) {
 		{[]any{1, 2, "left over"}, `,"1":2,"extra":"left over"`},
 	} {
 		log.Warn("note", c.keyvals...)
-		mustFlush(t, log.logs)
-		lines := strings.Split(strings.TrimSpace(mustReadFile(t, path)), "\n")
+		log.logs.Flush(testkit.Patience)
+		lines := strings.Split(strings.TrimSpace(testkit.MustReadFile(t, path)), "\n")
 		last := lines[len(lines)-1]
 		fields, rest, _ := strings.Cut(last, `,"ts":"`)
 		if fields != `{"level":"warn"`+c.want || !strings.HasSuffix(rest, `Z","message":"note"}`) {
@@ -68,11 +70,11 @@ func TestEngineLogAccess(t *testing.T) {
 		Method: "PUT", Path: "/b/k\"\xff", Host: "s3.example", UserAgent: "aws-cli", Status: 200,
 		BytesIn: 4096, BytesOut: 12, Duration: 12345678 * time.Nanosecond, Backend: "http://a:9000",
 	})
-	mustFlush(t, log.logs)
+	log.logs.Flush(testkit.Patience)
 	want := `{"ts":"2024-03-05T13:07:09.000005000Z","id":"18a0-1","remote":"10.0.0.1:5000","method":"PUT",` +
 		`"path":"/b/k\"\ufffd","host":"s3.example","useragent":"aws-cli","status":200,"in":4096,"out":12,` +
 		`"ms":12.345,"backend":"http://a:9000"}` + "\n"
-	if got := mustReadFile(t, path); got != want {
+	if got := testkit.MustReadFile(t, path); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
 }
@@ -80,7 +82,7 @@ func TestEngineLogAccess(t *testing.T) {
 func TestR16SyncRecorder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sync.log")
 	l := mustOpenLogs(t, config.LoggingConfig{Synclog: config.LogOutput{File: path}})
-	log := synclog.New(synclog.Options{Out: l.sync, OnError: func(_ *synclog.Record, err error) { t.Error(err) }})
+	log := synclog.New(synclog.Options{Out: l.Sync, OnError: func(_ *synclog.Record, err error) { t.Error(err) }})
 	d := engine.Divergence{
 		Time: time.Date(2024, 3, 5, 13, 7, 9, 0, time.UTC), Method: "PUT", Path: "/b/k", FailedHost: "http://b:9000",
 		SuccessHost: "http://a:9000", UserAgent: "aws-cli", Error: "stalled", Op: engine.OpStoring, Status: 503,
@@ -89,9 +91,9 @@ func TestR16SyncRecorder(t *testing.T) {
 	syncRecorder{log}.Record(&d)
 	d.Method = "GET" // not one of the default methods
 	syncRecorder{log}.Record(&d)
-	mustFlush(t, l)
+	l.Flush(testkit.Patience)
 
-	line := mustReadFile(t, path)
+	line := testkit.MustReadFile(t, path)
 	got, err := synclog.ParseRecord([]byte(line))
 	d.Method = "PUT"
 	if err != nil || got != synclog.Record(d) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // TestR37NoSecretIsKept: of a presigned request nothing is left that could send it
@@ -17,7 +19,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 	const secret = "0123feedhush"
 	got := make(chan string, 100)
 	backend := func(status int) string {
-		return newHTTPBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		return testkit.NewBackend(t, func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.RequestURI, "Signature") {
 				got <- r.RequestURI
 			}
@@ -36,7 +38,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 	} {
 		for _, path := range []string{"/bkt/key", "/bkt"} {
 			target := path + "?" + query
-			mustSend(t, "PUT", "http://"+p.addr()+target, "")
+			testkit.MustSend(t, "PUT", "http://"+p.addr()+target, "")
 			for range 2 {
 				if at := <-got; at != target {
 					t.Errorf("a backend got %q, not %q", at, target)
@@ -46,9 +48,9 @@ func TestR37NoSecretIsKept(t *testing.T) {
 	}
 	for range 2 {
 		// A bad request, which the proxy itself answers.
-		_, _, _ = send("GET", "http://"+p.addr()+"/bkt/key%00?Signature="+secret, "")
+		_, _, _ = testkit.Send("GET", "http://"+p.addr()+"/bkt/key%00?Signature="+secret, "")
 	}
-	eventually(t, "everything is owed", func() bool {
+	testkit.Eventually(t, "everything is owed", func() bool {
 		s := p.journal.journal.Stats()
 		return s.Open == 0 && s.Pending == 4 // /bkt/key once, and each write to /bkt
 	})
@@ -73,7 +75,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 		shown[strings.Join(args, " ")] = stdout
 	}
 	for _, page := range []string{"/status", "/journal", "/metrics"} {
-		shown[page] = mustSend(t, "GET", "http://"+p.adminAddr()+page, "")
+		shown[page] = testkit.MustSend(t, "GET", "http://"+p.adminAddr()+page, "")
 	}
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)

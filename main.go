@@ -17,11 +17,11 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/logs"
 )
 
 // version is linked in: -ldflags "-X main.version=v1.2.3".
@@ -135,7 +135,7 @@ func (c *cli) wrong(err error) int {
 
 // serve runs the proxy until it is told to stop.
 func (c *cli) serve(conf *config.Config) int {
-	l, err := openLogs(conf.Logging)
+	l, err := logs.Open(conf.Logging)
 	if err != nil {
 		fmt.Fprintln(c.stderr, err)
 		return exitFailed
@@ -154,7 +154,7 @@ func (c *cli) serve(conf *config.Config) int {
 	if err != nil {
 		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
 		if !conf.Logging.Mainlog.Stderr { // there it would stand twice
-			l.main.Error().Err(err).Msg("cannot start")
+			l.Main.Error().Err(err).Msg("cannot start")
 		}
 		_ = l.Close()
 		return exitFailed
@@ -168,9 +168,9 @@ func (c *cli) serve(conf *config.Config) int {
 			if s != syscall.SIGHUP {
 				return stop(p, signals)
 			}
-			reopen(l)
+			l.ReopenSoon()
 		case err := <-p.failed:
-			l.main.Error().Err(err).Msg("cannot go on")
+			l.Main.Error().Err(err).Msg("cannot go on")
 			_ = stop(p, signals)
 			return exitFailed
 		}
@@ -202,33 +202,12 @@ func stop(p *proxy, signals <-chan os.Signal) int {
 			return exitOK
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				reopen(p.logs)
+				p.logs.ReopenSoon()
 				continue
 			}
-			p.logs.main.Error().Stringer("signal", s).Int("inflight", p.engine.InFlight()).
+			p.logs.Main.Error().Stringer("signal", s).Int("inflight", p.engine.InFlight()).
 				Msg("stopping at once, on the second signal: what is in flight is cut off, and the next start records the writes among it")
 			return exitFailed
 		}
 	}
 }
-
-// reopen is for logrotate, which has renamed the files. A file system that hangs, and
-// the file with it, keeps nobody from further signals (R23).
-func reopen(l *logs) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := l.Reopen(); err != nil {
-			l.main.Error().Err(err).Msg("cannot reopen logs")
-			return
-		}
-		l.main.Info().Msg("logs reopened")
-	}()
-	select {
-	case <-done:
-	case <-time.After(reopenPatience):
-	}
-}
-
-// reopenPatience is more than opening three files takes, and waiting for the old ones.
-const reopenPatience = 4 * reopenFlush

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // runArgs is run for arguments that end it by themselves.
@@ -32,31 +31,18 @@ type process struct {
 	*proxy
 	signals chan os.Signal // unbuffered: what was taken from it is being dealt with
 	stdin   *io.PipeWriter
-	stdout  *transcript
-	stderr  *transcript
+	stdout  *testkit.Transcript
+	stderr  *testkit.Transcript
 	exit    chan int
-}
-
-// wantNoLeaks checks at the test's end that what was begun since has ended.
-func wantNoLeaks(t testing.TB) {
-	t.Helper()
-	options := []goleak.Option{
-		goleak.IgnoreCurrent(),
-		// They end by themselves, or never and are one a process.
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-	}
-	t.Cleanup(func() { goleak.VerifyNone(t, options...) })
 }
 
 // mustStart runs args until the proxy serves. The test has to end it.
 func mustStart(t *testing.T, args ...string) *process {
 	t.Helper()
-	wantNoLeaks(t)
+	testkit.NoLeaks(t)
 	stdin, typed := io.Pipe()
 	t.Cleanup(func() { _ = typed.Close() })
-	p := &process{signals: make(chan os.Signal), stdin: typed, stdout: newTranscript(), stderr: newTranscript(), exit: make(chan int, 1)}
+	p := &process{signals: make(chan os.Signal), stdin: typed, stdout: testkit.NewTranscript(), stderr: testkit.NewTranscript(), exit: make(chan int, 1)}
 	started := make(chan *proxy, 1)
 	c := &cli{
 		stdin: stdin, stdout: p.stdout, stderr: p.stderr, signals: p.signals,
@@ -78,85 +64,9 @@ func (p *process) wantExit(t *testing.T, want int) {
 		if got != want {
 			t.Errorf("exit code %d, want %d; stderr: %s", got, want, p.stderr)
 		}
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("it does not end")
 	}
-}
-
-// transcript keeps what is written to it, for any goroutine to wait for.
-type transcript struct {
-	mu    sync.Mutex
-	grown sync.Cond
-	text  strings.Builder
-}
-
-func newTranscript() *transcript {
-	w := &transcript{}
-	w.grown.L = &w.mu
-	return w
-}
-
-func (w *transcript) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	defer w.grown.Broadcast()
-	return w.text.Write(p)
-}
-
-func (w *transcript) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
-}
-
-// waitFor returns once text was written; the test's own timeout bounds it.
-func (w *transcript) waitFor(text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for !strings.Contains(w.text.String(), text) {
-		w.grown.Wait()
-	}
-}
-
-// patience is for what should take no time.
-const patience = 20 * time.Second
-
-// eventually waits for what nobody tells of.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !done(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("it never came true: %s", what)
-		}
-	}
-}
-
-// client keeps no connections, which would outlive the test.
-var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-
-func send(method, url, body string) (status int, answer string, err error) {
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		return 0, "", err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return 0, "", err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(b), err
-}
-
-func mustSend(t *testing.T, method, url, body string) string {
-	t.Helper()
-	status, answer, err := send(method, url, body)
-	if err != nil || status != http.StatusOK {
-		t.Fatalf("%s %s = %d %s, %v", method, url, status, answer, err)
-	}
-	return answer
 }
 
 // writeServeConfig is for one backend, with free ports and logs in the config's directory.
@@ -178,15 +88,6 @@ Logging:
 	}
 	return path
 }
-
-func newHTTPBackend(t *testing.T, handler http.HandlerFunc) (url string) {
-	t.Helper()
-	s := httptest.NewServer(handler)
-	t.Cleanup(s.Close)
-	return s.URL
-}
-
-func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
 
 func TestRunHelpAndVersion(t *testing.T) {
 	for _, c := range []struct {
@@ -271,14 +172,14 @@ func TestCheckValid(t *testing.T) {
 }
 
 func TestServeUntilSignal(t *testing.T) {
-	config := writeServeConfig(t, newHTTPBackend(t, hello), "")
+	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	for _, args := range [][]string{{"-c", config}, {"serve", "-c", config}} {
 		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 			p := mustStart(t, args...)
-			if got := mustSend(t, "GET", "http://"+p.addr()+"/b/k", ""); got != "hello" {
+			if got := testkit.MustSend(t, "GET", "http://"+p.addr()+"/b/k", ""); got != "hello" {
 				t.Errorf("answer %q", got)
 			}
-			mustSend(t, "GET", "http://"+p.adminAddr()+"/health", "")
+			testkit.MustSend(t, "GET", "http://"+p.adminAddr()+"/health", "")
 			p.signals <- signal
 			p.wantExit(t, exitOK)
 			if p.stdout.String() != "" || p.stderr.String() != "" {
@@ -293,7 +194,7 @@ func TestServeUntilSignal(t *testing.T) {
 }
 
 func TestServeReopensLogs(t *testing.T) {
-	config := writeServeConfig(t, newHTTPBackend(t, hello), "")
+	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	log := filepath.Join(filepath.Dir(config), "main.log")
 	p := mustStart(t, "-c", config)
 	if err := os.Rename(log, log+".1"); err != nil {
@@ -302,16 +203,16 @@ func TestServeReopensLogs(t *testing.T) {
 	p.signals <- syscall.SIGHUP
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
-	if got := mustReadFile(t, log+".1"); !strings.Contains(got, "akubra is ready") || strings.Contains(got, "stopped") {
+	if got := testkit.MustReadFile(t, log+".1"); !strings.Contains(got, "akubra is ready") || strings.Contains(got, "stopped") {
 		t.Errorf("old log: %s", got)
 	}
-	if got := mustReadFile(t, log); !strings.Contains(got, "logs reopened") || !strings.Contains(got, "stopped") {
+	if got := testkit.MustReadFile(t, log); !strings.Contains(got, "logs reopened") || !strings.Contains(got, "stopped") {
 		t.Errorf("new log: %s", got)
 	}
 }
 
 func TestServeCannotReopenLogs(t *testing.T) {
-	config := writeServeConfig(t, newHTTPBackend(t, hello), "")
+	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	log := filepath.Join(filepath.Dir(config), "main.log")
 	p := mustStart(t, "-c", config)
 	if err := errors.Join(os.Rename(log, log+".1"), os.Mkdir(log, 0o700)); err != nil {
@@ -320,7 +221,7 @@ func TestServeCannotReopenLogs(t *testing.T) {
 	p.signals <- syscall.SIGHUP
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
-	if got := mustReadFile(t, log+".1"); !strings.Contains(got, "cannot reopen logs") {
+	if got := testkit.MustReadFile(t, log+".1"); !strings.Contains(got, "cannot reopen logs") {
 		t.Errorf("log: %s", got)
 	}
 }
@@ -337,7 +238,7 @@ func TestServeCannotStart(t *testing.T) {
 	if want := fmt.Sprintf("akubra: cannot listen (Listen: %q): ", taken.Addr()); exit != exitFailed || !strings.HasPrefix(stderr, want) {
 		t.Errorf("exit code %d, stderr %q", exit, stderr)
 	}
-	if got := mustReadFile(t, filepath.Join(filepath.Dir(config), "main.log")); !strings.Contains(got, "cannot listen") {
+	if got := testkit.MustReadFile(t, filepath.Join(filepath.Dir(config), "main.log")); !strings.Contains(got, "cannot listen") {
 		t.Errorf("log: %s", got)
 	}
 
@@ -349,11 +250,11 @@ func TestServeCannotStart(t *testing.T) {
 }
 
 func TestServeListenerFails(t *testing.T) {
-	config := writeServeConfig(t, newHTTPBackend(t, hello), "")
+	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	p := mustStart(t, "-c", config)
 	p.failed <- errors.New("out of luck")
 	p.wantExit(t, exitFailed)
-	if got := mustReadFile(t, filepath.Join(filepath.Dir(config), "main.log")); !strings.Contains(got, "out of luck") {
+	if got := testkit.MustReadFile(t, filepath.Join(filepath.Dir(config), "main.log")); !strings.Contains(got, "out of luck") {
 		t.Errorf("log: %s", got)
 	}
 }
@@ -363,17 +264,17 @@ func startBusy(t *testing.T) (p *process, config string, answer <-chan error, re
 	t.Helper()
 	arrived, free := make(chan struct{}), make(chan struct{})
 	release = sync.OnceFunc(func() { close(free) })
-	config = writeServeConfig(t, newHTTPBackend(t, func(w http.ResponseWriter, r *http.Request) {
+	config = writeServeConfig(t, testkit.NewBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		close(arrived)
 		<-free
-		hello(w, r)
+		testkit.Hello(w, r)
 	}), "")
 	t.Cleanup(release) // before the backend is closed, which waits for it
 	p = mustStart(t, "-c", config)
 	answered := make(chan error, 1)
 	url := "http://" + p.addr() + "/b/k"
 	go func() {
-		status, text, err := send("GET", url, "")
+		status, text, err := testkit.Send("GET", url, "")
 		if err == nil && (status != http.StatusOK || text != "hello") {
 			err = fmt.Errorf("answer %d %q", status, text)
 		}
@@ -404,7 +305,7 @@ func TestR22SecondSignalEndsAtOnce(t *testing.T) {
 	p.signals <- syscall.SIGTERM
 	p.signals <- syscall.SIGINT
 	p.wantExit(t, exitFailed)
-	got := mustReadFile(t, filepath.Join(filepath.Dir(config), "main.log"))
+	got := testkit.MustReadFile(t, filepath.Join(filepath.Dir(config), "main.log"))
 	if !strings.Contains(got, "second signal") || !strings.Contains(got, "the next start records the writes among it") {
 		t.Errorf("log: %s", got)
 	}

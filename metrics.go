@@ -6,6 +6,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/repair"
@@ -36,7 +37,7 @@ type proxyMetrics struct {
 	// Set by observeClients, nil before.
 	clients func() engine.Clients
 	// Set by observeLogs, nil before.
-	logs func() []logState
+	logs func() []logs.State
 
 	// Set by observeJournal, nil before.
 	journal *namedJournal

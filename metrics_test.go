@@ -2,82 +2,22 @@ package main
 
 import (
 	"bytes"
-	"regexp"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-var (
-	sampleLine = regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[a-zA-Z_]\w*="(?:[^"\\]|\\[\\"n])*"(?:, ?[a-zA-Z_]\w*="(?:[^"\\]|\\[\\"n])*")*\})? (\S+)$`)
-	typeLine   = regexp.MustCompile(`^# TYPE (\S+) (counter|gauge|histogram|summary|untyped)$`)
-	helpLine   = regexp.MustCompile(`^# HELP (\S+) ?.*$`)
-)
-
-// mustParseMetrics reads Prometheus's text format as strictly as Prometheus
-// does: samples by series, each once, each family typed once and in one piece.
-func mustParseMetrics(t testing.TB, text string) map[string]float64 {
-	t.Helper()
-	samples := map[string]float64{}
-	typed := map[string]string{}
-	family := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		if helpLine.MatchString(line) {
-			continue
-		}
-		if m := typeLine.FindStringSubmatch(line); m != nil {
-			if typed[m[1]] != "" {
-				t.Errorf("second type for %s", m[1])
-			}
-			family, typed[m[1]] = m[1], m[2]
-			continue
-		}
-		m := sampleLine.FindStringSubmatch(line)
-		if m == nil {
-			t.Errorf("malformed line %q", line)
-			continue
-		}
-		name := m[1]
-		if typed[family] == "histogram" || typed[family] == "summary" {
-			name = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
-		}
-		if name != family {
-			t.Errorf("%q stands in the family of %s", line, family)
-		}
-		v, err := strconv.ParseFloat(m[3], 64)
-		if err != nil {
-			t.Errorf("%q: %v", line, err)
-		}
-		if _, twice := samples[m[1]+m[2]]; twice {
-			t.Errorf("%s%s comes twice", m[1], m[2])
-		}
-		samples[m[1]+m[2]] = v
-	}
-	return samples
-}
-
 func scrape(t testing.TB, m *proxyMetrics) map[string]float64 {
 	t.Helper()
 	var b bytes.Buffer
 	m.write(&b)
-	return mustParseMetrics(t, b.String())
-}
-
-func wantSamples(t testing.TB, got, want map[string]float64) {
-	t.Helper()
-	for series, v := range want {
-		if have, ok := got[series]; !ok || have != v {
-			t.Errorf("%s is %v (there: %t), want %v", series, have, ok, v)
-		}
-	}
+	return testkit.MustParseMetrics(t, b.String())
 }
 
 func TestMetricsCount(t *testing.T) {
@@ -101,7 +41,7 @@ func TestMetricsCount(t *testing.T) {
 	m.Diverged(engine.OpReading, engine.OutcomeStalled)
 	m.Diverged("guessing", "missing")
 	got := scrape(t, m)
-	wantSamples(t, got, map[string]float64{
+	testkit.WantSamples(t, got, map[string]float64{
 		`akubra_build_info{version="` + version + `"}`:                    1,
 		`akubra_requests_begun_total`:                                     3,
 		`akubra_requests_total{method="PUT",code="2xx"}`:                  2,
@@ -191,7 +131,7 @@ func TestMetricsObserve(t *testing.T) {
 	log.Record(&synclog.Record{Method: "PUT"})
 	m := newProxyMetrics(names)
 	m.observe(func() []limiter.Status { return l.Status(int64(time.Second)) }, log.Counts, func() int { return 7 })
-	wantSamples(t, scrape(t, m), map[string]float64{
+	testkit.WantSamples(t, scrape(t, m), map[string]float64{
 		`akubra_requests_in_flight`:                        7,
 		`akubra_synclog_records_total`:                     1,
 		`akubra_synclog_failed_total`:                      0,
@@ -214,7 +154,7 @@ func TestMetricsQuoteLabels(t *testing.T) {
 	l := limiter.New(limiter.Options{Backends: names})
 	m := newProxyMetrics(names)
 	m.observe(func() []limiter.Status { return l.Status(0) }, func() synclog.Counts { return synclog.Counts{} }, func() int { return 0 })
-	wantSamples(t, scrape(t, m), map[string]float64{
+	testkit.WantSamples(t, scrape(t, m), map[string]float64{
 		`akubra_backend_up{backend="[2001:db8::1]:9000"}`:                  1,
 		`akubra_backend_up{backend="a\"} 1"}`:                              1,
 		`akubra_backend_up{backend="back\\slash"}`:                         1,
@@ -287,7 +227,7 @@ func TestMetricsJournal(t *testing.T) {
 		return *r, true
 	})
 	got := scrape(t, m)
-	wantSamples(t, got, map[string]float64{
+	testkit.WantSamples(t, got, map[string]float64{
 		`akubra_journal_pending{backend="a:9000"}`: 1,
 		`akubra_journal_pending{backend="b:9000"}`: 2,
 		`akubra_journal_keys`:                      2,
@@ -308,7 +248,7 @@ func TestMetricsJournal(t *testing.T) {
 		t.Error("no repair runs here, and yet it has metrics")
 	}
 	r = &repair.Status{Resolved: 4, Failed: 3, Parked: 2, Bytes: 1, Backends: []repair.BackendStatus{{Name: "a:9000"}, {Name: "b:9000", Out: true}}}
-	wantSamples(t, scrape(t, m), map[string]float64{
+	testkit.WantSamples(t, scrape(t, m), map[string]float64{
 		`akubra_repair_repaired_total`:                4,
 		`akubra_repair_failed_total`:                  3,
 		`akubra_repair_parked_total`:                  2,

@@ -10,6 +10,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 )
@@ -71,21 +72,21 @@ func (m *proxyMetrics) writeObserved(w io.Writer) {
 }
 
 // observeLogs lets a scrape ask how the logs are taken. Call it once, before write.
-func (m *proxyMetrics) observeLogs(states func() []logState) { m.logs = states }
+func (m *proxyMetrics) observeLogs(states func() []logs.State) { m.logs = states }
 
 func (m *proxyMetrics) writeLogs(w io.Writer) {
 	if m.logs == nil {
 		return
 	}
 	all := m.logs()
-	family := func(name, kind string, value func(s *logState) uint64) {
+	family := func(name, kind string, value func(s *logs.State) uint64) {
 		metrics.WriteMetadataIfNeeded(w, name, kind)
 		for i := range all {
-			_, _ = fmt.Fprintf(w, "%s %d\n", series(name, "log", all[i].log, "output", all[i].output), value(&all[i]))
+			_, _ = fmt.Fprintf(w, "%s %d\n", series(name, "log", all[i].Log, "output", all[i].Output), value(&all[i]))
 		}
 	}
-	family("akubra_log_lost_lines_total", "counter", func(s *logState) uint64 { return s.lost })
-	family("akubra_log_waiting_lines", "gauge", func(s *logState) uint64 { return uint64(max(0, s.waiting)) })
+	family("akubra_log_lost_lines_total", "counter", func(s *logs.State) uint64 { return s.Lost })
+	family("akubra_log_waiting_lines", "gauge", func(s *logs.State) uint64 { return uint64(max(0, s.Waiting)) })
 }
 
 func oneIf(yes bool) uint64 {

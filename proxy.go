@@ -15,6 +15,7 @@ import (
 	"github.com/akubra/akubra/engine/pipes"
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/congestion"
+	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
@@ -34,7 +35,7 @@ const (
 // newProxy, started by start, stopped by stop in reverse.
 type proxy struct {
 	config   *config.Config
-	logs     *logs
+	logs     *logs.Logs
 	backends []*backends.Backend
 	watcher  *backends.Watcher // of their connections
 	limiter  *limiter.Limiter
@@ -60,7 +61,7 @@ type proxy struct {
 
 // newProxy constructs the service, and opens the journal; nothing listens yet.
 // start has to be called next, which closes it where it fails.
-func newProxy(c *config.Config, l *logs) (*proxy, error) {
+func newProxy(c *config.Config, l *logs.Logs) (*proxy, error) {
 	p := &proxy{config: c, logs: l, failed: make(chan error, 2), watcher: backends.NewWatcher()}
 	if err := p.make(); err != nil {
 		_ = p.close() // why it does not start is told, and nothing was taken on
@@ -89,13 +90,13 @@ func (p *proxy) make() error {
 		OnReturn:     p.returned,
 	})
 	p.synclog = synclog.New(synclog.Options{
-		Out:     l.sync,
+		Out:     l.Sync,
 		Methods: c.SyncLogMethods,
 		OnError: func(r *synclog.Record, _ error) { p.backlog.missed(r) }, // the log tells of it
 	})
-	p.backlog = newSynclogBacklog(p.journal, l.outputs[2], p.synclog.Wants, &l.main)
+	p.backlog = newSynclogBacklog(p.journal, l.SynclogQueues(), p.synclog.Wants, &l.Main)
 	p.backlog.start()
-	l.backlog.Store(p.backlog)
+	l.OnSynclogLost(p.backlog.revived)
 	p.metrics = newProxyMetrics(names)
 	if err := p.makeEngine(); err != nil {
 		return err
@@ -107,7 +108,7 @@ func (p *proxy) make() error {
 	p.metrics.observe(p.status, p.synclog.Counts, p.engine.InFlight)
 	p.metrics.observeClients(p.engine.Clients)
 	p.metrics.observeJournal(p.journal, p.repairStatus)
-	p.metrics.observeLogs(l.states)
+	p.metrics.observeLogs(l.States)
 	p.admin = newAdmin(adminOptions{
 		Version:       version,
 		URLs:          p.urls(),
@@ -228,12 +229,12 @@ func (b engineBackend) Acquire(fresh bool) (engine.Conn, error) {
 }
 
 func (p *proxy) demoted(e limiter.Event) {
-	p.logs.main.Error().Str("backend", e.Name).Str("reason", e.Reason).Interface("counts", e.Counts).
+	p.logs.Main.Error().Str("backend", e.Name).Str("reason", e.Reason).Interface("counts", e.Counts).
 		Msg("backend demoted: it gets no requests until it answers again")
 }
 
 func (p *proxy) returned(e limiter.Event) {
-	p.logs.main.Warn().Str("backend", e.Name).Msg("backend is back in the pool")
+	p.logs.Main.Warn().Str("backend", e.Name).Msg("backend is back in the pool")
 	if p.repairer != nil {
 		p.repairer.Kick()
 	}
@@ -262,10 +263,10 @@ func (p *proxy) start() (err error) {
 		p.repairer.Start()
 	}
 	p.serving.Go(func() { p.report(p.engine.Serve(p.listener)) })
-	p.logs.main.Info().Str("version", version).Str("listen", p.addr()).Str("admin", p.adminAddr()).
+	p.logs.Main.Info().Str("version", version).Str("listen", p.addr()).Str("admin", p.adminAddr()).
 		Strs("backends", p.names()).Msg("akubra is ready")
 	if s := p.files; s.tight(p.config) {
-		p.logs.main.Warn().Int("files", s.limit).
+		p.logs.Main.Warn().Int("files", s.limit).
 			Int("clients", s.clients).Int("wantedclients", wantedClients(p.config)).
 			Int("requests", s.requests).Int("maxconcurrentrequests", p.config.MaxConcurrentRequests).
 			Int("backendconnections", s.backends).Int("connlimit", p.config.ConnLimit).
@@ -295,7 +296,7 @@ func (p *proxy) adminAddr() string {
 // stop finishes what is in flight within ShutdownTimeout, and records what is
 // left as divergences (R22).
 func (p *proxy) stop() {
-	p.logs.main.Info().Int("inflight", p.engine.InFlight()).Msg("stopping")
+	p.logs.Main.Info().Int("inflight", p.engine.InFlight()).Msg("stopping")
 	ctx, cancel := context.WithTimeout(context.Background(), p.config.ShutdownTimeout)
 	defer cancel()
 	p.admin.Drain()
@@ -303,7 +304,7 @@ func (p *proxy) stop() {
 		p.repairer.Close()
 	}
 	if err := p.engine.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
-		p.logs.main.Warn().Dur("timeout", p.config.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
+		p.logs.Main.Warn().Dur("timeout", p.config.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
 	}
 	p.prober.Close()
 	p.journalAdmin.Close()
@@ -315,9 +316,9 @@ func (p *proxy) stop() {
 		b.Close()
 	}
 	if err := p.close(); err != nil {
-		p.logs.main.Error().Err(err).Msg("cannot close the journal")
+		p.logs.Main.Error().Err(err).Msg("cannot close the journal")
 	}
-	p.logs.main.Info().Msg("stopped")
+	p.logs.Main.Info().Msg("stopped")
 }
 
 // close lets go of what newProxy has taken.

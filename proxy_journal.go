@@ -18,7 +18,7 @@ import (
 func (p *proxy) openJournal() error {
 	names := p.names()
 	j, err := openJournal(p.config, names, p.journalTrouble, func() {
-		p.logs.main.Warn().Msg("the journal works again")
+		p.logs.Main.Warn().Msg("the journal works again")
 	})
 	if err != nil {
 		return err
@@ -30,7 +30,7 @@ func (p *proxy) openJournal() error {
 	j.Guard(inflightName, p.inflight)
 	p.journal = &namedJournal{journal: j, names: names, dir: p.config.JournalDir()}
 	if gone := j.Gone(); len(gone) > 0 {
-		p.logs.main.Warn().Strs("backends", gone).Int("keys", j.Stats().Gone).
+		p.logs.Main.Warn().Strs("backends", gone).Int("keys", j.Stats().Gone).
 			Msg("the journal has keys that are owed to backends which are not configured any more: they are kept")
 	}
 	return nil
@@ -42,14 +42,14 @@ func (p *proxy) journalTrouble(err error) {
 		msg = "the journal is gone, and no write is kept any more until the proxy is started again: put DataDir back first " +
 			"if it was moved; if it was deleted, what the backends owed is known no more, and akubra verify --journal finds it"
 	}
-	p.logs.main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg(msg)
+	p.logs.Main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg(msg)
 }
 
 func (p *proxy) engineJournal() *engineJournal {
 	j := newEngineJournal(p.journal.journal, p.inflight, p.names(), p.config.Durability == config.DurabilityPower)
 	if p.config.OnJournalError == config.OnJournalErrorContinue {
 		j.onFull = func(err error) {
-			p.logs.main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg("a write is under way that nothing would be left of")
+			p.logs.Main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg("a write is under way that nothing would be left of")
 		}
 	}
 	return j
@@ -89,7 +89,7 @@ func (p *proxy) resolved(t *repair.Task, action string) {
 // repairFailed tells of what needs a human; what will be tried again does not.
 func (p *proxy) repairFailed(t repair.Task, err error) {
 	if t.Parked {
-		p.logs.main.Error().Err(err).Str("bucket", t.Bucket).Str("key", t.Key).Int("tries", t.Tries).
+		p.logs.Main.Error().Err(err).Str("bucket", t.Bucket).Str("key", t.Key).Int("tries", t.Tries).
 			Msg("object parked: it cannot be repaired, and is left to you (akubra synclog list)")
 	}
 }
@@ -183,7 +183,7 @@ type repairLog struct{ engineLog }
 
 // Info is what the operator may want to know; Warn is the engine's.
 func (l repairLog) Info(msg string, keyvals ...any) {
-	writeLog(l.logs.main.Info(), msg, keyvals)
+	writeLog(l.logs.Main.Info(), msg, keyvals)
 }
 
 // describe is what a task is about, for people.

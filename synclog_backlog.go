@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
@@ -36,24 +37,24 @@ const (
 type synclogBacklog struct {
 	journal *journal.Journal
 	names   []string
-	sinks   []*lineQueue             // the synclog's
+	sinks   []*logs.Queue            // the synclog's
 	wants   func(method string) bool // SyncLogMethods
 	log     *zerolog.Logger
 	seed    maphash.Seed
 
 	mu     sync.Mutex
 	keys   map[uint64]struct{}
-	all    bool         // more than keys can hold
-	queues []*lineQueue // revived
+	all    bool          // more than keys can hold
+	queues []*logs.Queue // revived
 
 	wake chan struct{}
 	stop chan struct{}
 	done chan struct{}
 }
 
-func newSynclogBacklog(j *namedJournal, out *output, wants func(method string) bool, log *zerolog.Logger) *synclogBacklog {
+func newSynclogBacklog(j *namedJournal, sinks []*logs.Queue, wants func(method string) bool, log *zerolog.Logger) *synclogBacklog {
 	return &synclogBacklog{
-		journal: j.journal, names: j.names, sinks: out.sinks, wants: wants, log: log, seed: maphash.MakeSeed(),
+		journal: j.journal, names: j.names, sinks: sinks, wants: wants, log: log, seed: maphash.MakeSeed(),
 		keys: map[uint64]struct{}{}, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -75,7 +76,7 @@ func (b *synclogBacklog) missed(r *synclog.Record) {
 	} else if _, known := b.keys[hash]; !known {
 		b.all = true
 	}
-	if !slices.ContainsFunc(b.sinks, (*lineQueue).inTrouble) { // it was over before this was known
+	if !slices.ContainsFunc(b.sinks, (*logs.Queue).InTrouble) { // it was over before this was known
 		b.reviveLocked(b.sinks...)
 	}
 }
@@ -85,13 +86,13 @@ func (b *synclogBacklog) hash(bucket, key string) uint64 {
 }
 
 // revived has the lines written that q has missed. It waits for nothing.
-func (b *synclogBacklog) revived(q *lineQueue) {
+func (b *synclogBacklog) revived(q *logs.Queue) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reviveLocked(q)
 }
 
-func (b *synclogBacklog) reviveLocked(queues ...*lineQueue) {
+func (b *synclogBacklog) reviveLocked(queues ...*logs.Queue) {
 	for _, q := range queues {
 		if !slices.Contains(b.queues, q) {
 			b.queues = append(b.queues, q)
@@ -120,7 +121,7 @@ func (b *synclogBacklog) run() {
 			n, ok := b.write(q, keys, all)
 			lines, complete = lines+n, complete && ok
 		}
-		if !complete || slices.ContainsFunc(b.sinks, (*lineQueue).inTrouble) {
+		if !complete || slices.ContainsFunc(b.sinks, (*logs.Queue).InTrouble) {
 			b.remember(keys, all) // for this one's next time, when some may come twice, or for another one
 		}
 		if complete {
@@ -141,7 +142,7 @@ func (b *synclogBacklog) remember(keys map[uint64]struct{}, all bool) {
 }
 
 // write gives q a line for each key and backend that is owed.
-func (b *synclogBacklog) write(q *lineQueue, keys map[uint64]struct{}, all bool) (lines int, ok bool) {
+func (b *synclogBacklog) write(q *logs.Queue, keys map[uint64]struct{}, all bool) (lines int, ok bool) {
 	var line []byte
 	for cursor := uint64(0); ; {
 		if b.pause(0) {
@@ -161,7 +162,7 @@ func (b *synclogBacklog) write(q *lineQueue, keys map[uint64]struct{}, all bool)
 				return lines, false
 			}
 			line = append(r.AppendJSON(line[:0]), '\n')
-			if q.add(zerolog.NoLevel, line) != nil {
+			if q.Add(zerolog.NoLevel, line) != nil {
 				return lines, false
 			}
 			lines++
@@ -170,8 +171,8 @@ func (b *synclogBacklog) write(q *lineQueue, keys map[uint64]struct{}, all bool)
 }
 
 // room waits until q has some, and is false at the end.
-func (b *synclogBacklog) room(q *lineQueue) bool {
-	for !q.roomy() {
+func (b *synclogBacklog) room(q *logs.Queue) bool {
+	for !q.Roomy() {
 		if b.pause(backlogPause) {
 			return false
 		}

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
+	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
 )
@@ -26,24 +26,22 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 		{"more than are remembered", 300, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			wantNoLeaks(t)
+			testkit.NoLeaks(t)
 			const room = 100 // lines
 			names := []string{"a:9000", "b:9000", "c:9000"}
 			n := mustOpenJournal(t, t.TempDir(), names...)
-			stalled := &gate{text: newTranscript(), wait: make(chan struct{})}
-			good := newTranscript()
-			l := &logs{main: zerolog.New(newTranscript()), outputs: []*output{{}, {}, {}}}
-			out := l.outputs[2]
-			out.add("stalled", &logFile{f: keptOpen{stalled}}).maxLines = room
-			out.add("good", &logFile{f: keptOpen{good}})
-			told := newTranscript()
-			l.main = zerolog.New(told)
-			l.start()
+			stalled := &testkit.Gate{Text: testkit.NewTranscript(), Wait: make(chan struct{})}
+			good := testkit.NewTranscript()
+			told := testkit.NewTranscript()
+			l := logs.Plain(told, nil)
+			l.AddSynclog("stalled", stalled, room)
+			l.AddSynclog("good", good, logs.MaxQueuedLines)
+			l.Start()
 			var b *synclogBacklog
-			log := synclog.New(synclog.Options{Out: out, OnError: func(r *synclog.Record, _ error) { b.missed(r) }})
-			b = newSynclogBacklog(n, out, log.Wants, &l.main)
+			log := synclog.New(synclog.Options{Out: l.Sync, OnError: func(r *synclog.Record, _ error) { b.missed(r) }})
+			b = newSynclogBacklog(n, l.SynclogQueues(), log.Wants, &l.Main)
 			b.start()
-			l.backlog.Store(b)
+			l.OnSynclogLost(b.revived)
 			if c.lose {
 				b.all = true
 			}
@@ -82,16 +80,16 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 			if got := strings.Count(good.String(), "\n"); log.Counts().Failed == 0 {
 				t.Fatalf("no record was refused; %d are written elsewhere", got)
 			}
-			stalled.open()
-			eventually(t, "the last key's line is written", func() bool { return strings.Contains(stalled.text.String(), key(c.keys-2)) })
-			eventually(t, "it is told", func() bool { return strings.Contains(told.String(), "lines that the synclog had missed are written") })
+			stalled.Open()
+			testkit.Eventually(t, "the last key's line is written", func() bool { return strings.Contains(stalled.Text.String(), key(c.keys-2)) })
+			testkit.Eventually(t, "it is told", func() bool { return strings.Contains(told.String(), "lines that the synclog had missed are written") })
 			b.close()
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
 
 			lines := map[string]int{}
-			for line := range strings.Lines(stalled.text.String()) {
+			for line := range strings.Lines(stalled.Text.String()) {
 				r, err := synclog.ParseRecord([]byte(line))
 				if err != nil {
 					t.Fatal(err)
@@ -113,8 +111,8 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 			if got := strings.Count(good.String(), "\n"); got != c.keys {
 				t.Errorf("%d lines where the reader never stopped", got)
 			}
-			if waiting, lost := out.sinks[0].state(); waiting != 0 || lost == 0 {
-				t.Errorf("%d wait, %d lost", waiting, lost)
+			if s := l.States()[0]; s.Waiting != 0 || s.Lost == 0 {
+				t.Errorf("%d wait, %d lost", s.Waiting, s.Lost)
 			}
 		})
 	}
@@ -122,36 +120,26 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 
 // TestR23ClientsDoNotWaitForLogs: the whole proxy behind a stderr that nobody reads.
 func TestR23ClientsDoNotWaitForLogs(t *testing.T) {
-	config := writeServeConfig(t, newHTTPBackend(t, hello), "  Accesslog: {Stderr: true}\n")
-	reader := mustPipe(t)
+	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "  Accesslog: {Stderr: true}\n")
+	reader := testkit.MustPipeStderr(t)
 	p := mustStart(t, "-c", config)
 	url := "http://" + p.addr() + "/b/" + strings.Repeat("k", 900)
 	const requests = 300 // lines of 1,100 bytes: a pipe holds 64 KiB
 	for range requests {
-		if got := mustSend(t, "GET", url, ""); got != "hello" {
+		if got := testkit.MustSend(t, "GET", url, ""); got != "hello" {
 			t.Fatalf("answer %q", got)
 		}
 	}
-	var waiting int
-	for _, s := range p.logs.states() {
-		waiting += s.waiting
+	metrics := testkit.MustParseMetrics(t, testkit.MustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""))
+	const labels = `{log="accesslog",output="stderr"}`
+	if lost, counted := metrics["akubra_log_lost_lines_total"+labels]; lost != 0 || !counted {
+		t.Errorf("%v lines are lost", lost)
 	}
-	if waiting == 0 {
+	if metrics["akubra_log_waiting_lines"+labels] == 0 {
 		t.Error("the pipe is not full: nothing is tested")
 	}
-	metrics := mustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", "")
-	for _, want := range []string{
-		`akubra_log_lost_lines_total{log="accesslog",output="stderr"} 0`,
-		fmt.Sprintf(`akubra_log_waiting_lines{log="accesslog",output="stderr"} %d`, waiting),
-	} {
-		if !strings.Contains(metrics, want+"\n") {
-			t.Errorf("no %q in /metrics", want)
-		}
-	}
-	q := p.logs.outputs[1].sinks[0]
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
 	_, _ = io.CopyN(io.Discard, reader, 128<<10) // its goroutine, which the process's end would take along
 	_ = reader.Close()
-	<-q.done
 }

@@ -18,6 +18,8 @@ import (
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // A moody store is an S3 storage in memory that misbehaves. Whatever it does to an
@@ -139,7 +141,7 @@ func (h *heldAnswer) send() {
 // get reads an object right from the store; "" stands for none, as no body is empty.
 func (s *moodyStore) get(t *testing.T, key string) string {
 	t.Helper()
-	status, body, err := send("GET", "http://"+s.addr+key, "")
+	status, body, err := testkit.Send("GET", "http://"+s.addr+key, "")
 	if err != nil || status != 200 && status != 404 {
 		t.Fatalf("GET %s of a store: %d, %v", key, status, err)
 	}
@@ -239,7 +241,7 @@ Backends:
 // life starts the proxy, loads it with a number of writes, and kills it in the
 // middle of more.
 func (x *torture) life(cycle, writes int) {
-	said := newTranscript()
+	said := testkit.NewTranscript()
 	cmd := exec.Command(x.path, "-c", x.config)
 	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {
@@ -253,21 +255,21 @@ func (x *torture) life(cycle, writes int) {
 			x.t.Logf("the proxy said:\n%s", said)
 		}
 	}()
-	said.waitFor("akubra is ready")
+	said.WaitFor("akubra is ready")
 	before := x.ackedSoFar()
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
 	for c := range 6 {
 		clients.Go(func() { x.write(cycle, c, stop) })
 	}
-	eventually(x.t, "enough writes are acknowledged", func() bool { return x.ackedSoFar() >= before+writes })
+	testkit.Eventually(x.t, "enough writes are acknowledged", func() bool { return x.ackedSoFar() >= before+writes })
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	killed = true
 	close(stop)
 	clients.Wait()
 	for _, s := range x.stores {
-		eventually(x.t, "what was on its way has arrived, and each connection has ended", func() bool { return s.open.Load() == 0 })
+		testkit.Eventually(x.t, "what was on its way has arrived, and each connection has ended", func() bool { return s.open.Load() == 0 })
 	}
 	if strings.Contains(said.String(), "panic") {
 		x.t.Errorf("the proxy said:\n%s", said)

@@ -1,4 +1,4 @@
-package main
+package logs
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ import (
 
 // output hands each line to all of its sinks, and waits for none of them (R23).
 type output struct {
-	sinks  []*lineQueue
+	sinks  []*Queue
 	file   *logFile // nil where there is none
 	syslog io.Closer
 }
@@ -33,9 +33,9 @@ const reopenFlush = 500 * time.Millisecond
 // dialSyslog is a variable for tests, which have no syslog daemon.
 var dialSyslog = syslog.New
 
-// openOutput opens all that c chooses. The output is usable even with an error,
+// OpenOutput opens all that c chooses. The output is usable even with an error,
 // and has then to be closed too. Nothing is written before start.
-func openOutput(c config.LogOutput) (*output, error) {
+func OpenOutput(c config.LogOutput) (*output, error) {
 	o := &output{}
 	var errs []error
 	if c.Stdout {
@@ -68,14 +68,14 @@ func openOutput(c config.LogOutput) (*output, error) {
 	return o, errors.Join(errs...)
 }
 
-func (o *output) add(name string, w lineWriter) *lineQueue {
+func (o *output) add(name string, w lineWriter) *Queue {
 	q := newLineQueue(name, w)
 	o.sinks = append(o.sinks, q)
 	return q
 }
 
-// start begins to write. onTrouble and onRevive are lineQueue's; either may be nil.
-func (o *output) start(onTrouble func(q *lineQueue, err error), onRevive func(q *lineQueue, lost uint64)) {
+// Start begins to write. onTrouble and onRevive are Queue's; either may be nil.
+func (o *output) Start(onTrouble func(q *Queue, err error), onRevive func(q *Queue, lost uint64)) {
 	for _, q := range o.sinks {
 		if onTrouble != nil {
 			q.onTrouble = onTrouble
@@ -101,8 +101,8 @@ func (o *output) WriteLevel(level zerolog.Level, p []byte) (int, error) {
 	}
 	line := text.EscapeControls(p)
 	for _, q := range o.sinks {
-		if err := q.add(level, line); err != nil {
-			errs = append(errs, fmt.Errorf("cannot write log to %q: %w", q.name, err))
+		if err := q.Add(level, line); err != nil {
+			errs = append(errs, fmt.Errorf("cannot write log to %q: %w", q.Name, err))
 		}
 	}
 	if len(errs) > 0 {
@@ -132,7 +132,7 @@ func (o *output) finish() {
 	}
 }
 
-// Close closes what openOutput opened, once the lines that wait are written: a sink
+// Close closes what OpenOutput opened, once the lines that wait are written: a sink
 // whose reader takes nothing gets logCloseTimeout. A Write that follows fails.
 func (o *output) Close() error { return o.closeBy(time.Now().Add(logCloseTimeout)) }
 
@@ -173,7 +173,7 @@ func (s syslogWriter) writeLines(text []byte, lines []queuedLine) (int, error) {
 // closing would wait for that, too.
 type syslogCloser struct {
 	io.Closer
-	queue *lineQueue
+	queue *Queue
 }
 
 func (s *syslogCloser) Close() error {
@@ -186,7 +186,7 @@ func (s *syslogCloser) Close() error {
 // logFile is a file that lines are appended to.
 type logFile struct {
 	path  string
-	queue *lineQueue // whose lines they are
+	queue *Queue // whose lines they are
 
 	mu   sync.Mutex     // not held while something is written, which may hang
 	f    io.WriteCloser // nil once closed

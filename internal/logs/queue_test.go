@@ -1,4 +1,4 @@
-package main
+package logs
 
 import (
 	"bufio"
@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // within fails the test where what does not end.
@@ -31,26 +32,9 @@ func within(t *testing.T, what string, do func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatalf("%s waits for a reader", what)
 	}
-}
-
-// mustPipe is a pipe that takes the place of stderr until the test's end.
-func mustPipe(t *testing.T) (reader *os.File) {
-	t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stderr := os.Stderr
-	os.Stderr = w
-	t.Cleanup(func() {
-		os.Stderr = stderr
-		_ = r.Close()
-		_ = w.Close()
-	})
-	return r
 }
 
 // stalledSyslog is a daemon's socket that nobody reads from.
@@ -85,13 +69,13 @@ func mustFIFO(t *testing.T) string {
 // what waits is bounded; and when the reader is back it gets what waited, in order, and
 // is told how much is missing.
 func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
-	const lines = 3*maxQueuedLines + 17
+	const lines = 3*MaxQueuedLines + 17
 	for _, c := range []struct {
 		name string
 		open func(t *testing.T) (config.LogOutput, func() io.Reader)
 	}{
 		{"full pipe", func(t *testing.T) (config.LogOutput, func() io.Reader) {
-			r := mustPipe(t)
+			r := testkit.MustPipeStderr(t)
 			return config.LogOutput{Stderr: true}, func() io.Reader { return r }
 		}},
 		{"named pipe", func(t *testing.T) (config.LogOutput, func() io.Reader) {
@@ -111,28 +95,28 @@ func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			wantNoLeaks(t)
+			testkit.NoLeaks(t)
 			out, reader := c.open(t)
 			main := filepath.Join(t.TempDir(), "main.log")
-			var l *logs
+			var l *Logs
 			within(t, "openLogs", func() {
 				var err error
-				if l, err = openLogs(config.LoggingConfig{Mainlog: config.LogOutput{File: main}, Accesslog: out}); err != nil {
+				if l, err = Open(config.LoggingConfig{Mainlog: config.LogOutput{File: main}, Accesslog: out}); err != nil {
 					t.Error(err)
 				}
 			})
 			within(t, "logging", func() {
 				for i := range lines {
-					l.access.Log().Int("i", i).Send()
+					l.Access.Log().Int("i", i).Send()
 				}
 			})
-			s := l.states()[1]
-			if s.log != "accesslog" || s.waiting > maxQueuedLines || s.lost == 0 || s.waiting+int(s.lost) > lines {
-				t.Fatalf("of %d lines %d wait and %d are lost", lines, s.waiting, s.lost)
+			s := l.States()[1]
+			if s.Log != "accesslog" || s.Waiting > MaxQueuedLines || s.Lost == 0 || s.Waiting+int(s.Lost) > lines {
+				t.Fatalf("of %d lines %d wait and %d are lost", lines, s.Waiting, s.Lost)
 			}
 			read := bufio.NewScanner(reader())
 			last := -1
-			for range lines - int(s.lost) {
+			for range lines - int(s.Lost) {
 				if !read.Scan() {
 					t.Fatalf("after line %d: %v", last, read.Err())
 				}
@@ -149,10 +133,10 @@ func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			told := mustReadFile(t, main)
+			told := testkit.MustReadFile(t, main)
 			if strings.Count(told, "cannot write a log") != 1 ||
-				strings.Count(told, fmt.Sprintf(`"lines":%d,`, s.lost)) != 1 || strings.Count(told, "lines of it are lost") != 1 {
-				t.Errorf("main log after %d lost lines: %s", s.lost, told)
+				strings.Count(told, fmt.Sprintf(`"lines":%d,`, s.Lost)) != 1 || strings.Count(told, "lines of it are lost") != 1 {
+				t.Errorf("main log after %d lost lines: %s", s.Lost, told)
 			}
 		})
 	}
@@ -180,9 +164,9 @@ func (d *datagrams) Read(p []byte) (int, error) {
 
 // TestR23LogCloseIsBounded: a reader that takes nothing does not keep the process.
 func TestR23LogCloseIsBounded(t *testing.T) {
-	reader := mustPipe(t)
+	reader := testkit.MustPipeStderr(t)
 	daemon := stalledSyslog(t)
-	l, err := openLogs(config.LoggingConfig{
+	l, err := Open(config.LoggingConfig{
 		Mainlog: config.LogOutput{Stderr: true}, Accesslog: config.LogOutput{Syslog: "user"}, Synclog: config.LogOutput{File: mustFIFO(t)},
 	})
 	if err != nil {
@@ -190,9 +174,9 @@ func TestR23LogCloseIsBounded(t *testing.T) {
 	}
 	line := strings.Repeat("x", 1000)
 	for range 1000 {
-		l.main.Info().Msg(line)
-		l.access.Log().Msg(line)
-		_, _ = io.WriteString(l.sync, line+"\n")
+		l.Main.Info().Msg(line)
+		l.Access.Log().Msg(line)
+		_, _ = io.WriteString(l.Sync, line+"\n")
 	}
 	within(t, "closing", func() { err = l.Close() })
 	for _, name := range []string{"Logging.Mainlog: ", "Logging.Accesslog: ", "Logging.Synclog: "} {
@@ -212,7 +196,7 @@ func TestR23LogCloseIsBounded(t *testing.T) {
 
 // TestR23ReopenPassesAWriteThatHangs: the new file takes the lines from then on.
 func TestR23ReopenPassesAWriteThatHangs(t *testing.T) {
-	wantNoLeaks(t)
+	testkit.NoLeaks(t)
 	path := mustFIFO(t)
 	o := mustOpenOutput(t, config.LogOutput{File: path})
 	line := strings.Repeat("x", 1000) + "\n"
@@ -228,7 +212,7 @@ func TestR23ReopenPassesAWriteThatHangs(t *testing.T) {
 		}
 	})
 	mustWrite(t, o, "after\n")
-	got := mustReadFile(t, path)
+	got := testkit.MustReadFile(t, path)
 	if !strings.HasSuffix(got, line+"after\n") || strings.Trim(got, "x\n") != "after" || len(got)%len(line) != len("after\n") {
 		t.Errorf("the new file does not hold whole lines: it ends with %q", got[max(0, len(got)-20):])
 	}
@@ -236,58 +220,29 @@ func TestR23ReopenPassesAWriteThatHangs(t *testing.T) {
 
 // TestR23FullDiskLosesNoLine: what could not be written is, when there is room again.
 func TestR23FullDiskLosesNoLine(t *testing.T) {
-	disk := &gate{text: newTranscript(), err: errors.New("disk full")}
+	disk := &testkit.Gate{Text: testkit.NewTranscript(), Err: errors.New("disk full")}
 	o := &output{}
 	o.add("disk", &logFile{f: keptOpen{disk}})
 	trouble, revived := make(chan error, 10), make(chan uint64, 10)
-	o.start(func(_ *lineQueue, err error) { trouble <- err }, func(_ *lineQueue, lost uint64) { revived <- lost })
+	o.Start(func(_ *Queue, err error) { trouble <- err }, func(_ *Queue, lost uint64) { revived <- lost })
 	for _, line := range []string{"one\n", "two\n"} {
 		if _, err := io.WriteString(o, line); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := <-trouble; !errors.Is(err, disk.err) {
+	if err := <-trouble; !errors.Is(err, disk.Err) {
 		t.Errorf("told of %v", err)
 	}
-	disk.open()
+	disk.Open()
 	if lost := <-revived; lost != 0 {
 		t.Errorf("%d lines lost", lost)
 	}
-	if err := o.Close(); err != nil || disk.text.String() != "one\ntwo\n" {
-		t.Errorf("it holds %q, %v", disk.text, err)
+	if err := o.Close(); err != nil || disk.Text.String() != "one\ntwo\n" {
+		t.Errorf("it holds %q, %v", disk.Text, err)
 	}
 	if len(trouble) > 0 {
 		t.Errorf("told once more, of %v", <-trouble)
 	}
-}
-
-// gate fails until it is opened; where err is nil it waits.
-type gate struct {
-	text *transcript
-	err  error
-	wait chan struct{}
-}
-
-func (g *gate) open() {
-	g.text.mu.Lock()
-	defer g.text.mu.Unlock()
-	if g.wait != nil {
-		close(g.wait)
-	}
-	g.err = nil
-}
-
-func (g *gate) Write(p []byte) (int, error) {
-	g.text.mu.Lock()
-	wait, err := g.wait, g.err
-	g.text.mu.Unlock()
-	if wait != nil {
-		<-wait
-	}
-	if err != nil {
-		return 0, err
-	}
-	return g.text.Write(p)
 }
 
 // TestLineTooLongForADatagram: it is lost, and the next one is not.
@@ -311,7 +266,7 @@ func TestLineLargerThanTheQueue(t *testing.T) {
 	o := mustOpenOutput(t, config.LogOutput{File: path})
 	long := strings.Repeat("x", maxQueuedBytes+1) + "\n"
 	mustWrite(t, o, long)
-	if mustReadFile(t, path) != long {
+	if testkit.MustReadFile(t, path) != long {
 		t.Error("it is not written")
 	}
 }
@@ -319,7 +274,7 @@ func TestLineLargerThanTheQueue(t *testing.T) {
 func TestLogAllocatesNothing(t *testing.T) {
 	o := &output{}
 	o.add("nowhere", &logFile{f: keptOpen{io.Discard}})
-	o.start(nil, nil)
+	o.Start(nil, nil)
 	defer o.Close()
 	line := []byte(strings.Repeat("x", 300) + "\n")
 	if n := testing.AllocsPerRun(2000, func() { _, _ = o.WriteLevel(zerolog.NoLevel, line) }); n > 0.1 {
@@ -327,17 +282,31 @@ func TestLogAllocatesNothing(t *testing.T) {
 	}
 }
 
+func mustOpen(t *testing.T, c config.LoggingConfig) *Logs {
+	t.Helper()
+	l, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
 // TestR37ControlsAreEscaped: in every log, as JSON escapes.
 func TestR37ControlsAreEscaped(t *testing.T) {
 	main, access := filepath.Join(t.TempDir(), "main"), filepath.Join(t.TempDir(), "access")
-	l := mustOpenLogs(t, config.LoggingConfig{Mainlog: config.LogOutput{File: main}, Accesslog: config.LogOutput{File: access}})
+	l := mustOpen(t, config.LoggingConfig{Mainlog: config.LogOutput{File: main}, Accesslog: config.LogOutput{File: access}})
 	const text = "a\x00\x1b[31m\n\r\t\x7f\u0080\u0085\u009b31m\u009f\u2028\u2029é日𝄞\u00a0"
-	l.main.Warn().Str("k", text).Msg(text)
-	l.main.Warn().Interface("k", text).Err(errors.New(text)).Msg(text)
-	l.access.Log().Str("path", text).Str("useragent", text).Str("bad", "x\x9b\xff").Send()
+	l.Main.Warn().Str("k", text).Msg(text)
+	l.Main.Warn().Interface("k", text).Err(errors.New(text)).Msg(text)
+	l.Access.Log().Str("path", text).Str("useragent", text).Str("bad", "x\x9b\xff").Send()
 	mustFlush(t, l)
 	for _, path := range []string{main, access} {
-		for line := range strings.Lines(mustReadFile(t, path)) {
+		for line := range strings.Lines(testkit.MustReadFile(t, path)) {
 			for _, c := range strings.TrimSuffix(line, "\n") {
 				if c < ' ' || c >= 0x7f && c <= 0x9f || c == '\u2028' || c == '\u2029' {
 					t.Errorf("%U in %q", c, line)

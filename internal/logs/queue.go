@@ -1,4 +1,4 @@
-package main
+package logs
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ import (
 // Bounds of what may wait for one sink (R23): some seconds' lines of a busy proxy.
 const (
 	maxQueuedBytes = 4 << 20
-	maxQueuedLines = 16 << 10
+	MaxQueuedLines = 16 << 10
 	// maxLogWrite bounds what goes out in one write. Up to so many bytes a pipe takes
 	// whole, so that they do not mix with what another process writes to it.
 	maxLogWrite = 4 << 10
@@ -78,23 +78,23 @@ func (b *lineBatch) cut(n int) (size int) {
 	return size
 }
 
-// lineQueue keeps the lines of one sink until its goroutine has written them: who
+// Queue keeps the lines of one sink until its goroutine has written them: who
 // logs never waits for who reads (R23).
 //
 //   - The order of lines is kept. Each is written whole, or not at all and counted.
 //   - A write that fails is tried again until it succeeds or the queue is closed.
 //   - What does not fit is lost: counted, told once when it begins (onTrouble), and
 //     once when it is over (onRevive).
-type lineQueue struct {
-	name string
+type Queue struct {
+	Name string
 	w    lineWriter
 	// What may wait, in bytes and lines.
 	maxBytes, maxLines int
 	// onTrouble hears that lines wait or are lost from now on, onRevive that it is
 	// over, and how many were lost. They are called from any goroutine, without the
 	// lock, and must not wait.
-	onTrouble func(q *lineQueue, err error)
-	onRevive  func(q *lineQueue, lost uint64)
+	onTrouble func(q *Queue, err error)
+	onRevive  func(q *Queue, lost uint64)
 
 	mu      sync.Mutex
 	next    lineBatch     // what the goroutine takes next
@@ -113,19 +113,19 @@ type lineQueue struct {
 }
 
 // newLineQueue makes a queue; start starts its goroutine, finish ends it.
-func newLineQueue(name string, w lineWriter) *lineQueue {
-	return &lineQueue{
-		name: name, w: w, maxBytes: maxQueuedBytes, maxLines: maxQueuedLines,
-		onTrouble: func(*lineQueue, error) {}, onRevive: func(*lineQueue, uint64) {},
+func newLineQueue(name string, w lineWriter) *Queue {
+	return &Queue{
+		Name: name, w: w, maxBytes: maxQueuedBytes, maxLines: MaxQueuedLines,
+		onTrouble: func(*Queue, error) {}, onRevive: func(*Queue, uint64) {},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
 // start begins to write; the on… functions must be set before.
-func (q *lineQueue) start() { go q.run() }
+func (q *Queue) start() { go q.run() }
 
-// add takes a copy of line, or refuses it at once.
-func (q *lineQueue) add(level zerolog.Level, line []byte) error {
+// Add takes a copy of line, or refuses it at once.
+func (q *Queue) Add(level zerolog.Level, line []byte) error {
 	q.mu.Lock()
 	if q.closed {
 		q.lost++
@@ -156,32 +156,32 @@ func (q *lineQueue) add(level zerolog.Level, line []byte) error {
 	return nil
 }
 
-// roomy reports whether less than a quarter of what may wait does.
-func (q *lineQueue) roomy() bool {
+// Roomy reports whether less than a quarter of what may wait does.
+func (q *Queue) Roomy() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.roomyLocked()
 }
 
-func (q *lineQueue) roomyLocked() bool {
+func (q *Queue) roomyLocked() bool {
 	return q.bytes < q.maxBytes/4 && q.lines < q.maxLines/4
 }
 
-// inTrouble reports whether lines are lost, or soon may be.
-func (q *lineQueue) inTrouble() bool {
+// InTrouble reports whether lines are lost, or soon may be.
+func (q *Queue) InTrouble() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.trouble
 }
 
 // state is for metrics.
-func (q *lineQueue) state() (waiting int, lost uint64) {
+func (q *Queue) state() (waiting int, lost uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.lines, q.lost
 }
 
-func (q *lineQueue) run() {
+func (q *Queue) run() {
 	defer close(q.done)
 	var batch lineBatch
 	for q.await() {
@@ -196,7 +196,7 @@ func (q *lineQueue) run() {
 }
 
 // await waits for lines; false is that there are none and will not be.
-func (q *lineQueue) await() bool {
+func (q *Queue) await() bool {
 	for {
 		q.mu.Lock()
 		some, closed := len(q.next.lines) > 0, q.closed
@@ -213,7 +213,7 @@ func (q *lineQueue) await() bool {
 
 // writeAll writes a batch, however often it has to try. It is false where it gave
 // up, since the queue is to end.
-func (q *lineQueue) writeAll(batch lineBatch) bool {
+func (q *Queue) writeAll(batch lineBatch) bool {
 	for len(batch.lines) > 0 {
 		last := q.isStopping()
 		text, lines := batch.first()
@@ -236,7 +236,7 @@ func (q *lineQueue) writeAll(batch lineBatch) bool {
 	return true
 }
 
-func (q *lineQueue) isStopping() bool {
+func (q *Queue) isStopping() bool {
 	select {
 	case <-q.stop:
 		return true
@@ -245,7 +245,7 @@ func (q *lineQueue) isStopping() bool {
 	}
 }
 
-func (q *lineQueue) pause() {
+func (q *Queue) pause() {
 	select {
 	case <-q.stop:
 	case <-time.After(logRetry):
@@ -253,7 +253,7 @@ func (q *lineQueue) pause() {
 }
 
 // took makes room for other lines.
-func (q *lineQueue) took(bytes, lines int) {
+func (q *Queue) took(bytes, lines int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.bytes -= bytes
@@ -265,7 +265,7 @@ func (q *lineQueue) took(bytes, lines int) {
 }
 
 // drop counts a line that will never be written.
-func (q *lineQueue) drop(size int) {
+func (q *Queue) drop(size int) {
 	q.mu.Lock()
 	q.lost++
 	q.missed++
@@ -273,7 +273,7 @@ func (q *lineQueue) drop(size int) {
 	q.took(size, 1)
 }
 
-func (q *lineQueue) fail(err error) {
+func (q *Queue) fail(err error) {
 	q.mu.Lock()
 	first := !q.trouble
 	q.trouble, q.why = true, err
@@ -284,7 +284,7 @@ func (q *lineQueue) fail(err error) {
 }
 
 // revive tells that the trouble is over, once most of what waited is written.
-func (q *lineQueue) revive() {
+func (q *Queue) revive() {
 	q.mu.Lock()
 	if !q.trouble || !q.roomyLocked() {
 		q.mu.Unlock()
@@ -297,7 +297,7 @@ func (q *lineQueue) revive() {
 }
 
 // flush waits until nothing waits any more, but not longer than d.
-func (q *lineQueue) flush(d time.Duration) {
+func (q *Queue) flush(d time.Duration) {
 	q.mu.Lock()
 	if q.lines == 0 {
 		q.mu.Unlock()
@@ -319,7 +319,7 @@ func (q *lineQueue) flush(d time.Duration) {
 
 // finish takes no more lines, and has the goroutine end when those that wait are
 // written, or cannot be. It may be called again.
-func (q *lineQueue) finish() {
+func (q *Queue) finish() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.closed {
@@ -330,7 +330,7 @@ func (q *lineQueue) finish() {
 
 // ended waits for the goroutine until deadline, and says what was not written. It
 // may be called again.
-func (q *lineQueue) ended(deadline time.Time) error {
+func (q *Queue) ended(deadline time.Time) error {
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
@@ -340,13 +340,13 @@ func (q *lineQueue) ended(deadline time.Time) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.lines > 0 {
-		return fmt.Errorf("cannot write the last %d lines to %q: %w", q.lines, q.name, cmp.Or(q.why, errLogStuck))
+		return fmt.Errorf("cannot write the last %d lines to %q: %w", q.lines, q.Name, cmp.Or(q.why, errLogStuck))
 	}
 	return nil
 }
 
 // gone reports whether the goroutine has ended: it is not in the middle of a write.
-func (q *lineQueue) gone() bool {
+func (q *Queue) gone() bool {
 	select {
 	case <-q.done:
 		return true

@@ -1,4 +1,4 @@
-package main
+package logs
 
 import (
 	"encoding/json"
@@ -16,25 +16,17 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
-func mustReadFile(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-// mustOpenOutput is openOutput for a choice that must open; the test's end closes it.
+// mustOpenOutput is OpenOutput for a choice that must open; the test's end closes it.
 func mustOpenOutput(t *testing.T, c config.LogOutput) *output {
 	t.Helper()
-	o, err := openOutput(c)
+	o, err := OpenOutput(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.start(nil, nil)
+	o.Start(nil, nil)
 	t.Cleanup(func() {
 		if err := o.Close(); err != nil {
 			t.Error(err)
@@ -59,14 +51,14 @@ func mustFlush(t *testing.T, w any) {
 	switch w := w.(type) {
 	case *output:
 		outputs = []*output{w}
-	case *logs:
+	case *Logs:
 		outputs = w.outputs
 	}
 	for _, o := range outputs {
-		o.flush(patience)
+		o.flush(testkit.Patience)
 		for _, q := range o.sinks {
 			if waiting, _ := q.state(); waiting > 0 {
-				t.Fatalf("%d lines wait for %q", waiting, q.name)
+				t.Fatalf("%d lines wait for %q", waiting, q.Name)
 			}
 		}
 	}
@@ -88,10 +80,10 @@ func TestLogFileReopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustWrite(t, o, "four\n")
-	if got := mustReadFile(t, path+".1"); got != "one\ntwo\n" {
+	if got := testkit.MustReadFile(t, path+".1"); got != "one\ntwo\n" {
 		t.Errorf("old file holds %q", got)
 	}
-	if got := mustReadFile(t, path); got != "three\nfour\n" {
+	if got := testkit.MustReadFile(t, path); got != "three\nfour\n" {
 		t.Errorf("new file holds %q", got)
 	}
 	info, err := os.Stat(path)
@@ -115,7 +107,7 @@ func TestLogFileReopenFails(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	mustWrite(t, o, "two\n")
-	if got := mustReadFile(t, path+".1"); got != "one\ntwo\n" {
+	if got := testkit.MustReadFile(t, path+".1"); got != "one\ntwo\n" {
 		t.Errorf("old file holds %q", got)
 	}
 }
@@ -147,7 +139,7 @@ func TestLogFileReopenWhileWriting(t *testing.T) {
 		t.Errorf("%d files, %v", len(files), err)
 	}
 	for _, f := range files {
-		for line := range strings.Lines(mustReadFile(t, f)) {
+		for line := range strings.Lines(testkit.MustReadFile(t, f)) {
 			seen[line] = true
 		}
 	}
@@ -222,15 +214,14 @@ func TestR16TornLineDoesNotTakeTheNextWithIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustWrite(t, mustOpenOutput(t, config.LogOutput{File: path}), "two\n")
-		if got := mustReadFile(t, path); got != c.after {
+		if got := testkit.MustReadFile(t, path); got != c.after {
 			t.Errorf("after %q: got %q, want %q", c.before, got, c.after)
 		}
 	}
 }
 
 func TestOutputFailingSinkDoesNotStopOthers(t *testing.T) {
-	var before, after transcript
-	before.grown.L, after.grown.L = &before.mu, &after.mu
+	before, after := testkit.NewTranscript(), testkit.NewTranscript()
 	full := errors.New("disk full")
 	tries := make(chan struct{}, 10)
 	broken := writerFunc(func([]byte) (int, error) {
@@ -245,21 +236,21 @@ func TestOutputFailingSinkDoesNotStopOthers(t *testing.T) {
 	for _, s := range []struct {
 		name string
 		w    io.Writer
-	}{{"before", &before}, {"broken", broken}, {"short", short}, {"after", &after}} {
+	}{{"before", before}, {"broken", broken}, {"short", short}, {"after", after}} {
 		o.add(s.name, &logFile{f: keptOpen{s.w}})
 	}
 	var mu sync.Mutex
 	trouble := map[string]error{}
-	o.start(func(q *lineQueue, err error) {
+	o.Start(func(q *Queue, err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		trouble[q.name] = err
+		trouble[q.Name] = err
 	}, nil)
 	if n, err := io.WriteString(o, "line\n"); n != 5 || err != nil {
 		t.Errorf("Write = %d, %v", n, err)
 	}
-	before.waitFor("line\n")
-	after.waitFor("line\n")
+	before.WaitFor("line\n")
+	after.WaitFor("line\n")
 	<-tries
 	<-tries // it is tried again
 	err := o.Close()
@@ -297,7 +288,7 @@ func TestOutputStdStreams(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"stdout": "0\n2\n", "stderr": "1\n2\n", "file": "2\n"} {
-		if got := mustReadFile(t, filepath.Join(dir, name)); got != want {
+		if got := testkit.MustReadFile(t, filepath.Join(dir, name)); got != want {
 			t.Errorf("%s holds %q, want %q", name, got, want)
 		}
 	}
@@ -323,7 +314,7 @@ func stubSyslog(t *testing.T) net.PacketConn {
 
 func TestOutputSyslog(t *testing.T) {
 	daemon := stubSyslog(t)
-	l, err := openLogs(config.LoggingConfig{
+	l, err := Open(config.LoggingConfig{
 		Mainlog: config.LogOutput{Syslog: "LOG_LOCAL3", Level: "Trace"},
 		Synclog: config.LogOutput{Syslog: "daemon"},
 	})
@@ -338,11 +329,11 @@ func TestOutputSyslog(t *testing.T) {
 		pri   int
 		text  string
 	}{
-		{func() { l.main.Trace().Msg("lowest") }, local3 | 7, `"message":"lowest"`},
-		{func() { l.main.Info().Msg("started") }, local3 | 6, `"message":"started"`},
-		{func() { l.main.Warn().Msg("odd") }, local3 | 4, `"message":"odd"`},
-		{func() { l.main.Error().Msg("bad") }, local3 | 3, `"message":"bad"`},
-		{func() { mustWrite(t, l.sync, "{record}\n") }, daemonFacility | 6, `{record}`},
+		{func() { l.Main.Trace().Msg("lowest") }, local3 | 7, `"message":"lowest"`},
+		{func() { l.Main.Info().Msg("started") }, local3 | 6, `"message":"started"`},
+		{func() { l.Main.Warn().Msg("odd") }, local3 | 4, `"message":"odd"`},
+		{func() { l.Main.Error().Msg("bad") }, local3 | 3, `"message":"bad"`},
+		{func() { mustWrite(t, l.Sync, "{record}\n") }, daemonFacility | 6, `{record}`},
 	} {
 		c.write()
 		if err := daemon.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
@@ -364,7 +355,7 @@ func TestR21OpenLogsNamesEveryMistake(t *testing.T) {
 	defer func() { dialSyslog = saved }()
 	dialSyslog = func(syslog.Priority, string) (*syslog.Writer, error) { return nil, errors.New("nobody there") }
 	file := filepath.Join(t.TempDir(), "none", "x.log")
-	l, err := openLogs(config.LoggingConfig{
+	l, err := Open(config.LoggingConfig{
 		Mainlog:   config.LogOutput{File: file, Syslog: "local0", Level: "loud"},
 		Accesslog: config.LogOutput{Syslog: "local9"},
 		Synclog:   config.LogOutput{Stderr: true, File: file},
@@ -390,24 +381,24 @@ func TestLogsLevelsAndTime(t *testing.T) {
 	in := func(name string) config.LogOutput {
 		return config.LogOutput{File: filepath.Join(dir, name), Level: "warn"}
 	}
-	l, err := openLogs(config.LoggingConfig{Mainlog: in("main"), Accesslog: in("access"), Synclog: in("sync")})
+	l, err := Open(config.LoggingConfig{Mainlog: in("main"), Accesslog: in("access"), Synclog: in("sync")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	before := time.Now()
-	l.main.Info().Msg("left out")
-	l.main.Warn().Msg("told")
-	l.access.Log().Msg("told") // an access line has no level
-	mustWrite(t, l.sync, "told\n")
+	l.Main.Info().Msg("left out")
+	l.Main.Warn().Msg("told")
+	l.Access.Log().Msg("told") // an access line has no level
+	mustWrite(t, l.Sync, "told\n")
 	mustFlush(t, l)
 	for _, name := range []string{"main", "access", "sync"} {
-		if got := mustReadFile(t, filepath.Join(dir, name)); strings.Count(got, "\n") != 1 || !strings.Contains(got, "told") {
+		if got := testkit.MustReadFile(t, filepath.Join(dir, name)); strings.Count(got, "\n") != 1 || !strings.Contains(got, "told") {
 			t.Errorf("%s holds %q", name, got)
 		}
 	}
 	var line struct{ TS, Level, Message string }
-	if err := json.Unmarshal([]byte(mustReadFile(t, filepath.Join(dir, "main"))), &line); err != nil {
+	if err := json.Unmarshal([]byte(testkit.MustReadFile(t, filepath.Join(dir, "main"))), &line); err != nil {
 		t.Fatal(err)
 	}
 	ts, err := time.Parse(time.RFC3339Nano, line.TS)
@@ -427,7 +418,7 @@ func TestLogsLevelsAndTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"main", "access", "sync"} {
-		if got := mustReadFile(t, filepath.Join(dir, name)); got != "" {
+		if got := testkit.MustReadFile(t, filepath.Join(dir, name)); got != "" {
 			t.Errorf("%s holds %q after it was reopened", name, got)
 		}
 	}

@@ -1,0 +1,100 @@
+// Package testkit has what the tests of several rooms share: waiting for what nobody tells
+// of, writers that can be waited for or held up, HTTP, and a strict reader of Prometheus's
+// text format. Nothing but tests may import it.
+package testkit
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// MustPipeStderr is a pipe that takes the place of stderr until the test's end.
+func MustPipeStderr(t testing.TB) (reader *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = w
+	t.Cleanup(func() {
+		os.Stderr = stderr
+		_ = r.Close()
+		_ = w.Close()
+	})
+	return r
+}
+
+// MustReadFile reads a whole file.
+func MustReadFile(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// NoLeaks checks at the test's end that what was begun since has ended.
+func NoLeaks(t testing.TB) {
+	t.Helper()
+	options := []goleak.Option{
+		goleak.IgnoreCurrent(),
+		// They end by themselves, or never and are one a process.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+	}
+	t.Cleanup(func() { goleak.VerifyNone(t, options...) })
+}
+
+// Patience is for what should take no time.
+const Patience = 20 * time.Second
+
+// Eventually waits for what nobody tells of.
+func Eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(Patience); !done(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("it never came true: %s", what)
+		}
+	}
+}
+
+// Fill sets every field of a struct to something of its own.
+func Fill(t testing.TB, v reflect.Value) {
+	t.Helper()
+	for i := range v.NumField() {
+		f := v.Field(i)
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
+		switch x := f.Addr().Interface().(type) {
+		case *string:
+			*x = fmt.Sprintf("text %d \xff\x00\"é", i)
+		case *uint64:
+			*x = 1<<63 + uint64(i)
+		case *int64:
+			*x = 1<<53 + int64(i)
+		case *uint8:
+			*x = uint8(i + 1)
+		case *int:
+			*x = i + 1
+		case *bool:
+			*x = true
+		case *[]string:
+			*x = []string{"b:9000", "c:9000"}
+		case *time.Time:
+			*x = time.Unix(1_800_000_000, int64(i)).UTC()
+		default:
+			t.Fatalf("fill knows no %s", v.Type().Field(i).Name)
+		}
+	}
+}
