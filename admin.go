@@ -15,6 +15,7 @@ import (
 
 	"github.com/akubra/akubra/internal/accept"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
@@ -43,7 +44,7 @@ type adminOptions struct {
 	SetMaintained func(backend int, on bool) bool
 	InFlight      func() int
 	Records       func() synclog.Counts
-	Metrics       *proxyMetrics
+	Metrics       *metrics.Metrics
 	Journal       *journalAdmin
 	// Repair is false where none runs in this process.
 	Repair func() (repair.Status, bool)

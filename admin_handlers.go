@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp/pprofhandler"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -64,7 +65,7 @@ func answerReadiness(ctx *fasthttp.RequestCtx, r readiness) {
 
 func (a *admin) metrics(ctx *fasthttp.RequestCtx, _ string) {
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
-	a.o.Metrics.write(ctx)
+	a.o.Metrics.Write(ctx)
 }
 
 // adminStatus is the answer of /status.
@@ -75,7 +76,7 @@ type adminStatus struct {
 	Ready    bool            `json:"ready"`
 	InFlight int             `json:"inflight"`
 	Backends []backendStatus `json:"backends"`
-	Counters totals          `json:"counters"`
+	Counters metrics.Totals  `json:"counters"`
 	Synclog  synclogStatus   `json:"synclog"`
 	Journal  journalStatus   `json:"journal"`
 	Repair   *repair.Status  `json:"repair,omitempty"` // in this process
@@ -102,7 +103,7 @@ func (a *admin) status(ctx *fasthttp.RequestCtx, _ string) {
 		Uptime:   time.Since(a.started).Round(time.Second).String(),
 		Ready:    a.readiness(all).Ready,
 		InFlight: a.o.InFlight(),
-		Counters: a.o.Metrics.totals(),
+		Counters: a.o.Metrics.Totals(),
 		Synclog:  synclogStatus(a.o.Records()),
 		Journal:  a.o.Journal.status(),
 	}
@@ -117,7 +118,7 @@ func (a *admin) status(ctx *fasthttp.RequestCtx, _ string) {
 
 func (a *admin) backendStatus(all []limiter.Status, i int) backendStatus {
 	b := backendStatus{Status: all[i], URL: a.o.URLs[i]}
-	b.Legs, b.Bytes = a.o.Metrics.legs(i)
+	b.Legs, b.Bytes = a.o.Metrics.Legs(i)
 	return b
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
@@ -34,7 +35,7 @@ type adminRig struct {
 	t       testing.TB
 	admin   *admin
 	limiter *limiter.Limiter
-	metrics *proxyMetrics
+	metrics *metrics.Metrics
 	addr    string
 	client  *http.Client
 	served  chan error
@@ -51,13 +52,13 @@ type adminRig struct {
 func newAdminRig(t testing.TB, names ...string) *adminRig {
 	t.Helper()
 	testkit.NoLeaks(t)
-	r := &adminRig{t: t, metrics: newProxyMetrics(names), served: make(chan error, 1)}
+	r := &adminRig{t: t, metrics: metrics.New("v1.2", names), served: make(chan error, 1)}
 	r.limiter = limiter.New(limiter.Options{Backends: names, ConnLimit: 100, FailureLimit: 1})
 	began := time.Now()
 	status := func() []limiter.Status { return r.limiter.Status(int64(time.Since(began))) }
 	records := func() synclog.Counts { return synclog.Counts{Written: 5, Failed: 2, Skipped: 1} }
 	inFlight := func() int { return 3 }
-	r.metrics.observe(status, records, inFlight)
+	r.metrics.Observe(status, records, inFlight)
 	r.journal = mustOpenJournal(t, t.TempDir(), names...)
 	r.fence = &testFence{}
 	journal := newJournalAdmin(journalAdminOptions{

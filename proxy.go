@@ -16,6 +16,7 @@ import (
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/congestion"
 	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
@@ -41,7 +42,7 @@ type proxy struct {
 	limiter  *limiter.Limiter
 	synclog  *synclog.Log
 	backlog  *synclogBacklog
-	metrics  *proxyMetrics
+	metrics  *metrics.Metrics
 	engine   *engine.Engine
 	prober   *backends.Prober
 	admin    *admin
@@ -97,7 +98,7 @@ func (p *proxy) make() error {
 	p.backlog = newSynclogBacklog(p.journal, l.SynclogQueues(), p.synclog.Wants, &l.Main)
 	p.backlog.start()
 	l.OnSynclogLost(p.backlog.revived)
-	p.metrics = newProxyMetrics(names)
+	p.metrics = metrics.New(version, names)
 	if err := p.makeEngine(); err != nil {
 		return err
 	}
@@ -105,10 +106,10 @@ func (p *proxy) make() error {
 		return err
 	}
 	p.prober = backends.NewProber(p.backends, p.limiter, probeInterval, c.ConnectionDialTimeout)
-	p.metrics.observe(p.status, p.synclog.Counts, p.engine.InFlight)
-	p.metrics.observeClients(p.engine.Clients)
-	p.metrics.observeJournal(p.journal, p.repairStatus)
-	p.metrics.observeLogs(l.States)
+	p.metrics.Observe(p.status, p.synclog.Counts, p.engine.InFlight)
+	p.metrics.ObserveClients(p.engine.Clients)
+	p.metrics.ObserveJournal(p.journal.journal, p.repairStatus)
+	p.metrics.ObserveLogs(p.logStates)
 	p.admin = newAdmin(adminOptions{
 		Version:       version,
 		URLs:          p.urls(),
@@ -124,6 +125,13 @@ func (p *proxy) make() error {
 		Log:           engineLog{l}.Warn,
 	})
 	return nil
+}
+
+func (p *proxy) logStates() (all []metrics.LogState) {
+	for _, s := range p.logs.States() {
+		all = append(all, metrics.LogState(s))
+	}
+	return all
 }
 
 func (p *proxy) status() []limiter.Status { return p.limiter.Status(p.engine.Now()) }

@@ -32,7 +32,7 @@ type Logs struct {
 	AccessEnabled bool
 	Sync          io.Writer // for synclog.Log: a whole line each Write
 
-	outputs []*output // of main, access and sync
+	outputs []*Output // of main, access and sync
 
 	synclogLost atomic.Pointer[func(*Queue)] // see OnSynclogLost; nil before
 	reopening   sync.Mutex
@@ -52,7 +52,7 @@ func Open(c config.LoggingConfig) (*Logs, error) {
 		Access:        zerolog.New(accessOut),
 		AccessEnabled: len(accessOut.sinks) > 0,
 		Sync:          syncOut,
-		outputs:       []*output{mainOut, accessOut, syncOut},
+		outputs:       []*Output{mainOut, accessOut, syncOut},
 	}
 	if err := named(errors.Join(levelErr, mainErr), accessErr, syncErr); err != nil {
 		l.Start()
@@ -100,7 +100,7 @@ func Plain(main, sync io.Writer) *Logs {
 		Main:    zerolog.New(main).Level(zerolog.WarnLevel).With().Timestamp().Logger(),
 		Access:  zerolog.Nop(),
 		Sync:    sync,
-		outputs: []*output{{}, {}, {}},
+		outputs: []*Output{{}, {}, {}},
 	}
 	if sync == nil {
 		l.Sync = l.outputs[2]

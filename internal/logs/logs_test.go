@@ -20,7 +20,7 @@ import (
 )
 
 // mustOpenOutput is OpenOutput for a choice that must open; the test's end closes it.
-func mustOpenOutput(t *testing.T, c config.LogOutput) *output {
+func mustOpenOutput(t *testing.T, c config.LogOutput) *Output {
 	t.Helper()
 	o, err := OpenOutput(c)
 	if err != nil {
@@ -47,10 +47,10 @@ func mustWrite(t *testing.T, w io.Writer, line string) {
 // mustFlush waits until what was logged is written.
 func mustFlush(t *testing.T, w any) {
 	t.Helper()
-	var outputs []*output
+	var outputs []*Output
 	switch w := w.(type) {
-	case *output:
-		outputs = []*output{w}
+	case *Output:
+		outputs = []*Output{w}
 	case *Logs:
 		outputs = w.outputs
 	}
@@ -232,7 +232,7 @@ func TestOutputFailingSinkDoesNotStopOthers(t *testing.T) {
 		return 0, &fs.PathError{Op: "write", Path: "x", Err: full}
 	})
 	short := writerFunc(func(p []byte) (int, error) { return len(p) - 1, nil })
-	o := &output{}
+	o := &Output{}
 	for _, s := range []struct {
 		name string
 		w    io.Writer
@@ -261,7 +261,7 @@ func TestOutputFailingSinkDoesNotStopOthers(t *testing.T) {
 	if len(trouble) != 2 || !errors.Is(trouble["broken"], full) || !errors.Is(trouble["short"], io.ErrShortWrite) {
 		t.Errorf("told: %v", trouble)
 	}
-	mustWrite(t, &output{}, "to nobody\n")
+	mustWrite(t, &Output{}, "to nobody\n")
 }
 
 type writerFunc func(p []byte) (int, error)

@@ -17,8 +17,8 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// output hands each line to all of its sinks, and waits for none of them (R23).
-type output struct {
+// Output hands each line to all of its sinks, and waits for none of them (R23).
+type Output struct {
 	sinks  []*Queue
 	file   *logFile // nil where there is none
 	syslog io.Closer
@@ -35,8 +35,8 @@ var dialSyslog = syslog.New
 
 // OpenOutput opens all that c chooses. The output is usable even with an error,
 // and has then to be closed too. Nothing is written before start.
-func OpenOutput(c config.LogOutput) (*output, error) {
-	o := &output{}
+func OpenOutput(c config.LogOutput) (*Output, error) {
+	o := &Output{}
 	var errs []error
 	if c.Stdout {
 		o.add("stdout", &logFile{f: keptOpen{os.Stdout}})
@@ -68,14 +68,14 @@ func OpenOutput(c config.LogOutput) (*output, error) {
 	return o, errors.Join(errs...)
 }
 
-func (o *output) add(name string, w lineWriter) *Queue {
+func (o *Output) add(name string, w lineWriter) *Queue {
 	q := newLineQueue(name, w)
 	o.sinks = append(o.sinks, q)
 	return q
 }
 
 // Start begins to write. onTrouble and onRevive are Queue's; either may be nil.
-func (o *output) Start(onTrouble func(q *Queue, err error), onRevive func(q *Queue, lost uint64)) {
+func (o *Output) Start(onTrouble func(q *Queue, err error), onRevive func(q *Queue, lost uint64)) {
 	for _, q := range o.sinks {
 		if onTrouble != nil {
 			q.onTrouble = onTrouble
@@ -89,12 +89,12 @@ func (o *output) Start(onTrouble func(q *Queue, err error), onRevive func(q *Que
 
 // Write gives the line to every sink, and names those that have no room for it. With
 // an error it returns 0, for how much of it arrives differs from sink to sink.
-func (o *output) Write(p []byte) (int, error) {
+func (o *Output) Write(p []byte) (int, error) {
 	return o.WriteLevel(zerolog.NoLevel, p)
 }
 
 // WriteLevel is Write for a line of a level, which syslog is told.
-func (o *output) WriteLevel(level zerolog.Level, p []byte) (int, error) {
+func (o *Output) WriteLevel(level zerolog.Level, p []byte) (int, error) {
 	var errs []error
 	if level == zerolog.TraceLevel {
 		level = zerolog.DebugLevel // syslog has nothing lower, and zerolog would drop it there
@@ -112,13 +112,13 @@ func (o *output) WriteLevel(level zerolog.Level, p []byte) (int, error) {
 }
 
 // flush waits until the sinks have written what they were given, but not longer than d.
-func (o *output) flush(d time.Duration) {
+func (o *Output) flush(d time.Duration) {
 	for deadline, i := time.Now().Add(d), 0; i < len(o.sinks); i++ {
 		o.sinks[i].flush(time.Until(deadline))
 	}
 }
 
-func (o *output) reopen() error {
+func (o *Output) reopen() error {
 	if o.file == nil {
 		return nil
 	}
@@ -126,7 +126,7 @@ func (o *output) reopen() error {
 }
 
 // finish takes no more lines; those that wait are still written.
-func (o *output) finish() {
+func (o *Output) finish() {
 	for _, q := range o.sinks {
 		q.finish()
 	}
@@ -134,9 +134,9 @@ func (o *output) finish() {
 
 // Close closes what OpenOutput opened, once the lines that wait are written: a sink
 // whose reader takes nothing gets logCloseTimeout. A Write that follows fails.
-func (o *output) Close() error { return o.closeBy(time.Now().Add(logCloseTimeout)) }
+func (o *Output) Close() error { return o.closeBy(time.Now().Add(logCloseTimeout)) }
 
-func (o *output) closeBy(deadline time.Time) error {
+func (o *Output) closeBy(deadline time.Time) error {
 	o.finish()
 	var errs []error
 	for _, q := range o.sinks {

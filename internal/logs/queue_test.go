@@ -221,7 +221,7 @@ func TestR23ReopenPassesAWriteThatHangs(t *testing.T) {
 // TestR23FullDiskLosesNoLine: what could not be written is, when there is room again.
 func TestR23FullDiskLosesNoLine(t *testing.T) {
 	disk := &testkit.Gate{Text: testkit.NewTranscript(), Err: errors.New("disk full")}
-	o := &output{}
+	o := &Output{}
 	o.add("disk", &logFile{f: keptOpen{disk}})
 	trouble, revived := make(chan error, 10), make(chan uint64, 10)
 	o.Start(func(_ *Queue, err error) { trouble <- err }, func(_ *Queue, lost uint64) { revived <- lost })
@@ -272,7 +272,7 @@ func TestLineLargerThanTheQueue(t *testing.T) {
 }
 
 func TestLogAllocatesNothing(t *testing.T) {
-	o := &output{}
+	o := &Output{}
 	o.add("nowhere", &logFile{f: keptOpen{io.Discard}})
 	o.Start(nil, nil)
 	defer o.Close()

@@ -1,4 +1,4 @@
-package main
+package metrics
 
 import (
 	"time"
@@ -6,18 +6,18 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/akubra/akubra/engine"
-	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// proxyMetrics counts for /metrics and /status. The engine's methods may be
+// Metrics counts for /metrics and /status. The engine's methods may be
 // called from any goroutine and allocate nothing: every counter they know exists
 // from the start, and what they do not know is counted as labelOther, so that no
 // client can make up series. Each instance has a set of its own.
-type proxyMetrics struct {
-	set *metrics.Set
+type Metrics struct {
+	set   *metrics.Set
+	names []string // of the backends
 
 	begun        *metrics.Counter
 	requests     [len(metricMethods)][len(metricCodes)]*metrics.Counter
@@ -34,13 +34,13 @@ type proxyMetrics struct {
 	records  func() synclog.Counts
 	inFlight func() int
 
-	// Set by observeClients, nil before.
+	// Set by ObserveClients, nil before.
 	clients func() engine.Clients
-	// Set by observeLogs, nil before.
-	logs func() []logs.State
+	// Set by ObserveLogs, nil before.
+	logs func() []LogState
 
-	// Set by observeJournal, nil before.
-	journal *namedJournal
+	// Set by ObserveJournal, nil before.
+	journal Journal
 	repair  func() (repair.Status, bool)
 }
 
@@ -49,7 +49,7 @@ type backendMetrics struct {
 	bytes *metrics.Counter
 }
 
-var _ engine.Metrics = (*proxyMetrics)(nil)
+var _ engine.Metrics = (*Metrics)(nil)
 
 // labelOther stands for every value of a label that has no counter of its own.
 const labelOther = "other"
@@ -88,12 +88,14 @@ var metricDivergences = [...]struct{ op, reason string }{
 // latencyBuckets are seconds: from a small object next door to a large one far away.
 var latencyBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 
-// newProxyMetrics makes the counters of backends with these names, by index.
-func newProxyMetrics(names []string) *proxyMetrics {
+// New makes the counters of backends with these names, by index; version is the
+// proxy's own.
+func New(version string, names []string) *Metrics {
 	metrics.ExposeMetadata(true) // the library's one global switch; # TYPE lines
 	set := metrics.NewSet()
-	m := &proxyMetrics{
+	m := &Metrics{
 		set:          set,
+		names:        names,
 		begun:        set.NewCounter("akubra_requests_begun_total"),
 		requestBytes: set.NewCounter("akubra_request_bytes_total"),
 		firstAnswer:  set.NewPrometheusHistogramExt("akubra_first_answer_seconds", latencyBuckets),
@@ -126,11 +128,11 @@ func newProxyMetrics(names []string) *proxyMetrics {
 }
 
 // RequestBegun counts a request that has come.
-func (m *proxyMetrics) RequestBegun() { m.begun.Inc() }
+func (m *Metrics) RequestBegun() { m.begun.Inc() }
 
 // RequestEnded counts a request that the client's side is done with. Where there
 // was no answer of a backend, firstAnswer is 0 and says nothing about latency.
-func (m *proxyMetrics) RequestEnded(method string, status int, bytesIn int64, firstAnswer time.Duration) {
+func (m *Metrics) RequestEnded(method string, status int, bytesIn int64, firstAnswer time.Duration) {
 	m.requests[methodIndex(method)][codeIndex(status)].Inc()
 	m.requestBytes.AddInt64(bytesIn)
 	if firstAnswer > 0 {
@@ -139,23 +141,23 @@ func (m *proxyMetrics) RequestEnded(method string, status int, bytesIn int64, fi
 }
 
 // LegEnded counts what one backend came to, and the bytes it was sent.
-func (m *proxyMetrics) LegEnded(backend int, outcome string, bytesOut int64) {
+func (m *Metrics) LegEnded(backend int, outcome string, bytesOut int64) {
 	b := &m.backends[backend]
 	b.legs[outcomeIndex(outcome)].Inc()
 	b.bytes.AddInt64(bytesOut)
 }
 
 // LegsEnded measures a request until its last leg's end.
-func (m *proxyMetrics) LegsEnded(lastLeg time.Duration) { m.lastLeg.Update(lastLeg.Seconds()) }
+func (m *Metrics) LegsEnded(lastLeg time.Duration) { m.lastLeg.Update(lastLeg.Seconds()) }
 
 // RingWaited counts a request whose ring was full for a time.
-func (m *proxyMetrics) RingWaited(d time.Duration) {
+func (m *Metrics) RingWaited(d time.Duration) {
 	m.ringWaits.Inc()
 	m.ringSeconds.Add(d.Seconds())
 }
 
 // Diverged counts a divergence.
-func (m *proxyMetrics) Diverged(op, reason string) { m.divergences[divergenceIndex(op, reason)].Inc() }
+func (m *Metrics) Diverged(op, reason string) { m.divergences[divergenceIndex(op, reason)].Inc() }
 
 // The indices are loops over a few short strings: cheaper than a map's hash.
 

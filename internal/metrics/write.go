@@ -1,4 +1,4 @@
-package main
+package metrics
 
 import (
 	"fmt"
@@ -10,22 +10,21 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/akubra/akubra/engine"
-	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 )
 
-// observe lets a scrape ask for what others count. Call it once, before write.
+// Observe lets a scrape ask for what others count. Call it once, before write.
 // The functions may be called from any goroutine.
-func (m *proxyMetrics) observe(status func() []limiter.Status, records func() synclog.Counts, inFlight func() int) {
+func (m *Metrics) Observe(status func() []limiter.Status, records func() synclog.Counts, inFlight func() int) {
 	m.status, m.records, m.inFlight = status, records, inFlight
 }
 
-// observeClients is observe for the connections of clients.
-func (m *proxyMetrics) observeClients(clients func() engine.Clients) { m.clients = clients }
+// ObserveClients is observe for the connections of clients.
+func (m *Metrics) ObserveClients(clients func() engine.Clients) { m.clients = clients }
 
 // writeClients tells of the connections of clients (R23).
-func (m *proxyMetrics) writeClients(w io.Writer) {
+func (m *Metrics) writeClients(w io.Writer) {
 	if m.clients == nil {
 		return
 	}
@@ -40,8 +39,8 @@ func (m *proxyMetrics) writeClients(w io.Writer) {
 	}
 }
 
-// write writes everything in Prometheus's text format.
-func (m *proxyMetrics) write(w io.Writer) {
+// Write writes everything in Prometheus's text format.
+func (m *Metrics) Write(w io.Writer) {
 	m.set.WritePrometheus(w)
 	metrics.WriteProcessMetrics(w)
 	metrics.WriteFDMetrics(w)
@@ -49,7 +48,7 @@ func (m *proxyMetrics) write(w io.Writer) {
 
 // writeObserved asks the limiter once a scrape: it looks through all its slots
 // for that, which gauges with a callback each would repeat.
-func (m *proxyMetrics) writeObserved(w io.Writer) {
+func (m *Metrics) writeObserved(w io.Writer) {
 	if m.status == nil {
 		return
 	}
@@ -71,22 +70,29 @@ func (m *proxyMetrics) writeObserved(w io.Writer) {
 	family("akubra_backend_demotions_total", "counter", func(s *limiter.Status) uint64 { return s.Demotions })
 }
 
-// observeLogs lets a scrape ask how the logs are taken. Call it once, before write.
-func (m *proxyMetrics) observeLogs(states func() []logs.State) { m.logs = states }
+// LogState is how one output of a log is taken.
+type LogState struct {
+	Log, Output string
+	Waiting     int    // lines
+	Lost        uint64 // lines, ever
+}
 
-func (m *proxyMetrics) writeLogs(w io.Writer) {
+// ObserveLogs lets a scrape ask how the logs are taken. Call it once, before write.
+func (m *Metrics) ObserveLogs(states func() []LogState) { m.logs = states }
+
+func (m *Metrics) writeLogs(w io.Writer) {
 	if m.logs == nil {
 		return
 	}
 	all := m.logs()
-	family := func(name, kind string, value func(s *logs.State) uint64) {
+	family := func(name, kind string, value func(s *LogState) uint64) {
 		metrics.WriteMetadataIfNeeded(w, name, kind)
 		for i := range all {
 			_, _ = fmt.Fprintf(w, "%s %d\n", series(name, "log", all[i].Log, "output", all[i].Output), value(&all[i]))
 		}
 	}
-	family("akubra_log_lost_lines_total", "counter", func(s *logs.State) uint64 { return s.Lost })
-	family("akubra_log_waiting_lines", "gauge", func(s *logs.State) uint64 { return uint64(max(0, s.Waiting)) })
+	family("akubra_log_lost_lines_total", "counter", func(s *LogState) uint64 { return s.Lost })
+	family("akubra_log_waiting_lines", "gauge", func(s *LogState) uint64 { return uint64(max(0, s.Waiting)) })
 }
 
 func oneIf(yes bool) uint64 {
@@ -111,8 +117,8 @@ func series(name string, labels ...string) string {
 	return b.String()
 }
 
-// totals are the counters as /status shows them.
-type totals struct {
+// Totals are the counters as /status shows them.
+type Totals struct {
 	Requests     uint64  `json:"requests"` // answered
 	RequestBytes uint64  `json:"requestbytes"`
 	Divergences  uint64  `json:"divergences"`
@@ -120,8 +126,8 @@ type totals struct {
 	RingSeconds  float64 `json:"ringwaitseconds"`
 }
 
-func (m *proxyMetrics) totals() totals {
-	t := totals{RequestBytes: m.requestBytes.Get(), RingWaits: m.ringWaits.Get(), RingSeconds: m.ringSeconds.Get()}
+func (m *Metrics) Totals() Totals {
+	t := Totals{RequestBytes: m.requestBytes.Get(), RingWaits: m.ringWaits.Get(), RingSeconds: m.ringSeconds.Get()}
 	for i := range m.requests {
 		for _, c := range m.requests[i] {
 			t.Requests += c.Get()
@@ -133,8 +139,8 @@ func (m *proxyMetrics) totals() totals {
 	return t
 }
 
-// legs are how often each outcome came of a backend, and the bytes it was sent.
-func (m *proxyMetrics) legs(backend int) (outcomes map[string]uint64, bytes uint64) {
+// Legs are how often each outcome came of a backend, and the bytes it was sent.
+func (m *Metrics) Legs(backend int) (outcomes map[string]uint64, bytes uint64) {
 	outcomes = make(map[string]uint64, len(metricOutcomes))
 	for i, c := range m.backends[backend].legs {
 		outcomes[metricOutcomes[i]] = c.Get()

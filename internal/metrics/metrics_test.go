@@ -1,4 +1,4 @@
-package main
+package metrics
 
 import (
 	"bytes"
@@ -10,18 +10,19 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-func scrape(t testing.TB, m *proxyMetrics) map[string]float64 {
+func scrape(t testing.TB, m *Metrics) map[string]float64 {
 	t.Helper()
 	var b bytes.Buffer
-	m.write(&b)
+	m.Write(&b)
 	return testkit.MustParseMetrics(t, b.String())
 }
 
 func TestMetricsCount(t *testing.T) {
-	m := newProxyMetrics([]string{"a:9000", "b:9000"})
+	m := New("v1.2", []string{"a:9000", "b:9000"})
 	m.RequestBegun()
 	m.RequestBegun()
 	m.RequestBegun()
@@ -42,7 +43,7 @@ func TestMetricsCount(t *testing.T) {
 	m.Diverged("guessing", "missing")
 	got := scrape(t, m)
 	testkit.WantSamples(t, got, map[string]float64{
-		`akubra_build_info{version="` + version + `"}`:                    1,
+		`akubra_build_info{version="v1.2"}`:                               1,
 		`akubra_requests_begun_total`:                                     3,
 		`akubra_requests_total{method="PUT",code="2xx"}`:                  2,
 		`akubra_requests_total{method="GET",code="5xx"}`:                  1,
@@ -82,13 +83,13 @@ func TestMetricsCount(t *testing.T) {
 		}
 	}
 
-	totals := m.totals()
+	totals := m.Totals()
 	want := totals
 	want.Requests, want.RequestBytes, want.Divergences, want.RingWaits, want.RingSeconds = 4, 4097, 5, 2, .75
 	if totals != want {
 		t.Errorf("totals are %+v, want %+v", totals, want)
 	}
-	if legs, sent := m.legs(1); legs["stalled"] != 1 || legs["positive"] != 0 || len(legs) != len(metricOutcomes) || sent != 31 {
+	if legs, sent := m.Legs(1); legs["stalled"] != 1 || legs["positive"] != 0 || len(legs) != len(metricOutcomes) || sent != 31 {
 		t.Errorf("the second backend's legs are %v, sent %d", legs, sent)
 	}
 }
@@ -129,8 +130,8 @@ func TestMetricsObserve(t *testing.T) {
 	l.TryBegin(0, 0b111, &slots)
 	log := synclog.New(synclog.Options{Out: &bytes.Buffer{}})
 	log.Record(&synclog.Record{Method: "PUT"})
-	m := newProxyMetrics(names)
-	m.observe(func() []limiter.Status { return l.Status(int64(time.Second)) }, log.Counts, func() int { return 7 })
+	m := New("v1.2", names)
+	m.Observe(func() []limiter.Status { return l.Status(int64(time.Second)) }, log.Counts, func() int { return 7 })
 	testkit.WantSamples(t, scrape(t, m), map[string]float64{
 		`akubra_requests_in_flight`:                        7,
 		`akubra_synclog_records_total`:                     1,
@@ -152,8 +153,8 @@ func TestMetricsObserve(t *testing.T) {
 func TestMetricsQuoteLabels(t *testing.T) {
 	names := []string{"[2001:db8::1]:9000", `a"} 1`, `back\slash`, "new\nline", "schön:80", "{brace}"}
 	l := limiter.New(limiter.Options{Backends: names})
-	m := newProxyMetrics(names)
-	m.observe(func() []limiter.Status { return l.Status(0) }, func() synclog.Counts { return synclog.Counts{} }, func() int { return 0 })
+	m := New("v1.2", names)
+	m.Observe(func() []limiter.Status { return l.Status(0) }, func() synclog.Counts { return synclog.Counts{} }, func() int { return 0 })
 	testkit.WantSamples(t, scrape(t, m), map[string]float64{
 		`akubra_backend_up{backend="[2001:db8::1]:9000"}`:                  1,
 		`akubra_backend_up{backend="a\"} 1"}`:                              1,
@@ -168,7 +169,7 @@ func TestMetricsQuoteLabels(t *testing.T) {
 }
 
 func TestMetricsConcurrently(t *testing.T) {
-	m := newProxyMetrics([]string{"a", "b"})
+	m := New("v1.2", []string{"a", "b"})
 	var done sync.WaitGroup
 	const each = 500
 	for range 4 {
@@ -181,17 +182,17 @@ func TestMetricsConcurrently(t *testing.T) {
 	done.Go(func() {
 		for range 20 {
 			scrape(t, m)
-			m.totals()
+			m.Totals()
 		}
 	})
 	done.Wait()
-	if got := m.totals().Requests; got != 4*each {
+	if got := m.Totals().Requests; got != 4*each {
 		t.Errorf("%d requests counted, want %d", got, 4*each)
 	}
 }
 
 // hotPath is what one request to two backends counts, and what seldom comes.
-func hotPath(m *proxyMetrics) {
+func hotPath(m *Metrics) {
 	m.RequestBegun()
 	m.RequestEnded("PUT", 200, 4096, 3*time.Millisecond)
 	m.LegEnded(0, engine.OutcomePositive, 4096)
@@ -202,7 +203,7 @@ func hotPath(m *proxyMetrics) {
 }
 
 func BenchmarkMetricsRequest(b *testing.B) {
-	m := newProxyMetrics([]string{"a", "b"})
+	m := New("v1.2", []string{"a", "b"})
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -211,16 +212,22 @@ func BenchmarkMetricsRequest(b *testing.B) {
 	})
 }
 
+type journalOf journal.Stats
+
+func (j journalOf) Stats() journal.Stats { return journal.Stats(j) }
+func (j journalOf) Failed() bool         { return false }
+
 func TestMetricsJournal(t *testing.T) {
-	n := mustOpenJournal(t, t.TempDir(), "a:9000", "b:9000")
-	mustPromise(t, n, "PUT", "b", "one", 0b11, "stalled")
-	mustPromise(t, n, "PUT", "b", "two", 0b10, "stalled")
-	m := newProxyMetrics([]string{"a:9000", "b:9000"})
+	m := New("v1.2", []string{"a:9000", "b:9000"})
 	if got := scrape(t, m); got["akubra_journal_keys"] != 0 {
 		t.Errorf("before it observes: %v", got["akubra_journal_keys"])
 	}
 	var r *repair.Status
-	m.observeJournal(n, func() (repair.Status, bool) {
+	j := journalOf{
+		Pending: 2, ByBackend: []int{1, 2}, Segments: 1, Bytes: 99, Written: 2, Failures: 3, Dropped: 4, Damaged: 5,
+		Oldest: uint64(time.Now().Add(-time.Minute).UnixNano()),
+	}
+	m.ObserveJournal(j, func() (repair.Status, bool) {
 		if r == nil {
 			return repair.Status{}, false
 		}
@@ -236,9 +243,9 @@ func TestMetricsJournal(t *testing.T) {
 		`akubra_journal_gone`:                      0,
 		`akubra_journal_segments`:                  1,
 		`akubra_journal_written_total`:             2,
-		`akubra_journal_failures_total`:            0,
-		`akubra_journal_dropped_total`:             0,
-		`akubra_journal_damaged_total`:             0,
+		`akubra_journal_failures_total`:            3,
+		`akubra_journal_dropped_total`:             4,
+		`akubra_journal_damaged_total`:             5,
 		`akubra_journal_failed`:                    0,
 	})
 	if old := got["akubra_journal_oldest_seconds"]; !(old > 0 && old < 3600) || got["akubra_journal_bytes"] == 0 {

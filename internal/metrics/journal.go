@@ -1,4 +1,4 @@
-package main
+package metrics
 
 import (
 	"fmt"
@@ -7,22 +7,31 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// observeJournal lets a scrape ask the journal, and repair where it runs in this
+// Journal is what a scrape asks the journal. Its methods may be called from any
+// goroutine.
+type Journal interface {
+	Stats() journal.Stats
+	// Failed reports whether nothing can be written any more.
+	Failed() bool
+}
+
+// ObserveJournal lets a scrape ask the journal, and repair where it runs in this
 // process (status is false otherwise). Call it once, before write.
-func (m *proxyMetrics) observeJournal(j *namedJournal, status func() (repair.Status, bool)) {
+func (m *Metrics) ObserveJournal(j Journal, status func() (repair.Status, bool)) {
 	m.journal, m.repair = j, status
 }
 
-func (m *proxyMetrics) writeJournal(w io.Writer) {
+func (m *Metrics) writeJournal(w io.Writer) {
 	if m.journal == nil {
 		return
 	}
-	s := m.journal.journal.Stats()
+	s := m.journal.Stats()
 	metrics.WriteMetadataIfNeeded(w, "akubra_journal_pending", "gauge")
-	for i, name := range m.journal.names {
+	for i, name := range m.names {
 		if i < len(s.ByBackend) {
 			_, _ = fmt.Fprintf(w, "%s %d\n", series("akubra_journal_pending", "backend", name), s.ByBackend[i])
 		}
@@ -35,7 +44,7 @@ func (m *proxyMetrics) writeJournal(w io.Writer) {
 	gauge("akubra_journal_segments", s.Segments)
 	gauge("akubra_journal_bytes", int(s.Bytes))
 	metrics.WriteGaugeFloat64(w, "akubra_journal_oldest_seconds", oldestSeconds(s.Oldest, time.Now()))
-	metrics.WriteGaugeUint64(w, "akubra_journal_failed", oneIf(m.journal.journal.Failed()))
+	metrics.WriteGaugeUint64(w, "akubra_journal_failed", oneIf(m.journal.Failed()))
 	metrics.WriteCounterUint64(w, "akubra_journal_written_total", s.Written)
 	metrics.WriteCounterUint64(w, "akubra_journal_batches_total", s.Batches)
 	metrics.WriteCounterUint64(w, "akubra_journal_syncs_total", s.Syncs)

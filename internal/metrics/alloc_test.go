@@ -1,11 +1,11 @@
 //go:build !race
 
-package main
+package metrics
 
 import "testing"
 
 func TestMetricsAllocateNothing(t *testing.T) {
-	m := newProxyMetrics([]string{"a", "b"})
+	m := New("v1.2", []string{"a", "b"})
 	if n := testing.AllocsPerRun(1000, func() {
 		hotPath(m)
 		m.RequestEnded("PROPFIND", 9999, 1, 0)
