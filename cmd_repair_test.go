@@ -42,7 +42,7 @@ func newStoresRig(t *testing.T, more string) *storesRig {
 		urls = append(urls, "http://"+s.addr)
 	}
 	r.config, r.dataDir = writeCommandConfig(t, urls, fmt.Sprintf(
-		"Listen: 127.0.0.1:0\nAdminListen: %s\nCredentials: {AccessKey: AK, SecretKey: %s}\n%s", mustFreeAddr(t), notToBeShown, more))
+		"Listen: 127.0.0.1:0\nAdminListen: %s\nCredentials: {AccessKey: AK, SecretKey: %s}\n%s", testkit.MustFreeAddr(t), notToBeShown, more))
 	return r
 }
 
@@ -209,7 +209,7 @@ func TestRepairBesideProxy(t *testing.T) {
 	if got := r.resolved(); len(got) != 5 {
 		t.Errorf("resolved: %q", got)
 	}
-	if s := p.journalAdmin.status(); s.Pending != 0 || s.Repairing {
+	if s := p.journalAdmin.Status(); s.Pending != 0 || s.Repairing {
 		t.Errorf("journal %+v", s)
 	}
 	stdout, _ = mustRun(t, exitOK, "verify", "--bucket", "bkt", "-c", r.config)
@@ -274,7 +274,7 @@ func TestRepairFollows(t *testing.T) {
 	signals, exit := make(chan os.Signal), make(chan int, 1)
 	c := &cli{stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, signals: signals}
 	go func() { exit <- c.run([]string{"repair", "--follow", "-c", r.config}) }()
-	testkit.Eventually(t, "repair has come", func() bool { return p.journalAdmin.status().Repairing })
+	testkit.Eventually(t, "repair has come", func() bool { return p.journalAdmin.Status().Repairing })
 	r.put(0, "k", "hello")
 	mustPromise(t, p.journal, "PUT", "bkt", "k", 0b10, "failed")
 	testkit.Eventually(t, "it is repaired", func() bool { return p.journal.journal.Stats().Pending == 0 })
@@ -284,7 +284,7 @@ func TestRepairFollows(t *testing.T) {
 	if code := <-exit; code != exitOK || !strings.HasPrefix(stdout.String(), "repaired 1 key (1 copied") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
-	if p.journalAdmin.status().Repairing {
+	if p.journalAdmin.Status().Repairing {
 		t.Error("the session is left")
 	}
 	p.signals <- syscall.SIGTERM

@@ -11,6 +11,7 @@ import (
 
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
@@ -21,11 +22,11 @@ import (
 type work struct {
 	repair.Journal
 	fence    repair.Fence // nil where no proxy runs
-	status   func(ctx context.Context) (journalStatus, error)
+	status   func(ctx context.Context) (remote.Status, error)
 	resolved func(t *repair.Task, action string)
 	out      func(backend string) bool // maintained, or out of the proxy's pool
 	close    func() error
-	remote   *remoteJournal // nil where no proxy runs
+	remote   *remote.Client // nil where no proxy runs
 }
 
 // commandGC keeps the memory of a command small beside that of the proxy: what the
@@ -71,9 +72,9 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 	maintained := config.MaintainedMask()
 	return &work{
 		Journal: local,
-		status: func(context.Context) (journalStatus, error) {
+		status: func(context.Context) (remote.Status, error) {
 			stats := j.Stats()
-			return journalStatusOf(&stats, names), nil
+			return remote.StatusOf(&stats, names), nil
 		},
 		resolved: func(t *repair.Task, action string) {
 			r := resolvedRecord(t, action, names)
@@ -92,15 +93,15 @@ func remoteWork(config *config.Config, warn func(error), locked error) (*work, e
 	if config.AdminListen == "" {
 		return nil, fmt.Errorf("%w: a running proxy has to be asked, and there is no AdminListen to reach it at", locked)
 	}
-	r := newRemoteJournal(config.AdminListen, warn)
-	ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout)
+	r := remote.NewClient(config.AdminListen, warn)
+	ctx, cancel := context.WithTimeout(context.Background(), remote.Timeout)
 	defer cancel()
-	if err := r.check(ctx, config.JournalDir()); err != nil {
+	if err := r.Check(ctx, config.JournalDir()); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("%w: %w", locked, err)
 	}
 	return &work{
-		Journal: r, fence: r, status: r.status, resolved: r.Resolved, out: r.Out, remote: r,
+		Journal: r, fence: r, status: r.Status, resolved: r.Resolved, out: r.Out, remote: r,
 		close: func() error { r.Close(); return nil },
 	}, nil
 }

@@ -21,11 +21,11 @@ func testLogsNobodyTakes(t *testing.T, path string) {
 	for _, gone := range []bool{true, false} {
 		t.Run(fmt.Sprintf("gone=%t", gone), func(t *testing.T) {
 			dir := t.TempDir()
-			addr, admin := mustFreeAddr(t), mustFreeAddr(t)
+			addr, admin := testkit.MustFreeAddr(t), testkit.MustFreeAddr(t)
 			config := filepath.Join(dir, "akubra.yaml")
 			text := fmt.Sprintf(`{Listen: %q, AdminListen: %q, DataDir: %q, Backends: [%q, %q], Logging: {
   Mainlog: {Stderr: true}, Accesslog: {Stdout: true, Stderr: true, File: /dev/full}, Synclog: {Stdout: true, Stderr: false}}}`,
-				addr, admin, filepath.Join(dir, "data"), testkit.NewBackend(t, testkit.Hello), "http://"+mustFreeAddr(t))
+				addr, admin, filepath.Join(dir, "data"), testkit.NewBackend(t, testkit.Hello), "http://"+testkit.MustFreeAddr(t))
 			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -61,7 +61,7 @@ func TestBinary(t *testing.T) {
 func startBinary(t testing.TB, path string, stores []*stub.Server, more string) *binary {
 	t.Helper()
 	dir := t.TempDir()
-	b := &binary{t: t, addr: mustFreeAddr(t), admin: mustFreeAddr(t), sync: filepath.Join(dir, "sync.log"), stderr: testkit.NewTranscript()}
+	b := &binary{t: t, addr: testkit.MustFreeAddr(t), admin: testkit.MustFreeAddr(t), sync: filepath.Join(dir, "sync.log"), stderr: testkit.NewTranscript()}
 	text := fmt.Sprintf("Listen: %s\nAdminListen: %s\nDataDir: %q\nLogging: {Synclog: {Stderr: false, File: %q}}\n%s\nBackends:\n",
 		b.addr, b.admin, filepath.Join(dir, "data"), b.sync, more)
 	for _, s := range stores {
@@ -87,16 +87,6 @@ func startBinary(t testing.TB, path string, stores []*stub.Server, more string) 
 	})
 	b.stderr.WaitFor("akubra is ready")
 	return b
-}
-
-func mustFreeAddr(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // terminate sends SIGTERM and wants exit code 0.

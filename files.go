@@ -3,6 +3,7 @@ package main
 import (
 	"golang.org/x/sys/unix"
 
+	"github.com/akubra/akubra/internal/admin"
 	"github.com/akubra/akubra/internal/config"
 )
 
@@ -37,7 +38,7 @@ func shareFiles(c *config.Config) fileShares {
 
 func sharesOf(limit int, c *config.Config) fileShares {
 	n := len(c.Backends)
-	s := fileShares{limit: limit, admin: min(max(limit/16, 8), adminConnections)}
+	s := fileShares{limit: limit, admin: min(max(limit/16, 8), admin.MaxConnections)}
 	left := limit - ownFiles - s.admin - n // with a probe of each backend
 	if c.Repair.Enabled {
 		left -= min(2*n*c.Repair.Concurrency, limit/8)

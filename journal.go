@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/bits"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/akubra/akubra/engine"
@@ -65,19 +63,6 @@ func openJournal(c *config.Config, names []string, onError func(error), onRevive
 		return nil, fmt.Errorf("cannot write to the journal (DataDir: %q): %w", c.DataDir, err)
 	}
 	return j, nil
-}
-
-// dirID tells one directory of this machine from another, however it is reached.
-func dirID(dir string) (string, error) {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return "", fmt.Errorf("cannot find the journal's directory %q: %w", dir, text.Cause(err))
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		panic("journal: a file without an inode")
-	}
-	return fmt.Sprintf("%d:%d", stat.Dev, stat.Ino), nil
 }
 
 // openInflight opens the table of writes under way, and journals what a process

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
@@ -86,24 +86,6 @@ func objects(all []repair.Task) string {
 		names = append(names, all[i].Bucket+"/"+all[i].Key)
 	}
 	return strings.Join(names, " ")
-}
-
-// What a task has must arrive at the other end, also a field that is new.
-func TestWireTask(t *testing.T) {
-	var want repair.Task
-	testkit.Fill(t, reflect.ValueOf(&want).Elem())
-	want.Method = "PUT" // a token: it is text
-	text, err := json.Marshal(wireTaskOf(&want))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wire wireTask
-	if err := json.Unmarshal(text, &wire); err != nil {
-		t.Fatal(err)
-	}
-	if got := wire.task(); !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
 }
 
 func TestTaskOfPending(t *testing.T) {
@@ -305,17 +287,17 @@ func TestDirID(t *testing.T) {
 	if err := os.Symlink(dir, link); err != nil {
 		t.Fatal(err)
 	}
-	one, err := dirID(dir)
+	one, err := remote.DirID(dir)
 	if err != nil || one == "" {
 		t.Fatal(one, err)
 	}
-	if other, err := dirID(link); err != nil || other != one {
+	if other, err := remote.DirID(link); err != nil || other != one {
 		t.Errorf("%q through a link, %v; want %q", other, err, one)
 	}
-	if other, err := dirID(t.TempDir()); err != nil || other == one {
+	if other, err := remote.DirID(t.TempDir()); err != nil || other == one {
 		t.Errorf("another one is %q too, %v", other, err)
 	}
-	if _, err := dirID(filepath.Join(dir, "none")); err == nil {
+	if _, err := remote.DirID(filepath.Join(dir, "none")); err == nil {
 		t.Error("none has an id")
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/internal/testkit"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
 // TestR37NoSecretIsKept: of a presigned request nothing is left that could send it
@@ -58,14 +60,16 @@ func TestR37NoSecretIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	var next strings.Builder
+	client := remote.NewClient(p.adminAddr(), func(err error) { t.Error(err) })
 	for cursor, ok := uint64(0), true; ok; {
-		a, err := p.journalAdmin.serve("next", &wireRequest{Cursor: cursor})
-		if err != nil {
+		var task repair.Task
+		var err error
+		if task, cursor, ok, err = client.Next(cursor); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&next, "%+v\n", a)
-		cursor, ok = a.Next, a.OK
+		fmt.Fprintf(&next, "%+v\n", task)
 	}
+	client.Close()
 	shown := map[string]string{"/journal/next": next.String()}
 	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"export"}, {"stats"}} {
 		exit, stdout, stderr := runArgs(append(append([]string{"synclog"}, args...), "-c", config)...)

@@ -13,10 +13,12 @@ import (
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/engine/pipes"
+	"github.com/akubra/akubra/internal/admin"
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/congestion"
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/metrics"
+	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
@@ -45,12 +47,12 @@ type proxy struct {
 	metrics  *metrics.Metrics
 	engine   *engine.Engine
 	prober   *backends.Prober
-	admin    *admin
+	admin    *admin.Admin
 
 	journal      *namedJournal
 	inflight     *inflight.Table
 	repairer     *repair.Repairer // nil unless Repair.Enabled
-	journalAdmin *journalAdmin
+	journalAdmin *remote.Server
 
 	files fileShares
 
@@ -110,17 +112,21 @@ func (p *proxy) make() error {
 	p.metrics.ObserveClients(p.engine.Clients)
 	p.metrics.ObserveJournal(p.journal.journal, p.repairStatus)
 	p.metrics.ObserveLogs(p.logStates)
-	p.admin = newAdmin(adminOptions{
+	p.admin = admin.New(admin.Options{
 		Version:       version,
 		URLs:          p.urls(),
-		Hosts:         adminHosts(c),
+		Hosts:         admin.Hosts(c.AdminListen, c.AdminHosts),
 		Status:        p.status,
 		SetMaintained: p.limiter.SetMaintained,
 		InFlight:      p.engine.InFlight,
 		Records:       p.synclog.Counts,
 		Connections:   p.files.admin,
 		Metrics:       p.metrics,
-		Journal:       p.journalAdmin,
+		JournalStatus: func() any { return p.journalAdmin.Status() },
+		JournalCalls:  remote.Calls,
+		JournalCall:   p.journalAdmin.Answer,
+		CheckConfig:   config.CheckText,
+		MaxConfig:     config.MaxSize,
 		Repair:        p.repairStatus,
 		Log:           engineLog{l}.Warn,
 	})

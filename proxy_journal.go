@@ -8,6 +8,7 @@ import (
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/journal"
@@ -74,8 +75,9 @@ func (p *proxy) makeRepair() error {
 			return err
 		}
 	}
-	p.journalAdmin = newJournalAdmin(journalAdminOptions{
-		Journal: p.journal, Fence: engineFence{p.engine}, Resolved: p.resolved, Out: p.outNames, Busy: busy,
+	p.journalAdmin = remote.NewServer(remote.ServerOptions{
+		Journal: p.journal, Store: p.journal.journal, Names: p.journal.names, Dir: p.journal.dir,
+		Fence: engineFence{p.engine}, Resolved: p.resolved, Out: p.outNames, Busy: busy,
 	})
 	return nil
 }

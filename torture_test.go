@@ -215,7 +215,7 @@ type torture struct {
 
 func newTorture(t *testing.T, path string, seed uint64) *torture {
 	dir := t.TempDir()
-	x := &torture{t: t, path: path, config: filepath.Join(dir, "akubra.yaml"), addr: mustFreeAddr(t)}
+	x := &torture{t: t, path: path, config: filepath.Join(dir, "akubra.yaml"), addr: testkit.MustFreeAddr(t)}
 	x.h.byKey = map[string][]deed{}
 	text := fmt.Sprintf(`Listen: %s
 AdminListen: %s
@@ -226,7 +226,7 @@ Credentials: {AccessKey: key, SecretKey: secret}
 Repair: {Enabled: true}
 Logging: {Synclog: {Stderr: false, File: %q}}
 Backends:
-`, x.addr, mustFreeAddr(t), filepath.Join(dir, "data"), filepath.Join(dir, "sync.log"))
+`, x.addr, testkit.MustFreeAddr(t), filepath.Join(dir, "data"), filepath.Join(dir, "sync.log"))
 	for i := range 2 {
 		s := newMoodyStore(t, seed+uint64(i), "b")
 		x.stores = append(x.stores, s)

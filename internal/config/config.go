@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -165,15 +166,22 @@ func Parse(content []byte, environ []string) (*Config, error) {
 }
 
 func parseNamed(file string, content []byte, environ []string) (*Config, error) {
-	return parse(file, content, environ, &mistakes{env: map[string]string{}, broken: map[string]bool{}})
+	return parse(file, content, environ, newMistakes())
 }
 
 // CheckText checks a configuration that came from the network, without opening a file
-// that it names. unopened are the keys of such files.
-func CheckText(content []byte) (unopened []string, err error) {
-	m := &mistakes{env: map[string]string{}, broken: map[string]bool{}, noFiles: true}
-	_, err = parse("", content, nil, m)
-	return m.unopened, err
+// that it names. unopened are the keys of such files; mistakes is nil if there are none.
+func CheckText(content []byte) (unopened, mistakes []string) {
+	m := newMistakes()
+	m.noFiles = true
+	_, err := parse("", content, nil, m)
+	if list, ok := errors.AsType[Errors](err); ok {
+		return m.unopened, list
+	}
+	if err != nil {
+		return m.unopened, []string{err.Error()}
+	}
+	return m.unopened, nil
 }
 
 func parse(file string, content []byte, environ []string, m *mistakes) (*Config, error) {
@@ -197,7 +205,7 @@ func parse(file string, content []byte, environ []string, m *mistakes) (*Config,
 
 // Complete sets in c, which a program has made of Default, what takes its default
 // from elsewhere, and checks it. Its error is of type Errors.
-func (c *Config) Complete() error { return c.completeWith(&mistakes{}) }
+func (c *Config) Complete() error { return c.completeWith(newMistakes()) }
 
 func (c *Config) completeWith(m *mistakes) error {
 	c.finish()

@@ -60,6 +60,10 @@ type mistakes struct {
 	unopened []string // whose they are
 }
 
+func newMistakes() *mistakes {
+	return &mistakes{env: map[string]string{}, broken: map[string]bool{}}
+}
+
 // mayOpen reports whether the file that stands at path may be opened. One that may not
 // leaves no mistake, whatever it is.
 func (m *mistakes) mayOpen(path string) bool {

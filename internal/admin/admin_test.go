@@ -1,10 +1,11 @@
-package main
+package admin
 
 import (
 	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,20 +34,15 @@ import (
 // adminRig is an admin listener over a real limiter.
 type adminRig struct {
 	t       testing.TB
-	admin   *admin
+	admin   *Admin
 	limiter *limiter.Limiter
 	metrics *metrics.Metrics
 	addr    string
 	client  *http.Client
 	served  chan error
 
-	journal *namedJournal
-	fence   *testFence
-	session *journalAdmin
-
-	mu       sync.Mutex
-	logs     []string
-	resolved []string
+	mu   sync.Mutex
+	logs []string
 }
 
 func newAdminRig(t testing.TB, names ...string) *adminRig {
@@ -59,28 +55,18 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 	records := func() synclog.Counts { return synclog.Counts{Written: 5, Failed: 2, Skipped: 1} }
 	inFlight := func() int { return 3 }
 	r.metrics.Observe(status, records, inFlight)
-	r.journal = mustOpenJournal(t, t.TempDir(), names...)
-	r.fence = &testFence{}
-	journal := newJournalAdmin(journalAdminOptions{
-		Journal: r.journal, Fence: r.fence,
-		Resolved: func(task *repair.Task, action string) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.resolved = append(r.resolved, task.Bucket+"/"+task.Key+" "+action)
-		},
-		Out: func() (out []string) {
-			for _, s := range status() {
-				if s.Maintained {
-					out = append(out, s.Name)
-				}
-			}
-			return out
-		},
-	})
-	r.session = journal
-	o := adminOptions{
+	o := Options{
 		Version: "v1.2.3", Status: status, SetMaintained: r.limiter.SetMaintained,
-		InFlight: inFlight, Records: records, Metrics: r.metrics, Journal: journal,
+		InFlight: inFlight, Records: records, Metrics: r.metrics,
+		JournalStatus: func() any { return map[string]int{"pending": 1} },
+		JournalCalls:  []string{"open", "next"},
+		JournalCall: func(call string, body []byte) (int, any, error) {
+			if call == "open" {
+				return http.StatusLocked, nil, errors.New("another one is at it")
+			}
+			return http.StatusOK, map[string]string{call: string(body)}, nil
+		},
+		CheckConfig: config.CheckText, MaxConfig: config.MaxSize,
 		Repair: func() (repair.Status, bool) { return repair.Status{Resolved: 7}, true },
 		Log: func(msg string, keyvals ...any) {
 			r.mu.Lock()
@@ -91,7 +77,7 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 	for _, name := range names {
 		o.URLs = append(o.URLs, "http://"+name)
 	}
-	r.admin = newAdmin(o)
+	r.admin = New(o)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +88,6 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 	r.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		journal.Close()
 		if err := r.admin.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -499,22 +484,40 @@ func TestAdminHosts(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	c := config.Default()
-	c.AdminListen, c.AdminHosts = "akubra.internal:8071", []string{"metrics.example"}
-	got := adminHosts(c)
+	got := Hosts("akubra.internal:8071", []string{"metrics.example"})
 	for _, want := range []string{"akubra.internal", "metrics.example", name} {
 		if !slices.Contains(got, want) {
 			t.Errorf("no %q in %q", want, got)
 		}
 	}
-	c.AdminListen = ":8071"
-	if slices.Contains(adminHosts(c), "") {
+	if slices.Contains(Hosts(":8071", nil), "") {
 		t.Error("a Host without a name is taken")
 	}
 	for addr, want := range map[string]string{":8071": "127.0.0.1:8071", "0.0.0.0:8071": "127.0.0.1:8071", "[::]:8071": "127.0.0.1:8071", "a:1": "a:1"} {
 		if got := text.Dialable(addr); got != want {
 			t.Errorf("dialable(%q) is %q", addr, got)
 		}
+	}
+}
+
+// What is under /journal is somebody else's, whose answers are passed on.
+func TestAdminJournalRoutes(t *testing.T) {
+	r := newAdminRig(t, "a:9000")
+	var pending map[string]int
+	if r.want(http.StatusOK, &pending, "GET", "/journal", ""); pending["pending"] != 1 {
+		t.Errorf("status %v", pending)
+	}
+	var echo map[string]string
+	if r.want(http.StatusOK, &echo, "POST", "/journal/next", "{x"); echo["next"] != "{x" {
+		t.Errorf("answer %v", echo)
+	}
+	var p problem
+	if r.want(http.StatusLocked, &p, "POST", "/journal/open", "{}"); p.Error != "another one is at it" {
+		t.Errorf("problem %+v", p)
+	}
+	r.want(http.StatusNotFound, &p, "POST", "/journal/unknown", "{}")
+	if r.want(http.StatusForbidden, &p, "POST", "/journal/open", "{}", "Origin", "http://evil.example.com"); p.Error != otherSite {
+		t.Errorf("problem %+v", p)
 	}
 }
 
@@ -569,8 +572,8 @@ func TestR37ValidateOpensNoFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("Backends: ['http://127.0.0.1:9001']\nCredentials: {File: "+none+"}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if exit, _, stderr := runArgs("check", "-c", path); exit != exitWrong || !strings.Contains(stderr, "no such file") {
-		t.Errorf("check: exit code %d, %s", exit, stderr)
+	if _, err := config.Load(path); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("check: %v", err)
 	}
 }
 
@@ -674,7 +677,7 @@ func TestAdminShutdown(t *testing.T) {
 		}
 	})
 	t.Run("before Serve", func(t *testing.T) {
-		a := newAdmin(adminOptions{})
+		a := New(Options{})
 		if err := a.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"net"
@@ -9,15 +9,13 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
-
-	"github.com/akubra/akubra/internal/config"
 )
 
-// adminHosts are the names that the admin listener answers to (R37): those in
+// Hosts are the names that the admin listener answers to (R37): those in
 // AdminHosts, the one in AdminListen, and the machine's own.
-func adminHosts(c *config.Config) []string {
-	hosts := slices.Clone(c.AdminHosts)
-	if host, _, err := net.SplitHostPort(c.AdminListen); err == nil {
+func Hosts(listen string, more []string) []string {
+	hosts := slices.Clone(more)
+	if host, _, err := net.SplitHostPort(listen); err == nil {
 		hosts = append(hosts, host)
 	}
 	if name, err := os.Hostname(); err == nil {
@@ -31,7 +29,7 @@ func adminHosts(c *config.Config) []string {
 // browser reaches any address under a name of its site that was made to resolve there
 // (DNS rebinding), and may read what it gets; but its Host is that name. An address
 // as Host, and localhost, nobody can make to resolve elsewhere.
-func (a *admin) ownHost(host string) bool {
+func (a *Admin) ownHost(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
@@ -49,7 +47,7 @@ func (a *admin) ownHost(host string) bool {
 // ownRequest refuses what this listener does not answer: requests to a Host that is
 // not its own, and those of other sites' pages. Browsers let any page send requests to
 // any address, also to one on localhost, and most of them say whose page it is.
-func (a *admin) ownRequest(ctx *fasthttp.RequestCtx) (status int, why string) {
+func (a *Admin) ownRequest(ctx *fasthttp.RequestCtx) (status int, why string) {
 	h := &ctx.Request.Header
 	// An absolute target has a host, too.
 	if host := string(h.Host()); !a.ownHost(host) || !a.ownHost(string(ctx.Host())) {

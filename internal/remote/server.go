@@ -1,16 +1,17 @@
-package main
+package remote
 
 import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
+	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -20,12 +21,25 @@ import (
 // if it was killed.
 const sessionTimeout = 30 * time.Second
 
-// journalAdmin lets `akubra repair` and `akubra verify` work on the journal of a
+// Calls are what the protocol has: POST /journal/CALL for each.
+var Calls = []string{"open", "live", "close", "next", "add", "resolve", "resolved", "note", "begin", "seal", "unseal", "end"}
+
+// Store is what the protocol needs of the journal beside its tasks. All methods may
+// be called from any goroutine.
+type Store interface {
+	Stats() journal.Stats
+	// Failed reports whether nothing can be written any more.
+	Failed() bool
+	// Flush returns when whoever reads the files finds what was written until now.
+	Flush() error
+}
+
+// Server lets `akubra repair` and `akubra verify` work on the journal of a
 // running proxy, which alone may have it open, and under its fence: a client's
 // write must win. One repair at a time, with a session: the keys that it has
 // fenced are its own, and are given back when it ends or falls silent.
-type journalAdmin struct {
-	o journalAdminOptions
+type Server struct {
+	o ServerOptions
 
 	mu      sync.Mutex
 	session string // "" where there is none
@@ -34,26 +48,29 @@ type journalAdmin struct {
 	closed  bool
 }
 
-// journalAdminOptions are the proxy's. All functions may be called from any goroutine.
-type journalAdminOptions struct {
-	Journal  *namedJournal
+// ServerOptions are the proxy's. All functions may be called from any goroutine.
+type ServerOptions struct {
+	Journal  repair.Journal // by the backends' names
+	Store    Store          // the same
+	Names    []string       // of the backends, by the journal's index
+	Dir      string         // where the journal is
 	Fence    repair.Fence
 	Resolved func(t *repair.Task, action string)
 	Out      func() []string // names of backends that are to be left alone
 	Busy     string          // why no repair may come from outside; "" if it may
 }
 
-func newJournalAdmin(o journalAdminOptions) *journalAdmin { return &journalAdmin{o: o} }
+func NewServer(o ServerOptions) *Server { return &Server{o: o} }
 
 // Close ends the session, if there is one, and allows no further.
-func (a *journalAdmin) Close() {
+func (a *Server) Close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
 	a.endLocked()
 }
 
-func (a *journalAdmin) endLocked() {
+func (a *Server) endLocked() {
 	if a.session == "" {
 		return
 	}
@@ -70,7 +87,7 @@ var errAnother = errors.New("another `akubra repair` is at it")
 var errSession = errors.New("this repair's session has ended: another one has begun, or it was silent for too long")
 
 // open begins a session, unless another repair is at it.
-func (a *journalAdmin) open() (string, error) {
+func (a *Server) open() (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -88,7 +105,7 @@ func (a *journalAdmin) open() (string, error) {
 }
 
 // end ends a session.
-func (a *journalAdmin) end(session string) error {
+func (a *Server) end(session string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.session != session {
@@ -99,7 +116,7 @@ func (a *journalAdmin) end(session string) error {
 }
 
 // in does what for the session, which has said something so.
-func (a *journalAdmin) in(session string, what func()) error {
+func (a *Server) in(session string, what func()) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.session == "" || a.session != session {
@@ -110,7 +127,7 @@ func (a *journalAdmin) in(session string, what func()) error {
 	return nil
 }
 
-func (a *journalAdmin) begin(session string, key wireKey) (ok bool, err error) {
+func (a *Server) begin(session string, key wireKey) (ok bool, err error) {
 	err = a.in(session, func() {
 		if _, mine := a.begun[key]; !mine && a.o.Fence.Begin(string(key.Bucket), string(key.Key)) {
 			a.begun[key] = struct{}{}
@@ -121,7 +138,7 @@ func (a *journalAdmin) begin(session string, key wireKey) (ok bool, err error) {
 }
 
 // seal keeps clients from writing a key that was begun, or lets them again.
-func (a *journalAdmin) seal(session string, key wireKey, on bool) (ok bool, err error) {
+func (a *Server) seal(session string, key wireKey, on bool) (ok bool, err error) {
 	err = a.in(session, func() {
 		_, mine := a.begun[key]
 		switch {
@@ -136,7 +153,7 @@ func (a *journalAdmin) seal(session string, key wireKey, on bool) (ok bool, err 
 	return ok, err
 }
 
-func (a *journalAdmin) finish(session string, key wireKey) (clean bool, err error) {
+func (a *Server) finish(session string, key wireKey) (clean bool, err error) {
 	err = a.in(session, func() {
 		if _, mine := a.begun[key]; mine {
 			delete(a.begun, key)
@@ -148,7 +165,7 @@ func (a *journalAdmin) finish(session string, key wireKey) (clean bool, err erro
 
 // serve answers one call of a repair. What waits for the disk is done without the
 // mutex, by whoever has a session.
-func (a *journalAdmin) serve(call string, q *wireRequest) (r wireAnswer, err error) {
+func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 	switch call {
 	case "open":
 		r.Out = a.o.Out()
@@ -156,7 +173,7 @@ func (a *journalAdmin) serve(call string, q *wireRequest) (r wireAnswer, err err
 		return r, err
 	case "close":
 		// Whoever reads the files next is to see what was resolved.
-		return r, errors.Join(a.end(q.Session), a.o.Journal.journal.Flush())
+		return r, errors.Join(a.end(q.Session), a.o.Store.Flush())
 	case "begin":
 		r.OK, err = a.begin(q.Session, q.Key)
 		return r, err
@@ -193,32 +210,28 @@ func (a *journalAdmin) serve(call string, q *wireRequest) (r wireAnswer, err err
 	return r, err
 }
 
-// journalRoute is the handler of POST /journal/call.
-func journalRoute(call string) func(a *admin, ctx *fasthttp.RequestCtx, name string) {
-	return func(a *admin, ctx *fasthttp.RequestCtx, _ string) {
-		var q wireRequest
-		if err := json.Unmarshal(ctx.PostBody(), &q); err != nil {
-			adminError(ctx, fasthttp.StatusBadRequest, fmt.Sprintf("cannot read the call: %v", err))
-			return
-		}
-		r, err := a.o.Journal.serve(call, &q)
-		switch {
-		case errors.Is(err, errAnother):
-			adminError(ctx, fasthttp.StatusLocked, err.Error())
-			return
-		case err != nil:
-			adminError(ctx, fasthttp.StatusConflict, err.Error())
-			return
-		}
-		adminJSON(ctx, fasthttp.StatusOK, &r)
+// Answer answers POST /journal/call with body: with an HTTP status, and either what its
+// JSON is made of or why not.
+func (a *Server) Answer(call string, body []byte) (status int, answer any, err error) {
+	var q wireRequest
+	if err := json.Unmarshal(body, &q); err != nil {
+		return http.StatusBadRequest, nil, fmt.Errorf("cannot read the call: %w", err)
 	}
+	r, err := a.serve(call, &q)
+	switch {
+	case errors.Is(err, errAnother):
+		return http.StatusLocked, nil, err
+	case err != nil:
+		return http.StatusConflict, nil, err
+	}
+	return http.StatusOK, &r, nil
 }
 
-// journalStatus is the answer of GET /journal, and a part of /status.
-type journalStatus struct {
+// Status is the answer of GET /journal, and a part of /status.
+type Status struct {
 	PID       int            `json:"pid"`
 	Dir       string         `json:"dir"`
-	ID        string         `json:"id"`     // of Dir (dirID)
+	ID        string         `json:"id"`     // of Dir (DirID)
 	Failed    bool           `json:"failed"` // nothing can be written any more (OnJournalError)
 	Pending   int            `json:"pending"`
 	Open      int            `json:"open"`
@@ -237,8 +250,8 @@ type journalStatus struct {
 	Repairing bool           `json:"repairing"` // an `akubra repair` is at it
 }
 
-func journalStatusOf(s *journal.Stats, names []string) journalStatus {
-	r := journalStatus{
+func StatusOf(s *journal.Stats, names []string) Status {
+	r := Status{
 		Pending: s.Pending, Open: s.Open, Parked: s.Parked, Gone: s.Gone, Backends: map[string]int{},
 		Segments: s.Segments, Bytes: s.Bytes, Written: s.Written, Batches: s.Batches, Syncs: s.Syncs,
 		Failures: s.Failures, Dropped: s.Dropped, Damaged: s.Damaged,
@@ -255,17 +268,26 @@ func journalStatusOf(s *journal.Stats, names []string) journalStatus {
 	return r
 }
 
-func (a *journalAdmin) status() journalStatus {
-	stats := a.o.Journal.journal.Stats()
-	s := journalStatusOf(&stats, a.o.Journal.names)
-	s.PID, s.Dir, s.Failed = os.Getpid(), a.o.Journal.dir, a.o.Journal.journal.Failed()
-	s.ID, _ = dirID(s.Dir) // it is compared with one that is not ""
+func (a *Server) Status() Status {
+	stats := a.o.Store.Stats()
+	s := StatusOf(&stats, a.o.Names)
+	s.PID, s.Dir, s.Failed = os.Getpid(), a.o.Dir, a.o.Store.Failed()
+	s.ID, _ = DirID(s.Dir) // it is compared with one that is not ""
 	a.mu.Lock()
 	s.Repairing = a.session != ""
 	a.mu.Unlock()
 	return s
 }
 
-func (a *admin) journal(ctx *fasthttp.RequestCtx, _ string) {
-	adminJSON(ctx, fasthttp.StatusOK, a.o.Journal.status())
+// DirID tells one directory of this machine from another, however it is reached.
+func DirID(dir string) (string, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot find the journal's directory %q: %w", dir, text.Cause(err))
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		panic("journal: a file without an inode")
+	}
+	return fmt.Sprintf("%d:%d", stat.Dev, stat.Ino), nil
 }

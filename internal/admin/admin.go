@@ -1,12 +1,14 @@
-package main
+package admin
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +16,6 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/internal/accept"
-	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
@@ -25,7 +26,7 @@ import (
 // Bounds of the admin listener: it is for one operator and a few scrapers, and
 // must not take memory or connections from the clients (R23).
 const (
-	adminConnections     = 128
+	MaxConnections       = 128
 	adminReadTimeout     = 10 * time.Second // a whole request
 	adminWriteTimeout    = 30 * time.Second // a whole answer
 	adminIdleTimeout     = 30 * time.Second
@@ -33,36 +34,55 @@ const (
 	adminShutdownTimeout = 3 * time.Second
 )
 
-// adminOptions are what the admin listener shows and changes. All functions may
+// Options are what the admin listener shows and changes. All functions may
 // be called from any goroutine.
-type adminOptions struct {
+type Options struct {
 	Version string
 	URLs    []string // of the backends, by index
-	Hosts   []string // names that it answers to, beside addresses and localhost (adminHosts)
+	Hosts   []string // names that it answers to, beside addresses and localhost (Hosts)
 	// Status and SetMaintained are the limiter's.
 	Status        func() []limiter.Status
 	SetMaintained func(backend int, on bool) bool
 	InFlight      func() int
 	Records       func() synclog.Counts
-	Metrics       *metrics.Metrics
-	Journal       *journalAdmin
+	Metrics       Metrics
+	// JournalStatus is shown by /journal, and as a part of /status.
+	JournalStatus func() any
+	// JournalCall answers POST /journal/CALL for each of JournalCalls: with an HTTP
+	// status, and either what its JSON is made of or why not.
+	JournalCalls []string
+	JournalCall  func(call string, body []byte) (status int, answer any, err error)
+	// CheckConfig checks a configuration that came from the network, of MaxConfig bytes
+	// at most, without opening a file that it names. unopened are the keys of such files.
+	CheckConfig func(text []byte) (unopened, mistakes []string)
+	MaxConfig   int
 	// Repair is false where none runs in this process.
 	Repair func() (repair.Status, bool)
 	// Log hears of each change that somebody made here.
 	Log func(msg string, keyvals ...any)
-	// Connections bounds those of the listener; 0 is adminConnections.
+	// Connections bounds those of the listener; 0 is MaxConnections.
 	Connections int
 }
 
-// admin is the second listener: health, metrics, state, profiles, and the few
+// Metrics are the proxy's counters. All methods may be called from any goroutine.
+type Metrics interface {
+	// Write writes all of them in Prometheus's text format.
+	Write(w io.Writer)
+	Totals() metrics.Totals
+	// Legs are one backend's, by outcome, and the bytes that it was sent.
+	Legs(backend int) (outcomes map[string]uint64, bytes uint64)
+}
+
+// Admin is the second listener: health, metrics, state, profiles, and the few
 // things that an operator can change without a restart (see adminRoutes).
 //
 // It asks for no password: who reaches AdminListen is the operator. A page in
 // the operator's browser is not, so pages of other sites are refused (ownRequest, R37).
 //
 // Serve owns the server's goroutines; Shutdown ends them and waits.
-type admin struct {
-	o        adminOptions
+type Admin struct {
+	o        Options
+	routes   []adminRoute
 	server   *fasthttp.Server
 	started  time.Time
 	draining atomic.Bool
@@ -77,21 +97,22 @@ type admin struct {
 	open     sync.WaitGroup // of conns, until their goroutines are done with them
 }
 
-// newAdmin makes an admin; nothing listens yet. Uptime counts from here.
-func newAdmin(o adminOptions) *admin {
-	a := &admin{o: o, started: time.Now(), served: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+// New makes an admin; nothing listens yet. Uptime counts from here.
+func New(o Options) *Admin {
+	a := &Admin{o: o, started: time.Now(), served: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	a.routes = append(slices.Clone(adminRoutes), a.journalRoutes()...)
 	a.server = &fasthttp.Server{
 		Name:               "akubra",
 		Handler:            a.handle,
 		ErrorHandler:       a.refuse,
 		ConnState:          a.track,
 		Logger:             silence{},
-		Concurrency:        cmp.Or(o.Connections, adminConnections),
+		Concurrency:        cmp.Or(o.Connections, MaxConnections),
 		ReadBufferSize:     adminHeaderSize,
 		ReadTimeout:        adminReadTimeout,
 		WriteTimeout:       adminWriteTimeout,
 		IdleTimeout:        adminIdleTimeout,
-		MaxRequestBodySize: config.MaxSize,
+		MaxRequestBodySize: o.MaxConfig,
 		CloseOnShutdown:    true,
 		// What is posted here is never a form.
 		DisablePreParseMultipartForm: true,
@@ -106,7 +127,7 @@ type silence struct{}
 func (silence) Printf(string, ...any) {}
 
 // Serve serves ln until Shutdown, and closes it. Call it once.
-func (a *admin) Serve(ln net.Listener) error {
+func (a *Admin) Serve(ln net.Listener) error {
 	ln = &adminListener{Listener: accept.New(ln, accept.Options{Log: a.o.Log})}
 	defer ln.Close()
 	a.mu.Lock()
@@ -126,12 +147,12 @@ func (a *admin) Serve(ln net.Listener) error {
 
 // Drain makes /ready say no, while everything else is served on: load balancers
 // should look elsewhere before the listener for clients closes (R22).
-func (a *admin) Drain() { a.draining.Store(true) }
+func (a *Admin) Drain() { a.draining.Store(true) }
 
 // Shutdown ends Serve. Requests under way, long profiles aside, get until ctx is
 // done, but at most adminShutdownTimeout; then they are cut off, and the error
 // tells of it. No goroutine of the server is left when it returns.
-func (a *admin) Shutdown(ctx context.Context) error {
+func (a *Admin) Shutdown(ctx context.Context) error {
 	a.Drain()
 	a.mu.Lock()
 	a.closed = true
@@ -156,7 +177,7 @@ func (a *admin) Shutdown(ctx context.Context) error {
 }
 
 // track keeps the list of connections.
-func (a *admin) track(c net.Conn, state fasthttp.ConnState) {
+func (a *Admin) track(c net.Conn, state fasthttp.ConnState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch state {
@@ -170,7 +191,7 @@ func (a *admin) track(c net.Conn, state fasthttp.ConnState) {
 }
 
 // cut closes every connection, whatever happens on it.
-func (a *admin) cut() {
+func (a *Admin) cut() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for c := range a.conns {
@@ -180,7 +201,7 @@ func (a *admin) cut() {
 
 // handle is the server's handler. A panic in it would end the process, and with
 // it every client's request.
-func (a *admin) handle(ctx *fasthttp.RequestCtx) {
+func (a *Admin) handle(ctx *fasthttp.RequestCtx) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.o.Log("admin request panicked", "panic", fmt.Sprint(p), "path", string(ctx.Path()), "stack", string(debug.Stack()))
@@ -192,12 +213,12 @@ func (a *admin) handle(ctx *fasthttp.RequestCtx) {
 }
 
 // refuse answers what is no request, or none that is read to its end.
-func (a *admin) refuse(ctx *fasthttp.RequestCtx, err error) {
+func (a *Admin) refuse(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		adminError(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("cannot take a body of more than %v", text.ByteSize(config.MaxSize)))
+		adminError(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("cannot take a body of more than %v", text.ByteSize(a.o.MaxConfig)))
 	case errors.As(err, &small):
 		adminError(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("cannot take a head of more than %v", text.ByteSize(adminHeaderSize)))
 	case errors.As(err, &network) && network.Timeout():

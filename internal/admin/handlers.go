@@ -1,7 +1,6 @@
-package main
+package admin
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,7 +10,6 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/pprofhandler"
 
-	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/repair"
@@ -20,7 +18,7 @@ import (
 // maxProfileSeconds bounds a profile or trace: a trace is held in memory.
 const maxProfileSeconds = 60
 
-func (a *admin) health(ctx *fasthttp.RequestCtx, _ string) {
+func (a *Admin) health(ctx *fasthttp.RequestCtx, _ string) {
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBodyString("ok\n")
 }
@@ -37,7 +35,7 @@ type backendState struct {
 	State string `json:"state"`
 }
 
-func (a *admin) readiness(all []limiter.Status) readiness {
+func (a *Admin) readiness(all []limiter.Status) readiness {
 	r := readiness{Reason: "no backend is in the pool"}
 	for i := range all {
 		r.Backends = append(r.Backends, backendState{all[i].Name, all[i].State})
@@ -51,7 +49,7 @@ func (a *admin) readiness(all []limiter.Status) readiness {
 	return r
 }
 
-func (a *admin) ready(ctx *fasthttp.RequestCtx, _ string) {
+func (a *Admin) ready(ctx *fasthttp.RequestCtx, _ string) {
 	answerReadiness(ctx, a.readiness(a.o.Status()))
 }
 
@@ -63,7 +61,7 @@ func answerReadiness(ctx *fasthttp.RequestCtx, r readiness) {
 	adminJSON(ctx, status, r)
 }
 
-func (a *admin) metrics(ctx *fasthttp.RequestCtx, _ string) {
+func (a *Admin) metrics(ctx *fasthttp.RequestCtx, _ string) {
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	a.o.Metrics.Write(ctx)
 }
@@ -78,7 +76,7 @@ type adminStatus struct {
 	Backends []backendStatus `json:"backends"`
 	Counters metrics.Totals  `json:"counters"`
 	Synclog  synclogStatus   `json:"synclog"`
-	Journal  journalStatus   `json:"journal"`
+	Journal  any             `json:"journal"`
 	Repair   *repair.Status  `json:"repair,omitempty"` // in this process
 }
 
@@ -95,7 +93,7 @@ type synclogStatus struct {
 	Skipped uint64 `json:"skipped"`
 }
 
-func (a *admin) status(ctx *fasthttp.RequestCtx, _ string) {
+func (a *Admin) status(ctx *fasthttp.RequestCtx, _ string) {
 	all := a.o.Status()
 	s := adminStatus{
 		Version:  a.o.Version,
@@ -105,7 +103,7 @@ func (a *admin) status(ctx *fasthttp.RequestCtx, _ string) {
 		InFlight: a.o.InFlight(),
 		Counters: a.o.Metrics.Totals(),
 		Synclog:  synclogStatus(a.o.Records()),
-		Journal:  a.o.Journal.status(),
+		Journal:  a.o.JournalStatus(),
 	}
 	if r, ok := a.o.Repair(); ok {
 		s.Repair = &r
@@ -116,19 +114,19 @@ func (a *admin) status(ctx *fasthttp.RequestCtx, _ string) {
 	adminJSON(ctx, fasthttp.StatusOK, s)
 }
 
-func (a *admin) backendStatus(all []limiter.Status, i int) backendStatus {
+func (a *Admin) backendStatus(all []limiter.Status, i int) backendStatus {
 	b := backendStatus{Status: all[i], URL: a.o.URLs[i]}
 	b.Legs, b.Bytes = a.o.Metrics.Legs(i)
 	return b
 }
 
 // pprofIndex leads to the page whose links are relative.
-func (a *admin) pprofIndex(ctx *fasthttp.RequestCtx, _ string) {
+func (a *Admin) pprofIndex(ctx *fasthttp.RequestCtx, _ string) {
 	ctx.Response.Header.Set("Location", "/debug/pprof/")
 	ctx.SetStatusCode(fasthttp.StatusMovedPermanently)
 }
 
-func (a *admin) pprof(ctx *fasthttp.RequestCtx, _ string) {
+func (a *Admin) pprof(ctx *fasthttp.RequestCtx, _ string) {
 	if s := string(ctx.QueryArgs().Peek("seconds")); s != "" {
 		if n, err := strconv.ParseFloat(s, 64); err != nil || !(n >= 0 && n <= maxProfileSeconds) { // NaN is neither
 			adminError(ctx, fasthttp.StatusBadRequest, fmt.Sprintf("cannot profile for %q seconds: must be from 0 to %d", s, maxProfileSeconds))
@@ -138,13 +136,13 @@ func (a *admin) pprof(ctx *fasthttp.RequestCtx, _ string) {
 	pprofhandler.PprofHandler(ctx)
 }
 
-func (a *admin) beginMaintenance(ctx *fasthttp.RequestCtx, name string) { a.maintain(ctx, name, true) }
-func (a *admin) endMaintenance(ctx *fasthttp.RequestCtx, name string)   { a.maintain(ctx, name, false) }
+func (a *Admin) beginMaintenance(ctx *fasthttp.RequestCtx, name string) { a.maintain(ctx, name, true) }
+func (a *Admin) endMaintenance(ctx *fasthttp.RequestCtx, name string)   { a.maintain(ctx, name, false) }
 
 // maintain begins or ends a backend's maintenance, at once (R14). The last one
 // that is out of maintenance stays out: the limiter would let an operator do it,
 // but whoever posts here may not see what the others are.
-func (a *admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
+func (a *Admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 	a.maintaining.Lock()
 	defer a.maintaining.Unlock()
 	all := a.o.Status()
@@ -184,16 +182,15 @@ type validation struct {
 // (R21), this process's environment and the files that it names aside: whoever sends
 // a configuration must learn nothing about files by it (R37); akubra check looks at
 // them. Nothing is changed.
-func (a *admin) validate(ctx *fasthttp.RequestCtx, _ string) {
-	unopened, err := config.CheckText(ctx.PostBody())
-	if err == nil {
+func (a *Admin) validate(ctx *fasthttp.RequestCtx, _ string) {
+	unopened, mistakes := a.o.CheckConfig(ctx.PostBody())
+	if mistakes == nil {
 		adminJSON(ctx, fasthttp.StatusOK, validation{Valid: true, Unopened: unopened})
 		return
 	}
-	v := validation{Mistakes: []string{err.Error()}, Unopened: unopened}
-	var list config.Errors
-	if errors.As(err, &list) {
-		v.Mistakes = list
-	}
-	adminJSON(ctx, fasthttp.StatusBadRequest, v)
+	adminJSON(ctx, fasthttp.StatusBadRequest, validation{Mistakes: mistakes, Unopened: unopened})
+}
+
+func (a *Admin) journal(ctx *fasthttp.RequestCtx, _ string) {
+	adminJSON(ctx, fasthttp.StatusOK, a.o.JournalStatus())
 }

@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"bytes"
@@ -19,14 +19,14 @@ import (
 
 // Bounds of the calls to a running proxy.
 const (
-	remoteTimeout     = 30 * time.Second
+	Timeout           = 30 * time.Second
 	remoteConnections = 32 // well under adminConnections: a scraper must get in
 	remoteMaxAnswer   = 1 << 20
 )
 
-// remoteJournal is a running proxy's journal and fence, over its admin listener. All
+// Client is a running proxy's journal and fence, over its admin listener. All
 // methods may be called from any goroutine.
-type remoteJournal struct {
+type Client struct {
 	base   string // http://host:port
 	client *http.Client
 	warn   func(err error)
@@ -40,28 +40,28 @@ type remoteJournal struct {
 }
 
 var (
-	_ repair.Journal = (*remoteJournal)(nil)
-	_ repair.Fence   = (*remoteJournal)(nil)
+	_ repair.Journal = (*Client)(nil)
+	_ repair.Fence   = (*Client)(nil)
 )
 
-func newRemoteJournal(adminListen string, warn func(err error)) *remoteJournal {
-	return &remoteJournal{
+func NewClient(adminListen string, warn func(err error)) *Client {
+	return &Client{
 		base: "http://" + text.Dialable(adminListen),
-		client: &http.Client{Timeout: remoteTimeout, Transport: &http.Transport{
-			MaxConnsPerHost: remoteConnections, MaxIdleConnsPerHost: remoteConnections, IdleConnTimeout: remoteTimeout,
+		client: &http.Client{Timeout: Timeout, Transport: &http.Transport{
+			MaxConnsPerHost: remoteConnections, MaxIdleConnsPerHost: remoteConnections, IdleConnTimeout: Timeout,
 		}},
 		warn: warn,
 		stop: func() {},
 	}
 }
 
-// check asks the proxy whether its journal is the one in dir.
-func (r *remoteJournal) check(ctx context.Context, dir string) error {
-	id, err := dirID(dir)
+// Check asks the proxy whether its journal is the one in dir.
+func (r *Client) Check(ctx context.Context, dir string) error {
+	id, err := DirID(dir)
 	if err != nil {
 		return err
 	}
-	s, err := r.status(ctx)
+	s, err := r.Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,17 +71,17 @@ func (r *remoteJournal) check(ctx context.Context, dir string) error {
 	return nil
 }
 
-// status is the journal's.
-func (r *remoteJournal) status(ctx context.Context) (s journalStatus, err error) {
+// Status is the journal's.
+func (r *Client) Status(ctx context.Context) (s Status, err error) {
 	err = r.call(ctx, http.MethodGet, "/journal", nil, &s)
 	return s, err
 }
 
 // Start begins a session, for which it waits while another repair has one, and keeps
 // it alive until Close.
-func (r *remoteJournal) Start(ctx context.Context) error {
+func (r *Client) Start(ctx context.Context) error {
 	waiting := false
-	for deadline := time.Now().Add(sessionTimeout + remoteTimeout/10); ; {
+	for deadline := time.Now().Add(sessionTimeout + Timeout/10); ; {
 		err := r.open(ctx)
 		if err == nil {
 			break
@@ -105,7 +105,7 @@ func (r *remoteJournal) Start(ctx context.Context) error {
 	return nil
 }
 
-func (r *remoteJournal) open(ctx context.Context) error {
+func (r *Client) open(ctx context.Context) error {
 	a, err := r.post(ctx, "open", wireRequest{})
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (r *remoteJournal) open(ctx context.Context) error {
 
 // keepAlive says that this repair is still there, and begins another session where
 // the proxy was restarted.
-func (r *remoteJournal) keepAlive(ctx context.Context) {
+func (r *Client) keepAlive(ctx context.Context) {
 	tick := time.NewTicker(sessionTimeout / 3)
 	defer tick.Stop()
 	for {
@@ -144,75 +144,75 @@ func (r *remoteJournal) keepAlive(ctx context.Context) {
 }
 
 // Out tells whether the proxy leaves a backend alone.
-func (r *remoteJournal) Out(backend string) bool {
+func (r *Client) Out(backend string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Contains(r.out, backend)
 }
 
 // Close ends the session.
-func (r *remoteJournal) Close() {
+func (r *Client) Close() {
 	r.stop()
 	r.live.Wait()
 	if r.currentSession() != "" {
-		ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout/10)
+		ctx, cancel := context.WithTimeout(context.Background(), Timeout/10)
 		_, _ = r.post(ctx, "close", wireRequest{}) // it falls silent otherwise
 		cancel()
 	}
 	r.client.CloseIdleConnections()
 }
 
-func (r *remoteJournal) currentSession() string {
+func (r *Client) currentSession() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.session
 }
 
 // Next, Resolve, Note and Add are repair.Journal's.
-func (r *remoteJournal) Next(cursor uint64) (t repair.Task, next uint64, ok bool, err error) {
+func (r *Client) Next(cursor uint64) (t repair.Task, next uint64, ok bool, err error) {
 	a, err := r.post(context.Background(), "next", wireRequest{Cursor: cursor})
 	return a.Task.task(), a.Next, a.OK, err
 }
 
 // Resolve closes t, unless something newer came.
-func (r *remoteJournal) Resolve(t *repair.Task) (bool, error) {
+func (r *Client) Resolve(t *repair.Task) (bool, error) {
 	a, err := r.post(context.Background(), "resolve", wireRequest{Task: wireTaskOf(t)})
 	return a.OK, err
 }
 
 // Note keeps what became of a try.
-func (r *remoteJournal) Note(t *repair.Task) error {
+func (r *Client) Note(t *repair.Task) error {
 	_, err := r.post(context.Background(), "note", wireRequest{Task: wireTaskOf(t)})
 	return err
 }
 
 // Add journals what verify has found.
-func (r *remoteJournal) Add(t *repair.Task) error {
+func (r *Client) Add(t *repair.Task) error {
 	_, err := r.post(context.Background(), "add", wireRequest{Task: wireTaskOf(t)})
 	return err
 }
 
 // Resolved has the proxy write the synclog's line.
-func (r *remoteJournal) Resolved(t *repair.Task, action string) {
+func (r *Client) Resolved(t *repair.Task, action string) {
 	if _, err := r.post(context.Background(), "resolved", wireRequest{Task: wireTaskOf(t), Action: action}); err != nil {
 		r.warn(err)
 	}
 }
 
 // Begin is repair.Fence's; where the proxy does not answer, the key has to wait.
-func (r *remoteJournal) Begin(bucket, key string) bool { return r.fence("begin", bucket, key) }
+func (r *Client) Begin(bucket, key string) bool { return r.fence("begin", bucket, key) }
 
 // End is repair.Fence's; where the proxy does not answer, nothing is known to be clean.
-func (r *remoteJournal) End(bucket, key string) bool { return r.fence("end", bucket, key) }
+func (r *Client) End(bucket, key string) bool { return r.fence("end", bucket, key) }
 
 // Seal is repair.Fence's.
-func (r *remoteJournal) Seal(bucket, key string) bool { return r.fence("seal", bucket, key) }
+func (r *Client) Seal(bucket, key string) bool { return r.fence("seal", bucket, key) }
 
 // Unseal is repair.Fence's. Where the proxy does not answer, the session's end is
 // what ends it.
-func (r *remoteJournal) Unseal(bucket, key string) { r.fence("unseal", bucket, key) }
+func (r *Client) Unseal(bucket, key string) { r.fence("unseal", bucket, key) }
 
-func (r *remoteJournal) fence(call, bucket, key string) bool {
+func (r *Client) fence(call, bucket, key string) bool {
 	a, err := r.post(context.Background(), call, wireRequest{Key: wireKey{wireText(bucket), wireText(key)}})
 	if err != nil {
 		r.warn(err)
@@ -220,7 +220,7 @@ func (r *remoteJournal) fence(call, bucket, key string) bool {
 	return err == nil && a.OK
 }
 
-func (r *remoteJournal) post(ctx context.Context, call string, q wireRequest) (a wireAnswer, err error) {
+func (r *Client) post(ctx context.Context, call string, q wireRequest) (a wireAnswer, err error) {
 	q.Session = r.currentSession()
 	err = r.call(ctx, http.MethodPost, "/journal/"+call, &q, &a)
 	return a, err
@@ -234,7 +234,7 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return e.text }
 
-func (r *remoteJournal) call(ctx context.Context, method, path string, body, answer any) error {
+func (r *Client) call(ctx context.Context, method, path string, body, answer any) error {
 	var text []byte
 	if body != nil {
 		var err error

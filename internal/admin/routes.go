@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"encoding/json"
@@ -18,33 +18,36 @@ import (
 type adminRoute struct {
 	method string
 	path   string
-	serve  func(a *admin, ctx *fasthttp.RequestCtx, name string)
+	serve  func(a *Admin, ctx *fasthttp.RequestCtx, name string)
 }
 
 var adminRoutes = []adminRoute{
-	{"GET", "/health", (*admin).health},
-	{"GET", "/ready", (*admin).ready},
-	{"GET", "/metrics", (*admin).metrics},
-	{"GET", "/status", (*admin).status},
-	{"GET", "/debug/pprof", (*admin).pprofIndex},
-	{"GET", "/debug/pprof/*", (*admin).pprof},
-	{"POST", "/backends/NAME/maintenance", (*admin).beginMaintenance},
-	{"DELETE", "/backends/NAME/maintenance", (*admin).endMaintenance},
-	{"POST", "/configuration/validate", (*admin).validate},
-	{"GET", "/journal", (*admin).journal},
-	// For `akubra repair` and `akubra verify` beside this proxy (admin_journal.go).
-	{"POST", "/journal/open", journalRoute("open")},
-	{"POST", "/journal/live", journalRoute("live")},
-	{"POST", "/journal/close", journalRoute("close")},
-	{"POST", "/journal/next", journalRoute("next")},
-	{"POST", "/journal/add", journalRoute("add")},
-	{"POST", "/journal/resolve", journalRoute("resolve")},
-	{"POST", "/journal/resolved", journalRoute("resolved")},
-	{"POST", "/journal/note", journalRoute("note")},
-	{"POST", "/journal/begin", journalRoute("begin")},
-	{"POST", "/journal/seal", journalRoute("seal")},
-	{"POST", "/journal/unseal", journalRoute("unseal")},
-	{"POST", "/journal/end", journalRoute("end")},
+	{"GET", "/health", (*Admin).health},
+	{"GET", "/ready", (*Admin).ready},
+	{"GET", "/metrics", (*Admin).metrics},
+	{"GET", "/status", (*Admin).status},
+	{"GET", "/debug/pprof", (*Admin).pprofIndex},
+	{"GET", "/debug/pprof/*", (*Admin).pprof},
+	{"POST", "/backends/NAME/maintenance", (*Admin).beginMaintenance},
+	{"DELETE", "/backends/NAME/maintenance", (*Admin).endMaintenance},
+	{"POST", "/configuration/validate", (*Admin).validate},
+	{"GET", "/journal", (*Admin).journal},
+}
+
+// journalRoutes are those of the protocol that JournalCalls are of, for `akubra repair` and
+// `akubra verify` beside this proxy.
+func (a *Admin) journalRoutes() (routes []adminRoute) {
+	for _, call := range a.o.JournalCalls {
+		routes = append(routes, adminRoute{"POST", "/journal/" + call, func(a *Admin, ctx *fasthttp.RequestCtx, _ string) {
+			status, answer, err := a.o.JournalCall(call, ctx.PostBody())
+			if err != nil {
+				adminError(ctx, status, err.Error())
+				return
+			}
+			adminJSON(ctx, status, answer)
+		}})
+	}
+	return routes
 }
 
 // match tells whether path is the route's, and what stands for NAME in it.
@@ -68,7 +71,7 @@ func (r *adminRoute) match(path string) (name string, ok bool) {
 
 // routeForAnyone answers health checks that do not know this listener's name, or have
 // none (HTTP/1.0), with nothing but the fact. It is false for all other requests.
-func (a *admin) routeForAnyone(ctx *fasthttp.RequestCtx, method, path string) bool {
+func (a *Admin) routeForAnyone(ctx *fasthttp.RequestCtx, method, path string) bool {
 	switch {
 	case method != "GET" && method != "HEAD":
 		return false
@@ -84,7 +87,7 @@ func (a *admin) routeForAnyone(ctx *fasthttp.RequestCtx, method, path string) bo
 	return true
 }
 
-func (a *admin) route(ctx *fasthttp.RequestCtx) {
+func (a *Admin) route(ctx *fasthttp.RequestCtx) {
 	method := string(ctx.Method())
 	// As it was sent: the server's own form has "%2F" for "/" already.
 	path := string(ctx.URI().PathOriginal())
@@ -96,8 +99,8 @@ func (a *admin) route(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	var allowed []string
-	for i := range adminRoutes {
-		r := &adminRoutes[i]
+	for i := range a.routes {
+		r := &a.routes[i]
 		name, ok := r.match(path)
 		if !ok {
 			continue
@@ -112,7 +115,7 @@ func (a *admin) route(ctx *fasthttp.RequestCtx) {
 		}
 	}
 	if allowed == nil {
-		adminJSON(ctx, fasthttp.StatusNotFound, map[string]any{"error": "cannot find this path", "routes": routeList()})
+		adminJSON(ctx, fasthttp.StatusNotFound, map[string]any{"error": "cannot find this path", "routes": a.routeList()})
 		return
 	}
 	slices.Sort(allowed)
@@ -120,10 +123,10 @@ func (a *admin) route(ctx *fasthttp.RequestCtx) {
 	adminError(ctx, fasthttp.StatusMethodNotAllowed, "cannot do that here: allowed are "+strings.Join(allowed, ", "))
 }
 
-func routeList() []string {
+func (a *Admin) routeList() []string {
 	var list []string
-	for i := range adminRoutes {
-		list = append(list, adminRoutes[i].method+" "+adminRoutes[i].path)
+	for i := range a.routes {
+		list = append(list, a.routes[i].method+" "+a.routes[i].path)
 	}
 	return list
 }

@@ -1,0 +1,16 @@
+package testkit
+
+import (
+	"net"
+	"testing"
+)
+
+func MustFreeAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
