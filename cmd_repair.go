@@ -189,3 +189,11 @@ func (c *cli) untilSignal() (ctx context.Context, stop func()) {
 		unsubscribe()
 	}
 }
+
+// describe is what a task is about, for people.
+func describe(t *repair.Task) string {
+	if t.Key == "" || t.SubResource {
+		return fmt.Sprintf("%s %s", t.Method, text.Printable(text.HideSecrets(t.Target)))
+	}
+	return text.Printable(t.Bucket + "/" + t.Key)
+}

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/akubra/akubra/internal/ledger"
+	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 )
@@ -94,7 +96,7 @@ func (r *storesRig) resolved() (keys []string) {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		if record.Op == opResolved {
+		if record.Op == ledger.OpResolved {
 			keys = append(keys, record.Key)
 		}
 	}
@@ -102,11 +104,11 @@ func (r *storesRig) resolved() (keys []string) {
 }
 
 // journaled makes the journal as a proxy leaves it.
-func (r *storesRig) journaled(do func(n *namedJournal)) {
+func (r *storesRig) journaled(do func(n *ledger.NamedJournal)) {
 	r.t.Helper()
-	n := mustOpenJournal(r.t, r.dataDir, r.names()...)
+	n := ledgertest.MustOpen(r.t, r.dataDir, r.names()...)
 	do(n)
-	if err := n.journal.Close(); err != nil {
+	if err := n.Journal.Close(); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -123,10 +125,10 @@ func TestRepair(t *testing.T) {
 	r.put(0, "gone", "x")
 	r.put(0, "same", "y")
 	r.put(1, "same", "y")
-	r.journaled(func(n *namedJournal) {
-		mustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed")
-		mustPromise(t, n, "DELETE", "bkt", "gone", 0b01, "failed")
-		mustPromise(t, n, "PUT", "bkt", "same", 0b10, "failed")
+	r.journaled(func(n *ledger.NamedJournal) {
+		ledgertest.MustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed")
+		ledgertest.MustPromise(t, n, "DELETE", "bkt", "gone", 0b01, "failed")
+		ledgertest.MustPromise(t, n, "PUT", "bkt", "same", 0b10, "failed")
 	})
 
 	stdout, stderr := mustRun(t, exitFailed, "repair", "--dry-run", "-c", r.config)
@@ -156,7 +158,7 @@ func TestRepairLeavesSomething(t *testing.T) {
 	testkit.NoLeaks(t)
 	r := newStoresRig(t, "ConnectionDialTimeout: 100ms\nConnectionTimeout: 1s\n")
 	r.put(0, "missed", "hello")
-	r.journaled(func(n *namedJournal) { mustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed") })
+	r.journaled(func(n *ledger.NamedJournal) { ledgertest.MustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed") })
 	r.stores[1].stop()
 	stdout, stderr := mustRun(t, exitFailed, "repair", "-c", r.config)
 	if !strings.Contains(stdout, "repaired 0 of 1 key ") || !strings.Contains(stdout, "left: 1 key (") {
@@ -174,7 +176,7 @@ func TestRepairLeavesSomething(t *testing.T) {
 func TestRepairNeedsCredentials(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	config, dataDir := writeCommandConfig(t, []string{"http://a:9000", "http://b:9000"}, "")
-	mustOpenJournal(t, dataDir, "a:9000", "b:9000")
+	ledgertest.MustOpen(t, dataDir, "a:9000", "b:9000")
 	for _, args := range [][]string{{"repair", "-c", config}, {"verify", "--bucket", "bkt", "-c", config}} {
 		_, stderr := mustRun(t, exitWrong, args...)
 		if !strings.Contains(stderr, `Credentials: there are none for backend "http://a:9000"; set `) || !strings.Contains(stderr, `"http://b:9000"`) {
@@ -233,7 +235,7 @@ func TestRepairInTheProxy(t *testing.T) {
 	r.stores[1].stop()
 	p.putObject(t, "k", "hello")
 	r.restart(1)
-	testkit.Eventually(t, "it is repaired", func() bool { return p.journal.journal.Stats().Pending == 0 })
+	testkit.Eventually(t, "it is repaired", func() bool { return p.journal.Journal.Stats().Pending == 0 })
 	r.wantBoth("k", "hello")
 	testkit.Eventually(t, "the synclog tells", func() bool { return len(r.resolved()) == 1 })
 	status, metrics, err := testkit.Send("GET", "http://"+p.adminAddr()+"/metrics", "")
@@ -276,8 +278,8 @@ func TestRepairFollows(t *testing.T) {
 	go func() { exit <- c.run([]string{"repair", "--follow", "-c", r.config}) }()
 	testkit.Eventually(t, "repair has come", func() bool { return p.journalAdmin.Status().Repairing })
 	r.put(0, "k", "hello")
-	mustPromise(t, p.journal, "PUT", "bkt", "k", 0b10, "failed")
-	testkit.Eventually(t, "it is repaired", func() bool { return p.journal.journal.Stats().Pending == 0 })
+	ledgertest.MustPromise(t, p.journal, "PUT", "bkt", "k", 0b10, "failed")
+	testkit.Eventually(t, "it is repaired", func() bool { return p.journal.Journal.Stats().Pending == 0 })
 	r.wantBoth("k", "hello")
 	signals <- syscall.SIGHUP
 	signals <- syscall.SIGINT
@@ -293,7 +295,7 @@ func TestRepairFollows(t *testing.T) {
 
 func TestRepairCannotReachTheProxy(t *testing.T) {
 	r := newStoresRig(t, "")
-	mustOpenJournal(t, r.dataDir, r.names()...)
+	ledgertest.MustOpen(t, r.dataDir, r.names()...)
 	_, stderr := mustRun(t, exitFailed, "repair", "-c", r.config)
 	if !strings.HasPrefix(stderr, "akubra: cannot open the journal (DataDir: ") || !strings.Contains(stderr, "cannot reach the proxy at AdminListen (http://127.0.0.1:") {
 		t.Errorf("stderr %q", stderr)
@@ -320,7 +322,7 @@ func TestRepairCannotReachTheProxy(t *testing.T) {
 
 func TestServeNeedsTheJournal(t *testing.T) {
 	r := newStoresRig(t, "")
-	r.journaled(func(n *namedJournal) {
+	r.journaled(func(n *ledger.NamedJournal) {
 		exit, _, stderr := runArgs("-c", r.config)
 		if exit != exitFailed || !strings.HasPrefix(stderr, "akubra: cannot open the journal (DataDir: ") || !strings.Contains(stderr, fmt.Sprint(os.Getpid())) {
 			t.Errorf("exit code %d, stderr %q", exit, stderr)
@@ -347,16 +349,16 @@ func TestServeGivesTheJournalBack(t *testing.T) {
 	if exit != exitWrong || !strings.HasPrefix(stderr, "Credentials: there are none for backend ") {
 		t.Errorf("exit code %d, stderr %q", exit, stderr)
 	}
-	mustOpenJournal(t, r.dataDir, r.names()...)
+	ledgertest.MustOpen(t, r.dataDir, r.names()...)
 }
 
 // What is owed to a storage that was taken out of the configuration is kept, and
 // told of.
 func TestServeTellsWhoIsGone(t *testing.T) {
 	r := newStoresRig(t, "")
-	n := mustOpenJournal(t, r.dataDir, r.stores[0].addr, "gone:9000")
-	mustPromise(t, n, "PUT", "bkt", "k", 0b10, "failed")
-	if err := n.journal.Close(); err != nil {
+	n := ledgertest.MustOpen(t, r.dataDir, r.stores[0].addr, "gone:9000")
+	ledgertest.MustPromise(t, n, "PUT", "bkt", "k", 0b10, "failed")
+	if err := n.Journal.Close(); err != nil {
 		t.Fatal(err)
 	}
 	p := mustStart(t, "-c", r.config)

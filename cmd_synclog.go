@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -75,7 +76,7 @@ type entryWriter interface {
 func (s *synclogCommands) write(c *cli, config *config.Config, w entryWriter) error {
 	var failed error
 	read, err := journal.Read(config.JournalDir(), func(p journal.Pending, backends []string) bool {
-		t := taskOf(&p, backends)
+		t := ledger.TaskOf(&p, backends)
 		if s.backend != "" && !slices.Contains(t.Owed, s.backend) {
 			return true
 		}
@@ -92,14 +93,4 @@ func (s *synclogCommands) write(c *cli, config *config.Config, w entryWriter) er
 		return fmt.Errorf("cannot read the journal in %q: %w", config.JournalDir(), err)
 	}
 	return w.end()
-}
-
-// notEnded is the reason of an entry that has none yet.
-const notEnded = "outcome unknown: in flight, or cut off with the proxy"
-
-func reasonOf(p *journal.Pending) string {
-	if p.Open && len(p.Reason) == 0 {
-		return notEnded
-	}
-	return string(p.Reason)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
@@ -36,7 +37,7 @@ func (l *listTable) entry(p *journal.Pending, t *repair.Task, _ []string) error 
 		object = text.HideSecrets(t.Target)
 	}
 	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, p.First), cmp.Or(text.Printable(t.Method), "-"),
-		text.Printable(strings.Join(t.Owed, ",")), text.Printable(object), stateOf(p), text.Printable(reasonOf(p)))
+		text.Printable(strings.Join(t.Owed, ",")), text.Printable(object), stateOf(p), text.Printable(ledger.ReasonOf(p)))
 	if l.rows++; err == nil && l.rows%tableRows == 0 {
 		err = l.out.Flush()
 	}
@@ -112,7 +113,7 @@ func (l *listJSON) entry(p *journal.Pending, t *repair.Task, _ []string) error {
 	e := listedEntry{
 		Time: time.Unix(0, int64(t.Seq)).UTC(), First: time.Unix(0, int64(t.First)).UTC(), Method: t.Method,
 		Path: jsonText(text.HideSecrets(t.Target)), Host: jsonText(t.Host), Bucket: jsonText(t.Bucket), Key: jsonText(t.Key),
-		ETag: jsonText(t.ETag), Size: t.Size, ID: jsonText(t.ID), Owed: t.Owed, Reason: jsonText(reasonOf(p)),
+		ETag: jsonText(t.ETag), Size: t.Size, ID: jsonText(t.ID), Owed: t.Owed, Reason: jsonText(ledger.ReasonOf(p)),
 		Open: p.Open, SubResource: t.SubResource, Unacknowledged: t.Unacknowledged,
 		Tries: t.Tries, Parked: t.Parked, LastError: jsonText(t.LastError),
 	}
@@ -142,7 +143,7 @@ type exportJSON struct {
 }
 
 func (e *exportJSON) entry(p *journal.Pending, t *repair.Task, backends []string) error {
-	for _, r := range owedRecords(t, reasonOf(p), backends) {
+	for _, r := range ledger.OwedRecords(t, ledger.ReasonOf(p), backends) {
 		if e.backend != "" && r.FailedHost != e.backend {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
@@ -56,7 +57,7 @@ func (s *pendingStats) add(p *journal.Pending, t *repair.Task, now time.Time) {
 	for _, name := range t.Owed {
 		s.ByBackend[name]++
 	}
-	reason := reasonOf(p)
+	reason := ledger.ReasonOf(p)
 	if s.ByReason[reason] == 0 && len(s.ByReason) >= maxReasons {
 		reason = otherReasons
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/ledger"
+	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
@@ -44,16 +46,16 @@ func TestSynclogCommands(t *testing.T) {
 		t.Errorf("stderr %q", stderr)
 	}
 
-	n := mustOpenJournal(t, dataDir, "a:9000", "b:9000") // and it stays open
-	mustPromise(t, n, "PUT", "b", "one", 0b10, "stalled")
-	mustPromise(t, n, "DELETE", "b", "odd\xff\x1b[31m", 0b11, "two\nlines")
-	mustPromise(t, n, "PUT", "b", "three", 0b10, "stalled")
-	task := n.tasks(t)[0]
+	n := ledgertest.MustOpen(t, dataDir, "a:9000", "b:9000") // and it stays open
+	ledgertest.MustPromise(t, n, "PUT", "b", "one", 0b10, "stalled")
+	ledgertest.MustPromise(t, n, "DELETE", "b", "odd\xff\x1b[31m", 0b11, "two\nlines")
+	ledgertest.MustPromise(t, n, "PUT", "b", "three", 0b10, "stalled")
+	task := ledgertest.Tasks(t, n)[0]
 	task.Tries, task.Parked, task.LastError = 20, true, "no luck"
 	if err := n.Note(&task); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.journal.Flush(); err != nil {
+	if err := n.Journal.Flush(); err != nil {
 		t.Fatal(err)
 	}
 
@@ -130,7 +132,7 @@ func TestSynclogCommands(t *testing.T) {
 
 func TestSynclogNothingPending(t *testing.T) {
 	config, dataDir := writeCommandConfig(t, []string{"http://a:9000", "http://b:9000"}, "")
-	mustOpenJournal(t, dataDir, "a:9000", "b:9000")
+	ledgertest.MustOpen(t, dataDir, "a:9000", "b:9000")
 	for command, want := range map[string]string{
 		"list": "", "list --json": "", "export": "", "stats": "       0 pending\n",
 		"stats --json": `{"keys":0,"open":0,"parked":0,"backends":{},"reasons":{},"ages":{}}` + "\n",
@@ -160,7 +162,7 @@ func TestPendingStats(t *testing.T) {
 		t.Errorf("oldest %v", s.Oldest)
 	}
 	add(0, "", true)
-	if s.ByReason[notEnded] != 1 || s.Open != 1 {
+	if s.ByReason[ledger.NotEnded] != 1 || s.Open != 1 {
 		t.Errorf("open: %+v", s)
 	}
 	for i := range 2 * maxReasons { // what backends say is theirs

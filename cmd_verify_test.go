@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/ledger"
+	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -55,7 +57,7 @@ func TestVerify(t *testing.T) {
 	if !strings.Contains(stderr, "there is no journal in ") {
 		t.Errorf("stderr %q", stderr)
 	}
-	r.journaled(func(*namedJournal) {})
+	r.journaled(func(*ledger.NamedJournal) {})
 	_, stderr = mustRun(t, exitFailed, "verify", "--bucket", "bkt", "--journal", "-c", r.config)
 	if !strings.Contains(stderr, "3 differ (1 missing somewhere), 3 journaled\n") {
 		t.Errorf("stderr %q", stderr)
@@ -81,8 +83,8 @@ func TestVerifyBesideProxy(t *testing.T) {
 	p := mustStart(t, "-c", r.config)
 	r.put(0, "k", "hello")
 	mustRun(t, exitFailed, "verify", "--bucket", "bkt", "--journal", "-c", r.config)
-	got := p.journal.tasks(t)
-	if objects(got) != "bkt/k" || got[0].Method != "" || strings.Join(got[0].Owed, " ") == "" {
+	got := ledgertest.Tasks(t, p.journal)
+	if ledgertest.Objects(got) != "bkt/k" || got[0].Method != "" || strings.Join(got[0].Owed, " ") == "" {
 		t.Errorf("tasks %+v", got)
 	}
 	p.signals <- syscall.SIGTERM

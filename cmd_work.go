@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/synclog"
@@ -44,14 +45,14 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 		return nil, fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", dir, config.DataDir)
 	}
 	names := config.BackendNames()
-	j, err := openJournal(config, names, warn, nil)
+	j, err := ledger.OpenJournal(config, names, warn, nil)
 	if errors.Is(err, journal.ErrLocked) {
 		return remoteWork(config, warn, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if table, err := openInflight(config, j, names); err != nil {
+	if table, err := ledger.OpenInflight(config, j, names); err != nil {
 		return nil, errors.Join(err, j.Close())
 	} else if err := table.Close(); err != nil {
 		return nil, errors.Join(err, j.Close())
@@ -68,7 +69,7 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 	out.Start(func(q *logs.Queue, err error) {
 		warn(fmt.Errorf("cannot write log to %q, and try on: %w", q.Name, err))
 	}, nil)
-	local := &namedJournal{journal: j, names: names, dir: dir}
+	local := &ledger.NamedJournal{Journal: j, Names: names, Dir: dir}
 	maintained := config.MaintainedMask()
 	return &work{
 		Journal: local,
@@ -77,7 +78,7 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 			return remote.StatusOf(&stats, names), nil
 		},
 		resolved: func(t *repair.Task, action string) {
-			r := resolvedRecord(t, action, names)
+			r := ledger.ResolvedRecord(t, action, names)
 			record.Record(&r)
 		},
 		out: func(backend string) bool {

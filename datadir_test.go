@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/akubra/akubra/internal/ledger"
+	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/internal/testkit"
 )
 
@@ -46,7 +48,7 @@ func TestR23DataDirIsGone(t *testing.T) {
 		},
 		{"deleted", os.RemoveAll, nil, "directory"},
 		{"lock deleted", func(dir string) error { return os.Remove(dir + "/journal/lock") }, nil, "lock file"},
-		{"table deleted", func(dir string) error { return os.Remove(dir + "/journal/" + inflightName) }, nil, "file"},
+		{"table deleted", func(dir string) error { return os.Remove(dir + "/journal/" + ledger.InflightName) }, nil, "file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newStoresRig(t, "")
@@ -102,7 +104,7 @@ func TestRootLeavesTheJournalToItsOwner(t *testing.T) {
 			r := newStoresRig(t, "")
 			r.put(0, "missed", "hello")
 			r.put(0, "other", "hello")
-			r.journaled(func(n *namedJournal) { mustPromise(t, n, "PUT", "bkt", "missed", 0b10, "stalled") })
+			r.journaled(func(n *ledger.NamedJournal) { ledgertest.MustPromise(t, n, "PUT", "bkt", "missed", 0b10, "stalled") })
 			mustDo(t, os.Remove(filepath.Join(r.dataDir, "journal", "lock")))
 			give := func(path string, _ fs.DirEntry, err error) error { return errors.Join(err, os.Lchown(path, uid, gid)) }
 			mustDo(t, filepath.WalkDir(r.dataDir, give))
@@ -149,7 +151,7 @@ func TestR21DataDirOfOthers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newStoresRig(t, "")
-			r.journaled(func(*namedJournal) {})
+			r.journaled(func(*ledger.NamedJournal) {})
 			mustDo(t, c.do(r.dataDir))
 			want := fmt.Sprintf("DataDir: %q is not allowed, must be a directory of the proxy's own: "+c.want+"\n", r.dataDir, r.dataDir)
 			for _, args := range [][]string{{"check"}, {"serve"}, {"repair"}, {"synclog", "list"}} {
@@ -166,7 +168,7 @@ func TestR21DataDirOfOthers(t *testing.T) {
 func TestServeFailsInItsOwnWords(t *testing.T) {
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	dir := filepath.Dir(config)
-	table := filepath.Join(dir, "data", "journal", inflightName)
+	table := filepath.Join(dir, "data", "journal", ledger.InflightName)
 	mustDo(t, os.MkdirAll(filepath.Dir(table), 0o700), os.WriteFile(filepath.Join(dir, "precious"), nil, 0o600),
 		os.Link(filepath.Join(dir, "precious"), table)) // which the table would be written over
 	exit, _, stderr := runArgs("-c", config)

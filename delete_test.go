@@ -79,7 +79,7 @@ func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
 	for _, s := range stores {
 		s.mood.Store(moodWell)
 	}
-	testkit.Eventually(t, "nothing is owed", func() bool { return p.engine.InFlight() == 0 && p.journal.journal.Stats().Pending == 0 })
+	testkit.Eventually(t, "nothing is owed", func() bool { return p.engine.InFlight() == 0 && p.journal.Journal.Stats().Pending == 0 })
 	for key, value := range want {
 		for i, s := range stores {
 			if got := s.get(t, "/bkt/"+key); got != value {

@@ -59,7 +59,7 @@ func (c *cli) demo(o *demoOptions) int {
 		return c.wrong(err)
 	}
 	screen := &screen{w: c.stdout}
-	p, err := newProxy(config, demoLogs(screen))
+	p, err := newProxy(config, demoLogs(screen), version)
 	if err == nil {
 		err = p.start()
 	}

@@ -107,7 +107,7 @@ func TestDemoBreak(t *testing.T) {
 	p.stdout.WaitFor(`"error":"demoted"`)
 	p.typeLine(t, "1")
 	p.stdout.WaitFor("backend is back in the pool")
-	testkit.Eventually(t, "the first store has what it missed", func() bool { return p.journal.journal.Stats().Pending == 0 })
+	testkit.Eventually(t, "the first store has what it missed", func() bool { return p.journal.Journal.Stats().Pending == 0 })
 	wantObject(t, dir, "first", "one", "x")
 	p.put(t, "both", "x")
 	wantObject(t, dir, "first", "both", "x")

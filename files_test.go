@@ -7,14 +7,6 @@ import (
 	"github.com/akubra/akubra/internal/config"
 )
 
-func configOf(backends int) *config.Config {
-	c := config.Default()
-	for i := range backends {
-		c.Backends = append(c.Backends, fmt.Sprintf("http://s%d:9000", i))
-	}
-	return c
-}
-
 // TestR23SharesFitIntoTheLimit: whatever the limit, all shares together do not exceed it,
 // and each has something.
 func TestR23SharesFitIntoTheLimit(t *testing.T) {
@@ -44,4 +36,12 @@ func TestR23SharesFitIntoTheLimit(t *testing.T) {
 	if s := sharesOf(20_000, c); s.clients != 8000 || s.backends != 1000 || s.tight(c) {
 		t.Errorf("of 20,000 files: %+v", s)
 	}
+}
+
+func configOf(backends int) *config.Config {
+	c := config.Default()
+	for i := range backends {
+		c.Backends = append(c.Backends, fmt.Sprintf("http://s%d:9000", i))
+	}
+	return c
 }

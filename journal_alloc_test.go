@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/ledger/ledgertest"
 )
 
 // The way to the journal costs nothing of its own: what owes nothing is written
 // nowhere.
 func TestEngineJournalAllocatesNothing(t *testing.T) {
-	n := mustOpenJournal(t, t.TempDir(), "a:9000", "b:9000")
-	j := &engineJournal{Journal: n.journal}
+	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000")
+	j := &engineJournal{Journal: n.Journal}
 	promises := []engine.Promise{
 		{Method: "PUT", Bucket: []byte("b"), Key: []byte("k")},
 		{Method: "PUT", Bucket: []byte("b"), Key: []byte("l")},

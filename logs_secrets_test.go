@@ -53,10 +53,10 @@ func TestR37NoSecretIsKept(t *testing.T) {
 		_, _, _ = testkit.Send("GET", "http://"+p.addr()+"/bkt/key%00?Signature="+secret, "")
 	}
 	testkit.Eventually(t, "everything is owed", func() bool {
-		s := p.journal.journal.Stats()
+		s := p.journal.Journal.Stats()
 		return s.Open == 0 && s.Pending == 4 // /bkt/key once, and each write to /bkt
 	})
-	if err := p.journal.journal.Flush(); err != nil {
+	if err := p.journal.Journal.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	var next strings.Builder

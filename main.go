@@ -143,7 +143,7 @@ func (c *cli) serve(conf *config.Config) int {
 	defer func() { _ = l.Close() }() // however it ends, what was logged is written
 	signals, unsubscribe := c.subscribe()
 	defer unsubscribe()
-	p, err := newProxy(conf, l)
+	p, err := newProxy(conf, l, version)
 	if err == nil {
 		err = p.start()
 	}

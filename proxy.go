@@ -16,6 +16,7 @@ import (
 	"github.com/akubra/akubra/internal/admin"
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/congestion"
+	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/internal/remote"
@@ -37,6 +38,7 @@ const (
 // proxy is the whole service as one configuration describes it: constructed by
 // newProxy, started by start, stopped by stop in reverse.
 type proxy struct {
+	version  string
 	config   *config.Config
 	logs     *logs.Logs
 	backends []*backends.Backend
@@ -49,7 +51,7 @@ type proxy struct {
 	prober   *backends.Prober
 	admin    *admin.Admin
 
-	journal      *namedJournal
+	journal      *ledger.NamedJournal
 	inflight     *inflight.Table
 	repairer     *repair.Repairer // nil unless Repair.Enabled
 	journalAdmin *remote.Server
@@ -64,8 +66,8 @@ type proxy struct {
 
 // newProxy constructs the service, and opens the journal; nothing listens yet.
 // start has to be called next, which closes it where it fails.
-func newProxy(c *config.Config, l *logs.Logs) (*proxy, error) {
-	p := &proxy{config: c, logs: l, failed: make(chan error, 2), watcher: backends.NewWatcher()}
+func newProxy(c *config.Config, l *logs.Logs, version string) (*proxy, error) {
+	p := &proxy{version: version, config: c, logs: l, failed: make(chan error, 2), watcher: backends.NewWatcher()}
 	if err := p.make(); err != nil {
 		_ = p.close() // why it does not start is told, and nothing was taken on
 		return nil, err
@@ -100,7 +102,7 @@ func (p *proxy) make() error {
 	p.backlog = newSynclogBacklog(p.journal, l.SynclogQueues(), p.synclog.Wants, &l.Main)
 	p.backlog.start()
 	l.OnSynclogLost(p.backlog.revived)
-	p.metrics = metrics.New(version, names)
+	p.metrics = metrics.New(p.version, names)
 	if err := p.makeEngine(); err != nil {
 		return err
 	}
@@ -110,10 +112,10 @@ func (p *proxy) make() error {
 	p.prober = backends.NewProber(p.backends, p.limiter, probeInterval, c.ConnectionDialTimeout)
 	p.metrics.Observe(p.status, p.synclog.Counts, p.engine.InFlight)
 	p.metrics.ObserveClients(p.engine.Clients)
-	p.metrics.ObserveJournal(p.journal.journal, p.repairStatus)
+	p.metrics.ObserveJournal(p.journal.Journal, p.repairStatus)
 	p.metrics.ObserveLogs(p.logStates)
 	p.admin = admin.New(admin.Options{
-		Version:       version,
+		Version:       p.version,
 		URLs:          p.urls(),
 		Hosts:         admin.Hosts(c.AdminListen, c.AdminHosts),
 		Status:        p.status,
@@ -277,7 +279,7 @@ func (p *proxy) start() (err error) {
 		p.repairer.Start()
 	}
 	p.serving.Go(func() { p.report(p.engine.Serve(p.listener)) })
-	p.logs.Main.Info().Str("version", version).Str("listen", p.addr()).Str("admin", p.adminAddr()).
+	p.logs.Main.Info().Str("version", p.version).Str("listen", p.addr()).Str("admin", p.adminAddr()).
 		Strs("backends", p.names()).Msg("akubra is ready")
 	if s := p.files; s.tight(p.config) {
 		p.logs.Main.Warn().Int("files", s.limit).

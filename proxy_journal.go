@@ -2,34 +2,33 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/remote"
-	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// openJournal opens the journal, without which the proxy does not start (R20).
+// ledger.OpenJournal opens the journal, without which the proxy does not start (R20).
 func (p *proxy) openJournal() error {
 	names := p.names()
-	j, err := openJournal(p.config, names, p.journalTrouble, func() {
+	j, err := ledger.OpenJournal(p.config, names, p.journalTrouble, func() {
 		p.logs.Main.Warn().Msg("the journal works again")
 	})
 	if err != nil {
 		return err
 	}
-	if p.inflight, err = openInflight(p.config, j, names); err != nil {
+	if p.inflight, err = ledger.OpenInflight(p.config, j, names); err != nil {
 		_ = j.Close() // what it could not write is where it was; why is told at once
 		return err
 	}
-	j.Guard(inflightName, p.inflight)
-	p.journal = &namedJournal{journal: j, names: names, dir: p.config.JournalDir()}
+	j.Guard(ledger.InflightName, p.inflight)
+	p.journal = &ledger.NamedJournal{Journal: j, Names: names, Dir: p.config.JournalDir()}
 	if gone := j.Gone(); len(gone) > 0 {
 		p.logs.Main.Warn().Strs("backends", gone).Int("keys", j.Stats().Gone).
 			Msg("the journal has keys that are owed to backends which are not configured any more: they are kept")
@@ -47,7 +46,7 @@ func (p *proxy) journalTrouble(err error) {
 }
 
 func (p *proxy) engineJournal() *engineJournal {
-	j := newEngineJournal(p.journal.journal, p.inflight, p.names(), p.config.Durability == config.DurabilityPower)
+	j := newEngineJournal(p.journal.Journal, p.inflight, p.names(), p.config.Durability == config.DurabilityPower)
 	if p.config.OnJournalError == config.OnJournalErrorContinue {
 		j.onFull = func(err error) {
 			p.logs.Main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg("a write is under way that nothing would be left of")
@@ -70,13 +69,13 @@ func (p *proxy) makeRepair() error {
 		o.Maintained = p.out
 		o.OnResolved = func(t repair.Task, action string) { p.resolved(&t, action) }
 		o.OnFailed = p.repairFailed
-		o.Pending = func() int { return p.journal.journal.Stats().Pending }
+		o.Pending = func() int { return p.journal.Journal.Stats().Pending }
 		if p.repairer, err = repair.New(o); err != nil {
 			return err
 		}
 	}
 	p.journalAdmin = remote.NewServer(remote.ServerOptions{
-		Journal: p.journal, Store: p.journal.journal, Names: p.journal.names, Dir: p.journal.dir,
+		Journal: p.journal, Store: p.journal.Journal, Names: p.journal.Names, Dir: p.journal.Dir,
 		Fence: engineFence{p.engine}, Resolved: p.resolved, Out: p.outNames, Busy: busy,
 	})
 	return nil
@@ -84,7 +83,7 @@ func (p *proxy) makeRepair() error {
 
 // resolved writes the synclog's line.
 func (p *proxy) resolved(t *repair.Task, action string) {
-	r := resolvedRecord(t, action, p.journal.names)
+	r := ledger.ResolvedRecord(t, action, p.journal.Names)
 	p.synclog.Record(&r)
 }
 
@@ -124,7 +123,7 @@ func (p *proxy) closeJournal() error {
 		return nil
 	}
 	_ = p.inflight.Close() // nothing is under way
-	return p.journal.journal.Close()
+	return p.journal.Journal.Close()
 }
 
 // repairOptions are those of the configuration.
@@ -186,12 +185,4 @@ type repairLog struct{ engineLog }
 // Info is what the operator may want to know; Warn is the engine's.
 func (l repairLog) Info(msg string, keyvals ...any) {
 	writeLog(l.logs.Main.Info(), msg, keyvals)
-}
-
-// describe is what a task is about, for people.
-func describe(t *repair.Task) string {
-	if t.Key == "" || t.SubResource {
-		return fmt.Sprintf("%s %s", t.Method, text.Printable(text.HideSecrets(t.Target)))
-	}
-	return text.Printable(t.Bucket + "/" + t.Key)
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/akubra/akubra/internal/admin"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/ledger"
+	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/repair"
@@ -22,7 +24,7 @@ import (
 type remoteRig struct {
 	t       testing.TB
 	addr    string
-	journal *namedJournal
+	journal *ledger.NamedJournal
 	fence   *testkit.Fence
 	server  *remote.Server
 
@@ -34,9 +36,9 @@ type remoteRig struct {
 func newRemoteRig(t testing.TB, names ...string) *remoteRig {
 	t.Helper()
 	testkit.NoLeaks(t)
-	r := &remoteRig{t: t, journal: mustOpenJournal(t, t.TempDir(), names...), fence: &testkit.Fence{}}
+	r := &remoteRig{t: t, journal: ledgertest.MustOpen(t, t.TempDir(), names...), fence: &testkit.Fence{}}
 	r.server = remote.NewServer(remote.ServerOptions{
-		Journal: r.journal, Store: r.journal.journal, Names: names, Dir: r.journal.dir, Fence: r.fence,
+		Journal: r.journal, Store: r.journal.Journal, Names: names, Dir: r.journal.Dir, Fence: r.fence,
 		Resolved: func(task *repair.Task, action string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -81,11 +83,11 @@ func (r *remoteRig) mustReach() *remote.Client {
 
 func TestRemoteJournal(t *testing.T) {
 	r := newRemoteRig(t, "a:9000", "b:9000")
-	mustPromise(t, r.journal, "PUT", "b", "one\xff", 0b10, "stalled\n")
-	mustPromise(t, r.journal, "DELETE", "b", "two", 0b01, "demoted")
+	ledgertest.MustPromise(t, r.journal, "PUT", "b", "one\xff", 0b10, "stalled\n")
+	ledgertest.MustPromise(t, r.journal, "DELETE", "b", "two", 0b01, "demoted")
 	r.out = []string{"b:9000"}
 	remote := r.mustReach()
-	if err := remote.Check(context.Background(), r.journal.dir); err != nil {
+	if err := remote.Check(context.Background(), r.journal.Dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := remote.Check(context.Background(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "is this the configuration of the running proxy?") {
@@ -135,8 +137,8 @@ func TestRemoteJournal(t *testing.T) {
 	if err := remote.Add(&repair.Task{Bucket: "b", Key: "four", Owed: []string{"x:9000"}}); err == nil || !strings.Contains(err.Error(), `"x:9000"`) {
 		t.Errorf("Add of a backend that is not known: %v", err)
 	}
-	all := r.journal.tasks(t)
-	if objects(all) != "b/two b/three" || all[0].Tries != 2 {
+	all := ledgertest.Tasks(t, r.journal)
+	if ledgertest.Objects(all) != "b/two b/three" || all[0].Tries != 2 {
 		t.Errorf("tasks: %+v", all)
 	}
 	r.mu.Lock()
@@ -163,12 +165,12 @@ func TestRemoteJournal(t *testing.T) {
 
 func TestJournalPages(t *testing.T) {
 	r := newRemoteRig(t, "a:9000", "b:9000")
-	mustPromise(t, r.journal, "PUT", "b", "k", 0b11, "stalled")
+	ledgertest.MustPromise(t, r.journal, "PUT", "b", "k", 0b11, "stalled")
 	var s remote.Status
 	if err := json.Unmarshal([]byte(testkit.MustSend(t, "GET", "http://"+r.addr+"/journal", "")), &s); err != nil {
 		t.Fatal(err)
 	}
-	if s.Pending != 1 || s.Dir != r.journal.dir || s.ID == "" || s.Failed || s.Backends["b:9000"] != 1 || s.Written == 0 {
+	if s.Pending != 1 || s.Dir != r.journal.Dir || s.ID == "" || s.Failed || s.Backends["b:9000"] != 1 || s.Written == 0 {
 		t.Errorf("journal %+v", s)
 	}
 	status, answer, err := testkit.Send("POST", "http://"+r.addr+"/journal/next", "{")

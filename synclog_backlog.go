@@ -8,10 +8,10 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
-	"github.com/akubra/akubra/synclog/repair"
 )
 
 // maxBacklogKeys bounds what is remembered of each key: beyond it, every key that is
@@ -52,9 +52,9 @@ type synclogBacklog struct {
 	done chan struct{}
 }
 
-func newSynclogBacklog(j *namedJournal, sinks []*logs.Queue, wants func(method string) bool, log *zerolog.Logger) *synclogBacklog {
+func newSynclogBacklog(j *ledger.NamedJournal, sinks []*logs.Queue, wants func(method string) bool, log *zerolog.Logger) *synclogBacklog {
 	return &synclogBacklog{
-		journal: j.journal, names: j.names, sinks: sinks, wants: wants, log: log, seed: maphash.MakeSeed(),
+		journal: j.Journal, names: j.Names, sinks: sinks, wants: wants, log: log, seed: maphash.MakeSeed(),
 		keys: map[uint64]struct{}{}, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -156,8 +156,8 @@ func (b *synclogBacklog) write(q *logs.Queue, keys map[uint64]struct{}, all bool
 		if _, missed := keys[b.hash(string(p.Bucket), string(p.Key))]; !missed && !all || !b.wants(p.Method) {
 			continue
 		}
-		t := taskOf(&p, b.names)
-		for _, r := range owedRecords(&t, reasonOf(&p), b.names) {
+		t := ledger.TaskOf(&p, b.names)
+		for _, r := range ledger.OwedRecords(&t, ledger.ReasonOf(&p), b.names) {
 			if !b.room(q) {
 				return lines, false
 			}
@@ -196,14 +196,4 @@ func (b *synclogBacklog) pause(d time.Duration) (end bool) {
 	default:
 		return false
 	}
-}
-
-// owedRecords is a record for each backend that a task is owed by.
-func owedRecords(t *repair.Task, reason string, names []string) []synclog.Record {
-	records := make([]synclog.Record, len(t.Owed))
-	for i, owed := range t.Owed {
-		records[i] = recordOf(t, reason, names)
-		records[i].FailedHost = owed
-	}
-	return records
 }

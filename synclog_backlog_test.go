@@ -2,12 +2,11 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
@@ -29,7 +28,7 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 			testkit.NoLeaks(t)
 			const room = 100 // lines
 			names := []string{"a:9000", "b:9000", "c:9000"}
-			n := mustOpenJournal(t, t.TempDir(), names...)
+			n := ledgertest.MustOpen(t, t.TempDir(), names...)
 			stalled := &testkit.Gate{Text: testkit.NewTranscript(), Wait: make(chan struct{})}
 			good := testkit.NewTranscript()
 			told := testkit.NewTranscript()
@@ -52,7 +51,7 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 					Method: method, Target: []byte("/bkt/" + key), Bucket: []byte("bkt"), Key: []byte(key),
 					ID: []byte("id-" + key), Reason: []byte("stalled"), Size: 7, Owed: 0b010,
 				}
-				if err := n.journal.Promise([]journal.Entry{e}); err != nil {
+				if err := n.Journal.Promise([]journal.Entry{e}); err != nil {
 					t.Fatal(err)
 				}
 				log.Record(&synclog.Record{
@@ -65,14 +64,14 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 			}
 			record("GET", "not-recorded")
 			for cursor, left := uint64(0), 3; left > 0; { // three keys are repaired: two with a line in the queue
-				p, next, ok := n.journal.Next(cursor)
+				p, next, ok := n.Journal.Next(cursor)
 				if !ok {
 					t.Fatal("the journal ends early")
 				}
 				cursor = next
 				if k := string(p.Key); k == key(0) || k == key(1) || k == key(c.keys-1) {
 					left--
-					if !n.journal.Resolve(&p) {
+					if !n.Journal.Resolve(&p) {
 						t.Fatal("cannot resolve")
 					}
 				}
@@ -116,30 +115,4 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestR23ClientsDoNotWaitForLogs: the whole proxy behind a stderr that nobody reads.
-func TestR23ClientsDoNotWaitForLogs(t *testing.T) {
-	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "  Accesslog: {Stderr: true}\n")
-	reader := testkit.MustPipeStderr(t)
-	p := mustStart(t, "-c", config)
-	url := "http://" + p.addr() + "/b/" + strings.Repeat("k", 900)
-	const requests = 300 // lines of 1,100 bytes: a pipe holds 64 KiB
-	for range requests {
-		if got := testkit.MustSend(t, "GET", url, ""); got != "hello" {
-			t.Fatalf("answer %q", got)
-		}
-	}
-	metrics := testkit.MustParseMetrics(t, testkit.MustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""))
-	const labels = `{log="accesslog",output="stderr"}`
-	if lost, counted := metrics["akubra_log_lost_lines_total"+labels]; lost != 0 || !counted {
-		t.Errorf("%v lines are lost", lost)
-	}
-	if metrics["akubra_log_waiting_lines"+labels] == 0 {
-		t.Error("the pipe is not full: nothing is tested")
-	}
-	p.signals <- syscall.SIGTERM
-	p.wantExit(t, exitOK)
-	_, _ = io.CopyN(io.Discard, reader, 128<<10) // its goroutine, which the process's end would take along
-	_ = reader.Close()
 }

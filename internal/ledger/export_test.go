@@ -1,0 +1,7 @@
+package ledger
+
+// What the tests look at beside the public names.
+var (
+	EntryOf = entryOf
+	Pending = (*NamedJournal).pending
+)

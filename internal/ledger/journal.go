@@ -1,0 +1,222 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/bits"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/datadir"
+	"github.com/akubra/akubra/internal/text"
+	"github.com/akubra/akubra/synclog/inflight"
+	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// InflightName is the table of writes under way, beside the journal's own files.
+const InflightName = "inflight"
+
+// OpenJournal opens the journal for this process alone, and makes DataDir where it
+// is not there yet. onError and onRevive are journal.Options'; both may be nil.
+func OpenJournal(c *config.Config, names []string, onError func(error), onRevive func()) (*journal.Journal, error) {
+	if err := datadir.MkdirAll(c.DataDir, true); err != nil {
+		return nil, fmt.Errorf("cannot make the directory of the journal (DataDir: %q): %w", c.DataDir, text.Cause(err))
+	}
+	if err := datadir.Check(c.DataDir, c.JournalDir()); err != nil {
+		return nil, fmt.Errorf("cannot use DataDir %q: %w", c.DataDir, err)
+	}
+	var trouble atomic.Pointer[error]
+	j, err := journal.Open(journal.Options{
+		Dir:      c.JournalDir(),
+		Backends: names,
+		Power:    c.Durability == config.DurabilityPower,
+		OnError: func(err error) {
+			trouble.Store(&err)
+			if onError != nil {
+				onError(err)
+			}
+		},
+		OnRevive: onRevive,
+		Continue: c.OnJournalError == config.OnJournalErrorContinue,
+	})
+	if errors.Is(err, journal.ErrLocked) {
+		return nil, fmt.Errorf("cannot open the journal (DataDir: %q), since another proxy or `akubra repair` is at it: %w", c.DataDir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the journal (DataDir: %q): %w", c.DataDir, err)
+	}
+	if j.Failed() { // at once: it can be read, but what would be the use
+		_ = j.Close() // what it could not write it had not promised
+		err := journal.ErrFailed
+		if why := trouble.Load(); why != nil {
+			err = *why
+		}
+		return nil, fmt.Errorf("cannot write to the journal (DataDir: %q): %w", c.DataDir, err)
+	}
+	return j, nil
+}
+
+// OpenInflight opens the table of writes under way, and journals what a process
+// that was killed has left in it: some backends may have these writes and others
+// not. The journal may have those that were acknowledged already.
+func OpenInflight(c *config.Config, j *journal.Journal, names []string) (*inflight.Table, error) {
+	table, err := inflight.Open(filepath.Join(c.JournalDir(), InflightName), func(left []inflight.Write) error {
+		entries := make([]journal.Entry, len(left))
+		for i, w := range left {
+			entries[i] = entryOf(&w, names)
+		}
+		if err := j.Promise(entries); err != nil {
+			return err
+		}
+		return j.Flush()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the table of writes under way (DataDir: %q): %w", c.DataDir, err)
+	}
+	// Each request may have some writes that go on in the background, and a
+	// multi-object delete has many.
+	table.SetMax(max(inflight.DefaultMax, 8*c.MaxConcurrentRequests))
+	return table, nil
+}
+
+// entryOf is what the journal has to know of a write that was under way. It is not
+// known who has it, unless it was acknowledged.
+func entryOf(w *inflight.Write, names []string) journal.Entry {
+	e := journal.Entry{
+		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: text.HideSecrets(w.Target), Owed: 1<<len(names) - 1,
+		Reason: []byte("under way when the proxy died"),
+	}
+	a := &w.Ack
+	if a.Seq == 0 || a.Aux&journal.AuxSubresource != 0 && len(w.Target) == 0 {
+		return e // of a part of which nobody knows which it is, the whole object is looked at
+	}
+	e.Seq, e.Method, e.ETag, e.ID, e.Size, e.Aux = a.Seq, a.Method, a.ETag, a.ID, a.Size, a.Aux
+	if a.Order == OrderOf(names) {
+		e.Owed = a.Owed
+	}
+	return e
+}
+
+func OrderOf(names []string) uint32 { return crc32.ChecksumIEEE([]byte(strings.Join(names, "\n"))) }
+
+// NamedJournal is repair's Journal in the process that has opened it: what the
+// journal keeps as masks are names there.
+type NamedJournal struct {
+	Journal *journal.Journal
+	Names   []string
+	Dir     string
+}
+
+var (
+	_ repair.Journal = (*NamedJournal)(nil)
+	_ repair.Finder  = (*NamedJournal)(nil)
+)
+
+func (n *NamedJournal) Next(cursor uint64) (t repair.Task, next uint64, ok bool, err error) {
+	p, next, ok := n.Journal.Next(cursor)
+	if !ok {
+		return repair.Task{}, next, false, nil
+	}
+	return n.task(&p), next, true, nil
+}
+
+// Find makes it repair.Finder.
+func (n *NamedJournal) Find(bucket, key string) (t repair.Task, place uint64, ok bool, err error) {
+	p, place, ok := n.Journal.Find([]byte(bucket), []byte(key))
+	if !ok {
+		return repair.Task{}, 0, false, nil
+	}
+	return n.task(&p), place, true, nil
+}
+
+func (n *NamedJournal) task(p *journal.Pending) repair.Task {
+	t := TaskOf(p, n.Names)
+	if t.SubResource && p.Aux&journal.AuxMixed != 0 {
+		// Content is owed, too: all of the object is looked at, as it is now. Its
+		// newest write alone would not tell.
+		t.Method, t.SubResource = "", false
+	}
+	return t
+}
+
+func (n *NamedJournal) Resolve(t *repair.Task) (bool, error) {
+	p, err := n.pending(t)
+	if err != nil {
+		return false, err
+	}
+	return n.Journal.Resolve(&p), nil
+}
+
+func (n *NamedJournal) Note(t *repair.Task) error {
+	p, err := n.pending(t)
+	if err != nil {
+		return err
+	}
+	// What a backend has got meanwhile it does not owe any more, but the journal
+	// forgets nothing but whole keys.
+	p.Owed = 1<<len(n.Names) - 1
+	n.Journal.Note(&p) // or something newer came, which has no tries yet
+	return nil
+}
+
+// Add journals what verify has found.
+func (n *NamedJournal) Add(t *repair.Task) error {
+	p, err := n.pending(t)
+	if err != nil {
+		return err
+	}
+	e := p.Entry
+	e.Seq, e.Open = 0, false
+	return n.Journal.Promise([]journal.Entry{e})
+}
+
+func (n *NamedJournal) pending(t *repair.Task) (journal.Pending, error) {
+	p := journal.Pending{
+		Entry: journal.Entry{
+			Seq: t.Seq, Method: t.Method, Size: t.Size,
+			Target: []byte(t.Target), Host: []byte(t.Host), Bucket: []byte(t.Bucket), Key: []byte(t.Key),
+			ETag: []byte(t.ETag), ID: []byte(t.ID), Reason: []byte(t.Reason),
+		},
+		First: t.First, Version: t.Version, Tries: t.Tries, NotBefore: t.NotBefore, Parked: t.Parked, LastError: t.LastError,
+	}
+	if t.SubResource {
+		p.Aux |= engine.AuxSubResource
+	}
+	if t.Unacknowledged {
+		p.Aux |= engine.AuxUnacknowledged
+	}
+	if t.Doubt {
+		p.Aux |= journal.AuxDoubt
+	}
+	for _, name := range t.Owed {
+		i := slices.Index(n.Names, name)
+		if i < 0 {
+			return journal.Pending{}, fmt.Errorf("cannot find backend %q among %q", name, n.Names)
+		}
+		p.Owed |= 1 << i
+	}
+	return p, nil
+}
+
+func TaskOf(p *journal.Pending, names []string) repair.Task {
+	t := repair.Task{
+		Seq: p.Seq, First: p.First, Method: p.Method, Size: p.Size,
+		Target: string(p.Target), Host: string(p.Host), Bucket: string(p.Bucket), Key: string(p.Key),
+		ETag: string(p.ETag), ID: string(p.ID), Reason: string(p.Reason),
+		SubResource:    p.Aux&engine.AuxSubResource != 0,
+		Unacknowledged: p.Aux&engine.AuxUnacknowledged != 0, Doubt: p.Aux&(journal.AuxDoubt|journal.AuxOverlapped) != 0,
+		Version: p.Version, Tries: p.Tries, NotBefore: p.NotBefore, Parked: p.Parked, LastError: p.LastError,
+	}
+	for s := p.Owed; s != 0; s &= s - 1 {
+		if i := bits.TrailingZeros64(s); i < len(names) {
+			t.Owed = append(t.Owed, names[i])
+		}
+	}
+	return t
+}

@@ -1,0 +1,202 @@
+package ledger_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/ledger"
+	"github.com/akubra/akubra/internal/ledger/ledgertest"
+	"github.com/akubra/akubra/internal/testkit"
+	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/inflight"
+	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+func TestTaskOfPending(t *testing.T) {
+	n := &ledger.NamedJournal{Names: []string{"a:9000", "b:9000", "c:9000"}}
+	var want repair.Task
+	testkit.Fill(t, reflect.ValueOf(&want).Elem())
+	want.Settled = 0 // the journal keeps none
+	p, err := ledger.Pending(n, &want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Owed != 0b110 || p.Aux != engine.AuxSubResource|engine.AuxUnacknowledged|journal.AuxDoubt {
+		t.Errorf("owed %b, aux %b", p.Owed, p.Aux)
+	}
+	if got := ledger.TaskOf(&p, n.Names); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	want.Owed = []string{"d:9000"}
+	if _, err := ledger.Pending(n, &want); err == nil || !strings.Contains(err.Error(), `"d:9000"`) {
+		t.Errorf("a backend that is not known: %v", err)
+	}
+}
+
+func TestNamedJournal(t *testing.T) {
+	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000")
+	ledgertest.MustPromise(t, n, "PUT", "b", "one", 0b01, "stalled")
+	ledgertest.MustPromise(t, n, "DELETE", "b", "two", 0b10, "demoted")
+	all := ledgertest.Tasks(t, n)
+	if got := ledgertest.Objects(all); got != "b/one b/two" {
+		t.Fatalf("tasks %q", got)
+	}
+
+	all[0].Tries, all[0].LastError, all[0].NotBefore, all[0].Parked = 3, "no luck", time.Unix(1_900_000_000, 0), true
+	if err := n.Note(&all[0]); err != nil {
+		t.Fatal(err)
+	}
+	if got := ledgertest.Tasks(t, n)[0]; got.Tries != 3 || got.LastError != "no luck" || !got.NotBefore.Equal(all[0].NotBefore) || !got.Parked {
+		t.Errorf("noted: %+v", got)
+	}
+
+	// Of what it owes a part is done.
+	ledgertest.MustPromise(t, n, "DELETE", "b", "two", 0b11, "demoted")
+	less := ledgertest.Tasks(t, n)[1]
+	less.Owed, less.Tries = less.Owed[:1], 5
+	if err := n.Note(&less); err != nil {
+		t.Fatal(err)
+	}
+	if got := ledgertest.Tasks(t, n)[1]; got.Tries != 5 || len(got.Owed) != 2 {
+		t.Errorf("noted with less: %+v", got)
+	}
+
+	// A newer write than the one that was repaired keeps the key.
+	old := ledgertest.Tasks(t, n)[1]
+	ledgertest.MustPromise(t, n, "PUT", "b", "two", 0b01, "stalled")
+	if ok, err := n.Resolve(&old); ok || err != nil {
+		t.Errorf("Resolve of an old one: %t, %v", ok, err)
+	}
+	now := ledgertest.Tasks(t, n)[1]
+	if now.Method != "PUT" || fmt.Sprint(now.Owed) != "[a:9000]" || now.First != old.First {
+		t.Errorf("both together: %+v", now)
+	}
+	if ok, err := n.Resolve(&now); !ok || err != nil {
+		t.Errorf("Resolve: %t, %v", ok, err)
+	}
+	if got := ledgertest.Objects(ledgertest.Tasks(t, n)); got != "b/one" {
+		t.Errorf("tasks %q", got)
+	}
+
+	if err := n.Add(&repair.Task{Bucket: "b", Key: "three", Owed: []string{"b:9000"}, Reason: "size"}); err != nil {
+		t.Fatal(err)
+	}
+	got := ledgertest.Tasks(t, n)
+	if last := got[len(got)-1]; last.Key != "three" || last.Method != "" || last.Reason != "size" || last.Seq == 0 {
+		t.Errorf("added: %+v", last)
+	}
+}
+
+// A write of tags after one of content: repair must look at both.
+func TestNamedJournalMixed(t *testing.T) {
+	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000")
+	write := func(method, target, key string, aux uint8) {
+		t.Helper()
+		err := n.Journal.Promise([]journal.Entry{{
+			Seq: n.Journal.Stamp(time.Now()), Method: method, Target: []byte(target), Bucket: []byte("b"), Key: []byte(key), Owed: 0b10, Aux: aux,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("PUT", "/b/k", "k", 0)
+	write("DELETE", "/b/k?tagging", "k", engine.AuxSubResource)
+	write("DELETE", "/b/tags?tagging", "tags", engine.AuxSubResource)
+	all := ledgertest.Tasks(t, n)
+	if ledgertest.Objects(all) != "b/k b/tags" || all[0].Method != "" || all[0].SubResource || all[1].Method != "DELETE" || !all[1].SubResource {
+		t.Fatalf("tasks %+v", all)
+	}
+	for i := range all {
+		if ok, err := n.Resolve(&all[i]); !ok || err != nil {
+			t.Errorf("Resolve %s: %t, %v", all[i].Key, ok, err)
+		}
+	}
+}
+
+// What was found since a task was read, without a newer write, must not be closed
+// with it.
+func TestNamedJournalOwedMeanwhile(t *testing.T) {
+	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000", "c:9000")
+	ledgertest.MustPromise(t, n, "PUT", "b", "k", 0b001, "stalled")
+	old := ledgertest.Tasks(t, n)[0]
+	if err := n.Add(&repair.Task{Bucket: "b", Key: "k", Owed: []string{"c:9000"}, Reason: "missing"}); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := n.Resolve(&old); ok || err != nil {
+		t.Errorf("Resolve: %t, %v", ok, err)
+	}
+	if got := ledgertest.Tasks(t, n); len(got) != 1 || fmt.Sprint(got[0].Owed) != "[a:9000]" || got[0].Method != "PUT" {
+		t.Errorf("tasks %+v", got)
+	}
+}
+
+func TestOpenJournalFails(t *testing.T) {
+	c := config.Default()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.DataDir = filepath.Join(file, "x")
+	if _, err := ledger.OpenJournal(c, []string{"a"}, nil, nil); err == nil || !strings.HasPrefix(err.Error(), "cannot make the directory of the journal (DataDir: "+fmt.Sprintf("%q", c.DataDir)) {
+		t.Errorf("no directory: %v", err)
+	}
+	c.DataDir = t.TempDir()
+	ledgertest.MustOpen(t, c.DataDir, "a")
+	_, err := ledger.OpenJournal(c, []string{"a"}, nil, nil)
+	if !errors.Is(err, journal.ErrLocked) || !strings.HasPrefix(err.Error(), "cannot open the journal (DataDir: ") ||
+		!strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+		t.Errorf("locked: %v", err)
+	}
+}
+
+func TestResolvedRecord(t *testing.T) {
+	task := repair.Task{
+		Seq: 1, Method: "PUT", Target: "/b/k", Bucket: "b", Key: "k", ETag: "e", Size: 3, ID: "i", Reason: "stalled",
+		Owed: []string{"a:1", "c:1"},
+	}
+	before := time.Now()
+	r := ledger.ResolvedRecord(&task, "copied", []string{"a:1", "b:1", "c:1"})
+	if r.Time.Before(before) {
+		t.Errorf("time %v", r.Time)
+	}
+	r.Time = time.Time{}
+	want := synclog.Record{
+		Method: "PUT", Path: "/b/k", FailedHost: "a:1,c:1", SuccessHost: "b:1", Error: "copied", Op: "resolved",
+		Bucket: "b", Key: "k", ETag: "e", Size: 3, ID: "i",
+	}
+	if r != want {
+		t.Errorf("got  %+v\nwant %+v", r, want)
+	}
+}
+
+// What was acknowledged keeps its place; of a part of an object whose target did not
+// fit into the slot, the whole object is looked at.
+func TestR20EntryOfAWriteUnderWay(t *testing.T) {
+	names := []string{"a:1", "b:2"}
+	ack := inflight.Ack{Seq: 7, Owed: 2, Order: ledger.OrderOf(names), Method: "PUT", Aux: journal.AuxSubresource}
+	w := inflight.Write{Bucket: []byte("b"), Key: []byte("k"), Target: []byte("/b/k?acl"), Ack: ack}
+	if e := ledger.EntryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "PUT" || e.Aux != journal.AuxSubresource {
+		t.Errorf("acknowledged: %+v", e)
+	}
+	w.Target = nil
+	if e := ledger.EntryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != "" || e.Aux != 0 {
+		t.Errorf("an unknown part: %+v", e)
+	}
+	w.Ack.Aux = 0
+	if e := ledger.EntryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "PUT" {
+		t.Errorf("acknowledged, the target did not fit: %+v", e)
+	}
+	w.Ack = inflight.Ack{}
+	if e := ledger.EntryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != "" {
+		t.Errorf("not acknowledged: %+v", e)
+	}
+}

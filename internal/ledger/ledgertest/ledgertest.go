@@ -1,0 +1,79 @@
+// Package ledgertest opens journals for tests and looks into them.
+package ledgertest
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/ledger"
+	"github.com/akubra/akubra/synclog/inflight"
+	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// MustOpen opens a journal under dataDir until the test's end.
+func MustOpen(t testing.TB, dataDir string, names ...string) *ledger.NamedJournal {
+	t.Helper()
+	c := config.Default()
+	c.DataDir = dataDir
+	j, err := ledger.OpenJournal(c, names, func(err error) { t.Errorf("the journal: %v", err) }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil && !errors.Is(err, journal.ErrClosed) {
+			t.Error(err)
+		}
+	})
+	return &ledger.NamedJournal{Journal: j, Names: names, Dir: c.JournalDir()}
+}
+
+// MustOpenInflight opens the table of writes under way beside n.
+func MustOpenInflight(t testing.TB, dataDir string, n *ledger.NamedJournal) *inflight.Table {
+	t.Helper()
+	c := config.Default()
+	c.DataDir = dataDir
+	table, err := ledger.OpenInflight(c, n.Journal, n.Names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// MustPromise journals a write that the backends of owed have not.
+func MustPromise(t testing.TB, j *ledger.NamedJournal, method, bucket, key string, owed uint64, reason string) {
+	t.Helper()
+	err := j.Journal.Promise([]journal.Entry{{
+		Seq: j.Journal.Stamp(time.Now()), Method: method, Target: []byte("/" + bucket + "/" + key), Host: []byte("s3"),
+		Bucket: []byte(bucket), Key: []byte(key), ETag: []byte("e"), ID: []byte("id"), Reason: []byte(reason), Size: 5, Owed: owed,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Tasks are all that Next gives.
+func Tasks(t testing.TB, n *ledger.NamedJournal) (all []repair.Task) {
+	t.Helper()
+	for cursor := uint64(0); ; {
+		task, next, ok, err := n.Next(cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			return all
+		}
+		all, cursor = append(all, task), next
+	}
+}
+
+func Objects(all []repair.Task) string {
+	var names []string
+	for i := range all {
+		names = append(names, all[i].Bucket+"/"+all[i].Key)
+	}
+	return strings.Join(names, " ")
+}
