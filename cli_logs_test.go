@@ -14,14 +14,14 @@ func TestR23ClientsDoNotWaitForLogs(t *testing.T) {
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "  Accesslog: {Stderr: true}\n")
 	reader := testkit.MustPipeStderr(t)
 	p := mustStart(t, "-c", config)
-	url := "http://" + p.addr() + "/b/" + strings.Repeat("k", 900)
+	url := "http://" + p.Addr() + "/b/" + strings.Repeat("k", 900)
 	const requests = 300 // lines of 1,100 bytes: a pipe holds 64 KiB
 	for range requests {
 		if got := testkit.MustSend(t, "GET", url, ""); got != "hello" {
 			t.Fatalf("answer %q", got)
 		}
 	}
-	metrics := testkit.MustParseMetrics(t, testkit.MustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""))
+	metrics := testkit.MustParseMetrics(t, testkit.MustSend(t, "GET", "http://"+p.AdminAddr()+"/metrics", ""))
 	const labels = `{log="accesslog",output="stderr"}`
 	if lost, counted := metrics["akubra_log_lost_lines_total"+labels]; lost != 0 || !counted {
 		t.Errorf("%v lines are lost", lost)

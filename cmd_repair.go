@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/service"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -38,7 +39,7 @@ func (c *cli) repair(config *config.Config, f *repairFlags) int {
 	if f.follow && (f.once || f.dryRun) {
 		return c.wrong(errors.New("repair takes --follow alone, without --once and --dry-run"))
 	}
-	o, err := repairOptions(config, os.Environ())
+	o, err := service.RepairOptions(config, os.Environ())
 	if err != nil {
 		exit := c.wrong(err)
 		fmt.Fprintln(c.stderr, noCredentials)

@@ -11,8 +11,10 @@ import (
 
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
+	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
 // notToBeShown is the secret in the configurations of these tests.
@@ -197,7 +199,7 @@ func TestRepairBesideProxy(t *testing.T) {
 		p.putObject(t, fmt.Sprint("k", i), "hello")
 	}
 	r.restart(1)
-	testkit.Eventually(t, "both stores are in the pool", func() bool { return len(p.outNames()) == 0 })
+	testkit.Eventually(t, "both stores are in the pool", func() bool { return len(p.Out()) == 0 })
 	stdout, stderr := mustRun(t, exitOK, "repair", "-c", r.config)
 	if !strings.HasPrefix(stdout, "repaired 5 of 5 keys (5 copied, 0 deleted, 0 equal already)") {
 		t.Errorf("stdout:\n%s\nstderr:\n%s", stdout, stderr)
@@ -211,7 +213,7 @@ func TestRepairBesideProxy(t *testing.T) {
 	if got := r.resolved(); len(got) != 5 {
 		t.Errorf("resolved: %q", got)
 	}
-	if s := p.journalAdmin.Status(); s.Pending != 0 || s.Repairing {
+	if s := p.JournalStatus(); s.Pending != 0 || s.Repairing {
 		t.Errorf("journal %+v", s)
 	}
 	stdout, _ = mustRun(t, exitOK, "verify", "--bucket", "bkt", "-c", r.config)
@@ -225,8 +227,8 @@ func TestRepairBesideProxy(t *testing.T) {
 // putObject writes through the proxy, and waits for all legs.
 func (p *process) putObject(t *testing.T, key, body string) {
 	t.Helper()
-	testkit.MustSend(t, "PUT", "http://"+p.addr()+"/bkt/"+key, body)
-	testkit.Eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
+	testkit.MustSend(t, "PUT", "http://"+p.Addr()+"/bkt/"+key, body)
+	testkit.Eventually(t, "nothing in flight", func() bool { return p.InFlight() == 0 })
 }
 
 func TestRepairInTheProxy(t *testing.T) {
@@ -235,10 +237,10 @@ func TestRepairInTheProxy(t *testing.T) {
 	r.stores[1].stop()
 	p.putObject(t, "k", "hello")
 	r.restart(1)
-	testkit.Eventually(t, "it is repaired", func() bool { return p.journal.Journal.Stats().Pending == 0 })
+	testkit.Eventually(t, "it is repaired", func() bool { return p.JournalStatus().Pending == 0 })
 	r.wantBoth("k", "hello")
 	testkit.Eventually(t, "the synclog tells", func() bool { return len(r.resolved()) == 1 })
-	status, metrics, err := testkit.Send("GET", "http://"+p.adminAddr()+"/metrics", "")
+	status, metrics, err := testkit.Send("GET", "http://"+p.AdminAddr()+"/metrics", "")
 	if err != nil || status != http.StatusOK {
 		t.Fatal(status, err)
 	}
@@ -253,7 +255,7 @@ func TestRepairInTheProxy(t *testing.T) {
 		`akubra_backend_up{backend="` + r.stores[0].addr + `"}`:                  1,
 		`akubra_legs_total{backend="` + r.stores[1].addr + `",outcome="failed"}`: 1,
 	})
-	_, text, err := testkit.Send("GET", "http://"+p.adminAddr()+"/status", "")
+	_, text, err := testkit.Send("GET", "http://"+p.AdminAddr()+"/status", "")
 	if err != nil || !strings.Contains(text, `"resolved": 1`) {
 		t.Errorf("status %s, %v", text, err)
 	}
@@ -276,21 +278,48 @@ func TestRepairFollows(t *testing.T) {
 	signals, exit := make(chan os.Signal), make(chan int, 1)
 	c := &cli{stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, signals: signals}
 	go func() { exit <- c.run([]string{"repair", "--follow", "-c", r.config}) }()
-	testkit.Eventually(t, "repair has come", func() bool { return p.journalAdmin.Status().Repairing })
+	testkit.Eventually(t, "repair has come", func() bool { return p.JournalStatus().Repairing })
 	r.put(0, "k", "hello")
-	ledgertest.MustPromise(t, p.journal, "PUT", "bkt", "k", 0b10, "failed")
-	testkit.Eventually(t, "it is repaired", func() bool { return p.journal.Journal.Stats().Pending == 0 })
+	mustAdd(t, p, &repair.Task{Bucket: "bkt", Key: "k", Owed: []string{r.stores[1].addr}, Reason: "failed"})
+	testkit.Eventually(t, "it is repaired", func() bool { return p.JournalStatus().Pending == 0 })
 	r.wantBoth("k", "hello")
 	signals <- syscall.SIGHUP
 	signals <- syscall.SIGINT
 	if code := <-exit; code != exitOK || !strings.HasPrefix(stdout.String(), "repaired 1 key (1 copied") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
-	if p.journalAdmin.Status().Repairing {
+	if p.JournalStatus().Repairing {
 		t.Error("the session is left")
 	}
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
+}
+
+// mustAdd journals a difference in a running proxy.
+func mustAdd(t *testing.T, p *process, task *repair.Task) {
+	t.Helper()
+	client := remote.NewClient(p.AdminAddr(), func(err error) { t.Error(err) })
+	defer client.Close()
+	if err := client.Add(task); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tasksOf are what a running proxy has to repair.
+func tasksOf(t *testing.T, p *process) (all []repair.Task) {
+	t.Helper()
+	client := remote.NewClient(p.AdminAddr(), func(err error) { t.Error(err) })
+	defer client.Close()
+	for cursor := uint64(0); ; {
+		task, next, ok, err := client.Next(cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			return all
+		}
+		all, cursor = append(all, task), next
+	}
 }
 
 func TestRepairCannotReachTheProxy(t *testing.T) {
@@ -304,7 +333,7 @@ func TestRepairCannotReachTheProxy(t *testing.T) {
 	// Another proxy than the one that has the journal.
 	other := newStoresRig(t, "")
 	p := mustStart(t, "-c", other.config)
-	t.Setenv("AKUBRA_ADMINLISTEN", p.adminAddr())
+	t.Setenv("AKUBRA_ADMINLISTEN", p.AdminAddr())
 	for _, args := range [][]string{{"repair", "-c", r.config}, {"repair", "--dry-run", "-c", r.config}} {
 		_, stderr = mustRun(t, exitFailed, args...)
 		if !strings.Contains(stderr, "is this the configuration of the running proxy?") {

@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/service"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
 )
@@ -36,7 +37,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 	if f.bucket == "" {
 		return c.wrong(errors.New("verify needs a bucket: --bucket BUCKET"))
 	}
-	backends, err := repairBackends(config, os.Environ())
+	backends, err := service.RepairBackends(config, os.Environ())
 	if err != nil {
 		return c.wrong(err)
 	}

@@ -83,7 +83,7 @@ func TestVerifyBesideProxy(t *testing.T) {
 	p := mustStart(t, "-c", r.config)
 	r.put(0, "k", "hello")
 	mustRun(t, exitFailed, "verify", "--bucket", "bkt", "--journal", "-c", r.config)
-	got := ledgertest.Tasks(t, p.journal)
+	got := tasksOf(t, p)
 	if ledgertest.Objects(got) != "bkt/k" || got[0].Method != "" || strings.Join(got[0].Owed, " ") == "" {
 		t.Errorf("tasks %+v", got)
 	}

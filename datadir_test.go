@@ -55,12 +55,12 @@ func TestR23DataDirIsGone(t *testing.T) {
 			logFile := filepath.Join(filepath.Dir(r.config), "main.log")
 			t.Setenv("AKUBRA_LOGGING_MAINLOG_FILE", logFile)
 			p := mustStart(t, "-c", r.config)
-			url := "http://" + p.addr() + "/bkt/k"
+			url := "http://" + p.Addr() + "/bkt/k"
 			testkit.MustSend(t, "PUT", url, "before")
 			mustDo(t, c.do(r.dataDir))
 			testkit.Eventually(t, "writes are refused", func() bool { return statusOf(t, "PUT", url) == http.StatusServiceUnavailable })
 			testkit.MustSend(t, "GET", url, "")
-			if got := testkit.MustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""); !strings.Contains(got, "akubra_journal_failed 1") {
+			if got := testkit.MustSend(t, "GET", "http://"+p.AdminAddr()+"/metrics", ""); !strings.Contains(got, "akubra_journal_failed 1") {
 				t.Error("the metrics do not tell")
 			}
 			log := func() string { return testkit.MustReadFile(t, logFile) }
@@ -68,7 +68,7 @@ func TestR23DataDirIsGone(t *testing.T) {
 			if c.back != nil { // a second proxy may be at work where the first one was
 				t.Setenv("AKUBRA_ADMINLISTEN", "127.0.0.1:0")
 				second := mustStart(t, "-c", r.config)
-				testkit.MustSend(t, "PUT", "http://"+second.addr()+"/bkt/k", "second")
+				testkit.MustSend(t, "PUT", "http://"+second.Addr()+"/bkt/k", "second")
 				second.signals <- syscall.SIGTERM
 				second.wantExit(t, exitOK)
 				mustDo(t, c.back(r.dataDir))
@@ -83,7 +83,7 @@ func TestR23DataDirIsGone(t *testing.T) {
 			}
 
 			p = mustStart(t, "-c", r.config)
-			testkit.MustSend(t, "PUT", "http://"+p.addr()+"/bkt/k", "after")
+			testkit.MustSend(t, "PUT", "http://"+p.Addr()+"/bkt/k", "after")
 			p.signals <- syscall.SIGTERM
 			p.wantExit(t, exitOK)
 		})
@@ -185,11 +185,11 @@ func TestR23WritesGoOnWithoutAJournal(t *testing.T) {
 	r := newStoresRig(t, "")
 	t.Setenv("AKUBRA_ONJOURNALERROR", "continue")
 	p := mustStart(t, "-c", r.config)
-	url := "http://" + p.addr() + "/bkt/k"
+	url := "http://" + p.Addr() + "/bkt/k"
 	testkit.MustSend(t, "PUT", url, "before")
 	mustDo(t, os.RemoveAll(r.dataDir))
 	testkit.Eventually(t, "the journal has failed", func() bool {
-		return strings.Contains(testkit.MustSend(t, "GET", "http://"+p.adminAddr()+"/metrics", ""), "akubra_journal_failed 1")
+		return strings.Contains(testkit.MustSend(t, "GET", "http://"+p.AdminAddr()+"/metrics", ""), "akubra_journal_failed 1")
 	})
 	if got := statusOf(t, "PUT", url); got != http.StatusOK {
 		t.Errorf("PUT is answered %d", got)

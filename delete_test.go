@@ -19,7 +19,7 @@ func (p *process) deleteKeys(t *testing.T, bucket string, keys ...string) {
 	for _, key := range keys {
 		b.WriteString("<Object><Key>" + key + "</Key></Object>")
 	}
-	testkit.MustSend(t, "POST", "http://"+p.addr()+"/"+bucket+"?delete", "<Delete>"+b.String()+"</Delete>")
+	testkit.MustSend(t, "POST", "http://"+p.Addr()+"/"+bucket+"?delete", "<Delete>"+b.String()+"</Delete>")
 }
 
 // A multi-object delete is not undone by repair, no more than a DELETE of each key
@@ -33,10 +33,10 @@ func TestR24RepairKeepsDeletesOfManyKeys(t *testing.T) {
 	r.stores[1].stop()
 	p.putObject(t, "k", "two") // the journal has something of it already
 	p.deleteKeys(t, "bkt", "k", "l", "anew", "never")
-	testkit.Eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
+	testkit.Eventually(t, "nothing in flight", func() bool { return p.InFlight() == 0 })
 	p.putObject(t, "anew", "three")
 	r.restart(1)
-	testkit.Eventually(t, "both stores are in the pool", func() bool { return len(p.outNames()) == 0 })
+	testkit.Eventually(t, "both stores are in the pool", func() bool { return len(p.Out()) == 0 })
 	stdout, _ := mustRun(t, exitOK, "repair", "-c", r.config)
 	for key, want := range map[string]string{"k": "(none)", "l": "(none)", "never": "(none)", "kept": "one", "anew": "three"} {
 		for i := range r.stores {
@@ -69,17 +69,17 @@ func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
 	want := map[string]string{}
 	for i := range 30 {
 		key := fmt.Sprint("k", i)
-		testkit.MustSend(t, "PUT", "http://"+p.addr()+"/bkt/"+key, "one")
+		testkit.MustSend(t, "PUT", "http://"+p.Addr()+"/bkt/"+key, "one")
 		p.deleteKeys(t, "bkt", key)
 		if want[key] = ""; random.IntN(3) == 0 {
-			testkit.MustSend(t, "PUT", "http://"+p.addr()+"/bkt/"+key, "two")
+			testkit.MustSend(t, "PUT", "http://"+p.Addr()+"/bkt/"+key, "two")
 			want[key] = "two"
 		}
 	}
 	for _, s := range stores {
 		s.mood.Store(moodWell)
 	}
-	testkit.Eventually(t, "nothing is owed", func() bool { return p.engine.InFlight() == 0 && p.journal.Journal.Stats().Pending == 0 })
+	testkit.Eventually(t, "nothing is owed", func() bool { return p.InFlight() == 0 && p.JournalStatus().Pending == 0 })
 	for key, value := range want {
 		for i, s := range stores {
 			if got := s.get(t, "/bkt/"+key); got != value {
@@ -98,11 +98,11 @@ func TestR35ObjectPutWithAnyParameter(t *testing.T) {
 	p := mustStart(t, "-c", r.config)
 	r.stores[1].stop()
 	for _, param := range []string{"delete", "policy"} {
-		testkit.MustSend(t, http.MethodPut, "http://"+p.addr()+"/bkt/"+param+"?"+param, "one")
+		testkit.MustSend(t, http.MethodPut, "http://"+p.Addr()+"/bkt/"+param+"?"+param, "one")
 	}
-	testkit.Eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
+	testkit.Eventually(t, "nothing in flight", func() bool { return p.InFlight() == 0 })
 	r.restart(1)
-	testkit.Eventually(t, "both stores are in the pool", func() bool { return len(p.outNames()) == 0 })
+	testkit.Eventually(t, "both stores are in the pool", func() bool { return len(p.Out()) == 0 })
 	mustRun(t, exitOK, "repair", "-c", r.config)
 	for _, param := range []string{"delete", "policy"} {
 		r.wantBoth(param, "one")

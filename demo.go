@@ -16,6 +16,7 @@ import (
 
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/service"
 	"github.com/akubra/akubra/internal/text"
 )
 
@@ -59,9 +60,10 @@ func (c *cli) demo(o *demoOptions) int {
 		return c.wrong(err)
 	}
 	screen := &screen{w: c.stdout}
-	p, err := newProxy(config, demoLogs(screen), version)
+	l := demoLogs(screen)
+	p, err := service.New(config, l, version)
 	if err == nil {
-		err = p.start()
+		err = p.Start()
 	}
 	if err != nil {
 		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
@@ -78,10 +80,10 @@ func (c *cli) demo(o *demoOptions) int {
 	for {
 		select {
 		case <-signals:
-			return stop(p, signals)
-		case err := <-p.failed:
+			return stop(p, l, signals)
+		case err := <-p.Failed:
 			fmt.Fprintf(c.stderr, "akubra: %v\n", err)
-			_ = stop(p, signals)
+			_ = stop(p, l, signals)
 			return exitFailed
 		case line, ok := <-lines:
 			switch {
@@ -90,7 +92,7 @@ func (c *cli) demo(o *demoOptions) int {
 			case line == "1", line == "2":
 				screen.print(stores[line[0]-'1'].toggle())
 			case line == "q":
-				return stop(p, signals)
+				return stop(p, l, signals)
 			case line != "":
 				screen.print(demoKeys)
 			}
@@ -145,17 +147,17 @@ func demoLogs(out *screen) *logs.Logs {
 const demoKeys = `Type 1 or 2 and Enter to stop or start a store, q and Enter (or Ctrl-C) to end.
 `
 
-func demoWelcome(p *proxy, stores []*demoStore, dir string) string {
+func demoWelcome(p *service.Proxy, stores []*demoStore, dir string) string {
 	var b strings.Builder
-	url := "http://" + text.Dialable(p.addr())
+	url := "http://" + text.Dialable(p.Addr())
 	fmt.Fprintf(&b, "Akubra %s: what you put into bucket %q here arrives in both stores.\n\n", version, demoBucket)
 	fmt.Fprintf(&b, "  proxy         %s\n", url)
 	for i, s := range stores {
 		fmt.Fprintf(&b, "  %d %-6s store http://%s  its objects are files in %s%s\n", i+1, s.name, s.addr, s.objects,
 			map[bool]string{true: "", false: "  (stopped)"}[s.running()])
 	}
-	if p.adminAddr() != "" {
-		fmt.Fprintf(&b, "  admin         http://%s/status\n", text.Dialable(p.adminAddr()))
+	if p.AdminAddr() != "" {
+		fmt.Fprintf(&b, "  admin         http://%s/status\n", text.Dialable(p.AdminAddr()))
 	}
 	aws := "AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo aws --endpoint-url " + url
 	copies := filepath.Join(dir, "*", "buckets", demoBucket)

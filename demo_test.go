@@ -26,8 +26,8 @@ func startDemo(t *testing.T, more ...string) (p *process, dir string) {
 // put stores an object through the proxy and waits until no store is at it any more.
 func (p *process) put(t *testing.T, key, body string) {
 	t.Helper()
-	testkit.MustSend(t, "PUT", "http://"+p.addr()+"/demo/"+key, body)
-	testkit.Eventually(t, "nothing in flight", func() bool { return p.engine.InFlight() == 0 })
+	testkit.MustSend(t, "PUT", "http://"+p.Addr()+"/demo/"+key, body)
+	testkit.Eventually(t, "nothing in flight", func() bool { return p.InFlight() == 0 })
 }
 
 func (p *process) typeLine(t *testing.T, line string) {
@@ -62,7 +62,7 @@ func TestDemo(t *testing.T) {
 			t.Errorf("no %q on the screen", want)
 		}
 	}
-	if want := fmt.Sprintf("--endpoint-url http://%s s3 cp ", p.addr()); !strings.Contains(p.stdout.String(), want) {
+	if want := fmt.Sprintf("--endpoint-url http://%s s3 cp ", p.Addr()); !strings.Contains(p.stdout.String(), want) {
 		t.Errorf("no %q on the screen: %s", want, p.stdout)
 	}
 	if strings.Contains(p.stdout.String(), "synclog: ") {
@@ -73,7 +73,7 @@ func TestDemo(t *testing.T) {
 	p.stdout.WaitFor(") is stopped:")
 	p.put(t, "one", "two")
 	p.stdout.WaitFor(`synclog: {"ts":`)
-	p.stdout.WaitFor(`"path":"/demo/one","failedhost":"` + strings.TrimPrefix(p.config.Backends[1], "http://"))
+	p.stdout.WaitFor(`"path":"/demo/one","failedhost":"` + strings.TrimPrefix(p.Config.Backends[1], "http://"))
 	wantObject(t, dir, "first", "one", "two")
 	wantNoObject(t, dir, "second", "one")
 
@@ -99,7 +99,7 @@ func TestDemoBreak(t *testing.T) {
 	if !strings.Contains(p.stdout.String(), filepath.Join(dir, "first", "buckets", "demo")+"  (stopped)\n") {
 		t.Errorf("screen: %s", p.stdout)
 	}
-	for i := range p.config.FailureLimit {
+	for i := range p.Config.FailureLimit {
 		p.put(t, fmt.Sprint(i), "x")
 	}
 	p.stdout.WaitFor("backend demoted")
@@ -107,7 +107,7 @@ func TestDemoBreak(t *testing.T) {
 	p.stdout.WaitFor(`"error":"demoted"`)
 	p.typeLine(t, "1")
 	p.stdout.WaitFor("backend is back in the pool")
-	testkit.Eventually(t, "the first store has what it missed", func() bool { return p.journal.Journal.Stats().Pending == 0 })
+	testkit.Eventually(t, "the first store has what it missed", func() bool { return p.JournalStatus().Pending == 0 })
 	wantObject(t, dir, "first", "one", "x")
 	p.put(t, "both", "x")
 	wantObject(t, dir, "first", "both", "x")
@@ -119,7 +119,7 @@ func TestDemoBreak(t *testing.T) {
 
 	// What the stores held is there the next time.
 	p = mustStart(t, "demo", "--dir", dir, "--listen", "127.0.0.1:0", "--admin", "")
-	if got := testkit.MustSend(t, "GET", "http://"+p.addr()+"/demo/both", ""); got != "x" {
+	if got := testkit.MustSend(t, "GET", "http://"+p.Addr()+"/demo/both", ""); got != "x" {
 		t.Errorf("got %q", got)
 	}
 	p.signals <- syscall.SIGINT

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -40,7 +41,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 	} {
 		for _, path := range []string{"/bkt/key", "/bkt"} {
 			target := path + "?" + query
-			testkit.MustSend(t, "PUT", "http://"+p.addr()+target, "")
+			testkit.MustSend(t, "PUT", "http://"+p.Addr()+target, "")
 			for range 2 {
 				if at := <-got; at != target {
 					t.Errorf("a backend got %q, not %q", at, target)
@@ -50,17 +51,17 @@ func TestR37NoSecretIsKept(t *testing.T) {
 	}
 	for range 2 {
 		// A bad request, which the proxy itself answers.
-		_, _, _ = testkit.Send("GET", "http://"+p.addr()+"/bkt/key%00?Signature="+secret, "")
+		_, _, _ = testkit.Send("GET", "http://"+p.Addr()+"/bkt/key%00?Signature="+secret, "")
 	}
 	testkit.Eventually(t, "everything is owed", func() bool {
-		s := p.journal.Journal.Stats()
+		s := p.JournalStatus()
 		return s.Open == 0 && s.Pending == 4 // /bkt/key once, and each write to /bkt
 	})
-	if err := p.journal.Journal.Flush(); err != nil {
+	var next strings.Builder
+	client := remote.NewClient(p.AdminAddr(), func(err error) { t.Error(err) })
+	if err := client.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	var next strings.Builder
-	client := remote.NewClient(p.adminAddr(), func(err error) { t.Error(err) })
 	for cursor, ok := uint64(0), true; ok; {
 		var task repair.Task
 		var err error
@@ -69,7 +70,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 		}
 		fmt.Fprintf(&next, "%+v\n", task)
 	}
-	client.Close()
+	client.Close() // at the end of its session the files have what was written
 	shown := map[string]string{"/journal/next": next.String()}
 	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"export"}, {"stats"}} {
 		exit, stdout, stderr := runArgs(append(append([]string{"synclog"}, args...), "-c", config)...)
@@ -79,7 +80,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 		shown[strings.Join(args, " ")] = stdout
 	}
 	for _, page := range []string{"/status", "/journal", "/metrics"} {
-		shown[page] = testkit.MustSend(t, "GET", "http://"+p.adminAddr()+page, "")
+		shown[page] = testkit.MustSend(t, "GET", "http://"+p.AdminAddr()+page, "")
 	}
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/service"
 )
 
 // version is linked in: -ldflags "-X main.version=v1.2.3".
@@ -71,8 +72,8 @@ func builtVersion() string {
 type cli struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	signals        <-chan os.Signal // nil: the process's own
-	started        func(*proxy)     // for tests; may be nil
+	signals        <-chan os.Signal     // nil: the process's own
+	started        func(*service.Proxy) // for tests; may be nil
 }
 
 // run does what args say and returns the process's exit code.
@@ -143,9 +144,9 @@ func (c *cli) serve(conf *config.Config) int {
 	defer func() { _ = l.Close() }() // however it ends, what was logged is written
 	signals, unsubscribe := c.subscribe()
 	defer unsubscribe()
-	p, err := newProxy(conf, l, version)
+	p, err := service.New(conf, l, version)
 	if err == nil {
-		err = p.start()
+		err = p.Start()
 	}
 	if _, wrong := errors.AsType[config.Errors](err); wrong {
 		_ = l.Close()
@@ -166,12 +167,12 @@ func (c *cli) serve(conf *config.Config) int {
 		select {
 		case s := <-signals:
 			if s != syscall.SIGHUP {
-				return stop(p, signals)
+				return stop(p, l, signals)
 			}
 			l.ReopenSoon()
-		case err := <-p.failed:
+		case err := <-p.Failed:
 			l.Main.Error().Err(err).Msg("cannot go on")
-			_ = stop(p, signals)
+			_ = stop(p, l, signals)
 			return exitFailed
 		}
 	}
@@ -189,23 +190,23 @@ func (c *cli) subscribe() (signals <-chan os.Signal, unsubscribe func()) {
 }
 
 // stop ends p and its logs in good order (R22), or at once if there is a second signal.
-func stop(p *proxy, signals <-chan os.Signal) int {
+func stop(p *service.Proxy, l *logs.Logs, signals <-chan os.Signal) int {
 	stopped := make(chan struct{})
 	go func() {
-		p.stop()
+		p.Stop()
 		close(stopped)
 	}()
 	for {
 		select {
 		case <-stopped:
-			_ = p.logs.Close()
+			_ = l.Close()
 			return exitOK
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				p.logs.ReopenSoon()
+				l.ReopenSoon()
 				continue
 			}
-			p.logs.Main.Error().Stringer("signal", s).Int("inflight", p.engine.InFlight()).
+			l.Main.Error().Stringer("signal", s).Int("inflight", p.InFlight()).
 				Msg("stopping at once, on the second signal: what is in flight is cut off, and the next start records the writes among it")
 			return exitFailed
 		}

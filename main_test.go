@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/service"
 	"github.com/akubra/akubra/internal/testkit"
 )
 
@@ -28,7 +29,7 @@ func runArgs(args ...string) (exit int, stdout, stderr string) {
 
 // process is a run that goes on until it is told to stop.
 type process struct {
-	*proxy
+	*service.Proxy
 	signals chan os.Signal // unbuffered: what was taken from it is being dealt with
 	stdin   *io.PipeWriter
 	stdout  *testkit.Transcript
@@ -43,14 +44,14 @@ func mustStart(t *testing.T, args ...string) *process {
 	stdin, typed := io.Pipe()
 	t.Cleanup(func() { _ = typed.Close() })
 	p := &process{signals: make(chan os.Signal), stdin: typed, stdout: testkit.NewTranscript(), stderr: testkit.NewTranscript(), exit: make(chan int, 1)}
-	started := make(chan *proxy, 1)
+	started := make(chan *service.Proxy, 1)
 	c := &cli{
 		stdin: stdin, stdout: p.stdout, stderr: p.stderr, signals: p.signals,
-		started: func(p *proxy) { started <- p },
+		started: func(p *service.Proxy) { started <- p },
 	}
 	go func() { p.exit <- c.run(args) }()
 	select {
-	case p.proxy = <-started:
+	case p.Proxy = <-started:
 	case code := <-p.exit:
 		t.Fatalf("%q ended with %d: %s", args, code, p.stderr)
 	}
@@ -176,16 +177,16 @@ func TestServeUntilSignal(t *testing.T) {
 	for _, args := range [][]string{{"-c", config}, {"serve", "-c", config}} {
 		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 			p := mustStart(t, args...)
-			if got := testkit.MustSend(t, "GET", "http://"+p.addr()+"/b/k", ""); got != "hello" {
+			if got := testkit.MustSend(t, "GET", "http://"+p.Addr()+"/b/k", ""); got != "hello" {
 				t.Errorf("answer %q", got)
 			}
-			testkit.MustSend(t, "GET", "http://"+p.adminAddr()+"/health", "")
+			testkit.MustSend(t, "GET", "http://"+p.AdminAddr()+"/health", "")
 			p.signals <- signal
 			p.wantExit(t, exitOK)
 			if p.stdout.String() != "" || p.stderr.String() != "" {
 				t.Errorf("stdout %q, stderr %q", p.stdout, p.stderr)
 			}
-			if c, err := net.Dial("tcp", p.addr()); err == nil {
+			if c, err := net.Dial("tcp", p.Addr()); err == nil {
 				c.Close()
 				t.Error("it still listens")
 			}
@@ -252,7 +253,7 @@ func TestServeCannotStart(t *testing.T) {
 func TestServeListenerFails(t *testing.T) {
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	p := mustStart(t, "-c", config)
-	p.failed <- errors.New("out of luck")
+	p.Failed <- errors.New("out of luck")
 	p.wantExit(t, exitFailed)
 	if got := testkit.MustReadFile(t, filepath.Join(filepath.Dir(config), "main.log")); !strings.Contains(got, "out of luck") {
 		t.Errorf("log: %s", got)
@@ -272,7 +273,7 @@ func startBusy(t *testing.T) (p *process, config string, answer <-chan error, re
 	t.Cleanup(release) // before the backend is closed, which waits for it
 	p = mustStart(t, "-c", config)
 	answered := make(chan error, 1)
-	url := "http://" + p.addr() + "/b/k"
+	url := "http://" + p.Addr() + "/b/k"
 	go func() {
 		status, text, err := testkit.Send("GET", url, "")
 		if err == nil && (status != http.StatusOK || text != "hello") {

@@ -103,6 +103,7 @@ func entryOf(w *inflight.Write, names []string) journal.Entry {
 	return e
 }
 
+// OrderOf tells one list of backends from another: masks go by places in it.
 func OrderOf(names []string) uint32 { return crc32.ChecksumIEEE([]byte(strings.Join(names, "\n"))) }
 
 // NamedJournal is repair's Journal in the process that has opened it: what the

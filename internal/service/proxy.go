@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -35,11 +35,15 @@ const (
 	connectionsPerRequest = 8
 )
 
-// proxy is the whole service as one configuration describes it: constructed by
-// newProxy, started by start, stopped by stop in reverse.
-type proxy struct {
+// Proxy is the whole service as one configuration describes it: constructed by
+// New, started by Start, stopped by Stop in reverse.
+type Proxy struct {
+	// Config is what it was made of, and is only read.
+	Config *config.Config
+	// Failed hears why a listener has ended by itself: the proxy is to be stopped then.
+	Failed chan error
+
 	version  string
-	config   *config.Config
 	logs     *logs.Logs
 	backends []*backends.Backend
 	watcher  *backends.Watcher // of their connections
@@ -61,13 +65,12 @@ type proxy struct {
 	listener      net.Listener
 	adminListener net.Listener
 	serving       sync.WaitGroup
-	failed        chan error
 }
 
-// newProxy constructs the service, and opens the journal; nothing listens yet.
-// start has to be called next, which closes it where it fails.
-func newProxy(c *config.Config, l *logs.Logs, version string) (*proxy, error) {
-	p := &proxy{version: version, config: c, logs: l, failed: make(chan error, 2), watcher: backends.NewWatcher()}
+// New constructs the service, and opens the journal; nothing listens yet.
+// Start has to be called next, which closes it where it fails.
+func New(c *config.Config, l *logs.Logs, version string) (*Proxy, error) {
+	p := &Proxy{version: version, Config: c, logs: l, Failed: make(chan error, 2), watcher: backends.NewWatcher()}
 	if err := p.make(); err != nil {
 		_ = p.close() // why it does not start is told, and nothing was taken on
 		return nil, err
@@ -75,8 +78,8 @@ func newProxy(c *config.Config, l *logs.Logs, version string) (*proxy, error) {
 	return p, nil
 }
 
-func (p *proxy) make() error {
-	c, l := p.config, p.logs
+func (p *Proxy) make() error {
+	c, l := p.Config, p.logs
 	p.files = shareFiles(c)
 	pipes.SetMaxFiles(p.files.pipes)
 	if err := p.makeBackends(); err != nil {
@@ -135,29 +138,29 @@ func (p *proxy) make() error {
 	return nil
 }
 
-func (p *proxy) logStates() (all []metrics.LogState) {
+func (p *Proxy) logStates() (all []metrics.LogState) {
 	for _, s := range p.logs.States() {
 		all = append(all, metrics.LogState(s))
 	}
 	return all
 }
 
-func (p *proxy) status() []limiter.Status { return p.limiter.Status(p.engine.Now()) }
+func (p *Proxy) status() []limiter.Status { return p.limiter.Status(p.engine.Now()) }
 
-func (p *proxy) makeBackends() error {
-	tlsConfig, err := p.config.TLS.Backends.Client()
+func (p *Proxy) makeBackends() error {
+	tlsConfig, err := p.Config.TLS.Backends.Client()
 	if err != nil {
 		return err
 	}
-	for _, u := range p.config.BackendURLs() {
+	for _, u := range p.Config.BackendURLs() {
 		b, err := backends.New(backends.Options{
 			URL:         u,
-			DialTimeout: p.config.ConnectionDialTimeout,
+			DialTimeout: p.Config.ConnectionDialTimeout,
 			IdleTimeout: backendIdleTimeout,
 			ReadBuffer:  answerHeadSize,
 			TLS:         tlsConfig,
 
-			CongestionControl: p.config.CongestionControl,
+			CongestionControl: p.Config.CongestionControl,
 			Watcher:           p.watcher,
 		})
 		if err != nil {
@@ -168,7 +171,7 @@ func (p *proxy) makeBackends() error {
 	return nil
 }
 
-func (p *proxy) names() []string {
+func (p *Proxy) names() []string {
 	names := make([]string, len(p.backends))
 	for i, b := range p.backends {
 		names[i] = b.Name()
@@ -176,7 +179,7 @@ func (p *proxy) names() []string {
 	return names
 }
 
-func (p *proxy) urls() []string {
+func (p *Proxy) urls() []string {
 	urls := make([]string, len(p.backends))
 	for i, b := range p.backends {
 		urls[i] = b.URL()
@@ -184,8 +187,8 @@ func (p *proxy) urls() []string {
 	return urls
 }
 
-func (p *proxy) makeEngine() error {
-	c := p.config
+func (p *Proxy) makeEngine() error {
+	c := p.Config
 	var clientTLS *tls.Config
 	if c.TLS.CertFile != "" {
 		var err error
@@ -227,7 +230,7 @@ func (p *proxy) makeEngine() error {
 }
 
 // wanted has repair take a key first that a client waits for.
-func (p *proxy) wanted(bucket, key string) {
+func (p *Proxy) wanted(bucket, key string) {
 	if p.repairer != nil {
 		p.repairer.Prefer(bucket, key)
 	}
@@ -244,32 +247,32 @@ func (b engineBackend) Acquire(fresh bool) (engine.Conn, error) {
 	return c, nil
 }
 
-func (p *proxy) demoted(e limiter.Event) {
+func (p *Proxy) demoted(e limiter.Event) {
 	p.logs.Main.Error().Str("backend", e.Name).Str("reason", e.Reason).Interface("counts", e.Counts).
 		Msg("backend demoted: it gets no requests until it answers again")
 }
 
-func (p *proxy) returned(e limiter.Event) {
+func (p *Proxy) returned(e limiter.Event) {
 	p.logs.Main.Warn().Str("backend", e.Name).Msg("backend is back in the pool")
 	if p.repairer != nil {
 		p.repairer.Kick()
 	}
 }
 
-// start listens and serves until stop. With an error there is nothing to stop.
-func (p *proxy) start() (err error) {
+// Start listens and serves until Stop. With an error there is nothing to stop.
+func (p *Proxy) Start() (err error) {
 	defer func() {
 		if err != nil {
-			_ = p.close() // as in newProxy
+			_ = p.close() // as in New
 		}
 	}()
-	if p.listener, err = congestion.New(p.config.CongestionControl).Listen(p.config.Listen); err != nil {
-		return fmt.Errorf("cannot listen (Listen: %q): %w", p.config.Listen, err)
+	if p.listener, err = congestion.New(p.Config.CongestionControl).Listen(p.Config.Listen); err != nil {
+		return fmt.Errorf("cannot listen (Listen: %q): %w", p.Config.Listen, err)
 	}
-	if p.config.AdminListen != "" {
-		if p.adminListener, err = net.Listen("tcp", p.config.AdminListen); err != nil {
+	if p.Config.AdminListen != "" {
+		if p.adminListener, err = net.Listen("tcp", p.Config.AdminListen); err != nil {
 			_ = p.listener.Close()
-			return fmt.Errorf("cannot listen (AdminListen: %q): %w", p.config.AdminListen, err)
+			return fmt.Errorf("cannot listen (AdminListen: %q): %w", p.Config.AdminListen, err)
 		}
 		p.serving.Go(func() { p.report(p.admin.Serve(p.adminListener)) })
 	}
@@ -279,48 +282,54 @@ func (p *proxy) start() (err error) {
 		p.repairer.Start()
 	}
 	p.serving.Go(func() { p.report(p.engine.Serve(p.listener)) })
-	p.logs.Main.Info().Str("version", p.version).Str("listen", p.addr()).Str("admin", p.adminAddr()).
+	p.logs.Main.Info().Str("version", p.version).Str("listen", p.Addr()).Str("admin", p.AdminAddr()).
 		Strs("backends", p.names()).Msg("akubra is ready")
-	if s := p.files; s.tight(p.config) {
+	if s := p.files; s.tight(p.Config) {
 		p.logs.Main.Warn().Int("files", s.limit).
-			Int("clients", s.clients).Int("wantedclients", wantedClients(p.config)).
-			Int("requests", s.requests).Int("maxconcurrentrequests", p.config.MaxConcurrentRequests).
-			Int("backendconnections", s.backends).Int("connlimit", p.config.ConnLimit).
+			Int("clients", s.clients).Int("wantedclients", wantedClients(p.Config)).
+			Int("requests", s.requests).Int("maxconcurrentrequests", p.Config.MaxConcurrentRequests).
+			Int("backendconnections", s.backends).Int("connlimit", p.Config.ConnLimit).
 			Msg("the limit of open files (ulimit -n) allows for fewer connections than configured")
 	}
 	return nil
 }
 
 // report hands on why a listener has ended by itself.
-func (p *proxy) report(err error) {
+func (p *Proxy) report(err error) {
 	if err != nil {
-		p.failed <- err
+		p.Failed <- err
 	}
 }
 
-// addr is where clients are served.
-func (p *proxy) addr() string { return p.listener.Addr().String() }
+// Addr is where clients are served.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// adminAddr is where the admin listener is, "" if there is none.
-func (p *proxy) adminAddr() string {
+// AdminAddr is where the admin listener is, "" if there is none.
+func (p *Proxy) AdminAddr() string {
 	if p.adminListener == nil {
 		return ""
 	}
 	return p.adminListener.Addr().String()
 }
 
-// stop finishes what is in flight within ShutdownTimeout, and records what is
+// InFlight is how many requests of clients are under way.
+func (p *Proxy) InFlight() int { return p.engine.InFlight() }
+
+// JournalStatus is what is pending, and whether a repair beside this process is at it.
+func (p *Proxy) JournalStatus() remote.Status { return p.journalAdmin.Status() }
+
+// Stop finishes what is in flight within ShutdownTimeout, and records what is
 // left as divergences (R22).
-func (p *proxy) stop() {
+func (p *Proxy) Stop() {
 	p.logs.Main.Info().Int("inflight", p.engine.InFlight()).Msg("stopping")
-	ctx, cancel := context.WithTimeout(context.Background(), p.config.ShutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.Config.ShutdownTimeout)
 	defer cancel()
 	p.admin.Drain()
 	if p.repairer != nil {
 		p.repairer.Close()
 	}
 	if err := p.engine.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
-		p.logs.Main.Warn().Dur("timeout", p.config.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
+		p.logs.Main.Warn().Dur("timeout", p.Config.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
 	}
 	p.prober.Close()
 	p.journalAdmin.Close()
@@ -337,8 +346,8 @@ func (p *proxy) stop() {
 	p.logs.Main.Info().Msg("stopped")
 }
 
-// close lets go of what newProxy has taken.
-func (p *proxy) close() error {
+// close lets go of what New has taken.
+func (p *Proxy) close() error {
 	p.watcher.Close()
 	if p.backlog != nil {
 		p.backlog.close()

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"errors"
@@ -15,20 +15,20 @@ import (
 )
 
 // ledger.OpenJournal opens the journal, without which the proxy does not start (R20).
-func (p *proxy) openJournal() error {
+func (p *Proxy) openJournal() error {
 	names := p.names()
-	j, err := ledger.OpenJournal(p.config, names, p.journalTrouble, func() {
+	j, err := ledger.OpenJournal(p.Config, names, p.journalTrouble, func() {
 		p.logs.Main.Warn().Msg("the journal works again")
 	})
 	if err != nil {
 		return err
 	}
-	if p.inflight, err = ledger.OpenInflight(p.config, j, names); err != nil {
+	if p.inflight, err = ledger.OpenInflight(p.Config, j, names); err != nil {
 		_ = j.Close() // what it could not write is where it was; why is told at once
 		return err
 	}
 	j.Guard(ledger.InflightName, p.inflight)
-	p.journal = &ledger.NamedJournal{Journal: j, Names: names, Dir: p.config.JournalDir()}
+	p.journal = &ledger.NamedJournal{Journal: j, Names: names, Dir: p.Config.JournalDir()}
 	if gone := j.Gone(); len(gone) > 0 {
 		p.logs.Main.Warn().Strs("backends", gone).Int("keys", j.Stats().Gone).
 			Msg("the journal has keys that are owed to backends which are not configured any more: they are kept")
@@ -36,20 +36,20 @@ func (p *proxy) openJournal() error {
 	return nil
 }
 
-func (p *proxy) journalTrouble(err error) {
+func (p *Proxy) journalTrouble(err error) {
 	msg := "the journal is in trouble"
 	if errors.Is(err, journal.ErrGone) { // final, for another process may have what is there now
 		msg = "the journal is gone, and no write is kept any more until the proxy is started again: put DataDir back first " +
 			"if it was moved; if it was deleted, what the backends owed is known no more, and akubra verify --journal finds it"
 	}
-	p.logs.Main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg(msg)
+	p.logs.Main.Error().Err(err).Str("policy", p.Config.OnJournalError).Msg(msg)
 }
 
-func (p *proxy) engineJournal() *engineJournal {
-	j := newEngineJournal(p.journal.Journal, p.inflight, p.names(), p.config.Durability == config.DurabilityPower)
-	if p.config.OnJournalError == config.OnJournalErrorContinue {
+func (p *Proxy) engineJournal() *engineJournal {
+	j := newEngineJournal(p.journal.Journal, p.inflight, p.names(), p.Config.Durability == config.DurabilityPower)
+	if p.Config.OnJournalError == config.OnJournalErrorContinue {
 		j.onFull = func(err error) {
-			p.logs.Main.Error().Err(err).Str("policy", p.config.OnJournalError).Msg("a write is under way that nothing would be left of")
+			p.logs.Main.Error().Err(err).Str("policy", p.Config.OnJournalError).Msg("a write is under way that nothing would be left of")
 		}
 	}
 	return j
@@ -57,16 +57,16 @@ func (p *proxy) engineJournal() *engineJournal {
 
 // makeRepair makes what repairs: in this process, or for an `akubra repair` that
 // comes over the admin listener.
-func (p *proxy) makeRepair() error {
+func (p *Proxy) makeRepair() error {
 	busy := ""
-	if p.config.Repair.Enabled {
+	if p.Config.Repair.Enabled {
 		busy = "the proxy repairs by itself (Repair.Enabled), and shows how far it is at /status"
-		o, err := repairOptions(p.config, os.Environ())
+		o, err := RepairOptions(p.Config, os.Environ())
 		if err != nil {
 			return err
 		}
 		o.Journal, o.Fence, o.Log = p.journal, engineFence{p.engine}, repairLog{engineLog{p.logs}}
-		o.Maintained = p.out
+		o.Maintained = p.isOut
 		o.OnResolved = func(t repair.Task, action string) { p.resolved(&t, action) }
 		o.OnFailed = p.repairFailed
 		o.Pending = func() int { return p.journal.Journal.Stats().Pending }
@@ -76,31 +76,33 @@ func (p *proxy) makeRepair() error {
 	}
 	p.journalAdmin = remote.NewServer(remote.ServerOptions{
 		Journal: p.journal, Store: p.journal.Journal, Names: p.journal.Names, Dir: p.journal.Dir,
-		Fence: engineFence{p.engine}, Resolved: p.resolved, Out: p.outNames, Busy: busy,
+		Fence: engineFence{p.engine}, Resolved: p.resolved, Out: p.Out, Busy: busy,
 	})
 	return nil
 }
 
 // resolved writes the synclog's line.
-func (p *proxy) resolved(t *repair.Task, action string) {
+func (p *Proxy) resolved(t *repair.Task, action string) {
 	r := ledger.ResolvedRecord(t, action, p.journal.Names)
 	p.synclog.Record(&r)
 }
 
 // repairFailed tells of what needs a human; what will be tried again does not.
-func (p *proxy) repairFailed(t repair.Task, err error) {
+func (p *Proxy) repairFailed(t repair.Task, err error) {
 	if t.Parked {
 		p.logs.Main.Error().Err(err).Str("bucket", t.Bucket).Str("key", t.Key).Int("tries", t.Tries).
 			Msg("object parked: it cannot be repaired, and is left to you (akubra synclog list)")
 	}
 }
 
-// out tells whether a backend is to be left alone, since it is maintained or demoted.
-func (p *proxy) out(name string) bool {
-	return slices.Contains(p.outNames(), name)
+// isOut tells whether a backend is to be left alone, since it is maintained or demoted.
+func (p *Proxy) isOut(name string) bool {
+	return slices.Contains(p.Out(), name)
 }
 
-func (p *proxy) outNames() (names []string) {
+// Out are the names of the backends that are to be left alone, since they are maintained
+// or demoted.
+func (p *Proxy) Out() (names []string) {
 	for _, s := range p.status() {
 		if s.State != limiter.StateActive {
 			names = append(names, s.Name)
@@ -110,7 +112,7 @@ func (p *proxy) outNames() (names []string) {
 }
 
 // repairStatus tells how far the repair in this process is; ok is false without one.
-func (p *proxy) repairStatus() (s repair.Status, ok bool) {
+func (p *Proxy) repairStatus() (s repair.Status, ok bool) {
 	if p.repairer == nil {
 		return repair.Status{}, false
 	}
@@ -118,7 +120,7 @@ func (p *proxy) repairStatus() (s repair.Status, ok bool) {
 }
 
 // closeJournal writes down what is buffered; nobody may use the journal any more.
-func (p *proxy) closeJournal() error {
+func (p *Proxy) closeJournal() error {
 	if p.journal == nil {
 		return nil
 	}
@@ -126,9 +128,9 @@ func (p *proxy) closeJournal() error {
 	return p.journal.Journal.Close()
 }
 
-// repairOptions are those of the configuration.
-func repairOptions(c *config.Config, environ []string) (repair.Options, error) {
-	backends, err := repairBackends(c, environ)
+// RepairOptions are those of the configuration.
+func RepairOptions(c *config.Config, environ []string) (repair.Options, error) {
+	backends, err := RepairBackends(c, environ)
 	if err != nil {
 		return repair.Options{}, err
 	}
@@ -145,8 +147,8 @@ func repairOptions(c *config.Config, environ []string) (repair.Options, error) {
 	}, nil
 }
 
-// repairBackends are the backends with the keys for each, which must be there.
-func repairBackends(c *config.Config, environ []string) ([]repair.Backend, error) {
+// RepairBackends are the backends with the keys for each, which must be there.
+func RepairBackends(c *config.Config, environ []string) ([]repair.Backend, error) {
 	keys, err := c.SigningKeys(environ)
 	if err != nil {
 		return nil, err
