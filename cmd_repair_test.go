@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/akubra/akubra/internal/demo"
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/internal/remote"
@@ -23,7 +24,7 @@ const notToBeShown = "s3cr3t/with+odd=signs"
 // storesRig is two S3 stores, and a configuration for a proxy in front of them.
 type storesRig struct {
 	t       *testing.T
-	stores  []*demoStore
+	stores  []*demo.Store
 	config  string
 	dataDir string
 }
@@ -34,16 +35,16 @@ func newStoresRig(t *testing.T, more string) *storesRig {
 	dir := t.TempDir()
 	var urls []string
 	for _, name := range []string{"first", "second"} {
-		s, err := newDemoStore(name, dir, "bkt")
+		s, err := demo.NewStore(name, dir, "bkt")
 		if err == nil {
-			err = s.start()
+			err = s.Start()
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(s.stop)
+		t.Cleanup(s.Stop)
 		r.stores = append(r.stores, s)
-		urls = append(urls, "http://"+s.addr)
+		urls = append(urls, "http://"+s.Addr)
 	}
 	r.config, r.dataDir = writeCommandConfig(t, urls, fmt.Sprintf(
 		"Listen: 127.0.0.1:0\nAdminListen: %s\nCredentials: {AccessKey: AK, SecretKey: %s}\n%s", testkit.MustFreeAddr(t), notToBeShown, more))
@@ -53,23 +54,23 @@ func newStoresRig(t *testing.T, more string) *storesRig {
 // restart starts a store again. It ends before the test's goroutines are counted.
 func (r *storesRig) restart(store int) {
 	r.t.Helper()
-	if err := r.stores[store].start(); err != nil {
+	if err := r.stores[store].Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(r.stores[store].stop)
+	r.t.Cleanup(r.stores[store].Stop)
 }
 
-func (r *storesRig) names() []string { return []string{r.stores[0].addr, r.stores[1].addr} }
+func (r *storesRig) names() []string { return []string{r.stores[0].Addr, r.stores[1].Addr} }
 
 // put stores an object in one store alone.
 func (r *storesRig) put(store int, key, body string) {
 	r.t.Helper()
-	testkit.MustSend(r.t, "PUT", "http://"+r.stores[store].addr+"/bkt/"+key, body)
+	testkit.MustSend(r.t, "PUT", "http://"+r.stores[store].Addr+"/bkt/"+key, body)
 }
 
 func (r *storesRig) get(store int, key string) string {
 	r.t.Helper()
-	status, body, err := testkit.Send("GET", "http://"+r.stores[store].addr+"/bkt/"+key, "")
+	status, body, err := testkit.Send("GET", "http://"+r.stores[store].Addr+"/bkt/"+key, "")
 	switch {
 	case err != nil:
 		r.t.Fatal(err)
@@ -85,7 +86,7 @@ func (r *storesRig) wantBoth(key, want string) {
 	r.t.Helper()
 	for i := range r.stores {
 		if got := r.get(i, key); got != want {
-			r.t.Errorf("%s is %q in the %s store, want %q", key, got, r.stores[i].name, want)
+			r.t.Errorf("%s is %q in the %s store, want %q", key, got, r.stores[i].Name, want)
 		}
 	}
 }
@@ -161,13 +162,13 @@ func TestRepairLeavesSomething(t *testing.T) {
 	r := newStoresRig(t, "ConnectionDialTimeout: 100ms\nConnectionTimeout: 1s\n")
 	r.put(0, "missed", "hello")
 	r.journaled(func(n *ledger.NamedJournal) { ledgertest.MustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed") })
-	r.stores[1].stop()
+	r.stores[1].Stop()
 	stdout, stderr := mustRun(t, exitFailed, "repair", "-c", r.config)
 	if !strings.Contains(stdout, "repaired 0 of 1 key ") || !strings.Contains(stdout, "left: 1 key (") {
 		t.Errorf("stdout:\n%s\nstderr:\n%s", stdout, stderr)
 	}
 	stdout, _ = mustRun(t, exitOK, "synclog", "stats", "-c", r.config)
-	if !strings.Contains(stdout, "       1 pending\n") || !strings.Contains(stdout, r.stores[1].addr) {
+	if !strings.Contains(stdout, "       1 pending\n") || !strings.Contains(stdout, r.stores[1].Addr) {
 		t.Errorf("stats:\n%s", stdout)
 	}
 	r.restart(1)
@@ -194,7 +195,7 @@ func TestRepairNeedsCredentials(t *testing.T) {
 func TestRepairBesideProxy(t *testing.T) {
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
 	p := mustStart(t, "-c", r.config)
-	r.stores[1].stop()
+	r.stores[1].Stop()
 	for i := range 5 {
 		p.putObject(t, fmt.Sprint("k", i), "hello")
 	}
@@ -234,7 +235,7 @@ func (p *process) putObject(t *testing.T, key, body string) {
 func TestRepairInTheProxy(t *testing.T) {
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\nRepair: {Enabled: true}\n")
 	p := mustStart(t, "-c", r.config)
-	r.stores[1].stop()
+	r.stores[1].Stop()
 	p.putObject(t, "k", "hello")
 	r.restart(1)
 	testkit.Eventually(t, "it is repaired", func() bool { return p.JournalStatus().Pending == 0 })
@@ -247,13 +248,13 @@ func TestRepairInTheProxy(t *testing.T) {
 	testkit.WantSamples(t, testkit.MustParseMetrics(t, metrics), map[string]float64{
 		`akubra_repair_repaired_total`:                                           1,
 		`akubra_repair_bytes_total`:                                              5,
-		`akubra_journal_pending{backend="` + r.stores[1].addr + `"}`:             0,
-		`akubra_repair_backend_out{backend="` + r.stores[0].addr + `"}`:          0,
+		`akubra_journal_pending{backend="` + r.stores[1].Addr + `"}`:             0,
+		`akubra_repair_backend_out{backend="` + r.stores[0].Addr + `"}`:          0,
 		`akubra_journal_failed`:                                                  0,
 		`akubra_journal_oldest_seconds`:                                          0,
 		`akubra_divergences_total{op="storing",reason="failed"}`:                 1,
-		`akubra_backend_up{backend="` + r.stores[0].addr + `"}`:                  1,
-		`akubra_legs_total{backend="` + r.stores[1].addr + `",outcome="failed"}`: 1,
+		`akubra_backend_up{backend="` + r.stores[0].Addr + `"}`:                  1,
+		`akubra_legs_total{backend="` + r.stores[1].Addr + `",outcome="failed"}`: 1,
 	})
 	_, text, err := testkit.Send("GET", "http://"+p.AdminAddr()+"/status", "")
 	if err != nil || !strings.Contains(text, `"resolved": 1`) {
@@ -280,7 +281,7 @@ func TestRepairFollows(t *testing.T) {
 	go func() { exit <- c.run([]string{"repair", "--follow", "-c", r.config}) }()
 	testkit.Eventually(t, "repair has come", func() bool { return p.JournalStatus().Repairing })
 	r.put(0, "k", "hello")
-	mustAdd(t, p, &repair.Task{Bucket: "bkt", Key: "k", Owed: []string{r.stores[1].addr}, Reason: "failed"})
+	mustAdd(t, p, &repair.Task{Bucket: "bkt", Key: "k", Owed: []string{r.stores[1].Addr}, Reason: "failed"})
 	testkit.Eventually(t, "it is repaired", func() bool { return p.JournalStatus().Pending == 0 })
 	r.wantBoth("k", "hello")
 	signals <- syscall.SIGHUP
@@ -385,7 +386,7 @@ func TestServeGivesTheJournalBack(t *testing.T) {
 // told of.
 func TestServeTellsWhoIsGone(t *testing.T) {
 	r := newStoresRig(t, "")
-	n := ledgertest.MustOpen(t, r.dataDir, r.stores[0].addr, "gone:9000")
+	n := ledgertest.MustOpen(t, r.dataDir, r.stores[0].Addr, "gone:9000")
 	ledgertest.MustPromise(t, n, "PUT", "bkt", "k", 0b10, "failed")
 	if err := n.Journal.Close(); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ func TestVerify(t *testing.T) {
 		t.Fatalf("stdout\n%s\nstderr %q", stdout, stderr)
 	}
 	slices.Sort(lines) // they come in about the order of keys
-	for i, want := range []string{"etag     bkt/p/two\t", "missing  bkt/p/only here\t" + r.stores[0].addr + ": missing\t" + r.stores[1].addr + ": 1 B ", "size     bkt/three\t"} {
+	for i, want := range []string{"etag     bkt/p/two\t", "missing  bkt/p/only here\t" + r.stores[0].Addr + ": missing\t" + r.stores[1].Addr + ": 1 B ", "size     bkt/three\t"} {
 		if !strings.HasPrefix(lines[i], want) {
 			t.Errorf("line %q, want %q", lines[i], want)
 		}
@@ -71,9 +71,9 @@ func TestVerify(t *testing.T) {
 	r.wantBoth("three", "longer than that")
 	mustRun(t, exitOK, "verify", "--bucket", "bkt", "--deep", "-c", r.config)
 
-	r.stores[1].stop()
+	r.stores[1].Stop()
 	_, stderr = mustRun(t, exitWrong, "verify", "--bucket", "bkt", "-c", r.config)
-	if !strings.Contains(stderr, r.stores[1].addr) {
+	if !strings.Contains(stderr, r.stores[1].Addr) {
 		t.Errorf("stderr %q", stderr)
 	}
 }

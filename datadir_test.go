@@ -26,14 +26,6 @@ func statusOf(t *testing.T, method, url string) int {
 	return status
 }
 
-// mustDo does what has to succeed.
-func mustDo(t *testing.T, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // Whatever takes the journal's files away from under the process ends writes, and
 // nothing but a start begins them again.
 func TestR23DataDirIsGone(t *testing.T) {
@@ -57,7 +49,7 @@ func TestR23DataDirIsGone(t *testing.T) {
 			p := mustStart(t, "-c", r.config)
 			url := "http://" + p.Addr() + "/bkt/k"
 			testkit.MustSend(t, "PUT", url, "before")
-			mustDo(t, c.do(r.dataDir))
+			testkit.MustDo(t, c.do(r.dataDir))
 			testkit.Eventually(t, "writes are refused", func() bool { return statusOf(t, "PUT", url) == http.StatusServiceUnavailable })
 			testkit.MustSend(t, "GET", url, "")
 			if got := testkit.MustSend(t, "GET", "http://"+p.AdminAddr()+"/metrics", ""); !strings.Contains(got, "akubra_journal_failed 1") {
@@ -71,7 +63,7 @@ func TestR23DataDirIsGone(t *testing.T) {
 				testkit.MustSend(t, "PUT", "http://"+second.Addr()+"/bkt/k", "second")
 				second.signals <- syscall.SIGTERM
 				second.wantExit(t, exitOK)
-				mustDo(t, c.back(r.dataDir))
+				testkit.MustDo(t, c.back(r.dataDir))
 			}
 			if got := statusOf(t, "DELETE", url); got != http.StatusServiceUnavailable {
 				t.Errorf("DELETE is answered %d", got)
@@ -105,15 +97,15 @@ func TestRootLeavesTheJournalToItsOwner(t *testing.T) {
 			r.put(0, "missed", "hello")
 			r.put(0, "other", "hello")
 			r.journaled(func(n *ledger.NamedJournal) { ledgertest.MustPromise(t, n, "PUT", "bkt", "missed", 0b10, "stalled") })
-			mustDo(t, os.Remove(filepath.Join(r.dataDir, "journal", "lock")))
+			testkit.MustDo(t, os.Remove(filepath.Join(r.dataDir, "journal", "lock")))
 			give := func(path string, _ fs.DirEntry, err error) error { return errors.Join(err, os.Lchown(path, uid, gid)) }
-			mustDo(t, filepath.WalkDir(r.dataDir, give))
+			testkit.MustDo(t, filepath.WalkDir(r.dataDir, give))
 			exit, _, stderr := runArgs(append(args, "-c", r.config)...)
 			if exit == exitWrong || strings.Contains(stderr, "cannot") {
 				t.Errorf("exit code %d, stderr %q", exit, stderr)
 			}
 			files := 0
-			mustDo(t, filepath.WalkDir(r.dataDir, func(path string, d fs.DirEntry, err error) error {
+			testkit.MustDo(t, filepath.WalkDir(r.dataDir, func(path string, d fs.DirEntry, err error) error {
 				if err != nil {
 					return err
 				}
@@ -152,7 +144,7 @@ func TestR21DataDirOfOthers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newStoresRig(t, "")
 			r.journaled(func(*ledger.NamedJournal) {})
-			mustDo(t, c.do(r.dataDir))
+			testkit.MustDo(t, c.do(r.dataDir))
 			want := fmt.Sprintf("DataDir: %q is not allowed, must be a directory of the proxy's own: "+c.want+"\n", r.dataDir, r.dataDir)
 			for _, args := range [][]string{{"check"}, {"serve"}, {"repair"}, {"synclog", "list"}} {
 				exit, _, stderr := runArgs(append(args, "-c", r.config)...)
@@ -169,7 +161,7 @@ func TestServeFailsInItsOwnWords(t *testing.T) {
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	dir := filepath.Dir(config)
 	table := filepath.Join(dir, "data", "journal", ledger.InflightName)
-	mustDo(t, os.MkdirAll(filepath.Dir(table), 0o700), os.WriteFile(filepath.Join(dir, "precious"), nil, 0o600),
+	testkit.MustDo(t, os.MkdirAll(filepath.Dir(table), 0o700), os.WriteFile(filepath.Join(dir, "precious"), nil, 0o600),
 		os.Link(filepath.Join(dir, "precious"), table)) // which the table would be written over
 	exit, _, stderr := runArgs("-c", config)
 	if exit != exitFailed || !strings.HasPrefix(stderr, "akubra: cannot open the table of writes under way") || strings.Count(stderr, "\n") != 1 {
@@ -187,7 +179,7 @@ func TestR23WritesGoOnWithoutAJournal(t *testing.T) {
 	p := mustStart(t, "-c", r.config)
 	url := "http://" + p.Addr() + "/bkt/k"
 	testkit.MustSend(t, "PUT", url, "before")
-	mustDo(t, os.RemoveAll(r.dataDir))
+	testkit.MustDo(t, os.RemoveAll(r.dataDir))
 	testkit.Eventually(t, "the journal has failed", func() bool {
 		return strings.Contains(testkit.MustSend(t, "GET", "http://"+p.AdminAddr()+"/metrics", ""), "akubra_journal_failed 1")
 	})

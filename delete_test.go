@@ -30,7 +30,7 @@ func TestR24RepairKeepsDeletesOfManyKeys(t *testing.T) {
 	for _, key := range []string{"k", "l", "kept", "anew"} {
 		p.putObject(t, key, "one")
 	}
-	r.stores[1].stop()
+	r.stores[1].Stop()
 	p.putObject(t, "k", "two") // the journal has something of it already
 	p.deleteKeys(t, "bkt", "k", "l", "anew", "never")
 	testkit.Eventually(t, "nothing in flight", func() bool { return p.InFlight() == 0 })
@@ -41,7 +41,7 @@ func TestR24RepairKeepsDeletesOfManyKeys(t *testing.T) {
 	for key, want := range map[string]string{"k": "(none)", "l": "(none)", "never": "(none)", "kept": "one", "anew": "three"} {
 		for i := range r.stores {
 			if got := r.get(i, key); got != want {
-				t.Errorf("%s is %q in the %s store, want %q\n%s", key, got, r.stores[i].name, want, stdout)
+				t.Errorf("%s is %q in the %s store, want %q\n%s", key, got, r.stores[i].Name, want, stdout)
 			}
 		}
 	}
@@ -96,7 +96,7 @@ func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
 func TestR35ObjectPutWithAnyParameter(t *testing.T) {
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
 	p := mustStart(t, "-c", r.config)
-	r.stores[1].stop()
+	r.stores[1].Stop()
 	for _, param := range []string{"delete", "policy"} {
 		testkit.MustSend(t, http.MethodPut, "http://"+p.Addr()+"/bkt/"+param+"?"+param, "one")
 	}

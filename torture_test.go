@@ -19,6 +19,7 @@ import (
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
+	"github.com/akubra/akubra/internal/demo"
 	"github.com/akubra/akubra/internal/testkit"
 )
 
@@ -47,7 +48,7 @@ func newMoodyStore(t *testing.T, seed uint64, bucket string) *moodyStore {
 		t.Fatal(err)
 	}
 	s3 := gofakes3.New(backend, gofakes3.WithTimeSkewLimit(0), gofakes3.WithLogger(gofakes3.DiscardLog()))
-	s := &moodyStore{inner: decodeChunks(s3.Server()), random: rand.New(rand.NewPCG(seed, 1))}
+	s := &moodyStore{inner: demo.DecodeChunks(s3.Server()), random: rand.New(rand.NewPCG(seed, 1))}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"fmt"
@@ -17,19 +17,19 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3afero"
 )
 
-// demoStore is an S3 server of the demo. It keeps its objects as plain files, checks
+// Store is an S3 server of the demo. It keeps its objects as plain files, checks
 // no signatures, and can be stopped and started. One goroutine may call its methods.
-type demoStore struct {
-	name    string
-	addr    string // the same after a stop and a start, and the next time where it is free
+type Store struct {
+	Name    string
+	Addr    string // the same after a stop and a start, and the next time where it is free
 	kept    string // the file that has addr
 	objects string // the directory of the bucket's objects
 	handler http.Handler
 	server  *http.Server // nil while stopped
 }
 
-// newDemoStore makes the store, with its bucket, under dir. It is not started yet.
-func newDemoStore(name, dir, bucket string) (*demoStore, error) {
+// NewStore makes the store, with its bucket, under dir. It is not started yet.
+func NewStore(name, dir, bucket string) (*Store, error) {
 	files, err := newFileBackend(filepath.Join(dir, name))
 	if err == nil {
 		err = files.CreateBucket(bucket)
@@ -46,12 +46,12 @@ func newDemoStore(name, dir, bucket string) (*demoStore, error) {
 	if err != nil || !addrOf(string(addr)).IsLoopback() {
 		addr = []byte("127.0.0.1:0")
 	}
-	return &demoStore{
-		name:    name,
-		addr:    string(addr),
+	return &Store{
+		Name:    name,
+		Addr:    string(addr),
 		kept:    kept,
 		objects: filepath.Join(dir, name, "buckets", bucket),
-		handler: decodeChunks(withType(s3.Server())),
+		handler: DecodeChunks(withType(s3.Server())),
 	}, nil
 }
 
@@ -63,41 +63,41 @@ func addrOf(addr string) netip.Addr {
 
 // firstStart chooses the address: the one of the last time, by which the journal
 // knows the store, or a free one.
-func (s *demoStore) firstStart() error {
-	if s.start() != nil {
-		s.addr = "127.0.0.1:0"
-		if err := s.start(); err != nil {
+func (s *Store) firstStart() error {
+	if s.Start() != nil {
+		s.Addr = "127.0.0.1:0"
+		if err := s.Start(); err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile(s.kept, []byte(s.addr), 0o600); err != nil {
-		return fmt.Errorf("cannot keep the address of the %s store: %w", s.name, err)
+	if err := os.WriteFile(s.kept, []byte(s.Addr), 0o600); err != nil {
+		return fmt.Errorf("cannot keep the address of the %s store: %w", s.Name, err)
 	}
 	return nil
 }
 
-// start listens where it did before.
-func (s *demoStore) start() error {
-	listener, err := net.Listen("tcp", s.addr)
+// Start listens where it did before.
+func (s *Store) Start() error {
+	listener, err := net.Listen("tcp", s.Addr)
 	if err != nil {
-		return fmt.Errorf("cannot start the %s store: %w", s.name, err)
+		return fmt.Errorf("cannot start the %s store: %w", s.Name, err)
 	}
-	s.addr = listener.Addr().String()
+	s.Addr = listener.Addr().String()
 	// gofakes3 answers twice where a connection was cut, upon which net/http would complain.
 	s.server = &http.Server{Handler: s.handler, ErrorLog: log.New(io.Discard, "", 0)}
 	go func(server *http.Server) { _ = server.Serve(listener) }(s.server) // ends with Close
 	return nil
 }
 
-// stop is as rude as a power cut: connections are cut, and no new ones accepted.
-func (s *demoStore) stop() {
+// Stop is as rude as a power cut: connections are cut, and no new ones accepted.
+func (s *Store) Stop() {
 	if s.server != nil {
 		_ = s.server.Close()
 		s.server = nil
 	}
 }
 
-func (s *demoStore) running() bool { return s.server != nil }
+func (s *Store) running() bool { return s.server != nil }
 
 // fileBackend is gofakes3's store on disk, cured of taking an object right from the
 // network: it would hold its only lock meanwhile, which for two uploads at a time,
@@ -149,9 +149,9 @@ func (b *fileBackend) PutObject(bucket, key string, meta map[string]string, inpu
 	return b.MultiBucketBackend.PutObject(bucket, key, meta, f, size, conditions)
 }
 
-// decodeChunks takes the chunks of signed and trailed bodies apart: gofakes3 knows
+// DecodeChunks takes the chunks of signed and trailed bodies apart: gofakes3 knows
 // but one of their kinds, and would take the others' framing for the object.
-func decodeChunks(next http.Handler) http.Handler {
+func DecodeChunks(next http.Handler) http.Handler {
 	const sha, length = "X-Amz-Content-Sha256", "X-Amz-Decoded-Content-Length"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.Header.Get(sha), "STREAMING-") {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/akubra/akubra/internal/demo"
+	"github.com/akubra/akubra/internal/service"
+)
+
+func demoCommand(app *kingpin.Application) (*kingpin.CmdClause, *demo.Options) {
+	o := &demo.Options{}
+	cmd := app.Command("demo", "Serve in front of two S3 stores of its own, to try it out. Needs no configuration.")
+	cmd.Flag("break", "Stop a store at the start: first or second.").PlaceHolder("STORE").EnumVar(&o.Break, "first", "second")
+	cmd.Flag("dir", "Where the stores keep their objects.").Default("data").StringVar(&o.Dir)
+	// The stores check no signatures, so nobody else is let in by default.
+	cmd.Flag("listen", "Where to serve.").Default("127.0.0.1:8080").StringVar(&o.Listen)
+	cmd.Flag("admin", "Where to serve metrics and the like; \"\" is nowhere.").Default("127.0.0.1:8071").StringVar(&o.Admin)
+	return cmd, o
+}
+
+// demo runs the proxy in front of two stores in this process, until q or a signal.
+func (c *cli) demo(o *demo.Options) int {
+	signals, unsubscribe := c.subscribe()
+	defer unsubscribe()
+	stores, err := demo.StartStores(o)
+	defer func() {
+		for _, s := range stores {
+			s.Stop()
+		}
+	}()
+	if err != nil {
+		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
+		return exitFailed
+	}
+	config, err := demo.Config(o, stores)
+	if err != nil {
+		return c.wrong(err)
+	}
+	screen := &demo.Screen{W: c.stdout}
+	l := demo.Logs(screen)
+	p, err := service.New(config, l, version)
+	if err == nil {
+		err = p.Start()
+	}
+	if err != nil {
+		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			fmt.Fprintln(c.stderr, "Something else listens there. Choose another address with --listen HOST:PORT or --admin HOST:PORT.")
+		}
+		return exitFailed
+	}
+	screen.Print(demo.Welcome(version, p.Addr(), p.AdminAddr(), stores, o.Dir))
+	if c.started != nil {
+		c.started(p)
+	}
+	lines := readLines(c.stdin)
+	for {
+		select {
+		case <-signals:
+			return stop(p, l, signals)
+		case err := <-p.Failed:
+			fmt.Fprintf(c.stderr, "akubra: %v\n", err)
+			_ = stop(p, l, signals)
+			return exitFailed
+		case line, ok := <-lines:
+			switch {
+			case !ok:
+				lines = nil // nobody types: signals are left
+			case line == "1", line == "2":
+				screen.Print(stores[line[0]-'1'].Toggle())
+			case line == "q":
+				return stop(p, l, signals)
+			case line != "":
+				screen.Print(demo.Keys)
+			}
+		}
+	}
+}
+
+// readLines reads what is typed, up to its end. Its goroutine ends with the process:
+// nothing can call a read of a terminal back.
+func readLines(r io.Reader) <-chan string {
+	// In the background of a shell a read fails instead of stopping the process.
+	signal.Ignore(syscall.SIGTTIN)
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for in := bufio.NewScanner(r); in.Scan(); {
+			lines <- strings.TrimSpace(in.Text())
+		}
+	}()
+	return lines
+}
