@@ -44,7 +44,8 @@ func StartStores(o *Options) (stores []*Store, err error) {
 	return stores, nil
 }
 
-// Config is the configuration of the proxy in front of stores, checked. It has short times, for the demo's backends are near and break often.
+// Config is the configuration of the proxy in front of stores, checked. It has
+// short times, for the demo's backends are near and break often.
 func Config(o *Options, stores []*Store) (*config.Config, error) {
 	config := config.Default()
 	config.Listen = o.Listen
@@ -131,6 +132,7 @@ type Screen struct {
 	W  io.Writer
 }
 
+// Print writes text as it is.
 func (s *Screen) Print(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

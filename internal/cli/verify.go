@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -7,30 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kingpin/v2"
-
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/service"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
 )
-
-// verifyFlags are those of `akubra verify`.
-type verifyFlags struct {
-	bucket, prefix      string
-	deep, journal, json bool
-}
-
-func verifyCommand(app *kingpin.Application) (*kingpin.CmdClause, *verifyFlags) {
-	f := &verifyFlags{}
-	cmd := app.Command("verify", "Compare a bucket on all backends, and tell every key that differs. Exit code 1 if there is one, 2 if not all could be compared.")
-	cmd.Flag("bucket", "The bucket.").Required().PlaceHolder("BUCKET").StringVar(&f.bucket)
-	cmd.Flag("prefix", "Only keys that begin so.").PlaceHolder("PREFIX").StringVar(&f.prefix)
-	cmd.Flag("deep", "Compare the content and metadata too, which reads every object.").BoolVar(&f.deep)
-	cmd.Flag("journal", "Journal the differences, for repair.").BoolVar(&f.journal)
-	cmd.Flag("json", "A JSON line for each difference.").BoolVar(&f.json)
-	return cmd, f
-}
 
 // verify compares the backends. Differences go to stdout, all else to stderr.
 func (c *cli) verify(config *config.Config, f *verifyFlags) int {

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -9,40 +9,11 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/alecthomas/kingpin/v2"
-
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 )
-
-// synclogCommands are `akubra synclog …`: they read the journal, also beside a
-// running proxy.
-type synclogCommands struct {
-	list, stats, export *kingpin.CmdClause
-	json                bool
-	backend             string
-}
-
-func newSynclogCommands(app *kingpin.Application) *synclogCommands {
-	s := &synclogCommands{}
-	parent := app.Command("synclog", "Read the journal: what the backends owe. A running proxy is not disturbed.")
-	s.list = parent.Command("list", "A line for each key that is not the same on all backends, oldest first.")
-	s.stats = parent.Command("stats", "How many there are, by backend, reason and age.")
-	s.export = parent.Command("export", "A JSON line for each key and backend, in the synclog's form, for a repair of your own.")
-	for _, cmd := range []*kingpin.CmdClause{s.list, s.stats} {
-		cmd.Flag("json", "JSON instead of a table.").BoolVar(&s.json)
-	}
-	for _, cmd := range []*kingpin.CmdClause{s.list, s.export} {
-		cmd.Flag("backend", "Only what this backend owes.").PlaceHolder("HOST:PORT").StringVar(&s.backend)
-	}
-	return s
-}
-
-func (s *synclogCommands) is(command string) bool {
-	return slices.Contains([]string{s.list.FullCommand(), s.stats.FullCommand(), s.export.FullCommand()}, command)
-}
 
 // run reads the journal of config, an entry at a time.
 func (s *synclogCommands) run(c *cli, config *config.Config, command string) int {

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -376,7 +376,7 @@ func TestR20Torture(t *testing.T) {
 		cycles, writes = 200, 300
 	}
 	path := filepath.Join(t.TempDir(), "akubra")
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", path, mainPackage).CombinedOutput(); err != nil {
 		t.Fatalf("cannot build: %v\n%s", err, out)
 	}
 	seed := rand.Uint64()

@@ -1,36 +1,17 @@
-package main
+package cli
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"sync"
-	"syscall"
 	"time"
-
-	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/service"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
 )
-
-// repairFlags are those of `akubra repair`.
-type repairFlags struct {
-	once, follow, dryRun, parked bool
-}
-
-func repairCommand(app *kingpin.Application) (*kingpin.CmdClause, *repairFlags) {
-	f := &repairFlags{}
-	cmd := app.Command("repair", "Make the backends equal again in what the journal has. Exit code 1 if something is left.")
-	cmd.Flag("once", "Try everything once, and end. The default.").BoolVar(&f.once)
-	cmd.Flag("follow", "Go on, also with what is yet to come, until it is told to stop.").BoolVar(&f.follow)
-	cmd.Flag("dry-run", "Tell what would be done, and do nothing.").BoolVar(&f.dryRun)
-	cmd.Flag("parked", "Try those again that were set aside after too many failures.").BoolVar(&f.parked)
-	return cmd, f
-}
 
 const noCredentials = "Without credentials akubra cannot repair. `akubra synclog export -c FILE` gives what is to be repaired as JSON lines, for a process of your own."
 
@@ -159,36 +140,6 @@ func repairProgress(s repair.Status, total int) string {
 		line += fmt.Sprintf(", %v to go", s.ETA.Round(time.Second))
 	}
 	return line
-}
-
-// failed says why it cannot go on.
-func (c *cli) failed(err error) int {
-	fmt.Fprintf(c.stderr, "akubra: %v\n", err)
-	return exitFailed
-}
-
-// untilSignal is a context that a signal ends, and a function that ends it otherwise.
-func (c *cli) untilSignal() (ctx context.Context, stop func()) {
-	signals, unsubscribe := c.subscribe()
-	ctx, cancel := context.WithCancel(context.Background())
-	var waiting sync.WaitGroup
-	waiting.Go(func() {
-		for {
-			select {
-			case s := <-signals:
-				if s != syscall.SIGHUP {
-					cancel()
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	return ctx, func() {
-		cancel()
-		waiting.Wait()
-		unsubscribe()
-	}
 }
 
 // describe is what a task is about, for people.

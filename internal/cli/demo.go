@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -9,22 +9,9 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/alecthomas/kingpin/v2"
-
 	"github.com/akubra/akubra/internal/demo"
 	"github.com/akubra/akubra/internal/service"
 )
-
-func demoCommand(app *kingpin.Application) (*kingpin.CmdClause, *demo.Options) {
-	o := &demo.Options{}
-	cmd := app.Command("demo", "Serve in front of two S3 stores of its own, to try it out. Needs no configuration.")
-	cmd.Flag("break", "Stop a store at the start: first or second.").PlaceHolder("STORE").EnumVar(&o.Break, "first", "second")
-	cmd.Flag("dir", "Where the stores keep their objects.").Default("data").StringVar(&o.Dir)
-	// The stores check no signatures, so nobody else is let in by default.
-	cmd.Flag("listen", "Where to serve.").Default("127.0.0.1:8080").StringVar(&o.Listen)
-	cmd.Flag("admin", "Where to serve metrics and the like; \"\" is nowhere.").Default("127.0.0.1:8071").StringVar(&o.Admin)
-	return cmd, o
-}
 
 // demo runs the proxy in front of two stores in this process, until q or a signal.
 func (c *cli) demo(o *demo.Options) int {
@@ -46,7 +33,7 @@ func (c *cli) demo(o *demo.Options) int {
 	}
 	screen := &demo.Screen{W: c.stdout}
 	l := demo.Logs(screen)
-	p, err := service.New(config, l, version)
+	p, err := service.New(config, l, c.version)
 	if err == nil {
 		err = p.Start()
 	}
@@ -57,7 +44,7 @@ func (c *cli) demo(o *demo.Options) int {
 		}
 		return exitFailed
 	}
-	screen.Print(demo.Welcome(version, p.Addr(), p.AdminAddr(), stores, o.Dir))
+	screen.Print(demo.Welcome(c.version, p.Addr(), p.AdminAddr(), stores, o.Dir))
 	if c.started != nil {
 		c.started(p)
 	}

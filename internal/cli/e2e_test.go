@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -37,10 +37,13 @@ type binary struct {
 	stderr *testkit.Transcript
 }
 
+// mainPackage is the command, wherever its tests are.
+const mainPackage = "github.com/akubra/akubra"
+
 // TestBinary builds the proxy once, and runs it in front of stub storages.
 func TestBinary(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "akubra")
-	build := exec.Command("go", "build", "-o", path, ".")
+	build := exec.Command("go", "build", "-o", path, mainPackage)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("cannot build: %v\n%s", err, out)

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/service"
+)
+
+// How the process ends.
+const (
+	exitOK     = 0
+	exitFailed = 1 // cannot listen, say, or was told twice to stop; something is left to repair, or differs
+	exitWrong  = 2 // what it was told is wrong: arguments or configuration (R21)
+)
+
+// Run does what args say, as the whole of this process, and returns its exit code.
+func Run(args []string, version string) int {
+	c := &cli{version: version, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	return c.run(args)
+}
+
+// cli is the process as run sees it.
+type cli struct {
+	version        string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	signals        <-chan os.Signal     // nil: the process's own
+	started        func(*service.Proxy) // for tests; may be nil
+}
+
+// wrong says what is wrong, a line each mistake where it is the configuration (R21).
+func (c *cli) wrong(err error) int {
+	if _, ok := errors.AsType[config.Errors](err); !ok {
+		err = fmt.Errorf("akubra: %w", err)
+	}
+	fmt.Fprintln(c.stderr, err)
+	return exitWrong
+}
+
+// subscribe gives the signals that are handled. The others, and all until now, do
+// what they do to any process.
+func (c *cli) subscribe() (signals <-chan os.Signal, unsubscribe func()) {
+	if c.signals != nil {
+		return c.signals, func() {}
+	}
+	ch := make(chan os.Signal, 4)
+	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	return ch, func() { signal.Stop(ch) }
+}
+
+// failed says why it cannot go on.
+func (c *cli) failed(err error) int {
+	fmt.Fprintf(c.stderr, "akubra: %v\n", err)
+	return exitFailed
+}
+
+// untilSignal is a context that a signal ends, and a function that ends it otherwise.
+func (c *cli) untilSignal() (ctx context.Context, stop func()) {
+	signals, unsubscribe := c.subscribe()
+	ctx, cancel := context.WithCancel(context.Background())
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		for {
+			select {
+			case s := <-signals:
+				if s != syscall.SIGHUP {
+					cancel()
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return ctx, func() {
+		cancel()
+		waiting.Wait()
+		unsubscribe()
+	}
+}

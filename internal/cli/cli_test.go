@@ -1,0 +1,316 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/internal/service"
+	"github.com/akubra/akubra/internal/testkit"
+)
+
+const testVersion = "v1.2.3-test"
+
+// runArgs is run for arguments that end it by themselves.
+func runArgs(args ...string) (exit int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	c := &cli{version: testVersion, stdin: strings.NewReader(""), stdout: &out, stderr: &errs, signals: make(chan os.Signal)}
+	exit = c.run(args)
+	return exit, out.String(), errs.String()
+}
+
+// process is a run that goes on until it is told to stop.
+type process struct {
+	*service.Proxy
+	signals chan os.Signal // unbuffered: what was taken from it is being dealt with
+	stdin   *io.PipeWriter
+	stdout  *testkit.Transcript
+	stderr  *testkit.Transcript
+	exit    chan int
+}
+
+// mustStart runs args until the proxy serves. The test has to end it.
+func mustStart(t *testing.T, args ...string) *process {
+	t.Helper()
+	testkit.NoLeaks(t)
+	stdin, typed := io.Pipe()
+	t.Cleanup(func() { _ = typed.Close() })
+	p := &process{signals: make(chan os.Signal), stdin: typed, stdout: testkit.NewTranscript(), stderr: testkit.NewTranscript(), exit: make(chan int, 1)}
+	started := make(chan *service.Proxy, 1)
+	c := &cli{
+		version: testVersion, stdin: stdin, stdout: p.stdout, stderr: p.stderr, signals: p.signals,
+		started: func(p *service.Proxy) { started <- p },
+	}
+	go func() { p.exit <- c.run(args) }()
+	select {
+	case p.Proxy = <-started:
+	case code := <-p.exit:
+		t.Fatalf("%q ended with %d: %s", args, code, p.stderr)
+	}
+	return p
+}
+
+func (p *process) wantExit(t *testing.T, want int) {
+	t.Helper()
+	select {
+	case got := <-p.exit:
+		if got != want {
+			t.Errorf("exit code %d, want %d; stderr: %s", got, want, p.stderr)
+		}
+	case <-time.After(testkit.Patience):
+		t.Fatal("it does not end")
+	}
+}
+
+// writeServeConfig is for one backend, with free ports and logs in the config's directory.
+func writeServeConfig(t *testing.T, backend, more string) (path string) {
+	t.Helper()
+	dir := t.TempDir()
+	path = filepath.Join(dir, "akubra.yaml")
+	text := fmt.Sprintf(`
+Listen: 127.0.0.1:0
+AdminListen: 127.0.0.1:0
+DataDir: %q
+Backends: [%q]
+Logging:
+  Mainlog: {Stderr: false, File: %q}
+  Synclog: {Stderr: false, File: %q}
+%s`, filepath.Join(dir, "data"), backend, filepath.Join(dir, "main.log"), filepath.Join(dir, "sync.log"), more)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestRunHelpAndVersion(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want []string
+	}{
+		{"--version", []string{testVersion}},
+		{"--help", []string{"-c, --conf=FILE", "serve*", "check", "demo", "synclog list", "repair", "verify", "--help-long"}},
+		{"help demo", []string{"--break=STORE", "--listen="}},
+		{"repair --help", []string{"--[no-]once", "--[no-]follow", "--[no-]dry-run"}},
+		{"verify --help", []string{"--bucket=BUCKET", "--prefix=PREFIX", "--[no-]deep", "--[no-]journal"}},
+		{"demo --help", []string{"--break=STORE", "--dir="}},
+	} {
+		exit, stdout, stderr := runArgs(strings.Fields(c.args)...)
+		if exit != exitOK || stderr != "" {
+			t.Errorf("%s: exit code %d, stderr %q", c.args, exit, stderr)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(stdout, want) {
+				t.Errorf("%s: no %q in %s", c.args, want, stdout)
+			}
+		}
+	}
+}
+
+func TestRunWrongArguments(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none.yaml")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "akubra: no configuration given: akubra -c FILE"},
+		{[]string{"serve"}, "akubra: no configuration given"},
+		{[]string{"check"}, "akubra: no configuration given"},
+		{[]string{"-c"}, "akubra: no configuration given"},
+		{[]string{"-c", none}, "akubra: cannot read configuration " + fmt.Sprintf("%q", none) + ": no such file or directory"},
+		{[]string{"check", "-c", none}, "akubra: cannot read configuration"},
+		{[]string{"dance"}, "akubra: unexpected dance"},
+		{[]string{"--loud"}, "akubra: unknown long flag '--loud'"},
+		{[]string{"demo", "-c", none}, "akubra: demo has a configuration of its own"},
+		{[]string{"synclog", "list"}, "akubra: no configuration given"},
+		{[]string{"repair"}, "akubra: no configuration given"},
+		{[]string{"verify", "--bucket", "b"}, "akubra: no configuration given"},
+		{[]string{"verify"}, "akubra: required flag(s) '--bucket' not provided"},
+		{[]string{"synclog", "dance", "-c", none}, "akubra: expected command but got \"dance\""},
+		{[]string{"repair", "--sometimes"}, "akubra: unknown long flag '--sometimes'"},
+		{[]string{"repair", "--once", "--follow", "-c", "config.yaml.example"}, "akubra: repair takes --follow alone"},
+		{[]string{"repair", "--dry-run", "--follow", "-c", "config.yaml.example"}, "akubra: repair takes --follow alone"},
+		{[]string{"demo", "--break", "third"}, "akubra: enum value must be one of first,second"},
+	} {
+		exit, stdout, stderr := runArgs(c.args...)
+		if exit != exitWrong || stdout != "" || !strings.HasPrefix(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%q: exit code %d, stdout %q, stderr %q", c.args, exit, stdout, stderr)
+		}
+	}
+}
+
+func TestR21EveryMistakeOnALineOfItsOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "wrong.yaml")
+	if err := os.WriteFile(path, []byte("Lisen: :80\nBackends: [http://a]\nConnLimit: 0\nWriteAck: most\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := "Lisen: unknown key, the nearest known one is Listen\n" +
+		"ConnLimit: 0 is not allowed, must be from 1 to 1000000, and no less than there are backends\n" +
+		`WriteAck: "most" is not allowed, must be one of first, quorum, all` + "\n"
+	for _, args := range [][]string{{"check", "-c", path}, {"--conf", path, "check"}, {"-c", path}, {"serve", "-c", path}} {
+		exit, stdout, stderr := runArgs(args...)
+		if exit != exitWrong || stdout != "" || stderr != want {
+			t.Errorf("%q: exit code %d, stdout %q, stderr\n%s", args, exit, stdout, stderr)
+		}
+	}
+}
+
+func TestCheckValid(t *testing.T) {
+	exit, stdout, stderr := runArgs("check", "-c", "config.yaml.example")
+	if exit != exitOK || stdout != "config.yaml.example: configuration is valid\n" || stderr != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", exit, stdout, stderr)
+	}
+}
+
+func TestServeUntilSignal(t *testing.T) {
+	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
+	for _, args := range [][]string{{"-c", config}, {"serve", "-c", config}} {
+		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+			p := mustStart(t, args...)
+			if got := testkit.MustSend(t, "GET", "http://"+p.Addr()+"/b/k", ""); got != "hello" {
+				t.Errorf("answer %q", got)
+			}
+			testkit.MustSend(t, "GET", "http://"+p.AdminAddr()+"/health", "")
+			p.signals <- signal
+			p.wantExit(t, exitOK)
+			if p.stdout.String() != "" || p.stderr.String() != "" {
+				t.Errorf("stdout %q, stderr %q", p.stdout, p.stderr)
+			}
+			if c, err := net.Dial("tcp", p.Addr()); err == nil {
+				c.Close()
+				t.Error("it still listens")
+			}
+		}
+	}
+}
+
+func TestServeReopensLogs(t *testing.T) {
+	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
+	log := filepath.Join(filepath.Dir(config), "main.log")
+	p := mustStart(t, "-c", config)
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	p.signals <- syscall.SIGHUP
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+	if got := testkit.MustReadFile(t, log+".1"); !strings.Contains(got, "akubra is ready") || strings.Contains(got, "stopped") {
+		t.Errorf("old log: %s", got)
+	}
+	if got := testkit.MustReadFile(t, log); !strings.Contains(got, "logs reopened") || !strings.Contains(got, "stopped") {
+		t.Errorf("new log: %s", got)
+	}
+}
+
+func TestServeCannotReopenLogs(t *testing.T) {
+	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
+	log := filepath.Join(filepath.Dir(config), "main.log")
+	p := mustStart(t, "-c", config)
+	if err := errors.Join(os.Rename(log, log+".1"), os.Mkdir(log, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	p.signals <- syscall.SIGHUP
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+	if got := testkit.MustReadFile(t, log+".1"); !strings.Contains(got, "cannot reopen logs") {
+		t.Errorf("log: %s", got)
+	}
+}
+
+func TestServeCannotStart(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	t.Setenv("AKUBRA_LISTEN", taken.Addr().String())
+	config := writeServeConfig(t, "http://127.0.0.1:9", "")
+	exit, _, stderr := runArgs("-c", config)
+	if want := fmt.Sprintf("akubra: cannot listen (Listen: %q): ", taken.Addr()); exit != exitFailed || !strings.HasPrefix(stderr, want) {
+		t.Errorf("exit code %d, stderr %q", exit, stderr)
+	}
+	if got := testkit.MustReadFile(t, filepath.Join(filepath.Dir(config), "main.log")); !strings.Contains(got, "cannot listen") {
+		t.Errorf("log: %s", got)
+	}
+
+	t.Setenv("AKUBRA_LOGGING_SYNCLOG_FILE", filepath.Join(config, "x.log"))
+	exit, _, stderr = runArgs("-c", config)
+	if exit != exitFailed || !strings.HasPrefix(stderr, "Logging.Synclog: cannot open log file ") {
+		t.Errorf("exit code %d, stderr %q", exit, stderr)
+	}
+}
+
+func TestServeListenerFails(t *testing.T) {
+	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
+	p := mustStart(t, "-c", config)
+	p.Failed <- errors.New("out of luck")
+	p.wantExit(t, exitFailed)
+	if got := testkit.MustReadFile(t, filepath.Join(filepath.Dir(config), "main.log")); !strings.Contains(got, "out of luck") {
+		t.Errorf("log: %s", got)
+	}
+}
+
+// startBusy serves with one request in flight, that answers when release is called.
+func startBusy(t *testing.T) (p *process, config string, answer <-chan error, release func()) {
+	t.Helper()
+	arrived, free := make(chan struct{}), make(chan struct{})
+	release = sync.OnceFunc(func() { close(free) })
+	config = writeServeConfig(t, testkit.NewBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-free
+		testkit.Hello(w, r)
+	}), "")
+	t.Cleanup(release) // before the backend is closed, which waits for it
+	p = mustStart(t, "-c", config)
+	answered := make(chan error, 1)
+	url := "http://" + p.Addr() + "/b/k"
+	go func() {
+		status, text, err := testkit.Send("GET", url, "")
+		if err == nil && (status != http.StatusOK || text != "hello") {
+			err = fmt.Errorf("answer %d %q", status, text)
+		}
+		answered <- err
+	}()
+	<-arrived
+	return p, config, answered, release
+}
+
+func TestR22StopFinishesWhatIsInFlight(t *testing.T) {
+	p, _, answer, release := startBusy(t)
+	p.signals <- syscall.SIGTERM
+	p.signals <- syscall.SIGHUP // taken means that it is stopping, and deals with signals still
+	select {
+	case code := <-p.exit:
+		t.Fatalf("exit code %d with a request in flight", code)
+	default:
+	}
+	release()
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+	p.wantExit(t, exitOK)
+}
+
+func TestR22SecondSignalEndsAtOnce(t *testing.T) {
+	p, config, answer, release := startBusy(t)
+	p.signals <- syscall.SIGTERM
+	p.signals <- syscall.SIGINT
+	p.wantExit(t, exitFailed)
+	got := testkit.MustReadFile(t, filepath.Join(filepath.Dir(config), "main.log"))
+	if !strings.Contains(got, "second signal") || !strings.Contains(got, "the next start records the writes among it") {
+		t.Errorf("log: %s", got)
+	}
+	release() // the process would be gone by now; here it ends what it began
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/demo"
+)
+
+func demoCommand(app *kingpin.Application) (*kingpin.CmdClause, *demo.Options) {
+	o := &demo.Options{}
+	cmd := app.Command("demo", "Serve in front of two S3 stores of its own, to try it out. Needs no configuration.")
+	cmd.Flag("break", "Stop a store at the start: first or second.").PlaceHolder("STORE").EnumVar(&o.Break, "first", "second")
+	cmd.Flag("dir", "Where the stores keep their objects.").Default("data").StringVar(&o.Dir)
+	// The stores check no signatures, so nobody else is let in by default.
+	cmd.Flag("listen", "Where to serve.").Default("127.0.0.1:8080").StringVar(&o.Listen)
+	cmd.Flag("admin", "Where to serve metrics and the like; \"\" is nowhere.").Default("127.0.0.1:8071").StringVar(&o.Admin)
+	return cmd, o
+}
+
+// repairFlags are those of `akubra repair`.
+type repairFlags struct {
+	once, follow, dryRun, parked bool
+}
+
+func repairCommand(app *kingpin.Application) (*kingpin.CmdClause, *repairFlags) {
+	f := &repairFlags{}
+	cmd := app.Command("repair", "Make the backends equal again in what the journal has. Exit code 1 if something is left.")
+	cmd.Flag("once", "Try everything once, and end. The default.").BoolVar(&f.once)
+	cmd.Flag("follow", "Go on, also with what is yet to come, until it is told to stop.").BoolVar(&f.follow)
+	cmd.Flag("dry-run", "Tell what would be done, and do nothing.").BoolVar(&f.dryRun)
+	cmd.Flag("parked", "Try those again that were set aside after too many failures.").BoolVar(&f.parked)
+	return cmd, f
+}
+
+// synclogCommands are `akubra synclog …`: they read the journal, also beside a
+// running proxy.
+type synclogCommands struct {
+	list, stats, export *kingpin.CmdClause
+	json                bool
+	backend             string
+}
+
+func newSynclogCommands(app *kingpin.Application) *synclogCommands {
+	s := &synclogCommands{}
+	parent := app.Command("synclog", "Read the journal: what the backends owe. A running proxy is not disturbed.")
+	s.list = parent.Command("list", "A line for each key that is not the same on all backends, oldest first.")
+	s.stats = parent.Command("stats", "How many there are, by backend, reason and age.")
+	s.export = parent.Command("export", "A JSON line for each key and backend, in the synclog's form, for a repair of your own.")
+	for _, cmd := range []*kingpin.CmdClause{s.list, s.stats} {
+		cmd.Flag("json", "JSON instead of a table.").BoolVar(&s.json)
+	}
+	for _, cmd := range []*kingpin.CmdClause{s.list, s.export} {
+		cmd.Flag("backend", "Only what this backend owes.").PlaceHolder("HOST:PORT").StringVar(&s.backend)
+	}
+	return s
+}
+
+func (s *synclogCommands) is(command string) bool {
+	return slices.Contains([]string{s.list.FullCommand(), s.stats.FullCommand(), s.export.FullCommand()}, command)
+}
+
+// verifyFlags are those of `akubra verify`.
+type verifyFlags struct {
+	bucket, prefix      string
+	deep, journal, json bool
+}
+
+func verifyCommand(app *kingpin.Application) (*kingpin.CmdClause, *verifyFlags) {
+	f := &verifyFlags{}
+	cmd := app.Command("verify", "Compare a bucket on all backends, and tell every key that differs. Exit code 1 if there is one, 2 if not all could be compared.")
+	cmd.Flag("bucket", "The bucket.").Required().PlaceHolder("BUCKET").StringVar(&f.bucket)
+	cmd.Flag("prefix", "Only keys that begin so.").PlaceHolder("PREFIX").StringVar(&f.prefix)
+	cmd.Flag("deep", "Compare the content and metadata too, which reads every object.").BoolVar(&f.deep)
+	cmd.Flag("journal", "Journal the differences, for repair.").BoolVar(&f.journal)
+	cmd.Flag("json", "A JSON line for each difference.").BoolVar(&f.json)
+	return cmd, f
+}
+
+// run does what args say and returns the process's exit code.
+func (c *cli) run(args []string) int {
+	exit := -1 // set where kingpin has answered already, as to --help
+	app := kingpin.New("akubra", "Copies every S3 request to all backends at once; the first positive answer is the client's.").
+		Version(c.version).UsageWriter(c.stdout).ErrorWriter(c.stderr).
+		Terminate(func(code int) { exit = max(exit, code) })
+	app.HelpFlag.Short('h')
+	conf := app.Flag("conf", "The configuration, a YAML file. config.yaml.example has every key.").Short('c').PlaceHolder("FILE").String()
+	serve := app.Command("serve", "Serve. This is what a bare `akubra -c FILE` does.").Default()
+	check := app.Command("check", "Check the configuration and tell every mistake; exit code 2 if there is one.")
+	demo, demoOptions := demoCommand(app)
+	synclog := newSynclogCommands(app)
+	repair, repairFlags := repairCommand(app)
+	verify, verifyFlags := verifyCommand(app)
+
+	command, err := app.Parse(args)
+	switch {
+	case exit >= 0:
+		return exit
+	case err != nil:
+		return c.wrong(fmt.Errorf("%w (akubra --help tells more)", err))
+	case command == demo.FullCommand():
+		if *conf != "" {
+			return c.wrong(errors.New("demo has a configuration of its own and takes no -c"))
+		}
+		return c.demo(demoOptions)
+	case *conf == "":
+		return c.wrong(errors.New("no configuration given: akubra -c FILE (config.yaml.example is one to start from, akubra demo needs none)"))
+	}
+	config, err := config.Load(*conf)
+	if err != nil {
+		return c.wrong(err)
+	}
+	switch {
+	case command == check.FullCommand():
+		fmt.Fprintf(c.stdout, "%s: configuration is valid\n", *conf)
+		return exitOK
+	case command == serve.FullCommand():
+		return c.serve(config)
+	case synclog.is(command):
+		return synclog.run(c, config, command)
+	case command == repair.FullCommand():
+		return c.repair(config, repairFlags)
+	case command == verify.FullCommand():
+		return c.verify(config, verifyFlags)
+	}
+	panic("main: no such command: " + command)
+}

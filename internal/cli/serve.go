@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/service"
+)
+
+// serve runs the proxy until it is told to stop.
+func (c *cli) serve(conf *config.Config) int {
+	l, err := logs.Open(conf.Logging)
+	if err != nil {
+		fmt.Fprintln(c.stderr, err)
+		return exitFailed
+	}
+	defer func() { _ = l.Close() }() // however it ends, what was logged is written
+	signals, unsubscribe := c.subscribe()
+	defer unsubscribe()
+	p, err := service.New(conf, l, c.version)
+	if err == nil {
+		err = p.Start()
+	}
+	if _, wrong := errors.AsType[config.Errors](err); wrong {
+		_ = l.Close()
+		return c.wrong(err)
+	}
+	if err != nil {
+		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
+		if !conf.Logging.Mainlog.Stderr { // there it would stand twice
+			l.Main.Error().Err(err).Msg("cannot start")
+		}
+		_ = l.Close()
+		return exitFailed
+	}
+	if c.started != nil {
+		c.started(p)
+	}
+	for {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				return stop(p, l, signals)
+			}
+			l.ReopenSoon()
+		case err := <-p.Failed:
+			l.Main.Error().Err(err).Msg("cannot go on")
+			_ = stop(p, l, signals)
+			return exitFailed
+		}
+	}
+}
+
+// stop ends p and its logs in good order (R22), or at once if there is a second signal.
+func stop(p *service.Proxy, l *logs.Logs, signals <-chan os.Signal) int {
+	stopped := make(chan struct{})
+	go func() {
+		p.Stop()
+		close(stopped)
+	}()
+	for {
+		select {
+		case <-stopped:
+			_ = l.Close()
+			return exitOK
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				l.ReopenSoon()
+				continue
+			}
+			l.Main.Error().Stringer("signal", s).Int("inflight", p.InFlight()).
+				Msg("stopping at once, on the second signal: what is in flight is cut off, and the next start records the writes among it")
+			return exitFailed
+		}
+	}
+}
