@@ -137,8 +137,8 @@ func TestRunWrongArguments(t *testing.T) {
 		{[]string{"verify"}, "akubra: required flag(s) '--bucket' not provided"},
 		{[]string{"synclog", "dance", "-c", none}, "akubra: expected command but got \"dance\""},
 		{[]string{"repair", "--sometimes"}, "akubra: unknown long flag '--sometimes'"},
-		{[]string{"repair", "--once", "--follow", "-c", "config.yaml.example"}, "akubra: repair takes --follow alone"},
-		{[]string{"repair", "--dry-run", "--follow", "-c", "config.yaml.example"}, "akubra: repair takes --follow alone"},
+		{[]string{"repair", "--once", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair takes --follow alone"},
+		{[]string{"repair", "--dry-run", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair takes --follow alone"},
 		{[]string{"demo", "--break", "third"}, "akubra: enum value must be one of first,second"},
 	} {
 		exit, stdout, stderr := runArgs(c.args...)
@@ -165,8 +165,8 @@ func TestR21EveryMistakeOnALineOfItsOwn(t *testing.T) {
 }
 
 func TestCheckValid(t *testing.T) {
-	exit, stdout, stderr := runArgs("check", "-c", "config.yaml.example")
-	if exit != exitOK || stdout != "config.yaml.example: configuration is valid\n" || stderr != "" {
+	exit, stdout, stderr := runArgs("check", "-c", "../../config.yaml.example")
+	if exit != exitOK || stdout != "../../config.yaml.example: configuration is valid\n" || stderr != "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", exit, stdout, stderr)
 	}
 }

@@ -200,14 +200,17 @@ func (p *Proxy) makeEngine() error {
 	for i, b := range p.backends {
 		pool[i] = engineBackend{b}
 	}
+	o := engineOptions(c, p.files)
+	o.Backends, o.Limiter, o.Synclog, o.Log = pool, p.limiter, syncRecorder{p.synclog}, engineLog{p.logs}
+	o.Metrics, o.Journal, o.Wanted, o.TLS = p.metrics, p.engineJournal(), p.wanted, clientTLS
 	var err error
-	p.engine, err = engine.New(engine.Options{
-		Backends:                  pool,
-		Limiter:                   p.limiter,
-		Synclog:                   syncRecorder{p.synclog},
-		Log:                       engineLog{p.logs},
-		Metrics:                   p.metrics,
-		Journal:                   p.engineJournal(),
+	p.engine, err = engine.New(o)
+	return err
+}
+
+// engineOptions are those that the configuration has.
+func engineOptions(c *config.Config, files fileShares) engine.Options {
+	return engine.Options{
 		Domains:                   c.Domains,
 		AdditionalRequestHeaders:  c.AdditionalRequestHeaders,
 		AdditionalResponseHeaders: c.AdditionalResponseHeaders,
@@ -217,16 +220,13 @@ func (p *Proxy) makeEngine() error {
 		RingSize:                  int(c.RingSize),
 		MaxHeaderSize:             int(c.MaxHeaderSize),
 		MaxBodySize:               int64(c.MaxBodySize),
-		MaxConcurrentRequests:     p.files.requests,
-		MaxConnections:            p.files.clients,
+		MaxConcurrentRequests:     files.requests,
+		MaxConnections:            files.clients,
 		MinClientRate:             int64(c.MinClientRate),
 		WriteAck:                  c.WriteAck,
 		CompareETags:              c.CompareETags,
 		RecordReads:               slices.Contains(c.SyncLogMethods, "GET") || slices.Contains(c.SyncLogMethods, "HEAD"),
-		Wanted:                    p.wanted,
-		TLS:                       clientTLS,
-	})
-	return err
+	}
 }
 
 // wanted has repair take a key first that a client waits for.

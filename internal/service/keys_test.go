@@ -1,0 +1,202 @@
+package service
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/limiter"
+)
+
+// A key of the configuration takes, beside its field: a default, a check, a line in
+// config.yaml.example, a row in README, and somebody who reads it. The tables below are what
+// cannot be read off the code.
+var (
+	// Keys whose default is nothing: none, off, empty, or taken from elsewhere.
+	defaultIsNothing = []string{
+		"Backends", "MaintainedBackend", "AdditionalRequestHeaders", "AdditionalResponseHeaders", "AdminHosts", "Domains",
+		"StallTimeout", "TLS.CertFile", "TLS.KeyFile", "TLS.Backends.CAFile", "TLS.Backends.InsecureSkipVerify",
+		"TLS.Backends.ClientCertFile", "TLS.Backends.ClientKeyFile",
+		"Logging.Synclog.Stdout", "Logging.Synclog.File", "Logging.Synclog.Syslog",
+		"Logging.Accesslog.Stdout", "Logging.Accesslog.Stderr", "Logging.Accesslog.File", "Logging.Accesslog.Syslog",
+		"Logging.Mainlog.Stdout", "Logging.Mainlog.File", "Logging.Mainlog.Syslog",
+		"Credentials.AccessKey", "Credentials.SecretKey", "Credentials.Region", "Credentials.File", "BackendCredentials",
+		"Repair.Enabled", "Repair.ObjectsPerSecond", "Repair.BytesPerSecond", "Repair.CopyBucketConfig",
+	}
+	// A value of the right type that the check refuses, as it stands in YAML.
+	refused = map[string]string{
+		"Listen": "nowhere", "Backends": "[ftp://a]", "ConnLimit": "0", "ConnectionTimeout": "0s", "ConnectionDialTimeout": "0s",
+		"AdditionalRequestHeaders": "{Host: x}", "AdditionalResponseHeaders": "{Host: x}", "MaintainedBackend": "http://other",
+		"SyncLogMethods": "[BREW]", "AdminListen": "nowhere", "AdminHosts": "['http://a']", "Domains": "['http://a']",
+		"WriteAck": "some", "RingSize": "1", "StallTimeout": "-1s", "FailureLimit": "-1", "MaxBodySize": "-1", "MaxHeaderSize": "1",
+		"MaxConcurrentRequests": "0", "MinClientRate": "-1", "ShutdownTimeout": "-1s", "CongestionControl": "'?'",
+		"TLS.CertFile": "none", "TLS.KeyFile": "none", "TLS.Backends.CAFile": "none",
+		"TLS.Backends.ClientCertFile": "none", "TLS.Backends.ClientKeyFile": "none",
+		"Logging.Synclog.Syslog": "x", "Logging.Accesslog.Syslog": "x", "Logging.Mainlog.Syslog": "x",
+		"Logging.Synclog.Level": "x", "Logging.Accesslog.Level": "x", "Logging.Mainlog.Level": "x",
+		"DataDir": "''", "Durability": "some", "OnJournalError": "some",
+		"Credentials.AccessKey": "'a b'", "Credentials.SecretKey": "alone", "Credentials.Region": "'a b'", "Credentials.File": "none",
+		"BackendCredentials": "[{Backend: http://other}]", "Repair.Concurrency": "0", "Repair.ObjectsPerSecond": "-1",
+		"Repair.BytesPerSecond": "-1", "Repair.MaxTries": "0",
+	}
+	// Keys that are right whatever their value is.
+	allowedAny = []string{
+		"Credentials.Profile",                                                    // is looked for in File
+		"Logging.Synclog.File", "Logging.Accesslog.File", "Logging.Mainlog.File", // are opened at the start
+	}
+	// Who reads a key, where it is not the engine.
+	readBy = map[string]string{
+		"Listen": "Proxy.Start", "Backends": "Proxy.makeBackends", "MaintainedBackend": "limiter", "ConnLimit": "shareFiles",
+		"AdminListen": "Proxy.Start", "AdminHosts": "admin", "FailureLimit": "limiter", "ShutdownTimeout": "Proxy.Stop",
+		"CongestionControl": "backends", "TLS": "Proxy.makeEngine, Proxy.makeBackends", "Logging": "logs", "DataDir": "ledger",
+		"Durability": "ledger, engineJournal", "OnJournalError": "ledger, engineJournal", "Credentials": "RepairBackends",
+		"BackendCredentials": "RepairBackends", "Repair": "RepairOptions",
+	}
+)
+
+func mustRead(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("..", "..", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// TestEveryKeyIsEverywhere names what was forgotten when a key was added to Config, or what
+// was left behind when one was taken away.
+func TestEveryKeyIsEverywhere(t *testing.T) {
+	var example map[string]any
+	if err := yaml.Unmarshal([]byte(mustRead(t, "config.yaml.example")), &example); err != nil {
+		t.Fatal(err)
+	}
+	// The first cell of a row has the key, or several.
+	rows := strings.Join(regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|").FindAllString(mustRead(t, "README.md"), -1), "\n")
+	defaults := config.Default()
+	var paths, top []string
+	var walk func(parent string, v reflect.Value, example map[string]any)
+	walk = func(parent string, v reflect.Value, example map[string]any) {
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Tag.Get("koanf")
+			path := strings.TrimPrefix(parent+"."+name, ".")
+			inExample, ok := example[name]
+			if name == "" || !ok {
+				t.Errorf("%s (field %s) has no line in config.yaml.example", path, v.Type().Field(i).Name)
+			}
+			if v.Field(i).Kind() == reflect.Struct {
+				level, _ := inExample.(map[string]any)
+				walk(path, v.Field(i), level)
+				continue
+			}
+			paths = append(paths, path)
+			if zero := v.Field(i).IsZero(); zero != slices.Contains(defaultIsNothing, path) {
+				t.Errorf("%s: its default in config.Default is %v; is that what defaultIsNothing says?", path, v.Field(i))
+			}
+			wantRefused(t, path, v.Field(i).Kind())
+		}
+	}
+	walk("", reflect.ValueOf(defaults).Elem(), example)
+	for field := range reflect.TypeFor[config.Config]().Fields() {
+		key := field.Tag.Get("koanf")
+		top = append(top, key)
+		if !strings.Contains(rows, "`"+key+"`") {
+			t.Errorf("%s has no row in README.md", key)
+		}
+		wantRead(t, field)
+	}
+	for _, table := range [][]string{defaultIsNothing, allowedAny, slices.Collect(keysOf(refused))} {
+		for _, path := range table {
+			if !slices.Contains(paths, path) {
+				t.Errorf("%s is in a table of this test, and no key", path)
+			}
+		}
+	}
+	for key := range readBy {
+		if !slices.Contains(top, key) {
+			t.Errorf("%s is in readBy, and no key", key)
+		}
+	}
+}
+
+func keysOf(m map[string]string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for key := range m {
+			if !yield(key) {
+				return
+			}
+		}
+	}
+}
+
+// wantRefused has a configuration with a wrong value at path checked.
+func wantRefused(t *testing.T, path string, kind reflect.Kind) {
+	t.Helper()
+	value, ok := refused[path]
+	if free := kind == reflect.Bool || slices.Contains(allowedAny, path); free || !ok {
+		if free == ok {
+			t.Errorf("%s: does Config.check look at it? refused has no value for it, or allowedAny is wrong", path)
+		}
+		return
+	}
+	levels := strings.Split(path, ".")
+	text := value
+	for _, name := range slices.Backward(levels) {
+		text = fmt.Sprintf("{%s: %s}", name, text)
+	}
+	text = strings.TrimSuffix(strings.TrimPrefix(text, "{"), "}") + "\n"
+	if path != "Backends" {
+		text += "Backends: ['http://a', 'http://b']\n"
+	}
+	_, err := config.Parse([]byte(text), nil)
+	name := levels[len(levels)-1]
+	if err == nil || !strings.Contains(err.Error(), name) {
+		t.Errorf("%s: %s passes Config.check, or the mistake does not name the key: %v", path, value, err)
+	}
+}
+
+// wantRead changes a key, and looks whether the engine's options change with it.
+func wantRead(t *testing.T, field reflect.StructField) {
+	t.Helper()
+	key := field.Tag.Get("koanf")
+	plain, changed := config.Default(), config.Default()
+	plain.Backends, changed.Backends = []string{"http://a"}, []string{"http://a"}
+	v := reflect.ValueOf(changed).Elem().FieldByIndex(field.Index)
+	switch v.Kind() {
+	case reflect.Int, reflect.Int64:
+		v.SetInt(v.Int()/2 + 1)
+	case reflect.String:
+		v.SetString("other")
+	case reflect.Bool:
+		v.SetBool(!v.Bool())
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.String {
+			v.Set(reflect.Append(v, reflect.ValueOf("GET").Convert(v.Type().Elem())))
+		}
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string]string{"X-A": "b"}))
+	}
+	const files = 1 << 20
+	same := reflect.DeepEqual(engineOptions(plain, sharesOf(files, plain)), engineOptions(changed, sharesOf(files, changed)))
+	who, elsewhere := readBy[key]
+	switch {
+	case same && !elsewhere:
+		t.Errorf("%s makes no difference to the engine's options: engineOptions has forgotten it, or readBy lacks who reads it", key)
+	case !same && elsewhere:
+		t.Errorf("%s makes a difference to the engine's options, and readBy says that %s reads it", key, who)
+	}
+}
+
+// The configuration's own words are those of whom they are for.
+func TestWordsOfTheConfiguration(t *testing.T) {
+	if config.MaxBackends != limiter.MaxBackends {
+		t.Errorf("the configuration allows %d backends, the limiter %d", config.MaxBackends, limiter.MaxBackends)
+	}
+}
