@@ -1,10 +1,12 @@
 package limiter
 
+import "github.com/akubra/akubra/internal/words"
+
 // What State can say.
 const (
-	StateActive     = "active"
-	StateDemoted    = "demoted"
-	StateMaintained = "maintained" // whether demoted besides or not
+	StateActive     = words.StateActive
+	StateDemoted    = words.StateDemoted
+	StateMaintained = words.StateMaintained // whether demoted besides or not
 )
 
 // Status is one backend's state for people and metrics.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/akubra/akubra/internal/datadir"
 	"github.com/akubra/akubra/internal/text"
+	"github.com/akubra/akubra/internal/words"
 )
 
 // MaxBackends is how many there may be: each is a bit of a 64-bit mask.
@@ -59,7 +60,7 @@ func (c *Config) check(m *mistakes) {
 			m.add(element("Domains", i), domain, "a host name alone, as in s3.example.com, without scheme and port")
 		}
 	}
-	m.checkOneOf("WriteAck", c.WriteAck, WriteAckFirst, WriteAckQuorum, WriteAckAll)
+	m.checkOneOf("WriteAck", c.WriteAck, words.AckFirst, words.AckQuorum, words.AckAll)
 	checkRange(m, "RingSize", c.RingSize, minRingSize, maxRingSize, "")
 	m.checkDuration("StallTimeout", c.StallTimeout, true)
 	checkRange(m, "FailureLimit", c.FailureLimit, 0, maxCount, " (0 is off)")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/akubra/akubra/internal/congestion"
 	"github.com/akubra/akubra/internal/text"
+	"github.com/akubra/akubra/internal/words"
 )
 
 // Config is what an operator can set. The first nine keys are the original
@@ -57,13 +58,6 @@ type Config struct {
 	Repair             RepairConfig               `koanf:"Repair"`
 }
 
-// What WriteAck may be (R3).
-const (
-	WriteAckFirst  = "first"
-	WriteAckQuorum = "quorum"
-	WriteAckAll    = "all"
-)
-
 // What Durability may be: what a promise in the journal survives.
 const (
 	DurabilityProcess = "process"
@@ -96,7 +90,7 @@ func Default() *Config {
 		ConnectionDialTimeout: 3 * time.Second,
 		SyncLogMethods:        []string{"PUT", "POST", "DELETE"},
 		AdminListen:           "127.0.0.1:8071",
-		WriteAck:              WriteAckFirst,
+		WriteAck:              words.AckFirst,
 		CompareETags:          true,
 		RingSize:              256 << 10,
 		FailureLimit:          10,

@@ -12,7 +12,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/words"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -194,8 +196,15 @@ func wantRead(t *testing.T, field reflect.StructField) {
 	}
 }
 
-// The configuration's own words are those of whom they are for.
-func TestWordsOfTheConfiguration(t *testing.T) {
+// What the configuration and the engine say alike without knowing each other is the same.
+func TestWordsOnBothSides(t *testing.T) {
+	for word, engines := range map[string]string{
+		words.AckFirst: engine.AckFirst, words.AckQuorum: engine.AckQuorum, words.AckAll: engine.AckAll,
+	} {
+		if engines != word {
+			t.Errorf("the engine takes %q for %q", engines, word)
+		}
+	}
 	if config.MaxBackends != limiter.MaxBackends {
 		t.Errorf("the configuration allows %d backends, the limiter %d", config.MaxBackends, limiter.MaxBackends)
 	}

@@ -1,0 +1,18 @@
+// Package words declares, once each, the words that travel as strings between rooms that do
+// not know each other: from the configuration to the engine, and from the limiter to the
+// engine, to metrics and to operators. They are constants, and part of what users see.
+package words
+
+// How many backends must have taken a write before the client is told so (WriteAck, R3).
+const (
+	AckFirst  = "first"
+	AckQuorum = "quorum"
+	AckAll    = "all"
+)
+
+// What a backend's state is (R13, R14).
+const (
+	StateActive     = "active"
+	StateDemoted    = "demoted"
+	StateMaintained = "maintained" // whether demoted besides or not
+)
