@@ -234,6 +234,7 @@ func (c *Config) MaintainedMask() uint64 {
 	return mask
 }
 
+// JournalDir is the journal's directory in DataDir.
 func (c *Config) JournalDir() string { return filepath.Join(c.DataDir, "journal") }
 
 // BackendNames are what records, metrics and the journal call the backends.

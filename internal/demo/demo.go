@@ -61,7 +61,8 @@ func Config(o *Options, stores []*Store) (*config.Config, error) {
 	for _, s := range stores {
 		config.Backends = append(config.Backends, "http://"+s.Addr)
 	}
-	return config, config.Complete()
+	err := config.Complete()
+	return config, err
 }
 
 // Logs go to the screen, each line with its log's name.

@@ -119,6 +119,7 @@ var (
 	_ repair.Finder  = (*NamedJournal)(nil)
 )
 
+// Next is repair.Journal's.
 func (n *NamedJournal) Next(cursor uint64) (t repair.Task, next uint64, ok bool, err error) {
 	p, next, ok := n.Journal.Next(cursor)
 	if !ok {
@@ -146,6 +147,7 @@ func (n *NamedJournal) task(p *journal.Pending) repair.Task {
 	return t
 }
 
+// Resolve is repair.Journal's.
 func (n *NamedJournal) Resolve(t *repair.Task) (bool, error) {
 	p, err := n.pending(t)
 	if err != nil {
@@ -154,6 +156,7 @@ func (n *NamedJournal) Resolve(t *repair.Task) (bool, error) {
 	return n.Journal.Resolve(&p), nil
 }
 
+// Note is repair.Journal's.
 func (n *NamedJournal) Note(t *repair.Task) error {
 	p, err := n.pending(t)
 	if err != nil {
@@ -205,6 +208,7 @@ func (n *NamedJournal) pending(t *repair.Task) (journal.Pending, error) {
 	return p, nil
 }
 
+// TaskOf is the repair task of an entry, by the backends' names.
 func TaskOf(p *journal.Pending, names []string) repair.Task {
 	t := repair.Task{
 		Seq: p.Seq, First: p.First, Method: p.Method, Size: p.Size,

@@ -44,6 +44,7 @@ func recordOf(t *repair.Task, reason string, names []string) synclog.Record {
 // NotEnded is the reason of an entry that has none yet.
 const NotEnded = "outcome unknown: in flight, or cut off with the proxy"
 
+// ReasonOf is why an entry is pending, NotEnded where that is not known yet.
 func ReasonOf(p *journal.Pending) string {
 	if p.Open && len(p.Reason) == 0 {
 		return NotEnded

@@ -121,6 +121,7 @@ type State struct {
 	Lost        uint64
 }
 
+// States are those of all sinks, main log first.
 func (l *Logs) States() (all []State) {
 	for i, o := range l.outputs {
 		for _, q := range o.sinks {

@@ -126,6 +126,7 @@ type Totals struct {
 	RingSeconds  float64 `json:"ringwaitseconds"`
 }
 
+// Totals are the sums since the start.
 func (m *Metrics) Totals() Totals {
 	t := Totals{RequestBytes: m.requestBytes.Get(), RingWaits: m.ringWaits.Get(), RingSeconds: m.ringSeconds.Get()}
 	for i := range m.requests {

@@ -44,6 +44,8 @@ var (
 	_ repair.Fence   = (*Client)(nil)
 )
 
+// NewClient makes the client of a proxy whose AdminListen is adminListen. warn hears of
+// failures that no call returns, from any goroutine.
 func NewClient(adminListen string, warn func(err error)) *Client {
 	return &Client{
 		base: "http://" + text.Dialable(adminListen),

@@ -17,7 +17,7 @@ import (
 )
 
 // sessionTimeout is how long a repair beside the proxy may be silent. It says
-// something each sessionTimeout/3 (cmd_remote.go), and what it holds is given back
+// something each sessionTimeout/3 (Client), and what it holds is given back
 // if it was killed.
 const sessionTimeout = 30 * time.Second
 
@@ -60,6 +60,7 @@ type ServerOptions struct {
 	Busy     string          // why no repair may come from outside; "" if it may
 }
 
+// NewServer makes a server without a session.
 func NewServer(o ServerOptions) *Server { return &Server{o: o} }
 
 // Close ends the session, if there is one, and allows no further.
@@ -250,6 +251,7 @@ type Status struct {
 	Repairing bool           `json:"repairing"` // an `akubra repair` is at it
 }
 
+// StatusOf is a status without what is known to the server alone.
 func StatusOf(s *journal.Stats, names []string) Status {
 	r := Status{
 		Pending: s.Pending, Open: s.Open, Parked: s.Parked, Gone: s.Gone, Backends: map[string]int{},
@@ -268,6 +270,7 @@ func StatusOf(s *journal.Stats, names []string) Status {
 	return r
 }
 
+// Status is what is pending, and whether a session is open.
 func (a *Server) Status() Status {
 	stats := a.o.Store.Stats()
 	s := StatusOf(&stats, a.o.Names)

@@ -5,6 +5,7 @@ import (
 	"testing"
 )
 
+// MustFreeAddr is an address on localhost that nobody listens at.
 func MustFreeAddr(t testing.TB) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

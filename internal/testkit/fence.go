@@ -14,6 +14,7 @@ type Fence struct {
 	unfair []string // what was ended without being begun
 }
 
+// Begin is repair.Fence's, as the next three are.
 func (f *Fence) Begin(bucket, key string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -28,14 +29,17 @@ func (f *Fence) Begin(bucket, key string) bool {
 	return true
 }
 
+// Seal is repair.Fence's.
 func (f *Fence) Seal(bucket, key string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.begun[bucket+"/"+key] && !f.busy[bucket+"/"+key]
 }
 
+// Unseal is repair.Fence's.
 func (f *Fence) Unseal(string, string) {}
 
+// End is repair.Fence's.
 func (f *Fence) End(bucket, key string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -47,6 +51,7 @@ func (f *Fence) End(bucket, key string) bool {
 	return !f.busy[name]
 }
 
+// SetBusy begins or ends a client's write of a key.
 func (f *Fence) SetBusy(name string, busy bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,6 +61,7 @@ func (f *Fence) SetBusy(name string, busy bool) {
 	f.busy[name] = busy
 }
 
+// Want compares the keys that are begun, and wants no end without a beginning.
 func (f *Fence) Want(t testing.TB, begun ...string) {
 	t.Helper()
 	f.mu.Lock()

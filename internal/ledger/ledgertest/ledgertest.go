@@ -70,6 +70,7 @@ func Tasks(t testing.TB, n *ledger.NamedJournal) (all []repair.Task) {
 	}
 }
 
+// Objects are the names of the objects that tasks are about.
 func Objects(all []repair.Task) string {
 	var names []string
 	for i := range all {
