@@ -50,7 +50,7 @@ func (a *Admin) journalRoutes() (routes []adminRoute) {
 	return routes
 }
 
-// match tells whether path is the route's, and what stands for NAME in it.
+// match reports whether path is the route's, and what stands for NAME in it.
 func (r *adminRoute) match(path string) (name string, ok bool) {
 	if prefix, open := strings.CutSuffix(r.path, "*"); open {
 		return "", strings.HasPrefix(path, prefix)

@@ -11,6 +11,55 @@ import (
 	"github.com/akubra/akubra/internal/demo"
 )
 
+// run does what args say and returns the process's exit code.
+func (c *cli) run(args []string) int {
+	exit := -1 // set where kingpin has answered already, as to --help
+	app := kingpin.New("akubra", "Copies every S3 request to all backends at once; the first positive answer is the client's.").
+		Version(c.version).UsageWriter(c.stdout).ErrorWriter(c.stderr).
+		Terminate(func(code int) { exit = max(exit, code) })
+	app.HelpFlag.Short('h')
+	conf := app.Flag("conf", "The configuration, a YAML file. config.yaml.example has every key.").Short('c').PlaceHolder("FILE").String()
+	serve := app.Command("serve", "Serve. This is what a bare `akubra -c FILE` does.").Default()
+	check := app.Command("check", "Check the configuration and tell every mistake; exit code 2 if there is one.")
+	demo, demoOptions := demoCommand(app)
+	synclog := newSynclogCommands(app)
+	repair, repairFlags := repairCommand(app)
+	verify, verifyFlags := verifyCommand(app)
+
+	command, err := app.Parse(args)
+	switch {
+	case exit >= 0:
+		return exit
+	case err != nil:
+		return c.wrong(fmt.Errorf("%w (akubra --help tells more)", err))
+	case command == demo.FullCommand():
+		if *conf != "" {
+			return c.wrong(errors.New("demo has a configuration of its own and takes no -c"))
+		}
+		return c.demo(demoOptions)
+	case *conf == "":
+		return c.wrong(errors.New("no configuration given: akubra -c FILE (config.yaml.example is one to start from, akubra demo needs none)"))
+	}
+	config, err := config.Load(*conf)
+	if err != nil {
+		return c.wrong(err)
+	}
+	switch {
+	case command == check.FullCommand():
+		fmt.Fprintf(c.stdout, "%s: configuration is valid\n", *conf)
+		return exitOK
+	case command == serve.FullCommand():
+		return c.serve(config)
+	case synclog.is(command):
+		return synclog.run(c, config, command)
+	case command == repair.FullCommand():
+		return c.repair(config, repairFlags)
+	case command == verify.FullCommand():
+		return c.verify(config, verifyFlags)
+	}
+	panic("cli: no such command: " + command)
+}
+
 func demoCommand(app *kingpin.Application) (*kingpin.CmdClause, *demo.Options) {
 	o := &demo.Options{}
 	cmd := app.Command("demo", "Serve in front of two S3 stores of its own, to try it out. Needs no configuration.")
@@ -79,53 +128,4 @@ func verifyCommand(app *kingpin.Application) (*kingpin.CmdClause, *verifyFlags) 
 	cmd.Flag("journal", "Journal the differences, for repair.").BoolVar(&f.journal)
 	cmd.Flag("json", "A JSON line for each difference.").BoolVar(&f.json)
 	return cmd, f
-}
-
-// run does what args say and returns the process's exit code.
-func (c *cli) run(args []string) int {
-	exit := -1 // set where kingpin has answered already, as to --help
-	app := kingpin.New("akubra", "Copies every S3 request to all backends at once; the first positive answer is the client's.").
-		Version(c.version).UsageWriter(c.stdout).ErrorWriter(c.stderr).
-		Terminate(func(code int) { exit = max(exit, code) })
-	app.HelpFlag.Short('h')
-	conf := app.Flag("conf", "The configuration, a YAML file. config.yaml.example has every key.").Short('c').PlaceHolder("FILE").String()
-	serve := app.Command("serve", "Serve. This is what a bare `akubra -c FILE` does.").Default()
-	check := app.Command("check", "Check the configuration and tell every mistake; exit code 2 if there is one.")
-	demo, demoOptions := demoCommand(app)
-	synclog := newSynclogCommands(app)
-	repair, repairFlags := repairCommand(app)
-	verify, verifyFlags := verifyCommand(app)
-
-	command, err := app.Parse(args)
-	switch {
-	case exit >= 0:
-		return exit
-	case err != nil:
-		return c.wrong(fmt.Errorf("%w (akubra --help tells more)", err))
-	case command == demo.FullCommand():
-		if *conf != "" {
-			return c.wrong(errors.New("demo has a configuration of its own and takes no -c"))
-		}
-		return c.demo(demoOptions)
-	case *conf == "":
-		return c.wrong(errors.New("no configuration given: akubra -c FILE (config.yaml.example is one to start from, akubra demo needs none)"))
-	}
-	config, err := config.Load(*conf)
-	if err != nil {
-		return c.wrong(err)
-	}
-	switch {
-	case command == check.FullCommand():
-		fmt.Fprintf(c.stdout, "%s: configuration is valid\n", *conf)
-		return exitOK
-	case command == serve.FullCommand():
-		return c.serve(config)
-	case synclog.is(command):
-		return synclog.run(c, config, command)
-	case command == repair.FullCommand():
-		return c.repair(config, repairFlags)
-	case command == verify.FullCommand():
-		return c.verify(config, verifyFlags)
-	}
-	panic("main: no such command: " + command)
 }

@@ -34,7 +34,7 @@ type Config struct {
 	SyncLogMethods            []string          `koanf:"SyncLogMethods"`
 
 	AdminListen           string        `koanf:"AdminListen"` // empty is off
-	AdminHosts            []string      `koanf:"AdminHosts"`  // see adminHosts
+	AdminHosts            []string      `koanf:"AdminHosts"`  // see admin.Hosts
 	Domains               []string      `koanf:"Domains"`
 	WriteAck              string        `koanf:"WriteAck"`
 	CompareETags          bool          `koanf:"CompareETags"`

@@ -50,7 +50,7 @@ func (s secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String()))
 // MarshalText is for JSON and YAML.
 func (s secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// secretPath tells whether what stands at path may be a secret, or have one in it
+// secretPath reports whether what stands at path may be a secret, or have one in it
 // where it is of the wrong type: it must not be quoted then.
 func secretPath(path string) bool {
 	list, rest, _ := strings.Cut(path, "[")

@@ -48,7 +48,7 @@ func backendAddress(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// sameBackend tells whether a and b are two spellings of one backend's URL.
+// sameBackend reports whether a and b are two spellings of one backend's URL.
 func sameBackend(a, b string) bool {
 	ua, errA := parseBackend(a)
 	ub, errB := parseBackend(b)
@@ -66,7 +66,7 @@ func validAddress(address string) bool {
 	return err == nil && (host == "" || validHost(host)) && validPort(port, 0)
 }
 
-// sameAddress tells whether one listener would be in the other one's way.
+// sameAddress reports whether one listener would be in the other one's way.
 func sameAddress(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)

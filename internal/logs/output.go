@@ -194,7 +194,7 @@ type logFile struct {
 	torn bool           // f ends within a line
 }
 
-// openAppend opens a file to append to, and tells whether it ends within a line,
+// openAppend opens a file to append to, and reports whether it ends within a line,
 // as it may after a full disk or a power cut.
 func openAppend(path string) (f *os.File, torn bool, err error) {
 	info, err := os.Stat(path)

@@ -20,7 +20,7 @@ import (
 // Bounds of the calls to a running proxy.
 const (
 	Timeout           = 30 * time.Second
-	remoteConnections = 32 // well under adminConnections: a scraper must get in
+	remoteConnections = 32 // well under admin.MaxConnections: a scraper must get in
 	remoteMaxAnswer   = 1 << 20
 )
 
@@ -59,7 +59,7 @@ func NewClient(adminListen string, warn func(err error)) *Client {
 
 // Check asks the proxy whether its journal is the one in dir.
 func (r *Client) Check(ctx context.Context, dir string) error {
-	id, err := DirID(dir)
+	id, err := dirID(dir)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (r *Client) keepAlive(ctx context.Context) {
 	}
 }
 
-// Out tells whether the proxy leaves a backend alone.
+// Out reports whether the proxy leaves a backend alone.
 func (r *Client) Out(backend string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,11 +1,9 @@
-package remote_test
+package remote
 
 import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/akubra/akubra/internal/remote"
 )
 
 func TestDirID(t *testing.T) {
@@ -14,17 +12,17 @@ func TestDirID(t *testing.T) {
 	if err := os.Symlink(dir, link); err != nil {
 		t.Fatal(err)
 	}
-	one, err := remote.DirID(dir)
+	one, err := dirID(dir)
 	if err != nil || one == "" {
 		t.Fatal(one, err)
 	}
-	if other, err := remote.DirID(link); err != nil || other != one {
+	if other, err := dirID(link); err != nil || other != one {
 		t.Errorf("%q through a link, %v; want %q", other, err, one)
 	}
-	if other, err := remote.DirID(t.TempDir()); err != nil || other == one {
+	if other, err := dirID(t.TempDir()); err != nil || other == one {
 		t.Errorf("another one is %q too, %v", other, err)
 	}
-	if _, err := remote.DirID(filepath.Join(dir, "none")); err == nil {
+	if _, err := dirID(filepath.Join(dir, "none")); err == nil {
 		t.Error("none has an id")
 	}
 }

@@ -232,7 +232,7 @@ func (a *Server) Answer(call string, body []byte) (status int, answer any, err e
 type Status struct {
 	PID       int            `json:"pid"`
 	Dir       string         `json:"dir"`
-	ID        string         `json:"id"`     // of Dir (DirID)
+	ID        string         `json:"id"`     // of Dir (dirID)
 	Failed    bool           `json:"failed"` // nothing can be written any more (OnJournalError)
 	Pending   int            `json:"pending"`
 	Open      int            `json:"open"`
@@ -275,15 +275,15 @@ func (a *Server) Status() Status {
 	stats := a.o.Store.Stats()
 	s := StatusOf(&stats, a.o.Names)
 	s.PID, s.Dir, s.Failed = os.Getpid(), a.o.Dir, a.o.Store.Failed()
-	s.ID, _ = DirID(s.Dir) // it is compared with one that is not ""
+	s.ID, _ = dirID(s.Dir) // it is compared with one that is not ""
 	a.mu.Lock()
 	s.Repairing = a.session != ""
 	a.mu.Unlock()
 	return s
 }
 
-// DirID tells one directory of this machine from another, however it is reached.
-func DirID(dir string) (string, error) {
+// dirID tells one directory of this machine from another, however it is reached.
+func dirID(dir string) (string, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return "", fmt.Errorf("cannot find the journal's directory %q: %w", dir, text.Cause(err))

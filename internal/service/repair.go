@@ -95,7 +95,7 @@ func (p *Proxy) repairFailed(t repair.Task, err error) {
 	}
 }
 
-// isOut tells whether a backend is to be left alone, since it is maintained or demoted.
+// isOut reports whether a backend is to be left alone, since it is maintained or demoted.
 func (p *Proxy) isOut(name string) bool {
 	return slices.Contains(p.Out(), name)
 }
