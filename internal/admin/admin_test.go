@@ -507,6 +507,15 @@ func TestAdminJournalRoutes(t *testing.T) {
 	if r.want(http.StatusOK, &pending, "GET", "/journal", ""); pending["pending"] != 1 {
 		t.Errorf("status %v", pending)
 	}
+	var all struct {
+		Journal map[string]int `json:"journal"`
+		Repair  struct {
+			Resolved int `json:"resolved"`
+		} `json:"repair"`
+	}
+	if r.want(http.StatusOK, &all, "GET", "/status", ""); all.Journal["pending"] != 1 || all.Repair.Resolved != 7 {
+		t.Errorf("status %+v", all)
+	}
 	var echo map[string]string
 	if r.want(http.StatusOK, &echo, "POST", "/journal/next", "{x"); echo["next"] != "{x" {
 		t.Errorf("answer %v", echo)
