@@ -5,7 +5,7 @@
 // in config.go, is the whole list of keys: their names, types and places in the environment
 // are read off its fields and koanf tags. What a new key needs besides its field is a
 // default (Default), a line in check, config.yaml.example and README, and a reader;
-// TestEveryKeyIsEverywhere names what was forgotten.
+// TestEveryKeyIsEverywhere (internal/service) names what was forgotten.
 //
 // A Config is its caller's, and nothing writes to it once it is checked, so that any
 // goroutine may read it. The package knows none of those that are configured: what they

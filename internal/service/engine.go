@@ -1,0 +1,70 @@
+package service
+
+import (
+	"crypto/tls"
+	"slices"
+
+	"github.com/akubra/akubra/backends"
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/config"
+)
+
+func (p *Proxy) makeEngine() error {
+	c := p.Config
+	var clientTLS *tls.Config
+	if c.TLS.CertFile != "" {
+		var err error
+		if clientTLS, err = c.TLS.Listener(); err != nil {
+			return err
+		}
+	}
+	pool := make([]engine.Backend, len(p.backends))
+	for i, b := range p.backends {
+		pool[i] = engineBackend{b}
+	}
+	o := engineOptions(c, p.files)
+	o.Backends, o.Limiter, o.Synclog, o.Log = pool, p.limiter, syncRecorder{p.synclog}, engineLog{p.logs}
+	o.Metrics, o.Journal, o.Wanted, o.TLS = p.metrics, p.engineJournal(), p.wanted, clientTLS
+	var err error
+	p.engine, err = engine.New(o)
+	return err
+}
+
+// engineOptions are those that the configuration has.
+func engineOptions(c *config.Config, files fileShares) engine.Options {
+	return engine.Options{
+		Domains:                   c.Domains,
+		AdditionalRequestHeaders:  c.AdditionalRequestHeaders,
+		AdditionalResponseHeaders: c.AdditionalResponseHeaders,
+		ConnectionTimeout:         c.ConnectionTimeout,
+		StallTimeout:              c.StallTimeout,
+		SlotTimeout:               c.ConnectionDialTimeout,
+		RingSize:                  int(c.RingSize),
+		MaxHeaderSize:             int(c.MaxHeaderSize),
+		MaxBodySize:               int64(c.MaxBodySize),
+		MaxConcurrentRequests:     files.requests,
+		MaxConnections:            files.clients,
+		MinClientRate:             int64(c.MinClientRate),
+		WriteAck:                  c.WriteAck,
+		CompareETags:              c.CompareETags,
+		RecordReads:               slices.Contains(c.SyncLogMethods, "GET") || slices.Contains(c.SyncLogMethods, "HEAD"),
+	}
+}
+
+// wanted has repair take a key first that a client waits for.
+func (p *Proxy) wanted(bucket, key string) {
+	if p.repairer != nil {
+		p.repairer.Prefer(bucket, key)
+	}
+}
+
+// engineBackend makes a backend fit the engine's interface.
+type engineBackend struct{ *backends.Backend }
+
+func (b engineBackend) Acquire(fresh bool) (engine.Conn, error) {
+	c, err := b.Backend.Acquire(fresh)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
