@@ -40,7 +40,7 @@ lint: ## Formatting, vet, golangci-lint with the import rules (.golangci.yml). T
 	$(LINT) run
 
 torture: ## Kill the proxy 200 times under load, repair, and compare everything. Minutes.
-	go test -run 'Torture' -full -v -timeout 30m ./internal/cli
+	go test -run 'Torture' -v -timeout 30m ./internal/cli -full
 
 fuzz: ## Each fuzz target for FUZZTIME (20s).
 	@targets=$$(go test -list '^Fuzz' ./...) && echo "$$targets" | \
