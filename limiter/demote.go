@@ -10,16 +10,11 @@ import (
 // of waiting requests, each woken by each End, must not burn a core.
 const scanEvery = int64(time.Millisecond)
 
-// refreshLocked works the pool and its sum out anew after a change of the sets.
+// refreshLocked works the pool out anew after a change of the sets.
 func (l *Limiter) refreshLocked() {
-	pool := all(len(l.backends)) &^ (l.demoted | l.maintained)
-	l.sum = 0
-	for set := pool; set != 0; set &= set - 1 {
-		l.sum += l.backends[bits.TrailingZeros64(set)].busy
-	}
-	l.pool.Store(pool)
+	l.pool.Store(all(len(l.backends)) &^ (l.demoted | l.maintained))
 	// Another pool is another question: the next to be refused may look at once.
-	l.nextScan = math.MinInt64
+	l.nextScan.Store(math.MinInt64)
 }
 
 // demoteStalledLocked demotes the backend with the most stalled slots (ties: most
@@ -28,21 +23,21 @@ func (l *Limiter) refreshLocked() {
 // pool.
 func (l *Limiter) demoteStalledLocked(now int64) *Event {
 	pool := l.pool.Load()
-	if now < l.nextScan || bits.OnesCount64(pool) < 2 {
+	if now < l.nextScan.Load() || bits.OnesCount64(pool) < 2 {
 		return nil
 	}
-	l.nextScan = now + scanEvery
+	l.nextScan.Store(now + scanEvery)
 
-	worst, worstStalled := -1, 0
+	worst, worstStalled, worstBusy := -1, 0, 0
 	for set := pool; set != 0; set &= set - 1 {
 		i := bits.TrailingZeros64(set)
 		b := &l.backends[i]
-		if b.busy <= worstStalled {
+		if b.slots.taken() <= worstStalled {
 			continue // cannot have more stalled ones, nor win the tie
 		}
-		n := b.slots.stalledLocked(now, l.stalledAfter)
-		if n > worstStalled || n > 0 && n == worstStalled && b.busy > l.backends[worst].busy {
-			worst, worstStalled = i, n
+		busy, n := b.slots.count(now, l.stalledAfter)
+		if n > worstStalled || n > 0 && n == worstStalled && busy > worstBusy {
+			worst, worstStalled, worstBusy = i, n, busy
 		}
 	}
 	if worst < 0 {
@@ -67,7 +62,8 @@ func (l *Limiter) demoteLocked(backend int, reason string, now int64) *Event {
 	e := &Event{Backend: backend, Name: b.name, Reason: reason, Counts: make([]Count, len(l.backends))}
 	for i := range l.backends {
 		b := &l.backends[i]
-		e.Counts[i] = Count{Name: b.name, Busy: b.busy, Stalled: b.slots.stalledLocked(now, l.stalledAfter)}
+		busy, stalled := b.slots.count(now, l.stalledAfter)
+		e.Counts[i] = Count{Name: b.name, Busy: busy, Stalled: stalled}
 	}
 	return e
 }
@@ -96,10 +92,9 @@ func (l *Limiter) Failed(backend int, now int64) {
 		l.mu.Unlock()
 		return
 	}
-	changed := l.takeChangedLocked()
 	l.mu.Unlock()
 
-	wake(changed)
+	l.wake()
 	l.tellDemoted(event)
 }
 
@@ -120,7 +115,7 @@ func (l *Limiter) Returnable(backend int) bool {
 	// busy < limit/len/2 without the division, that would round a small share
 	// down to one which nothing is below.
 	return l.demoted&^l.maintained&bit(backend) != 0 &&
-		2*l.backends[backend].busy*len(l.backends) < l.limit
+		2*l.backends[backend].slots.taken()*len(l.backends) < l.limit
 }
 
 // Return puts a demoted backend back and forgets its failures. It tells whether
@@ -137,10 +132,9 @@ func (l *Limiter) Return(backend int) bool {
 	b.failures.Store(0)
 	l.refreshLocked()
 	event := Event{Backend: backend, Name: b.name, Reason: b.reason}
-	changed := l.takeChangedLocked()
 	l.mu.Unlock()
 
-	wake(changed)
+	l.wake()
 	if l.onReturn != nil {
 		l.onReturn(event)
 	}
@@ -159,9 +153,8 @@ func (l *Limiter) SetMaintained(backend int, on bool) bool {
 	}
 	l.maintained ^= bit(backend)
 	l.refreshLocked()
-	changed := l.takeChangedLocked()
 	l.mu.Unlock()
 
-	wake(changed)
+	l.wake()
 	return true
 }

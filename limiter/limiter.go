@@ -5,7 +5,7 @@
 // request, Progress and Answered note what happens to it, End gives it back.
 // The sum of slots over the backends in the pool never grows past the limit:
 // where it would, the backend with the most stalled slots is demoted, and its
-// slots leave the sum; where none is stalled, the caller has to wait (Changed).
+// slots no longer count; where none is stalled, the caller has to wait (Changed).
 // A backend is also demoted for failing FailureLimit times in a row. It comes
 // back by Return, which a prober calls after asking Returnable. Maintenance is
 // a bit of its own beside that, set and unset by the operator.
@@ -15,11 +15,21 @@
 // method may be called from any goroutine. OnDemote and OnReturn run on the
 // goroutine whose call made the change, with no lock held.
 //
-// One mutex guards all that has to agree: sets, sum, counts and free slots. An
-// End that races with a demotion so falls either before it or after it, and the
-// sum cannot drift. Taking and giving back two slots costs three uncontended
-// locks (BenchmarkPair); what is called more often than once a leg (Pool,
-// Progress, Answered, Succeeded) takes no lock at all.
+// Slots are counted without a lock. Invariants:
+//
+//   - A backend's count of taken slots and its free list are one word (head), so that
+//     they cannot disagree, however calls race.
+//   - There is no sum beside the counts that could drift from them: TryBegin adds them up
+//     over the pool as it stands.
+//   - TryBegin takes its slots first and adds up then. Of all slots in use at any moment
+//     one was taken last, and whoever took it has seen all the others: so the sum of
+//     those that were granted never passes the limit. Two callers that race for the last
+//     place may both be refused; what they give back wakes whoever waits.
+//   - A TryBegin that races with a demotion may still get a slot at that backend, as if
+//     it had come before it.
+//
+// A mutex guards the sets that make the pool, and so a demotion, a return, maintenance,
+// and the look for stalled slots.
 package limiter
 
 import (
@@ -36,8 +46,6 @@ const (
 	MaxBackends = 64
 	// DefaultStalledAfter is R13's 250 ms.
 	DefaultStalledAfter = 250 * time.Millisecond
-	// maxLimit keeps room for a generation beside the index in a slot's number.
-	maxLimit = 1 << 24
 )
 
 // Options sets a Limiter up.
@@ -46,7 +54,7 @@ type Options struct {
 	Backends []string
 	// ConnLimit bounds the sum of busy connections over the backends in the
 	// pool. Fewer than one a backend would let nothing through, so the limit in
-	// effect is at least the number of backends (and at most 16 million).
+	// effect is at least the number of backends (and at most a million).
 	ConnLimit int
 	// FailureLimit is how many failures in a row demote a backend; 0 is off.
 	FailureLimit int
@@ -94,26 +102,25 @@ type Limiter struct {
 	onReturn     func(Event)
 	backends     []backend
 
-	pool atomic.Uint64 // stored under mu only, by refreshLocked
+	pool     atomic.Uint64 // stored under mu only, by refreshLocked
+	nextScan atomic.Int64  // no look for stalled slots before this time
+	// changed is nil where nobody has asked since the last change.
+	changed atomic.Pointer[chan struct{}]
 
 	mu         sync.Mutex
 	demoted    uint64
 	maintained uint64
-	sum        int           // of busy over the backends in the pool
-	nextScan   int64         // no look for stalled slots before this time
-	changed    chan struct{} // nil where nobody has asked since the last change
 }
 
 type backend struct {
 	name     string
 	failures atomic.Int64 // consecutive; without mu, it decides nothing alone
 
+	slots table
+
 	// Under mu.
-	slots     table
-	busy      int
 	demotions uint64
 	reason    string // of the last demotion
-	_         [64]byte
 }
 
 // New makes a Limiter with every backend active but the maintained ones. No
@@ -158,71 +165,90 @@ func (l *Limiter) Pool() uint64 { return l.pool.Load() }
 // succeed; nothing closes Changed for that. A waiter so waits for Changed or a
 // fraction of StalledAfter, whichever comes first, and tries again.
 func (l *Limiter) TryBegin(now int64, want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
-	l.mu.Lock()
-	if got, ok = l.takeLocked(now, want, slots); ok {
-		l.mu.Unlock()
-		return got, true
+	if got, ok = l.take(now, want, slots); ok || now < l.nextScan.Load() {
+		return got, ok
 	}
+	l.mu.Lock()
 	event := l.demoteStalledLocked(now)
+	l.mu.Unlock()
 	if event == nil {
-		l.mu.Unlock()
 		return 0, false
 	}
-	got, ok = l.takeLocked(now, want, slots)
-	changed := l.takeChangedLocked()
-	l.mu.Unlock()
-
-	wake(changed)
+	got, ok = l.take(now, want, slots)
+	l.wake()
 	l.tellDemoted(event)
 	return got, ok
 }
 
-func (l *Limiter) takeLocked(now int64, want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
-	got = want & l.pool.Load()
-	n := bits.OnesCount64(got)
+// take is TryBegin without a demotion.
+func (l *Limiter) take(now int64, want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
+	pool := l.pool.Load()
+	got = want & pool
 	// A return or the end of maintenance may have lifted the sum past the
 	// limit; a request for nothing goes through all the same.
-	if n > 0 && l.sum+n > l.limit {
+	if got == 0 {
+		return 0, true
+	}
+	// A look first, so that a limiter that is full seldom takes what has to go back.
+	if l.sum(pool)+bits.OnesCount64(got) > l.limit {
 		return 0, false
 	}
-	l.sum += n
 	for set := got; set != 0; set &= set - 1 {
 		i := bits.TrailingZeros64(set)
-		b := &l.backends[i]
-		b.busy++
-		slots[i] = b.slots.takeLocked(now)
+		if slots[i] = l.backends[i].slots.take(); slots[i] < 0 {
+			l.giveBack(got&^set, slots)
+			return 0, false
+		}
+	}
+	if l.sum(pool) > l.limit {
+		l.giveBack(got, slots)
+		return 0, false
+	}
+	for set := got; set != 0; set &= set - 1 {
+		i := bits.TrailingZeros64(set)
+		slots[i] = l.backends[i].slots.use(slots[i], now)
 	}
 	return got, true
 }
 
+// sum is how many slots are taken at the backends of set.
+func (l *Limiter) sum(set uint64) (n int) {
+	for ; set != 0; set &= set - 1 {
+		n += l.backends[bits.TrailingZeros64(set)].slots.taken()
+	}
+	return n
+}
+
+// giveBack gives slots back that were taken in vain. Who was refused because of them may
+// try again.
+func (l *Limiter) giveBack(set uint64, slots *[MaxBackends]int32) {
+	for ; set != 0; set &= set - 1 {
+		i := bits.TrailingZeros64(set)
+		l.backends[i].slots.give(slots[i])
+	}
+	l.wake()
+}
+
 // Progress notes that the connection in slot moved bytes. Not after End.
 func (l *Limiter) Progress(backend int, slot int32, now int64) {
-	l.backends[backend].slots.at(slot).progress.Store(now)
+	l.backends[backend].slots.of(slot).progress.Store(now)
 }
 
 // Answered notes that the client of the request has its answer; the first call
 // counts. One that comes after the slot's End, from the goroutine that answers
 // while a leg ends on its own, is ignored, whoever has the slot by then.
 func (l *Limiter) Answered(backend int, slot int32, now int64) {
-	l.backends[backend].slots.at(slot).answered.CompareAndSwap(unanswered(slot), now)
+	l.backends[backend].slots.of(slot).answered.CompareAndSwap(unanswered(slot), now)
 }
 
 // End gives the slot back. To give one back twice is a programmer's mistake and
 // panics: going on would break the counts for good.
 func (l *Limiter) End(backend int, slot int32) {
 	b := &l.backends[backend]
-	l.mu.Lock()
-	if !b.slots.giveLocked(slot) {
-		l.mu.Unlock()
+	if !b.slots.end(slot) {
 		panic(fmt.Sprintf("limiter: slot %d of %q is not busy", slot, b.name))
 	}
-	b.busy--
-	if l.pool.Load()&bit(backend) != 0 {
-		l.sum--
-	}
-	changed := l.takeChangedLocked()
-	l.mu.Unlock()
-	wake(changed)
+	l.wake()
 }
 
 // Changed returns a channel that is closed at the next event that may let
@@ -230,25 +256,24 @@ func (l *Limiter) End(backend int, slot int32) {
 // maintenance. Ask for it before the TryBegin whose refusal it is to outwait:
 // what happens between the two closes it.
 func (l *Limiter) Changed() <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.changed == nil {
-		l.changed = make(chan struct{})
+	for {
+		if c := l.changed.Load(); c != nil {
+			return *c
+		}
+		c := make(chan struct{})
+		if l.changed.CompareAndSwap(nil, &c) {
+			return c
+		}
 	}
-	return l.changed
 }
 
-// takeChangedLocked takes the channel out; the caller closes it when it has
-// unlocked, since that makes all who wait for the lock runnable.
-func (l *Limiter) takeChangedLocked() chan struct{} {
-	c := l.changed
-	l.changed = nil
-	return c
-}
-
-func wake(changed chan struct{}) {
-	if changed != nil {
-		close(changed)
+// wake closes what Changed has given out. Whatever it tells of has been stored before.
+func (l *Limiter) wake() {
+	if l.changed.Load() == nil {
+		return
+	}
+	if c := l.changed.Swap(nil); c != nil {
+		close(*c)
 	}
 }
 

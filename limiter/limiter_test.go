@@ -108,19 +108,31 @@ func check(t *testing.T, l *Limiter) {
 	if got := l.pool.Load(); got != pool {
 		t.Errorf("pool is %b, the sets say %b", got, pool)
 	}
-	sum := 0
 	for i := range l.backends {
 		b := &l.backends[i]
-		if pool&bit(i) != 0 {
-			sum += b.busy
+		// Before the start of time everything has stalled.
+		if busy, n := b.slots.count(0, -1<<62); n != busy || busy != b.slots.taken() {
+			t.Errorf("%s: %d slots taken, %d in use, %d of them stalled", b.name, b.slots.taken(), busy, n)
 		}
-		// Before the start of time everything has stalled: that counts the slots in use.
-		if n := b.slots.stalledLocked(0, -1<<62); n != b.busy {
-			t.Errorf("%s: busy %d, slots in use %d", b.name, b.busy, n)
+		checkFreeList(t, b)
+	}
+}
+
+// checkFreeList fails where a slot is neither in use nor on the list, or is on it twice.
+func checkFreeList(t *testing.T, b *backend) {
+	t.Helper()
+	seen := map[int32]bool{}
+	for i := head(b.slots.head.Load()).first(); i != 0; i = b.slots.at(i - 1).next.Load() {
+		if seen[i] {
+			t.Fatalf("%s: slot %d is on the free list twice", b.name, i-1)
+		}
+		seen[i] = true
+		if a := b.slots.at(i - 1).answered.Load(); a != free {
+			t.Errorf("%s: slot %d is on the free list and in use", b.name, i-1)
 		}
 	}
-	if l.sum != sum {
-		t.Errorf("sum is %d, the pool's busy ones are %d", l.sum, sum)
+	if used := int(b.slots.used.Load()); len(seen)+b.slots.taken() != used {
+		t.Errorf("%s: %d slots free and %d taken, of %d", b.name, len(seen), b.slots.taken(), used)
 	}
 }
 
@@ -228,19 +240,19 @@ func TestSecondEndPanics(t *testing.T) {
 
 func TestGenerationWraps(t *testing.T) {
 	var tab table
-	tab.init(maxLimit) // 24 bits of index leave 7 for the generation
+	tab.init(maxLimit) // 21 bits of index leave 10 for the generation
 	seen := make(map[int32]bool)
-	for range 300 {
-		n := tab.takeLocked(0)
+	for range 3000 {
+		n := tab.use(tab.take(), 0)
 		if n < 0 {
 			t.Fatalf("a number below zero: %d", n)
 		}
 		seen[n] = true
-		if !tab.giveLocked(n) {
+		if !tab.end(n) {
 			t.Fatalf("cannot give %d back", n)
 		}
 	}
-	if len(seen) != 128 {
-		t.Fatalf("%d different numbers, want 128", len(seen))
+	if len(seen) != 1024 {
+		t.Fatalf("%d different numbers, want 1024", len(seen))
 	}
 }

@@ -2,12 +2,20 @@ package limiter
 
 import (
 	"math"
-	"math/bits"
+	"sync"
 	"sync/atomic"
 )
 
-// chunkSize is how many slots a table grows by.
-const chunkSize = 256
+// A slot's number holds its index in the table and, above that, a generation.
+const (
+	chunkShift = 8
+	chunkSize  = 1 << chunkShift // how many slots a table grows by
+
+	// maxLimit bounds the busy slots of one backend; maxSlots adds room for those that
+	// TryBegin has taken but may have to give back, because the limit is reached.
+	maxLimit = 1 << 20
+	maxSlots = 2 * maxLimit
+)
 
 // free stands in slot.answered while nobody has the slot.
 const free = math.MinInt64
@@ -21,88 +29,162 @@ type slot struct {
 	progress atomic.Int64 // when bytes last moved
 	answered atomic.Int64 // when the client was answered; or unanswered(number); or free
 
-	// Under the Limiter's mu.
-	number int32 // as given out: the index, and a generation above it
-	next   int32 // the free slot after this one, or -1
+	number int32        // as last given out; the owner's
+	next   atomic.Int32 // while it is free: the head of the list below it, as in head.first
 
 	_ [40]byte // a cache line each
 }
 
-// table holds one backend's slots. A slot's number is given out under the
-// Limiter's mutex and used without it: chunks has its full length from the
-// start, and an element is set before any of its slots is given out.
-//
-// It cannot overflow: a backend takes slots only in the pool, where its busy
-// ones are part of a sum that the limit bounds.
+// head is a backend's whole count in one word, so that one compare-and-swap takes or
+// gives a slot: how many are taken, the free list's first slot (its index plus one, or 0),
+// and a tag that changes with every swap, so that a head which looks as before is as
+// before. A tag comes round only after four million swaps within one attempt.
+type head uint64
+
+const (
+	firstBits = 21 // maxSlots, and the 0
+	takenBits = 21
+	tagShift  = firstBits + takenBits
+)
+
+func (h head) first() int32 { return int32(h & (1<<firstBits - 1)) }
+func (h head) taken() int   { return int(h >> firstBits & (1<<takenBits - 1)) }
+
+// with is the head that follows h.
+func (h head) with(first int32, taken int) head {
+	return (h>>tagShift+1)<<tagShift | head(taken)<<firstBits | head(first)
+}
+
+// table holds one backend's slots. Any goroutine may take and give; a slot belongs to who
+// took it. The free ones are a stack: the one used last is the one used next.
 type table struct {
-	chunks []*[chunkSize]slot
-	shift  int      // bits of the index in a number
-	_      [64]byte // not in a cache line with what changes all the time
-	used   int32    // slots ever given out; the ones from here on are untouched
-	first  int32    // the free slot to give out next, or -1; last in, first out
+	shift  int // bits of the index in a number
+	chunks []atomic.Pointer[[chunkSize]slot]
+
+	mu   sync.Mutex   // guards growth
+	used atomic.Int32 // slots in chunks; those in use are among them
+
+	_    [64]byte // not in a cache line with what changes all the time
+	head atomic.Uint64
+	_    [64]byte
 }
 
-func (t *table) init(size int) {
-	t.chunks = make([]*[chunkSize]slot, (size+chunkSize-1)/chunkSize)
-	t.first = -1
-	t.shift = bits.Len(uint(size - 1))
-}
-
-func (t *table) at(number int32) *slot {
-	i := number & (1<<t.shift - 1)
-	return &t.chunks[i/chunkSize][i%chunkSize]
-}
-
-func (t *table) takeLocked(now int64) (number int32) {
-	if t.first < 0 {
-		t.growLocked()
+// init makes room for limit busy slots.
+func (t *table) init(limit int) {
+	size := min(2*limit, maxSlots-chunkSize)
+	t.chunks = make([]atomic.Pointer[[chunkSize]slot], (size+chunkSize-1)/chunkSize)
+	t.shift = chunkShift
+	for 1<<t.shift < len(t.chunks)*chunkSize {
+		t.shift++
 	}
-	s := t.at(t.first)
-	t.first = s.next
+}
+
+func (t *table) taken() int { return head(t.head.Load()).taken() }
+
+func (t *table) at(index int32) *slot {
+	return &t.chunks[index>>chunkShift].Load()[index&(chunkSize-1)]
+}
+
+func (t *table) of(number int32) *slot { return t.at(number & (1<<t.shift - 1)) }
+
+// take takes a free slot, which is not busy before use, and returns its index; or -1 where
+// there is no room for another one.
+func (t *table) take() (index int32) {
+	for {
+		h := head(t.head.Load())
+		first := h.first()
+		if first == 0 {
+			if !t.grow() {
+				return -1
+			}
+			continue
+		}
+		next := t.at(first - 1).next.Load()
+		if t.head.CompareAndSwap(uint64(h), uint64(h.with(next, h.taken()+1))) {
+			return first - 1
+		}
+	}
+}
+
+// use makes a slot that was taken a busy one, and returns its number.
+func (t *table) use(index int32, now int64) (number int32) {
+	s := t.at(index)
 	// The generation wraps; the sign bit stays clear.
-	s.number = (s.number + 1<<t.shift) & math.MaxInt32
+	s.number = (s.number+1<<t.shift)&math.MaxInt32&^(1<<t.shift-1) | index
 	s.progress.Store(now)
 	s.answered.Store(unanswered(s.number))
 	return s.number
 }
 
-// growLocked puts the first untouched slot on the free list.
-func (t *table) growLocked() {
-	i := t.used
-	if i%chunkSize == 0 {
-		t.chunks[i/chunkSize] = new([chunkSize]slot)
+// give gives a slot back that was taken.
+func (t *table) give(index int32) {
+	s := t.at(index)
+	for {
+		h := head(t.head.Load())
+		if first := h.first(); s.next.Load() != first {
+			s.next.Store(first)
+		}
+		if t.head.CompareAndSwap(uint64(h), uint64(h.with(index+1, h.taken()-1))) {
+			return
+		}
 	}
-	t.used++
-	s := t.at(i)
-	s.number, s.next = i, -1
-	t.first = i
 }
 
-// giveLocked says no where the slot is not busy under this number.
-func (t *table) giveLocked(number int32) bool {
-	s := t.at(number)
-	if s.number != number || s.answered.Load() == free {
+// end gives back the busy slot of that number. It says no where there is none.
+func (t *table) end(number int32) bool {
+	s := t.of(number)
+	if s.number != number || s.answered.Swap(free) == free {
 		return false
 	}
-	s.answered.Store(free)
-	s.next = t.first
-	t.first = number & (1<<t.shift - 1)
+	t.give(number & (1<<t.shift - 1))
 	return true
 }
 
-// stalledLocked counts the busy slots that made no progress for so long, or
-// whose client has had its answer for so long (R13).
-func (t *table) stalledLocked(now, after int64) int {
-	n := 0
-	for i := range t.used {
-		s := &t.chunks[i/chunkSize][i%chunkSize]
-		a := s.answered.Load()
-		if a == free {
-			continue
-		}
-		if now-s.progress.Load() >= after || a >= 0 && now-a >= after {
-			n++
+// grow adds a chunk of free slots where there is none left. It is false where there is no
+// room for one.
+func (t *table) grow() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if head(t.head.Load()).first() != 0 {
+		return true // somebody else's growth, or a slot that came back
+	}
+	used := t.used.Load()
+	if int(used) == len(t.chunks)*chunkSize {
+		return false
+	}
+	chunk := new([chunkSize]slot)
+	for i := range chunk {
+		chunk[i].answered.Store(free)
+		chunk[i].next.Store(used + int32(i) + 2) // the one after it
+	}
+	t.chunks[used>>chunkShift].Store(chunk)
+	t.used.Store(used + chunkSize)
+	for {
+		h := head(t.head.Load())
+		chunk[chunkSize-1].next.Store(h.first())
+		if t.head.CompareAndSwap(uint64(h), uint64(h.with(used+1, h.taken()))) {
+			return true
 		}
 	}
-	return n
+}
+
+// count is how many slots are busy, and how many of these made no progress for so long,
+// or have a client that has had its answer for so long (R13). Others may take and give
+// meanwhile.
+func (t *table) count(now, after int64) (busy, stalled int) {
+	for c := range t.used.Load() / chunkSize {
+		chunk := t.chunks[c].Load()
+		for i := range chunk {
+			s := &chunk[i]
+			a := s.answered.Load()
+			if a == free {
+				continue
+			}
+			busy++
+			if now-s.progress.Load() >= after || a >= 0 && now-a >= after {
+				stalled++
+			}
+		}
+	}
+	return busy, stalled
 }

@@ -40,21 +40,22 @@ func (l *Limiter) stateLocked(backend int) string {
 	return StateActive
 }
 
-// Status is the state of all backends at one moment. It looks through every
-// slot under the lock: for an operator or a scrape, not for each request.
+// Status is the state of all backends. It looks through every slot: for an operator or
+// a scrape, not for each request. Slots are taken and given back meanwhile.
 func (l *Limiter) Status(now int64) []Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := make([]Status, len(l.backends))
 	for i := range l.backends {
 		b := &l.backends[i]
+		busy, stalled := b.slots.count(now, l.stalledAfter)
 		all[i] = Status{
 			Name:       b.name,
 			State:      l.stateLocked(i),
 			Demoted:    l.demoted&bit(i) != 0,
 			Maintained: l.maintained&bit(i) != 0,
-			Busy:       b.busy,
-			Stalled:    b.slots.stalledLocked(now, l.stalledAfter),
+			Busy:       busy,
+			Stalled:    stalled,
 			Failures:   int(b.failures.Load()),
 			Demotions:  b.demotions,
 			Reason:     b.reason,
