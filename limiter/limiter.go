@@ -189,8 +189,8 @@ func (l *Limiter) take(now int64, want uint64, slots *[MaxBackends]int32) (got u
 	if got == 0 {
 		return 0, true
 	}
-	// A look first, so that a limiter that is full seldom takes what has to go back.
-	if l.sum(pool)+bits.OnesCount64(got) > l.limit {
+	// Where somebody waits, a look first: what has to go back wakes them all.
+	if l.changed.Load() != nil && l.sum(pool)+bits.OnesCount64(got) > l.limit {
 		return 0, false
 	}
 	for set := got; set != 0; set &= set - 1 {
