@@ -16,7 +16,7 @@ help: ## What there is to make.
 build: ## ./akubra, a static binary.
 	$(BUILD) -o akubra .
 
-run: build ## Build, and serve in front of two S3 stores in ./data, to try it out. ARGS="--listen :9090" is elsewhere.
+run: build ## Build, and serve in front of two S3 backends in ./data, to try it out. ARGS="--listen :9090" is elsewhere.
 	@./akubra demo $(ARGS)
 
 demo: run ## The same as run.
@@ -28,7 +28,7 @@ test: ## All tests that need only Go.
 race: ## The same tests with the race detector. Needs a C compiler.
 	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m ./...
 
-bench: build ## Load against stub storages, beside nginx where it is installed. ARGS="-scenario mix" is another one.
+bench: build ## Load against stub backends, beside nginx where it is installed. ARGS="-scenario mix" is another one.
 	go run ./bench $(ARGS)
 
 pgo: build ## A new default.pgo, the profile by which the compiler optimises, from the production mix.
