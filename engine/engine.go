@@ -40,13 +40,15 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/internal/words"
 )
 
 // How many backends must have taken a write before the client is answered (R3).
 const (
-	AckFirst  = "first"
-	AckQuorum = "quorum"
-	AckAll    = "all"
+	AckFirst  = words.AckFirst
+	AckQuorum = words.AckQuorum
+	AckAll    = words.AckAll
 )
 
 // Options are everything an Engine needs. All fields are required unless they

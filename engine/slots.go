@@ -3,6 +3,8 @@ package engine
 import (
 	"math/bits"
 	"time"
+
+	"github.com/akubra/akubra/internal/words"
 )
 
 // slotRetry is how often a request at the limit looks whether backends have
@@ -102,4 +104,4 @@ func (e *Engine) acks() int {
 
 // stateMaintained is the Limiter's word for a backend that the operator has
 // taken out (R14).
-const stateMaintained = "maintained"
+const stateMaintained = words.StateMaintained

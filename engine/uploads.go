@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/internal/words"
 )
 
 // maxUploads bounds how many multipart uploads are remembered. One that was
@@ -120,8 +122,8 @@ func (e *Engine) initiateOn(r *request, tried uint64) uint64 {
 
 // The Limiter's words for a backend in the pool, and for one that has left it.
 const (
-	stateActive  = "active"
-	stateDemoted = "demoted"
+	stateActive  = words.StateActive
+	stateDemoted = words.StateDemoted
 )
 
 // mix hashes a key's hash with a backend's name (FNV-1a, then the finaliser of
