@@ -22,7 +22,7 @@
 // it, the last one gives it back to the pool.
 //
 // The engine knows neither configuration nor log formats: hooks.go says what it
-// needs, and main hands it in.
+// needs, and internal/service hands it in.
 package engine
 
 import (
@@ -191,7 +191,8 @@ func New(o Options) (*Engine, error) {
 		Concurrency:                  o.MaxConnections + int(aside(int64(o.MaxConnections))) + 1, // the listener's bound comes first
 		LazyRequestTime:              true,
 		// An idle connection keeps no buffer for answers: 2,000 of them take 9 MB
-		// less. (A streaming server keeps the one for requests all the same.)
+		// less. (A streaming server keeps the one for requests all the same.) It also makes
+		// the server flush after each response, in one write: clientConn.void relies on that.
 		ReduceMemoryUsage: true,
 		CloseOnShutdown:   true,
 		Logger:            serverLog{o.Log},

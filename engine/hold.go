@@ -185,7 +185,7 @@ func (r *request) heldDocument() []byte {
 		if text == "" {
 			text = "Internal Error"
 		}
-		problem = &s3Error{l.answer.status, strings.ReplaceAll(text, " ", ""), "The storage answered: " + text + "."}
+		problem = &s3Error{l.answer.status, strings.ReplaceAll(text, " ", ""), "The backend answered: " + text + "."}
 	}
 	return []byte(strings.TrimPrefix(problem.body(r.id.String(), string(r.raw)), xml.Header))
 }

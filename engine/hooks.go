@@ -135,7 +135,7 @@ type Divergence struct {
 	Bucket      string
 	Key         string
 	ETag        string
-	Size        int64 // bytes of the request's body
+	Size        int64 // bytes of the object; of the request's body where that is not known (R16)
 	ID          string
 }
 

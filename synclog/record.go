@@ -25,7 +25,7 @@ type Record struct {
 	Bucket      string    `json:"bucket"`
 	Key         string    `json:"key"`
 	ETag        string    `json:"etag"`
-	Size        int64     `json:"size"` // bytes of the request's body
+	Size        int64     `json:"size"` // bytes of the object (R16)
 	ID          string    `json:"id"`
 }
 

@@ -6,7 +6,7 @@ import "time"
 // journal about it, all its writes compacted into one. Strings are raw bytes,
 // UTF-8 or not.
 type Task struct {
-	Seq, First uint64 // of the newest and of the oldest write: Unix nanoseconds of the acknowledgement
+	Seq, First uint64 // of the newest and of the oldest write: Unix nanoseconds of when an acknowledged write began
 	// Settled is when the last leg of the key's writes ended, Unix nanoseconds.
 	// What a backend holds may be as young as that without being newer than the
 	// newest write, since a slow leg ends late. 0 where it is not known.
