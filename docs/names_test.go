@@ -16,7 +16,7 @@ import (
 var checked = []string{"docs/ARCHITECTURE.md", "CONTRIBUTING.md", "synclog/journal/INVARIANTS.md"}
 
 var (
-	fenced   = regexp.MustCompile("(?ms)^```.*?^```$")
+	fenced   = regexp.MustCompile("(?ms)^```.*?\n```$")
 	quoted   = regexp.MustCompile("`([^`\n]+)`")
 	linked   = regexp.MustCompile(`\]\(([^)#:]+)\)`)
 	function = regexp.MustCompile(`^(?:(\w+)\.)?(\w+)\(\)$`)
@@ -67,7 +67,7 @@ func TestNamesExist(t *testing.T) {
 				if !names[strings.TrimPrefix(f[1]+"."+f[2], ".")+"()"] {
 					t.Errorf("%s names %s, which is not in the code", doc, m[1])
 				}
-			} else if f := field.FindStringSubmatch(m[1]); f != nil && names[f[1]] {
+			} else if f := field.FindStringSubmatch(m[1]); len(f) > 1 && names[f[1]] {
 				if !names[m[1]] {
 					t.Errorf("%s names %s, which is not in the code", doc, m[1])
 				}

@@ -35,11 +35,11 @@ func TestR13SumNeverPassesTheLimit(t *testing.T) {
 						end(random.IntN(len(held) + 1))
 						continue
 					}
-					new := slotsOf(got, &slots)
-					if n := granted.Add(int64(len(new))); n > int64(limit) {
+					taken := slotsOf(got, &slots)
+					if n := granted.Add(int64(len(taken))); n > int64(limit) {
 						t.Errorf("%d slots in use, the limit is %d", n, limit)
 					}
-					held = append(held, new...)
+					held = append(held, taken...)
 				}
 				end(len(held))
 			})
