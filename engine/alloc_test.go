@@ -95,15 +95,24 @@ func TestAgreementDoesNotAllocate(t *testing.T) {
 	}
 	r := newRequest(e)
 	r.method, r.write, r.target = "PUT", true, parseTarget([]byte(sampleTarget), nil, nil)
-	r.legs = r.legs[:2]
+	r.legs, r.votes = r.legs[:2], []vote{{votePositive, 2}, {votePositive, 1}}
 	for i := range r.legs {
 		l := &r.legs[i]
-		l.r, l.state = r, votePositive
+		l.r, l.backend, l.state = r, i, votePositive
 		if err := l.answer.parse([]byte(sampleAnswer)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n := testing.AllocsPerRun(500, r.recordWrite); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+	// Nor does the client's answer wait for more than the legs that are still out.
+	out := []vote{{votePending, 0}, {votePositive, 1}}
+	if n := testing.AllocsPerRun(500, func() {
+		if o := r.outcome(out); o.owed != 1 || o.reason() != nil {
+			t.Fatal(o)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations with a leg that is out", n)
 	}
 }

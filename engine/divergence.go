@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"bytes"
 	"math/bits"
-	"strings"
 	"time"
 )
 
@@ -34,18 +32,12 @@ func (r *request) settle() {
 // settleStored is what is left of settle once it is known where the write is.
 func (r *request) settleStored(stored uint64) {
 	r.settleJournal()
-	if stored == 0 {
-		return
-	}
-	r.recordConcurrent()
 	switch {
-	case r.kind == kindInitiate || r.kind == kindPart || r.kind == kindUpload:
-		// They are about an upload that is one backend's own.
-	case r.kind == kindComplete:
-		r.recordCompletion(stored)
-	case r.kind == kindDelete && r.recordDeletes():
+	case stored == 0:
 	case r.write:
 		r.recordWrite()
+	case r.kind == kindUpload:
+		// It is about an upload that is one backend's own.
 	case r.e.o.RecordReads && (r.method == "GET" || r.method == "HEAD"):
 		r.recordMissing()
 	}
@@ -61,44 +53,12 @@ func (r *request) stored() (set uint64) {
 	return set
 }
 
-// success is the positive leg that was first, or nil.
-func (r *request) success() *leg {
-	first := firstPositive(r.votes)
-	if first < 0 {
-		return nil
-	}
-	return &r.legs[first]
-}
-
 // divergence begins a record about the request.
 func (r *request) divergence(op string) Divergence {
-	d := Divergence{
+	return Divergence{
 		Time: time.Now(), Method: r.method, Path: string(r.raw), UserAgent: string(r.head.userAgent), Op: op,
 		Bucket: string(r.target.bucket), Key: r.target.keyName(), Size: r.objectSize(), ID: r.id.String(),
 	}
-	if r.kind == kindForm {
-		d.Key = string(r.formKey(r.votes))
-	}
-	if l := r.success(); l != nil {
-		d.SuccessHost = l.name()
-		d.ETag = string(l.etag())
-	}
-	return d
-}
-
-// etag is the object's, without quotes: a field of the answer's head, or an
-// element of its body where the object was made from another one or from parts.
-func (l *leg) etag() []byte {
-	a := &l.answer
-	etag := bytes.Trim(a.raw[a.etag.from:a.etag.to], `"`)
-	if len(etag) == 0 && (l.r.kind == kindCopy || l.r.kind == kindComplete) {
-		etag = bytes.Trim([]byte(unescapeXML(xmlText(l.body, "ETag"))), `"`)
-	}
-	if len(etag) == 0 && l.r.kind == kindForm {
-		_, told := l.location()
-		etag = []byte(told)
-	}
-	return etag
 }
 
 // record hands a divergence on. reason is what metrics count it by.
@@ -107,119 +67,62 @@ func (r *request) record(d *Divergence, reason string) {
 	r.e.o.Synclog.Record(d)
 }
 
-// recordWrite compares the backends after a write that one of them took.
+// recordWrite records what backends lack of a write that one of them took.
 func (r *request) recordWrite() {
-	compare := r.comparesETags()
-	if r.skipped == 0 && !r.target.version && r.agreed(compare) {
+	if len(r.deletes) > 0 {
+		r.recordDeletes()
+		return
+	}
+	o := r.outcome(r.votes)
+	if len(o.lacks) == 0 {
 		return
 	}
 	d := r.divergence(OpStoring)
-	for i := range r.legs {
-		l := &r.legs[i]
-		d.FailedHost, d.Status = l.name(), l.answer.status
-		if l.state != votePositive {
-			d.Error = l.err.Error()
-			r.record(&d, l.outcome)
-			continue
-		}
-		if r.target.version {
-			r.recordVersion(d, r.stored(), l.backend)
-			continue
-		}
-		if r.storedElsewhere(l, r.votes) {
-			d.Error = anotherKey
-			r.record(&d, "key")
-			continue
-		}
-		if !compare {
-			continue
-		}
-		switch etag := string(l.etag()); {
-		case etag == "" || strings.EqualFold(etag, d.ETag):
-		case d.ETag == "":
-			d.ETag = etag // the first answer had none
-		default:
-			d.Error = "etag mismatch"
-			r.record(&d, "etag")
+	r.recordLacks(&d, &o, true)
+	if r.kind == kindForm {
+		d.Key = o.key
+	}
+	r.recordLacks(&d, &o, false)
+}
+
+// recordDeletes does so for each key of a multi-object delete (R24).
+func (r *request) recordDeletes() {
+	w := r.deleteFacts(r.votes)
+	d := r.divergence(OpStoring)
+	for _, order := range []bool{true, false} {
+		for i := range r.deletes {
+			if object := &r.deletes[i]; !order || object.also != 0 {
+				o := w.outcomeOf(object)
+				d.Key = object.Key
+				r.recordLacks(&d, &o, order)
+			}
 		}
 	}
-	r.recordSkipped(&d)
 }
 
-// comparesETags tells whether ETags of positive answers ought to be one (R18).
-func (r *request) comparesETags() bool {
-	return r.e.o.CompareETags && (r.method == "PUT" && !r.target.sub && len(r.target.key) > 0 || r.kind == kindForm)
-}
-
-// versionOfAnother is what is wrong with a write to a version: its id is one
-// storage's own, and the others have answered about a version that they never had.
-const versionOfAnother = "version id"
-
-// recordVersion records a write to a version for a backend, beside another one of
-// those that answered positively. Whose version it was does not show, so that each
-// of them gets a record.
-func (r *request) recordVersion(d Divergence, positive uint64, backend int) {
-	others := positive &^ (1 << backend)
-	if others == 0 {
-		return
-	}
-	d.Error = versionOfAnother
-	d.FailedHost = r.e.o.Backends[backend].Name()
-	d.SuccessHost = r.e.o.Backends[bits.TrailingZeros64(others)].Name()
-	r.record(&d, "version")
-}
-
-// agreed tells whether every leg took the write, and with one ETag where these
-// are compared: the usual case, which so costs no allocation.
-func (r *request) agreed(compare bool) bool {
-	var first []byte
-	for i := range r.legs {
-		l := &r.legs[i]
-		if l.state != votePositive || r.storedElsewhere(l, r.votes) {
-			return false
-		}
-		if !compare {
+// recordLacks records what backends lack: of what overlapping writes may have done (R19),
+// or of everything else.
+func (r *request) recordLacks(d *Divergence, o *outcome, order bool) {
+	for i := range o.lacks {
+		l := &o.lacks[i]
+		if l.beside == nobody || order != (l.aspect == lacksOrder) {
 			continue
 		}
-		etag := l.etag()
-		if len(first) == 0 {
-			first = etag
-		} else if len(etag) > 0 && !bytes.EqualFold(first, etag) {
-			return false
-		}
-	}
-	return true
-}
-
-// recordSkipped records a write for the backends that were not asked (R15).
-func (r *request) recordSkipped(d *Divergence) {
-	d.Status = 0
-	for s := r.skipped; s != 0; s &= s - 1 {
-		b := bits.TrailingZeros64(s)
-		d.FailedHost, d.Error = r.e.o.Backends[b].Name(), r.reasons[b]
-		r.record(d, r.reasons[b])
+		d.FailedHost, d.SuccessHost = r.e.o.Backends[l.backend].Name(), r.e.o.Backends[l.beside].Name()
+		d.Status, d.Error, d.ETag = l.status, l.err, string(l.etag)
+		r.record(d, l.reason)
 	}
 }
 
 // recordMissing: one backend has what another one says it has not (R17).
 func (r *request) recordMissing() {
+	has := &r.legs[firstPositive(r.votes)]
 	for i := range r.legs {
 		if l := &r.legs[i]; l.state == voteNegative && l.answer.status == 404 {
 			d := r.divergence(OpReading)
+			d.SuccessHost, d.ETag = has.name(), string(has.etag())
 			d.FailedHost, d.Status, d.Error = l.name(), 404, l.err.Error()
 			r.record(&d, "missing")
-		}
-	}
-}
-
-// recordCompletion: an object made from parts is on one backend alone (R26).
-func (r *request) recordCompletion(stored uint64) {
-	d := r.divergence(OpStoring)
-	d.Error = "multipart upload"
-	for b, backend := range r.e.o.Backends {
-		if stored&(1<<b) == 0 {
-			d.FailedHost = backend.Name()
-			r.record(&d, "multipart")
 		}
 	}
 }
@@ -258,35 +161,6 @@ func (r *request) endOverlap(hash, stored uint64) uint64 {
 		return 0
 	}
 	return also
-}
-
-// recordConcurrent records the keys that endOverlaps has noted.
-func (r *request) recordConcurrent() {
-	r.recordOverlap(r.also, r.target.keyName)
-	for i := range r.deletes {
-		d := &r.deletes[i]
-		r.recordOverlap(d.also, func() string { return d.Key })
-	}
-}
-
-func (r *request) recordOverlap(also uint64, key func() string) {
-	if also == 0 {
-		return
-	}
-	d := r.divergence(OpStoring)
-	d.Key, d.Error = key(), outOfOrder
-	if r.kind == kindDelete {
-		d.Size = 0
-	}
-	from := bits.TrailingZeros64(also)
-	if l := r.success(); l != nil {
-		from = l.backend
-	}
-	d.SuccessHost = r.e.o.Backends[from].Name()
-	for s := also &^ (1 << from); s != 0; s &= s - 1 {
-		d.FailedHost = r.e.o.Backends[bits.TrailingZeros64(s)].Name()
-		r.record(&d, "concurrent")
-	}
 }
 
 // mayBeStored tells whether a backend may hold what the request wrote: not where

@@ -273,28 +273,6 @@ func fieldOf(raw []byte, name string) []byte {
 	return nil
 }
 
-// formKey is the key that a form's file has, as far as the votes tell: the form's, unless
-// the first backend that took it says that it is another one, for not all know what
-// ${filename} stands for.
-func (r *request) formKey(votes []vote) []byte {
-	if first := firstPositive(votes); first >= 0 && len(r.target.bucket) > 0 {
-		if told, _ := r.legs[first].location(); told != "" && !sameFormKey(told, string(r.key)) {
-			return []byte(told)
-		}
-	}
-	return r.key
-}
-
-// storedElsewhere tells whether the leg's backend says that it has stored a form's file
-// under another key than the one that the write is known by.
-func (r *request) storedElsewhere(l *leg, votes []vote) bool {
-	if r.kind != kindForm || l.index == firstPositive(votes) {
-		return false
-	}
-	told, _ := l.location()
-	return told != "" && !sameFormKey(told, string(r.formKey(votes)))
-}
-
 // sameFormKey tells whether a key that was told is this one: storages take slashes off
 // both ends, of the key or of what they tell.
 func sameFormKey(told, key string) bool { return path.Clean("/"+told) == path.Clean("/"+key) }

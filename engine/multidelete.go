@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/xml"
-	"math/bits"
 	"time"
 )
 
@@ -34,20 +33,16 @@ type deleteError struct {
 	Code      string
 }
 
-// deletions is what a backend did with each key: why it has not deleted it, or
-// nothing.
+// deletions is what a backend's positive answer says of the keys: why it has not deleted
+// them, or nothing.
 type deletions struct {
-	backend int
-	status  int
-	outcome string
-	taken   bool   // it answered positively
-	all     string // why it deleted none; "" if it may have
-	failed  map[deletedObject]string
+	unreadable bool
+	failed     map[deletedObject]string
 }
 
 func (d *deletions) problem(o deletedObject) string {
-	if d.all != "" {
-		return d.all
+	if d.unreadable {
+		return "unreadable answer to a multi-object delete"
 	}
 	problem := d.failed[o]
 	if problem == "" && o.VersionID == "null" { // some name the version, some do not
@@ -117,89 +112,11 @@ func (e *Engine) forget(list []deletion) {
 	}
 }
 
-// recordDeletes records each key that one backend deleted and another one did
-// not (R24). It tells whether it could read the request.
-func (r *request) recordDeletes() bool {
-	if len(r.deletes) == 0 {
-		return false
-	}
-	results := r.deleteResults(r.votes)
-	d := r.divergence(OpStoring)
-	d.Size, d.ETag = 0, ""
-	for i := range r.deletes {
-		object := &r.deletes[i]
-		from := deletedBy(results, object.deletedObject)
-		if from < 0 {
-			continue
-		}
-		d.Key, d.SuccessHost = object.Key, r.e.o.Backends[results[from].backend].Name()
-		for i := range results {
-			problem := results[i].problem(object.deletedObject)
-			if problem == "" && isVersion(object.VersionID) {
-				d.Status = results[i].status
-				r.recordVersion(d, deletedOn(results, object.deletedObject), results[i].backend)
-			}
-			if problem != "" && i != from {
-				d.FailedHost, d.Status, d.Error = r.e.o.Backends[results[i].backend].Name(), results[i].status, problem
-				r.record(&d, results[i].outcome)
-			}
-		}
-	}
-	return true
-}
-
-// deleteResults is what each backend did that has a vote, or was not asked.
-func (r *request) deleteResults(votes []vote) []deletions {
-	results := make([]deletions, 0, len(r.e.o.Backends))
-	for i := range votes {
-		if votes[i].state != votePending {
-			results = append(results, r.legs[i].deletions())
-		}
-	}
-	for s := r.skipped; s != 0; s &= s - 1 {
-		b := bits.TrailingZeros64(s)
-		results = append(results, deletions{backend: b, outcome: r.reasons[b], all: r.reasons[b]})
-	}
-	return results
-}
-
-// deletedOn is the set of backends that deleted the object.
-func deletedOn(results []deletions, o deletedObject) (set uint64) {
-	for i := range results {
-		if results[i].problem(o) == "" {
-			set |= 1 << results[i].backend
-		}
-	}
-	return set
-}
-
-// deletedBy returns the first of the results by which the object was deleted, or
-// else by which it may have been: a positive answer that cannot be read. -1 if
-// nobody deleted it.
-func deletedBy(results []deletions, o deletedObject) int {
-	perhaps := -1
-	for i := range results {
-		if results[i].problem(o) == "" {
-			return i
-		}
-		if perhaps < 0 && results[i].taken && results[i].all != "" {
-			perhaps = i
-		}
-	}
-	return perhaps
-}
-
-// deletions reads a leg's answer to DeleteObjects.
-func (l *leg) deletions() deletions {
-	d := deletions{backend: l.backend, status: l.answer.status, outcome: l.outcome, taken: l.state == votePositive}
-	if !d.taken {
-		d.all = l.err.Error()
-		return d
-	}
+// deletions reads a leg's positive answer to DeleteObjects.
+func (l *leg) deletions() (d deletions) {
 	var result deleteResult
 	if err := xml.Unmarshal(l.body, &result); err != nil {
-		d.all = "unreadable answer to a multi-object delete"
-		return d
+		return deletions{unreadable: true}
 	}
 	for _, e := range result.Errors {
 		if e.Code == "NoSuchKey" {

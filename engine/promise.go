@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"errors"
-	"math/bits"
 	"net/url"
 	"slices"
 	"strconv"
@@ -145,11 +144,12 @@ func (r *request) awaitSettled() error {
 // written. What is owed now is written down by a goroutine of its own: the caller's may
 // be one that others wait for, and its client need not wait for it either.
 func (r *request) settlePromised(promised bool) {
-	owed := r.also
-	if promised && owed == 0 {
-		owed, _ = r.owed(r.votes)
+	owed := false
+	if promised {
+		o := r.outcome(r.votes)
+		owed = o.owed != 0
 	}
-	if promised && owed != 0 {
+	if owed {
 		r.refs.Add(1)
 		go func() {
 			defer r.release()
@@ -239,11 +239,9 @@ func (r *request) settleJournal() {
 
 // settlePromises tells the journal what has become of an intent.
 func (r *request) settlePromises() {
-	if r.kind != kindDelete || len(r.deletes) == 0 {
-		p := Promise{Seq: r.seq}
-		p.Owed, p.Reason = r.owed(r.votes)
-		p.owe(r.also)
-		r.e.o.Journal.Settle(p.Seq, p.Owed, p.Reason)
+	if len(r.deletes) == 0 {
+		o := r.outcome(r.votes)
+		r.e.o.Journal.Settle(r.seq, o.owed, o.reason())
 		return
 	}
 	for _, p := range r.promises(r.votes) {
@@ -257,12 +255,12 @@ func (r *request) writeDown() error {
 	acked := r.stamp()
 	ps := r.promises(r.votes)
 	if !acked {
-		unsure := r.unsure()
-		if r.stored() == 0 && unsure == 0 {
+		o := r.outcome(r.votes)
+		if o.took|o.unsure == 0 {
 			return nil
 		}
 		for i := range ps {
-			ps[i].Owed |= unsure
+			ps[i].Owed |= o.unsure
 			ps[i].Aux |= AuxUnacknowledged
 		}
 	}
@@ -276,43 +274,12 @@ func (r *request) writeDown() error {
 	return r.e.o.Journal.Promise(ps)
 }
 
-// toldDeleted reports whether the client is told that the object is deleted: by the
-// answer that it gets, which names the keys that are not.
-func (r *request) toldDeleted(winner int, results []deletions, o deletedObject) bool {
-	for i := range results {
-		if winner >= 0 && results[i].backend == r.legs[winner].backend {
-			return results[i].problem(o) == ""
-		}
-	}
-	return false
-}
-
-// unsure is the set of backends that may have taken the write although they gave
-// no positive answer: they had all of it, or some of what may not be repeated (R33). A
-// 503 is a refusal (S3 API reference, "SlowDown", "ServiceUnavailable").
-func (r *request) unsure() (set uint64) {
-	for i := range r.legs {
-		l := &r.legs[i]
-		status := l.answer.status
-		if l.state == voteFailed && (l.sentAll.Load() || l.mayHaveActed()) || l.state == voteNegative && status >= 500 && status != 503 {
-			set |= 1 << l.backend
-		}
-	}
-	return set
-}
-
 // promises are the entries for the journal, as the votes stand: one, or one a key
 // of a multi-object delete (R24). They are valid until the next call.
 func (r *request) promises(votes []vote) []Promise {
 	p := Promise{
 		Seq: r.seq, Method: r.method, Target: r.raw, Host: r.head.host, Bucket: r.target.bucket, Key: r.key,
 		Size: r.objectSize(),
-	}
-	if r.kind == kindForm {
-		p.Key = r.formKey(votes)
-	}
-	for i := range votes {
-		p.Open = p.Open || votes[i].state == votePending
 	}
 	r.idText = strconv.AppendUint(r.idText[:0], uint64(r.id), 16)
 	p.ID = r.idText
@@ -322,100 +289,22 @@ func (r *request) promises(votes []vote) []Promise {
 	if r.target.version {
 		p.Aux |= AuxVersion
 	}
-	if r.kind == kindDelete {
-		p.Size = 0
-		if len(r.deletes) > 0 {
-			return r.deletePromises(p, votes)
-		}
-	} else if first := firstPositive(votes); first >= 0 {
+	if len(r.deletes) > 0 {
+		return r.deletePromises(p, votes)
+	}
+	if first := firstPositive(votes); first >= 0 && r.kind != kindDelete {
 		p.ETag = r.legs[first].etag()
 	}
-	p.Owed, p.Reason = r.owed(votes)
-	if !p.Open {
-		p.owe(r.also)
+	o := r.outcome(votes)
+	p.Owed, p.Reason, p.Open = o.owed, o.reason(), o.out != 0
+	if r.kind == kindForm {
+		p.Key = []byte(o.key)
 	}
 	if r.overlapping && r.e.writes.overlapped(r.keyHash) {
 		p.Aux |= AuxOverlapped
 	}
 	r.ledger = append(r.ledger[:0], p)
 	return r.ledger
-}
-
-// outOfOrder is what may be wrong with writes that overlapped in time (R19).
-const outOfOrder = "concurrent writes"
-
-// owe adds backends on which overlapping writes may have landed in another order;
-// not where a backend is known to lack the write, for who has taken it is what repair
-// goes by then.
-func (p *Promise) owe(also uint64) {
-	if also == 0 || p.Owed != 0 {
-		return
-	}
-	p.Owed = also
-	if len(p.Reason) == 0 {
-		p.Reason = []byte(outOfOrder)
-	}
-}
-
-// owed is the set of backends that do not have the write, or not certainly the
-// same one, and why; no reason is given for legs that are still out.
-func (r *request) owed(votes []vote) (set uint64, reason []byte) {
-	first := firstPositive(votes)
-	compare := r.comparesETags()
-	var etag []byte // the first that there is
-	for i := range votes {
-		l := &r.legs[i]
-		switch {
-		case votes[i].state == votePending:
-			set |= 1 << l.backend
-			continue
-		case votes[i].state != votePositive:
-			set |= 1 << l.backend
-			if len(reason) == 0 {
-				reason = []byte(l.err.Error())
-			}
-		case r.storedElsewhere(l, votes):
-			set |= 1 << l.backend
-			reason = []byte(anotherKey)
-		case compare:
-			switch other := l.etag(); {
-			case len(etag) == 0:
-				etag = other
-			case len(other) > 0 && !bytes.EqualFold(other, etag):
-				// Either of them, for which one is right does not show here.
-				set |= positives(votes, r.legs)
-				reason = []byte("etag mismatch")
-			}
-		}
-	}
-	switch {
-	case r.kind == kindComplete:
-		for b := range r.e.o.Backends {
-			if first < 0 || b != r.legs[first].backend {
-				set |= 1 << b
-			}
-		}
-		if first >= 0 || len(reason) == 0 {
-			reason = []byte("multipart upload")
-		}
-	case r.target.version && len(r.e.o.Backends) > 1:
-		set, reason = r.e.all, []byte(versionOfAnother)
-	case r.skipped != 0:
-		set |= r.skipped
-		if len(reason) == 0 {
-			reason = []byte(r.reasons[bits.TrailingZeros64(r.skipped)])
-		}
-	}
-	return set, reason
-}
-
-func positives(votes []vote, legs []leg) (set uint64) {
-	for i := range votes {
-		if votes[i].state == votePositive {
-			set |= 1 << legs[i].backend
-		}
-	}
-	return set
 }
 
 // firstPositive is the leg that was first to be positive, or -1.
@@ -433,40 +322,27 @@ func firstPositive(votes []vote) int {
 // as a DELETE of it (R24). One with a version id is a write to that version, and its
 // target says so (R35).
 func (r *request) deletePromises(p Promise, votes []vote) []Promise {
-	var pending uint64
-	for i := range votes {
-		if votes[i].state == votePending {
-			pending |= 1 << r.legs[i].backend
-		}
-	}
-	results := r.deleteResults(votes)
+	w := r.deleteFacts(votes)
 	r.mu.Lock()
 	winner := r.winner // which a panic takes back (forgoAnswer)
 	r.mu.Unlock()
+	var told uint64 // whose answer the client gets, which names the keys that are not deleted
+	if winner >= 0 {
+		told = 1 << r.legs[winner].backend
+	}
 	r.ledger = r.ledger[:0]
 	p.Method, p.Aux = "DELETE", 0
 	for i := range r.deletes {
 		d, p := &r.deletes[i], p
-		p.Seq, p.Key, p.Owed = d.seq, []byte(d.Key), pending
-		if !r.toldDeleted(winner, results, d.deletedObject) {
+		o := w.outcomeOf(d)
+		p.Seq, p.Key = d.seq, []byte(d.Key)
+		p.Owed, p.Reason, p.Open = o.owed, o.reason(), o.out != 0
+		if o.took&told == 0 {
 			p.Aux = AuxUnacknowledged
-		}
-		from := deletedBy(results, d.deletedObject)
-		for i := range results {
-			if problem := results[i].problem(d.deletedObject); problem != "" && from >= 0 {
-				p.Owed |= 1 << results[i].backend
-				p.Reason = []byte(problem)
-			}
 		}
 		if isVersion(d.VersionID) {
 			p.Aux |= AuxVersion
 			p.Target = append(append(bytes.Clone(r.raw), "&versionId="...), url.QueryEscape(d.VersionID)...)
-			if len(r.e.o.Backends) > 1 {
-				p.Owed, p.Reason = r.e.all, []byte(versionOfAnother)
-			}
-		}
-		if !p.Open {
-			p.owe(d.also)
 		}
 		if d.write != 0 && r.e.writes.overlapped(d.write) {
 			p.Aux |= AuxOverlapped

@@ -372,8 +372,8 @@ func (r *request) mayWaitLocked(last, answers bool) bool {
 	case !last:
 		return false
 	}
-	owed, _ := r.owed(r.votes)
-	if owed != 0 || r.overlapping && r.e.writes.overlapped(r.keyHash) {
+	_, out, well := r.goesWell(r.votes)
+	if !well || out != 0 || r.overlapping && r.e.writes.overlapped(r.keyHash) {
 		return true
 	}
 	if r.journaled() && !r.promised && !r.promising { // it is written down now

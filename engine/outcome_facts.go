@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"bytes"
+	"math/bits"
+)
+
+// outcome is what has come of the request's write, as the votes stand; of a multi-object
+// delete as a whole, not of its keys.
+func (r *request) outcome(votes []vote) outcome {
+	if took, out, well := r.goesWell(votes); well {
+		return outcome{took: took, out: out, owed: out}
+	}
+	w := r.facts(votes)
+	return whoLacks(&w)
+}
+
+// goesWell reports whether no backend lacks anything but those whose legs are out, and
+// nothing but an answer is missing there. It is whoLacks for the usual case, which so
+// costs no memory; it may say no where whoLacks finds nothing.
+func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
+	switch {
+	case r.kind != kindPlain && r.kind != kindCopy:
+		return 0, 0, false
+	case r.skipped != 0 || r.target.version && len(r.e.o.Backends) > 1:
+		return 0, 0, false
+	}
+	compare := r.comparesETags()
+	var first []byte
+	for i := range votes {
+		l := &r.legs[i]
+		switch votes[i].state {
+		case votePending:
+			out |= 1 << l.backend
+			continue
+		case votePositive:
+			took |= 1 << l.backend
+		default:
+			return 0, 0, false
+		}
+		if !compare {
+			continue
+		}
+		switch etag := l.etag(); {
+		case differs(etag, first):
+			return 0, 0, false
+		case len(first) == 0:
+			first = etag
+		}
+	}
+	// While a leg is out also is not there yet, and may be written by its goroutine.
+	return took, out, out != 0 || r.also == 0
+}
+
+// facts are the request's, as the votes stand. Of a leg that is out nothing else is
+// looked at, for it is its own goroutine's.
+func (r *request) facts(votes []vote) writeFacts {
+	w := writeFacts{
+		kind: r.kind, version: r.target.version, compare: r.comparesETags(), bucket: len(r.target.bucket) > 0,
+		all: r.e.all, legs: make([]legFacts, 0, len(r.e.o.Backends)),
+	}
+	if r.kind == kindForm {
+		w.key = string(r.key)
+	}
+	open := false
+	for i := range votes {
+		l := &r.legs[i]
+		f := legFacts{backend: l.backend, vote: votes[i]}
+		switch f.state {
+		case votePending:
+			open = true
+			w.legs = append(w.legs, f)
+			continue
+		case votePositive:
+			f.etag = l.etag()
+			if r.kind == kindForm {
+				f.key, _ = l.location()
+			}
+		case voteFailed:
+			f.acted = l.sentAll.Load() || l.mayHaveActed()
+			f.err = l.err.Error()
+		case voteNegative:
+			f.err = l.err.Error()
+		}
+		f.status, f.outcome = l.answer.status, l.outcome
+		w.legs = append(w.legs, f)
+	}
+	for s := r.skipped; s != 0; s &= s - 1 {
+		b := bits.TrailingZeros64(s)
+		w.legs = append(w.legs, legFacts{backend: b, vote: vote{state: voteFailed}, outcome: r.reasons[b], err: r.reasons[b]})
+	}
+	if !open {
+		w.overlapped = r.also
+	}
+	return w
+}
+
+// comparesETags reports whether ETags of positive answers ought to be one (R18).
+func (r *request) comparesETags() bool {
+	return r.e.o.CompareETags && (r.method == "PUT" && !r.target.sub && len(r.target.key) > 0 || r.kind == kindForm)
+}
+
+// etag is the object's, without quotes: a field of the answer's head, or an
+// element of its body where the object was made from another one or from parts.
+func (l *leg) etag() []byte {
+	a := &l.answer
+	etag := bytes.Trim(a.raw[a.etag.from:a.etag.to], `"`)
+	if len(etag) == 0 && (l.r.kind == kindCopy || l.r.kind == kindComplete) {
+		etag = bytes.Trim([]byte(unescapeXML(xmlText(l.body, "ETag"))), `"`)
+	}
+	if len(etag) == 0 && l.r.kind == kindForm {
+		_, told := l.location()
+		etag = []byte(told)
+	}
+	return etag
+}
+
+// deleteFacts are the facts of a multi-object delete, without those of its keys.
+type deleteFacts struct {
+	writeFacts
+	answers []deletions // of the request's legs
+}
+
+func (r *request) deleteFacts(votes []vote) deleteFacts {
+	w := deleteFacts{writeFacts: r.facts(votes), answers: make([]deletions, len(votes))}
+	w.listed = true
+	for i := range votes {
+		if votes[i].state == votePositive {
+			w.answers[i] = r.legs[i].deletions()
+			w.legs[i].unreadable = w.answers[i].unreadable
+		}
+	}
+	return w
+}
+
+// outcomeOf is what has come of one key, which is a write like any other (R24).
+func (w *deleteFacts) outcomeOf(d *deletion) outcome {
+	w.version, w.overlapped = isVersion(d.VersionID), 0
+	open := false
+	for i := range w.answers {
+		open = open || w.legs[i].state == votePending
+		w.legs[i].problem = w.answers[i].problem(d.deletedObject)
+	}
+	if !open {
+		w.overlapped = d.also
+	}
+	return whoLacks(&w.writeFacts)
+}
