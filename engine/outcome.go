@@ -76,7 +76,7 @@ type legFacts struct {
 	err     string // why state is not votePositive
 	etag    []byte // without quotes; nil where the answer does not tell
 	key     string // of a form's file, as the answer tells
-	acted   bool   // without an answer: it had all of the message, or some of one that is not repeated
+	acted   bool   // it gave no answer, and had all of the message, or some of one that is not repeated
 	// Of a key of a multi-object delete whose answer is positive: why it is not deleted,
 	// and whether that is because the answer cannot be read.
 	problem    string
@@ -89,7 +89,7 @@ func (f *legFacts) took() bool { return f.state == votePositive && f.problem == 
 // positive answer: it had all of it, or some of what may not be repeated (R33), or has
 // failed at it. A 503 is a refusal (S3 API reference, "SlowDown", "ServiceUnavailable").
 func (f *legFacts) mayHaveTaken() bool {
-	return f.state == voteFailed && f.acted || f.state == voteNegative && f.status >= 500 && f.status != 503
+	return f.acted || f.state == voteNegative && f.status >= 500 && f.status != 503
 }
 
 // writeFacts is all that whoLacks goes by.
@@ -289,10 +289,7 @@ func (w *writeFacts) lackParts(o *outcome, first int) {
 // each backend.
 func (w *writeFacts) lackOrder(o *outcome, first int) {
 	if o.owed == 0 {
-		o.owed = w.overlapped
-		if o.why == "" {
-			o.why = outOfOrder
-		}
+		o.owed, o.why = w.overlapped, outOfOrder
 	}
 	from := lowest(w.overlapped)
 	l := lack{aspect: lacksOrder, reason: "concurrent", err: outOfOrder}

@@ -15,9 +15,9 @@ func (r *request) outcome(votes []vote) outcome {
 	return whoLacks(&w)
 }
 
-// goesWell reports whether no backend lacks anything but those whose legs are out, and
-// nothing but an answer is missing there. It is whoLacks for the usual case, which so
-// costs no memory; it may say no where whoLacks finds nothing.
+// goesWell reports whether nothing has gone wrong so far: no backend was skipped, and each
+// leg that has ended took the write as the others did. It spares the usual case whoLacks
+// and its memory. It may say no where whoLacks finds that nobody lacks anything.
 func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 	switch {
 	case r.kind != kindPlain && r.kind != kindCopy:
@@ -48,7 +48,7 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 			first = etag
 		}
 	}
-	// While a leg is out also is not there yet, and may be written by its goroutine.
+	// While a leg is out, also is not known yet, and may be written by its goroutine.
 	return took, out, out != 0 || r.also == 0
 }
 

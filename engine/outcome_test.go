@@ -149,6 +149,11 @@ func TestWhoLacksWhat(t *testing.T) {
 			w:    writeFacts{compare: true, legs: legs{refused(0, 1, 403), tagged(1, 2, "a"), tagged(2, 3, "b")}},
 			took: 0b110, owed: three, why: etagMismatch,
 			lacks: []string{"0/1 403 negative: answered 403 (a)", "1/- 200 etag: etag mismatch (a)", "2/1 200 etag: etag mismatch (a)"}},
+		{name: "R18 a refusal's ETag is not the object's",
+			w: writeFacts{compare: true, legs: legs{
+				tagged(0, 2, "a"), {backend: 1, vote: vote{voteNegative, 1}, status: 412, outcome: OutcomeNegative, err: "answered 412", etag: []byte("b")},
+			}},
+			took: 1, owed: 0b10, why: "answered 412", lacks: []string{"1/0 412 negative: answered 412 (a)"}},
 
 		{name: "R26 a completed upload is on one backend alone",
 			w:    writeFacts{kind: kindComplete, all: three, legs: legs{tagged(1, 1, "a-2")}},
@@ -200,7 +205,7 @@ func TestWhoLacksWhat(t *testing.T) {
 			took: 0b10, owed: 1, why: "not deleted: AccessDenied", lacks: []string{"0/1 200 positive: not deleted: AccessDenied"}},
 		{name: "R24 the first by place, and the last reason",
 			w: writeFacts{kind: kindDelete, listed: true, legs: legs{
-				refused(0, 1, 503), tagged(1, 3, "a"), took(2, 2), skipped(3, stateMaintained),
+				refused(0, 1, 503), took(1, 3), tagged(2, 2, "a"), skipped(3, stateMaintained),
 			}},
 			took: 0b110, owed: 0b1001, why: stateMaintained,
 			lacks: []string{"0/1 503 negative: answered 503", "3/1 0 maintained: maintained"}},
@@ -208,6 +213,10 @@ func TestWhoLacksWhat(t *testing.T) {
 			w:    writeFacts{kind: kindDelete, listed: true, legs: legs{unreadable(0, 1), refused(1, 2, 403)}},
 			owed: 0b11, why: "answered 403",
 			lacks: []string{"0/- 200 positive: unreadable", "1/0 403 negative: answered 403"}},
+		{name: "R24 two answers that cannot be read: the first one",
+			w:    writeFacts{kind: kindDelete, listed: true, legs: legs{unreadable(0, 2), unreadable(1, 1)}},
+			owed: 0b11, why: "unreadable",
+			lacks: []string{"0/- 200 positive: unreadable", "1/0 200 positive: unreadable"}},
 		{name: "R24 who is known to have deleted it goes before",
 			w:    writeFacts{kind: kindDelete, listed: true, legs: legs{unreadable(0, 1), took(1, 2)}},
 			took: 0b10, owed: 1, why: "unreadable", lacks: []string{"0/1 200 positive: unreadable"}},
