@@ -151,7 +151,7 @@ func TestGapBehindTheIntent(t *testing.T) {
 	close(first)
 	<-held // writes the intent
 	close(second)
-	eventually(t, "the last leg leaves it to who answers", func() bool { return r.find("slow", func(r *request) bool { return r.settled }) })
+	eventually(t, "the last leg leaves it to who answers", func() bool { return r.find("slow", func(r *request) bool { return r.journal == journalLeft }) })
 	close(inGap)
 	<-settling
 	if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {

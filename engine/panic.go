@@ -120,9 +120,9 @@ func (r *request) forgoAnswer() {
 // an intent: the last leg may have left its part to it.
 func (r *request) endPromising() {
 	r.mu.Lock()
-	left := r.promising && r.settled
-	if r.promising {
-		r.promising, r.settled = false, false
+	left := r.journal == journalLeft
+	if left || r.journal == journalPromising {
+		r.journal = journalUnwritten
 	}
 	r.mu.Unlock()
 	if left {
@@ -224,16 +224,14 @@ func (r *request) settleJournalSafely() {
 // nobody is told that it succeeded. Who answers is not kept waiting.
 func (r *request) neverSettled() {
 	r.mu.Lock()
-	leaves := !r.settled && !r.promising
-	switch {
-	case r.settled: // that had been done, or left to who answers
-	case r.promising:
-		r.settled = true // who answers sees it
-	default:
-		r.settled, r.journalErr = true, errPanicked
-		if r.awaited {
-			r.settledCh <- struct{}{}
-		}
+	leaves := false
+	switch r.journal {
+	case journalSettled, journalLeft: // that had been done, or left to who answers
+	case journalPromising:
+		r.journal = journalLeft
+	case journalUnwritten, journalPromised, journalAwaited:
+		r.setSettledLocked(errPanicked)
+		leaves = true
 	}
 	r.mu.Unlock()
 	if leaves {

@@ -21,6 +21,30 @@ const (
 	AuxVersion                    // a write to one version: content is as it was, as far as anybody knows
 )
 
+// journalState is how far a write has come on its way into the journal. Two goroutines
+// write it down between them: the one that answers the client, and the last leg's.
+//
+//   - The one that answers takes it from journalUnwritten to journalPromising while legs are
+//     out, and on to journalPromised, or back where the intent could not be written.
+//   - A last leg that finds journalPromising makes it journalLeft. The one that answers then
+//     does the last leg's part, too, and makes it journalSettled.
+//   - A last leg that finds journalPromised leaves it so, and settles the intent.
+//   - A last leg that finds journalUnwritten writes down how the write has ended, and makes
+//     it journalSettled. One that is to answer meanwhile makes it journalAwaited, and waits.
+//   - A panic while an intent is written takes it back to journalUnwritten, and settles it
+//     where it was journalLeft (endPromising). Where the last leg's part panics,
+//     neverSettled does what the others wait for.
+type journalState uint8
+
+const (
+	journalUnwritten journalState = iota // nothing is written, or the last leg is at it
+	journalPromising                     // an intent is being written
+	journalLeft                          // the same, and the last leg has left its part to whoever writes it
+	journalPromised                      // the intent is written
+	journalAwaited                       // the last leg is at it, and the client's answer waits (settledCh)
+	journalSettled                       // the last leg's part is done, or could not be: journalErr
+)
+
 // journaled tells whether the request is a write that the journal has a say in:
 // what is about an upload is one backend's own (R26).
 func (r *request) journaled() bool {
@@ -104,14 +128,27 @@ func (r *request) beginPromise() (waits bool, err error) {
 		err = r.e.o.Journal.Promise(ps)
 	}
 
-	r.mu.Lock()
-	r.promising, r.promised = false, err == nil
-	settled := r.settled
-	r.mu.Unlock()
-	if settled {
+	if r.endIntent(err) {
 		r.settlePromised(err == nil)
 	}
 	return false, err
+}
+
+// endIntent notes that an intent was written, or could not be. It reports whether the
+// last leg has left its part to the caller meanwhile.
+func (r *request) endIntent(err error) (left bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.journal == journalLeft:
+		r.journal = journalSettled
+		return true
+	case err != nil:
+		r.journal = journalUnwritten
+	default:
+		r.journal = journalPromised
+	}
+	return false
 }
 
 // mayIntend tells whether an intent has to be written, and what beginPromise gives if not.
@@ -123,13 +160,14 @@ func (r *request) mayIntend() (intends, waits bool, err error) {
 	case !r.ackedLocked():
 		return false, false, nil
 	case r.ended == len(r.legs):
-		if r.awaited = !r.settled; r.awaited {
-			return false, true, nil
+		if r.journal == journalSettled {
+			return false, false, r.journalErr
 		}
-		return false, false, r.journalErr
+		r.journal = journalAwaited
+		return false, true, nil
 	}
 	r.stampLocked()
-	r.promising = true
+	r.journal = journalPromising
 	r.cast = append(r.cast[:0], r.votes...)
 	return true, false, nil
 }
@@ -212,12 +250,12 @@ func (r *request) settleJournal() {
 		return
 	}
 	r.mu.Lock()
-	if r.promising {
-		r.settled = true // promise sees it
+	if r.journal == journalPromising {
+		r.journal = journalLeft
 		r.mu.Unlock()
 		return
 	}
-	promised := r.promised
+	promised := r.journal == journalPromised
 	r.mu.Unlock()
 	if promised { // who answers is past it, and does not ask any more
 		r.settlePromises()
@@ -230,11 +268,16 @@ func (r *request) settleJournal() {
 	}
 	r.leaveOverlaps()
 	r.mu.Lock()
-	r.settled, r.journalErr = true, err
-	if r.awaited {
+	r.setSettledLocked(err)
+	r.mu.Unlock()
+}
+
+func (r *request) setSettledLocked(err error) {
+	awaited := r.journal == journalAwaited
+	r.journal, r.journalErr = journalSettled, err
+	if awaited {
 		r.settledCh <- struct{}{}
 	}
-	r.mu.Unlock()
 }
 
 // settlePromises tells the journal what has become of an intent.

@@ -84,20 +84,17 @@ type request struct {
 	aborted   bool
 
 	// Of the journal (promise.go), under mu where it is not told otherwise.
-	key       []byte // decoded; of journaled writes
-	slot      int32  // where the journal has noted that it is under way, or noSlot; of the handler until it is launched
-	began     uint64 // the place of the write's beginning in the order of writes
-	seq       uint64 // the write's own place
-	promising bool   // who answers is writing an intent
-	promised  bool   // it has
-	settled   bool   // the last leg has done its part, or leaves it to who answers
-	awaited   bool   // who answers waits for settledCh
+	key     []byte // decoded; of journaled writes
+	slot    int32  // where the journal has noted that it is under way, or noSlot; of the handler until it is launched
+	began   uint64 // the place of the write's beginning in the order of writes
+	seq     uint64 // the write's own place
+	journal journalState
 	// nothingOwed: all legs have ended well before the answer, and the journal knew of
-	// nothing that the write could replace.
+	// nothing that the write could replace; of the last leg.
 	nothingOwed bool
-	settledCh   chan struct{}
-	journalErr  error  // valid once settled
-	also        uint64 // backends where overlapping writes may differ; settle's
+	settledCh   chan struct{} // capacity 1: journalAwaited has become journalSettled
+	journalErr  error         // valid once journalSettled
+	also        uint64        // backends where overlapping writes may differ; settle's
 	// Memory for entries; of the goroutine that promises or settles.
 	cast   []vote
 	ledger []Promise
@@ -265,7 +262,7 @@ func (r *request) reset() {
 	r.bodyRead, r.decided, r.detached, r.aborted, r.last = false, false, false, false, false
 	r.direct, r.old = false, false
 	r.noSplice, r.gathered, r.gathering, r.piped = false, 0, 0, false
-	r.seq, r.promising, r.promised, r.settled, r.awaited, r.nothingOwed, r.journalErr = 0, false, false, false, false, false, nil
+	r.seq, r.journal, r.nothingOwed, r.journalErr = 0, journalUnwritten, false, nil
 	r.also, r.slot, r.key, r.began = 0, noSlot, nil, 0
 	if cap(r.ledger) > keptLedger {
 		r.ledger = nil
@@ -376,7 +373,7 @@ func (r *request) mayWaitLocked(last, answers bool) bool {
 	if !well || out != 0 || r.overlapping && r.e.writes.overlapped(r.keyHash) {
 		return true
 	}
-	if r.journaled() && !r.promised && !r.promising { // it is written down now
+	if r.journaled() && r.journal == journalUnwritten { // it is written down now
 		r.nothingOwed = r.ackedLocked() && r.e.o.Journal.Quiet()
 		return !r.nothingOwed
 	}
