@@ -140,7 +140,11 @@ func whoLacks(w *writeFacts) outcome {
 		o.owed |= 1 << o.lacks[i].backend
 	}
 	if o.out == 0 && w.overlapped != 0 {
-		w.lackOrder(&o, first)
+		var etag []byte
+		if first >= 0 {
+			etag = w.legs[first].etag
+		}
+		o.lackOrder(w.overlapped, w.backendOf(first), etag)
 	}
 	return o
 }
@@ -286,17 +290,20 @@ func (w *writeFacts) lackParts(o *outcome, first int) {
 }
 
 // lackOrder looks at writes that overlapped, which may have landed in another order on
-// each backend.
-func (w *writeFacts) lackOrder(o *outcome, first int) {
+// each backend. from is the one that was the first to take this write, with that ETag, or
+// nobody.
+func (o *outcome) lackOrder(overlapped uint64, from int, etag []byte) {
 	if o.owed == 0 {
-		o.owed, o.why = w.overlapped, outOfOrder
+		o.owed, o.why = overlapped, outOfOrder
 	}
-	from := lowest(w.overlapped)
-	l := lack{aspect: lacksOrder, reason: "concurrent", err: outOfOrder}
-	if first >= 0 {
-		from, l.etag = w.legs[first].backend, w.legs[first].etag
+	if from < 0 {
+		from = lowest(overlapped)
 	}
-	for s := w.overlapped; s != 0; s &= s - 1 {
+	if o.lacks == nil {
+		o.lacks = make([]lack, 0, bits.OnesCount64(overlapped))
+	}
+	l := lack{aspect: lacksOrder, reason: "concurrent", err: outOfOrder, etag: etag}
+	for s := overlapped; s != 0; s &= s - 1 {
 		if l.backend, l.beside = bits.TrailingZeros64(s), from; l.backend == from {
 			l.beside = nobody
 		}

@@ -8,16 +8,24 @@ import (
 // outcome is what has come of the request's write, as the votes stand; of a multi-object
 // delete as a whole, not of its keys.
 func (r *request) outcome(votes []vote) outcome {
-	if took, out, well := r.goesWell(votes); well {
-		return outcome{took: took, out: out, owed: out}
+	took, out, well := r.goesWell(votes)
+	if !well {
+		w := r.facts(votes)
+		return whoLacks(&w)
 	}
-	w := r.facts(votes)
-	return whoLacks(&w)
+	o := outcome{took: took, out: out, owed: out}
+	// While a leg is out, also is not known yet, and may be written by its goroutine.
+	if out == 0 && r.also != 0 {
+		first := &r.legs[firstPositive(votes)]
+		o.lackOrder(r.also, first.backend, first.etag())
+	}
+	return o
 }
 
 // goesWell reports whether nothing has gone wrong so far: no backend was skipped, and each
-// leg that has ended took the write as the others did. It spares the usual case whoLacks
-// and its memory. It may say no where whoLacks finds that nobody lacks anything.
+// leg that has ended took the write as the others did; the order of writes that overlapped
+// is another matter. It spares the usual case whoLacks and its memory. It may say no where
+// whoLacks finds that nobody lacks anything.
 func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 	switch {
 	case r.kind != kindPlain && r.kind != kindCopy:
@@ -48,8 +56,7 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 			first = etag
 		}
 	}
-	// While a leg is out, also is not known yet, and may be written by its goroutine.
-	return took, out, out != 0 || r.also == 0
+	return took, out, true
 }
 
 // facts are the request's, as the votes stand. Of a leg that is out nothing else is
