@@ -1,6 +1,6 @@
 // Package backends is the way to the storages: for each of them a pool of
 // connections (fasthttp's HostClient), its dialling, timeouts and TLS, and the
-// probe that tells whether a demoted backend is back.
+// probe that reports whether a demoted backend is back.
 //
 // Only the pool of HostClient is used, never its Do: that one rewrites targets,
 // hides early answers and repeats requests by itself. The engine writes and
@@ -107,7 +107,7 @@ func (b *Backend) Name() string { return b.name }
 // URL is the backend's scheme, host and port.
 func (b *Backend) URL() string { return b.url }
 
-// Plain tells whether connections are TCP without TLS.
+// Plain reports whether connections are TCP without TLS.
 func (b *Backend) Plain() bool { return b.tls == nil }
 
 // Acquire takes an idle connection, the most recently used one that is Alive, or makes

@@ -135,7 +135,7 @@ func (c *Conn) look() error {
 	return c.raw.look()
 }
 
-// Reused tells whether a request was sent on this connection before.
+// Reused reports whether a request was sent on this connection before.
 func (c *Conn) Reused() bool { return c.reused }
 
 // Alive reports whether the peer has neither closed the connection nor sent anything

@@ -77,7 +77,7 @@ func (c *polledConn) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// lapsed tells whether the deadline for reading has passed.
+// lapsed reports whether the deadline for reading has passed.
 func (c *polledConn) lapsed() bool { return c.in.over.Load() }
 
 func (c *polledConn) Close() error {

@@ -36,7 +36,7 @@ func (b *Backend) Probe(timeout time.Duration) error {
 
 // Returner decides about demoted backends (the limiter).
 type Returner interface {
-	// Returnable tells whether backend is demoted and idle enough to come back.
+	// Returnable reports whether backend is demoted and idle enough to come back.
 	Returnable(backend int) bool
 	// Return puts it back into the pool.
 	Return(backend int) bool

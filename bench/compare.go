@@ -79,7 +79,7 @@ func printComparison(w io.Writer, old, recent []*Run) (cases int) {
 	return cases
 }
 
-// printChange prints one line, and tells whether there were too few values for it.
+// printChange prints one line, and reports whether there were too few values for it.
 func printChange(w io.Writer, peer, title string, m *metric, format func(float64) string, old, recent []float64) (few bool) {
 	if len(old) == 0 || len(recent) == 0 || median(old) == 0 {
 		return false

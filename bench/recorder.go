@@ -52,7 +52,7 @@ func newRecorder(window time.Duration) *recorder {
 
 func (r *recorder) begin() { r.start = time.Now() }
 
-// over tells whether the window has passed at t.
+// over reports whether the window has passed at t.
 func (r *recorder) over(t time.Time) bool { return t.Sub(r.start) >= r.window }
 
 // at is the slot of t, or nil outside of the window.

@@ -49,7 +49,7 @@ func (c *chunkReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// nextIsThere tells whether next can do without waiting.
+// nextIsThere reports whether next can do without waiting.
 func (c *chunkReader) nextIsThere() bool {
 	b, _ := c.br.Peek(c.br.Buffered())
 	// The end of this chunk's data, and that of the next one's size: not more of what is

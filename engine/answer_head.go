@@ -86,7 +86,7 @@ func (a *answerHead) parse(raw []byte) error {
 	return nil
 }
 
-// endsCRLF tells whether the line of raw that rest stands behind ends with CR LF.
+// endsCRLF reports whether the line of raw that rest stands behind ends with CR LF.
 func endsCRLF(raw, rest []byte) bool {
 	end := len(raw) - len(rest)
 	return end >= 2 && raw[end-2] == '\r' && raw[end-1] == '\n'
@@ -150,7 +150,7 @@ func isToken(name []byte) bool {
 	return len(name) > 0
 }
 
-// isFieldValue tells whether there are no control bytes in it (RFC 9110 §5.5).
+// isFieldValue reports whether there are no control bytes in it (RFC 9110 §5.5).
 func isFieldValue(value []byte) bool {
 	for ; len(value) >= 8 && !anyControl(binary.LittleEndian.Uint64(value)); value = value[8:] { //nolint:revive // that is all
 	}
@@ -162,7 +162,7 @@ func isFieldValue(value []byte) bool {
 	return true
 }
 
-// anyControl tells whether one of eight bytes is less than a space, or DEL: by
+// anyControl reports whether one of eight bytes is less than a space, or DEL: by
 // arithmetic on all of them at once (Anderson, "Bit Twiddling Hacks", hasless and
 // haszero).
 func anyControl(x uint64) bool {
@@ -184,7 +184,7 @@ func cutLine(b []byte) (line, rest []byte) {
 	return line, rest
 }
 
-// bodyless tells whether an answer of this status to method has no body,
+// bodyless reports whether an answer of this status to method has no body,
 // whatever its head says (RFC 9112 §6.3).
 func bodyless(method string, status int) bool {
 	return method == "HEAD" || status < 200 || status == 204 || status == 304
@@ -255,10 +255,10 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 	return append(dst, "\r\n"...)
 }
 
-// passesOn tells whether a goes to the client as it is.
+// passesOn reports whether a goes to the client as it is.
 func (e *Engine) passesOn(a *answerHead) bool { return !a.changes && len(e.addResponse) == 0 }
 
-// hopByHopAnswer tells whether a field of an answer ends here (RFC 9110 §7.6.1);
+// hopByHopAnswer reports whether a field of an answer ends here (RFC 9110 §7.6.1);
 // trailers are not passed on, so neither is their announcement.
 func hopByHopAnswer(name []byte, nominated *nominees) bool {
 	switch name[0] | 0x20 {

@@ -7,7 +7,7 @@ import "strconv"
 // What is still coming, what ends a connection, and what goes over TLS or to HTTP/1.0 is
 // left to answer_pass.go.
 
-// isShort tells whether the answer is such a one. The handler's goroutine calls it, once
+// isShort reports whether the answer is such a one. The handler's goroutine calls it, once
 // the request is decided.
 func (r *request) isShort() bool {
 	if !r.direct || r.winner < 0 || r.e.stopping.Load() || r.client.interrupted.Load() || r.method == "OPTIONS" {

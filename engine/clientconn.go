@@ -476,7 +476,7 @@ func (c *clientConn) drain() {
 	}
 }
 
-// isTimeout tells whether err is a deadline that passed.
+// isTimeout reports whether err is a deadline that passed.
 func isTimeout(err error) bool {
 	if err == nil {
 		return false

@@ -117,7 +117,7 @@ func (r *request) withSource(want uint64) (uint64, *s3Error) {
 	return want, nil
 }
 
-// sourceIsOwed tells whether the picked answer says that the source of a copy is not
+// sourceIsOwed reports whether the picked answer says that the source of a copy is not
 // there, by a backend that owes it.
 func (r *request) sourceIsOwed(picked *leg) bool {
 	if picked.answer.status != 404 || r.sourceOwed()&(1<<picked.backend) == 0 {

@@ -163,7 +163,7 @@ func (r *request) endOverlap(hash, stored uint64) uint64 {
 	return also
 }
 
-// mayBeStored tells whether a backend may hold what the request wrote: not where
+// mayBeStored reports whether a backend may hold what the request wrote: not where
 // each one has refused it, nor where the client's body never ended (R6).
 func (r *request) mayBeStored() bool {
 	for i := range r.legs {

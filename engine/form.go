@@ -219,7 +219,7 @@ func (r *request) beginForm(key string) *s3Error {
 	return nil
 }
 
-// mayBePositive tells whether the answer's status may be that of a write's success.
+// mayBePositive reports whether the answer's status may be that of a write's success.
 func (l *leg) mayBePositive() bool {
 	return l.answer.status < 300 || l.r.kind == kindForm && l.answer.status == 303
 }
@@ -273,7 +273,7 @@ func fieldOf(raw []byte, name string) []byte {
 	return nil
 }
 
-// sameFormKey tells whether a key that was told is this one: storages take slashes off
+// sameFormKey reports whether a key that was told is this one: storages take slashes off
 // both ends, of the key or of what they tell.
 func sameFormKey(told, key string) bool { return path.Clean("/"+told) == path.Clean("/"+key) }
 

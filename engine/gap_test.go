@@ -162,7 +162,7 @@ func TestGapBehindTheIntent(t *testing.T) {
 	r.wantOwing("PUT slow 10 answered 500")
 }
 
-// find tells whether ok says yes of the request for a key that is under way.
+// find reports whether ok says yes of the request for a key that is under way.
 func (r *rig) find(key string, ok func(*request) bool) (found bool) {
 	for _, q := range r.e.list() {
 		q.mu.Lock()

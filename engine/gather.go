@@ -13,7 +13,7 @@ const minGathered = 40 << 10
 // in a slot of the limiter, where the client never pauses for lazyWait.
 const gatherTime = 20 * time.Millisecond
 
-// gathers tells whether the message is to be gathered, and takes pipes for it if so:
+// gathers reports whether the message is to be gathered, and takes pipes for it if so:
 // all of it, or the beginning if the body is of minSpliced or more. The ring has to have
 // room for that, in case that it is needed after all.
 func (r *request) gathers() bool {

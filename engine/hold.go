@@ -24,7 +24,7 @@ import (
 // may still refuse, after twice as long.
 const answerPulse = 10 * time.Second
 
-// holds tells whether the answer may be late.
+// holds reports whether the answer may be late.
 func (r *request) holds() bool {
 	return r.kind == kindCopy || r.kind == kindComplete || r.kind == kindPart && r.head.copySource
 }

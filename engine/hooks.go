@@ -16,7 +16,7 @@ type Backend interface {
 	// Name is the host and port of the backend's URL, as it stands in logs and
 	// records.
 	Name() string
-	// Plain tells whether its connections are TCP without TLS.
+	// Plain reports whether its connections are TCP without TLS.
 	Plain() bool
 	// Acquire takes an idle connection that is Alive, or a new one that is not
 	// connected yet; it never waits. With fresh set it is always a new one (R12).
@@ -32,7 +32,7 @@ type Conn interface {
 	// where it is TLS; a connected connection stays as it is. It fails where the
 	// peer has spoken, or ended the connection, already (R32).
 	Connect() error
-	// Reused tells whether a request was sent on this connection before.
+	// Reused reports whether a request was sent on this connection before.
 	Reused() bool
 	// Alive reports whether a request can be sent, as far as can be seen from here:
 	// the peer has neither closed the connection nor sent anything that was not read
@@ -168,12 +168,12 @@ type Journal interface {
 	// Owes is the set of backends that owe the key's content, or may: what is written
 	// down of it, and writes whose legs are out. It may read from a disk.
 	Owes(bucket, key []byte) uint64
-	// Failed tells whether writes must be refused, because nothing about them
+	// Failed reports whether writes must be refused, because nothing about them
 	// could be written down.
 	Failed() bool
-	// Waits tells whether Promise and Intend wait for a disk.
+	// Waits reports whether Promise and Intend wait for a disk.
 	Waits() bool
-	// Quiet tells whether nothing is owed, nor may be: an entry that owes nothing need
+	// Quiet reports whether nothing is owed, nor may be: an entry that owes nothing need
 	// not be promised then.
 	Quiet() bool
 }
@@ -227,7 +227,7 @@ type Access struct {
 type Log interface {
 	// Warn reports something that the operator may want to act on.
 	Warn(msg string, keyvals ...any)
-	// AccessEnabled tells whether Access wants to be called at all.
+	// AccessEnabled reports whether Access wants to be called at all.
 	AccessEnabled() bool
 	Access(a *Access)
 }

@@ -146,7 +146,7 @@ func (l *ledger) Settle(seq, owed uint64, reason []byte) {
 	}
 }
 
-// pendingLocked tells whether anything is owed, or may come to be, of p's key.
+// pendingLocked reports whether anything is owed, or may come to be, of p's key.
 func (l *ledger) pendingLocked(p *Promise) bool {
 	for _, e := range l.entries {
 		if (e.Owed != 0 || e.Open) && sameKey(&e.Promise, p) {

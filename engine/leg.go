@@ -196,7 +196,7 @@ func (l *leg) connect(fresh bool) (Conn, error) {
 	return c, c.Connect()
 }
 
-// stale tells whether err is a kept-alive connection that the backend had closed
+// stale reports whether err is a kept-alive connection that the backend had closed
 // meanwhile (R12), or has sent something unasked on (R32): no byte of an answer came but a
 // 408 or more than an answer, and nobody here ended it.
 //

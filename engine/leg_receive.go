@@ -93,7 +93,7 @@ func (l *leg) receiveShort(c Conn, wait bool) bool {
 	return false
 }
 
-// isWhole tells whether the answer, with so many bytes behind its head, is a final one
+// isWhole reports whether the answer, with so many bytes behind its head, is a final one
 // and has come to its end.
 func (l *leg) isWhole(body int) bool {
 	a := &l.answer
@@ -204,7 +204,7 @@ func (l *leg) awaitHead(c Conn, br *bufio.Reader) (int, error) {
 	}
 }
 
-// keepWaiting tells whether a read that timed out may go on, because the backend
+// keepWaiting reports whether a read that timed out may go on, because the backend
 // has taken bytes meanwhile that the kernel still held (R11), and arms the
 // deadline anew.
 func (l *leg) keepWaiting(c Conn, err error) bool {

@@ -50,7 +50,7 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 	return !l.refused() && c.Await(l.arriveFn)
 }
 
-// refused tells whether a kept-alive connection has taken nothing of the message,
+// refused reports whether a kept-alive connection has taken nothing of the message,
 // since the backend had ended it before. There is no answer to read: who waits for
 // one may do so in vain, for what ended the connection may have come before.
 func (l *leg) refused() bool { return l.inline && l.sendErr != nil && l.conn.Reused() }

@@ -35,7 +35,7 @@ func (t *target) notePage(name, value []byte) {
 	}
 }
 
-// isListing tells whether the request's answer may name a next page.
+// isListing reports whether the request's answer may name a next page.
 func (r *request) isListing() bool {
 	return r.method == "GET" && len(r.target.key) == 0 && len(r.target.bucket) > 0
 }

@@ -120,7 +120,7 @@ func (o *overlaps) beginWithin(hash uint64, timeout time.Duration) bool {
 	return true
 }
 
-// overlapped tells whether a write to the key overlaps, or has overlapped, with
+// overlapped reports whether a write to the key overlaps, or has overlapped, with
 // another one of those under way.
 func (o *overlaps) overlapped(hash uint64) bool {
 	s := o.shard(hash)
@@ -131,7 +131,7 @@ func (o *overlaps) overlapped(hash uint64) bool {
 }
 
 // end notes that all legs of a write have ended, on these backends positively;
-// landed tells whether it may have come to be stored anywhere. concurrent tells
+// landed reports whether it may have come to be stored anywhere. concurrent tells
 // whether such a write of the same run has ended before it; stored is then where
 // either of them may be. The write counts as under way until leave.
 func (o *overlaps) end(hash, positive uint64, landed bool) (stored uint64, concurrent bool) {
@@ -189,7 +189,7 @@ func (o *overlaps) beginRepair(hash, backends uint64) bool {
 	return true
 }
 
-// endRepair ends it, and tells whether no client's write has begun meanwhile.
+// endRepair ends it, and reports whether no client's write has begun meanwhile.
 func (o *overlaps) endRepair(hash uint64) (clean bool) {
 	s := o.shard(hash)
 	s.mu.Lock()

@@ -28,7 +28,7 @@ const (
 
 // pick decides which answer the client gets (R3, R4, R9). need is the number of
 // positive answers that it takes (WriteAck; 1 for anything but a write); bodyRead
-// tells whether the whole request body has come from the client, before which
+// reports whether the whole request body has come from the client, before which
 // nothing is positive for a write. leg is valid with verdictAnswer.
 //
 // It is a pure function of its arguments.

@@ -45,7 +45,7 @@ const (
 	journalSettled                       // the last leg's part is done, or could not be: journalErr
 )
 
-// journaled tells whether the request is a write that the journal has a say in:
+// journaled reports whether the request is a write that the journal has a say in:
 // what is about an upload is one backend's own (R26).
 func (r *request) journaled() bool {
 	return r.write && r.e.o.Journal != nil && r.kind != kindInitiate && r.kind != kindPart && r.kind != kindUpload
@@ -151,7 +151,7 @@ func (r *request) endIntent(err error) (left bool) {
 	return false
 }
 
-// mayIntend tells whether an intent has to be written, and what beginPromise gives if not.
+// mayIntend reports whether an intent has to be written, and what beginPromise gives if not.
 func (r *request) mayIntend() (intends, waits bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -202,7 +202,7 @@ func (r *request) settlePromised(promised bool) {
 	r.leaveOverlaps()
 }
 
-// ackedLocked tells whether the client is told that its write succeeded.
+// ackedLocked reports whether the client is told that its write succeeded.
 func (r *request) ackedLocked() bool {
 	return r.decided && r.winner >= 0 && r.votes[r.winner].state == votePositive
 }

@@ -358,7 +358,7 @@ func (r *request) afterLeg(l *leg, late bool, losers uint64, last, answers bool)
 	}
 }
 
-// mayWaitLocked tells whether what the end of a leg brings about may have to wait: for a
+// mayWaitLocked reports whether what the end of a leg brings about may have to wait: for a
 // disk, or for somebody to read a log. Where all is well it has not.
 func (r *request) mayWaitLocked(last, answers bool) bool {
 	switch {

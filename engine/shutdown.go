@@ -7,7 +7,7 @@ import (
 )
 
 // startListening remembers what Shutdown has to close: the server knows of a
-// listener only from some time after its Serve was called. It tells whether
+// listener only from some time after its Serve was called. It reports whether
 // there is anything left to serve.
 func (e *Engine) startListening(ln *listener) bool {
 	e.mu.Lock()

@@ -50,7 +50,7 @@ type attempt struct {
 	cleanups []func()
 }
 
-// run runs f and then the cleanups, and tells whether all went well.
+// run runs f and then the cleanups, and reports whether all went well.
 func (a *attempt) run(f func()) bool {
 	a.apart(f)
 	for len(a.cleanups) > 0 {

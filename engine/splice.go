@@ -39,7 +39,7 @@ func (r *request) readOrSplice(body io.Reader, p []byte, splice bool) (n int, sp
 // follows for a while. A TCP packet holds less than 64 KiB (RFC 791 §3.1).
 const minHeld = 64 << 10
 
-// goesOn tells whether a piece of n bytes of a body with a length, all that have come, may
+// goesOn reports whether a piece of n bytes of a body with a length, all that have come, may
 // end in the middle of a packet.
 func (r *request) goesOn(n int) bool {
 	return n >= minHeld && r.bodySize.Load() < r.head.contentLength

@@ -195,7 +195,7 @@ func (t *target) parseQuery() {
 	}
 }
 
-// isVersion tells whether id is a version's own. The version "null" is the one
+// isVersion reports whether id is a version's own. The version "null" is the one
 // that an object has without versioning, on every storage.
 func isVersion[T string | []byte](id T) bool { return len(id) > 0 && string(id) != "null" }
 

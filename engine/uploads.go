@@ -55,7 +55,7 @@ func (u *owners) putLocked(id string, backend uint8) {
 	u.young[id] = backend
 }
 
-// ownerMayBeOut tells whether the picked answer says that nobody knows an upload
+// ownerMayBeOut reports whether the picked answer says that nobody knows an upload
 // whose owner may be a backend that was not asked, or did not answer. That is no
 // reason to make the client give the upload up (R26).
 func (r *request) ownerMayBeOut(picked *leg) bool {
@@ -139,7 +139,7 @@ func mix(key uint64, name string) uint64 {
 }
 
 // retryElsewhere sends a CreateMultipartUpload whose backend failed to the next
-// one (R26). It tells whether it took the request over. What the client is to
+// one (R26). It reports whether it took the request over. What the client is to
 // blame for goes to the client; an answer without an upload is a failure.
 func (r *request) retryElsewhere(ctx *fasthttp.RequestCtx) bool {
 	l := &r.legs[0]

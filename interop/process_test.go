@@ -208,7 +208,7 @@ func freeAddr(t *testing.T) string {
 	return ""
 }
 
-// hasAttributes tells whether files in dir can have extended attributes, in which
+// hasAttributes reports whether files in dir can have extended attributes, in which
 // versitygw keeps metadata.
 func hasAttributes(dir string) bool {
 	return syscall.Setxattr(dir, "user.interop", []byte("1"), 0) == nil

@@ -84,7 +84,7 @@ func parseRecord(line []byte) (record, error) {
 	return r, nil
 }
 
-// names tells whether the record accounts for what the stores differ in: the key
+// names reports whether the record accounts for what the stores differ in: the key
 // is wrong at the store that failed. What is not there was not stored, or is what
 // the other one failed to delete.
 func (r record) names(missing, present *store, key string) bool {

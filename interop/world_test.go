@@ -137,7 +137,7 @@ func (w *world) proxies() []*proxy {
 	return slices.DeleteFunc([]*proxy{w.plain, w.tls}, func(p *proxy) bool { return p == nil })
 }
 
-// all tells whether every store is of this kind.
+// all reports whether every store is of this kind.
 func (w *world) all(kind string) bool { return w.stores[0].kind == kind && w.stores[1].kind == kind }
 
 // other is the store that s is not.
@@ -266,7 +266,7 @@ type status struct {
 	} `json:"repair"`
 }
 
-// active tells whether all backends are in the pool.
+// active reports whether all backends are in the pool.
 func (s status) active() bool {
 	for _, b := range s.Backends {
 		if b.State != "active" {

@@ -106,7 +106,7 @@ func (l *Limiter) Succeeded(backend int) {
 	}
 }
 
-// Returnable tells whether a probe may bring the backend back: it is demoted,
+// Returnable reports whether a probe may bring the backend back: it is demoted,
 // and its busy connections have fallen below half of its share of the limit. A
 // backend in maintenance is not, since it gets nothing, probes included (R14).
 func (l *Limiter) Returnable(backend int) bool {
@@ -118,7 +118,7 @@ func (l *Limiter) Returnable(backend int) bool {
 		2*l.backends[backend].slots.taken()*len(l.backends) < l.limit
 }
 
-// Return puts a demoted backend back and forgets its failures. It tells whether
+// Return puts a demoted backend back and forgets its failures. It reports whether
 // this call did so. What the backend still has busy counts again, and may lift
 // the sum past the limit; TryBegin then says no until it has fallen.
 func (l *Limiter) Return(backend int) bool {
@@ -142,7 +142,7 @@ func (l *Limiter) Return(backend int) bool {
 }
 
 // SetMaintained starts or ends a backend's maintenance (R14), at once, also for
-// the last backend in the pool: the operator knows. It tells whether that was a
+// the last backend in the pool: the operator knows. It reports whether that was a
 // change. A demoted backend stays demoted.
 func (l *Limiter) SetMaintained(backend int, on bool) bool {
 	_ = &l.backends[backend] // a wrong index panics here, rather than be a bit that means nothing

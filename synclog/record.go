@@ -119,7 +119,7 @@ func appendString(dst []byte, s string, percent bool) []byte {
 	return append(dst, '"')
 }
 
-// escaped tells whether a character beyond ASCII has to be escaped: what is no
+// escaped reports whether a character beyond ASCII has to be escaped: what is no
 // text, and what some readers take for a line's end or a terminal's command.
 func escaped(c rune) bool {
 	return c <= 0x9f || c == '\u2028' || c == '\u2029' || c == utf8.RuneError

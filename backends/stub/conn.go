@@ -73,7 +73,7 @@ func (c *conn) serve() {
 	}
 }
 
-// one serves one request and tells whether the connection lives on.
+// one serves one request and reports whether the connection lives on.
 func (c *conn) one() (keep bool) {
 	raw, err := readHead(c.br)
 	if len(raw) == 0 {

@@ -94,7 +94,7 @@ func (c *conn) during(b *Behaviour) (on, keep bool) {
 }
 
 // hold waits until the gate is closed, or for Unhang where there is none, and
-// tells whether to go on. With watch a peer that leaves meanwhile ends it: that
+// reports whether to go on. With watch a peer that leaves meanwhile ends it: that
 // can be seen only where nothing is left to be read.
 func (c *conn) hold(gate <-chan struct{}, watch bool) bool {
 	var before Stage

@@ -56,7 +56,7 @@ func (h Headers) Values(name string) []string {
 	return values
 }
 
-// Has tells whether there is such a name, in any case.
+// Has reports whether there is such a name, in any case.
 func (h Headers) Has(name string) bool {
 	for i := range h {
 		if strings.EqualFold(h[i].Name, name) {
@@ -66,7 +66,7 @@ func (h Headers) Has(name string) bool {
 	return false
 }
 
-// hasToken tells whether a list header has the token.
+// hasToken reports whether a list header has the token.
 func (h Headers) hasToken(name, token string) bool {
 	for i := range h {
 		if !strings.EqualFold(h[i].Name, name) {

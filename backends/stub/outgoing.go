@@ -17,7 +17,7 @@ func (c *conn) flush() bool {
 	return true
 }
 
-// answer sends an answer as b wants it, and tells whether the connection can be
+// answer sends an answer as b wants it, and reports whether the connection can be
 // kept.
 func (c *conn) answer(a answer, b *Behaviour) (keep bool) {
 	if b.Raw != nil {
@@ -55,7 +55,7 @@ type outgoing struct {
 	at  int64 // bytes of the body until the cut
 }
 
-// doCut cuts, and tells whether to go on with the answer all the same.
+// doCut cuts, and reports whether to go on with the answer all the same.
 func (o *outgoing) doCut() bool {
 	kind := o.cut
 	o.cut = NoCut

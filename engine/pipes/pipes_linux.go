@@ -105,7 +105,7 @@ func Trim() {
 	}
 }
 
-// emptyAll throws away what is in the pipes, and tells whether it could. A pipe that is
+// emptyAll throws away what is in the pipes, and reports whether it could. A pipe that is
 // known to be empty is not asked: each question is half a percent of a small upload
 // (bench/NOTES.md).
 func (s *Set) emptyAll() bool {
@@ -128,7 +128,7 @@ func (s *Set) emptyAll() bool {
 // maxFree bounds the sets that wait for their next upload.
 const maxFree = 256
 
-// drain throws away what is in a pipe, and tells whether it could.
+// drain throws away what is in a pipe, and reports whether it could.
 func (p pipe) drain() bool {
 	for {
 		// One that ends short may have been interrupted.

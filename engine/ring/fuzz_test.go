@@ -103,7 +103,7 @@ func (m *model) writeError() error {
 	return nil
 }
 
-// idler tells whether a reader has read all there is.
+// idler reports whether a reader has read all there is.
 func (m *model) idler() bool {
 	for _, pos := range m.pos {
 		if pos == m.written {

@@ -51,7 +51,7 @@ func (r *Ring) holdersLocked() (left time.Duration, laggards bool) {
 	return left, r.stallTimeout > 0 && r.idlerLocked()
 }
 
-// idlerLocked tells whether a reader has read all there is. The last reader of
+// idlerLocked reports whether a reader has read all there is. The last reader of
 // a stream cannot be cut, because none but itself could be the idle one.
 func (r *Ring) idlerLocked() bool {
 	for i := range r.readers {

@@ -57,7 +57,7 @@ func (r *Ring) Advance(i, n int) {
 	r.mu.Unlock()
 }
 
-// Rewind puts reader i back to the first byte of the stream, and tells whether
+// Rewind puts reader i back to the first byte of the stream, and reports whether
 // it could: not any more once the ring has wrapped (R12), nor after the reader
 // was cut or has left.
 func (r *Ring) Rewind(i int) bool {

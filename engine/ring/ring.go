@@ -298,7 +298,7 @@ func (r *Ring) Message() ([]byte, bool) {
 	return r.buf[:r.written], true
 }
 
-// wrappedLocked tells whether the stream's first byte may be lost.
+// wrappedLocked reports whether the stream's first byte may be lost.
 func (r *Ring) wrappedLocked() bool {
 	if r.outside {
 		return !r.kept

@@ -185,7 +185,7 @@ func (h *history) note(key string, d deed) {
 	}
 }
 
-// allows tells whether value may be what key is at rest: a write that no
+// allows reports whether value may be what key is at rest: a write that no
 // acknowledged one has begun after.
 func (h *history) allows(key, value string) bool {
 	deeds := append([]deed{{acked: true}}, h.byKey[key]...) // at first there is nothing

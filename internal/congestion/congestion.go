@@ -36,7 +36,7 @@ const (
 // Control chooses for the connections to one peer, or for those that one listener
 // accepts. Its methods may be called from any goroutine.
 type Control struct {
-	// Paces tells whether an algorithm is one to be replaced. A test has its own; it has
+	// Paces reports whether an algorithm is one to be replaced. A test has its own; it has
 	// to set it before the first connection.
 	Paces func(algorithm string) bool
 
@@ -61,7 +61,7 @@ func New(name string) *Control {
 	}
 }
 
-// Near tells whether the peer was near when it was last measured.
+// Near reports whether the peer was near when it was last measured.
 func (g *Control) Near() bool { return g.near.Load() }
 
 // Dial is a net.Dialer's Control: the algorithm is chosen before the socket connects, for
@@ -99,7 +99,7 @@ func (g *Control) control(raw syscall.RawConn, near bool) error {
 	return nonblock.Control(raw, func(fd int) error { return g.choose(fd, near) })
 }
 
-// Dialled looks how near the peer is, over a new connection. It tells whether that one has
+// Dialled looks how near the peer is, over a new connection. It reports whether that one has
 // an algorithm that no later one of a peer as near would get.
 func (g *Control) Dialled(raw syscall.RawConn) (outdated bool) {
 	if g.name != Auto || raw == nil || g.hopeless.Load() {

@@ -260,7 +260,7 @@ func checkMode(dir string, follow bool) error {
 	return nil
 }
 
-// trusted tells whether the group of a directory that it may write to is this process's
+// trusted reports whether the group of a directory that it may write to is this process's
 // own, as that of a volume which a container is given (fsGroup), or a user's private
 // one. Where root acts for another user it is that user's business.
 func trusted(s *syscall.Stat_t) bool {

@@ -76,7 +76,7 @@ func (b *book) setIdent(e *Entry) (hash uint32) {
 	return uint32(sipHash(b.hashKey[0], b.hashKey[1], b.ident))
 }
 
-// sameKey tells whether e has the key of the last setIdent.
+// sameKey reports whether e has the key of the last setIdent.
 func (b *book) sameKey(e *Entry) bool {
 	b.other = appendIdent(b.other[:0], e)
 	return bytes.Equal(b.other, b.ident)
@@ -258,7 +258,7 @@ func (b *book) openEntry(o *open, r *record) bool {
 	return b.parse(b.segment(o.at.seg), r, o.payload, typeIntent) == nil
 }
 
-// othersOpen tells whether the last setIdent's key has an open intent, an older
+// othersOpen reports whether the last setIdent's key has an open intent, an older
 // one than before if that is not 0.
 func (b *book) othersOpen(hash uint32, before uint64) bool {
 	for id := b.opens.oldest(hash); id != noOpen; id = b.opens.list[id].newer {

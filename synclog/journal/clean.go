@@ -59,7 +59,7 @@ func (j *Journal) isDead(s *segment) bool {
 	return j.deadLocked() > 0 && j.segs[0] == s
 }
 
-// wastefulLocked tells whether the oldest segment is to be cleaned: the log is
+// wastefulLocked reports whether the oldest segment is to be cleaned: the log is
 // bound to twice what is needed and two segments, and to few small segments.
 func (j *Journal) wastefulLocked() bool {
 	first := j.segs[0]

@@ -279,7 +279,7 @@ func (j *Journal) Close() error {
 	return err
 }
 
-// busyLocked tells whether somebody still waits for a write, or uses a file.
+// busyLocked reports whether somebody still waits for a write, or uses a file.
 func (j *Journal) busyLocked() bool {
 	return j.writing != nil || j.cur.waiters > 0 ||
 		slices.ContainsFunc(j.segs, func(s *segment) bool { return s.readers > 0 })
@@ -297,11 +297,11 @@ func (j *Journal) Stamp(now time.Time) uint64 {
 	}
 }
 
-// Failed tells whether nothing can be written now. New writes are to be refused
+// Failed reports whether nothing can be written now. New writes are to be refused
 // then, unless the policy is to continue.
 func (j *Journal) Failed() bool { return j.fails.Load() }
 
-// Quiet tells whether nothing is pending and no intent is open: Promise has nothing to do
+// Quiet reports whether nothing is pending and no intent is open: Promise has nothing to do
 // then for an entry that is only a touch.
 func (j *Journal) Quiet() bool { return j.known.Load() == 0 }
 

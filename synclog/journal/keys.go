@@ -171,7 +171,7 @@ func (k *keys) set(id uint32, at place, mask uint64, parked bool) {
 	k.count(id, at, mask, parked)
 }
 
-// mayHave tells whether there may be a key with this hash.
+// mayHave reports whether there may be a key with this hash.
 func (k *keys) mayHave(hash uint32) bool {
 	t := k.shard(hash)
 	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {

@@ -170,7 +170,7 @@ func (o *opens) remove(id uint32) {
 // noOpen is no id of an intent.
 const noOpen = 1<<32 - 1
 
-// inFlight tells whether a key with this hash may have an open intent other than
+// inFlight reports whether a key with this hash may have an open intent other than
 // but.
 func (o *opens) inFlight(hash, but uint32) bool {
 	first := o.oldest(hash)

@@ -39,7 +39,7 @@ func (j *Journal) Find(bucket, key []byte) (p Pending, place uint64, ok bool) {
 	return p, s.age - 1, true
 }
 
-// ofContent tells whether an entry is about more than a part like ?acl.
+// ofContent reports whether an entry is about more than a part like ?acl.
 func ofContent(e *Entry) bool { return e.Aux&AuxSubresource == 0 || e.Aux&AuxMixed != 0 }
 
 // openOwedLocked is what open intents of the key owe.

@@ -306,7 +306,7 @@ func (r *record) standing() int {
 	return 2
 }
 
-// newer tells whether a stands for the key rather than b: by standing, then by age.
+// newer reports whether a stands for the key rather than b: by standing, then by age.
 func newer(a, b *record) bool {
 	if x, y := a.standing(), b.standing(); x != y {
 		return x > y

@@ -66,7 +66,7 @@ func (j *Journal) releaseLocked(s *segment) {
 
 func (b *batch) sizeAt(off uint32) int { return frameSize(b.buf[int64(off)-b.base:]) }
 
-// Resolve closes a key that Next gave: all backends are equal. It tells whether it
+// Resolve closes a key that Next gave: all backends are equal. It reports whether it
 // did: not where anything came for the key since, nor where it is closed already.
 // Buffered as Settle is. A Pending that is made anew needs Seq, Bucket, Key, Target
 // (where Key is empty), Owed and Version as they were read.

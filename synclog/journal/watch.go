@@ -134,7 +134,7 @@ func (j *Journal) missing() (lost []*segment, err error) {
 	return lost, nil
 }
 
-// expectedLocked tells whether a segment's file has to be there.
+// expectedLocked reports whether a segment's file has to be there.
 func (j *Journal) expectedLocked(s *segment) bool { return s.file != nil && !s.leaving && !s.lost }
 
 func (j *Journal) expected(s *segment) bool {
@@ -161,7 +161,7 @@ func (j *Journal) leads(what, name string, file Identified) error {
 	return &goneError{what, name, "not the one any more that is written to"}
 }
 
-// unmarked tells whether there should be a checkpoint and is none.
+// unmarked reports whether there should be a checkpoint and is none.
 func (j *Journal) unmarked() bool {
 	j.mu.Lock()
 	checkpointed := j.checkpointed

@@ -91,7 +91,7 @@ func (b *backend) probe(ctx context.Context) error {
 	return nil
 }
 
-// backendFault tells whether an error may be the backend's state rather than one
+// backendFault reports whether an error may be the backend's state rather than one
 // object's: no answer, overload, or credentials that it does not take.
 func backendFault(err error) bool {
 	var source *s3.SourceError

@@ -7,7 +7,7 @@ import (
 	"github.com/akubra/akubra/synclog/repair/s3"
 )
 
-// moved tells whether a refusal means that the target is not as it was.
+// moved reports whether a refusal means that the target is not as it was.
 func (c *transfer) moved(err error) bool {
 	switch s3.Status(err) {
 	case http.StatusPreconditionFailed:

@@ -26,7 +26,7 @@ type state struct {
 	owed bool
 }
 
-// same tells whether two backends have the same object.
+// same reports whether two backends have the same object.
 func (s *state) same(o *state) bool {
 	return s.is == o.is && (s.is != present ||
 		s.size == o.size && s.meta == o.meta && (s.etag == o.etag || s.content != 0 && s.content == o.content))

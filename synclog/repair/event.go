@@ -52,7 +52,7 @@ func queryOf(target string) string {
 	return query
 }
 
-// hasParam tells whether a raw query has a parameter of that name.
+// hasParam reports whether a raw query has a parameter of that name.
 func hasParam(query, name string) bool {
 	_, ok := paramOf(query, name)
 	return ok
@@ -69,7 +69,7 @@ func paramOf(query, name string) (value string, ok bool) {
 	return "", false
 }
 
-// ofVersion tells whether a write was to a version. The version "null" is the one
+// ofVersion reports whether a write was to a version. The version "null" is the one
 // that an object has without versioning, on every storage.
 func ofVersion(query string) bool {
 	id, _ := paramOf(query, "versionId")

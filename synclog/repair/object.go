@@ -70,7 +70,7 @@ func parts(etag string) int {
 	return n
 }
 
-// isMD5 tells whether an ETag can be the MD5 of the content.
+// isMD5 reports whether an ETag can be the MD5 of the content.
 func isMD5(etag string) bool { return isHex(etag) }
 
 func isHex(s string) bool {
@@ -139,7 +139,7 @@ func (o *object) metadata(to http.Header) {
 	}
 }
 
-// encodesWords tells whether a storage gives what is no ASCII in RFC 2047's way,
+// encodesWords reports whether a storage gives what is no ASCII in RFC 2047's way,
 // whatever way it was put.
 func encodesWords(h http.Header) bool {
 	server := h.Get("Server")
@@ -156,7 +156,7 @@ func decodeWords(v string) string {
 	return v
 }
 
-// validValue tells whether a header can have the value.
+// validValue reports whether a header can have the value.
 func validValue(v string) bool {
 	for i := range len(v) {
 		if v[i] < ' ' && v[i] != '\t' || v[i] == 0x7f {

@@ -54,7 +54,7 @@ func (r *Repairer) usable(b *backend) error {
 	return nil
 }
 
-// agreeable tells whether different ETags of two objects can mean that they have
+// agreeable reports whether different ETags of two objects can mean that they have
 // the same content: parts may be cut in another way, storages may encrypt.
 func (r *Repairer) agreeable(a *object, at *backend, b *object, bt *backend) bool {
 	return r.o.IgnoreETags || at.opaque.Load() || bt.opaque.Load() || a.encrypted || b.encrypted ||

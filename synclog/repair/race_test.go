@@ -135,7 +135,7 @@ func (p *proxied) leg(s *fake, key, body string) bool {
 	return res.StatusCode/100 == 2
 }
 
-// mayBe tells whether a key may hold body in the end: some write put it there that
+// mayBe reports whether a key may hold body in the end: some write put it there that
 // no acknowledged one has followed from its end on.
 func (p *proxied) mayBe(key, body string) bool {
 	ever := body == "" // as it was at first

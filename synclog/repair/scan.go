@@ -80,7 +80,7 @@ func (r *Repairer) scan(ctx context.Context, p *pass) error {
 	return ctx.Err()
 }
 
-// waits tells whether nothing can be done about a task since backends are out: it
+// waits reports whether nothing can be done about a task since backends are out: it
 // costs no request then.
 func (r *Repairer) waits(t *Task) bool {
 	usable, owedUsable, owed := 0, 0, 0
@@ -99,7 +99,7 @@ func (r *Repairer) waits(t *Task) bool {
 	return usable < 2 || owed > 0 && owedUsable == 0
 }
 
-// owed tells whether the journal says that a backend may lack a write.
+// owed reports whether the journal says that a backend may lack a write.
 func (r *Repairer) owed(t *Task, i int) bool { return slices.Contains(t.Owed, r.backends[i].name) }
 
 func taskID(t *Task) string {

@@ -171,7 +171,7 @@ func (w *run) rounds(ctx context.Context) (end, error) {
 	return endFailed, fmt.Errorf("cannot make %q equal: it still differs after %d rounds", w.t.Key, maxRounds)
 }
 
-// still tells whether no client has written the key since the fence was taken. One
+// still reports whether no client has written the key since the fence was taken. One
 // may do so between its end and its beginning; the journal knows then.
 func (w *run) still() bool {
 	seq := w.t.Seq

@@ -91,7 +91,7 @@ func Status(err error) int {
 	return 0
 }
 
-// HasCode tells whether err is an answer with one of these codes.
+// HasCode reports whether err is an answer with one of these codes.
 func HasCode(err error, codes ...string) bool {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -105,7 +105,7 @@ func HasCode(err error, codes ...string) bool {
 	return false
 }
 
-// Unsupported tells whether the storage does not know what it was asked for.
+// Unsupported reports whether the storage does not know what it was asked for.
 func Unsupported(err error) bool {
 	switch Status(err) {
 	case http.StatusNotImplemented, http.StatusMethodNotAllowed:
