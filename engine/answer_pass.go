@@ -25,30 +25,39 @@ func (r *request) passes() bool {
 // passOn sends the winner's answer, and lets go of the request for the handler. last: it
 // is its connection's last.
 func (r *request) passOn(ctx *fasthttp.RequestCtx, last bool) {
+	r.pastServer(ctx, func(to io.Writer) (bool, error) {
+		l := &r.legs[r.winner]
+		if !l.open {
+			_, err := to.Write(r.makeShort(last))
+			return last, err
+		}
+		// HTTP/1.0 has no chunks: the connection's end is the body's (RFC 9112 §6.3).
+		untilEnd := r.old && l.answer.contentLength < 0
+		err := r.sendOpen(to, last || untilEnd)
+		if err != nil && untilEnd {
+			r.client.reset() // a plain end would be the end of a whole answer
+		}
+		return last || untilEnd, err
+	})
+}
+
+// pastServer has send write the client's answer, and lets go of the request for the
+// handler. send reports whether the answer is its connection's last.
+func (r *request) pastServer(ctx *fasthttp.RequestCtx, send func(to io.Writer) (last bool, err error)) {
 	var to io.Writer = senderTo{r.client}
 	if c, ok := ctx.Conn().(*tlsConn); ok {
 		to = c.Conn
 	}
 	r.client.endRequest(r.bodySize.Load())
-	passed := false
+	sent := false
 	defer func() {
-		if !passed { // a panic, which the handler's recover ends: part of the answer may have gone
+		if !sent { // a panic, which the handler's recover ends: part of the answer may have gone
 			r.client.void = true
 			r.client.reset()
 		}
 	}()
-	var err error
-	if l := &r.legs[r.winner]; l.open {
-		// HTTP/1.0 has no chunks: the connection's end is the body's (RFC 9112 §6.3).
-		untilEnd := r.old && l.answer.contentLength < 0
-		last = last || untilEnd
-		if err = r.sendOpen(to, last); err != nil && untilEnd {
-			r.client.reset() // a plain end would be the end of a whole answer
-		}
-	} else {
-		_, err = to.Write(r.makeShort(last))
-	}
-	r.client.void, passed = true, true
+	last, err := send(to)
+	r.client.void, sent = true, true
 	if err != nil || last {
 		ctx.SetConnectionClose()
 	}

@@ -77,20 +77,15 @@ func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
 	}
 	defer pulse.Stop()
 	pulse.Reset(r.e.o.answerPulse)
-	held := false
-	defer func() {
-		if !held { // a panic, which the handler's recover ends: part of the answer has gone
-			r.client.void = true
-			r.client.reset()
-		}
-	}()
-	var to io.Writer = senderTo{r.client}
-	if c, ok := ctx.Conn().(*tlsConn); ok {
-		to = c.Conn
-	}
-	r.client.endRequest(r.bodySize.Load())
 	// HTTP/1.0 has no chunks: the connection's end is the body's (RFC 9112 §6.3).
 	last := r.old || r.e.stopping.Load() || r.client.interrupted.Load() || ctx.Request.Header.ConnectionClose()
+	r.pastServer(ctx, func(to io.Writer) (bool, error) { return last, r.sendHeld(to, pulse, last) })
+	return true
+}
+
+// sendHeld sends the head, white space as long as the request is not decided, and then the
+// document.
+func (r *request) sendHeld(to io.Writer, pulse *time.Ticker, last bool) error {
 	_, err := to.Write(r.heldHead(last))
 	body, end := to, []byte(nil)
 	if !r.old {
@@ -122,13 +117,7 @@ func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
 	if err != nil && r.old {
 		r.client.reset() // a plain end would be the end of a whole answer
 	}
-	r.client.void, held = true, true
-	if err != nil || last {
-		ctx.SetConnectionClose()
-	}
-	r.notServing()
-	r.release()
-	return true
+	return err
 }
 
 // heldHead is the head of an answer that is held.
