@@ -22,7 +22,7 @@ func (r *request) settle() {
 		r.refs.Add(1)
 		go func() {
 			defer r.release()
-			r.settleStoredSafely(stored)
+			r.settleSafely(func(r *request) { r.settleStored(stored) })
 		}()
 		return
 	}

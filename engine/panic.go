@@ -126,7 +126,7 @@ func (r *request) endPromising() {
 	}
 	r.mu.Unlock()
 	if left {
-		r.settleJournalSafely()
+		r.settleSafely((*request).settleJournal)
 	}
 }
 
@@ -188,36 +188,16 @@ func (r *request) countLegsEnded() {
 	r.e.o.Metrics.LegsEnded(time.Since(r.begun))
 }
 
-// settleSafely is settle whose panic leaves nothing behind that others wait for.
-func (r *request) settleSafely() {
+// settleSafely runs settle, or a part of it, whose panic leaves nothing behind that others
+// wait for.
+func (r *request) settleSafely(settle func(*request)) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.e.warnOfPanic(p, "settling a request")
 			r.neverSettled()
 		}
 	}()
-	r.settle()
-}
-
-// settleStoredSafely is the same for settleStored.
-func (r *request) settleStoredSafely(stored uint64) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.e.warnOfPanic(p, "settling a request")
-			r.neverSettled()
-		}
-	}()
-	r.settleStored(stored)
-}
-
-func (r *request) settleJournalSafely() {
-	defer func() {
-		if p := recover(); p != nil {
-			r.e.warnOfPanic(p, "settling a request")
-			r.neverSettled()
-		}
-	}()
-	r.settleJournal()
+	settle(r)
 }
 
 // neverSettled ends a write of which it could not be written down how it has ended:

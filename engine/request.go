@@ -351,7 +351,7 @@ func (r *request) afterLeg(l *leg, late bool, losers uint64, last, answers bool)
 	}
 	r.disposeOf(losers)
 	if last {
-		r.settleSafely()
+		r.settleSafely((*request).settle)
 	}
 	if answers {
 		r.answerDetached()
