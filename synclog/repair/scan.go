@@ -70,14 +70,19 @@ func (r *Repairer) scan(ctx context.Context, p *pass) error {
 		case p.look || r.waits(&t) || !r.take(&t):
 			continue
 		}
-		p.given++
-		select {
-		case p.work <- t:
-		case <-ctx.Done():
-			r.letGo(&t)
-		}
+		r.give(ctx, p, &t)
 	}
 	return ctx.Err()
+}
+
+// give hands a task that was taken to a worker.
+func (r *Repairer) give(ctx context.Context, p *pass, t *Task) {
+	p.given++
+	select {
+	case p.work <- *t:
+	case <-ctx.Done():
+		r.letGo(t)
+	}
 }
 
 // waits reports whether nothing can be done about a task since backends are out: it

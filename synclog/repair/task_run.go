@@ -204,3 +204,15 @@ func (res *result) action() string {
 	}
 	return strings.Join(res.actions, ", ")
 }
+
+// noteSize gives a task the size of the object that all have now, 0 where it is gone
+// (R16).
+func (w *run) noteSize(objects []*object) {
+	w.t.Size = 0
+	for _, o := range objects {
+		if o != nil {
+			w.t.Size = o.size
+			return
+		}
+	}
+}

@@ -60,23 +60,6 @@ func (r *Repairer) giveWanted(ctx context.Context, p *pass) {
 		if t.place = place; r.waits(&t) || !r.take(&t) {
 			continue
 		}
-		p.given++
-		select {
-		case p.work <- t:
-		case <-ctx.Done():
-			r.letGo(&t)
-		}
-	}
-}
-
-// noteSize gives a task the size of the object that all have now, 0 where it is gone
-// (R16).
-func (w *run) noteSize(objects []*object) {
-	w.t.Size = 0
-	for _, o := range objects {
-		if o != nil {
-			w.t.Size = o.size
-			return
-		}
+		r.give(ctx, p, &t)
 	}
 }
