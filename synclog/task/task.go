@@ -1,0 +1,149 @@
+// Package task has the one shape in which the parts of the house tell each other what
+// was acknowledged about a key and which backends lack it (R35): the journal keeps it,
+// repair acts on it, the admin listener and the commands show it. It knows nobody.
+//
+// What is known of a key is kept by aspect (content, tags, ACL, …): a write replaces what
+// was known of its own aspect, and of no other.
+package task
+
+import "time"
+
+// Aspect is the part of an object, or of a bucket, that a write is about.
+type Aspect uint8
+
+// The aspects. Their numbers are in the journal's files.
+const (
+	// Content is the object itself: PUT, CopyObject, CompleteMultipartUpload, a form, or a
+	// delete, by DELETE or DeleteObjects alike. Of a bucket: that it was made or deleted.
+	Content Aspect = iota
+	Tags
+	ACL
+	Retention
+	LegalHold
+	// Setting is any other sub-resource, of an object or of a bucket; which one, the
+	// write's target says. In a bucket each target is a key of its own.
+	Setting
+	// Version is a write to one version of an object (?versionId=). Several may be pending
+	// at once: each is one of its own.
+	Version
+	// Found is no write, but a difference between backends that verify has found.
+	Found
+)
+
+// Write is what is known of one aspect of a key: of its newest write that a client was
+// told of, or of one of unknown outcome.
+type Write struct {
+	Aspect Aspect
+	// Seq is the write's place in the order of writes: Unix time in nanoseconds, unique,
+	// ascending over restarts. An acknowledged write's is when it began, another one's when
+	// it had ended.
+	Seq uint64
+	// Settled is when the last leg ended, by the proxy's clock in Unix nanoseconds; 0 where
+	// that is not known: the proxy ended before, or an old journal did not keep it.
+	Settled uint64
+	// Method is empty for Found. Target is the raw request target without secrets; it names
+	// the sub-resource and the version. ETag is without quotes, as the backend answered that
+	// was first, and empty where it is not known. Reason is why a backend lacks the write,
+	// for people. All are raw bytes, UTF-8 or not.
+	Method, Target, Host, ETag, ID, Reason string
+	Size                                   int64
+	// Took are the backends known to have taken the write, Owed those that lack it, or may;
+	// by name. A backend in neither was not configured then.
+	Took, Owed []string
+	// ETags are those of backends that answered with another ETag than the first one, by
+	// name: storages that encrypt, or compose uploads in their own way (R18).
+	ETags map[string]string
+	// Overlapped: another acknowledged write of the aspect was under way at the same time,
+	// and may have landed after this one on any backend (R19).
+	Overlapped bool
+	// Unacknowledged: no client was told of its success; it may have come to pass on any
+	// backend, or not.
+	Unacknowledged bool
+	// Unrepeatable: the write cannot be made again from what the backends have, as a
+	// bucket's delete with x-minio-force-delete.
+	Unrepeatable bool
+}
+
+// Delete reports whether the write took the object, or the bucket, away.
+func (w *Write) Delete() bool { return w.Aspect == Content && w.Method == "DELETE" }
+
+// ParkReason is why a task is parked: a person has to decide (R35). Empty: it is not parked.
+type ParkReason string
+
+// The reasons.
+const (
+	// Lost: acknowledged, and no backend has it any more.
+	Lost ParkReason = "lost"
+	// Conflict: a backend that owes nothing has something else than was acknowledged; it
+	// was changed, deleted or restored past the proxy.
+	Conflict ParkReason = "conflict"
+	// Damaged: content does not match its own ETag or checksum.
+	Damaged ParkReason = "damaged"
+	// NotKept: a backend refuses or forgets a part of it (tags, locks, metadata, …).
+	NotKept ParkReason = "not kept"
+	// NeedsPerson: it cannot be carried over as it is, as some writes to versions.
+	NeedsPerson ParkReason = "needs a person"
+	// Failed: it was tried as often as MaxTries says.
+	Failed ParkReason = "failed"
+)
+
+// Task is one key that backends may differ in, and all that is known of it. A bucket's
+// tasks have no Key; each Target is one of its own there.
+type Task struct {
+	Bucket, Key, Target string
+
+	// Writes are the acknowledged writes that stand, in ascending order of Seq: of each
+	// aspect the one that began last, of Version each that is owed.
+	Writes []Write
+	// Rivals are writes that may have landed after the one of their aspect in Writes: such
+	// that overlapped it, and such of unknown outcome, also where nothing stands. RivalsLost:
+	// there were more than are kept.
+	Rivals     []Write
+	RivalsLost bool
+
+	First     uint64 // Seq of the oldest write that is owed
+	Tries     int    // failures that were the key's own fault, not a backend's
+	NotBefore time.Time
+	Parked    ParkReason
+	LastError string // also what a person has to know of a parked one
+
+	Version uint8  // the journal's own, of the state that was read; carried along for it
+	Place   uint64 // the cursor that gives the task again
+}
+
+// Of gives the acknowledged write that stands for an aspect other than Version, or nil.
+func (t *Task) Of(a Aspect) *Write {
+	for i := range t.Writes {
+		if t.Writes[i].Aspect == a {
+			return &t.Writes[i]
+		}
+	}
+	return nil
+}
+
+// Owed are the backends that owe any aspect of the key, by name, each once.
+func (t *Task) Owed() (names []string) {
+	seen := map[string]bool{}
+	for _, ws := range [2][]Write{t.Writes, t.Rivals} {
+		for i := range ws {
+			for _, name := range ws[i].Owed {
+				if !seen[name] {
+					seen[name] = true
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// Newest is the acknowledged write that began last, else the last rival; nil where there
+// is none.
+func (t *Task) Newest() *Write {
+	for _, ws := range [2][]Write{t.Writes, t.Rivals} {
+		if len(ws) > 0 {
+			return &ws[len(ws)-1]
+		}
+	}
+	return nil
+}
