@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/service"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 const noCredentials = "Without credentials akubra cannot repair. `akubra synclog export -c FILE` gives what is to be repaired as JSON lines, for a process of your own."
@@ -48,15 +50,15 @@ func (c *cli) repairWork(ctx context.Context, w *work, o *repair.Options, f *rep
 		o.Fence = w.fence
 	}
 	o.Journal, o.Log, o.Maintained, o.DryRun, o.RetryParked = w, screen, w.out, f.dryRun, f.parked
-	o.OnResolved = func(t repair.Task, action string) {
+	o.OnResolved = func(t task.Task, action string) {
 		if f.dryRun {
 			screen.print(c.stdout, fmt.Sprintf("%s: %s", describe(&t), text.Printable(action)))
 			return
 		}
 		w.resolved(&t, action)
 	}
-	o.OnFailed = func(t repair.Task, err error) {
-		if t.Parked {
+	o.OnFailed = func(t task.Task, err error) {
+		if t.Parked != "" {
 			screen.Warn("parked, and left to you", "object", describe(&t), "tries", t.Tries, "error", err)
 		}
 	}
@@ -143,9 +145,9 @@ func repairProgress(s repair.Status, total int) string {
 }
 
 // describe is what a task is about, for people.
-func describe(t *repair.Task) string {
-	if t.Key == "" || t.SubResource {
-		return fmt.Sprintf("%s %s", t.Method, text.Printable(text.HideSecrets(t.Target)))
+func describe(t *task.Task) string {
+	if w := ledger.NewestOf(t); t.Key == "" || ofPart(&w) {
+		return fmt.Sprintf("%s %s", w.Method, text.Printable(text.HideSecrets(w.Target)))
 	}
 	return text.Printable(t.Bucket + "/" + t.Key)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // notToBeShown is the secret in the configurations of these tests.
@@ -281,7 +281,9 @@ func TestRepairFollows(t *testing.T) {
 	go func() { exit <- c.run([]string{"repair", "--follow", "-c", r.config}) }()
 	testkit.Eventually(t, "repair has come", func() bool { return p.JournalStatus().Repairing })
 	r.put(0, "k", "hello")
-	mustAdd(t, p, &repair.Task{Bucket: "bkt", Key: "k", Owed: []string{r.stores[1].Addr}, Reason: "failed"})
+	mustAdd(t, p, &task.Task{
+		Bucket: "bkt", Key: "k", Writes: []task.Write{{Aspect: task.Found, Owed: []string{r.stores[1].Addr}, Reason: "failed"}},
+	})
 	testkit.Eventually(t, "it is repaired", func() bool { return p.JournalStatus().Pending == 0 })
 	r.wantBoth("k", "hello")
 	signals <- syscall.SIGHUP
@@ -297,7 +299,7 @@ func TestRepairFollows(t *testing.T) {
 }
 
 // mustAdd journals a difference in a running proxy.
-func mustAdd(t *testing.T, p *process, task *repair.Task) {
+func mustAdd(t *testing.T, p *process, task *task.Task) {
 	t.Helper()
 	client := remote.NewClient(p.AdminAddr(), func(err error) { t.Error(err) })
 	defer client.Close()
@@ -307,7 +309,7 @@ func mustAdd(t *testing.T, p *process, task *repair.Task) {
 }
 
 // tasksOf are what a running proxy has to repair.
-func tasksOf(t *testing.T, p *process) (all []repair.Task) {
+func tasksOf(t *testing.T, p *process) (all []task.Task) {
 	t.Helper()
 	client := remote.NewClient(p.AdminAddr(), func(err error) { t.Error(err) })
 	defer client.Close()

@@ -13,7 +13,7 @@ import (
 
 	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/internal/testkit"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // TestR37NoSecretIsKept: of a presigned request nothing is left that could send it
@@ -63,7 +63,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	for cursor, ok := uint64(0), true; ok; {
-		var task repair.Task
+		var task task.Task
 		var err error
 		if task, cursor, ok, err = client.Next(cursor); err != nil {
 			t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/synclog/journal"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // run reads the journal of config, an entry at a time.
@@ -40,7 +40,7 @@ func (s *synclogCommands) run(c *cli, config *config.Config, command string) int
 
 // entryWriter is one way to show the journal. end comes after the last entry.
 type entryWriter interface {
-	entry(p *journal.Pending, t *repair.Task, backends []string) error
+	entry(p *journal.Pending, t *task.Task, backends []string) error
 	end() error
 }
 
@@ -48,7 +48,7 @@ func (s *synclogCommands) write(c *cli, config *config.Config, w entryWriter) er
 	var failed error
 	read, err := journal.Read(config.JournalDir(), func(p journal.Pending, backends []string) bool {
 		t := ledger.TaskOf(&p, backends)
-		if s.backend != "" && !slices.Contains(t.Owed, s.backend) {
+		if s.backend != "" && !slices.Contains(t.Owed(), s.backend) {
 			return true
 		}
 		failed = w.entry(&p, &t, backends)

@@ -13,7 +13,7 @@ import (
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/journal"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // listTable is for people.
@@ -26,18 +26,19 @@ type listTable struct {
 // tableRows are aligned with each other: a table of millions must not be held.
 const tableRows = 1000
 
-func (l *listTable) entry(p *journal.Pending, t *repair.Task, _ []string) error {
+func (l *listTable) entry(p *journal.Pending, t *task.Task, _ []string) error {
 	if l.rows == 0 {
 		if _, err := io.WriteString(l.out, "AGE\tWRITE\tOWED BY\tOBJECT\tSTATE\tREASON\n"); err != nil {
 			return err
 		}
 	}
+	w := ledger.NewestOf(t)
 	object := t.Bucket + "/" + t.Key
-	if t.Key == "" || t.SubResource {
-		object = text.HideSecrets(t.Target)
+	if t.Key == "" || ofPart(&w) {
+		object = text.HideSecrets(w.Target)
 	}
-	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, p.First), cmp.Or(text.Printable(t.Method), "-"),
-		text.Printable(strings.Join(t.Owed, ",")), text.Printable(object), stateOf(p), text.Printable(ledger.ReasonOf(p)))
+	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, p.First), cmp.Or(text.Printable(w.Method), "-"),
+		text.Printable(strings.Join(t.Owed(), ",")), text.Printable(object), stateOf(p), text.Printable(ledger.ReasonOf(p)))
 	if l.rows++; err == nil && l.rows%tableRows == 0 {
 		err = l.out.Flush()
 	}
@@ -71,6 +72,9 @@ func age(now time.Time, seq uint64) string {
 	}
 	return fmt.Sprintf("%ds", d/time.Second)
 }
+
+// ofPart reports whether a write was to a part of an object, or of a bucket, alone.
+func ofPart(w *task.Write) bool { return w.Aspect >= task.Tags && w.Aspect <= task.Setting }
 
 // listJSON has all that the journal knows.
 type listJSON struct{ out io.Writer }
@@ -109,13 +113,14 @@ func bytesOf(key string) []byte {
 	return []byte(key)
 }
 
-func (l *listJSON) entry(p *journal.Pending, t *repair.Task, _ []string) error {
+func (l *listJSON) entry(p *journal.Pending, t *task.Task, _ []string) error {
+	w := ledger.NewestOf(t)
 	e := listedEntry{
-		Time: time.Unix(0, int64(t.Seq)).UTC(), First: time.Unix(0, int64(t.First)).UTC(), Method: t.Method,
-		Path: jsonText(text.HideSecrets(t.Target)), Host: jsonText(t.Host), Bucket: jsonText(t.Bucket), Key: jsonText(t.Key),
-		ETag: jsonText(t.ETag), Size: t.Size, ID: jsonText(t.ID), Owed: t.Owed, Reason: jsonText(ledger.ReasonOf(p)),
-		Open: p.Open, SubResource: t.SubResource, Unacknowledged: t.Unacknowledged,
-		Tries: t.Tries, Parked: t.Parked, LastError: jsonText(t.LastError),
+		Time: time.Unix(0, int64(w.Seq)).UTC(), First: time.Unix(0, int64(t.First)).UTC(), Method: w.Method,
+		Path: jsonText(text.HideSecrets(w.Target)), Host: jsonText(w.Host), Bucket: jsonText(t.Bucket), Key: jsonText(t.Key),
+		ETag: jsonText(w.ETag), Size: w.Size, ID: jsonText(w.ID), Owed: t.Owed(), Reason: jsonText(ledger.ReasonOf(p)),
+		Open: p.Open, SubResource: ofPart(&w), Unacknowledged: w.Unacknowledged,
+		Tries: t.Tries, Parked: t.Parked != "", LastError: jsonText(t.LastError),
 	}
 	e.KeyBytes = bytesOf(t.Key)
 	if !t.NotBefore.IsZero() {
@@ -142,7 +147,7 @@ type exportJSON struct {
 	line    []byte
 }
 
-func (e *exportJSON) entry(p *journal.Pending, t *repair.Task, backends []string) error {
+func (e *exportJSON) entry(p *journal.Pending, t *task.Task, backends []string) error {
 	for _, r := range ledger.OwedRecords(t, ledger.ReasonOf(p), backends) {
 		if e.backend != "" && r.FailedHost != e.backend {
 			continue

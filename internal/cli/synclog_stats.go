@@ -11,7 +11,7 @@ import (
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/journal"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // pendingStats count what is pending.
@@ -42,7 +42,7 @@ var ages = []struct {
 	{"less than a week", 7 * 24 * time.Hour}, {"a week or more", 0},
 }
 
-func (s *pendingStats) add(p *journal.Pending, t *repair.Task, now time.Time) {
+func (s *pendingStats) add(p *journal.Pending, t *task.Task, now time.Time) {
 	s.Keys++
 	if p.Open {
 		s.Open++
@@ -54,7 +54,7 @@ func (s *pendingStats) add(p *journal.Pending, t *repair.Task, now time.Time) {
 	if s.Oldest == nil || first.Before(*s.Oldest) {
 		s.Oldest = &first
 	}
-	for _, name := range t.Owed {
+	for _, name := range t.Owed() {
 		s.ByBackend[name]++
 	}
 	reason := ledger.ReasonOf(p)
@@ -77,7 +77,7 @@ type statsWriter struct {
 	stats *pendingStats
 }
 
-func (s *statsWriter) entry(p *journal.Pending, t *repair.Task, _ []string) error {
+func (s *statsWriter) entry(p *journal.Pending, t *task.Task, _ []string) error {
 	s.stats.add(p, t, s.now)
 	return nil
 }

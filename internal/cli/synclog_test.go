@@ -13,7 +13,7 @@ import (
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // writeCommandConfig is for the commands that read or empty a journal.
@@ -50,9 +50,9 @@ func TestSynclogCommands(t *testing.T) {
 	ledgertest.MustPromise(t, n, "PUT", "b", "one", 0b10, "stalled")
 	ledgertest.MustPromise(t, n, "DELETE", "b", "odd\xff\x1b[31m", 0b11, "two\nlines")
 	ledgertest.MustPromise(t, n, "PUT", "b", "three", 0b10, "stalled")
-	task := ledgertest.Tasks(t, n)[0]
-	task.Tries, task.Parked, task.LastError = 20, true, "no luck"
-	if err := n.Note(&task); err != nil {
+	one := ledgertest.Tasks(t, n)[0]
+	one.Tries, one.Parked, one.LastError = 20, task.Failed, "no luck"
+	if err := n.Note(&one); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.Journal.Flush(); err != nil {
@@ -150,7 +150,7 @@ func TestPendingStats(t *testing.T) {
 	add := func(old time.Duration, reason string, open bool) {
 		p := journal.Pending{First: uint64(now.Add(-old).UnixNano())}
 		p.Open, p.Reason = open, []byte(reason)
-		s.add(&p, &repair.Task{Owed: []string{"a"}}, now)
+		s.add(&p, &task.Task{Writes: []task.Write{{Owed: []string{"a"}}}}, now)
 	}
 	for _, old := range []time.Duration{-time.Second, 0, time.Minute, 59 * time.Minute, time.Hour, 24 * time.Hour, 6 * 24 * time.Hour, 7 * 24 * time.Hour, 9000 * time.Hour} {
 		add(old, "r", false)

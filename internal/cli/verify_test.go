@@ -84,7 +84,7 @@ func TestVerifyBesideProxy(t *testing.T) {
 	r.put(0, "k", "hello")
 	mustRun(t, exitFailed, "verify", "--bucket", "bkt", "--journal", "-c", r.config)
 	got := tasksOf(t, p)
-	if ledgertest.Objects(got) != "bkt/k" || got[0].Method != "" || strings.Join(got[0].Owed, " ") == "" {
+	if ledgertest.Objects(got) != "bkt/k" || got[0].Newest().Method != "" || strings.Join(got[0].Owed(), " ") == "" {
 		t.Errorf("tasks %+v", got)
 	}
 	p.signals <- syscall.SIGTERM

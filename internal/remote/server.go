@@ -14,6 +14,7 @@ import (
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // sessionTimeout is how long a repair beside the proxy may be silent. It says
@@ -55,7 +56,7 @@ type ServerOptions struct {
 	Names    []string       // of the backends, by the journal's index
 	Dir      string         // where the journal is
 	Fence    repair.Fence
-	Resolved func(t *repair.Task, action string)
+	Resolved func(t *task.Task, action string)
 	Out      func() []string // names of backends that are to be left alone
 	Busy     string          // why no repair may come from outside; "" if it may
 }
@@ -185,19 +186,18 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 		r.OK, err = a.finish(q.Session, q.Key)
 		return r, err
 	case "next": // for a dry run, too, which has no session
-		var t repair.Task
+		var t task.Task
 		if t, r.Next, r.OK, err = a.o.Journal.Next(q.Cursor); r.OK {
-			r.Task = wireTaskOf(&t)
+			r.Task = hidden(&t)
 		}
 		return r, err
 	case "add": // verify has none
-		t := q.Task.task()
-		return r, a.o.Journal.Add(&t)
+		return r, a.o.Journal.Add(&q.Task)
 	}
 	if err := a.in(q.Session, func() {}); err != nil {
 		return r, err
 	}
-	t := q.Task.task()
+	t := q.Task
 	switch call {
 	case "live":
 		r.Out = a.o.Out()

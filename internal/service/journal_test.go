@@ -18,21 +18,21 @@ import (
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // Promise must hand on every field.
 func TestEngineJournalPromise(t *testing.T) {
 	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000")
 	j := &engineJournal{Journal: n.Journal}
-	want := repair.Task{
-		Seq: j.Stamp(time.Now()), Method: "DELETE", Target: "/b\xff/k?x", Host: "h", Bucket: "b\xff", Key: "k\x00", ETag: "e", ID: "i", Reason: "r",
+	w := task.Write{
+		Seq: j.Stamp(time.Now()), Method: "DELETE", Target: "/b\xff/k?x", Host: "h", ETag: "e", ID: "i", Reason: "r",
 		Size: 7, Owed: []string{"b:9000"}, Unacknowledged: true,
 	}
-	want.First = want.Seq
+	want := task.Task{Bucket: "b\xff", Key: "k\x00", First: w.Seq, Rivals: []task.Write{w}}
 	err := j.Promise([]engine.Promise{{
-		Seq: want.Seq, Method: want.Method, Target: []byte(want.Target), Host: []byte(want.Host), Bucket: []byte(want.Bucket),
-		Key: []byte(want.Key), ETag: []byte(want.ETag), ID: []byte(want.ID), Reason: []byte(want.Reason), Size: want.Size,
+		Seq: w.Seq, Method: w.Method, Target: []byte(w.Target), Host: []byte(w.Host), Bucket: []byte(want.Bucket),
+		Key: []byte(want.Key), ETag: []byte(w.ETag), ID: []byte(w.ID), Reason: []byte(w.Reason), Size: w.Size,
 		Owed: 0b10, Aux: engine.AuxUnacknowledged,
 	}})
 	if err != nil {
@@ -40,7 +40,7 @@ func TestEngineJournalPromise(t *testing.T) {
 	}
 	got := ledgertest.Tasks(t, n)
 	want.Version = got[0].Version // of no meaning here
-	if !reflect.DeepEqual(got, []repair.Task{want}) {
+	if !reflect.DeepEqual(got, []task.Task{want}) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 
@@ -99,7 +99,7 @@ func TestInflightIsTakenOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ledgertest.Tasks(t, n)
-		if ledgertest.Objects(got) != "b/k b/\xff" && ledgertest.Objects(got) != "b/\xff b/k" || got[0].Method != "" || len(got[0].Owed) != 2 {
+		if ledgertest.Objects(got) != "b/k b/\xff" && ledgertest.Objects(got) != "b/\xff b/k" || got[0].Newest().Method != "" || len(got[0].Owed()) != 2 {
 			t.Fatalf("tasks %+v", got)
 		}
 	}
@@ -126,7 +126,7 @@ func killed(t *testing.T, dir string) string {
 }
 
 // takenOver is what is pending for the proxy that starts on it.
-func takenOver(t *testing.T, dir string, names ...string) []repair.Task {
+func takenOver(t *testing.T, dir string, names ...string) []task.Task {
 	t.Helper()
 	n := ledgertest.MustOpen(t, dir, names...)
 	if err := ledgertest.MustOpenInflight(t, dir, n).Close(); err != nil {
@@ -172,12 +172,12 @@ func TestR20IntentsSurviveInTheirSlots(t *testing.T) {
 				}
 				return slot, p
 			}
-			want := func(what string, tasks []repair.Task, want ...string) {
+			want := func(what string, tasks []task.Task, want ...string) {
 				t.Helper()
 				var got []string
 				for i := range tasks {
-					task := &tasks[i]
-					got = append(got, fmt.Sprintf("%s %s %s %d %q %d", task.Method, task.Key, task.ETag, task.Size, task.Owed, task.Seq))
+					w := tasks[i].Newest()
+					got = append(got, fmt.Sprintf("%s %s %s %d %q %d", w.Method, tasks[i].Key, w.ETag, w.Size, w.Owed, w.Seq))
 				}
 				if !slices.Equal(got, want) {
 					t.Fatalf("%s: pending %q, want %q", what, got, want)

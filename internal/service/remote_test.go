@@ -16,7 +16,7 @@ import (
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/internal/testkit"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // remoteRig is the protocol of repairs beside a proxy over a real admin listener and
@@ -39,7 +39,7 @@ func newRemoteRig(t testing.TB, names ...string) *remoteRig {
 	r := &remoteRig{t: t, journal: ledgertest.MustOpen(t, t.TempDir(), names...), fence: &testkit.Fence{}}
 	r.server = remote.NewServer(remote.ServerOptions{
 		Journal: r.journal, Store: r.journal.Journal, Names: names, Dir: r.journal.Dir, Fence: r.fence,
-		Resolved: func(task *repair.Task, action string) {
+		Resolved: func(task *task.Task, action string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.resolved = append(r.resolved, task.Bucket+"/"+task.Key+" "+action)
@@ -96,7 +96,7 @@ func TestRemoteJournal(t *testing.T) {
 
 	// Looking needs no session.
 	first, next, ok, err := remote.Next(0)
-	if err != nil || !ok || first.Key != "one\xff" || first.Reason != "stalled\n" || fmt.Sprint(first.Owed) != "[b:9000]" {
+	if err != nil || !ok || first.Key != "one\xff" || first.Newest().Reason != "stalled\n" || fmt.Sprint(first.Owed()) != "[b:9000]" {
 		t.Fatalf("Next: %+v, %t, %v", first, ok, err)
 	}
 	second, next, ok, err := remote.Next(next)
@@ -131,10 +131,10 @@ func TestRemoteJournal(t *testing.T) {
 		t.Errorf("Resolve: %t, %v", ok, err)
 	}
 	remote.Resolved(&first, "copied")
-	if err := remote.Add(&repair.Task{Bucket: "b", Key: "three", Owed: []string{"a:9000"}, Reason: "missing"}); err != nil {
+	if err := remote.Add(&task.Task{Bucket: "b", Key: "three", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"a:9000"}, Reason: "missing"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := remote.Add(&repair.Task{Bucket: "b", Key: "four", Owed: []string{"x:9000"}}); err == nil || !strings.Contains(err.Error(), `"x:9000"`) {
+	if err := remote.Add(&task.Task{Bucket: "b", Key: "four", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"x:9000"}}}}); err == nil || !strings.Contains(err.Error(), `"x:9000"`) {
 		t.Errorf("Add of a backend that is not known: %v", err)
 	}
 	all := ledgertest.Tasks(t, r.journal)

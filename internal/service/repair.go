@@ -12,6 +12,7 @@ import (
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // ledger.OpenJournal opens the journal, without which the proxy does not start (R20).
@@ -67,7 +68,7 @@ func (p *Proxy) makeRepair() error {
 		}
 		o.Journal, o.Fence, o.Log = p.journal, engineFence{p.engine}, repairLog{engineLog{p.logs}}
 		o.Maintained = p.isOut
-		o.OnResolved = func(t repair.Task, action string) { p.resolved(&t, action) }
+		o.OnResolved = func(t task.Task, action string) { p.resolved(&t, action) }
 		o.OnFailed = p.repairFailed
 		o.Pending = func() int { return p.journal.Journal.Stats().Pending }
 		if p.repairer, err = repair.New(o); err != nil {
@@ -82,14 +83,14 @@ func (p *Proxy) makeRepair() error {
 }
 
 // resolved writes the synclog's line.
-func (p *Proxy) resolved(t *repair.Task, action string) {
+func (p *Proxy) resolved(t *task.Task, action string) {
 	r := ledger.ResolvedRecord(t, action, p.journal.Names)
 	p.synclog.Record(&r)
 }
 
 // repairFailed tells of what needs a human; what will be tried again does not.
-func (p *Proxy) repairFailed(t repair.Task, err error) {
-	if t.Parked {
+func (p *Proxy) repairFailed(t task.Task, err error) {
+	if t.Parked != "" {
 		p.logs.Main.Error().Err(err).Str("bucket", t.Bucket).Str("key", t.Key).Int("tries", t.Tries).
 			Msg("object parked: it cannot be repaired, and is left to you (akubra synclog list)")
 	}

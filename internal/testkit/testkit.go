@@ -93,8 +93,21 @@ func Fill(t testing.TB, v reflect.Value) {
 			*x = []string{"b:9000", "c:9000"}
 		case *time.Time:
 			*x = time.Unix(1_800_000_000, int64(i)).UTC()
+		case *map[string]string:
+			*x = map[string]string{"b:9000": "e\xff"}
 		default:
-			t.Fatalf("fill knows no %s", v.Type().Field(i).Name)
+			switch f.Kind() {
+			case reflect.Uint8:
+				f.SetUint(uint64(i + 1))
+			case reflect.String:
+				f.SetString(fmt.Sprint("text ", i))
+			case reflect.Slice: // of structs
+				f.Set(reflect.MakeSlice(f.Type(), 2, 2))
+				Fill(t, f.Index(0))
+				Fill(t, f.Index(1))
+			default:
+				t.Fatalf("fill knows no %s", v.Type().Field(i).Name)
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // BenchmarkRepair copies objects of 4 KiB from one stub storage to another one; all
@@ -23,7 +24,7 @@ func BenchmarkRepair(b *testing.B) {
 				path := fmt.Sprintf("/b/%08d", i)
 				from.Put(path, body)
 				o, _ := from.Object(path)
-				q.tasks = append(q.tasks, &Task{
+				q.tasks = append(q.tasks, &flat{
 					Seq: seq + uint64(i), First: seq + uint64(i), Settled: seq, Method: "PUT", Bucket: "b", Key: path[3:],
 					ETag: o.ETag, Target: path, Owed: []string{to.Addr()},
 				})
@@ -57,7 +58,7 @@ type benchQueue struct {
 	resolved int
 }
 
-func (q *benchQueue) Resolve(*Task) (bool, error) {
+func (q *benchQueue) Resolve(*task.Task) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.resolved++
@@ -71,20 +72,21 @@ type endless struct {
 	peak func()
 }
 
-func (e *endless) Next(cursor uint64) (Task, uint64, bool, error) {
+func (e *endless) Next(cursor uint64) (task.Task, uint64, bool, error) {
 	if cursor >= e.n {
-		return Task{}, 0, false, nil
+		return task.Task{}, 0, false, nil
 	}
 	if cursor%10000 == 0 {
 		e.peak()
 	}
 	seq := uint64(1e18) + cursor
 	key := fmt.Sprintf("%08d", cursor)
-	return Task{Seq: seq, First: seq, Settled: seq, Method: "DELETE", Bucket: "b", Key: key, Target: "/b/" + key, Owed: e.owed}, cursor + 1, true, nil
+	f := flat{Seq: seq, First: seq, Settled: seq, Method: "DELETE", Bucket: "b", Key: key, Target: "/b/" + key, Owed: e.owed}
+	return f.task(), cursor + 1, true, nil
 }
-func (e *endless) Resolve(*Task) (bool, error) { return true, nil }
-func (e *endless) Note(*Task) error            { return nil }
-func (e *endless) Add(*Task) error             { return nil }
+func (e *endless) Resolve(*task.Task) (bool, error) { return true, nil }
+func (e *endless) Note(*task.Task) error            { return nil }
+func (e *endless) Add(*task.Task) error             { return nil }
 
 // TestMemoryIsBounded: nothing is kept of a task that is done, or waits.
 func TestMemoryIsBounded(t *testing.T) {

@@ -8,22 +8,23 @@ import (
 	"net/http"
 
 	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // errReported is about what only a human can decide.
 var errReported = errors.New("repair: for you to decide")
 
 // doBucket makes the backends equal about a bucket, or its configuration.
-func (r *Repairer) doBucket(ctx context.Context, t *Task) result {
+func (r *Repairer) doBucket(ctx context.Context, t *task.Task) result {
 	var res result
 	name := subresourceOf(t.Target)
 	switch {
 	case name != "":
 		res.end, res.err = r.bucketDocument(ctx, t, name, &res)
-	case t.Method == http.MethodPost && !hasParam(queryOf(t.Target), "delete"):
+	case t.Newest().Method == http.MethodPost && !hasParam(queryOf(t.Target), "delete"):
 		// A form's upload has its key in the form.
 		res.end, res.err = endReported, fmt.Errorf("%w: an upload by form to bucket %q; verify finds its key", errReported, t.Bucket)
-	case t.Method == http.MethodPost:
+	case t.Newest().Method == http.MethodPost:
 		res.end, res.err = endReported, fmt.Errorf("%w: a multi-object delete in bucket %q that could not be read; verify finds its keys", errReported, t.Bucket)
 	default:
 		res.end, res.err = r.bucketItself(ctx, t, &res)
@@ -32,7 +33,7 @@ func (r *Repairer) doBucket(ctx context.Context, t *Task) result {
 }
 
 // bucketItself makes a bucket, or deletes it, where it was not.
-func (r *Repairer) bucketItself(ctx context.Context, t *Task, res *result) (end, error) {
+func (r *Repairer) bucketItself(ctx context.Context, t *task.Task, res *result) (end, error) {
 	states, errs := make([]state, len(r.backends)), make([]error, len(r.backends))
 	r.each(func(i int, b *backend) {
 		if errs[i] = r.usable(b); errs[i] != nil {
@@ -117,7 +118,7 @@ func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string) er
 
 // bucketDocument compares a bucket's policy, CORS, … and copies it where that is
 // wanted. Who is owed nothing has taken the write.
-func (r *Repairer) bucketDocument(ctx context.Context, t *Task, name string, res *result) (end, error) {
+func (r *Repairer) bucketDocument(ctx context.Context, t *task.Task, name string, res *result) (end, error) {
 	w := &run{r: r, t: t}
 	if !subresources[name].copied {
 		return endReported, fmt.Errorf("%w: a write to ?%s of bucket %q that cannot be copied", errReported, name, t.Bucket)

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // How much later than the event an object may have been modified without being
@@ -15,29 +17,34 @@ const (
 )
 
 // eventOf is what a task's newest write says about the object.
-func eventOf(t *Task) event {
-	at := t.Settled
+func eventOf(t *task.Task) event {
+	w := t.Newest()
+	if w == nil {
+		return event{}
+	}
+	at := w.Settled
 	margin := slack
 	if at == 0 {
 		margin = slackUnsettled
 	}
-	e := event{limit: unixNano(max(at, t.Seq)).Add(margin), doubt: t.Doubt}
-	query := queryOf(t.Target)
+	sub := w.Aspect >= task.Tags && w.Aspect <= task.Setting
+	e := event{limit: unixNano(max(at, w.Seq)).Add(margin), doubt: w.Overlapped || t.RivalsLost || len(t.Writes) > 0 && len(t.Rivals) > 0}
+	query := queryOf(w.Target)
 	switch {
-	case t.Method == "" || ofVersion(query) && (t.Method != http.MethodPut || t.SubResource):
+	case w.Method == "" || ofVersion(query) && (w.Method != http.MethodPut || sub):
 		// A version's id is one storage's own; what came of it shows in the state.
 		return event{}
-	case t.Key != "" && t.Method != http.MethodPut && hasParam(query, "delete"): // one of R24's
+	case t.Key != "" && w.Method != http.MethodPut && hasParam(query, "delete"): // one of R24's
 		e.kind = eventDelete
-	case t.SubResource || t.Key == "" && subresourceOf(t.Target) != "" || subWrites[t.Method][subresourceOf(t.Target)]:
+	case sub || t.Key == "" && subresourceOf(w.Target) != "" || subWrites[w.Method][subresourceOf(w.Target)]:
 		e.kind = eventSub
 		return e
-	case t.Method == "DELETE":
+	case w.Method == "DELETE":
 		e.kind = eventDelete
 	default:
-		e.kind, e.etag = eventWrite, strings.Trim(t.ETag, `"`)
+		e.kind, e.etag = eventWrite, strings.Trim(w.ETag, `"`)
 	}
-	if t.Unacknowledged {
+	if w.Unacknowledged {
 		// It may have come to pass or not, and both are right; but nothing is
 		// deleted for it.
 		return event{}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 const (
@@ -227,7 +228,7 @@ const uploadPrefix = "uploading to "
 func uploadNote(b *backend, id string) string { return uploadPrefix + b.name + " " + id }
 
 // abortNoted aborts the upload of an earlier process.
-func (r *Repairer) abortNoted(ctx context.Context, t *Task) {
+func (r *Repairer) abortNoted(ctx context.Context, t *task.Task) {
 	rest, ok := strings.CutPrefix(t.LastError, uploadPrefix)
 	name, id, ok2 := strings.Cut(rest, " ")
 	if !ok || !ok2 {

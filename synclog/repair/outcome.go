@@ -2,12 +2,15 @@ package repair
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // settle writes down what has become of a task.
-func (r *Repairer) settle(ctx context.Context, t *Task, res result, s *tally) {
+func (r *Repairer) settle(ctx context.Context, t *task.Task, res result, s *tally) {
 	c := &r.counts
 	c.copied.Add(uint64(res.copied))   //nolint:gosec // never negative
 	c.deleted.Add(uint64(res.deleted)) //nolint:gosec // never negative
@@ -41,7 +44,7 @@ func (r *Repairer) settle(ctx context.Context, t *Task, res result, s *tally) {
 	}
 }
 
-func (r *Repairer) resolve(t *Task, res *result, sum *Summary) {
+func (r *Repairer) resolve(t *task.Task, res *result, sum *Summary) {
 	if !r.o.DryRun {
 		switch ok, err := r.o.Journal.Resolve(t); {
 		case err != nil:
@@ -67,7 +70,7 @@ func (r *Repairer) resolve(t *Task, res *result, sum *Summary) {
 
 // keep leaves a task for the backends that are out: those that could be seen are
 // equal. The others' return ends the wait; until then it is not looked at often.
-func (r *Repairer) keep(t *Task, res *result) {
+func (r *Repairer) keep(t *task.Task, res *result) {
 	r.counts.left.Add(1)
 	if r.o.DryRun {
 		if r.o.OnResolved != nil && len(res.actions) > 0 {
@@ -75,13 +78,7 @@ func (r *Repairer) keep(t *Task, res *result) {
 		}
 		return
 	}
-	if len(res.actions) > 0 {
-		t.Owed = res.out
-	}
 	if r.waits(t) { // it costs nothing to come by again
-		if len(res.actions) > 0 {
-			r.note(t)
-		}
 		return
 	}
 	now := r.o.Now()
@@ -91,11 +88,14 @@ func (r *Repairer) keep(t *Task, res *result) {
 }
 
 // park leaves a task to a human.
-func (r *Repairer) park(t *Task, err error, sum *Summary) {
+func (r *Repairer) park(t *task.Task, err error, sum *Summary) {
 	sum.Parked++
 	r.counts.parked.Add(1)
 	r.counts.failure(err)
-	t.Parked, t.LastError = true, err.Error()
+	t.Parked, t.LastError = task.Failed, err.Error()
+	if errors.Is(err, errReported) {
+		t.Parked = task.NeedsPerson
+	}
 	r.note(t)
 	r.o.Log.Warn("a key is parked: repair does not go on with it by itself", "bucket", t.Bucket, "key", t.Key,
 		"tries", t.Tries, "error", t.LastError)
@@ -106,7 +106,7 @@ func (r *Repairer) park(t *Task, err error, sum *Summary) {
 
 // fail finds out whose fault a failure was. A backend's own uses up no object's
 // tries.
-func (r *Repairer) fail(ctx context.Context, t *Task, err error, sum *Summary) {
+func (r *Repairer) fail(ctx context.Context, t *task.Task, err error, sum *Summary) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -130,7 +130,7 @@ func (r *Repairer) fail(ctx context.Context, t *Task, err error, sum *Summary) {
 	}
 }
 
-func (r *Repairer) note(t *Task) {
+func (r *Repairer) note(t *task.Task) {
 	if r.o.DryRun {
 		return
 	}
@@ -157,7 +157,7 @@ func (r *Repairer) warnOnce(id, msg string, keyvals ...any) {
 
 // keepsOtherwise tells, once for each header, that a backend does not keep
 // metadata as it was given.
-func (r *Repairer) keepsOtherwise(b *backend, t *Task, want, have string) {
+func (r *Repairer) keepsOtherwise(b *backend, t *task.Task, want, have string) {
 	has := map[string]bool{}
 	for line := range strings.Lines(have) {
 		has[line] = true

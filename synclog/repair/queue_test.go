@@ -6,18 +6,20 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // queue is a journal in memory.
 type queue struct {
 	mu    sync.Mutex
-	tasks []*Task // by First; nil where resolved
+	tasks []*flat // by First; nil where resolved
 	notes int
-	added []Task
+	added []flat
 	err   error
 }
 
-func newQueue(tasks ...Task) *queue {
+func newQueue(tasks ...flat) *queue {
 	q := &queue{}
 	for i := range tasks {
 		q.push(tasks[i])
@@ -27,7 +29,7 @@ func newQueue(tasks ...Task) *queue {
 
 // push adds a task, as the engine would; a newer write to a pending key goes
 // into its task.
-func (q *queue) push(t Task) {
+func (q *queue) push(t flat) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if t.Seq == 0 {
@@ -38,7 +40,7 @@ func (q *queue) push(t Task) {
 		if old != nil && old.Bucket == t.Bucket && old.Key == t.Key && (t.Key != "" || old.Target == t.Target) {
 			owed := append(slices.Clone(old.Owed), t.Owed...)
 			first, settled := old.First, max(old.Settled, t.Settled)
-			if t.Seq > old.Seq {
+			if t.Seq >= old.Seq {
 				*old = t
 			}
 			old.First, old.Owed, old.Settled = first, owed, settled
@@ -48,72 +50,72 @@ func (q *queue) push(t Task) {
 	q.tasks = append(q.tasks, &t)
 }
 
-func (q *queue) Next(cursor uint64) (Task, uint64, bool, error) {
+func (q *queue) Next(cursor uint64) (task.Task, uint64, bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err != nil {
-		return Task{}, 0, false, q.err
+		return task.Task{}, 0, false, q.err
 	}
 	for i := int(cursor); i < len(q.tasks); i++ {
 		if t := q.tasks[i]; t != nil {
 			c := *t
 			c.Owed = slices.Clone(t.Owed)
-			return c, uint64(i + 1), true, nil
+			return c.task(), uint64(i + 1), true, nil
 		}
 	}
-	return Task{}, 0, false, nil
+	return task.Task{}, 0, false, nil
 }
 
 // Find makes it a Finder.
-func (q *queue) Find(bucket, key string) (Task, uint64, bool, error) {
+func (q *queue) Find(bucket, key string) (task.Task, uint64, bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, t := range q.tasks {
 		if t != nil && t.Bucket == bucket && t.Key == key {
-			return *t, uint64(i), true, nil
+			return t.task(), uint64(i), true, nil
 		}
 	}
-	return Task{}, 0, false, nil
+	return task.Task{}, 0, false, nil
 }
 
-func (q *queue) find(t *Task) int {
-	return slices.IndexFunc(q.tasks, func(o *Task) bool { return o != nil && o.First == t.First && o.Bucket == t.Bucket && o.Key == t.Key })
+func (q *queue) find(t *task.Task) int {
+	return slices.IndexFunc(q.tasks, func(o *flat) bool { return o != nil && o.First == t.First && o.Bucket == t.Bucket && o.Key == t.Key })
 }
 
-func (q *queue) Resolve(t *Task) (bool, error) {
+func (q *queue) Resolve(t *task.Task) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.find(t)
-	if i < 0 || q.tasks[i].Seq != t.Seq {
+	if i < 0 || q.tasks[i].Seq != t.Newest().Seq {
 		return false, nil
 	}
 	q.tasks[i] = nil
 	return true, nil
 }
 
-func (q *queue) Note(t *Task) error {
+func (q *queue) Note(t *task.Task) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.notes++
-	if i := q.find(t); i >= 0 && q.tasks[i].Seq == t.Seq {
+	if i := q.find(t); i >= 0 && q.tasks[i].Seq == t.Newest().Seq {
 		o := q.tasks[i]
-		o.Tries, o.NotBefore, o.Parked, o.LastError, o.Owed = t.Tries, t.NotBefore, t.Parked, t.LastError, slices.Clone(t.Owed)
+		o.Tries, o.NotBefore, o.Parked, o.LastError = t.Tries, t.NotBefore, t.Parked, t.LastError
 	}
 	return nil
 }
 
-func (q *queue) Add(t *Task) error {
+func (q *queue) Add(t *task.Task) error {
 	q.mu.Lock()
-	q.added = append(q.added, *t)
+	q.added = append(q.added, flatOf(t))
 	q.mu.Unlock()
-	q.push(*t)
+	q.push(flatOf(t))
 	return nil
 }
 
 // touch tells of a write that all took: it counts where the key is pending.
-func (q *queue) touch(t Task) {
+func (q *queue) touch(t flat) {
 	q.mu.Lock()
-	pending := slices.ContainsFunc(q.tasks, func(o *Task) bool { return o != nil && o.Bucket == t.Bucket && o.Key == t.Key })
+	pending := slices.ContainsFunc(q.tasks, func(o *flat) bool { return o != nil && o.Bucket == t.Bucket && o.Key == t.Key })
 	q.mu.Unlock()
 	if pending {
 		q.push(t)
@@ -121,7 +123,7 @@ func (q *queue) touch(t Task) {
 }
 
 // left gives what is pending.
-func (q *queue) left() (tasks []Task) {
+func (q *queue) left() (tasks []flat) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, t := range q.tasks {

@@ -56,7 +56,7 @@ func (p *proxied) write(rnd *rand.Rand, key, body string) {
 	p.mu.Unlock()
 
 	var mu sync.Mutex
-	task := Task{Method: "PUT", Bucket: "b", Key: key, Target: "/b/" + key, ETag: md5Hex([]byte(body))}
+	task := flat{Method: "PUT", Bucket: "b", Key: key, Target: "/b/" + key, ETag: md5Hex([]byte(body))}
 	if body == "" {
 		task.Method, task.ETag = "DELETE", ""
 	}
@@ -96,7 +96,7 @@ func (p *proxied) write(rnd *rand.Rand, key, body string) {
 	<-acked
 }
 
-func (p *proxied) settle(task *Task, o *op, f *flight) {
+func (p *proxied) settle(task *flat, o *op, f *flight) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o.end = p.tick()

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // Credentials sign requests to a backend. Without an AccessKey requests go
@@ -87,9 +89,9 @@ type Options struct {
 	Log Log // may be nil
 	// OnResolved is called, from any goroutine, when a task has been closed, with
 	// what was done in a word or two ("copied a:1 to b:1", "equal").
-	OnResolved func(t Task, action string)
+	OnResolved func(t task.Task, action string)
 	// OnFailed is called when a task stays for later; t is as it was noted.
-	OnFailed func(t Task, err error)
+	OnFailed func(t task.Task, err error)
 	// Pending is the number of pending keys, for Status' ETA; may be nil.
 	Pending func() int
 	// Now is the clock of Seq; nil is time.Now.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,7 +35,7 @@ func newWorld(t *testing.T, n int) *world {
 		Journal: w.q, Log: w.log, Timeout: 5 * time.Second, Concurrency: 1,
 		// What fails is not to be tried again by the same RunOnce.
 		RetryBase: 10000 * time.Hour, RetryMax: 10000 * time.Hour,
-		OnResolved: func(task Task, action string) { w.done = append(w.done, task.Key+": "+action) },
+		OnResolved: func(task task.Task, action string) { w.done = append(w.done, task.Key+": "+action) },
 	}
 	for _, s := range w.stores {
 		w.o.Backends = append(w.o.Backends, s.backend())
@@ -42,15 +44,15 @@ func newWorld(t *testing.T, n int) *world {
 }
 
 // wrote journals a PUT, acknowledged a minute ago, that these backends lack.
-func (w *world) wrote(key, etag string, owed ...int) Task {
+func (w *world) wrote(key, etag string, owed ...int) flat {
 	return w.did("PUT", key, etag, "", owed...)
 }
 
-func (w *world) deleted(key string, owed ...int) Task { return w.did("DELETE", key, "", "", owed...) }
+func (w *world) deleted(key string, owed ...int) flat { return w.did("DELETE", key, "", "", owed...) }
 
-func (w *world) did(method, key, etag, query string, owed ...int) Task {
+func (w *world) did(method, key, etag, query string, owed ...int) flat {
 	seq := uint64(time.Now().Add(-time.Minute).UnixNano())
-	t := Task{Seq: seq, First: seq, Settled: seq, Method: method, Bucket: "b", Key: key, ETag: etag, Target: "/b/" + key + query}
+	t := flat{Seq: seq, First: seq, Settled: seq, Method: method, Bucket: "b", Key: key, ETag: etag, Target: "/b/" + key + query}
 	for _, i := range owed {
 		t.Owed = append(t.Owed, w.stores[i].name)
 	}
@@ -183,7 +185,7 @@ func TestClocksThatDiffer(t *testing.T) {
 	b.put("b", "k", "new", 5*time.Minute)
 	// Deleted, though a's clock says that it came after.
 	a.put("b", "d", "old", 10*time.Minute)
-	w.q.push(Task{Bucket: "b", Key: "k"})
+	w.q.push(flat{Bucket: "b", Key: "k"})
 	w.deleted("d", 0)
 	w.mustResolve()
 	if o := w.mustEqual("k"); string(o.body) != "new" {
@@ -430,7 +432,7 @@ func TestBuckets(t *testing.T) {
 	a, b := w.stores[0], w.stores[1]
 	task := func(method, bucket, query string, owed *fake) {
 		seq := uint64(time.Now().UnixNano())
-		w.q.push(Task{Seq: seq, Settled: seq, Method: method, Bucket: bucket, Target: "/" + bucket + query, Owed: []string{owed.name}})
+		w.q.push(flat{Seq: seq, Settled: seq, Method: method, Bucket: bucket, Target: "/" + bucket + query, Owed: []string{owed.name}})
 	}
 	a.makeBucket("made")
 	task("PUT", "made", "", b)
@@ -455,18 +457,18 @@ func TestBuckets(t *testing.T) {
 	if b.buckets["made"] == nil || b.buckets["unmade"] != nil || b.buckets["full"] == nil || a.buckets["full"] != nil {
 		t.Errorf("buckets: %v, %v", a.buckets, b.buckets)
 	}
-	left := map[string]Task{}
+	left := map[string]flat{}
 	for _, task := range w.q.left() {
 		left[task.Target] = task
 	}
 	if len(left) != 4 || sum.Resolved != 3 || sum.Parked != 3 || sum.Failed != 1 {
 		t.Fatalf("%+v, left: %v", sum, left)
 	}
-	if full := left["/full"]; full.Parked || full.Tries != 1 || !strings.Contains(full.LastError, "BucketNotEmpty") {
+	if full := left["/full"]; full.Parked != "" || full.Tries != 1 || !strings.Contains(full.LastError, "BucketNotEmpty") {
 		t.Errorf("full: %+v", full)
 	}
 	for _, target := range []string{"/b?cors", "/b?lifecycle", "/b?replication"} {
-		if task := left[target]; !task.Parked || !strings.Contains(task.LastError, target[3:]) {
+		if task := left[target]; task.Parked == "" || !strings.Contains(task.LastError, target[3:]) {
 			t.Errorf("%s: %+v", target, task)
 		}
 	}

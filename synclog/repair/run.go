@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // RunOnce tries every task of the journal that is older than its start, whatever
@@ -23,7 +25,7 @@ func (r *Repairer) RunOnce(ctx context.Context) (Summary, error) {
 	start := uint64(s.begun.UnixNano()) //nolint:gosec // after 1970
 	var seen Summary
 	for n := range passesOnce {
-		work := make(chan Task)
+		work := make(chan task.Task)
 		workers := r.workers(ctx, work, &s)
 		p := pass{work: work, force: n == 0, until: start}
 		if n == 0 {
@@ -61,7 +63,7 @@ func (r *Repairer) RunOnce(ctx context.Context) (Summary, error) {
 // soonest is how long it takes until one of the tasks that rest may be tried again;
 // where none does, for ever.
 func (r *Repairer) soonest(ctx context.Context, until uint64) time.Duration {
-	work := make(chan Task) // nobody takes from it
+	work := make(chan task.Task) // nobody takes from it
 	p := pass{work: work, until: until, look: true}
 	if err := r.scan(ctx, &p); err != nil || p.wakeAt.IsZero() {
 		return math.MaxInt64
@@ -73,7 +75,7 @@ func (r *Repairer) soonest(ctx context.Context, until uint64) time.Duration {
 func (r *Repairer) follow(ctx context.Context) {
 	r.counts.running.Store(true)
 	defer r.counts.running.Store(false)
-	work := make(chan Task)
+	work := make(chan task.Task)
 	workers := r.workers(ctx, work, nil)
 	defer workers.Wait()
 	defer close(work)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 const (
@@ -30,7 +32,7 @@ type tally struct {
 
 // pass is one way through the journal, from the oldest task to the youngest.
 type pass struct {
-	work   chan<- Task
+	work   chan<- task.Task
 	force  bool      // whatever the backoff says
 	look   bool      // give nothing out
 	until  uint64    // end at what is younger; 0: never
@@ -49,7 +51,7 @@ func (r *Repairer) scan(ctx context.Context, p *pass) error {
 		if !ok {
 			return nil
 		}
-		t.place, cursor = next-1, next
+		t.Place, cursor = next-1, next
 		if p.until != 0 && t.First > p.until {
 			return nil
 		}
@@ -57,7 +59,7 @@ func (r *Repairer) scan(ctx context.Context, p *pass) error {
 			p.sum.Seen++
 		}
 		switch {
-		case t.Parked && !r.o.RetryParked:
+		case t.Parked != "" && !r.o.RetryParked:
 			if p.sum != nil {
 				p.sum.Parked++
 			}
@@ -76,7 +78,7 @@ func (r *Repairer) scan(ctx context.Context, p *pass) error {
 }
 
 // give hands a task that was taken to a worker.
-func (r *Repairer) give(ctx context.Context, p *pass, t *Task) {
+func (r *Repairer) give(ctx context.Context, p *pass, t *task.Task) {
 	p.given++
 	select {
 	case p.work <- *t:
@@ -87,14 +89,15 @@ func (r *Repairer) give(ctx context.Context, p *pass, t *Task) {
 
 // waits reports whether nothing can be done about a task since backends are out: it
 // costs no request then.
-func (r *Repairer) waits(t *Task) bool {
+func (r *Repairer) waits(t *task.Task) bool {
 	usable, owedUsable, owed := 0, 0, 0
+	lacking := t.Owed()
 	for i, b := range r.backends {
 		can := r.usable(b) == nil
 		if can {
 			usable++
 		}
-		if r.owed(t, i) {
+		if slices.Contains(lacking, r.backends[i].name) {
 			owed++
 			if can {
 				owedUsable++
@@ -105,9 +108,11 @@ func (r *Repairer) waits(t *Task) bool {
 }
 
 // owed reports whether the journal says that a backend may lack a write.
-func (r *Repairer) owed(t *Task, i int) bool { return slices.Contains(t.Owed, r.backends[i].name) }
+func (r *Repairer) owed(t *task.Task, i int) bool {
+	return slices.Contains(t.Owed(), r.backends[i].name)
+}
 
-func taskID(t *Task) string {
+func taskID(t *task.Task) string {
 	if t.Key == "" {
 		return t.Bucket + "\x00" + t.Target
 	}
@@ -115,7 +120,7 @@ func taskID(t *Task) string {
 }
 
 // take keeps two workers from one key.
-func (r *Repairer) take(t *Task) bool {
+func (r *Repairer) take(t *task.Task) bool {
 	id := taskID(t)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,7 +132,7 @@ func (r *Repairer) take(t *Task) bool {
 	return true
 }
 
-func (r *Repairer) letGo(t *Task) {
+func (r *Repairer) letGo(t *task.Task) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.inFlight, taskID(t))
@@ -135,7 +140,7 @@ func (r *Repairer) letGo(t *Task) {
 }
 
 // workers starts the workers; they end when work is closed.
-func (r *Repairer) workers(ctx context.Context, work <-chan Task, s *tally) *sync.WaitGroup {
+func (r *Repairer) workers(ctx context.Context, work <-chan task.Task, s *tally) *sync.WaitGroup {
 	var wg sync.WaitGroup
 	for range r.o.Concurrency {
 		wg.Go(func() {
@@ -147,7 +152,7 @@ func (r *Repairer) workers(ctx context.Context, work <-chan Task, s *tally) *syn
 	return &wg
 }
 
-func (r *Repairer) handle(ctx context.Context, t *Task, s *tally) {
+func (r *Repairer) handle(ctx context.Context, t *task.Task, s *tally) {
 	defer r.letGo(t)
 	if r.objects != nil && r.objects.Wait(ctx) != nil || ctx.Err() != nil {
 		return

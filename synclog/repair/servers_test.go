@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // serverKey signs for every server of these tests.
@@ -77,9 +78,9 @@ func client(t *testing.T, b Backend) *s3.Client {
 }
 
 // lacking is a journal's task about a key that one backend lacks.
-func lacking(key, etag string, b Backend) Task {
+func lacking(key, etag string, b Backend) flat {
 	seq := uint64(time.Now().UnixNano())
-	return Task{Seq: seq, Settled: seq, Method: "PUT", Bucket: "bucket", Key: key, ETag: etag, Target: "/bucket/" + key, Owed: []string{b.Name}}
+	return flat{Seq: seq, Settled: seq, Method: "PUT", Bucket: "bucket", Key: key, ETag: etag, Target: "/bucket/" + key, Owed: []string{b.Name}}
 }
 
 // upload puts an object of several parts.
@@ -174,7 +175,7 @@ func TestServers(t *testing.T) {
 			log := &testLog{t: t}
 			o := Options{
 				Backends: []Backend{from, to}, Journal: q, Log: log, Timeout: 10 * time.Second,
-				OnFailed: func(task Task, err error) { t.Logf("%q stays: %v", task.Key, err) },
+				OnFailed: func(task task.Task, err error) { t.Logf("%q stays: %v", task.Key, err) },
 			}
 			repair := func() Summary {
 				t.Helper()

@@ -118,7 +118,7 @@ func (r *Repairer) deleteObject(ctx context.Context, b *backend, bucket, key str
 
 // syncSub copies the subresource that the newest write was about.
 func (w *run) syncSub(ctx context.Context, d decision) error {
-	name := subresourceOf(w.t.Target)
+	name := subresourceOf(w.t.Newest().Target)
 	if !subresources[name].copied {
 		return nil // about an object, a restore say, it is nothing that others should have too
 	}

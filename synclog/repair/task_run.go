@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // end is what has become of a task for now.
@@ -35,7 +37,7 @@ const maxRounds = 4
 // run is the way of one task about an object.
 type run struct {
 	r     *Repairer
-	t     *Task
+	t     *task.Task
 	event event
 	held  bool // the fence
 	// given is what a target was given in this run.
@@ -50,7 +52,7 @@ type gift struct {
 }
 
 // do makes the backends equal about the task's object.
-func (r *Repairer) do(ctx context.Context, t *Task) (res result) {
+func (r *Repairer) do(ctx context.Context, t *task.Task) (res result) {
 	if t.Key == "" {
 		return r.doBucket(ctx, t)
 	}
@@ -83,7 +85,7 @@ func (w *run) renew() bool {
 	if w.r.o.Fence == nil || w.r.o.DryRun {
 		return true
 	}
-	t, _, ok, err := w.r.o.Journal.Next(w.t.place)
+	t, _, ok, err := w.r.o.Journal.Next(w.t.Place)
 	if err != nil {
 		w.r.journalFailed(err)
 		return false
@@ -91,7 +93,7 @@ func (w *run) renew() bool {
 	if !ok || taskID(&t) != taskID(w.t) {
 		return false
 	}
-	t.place = w.t.place
+	t.Place = w.t.Place
 	*w.t = t
 	return true
 }
@@ -174,8 +176,8 @@ func (w *run) rounds(ctx context.Context) (end, error) {
 // still reports whether no client has written the key since the fence was taken. One
 // may do so between its end and its beginning; the journal knows then.
 func (w *run) still() bool {
-	seq := w.t.Seq
-	return w.release() && w.hold() && w.renew() && w.t.Seq == seq
+	seq := w.t.Newest().Seq
+	return w.release() && w.hold() && w.renew() && w.t.Newest().Seq == seq
 }
 
 // wait is for backends that cannot be asked. What one of them said about this very
@@ -208,10 +210,10 @@ func (res *result) action() string {
 // noteSize gives a task the size of the object that all have now, 0 where it is gone
 // (R16).
 func (w *run) noteSize(objects []*object) {
-	w.t.Size = 0
+	w.t.Newest().Size = 0
 	for _, o := range objects {
 		if o != nil {
-			w.t.Size = o.size
+			w.t.Newest().Size = o.size
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // verifier is one Verify.
@@ -177,11 +178,15 @@ func (v *verifier) tell(ctx context.Context, d Difference) {
 	if v.o.Journal == nil || d.Kind == DiffError || ctx.Err() != nil || v.err != nil {
 		return
 	}
-	t := Task{Bucket: d.Bucket, Key: d.Key, Target: s3.Path(d.Bucket, d.Key), Reason: "verify: " + d.Kind}
+	found := task.Write{Aspect: task.Found, Target: s3.Path(d.Bucket, d.Key), Reason: "verify: " + d.Kind}
 	for _, h := range d.Have {
 		if lacks := d.Kind == DiffMissing || d.Kind == DiffBucket; !lacks || !h.Present {
-			t.Owed = append(t.Owed, h.Backend)
+			found.Owed = append(found.Owed, h.Backend)
 		}
+	}
+	t := task.Task{Bucket: d.Bucket, Key: d.Key, Writes: []task.Write{found}}
+	if d.Key == "" {
+		t.Target = found.Target
 	}
 	if err := v.o.Journal.Add(&t); err != nil {
 		v.err = fmt.Errorf("cannot journal a difference: %w", err)

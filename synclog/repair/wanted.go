@@ -1,6 +1,10 @@
 package repair
 
-import "context"
+import (
+	"context"
+
+	"github.com/akubra/akubra/synclog/task"
+)
 
 // maxWanted bounds how many keys are waited for at once. Whoever is beyond it waits for
 // the key's turn.
@@ -11,7 +15,7 @@ type wantedKey struct{ bucket, key string }
 
 // Finder is a Journal that finds what is pending of a key. Next(place) gives it again.
 type Finder interface {
-	Find(bucket, key string) (t Task, place uint64, ok bool, err error)
+	Find(bucket, key string) (t task.Task, place uint64, ok bool, err error)
 }
 
 // Prefer makes a follower take a key before all others, where the journal is a Finder:
@@ -54,10 +58,10 @@ func (r *Repairer) giveWanted(ctx context.Context, p *pass) {
 		r.wanted = append(r.wanted[:0], r.wanted[1:]...)
 		r.mu.Unlock()
 		t, place, ok, err := finder.Find(k.bucket, k.key)
-		if err != nil || !ok || t.Parked || t.NotBefore.After(r.o.Now()) {
+		if err != nil || !ok || t.Parked != "" || t.NotBefore.After(r.o.Now()) {
 			continue
 		}
-		if t.place = place; r.waits(&t) || !r.take(&t) {
+		if t.Place = place; r.waits(&t) || !r.take(&t) {
 			continue
 		}
 		r.give(ctx, p, &t)

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // R30: a key that a client waits for is taken before all others.
@@ -15,7 +17,7 @@ func TestR30WantedKeyIsFirst(t *testing.T) {
 	w := newWorld(t, 2)
 	var mu sync.Mutex
 	var order []string
-	w.o.OnResolved = func(task Task, _ string) {
+	w.o.OnResolved = func(task task.Task, _ string) {
 		mu.Lock()
 		defer mu.Unlock()
 		order = append(order, task.Key)
@@ -56,9 +58,7 @@ func TestR30WantedKeyKeepsItsPause(t *testing.T) {
 	task := w.wrote("k", w.stores[0].put("b", "k", "body", time.Minute).etag, 1)
 	w.wrote("l", w.stores[0].put("b", "l", "body", time.Minute).etag, 1)
 	task.NotBefore = time.Now().Add(time.Hour)
-	if err := w.q.Note(&task); err != nil {
-		t.Fatal(err)
-	}
+	w.q.push(task)
 	r := w.follow()
 	for range 10 * maxWanted {
 		r.Prefer("b", "k")
@@ -82,7 +82,7 @@ type lookQueue struct {
 	looks atomic.Int64
 }
 
-func (q *lookQueue) Next(cursor uint64) (Task, uint64, bool, error) {
+func (q *lookQueue) Next(cursor uint64) (task.Task, uint64, bool, error) {
 	q.looks.Add(1)
 	return q.queue.Next(cursor)
 }
@@ -94,9 +94,7 @@ func TestR30WantedKeyCostsNoPass(t *testing.T) {
 	for i := range resting {
 		task := w.wrote(fmt.Sprint(i), w.stores[0].put("b", fmt.Sprint(i), "body", time.Minute).etag, 1)
 		task.NotBefore = time.Now().Add(time.Hour)
-		if err := w.q.Note(&task); err != nil {
-			t.Fatal(err)
-		}
+		w.q.push(task)
 	}
 	q := &lookQueue{queue: w.q}
 	w.o.Journal, w.o.IdleInterval = q, time.Hour
@@ -118,7 +116,7 @@ func TestR30WantedKeyCostsNoPass(t *testing.T) {
 func TestR16SizeOfWhatIsResolved(t *testing.T) {
 	w := newWorld(t, 2)
 	sizes := map[string]int64{}
-	w.o.OnResolved = func(task Task, _ string) { sizes[task.Key] = task.Size }
+	w.o.OnResolved = func(task task.Task, _ string) { sizes[task.Key] = task.Newest().Size }
 	with := func(key string, size int64, owed ...int) {
 		task := w.wrote(key, "", owed...)
 		task.Size = size

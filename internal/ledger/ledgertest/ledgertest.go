@@ -11,7 +11,7 @@ import (
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
-	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // MustOpen opens a journal under dataDir until the test's end.
@@ -56,7 +56,7 @@ func MustPromise(t testing.TB, j *ledger.NamedJournal, method, bucket, key strin
 }
 
 // Tasks are all that Next gives.
-func Tasks(t testing.TB, n *ledger.NamedJournal) (all []repair.Task) {
+func Tasks(t testing.TB, n *ledger.NamedJournal) (all []task.Task) {
 	t.Helper()
 	for cursor := uint64(0); ; {
 		task, next, ok, err := n.Next(cursor)
@@ -71,7 +71,7 @@ func Tasks(t testing.TB, n *ledger.NamedJournal) (all []repair.Task) {
 }
 
 // Objects are the names of the objects that tasks are about.
-func Objects(all []repair.Task) string {
+func Objects(all []task.Task) string {
 	var names []string
 	for i := range all {
 		names = append(names, all[i].Bucket+"/"+all[i].Key)

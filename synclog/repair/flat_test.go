@@ -1,0 +1,54 @@
+package repair
+
+import (
+	"time"
+
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// flat is a task that has one write, as most tests need it.
+type flat struct {
+	Seq, First, Settled                                 uint64
+	Method, Target, Host, Bucket, Key, ETag, ID, Reason string
+	Size                                                int64
+	Owed                                                []string
+	SubResource, Unacknowledged, Doubt                  bool
+	Tries                                               int
+	NotBefore                                           time.Time
+	Parked                                              task.ParkReason
+	LastError                                           string
+}
+
+func (f *flat) task() task.Task {
+	t := task.Task{
+		Bucket: f.Bucket, Key: f.Key, First: f.First, Tries: f.Tries, NotBefore: f.NotBefore, Parked: f.Parked, LastError: f.LastError,
+		RivalsLost: f.Doubt,
+	}
+	w := task.Write{
+		Seq: f.Seq, Settled: f.Settled, Method: f.Method, Target: f.Target, Host: f.Host, ETag: f.ETag, ID: f.ID, Reason: f.Reason,
+		Size: f.Size, Owed: f.Owed, Unacknowledged: f.Unacknowledged,
+	}
+	switch {
+	case f.Method == "":
+		w.Aspect = task.Found
+	case f.SubResource:
+		w.Aspect = task.Setting
+	}
+	if f.Key == "" {
+		t.Target = f.Target
+	}
+	if f.Unacknowledged {
+		t.Rivals = []task.Write{w}
+	} else {
+		t.Writes = []task.Write{w}
+	}
+	return t
+}
+
+// flatOf is what is added of a task.
+func flatOf(t *task.Task) flat {
+	w := t.Newest()
+	return flat{
+		Seq: w.Seq, Method: w.Method, Target: w.Target, Bucket: t.Bucket, Key: t.Key, Reason: w.Reason, Owed: w.Owed,
+	}
+}
