@@ -66,6 +66,7 @@ func (c *rawClient) do(method, version, more, body string) (lines []string, answ
 }
 
 func TestR5OddFieldsOnEveryWay(t *testing.T) {
+	t.Parallel()
 	cert := httptest.NewTLSServer(nil) // for its certificate alone
 	defer cert.Close()
 	big := pattern(40 << 10)
@@ -152,6 +153,7 @@ func TestR5OddFieldsOnEveryWay(t *testing.T) {
 
 // An answer without a length that breaks off is no whole one, for HTTP/1.0 neither.
 func TestR5OddAnswersThatBreakOff(t *testing.T) {
+	t.Parallel()
 	cert := httptest.NewTLSServer(nil) // for its certificate alone
 	defer cert.Close()
 	for _, over := range []string{"plain", "TLS"} {

@@ -15,6 +15,7 @@ import (
 )
 
 func TestR5AnswerHead(t *testing.T) {
+	t.Parallel()
 	good := func(h answerHead) *answerHead { return &h }
 	tests := []struct {
 		raw  string
@@ -83,6 +84,7 @@ func TestR5AnswerHead(t *testing.T) {
 }
 
 func TestR5HeadEnd(t *testing.T) {
+	t.Parallel()
 	for raw, want := range map[string]int{
 		"":                           0,
 		"a\r\n":                      0,
@@ -119,6 +121,7 @@ func fieldsOf(headers stub.Headers, without ...string) []string {
 }
 
 func TestR5AnswersPassAsTheyAre(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("long ", 1500)
 	tests := []struct {
 		name, method, head, body string
@@ -280,6 +283,7 @@ func TestR5AnswersPassAsTheyAre(t *testing.T) {
 }
 
 func TestR5LargeAnswers(t *testing.T) {
+	t.Parallel()
 	for name, b := range map[string]stub.Behaviour{
 		"length": {}, "chunks": {Chunked: true}, "until the end": {NoLength: true},
 	} {
@@ -304,6 +308,7 @@ func TestR5LargeAnswers(t *testing.T) {
 }
 
 func TestR5MalformedAnswerIsNone(t *testing.T) {
+	t.Parallel()
 	for _, raw := range []string{
 		"HTTP/1.1 200 OK\r\nx-amz-meta-\xc3\xbc: y\r\nContent-Length: 0\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nX-A: b\x00\r\nContent-Length: 0\r\n\r\n",
@@ -333,6 +338,7 @@ func TestR5MalformedAnswerIsNone(t *testing.T) {
 // An answer that a storage cuts short is never a whole one for the client, and
 // its connection not used again.
 func TestR5TruncatedAnswers(t *testing.T) {
+	t.Parallel()
 	const size = 5*stub.ChunkSize + 100
 	cuts := map[string]int64{
 		"at once": 0, "early": 100, "at a chunk's end": stub.ChunkSize, "in a chunk": stub.ChunkSize + 1, "late": size - 1, "before the last chunk": stub.WholeBody,
@@ -374,6 +380,7 @@ func TestR5TruncatedAnswers(t *testing.T) {
 }
 
 func TestR5AdditionalResponseHeaders(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, func(o *Options, _ *limiter.Options) {
 		o.AdditionalResponseHeaders = map[string]string{"X-aKubra": "one two", "Cache-Control": "public"}
 	})
@@ -397,6 +404,7 @@ func TestR5AdditionalResponseHeaders(t *testing.T) {
 }
 
 func TestR5OldClients(t *testing.T) {
+	t.Parallel()
 	body := pattern(100 << 10)
 	for name, b := range map[string]stub.Behaviour{
 		"length": {}, "chunks": {Chunked: true}, "until the end": {NoLength: true},
@@ -439,6 +447,7 @@ func TestR5OldClients(t *testing.T) {
 
 // A chunk of which a part has come is given at once.
 func TestR3ChunksAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
 	for _, raw := range []string{"a\r\nhello", "5\r\nhello", "5\r\nhello\r\n", "5\r\nhello\r\n7", "2\r\nhe\r\n9\r\nllo", "5\r\nhello\r\n0\r\n"} {
 		waits := io.MultiReader(strings.NewReader(raw), readerFunc(func([]byte) (int, error) {
 			t.Errorf("%q is waited for", raw)
@@ -458,6 +467,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A chunk that comes slowly is progress all the same.
 func TestR11TricklingAnswer(t *testing.T) {
+	t.Parallel()
 	const once = 600 * time.Millisecond
 	inSlowMotion(t, once, func(t testing.TB, timeout time.Duration) {
 		r := newRig(t, 1, withConnectionTimeout(timeout))
@@ -476,6 +486,7 @@ func TestR11TricklingAnswer(t *testing.T) {
 
 // What has come of an answer goes to the client while the rest is still out.
 func TestR3AnswersAreStreamed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1)
 	body := pattern(300 << 10)
 	r.stores[0].Put("/b/k", []byte(body))
@@ -501,6 +512,7 @@ func TestR3AnswersAreStreamed(t *testing.T) {
 // A piece of an answer may end in the middle of a packet where more is to come for sure,
 // and a full packet goes before it.
 func TestPiecesOfAnAnswerFillPackets(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		left   int64 // behind the piece
 		size   int
@@ -525,6 +537,7 @@ type writerFunc func(p []byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestR5OptionsAndCORS(t *testing.T) {
+	t.Parallel()
 	cors := func(o *Options, _ *limiter.Options) {
 		o.AdditionalResponseHeaders = map[string]string{
 			"Access-Control-Allow-Origin": "*", "access-control-allow-methods": "GET, PUT", "X-Other": "x",

@@ -10,6 +10,7 @@ import (
 // R20: a write that all storages have before its answer is nothing to the journal, unless
 // that knows of something which it may replace.
 func TestR20NothingIsWrittenWhereNothingIsOwed(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		storages int
 		setups   []setup

@@ -14,6 +14,7 @@ import (
 // connection that is: for the journal that what is owed is written down (R20), and for
 // the synclog and the access log that they are read (R15).
 func TestNoAnswerWaitsForAnothersEnd(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		setups []setup
 		block  func(r *rig, wait func())

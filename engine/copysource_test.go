@@ -52,6 +52,7 @@ func (r *rig) uploadFrom(owner int) (path, id string) {
 // A part is copied by one backend alone: one that owes the source says so until it has
 // been repaired, and neither that there is none nor what it had before.
 func TestR30PartCopyWaitsForItsSource(t *testing.T) {
+	t.Parallel()
 	for _, source := range []string{"/b/a%20src", "b/a%20src", "b%2Fa%20src", "/b/a%20src?versionId=null", "/b/a+src"} {
 		for _, stale := range []bool{false, true} {
 			t.Run(fmt.Sprint(source, stale), func(t *testing.T) {
@@ -96,6 +97,7 @@ func TestR30PartCopyWaitsForItsSource(t *testing.T) {
 
 // An acknowledged write whose leg is still out is owed, too.
 func TestR30PartCopyOfAWriteUnderWay(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	path, id := r.uploadFrom(1)
 	gate := make(chan struct{})
@@ -110,6 +112,7 @@ func TestR30PartCopyOfAWriteUnderWay(t *testing.T) {
 
 // A copy goes to those that have the source, and is owed by the others.
 func TestR30CopySkipsWhoOwesItsSource(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	r.stores[1].Put("/b/src", []byte("older"))
 	r.stores[1].BehaveNext(stub.Fails(500))
@@ -134,6 +137,7 @@ func TestR30CopySkipsWhoOwesItsSource(t *testing.T) {
 
 // Those that have the source are out: it is neither gone nor what another one had.
 func TestR30CopyWhereWhoHasItsSourceIsOut(t *testing.T) {
+	t.Parallel()
 	for name, out := range map[string]func(r *rig){
 		"maintained": func(r *rig) { r.limiter.SetMaintained(0, true) },
 		"down":       func(r *rig) { r.stores[0].Down() },
@@ -153,6 +157,7 @@ func TestR30CopyWhereWhoHasItsSourceIsOut(t *testing.T) {
 // Where all owe the source, none is known to have it better than another one; but that
 // there is none is not to be believed.
 func TestR30CopyOfWhatAllOwe(t *testing.T) {
+	t.Parallel()
 	var w wanted
 	r := newRig(t, 2, w.setup)
 	r.journal.owe("b", "src", 0b11)
@@ -168,6 +173,7 @@ func TestR30CopyOfWhatAllOwe(t *testing.T) {
 
 // What nobody owes is not there, and a version's id is one backend's own.
 func TestR30CopyOfNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	wantStatus(t, r.dial().Do(copyRequest("/b/k", "/b/src")), 404)
 	r.journal.owe("b", "src", 0b11)
@@ -181,6 +187,7 @@ func TestR30CopyOfNothing(t *testing.T) {
 // Only a copy has a source, whatever else carries the field: a write that went to fewer
 // backends for it would be owed by none.
 func TestR15SourceOfWhatIsNoCopy(t *testing.T) {
+	t.Parallel()
 	for _, request := range []string{"DELETE /b/k", "PUT /b/k?acl", "GET /b/k"} {
 		t.Run(request, func(t *testing.T) {
 			r := newRig(t, 2)
@@ -198,6 +205,7 @@ func TestR15SourceOfWhatIsNoCopy(t *testing.T) {
 }
 
 func TestReadCopySource(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		source, byteRange string
 		names             string // bucket key, bucket key

@@ -23,6 +23,7 @@ func deleteKeys(n int) []string {
 // More than S3 takes is refused while it is being read: before anything is set aside for
 // it, and before a backend hears of it (R23, R24).
 func TestR24ListOutOfBounds(t *testing.T) {
+	t.Parallel()
 	object := func(inner string) string { return "<Delete><Object>" + inner + "</Object></Delete>" }
 	var attributes strings.Builder
 	attributes.WriteString("<Delete><Object")
@@ -84,6 +85,7 @@ func TestR24ListOutOfBounds(t *testing.T) {
 // The largest list that there may be goes through; each object is one write, however
 // often it is named.
 func TestR24LargestList(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	var gates []func()
 	for _, s := range r.stores {
@@ -113,6 +115,7 @@ func TestR24LargestList(t *testing.T) {
 
 // Past the bound of writes under way a client is told to come again (R23).
 func TestR23TooManyWritesUnderWay(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	r.journal.tooMany.Store(true)
 	for _, request := range []string{putRequest("/b/k", "one"), requestFor("DELETE", "/b/k"), deleteRequestOf("a", "b")} {
@@ -144,6 +147,7 @@ func TestR23TooManyWritesUnderWay(t *testing.T) {
 
 // A list that is framed in signed chunks is read all the same: each key is owed.
 func TestR24ListInSignedChunks(t *testing.T) {
+	t.Parallel()
 	list := deleteBody("a", "ü")
 	sum := strings.Repeat("0", 64)
 	body := fmt.Sprintf("%x;chunk-signature=%s\r\n%s\r\n%x;chunk-signature=%s\r\n%s\r\n0;chunk-signature=%s\r\n\r\n",
@@ -162,6 +166,7 @@ func TestR24ListInSignedChunks(t *testing.T) {
 // What a backend reads as a list, the proxy reads: fields that say nothing about the framing,
 // and the names of encodings that ASCII is the same in, change nothing.
 func TestR24ListsThatBackendsRead(t *testing.T) {
+	t.Parallel()
 	plain := postDelete(deleteBody("a"))
 	labelled := func(encoding string) string {
 		return postDelete(`<?xml version="1.0" encoding="` + encoding + `"?>` + deleteBody("a"))
@@ -184,6 +189,7 @@ func TestR24ListsThatBackendsRead(t *testing.T) {
 
 // Whoever chooses keys for their hashes makes nobody walk long lists.
 func TestR23ManyKeysInOneShard(t *testing.T) {
+	t.Parallel()
 	o := newOverlaps()
 	const n = 20_000
 	s := o.shard(0)
@@ -262,6 +268,7 @@ func FuzzParseDeletes(f *testing.F) {
 
 // However the text comes, the same is read.
 func TestR24ListInPieces(t *testing.T) {
+	t.Parallel()
 	doc := deleteBody(deleteKeys(100)...)
 	got, err := parseDeletes(oneByte{strings.NewReader(doc)}, false)
 	if err != nil || len(got) != 100 || got[99].Key != "k99" {

@@ -105,6 +105,7 @@ func (r *rig) wantAddsUp(acknowledged map[string]string) {
 }
 
 func TestR13HungBackendLeavesThePoolAndComesBack(t *testing.T) {
+	t.Parallel()
 	events, options := watched(8, 0, 20*time.Second)
 	r := newRig(t, 2, options)
 	open := gated(t, r.stores[1])
@@ -169,6 +170,7 @@ func TestR13HungBackendLeavesThePoolAndComesBack(t *testing.T) {
 // Many clients at once, three backends, one of which hangs: nobody is refused,
 // and everything adds up.
 func TestR13DemotionUnderLoad(t *testing.T) {
+	t.Parallel()
 	inSlowMotion(t, 100*time.Millisecond, testDemotionUnderLoad)
 }
 
@@ -211,6 +213,7 @@ func testDemotionUnderLoad(t testing.TB, stalledAfter time.Duration) {
 }
 
 func TestR13LastBackendStaysAndRequestsWaitForASlot(t *testing.T) {
+	t.Parallel()
 	events, options := watched(1, 20*time.Millisecond, 300*time.Millisecond)
 	r := newRig(t, 1, options)
 	open := gated(t, r.stores[0])
@@ -244,6 +247,7 @@ func TestR13LastBackendStaysAndRequestsWaitForASlot(t *testing.T) {
 }
 
 func TestR13WaitingRequestGetsTheSlotThatIsFreed(t *testing.T) {
+	t.Parallel()
 	events, options := watched(2, time.Hour, 20*time.Second)
 	r := newRig(t, 2, options)
 	open0, open1 := gated(t, r.stores[0]), gated(t, r.stores[1])
@@ -286,6 +290,7 @@ func (r *rig) wantWaitingForTheClient(legs int) {
 
 // A client that sends slowly is no reason to demote anybody.
 func TestR13SlowUploadBlamesNoBackend(t *testing.T) {
+	t.Parallel()
 	body := pattern(3 << 20)
 	chunk := func(s string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(s), s) }
 	const head = "PUT /b/slow HTTP/1.1\r\nHost: s3.test\r\n"
@@ -332,6 +337,7 @@ func TestR13SlowUploadBlamesNoBackend(t *testing.T) {
 
 // Nor is one that takes its answer slowly.
 func TestR13SlowDownloadBlamesNoBackend(t *testing.T) {
+	t.Parallel()
 	for name, behaviour := range map[string]stub.Behaviour{
 		"length": {}, "chunked": {Chunked: true}, "until close": {NoLength: true},
 	} {
@@ -372,6 +378,7 @@ func TestR13SlowDownloadBlamesNoBackend(t *testing.T) {
 // Nor is one that has answered, and only waits for the client's body to end or
 // for the other backends.
 func TestR13BackendThatHasAnsweredIsNotStalled(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		early   stub.Behaviour
@@ -412,6 +419,7 @@ func TestR13BackendThatHasAnsweredIsNotStalled(t *testing.T) {
 // A backend that hangs in the middle of an answer is stalled, though its client
 // waits for it.
 func TestR13BackendThatHangsInItsAnswerIsStalled(t *testing.T) {
+	t.Parallel()
 	for name, chunked := range map[string]bool{"length": false, "chunked": true} {
 		t.Run(name, func(t *testing.T) {
 			events, options := watched(2, 50*time.Millisecond, 5*time.Second)
@@ -447,6 +455,7 @@ func TestR13BackendThatHangsInItsAnswerIsStalled(t *testing.T) {
 }
 
 func TestR13FailuresInARowDemote(t *testing.T) {
+	t.Parallel()
 	events, options := watched(100, 0, time.Second)
 	r := newRig(t, 2, options, func(_ *Options, lo *limiter.Options) { lo.FailureLimit = 3 })
 	r.stores[1].Down()
@@ -483,6 +492,7 @@ func TestR13FailuresInARowDemote(t *testing.T) {
 
 // With every storage dead, one stays in the pool: it is still asked.
 func TestR13FailuresNeverDemoteTheLast(t *testing.T) {
+	t.Parallel()
 	events, options := watched(100, 0, time.Second)
 	r := newRig(t, 2, options, func(_ *Options, lo *limiter.Options) { lo.FailureLimit = 1 })
 	for _, s := range r.stores {
@@ -523,6 +533,7 @@ func (l *returningLimiter) TryBegin(_ int64, want uint64, slots *[MaxBackends]in
 func (l *returningLimiter) State(int) string { return stateActive }
 
 func TestR15BackendThatReturnsMeanwhileWasStillSkipped(t *testing.T) {
+	t.Parallel()
 	l := &returningLimiter{}
 	l.out.Store(0b10)
 	var log testLog

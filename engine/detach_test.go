@@ -21,6 +21,7 @@ import (
 
 // A short answer is the backend's to the byte (R5).
 func TestR5ShortAnswersAreUnchanged(t *testing.T) {
+	t.Parallel()
 	const head = "HTTP/1.1 200 All is well\r\nserver: X\r\nx-amz-B: 1\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nX-Amz-b:2\r\n" +
 		"Content-Type:  text/x \r\nETag: \"e\"\r\ncontent-length: 2\r\nSet-Cookie: a\r\nX-Empty:\r\n\r\n"
 	for _, method := range []string{"PUT", "GET", "DELETE"} {
@@ -35,6 +36,7 @@ func TestR5ShortAnswersAreUnchanged(t *testing.T) {
 
 // What the proxy answers by itself has no body where it answers HEAD (R4).
 func TestR4NoBackendForHead(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for _, s := range r.stores {
 		s.Behave(stub.Behaviour{During: stub.ResetThere, Cut: stub.CutReset, CutAt: stub.NoAnswer})
@@ -55,6 +57,7 @@ func TestR4NoBackendForHead(t *testing.T) {
 
 // Requests that come before the answer to the one before them wait for it (R3).
 func TestR3PipelinedRequestsAreServedInOrder(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.WriteAck = AckAll })
 	gate := make(chan struct{})
 	for _, s := range r.stores {
@@ -89,6 +92,7 @@ func TestR3PipelinedRequestsAreServedInOrder(t *testing.T) {
 // A client that has said all it has to say gets its answer all the same; one that has
 // gone does no harm (R6).
 func TestR6ClientsThatLeaveBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
 	for name, leave := range map[string]func(*stub.Client){
 		"half": (*stub.Client).CloseWrite, "wholly": (*stub.Client).Close, "rudely": (*stub.Client).Reset,
 	} {
@@ -126,6 +130,7 @@ func TestR6ClientsThatLeaveBeforeTheAnswer(t *testing.T) {
 
 // An answer to a write that is still coming when it is picked is sent as it comes (R5).
 func TestR5LongAnswersToWrites(t *testing.T) {
+	t.Parallel()
 	const date = "Thu, 01 Jan 1970 00:00:00 GMT"
 	long := strings.Repeat("<Error/>", 50_000)
 	for _, tt := range []struct {
@@ -172,6 +177,7 @@ func TestR5LongAnswersToWrites(t *testing.T) {
 // A client that sends on and on, and reads late, gets each answer, in order, and stops
 // nobody else.
 func TestR3AnswersToALateReader(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	small := func(option int) func(_, _ string, raw syscall.RawConn) error {
 		return func(_, _ string, raw syscall.RawConn) (err error) {
@@ -234,6 +240,7 @@ func TestR3AnswersToALateReader(t *testing.T) {
 
 // Who has an answer does not count as being served any more (R23).
 func TestR23AnsweredRequestsDoNotCount(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.MaxConcurrentRequests = 1 })
 	c := r.dial()
 	for i := range 300 {
@@ -257,6 +264,7 @@ func TestR23AnsweredRequestsDoNotCount(t *testing.T) {
 
 // A connection is not idle as long as an answer is owed on it.
 func TestOwedAnswerOutlastsTheIdleTime(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -306,6 +314,7 @@ func TestOwedAnswerOutlastsTheIdleTime(t *testing.T) {
 // A write that waits for the journal's disk keeps no connection to a backend from its
 // next request (R20).
 func TestR20NoLegWaitsForTheJournal(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	r.journal.waits.Store(true)
 	// Each backend has a connection that is used again.
@@ -344,6 +353,7 @@ func TestR20NoLegWaitsForTheJournal(t *testing.T) {
 // An answer in the place of 100 Continue is the connection's last, and says so, also where
 // there is no body that would be left unread (R9).
 func TestR9AnswerInsteadOfContinueEndsTheConnection(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for _, s := range r.stores {
 		s.Behave(stub.Behaviour{Continue: stub.ContinueNever})

@@ -46,6 +46,7 @@ func etagOf(body string) string {
 
 // One storage takes a write, another one does not, for every reason there is.
 func TestR15EveryReasonIsRecorded(t *testing.T) {
+	t.Parallel()
 	large := pattern(2 << 20)
 	const once = 200 * time.Millisecond
 	tests := []struct {
@@ -166,6 +167,7 @@ func TestR15EveryReasonIsRecorded(t *testing.T) {
 
 // Of four storages one takes the write, and each other one has its own reason.
 func TestR15OneRecordForEachThatDidNotTakeIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 4, func(_ *Options, lo *limiter.Options) { lo.Maintained = 0b1; lo.FailureLimit = 1 })
 	r.stores[1].Behave(stub.Fails(507))
 	r.limiter.Failed(3, 0)
@@ -185,6 +187,7 @@ func TestR15OneRecordForEachThatDidNotTakeIt(t *testing.T) {
 
 // The length that counts for a signed, streamed upload is the object's own.
 func TestR16SizeOfASignedChunkedUpload(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	r.stores[1].Behave(stub.Fails(500))
 	wantStatus(t, r.dial().Do("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Encoding: aws-chunked\r\n"+
@@ -200,6 +203,7 @@ func TestR16SizeOfASignedChunkedUpload(t *testing.T) {
 }
 
 func TestR16NoRecordWithoutAPositive(t *testing.T) {
+	t.Parallel()
 	never := stub.Behaviour{Cut: stub.CutClose, CutAt: stub.NoAnswer, Store: stub.StoreNever}
 	tests := []struct {
 		name   string
@@ -230,6 +234,7 @@ func TestR16NoRecordWithoutAPositive(t *testing.T) {
 }
 
 func TestR14MaintainedBackendGetsNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, lo *limiter.Options) { lo.Maintained = 0b10; o.WriteAck = AckAll; o.RecordReads = true })
 	r.probing()
 	client := r.dial()
@@ -263,6 +268,7 @@ func TestR14MaintainedBackendGetsNothing(t *testing.T) {
 // A write that fails for the client because too few took it was stored all the
 // same by some (R3).
 func TestR3StoredWithoutEnoughAcksIsADivergence(t *testing.T) {
+	t.Parallel()
 	for _, ack := range []string{AckQuorum, AckAll} {
 		t.Run(ack, func(t *testing.T) {
 			r := newRig(t, 3, func(o *Options, _ *limiter.Options) { o.WriteAck = ack })
@@ -279,6 +285,7 @@ func TestR3StoredWithoutEnoughAcksIsADivergence(t *testing.T) {
 }
 
 func TestR18ETags(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name          string
 		request       string
@@ -343,6 +350,7 @@ func TestR18ETags(t *testing.T) {
 
 // Of three, the one that differs from the first is named, and each of two.
 func TestR18EachThatDiffers(t *testing.T) {
+	t.Parallel()
 	raw := func(etag string) stub.Behaviour {
 		return stub.Behaviour{Status: 200, Headers: stub.H("ETag", etag)}
 	}
@@ -364,6 +372,7 @@ func TestR18EachThatDiffers(t *testing.T) {
 
 // A storage that gives no ETag is first: the other two still disagree.
 func TestR18FirstWithoutETag(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	release := make(chan struct{})
 	r.stores[0].Behave(stub.Behaviour{Raw: []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")})
@@ -378,6 +387,7 @@ func TestR18FirstWithoutETag(t *testing.T) {
 
 // The ETag of a copy stands in its answer's body.
 func TestR18CopiesThatDiffer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	r.stores[0].Put("/b/from", []byte("one"))
 	r.stores[1].Put("/b/from", []byte("another"))

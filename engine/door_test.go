@@ -35,6 +35,7 @@ func wantGone(t *testing.T, c *stub.Client) {
 // TestR23TheOldestIdleMakesRoom: at the bound, who has been idle for the longest time
 // goes, in that order, whether it has ever said anything or not.
 func TestR23TheOldestIdleMakesRoom(t *testing.T) {
+	t.Parallel()
 	const limit = 4
 	r := newRig(t, 1, withConnections(limit), logged)
 	var open []*stub.Client
@@ -92,6 +93,7 @@ func (l *testLog) warnings() []string {
 
 // Who has a request under way, or an answer to come, never makes room.
 func TestR23TheBusyDoNotMakeRoom(t *testing.T) {
+	t.Parallel()
 	const limit = 3
 	r := newRig(t, 1, withConnections(limit))
 	gate := make(chan struct{})
@@ -134,6 +136,7 @@ func (r *rig) heads() (n int) {
 // TestR23SlowHeadsMakeRoom: connections on which a head takes too long do not keep
 // others out, over TLS neither.
 func TestR23SlowHeadsMakeRoom(t *testing.T) {
+	t.Parallel()
 	cert := httptest.NewTLSServer(nil) // for its certificate alone
 	defer cert.Close()
 	for _, secure := range []bool{false, true} {
@@ -195,6 +198,7 @@ func TestR23SlowHeadsMakeRoom(t *testing.T) {
 
 // TestR23SilentClients: who connects and says nothing is told to go, and that is counted.
 func TestR23SilentClients(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, logged, func(o *Options, _ *limiter.Options) { o.firstTimeout = 300 * time.Millisecond })
 	c := r.dial()
 	a, err := c.ReadAnswer()
@@ -218,6 +222,7 @@ func TestR23SilentClients(t *testing.T) {
 
 // A client that has said something may be idle for longer than that.
 func TestR23IdleIsNotSilent(t *testing.T) {
+	t.Parallel()
 	const first = 200 * time.Millisecond
 	r := newRig(t, 1, func(o *Options, _ *limiter.Options) { o.firstTimeout = first })
 	c := r.dial()
@@ -230,6 +235,7 @@ func TestR23IdleIsNotSilent(t *testing.T) {
 
 // TestR23MoreSilentClientsThanPlaces: they shut nobody out.
 func TestR23MoreSilentClientsThanPlaces(t *testing.T) {
+	t.Parallel()
 	const limit = 50
 	r := newRig(t, 1, withConnections(limit))
 	for range 10 * limit {
@@ -244,6 +250,7 @@ func TestR23MoreSilentClientsThanPlaces(t *testing.T) {
 }
 
 func TestPace(t *testing.T) {
+	t.Parallel()
 	const rate = 100
 	o := &Options{MinClientRate: rate, paceTime: time.Minute}
 	start := time.Unix(1000, 0)
@@ -298,6 +305,7 @@ func hasty(rate int64, over time.Duration) setup {
 // TestR23SlowUploads: an upload of a byte now and then ends, its legs are aborted (R6),
 // and its place is free.
 func TestR23SlowUploads(t *testing.T) {
+	t.Parallel()
 	for _, chunked := range []bool{false, true} {
 		t.Run(fmt.Sprintf("chunked %v", chunked), func(t *testing.T) {
 			r := newRig(t, 2, hasty(1<<20, 300*time.Millisecond), logged)
@@ -342,6 +350,7 @@ func TestR23SlowUploads(t *testing.T) {
 
 // A client waits for slow backends: that is not its fault.
 func TestR23SlowBackendsAreNotHeldAgainstTheClient(t *testing.T) {
+	t.Parallel()
 	r := newTightRig(t, 1, hasty(32<<20, 200*time.Millisecond), withRing(64<<10))
 	r.stores[0].Behave(stub.Behaviour{ReadRate: 4 << 20})
 	body := pattern(8 << 20) // two seconds at the storage, an instant at the client
@@ -354,6 +363,7 @@ func TestR23SlowBackendsAreNotHeldAgainstTheClient(t *testing.T) {
 
 // TestR23SlowReaders: who takes an answer too slowly does not hold its place.
 func TestR23SlowReaders(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, hasty(64<<20, 500*time.Millisecond), logged)
 	r.stores[0].Put("/b/k", []byte(pattern(32<<20)))
 	nc, err := net.Dial("tcp", r.addr)

@@ -32,6 +32,7 @@ func newTightRig(t testing.TB, n int, setups ...setup) *rig {
 
 // A leg that was rejected early leaves the ring; the others go on at full speed.
 func TestR9RejectionLeavesTheOthersAlone(t *testing.T) {
+	t.Parallel()
 	for _, early := range earlyAnswers {
 		for _, after := range []int64{0, 100, 300 << 10} {
 			for _, chunked := range []bool{false, true} {
@@ -67,6 +68,7 @@ func TestR9RejectionLeavesTheOthersAlone(t *testing.T) {
 // All have rejected: the client has its answer without sending the rest, and
 // its connection ends without a reset (R7).
 func TestR9AllRejectBeforeTheEnd(t *testing.T) {
+	t.Parallel()
 	for _, early := range earlyAnswers {
 		for _, chunked := range []bool{false, true} {
 			for _, sent := range []int{10, 5000, 300 << 10} {
@@ -99,6 +101,7 @@ func TestR9AllRejectBeforeTheEnd(t *testing.T) {
 
 // A client that sends on, whatever comes, gets the answer all the same (R7).
 func TestR9AnswerReachesAClientThatSendsOn(t *testing.T) {
+	t.Parallel()
 	for _, early := range earlyAnswers {
 		t.Run(early.name, func(t *testing.T) {
 			r := newTightRig(t, 2)
@@ -122,6 +125,7 @@ func TestR9AnswerReachesAClientThatSendsOn(t *testing.T) {
 
 // What follows an unread body is never taken for a request (R7).
 func TestR7UnreadBodyIsNoRequest(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1)
 	r.stores[0].Behave(stub.Behaviour{During: stub.AnswerAndClose})
 	smuggled := putRequest("/b/smuggled", "x")
@@ -141,6 +145,7 @@ func TestR7UnreadBodyIsNoRequest(t *testing.T) {
 
 // A 200 that does not wait for the body is no sign that it was stored.
 func TestR9EarlySuccessThatDidNotTakeTheBody(t *testing.T) {
+	t.Parallel()
 	for _, during := range []stub.During{stub.AnswerAndClose, stub.AnswerAndFin} {
 		if during == stub.AnswerAndFin {
 			continue // it reads the rest after all, and so took it
@@ -184,6 +189,7 @@ func continued(t *testing.T, c *stub.Client, head string) {
 
 // TestR9ExpectContinue: the client is asked for the body once a storage wants it.
 func TestR9ExpectContinue(t *testing.T) {
+	t.Parallel()
 	silent := stub.Behaviour{Continue: stub.ContinueNever}
 	for _, tt := range []struct {
 		name   string
@@ -236,6 +242,7 @@ func TestR9ExpectContinue(t *testing.T) {
 
 // A large body is asked for as a small one is, by length or in chunks.
 func TestR9ExpectContinueLarge(t *testing.T) {
+	t.Parallel()
 	for _, chunked := range []bool{false, true} {
 		t.Run(fmt.Sprint(chunked), func(t *testing.T) {
 			r := newRig(t, 3)
@@ -262,6 +269,7 @@ func TestR9ExpectContinueLarge(t *testing.T) {
 
 // A client that is rejected by all never has to send its body.
 func TestR9ExpectRejectedByAll(t *testing.T) {
+	t.Parallel()
 	for _, early := range earlyAnswers {
 		for _, large := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, large %v", early.name, large), func(t *testing.T) {
@@ -286,6 +294,7 @@ func TestR9ExpectRejectedByAll(t *testing.T) {
 
 // Without any storage the client is told so, not asked.
 func TestR9ExpectWithoutStorages(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for _, s := range r.stores {
 		s.Down()
@@ -301,6 +310,7 @@ func TestR9ExpectWithoutStorages(t *testing.T) {
 
 // A client need not wait to be asked.
 func TestR9ExpectWithTheBodyAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	c := r.dial()
 	for i := range 3 {
@@ -315,6 +325,7 @@ func TestR9ExpectWithTheBodyAtOnce(t *testing.T) {
 
 // HTTP/1.0 knows no 100 Continue (RFC 9110 §10.1.1).
 func TestR9ExpectInHTTP10(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	c := r.dial()
 	a := c.Do(strings.Replace(expecting, "HTTP/1.1", "HTTP/1.0", 1), "hello")
@@ -329,6 +340,7 @@ func TestR9ExpectInHTTP10(t *testing.T) {
 
 // There is nothing to ask for where the body is empty.
 func TestR9ExpectWithoutABody(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	a := r.dial().Do(strings.Replace(expecting, " 5\r\n", " 0\r\n", 1))
 	wantStatus(t, a, 200)
@@ -339,6 +351,7 @@ func TestR9ExpectWithoutABody(t *testing.T) {
 // A rejection that crosses the last bytes of the body leaves a connection that
 // is good for the next request, or one that the client is told to give up.
 func TestR9RejectionThatCrossesTheEndOfTheBody(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1)
 	body := pattern(70 << 10)
 	r.stores[0].Behave(stub.Behaviour{During: stub.AnswerAndDrain, After: 69 << 10})

@@ -7,6 +7,7 @@ import (
 
 // R37: what the proxy says of a request does not repeat its secrets.
 func TestR37ErrorsNameThePathAlone(t *testing.T) {
+	t.Parallel()
 	for target, want := range map[string]string{
 		"/b/k":                               "/b/k",
 		"/b/k?X-Amz-Signature=secret&x":      "/b/k",

@@ -138,6 +138,7 @@ func wantXMLError(t testing.TB, a *stub.Answer, status int) {
 }
 
 func TestR3FirstPositiveAnswersAndTheOthersGoOn(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{0, 100, 60 << 10, 3 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			r := newRig(t, 3)
@@ -165,6 +166,7 @@ func TestR3FirstPositiveAnswersAndTheOthersGoOn(t *testing.T) {
 
 // A refusal that comes first does not win over a backend that takes its time.
 func TestR3RefusalWaitsForTheOthers(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	gate := make(chan struct{})
 	r.stores[0].Behave(stub.Fails(403))
@@ -182,6 +184,7 @@ func TestR3RefusalWaitsForTheOthers(t *testing.T) {
 }
 
 func TestR3WriteAckWaitsForItsNumber(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		ack  string
 		need int
@@ -219,6 +222,7 @@ func TestR3WriteAckWaitsForItsNumber(t *testing.T) {
 }
 
 func TestR3WriteAckThatCannotBeReached(t *testing.T) {
+	t.Parallel()
 	refuse, broken := stub.Fails(403), stub.Behaviour{Cut: stub.CutClose, CutAt: stub.NoAnswer}
 	for _, tt := range []struct {
 		name   string
@@ -255,6 +259,7 @@ func TestR3WriteAckThatCannotBeReached(t *testing.T) {
 
 // An answer that comes before the body's end is kept back until it has ended.
 func TestR3NothingIsPositiveBeforeTheBodyWasRead(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	r.stores[0].Behave(stub.Behaviour{During: stub.AnswerAndDrain, After: 1000, Status: 200})
 	c := r.dial()
@@ -321,6 +326,7 @@ func (f *failing) apply(t *testing.T, s *stub.Server) {
 // error; without one there is a 503 of the proxy's own. Nothing is recorded,
 // since nobody took the write.
 func TestR4EveryPairOfFailures(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for i := range failings {
 		for j := range failings {
@@ -349,6 +355,7 @@ func TestR4EveryPairOfFailures(t *testing.T) {
 // failure is a divergence, with the status if there was one, and the client does
 // not notice.
 func TestR15EveryFailureIsRecorded(t *testing.T) {
+	t.Parallel()
 	for _, f := range failings {
 		t.Run(f.name, func(t *testing.T) {
 			for _, size := range []int{5, 100 << 10, 2 << 20} {
@@ -371,6 +378,7 @@ func TestR15EveryFailureIsRecorded(t *testing.T) {
 
 // Whichever comes first, an answer beats a transport error.
 func TestR4OrderDoesNotMatter(t *testing.T) {
+	t.Parallel()
 	for _, answerFirst := range []bool{true, false} {
 		t.Run(fmt.Sprint(answerFirst), func(t *testing.T) {
 			r := newRig(t, 2)
@@ -397,6 +405,7 @@ func TestR4OrderDoesNotMatter(t *testing.T) {
 
 // The first of several answers is the client's, with its body.
 func TestR4FirstAnswerWins(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	gate := make(chan struct{})
 	big := []byte(pattern(200 << 10))
@@ -435,6 +444,7 @@ func (r *rig) voted() int {
 
 // Interim answers are not the client's, and are no answers (R4, R5).
 func TestR5InterimAnswersEndAtTheProxy(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for _, s := range r.stores {
 		s.Behave(stub.Behaviour{Continue: stub.ContinueAlways, Interim: []int{102, 103, 100}})
@@ -453,6 +463,7 @@ func TestR5InterimAnswersEndAtTheProxy(t *testing.T) {
 // An answer that breaks off in mid-body breaks off at the client, too: it must
 // not look whole.
 func TestR5BrokenAnswerLooksBroken(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		b    stub.Behaviour
@@ -492,6 +503,7 @@ func TestR5BrokenAnswerLooksBroken(t *testing.T) {
 // Losers' connections are used again where their bodies are short, and closed
 // where they are long (R5).
 func TestR5LosersConnections(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		loser stub.Behaviour
@@ -539,6 +551,7 @@ func TestR5LosersConnections(t *testing.T) {
 // TestR15Soak: whatever one of three storages does, each acknowledged write is
 // on every storage, byte for byte, or the records name the one that it is not on.
 func TestR15Soak(t *testing.T) {
+	t.Parallel()
 	const clients, each, seed = 8, 40, 20171118
 	r := newRig(t, 3, withConnectionTimeout(400*time.Millisecond), withStallTimeout(200*time.Millisecond), withRing(64<<10))
 	var mu sync.Mutex

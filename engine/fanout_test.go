@@ -6,6 +6,7 @@ import (
 )
 
 func TestR1EveryBackendGetsEveryRequest(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{0, 1, 4 << 10, 60 << 10, 70 << 10, 1 << 20, 5 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			r := newRig(t, 3)

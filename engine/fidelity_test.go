@@ -42,6 +42,7 @@ func (r *rig) seenBy(n int) []*stub.Request {
 }
 
 func TestR2TargetsPassAsTheyAre(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"GET", "PUT", "HEAD", "DELETE", "POST"} {
 		t.Run(method, func(t *testing.T) {
 			r := newRig(t, 2)
@@ -67,6 +68,7 @@ func TestR2TargetsPassAsTheyAre(t *testing.T) {
 }
 
 func TestR2AsteriskTarget(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1)
 	head := "OPTIONS * HTTP/1.1\r\nHost: s3.test\r\n\r\n"
 	r.dial().Do(head)
@@ -105,6 +107,7 @@ var nastyFields = [][]string{
 }
 
 func TestR2FieldsPassAsTheyAre(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	c := r.dial()
 	n := 0
@@ -129,6 +132,7 @@ func TestR2FieldsPassAsTheyAre(t *testing.T) {
 }
 
 func TestR2OnlyHopByHopFieldsStay(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ name, sent, want string }{
 		{"keep-alive", "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nX-A: b\r\n", "X-A: b\r\n"},
 		{"the rest of them", "TE: trailers\r\nX-A: b\r\nUpgrade: h2c\r\nProxy-Connection: x\r\nte: gzip\r\n", "X-A: b\r\n"},
@@ -156,6 +160,7 @@ func TestR2OnlyHopByHopFieldsStay(t *testing.T) {
 }
 
 func TestR2ExpectIsTheProxysOwn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	c := r.dial()
 	c.Send("PUT /b/k HTTP/1.1\r\neXPECT: 100-Continue\r\nHost: s3.test\r\nContent-Length: 3\r\nX-A: b\r\n\r\n")
@@ -197,6 +202,7 @@ func TestR2ExpectIsTheProxysOwn(t *testing.T) {
 }
 
 func TestR2AdditionalRequestHeaders(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
 		o.AdditionalRequestHeaders = map[string]string{"X-aKubra": "one two", "Cache-Control": "public, s-maxage=600", "x-empty": ""}
 	})
@@ -232,6 +238,7 @@ func chunkedBody(body string, size int, trailer string) string {
 }
 
 func TestR2ChunkedBodiesAndTrailers(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		size, chunk int
 		trailer     string
@@ -282,6 +289,7 @@ func TestR2ChunkedBodiesAndTrailers(t *testing.T) {
 }
 
 func TestR2BodiesOfOtherMethods(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"GET", "HEAD", "DELETE", "POST", "OPTIONS", "PATCH"} {
 		for _, framing := range []string{"Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
 			r := newRig(t, 2)
@@ -301,6 +309,7 @@ func TestR2BodiesOfOtherMethods(t *testing.T) {
 }
 
 func TestR2BodilessWritesGetNoLength(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	c := r.dial()
 	for i, head := range []string{
@@ -319,6 +328,7 @@ func TestR2BodilessWritesGetNoLength(t *testing.T) {
 }
 
 func TestR2OldClients(t *testing.T) {
+	t.Parallel()
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprintf("keep-alive %v", keep), func(t *testing.T) {
 			r := newRig(t, 2)
@@ -366,6 +376,7 @@ func chop(c *stub.Client, raw string, size int) {
 }
 
 func TestR7PipelinedRequests(t *testing.T) {
+	t.Parallel()
 	var raw strings.Builder
 	type want struct {
 		method, body string
@@ -423,6 +434,7 @@ func TestR7PipelinedRequests(t *testing.T) {
 // An early rejection reaches a client that is still sending, whole, and what it
 // sends on is never a request.
 func TestR7EarlyAnswerSurvivesAnUnreadBody(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for _, s := range r.stores {
 		s.Behave(stub.Behaviour{During: stub.AnswerAndClose, After: 1000})
@@ -486,6 +498,7 @@ func TestR7EarlyAnswerSurvivesAnUnreadBody(t *testing.T) {
 // A rejection by all storages that comes in the moment in which the body ends
 // leaves a connection that works, or one that is said to be closed.
 func TestR7RejectionAtTheBodysEnd(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for _, s := range r.stores {
 		s.Behave(stub.Fails(412))

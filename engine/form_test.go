@@ -43,6 +43,7 @@ func stored(status int, location, etag string) stub.Behaviour {
 }
 
 func TestR34FormUploadIsAWriteOfItsKey(t *testing.T) {
+	t.Parallel()
 	const file = "the file's content"
 	const e1 = `"0cc175b9c0f1b6a831c399e269772661"`
 	for _, tt := range []struct {
@@ -91,6 +92,7 @@ func TestR34FormUploadIsAWriteOfItsKey(t *testing.T) {
 
 // Only what is such an upload, and is answered so.
 func TestR34OtherRedirectionsArePositiveOfNoWrite(t *testing.T) {
+	t.Parallel()
 	contentType, form := formOf("f", "x", "key", "k")
 	for name, tt := range map[string]struct {
 		request string
@@ -121,6 +123,7 @@ func TestR34OtherRedirectionsArePositiveOfNoWrite(t *testing.T) {
 // A storage that does not know what ${filename} stands for has another object than the
 // other one.
 func TestR34StoredUnderAnotherKey(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, withAck(AckAll))
 	contentType, body := formOf("x.jpg", "file", "key", "${filename}")
 	gate := make(chan struct{})
@@ -145,6 +148,7 @@ func TestR34StoredUnderAnotherKey(t *testing.T) {
 // What is under way is noted with its key before any backend can have all of it (R20),
 // also where the form is large, or comes in pieces, and an intent has it, too.
 func TestR20FormUploadIsNotedUnderItsKey(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{10, 100 << 10, 3 << 20} {
 		for _, chunked := range []bool{false, true} {
 			t.Run(fmt.Sprint(size, chunked), func(t *testing.T) {
@@ -177,6 +181,7 @@ func TestR20FormUploadIsNotedUnderItsKey(t *testing.T) {
 
 // A form whose key cannot be read is a write of the bucket's, unless the answer tells.
 func TestR34FormWithoutAKeyThatCanBeRead(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		answer stub.Behaviour
 		want   string
@@ -196,6 +201,7 @@ func TestR34FormWithoutAKeyThatCanBeRead(t *testing.T) {
 
 // Two uploads by form to one key at once are concurrent writes, as any others (R19).
 func TestR19FormsOverlap(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	contentType, body := formOf("f", "x", "key", "k")
 	first, second := gated(t, r.stores[0]), gated(t, r.stores[1])
@@ -220,6 +226,7 @@ func TestR19FormsOverlap(t *testing.T) {
 
 // The form is read alike whatever pieces it comes in.
 func TestFormInPieces(t *testing.T) {
+	t.Parallel()
 	contentType, body := formOf("f.txt", "\r\n--not the end\r\n", "a", "\r\n", "key", "\r\nk ${filename}\r\n", "z", "")
 	for name, cut := range map[string]func(io.Reader) io.Reader{
 		"whole": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader, "halves": iotest.HalfReader, "with its end": iotest.DataErrReader,

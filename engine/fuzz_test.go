@@ -487,6 +487,7 @@ func FuzzChunkReader(f *testing.F) {
 }
 
 func TestFrameChunk(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{1, 9, 10, 15, 16, 255, 4096, 65535, maxChunk - chunkFrame} {
 		b := make([]byte, n+chunkFrame)
 		data := []byte(pattern(n))

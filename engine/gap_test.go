@@ -64,6 +64,7 @@ func (r *rig) putMany(n, inFlight int) {
 // A leg that has decided its request waits for no disk when another one ends in the gap
 // before it answers (R20): it may be on a poller's goroutine, which has others to look at.
 func TestGapBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
 	const many = 16
 	stores := []*stub.Server{stub.New(t), stub.New(t), stub.New(t)}
 	r := newRigOn(t, stores, ownPollers(t, stores))
@@ -118,6 +119,7 @@ func TestGapBeforeTheAnswer(t *testing.T) {
 // The same where the intent is being written in the gap: how the write has ended is
 // written down by a goroutine of its own then.
 func TestGapBehindTheIntent(t *testing.T) {
+	t.Parallel()
 	const many = 16
 	stores := []*stub.Server{stub.New(t), stub.New(t)}
 	r := newRigOn(t, stores, ownPollers(t, stores))

@@ -17,6 +17,7 @@ var rigs = map[string]func(testing.TB, int, ...setup) *rig{"roomy": newRig, "tig
 // A body that is there when its turn comes goes through pipes as a whole, and arrives
 // byte for byte, as does the request behind it.
 func TestR1GatheredBody(t *testing.T) {
+	t.Parallel()
 	var spliced atomic.Int64
 	r := newRig(t, 3, counting(&spliced))
 	gate := make(chan struct{})
@@ -49,6 +50,7 @@ func TestR1GatheredBody(t *testing.T) {
 // Whatever the size and the backend's room, each gets every byte, and nothing is left
 // in the pipes for the next one.
 func TestR1GatheredBodiesOfAllSizes(t *testing.T) {
+	t.Parallel()
 	for name, rig := range rigs {
 		r := rig(t, 2)
 		c := r.dial()
@@ -66,6 +68,7 @@ func TestR1GatheredBodiesOfAllSizes(t *testing.T) {
 
 // A body that comes without a pause, but slowly, does not keep its legs waiting.
 func TestR1GatheringEnds(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	body := pattern(minSpliced - 1)
 	raw := putRequest("/b/k", body)
@@ -84,6 +87,7 @@ func TestR1GatheringEnds(t *testing.T) {
 
 // A client that leaves before the end leaves nothing behind, in the pipes neither.
 func TestR6ClientGoneWhileGathering(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for i, part := range []int{1, 9000, 30_000, 100_000, minSpliced - 2} {
 		body := pattern(minSpliced - 1)
@@ -97,6 +101,7 @@ func TestR6ClientGoneWhileGathering(t *testing.T) {
 // A leg that starts again has the whole message once more, whatever the first
 // connection took of it.
 func TestR12GatheredBodyIsSentAgain(t *testing.T) {
+	t.Parallel()
 	for name, rig := range rigs {
 		for _, during := range []stub.During{stub.CloseThere, stub.ResetThere} {
 			for _, after := range []int64{0, 50, 60_000, 150_000} {
@@ -119,6 +124,7 @@ func TestR12GatheredBodyIsSentAgain(t *testing.T) {
 
 // One that ends badly is a divergence, and what it left in its pipe nobody's.
 func TestR9R12GatheredBodyThatFails(t *testing.T) {
+	t.Parallel()
 	for name, b := range map[string]stub.Behaviour{
 		"rejects": {During: stub.AnswerAndStop, After: 20_000},
 		"closes":  {During: stub.CloseThere, After: 20_000},

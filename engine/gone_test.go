@@ -74,6 +74,7 @@ func (r *rig) wantNothingLeft(c *stub.Client, reset bool, path, next, body strin
 
 // TestR6ClientLeaves at every stage of a request, in every way.
 func TestR6ClientLeaves(t *testing.T) {
+	t.Parallel()
 	small, large := putRequest("/b/k", pattern(4<<10)), putRequest("/b/k", pattern(3<<20))
 	post := strings.Replace(small, "PUT", "POST", 1)
 	chunks := chunkedRequest("PUT", "/b/k", pattern(400_000), 0x1000) // chunks of 4 KiB, frames of 8 bytes
@@ -146,6 +147,7 @@ func TestR6ClientLeaves(t *testing.T) {
 
 // The client has been asked for the body, and goes.
 func TestR6ClientLeavesAfterContinue(t *testing.T) {
+	t.Parallel()
 	const head = "PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
 	for _, sent := range []string{"", "x", pattern(99)} {
 		for _, how := range leaving {
@@ -171,6 +173,7 @@ func TestR6ClientLeavesAfterContinue(t *testing.T) {
 
 // Before 100 Continue the legs wait for the client as it does for them.
 func TestR6ClientLeavesBeforeContinue(t *testing.T) {
+	t.Parallel()
 	for _, how := range leaving {
 		t.Run(how.name, func(t *testing.T) {
 			r := newRig(t, 2)
@@ -194,6 +197,7 @@ func TestR6ClientLeavesBeforeContinue(t *testing.T) {
 // A leg that rejected the write early, or failed, makes no record of one that
 // the client gave up itself.
 func TestR6ClientLeavesWhileOneHasFailed(t *testing.T) {
+	t.Parallel()
 	for _, b := range []stub.Behaviour{
 		{During: stub.AnswerAndClose}, {During: stub.AnswerAndStop}, {During: stub.ResetThere, After: 1000},
 		{During: stub.AnswerAndDrain, Status: 200},
@@ -224,6 +228,7 @@ func TestR6ClientLeavesWhileOneHasFailed(t *testing.T) {
 
 // Once the whole body is there, the write does not need its client any more.
 func TestR6WholeBodyOutlivesItsClient(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{0, 4 << 10, 1 << 20} {
 		for _, chunked := range []bool{false, true} {
 			for _, how := range leaving {
@@ -259,6 +264,7 @@ func TestR6WholeBodyOutlivesItsClient(t *testing.T) {
 
 // A reader of an answer that leaves in the middle of it takes nobody along.
 func TestR6ReaderLeaves(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for _, s := range r.stores {
 		s.Put("/b/k", []byte(pattern(16<<20)))

@@ -17,6 +17,7 @@ import (
 )
 
 func TestR2BuildHead(t *testing.T) {
+	t.Parallel()
 	additional := headers{{"X-Add", "1"}, {"X-Too", "2"}}
 	tests := []struct {
 		name, raw string
@@ -79,6 +80,7 @@ func TestR2BuildHead(t *testing.T) {
 const smuggled = "GET /smuggled HTTP/1.1\r\nHost: s3.test\r\n\r\n"
 
 func TestR8AmbiguousRequestsReachNoBackend(t *testing.T) {
+	t.Parallel()
 	put := func(fields string) string {
 		return "PUT /b/k HTTP/1.1\r\nHost: s3.test\r\n" + fields + "\r\n" + smuggled
 	}
@@ -220,6 +222,7 @@ func TestR8AmbiguousRequestsReachNoBackend(t *testing.T) {
 // What is wrong with a body shows only when backends have a part of it: they
 // must not take that for the whole (R6).
 func TestR8MalformedChunksStoreNothing(t *testing.T) {
+	t.Parallel()
 	good := "5\r\nhello\r\n"
 	tests := []struct{ name, body string }{
 		{"not hex", "x\r\nhello\r\n0\r\n\r\n"},
@@ -316,6 +319,7 @@ func wantS3Error(t testing.TB, a *stub.Answer, status int, code string) {
 }
 
 func TestR23HeadSize(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.MaxHeaderSize = 8 << 10 })
 	c := r.dial()
 	const rest = "GET /b/k HTTP/1.1\r\nHost: s3.test\r\nX-A: \r\n\r\n"
@@ -335,6 +339,7 @@ func TestR23HeadSize(t *testing.T) {
 
 // A head larger than the ring, with what the proxy adds, is sent all the same.
 func TestR23HeadLargerThanTheRing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
 		o.RingSize, o.MaxHeaderSize = 4<<10, 64<<10
 		o.AdditionalRequestHeaders = map[string]string{"X-Big": strings.Repeat("c", 30<<10)}
@@ -351,6 +356,7 @@ func TestR23HeadLargerThanTheRing(t *testing.T) {
 }
 
 func TestR23BodySize(t *testing.T) {
+	t.Parallel()
 	const limit = 100 << 10
 	tests := []struct {
 		name, framing string
@@ -393,6 +399,7 @@ func TestR23BodySize(t *testing.T) {
 }
 
 func TestR23ConcurrentRequests(t *testing.T) {
+	t.Parallel()
 	const limit = 3
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.MaxConcurrentRequests = limit })
 	gate := make(chan struct{})
@@ -430,6 +437,7 @@ func TestR23ConcurrentRequests(t *testing.T) {
 }
 
 func TestR23Connections(t *testing.T) {
+	t.Parallel()
 	const limit = 3
 	r := newRig(t, 1, func(o *Options, _ *limiter.Options) { o.MaxConnections = limit }, logged)
 	gate := make(chan struct{})
@@ -484,6 +492,7 @@ func TestR23Connections(t *testing.T) {
 }
 
 func TestR23ConnectionsOverTLS(t *testing.T) {
+	t.Parallel()
 	cert := httptest.NewTLSServer(nil) // for its certificate alone
 	defer cert.Close()
 	r := newRig(t, 1, func(o *Options, _ *limiter.Options) {

@@ -64,6 +64,7 @@ func waits(t *testing.T, c *stub.Client) *stub.Answer {
 }
 
 func TestR25LateAnswerBeginsEarly(t *testing.T) {
+	t.Parallel()
 	begun := func(b stub.Behaviour, gate chan struct{}) stub.Behaviour {
 		b.Status, b.Spaces, b.BodyGate = 200, 2, gate
 		return b
@@ -156,6 +157,7 @@ func completion(r *rig) (string, []int) {
 
 // What comes in time has its own status, length and headers, also where it comes in two.
 func TestR25AnswerInTimeIsAsItIs(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2) // with the pulse of everyday
 	for _, s := range r.stores {
 		s.Behave(stub.Behaviour{Status: 200, Headers: stub.H("x-amz-version-id", "v"), Body: []byte(copyResult)})
@@ -173,6 +175,7 @@ func TestR25AnswerInTimeIsAsItIs(t *testing.T) {
 
 // The head of the only backend goes on, but for the length of what it announces.
 func TestR25HeadOfTheOnlyBackend(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, pulsing, func(o *Options, _ *limiter.Options) {
 		o.AdditionalResponseHeaders = map[string]string{"X-Added": "a"}
 	})
@@ -193,6 +196,7 @@ func TestR25HeadOfTheOnlyBackend(t *testing.T) {
 
 // R20: the journal has the write before its answer's end goes out, not before its head.
 func TestR20LateAnswerEndsAfterTheIntent(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, pulsing)
 	request, _ := copyOf(r)
 	first, second := gated(t, r.stores[0]), gated(t, r.stores[1])
@@ -261,6 +265,7 @@ func TestR20LateAnswerEndsAfterTheIntent(t *testing.T) {
 
 // A client that leaves while it waits does not end the write, nor leave anything behind.
 func TestR25ClientLeavesALateAnswer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, pulsing)
 	request, _ := copyOf(r)
 	first, second := gated(t, r.stores[0]), gated(t, r.stores[1])
@@ -280,6 +285,7 @@ func TestR25ClientLeavesALateAnswer(t *testing.T) {
 
 // An HTTP/1.0 client cannot read chunks: the connection's end is the body's.
 func TestR25LateAnswerToAnOldClient(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, pulsing)
 	request, _ := copyOf(r)
 	request = strings.Replace(request, "HTTP/1.1", "HTTP/1.0", 1)
@@ -303,6 +309,7 @@ func TestR25LateAnswerToAnOldClient(t *testing.T) {
 
 // The same over TLS.
 func TestR25LateAnswerOverTLS(t *testing.T) {
+	t.Parallel()
 	cert := httptest.NewTLSServer(nil) // it has one
 	cert.Close()
 	r := newRig(t, 2, pulsing, func(o *Options, _ *limiter.Options) {
@@ -340,6 +347,7 @@ func TestR25LateAnswerOverTLS(t *testing.T) {
 
 // A backend's white space is progress (R11): an answer may take as long as it likes.
 func TestR11WhiteSpaceIsProgress(t *testing.T) {
+	t.Parallel()
 	const timeout = 3 * time.Second
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.ConnectionTimeout = timeout })
 	request, to := completion(r)

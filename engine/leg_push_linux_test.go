@@ -29,6 +29,7 @@ func (r *rig) started(c *stub.Client, body string, sent int) (rest string) {
 // A large body on idle connections goes through pipes from the head's first byte, and
 // arrives byte for byte, whether the sockets have room for it or not.
 func TestR1PushedBodies(t *testing.T) {
+	t.Parallel()
 	for name, rig := range rigs {
 		for _, size := range []int{minSpliced, minSpliced + 5000, 1 << 20, 3<<20 + 1} {
 			t.Run(fmt.Sprintf("%s, %d", name, size), func(t *testing.T) {
@@ -62,6 +63,7 @@ func TestR1PushedBodies(t *testing.T) {
 // A storage that ends the request in mid-body leaves, also while the client pauses and
 // nothing is being sent; the other one goes on.
 func TestR9PushedLegThatEnds(t *testing.T) {
+	t.Parallel()
 	for name, b := range map[string]struct {
 		stub.Behaviour
 		outcome string
@@ -99,6 +101,7 @@ func TestR9PushedLegThatEnds(t *testing.T) {
 
 // All have rejected while the client pauses: it gets the answer without sending the rest.
 func TestR9AllRejectWhilePushed(t *testing.T) {
+	t.Parallel()
 	for _, early := range earlyAnswers {
 		t.Run(early.name, func(t *testing.T) {
 			r := newRig(t, 2)
@@ -121,6 +124,7 @@ func TestR9AllRejectWhilePushed(t *testing.T) {
 
 // A 200 that comes before the body's end counts once the body has gone.
 func TestR9EarlySuccessWhilePushed(t *testing.T) {
+	t.Parallel()
 	early := stub.Behaviour{During: stub.AnswerAndDrain, Status: 200, After: 100 << 10}
 	for _, whole := range []bool{true, false} {
 		t.Run(fmt.Sprint("whole ", whole), func(t *testing.T) {
@@ -158,6 +162,7 @@ func TestR9EarlySuccessWhilePushed(t *testing.T) {
 
 // A client that leaves while its body is being pushed leaves nothing behind.
 func TestR6ClientGoneWhilePushed(t *testing.T) {
+	t.Parallel()
 	for _, reset := range []bool{false, true} {
 		r := newRig(t, 2)
 		r.warm(stub.Behaviour{})
@@ -169,6 +174,7 @@ func TestR6ClientGoneWhilePushed(t *testing.T) {
 
 // A shutdown ends it, too, and waits for a body that still comes.
 func TestR22ShutdownWhilePushed(t *testing.T) {
+	t.Parallel()
 	for _, comes := range []bool{true, false} {
 		t.Run(fmt.Sprint("comes ", comes), func(t *testing.T) {
 			r := newRig(t, 2)
@@ -208,6 +214,7 @@ func TestR22ShutdownWhilePushed(t *testing.T) {
 // A storage that stops taking the body is its own goroutine's from there on, and is cut
 // once it holds the other one back for too long (R10).
 func TestR10PushedLegThatStalls(t *testing.T) {
+	t.Parallel()
 	r := newTightRig(t, 2, anyway(func(o *Options) { o.StallTimeout = 500 * time.Millisecond }))
 	r.warm(stub.Behaviour{})
 	r.stores[0].Behave(stub.Behaviour{During: stub.HangThere, After: 300 << 10})

@@ -30,6 +30,7 @@ func pagesOf(s *stub.Server, name string, padding int, chunked bool) {
 // A page is answered by the storage that named it: the tokens of others would
 // begin anywhere (R26 is the same for uploads).
 func TestPagesOfAListingComeFromOneStorage(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		padding int
@@ -68,6 +69,7 @@ func TestPagesOfAListingComeFromOneStorage(t *testing.T) {
 
 // Nobody else answers for a storage that has left the pool.
 func TestPagesOfAStorageThatIsGone(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for i, s := range r.stores {
 		pagesOf(s, fmt.Sprintf("store%d", i), 1, false)
@@ -87,6 +89,7 @@ func TestPagesOfAStorageThatIsGone(t *testing.T) {
 }
 
 func TestPageScanner(t *testing.T) {
+	t.Parallel()
 	doc := "<R>" + strings.Repeat("<Key>k</Key>", 3000) + "<NextContinuationToken>a&amp;b</NextContinuationToken>" +
 		strings.Repeat("<Key>k</Key>", 3000) + "<NextVersionIdMarker>v1</NextVersionIdMarker></R>"
 	for _, size := range []int{1, 7, 100, 5000, len(doc)} {
@@ -108,6 +111,7 @@ func TestPageScanner(t *testing.T) {
 
 // A version's id is one storage's own: the others answer as if they had done it.
 func TestR15WritesToAVersionAreDivergences(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	for _, tt := range []struct {
 		request string

@@ -10,6 +10,7 @@ import (
 // A key that the journal has no room for is the client's fault; what a backend would
 // take is for the backends to refuse (R23).
 func TestR23KeyTooLong(t *testing.T) {
+	t.Parallel()
 	const most = 3000
 	long, longest := strings.Repeat("k", most+1), strings.Repeat("k", most)
 	escaped := strings.Repeat("%6B", most) // it is what is decoded that counts

@@ -54,6 +54,7 @@ func deleteAnswer(deleted []string, failed ...string) stub.Behaviour {
 
 // R24: who is recorded for which key, as "key storage error status".
 func TestR24EachKeyIsAWrite(t *testing.T) {
+	t.Parallel()
 	three := deleteRequestOf("a", "b", "c")
 	strange := []string{"a&b<c>\"d'", "ü €/日本", "a//b/../c", " x ", "100%25", "+", "tab\tnew\nline"}
 	all := deleteAnswer([]string{"a", "b", "c"})
@@ -183,6 +184,7 @@ func TestR24EachKeyIsAWrite(t *testing.T) {
 
 // However the body comes, it reaches both storages byte for byte, and is acted on.
 func TestR24BodyArrivesWhole(t *testing.T) {
+	t.Parallel()
 	var keys []string
 	for i := range 1000 {
 		keys = append(keys, fmt.Sprintf("key %d/%s", i, strings.Repeat("x", i%200)))
@@ -229,6 +231,7 @@ func TestR24BodyArrivesWhole(t *testing.T) {
 
 // What is too large, or not there in whole, reaches no storage.
 func TestR24BodyOutOfBounds(t *testing.T) {
+	t.Parallel()
 	large := strings.Repeat("x", maxDeleteBody+1)
 	tests := []struct {
 		name    string
@@ -276,6 +279,7 @@ func TestR24BodyOutOfBounds(t *testing.T) {
 // Both storages refuse the head of a delete that waits for 100 Continue, at
 // about the time when its body comes: nothing of it stays behind.
 func TestR24RefusedWhileTheBodyComes(t *testing.T) {
+	t.Parallel()
 	for range 20 {
 		r := newRig(t, 2)
 		for _, s := range r.stores {
@@ -297,6 +301,7 @@ func TestR24RefusedWhileTheBodyComes(t *testing.T) {
 
 // R24 and WriteAck go together: a delete that one storage refuses fails.
 func TestR24WriteAckAll(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.WriteAck = AckAll })
 	r.stores[1].Behave(stub.Fails(403))
 	wantStatus(t, r.dial().Do(deleteRequestOf("k")), 403)

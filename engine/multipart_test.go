@@ -74,6 +74,7 @@ func (r *rig) wantCompletion(owner int, path, id, key string, size int64) {
 }
 
 func TestR26UploadBelongsToOneBackend(t *testing.T) {
+	t.Parallel()
 	for _, ack := range []string{AckFirst, AckQuorum, AckAll} {
 		t.Run(ack, func(t *testing.T) {
 			r := newRig(t, 3, func(o *Options, _ *limiter.Options) { o.WriteAck = ack })
@@ -103,6 +104,7 @@ func TestR26UploadBelongsToOneBackend(t *testing.T) {
 }
 
 func TestR26AbortLeavesNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	id, owner := r.initiate("/b/k")
 	r.uploadPart("/b/k", id, 1, "part")
@@ -120,6 +122,7 @@ func TestR26AbortLeavesNothing(t *testing.T) {
 
 // All proxies in front of the same storages choose alike, and use all of them.
 func TestR26RendezvousSpreadsUploads(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	other := newRigOn(t, r.stores)
 	seen := map[int]int{}
@@ -140,6 +143,7 @@ func TestR26RendezvousSpreadsUploads(t *testing.T) {
 }
 
 func TestR26NextBackendIfTheFirstFails(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name  string
 		setup setup
@@ -202,6 +206,7 @@ func TestR26NextBackendIfTheFirstFails(t *testing.T) {
 }
 
 func TestR26InitiateThatNobodyTakes(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	for _, s := range r.stores {
 		s.Behave(stub.Fails(500))
@@ -222,6 +227,7 @@ func TestR26InitiateThatNobodyTakes(t *testing.T) {
 // What the client did wrong is wrong everywhere: it is told so, and no other
 // storage is asked.
 func TestR26InitiateThatIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{400, 403, 404} {
 		r := newRig(t, 3)
 		for _, s := range r.stores {
@@ -240,6 +246,7 @@ func TestR26InitiateThatIsRefused(t *testing.T) {
 
 // After a restart, or behind another proxy, an upload's id is unknown.
 func TestR26UnknownIDIsAskedOfEveryoneAndLearnt(t *testing.T) {
+	t.Parallel()
 	part := func(r *rig, id string) { r.uploadPart("/b/k", id, 1, pattern(3<<20)) }
 	list := func(r *rig, id string) {
 		wantStatus(r.t, r.dial().Do(requestFor("GET", "/b/k?uploadId="+id)), 200)
@@ -304,6 +311,7 @@ func TestR26UnknownIDIsAskedOfEveryoneAndLearnt(t *testing.T) {
 }
 
 func TestR26OwnerOutOfThePool(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3, func(_ *Options, lo *limiter.Options) { lo.FailureLimit = 1 })
 	id, owner := r.initiate("/b/k")
 	etag := r.uploadPart("/b/k", id, 1, "x")
@@ -337,6 +345,7 @@ func TestR26OwnerOutOfThePool(t *testing.T) {
 
 // Ids are a storage's own words, whatever they are made of.
 func TestR26IDsWithSpecialCharacters(t *testing.T) {
+	t.Parallel()
 	for _, id := range []string{"a+b/c=", "a&b<c>", "ü%2F%", "~.-_", "a b", strings.Repeat("long", 500), `"quoted"`} {
 		t.Run(id[:min(len(id), 10)], func(t *testing.T) {
 			r := newRig(t, 3)
@@ -369,6 +378,7 @@ func TestR26IDsWithSpecialCharacters(t *testing.T) {
 
 // R25: an error document in a 200 is no success, whenever it comes.
 func TestR25ErrorInA200(t *testing.T) {
+	t.Parallel()
 	const errorDoc = `<?xml version="1.0" encoding="UTF-8"?>` + "\n" + `<Error><Code>InternalError</Code><Message>m</Message></Error>`
 	const copyDoc = `<?xml version="1.0" encoding="UTF-8"?><CopyObjectResult><ETag>&quot;e&quot;</ETag></CopyObjectResult>`
 	copyRequest := "PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nX-Amz-Copy-Source: /b/src\r\nContent-Length: 0\r\n\r\n"
@@ -415,6 +425,7 @@ func TestR25ErrorInA200(t *testing.T) {
 }
 
 func TestR25MultipartErrorsInA200(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	id, owner := r.initiate("/b/k")
 	for _, s := range r.stores {
@@ -450,6 +461,7 @@ func TestR25MultipartErrorsInA200(t *testing.T) {
 
 // A copy that is cut short before its document is no success either.
 func TestR25CopyCutShort(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	for _, s := range r.stores {
 		s.Put("/b/src", []byte("source"))
@@ -467,6 +479,7 @@ func TestR25CopyCutShort(t *testing.T) {
 // Parts and objects of every size around that of the ring, and a head that just
 // fills it, from a client that sends everything at once.
 func TestR1RingSmallerThanTheMessage(t *testing.T) {
+	t.Parallel()
 	for _, ringSize := range []int{16 << 10, 64 << 10, 256 << 10} {
 		r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.RingSize, o.MaxHeaderSize = ringSize, 32<<10 })
 		id, owner := r.initiate("/b/k")
@@ -501,6 +514,7 @@ func TestR1RingSmallerThanTheMessage(t *testing.T) {
 // An upload that nobody knows who could be asked may be known to a backend that
 // could not: the client is told to try again, not that the upload is gone.
 func TestR26OwnerOfAnUnknownUploadIsOut(t *testing.T) {
+	t.Parallel()
 	for name, out := range map[string]func(r *rig, owner int){
 		"maintained": func(r *rig, owner int) { r.limiter.SetMaintained(owner, true) },
 		"down":       func(r *rig, owner int) { r.stores[owner].Down() },

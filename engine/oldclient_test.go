@@ -10,6 +10,7 @@ import (
 // HTTP/1.0 may do without a Host (RFC 9112 §3.2); backends are sent HTTP/1.1, which must
 // not.
 func TestR2OldClientWithoutHost(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	local := r.addr // what the client has connected to
 	tests := []struct {
@@ -54,6 +55,7 @@ func TestR2OldClientWithoutHost(t *testing.T) {
 
 // A target in its absolute form names the Host once more, and no other one (R8).
 func TestR8AuthorityIsTheHost(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1)
 	r.stores[0].Behave(stub.Behaviour{Status: 204})
 	c := r.dial()

@@ -84,6 +84,7 @@ func (o *outcome) show() string {
 
 // TestWhoLacksWhat names the cases that the rules speak of.
 func TestWhoLacksWhat(t *testing.T) {
+	t.Parallel()
 	type legs = []legFacts
 	const three = 0b111
 	tests := []struct {
@@ -268,6 +269,7 @@ func TestWhoLacksWhat(t *testing.T) {
 // Whatever the legs have come to: none is forgotten, what is owed has a reason, and what
 // is recorded is owed (R15, R20).
 func TestR15R20WhatIsRecordedIsOwed(t *testing.T) {
+	t.Parallel()
 	states := []func(backend, order int) legFacts{
 		func(b, _ int) legFacts { return isOut(b) },
 		func(b, o int) legFacts { return tagged(b, o, "a") },
@@ -310,6 +312,7 @@ func TestR15R20WhatIsRecordedIsOwed(t *testing.T) {
 
 // The quick way says what the long one would.
 func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
+	t.Parallel()
 	const plain = "/b/k"
 	const head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
 	answers := []string{head + "ETag: \"a\"\r\n\r\n", head + "ETag: \"b\"\r\n\r\n", head + "\r\n"}
@@ -364,6 +367,7 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 
 // It keeps nothing of its argument's legs but what it says that it does, and changes none.
 func TestWhoLacksChangesNothing(t *testing.T) {
+	t.Parallel()
 	w := writeFacts{kind: kindForm, bucket: true, compare: true, key: "k", all: 0b111, overlapped: 0b111, legs: []legFacts{
 		told(0, 2, "j"), tagged(1, 1, "a"), tagged(2, 3, "b"),
 	}}

@@ -23,6 +23,7 @@ func concurrentWrites(list []Divergence) (n int) {
 // Two requests, the first of which is held at every storage until the second one
 // is there.
 func TestR19WritesThatOverlap(t *testing.T) {
+	t.Parallel()
 	put := func(target, host, more, body string) string {
 		return fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: %s\r\n%sContent-Length: %d\r\n\r\n%s", target, host, more, len(body), body)
 	}
@@ -106,6 +107,7 @@ func TestR19WritesThatOverlap(t *testing.T) {
 // One client, one write after the other: the next one begins while a leg of the
 // last is still on its way to the second storage.
 func TestR19LegInTheBackgroundOverlaps(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	open := gated(t, r.stores[1])
 	client := r.dial()
@@ -145,6 +147,7 @@ func (r *rig) wantNoOverlaps() {
 // A write that nobody took overlaps with nothing, and one whose client has gone
 // neither.
 func TestR19FailedWritesDoNotCount(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	gate := make(chan struct{})
 	for _, s := range r.stores {
@@ -178,6 +181,7 @@ func TestR19FailedWritesDoNotCount(t *testing.T) {
 
 // Each of two overlapping writes is taken by another storage.
 func TestR19EachTakenByAnother(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	gate := make(chan struct{})
 	r.stores[0].BehaveNext(stub.Behaviour{Gate: gate}, stub.Fails(500))
@@ -200,6 +204,7 @@ func TestR19EachTakenByAnother(t *testing.T) {
 // Many writers to few keys: whatever the storages end up with, each key whose
 // copies differ is in the records.
 func TestR19WhateverDiffersIsRecorded(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	var wg sync.WaitGroup
 	for c := range 8 {

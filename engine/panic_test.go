@@ -125,6 +125,7 @@ func (b wiredBackend) Plain() bool { b.at("Plain"); return b.Backend.Plain() }
 // goroutine, on a poller: the request ends, with its legs, slots and overlaps, the
 // process goes on, and so does its end (R22).
 func TestR22PanicsEndTheirRequest(t *testing.T) {
+	t.Parallel()
 	hooks := []string{
 		"Begin", "Stamp", "Promise", "Intend", "Settle", "Failed", "Waits", "Quiet", "Owes", "Wanted",
 		"RequestBegun", "RequestEnded", "LegEnded", "LegsEnded", "Diverged",
@@ -226,6 +227,7 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 // What a panic leaves unwritten is not acknowledged (R20), and what a backend took of it
 // is written down where that still goes.
 func TestR20NothingIsAcknowledgedForAPanic(t *testing.T) {
+	t.Parallel()
 	for _, hook := range []string{"Intend", "Promise", "Answered"} {
 		t.Run(hook, func(t *testing.T) {
 			w := wired{hook, &bomb{}}

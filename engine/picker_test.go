@@ -16,6 +16,7 @@ const (
 
 // TestR3R4R9Pick names the cases that the rules speak of.
 func TestR3R4R9Pick(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		votes []vote
@@ -60,6 +61,7 @@ func TestR3R4R9Pick(t *testing.T) {
 // as follows: it may decide as soon as it makes no difference any more what the
 // legs that are still out come to, and not before.
 func TestR3R4R9PickAgreesWithEveryFuture(t *testing.T) {
+	t.Parallel()
 	cases := 0
 	for _, votes := range everyPast(3) {
 		for need := 1; need <= 4; need++ {

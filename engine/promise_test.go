@@ -31,6 +31,7 @@ func (r *rig) wantOwing(want ...string) []entry {
 
 // The client hears of a write whose legs are out only once that is written down.
 func TestR20IntentBeforeAcknowledgement(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, request, method, target, key string
 		size                               int64
@@ -97,6 +98,7 @@ func TestR20IntentBeforeAcknowledgement(t *testing.T) {
 
 // Whatever has gone to a backend was noted before, and is until all legs have ended.
 func TestR20UnderWayIsNoted(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	var open []func()
 	for _, s := range r.stores {
@@ -137,6 +139,7 @@ func TestR20UnderWayIsNoted(t *testing.T) {
 
 // An intent becomes a divergence where its leg ends badly.
 func TestR20IntentThatEndsBadly(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	open := gated(t, r.stores[2])
 	wantStatus(t, r.put("/b/k", "one"), 200)
@@ -153,6 +156,7 @@ func TestR20IntentThatEndsBadly(t *testing.T) {
 // What all backends have taken alike needs no entry that owes anything; what one
 // of them has refused is written down before the client hears of it.
 func TestR20AllLegsEndedFirst(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, withAck(AckAll))
 	wantStatus(t, r.put("/b/k", "one"), 200)
 	r.wantOwing()
@@ -175,12 +179,14 @@ func (r *rig) settledOwing() []entry {
 }
 
 func TestR15SkippedIsOwed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(_ *Options, lo *limiter.Options) { lo.Maintained = 0b10 })
 	wantStatus(t, r.put("/b/k", "one"), 200)
 	r.wantOwing("PUT k 10 maintained")
 }
 
 func TestR18OwedByBoth(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, withAck(AckAll))
 	for i, s := range r.stores {
 		s.Behave(stub.Behaviour{Headers: stub.H("ETag", fmt.Sprintf(`"%d"`, i))})
@@ -191,6 +197,7 @@ func TestR18OwedByBoth(t *testing.T) {
 
 // A subresource is flagged, since the object's content is as it was.
 func TestR20SubResource(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	r.stores[1].Down()
 	wantStatus(t, r.put("/b/k?tagging", "one"), 200)
@@ -201,6 +208,7 @@ func TestR20SubResource(t *testing.T) {
 
 // Nobody was told that it succeeded, but a backend may have it.
 func TestR20Unacknowledged(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		first  stub.Behaviour
@@ -233,6 +241,7 @@ func TestR20Unacknowledged(t *testing.T) {
 // Without its journal a write is not acknowledged, and the next one is refused
 // before a backend hears of it; reading goes on.
 func TestR20NoJournalNoWrite(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	wantStatus(t, r.put("/b/k", "one"), 200)
 	r.settled()
@@ -276,6 +285,7 @@ func (r *rig) wantRefused() {
 }
 
 func TestR24EachKeyIsOwed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	open := gated(t, r.stores[1])
 	wantStatus(t, r.dial().Do(deleteRequestOf("a", "ü k")), 200)
@@ -292,6 +302,7 @@ func TestR24EachKeyIsOwed(t *testing.T) {
 // An entry is of the same kind as a DELETE of its key, of its version where it has one,
 // and an acknowledged one only where the client is told that the key is deleted (R24, R35).
 func TestR24EachKeyIsADelete(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		first, second stub.Behaviour
 		want          []string // key, target, flags and backends
@@ -350,6 +361,7 @@ func TestR24EachKeyIsADelete(t *testing.T) {
 
 // What nobody has deleted is no delete, also where all legs have ended before the answer.
 func TestR24RefusedKeysAreNotDeleted(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	r.stores[1].BehaveNext(stub.Fails(500))
 	wantStatus(t, r.dial().Do(putRequest("/b/a", "one")), 200)
@@ -369,6 +381,7 @@ func TestR24RefusedKeysAreNotDeleted(t *testing.T) {
 // Of acknowledged writes that overlap, it is the one that began last that repair
 // must know.
 func TestR19LastBegunIsKnown(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	gate := make(chan struct{})
 	r.stores[1].BehaveNext(stub.Behaviour{Gate: gate}, stub.Behaviour{})
@@ -391,6 +404,7 @@ func TestR19LastBegunIsKnown(t *testing.T) {
 // Repair stays away from a key that is being written, and learns of a write that
 // began meanwhile; which is a divergence by itself.
 func TestRepairAndClients(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	open := gated(t, r.stores[1])
 	c := r.dial()
@@ -439,6 +453,7 @@ func TestRepairAndClients(t *testing.T) {
 
 // Many clients and a backend that flaps: at rest, whatever differs is owed.
 func TestR20WhateverDiffersIsOwed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	var mu sync.Mutex
 	n := 0
@@ -492,6 +507,7 @@ func TestR20WhateverDiffersIsOwed(t *testing.T) {
 // While repair changes a key, a client's write to it waits and then goes on; it is
 // refused where that takes too long, and repair where a client was first.
 func TestRepairSealsItsKey(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.SlotTimeout = 100 * time.Millisecond })
 	if r.e.SealRepair("b", "k") {
 		t.Fatal("sealed without BeginRepair")
@@ -521,6 +537,7 @@ func TestRepairSealsItsKey(t *testing.T) {
 // A write whose answer is late does not pass for the last one: whoever took it may
 // have missed another one, that began after it and was acknowledged before.
 func TestR20OverlappingWritesAreInTheOrderOfTheirBeginnings(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	gate := make(chan struct{})
 	for i, s := range r.stores {

@@ -11,6 +11,7 @@ import (
 func recordReads(o *Options, _ *limiter.Options) { o.RecordReads = true }
 
 func TestR17MissingObjectIsRecorded(t *testing.T) {
+	t.Parallel()
 	const path = "/b/a%20key?x=7"
 	ok := stub.Behaviour{Status: 200, Headers: stub.H("ETag", `"e1"`), Body: []byte("here")}
 	missing := stub.Fails(404)
@@ -82,6 +83,7 @@ func TestR17MissingObjectIsRecorded(t *testing.T) {
 // The 404 may come before the good answer or long after it, while that one is
 // still on its way to the client or when it is long there.
 func TestR17WhicheverComesFirst(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{10, 1 << 20} {
 		for late := range 2 {
 			t.Run(fmt.Sprintf("%d bytes, storage %d late", size, late), func(t *testing.T) {
@@ -114,6 +116,7 @@ func TestR17WhicheverComesFirst(t *testing.T) {
 
 // A storage that was not asked is not said to miss anything.
 func TestR17SkippedBackendIsNotMissingIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3, recordReads, func(_ *Options, lo *limiter.Options) { lo.Maintained = 0b10; lo.FailureLimit = 1 })
 	r.limiter.Failed(2, 0)
 	r.stores[0].Put("/b/k", []byte("x"))

@@ -41,6 +41,7 @@ func (m *testMetrics) counts() (begun, ended int) {
 // Whatever the proxy answers by itself is counted, and stands in the access log with as
 // many bytes as were sent.
 func TestR8OwnAnswersAreCountedAndLogged(t *testing.T) {
+	t.Parallel()
 	const field = "Host: s3.test\r\n"
 	small := func(o *Options, _ *limiter.Options) {
 		o.MaxHeaderSize, o.MaxBodySize = 8<<10, 1000
@@ -103,6 +104,7 @@ func TestR8OwnAnswersAreCountedAndLogged(t *testing.T) {
 
 // A client that was asked for its body and sends none is one request.
 func TestR8NoBodyAfterContinueIsOneRequest(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, logged)
 	c := r.dial()
 	c.Send("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
@@ -123,6 +125,7 @@ func TestR8NoBodyAfterContinueIsOneRequest(t *testing.T) {
 // What is refused for its declared length is refused when the head is there, whether
 // the client then waits or goes on sending.
 func TestR23DeclaredLengthIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
 	const limit = 100 << 10
 	length := func(n int) string { return fmt.Sprintf("Host: s3.test\r\nContent-Length: %d\r\n", n) }
 	decoded := fmt.Sprintf("x-amz-decoded-content-length: %d\r\n", limit+1)
@@ -186,6 +189,7 @@ func TestR23DeclaredLengthIsRefusedAtOnce(t *testing.T) {
 // A client that sends all it has before it reads gets the answer nonetheless: it is not
 // destroyed by a reset (R7).
 func TestR7RefusedWhileTheClientIsSending(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, func(o *Options, _ *limiter.Options) { o.MaxBodySize = 1000 })
 	c := r.dial()
 	const size = 100 << 20
@@ -205,6 +209,7 @@ func TestR7RefusedWhileTheClientIsSending(t *testing.T) {
 
 // With every place taken the answer does not wait for a body, either.
 func TestR23RefusedWithoutItsBodyWhereNoPlaceIsFree(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, func(o *Options, _ *limiter.Options) { o.MaxConcurrentRequests = 1 })
 	gate := make(chan struct{})
 	r.stores[0].Behave(stub.Behaviour{Gate: gate})

@@ -29,6 +29,7 @@ const unknown = "outcome unknown: "
 // TestR33CompleteIsNotRepeated: the client is told to try again, not that there is no
 // such upload, and the journal knows that the object may be there.
 func TestR33CompleteIsNotRepeated(t *testing.T) {
+	t.Parallel()
 	for _, how := range silent {
 		t.Run(how.name, func(t *testing.T) {
 			r := newRig(t, 2)
@@ -58,6 +59,7 @@ func TestR33CompleteIsNotRepeated(t *testing.T) {
 
 // TestR33PostIsNotRepeated: one that another backend took is a divergence.
 func TestR33PostIsNotRepeated(t *testing.T) {
+	t.Parallel()
 	for _, how := range silent {
 		for _, size := range []int{100, 100 << 10} {
 			t.Run(fmt.Sprint(how.name, " ", size), func(t *testing.T) {
@@ -90,6 +92,7 @@ func TestR33PostIsNotRepeated(t *testing.T) {
 // TestR33HalfAPostMayHaveBeenDone: nor is one known not to have been done of which no
 // backend had all.
 func TestR33HalfAPostMayHaveBeenDone(t *testing.T) {
+	t.Parallel()
 	r := newTightRig(t, 2, withRing(64<<10))
 	for _, s := range r.stores {
 		s.BehaveNext(dying(1<<20, stub.ResetThere))
@@ -103,6 +106,7 @@ func TestR33HalfAPostMayHaveBeenDone(t *testing.T) {
 
 // TestR33DeleteOfManyIsNotRepeated: neither is that, and each key is owed.
 func TestR33DeleteOfManyIsNotRepeated(t *testing.T) {
+	t.Parallel()
 	for _, how := range silent {
 		for _, both := range []bool{false, true} {
 			t.Run(fmt.Sprint(how.name, ", at both ", both), func(t *testing.T) {
@@ -147,6 +151,7 @@ func TestR33DeleteOfManyIsNotRepeated(t *testing.T) {
 // TestR33PostIsSentWhereNothingWasSent: a connection that was found to be dead before the
 // first byte has cost nothing.
 func TestR33PostIsSentWhereNothingWasSent(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.Backends[0] = resetBackend{o.Backends[0], t} })
 	r.warm(stub.Behaviour{})
 	for _, s := range r.stores {
@@ -176,6 +181,7 @@ var timedOut = []struct {
 
 // TestR12TimeoutOfAnIdleConnection: a 408 on a connection that was idle is a close.
 func TestR12TimeoutOfAnIdleConnection(t *testing.T) {
+	t.Parallel()
 	for _, how := range timedOut {
 		for _, method := range []string{"PUT", "POST", "GET", "HEAD", "DELETE"} {
 			for _, size := range []int{0, 100, 100 << 10} {
@@ -215,6 +221,7 @@ func TestR12TimeoutOfAnIdleConnection(t *testing.T) {
 // What a fresh connection is answered is an answer, also where the first attempt ended
 // with a 408, and so is what comes to a body so large that it must have been read.
 func TestR12TimeoutOfASlowRequest(t *testing.T) {
+	t.Parallel()
 	for _, how := range timedOut {
 		for _, reused := range []bool{false, true} {
 			t.Run(fmt.Sprint(how.name, ", reused ", reused), func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 // SelectObjectContent is a POST, but reads: what the backends make of it is no
 // divergence (R15) and owed to nobody, and its events come as they come (R3).
 func TestR15SelectIsNoWrite(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 3)
 	gate := make(chan struct{})
 	const events = "one event and another"
@@ -52,6 +53,7 @@ func TestR15SelectIsNoWrite(t *testing.T) {
 
 // Records and journal know a bucket by its name, however it is written (R27).
 func TestR27RecordsHaveTheBucketsName(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.Domains = []string{"s3.test"} })
 	r.stores[1].Behave(stub.Behaviour{Status: 500})
 	for _, request := range []string{

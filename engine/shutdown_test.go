@@ -57,6 +57,7 @@ func isRunning(done <-chan error) bool {
 
 // TestR22WhatIsInFlightIsFinished: answers, and legs that go on behind them.
 func TestR22WhatIsInFlightIsFinished(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{100, 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			r := newRig(t, 3)
@@ -103,6 +104,7 @@ func TestR22WhatIsInFlightIsFinished(t *testing.T) {
 // TestR22WhatIsLeftIsRecorded: legs that have not ended by then are cut, which
 // is no fault of their backends.
 func TestR22WhatIsLeftIsRecorded(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		b    stub.Behaviour
@@ -135,6 +137,7 @@ func TestR22WhatIsLeftIsRecorded(t *testing.T) {
 // A client that waits for its answer is told, and the write that nobody took is
 // no divergence; one whose write a backend took alone has it recorded.
 func TestR22WaitingClientIsAnswered(t *testing.T) {
+	t.Parallel()
 	for _, taken := range []bool{false, true} {
 		t.Run(fmt.Sprint("taken ", taken), func(t *testing.T) {
 			r := newRig(t, 2, withAck(AckAll))
@@ -167,6 +170,7 @@ func TestR22WaitingClientIsAnswered(t *testing.T) {
 
 // A body that has not come to its end by then is stored nowhere.
 func TestR22ClientInMidBodyIsCut(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, sent string }{
 		{"small", putRequest("/b/k", pattern(5000))[:4000]},
 		{"large", putRequest("/b/k", pattern(1<<20))[:600<<10]},
@@ -194,6 +198,7 @@ func TestR22ClientInMidBodyIsCut(t *testing.T) {
 
 // A client that does not take its answer cannot hold the shutdown up.
 func TestR22ClientThatDoesNotReadIsCut(t *testing.T) {
+	t.Parallel()
 	for _, proto := range []string{"HTTP/1.1", "HTTP/1.0"} {
 		for _, b := range []stub.Behaviour{{}, {Chunked: true}, {NoLength: true}} {
 			t.Run(fmt.Sprintf("%s, chunked %v, no length %v", proto, b.Chunked, b.NoLength), func(t *testing.T) {
@@ -221,6 +226,7 @@ func TestR22ClientThatDoesNotReadIsCut(t *testing.T) {
 
 // A request that waits for a slot (R13) neither slips through nor stays.
 func TestR22RequestThatWaitsForASlot(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, func(o *Options, lo *limiter.Options) {
 		lo.ConnLimit, o.SlotTimeout = 1, 500*time.Millisecond
 	})
@@ -247,6 +253,7 @@ func TestR22RequestThatWaitsForASlot(t *testing.T) {
 
 // A client that has sent half a head when the time is over gets no service.
 func TestR22NoRequestsAfterTheEnd(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1)
 	raw := putRequest("/b/k", "x")
 	c := r.dial()
@@ -274,6 +281,7 @@ func isReset(err error) bool {
 // while the proxy stops see each one answered, or their connection closed. What
 // was acknowledged is everywhere, or recorded.
 func TestR22BusyClientsLoseNothing(t *testing.T) {
+	t.Parallel()
 	for _, timeout := range []time.Duration{rigStop, 20 * time.Millisecond} {
 		t.Run(timeout.String(), func(t *testing.T) {
 			r := newRig(t, 2)

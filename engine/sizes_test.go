@@ -7,6 +7,7 @@ import (
 
 // R16: the size of an object made from parts is that of the parts that it is made from.
 func TestR16SizeOfACompletedUpload(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		parts func(r *rig, id string, owner int) []string
@@ -72,6 +73,7 @@ func (r *rig) partPast(addr, id string, number int, body string) (etag string) {
 
 // The list of parts is read alike in whatever pieces it comes.
 func TestPartListInPieces(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2)
 	id, owner := r.initiate("/b/k")
 	etags := []string{r.uploadPart("/b/k", id, 1, "one"), r.uploadPart("/b/k", id, 2, "two 2")}
@@ -87,6 +89,7 @@ func TestPartListInPieces(t *testing.T) {
 }
 
 func TestPartSizesAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newPartSizes(100)
 	for i := range 1000 {
 		s.put("u", i, 1)

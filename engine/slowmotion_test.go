@@ -92,6 +92,7 @@ func (a *attempt) Fatal(args ...any)                 { a.Error(args...); runtime
 func (a *attempt) Fatalf(format string, args ...any) { a.Errorf(format, args...); runtime.Goexit() }
 
 func TestInSlowMotion(t *testing.T) {
+	t.Parallel()
 	var units []time.Duration
 	cleaned := 0
 	inSlowMotion(t, time.Second, func(t testing.TB, unit time.Duration) {

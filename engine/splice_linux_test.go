@@ -55,6 +55,7 @@ func counting(spliced *atomic.Int64) setup {
 // Bodies that go through pipes arrive byte for byte, and so does the request
 // behind them on the same connection.
 func TestR1LargeBodiesThroughPipes(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{minSpliced, minSpliced + 100_000, 1 << 20, 3<<20 + 1, 20 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			var spliced atomic.Int64
@@ -92,6 +93,7 @@ func TestR1LargeBodiesThroughPipes(t *testing.T) {
 // Where the ring is too small for gathering, the pipes begin behind what the server has
 // read with the head.
 func TestR1LargeBodiesThroughPipesPastASmallRing(t *testing.T) {
+	t.Parallel()
 	var spliced atomic.Int64
 	r := newRig(t, 2, counting(&spliced), withRing(16<<10))
 	body := pattern(2 << 20)
@@ -111,6 +113,7 @@ func TestR1LargeBodiesThroughPipesPastASmallRing(t *testing.T) {
 // The pieces of a large body make packets that are full, but for the last one, which
 // does not wait for anything.
 func TestPiecesOfALargeBodyFillPackets(t *testing.T) {
+	t.Parallel()
 	var pieces [2]atomic.Int64
 	var last [2]atomic.Bool
 	r := newRig(t, 2, splicing(func(i, _ int, more bool) {
@@ -134,6 +137,7 @@ func TestPiecesOfALargeBodyFillPackets(t *testing.T) {
 
 // A client that pauses at any place of a large body starts its legs once.
 func TestR1PausesInALargeBody(t *testing.T) {
+	t.Parallel()
 	pauses := map[int][]int{
 		2 << 20: {0, 1, 15_000, 40_000, 64 << 10, 100_000, 1 << 20, 2<<20 - 5000, 2<<20 - 1},
 		200_000: {0, 1, 3000, 9000, 30_000, 64 << 10, 150_000, 195_000, 199_999},
@@ -182,6 +186,7 @@ func (r *rig) wantTheRest(c *stub.Client, rest, body string) {
 
 // A client that leaves while its body goes through pipes leaves nothing behind.
 func TestR6ClientGoneWhilePipesAreInUse(t *testing.T) {
+	t.Parallel()
 	var spliced atomic.Int64
 	r := newRig(t, 2, counting(&spliced))
 	for _, reset := range []bool{false, true} {
@@ -197,6 +202,7 @@ func TestR6ClientGoneWhilePipesAreInUse(t *testing.T) {
 // A slow backend is cut from a body that goes through pipes, and one that
 // rejects it leaves; the others get every byte.
 func TestR9R10LegsThatLeavePipes(t *testing.T) {
+	t.Parallel()
 	for name, b := range map[string]stub.Behaviour{
 		"slow":    {ReadRate: 10 << 10},
 		"hangs":   {During: stub.HangThere, After: 1 << 20},

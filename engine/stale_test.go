@@ -50,6 +50,7 @@ func (r *rig) warm(b stub.Behaviour) {
 // TestR12StaleConnectionIsNoFailure: the client notices nothing, the write is
 // everywhere, taken once, and nobody is blamed.
 func TestR12StaleConnectionIsNoFailure(t *testing.T) {
+	t.Parallel()
 	for _, how := range staling {
 		for _, method := range []string{"PUT", "POST"} {
 			for _, size := range []int{0, 100, 30 << 10, 200 << 10, 2 << 20} {
@@ -106,6 +107,7 @@ func TestR12StaleConnectionIsNoFailure(t *testing.T) {
 
 // A GET on a stale connection does not lose its backend either.
 func TestR12StaleRead(t *testing.T) {
+	t.Parallel()
 	for _, how := range staling {
 		for _, method := range []string{"GET", "HEAD", "DELETE"} {
 			t.Run(how.name+", "+method, func(t *testing.T) {
@@ -133,6 +135,7 @@ func dying(after int64, during stub.During) stub.Behaviour {
 // The leg starts again once, and on a new connection: where that one dies too,
 // it is a failure.
 func TestR12RetriesOnce(t *testing.T) {
+	t.Parallel()
 	for _, during := range []stub.During{stub.CloseThere, stub.ResetThere} {
 		for _, size := range []int{100, 100 << 10} {
 			for times := 1; times <= 3; times++ {
@@ -167,6 +170,7 @@ func TestR12RetriesOnce(t *testing.T) {
 
 // A connection that was never used before is not stale.
 func TestR12FreshConnectionIsNotRetried(t *testing.T) {
+	t.Parallel()
 	for _, during := range []stub.During{stub.CloseThere, stub.ResetThere} {
 		for _, size := range []int{100, 1 << 20} {
 			t.Run(fmt.Sprintf("%d, %d bytes", during, size), func(t *testing.T) {
@@ -184,6 +188,7 @@ func TestR12FreshConnectionIsNotRetried(t *testing.T) {
 
 // Once the ring has wrapped, the body cannot be sent again (R12): a failure.
 func TestR12NoRetryAfterTheRingHasWrapped(t *testing.T) {
+	t.Parallel()
 	for _, during := range []stub.During{stub.CloseThere, stub.ResetThere} {
 		for _, chunked := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d, chunked %v", during, chunked), func(t *testing.T) {
@@ -213,6 +218,7 @@ func TestR12NoRetryAfterTheRingHasWrapped(t *testing.T) {
 // An answer that has begun, were it by an interim one, is the backend's word: the
 // connection was not stale.
 func TestR12NoRetryAfterABeginningOfAnAnswer(t *testing.T) {
+	t.Parallel()
 	for _, b := range []stub.Behaviour{
 		{Cut: stub.CutClose, CutAt: stub.MidHead},
 		{Cut: stub.CutReset, CutAt: stub.MidHead},
@@ -234,6 +240,7 @@ func TestR12NoRetryAfterABeginningOfAnAnswer(t *testing.T) {
 // A backend that stored the write and died before its answer gets it again: the
 // same bytes, and no record.
 func TestR12RetryAfterTheWriteWasStored(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{100, 100 << 10} {
 		r := newRig(t, 2)
 		r.warm(stub.Behaviour{})
@@ -252,6 +259,7 @@ func TestR12RetryAfterTheWriteWasStored(t *testing.T) {
 
 // All of a client's idle connections going stale at once is no failure either.
 func TestR12ManyStaleConnections(t *testing.T) {
+	t.Parallel()
 	const n = 20
 	r := newRig(t, 2)
 	gate := make(chan struct{})
@@ -324,6 +332,7 @@ func (b resetBackend) Acquire(fresh bool) (Conn, error) {
 
 // TestR12FailedWriteIsSeenAtOnce: no event will come that tells of it.
 func TestR12FailedWriteIsSeenAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.Backends[0] = resetBackend{o.Backends[0], t} })
 	r.warm(stub.Behaviour{})
 	wantStatus(t, r.put("/b/k", "hello"), 200)

@@ -17,6 +17,7 @@ const slack = 8 * time.Second
 // TestR10LaggardIsCut: a backend that holds the client back for StallTimeout is
 // cut from the request, however it does so.
 func TestR10LaggardIsCut(t *testing.T) {
+	t.Parallel()
 	// Not less: the kernel's buffers take megabytes for a storage that hangs, at a
 	// speed that makes a good one on a busy machine the laggard for a moment.
 	const stall = 800 * time.Millisecond
@@ -71,6 +72,7 @@ func TestR10LaggardIsCut(t *testing.T) {
 // The memory that a laggard was cut from is written over; what the others get
 // must be right to the byte, while requests and their rings are used again.
 func TestR10CutLeavesTheOthersBytesIntact(t *testing.T) {
+	t.Parallel()
 	r := newTightRig(t, 2, withStallTimeout(600*time.Millisecond), withRing(32<<10)) // not less, see above
 	var mu sync.Mutex
 	n := int64(0)
@@ -136,6 +138,7 @@ func TestR10CutLeavesTheOthersBytesIntact(t *testing.T) {
 // Nobody is a laggard where nobody is held back: a storage that is alone, or the
 // last one left, may take its time.
 func TestR10TheLastOneIsNeverCut(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{1, 2} {
 		t.Run(fmt.Sprintf("of %d", n), func(t *testing.T) {
 			r := newTightRig(t, n, withStallTimeout(50*time.Millisecond), withRing(32<<10))
@@ -155,6 +158,7 @@ func TestR10TheLastOneIsNeverCut(t *testing.T) {
 
 // A client that is slow itself is no backend's fault.
 func TestR10SlowClientBlamesNobody(t *testing.T) {
+	t.Parallel()
 	const stall = 40 * time.Millisecond
 	r := newRig(t, 2, withStallTimeout(stall), withConnectionTimeout(stall), withRing(32<<10))
 	raw := putRequest("/b/k", pattern(200<<10))
@@ -179,6 +183,7 @@ func TestR10SlowClientBlamesNobody(t *testing.T) {
 // TestR11NoProgress: a backend that takes no more, or does not answer, is given
 // up after ConnectionTimeout.
 func TestR11NoProgress(t *testing.T) {
+	t.Parallel()
 	const once = 250 * time.Millisecond
 	for _, tt := range []struct {
 		name string
@@ -223,6 +228,7 @@ func TestR11NoProgress(t *testing.T) {
 
 // All hang: the client is told after ConnectionTimeout.
 func TestR11AllHang(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{10, 8 << 20} {
 		for _, b := range []stub.Behaviour{{During: stub.HangThere, After: 5}, {HangAfterBody: true}} {
 			t.Run(fmt.Sprint(size, b.During), func(t *testing.T) {
@@ -247,6 +253,7 @@ func TestR11AllHang(t *testing.T) {
 // long as it moves; also where what is left lies in the kernel's buffers, and
 // the proxy has nothing more to write itself.
 func TestR11SlowIsNotHung(t *testing.T) {
+	t.Parallel()
 	const once = 700 * time.Millisecond // the kernels tell each other every 16 KiB or so
 	for _, tt := range []struct {
 		name    string
@@ -282,6 +289,7 @@ func TestR11SlowIsNotHung(t *testing.T) {
 
 // An answer, too, may take its time as long as it comes.
 func TestR11SlowAnswerIsNotHung(t *testing.T) {
+	t.Parallel()
 	const once = 250 * time.Millisecond
 	for _, chunked := range []bool{false, true} {
 		slowly(t, fmt.Sprintf("chunked %v", chunked), once, func(t testing.TB, timeout time.Duration) {
@@ -302,6 +310,7 @@ func TestR11SlowAnswerIsNotHung(t *testing.T) {
 
 // Dials that fail are failures of that backend alone, and are not tried again.
 func TestR11Dial(t *testing.T) {
+	t.Parallel()
 	for _, down := range []bool{true, false} {
 		for _, size := range []int{0, 100, 1 << 20} {
 			t.Run(fmt.Sprintf("down %v, %d", down, size), func(t *testing.T) {
@@ -364,6 +373,7 @@ func (b dialer) Acquire(bool) (Conn, error) { return &dialing{aborted: make(chan
 // A dial that does not end holds a large body up for StallTimeout at most (R10),
 // and a client that leaves ends it (R6).
 func TestR10R6DialThatHangs(t *testing.T) {
+	t.Parallel()
 	unreachable := func(o *Options) { o.Backends[0] = dialer{o.Backends[0].Name()} }
 	t.Run("R10", func(t *testing.T) {
 		r := newRig(t, 2, withStallTimeout(100*time.Millisecond), withRing(64<<10), anyway(unreachable))

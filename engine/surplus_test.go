@@ -399,6 +399,7 @@ func overBoth(t *testing.T, run func(t *testing.T, config *tls.Config, roots *x5
 // TestR32SurplusBytesAreNobodysAnswer: whatever a backend sends behind an answer, each
 // client gets its own answer, and the backend has all of the requests.
 func TestR32SurplusBytesAreNobodysAnswer(t *testing.T) {
+	t.Parallel()
 	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
 		for _, kind := range surplusKinds {
 			t.Run(kind.name, func(t *testing.T) {
@@ -439,6 +440,7 @@ func TestR32SurplusBytesAreNobodysAnswer(t *testing.T) {
 // TestR32BackendThatTalksFirst: what is there before a request was sent is no answer to
 // it. (What comes in the moment after that cannot be told from one.)
 func TestR32BackendThatTalksFirst(t *testing.T) {
+	t.Parallel()
 	roots, certificate := testCertificate(t)
 	for name, said := range map[string]string{"an answer": strayAnswer, "half of one": strayAnswer[:20], "103": "HTTP/1.1 103 Early Hints\r\n\r\n"} {
 		for _, size := range []int{0, 4 << 10, 100 << 10} {
@@ -497,6 +499,7 @@ func (c *lateConn) Alive() bool {
 // TestR32NothingIsReadBeforeTheRequest: whatever comes before the first byte was sent is
 // seen by who sends that, and read by nobody.
 func TestR32NothingIsReadBeforeTheRequest(t *testing.T) {
+	t.Parallel()
 	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
 		s := newStrayServer(t, config)
 		var last atomic.Pointer[strayConn]
@@ -543,6 +546,7 @@ func TestR32NothingIsReadBeforeTheRequest(t *testing.T) {
 
 // TestR32SessionTicketsAreNoSurplus: what TLS itself has to say ends no connection.
 func TestR32SessionTicketsAreNoSurplus(t *testing.T) {
+	t.Parallel()
 	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
 		s := newStrayServer(t, config)
 		s.answer = func(c *strayConn, _ *http.Request, own string) { c.write(ownAnswer(own)) }
@@ -564,6 +568,7 @@ func TestR32SessionTicketsAreNoSurplus(t *testing.T) {
 // TestR32AnswersUnderAttack: a backend that misbehaves at random, many clients at once.
 // Each answer is its client's own, or an error of the proxy's.
 func TestR32AnswersUnderAttack(t *testing.T) {
+	t.Parallel()
 	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
 		var servers []*strayServer
 		for range 2 {
@@ -630,6 +635,7 @@ func TestR32AnswersUnderAttack(t *testing.T) {
 // TestR32WhichAnswerIsInDoubt: a stray answer that came after the last look at the
 // connection, and then the request's own right behind it, are both nobody's.
 func TestR32WhichAnswerIsInDoubt(t *testing.T) {
+	t.Parallel()
 	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
 		for _, method := range []string{"GET", "HEAD", "PUT", "DELETE", "POST"} {
 			t.Run(method, func(t *testing.T) {
@@ -674,6 +680,7 @@ func TestR32WhichAnswerIsInDoubt(t *testing.T) {
 // TestR12TimeoutHoweverItIsSent: over TLS, too, and to a body that is sent by a goroutine of
 // its own, a 408 on a connection that was idle is a close.
 func TestR12TimeoutHoweverItIsSent(t *testing.T) {
+	t.Parallel()
 	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
 		s := newStrayServer(t, config)
 		s.answer = func(c *strayConn, _ *http.Request, own string) {
@@ -704,6 +711,7 @@ func TestR12TimeoutHoweverItIsSent(t *testing.T) {
 // TestR33HoweverItIsSent: over TLS, too, what was sent on a connection that ends without an
 // answer is not sent again if it is a POST.
 func TestR33HoweverItIsSent(t *testing.T) {
+	t.Parallel()
 	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
 		for _, size := range []int{100, 120_000} {
 			s := newStrayServer(t, config)
@@ -772,6 +780,7 @@ func (c *guardedConn) Guard(on bool) {
 // TestR31SmallMessagesCostNoGuard: neither one that goes out in one write, nor one over
 // TLS, which never does so and so leaves its connection guarded.
 func TestR31SmallMessagesCostNoGuard(t *testing.T) {
+	t.Parallel()
 	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
 		s := newStrayServer(t, config)
 		s.answer = func(c *strayConn, _ *http.Request, own string) { c.write(ownAnswer(own)) }

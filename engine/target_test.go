@@ -7,6 +7,7 @@ import (
 )
 
 func TestR27Addressing(t *testing.T) {
+	t.Parallel()
 	domains := []string{"example.com", "s3.example.com"}
 	tests := []struct {
 		name, target, host string
@@ -66,6 +67,7 @@ func TestR27Addressing(t *testing.T) {
 }
 
 func TestR27DomainsInAnyOrder(t *testing.T) {
+	t.Parallel()
 	for _, domains := range [][]string{{"example.com", "s3.example.com"}, {"s3.example.com", "example.com"}} {
 		for host, bucket := range map[string]string{
 			"b.s3.example.com": "b", "b.example.com": "b", "s3.example.com": "", "example.com": "",
@@ -78,6 +80,7 @@ func TestR27DomainsInAnyOrder(t *testing.T) {
 }
 
 func TestR27KeyName(t *testing.T) {
+	t.Parallel()
 	for raw, want := range map[string]string{
 		"/b/a%20b":     "a b",
 		"/b/a+b":       "a+b", // a plus is a plus in a path
@@ -96,6 +99,7 @@ func TestR27KeyName(t *testing.T) {
 }
 
 func TestR27OneObjectHasOneHash(t *testing.T) {
+	t.Parallel()
 	domains := []string{"s3.test"}
 	hash := func(target, host string) uint64 {
 		parsed := parseTarget([]byte(target), []byte(host), domains)
@@ -126,6 +130,7 @@ func TestR27OneObjectHasOneHash(t *testing.T) {
 }
 
 func TestR26KindOf(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		method, target string
 		copySource     bool
@@ -180,6 +185,7 @@ func TestR26KindOf(t *testing.T) {
 
 // A write is one to a subresource where S3 has such a one, and nowhere else (R35).
 func TestR35WritesToSubresources(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		method, target string
 		want           bool
@@ -221,6 +227,7 @@ func TestR35WritesToSubresources(t *testing.T) {
 }
 
 func TestR15WhatIsAWrite(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		method, target string
 		want           bool
@@ -259,6 +266,7 @@ func TestR15WhatIsAWrite(t *testing.T) {
 // What a write is to is worked out for the first request of an engine as for each later
 // one: a request's memory tells nothing of the one before it.
 func TestR35FirstWriteIsToTheObject(t *testing.T) {
+	t.Parallel()
 	for _, target := range []string{"/b/k?versions", "/b/k?policy"} {
 		t.Run(target, func(t *testing.T) {
 			r := newRig(t, 2)

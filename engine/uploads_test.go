@@ -7,6 +7,7 @@ import (
 )
 
 func TestR26UploadsAreBounded(t *testing.T) {
+	t.Parallel()
 	u := newOwners(100)
 	for i := range 10_000 {
 		u.put(fmt.Sprint(i), i%64)
@@ -36,6 +37,7 @@ func TestR26UploadsAreBounded(t *testing.T) {
 
 // At least the last half of the bound is remembered.
 func TestR26UploadsRememberTheRecentOnes(t *testing.T) {
+	t.Parallel()
 	u := newOwners(100)
 	for i := range 1000 {
 		u.put(fmt.Sprint(i), i%64)
@@ -50,6 +52,7 @@ func TestR26UploadsRememberTheRecentOnes(t *testing.T) {
 }
 
 func TestR26UploadsFromManyGoroutines(t *testing.T) {
+	t.Parallel()
 	u := newOwners(64)
 	var wg sync.WaitGroup
 	for g := range 8 {
@@ -67,6 +70,7 @@ func TestR26UploadsFromManyGoroutines(t *testing.T) {
 }
 
 func TestXMLText(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ doc, want string }{
 		{`<A><UploadId>x</UploadId></A>`, "x"},
 		{`<A><UploadId> x&amp;y </UploadId></A>`, "x&y"},
