@@ -223,14 +223,15 @@ func TestR23SilentClients(t *testing.T) {
 // A client that has said something may be idle for longer than that.
 func TestR23IdleIsNotSilent(t *testing.T) {
 	t.Parallel()
-	const first = 200 * time.Millisecond
-	r := newRig(t, 1, func(o *Options, _ *limiter.Options) { o.firstTimeout = first })
-	c := r.dial()
-	for range 2 {
+	inSlowMotion(t, 200*time.Millisecond, func(t testing.TB, first time.Duration) {
+		r := newRig(t, 1, func(o *Options, _ *limiter.Options) { o.firstTimeout = first })
+		c := r.dial()
+		for range 2 {
+			wantStatus(t, c.Do(requestFor("GET", "/")), 200)
+			time.Sleep(2 * first) // the client is idle for that long: it is time that is tested
+		}
 		wantStatus(t, c.Do(requestFor("GET", "/")), 200)
-		time.Sleep(2 * first) // it is time that is tested
-	}
-	wantStatus(t, c.Do(requestFor("GET", "/")), 200)
+	})
 }
 
 // TestR23MoreSilentClientsThanPlaces: they shut nobody out.

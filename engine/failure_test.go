@@ -477,8 +477,8 @@ func TestR5BrokenAnswerLooksBroken(t *testing.T) {
 		{"a bad chunk", stub.Behaviour{Raw: []byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n")}},
 		{"hangs", stub.Behaviour{Cut: stub.CutHang, CutAt: 100 << 10}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t, 1, withConnectionTimeout(300*time.Millisecond))
+		slowlyBeside(t, tt.name, 300*time.Millisecond, func(t testing.TB, timeout time.Duration) {
+			r := newRig(t, 1, withConnectionTimeout(timeout))
 			r.stores[0].Put("/b/k", []byte(pattern(300<<10)))
 			r.stores[0].BehaveNext(tt.b)
 			c := r.dial()
@@ -552,8 +552,12 @@ func TestR5LosersConnections(t *testing.T) {
 // on every storage, byte for byte, or the records name the one that it is not on.
 func TestR15Soak(t *testing.T) {
 	t.Parallel()
+	inSlowMotion(t, 200*time.Millisecond, testSoak)
+}
+
+func testSoak(t testing.TB, unit time.Duration) {
 	const clients, each, seed = 8, 40, 20171118
-	r := newRig(t, 3, withConnectionTimeout(400*time.Millisecond), withStallTimeout(200*time.Millisecond), withRing(64<<10))
+	r := newRig(t, 3, withConnectionTimeout(2*unit), withStallTimeout(unit), withRing(64<<10))
 	var mu sync.Mutex
 	random := rand.New(rand.NewPCG(seed, 1))
 	r.stores[1].BehaveFunc(func(q *stub.Request) stub.Behaviour {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
-	"github.com/akubra/akubra/limiter"
 )
 
 // rigs are those whose storages' connections have room for a whole message, or not.
@@ -131,8 +130,8 @@ func TestR9R12GatheredBodyThatFails(t *testing.T) {
 		"resets":  {During: stub.ResetThere, After: 20_000},
 		"hangs":   {During: stub.HangThere, After: 20_000},
 	} {
-		t.Run(name, func(t *testing.T) {
-			r := newTightRig(t, 2, func(o *Options, _ *limiter.Options) { o.ConnectionTimeout = 500 * time.Millisecond })
+		slowlyBeside(t, name, 500*time.Millisecond, func(t testing.TB, timeout time.Duration) {
+			r := newTightRig(t, 2, withConnectionTimeout(timeout))
 			r.stores[0].Behave(b)
 			for i := range 3 {
 				body := pattern(200_000 + i)

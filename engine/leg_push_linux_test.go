@@ -215,7 +215,11 @@ func TestR22ShutdownWhilePushed(t *testing.T) {
 // once it holds the other one back for too long (R10).
 func TestR10PushedLegThatStalls(t *testing.T) {
 	t.Parallel()
-	r := newTightRig(t, 2, anyway(func(o *Options) { o.StallTimeout = 500 * time.Millisecond }))
+	inSlowMotion(t, 500*time.Millisecond, testPushedLegThatStalls)
+}
+
+func testPushedLegThatStalls(t testing.TB, stall time.Duration) {
+	r := newTightRig(t, 2, anyway(func(o *Options) { o.StallTimeout = stall }))
 	r.warm(stub.Behaviour{})
 	r.stores[0].Behave(stub.Behaviour{During: stub.HangThere, After: 300 << 10})
 	body := pattern(8 << 20)

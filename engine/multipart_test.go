@@ -170,7 +170,7 @@ func TestR26NextBackendIfTheFirstFails(t *testing.T) {
 			r.stores[i].CloseIdle()
 		}},
 		{
-			name: "hangs", setup: func(o *Options, _ *limiter.Options) { o.ConnectionTimeout = 100 * time.Millisecond },
+			name: "hangs", setup: func(o *Options, _ *limiter.Options) { o.ConnectionTimeout = 2 * time.Second },
 			fail: func(r *rig, i int) { r.stores[i].Behave(stub.Behaviour{HangAfterBody: true, Store: stub.StoreNever}) },
 		},
 		{

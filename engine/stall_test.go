@@ -159,7 +159,10 @@ func TestR10TheLastOneIsNeverCut(t *testing.T) {
 // A client that is slow itself is no backend's fault.
 func TestR10SlowClientBlamesNobody(t *testing.T) {
 	t.Parallel()
-	const stall = 40 * time.Millisecond
+	inSlowMotion(t, 40*time.Millisecond, testSlowClientBlamesNobody)
+}
+
+func testSlowClientBlamesNobody(t testing.TB, stall time.Duration) {
 	r := newRig(t, 2, withStallTimeout(stall), withConnectionTimeout(stall), withRing(32<<10))
 	raw := putRequest("/b/k", pattern(200<<10))
 	c := r.dial()

@@ -136,6 +136,7 @@ func (c *crowd) lost(j *Journal) (lost []string) {
 }
 
 func TestConcurrent(t *testing.T) {
+	t.Parallel()
 	for _, power := range []bool{false, true} {
 		t.Run(fmt.Sprint("power=", power), func(t *testing.T) {
 			o := Options{
@@ -195,6 +196,7 @@ func TestConcurrent(t *testing.T) {
 
 // A crash in the middle of everything, again and again.
 func TestR20ConcurrentCrash(t *testing.T) {
+	t.Parallel()
 	rounds := 60
 	if testing.Short() {
 		rounds = 10

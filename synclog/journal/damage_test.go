@@ -77,6 +77,7 @@ func openDamaged(t *testing.T, files *memFS, want []string) *rig {
 }
 
 func TestTruncatedAtEveryByte(t *testing.T) {
+	t.Parallel()
 	files, name, ends := sampleLog(t)
 	whole := len(files.files[name].data)
 	for size := range whole + 1 {
@@ -107,6 +108,7 @@ func recordEnds(data []byte, at int) bool {
 }
 
 func TestEachBitFlipped(t *testing.T) {
+	t.Parallel()
 	files, name, ends := sampleLog(t)
 	data := files.files[name].data
 	for bit := range 8 * len(data) {
@@ -150,6 +152,7 @@ func flipped(data []byte, bit int) string {
 // A key that looks like records must not become one where damage makes the
 // journal search for the next good record.
 func TestForgedRecord(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	forged := record{Entry: put("forged", 7)}
 	var inner []byte
@@ -170,6 +173,7 @@ func TestForgedRecord(t *testing.T) {
 }
 
 func TestDamageWhileOpen(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"next", "merge", "clean"} {
 		t.Run(how, func(t *testing.T) {
 			r := newRig(t, Options{SegmentSize: 1000})
@@ -219,6 +223,7 @@ func (r *rig) checkLive() {
 }
 
 func TestCheckpointDamaged(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{scanBelow: 1})
 	for i := range 30 {
 		r.promise(put(fmt.Sprint("k", i), 1))
@@ -249,6 +254,7 @@ func TestCheckpointDamaged(t *testing.T) {
 }
 
 func TestCheckpointSavesReading(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{scanBelow: 1, SegmentSize: 10000})
 	for i := range 1000 {
 		r.promise(put(fmt.Sprint("k", i), 1))
@@ -274,6 +280,7 @@ func TestCheckpointSavesReading(t *testing.T) {
 
 // A process that was killed before it wrote to its segment leaves an empty one.
 func TestEmptySegment(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{scanBelow: 1})
 	r.promise(put("k", 1))
 	r.fs = r.fs.kill()
@@ -291,6 +298,7 @@ func TestEmptySegment(t *testing.T) {
 
 // Only the log's very end can be torn: elsewhere nothing is cut.
 func TestDamagedEndOfOlderSegment(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	r.promise(put("k", 1))
 	r.promise(put("damaged", 1))
@@ -316,6 +324,7 @@ func TestDamagedEndOfOlderSegment(t *testing.T) {
 
 // What the disk does not give today is not cut off: it may give it tomorrow.
 func TestUnreadableEnd(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	for i := range 200 {
 		r.promise(put(fmt.Sprint("k", i), 1))
@@ -338,6 +347,7 @@ func TestUnreadableEnd(t *testing.T) {
 
 // An intent that was moved is in the log twice.
 func TestIntentTwice(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	seq := r.promise(opened(put("k", 2)))
 	r.promise(opened(put("l", 2)))
@@ -368,6 +378,7 @@ func TestIntentTwice(t *testing.T) {
 
 // A checkpoint comes only after what it points to.
 func TestCheckpointAfterLog(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{SegmentSize: 500, scanBelow: 1})
 	for i := range 10 {
 		r.promise(put(fmt.Sprint("k", i), 1))

@@ -135,6 +135,7 @@ func faultOptions(policy bool) map[string]Options {
 
 // Each call to the disk fails in turn: alone, or with all that follow.
 func TestR20EachCallFails(t *testing.T) {
+	t.Parallel()
 	for name, o := range faultOptions(false) {
 		t.Run(name, func(t *testing.T) {
 			r := newFaultRun(t, o)
@@ -183,6 +184,7 @@ func TestR20EachCallFails(t *testing.T) {
 
 // The machine, or the process, dies at each call.
 func TestR20DiesAtEachCall(t *testing.T) {
+	t.Parallel()
 	for name, o := range faultOptions(false) {
 		t.Run(name, func(t *testing.T) {
 			r := newFaultRun(t, o)
@@ -219,6 +221,7 @@ func TestR20DiesAtEachCall(t *testing.T) {
 
 // In process mode a power cut loses at most what came after the last sync.
 func TestR20PowerCutAfterSync(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(200) {
 		r := newFaultRun(t, Options{SegmentSize: 1500, scanBelow: int64(1 + seed%2*1e9)})
 		r.life()
@@ -236,6 +239,7 @@ func TestR20PowerCutAfterSync(t *testing.T) {
 
 // With Continue a failure loses nothing either, where the disk works again in time.
 func TestR20ContinueRevives(t *testing.T) {
+	t.Parallel()
 	for name, o := range faultOptions(true) {
 		t.Run(name, func(t *testing.T) {
 			r := newFaultRun(t, o)
@@ -273,6 +277,7 @@ func TestR20ContinueRevives(t *testing.T) {
 }
 
 func TestRefusesWhileFailed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	revived := 0
 	r.o.OnRevive = func() { revived++ }
@@ -334,6 +339,7 @@ func (r *rig) noStrays() {
 // After a failed sync nobody knows what is on disk: what was promised is written
 // anew before the journal works again.
 func TestRevivedIsDurable(t *testing.T) {
+	t.Parallel()
 	for _, op := range []string{"sync", "syncdir"} {
 		for _, size := range []int64{0, 200} {
 			if op == "syncdir" && size == 0 {
@@ -387,6 +393,7 @@ func TestRevivedIsDurable(t *testing.T) {
 }
 
 func TestContinueHoldsAndDrops(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{Continue: true})
 	full := true
 	r.fs.fault = func(op, _ string) error {
@@ -421,6 +428,7 @@ func TestContinueHoldsAndDrops(t *testing.T) {
 
 // A start without a disk that can be written to goes on: reads do.
 func TestOpensOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	r.promise(put("k", 1))
 	r.promise(opened(put("open", 1)))
@@ -448,6 +456,7 @@ func TestOpensOnAFullDisk(t *testing.T) {
 }
 
 func TestCannotOpen(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	if _, err := Open(r.o); !errors.Is(err, ErrLocked) {
 		t.Error(err)
@@ -474,6 +483,7 @@ func TestCannotOpen(t *testing.T) {
 // An intent that is kept elsewhere waits for nothing, and is in the log with the
 // next tick; what it has become is there once Flush has returned.
 func TestR20Intend(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	intend := func(key string) uint64 {
 		t.Helper()
@@ -576,6 +586,7 @@ func TestR20Intend(t *testing.T) {
 // A write that is newer than an open intent of its key stands for the key, also where
 // the process dies before the log would have heard of the intent by itself.
 func TestR20IntendIsLoggedBeforeWhatIsNewer(t *testing.T) {
+	t.Parallel()
 	for _, newer := range []Entry{put("k", 0), with(put("k", 0), "DELETE"), put("k", 4)} {
 		r := newRig(t, Options{})
 		e := opened(put("k", 2))

@@ -130,6 +130,7 @@ func (r *rig) quiet() {
 }
 
 func TestR20Meaning(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		do   func(r *rig)
@@ -260,6 +261,7 @@ func TestR20Meaning(t *testing.T) {
 
 // A touch that no open intent is older than is not worth a record.
 func TestTouchBeforeIntent(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	e := with(put("k", 0), "DELETE")
 	e.Seq = r.Stamp(time.Now())
@@ -275,6 +277,7 @@ func TestTouchBeforeIntent(t *testing.T) {
 }
 
 func TestR20UnknownOutcome(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	r.promise(put("k", 4))
 	seq := r.promise(opened(put("k", 2)))
@@ -293,6 +296,7 @@ func TestR20UnknownOutcome(t *testing.T) {
 }
 
 func TestFieldsComeBack(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	raw := make([]byte, 256)
 	for i := range raw {
@@ -335,6 +339,7 @@ func TestFieldsComeBack(t *testing.T) {
 }
 
 func TestCompaction(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	for _, e := range []Entry{
 		{Method: "PUT", Bucket: []byte("b"), Key: []byte("k"), Target: []byte("/b/k")},
@@ -358,6 +363,7 @@ func TestCompaction(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	one := func() *Pending {
 		t.Helper()
@@ -419,6 +425,7 @@ func TestResolve(t *testing.T) {
 }
 
 func TestGoneBackends(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{Backends: []string{"a:1", "b:2", "c:3"}})
 	r.promise(put("ab", 3))
 	r.promise(put("b", 2))
@@ -461,6 +468,7 @@ func TestGoneBackends(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
+	t.Parallel()
 	for _, o := range []Options{
 		{}, {Backends: make([]string, 65)}, {Backends: []string{"a", "a"}},
 		{Backends: []string{"a"}, SegmentSize: 1 << 31}, {Backends: []string{"a"}, SyncEvery: -1},
@@ -474,6 +482,7 @@ func TestOptions(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	e := put("k", 1)
 	e.Target = make([]byte, maxPayload)
@@ -493,6 +502,7 @@ func TestTooLarge(t *testing.T) {
 }
 
 func TestStampAscends(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	e := put("k", 1)
 	e.Seq = uint64(time.Now().Add(time.Hour).UnixNano()) // a clock that was wrong
@@ -507,6 +517,7 @@ func TestStampAscends(t *testing.T) {
 }
 
 func TestClosed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	r.promise(put("k", 1))
 	p := r.all()[0]
@@ -529,6 +540,7 @@ func TestClosed(t *testing.T) {
 }
 
 func TestRealFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir() + "/made/here"
 	o := Options{Dir: dir, Backends: []string{"a"}, OnError: func(err error) { t.Error(err) }}
 	j, err := Open(o)

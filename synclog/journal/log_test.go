@@ -44,6 +44,7 @@ func TestLogStaysSmall(t *testing.T) {
 
 // Old keys that stay do not keep the log of all that came after them.
 func TestLogIsCleaned(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{SegmentSize: 10000})
 	for i := range 300 {
 		r.promise(put(fmt.Sprint("old", i), 1))
@@ -80,6 +81,7 @@ func TestLogIsCleaned(t *testing.T) {
 }
 
 func TestFewFilesAfterManyStarts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	for i := range 100 {
 		r.promise(put(fmt.Sprint("k", i), 1))
@@ -100,6 +102,7 @@ func TestFewFilesAfterManyStarts(t *testing.T) {
 }
 
 func TestCheckpointsAreFewAndUsed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{SegmentSize: 10000, scanBelow: 20000})
 	renames := 0
 	r.fs.fault = func(op, _ string) error {
@@ -168,6 +171,7 @@ func TestMemoryOfKeys(t *testing.T) {
 
 // The keys against a plain slice.
 func TestKeysModel(t *testing.T) {
+	t.Parallel()
 	type key struct {
 		age  uint64
 		hash uint32
@@ -234,6 +238,7 @@ func TestKeysModel(t *testing.T) {
 }
 
 func TestManyMasks(t *testing.T) {
+	t.Parallel()
 	var k keys
 	k.init(^uint64(0))
 	for i := range uint64(70000) {
@@ -258,6 +263,7 @@ func TestManyMasks(t *testing.T) {
 
 // The vectors of the reference implementation: key 00..0f, messages 00, 00 01, ...
 func TestSipHash(t *testing.T) {
+	t.Parallel()
 	want := map[int]uint64{
 		0: 0x726fdb47dd0e0e31, 1: 0x74f839c593dc67fd, 7: 0xab0200f58b01d137, 8: 0x93f5f5799a932462,
 		15: 0xa129ca6149be45e5, 16: 0x3f2acc7f57c29bdb,
@@ -274,6 +280,7 @@ func TestSipHash(t *testing.T) {
 }
 
 func TestSizeCodes(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{0, 1, 32, 33, 4064, 4065, 8192, 8193, 100000, maxPayload + frameLen} {
 		if got := codedSize(sizeCode(n)); got < int64(n) && n < maxPayload || got > int64(n)+8192 {
 			t.Errorf("%d is kept as %d", n, got)

@@ -261,6 +261,7 @@ func (r *modelRun) checkStats() {
 }
 
 func TestR20Model(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		o    Options

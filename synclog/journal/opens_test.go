@@ -60,6 +60,7 @@ func checkOpens(t *testing.T, o *opens, want map[uint64]uint32) {
 }
 
 func TestOpensOfManyKeys(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		var o opens
@@ -97,6 +98,7 @@ func TestOpensOfManyKeys(t *testing.T) {
 // Very many writes of one key, as a hostile client sends them, are a list that nobody
 // walks (R23), and leave little behind.
 func TestR23OneKeyOverAndOver(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	const n = 20_000
 	var seqs []uint64

@@ -14,6 +14,7 @@ func (r *rig) wantOwes(key string, want uint64) {
 
 // R30: what is owed of a key is what is pending, and what is still out.
 func TestR30Owes(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	r.wantOwes("k", 0)
 	r.promise(put("other", 2))
@@ -76,6 +77,7 @@ func TestR30OwesOfWritesUnderWay(t *testing.T) {
 
 // Keys with the same hash are told apart.
 func TestR30OwesOfKeysThatCollide(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	seen := map[uint32]string{}
 	for i := 0; ; i++ {
@@ -109,6 +111,7 @@ func TestR30OwesOfKeysThatCollide(t *testing.T) {
 
 // A record that cannot be read still says who is owed.
 func TestR30OwesOfADamagedRecord(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	r.promise(put("k", 2))
 	if err := r.Flush(); err != nil {
@@ -127,6 +130,7 @@ func TestR30OwesOfADamagedRecord(t *testing.T) {
 
 // Find gives what Next gives, and where.
 func TestFind(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{})
 	for i := range 1000 {
 		r.promise(put(fmt.Sprint(i), 2))

@@ -108,6 +108,7 @@ func soon(do func()) <-chan struct{} {
 // What a client's answer waits for waits for no disk, whatever others have it read or
 // written for.
 func TestIntendWaitsForNoDisk(t *testing.T) {
+	t.Parallel()
 	settle := func(r *rig, key string, owed uint64) func() {
 		seq := r.promise(opened(put(key, 0b110)))
 		return func() { r.Settle(seq, owed, []byte("why")) }
@@ -216,6 +217,7 @@ func (r *rig) wasteful() func() {
 
 // A key that has changed while its record was read is looked at again.
 func TestReadAheadIsCheckedAgain(t *testing.T) {
+	t.Parallel()
 	r, f := slowRig(t)
 	seq := r.promise(opened(put("k", 0b100)))
 	f.holds("read", 1)
@@ -240,6 +242,7 @@ func TestReadAheadIsCheckedAgain(t *testing.T) {
 
 // Close waits for settlements that are being read for, and writes them down.
 func TestCloseWaitsForSettlements(t *testing.T) {
+	t.Parallel()
 	r, f := slowRig(t)
 	seq := r.promise(opened(put("k", 0b100)))
 	f.holds("read", 1)
@@ -263,6 +266,7 @@ func TestCloseWaitsForSettlements(t *testing.T) {
 // Many writes of few keys, whose records are on disk more often than not, end as they
 // would one by one.
 func TestConcurrentMerges(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, Options{SegmentSize: 8 << 10})
 	var callers sync.WaitGroup
 	var last [4]atomic.Uint64

@@ -5,6 +5,7 @@ import "testing"
 // A write to a version never replaces what is known of the content (R35), whichever
 // comes first; alone it is pending as any.
 func TestR35VersionsAndContent(t *testing.T) {
+	t.Parallel()
 	ofVersion := func(e Entry) Entry { e.Method, e.Aux = "DELETE", AuxVersion; return e }
 	for _, content := range []Entry{put("k", 0b10), with(put("k", 0b10), "DELETE")} {
 		for _, contentFirst := range []bool{true, false} {

@@ -157,6 +157,7 @@ var away = []struct {
 // When the paths of the journal do not lead to its files any more nothing is
 // promised, and not even after they do again: another process may have been there.
 func TestR23GoneIsFinal(t *testing.T) {
+	t.Parallel()
 	for _, c := range away {
 		for _, policy := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, continue %v", c.name, policy), func(t *testing.T) {
@@ -217,6 +218,7 @@ func TestR23GoneIsFinal(t *testing.T) {
 // A segment that is gone can be read as long as it is open: nothing in it is lost, nor
 // does anything come back that it has ended.
 func TestR20SegmentIsGone(t *testing.T) {
+	t.Parallel()
 	for name, do := range map[string]func(name string) error{
 		"deleted":  os.Remove,
 		"renamed":  func(name string) error { return os.Rename(name, name+".old") },
@@ -275,6 +277,7 @@ func TestR20SegmentIsGone(t *testing.T) {
 
 // A checkpoint that is gone costs nobody anything but the next start its time.
 func TestCheckpointIsGone(t *testing.T) {
+	t.Parallel()
 	r := newDiskRig(t, Options{scanBelow: 1})
 	for i := range 10 {
 		r.promise(put(fmt.Sprint("k", i), 1))
@@ -337,6 +340,7 @@ func (h *hiddenFS) Identify(name string) (Identity, error) {
 
 // Where nobody can tell whether it is gone nothing is promised, until somebody can.
 func TestR23PerhapsGone(t *testing.T) {
+	t.Parallel()
 	h := &hiddenFS{FS: OS()}
 	r := newDiskRig(t, Options{FS: h})
 	r.promise(put("before", 1))
@@ -390,6 +394,7 @@ func (f lateFile) WriteAt(p []byte, off int64) (int, error) {
 // What is being written when it is found gone is not promised, nor is anything while
 // the disk takes its time.
 func TestR23GoneDuringAWrite(t *testing.T) {
+	t.Parallel()
 	s := &lateFS{FS: OS(), begun: make(chan struct{}), goOn: make(chan struct{})}
 	r := newDiskRig(t, Options{FS: s})
 	r.promise(put("before", 1))
@@ -416,6 +421,7 @@ func TestR23GoneDuringAWrite(t *testing.T) {
 
 // The journal makes and deletes files all the time; what it does itself is no reason.
 func TestR23OwnDoingIsNotGone(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "journal")
 	var mu sync.Mutex
 	var told []error

@@ -65,6 +65,7 @@ func (d decision) String() string {
 }
 
 func TestDecide(t *testing.T) {
+	t.Parallel()
 	at := func(second int64) time.Time { return time.Unix(second, 0) }
 	write := func(etag string, limit int64) event { return event{kind: eventWrite, etag: etag, limit: at(limit)} }
 	deleted := func(limit int64) event { return event{kind: eventDelete, limit: at(limit)} }
@@ -172,6 +173,7 @@ func TestDecide(t *testing.T) {
 // TestDecideConverges: whatever the backends have, doing what decide says makes
 // them equal in one step, and never invents or, without a delete, loses an object.
 func TestDecideConverges(t *testing.T) {
+	t.Parallel()
 	words := []string{"?", "-", "v1@10", "v1@30!", "v2@20!", "v2@40", "v3@15/m"}
 	events := []event{
 		{}, {kind: eventWrite, etag: "v1", limit: time.Unix(22, 0)}, {kind: eventWrite, limit: time.Unix(22, 0)},

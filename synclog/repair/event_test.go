@@ -6,6 +6,7 @@ import (
 )
 
 func TestEventOf(t *testing.T) {
+	t.Parallel()
 	const seq = uint64(1e18)
 	late := time.Unix(0, 1e18).Add(slackUnsettled)
 	for _, c := range []struct {
@@ -52,6 +53,7 @@ func TestEventOf(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
+	t.Parallel()
 	for n := range 200 {
 		if d := backoff(n, time.Second, time.Minute); d < 0 || d >= time.Minute || n < 7 && d >= time.Second<<max(n-1, 0) {
 			t.Errorf("after %d failures: %s", n, d)

@@ -34,6 +34,7 @@ func once(text string, do func(w http.ResponseWriter, r *http.Request) bool) fun
 }
 
 func TestSourceDiesInMidCopy(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1000, smallObject + 1, 4 << 20} {
 		w := newWorld(t, 2)
 		body := strings.Repeat("x", size)
@@ -64,6 +65,7 @@ func TestSourceDiesInMidCopy(t *testing.T) {
 }
 
 func TestPoisonedObjectIsParked(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]func(w http.ResponseWriter){
 		"503":          func(w http.ResponseWriter) { refuse(w, 503, "SlowDown") },
 		"403":          func(w http.ResponseWriter) { refuse(w, 403, "AccessDenied") },
@@ -77,8 +79,12 @@ func TestPoisonedObjectIsParked(t *testing.T) {
 		"not possible": func(w http.ResponseWriter) { refuse(w, 400, "XMinioInvalidObjectName") },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 2)
-			w.o.Timeout, w.o.MaxTries = 500*time.Millisecond, 3
+			w.o.MaxTries = 3
+			if answer == nil {
+				w.o.Timeout = 2 * time.Second // it is used up, three times
+			}
 			w.stores[1].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
 				if r.Method != "PUT" || !strings.Contains(r.RequestURI, "poison") {
 					return false
@@ -120,6 +126,7 @@ func TestPoisonedObjectIsParked(t *testing.T) {
 
 // What has failed once may well succeed a moment later.
 func TestOnceTriesAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.o.RetryBase, w.o.OnResolved = time.Millisecond, nil
 	for i := range 30 {
@@ -142,6 +149,7 @@ func TestOnceTriesAgain(t *testing.T) {
 // A backend that is out costs a timeout or two, not one for each key, and uses up
 // none's tries.
 func TestBackendIsOut(t *testing.T) {
+	t.Parallel()
 	for name, hook := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
 		"503":             func(w http.ResponseWriter, _ *http.Request) bool { refuse(w, 503, "ServiceUnavailable"); return true },
 		"closes":          func(w http.ResponseWriter, _ *http.Request) bool { cut(w); return true },
@@ -149,9 +157,12 @@ func TestBackendIsOut(t *testing.T) {
 		"bad credentials": func(w http.ResponseWriter, _ *http.Request) bool { refuse(w, 403, "InvalidAccessKeyId"); return true },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 3)
-			w.o.Timeout, w.o.Concurrency = time.Second, 4
-			w.o.OnResolved = nil
+			w.o.Concurrency, w.o.OnResolved = 4, nil
+			if name == "hangs" {
+				w.o.Timeout = 2 * time.Second // it is used up
+			}
 			const n = 200
 			for i := range n {
 				key := fmt.Sprint("k", i)
@@ -204,6 +215,7 @@ func (w *world) await(what string, ok func() bool) {
 }
 
 func TestFollowsThroughAnOutage(t *testing.T) {
+	t.Parallel()
 	a, b := newFake(t, "b"), stub.New(t)
 	w := &world{t: t, stores: []*fake{a}, q: newQueue(), log: &testLog{t: t}}
 	w.o = Options{
@@ -243,6 +255,7 @@ func TestFollowsThroughAnOutage(t *testing.T) {
 }
 
 func TestObjectChangesMeanwhile(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		// when the request comes, on this store, do
@@ -334,6 +347,7 @@ func (f *lateFence) Begin(bucket, key string) bool {
 // A task may wait for a worker while clients write its key: what the journal told
 // of it before is not what counts.
 func TestTaskIsReadAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.stores[0].put("b", "k", "older", time.Hour)
 	old := w.stores[1].put("b", "k", "old", time.Minute)
@@ -354,6 +368,7 @@ func TestTaskIsReadAgain(t *testing.T) {
 // A target may answer before it has read the body, and so end the copy in the midst
 // of it.
 func TestTargetAnswersEarly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.o.Fence, w.o.Concurrency, w.o.OnResolved = newFence(), 8, nil
 	for i := range 40 {
@@ -376,6 +391,7 @@ func TestTargetAnswersEarly(t *testing.T) {
 }
 
 func TestDeletedObjectIsMadeAgainMeanwhile(t *testing.T) {
+	t.Parallel()
 	for _, conditions := range []bool{true, false} {
 		w := newWorld(t, 2)
 		w.stores[1].quirks.refuseDeleteIf = !conditions
@@ -403,6 +419,7 @@ func TestDeletedObjectIsMadeAgainMeanwhile(t *testing.T) {
 // A copy that lands late, on a slow storage, after the object has been deleted, is
 // no object that was made anew.
 func TestCopyLandsLate(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	fence := newFence()
 	w.o.Fence = fence
@@ -431,6 +448,7 @@ func TestCopyLandsLate(t *testing.T) {
 }
 
 func TestClientIsWriting(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	fence := newFence()
 	w.o.Fence = fence
@@ -447,6 +465,7 @@ func TestClientIsWriting(t *testing.T) {
 }
 
 func TestNewerWriteKeepsTask(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.wrote("k", w.stores[0].put("b", "k", "x", time.Minute).etag, 1)
 	w.stores[1].setHook(once("PUT", func(http.ResponseWriter, *http.Request) bool {
@@ -460,6 +479,7 @@ func TestNewerWriteKeepsTask(t *testing.T) {
 }
 
 func TestMaintainedBackendGetsNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 3)
 	w.o.Maintained = func(name string) bool { return name == w.stores[2].name }
 	w.wrote("k", w.stores[0].put("b", "k", "x", time.Minute).etag, 1, 2)
@@ -476,6 +496,7 @@ func TestMaintainedBackendGetsNothing(t *testing.T) {
 // A kill in the middle of a large object leaves an upload behind; whoever comes
 // next ends it.
 func TestUploadOfAKilledProcess(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	o := w.stores[0].putParts("b", "big", strings.Repeat("a", 5<<20), "b")
 	w.wrote("big", o.etag, 1)
@@ -508,6 +529,7 @@ func TestUploadOfAKilledProcess(t *testing.T) {
 }
 
 func TestFailedUploadIsAborted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	o := w.stores[0].putParts("b", "big", strings.Repeat("a", 5<<20), "b")
 	w.wrote("big", o.etag, 1)
@@ -523,6 +545,7 @@ func TestFailedUploadIsAborted(t *testing.T) {
 }
 
 func TestJournalFails(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.q.err = errors.New("the disk is gone")
 	if _, err := w.repairer().RunOnce(t.Context()); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
@@ -532,6 +555,7 @@ func TestJournalFails(t *testing.T) {
 
 // Close breaks off what is under way, and waits for it.
 func TestClose(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.wrote("k", w.stores[0].put("b", "k", "x", time.Minute).etag, 1)
 	held := make(chan struct{})
@@ -562,6 +586,7 @@ func TestClose(t *testing.T) {
 }
 
 func TestRateLimits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.o.ObjectsPerSecond, w.o.BytesPerSecond, w.o.Concurrency, w.o.OnResolved = 100, 1<<20, 4, nil
 	for i := range 10 {
@@ -577,6 +602,7 @@ func TestRateLimits(t *testing.T) {
 }
 
 func TestRefusesNonsense(t *testing.T) {
+	t.Parallel()
 	a, b := Backend{Name: "a", URL: "http://a"}, Backend{Name: "b", URL: "http://b"}
 	for want, o := range map[string]Options{
 		"two backends":   {Backends: []Backend{a}, Journal: newQueue()},
@@ -594,6 +620,7 @@ func TestRefusesNonsense(t *testing.T) {
 }
 
 func TestCredentialsStaySecret(t *testing.T) {
+	t.Parallel()
 	c := Credentials{AccessKey: "AK", SecretKey: "hush", SessionToken: "token", Region: "eu-1"}
 	b := Backend{Name: "a", Credentials: c}
 	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%+v", b), fmt.Sprintf("%#v", b), c.String()} {

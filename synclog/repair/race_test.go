@@ -158,6 +158,7 @@ func (p *proxied) mayBe(key, body string) bool {
 // legs that come late: at rest all are equal, and equal to a write that no other
 // one has followed.
 func TestRaces(t *testing.T) {
+	t.Parallel()
 	for name, q := range map[string]quirks{"conditions": {}, "no conditions": {ignoreConditions: true}} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 3)

@@ -32,7 +32,7 @@ func newWorld(t *testing.T, n int) *world {
 		w.stores = append(w.stores, newFake(t, "b"))
 	}
 	w.o = Options{
-		Journal: w.q, Log: w.log, Timeout: 5 * time.Second, Concurrency: 1,
+		Journal: w.q, Log: w.log, Timeout: 20 * time.Second, Concurrency: 1,
 		// What fails is not to be tried again by the same RunOnce.
 		RetryBase: 10000 * time.Hour, RetryMax: 10000 * time.Hour,
 		OnResolved: func(task task.Task, action string) { w.done = append(w.done, task.Key+": "+action) },
@@ -116,6 +116,7 @@ func (w *world) mustEqual(key string) *fakeObject {
 }
 
 func TestRepairsMissingObject(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{0, 1, 4096, smallObject, smallObject + 1, 3 << 20} {
 		w := newWorld(t, 3)
 		body := strings.Repeat("x", size)
@@ -136,6 +137,7 @@ func TestRepairsMissingObject(t *testing.T) {
 }
 
 func TestRepairsByState(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	a, b := w.stores[0], w.stores[1]
 	v2 := a.put("b", "older", "v2", time.Minute)
@@ -177,6 +179,7 @@ func TestRepairsByState(t *testing.T) {
 }
 
 func TestClocksThatDiffer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	a, b := w.stores[0], w.stores[1]
 	a.offset, b.offset = 40*time.Minute, -40*time.Minute
@@ -197,6 +200,7 @@ func TestClocksThatDiffer(t *testing.T) {
 }
 
 func TestOddKeys(t *testing.T) {
+	t.Parallel()
 	keys := []string{
 		"a//b", "a///", "..", ".", "a/../b", "./a", "../../x", " ", " a ", "a b", "a+b", "a%2Fb", "a%2fb", "a%b", "/lead", "//lead",
 		"ümläut", "日本語", "e\u0301", "\xff\xfe", "a\x00b", "a\nb\r", "a\tb", "a?b", "a#b", "a&b=c", "a;b", "a:b", "a\\b", `"quoted"`,
@@ -220,6 +224,7 @@ func TestOddKeys(t *testing.T) {
 }
 
 func TestMultipartKeepsETag(t *testing.T) {
+	t.Parallel()
 	part := strings.Repeat
 	for _, c := range []struct {
 		name   string
@@ -261,6 +266,7 @@ func TestMultipartKeepsETag(t *testing.T) {
 // Where the parts cannot be guessed, or the target does not take them, the ETags
 // differ, and the contents are compared.
 func TestMultipartWithOtherParts(t *testing.T) {
+	t.Parallel()
 	for name, q := range map[string][2]quirks{
 		"not guessed": {{noPartNumber: true}, {}},
 		"too small":   {{}, {minPart: minPart}},
@@ -286,6 +292,7 @@ func TestMultipartWithOtherParts(t *testing.T) {
 }
 
 func TestETagsThatAreNoMD5(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.stores[0].quirks.opaqueETags, w.stores[1].quirks.opaqueETags = true, true
 	for i := range 3 {
@@ -307,6 +314,7 @@ func TestETagsThatAreNoMD5(t *testing.T) {
 }
 
 func TestConditionsNotKnown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.stores[1].quirks = quirks{refuseConditions: true, refuseDeleteIf: true}
 	for i := range 3 {
@@ -329,6 +337,7 @@ func TestConditionsNotKnown(t *testing.T) {
 }
 
 func TestStorageClassNotKnown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.stores[1].quirks.refuseClass = true
 	w.wrote("k", w.stores[0].put("b", "k", "body", time.Minute, "X-Amz-Storage-Class", "GLACIER_IR").etag, 1)
@@ -339,6 +348,7 @@ func TestStorageClassNotKnown(t *testing.T) {
 }
 
 func TestHeaderNotKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.stores[1].quirks.dropHeader = "Cache-Control"
 	for _, key := range []string{"k1", "k2"} {
@@ -354,6 +364,7 @@ func TestHeaderNotKept(t *testing.T) {
 }
 
 func TestMakesMissingBucket(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	delete(w.stores[1].buckets, "b")
 	w.wrote("k", w.stores[0].put("b", "k", "body", time.Minute).etag, 1)
@@ -362,6 +373,7 @@ func TestMakesMissingBucket(t *testing.T) {
 }
 
 func TestTagsAndACLs(t *testing.T) {
+	t.Parallel()
 	for _, silent := range []bool{false, true} {
 		w := newWorld(t, 2)
 		a, b := w.stores[0], w.stores[1]
@@ -393,6 +405,7 @@ func TestTagsAndACLs(t *testing.T) {
 }
 
 func TestSubresourceWrites(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	a, b := w.stores[0], w.stores[1]
 	for _, s := range w.stores {
@@ -428,6 +441,7 @@ func TestSubresourceWrites(t *testing.T) {
 }
 
 func TestBuckets(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	a, b := w.stores[0], w.stores[1]
 	task := func(method, bucket, query string, owed *fake) {
@@ -487,6 +501,7 @@ func TestBuckets(t *testing.T) {
 }
 
 func TestDryRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.o.DryRun = true
 	w.wrote("k", w.stores[0].put("b", "k", "body", time.Minute).etag, 1)
@@ -515,6 +530,7 @@ func TestDryRun(t *testing.T) {
 }
 
 func TestChecksumTravels(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.wrote("k", w.stores[0].put("b", "k", "body", time.Minute, "X-Amz-Checksum-Crc32c", "AAAAAA==").etag, 1)
 	w.mustResolve()
@@ -525,6 +541,7 @@ func TestChecksumTravels(t *testing.T) {
 
 // Some storages give metadata that is no ASCII in another way than it was put.
 func TestEncodedMetadata(t *testing.T) {
+	t.Parallel()
 	const encoded = "=?UTF-8?b?Z3LDvG4=?="
 	for server, want := range map[string]string{"MinIO": "grün", "other": encoded} {
 		w := newWorld(t, 2)

@@ -27,6 +27,7 @@ func (w *world) verify(change func(*VerifyOptions)) (map[string]string, VerifySu
 }
 
 func TestVerifyFindsEveryDifference(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 3)
 	for i := range 3500 { // several pages
 		for _, s := range w.stores {
@@ -77,6 +78,7 @@ func TestVerifyFindsEveryDifference(t *testing.T) {
 }
 
 func TestVerifyJournalsForRepair(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	a, b := w.stores[0], w.stores[1]
 	a.put("b", "missing", "x", time.Hour)
@@ -103,6 +105,7 @@ func TestVerifyJournalsForRepair(t *testing.T) {
 
 // A write between two listings, or between a listing and the look, is no difference.
 func TestVerifyLooksAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.stores[0].put("b", "k", "x", time.Hour)
 	w.stores[1].setHook(func(_ http.ResponseWriter, r *http.Request) bool {
@@ -118,6 +121,7 @@ func TestVerifyLooksAgain(t *testing.T) {
 
 // Storages that know only the first version of the listing go by its marker.
 func TestVerifyOldListing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.stores[1].quirks.v1Listing = true
 	for i := range 2500 {
@@ -131,6 +135,7 @@ func TestVerifyOldListing(t *testing.T) {
 }
 
 func TestVerifyMissingBucket(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	delete(w.stores[1].buckets, "b")
 	w.stores[0].put("b", "k", "x", time.Hour)
@@ -150,6 +155,7 @@ func TestVerifyMissingBucket(t *testing.T) {
 
 // A listing that fails is an error, not a bucket that has come to its end.
 func TestVerifyListingFails(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	for i := range 1500 {
 		for _, s := range w.stores {
@@ -174,6 +180,7 @@ func TestVerifyListingFails(t *testing.T) {
 }
 
 func TestVerifyBackendCannotSay(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	w.stores[0].put("b", "k", "x", time.Hour)
 	w.stores[1].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
@@ -190,6 +197,7 @@ func TestVerifyBackendCannotSay(t *testing.T) {
 }
 
 func TestVerifyCancelled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	ctx, cancel := context.WithCancel(t.Context())
 	w.stores[0].setHook(func(http.ResponseWriter, *http.Request) bool { cancel(); return false })

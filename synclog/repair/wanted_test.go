@@ -14,6 +14,7 @@ import (
 
 // R30: a key that a client waits for is taken before all others.
 func TestR30WantedKeyIsFirst(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	var mu sync.Mutex
 	var order []string
@@ -54,6 +55,7 @@ func TestR30WantedKeyIsFirst(t *testing.T) {
 
 // A client that asks again and again does not use up the tries of what fails.
 func TestR30WantedKeyKeepsItsPause(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	task := w.wrote("k", w.stores[0].put("b", "k", "body", time.Minute).etag, 1)
 	w.wrote("l", w.stores[0].put("b", "l", "body", time.Minute).etag, 1)
@@ -89,6 +91,7 @@ func (q *lookQueue) Next(cursor uint64) (task.Task, uint64, bool, error) {
 
 // Clients that ask for a key over and over do not have the journal read over and over.
 func TestR30WantedKeyCostsNoPass(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	const resting = 100
 	for i := range resting {
@@ -114,6 +117,7 @@ func TestR30WantedKeyCostsNoPass(t *testing.T) {
 
 // R16: what is resolved has the size of the object, whatever was known of it before.
 func TestR16SizeOfWhatIsResolved(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	sizes := map[string]int64{}
 	w.o.OnResolved = func(task task.Task, _ string) { sizes[task.Key] = task.Newest().Size }
