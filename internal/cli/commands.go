@@ -20,7 +20,7 @@ func (c *cli) run(args []string) int {
 	app.HelpFlag.Short('h')
 	conf := app.Flag("conf", "The configuration, a YAML file. config.yaml.example has every key.").Short('c').PlaceHolder("FILE").String()
 	serve := app.Command("serve", "Serve. This is what a bare `akubra -c FILE` does.").Default()
-	check := app.Command("check", "Check the configuration and tell every mistake; exit code 2 if there is one.")
+	check := app.Command("check", "Check the configuration and tell every mistake; exit code 2 if there is one, 1 if an address or the journal is taken.")
 	demo, demoOptions := demoCommand(app)
 	synclog := newSynclogCommands(app)
 	repair, repairFlags := repairCommand(app)
@@ -46,10 +46,9 @@ func (c *cli) run(args []string) int {
 	}
 	switch {
 	case command == check.FullCommand():
-		fmt.Fprintf(c.stdout, "%s: configuration is valid\n", *conf)
-		return exitOK
+		return c.check(config, *conf)
 	case command == serve.FullCommand():
-		return c.serve(config)
+		return c.serve(config, *conf)
 	case synclog.is(command):
 		return synclog.run(c, config, command)
 	case command == repair.FullCommand():

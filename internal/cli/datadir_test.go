@@ -145,7 +145,7 @@ func TestR21DataDirOfOthers(t *testing.T) {
 			r := newStoresRig(t, "")
 			r.journaled(func(*ledger.NamedJournal) {})
 			testkit.MustDo(t, c.do(r.dataDir))
-			want := fmt.Sprintf("DataDir: %q is not allowed, must be a directory of the proxy's own: "+c.want+"\n", r.dataDir, r.dataDir)
+			want := fmt.Sprintf(r.config+":2: DataDir: %q is not allowed, must be a directory of the proxy's own: "+c.want+"\n", r.dataDir, r.dataDir)
 			for _, args := range [][]string{{"check"}, {"serve"}, {"repair"}, {"synclog", "list"}} {
 				exit, _, stderr := runArgs(append(args, "-c", r.config)...)
 				if exit != exitWrong || stderr != want {

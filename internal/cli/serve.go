@@ -12,7 +12,10 @@ import (
 )
 
 // serve runs the proxy until it is told to stop.
-func (c *cli) serve(conf *config.Config) int {
+func (c *cli) serve(conf *config.Config, path string) int {
+	if mistakes := service.Preflight(conf, os.Environ()); mistakes != nil {
+		return c.wrong(mistakes)
+	}
 	l, err := logs.Open(conf.Logging)
 	if err != nil {
 		fmt.Fprintln(c.stderr, err)
@@ -36,6 +39,9 @@ func (c *cli) serve(conf *config.Config) int {
 		}
 		_ = l.Close()
 		return exitFailed
+	}
+	for _, line := range warnings(conf, path) {
+		l.Main.Warn().Str("configuration", path).Msg(line)
 	}
 	if c.started != nil {
 		c.started(p)

@@ -3,6 +3,8 @@ package config
 import (
 	"maps"
 	"math"
+	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,8 +35,10 @@ var syncLogMethods = []string{"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"}
 
 // check notes every mistake there is (R21).
 func (c *Config) check(m *mistakes) {
+	m.checkPlaceholders("", reflect.ValueOf(*c))
 	m.checkAddress("Listen", c.Listen)
 	m.checkBackends(c.Backends)
+	m.checkOwnAddresses(c)
 	m.checkMaintained(c.MaintainedBackend, c.Backends)
 	checkRange(m, "ConnLimit", c.ConnLimit, max(1, len(c.Backends)), maxCount, ", and no less than there are backends")
 	m.checkHeaders("AdditionalRequestHeaders", c.AdditionalRequestHeaders)
@@ -84,7 +88,7 @@ func (c *Config) check(m *mistakes) {
 	m.checkLog("Logging.Accesslog", c.Logging.Accesslog)
 	m.checkLog("Logging.Mainlog", c.Logging.Mainlog)
 	if s := c.Logging.Synclog; !s.Stdout && !s.Stderr && s.File == "" && s.Syslog == "" {
-		m.line("%s: must go to Stdout, Stderr, File or Syslog, or divergences would be lost", m.where("Logging.Synclog")) // R15
+		m.at("Logging.Synclog", "must go to Stdout, Stderr, File or Syslog, or divergences would be lost") // R15
 	}
 	if c.DataDir == "" || strings.ContainsRune(c.DataDir, 0) {
 		m.add("DataDir", c.DataDir, "a directory, which is made where it is not there")
@@ -134,7 +138,11 @@ func (m *mistakes) checkOneOf(path, value string, allowed ...string) {
 }
 
 func (m *mistakes) checkAddress(path, address string) {
-	if !validAddress(address) {
+	switch {
+	case validAddress(address):
+	case validPort(address, 0):
+		m.add(path, address, "host:port, or :port for all addresses, as in \":%s\"", address)
+	default:
 		m.add(path, address, "host:port, or :port for all addresses")
 	}
 }
@@ -161,6 +169,81 @@ func (m *mistakes) checkBackends(backends []string) {
 		seen[name], seen[address] = path, path
 	}
 }
+
+// checkOwnAddresses: a backend that is the proxy itself would have it ask itself, without
+// end.
+func (m *mistakes) checkOwnAddresses(c *Config) {
+	var local []string
+	if !m.noFiles { // nor is anybody to learn this machine's addresses
+		local = localNames()
+	}
+	for i, s := range c.Backends {
+		u, err := parseBackend(s)
+		if err != nil {
+			continue // said already
+		}
+		switch {
+		case ownAddress(c.Listen, u, local):
+			m.add(element("Backends", i), s, "another address than the proxy's own: Listen has %q", c.Listen)
+		case c.AdminListen != "" && ownAddress(c.AdminListen, u, local):
+			m.add(element("Backends", i), s, "another address than the proxy's own: AdminListen has %q", c.AdminListen)
+		}
+	}
+}
+
+// checkPlaceholders refuses what the operator expects something else in the place of:
+// nothing but AKUBRA_ variables is ever expanded.
+func (m *mistakes) checkPlaceholders(path string, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			m.checkPlaceholders(join(path, v.Type().Field(i).Tag.Get("koanf")), v.Field(i))
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			m.checkPlaceholders(element(path, i), v.Index(i))
+		}
+	case reflect.Map:
+		for _, key := range slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) }) {
+			m.checkPlaceholders(path+"["+key.String()+"]", v.MapIndex(key))
+		}
+	case reflect.String:
+		if problem := placeholderIn(path, v); problem != "" {
+			m.add(path, v.Interface(), "written out: %s", problem)
+			m.broken[path] = true
+		}
+	}
+}
+
+// placeholderIn says what of a text is not expanded. A secret may have anything in it, but
+// one that is nothing but a variable is none.
+func placeholderIn(path string, v reflect.Value) string {
+	s := v.String()
+	_, key := splitPath(path)
+	switch {
+	case v.Type() == reflect.TypeFor[secret]():
+		if onlyVariable.MatchString(s) {
+			return "variables are not expanded here, but AKUBRA_ variables set keys"
+		}
+	case braced.MatchString(s):
+		return "variables are not expanded here, but AKUBRA_ variables set keys"
+	case key != "DataDir" && !strings.HasSuffix(key, "File"):
+	case s == "~" || strings.HasPrefix(s, "~/") || homeOf.MatchString(s):
+		return "~ is not expanded"
+	case variableInPath.MatchString(s):
+		return "variables are not expanded here, but AKUBRA_ variables set keys"
+	case strings.Contains(s, "://"):
+		return "it is a path, without a scheme"
+	}
+	return ""
+}
+
+var (
+	braced         = regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\{\{.*\}\}`)
+	onlyVariable   = regexp.MustCompile(`^(\$\{[A-Za-z_][^}]*\}|\$[A-Z_]{2,}|\{\{.*\}\})$`)
+	variableInPath = regexp.MustCompile(`(^|/)\$[A-Za-z_(]`)
+	homeOf         = regexp.MustCompile(`^~[A-Za-z_][A-Za-z0-9_-]*(/|$)`)
+)
 
 func (m *mistakes) checkMaintained(maintained oneOrMany, backends []string) {
 	if len(backends) == 0 {

@@ -150,25 +150,23 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read configuration %q: %w", path, text.Cause(err))
 	}
-	return parseNamed(path, content, os.Environ())
+	m := newMistakes()
+	m.file, m.places = path, map[string]int{}
+	return parse(content, os.Environ(), m)
 }
 
 // Parse makes a Config of a YAML text and the AKUBRA_ variables of environ.
-// Its error is of type Errors.
+// Its error is of type Errors, which name lines only of what is no YAML.
 func Parse(content []byte, environ []string) (*Config, error) {
-	return parseNamed("", content, environ)
-}
-
-func parseNamed(file string, content []byte, environ []string) (*Config, error) {
-	return parse(file, content, environ, newMistakes())
+	return parse(content, environ, newMistakes())
 }
 
 // CheckText checks a configuration that came from the network, without opening a file
 // that it names. unopened are the keys of such files; mistakes is nil if there are none.
 func CheckText(content []byte) (unopened, mistakes []string) {
 	m := newMistakes()
-	m.noFiles = true
-	_, err := parse("", content, nil, m)
+	m.noFiles, m.places = true, map[string]int{}
+	_, err := parse(content, nil, m)
 	if list, ok := errors.AsType[Errors](err); ok {
 		return m.unopened, list
 	}
@@ -178,13 +176,13 @@ func CheckText(content []byte) (unopened, mistakes []string) {
 	return m.unopened, nil
 }
 
-func parse(file string, content []byte, environ []string, m *mistakes) (*Config, error) {
+func parse(content []byte, environ []string, m *mistakes) (*Config, error) {
 	if len(content) > MaxSize {
-		return nil, Errors{fmt.Sprintf("cannot parse configuration %q: it is larger than %s", file, text.ByteSize(MaxSize))}
+		return nil, Errors{fmt.Sprintf("cannot parse configuration %q: it is larger than %s", m.file, text.ByteSize(MaxSize))}
 	}
 	k := koanf.New(keyDelim)
-	if err := k.Load(rawbytes.Provider(content), yamlParser{}); err != nil {
-		return nil, yamlMistakes(file, content, err)
+	if err := k.Load(rawbytes.Provider(content), yamlParser{m.places}); err != nil {
+		return nil, yamlMistakes(m.file, content, err)
 	}
 	if err := k.Load(envProvider(environ, m), nil); err != nil {
 		return nil, Errors{fmt.Sprintf("cannot read environment: %v", err)}
@@ -204,8 +202,8 @@ func (c *Config) Complete() error { return c.completeWith(newMistakes()) }
 func (c *Config) completeWith(m *mistakes) error {
 	c.finish()
 	c.check(m)
-	if len(m.lines) > 0 {
-		return m.lines
+	if wrong := m.errors(); wrong != nil {
+		return wrong
 	}
 	return nil
 }

@@ -118,6 +118,13 @@ func TestConfigValues(t *testing.T) {
 		"original's listen": {"Listen: 0:8000", func(c *Config) any { return c.Listen }, "0:8000"},
 		"one level of many": {"Logging: {Mainlog: {Level: debug}}", func(c *Config) any { return c.Logging.Mainlog },
 			LogOutput{Stderr: true, Level: "debug"}},
+		"keys of digits": {"Credentials: {AccessKey: 0123, SecretKey: 1e3, Region: no}",
+			func(c *Config) any {
+				return []string{string(c.Credentials.AccessKey), string(c.Credentials.SecretKey), c.Credentials.Region}
+			},
+			[]string{"0123", "1e3", "no"}},
+		"one anchor, two types": {"ConnLimit: &n 100\nCredentials: {AccessKey: *n, SecretKey: *n}",
+			func(c *Config) any { return []any{c.ConnLimit, string(c.Credentials.SecretKey)} }, []any{100, "100"}},
 		// The original's YAML took what is no text as the text it was written in.
 		"headers as written": {"AdditionalResponseHeaders: {X-Age: 0600, X-Day: 2020-01-02, X-Not: True, X.y: 1.0, X-None: }",
 			func(c *Config) any { return c.AdditionalResponseHeaders },
@@ -154,14 +161,14 @@ func TestR21Mistakes(t *testing.T) {
 		"unknown log key":      {"Logging: {Mainlog: {level: debug}}", `^Logging\.Mainlog\.level: .* Logging\.Mainlog\.Level$`},
 		"key of another level": {"KeyFile: x", `^KeyFile: .* TLS\.KeyFile$`},
 		"key of many lines":    {`"a\nb": 1`, `^a\\nb: unknown key`},
-		"number for text":      {"Listen: 8080", `^Listen: 8080 is not allowed, must be text`},
+		"number for text":      {"Listen: 8080", `^Listen: "8080" is not allowed, must be host:port, or :port for all addresses, as in ":8080"$`},
 		"text for number":      {"ConnLimit: '5'", `^ConnLimit: "5" is not allowed, must be a whole number$`},
 		"fraction":             {"ConnLimit: 100.5", `^ConnLimit: 100.5 is not allowed, must be a whole number$`},
 		"huge number":          {"ConnLimit: 99999999999999999999", `^ConnLimit: 1e\+20 is not allowed, must be a whole number$`},
 		"text for switch":      {"CompareETags: yes", `^CompareETags: "yes" is not allowed, must be true or false$`},
 		"text for list":        {"Domains: s3.example.com", `^Domains: "s3.example.com" is not allowed, must be a list$`},
-		"number in list":       {"SyncLogMethods: [PUT, 5]", `^SyncLogMethods\[1\]: 5 is not allowed, must be text`},
-		"number as only one":   {"MaintainedBackend: [5]", `^MaintainedBackend\[0\]: 5 is not allowed, must be text`},
+		"number in list":       {"SyncLogMethods: [PUT, 5]", `^SyncLogMethods\[1\]: "5" is not allowed, must be one of GET, `},
+		"number as only one":   {"MaintainedBackend: [5]", `^MaintainedBackend: "5" is not allowed, must be one of Backends$`},
 		"map for list":         {"MaintainedBackend: {a: b}", `^MaintainedBackend: a map is not allowed, must be text, or a list`},
 		"text for map":         {"TLS: on", `^TLS: "on" is not allowed, must be a map with the keys CertFile, KeyFile, Backends$`},
 		"list for headers":     {"AdditionalRequestHeaders: [X]", `^AdditionalRequestHeaders: a list is not allowed, must be a map of header names`},
@@ -251,11 +258,11 @@ func TestR21Backends(t *testing.T) {
 		"empty":        {"Backends: []\nMaintainedBackend: http://a", []string{`Backends: [] is not allowed, must be a list of 1 to 64 URLs`}},
 		"wrong key":    {"backends: [http://a]", []string{`backends: unknown key, the nearest known one is Backends`}},
 		"wrong type":   {"Backends: http://a", []string{`Backends: "http://a" is not allowed, must be a list`}},
-		"wrong kind":   {"Backends: [http://a, 5]", []string{`Backends[1]: 5 is not allowed, must be text (write it in quotes)`}},
+		"wrong kind":   {"Backends: [http://a, 5]", []string{`Backends[1]: "5"` + allowed + "it has no scheme, as in http://5 or https://5"}},
 		"no element":   {"Backends: [http://a, ]\nConnLimit: 1", nil},
 		"null":         {"Backends:\n- http://a\n-", []string{`Backends[1]: ""` + allowed + "the scheme is neither http nor https"}},
 		"other scheme": {"Backends: [ftp://a]", []string{`Backends[0]: "ftp://a"` + allowed + "the scheme is neither http nor https"}},
-		"no scheme":    {"Backends: ['a:80']", []string{`Backends[0]: "a:80"` + allowed + "the scheme is neither http nor https"}},
+		"no scheme":    {"Backends: ['a:80']", []string{`Backends[0]: "a:80"` + allowed + "it has no scheme, as in http://a:80 or https://a:80"}},
 		"no host":      {"Backends: ['http://:80']", []string{`Backends[0]: "http://:80"` + allowed + "the host is no host name and no IP address"}},
 		"bad host":     {"Backends: ['http://a,b']", []string{`Backends[0]: "http://a,b"` + allowed + "the host is no host name and no IP address"}},
 		"path":         {"Backends: [http://a/b]", []string{`Backends[0]: "http://a/b"` + allowed + "a path must not be there"}},
@@ -266,8 +273,16 @@ func TestR21Backends(t *testing.T) {
 		"odd password": {"Backends: ['http://me:%zz@a']", []string{`Backends[0]: "http://…@a"` + allowed + "it is no URL"}},
 		"port 0":       {"Backends: ['http://a:0']", []string{`Backends[0]: "http://a:0"` + allowed + "the port is not from 1 to 65535"}},
 		"empty port":   {"Backends: ['http://a:']", []string{`Backends[0]: "http://a:"` + allowed + "the port is not from 1 to 65535"}},
-		"twice":        {"Backends: [http://a, http://b, 'http://A:80/']", []string{`Backends[2]: "http://A:80/" is not allowed, must be another backend than Backends[0]`}},
-		"one name":     {"Backends: [http://a, https://a]", []string{`Backends[1]: "https://a" is not allowed, must be another backend than Backends[0]`}},
+		"short host":   {"Backends: ['http://127.1']", []string{`Backends[0]: "http://127.1"` + allowed + "the host is no host name and no IP address"}},
+		"loopback": {"Backends: ['http://localhost:9000', 'http://127.0.0.1:9000', 'http://[::1]:9000']", []string{
+			`Backends[1]: "http://127.0.0.1:9000" is not allowed, must be another backend than Backends[0]`,
+			`Backends[2]: "http://[::1]:9000" is not allowed, must be another backend than Backends[1]`}},
+		"own address": {"Listen: ':9000'\nBackends: ['http://localhost:9000']", []string{
+			`Backends[0]: "http://localhost:9000" is not allowed, must be another address than the proxy's own: Listen has ":9000"`}},
+		"own admin": {"Backends: ['http://localhost:8071']", []string{
+			`Backends[0]: "http://localhost:8071" is not allowed, must be another address than the proxy's own: AdminListen has "127.0.0.1:8071"`}},
+		"twice":    {"Backends: [http://a, http://b, 'http://A:80/']", []string{`Backends[2]: "http://A:80/" is not allowed, must be another backend than Backends[0]`}},
+		"one name": {"Backends: [http://a, https://a]", []string{`Backends[1]: "https://a" is not allowed, must be another backend than Backends[0]`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantMistakes(t, configMistakes(t, tc.yaml), tc.want)
@@ -299,12 +314,12 @@ Logging: {Mainlog: {Stdout: 1, Level: loud}}
 `, "AKUBRA_CONLIMIT=5", "AKUBRA_FAILURELIMIT=-2", "PATH=/bin")
 	wantMistakes(t, got, []string{
 		`AKUBRA_CONLIMIT: unknown variable, the nearest known one is AKUBRA_CONNLIMIT`,
-		`Backends[2]: 7 is not allowed, must be text (write it in quotes)`,
 		`ConnLimit: "many" is not allowed, must be a whole number`,
 		`Lisen: unknown key, the nearest known one is Listen`,
 		`Logging.Mainlog.Stdout: 1 is not allowed, must be true or false`,
 		`TLS.Keyfil: unknown key, the nearest known one is TLS.KeyFile`,
 		`Backends[1]: "ftp://b" is not allowed, must be http://HOST[:PORT] or https://HOST[:PORT]: the scheme is neither http nor https`,
+		`Backends[2]: "7" is not allowed, must be http://HOST[:PORT] or https://HOST[:PORT]: it has no scheme, as in http://7 or https://7`,
 		`WriteAck: "some" is not allowed, must be one of first, quorum, all`,
 		`RingSize: 1 is not allowed, must be from 16KiB to 64MiB`,
 		`FailureLimit (from AKUBRA_FAILURELIMIT): -2 is not allowed, must be from 0 to 1000000 (0 is off)`,

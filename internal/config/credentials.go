@@ -99,7 +99,7 @@ func (m *mistakes) checkBackendCredentials(all []BackendCredentialsConfig, backe
 			seen[backends[which]] = path
 		}
 		if c.AccessKey == "" && c.SecretKey == "" && c.File == "" && c.Region == "" {
-			m.line("%s: must have AccessKey and SecretKey, or File, or Region", m.where(path))
+			m.at(path, "must have AccessKey and SecretKey, or File, or Region")
 		}
 		m.checkCredentials(path, c.credentials())
 	}

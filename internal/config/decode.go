@@ -26,7 +26,7 @@ func decodeInto(c *Config, k *koanf.Koanf, m *mistakes) {
 	}})
 	m.wrongTypes(err)
 	m.unknownKeys("", k.Raw(), reflect.TypeFor[Config]())
-	slices.Sort(m.lines) // maps come in any order
+	slices.SortFunc(m.all, func(a, b mistake) int { return strings.Compare(a.text, b.text) }) // maps come in any order
 }
 
 // oneOrMany is a list that may be written as its only element.
@@ -49,7 +49,7 @@ func (m *mistakes) wrongTypes(err error) {
 		if wt, ok := errors.AsType[*wrongType](err); ok {
 			m.add(path, wt.value, "%s", wt.must)
 		} else {
-			m.line("%s: %v", m.where(path), e.Unwrap())
+			m.at(path, "%v", e.Unwrap())
 		}
 		m.broken[path] = true
 	case interface{ Unwrap() []error }:

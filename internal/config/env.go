@@ -8,8 +8,6 @@ import (
 
 	"github.com/knadh/koanf/providers/env/v2"
 	"go.yaml.in/yaml/v3"
-
-	"github.com/akubra/akubra/internal/text"
 )
 
 const envPrefix = "AKUBRA_"
@@ -30,7 +28,11 @@ func envProvider(environ []string, m *mistakes) *env.Env {
 			switch {
 			case path == "":
 				if !serviceLink.MatchString(strings.TrimPrefix(name, envPrefix)) {
-					m.line("%s: unknown variable, the nearest known one is %s", name, nearestVariable(name))
+					if near := nearestVariable(name); near != "" {
+						m.line("%s: unknown variable, the nearest known one is %s", name, near)
+					} else {
+						m.line("%s: unknown variable, and none looks like it; a variable is %s and a key in capitals, with _ between levels", name, envPrefix)
+					}
 				}
 				return "", nil
 			case m.env[path] != "":
@@ -70,12 +72,14 @@ func nearestVariable(name string) string {
 			variables = append(variables, variable(path))
 		}
 	}
-	return text.Nearest(variables, func(v string) int {
-		if strings.HasPrefix(v, name+"_") { // a level, as AKUBRA_TLS
-			return 0
+	for _, v := range variables {
+		if strings.HasPrefix(v, strings.ToUpper(name)+"_") { // a level, as AKUBRA_TLS
+			return v
 		}
-		return text.Distance(name, v)
-	})
+	}
+	// What they all begin with makes none look like another.
+	short := func(v string) string { return v[min(len(v), len(envPrefix)):] }
+	return nearestOf(short(name), variables, short)
 }
 
 // envValue gives s the type it would have in YAML. What cannot have it stays text,

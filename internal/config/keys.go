@@ -52,12 +52,42 @@ func join(parent, name string) string {
 
 // mistakes gathers a line for each mistake.
 type mistakes struct {
-	lines  Errors
+	all    []mistake
+	file   string            // what the configuration was read from; "" is not from a file
+	places map[string]int    // lines of the YAML, by path; nil where nobody wants to know
 	env    map[string]string // which variable set a path
 	broken map[string]bool   // paths whose value was not even of the right type
 
 	noFiles  bool     // files that the configuration names are not to be opened (R37)
 	unopened []string // whose they are
+}
+
+// mistake is one line, and where in the YAML it belongs; 0 is nowhere.
+type mistake struct {
+	place int
+	text  string
+}
+
+// errors are the mistakes in the order of their places, those first that have none; nil if
+// there are none.
+func (m *mistakes) errors() Errors {
+	slices.SortStableFunc(m.all, func(a, b mistake) int { return a.place - b.place })
+	var lines Errors
+	for _, e := range m.all {
+		lines = append(lines, m.prefix(e.place)+e.text)
+	}
+	return lines
+}
+
+// prefix says which line of the configuration is meant, as editors understand it.
+func (m *mistakes) prefix(place int) string {
+	switch {
+	case place == 0:
+		return ""
+	case m.file == "":
+		return fmt.Sprintf("line %d: ", place)
+	}
+	return fmt.Sprintf("%s:%d: ", text.Printable(m.file), place)
 }
 
 func newMistakes() *mistakes {
@@ -83,7 +113,26 @@ func (m *mistakes) add(path string, value any, must string, args ...any) {
 	if secretPath(path) {
 		shown = "what is there"
 	}
-	m.line("%s: %s is not allowed, must be %s", m.where(path), shown, fmt.Sprintf(must, args...))
+	m.at(path, "%s is not allowed, must be %s", shown, fmt.Sprintf(must, args...))
+}
+
+// at notes what is wrong at a path.
+func (m *mistakes) at(path, format string, args ...any) {
+	m.note(m.place(path), "%s: %s", m.where(path), fmt.Sprintf(format, args...))
+}
+
+// place is the line of a path, or of what it is a part of; 0 if it is not in the YAML.
+func (m *mistakes) place(path string) int {
+	if strings.HasSuffix(m.where(path), ")") { // a variable set it
+		return 0
+	}
+	for path != "" {
+		if place := m.places[path]; place > 0 {
+			return place
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+	return 0
 }
 
 // where names a path, and the variable that set it.
@@ -98,10 +147,13 @@ func (m *mistakes) where(path string) string {
 	return path
 }
 
-// line keeps to one line whatever the configuration had in it.
-func (m *mistakes) line(format string, args ...any) {
-	m.lines = append(m.lines, text.Printable(fmt.Sprintf(format, args...)))
+// note keeps to one line whatever the configuration had in it.
+func (m *mistakes) note(place int, format string, args ...any) {
+	m.all = append(m.all, mistake{place, text.Printable(fmt.Sprintf(format, args...))})
 }
+
+// line notes what has no place in the YAML.
+func (m *mistakes) line(format string, args ...any) { m.note(0, format, args...) }
 
 // show is a value as a mistake quotes it: cut where it is long, and without
 // passwords, for mistakes end in logs.
@@ -137,9 +189,16 @@ func (m *mistakes) unknownKeys(parent string, raw map[string]any, t reflect.Type
 		if i < 0 {
 			near := nearestKey(parent, name)
 			if strings.Contains(parent, "[") { // of a list's element, which knownPaths have not
-				near = join(parent, text.Nearest(fieldNames(t), func(field string) int { return text.Distance(name, field) }))
+				near = nearestOf(name, fieldNames(t), func(field string) string { return field })
+				if near != "" {
+					near = join(parent, near)
+				}
 			}
-			m.line("%s: unknown key, the nearest known one is %s", path, near)
+			if near == "" {
+				m.note(m.place(path), "%s: unknown key, and none looks like it; %s", path, allowedKeys(parent, t))
+				continue
+			}
+			m.note(m.place(path), "%s: unknown key, the nearest known one is %s", path, near)
 			m.broken[near] = true // to say as well that it is missing would help nobody
 			continue
 		}
@@ -159,18 +218,57 @@ func (m *mistakes) unknownKeys(parent string, raw map[string]any, t reflect.Type
 	}
 }
 
-// nearestKey is the known key that looks most like name; one on another level has
-// to look more like it than one beside it.
+// allowedKeys says what a level takes.
+func allowedKeys(parent string, t reflect.Type) string {
+	if parent == "" {
+		return "config.yaml.example has every key (akubra config prints it)"
+	}
+	return "known are " + strings.Join(fieldNames(t), ", ")
+}
+
+// nearestKey is the known key that looks most like name, "" if none does; one on another
+// level has to look more like it than one beside it.
 func nearestKey(parent, name string) string {
-	return text.Nearest(knownPaths, func(path string) int {
-		dir, base := "", path
-		if i := strings.LastIndexByte(path, '.'); i >= 0 {
-			dir, base = path[:i], path[i+1:]
+	var beside, elsewhere []string
+	for _, path := range knownPaths {
+		if dir, _ := splitPath(path); dir == parent {
+			beside = append(beside, path)
+		} else {
+			elsewhere = append(elsewhere, path)
 		}
-		d := 2 * text.Distance(name, base)
-		if dir != parent {
-			d += 3
+	}
+	base := func(path string) string { _, base := splitPath(path); return base }
+	if near := nearestOf(name, beside, base); near != "" {
+		return near
+	}
+	near := nearestOf(name, elsewhere, base)
+	if near == "" || text.Distance(name, base(near)) > 1 {
+		return ""
+	}
+	return near
+}
+
+func splitPath(path string) (dir, base string) {
+	if i := strings.LastIndexByte(path, '.'); i >= 0 {
+		return path[:i], path[i+1:]
+	}
+	return "", path
+}
+
+// nearestOf is the candidate whose base looks most like name. It is "" where that one does
+// not look like it either: to name one all the same would lead astray.
+func nearestOf(name string, candidates []string, base func(string) string) string {
+	if len(candidates) == 0 {
+		return ""
+	}
+	near := text.Nearest(candidates, func(c string) int { return text.Distance(name, base(c)) })
+	if !text.Near(name, base(near)) {
+		for _, c := range candidates { // the beginning of a name may have been meant for it
+			if len(name) >= 3 && strings.HasPrefix(strings.ToLower(base(c)), strings.ToLower(name)) {
+				return c
+			}
 		}
-		return d
-	})
+		return ""
+	}
+	return near
 }

@@ -125,7 +125,7 @@ func TestR21CredentialMistakes(t *testing.T) {
 		"no access key":      {"Credentials: {SecretKey: " + notToBeSeen + "}", `Credentials.AccessKey: what is there is not allowed, must be the access key of Credentials.SecretKey, which is given alone`},
 		"both":               {"Credentials: {AccessKey: AK, SecretKey: sk, File: /f}", `Credentials.File: "/f" is not allowed, must be empty where Credentials.AccessKey is given`},
 		"odd access key":     {"Credentials: {AccessKey: 'A K', SecretKey: sk}", `Credentials.AccessKey: what is there is not allowed, must be an access key, without spaces, commas and slashes`},
-		"secret as number":   {"Credentials: {AccessKey: AK, SecretKey: 123456789}", `Credentials.SecretKey: what is there is not allowed, must be text (write it in quotes)`},
+		"secret as list":     {"Credentials: {AccessKey: AK, SecretKey: [" + notToBeSeen + "]}", `Credentials.SecretKey: what is there is not allowed, must be text (write it in quotes)`},
 		"all in one text":    {"Credentials: AK:" + notToBeSeen, `Credentials: what is there is not allowed, must be a map with the keys AccessKey, SecretKey, Region, File, Profile`},
 		"unknown key":        {"Credentials: {Secret: " + notToBeSeen + "}", `Credentials.Secret: unknown key, the nearest known one is Credentials.SecretKey`},
 		"region":             {"Credentials: {Region: us east}", `Credentials.Region: "us east" is not allowed, must be a region's name, as in us-east-1`},

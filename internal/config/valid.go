@@ -2,10 +2,13 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,6 +16,9 @@ import (
 // parseBackend takes scheme://host[:port], with nothing behind it but a slash: the
 // request target of the client is sent as it is (R2).
 func parseBackend(s string) (*url.URL, error) {
+	if schemeless(s) {
+		return nil, fmt.Errorf("it has no scheme, as in http://%s or https://%s", s, s)
+	}
 	u, err := url.Parse(s)
 	if err != nil {
 		if ue, ok := errors.AsType[*url.Error](err); ok && !strings.Contains(s, "@") {
@@ -31,7 +37,7 @@ func parseBackend(s string) (*url.URL, error) {
 		return nil, errors.New("a query must not be there")
 	case u.Fragment != "" || strings.Contains(s, "#"):
 		return nil, errors.New("a fragment must not be there")
-	case !validHost(u.Hostname()):
+	case !validHost(u.Hostname()) || shortAddress(u.Hostname()):
 		return nil, errors.New("the host is no host name and no IP address")
 	case u.Port() == "" && strings.HasSuffix(u.Host, ":"), u.Port() != "" && !validPort(u.Port(), 1):
 		return nil, errors.New("the port is not from 1 to 65535")
@@ -39,13 +45,82 @@ func parseBackend(s string) (*url.URL, error) {
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
 
+// schemeless reports whether s is a URL but for its scheme: host or host:port. url.Parse
+// takes the host for a scheme, or for a path.
+func schemeless(s string) bool {
+	s = strings.TrimSuffix(s, "/")
+	if s == "" || strings.ContainsAny(s, "/@?# ") {
+		return false
+	}
+	if host, port, err := net.SplitHostPort(s); err == nil {
+		return validHost(host) && validPort(port, 1)
+	}
+	return validHost(s)
+}
+
+// shortAddress reports whether a host only looks like an IP address: some systems take
+// 127.1 for one, others for a name.
+func shortAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err != nil && endsInNumber.MatchString(host)
+}
+
+var endsInNumber = regexp.MustCompile(`(^|\.)(\d+|0[xX][0-9a-fA-F]*)$`)
+
 // backendAddress is what is dialled, in one spelling.
 func backendAddress(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	return net.JoinHostPort(hostSpelling(u.Hostname()), backendPort(u))
+}
+
+func backendPort(u *url.URL) string {
+	if port := u.Port(); port != "" {
+		return port
 	}
-	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
+}
+
+// hostSpelling is one spelling of a host, as far as it can be known without asking anybody:
+// all names of this machine's own loopback are one.
+func hostSpelling(host string) string {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if addr, err := netip.ParseAddr(host); err == nil {
+		addr = addr.Unmap()
+		if addr.IsUnspecified() || addr == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || addr == netip.IPv6Loopback() {
+			return "localhost"
+		}
+		return addr.String()
+	}
+	return host
+}
+
+// ownAddress reports whether a request to the backend u would come to the listener at
+// listen, and so go round in a circle. local are this machine's addresses and names.
+func ownAddress(listen string, u *url.URL, local []string) bool {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || port == "0" || port != backendPort(u) {
+		return false
+	}
+	backend := hostSpelling(u.Hostname())
+	if allAddresses(host) {
+		addr, err := netip.ParseAddr(backend)
+		return backend == "localhost" || err == nil && addr.IsLoopback() || slices.Contains(local, backend)
+	}
+	return hostSpelling(host) == backend
+}
+
+// localNames are this machine's addresses and names.
+func localNames() (names []string) {
+	addrs, _ := net.InterfaceAddrs() // what is not known is not compared
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok {
+			names = append(names, hostSpelling(n.IP.String()))
+		}
+	}
+	if name, err := os.Hostname(); err == nil {
+		short, _, _ := strings.Cut(name, ".")
+		names = append(names, hostSpelling(name), hostSpelling(short))
+	}
+	return names
 }
 
 // sameBackend reports whether a and b are two spellings of one backend's URL.

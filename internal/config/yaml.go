@@ -2,21 +2,25 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // yamlParser is a koanf.Parser. koanf's own one drops all documents but the first,
-// and turns a header's value into a number or a date where it looks like one.
-type yamlParser struct{}
+// and turns a text into a number or a date where it looks like one.
+type yamlParser struct {
+	places map[string]int // takes the line of each path; may be nil
+}
 
-func (yamlParser) Unmarshal(text []byte) (map[string]any, error) {
+func (p yamlParser) Unmarshal(text []byte) (map[string]any, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, second yaml.Node
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
@@ -35,7 +39,10 @@ func (yamlParser) Unmarshal(text []byte) (map[string]any, error) {
 		return nil, fmt.Errorf("line %d: the configuration must be a map of keys", root.Line)
 	}
 	keysAsText(root)
-	headersAsText(root)
+	textAsWritten("", root, reflect.TypeFor[Config]())
+	if p.places != nil {
+		p.note("", root, reflect.TypeFor[Config]())
+	}
 	m := map[string]any{}
 	err := root.Decode(&m)
 	return m, err
@@ -54,23 +61,68 @@ func keysAsText(n *yaml.Node) {
 	}
 }
 
-// headersAsText makes `Access-Control-Max-Age: 600` the text "600", as it stands
-// there: the original took that too.
-func headersAsText(root *yaml.Node) {
-	for i := 0; i+1 < len(root.Content); i += 2 {
-		headers := root.Content[i+1]
-		if headers.Kind == yaml.AliasNode {
-			headers = headers.Alias
+// textAsWritten makes what has to be a text one, as it stands there: a header's 600, an
+// access key of digits, a port alone. What it means is then said at once, not that it needs
+// quotes; the original took it for a header, too.
+func textAsWritten(parent string, n *yaml.Node, t reflect.Type) {
+	if t.Kind() == reflect.String || t == reflect.TypeFor[oneOrMany]() && n.Kind != yaml.SequenceNode {
+		if n.Kind == yaml.AliasNode && n.Alias.Kind == yaml.ScalarNode {
+			n.Kind, n.Value, n.Tag, n.Alias = yaml.ScalarNode, n.Alias.Value, n.Alias.Tag, nil // its own copy
 		}
-		if known[root.Content[i].Value] != reflect.TypeFor[map[string]string]() || headers.Kind != yaml.MappingNode {
-			continue
+		if n.Tag != "!!null" {
+			asText(n)
 		}
-		for i, value := range headers.Content {
-			if i%2 == 1 && value.Tag != "!!null" {
-				asText(value)
+		return
+	}
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	each(parent, n, t, textAsWritten)
+}
+
+// each calls f for all that is in n, of type t, and known.
+func each(parent string, n *yaml.Node, t reflect.Type, f func(path string, n *yaml.Node, t reflect.Type)) {
+	switch {
+	case n.Kind == yaml.SequenceNode && t.Kind() == reflect.Slice:
+		for i, inner := range n.Content {
+			f(element(parent, i), inner, t.Elem())
+		}
+	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Map:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			f(parent+"["+n.Content[i].Value+"]", n.Content[i+1], t.Elem())
+		}
+	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Struct:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			for field := range t.Fields() {
+				if name := field.Tag.Get("koanf"); name == n.Content[i].Value {
+					f(join(parent, name), n.Content[i+1], field.Type)
+				}
 			}
 		}
 	}
+}
+
+// note takes down the lines of the keys and elements of n, unknown ones too.
+func (p yamlParser) note(parent string, n *yaml.Node, t reflect.Type) {
+	if n.Kind == yaml.AliasNode {
+		return // it stands elsewhere
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key := n.Content[i]
+			path := join(parent, cmp.Or(key.Value, `""`))
+			if t.Kind() == reflect.Map {
+				path = parent + "[" + key.Value + "]"
+			}
+			p.places[path] = key.Line
+		}
+	case yaml.SequenceNode:
+		for i, inner := range n.Content {
+			p.places[element(parent, i)] = inner.Line
+		}
+	}
+	each(parent, n, t, p.note)
 }
 
 func asText(n *yaml.Node) {
@@ -87,25 +139,55 @@ func yamlMistakes(file string, text []byte, err error) Errors {
 	if te, ok := errors.AsType[*yaml.TypeError](err); ok {
 		lines = te.Errors
 	}
-	m := &mistakes{}
+	m := &mistakes{file: file}
 	for _, line := range lines {
 		prefix := yamlLine.FindStringSubmatch(line)
-		number := prefix[1]
+		number, _ := strconv.Atoi(prefix[1])
 		if n := unparsableLine(text); n > 0 {
-			number = strconv.Itoa(n)
+			number = n
 		}
-		where := ""
-		switch {
-		case file != "" && number != "":
-			where = file + ":" + number + ": "
-		case file != "":
-			where = file + ": "
-		case number != "":
-			where = "line " + number + ": "
+		problem := line[len(prefix[0]):]
+		if n, why := likelyCause(text, number); n > 0 {
+			number, problem = n, why
 		}
-		m.line("%scannot parse YAML: %s", where, line[len(prefix[0]):])
+		if number == 0 && file != "" {
+			problem = file + ": cannot parse YAML: " + problem
+		} else {
+			problem = "cannot parse YAML: " + problem
+		}
+		m.note(number, "%s", problem)
 	}
-	return m.lines
+	return m.errors()
+}
+
+// likelyCause says what people do wrong most often, in the line at number or before it,
+// where the parser's own words are of tokens; 0 where it is none of that.
+func likelyCause(text []byte, number int) (line int, why string) {
+	for n, content := range bytes.Split(text, []byte("\n")) {
+		if number > 0 && n+1 > number {
+			break
+		}
+		indent := content[:len(content)-len(bytes.TrimLeft(content, " \t"))]
+		if bytes.IndexByte(indent, '\t') >= 0 && len(indent) < len(bytes.TrimRight(content, "\r")) {
+			return n + 1, "the line is indented with a tab; YAML takes spaces alone"
+		}
+		if n+1 != number && n+2 != number {
+			continue
+		}
+		if key := noSpace.FindSubmatch(content); key != nil && isKeyName(string(key[1])) {
+			return n + 1, fmt.Sprintf("a space is missing behind the colon of %q", key[1])
+		}
+	}
+	return 0, ""
+}
+
+var noSpace = regexp.MustCompile(`^\s*([A-Za-z]+):[^\s]`)
+
+func isKeyName(name string) bool {
+	return slices.ContainsFunc(knownPaths, func(path string) bool {
+		_, base := splitPath(path)
+		return base == name
+	})
 }
 
 // unparsableLine is the line behind the longest part of text that is whole YAML, or

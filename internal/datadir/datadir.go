@@ -270,3 +270,45 @@ func trusted(s *syscall.Stat_t) bool {
 	groups, err := os.Getgroups()
 	return err == nil && slices.Contains(append(groups, os.Getegid()), int(s.Gid))
 }
+
+// CheckWritable is nil where dir, and files in it, can be made. It leaves nothing behind.
+func CheckWritable(dir string) error {
+	there := dir
+	for {
+		info, err := os.Stat(there)
+		if err == nil && !info.IsDir() {
+			return pathError("mkdir", there, syscall.ENOTDIR)
+		}
+		if err == nil {
+			break
+		}
+		parent := filepath.Dir(there)
+		if !errors.Is(err, fs.ErrNotExist) || parent == there {
+			return err
+		}
+		if isSymlink(there) { // to nowhere: nothing can be made in its place
+			return err
+		}
+		there = parent
+	}
+	if there != dir {
+		made, err := os.MkdirTemp(there, ".akubra-check-*")
+		if err != nil {
+			return at("mkdir", there, err)
+		}
+		return os.Remove(made)
+	}
+	f, err := os.CreateTemp(dir, ".akubra-check-*")
+	if err != nil {
+		return at("open", dir, err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// at is err with name in the place of the path that it has.
+func at(op, name string, err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	return pathError(op, name, err)
+}

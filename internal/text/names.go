@@ -32,3 +32,8 @@ func Distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Near reports whether a may have been meant for b: few of its letters are others.
+func Near(a, b string) bool {
+	return Distance(a, b) <= max(1, min(len(a), len(b))/3)
+}

@@ -1,0 +1,129 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// R21: a mistake in a file says where it stands, as editors understand it.
+func TestR21MistakesNameTheirLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "akubra.yaml")
+	content := `# a comment
+Backends:
+  - http://a
+  - ftp://b
+Listen: 8080
+MaxBodySiz: x
+Logging:
+  Mainlog:
+    Level: loud
+    Stdout: 1
+AdditionalRequestHeaders:
+  X-A: b
+  Host: c
+TLS: {CertFile: none.pem}
+BackendCredentials:
+  - Backend: http://a
+    AccessKey: alone
+`
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(path)
+	if err == nil {
+		t.Fatal("it is valid")
+	}
+	want := []string{
+		":4: Backends[1]: ", ":5: Listen: ", ":6: MaxBodySiz: ", ":9: Logging.Mainlog.Level: ", ":10: Logging.Mainlog.Stdout: ",
+		":13: AdditionalRequestHeaders[Host]: ", ":14: TLS.KeyFile: ", ":14: TLS.CertFile: ", ":16: BackendCredentials[0].SecretKey: ",
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != len(want) {
+		t.Fatalf("mistakes:\n%v", err)
+	}
+	for i, line := range lines {
+		if !strings.HasPrefix(line, path+want[i]) {
+			t.Errorf("mistake %q, want one at %s", line, want[i])
+		}
+	}
+	_, mistakes := CheckText([]byte("Backends: [http://a]\nWriteAck: some\n"))
+	wantMistakes(t, mistakes, []string{`line 2: WriteAck: "some" is not allowed, must be one of first, quorum, all`})
+}
+
+// R21: an unknown key names another one only where that one may have been meant.
+func TestR21NearKeys(t *testing.T) {
+	for name, want := range map[string]string{
+		"Listne":              "Listen",
+		"Backend":             "Backends",
+		"backendcredentials":  "BackendCredentials",
+		"ConnectionTimeouts":  "ConnectionTimeout",
+		"Level":               "Logging.Synclog.Level",
+		"Sync":                "SyncLogMethods",
+		"Password":            "",
+		"Replicas":            "",
+		"x":                   "",
+		"Storages":            "",
+		"TLS.Certificate":     "",
+		"TLS.Password":        "",
+		"Repair.Concurency":   "Repair.Concurrency",
+		"Logging.Mainlog.Fil": "Logging.Mainlog.File",
+	} {
+		yaml := name + ": 1\n"
+		if list := strings.Split(name, "."); len(list) > 1 {
+			yaml = strings.Join(list, ": {") + ": 1" + strings.Repeat("}", len(list)-1) + "\n"
+		}
+		lines := configMistakes(t, twoBackends+yaml)
+		if len(lines) != 1 {
+			t.Errorf("%s: %q", name, lines)
+			continue
+		}
+		_, near, named := strings.Cut(lines[0], "the nearest known one is ")
+		if near != want || named != (want != "") || !strings.HasPrefix(lines[0], name+": unknown key, ") {
+			t.Errorf("%s: %q, want %q", name, lines[0], want)
+		}
+	}
+	lines := configMistakes(t, twoBackends, "AKUBRA_PASSWORD=x")
+	wantMistakes(t, lines, []string{"AKUBRA_PASSWORD: unknown variable, and none looks like it; a variable is AKUBRA_ and a key in capitals, with _ between levels"})
+}
+
+// R21: what somebody expects to be expanded is refused, not taken as it stands.
+func TestR21Placeholders(t *testing.T) {
+	for _, yaml := range []string{
+		"DataDir: ~/akubra", "DataDir: '~'", "DataDir: ${HOME}/akubra", "DataDir: $HOME/akubra", "DataDir: /var/$NAME",
+		"DataDir: file:///var/akubra", "DataDir: ~akubra/data", "DataDir: '{{ data }}'", "Listen: ${HOST}:80", "Domains: ['${DOMAIN}']",
+		"Credentials: {AccessKey: '${KEY}', SecretKey: x}", "Credentials: {AccessKey: x, SecretKey: '${SECRET}'}",
+		"Credentials: {AccessKey: x, SecretKey: $SECRET}", "Logging: {Mainlog: {File: ~/main.log}}",
+		"TLS: {Backends: {CAFile: ~/ca.pem}}", "AdditionalRequestHeaders: {X: '${VALUE}'}",
+		"BackendCredentials: [{Backend: http://a, AccessKey: '${KEY}', SecretKey: x}]",
+	} {
+		lines := configMistakes(t, twoBackends+yaml)
+		if len(lines) != 1 || !strings.Contains(lines[0], "must be written out: ") || strings.Contains(lines[0], "SECRET") {
+			t.Errorf("%s: %q", yaml, lines)
+		}
+	}
+	for _, yaml := range []string{
+		"Credentials: {AccessKey: x, SecretKey: 'a${b}c$DE~'}", "DataDir: ./a~b/$", "DataDir: ./cost$5",
+	} {
+		if lines := configMistakes(t, twoBackends+yaml); lines != nil {
+			t.Errorf("%s: %q", yaml, lines)
+		}
+	}
+}
+
+// R21: the commonest slips in YAML are told in words, not in tokens.
+func TestR21YAMLSlips(t *testing.T) {
+	for yaml, want := range map[string]string{
+		"Logging:\n\tMainlog:\n\t\tLevel: info":       "line 3: cannot parse YAML: the line is indented with a tab; YAML takes spaces alone",
+		"Logging:\n  Mainlog:\n  \tLevel: info":       "line 4: cannot parse YAML: the line is indented with a tab; YAML takes spaces alone",
+		"ConnLimit:5":                                 "line 2: cannot parse YAML: a space is missing behind the colon of \"ConnLimit\"",
+		"ConnLimit:5\nListen: ':80'":                  "line 2: cannot parse YAML: a space is missing behind the colon of \"ConnLimit\"",
+		"TLS:\n  CertFile: a\n  KeyFile:b\nListen: :": "line 4: cannot parse YAML: a space is missing behind the colon of \"KeyFile\"",
+	} {
+		lines := configMistakes(t, twoBackends+yaml)
+		if len(lines) != 1 || lines[0] != want {
+			t.Errorf("%q: %q, want %q", yaml, lines, want)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package config
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// expirySoon is how long before its end a certificate is warned of.
+const expirySoon = 14 * 24 * time.Hour
+
+// Warnings are what is allowed, but dangerous, or does nothing: a line each. c has passed
+// its check; now is the time that certificates are looked at for.
+func (c *Config) Warnings(now time.Time) (lines []string) {
+	warn := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	tlsBackends := slices.ContainsFunc(c.Backends, func(s string) bool { return strings.HasPrefix(strings.ToLower(s), "https:") })
+	b := c.TLS.Backends
+	switch {
+	case b.InsecureSkipVerify && tlsBackends:
+		warn("TLS.Backends.InsecureSkipVerify: any certificate is accepted, so that whoever is in between can read and change everything")
+	case b.InsecureSkipVerify || b.CAFile != "" || b.ClientCertFile != "":
+		if !tlsBackends {
+			warn("TLS.Backends: has no effect, since none of Backends begins with https://")
+		}
+	}
+	if !loopbackOnly(c.AdminListen) {
+		warn("AdminListen: %q can be reached from other machines, and asks for no password: whoever reaches it can read the state and "+
+			"take backends into maintenance. 127.0.0.1 is for this machine alone", c.AdminListen)
+	}
+	if c.AdminListen == "" {
+		warn("AdminListen: is off, so that there are no metrics, and `akubra repair` and `akubra verify --journal` cannot work beside the proxy")
+	}
+	if len(c.Backends) == 1 {
+		warn("Backends: there is only one, so that nothing is kept twice")
+	}
+	if c.FailureLimit == 0 && len(c.Backends) > 1 {
+		warn("FailureLimit: 0 is off: a dead backend is asked again with each request")
+	}
+	if c.OnJournalError == OnJournalErrorContinue {
+		warn("OnJournalError: with %q a write may be lost on a backend without any trace in the journal", c.OnJournalError)
+	}
+	c.warnOfFiles(now, warn)
+	return lines
+}
+
+func loopbackOnly(listen string) bool {
+	if listen == "" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return true // said already
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost")
+}
+
+// warnOfFiles looks at certificates, and at who may read secrets.
+func (c *Config) warnOfFiles(now time.Time, warn func(format string, args ...any)) {
+	certificate := func(key, file string) {
+		text, err := readPEM(file)
+		if err != nil {
+			return // said already
+		}
+		for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if block.Type != "CERTIFICATE" || err != nil {
+				continue
+			}
+			name := cert.Subject.String()
+			switch {
+			case now.After(cert.NotAfter):
+				warn("%s: the certificate %q in %q has expired on %s", key, name, file, cert.NotAfter.UTC().Format(time.RFC3339))
+			case now.Before(cert.NotBefore):
+				warn("%s: the certificate %q in %q is not valid before %s", key, name, file, cert.NotBefore.UTC().Format(time.RFC3339))
+			case cert.NotAfter.Sub(now) < expirySoon:
+				warn("%s: the certificate %q in %q expires on %s", key, name, file, cert.NotAfter.UTC().Format(time.RFC3339))
+			}
+		}
+	}
+	for _, f := range [][2]string{
+		{"TLS.CertFile", c.TLS.CertFile}, {"TLS.Backends.CAFile", c.TLS.Backends.CAFile},
+		{"TLS.Backends.ClientCertFile", c.TLS.Backends.ClientCertFile},
+	} {
+		if f[1] != "" {
+			certificate(f[0], f[1])
+		}
+	}
+	secrets := [][2]string{
+		{"TLS.KeyFile", c.TLS.KeyFile}, {"TLS.Backends.ClientKeyFile", c.TLS.Backends.ClientKeyFile}, {"Credentials.File", c.Credentials.File},
+	}
+	for i := range c.BackendCredentials {
+		secrets = append(secrets, [2]string{element("BackendCredentials", i) + ".File", c.BackendCredentials[i].File})
+	}
+	for _, f := range secrets {
+		if info, err := os.Stat(f[1]); f[1] != "" && err == nil && info.Mode().Perm()&0o004 != 0 {
+			warn("%s: all users may read %q (%v): chmod o-r", f[0], f[1], info.Mode())
+		}
+	}
+}
+
+// HasSecrets reports whether the configuration itself has keys in it, which nobody else
+// should be able to read then.
+func (c *Config) HasSecrets() bool {
+	return c.Credentials.SecretKey != "" ||
+		slices.ContainsFunc(c.BackendCredentials, func(b BackendCredentialsConfig) bool { return b.SecretKey != "" })
+}

@@ -1,0 +1,33 @@
+package logs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/akubra/akubra/internal/config"
+)
+
+// Check says what Open would say, and leaves nothing behind (R21): a file that was not
+// there is removed again. The error has a line for each mistake.
+func Check(c config.LoggingConfig) error {
+	return named(checkOutput(c.Mainlog), checkOutput(c.Accesslog), checkOutput(c.Synclog))
+}
+
+func checkOutput(c config.LogOutput) error {
+	isNew := false
+	if c.File != "" {
+		_, err := os.Stat(c.File)
+		isNew = errors.Is(err, fs.ErrNotExist)
+	}
+	o, err := OpenOutput(c)
+	if isNew && o.file != nil {
+		if made, linked := filepath.EvalSymlinks(c.File); linked == nil {
+			_ = os.Remove(made) // or an empty file stays
+		}
+	}
+	o.Start(nil, nil)
+	_ = o.Close() // nothing was written
+	return err
+}

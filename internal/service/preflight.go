@@ -1,0 +1,121 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/congestion"
+	"github.com/akubra/akubra/internal/datadir"
+	"github.com/akubra/akubra/internal/ledger"
+	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/remote"
+	"github.com/akubra/akubra/internal/text"
+)
+
+// Preflight finds what is wrong with a configuration on this machine (R21): what it names,
+// and what is not there. It leaves nothing behind. `akubra check` and the start both ask it,
+// so that they cannot say one thing and the other.
+func Preflight(c *config.Config, environ []string) (mistakes config.Errors) {
+	add := func(format string, args ...any) {
+		mistakes = append(mistakes, text.Printable(fmt.Sprintf(format, args...)))
+	}
+	if err := logs.Check(c.Logging); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			add("%s", line)
+		}
+	}
+	if err := datadir.CheckWritable(c.JournalDir()); err != nil {
+		add("DataDir: %q is not allowed, must be a directory that the proxy can make and write to: %v", c.DataDir, err)
+	}
+	if err := congestion.New(c.CongestionControl).Check(); err != nil {
+		add("CongestionControl: %q is not allowed, must be one that this system has: %v", c.CongestionControl, err)
+	}
+	if c.Repair.Enabled {
+		if _, err := c.SigningKeys(environ); err != nil {
+			var missing config.Errors
+			errors.As(err, &missing)
+			for _, line := range missing {
+				add("%s", line)
+			}
+		}
+	}
+	return mistakes
+}
+
+// runningTimeout bounds the question whether it is this configuration's own proxy that runs.
+const runningTimeout = 3 * time.Second
+
+// Occupied finds what a start would need and somebody else has: addresses, the journal. busy
+// reports whether that is the proxy of this configuration itself, which has to stop before
+// another one can start; there is no mistake then.
+func Occupied(c *config.Config) (busy bool, problems []error) {
+	locked := journalLocked(c)
+	if locked != nil && c.AdminListen != "" {
+		r := remote.NewClient(c.AdminListen, func(error) {})
+		defer r.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), runningTimeout)
+		defer cancel()
+		if r.Check(ctx, c.JournalDir()) == nil {
+			return true, nil
+		}
+	}
+	if locked != nil {
+		problems = append(problems, fmt.Errorf("cannot open the journal (DataDir: %q): %w", c.DataDir, locked))
+	}
+	for _, l := range [][2]string{{"Listen", c.Listen}, {"AdminListen", c.AdminListen}} {
+		if l[1] == "" {
+			continue
+		}
+		ln, err := net.Listen("tcp", l[1])
+		if err != nil {
+			problems = append(problems, fmt.Errorf("cannot listen (%s: %q): %w", l[0], l[1], err))
+			continue
+		}
+		_ = ln.Close()
+	}
+	for _, name := range []string{lockFile, ledger.InflightName} {
+		f, err := os.Open(filepath.Join(c.JournalDir(), name))
+		if err != nil {
+			continue // it is made
+		}
+		if err := datadir.NotLinked(f); err != nil {
+			problems = append(problems, fmt.Errorf("cannot use the journal (DataDir: %q): %w", c.DataDir, err))
+		}
+		_ = f.Close()
+	}
+	return false, problems
+}
+
+// lockFile is the journal's; see FORMAT.md.
+const lockFile = "lock"
+
+// journalLocked says who has the journal open, nil if nobody has.
+func journalLocked(c *config.Config) error {
+	f, err := os.Open(filepath.Join(c.JournalDir(), lockFile))
+	if err != nil {
+		return nil // it is made at the start
+	}
+	defer f.Close() // which unlocks it
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return errors.New("another process has it open")
+	}
+	return nil
+}
+
+// Warnings are what the operator should know before a start with c, a line each.
+func Warnings(c *config.Config) []string {
+	lines := c.Warnings(time.Now())
+	if s := shareFiles(c); s.tight(c) {
+		lines = append(lines, fmt.Sprintf("the limit of open files (ulimit -n: %d) allows for %d connections of clients instead of %d, and %d busy ones to backends instead of %d",
+			s.limit, s.clients, wantedClients(c), s.backends, c.ConnLimit))
+	}
+	return lines
+}
