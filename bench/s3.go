@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/akubra/akubra/bench/sigv4"
+	"github.com/akubra/akubra/s3/sigv4"
 )
 
 // s3Target is an endpoint of a user's own, from -target and its fellows. Buckets
@@ -59,14 +60,12 @@ func (t *s3Target) check() error {
 }
 
 // s3Request signs a request and writes its head.
-func (t *s3Target) s3Request(buf []byte, s *sigv4.Signer, method, path, query string, size int64, hash string, fresh bool) []byte {
-	headers := s.Sign(&sigv4.Request{Method: method, Path: path, Query: query, Host: t.host, PayloadHash: hash}, time.Now())
-	if query != "" {
-		path += "?" + query
-	}
+func (t *s3Target) s3Request(buf []byte, s *sigv4.Signer, method, path string, size int64, hash string, fresh bool) []byte {
+	header := make(http.Header, 4)
+	s.Sign(header, method, t.host, path, "", hash, time.Now())
 	buf = fmt.Appendf(buf[:0], "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: akubra-bench\r\n", method, path, t.host)
-	for _, h := range headers {
-		buf = fmt.Appendf(buf, "%s: %s\r\n", h.Name, h.Value)
+	for name, values := range header {
+		buf = fmt.Appendf(buf, "%s: %s\r\n", name, values[0])
 	}
 	if method == "PUT" {
 		buf = fmt.Appendf(buf, "Content-Length: %d\r\n", size)
@@ -78,7 +77,7 @@ func (t *s3Target) s3Request(buf []byte, s *sigv4.Signer, method, path, query st
 }
 
 func (t *s3Target) signer() *sigv4.Signer {
-	return &sigv4.Signer{AccessKey: t.accessKey, SecretKey: t.secretKey, Region: t.region}
+	return sigv4.New(t.accessKey, t.secretKey, "", t.region)
 }
 
 // s3Source makes signed requests for the keys of one connection: no two write the
@@ -136,7 +135,7 @@ func (s *s3Source) next(r *request) {
 		}
 	}
 	*r = request{method: method, answer: -1}
-	hash := sigv4.EmptyPayload
+	hash := sigv4.Empty
 	switch method {
 	case "PUT":
 		r.size, r.body, hash = size, payload, s.hashes[size]
@@ -144,7 +143,7 @@ func (s *s3Source) next(r *request) {
 	case "GET", "HEAD":
 		r.answer = s.sizes[s.key]
 	}
-	s.buf = s.t.s3Request(s.buf, s.signer, method, s.path(), "", r.size, hash, s.c.NoAlive)
+	s.buf = s.t.s3Request(s.buf, s.signer, method, s.path(), r.size, hash, s.c.NoAlive)
 	r.head = s.buf
 }
 

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/akubra/akubra/bench/sigv4"
+	"github.com/akubra/akubra/s3/sigv4"
 )
 
 // runTarget drives an S3 endpoint, round by round, and removes what it put there.
@@ -137,7 +137,7 @@ func (o *options) removeKeys(l *load) error {
 					continue
 				}
 				req := request{method: "DELETE", answer: -1}
-				req.head = o.s3.s3Request(s.buf, s.signer, "DELETE", s.path(), "", 0, sigv4.EmptyPayload, s.c.NoAlive)
+				req.head = o.s3.s3Request(s.buf, s.signer, "DELETE", s.path(), 0, sigv4.Empty, s.c.NoAlive)
 				err := c.do(&req)
 				if err != nil && !errors.Is(err, statusError(404)) {
 					failed[i] = fmt.Errorf("cannot remove %s: %w", s.path(), err)
@@ -186,7 +186,7 @@ func (o *options) prepareBucket() (remove func() error, err error) {
 		c := &client{dial: t.dialer(), timeout: o.timeout, progress: func(int) {}}
 		defer c.close()
 		req := request{method: method, size: int64(len(body)), body: body, answer: -1}
-		req.head = t.s3Request(nil, t.signer(), method, "/"+t.bucket, "", req.size, sigv4.PayloadHash(body), true)
+		req.head = t.s3Request(nil, t.signer(), method, "/"+t.bucket, req.size, sigv4.Hash(body), true)
 		return c.do(&req)
 	}
 	if !own {

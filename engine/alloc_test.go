@@ -2,7 +2,11 @@
 
 package engine
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/akubra/akubra/s3"
+)
 
 // What a signed PUT of aws-cli looks like, and an answer to it.
 const (
@@ -34,8 +38,8 @@ func TestStepsDoNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	writes := newOverlaps()
-	parsed := parseTarget(target, host, sampleDomains)
-	hash := parsed.hash()
+	parsed := s3.ParseTarget(target, host, sampleDomains)
+	hash := hashOfTarget(&parsed)
 	steps := map[string]func(){
 		"buildHead": func() {
 			if _, _, problem := buildHead(dst[:0], "PUT", target, head, sampleAdded); problem != "" {
@@ -43,13 +47,13 @@ func TestStepsDoNotAllocate(t *testing.T) {
 			}
 		},
 		"parseTarget": func() {
-			p := parseTarget(target, host, sampleDomains)
-			if p.kindOf("PUT", false) != kindPlain || string(p.bucket) != "bucket" {
-				t.Fatalf("%s", p.bucket)
+			p := s3.ParseTarget(target, host, sampleDomains)
+			if p.KindOf("PUT", false) != s3.KindPlain || string(p.Bucket) != "bucket" {
+				t.Fatalf("%s", p.Bucket)
 			}
 		},
 		"hash": func() {
-			if parsed.hash() != hash {
+			if hashOfTarget(&parsed) != hash {
 				t.Fatal("another hash")
 			}
 		},
@@ -94,7 +98,7 @@ func TestAgreementDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRequest(e)
-	r.method, r.write, r.target = "PUT", true, parseTarget([]byte(sampleTarget), nil, nil)
+	r.method, r.write, r.target = "PUT", true, s3.ParseTarget([]byte(sampleTarget), nil, nil)
 	r.legs, r.votes = r.legs[:2], []vote{{votePositive, 2}, {votePositive, 1}}
 	for i := range r.legs {
 		l := &r.legs[i]

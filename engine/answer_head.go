@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"strconv"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // answerHead is the head of a backend's answer. raw is a copy of it in the leg's
@@ -100,24 +102,24 @@ func (a *answerHead) note(name, value []byte) error {
 	}
 	a.changes = a.changes || hopByHopAnswer(name, nil)
 	switch {
-	case equalFold(name, "ETag"):
+	case http1.EqualFold(name, "ETag"):
 		if a.etag == (span{}) {
 			from := cap(a.raw) - cap(value) // both end where their array does
 			a.etag = span{int32(from), int32(from + len(value))}
 		}
-	case equalFold(name, "Content-Length"):
+	case http1.EqualFold(name, "Content-Length"):
 		n, err := strconv.ParseUint(string(value), 10, 63)
 		if err != nil || (a.contentLength >= 0 && a.contentLength != int64(n)) {
 			return errBadAnswer
 		}
 		a.changes = a.changes || a.contentLength >= 0 // one is enough
 		a.contentLength = int64(n)
-	case equalFold(name, "Transfer-Encoding"):
-		if !equalFold(value, "chunked") {
+	case http1.EqualFold(name, "Transfer-Encoding"):
+		if !http1.EqualFold(value, "chunked") {
 			return errBadAnswer
 		}
 		a.chunked = true
-	case equalFold(name, "Connection"):
+	case http1.EqualFold(name, "Connection"):
 		for len(value) > 0 {
 			var token []byte
 			token, value, _ = bytes.Cut(value, []byte(","))
@@ -129,9 +131,9 @@ func (a *answerHead) note(name, value []byte) error {
 				return errBadAnswer
 			}
 			switch {
-			case equalFold(token, "close"):
+			case http1.EqualFold(token, "close"):
 				a.close = true
-			case equalFold(token, "keep-alive"):
+			case http1.EqualFold(token, "keep-alive"):
 				a.close = false
 			default:
 				a.nominates = true
@@ -218,7 +220,7 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 		if len(line) == 0 {
 			break
 		}
-		if name, value, _ := bytes.Cut(line, []byte(":")); equalFold(name, "Connection") {
+		if name, value, _ := bytes.Cut(line, []byte(":")); http1.EqualFold(name, "Connection") {
 			nominated.add(value) // parse has counted them
 		}
 	}
@@ -233,14 +235,14 @@ func (e *Engine) appendAnswerHead(dst []byte, a *answerHead, method string) []by
 		if hopByHopAnswer(name, &nominated) {
 			continue
 		}
-		if equalFold(name, "Content-Length") {
+		if http1.EqualFold(name, "Content-Length") {
 			if hasLength {
 				continue
 			}
 			hasLength = true
 		}
 		for i := range e.addResponse {
-			if equalFold(name, e.addResponse[i].name) {
+			if http1.EqualFold(name, e.addResponse[i].name) {
 				sent |= 1 << i
 			}
 		}
@@ -263,14 +265,14 @@ func (e *Engine) passesOn(a *answerHead) bool { return !a.changes && len(e.addRe
 func hopByHopAnswer(name []byte, nominated *nominees) bool {
 	switch name[0] | 0x20 {
 	case 'c':
-		if equalFold(name, "Connection") {
+		if http1.EqualFold(name, "Connection") {
 			return true
 		}
 	case 'k', 'p', 't', 'u':
-		if equalFold(name, "Keep-Alive") || equalFold(name, "Proxy-Connection") || equalFold(name, "Transfer-Encoding") ||
-			equalFold(name, "Trailer") || equalFold(name, "TE") || equalFold(name, "Upgrade") {
+		if http1.EqualFold(name, "Keep-Alive") || http1.EqualFold(name, "Proxy-Connection") || http1.EqualFold(name, "Transfer-Encoding") ||
+			http1.EqualFold(name, "Trailer") || http1.EqualFold(name, "TE") || http1.EqualFold(name, "Upgrade") {
 			return true
 		}
 	}
-	return nominated != nil && nominated.has(name) && !equalFold(name, "Content-Length")
+	return nominated != nil && nominated.has(name) && !http1.EqualFold(name, "Content-Length")
 }

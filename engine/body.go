@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/s3"
 )
 
 // readBody brings the request's body from the client into the ring, and starts
@@ -22,7 +23,7 @@ func (r *request) readBody(ctx *fasthttp.RequestCtx) *s3Error {
 	if r.head.chunked {
 		body = newStrictChunks(body)
 	}
-	if r.kind == kindDelete {
+	if r.kind == s3.KindDelete {
 		return r.readDeletes(ctx, body)
 	}
 	body = r.watch(body)

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // strictChunks is a client's chunked body as the server decodes it, with what stands
@@ -72,7 +74,7 @@ func (s *strictChunks) check() error {
 	if err != nil {
 		return err
 	}
-	if size := bytes.TrimLeft(line, "0"); len(size) == len(line) || unhex(size[0]) < 16 {
+	if size := bytes.TrimLeft(line, "0"); len(size) == len(line) || http1.Unhex(size[0]) < 16 {
 		return nil
 	}
 	for at := len(line); ; at += len(line) {

@@ -1,11 +1,12 @@
 package engine
 
 import (
-	"net/url"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // A copy is a read of its source, which each backend has to have as it was acknowledged:
@@ -29,7 +30,7 @@ func readCopySource(source, byteRange []byte) copySource {
 	name, query, _ := strings.Cut(string(source), "?")
 	for param := range strings.SplitSeq(query, "&") {
 		if id, found := strings.CutPrefix(param, "versionId="); found {
-			s.version = s.version || isVersion([]byte(id))
+			s.version = s.version || s3.IsVersion([]byte(id))
 		}
 	}
 	readings := []string{name}
@@ -39,12 +40,12 @@ func readCopySource(source, byteRange []byte) copySource {
 		readings = append(readings, string(source))
 	}
 	for _, r := range readings {
-		s.add(unescape([]byte(r), url.PathUnescape))
+		s.add(s3.Unescape([]byte(r)))
 		if strings.Contains(r, "+") {
-			s.add(unescape([]byte(r), url.QueryUnescape))
+			s.add(s3.UnescapeQuery([]byte(r)))
 		}
 		if before, _, found := strings.Cut(r, "#"); found {
-			s.add(unescape([]byte(before), url.PathUnescape))
+			s.add(s3.Unescape([]byte(before)))
 		}
 	}
 	return s
@@ -111,7 +112,7 @@ func (r *request) withSource(want uint64) (uint64, *s3Error) {
 		r.wantSource()
 		return 0, errSourceOwed
 	}
-	if r.kind == kindCopy {
+	if r.kind == s3.KindCopy {
 		r.lacking = owing
 	}
 	return want, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/s3"
 )
 
 func copyRequest(path, source string) string {
@@ -69,7 +70,7 @@ func TestR30PartCopyWaitsForItsSource(t *testing.T) {
 				request := copyRequest(path+"?partNumber=1&uploadId="+id, source)
 				a := r.dial().Do(request)
 				wantXMLError(t, a, 503)
-				if code := errorCode(a.Body); code != "SlowDown" {
+				if code := s3.ErrorCode(a.Body); code != "SlowDown" {
 					t.Errorf("code %q", code)
 				}
 				if n := len(r.stores[1].Requests()) - asked; n != 0 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/s3"
 )
 
 func deleteKeys(n int) []string {
@@ -59,7 +60,7 @@ func TestR24ListOutOfBounds(t *testing.T) {
 			// What is to come need not be waited for.
 			c.Send(fmt.Sprintf("POST /b?delete HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n%s", maxDeleteBody, tt.body))
 			a, err := c.ReadAnswer()
-			if err != nil || a.Status != 400 || string(xmlText(a.Body, "Code")) != tt.code {
+			if err != nil || a.Status != 400 || string(s3.Text(a.Body, "Code")) != tt.code {
 				t.Fatal(a, err)
 			}
 			c.Close() // or the rest of the body is waited for (R7)
@@ -120,14 +121,14 @@ func TestR23TooManyWritesUnderWay(t *testing.T) {
 	r.journal.tooMany.Store(true)
 	for _, request := range []string{putRequest("/b/k", "one"), requestFor("DELETE", "/b/k"), deleteRequestOf("a", "b")} {
 		a := r.dial().Do(request)
-		if wantStatus(t, a, 503); string(xmlText(a.Body, "Code")) != "SlowDown" {
+		if wantStatus(t, a, 503); string(s3.Text(a.Body, "Code")) != "SlowDown" {
 			t.Errorf("answer %s", a.Body)
 		}
 	}
 	r.journal.tooMany.Store(false)
 	r.e.deleting.Store(maxDeleteMemory)
 	a := r.dial().Do(deleteRequestOf("a", "b"))
-	if wantStatus(t, a, 503); string(xmlText(a.Body, "Code")) != "SlowDown" {
+	if wantStatus(t, a, 503); string(s3.Text(a.Body, "Code")) != "SlowDown" {
 		t.Errorf("answer %s", a.Body)
 	}
 	r.settled()

@@ -11,6 +11,7 @@ import (
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/s3"
 )
 
 // demotions counts the limiter's events.
@@ -224,7 +225,7 @@ func TestR13LastBackendStaysAndRequestsWaitForASlot(t *testing.T) {
 	begun := time.Now()
 	a := r.put("/b/second", "2")
 	wantStatus(t, a, 503)
-	if xmlText(a.Body, "Code") == nil || string(xmlText(a.Body, "Code")) != "SlowDown" || xmlText(a.Body, "RequestId") == nil {
+	if s3.Text(a.Body, "Code") == nil || string(s3.Text(a.Body, "Code")) != "SlowDown" || s3.Text(a.Body, "RequestId") == nil {
 		t.Fatalf("answer is %q", a.Body)
 	}
 	if took := time.Since(begun); took < 300*time.Millisecond {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"slices"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // A request whose body has been read, and whose answer is most likely a short one, is
@@ -17,7 +19,7 @@ import (
 // detach leaves the request to who decides it, unless that has happened already. After
 // a true the handler may not touch the request any more.
 func (r *request) detach() bool {
-	if !r.direct || r.kind != kindPlain || r.method == "GET" || r.target.selects || r.method == "OPTIONS" || r.e.stopping.Load() {
+	if !r.direct || r.kind != s3.KindPlain || r.method == "GET" || r.target.Selects || r.method == "OPTIONS" || r.e.stopping.Load() {
 		return false
 	}
 	// Nobody's leg is to wait for a disk: its connection may have another request already.

@@ -3,6 +3,8 @@ package engine
 import (
 	"math/bits"
 	"time"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // settle runs once, when the last leg of a request has its vote: it works out
@@ -36,7 +38,7 @@ func (r *request) settleStored(stored uint64) {
 	case stored == 0:
 	case r.write:
 		r.recordWrite()
-	case r.kind == kindUpload:
+	case r.kind == s3.KindUpload:
 		// It is about an upload that is one backend's own.
 	case r.e.o.RecordReads && (r.method == "GET" || r.method == "HEAD"):
 		r.recordMissing()
@@ -57,7 +59,7 @@ func (r *request) stored() (set uint64) {
 func (r *request) divergence(op string) Divergence {
 	return Divergence{
 		Time: time.Now(), Method: r.method, Path: string(r.raw), UserAgent: string(r.head.userAgent), Op: op,
-		Bucket: string(r.target.bucket), Key: r.target.keyName(), Size: r.objectSize(), ID: r.id.String(),
+		Bucket: string(r.target.Bucket), Key: r.target.KeyName(), Size: r.objectSize(), ID: r.id.String(),
 	}
 }
 
@@ -79,7 +81,7 @@ func (r *request) recordWrite() {
 	}
 	d := r.divergence(OpStoring)
 	r.recordLacks(&d, &o, true)
-	if r.kind == kindForm {
+	if r.kind == s3.KindForm {
 		d.Key = o.key
 	}
 	r.recordLacks(&d, &o, false)

@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/valyala/fasthttp"
+import (
+	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/s3"
+)
 
 // The server waits for the first byte of a body before it calls the handler. What is
 // going to be refused whatever the body is must not wait for it: the client may be
@@ -25,8 +29,8 @@ func (e *Engine) refusesBody(h *fasthttp.RequestHeader, n int64) bool {
 	if n <= maxDeleteBody || !h.IsPost() {
 		return false
 	}
-	t := parseTarget(h.RequestURI(), h.Host(), e.o.Domains)
-	return t.kindOf("POST", false) == kindDelete
+	t := s3.ParseTarget(h.RequestURI(), h.Host(), e.o.Domains)
+	return t.KindOf("POST", false) == s3.KindDelete
 }
 
 // tooLarge reports whether a body of n bytes is larger than MaxBodySize.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/xml"
 	"errors"
 	"net"
 	"strconv"
@@ -9,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // s3Error is an answer of the proxy's own, in S3's words, so that SDKs know
@@ -64,13 +65,7 @@ func resourceOf(target string) string {
 
 // body is the answer's XML document.
 func (e *s3Error) body(requestID, resource string) string {
-	var b strings.Builder
-	b.WriteString(xml.Header + "<Error><Code>" + e.code + "</Code><Message>")
-	_ = xml.EscapeText(&b, []byte(e.message))
-	b.WriteString("</Message><Resource>")
-	_ = xml.EscapeText(&b, []byte(resourceOf(resource)))
-	b.WriteString("</Resource><RequestId>" + requestID + "</RequestId></Error>")
-	return b.String()
+	return s3.ErrorDocument(e.code, e.message, resourceOf(resource), requestID)
 }
 
 // send makes e the answer to ctx's request.

@@ -9,6 +9,9 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/akubra/akubra/http1"
+	"github.com/akubra/akubra/s3"
 )
 
 // An upload by form (S3 API reference, "POST Object") is a write of one object whose
@@ -179,13 +182,12 @@ func (f *form) readHeader(header []byte) {
 
 // beginForm notes that the write of a form's file is about to go to the backends.
 func (r *request) beginForm(key string) *s3Error {
-	if len(r.target.bucket) == 0 {
+	if len(r.target.Bucket) == 0 {
 		key = "" // it would be some other bucket's
 	}
-	t := target{bucket: r.target.bucket, key: []byte(url.PathEscape(key))}
 	var hash uint64
 	if key != "" {
-		if hash = t.hash(); !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
+		if hash = hashKey(r.target.Bucket, key); !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
 			return errKeyBusy
 		}
 	}
@@ -205,7 +207,7 @@ func (r *request) beginForm(key string) *s3Error {
 	var err error
 	if r.e.o.Journal != nil {
 		began = r.e.o.Journal.Stamp(time.Now())
-		slot, err = r.e.o.Journal.Begin(r.target.bucket, []byte(key), r.head.host, r.raw)
+		slot, err = r.e.o.Journal.Begin(r.target.Bucket, []byte(key), r.head.host, r.raw)
 	}
 	if err != nil {
 		return r.notBegun(err)
@@ -213,7 +215,7 @@ func (r *request) beginForm(key string) *s3Error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if taken = r.ended < len(r.legs); taken { // else every backend has refused it already, and it has been settled
-		r.key, r.target.key, r.keyHash, r.overlapping = []byte(key), t.key, hash, key != ""
+		r.key, r.target.Key, r.keyHash, r.overlapping = []byte(key), []byte(s3.Escape(key)), hash, key != ""
 		r.began, r.slot = began, slot
 	}
 	return nil
@@ -221,7 +223,7 @@ func (r *request) beginForm(key string) *s3Error {
 
 // mayBePositive reports whether the answer's status may be that of a write's success.
 func (l *leg) mayBePositive() bool {
-	return l.answer.status < 300 || l.r.kind == kindForm && l.answer.status == 303
+	return l.answer.status < 300 || l.r.kind == s3.KindForm && l.answer.status == 303
 }
 
 // location reads what the answer to an upload by form says of the object: a redirection
@@ -244,12 +246,12 @@ func (l *leg) location() (key, etag string) {
 			case "key":
 				key = value
 			case "etag":
-				etag = strings.Trim(value, `"`)
+				etag = s3.Unquote(value)
 			}
 		}
 		return key, etag
 	}
-	bucket := string(l.r.target.bucket)
+	bucket := string(l.r.target.Bucket)
 	key = strings.TrimPrefix(u.Path, "/")
 	if !strings.HasPrefix(u.Host, bucket+".") {
 		var ok bool
@@ -266,7 +268,7 @@ func fieldOf(raw []byte, name string) []byte {
 	for len(rest) > 0 {
 		var line []byte
 		line, rest = cutLine(rest)
-		if n, value, ok := bytes.Cut(line, []byte(":")); ok && equalFold(n, name) {
+		if n, value, ok := bytes.Cut(line, []byte(":")); ok && http1.EqualFold(n, name) {
 			return trimSpace(value)
 		}
 	}
@@ -282,11 +284,11 @@ const anotherKey = "stored under another key"
 
 // readForm makes the request an upload by form, if it is one.
 func (r *request) readForm(contentType []byte) {
-	if r.kind != kindPlain || r.method != "POST" || len(r.target.key) > 0 || r.target.sub || r.bodyRead {
+	if r.kind != s3.KindPlain || r.method != "POST" || len(r.target.Key) > 0 || r.target.Sub || r.bodyRead {
 		return
 	}
 	if r.form = newForm(contentType, r.head.contentLength); r.form != nil {
-		r.kind = kindForm
+		r.kind = s3.KindForm
 		r.form.begin, r.form.ended = r.beginForm, r.madeSize.Store
 	}
 }

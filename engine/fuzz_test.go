@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -278,55 +277,6 @@ func compareAnswers(t *testing.T, in, out []byte) {
 			t.Fatalf("%s is %q, was %q", name, got, want)
 		}
 	}
-}
-
-// FuzzParseTarget: nothing panics, nothing is lost, and both styles name one
-// object (R27).
-func FuzzParseTarget(f *testing.F) {
-	for _, target := range nastyTargets {
-		f.Add(target, "s3.test", "PUT", false)
-		f.Add(target, "b.s3.example.com:80", "POST", true)
-	}
-	for _, target := range []string{"/b/k?uploads", "/b/k?uploadId=x%2By&partNumber=1", "/b?delete", "/b/k?acl&uploadId", "*"} {
-		f.Add(target, "[::1]:80", "POST", true)
-	}
-	domains := []string{"example.com", "s3.example.com"}
-	f.Fuzz(func(t *testing.T, raw, host, method string, copySource bool) {
-		got := parseTarget([]byte(raw), []byte(host), domains)
-		kind := got.kindOf(method, copySource)
-		if len(got.key) == 0 && kind != kindPlain && kind != kindDelete || kind == kindDelete && len(got.key) > 0 {
-			t.Fatalf("kind of %q is %d with the key %q", raw, kind, got.key)
-		}
-		_ = got.keyName()
-		if !strings.HasPrefix(raw, "/") {
-			return
-		}
-		if path, query, _ := strings.Cut(raw, "?"); bucketOfHost([]byte(host), domains) == nil {
-			asked, _, _ := strings.Cut(path[1:], "/")
-			if asked != string(got.bucket) && unescape([]byte(asked), url.PathUnescape) != string(got.bucket) {
-				t.Fatalf("%q has the bucket %q", raw, got.bucket)
-			}
-			again := "/" + asked
-			if strings.Contains(path[1:], "/") {
-				again += "/" + string(got.key)
-			}
-			if again != path || string(got.query) != query {
-				t.Fatalf("%q is put together again as %q and %q", raw, again, got.query)
-			}
-		} else if "/"+string(got.key) != path || string(got.query) != query {
-			t.Fatalf("%q on %q has the key %q and the query %q", raw, host, got.key, got.query)
-		}
-		// The same object in the other style.
-		bucket := string(got.bucket)
-		if bucket == "" || strings.ContainsAny(bucket, ":/?%[]") {
-			return
-		}
-		path := parseTarget([]byte("/"+bucket+"/"+string(got.key)), []byte("s3.example.com"), domains)
-		virtual := parseTarget([]byte("/"+string(got.key)), []byte(bucket+".s3.example.com"), domains)
-		if path.hash() != got.hash() || virtual.hash() != got.hash() {
-			t.Fatalf("%q on %q has another hash in another style", raw, host)
-		}
-	})
 }
 
 // oneRead gives data bit by bit.

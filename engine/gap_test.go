@@ -168,7 +168,7 @@ func TestGapBehindTheIntent(t *testing.T) {
 func (r *rig) find(key string, ok func(*request) bool) (found bool) {
 	for _, q := range r.e.list() {
 		q.mu.Lock()
-		found = found || string(q.target.key) == key && ok(q)
+		found = found || string(q.target.Key) == key && ok(q)
 		q.mu.Unlock()
 		q.release()
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/s3"
 )
 
 // lazyStart is how much of a body is waited for before the legs start, unless
@@ -43,7 +44,7 @@ func (e *Engine) serve(ctx *fasthttp.RequestCtx, r *request) {
 
 // answer sends what was decided.
 func (r *request) answer(ctx *fasthttp.RequestCtx) {
-	if r.kind == kindInitiate && r.retryElsewhere(ctx) {
+	if r.kind == s3.KindInitiate && r.retryElsewhere(ctx) {
 		return
 	}
 	unwritten := r.promise()
@@ -203,8 +204,8 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 		e.refuseEarly(ctx, problem)
 		return nil
 	}
-	if r.write && len(r.target.key) > 0 && !r.target.sub && r.target.uploadID == "" || r.kind == kindComplete {
-		r.keyHash = r.target.hash()
+	if r.write && len(r.target.Key) > 0 && !r.target.Sub && r.target.UploadID == "" || r.kind == s3.KindComplete {
+		r.keyHash = hashOfTarget(&r.target)
 		r.overlapping = e.writes.beginWithin(r.keyHash, e.o.SlotTimeout)
 		if !r.overlapping {
 			for i := range r.legs {
@@ -254,23 +255,23 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 		return errEntityTooLarge
 	}
 	r.bodyRead = !r.head.chunked && r.head.contentLength <= 0
-	r.target = parseTarget(r.raw, r.head.host, r.e.o.Domains)
+	r.target = s3.ParseTarget(r.raw, r.head.host, r.e.o.Domains)
 	if r.method == "PUT" || r.method == "POST" || r.method == "DELETE" {
-		r.target.sub = r.target.isSubWrite(r.method)
-		if r.method == "PUT" && !r.target.sub {
-			r.target.version = false // content can only be put as a new version
+		r.target.Sub = r.target.IsSubWrite(r.method)
+		if r.method == "PUT" && !r.target.Sub {
+			r.target.Version = false // content can only be put as a new version
 		}
 	}
-	r.kind = r.target.kindOf(r.method, r.head.copySource)
+	r.kind = r.target.KindOf(r.method, r.head.copySource)
 	r.readForm(h.ContentType())
-	r.write = r.target.writes(r.method, r.kind)
-	r.whole = r.kind == kindInitiate || r.kind == kindComplete || r.kind == kindCopy || r.kind == kindDelete ||
-		r.kind == kindPart && r.head.copySource
-	if r.kind == kindCopy || r.kind == kindPart && r.head.copySource { // no other request has one (R15)
+	r.write = r.target.Writes(r.method, r.kind)
+	r.whole = r.kind == s3.KindInitiate || r.kind == s3.KindComplete || r.kind == s3.KindCopy || r.kind == s3.KindDelete ||
+		r.kind == s3.KindPart && r.head.copySource
+	if r.kind == s3.KindCopy || r.kind == s3.KindPart && r.head.copySource { // no other request has one (R15)
 		r.source = readCopySource(h.Peek("X-Amz-Copy-Source"), h.Peek("X-Amz-Copy-Source-Range"))
 	}
 	switch {
-	case r.kind == kindDelete && r.head.contentLength > maxDeleteBody:
+	case r.kind == s3.KindDelete && r.head.contentLength > maxDeleteBody:
 		return errDeleteTooLarge
 	case withheld(ctx, &r.head): // and there is room now
 		return errTooManyRequests

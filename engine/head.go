@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net"
 	"strconv"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // head is what the proxy reads out of a request's head. Its slices point into
@@ -65,7 +67,7 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 			break
 		}
 		for i := range additional {
-			if equalFold(name, additional[i].name) {
+			if http1.EqualFold(name, additional[i].name) {
 				sent |= 1 << i
 			}
 		}
@@ -91,7 +93,7 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	if len(h.host) == 0 { // what HTTP/1.0 may do without was added, see addHost
 		return dst[:start], h, "no Host"
 	}
-	if authority := authorityOf(target); authority != nil && !sameAuthority(target, authority, h.host) {
+	if authority := http1.AuthorityOf(target); authority != nil && !sameAuthority(target, authority, h.host) {
 		return dst[:start], h, "a request target whose authority is not the Host"
 	}
 	if len(nominated.names) > 0 {
@@ -153,9 +155,9 @@ func sameAuthority(target, authority, host []byte) bool {
 	}
 	port := ""
 	switch scheme, _, _ := bytes.Cut(target, []byte("://")); {
-	case equalFold(scheme, "http"):
+	case http1.EqualFold(scheme, "http"):
 		port = ":80"
-	case equalFold(scheme, "https"):
+	case http1.EqualFold(scheme, "https"):
 		port = ":443"
 	}
 	return bytes.EqualFold(bytes.TrimSuffix(authority, []byte(port)), bytes.TrimSuffix(host, []byte(port)))
@@ -166,7 +168,7 @@ func sameAuthority(target, authority, host []byte) bool {
 // says in its absolute form, else the address that the client has connected to, which is
 // what it would have said in HTTP/1.1 (HAProxy's health check does not).
 func addHost(fields, target []byte, local net.Addr) []byte {
-	host := authorityOf(target)
+	host := http1.AuthorityOf(target)
 	if len(host) == 0 {
 		host = []byte(local.String())
 	}
@@ -209,21 +211,21 @@ func (h *head) note(name, value []byte) fieldKind {
 	switch name[0] | 0x20 {
 	case 'c':
 		switch {
-		case equalFold(name, "Content-Length"):
+		case http1.EqualFold(name, "Content-Length"):
 			if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
 				h.contentLength = n
 			}
 			return fieldFraming
-		case equalFold(name, "Connection"):
+		case http1.EqualFold(name, "Connection"):
 			return fieldConnection
 		}
 	case 'e':
-		if equalFold(name, "Expect") {
-			h.expect = h.expect || equalFold(value, "100-continue")
+		if http1.EqualFold(name, "Expect") {
+			h.expect = h.expect || http1.EqualFold(value, "100-continue")
 			return fieldHop
 		}
 	case 'h':
-		if equalFold(name, "Host") {
+		if http1.EqualFold(name, "Host") {
 			if len(value) == 0 { // of HTTP/1.0: as good as none
 				return fieldHop
 			}
@@ -231,38 +233,38 @@ func (h *head) note(name, value []byte) fieldKind {
 			return fieldFraming
 		}
 	case 'k':
-		if equalFold(name, "Keep-Alive") {
+		if http1.EqualFold(name, "Keep-Alive") {
 			return fieldHop
 		}
 	case 'p':
-		if equalFold(name, "Proxy-Connection") {
+		if http1.EqualFold(name, "Proxy-Connection") {
 			return fieldHop
 		}
 	case 't':
 		switch {
-		case equalFold(name, "Transfer-Encoding"):
+		case http1.EqualFold(name, "Transfer-Encoding"):
 			h.chunked = true
-			h.unknownCoding = h.unknownCoding || !equalFold(value, "chunked")
+			h.unknownCoding = h.unknownCoding || !http1.EqualFold(value, "chunked")
 			return fieldHop
-		case equalFold(name, "TE"):
+		case http1.EqualFold(name, "TE"):
 			return fieldHop
 		}
 	case 'u':
 		switch {
-		case equalFold(name, "User-Agent"):
+		case http1.EqualFold(name, "User-Agent"):
 			h.userAgent = value
-		case equalFold(name, "Upgrade"):
+		case http1.EqualFold(name, "Upgrade"):
 			return fieldHop
 		}
 	case 'x':
 		switch {
-		case equalFold(name, "X-Amz-Copy-Source"):
+		case http1.EqualFold(name, "X-Amz-Copy-Source"):
 			h.copySource = true
-		case equalFold(name, "X-Amz-Decoded-Content-Length"):
+		case http1.EqualFold(name, "X-Amz-Decoded-Content-Length"):
 			if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n >= 0 {
 				h.decodedLength = n
 			}
-		case equalFold(name, "X-Amz-Content-Sha256"):
+		case http1.EqualFold(name, "X-Amz-Content-Sha256"):
 			h.awsChunked = bytes.HasPrefix(value, []byte("STREAMING-"))
 		}
 	}
@@ -283,20 +285,6 @@ func dropFields(dst []byte, start int, nominated *nominees) []byte {
 		}
 	}
 	return dst
-}
-
-// equalFold compares ASCII field names without regard to case.
-func equalFold(b []byte, s string) bool {
-	if len(b) != len(s) {
-		return false
-	}
-	for i := range len(s) {
-		x, y := b[i], s[i]
-		if x != y && (x|0x20 != y|0x20 || x|0x20 < 'a' || x|0x20 > 'z') {
-			return false
-		}
-	}
-	return true
 }
 
 // tokenBytes: tchar of RFC 9110 §5.6.2.

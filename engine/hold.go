@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"encoding/xml"
 	"io"
 	"net/http"
@@ -9,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // A copy or the completion of an upload may take minutes, and its answer counts only when
@@ -26,7 +27,7 @@ const answerPulse = 10 * time.Second
 
 // holds reports whether the answer may be late.
 func (r *request) holds() bool {
-	return r.kind == kindCopy || r.kind == kindComplete || r.kind == kindPart && r.head.copySource
+	return r.kind == s3.KindCopy || r.kind == s3.KindComplete || r.kind == s3.KindPart && r.head.copySource
 }
 
 // awaitDecision waits until the request is decided, and answers then, or begins the answer
@@ -166,8 +167,8 @@ func (r *request) heldDocument() []byte {
 			problem = errSourceOwed
 			break
 		}
-		if l.state == votePositive || errorCode(l.body) != "" {
-			return withoutDeclaration(l.body)
+		if l.state == votePositive || s3.ErrorCode(l.body) != "" {
+			return s3.WithoutDeclaration(l.body)
 		}
 		// A refusal without a document: its status was to say it all.
 		text := http.StatusText(l.answer.status)
@@ -177,16 +178,4 @@ func (r *request) heldDocument() []byte {
 		problem = &s3Error{l.answer.status, strings.ReplaceAll(text, " ", ""), "The backend answered: " + text + "."}
 	}
 	return []byte(strings.TrimPrefix(problem.body(r.id.String(), string(r.raw)), xml.Header))
-}
-
-// withoutDeclaration takes white space and the XML declaration off the beginning of a
-// document.
-func withoutDeclaration(doc []byte) []byte {
-	doc = bytes.TrimLeft(doc, " \t\r\n")
-	if bytes.HasPrefix(doc, []byte("<?xml")) {
-		if i := bytes.Index(doc, []byte("?>")); i >= 0 {
-			doc = bytes.TrimLeft(doc[i+2:], " \t\r\n")
-		}
-	}
-	return doc
 }

@@ -10,6 +10,8 @@ import (
 	"testing/iotest"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // hostileSizes are such that what is linear costs the same a byte in each, and what is
@@ -82,8 +84,8 @@ func BenchmarkHostileTargets(b *testing.B) {
 	}, func(b *testing.B, raw []byte) {
 		target := append([]byte("/b%61/k?"), raw...)
 		for b.Loop() {
-			t := parseTarget(target, []byte("b.s3.test"), domains)
-			t.hash()
+			t := s3.ParseTarget(target, []byte("b.s3.test"), domains)
+			hashOfTarget(&t)
 		}
 	})
 }

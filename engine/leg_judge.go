@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/s3"
 )
 
 // conclude turns what has come of the leg into its vote.
@@ -83,11 +83,11 @@ func (l *leg) judge() {
 	positive := l.mayBePositive() || !r.write && status < 400
 	if positive && r.whole {
 		switch r.kind {
-		case kindCopy, kindPart, kindComplete:
-			if code := errorCode(l.body); code != "" {
+		case s3.KindCopy, s3.KindPart, s3.KindComplete:
+			if code := s3.ErrorCode(l.body); code != "" {
 				positive, l.err = false, fmt.Errorf("error in a %d answer: %s", status, code)
 			}
-		case kindInitiate:
+		case s3.KindInitiate:
 			if positive = r.e.learnUpload(l.body, l.backend); !positive {
 				l.err = errors.New("no UploadId in the answer")
 			}
@@ -95,9 +95,9 @@ func (l *leg) judge() {
 	}
 	if positive {
 		l.state, l.outcome = votePositive, OutcomePositive
-		if r.target.uploadID != "" {
-			r.e.uploads.put(r.target.uploadID, l.backend)
-			if r.kind == kindPart {
+		if r.target.UploadID != "" {
+			r.e.uploads.put(r.target.UploadID, l.backend)
+			if r.kind == s3.KindPart {
 				r.learnPart()
 			}
 		}
@@ -107,18 +107,4 @@ func (l *leg) judge() {
 	if l.err == nil {
 		l.err = fmt.Errorf("answered %d", status)
 	}
-}
-
-// errorCode returns the Code of an S3 error document, "" if body is none.
-func errorCode(body []byte) string {
-	body = withoutDeclaration(body)
-	if !bytes.HasPrefix(body, []byte("<Error")) || len(body) < 7 || bytes.IndexByte([]byte("> \t\r\n/"), body[6]) < 0 {
-		return ""
-	}
-	_, rest, _ := bytes.Cut(body, []byte("<Code>"))
-	code, _, _ := bytes.Cut(rest, []byte("</Code>"))
-	if len(code) == 0 || len(code) > 128 {
-		return "Error"
-	}
-	return string(code)
 }

@@ -2,7 +2,8 @@ package engine
 
 import (
 	"bytes"
-	"net/url"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // A page of a listing says where the next one begins, for some listings in a
@@ -11,37 +12,19 @@ import (
 // their upload (R26). First pages, and pages whose token was never seen here, are
 // asked of every storage.
 
-// pageTokens are the query parameters that carry such a token, and the elements
-// of an answer that they come from (S3 API reference: ListObjectsV2,
-// ListObjectVersions, ListMultipartUploads).
-var pageTokens = []struct{ param, element string }{
-	{"continuation-token", "NextContinuationToken"},
-	{"version-id-marker", "NextVersionIdMarker"},
-	{"upload-id-marker", "NextUploadIdMarker"},
-}
-
 // maxPages bounds how many tokens are remembered.
 const maxPages = 1 << 16
 
 // maxToken bounds a token with its element, in bytes.
 const maxToken = 4 << 10
 
-// notePage remembers the token of a page in t, if name is a parameter with one.
-func (t *target) notePage(name, value []byte) {
-	for _, p := range pageTokens {
-		if string(name) == p.param && len(value) > 0 {
-			t.page = unescape(value, url.PathUnescape)
-		}
-	}
-}
-
 // isListing reports whether the request's answer may name a next page.
 func (r *request) isListing() bool {
-	return r.method == "GET" && len(r.target.key) == 0 && len(r.target.bucket) > 0
+	return r.method == "GET" && len(r.target.Key) == 0 && len(r.target.Bucket) > 0
 }
 
 // pageKey is what a token is remembered by.
-func (r *request) pageKey(token string) string { return string(r.target.bucket) + "/" + token }
+func (r *request) pageKey(token string) string { return string(r.target.Bucket) + "/" + token }
 
 // pageScanner looks for the tokens in an answer that passes by. The zero value
 // is ready.
@@ -50,9 +33,9 @@ type pageScanner struct{ carry []byte }
 // feed looks through the next piece of the answer.
 func (s *pageScanner) feed(piece []byte, found func(token string)) {
 	s.carry = append(s.carry, piece...)
-	for _, p := range pageTokens {
-		if token := xmlText(s.carry, p.element); len(token) > 0 {
-			found(unescapeXML(token))
+	for _, p := range s3.PageTokens {
+		if token := s3.Text(s.carry, p.Element); len(token) > 0 {
+			found(s3.UnescapeText(token))
 		}
 	}
 	if n := len(s.carry) - maxToken; n > 0 {

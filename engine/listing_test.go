@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/s3"
 )
 
 // pagesOf makes a storage whose listings name the next page in a token of its
@@ -45,9 +46,9 @@ func TestPagesOfAListingComeFromOneStorage(t *testing.T) {
 			for range 20 {
 				a := c.Do(requestFor("GET", "/b?list-type=2"))
 				wantStatus(t, a, 200)
-				owner := string(xmlText(a.Body, "Name"))
+				owner := string(s3.Text(a.Body, "Name"))
 				for page := 2; page < 6; page++ {
-					token := string(xmlText(a.Body, "NextContinuationToken"))
+					token := string(s3.Text(a.Body, "NextContinuationToken"))
 					if want := fmt.Sprintf("%s+%d", owner, page); token != want {
 						t.Fatalf("the token is %q, want %q", token, want)
 					}
@@ -76,7 +77,7 @@ func TestPagesOfAStorageThatIsGone(t *testing.T) {
 	}
 	a := r.dial().Do(requestFor("GET", "/b?list-type=2"))
 	wantStatus(t, a, 200)
-	owner := string(xmlText(a.Body, "Name"))
+	owner := string(s3.Text(a.Body, "Name"))
 	r.settled()
 	for i := range r.stores {
 		r.limiter.SetMaintained(i, owner == fmt.Sprintf("store%d", i))

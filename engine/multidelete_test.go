@@ -9,6 +9,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/s3"
 )
 
 // deleteBody is a request to delete these keys.
@@ -259,7 +260,7 @@ func TestR24BodyOutOfBounds(t *testing.T) {
 				client.CloseWrite()
 			}
 			a, err := client.ReadAnswer()
-			if err != nil || a.Status != 400 || string(xmlText(a.Body, "Code")) != tt.code {
+			if err != nil || a.Status != 400 || string(s3.Text(a.Body, "Code")) != tt.code {
 				t.Fatal(a, err)
 			}
 			if d := r.settled(); len(d) > 0 {

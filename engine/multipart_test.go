@@ -10,6 +10,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/s3"
 )
 
 func initiateRequest(path string) string {
@@ -21,7 +22,7 @@ func (r *rig) initiate(path string) (id string, owner int) {
 	r.t.Helper()
 	a := r.dial().Do(initiateRequest(path))
 	wantStatus(r.t, a, 200)
-	id = unescapeXML(xmlText(a.Body, "UploadId"))
+	id = s3.UnescapeText(s3.Text(a.Body, "UploadId"))
 	owner = -1
 	for i, s := range r.stores {
 		if slices.Contains(s.Uploads(), id) {
@@ -322,7 +323,7 @@ func TestR26OwnerOutOfThePool(t *testing.T) {
 	} {
 		a := r.dial().Do(request)
 		wantStatus(t, a, 503) // so that the client tries again
-		if code := string(xmlText(a.Body, "Code")); code != "SlowDown" && code != "ServiceUnavailable" {
+		if code := string(s3.Text(a.Body, "Code")); code != "SlowDown" && code != "ServiceUnavailable" {
 			t.Errorf("code %q", code)
 		}
 	}

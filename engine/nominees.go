@@ -1,6 +1,10 @@
 package engine
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/akubra/akubra/http1"
+)
 
 // maxNominees is how many names the Connection fields of one message may carry (R8).
 const maxNominees = 64
@@ -24,7 +28,7 @@ func (n *nominees) add(value []byte) bool {
 		if n.count++; n.count > maxNominees {
 			return false
 		}
-		if equalFold(name, "close") || equalFold(name, "keep-alive") {
+		if http1.EqualFold(name, "close") || http1.EqualFold(name, "keep-alive") {
 			continue
 		}
 		if n.names == nil {

@@ -3,6 +3,8 @@ package engine
 import (
 	"bytes"
 	"math/bits"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // Who lacks what of a write, and why, is decided here and nowhere else: the journal's
@@ -94,7 +96,7 @@ func (f *legFacts) mayHaveTaken() bool {
 
 // writeFacts is all that whoLacks goes by.
 type writeFacts struct {
-	kind       kind
+	kind       s3.Kind
 	listed     bool   // the write is one key of a multi-object delete (R24)
 	version    bool   // it is to one version
 	compare    bool   // ETags ought to be one (R18)
@@ -128,9 +130,9 @@ func whoLacks(w *writeFacts) outcome {
 		}
 	}
 	switch w.kind {
-	case kindInitiate, kindPart, kindUpload:
+	case s3.KindInitiate, s3.KindPart, s3.KindUpload:
 		// They are about an upload that is one backend's own (R26).
-	case kindComplete:
+	case s3.KindComplete:
 		w.lackParts(&o, first)
 	default:
 		w.lackWrite(&o, first)

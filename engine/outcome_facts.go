@@ -1,8 +1,9 @@
 package engine
 
 import (
-	"bytes"
 	"math/bits"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // outcome is what has come of the request's write, as the votes stand; of a multi-object
@@ -28,9 +29,9 @@ func (r *request) outcome(votes []vote) outcome {
 // whoLacks finds that nobody lacks anything.
 func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 	switch {
-	case r.kind != kindPlain && r.kind != kindCopy:
+	case r.kind != s3.KindPlain && r.kind != s3.KindCopy:
 		return 0, 0, false
-	case r.skipped != 0 || r.target.version && len(r.e.o.Backends) > 1:
+	case r.skipped != 0 || r.target.Version && len(r.e.o.Backends) > 1:
 		return 0, 0, false
 	}
 	compare := r.comparesETags()
@@ -63,10 +64,10 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 // looked at, for it is its own goroutine's.
 func (r *request) facts(votes []vote) writeFacts {
 	w := writeFacts{
-		kind: r.kind, version: r.target.version, compare: r.comparesETags(), bucket: len(r.target.bucket) > 0,
+		kind: r.kind, version: r.target.Version, compare: r.comparesETags(), bucket: len(r.target.Bucket) > 0,
 		all: r.e.all, legs: make([]legFacts, 0, len(r.e.o.Backends)),
 	}
-	if r.kind == kindForm {
+	if r.kind == s3.KindForm {
 		w.key = string(r.key)
 	}
 	open := false
@@ -80,7 +81,7 @@ func (r *request) facts(votes []vote) writeFacts {
 			continue
 		case votePositive:
 			f.etag = l.etag()
-			if r.kind == kindForm {
+			if r.kind == s3.KindForm {
 				f.key, _ = l.location()
 			}
 		case voteFailed:
@@ -104,18 +105,18 @@ func (r *request) facts(votes []vote) writeFacts {
 
 // comparesETags reports whether ETags of positive answers ought to be one (R18).
 func (r *request) comparesETags() bool {
-	return r.e.o.CompareETags && (r.method == "PUT" && !r.target.sub && len(r.target.key) > 0 || r.kind == kindForm)
+	return r.e.o.CompareETags && (r.method == "PUT" && !r.target.Sub && len(r.target.Key) > 0 || r.kind == s3.KindForm)
 }
 
 // etag is the object's, without quotes: a field of the answer's head, or an
 // element of its body where the object was made from another one or from parts.
 func (l *leg) etag() []byte {
 	a := &l.answer
-	etag := bytes.Trim(a.raw[a.etag.from:a.etag.to], `"`)
-	if len(etag) == 0 && (l.r.kind == kindCopy || l.r.kind == kindComplete) {
-		etag = bytes.Trim([]byte(unescapeXML(xmlText(l.body, "ETag"))), `"`)
+	etag := s3.Unquote(a.raw[a.etag.from:a.etag.to])
+	if len(etag) == 0 && (l.r.kind == s3.KindCopy || l.r.kind == s3.KindComplete) {
+		etag = []byte(s3.Unquote(s3.UnescapeText(s3.Text(l.body, "ETag"))))
 	}
-	if len(etag) == 0 && l.r.kind == kindForm {
+	if len(etag) == 0 && l.r.kind == s3.KindForm {
 		_, told := l.location()
 		etag = []byte(told)
 	}
@@ -142,7 +143,7 @@ func (r *request) deleteFacts(votes []vote) deleteFacts {
 
 // outcomeOf is what has come of one key, which is a write like any other (R24).
 func (w *deleteFacts) outcomeOf(d *deletion) outcome {
-	w.version, w.overlapped = isVersion(d.VersionID), 0
+	w.version, w.overlapped = s3.IsVersion(d.VersionID), 0
 	open := false
 	for i := range w.answers {
 		open = open || w.legs[i].state == votePending

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // Legs as the tables have them: a backend and what it has come to.
@@ -84,7 +86,6 @@ func (o *outcome) show() string {
 
 // TestWhoLacksWhat names the cases that the rules speak of.
 func TestWhoLacksWhat(t *testing.T) {
-	t.Parallel()
 	type legs = []legFacts
 	const three = 0b111
 	tests := []struct {
@@ -127,7 +128,7 @@ func TestWhoLacksWhat(t *testing.T) {
 			w:    writeFacts{legs: legs{took(0, 1), hadAll(1, 2), failed(2, 3, OutcomeFailed)}},
 			took: 1, unsure: 0b010, owed: 0b110, why: "no answer",
 			lacks: []string{"1/0 0 failed: no answer", "2/0 0 failed: no answer"}},
-		{name: "R30 a copy whose source is owed", w: writeFacts{kind: kindCopy, legs: legs{tagged(0, 1, "a"), skipped(1, ReasonSource)}},
+		{name: "R30 a copy whose source is owed", w: writeFacts{kind: s3.KindCopy, legs: legs{tagged(0, 1, "a"), skipped(1, ReasonSource)}},
 			took: 1, owed: 0b10, why: ReasonSource, lacks: []string{"1/0 0 " + ReasonSource + ": " + ReasonSource + " (a)"}},
 
 		{name: "R18 one ETag in two ways of writing", w: writeFacts{compare: true, legs: legs{tagged(0, 1, "aB"), tagged(1, 2, "Ab")}}, took: 0b11},
@@ -157,21 +158,21 @@ func TestWhoLacksWhat(t *testing.T) {
 			took: 1, owed: 0b10, why: "answered 412", lacks: []string{"1/0 412 negative: answered 412 (a)"}},
 
 		{name: "R26 a completed upload is on one backend alone",
-			w:    writeFacts{kind: kindComplete, all: three, legs: legs{tagged(1, 1, "a-2")}},
+			w:    writeFacts{kind: s3.KindComplete, all: three, legs: legs{tagged(1, 1, "a-2")}},
 			took: 0b010, owed: 0b101, why: multipartUpload,
 			lacks: []string{"0/1 0 multipart: multipart upload (a-2)", "2/1 0 multipart: multipart upload (a-2)"}},
 		{name: "R26 of an upload that all were asked for",
-			w:    writeFacts{kind: kindComplete, all: three, legs: legs{refused(0, 1, 404), took(1, 2), took(2, 3)}},
+			w:    writeFacts{kind: s3.KindComplete, all: three, legs: legs{refused(0, 1, 404), took(1, 2), took(2, 3)}},
 			took: 0b110, owed: 0b101, why: multipartUpload,
 			lacks: []string{"0/1 0 multipart: multipart upload", "2/- 0 multipart: multipart upload"}},
 		{name: "R26 a completion that nobody took",
-			w:    writeFacts{kind: kindComplete, all: 0b11, legs: legs{refused(0, 1, 404)}},
+			w:    writeFacts{kind: s3.KindComplete, all: 0b11, legs: legs{refused(0, 1, 404)}},
 			owed: 0b11, why: "answered 404",
 			lacks: []string{"0/- 0 multipart: multipart upload", "1/- 0 multipart: multipart upload"}},
-		{name: "R26 a completion that is out", w: writeFacts{kind: kindComplete, all: 0b11, legs: legs{isOut(0)}},
+		{name: "R26 a completion that is out", w: writeFacts{kind: s3.KindComplete, all: 0b11, legs: legs{isOut(0)}},
 			owed: 0b11, why: multipartUpload,
 			lacks: []string{"0/- 0 multipart: multipart upload", "1/- 0 multipart: multipart upload"}},
-		{name: "R26 a part is one backend's own", w: writeFacts{kind: kindPart, legs: legs{took(0, 1), refused(1, 2, 404)}}, took: 1},
+		{name: "R26 a part is one backend's own", w: writeFacts{kind: s3.KindPart, legs: legs{took(0, 1), refused(1, 2, 404)}}, took: 1},
 
 		{name: "R35 a version that both took",
 			w:    writeFacts{all: 0b11, version: true, legs: legs{took(0, 2), took(1, 1)}},
@@ -184,54 +185,54 @@ func TestWhoLacksWhat(t *testing.T) {
 		{name: "R35 a version of the only backend", w: writeFacts{all: 1, version: true, legs: legs{took(0, 1)}}, took: 1},
 
 		{name: "R34 a form, under its own key",
-			w:    writeFacts{kind: kindForm, bucket: true, key: "k", legs: legs{told(0, 1, "k"), told(1, 2, "/k"), told(2, 3, "")}},
+			w:    writeFacts{kind: s3.KindForm, bucket: true, key: "k", legs: legs{told(0, 1, "k"), told(1, 2, "/k"), told(2, 3, "")}},
 			took: three, key: "k"},
 		{name: "R34 a form, under the first one's key",
-			w:    writeFacts{kind: kindForm, bucket: true, key: "k-${filename}", legs: legs{told(0, 2, "k-${filename}"), told(1, 1, "k-a")}},
+			w:    writeFacts{kind: s3.KindForm, bucket: true, key: "k-${filename}", legs: legs{told(0, 2, "k-${filename}"), told(1, 1, "k-a")}},
 			took: 0b11, owed: 1, why: anotherKey, key: "k-a", lacks: []string{"0/1 303 key: stored under another key"}},
 		{name: "R34 a form in a bucket that is not known",
-			w:    writeFacts{kind: kindForm, legs: legs{told(0, 2, "k"), told(1, 1, "k")}},
+			w:    writeFacts{kind: s3.KindForm, legs: legs{told(0, 2, "k"), told(1, 1, "k")}},
 			took: 0b11, owed: 1, why: anotherKey, lacks: []string{"0/1 303 key: stored under another key"}},
 		{name: "R34 what has another key has another ETag, too",
-			w: writeFacts{kind: kindForm, bucket: true, compare: true, key: "k", legs: legs{
+			w: writeFacts{kind: s3.KindForm, bucket: true, compare: true, key: "k", legs: legs{
 				tagged(0, 1, "a"), {backend: 1, vote: vote{votePositive, 2}, status: 303, key: "j", etag: []byte("b")},
 			}},
 			took: 0b11, owed: 0b10, why: anotherKey, key: "k", lacks: []string{"1/0 303 key: stored under another key (a)"}},
 
-		{name: "R24 a key that all deleted", w: writeFacts{kind: kindDelete, listed: true, legs: legs{took(0, 1), took(1, 2)}}, took: 0b11},
+		{name: "R24 a key that all deleted", w: writeFacts{kind: s3.KindDelete, listed: true, legs: legs{took(0, 1), took(1, 2)}}, took: 0b11},
 		{name: "R24 a key that nobody deleted is as it was",
-			w: writeFacts{kind: kindDelete, listed: true, legs: legs{kept(0, 1, "not deleted: AccessDenied"), refused(1, 2, 403)}}},
+			w: writeFacts{kind: s3.KindDelete, listed: true, legs: legs{kept(0, 1, "not deleted: AccessDenied"), refused(1, 2, 403)}}},
 		{name: "R24 a key that one kept",
-			w:    writeFacts{kind: kindDelete, listed: true, legs: legs{kept(0, 1, "not deleted: AccessDenied"), took(1, 2)}},
+			w:    writeFacts{kind: s3.KindDelete, listed: true, legs: legs{kept(0, 1, "not deleted: AccessDenied"), took(1, 2)}},
 			took: 0b10, owed: 1, why: "not deleted: AccessDenied", lacks: []string{"0/1 200 positive: not deleted: AccessDenied"}},
 		{name: "R24 the first by place, and the last reason",
-			w: writeFacts{kind: kindDelete, listed: true, legs: legs{
+			w: writeFacts{kind: s3.KindDelete, listed: true, legs: legs{
 				refused(0, 1, 503), took(1, 3), tagged(2, 2, "a"), skipped(3, stateMaintained),
 			}},
 			took: 0b110, owed: 0b1001, why: stateMaintained,
 			lacks: []string{"0/1 503 negative: answered 503", "3/1 0 maintained: maintained"}},
 		{name: "R24 an answer that cannot be read: it may have deleted the key",
-			w:    writeFacts{kind: kindDelete, listed: true, legs: legs{unreadable(0, 1), refused(1, 2, 403)}},
+			w:    writeFacts{kind: s3.KindDelete, listed: true, legs: legs{unreadable(0, 1), refused(1, 2, 403)}},
 			owed: 0b11, why: "answered 403",
 			lacks: []string{"0/- 200 positive: unreadable", "1/0 403 negative: answered 403"}},
 		{name: "R24 two answers that cannot be read: the first one",
-			w:    writeFacts{kind: kindDelete, listed: true, legs: legs{unreadable(0, 2), unreadable(1, 1)}},
+			w:    writeFacts{kind: s3.KindDelete, listed: true, legs: legs{unreadable(0, 2), unreadable(1, 1)}},
 			owed: 0b11, why: "unreadable",
 			lacks: []string{"0/- 200 positive: unreadable", "1/0 200 positive: unreadable"}},
 		{name: "R24 who is known to have deleted it goes before",
-			w:    writeFacts{kind: kindDelete, listed: true, legs: legs{unreadable(0, 1), took(1, 2)}},
+			w:    writeFacts{kind: s3.KindDelete, listed: true, legs: legs{unreadable(0, 1), took(1, 2)}},
 			took: 0b10, owed: 1, why: "unreadable", lacks: []string{"0/1 200 positive: unreadable"}},
-		{name: "R24 a leg that is out", w: writeFacts{kind: kindDelete, listed: true, legs: legs{isOut(0), kept(1, 1, "not deleted: X")}}, owed: 1},
+		{name: "R24 a leg that is out", w: writeFacts{kind: s3.KindDelete, listed: true, legs: legs{isOut(0), kept(1, 1, "not deleted: X")}}, owed: 1},
 		{name: "R24 R35 a version that one deleted",
-			w:    writeFacts{kind: kindDelete, listed: true, version: true, all: 0b11, legs: legs{took(0, 1), kept(1, 2, "not deleted: X")}},
+			w:    writeFacts{kind: s3.KindDelete, listed: true, version: true, all: 0b11, legs: legs{took(0, 1), kept(1, 2, "not deleted: X")}},
 			took: 1, owed: 0b11, why: versionOfAnother,
 			lacks: []string{"0/- 200 version: version id", "1/0 200 positive: not deleted: X"}},
 		{name: "R24 R35 a version that nobody deleted, as far as they say",
-			w:    writeFacts{kind: kindDelete, listed: true, version: true, all: 0b11, legs: legs{refused(0, 1, 403), refused(1, 2, 403)}},
+			w:    writeFacts{kind: s3.KindDelete, listed: true, version: true, all: 0b11, legs: legs{refused(0, 1, 403), refused(1, 2, 403)}},
 			owed: 0b11, why: versionOfAnother,
 			lacks: []string{"0/- 403 negative: answered 403", "1/- 403 negative: answered 403"}},
 		{name: "R24 a list that cannot be read is one write",
-			w:    writeFacts{kind: kindDelete, legs: legs{took(0, 1), refused(1, 2, 403)}},
+			w:    writeFacts{kind: s3.KindDelete, legs: legs{took(0, 1), refused(1, 2, 403)}},
 			took: 1, owed: 0b10, why: "answered 403", lacks: []string{"1/0 403 negative: answered 403"}},
 
 		{name: "R19 overlapped, and all took it",
@@ -244,7 +245,7 @@ func TestWhoLacksWhat(t *testing.T) {
 			lacks: []string{"1/0 403 negative: answered 403", "0/- 0 concurrent: concurrent writes", "1/0 0 concurrent: concurrent writes"}},
 		{name: "R19 not while a leg is out", w: writeFacts{overlapped: 0b11, legs: legs{took(0, 1), isOut(1)}}, took: 1, owed: 0b10},
 		{name: "R19 a key that only others have deleted",
-			w:    writeFacts{kind: kindDelete, listed: true, overlapped: 0b110, legs: legs{kept(2, 1, "not deleted: X"), refused(0, 2, 403)}},
+			w:    writeFacts{kind: s3.KindDelete, listed: true, overlapped: 0b110, legs: legs{kept(2, 1, "not deleted: X"), refused(0, 2, 403)}},
 			owed: 0b110, why: outOfOrder,
 			lacks: []string{"1/2 0 concurrent: concurrent writes", "2/- 0 concurrent: concurrent writes"}},
 	}
@@ -269,7 +270,6 @@ func TestWhoLacksWhat(t *testing.T) {
 // Whatever the legs have come to: none is forgotten, what is owed has a reason, and what
 // is recorded is owed (R15, R20).
 func TestR15R20WhatIsRecordedIsOwed(t *testing.T) {
-	t.Parallel()
 	states := []func(backend, order int) legFacts{
 		func(b, _ int) legFacts { return isOut(b) },
 		func(b, o int) legFacts { return tagged(b, o, "a") },
@@ -282,7 +282,7 @@ func TestR15R20WhatIsRecordedIsOwed(t *testing.T) {
 	n := len(states)
 	for i := range n * n * n * 16 {
 		w := writeFacts{all: 0b111, key: "k", bucket: true, compare: i&1 != 0, version: i&2 != 0}
-		w.kind = []kind{kindPlain, kindForm, kindComplete, kindCopy}[i>>2&3]
+		w.kind = []s3.Kind{s3.KindPlain, s3.KindForm, s3.KindComplete, s3.KindCopy}[i>>2&3]
 		for b, s := 0, i/16; b < 3; b, s = b+1, s/n {
 			w.legs = append(w.legs, states[s%n](b, 3-b))
 		}
@@ -302,7 +302,7 @@ func TestR15R20WhatIsRecordedIsOwed(t *testing.T) {
 			t.Errorf("%+v: recorded %b, missing %b, owed %b", w, recorded, missing, o.owed)
 		case o.took != 0 && missing&^recorded != 0:
 			t.Errorf("%+v: missing %b, recorded %b", w, missing, recorded)
-		case (o.owed != o.out) != (o.why != "") && w.kind != kindComplete && !w.version:
+		case (o.owed != o.out) != (o.why != "") && w.kind != s3.KindComplete && !w.version:
 			t.Errorf("%+v: owed %b, out %b, reason %q", w, o.owed, o.out, o.why)
 		case o.took&(o.out|o.unsure) != 0 || o.out&o.unsure != 0:
 			t.Errorf("%+v: took %b, out %b, unsure %b", w, o.took, o.out, o.unsure)
@@ -312,7 +312,6 @@ func TestR15R20WhatIsRecordedIsOwed(t *testing.T) {
 
 // The quick way says what the long one would.
 func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
-	t.Parallel()
 	const plain = "/b/k"
 	const head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
 	answers := []string{head + "ETag: \"a\"\r\n\r\n", head + "ETag: \"b\"\r\n\r\n", head + "\r\n"}
@@ -326,7 +325,7 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 			const n = 3 * 4 // states that a leg may have come to
 			for i := range n * n * n * 4 {
 				r := newRequest(e)
-				r.method, r.write, r.target = "PUT", true, parseTarget([]byte(target), nil, nil)
+				r.method, r.write, r.target = "PUT", true, s3.ParseTarget([]byte(target), nil, nil)
 				if i&1 != 0 {
 					r.also = 0b11
 				}
@@ -351,7 +350,7 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 				}
 				_, _, ok := r.goesWell(r.votes)
 				fails := slices.ContainsFunc(want.lacks, func(l lack) bool { return l.aspect != lacksOrder })
-				if ok && fails || !ok && !fails && !r.target.version {
+				if ok && fails || !ok && !fails && !r.target.Version {
 					t.Fatalf("%s %+v: goes well %v, but %+v", target, r.votes, ok, want.lacks)
 				}
 				if ok {
@@ -367,8 +366,7 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 
 // It keeps nothing of its argument's legs but what it says that it does, and changes none.
 func TestWhoLacksChangesNothing(t *testing.T) {
-	t.Parallel()
-	w := writeFacts{kind: kindForm, bucket: true, compare: true, key: "k", all: 0b111, overlapped: 0b111, legs: []legFacts{
+	w := writeFacts{kind: s3.KindForm, bucket: true, compare: true, key: "k", all: 0b111, overlapped: 0b111, legs: []legFacts{
 		told(0, 2, "j"), tagged(1, 1, "a"), tagged(2, 3, "b"),
 	}}
 	before := slices.Clone(w.legs)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // A write is acknowledged only when the journal has what the backends may still
@@ -48,7 +50,7 @@ const (
 // journaled reports whether the request is a write that the journal has a say in:
 // what is about an upload is one backend's own (R26).
 func (r *request) journaled() bool {
-	return r.write && r.e.o.Journal != nil && r.kind != kindInitiate && r.kind != kindPart && r.kind != kindUpload
+	return r.write && r.e.o.Journal != nil && r.kind != s3.KindInitiate && r.kind != s3.KindPart && r.kind != s3.KindUpload
 }
 
 // noSlot: the journal was not told of the write.
@@ -59,17 +61,17 @@ func (r *request) beginWrite() *s3Error {
 	if !r.journaled() {
 		return nil
 	}
-	r.key = r.target.key
+	r.key = r.target.Key
 	if bytes.IndexByte(r.key, '%') >= 0 {
-		r.key = []byte(r.target.keyName())
+		r.key = []byte(r.target.KeyName())
 	}
 	if r.e.o.Journal.Failed() {
 		return errJournal
 	}
-	if r.kind == kindDelete || r.kind == kindForm {
+	if r.kind == s3.KindDelete || r.kind == s3.KindForm {
 		return nil // its keys are yet to come: beginDeletes, beginForm
 	}
-	slot, err := r.e.o.Journal.Begin(r.target.bucket, r.key, r.head.host, r.raw)
+	slot, err := r.e.o.Journal.Begin(r.target.Bucket, r.key, r.head.host, r.raw)
 	if err != nil {
 		return r.notBegun(err)
 	}
@@ -307,7 +309,7 @@ func (r *request) writeDown() error {
 			ps[i].Aux |= AuxUnacknowledged
 		}
 	}
-	if r.kind == kindDelete {
+	if r.kind == s3.KindDelete {
 		// A key that every backend has refused to delete is as it was.
 		ps = slices.DeleteFunc(ps, func(p Promise) bool { return p.Owed == 0 && p.Aux&AuxUnacknowledged != 0 })
 	}
@@ -321,26 +323,26 @@ func (r *request) writeDown() error {
 // of a multi-object delete (R24). They are valid until the next call.
 func (r *request) promises(votes []vote) []Promise {
 	p := Promise{
-		Seq: r.seq, Method: r.method, Target: r.raw, Host: r.head.host, Bucket: r.target.bucket, Key: r.key,
+		Seq: r.seq, Method: r.method, Target: r.raw, Host: r.head.host, Bucket: r.target.Bucket, Key: r.key,
 		Size: r.objectSize(),
 	}
 	r.idText = strconv.AppendUint(r.idText[:0], uint64(r.id), 16)
 	p.ID = r.idText
-	if r.target.sub {
+	if r.target.Sub {
 		p.Aux = AuxSubResource
 	}
-	if r.target.version {
+	if r.target.Version {
 		p.Aux |= AuxVersion
 	}
 	if len(r.deletes) > 0 {
 		return r.deletePromises(p, votes)
 	}
-	if first := firstPositive(votes); first >= 0 && r.kind != kindDelete {
+	if first := firstPositive(votes); first >= 0 && r.kind != s3.KindDelete {
 		p.ETag = r.legs[first].etag()
 	}
 	o := r.outcome(votes)
 	p.Owed, p.Reason, p.Open = o.owed, o.reason(), o.out != 0
-	if r.kind == kindForm {
+	if r.kind == s3.KindForm {
 		p.Key = []byte(o.key)
 	}
 	if r.overlapping && r.e.writes.overlapped(r.keyHash) {
@@ -383,7 +385,7 @@ func (r *request) deletePromises(p Promise, votes []vote) []Promise {
 		if o.took&told == 0 {
 			p.Aux = AuxUnacknowledged
 		}
-		if isVersion(d.VersionID) {
+		if s3.IsVersion(d.VersionID) {
 			p.Aux |= AuxVersion
 			p.Target = append(append(bytes.Clone(r.raw), "&versionId="...), url.QueryEscape(d.VersionID)...)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/akubra/akubra/engine/pipes"
 	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/s3"
 )
 
 // request is one client request on its way to the backends. The handler's
@@ -24,15 +25,15 @@ type request struct {
 	id      requestID
 	begun   time.Time
 	method  string
-	kind    kind
+	kind    s3.Kind
 	write   bool
 	remote  string
 	tried   uint64 // backends that have failed at this CreateMultipartUpload
 	headBuf []byte // the head as it is sent, then Host and User-Agent
 	headLen int
 	head    head
-	raw     []byte // the request target, in headBuf
-	target  target // in headBuf
+	raw     []byte    // the request target, in headBuf
+	target  s3.Target // in headBuf
 	keyHash uint64
 	// overlapping: the request is in the table of writes under way (R19), under
 	// keyHash; whoever settles it takes it out.
@@ -252,8 +253,8 @@ func (r *request) reset() {
 	}
 	r.headBuf, r.legs, r.votes = r.headBuf[:0], r.legs[:0], r.votes[:0]
 	r.ring, r.pipes, r.client, r.deletes, r.form = nil, nil, nil, nil, nil
-	r.head, r.raw, r.target = head{}, nil, target{}
-	r.id, r.remote, r.kind = 0, "", kindPlain
+	r.head, r.raw, r.target = head{}, nil, s3.Target{}
+	r.id, r.remote, r.kind = 0, "", s3.KindPlain
 	r.skipped, r.whole, r.launched = 0, false, false
 	r.bodySize.Store(0)
 	r.madeSize.Store(0)
@@ -362,7 +363,7 @@ func (r *request) afterLeg(l *leg, late bool, losers uint64, last, answers bool)
 // disk, or for somebody to read a log. Where all is well it has not.
 func (r *request) mayWaitLocked(last, answers bool) bool {
 	switch {
-	case r.kind != kindPlain || r.aborted:
+	case r.kind != s3.KindPlain || r.aborted:
 		return true
 	case answers && (r.e.o.Log.AccessEnabled() || r.journaled() && r.slot == noSlot):
 		return true

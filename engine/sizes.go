@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // maxPartSizes bounds how many parts' sizes are remembered, at some 40 bytes each. An
@@ -63,7 +65,7 @@ func (s *partSizes) sum(uploadID string, numbers []int) (sum int64) {
 
 // learnPart notes the size of a part that a backend has taken.
 func (r *request) learnPart() {
-	number, err := strconv.Atoi(queryValue(r.target.query, "partNumber"))
+	number, err := strconv.Atoi(queryValue(r.target.Query, "partNumber"))
 	if err != nil {
 		return
 	}
@@ -71,7 +73,7 @@ func (r *request) learnPart() {
 	if r.head.copySource {
 		size = r.source.length
 	}
-	r.e.parts.put(r.target.uploadID, number, size)
+	r.e.parts.put(r.target.UploadID, number, size)
 }
 
 // queryValue is a parameter's value in a raw query, as it stands there.
@@ -99,9 +101,9 @@ func (r *request) contentSize() int64 {
 // as that of a copy (R16).
 func (r *request) objectSize() int64 {
 	switch r.kind {
-	case kindComplete, kindForm:
+	case s3.KindComplete, s3.KindForm:
 		return r.madeSize.Load()
-	case kindCopy, kindDelete:
+	case s3.KindCopy, s3.KindDelete:
 		return 0
 	}
 	return r.contentSize()
@@ -110,11 +112,11 @@ func (r *request) objectSize() int64 {
 // watch looks at a body while it passes by, where what stands in it has to be known.
 func (r *request) watch(body io.Reader) io.Reader {
 	switch r.kind {
-	case kindForm:
+	case s3.KindForm:
 		r.noSplice = true // it has to be seen
 		r.form.src = body
 		return r.form
-	case kindComplete:
+	case s3.KindComplete:
 		r.noSplice = true
 		return &partList{src: body, r: r, left: r.head.contentLength}
 	}
@@ -143,7 +145,7 @@ func (l *partList) Read(p []byte) (int, error) {
 		l.left -= int64(n)
 	}
 	if (l.left == 0 || err == io.EOF) && !l.bad {
-		l.r.madeSize.Store(l.r.e.parts.sum(l.r.target.uploadID, l.numbers))
+		l.r.madeSize.Store(l.r.e.parts.sum(l.r.target.UploadID, l.numbers))
 		l.bad = true // nothing more comes
 	}
 	return n, err

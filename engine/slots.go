@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/internal/words"
+	"github.com/akubra/akubra/s3"
 )
 
 // slotRetry is how often a request at the limit looks whether backends have
@@ -14,15 +15,15 @@ const slotRetry = 50 * time.Millisecond
 // route says which backends the request is for.
 func (r *request) route() uint64 {
 	switch r.kind {
-	case kindPart, kindUpload, kindComplete:
-		if backend, ok := r.e.uploads.get(r.target.uploadID); ok {
+	case s3.KindPart, s3.KindUpload, s3.KindComplete:
+		if backend, ok := r.e.uploads.get(r.target.UploadID); ok {
 			return 1 << backend
 		}
-	case kindInitiate:
+	case s3.KindInitiate:
 		return r.e.initiateOn(r, r.tried)
 	}
-	if r.target.page != "" && r.isListing() {
-		if backend, ok := r.e.pages.get(r.pageKey(r.target.page)); ok {
+	if r.target.Page != "" && r.isListing() {
+		if backend, ok := r.e.pages.get(r.pageKey(r.target.Page)); ok {
 			return 1 << backend
 		}
 	}
@@ -47,7 +48,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	r.setLegs(got, slots)
 	r.need = 1
 	want |= r.lacking
-	if r.write && want == e.all && r.kind != kindPart && r.kind != kindUpload && r.kind != kindComplete {
+	if r.write && want == e.all && r.kind != s3.KindPart && r.kind != s3.KindUpload && r.kind != s3.KindComplete {
 		r.need = e.acks()
 		r.skipped = want &^ got
 		for s := r.skipped; s != 0; s &= s - 1 {

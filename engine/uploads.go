@@ -1,13 +1,12 @@
 package engine
 
 import (
-	"bytes"
-	"html"
 	"sync"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/internal/words"
+	"github.com/akubra/akubra/s3"
 )
 
 // maxUploads bounds how many multipart uploads are remembered. One that was
@@ -59,10 +58,10 @@ func (u *owners) putLocked(id string, backend uint8) {
 // whose owner may be a backend that was not asked, or did not answer. That is no
 // reason to make the client give the upload up (R26).
 func (r *request) ownerMayBeOut(picked *leg) bool {
-	if r.target.uploadID == "" || picked.answer.status != 404 {
+	if r.target.UploadID == "" || picked.answer.status != 404 {
 		return false
 	}
-	if _, known := r.e.uploads.get(r.target.uploadID); known {
+	if _, known := r.e.uploads.get(r.target.UploadID); known {
 		return false
 	}
 	for i := range r.votes {
@@ -76,7 +75,7 @@ func (r *request) ownerMayBeOut(picked *leg) bool {
 // learnUpload remembers the upload that a backend's answer to
 // CreateMultipartUpload names.
 func (e *Engine) learnUpload(body []byte, backend int) bool {
-	id := unescapeXML(xmlText(body, "UploadId"))
+	id := s3.UnescapeText(s3.Text(body, "UploadId"))
 	if id == "" {
 		return false
 	}
@@ -84,27 +83,12 @@ func (e *Engine) learnUpload(body []byte, backend int) bool {
 	return true
 }
 
-// xmlText returns the raw text of the first element with this name.
-func xmlText(doc []byte, name string) []byte {
-	_, rest, ok := bytes.Cut(doc, []byte("<"+name+">"))
-	if !ok {
-		return nil
-	}
-	text, _, ok := bytes.Cut(rest, []byte("</"+name+">"))
-	if !ok {
-		return nil
-	}
-	return bytes.TrimSpace(text)
-}
-
-func unescapeXML(text []byte) string { return html.UnescapeString(string(text)) }
-
 // initiateOn returns the backend that a new upload of the request's key goes to:
 // of those in the pool that have not been tried, the best by rendezvous hashing
 // (Thaler and Ravishankar 1996), so that all proxies in front of the same
 // storages choose alike. 0 if there is none.
 func (e *Engine) initiateOn(r *request, tried uint64) uint64 {
-	key := r.target.hash()
+	key := hashOfTarget(&r.target)
 	best, bestScore := -1, uint64(0)
 	for b, backend := range e.o.Backends {
 		if tried&(1<<b) != 0 || e.o.Limiter.State(b) != stateActive {

@@ -7,7 +7,6 @@ import (
 )
 
 func TestR26UploadsAreBounded(t *testing.T) {
-	t.Parallel()
 	u := newOwners(100)
 	for i := range 10_000 {
 		u.put(fmt.Sprint(i), i%64)
@@ -37,7 +36,6 @@ func TestR26UploadsAreBounded(t *testing.T) {
 
 // At least the last half of the bound is remembered.
 func TestR26UploadsRememberTheRecentOnes(t *testing.T) {
-	t.Parallel()
 	u := newOwners(100)
 	for i := range 1000 {
 		u.put(fmt.Sprint(i), i%64)
@@ -52,7 +50,6 @@ func TestR26UploadsRememberTheRecentOnes(t *testing.T) {
 }
 
 func TestR26UploadsFromManyGoroutines(t *testing.T) {
-	t.Parallel()
 	u := newOwners(64)
 	var wg sync.WaitGroup
 	for g := range 8 {
@@ -67,22 +64,4 @@ func TestR26UploadsFromManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-func TestXMLText(t *testing.T) {
-	t.Parallel()
-	tests := []struct{ doc, want string }{
-		{`<A><UploadId>x</UploadId></A>`, "x"},
-		{`<A><UploadId> x&amp;y </UploadId></A>`, "x&y"},
-		{`<A><UploadId>&#34;x&#x22;</UploadId></A>`, `"x"`},
-		{`<A><UploadId></UploadId></A>`, ""},
-		{`<A><UploadId>x`, ""},
-		{`<A><UploadIdx>x</UploadIdx></A>`, ""},
-		{``, ""},
-	}
-	for _, tt := range tests {
-		if got := unescapeXML(xmlText([]byte(tt.doc), "UploadId")); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.doc, got, tt.want)
-		}
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // answer is what is to be told about a request, before it is misbehaved.
@@ -25,8 +27,7 @@ func errorAnswer(status int) answer {
 }
 
 func errorDocument(code string) []byte {
-	return []byte(`<?xml version="1.0" encoding="UTF-8"?>` + "\n<Error><Code>" + code +
-		"</Code><Message>on command</Message><RequestId>stub</RequestId></Error>")
+	return []byte(s3.ErrorDocument(code, "on command", "", "stub"))
 }
 
 func errorCode(status int) string {

@@ -24,7 +24,7 @@ func TestAnswerOverridden(t *testing.T) {
 		stored bool
 		answer string
 	}{
-		{"status", Fails(503), false, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/xml\r\nContent-Length: 131\r\n\r\n" + string(errorDocument("SlowDown"))},
+		{"status", Fails(503), false, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/xml\r\nContent-Length: 152\r\n\r\n" + string(errorDocument("SlowDown"))},
 		{"good status", Behaviour{Status: 204, Headers: H("ETag", `"x"`)}, true, "HTTP/1.1 204 No Content\r\nETag: \"x\"\r\n\r\n"},
 		{"headers", Behaviour{Headers: H("etag", `"x"`, "Set-Cookie", "a", "set-cookie", "b")}, true,
 			"HTTP/1.1 200 OK\r\netag: \"x\"\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 0\r\n\r\n"},
@@ -36,7 +36,7 @@ func TestAnswerOverridden(t *testing.T) {
 		{"chunked", Behaviour{Headers: H("ETag", "e"), Body: []byte("hello"), Chunked: true}, true,
 			"HTTP/1.1 200 OK\r\nETag: e\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"},
 		{"R25", ErrorIn200("InternalError"), false, "HTTP/1.1 200 OK\r\nETag: \"5d41402abc4b2a76b9719d911017c592\"\r\nTransfer-Encoding: chunked\r\n\r\n" +
-			"1\r\n \r\n1\r\n \r\n1\r\n \r\n88\r\n" + string(errorDocument("InternalError")) + "\r\n0\r\n\r\n"},
+			"1\r\n \r\n1\r\n \r\n1\r\n \r\n9d\r\n" + string(errorDocument("InternalError")) + "\r\n0\r\n\r\n"},
 		{"raw", Behaviour{Raw: []byte("HTTP/1.1 299\r\n\r\nanything\n")}, true, "HTTP/1.1 299\r\n\r\nanything\n"},
 		{"own length", Behaviour{Headers: H("ETag", "e", "content-length", "07"), Body: []byte("x")}, true, "HTTP/1.1 200 OK\r\nETag: e\r\ncontent-length: 07\r\n\r\nx"},
 		{"interim", Behaviour{Headers: H("ETag", "e"), Interim: []int{102, 103}}, true,

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // upload is a multipart upload under way.
@@ -140,12 +142,12 @@ func (s *store) completeLocked(u *upload, id string, body *sink) answer {
 	sum := md5.New()
 	for _, want := range req.Part {
 		p, ok := u.parts[want.PartNumber]
-		if !ok || strings.Trim(want.ETag, `"`) != strings.Trim(p.ETag, `"`) {
+		if !ok || s3.Unquote(want.ETag) != s3.Unquote(p.ETag) {
 			a := errorAnswer(400)
 			a.body = errorDocument("InvalidPart")
 			return a
 		}
-		digest, _ := hex.DecodeString(strings.Trim(p.ETag, `"`)) // best effort for copies of joined objects
+		digest, _ := hex.DecodeString(s3.Unquote(p.ETag)) // best effort for copies of joined objects
 		sum.Write(digest)
 		size += p.Size
 		if p.kept() {

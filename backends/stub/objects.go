@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // Object is what is stored at a path. Body is nil where bodies are not kept, and
@@ -201,27 +203,12 @@ func (s *store) deleteManyLocked(bucket string, body *sink) answer {
 		// The key is stored as its path was spelt: plainly, or as AWS escapes it.
 		dir := strings.TrimSuffix(bucket, "/") + "/"
 		delete(s.objects, dir+o.Key)
-		delete(s.objects, dir+escapeKey(o.Key))
+		delete(s.objects, dir+s3.Escape(o.Key))
 		if !req.Quiet {
 			result.Deleted = append(result.Deleted, deleted(o))
 		}
 	}
 	return xmlAnswer(result)
-}
-
-// escapeKey spells a key as AWS's signatures do: all but unreserved bytes and
-// slashes in upper-case hex.
-func escapeKey(key string) string {
-	var b strings.Builder
-	for _, c := range []byte(key) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~/", c) >= 0:
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
 }
 
 // copied is the answer to a copy; the element's name says of what.

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 )
 
 // feature is something of S3's that a storage may not know. What it has refused
@@ -36,7 +36,7 @@ func (f feature) String() string {
 
 // backend is a storage with what has been learnt of it. Any goroutine may use it.
 type backend struct {
-	*s3.Client
+	*client.Client
 	name    string
 	log     Log
 	breaker breaker
@@ -61,14 +61,14 @@ func newBackends(o []Backend, dial, timeout time.Duration, conns int, log Log) (
 	var all []*backend
 	for i := range o {
 		c := o[i].Credentials
-		client, err := s3.New(s3.Options{
+		conn, err := client.New(client.Options{
 			Name: o[i].Name, URL: o[i].URL, AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken,
 			Region: c.Region, TLS: o[i].TLS, DialTimeout: dial, Timeout: timeout, Connections: conns,
 		})
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, &backend{Client: client, name: o[i].Name, log: log})
+		all = append(all, &backend{Client: conn, name: o[i].Name, log: log})
 	}
 	return all, nil
 }
@@ -81,7 +81,7 @@ const probeTimeout = 5 * time.Second
 func (b *backend) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	res, err := b.Do(ctx, &s3.Request{Method: http.MethodGet})
+	res, err := b.Do(ctx, &client.Request{Method: http.MethodGet})
 	if err == nil {
 		return res.Body.Close()
 	}
@@ -94,21 +94,21 @@ func (b *backend) probe(ctx context.Context) error {
 // backendFault reports whether an error may be the backend's state rather than one
 // object's: no answer, overload, or credentials that it does not take.
 func backendFault(err error) bool {
-	var source *s3.SourceError
-	var transport *s3.TransportError
+	var source *client.SourceError
+	var transport *client.TransportError
 	switch {
 	case errors.As(err, &source):
 		return backendFault(source.Err)
 	case errors.As(err, &transport):
 		return !errors.Is(err, context.Canceled)
 	}
-	switch status := s3.Status(err); {
+	switch status := client.Status(err); {
 	case status == http.StatusTooManyRequests:
 		return true
-	case status >= 500 && !s3.Unsupported(err):
+	case status >= 500 && !client.Unsupported(err):
 		return true
 	}
-	return s3.HasCode(err, "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
+	return client.HasCode(err, "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
 		"RequestTimeTooSkewed", "AuthorizationHeaderMalformed", "AccountProblem", "InvalidSecurity")
 }
 

@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -66,7 +67,7 @@ func (r *Repairer) bucketItself(ctx context.Context, t *task.Task, res *result) 
 		case r.o.DryRun:
 			verb = "would have " + verb
 		case d.action == actDelete:
-			if _, err := b.Discard(ctx, &s3.Request{Method: http.MethodDelete, Bucket: t.Bucket}); err != nil && s3.Status(err) != http.StatusNotFound {
+			if _, err := b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: t.Bucket}); err != nil && client.Status(err) != http.StatusNotFound {
 				failed = append(failed, b.at(err))
 				continue
 			}
@@ -93,7 +94,7 @@ func (r *Repairer) bucketItself(ctx context.Context, t *task.Task, res *result) 
 
 // makeBucket makes a bucket; that there is one already is as good.
 func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string) error {
-	req := &s3.Request{Method: http.MethodPut, Bucket: bucket}
+	req := &client.Request{Method: http.MethodPut, Bucket: bucket}
 	if b.Region() != "us-east-1" {
 		type configuration struct {
 			XMLName            xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ CreateBucketConfiguration"`
@@ -107,7 +108,7 @@ func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string) er
 	}
 	_, err := b.Discard(ctx, req)
 	switch {
-	case s3.HasCode(err, "BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+	case client.HasCode(err, "BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
 		return nil
 	case err != nil:
 		return b.at(err)
@@ -120,7 +121,7 @@ func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string) er
 // wanted. Who is owed nothing has taken the write.
 func (r *Repairer) bucketDocument(ctx context.Context, t *task.Task, name string, res *result) (end, error) {
 	w := &run{r: r, t: t}
-	if !subresources[name].copied {
+	if !s3.Subresources[name].Document {
 		return endReported, fmt.Errorf("%w: a write to ?%s of bucket %q that cannot be copied", errReported, name, t.Bucket)
 	}
 	docs, errs := make([]document, len(r.backends)), make([]error, len(r.backends))

@@ -12,7 +12,8 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 )
 
 const (
@@ -69,12 +70,12 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 			return "", err
 		case c.moved(err):
 			return "", fmt.Errorf("%w (%w)", errMoved, err)
-		case s3.HasCode(err, "NoSuchBucket") && !madeBucket:
+		case client.HasCode(err, "NoSuchBucket") && !madeBucket:
 			madeBucket = true
 			if err := c.r.makeBucket(ctx, c.dst, c.bucket); err != nil {
 				return "", err
 			}
-		case s3.HasCode(err, "BadDigest", "InvalidDigest") && !noMD5:
+		case client.HasCode(err, "BadDigest", "InvalidDigest") && !noMD5:
 			noMD5 = true
 			c.src.opaque.Store(true)
 		case strip != 0:
@@ -92,7 +93,7 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 
 // closedOnUs: the backend has closed a kept-alive connection just as it was used.
 func closedOnUs(err error) bool {
-	var transport *s3.TransportError
+	var transport *client.TransportError
 	return errors.As(err, &transport) &&
 		(errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 			strings.Contains(err.Error(), "server closed idle connection"))
@@ -123,7 +124,7 @@ func (c *transfer) single(ctx context.Context, noMD5 bool) (string, error) {
 			header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum))
 		}
 	}
-	put := &s3.Request{Method: http.MethodPut, Bucket: c.bucket, Key: c.key, Header: header}
+	put := &client.Request{Method: http.MethodPut, Bucket: c.bucket, Key: c.key, Header: header}
 	if c.from.size <= smallObject {
 		put.Body = make([]byte, c.from.size)
 		if _, err := io.ReadFull(c.meter(ctx, res.Body, c.from.size), put.Body); err != nil {
@@ -152,23 +153,23 @@ func (c *transfer) single(ctx context.Context, noMD5 bool) (string, error) {
 		return "", c.blame(err)
 	}
 	*c.sent += c.from.size
-	return strings.Trim(h.Get("Etag"), `"`), nil
+	return s3.Unquote(h.Get("Etag")), nil
 }
 
 // get opens the source's object, which must be the one that was looked at.
-func (c *transfer) get(ctx context.Context, header http.Header, params ...s3.Param) (*http.Response, error) {
+func (c *transfer) get(ctx context.Context, header http.Header, params ...client.Param) (*http.Response, error) {
 	if c.from.etag != "" {
 		header.Set("If-Match", `"`+c.from.etag+`"`)
 	}
-	res, err := c.src.Do(ctx, &s3.Request{Method: http.MethodGet, Bucket: c.bucket, Key: c.key, Header: header, Query: params})
-	switch s3.Status(err) {
+	res, err := c.src.Do(ctx, &client.Request{Method: http.MethodGet, Bucket: c.bucket, Key: c.key, Header: header, Query: params})
+	switch client.Status(err) {
 	case http.StatusNotFound, http.StatusPreconditionFailed:
 		return nil, fmt.Errorf("%w (%w)", errMoved, err)
 	}
 	if err != nil {
 		return nil, c.src.at(err)
 	}
-	if etag := strings.Trim(res.Header.Get("Etag"), `"`); etag != c.from.etag {
+	if etag := s3.Unquote(res.Header.Get("Etag")); etag != c.from.etag {
 		_ = res.Body.Close()
 		return nil, fmt.Errorf("%w (its ETag is %q in place of %q)", errMoved, etag, c.from.etag)
 	}
@@ -189,7 +190,7 @@ func (c *transfer) condition(header http.Header) {
 
 // blame puts an error of a stream at the source that it came from.
 func (c *transfer) blame(err error) error {
-	var source *s3.SourceError
+	var source *client.SourceError
 	if errors.As(err, &source) {
 		if errors.Is(err, errMoved) {
 			return err

@@ -4,18 +4,18 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 )
 
 // moved reports whether a refusal means that the target is not as it was.
 func (c *transfer) moved(err error) bool {
-	switch s3.Status(err) {
+	switch client.Status(err) {
 	case http.StatusPreconditionFailed:
 		return true
 	case http.StatusConflict:
-		return s3.HasCode(err, "ConditionalRequestConflict", "OperationAborted")
+		return client.HasCode(err, "ConditionalRequestConflict", "OperationAborted")
 	case http.StatusNotFound:
-		return s3.HasCode(err, "NoSuchKey")
+		return client.HasCode(err, "NoSuchKey")
 	}
 	return false
 }
@@ -33,16 +33,16 @@ func (c *transfer) refused(err error) (strip feature, known bool) {
 		return 0
 	}
 	switch {
-	case s3.Unsupported(err):
+	case client.Unsupported(err):
 		strip = first(featCondition, featChecksum, featClass, featACL, featRedirect, featLock, featTagging)
 		return strip, true
-	case s3.HasCode(err, "InvalidStorageClass"):
+	case client.HasCode(err, "InvalidStorageClass"):
 		return first(featClass), true
-	case s3.HasCode(err, "AccessControlListNotSupported"):
+	case client.HasCode(err, "AccessControlListNotSupported"):
 		return first(featACL), true
-	case s3.HasCode(err, "XAmzContentChecksumMismatch", "InvalidChecksum"):
+	case client.HasCode(err, "XAmzContentChecksumMismatch", "InvalidChecksum"):
 		return first(featChecksum), true
-	case s3.HasCode(err, "InvalidRequest", "InvalidArgument", "ObjectLockConfigurationNotFoundError"):
+	case client.HasCode(err, "InvalidRequest", "InvalidArgument", "ObjectLockConfigurationNotFoundError"):
 		return first(featLock, featClass, featChecksum, featRedirect), false
 	}
 	return 0, false

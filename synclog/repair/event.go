@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/akubra/akubra/s3"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -36,13 +37,13 @@ func eventOf(t *task.Task) event {
 		return event{}
 	case t.Key != "" && w.Method != http.MethodPut && hasParam(query, "delete"): // one of R24's
 		e.kind = eventDelete
-	case sub || t.Key == "" && subresourceOf(w.Target) != "" || subWrites[w.Method][subresourceOf(w.Target)]:
+	case sub || t.Key == "" && subresourceOf(w.Target) != "" || s3.Subresources[subresourceOf(w.Target)].Writes&s3.WriteOf(w.Method, true) != 0:
 		e.kind = eventSub
 		return e
 	case w.Method == "DELETE":
 		e.kind = eventDelete
 	default:
-		e.kind, e.etag = eventWrite, strings.Trim(w.ETag, `"`)
+		e.kind, e.etag = eventWrite, s3.Unquote(w.ETag)
 	}
 	if w.Unacknowledged {
 		// It may have come to pass or not, and both are right; but nothing is
@@ -83,14 +84,6 @@ func ofVersion(query string) bool {
 	return id != "" && id != "null"
 }
 
-// subWrites are the writes to an object's subresources, by method: elsewhere S3 and the
-// backends ignore the parameter, and PUT key?versions stores an object (R35).
-var subWrites = map[string]map[string]bool{
-	http.MethodPut:    {"acl": true, "tagging": true, "retention": true, "legal-hold": true},
-	http.MethodDelete: {"tagging": true},
-	http.MethodPost:   {"restore": true, "select": true},
-}
-
 // subresourceOf is the subresource that a target names, or "". Of several it is one that
 // can be copied.
 func subresourceOf(target string) (known string) {
@@ -99,9 +92,9 @@ func subresourceOf(target string) (known string) {
 		var param string
 		param, query, _ = strings.Cut(query, "&")
 		name, _, _ := strings.Cut(param, "=")
-		if s, ok := subresources[name]; ok && (known == "" || s.copied) {
+		if s, ok := s3.Subresources[name]; ok && (known == "" || s.Document) {
 			known = name
-			if s.copied {
+			if s.Document {
 				break
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 )
 
 // extras are what belongs to an object and is in no header of it.
@@ -25,21 +25,21 @@ type tagging struct {
 	}
 }
 
-func parseTags(doc []byte) ([]s3.Param, error) {
+func parseTags(doc []byte) ([]client.Param, error) {
 	var t tagging
 	if err := xml.Unmarshal(doc, &t); err != nil {
 		return nil, err
 	}
-	tags := make([]s3.Param, 0, len(t.TagSet.Tag))
+	tags := make([]client.Param, 0, len(t.TagSet.Tag))
 	for _, tag := range t.TagSet.Tag {
-		tags = append(tags, s3.Param{Name: tag.Key, Value: tag.Value})
+		tags = append(tags, client.Param{Name: tag.Key, Value: tag.Value})
 	}
 	return tags, nil
 }
 
 func normalTags(doc []byte) (string, error) {
 	tags, err := parseTags(doc)
-	return s3.EncodeTags(tags), err
+	return client.EncodeTags(tags), err
 }
 
 // loadExtras asks the source for tags and the ACL, where it can have any.
@@ -51,7 +51,7 @@ func (c *transfer) loadExtras(ctx context.Context) error {
 			return err
 		case err != nil && c.from.header.Get("X-Amz-Tagging-Count") != "":
 			return err // it has some
-		case s3.Status(err) == http.StatusForbidden:
+		case client.Status(err) == http.StatusForbidden:
 			// Who may read an object may still not read its tags.
 			c.r.warnOnce("tags "+c.src.name, "cannot copy tags", "backend", c.src.name, "error", err.Error())
 		case err != nil || doc.is == unknown:
@@ -67,7 +67,7 @@ func (c *transfer) loadExtras(ctx context.Context) error {
 	switch {
 	case errors.Is(err, errMoved) || backendFault(err) || ctx.Err() != nil:
 		return err
-	case s3.Status(err) == http.StatusForbidden:
+	case client.Status(err) == http.StatusForbidden:
 		c.r.warnOnce("acl "+c.src.name, "cannot copy ACLs", "backend", c.src.name, "error", err.Error())
 	case err != nil || doc.is == unknown:
 		c.src.forget(featACL, orUnsupported(err))
@@ -111,7 +111,7 @@ func (c *transfer) finish(ctx context.Context) error {
 		return nil
 	}
 	_, err := c.r.syncDocument(ctx, c.bucket, c.key, "acl", c.src, c.dst)
-	if s3.Unsupported(err) || s3.HasCode(err, "AccessControlListNotSupported") {
+	if client.Unsupported(err) || client.HasCode(err, "AccessControlListNotSupported") {
 		c.dst.forget(featACL, err)
 		return nil
 	}

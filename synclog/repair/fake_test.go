@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // fake is an S3 storage in memory, with the storages' quirks to choose from.
@@ -265,7 +267,7 @@ func (f *fake) bucketLocked(w http.ResponseWriter, r *http.Request, name string,
 		refuse(w, 404, "NoSuchBucket")
 		return
 	}
-	for sub := range subresources {
+	for sub := range s3.Subresources {
 		if query.Has(sub) {
 			f.docLocked(w, r, b.docs, sub, body)
 			return
@@ -348,7 +350,7 @@ func (f *fake) docLocked(w http.ResponseWriter, r *http.Request, docs map[string
 
 func (f *fake) objectLocked(w http.ResponseWriter, r *http.Request, b *fakeBucket, bucket, key string, query url.Values, body []byte) {
 	o := b.objects[key]
-	for sub := range subresources {
+	for sub := range s3.Subresources {
 		if query.Has(sub) {
 			if o == nil {
 				refuse(w, 404, "NoSuchKey")

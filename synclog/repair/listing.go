@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 )
 
 // pageKeys is the number of keys of a page, the most that S3 gives.
@@ -15,9 +15,9 @@ const pageKeys = 1000
 
 // listing is one backend's, read a page ahead by a goroutine of its own.
 type listing struct {
-	pages chan []s3.Entry
-	page  []s3.Entry
-	head  s3.Entry
+	pages chan []client.Entry
+	page  []client.Entry
+	head  client.Entry
 
 	ended bool // pages is closed, and what follows is valid
 
@@ -26,7 +26,7 @@ type listing struct {
 }
 
 func startListing(ctx context.Context, b *backend, bucket, prefix string) *listing {
-	l := &listing{pages: make(chan []s3.Entry, 1)}
+	l := &listing{pages: make(chan []client.Entry, 1)}
 	go func() {
 		defer close(l.pages)
 		l.err = l.fetch(ctx, b, bucket, prefix)
@@ -38,7 +38,7 @@ func startListing(ctx context.Context, b *backend, bucket, prefix string) *listi
 const pageTries = 5
 
 func (l *listing) fetch(ctx context.Context, b *backend, bucket, prefix string) error {
-	var from s3.Next
+	var from client.Next
 	for {
 		page, err := b.List(ctx, bucket, prefix, from, pageKeys)
 		for try := 1; err != nil && backendFault(err) && try < pageTries; try++ {
@@ -48,13 +48,13 @@ func (l *listing) fetch(ctx context.Context, b *backend, bucket, prefix string) 
 			page, err = b.List(ctx, bucket, prefix, from, pageKeys)
 		}
 		switch {
-		case s3.HasCode(err, "NoSuchBucket"):
+		case client.HasCode(err, "NoSuchBucket"):
 			l.noBucket = true
 			return nil
 		case err != nil:
 			return fmt.Errorf("cannot list bucket %q: %w", bucket, err)
 		}
-		if !slices.IsSortedFunc(page.Entries, func(a, c s3.Entry) int { return strings.Compare(a.Key, c.Key) }) {
+		if !slices.IsSortedFunc(page.Entries, func(a, c client.Entry) int { return strings.Compare(a.Key, c.Key) }) {
 			b.log.Info("a backend's listing is out of order, which makes verify slower", "backend", b.name, "bucket", bucket)
 		}
 		if len(page.Entries) > 0 {
@@ -72,7 +72,7 @@ func (l *listing) fetch(ctx context.Context, b *backend, bucket, prefix string) 
 }
 
 // next gives the next entry, until the following call; nil at the end.
-func (l *listing) next() *s3.Entry {
+func (l *listing) next() *client.Entry {
 	for len(l.page) == 0 {
 		page, ok := <-l.pages
 		if !ok {

@@ -10,7 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -47,7 +48,7 @@ func (c *transfer) multipart(ctx context.Context) (string, error) {
 		return "", err
 	}
 	etag, err := c.upload(ctx, l)
-	if s3.HasCode(err, "EntityTooSmall") && (l.byNumber || l.size < minPart) {
+	if client.HasCode(err, "EntityTooSmall") && (l.byNumber || l.size < minPart) {
 		// The source takes smaller parts than the target does.
 		return c.upload(ctx, evenLayout(c.from.size, max(8<<20, c.from.size/maxParts+1)))
 	}
@@ -61,9 +62,9 @@ func (c *transfer) layout(ctx context.Context) (layout, error) {
 	if n == 0 {
 		return evenLayout(c.from.size, max(512<<20, c.from.size/maxParts+1)), nil
 	}
-	first, err := c.src.head(ctx, c.bucket, c.key, s3.Param{Name: "partNumber", Value: "1"})
+	first, err := c.src.head(ctx, c.bucket, c.key, client.Param{Name: "partNumber", Value: "1"})
 	switch {
-	case err != nil && (s3.Unsupported(err) || s3.Status(err) == http.StatusBadRequest || s3.Status(err) == http.StatusRequestedRangeNotSatisfiable):
+	case err != nil && (client.Unsupported(err) || client.Status(err) == http.StatusBadRequest || client.Status(err) == http.StatusRequestedRangeNotSatisfiable):
 		return guessLayout(c.from.size, n), nil
 	case err != nil:
 		return layout{}, err
@@ -135,8 +136,8 @@ func (c *transfer) upload(ctx context.Context, l layout) (etag string, err error
 }
 
 func (c *transfer) initiate(ctx context.Context) (id string, err error) {
-	body, _, err := c.dst.Document(ctx, &s3.Request{
-		Method: http.MethodPost, Bucket: c.bucket, Key: c.key, Header: c.headers(), Query: []s3.Param{{Name: "uploads"}},
+	body, _, err := c.dst.Document(ctx, &client.Request{
+		Method: http.MethodPost, Bucket: c.bucket, Key: c.key, Header: c.headers(), Query: []client.Param{{Name: "uploads"}},
 	}, maxDocument)
 	if err != nil {
 		return "", c.dst.at(err)
@@ -153,11 +154,11 @@ func (c *transfer) initiate(ctx context.Context) (id string, err error) {
 // part copies the n-th part and returns its ETag and its size.
 func (c *transfer) part(ctx context.Context, l layout, id string, n int) (etag string, size int64, err error) {
 	header := make(http.Header, 2)
-	var params []s3.Param
+	var params []client.Param
 	from := int64(n-1) * l.size
 	switch {
 	case l.byNumber:
-		params = []s3.Param{{Name: "partNumber", Value: s3.Int(n)}}
+		params = []client.Param{{Name: "partNumber", Value: client.Int(n)}}
 	case c.from.size > 0:
 		header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, min(from+l.size, c.from.size)-1))
 	}
@@ -173,9 +174,9 @@ func (c *transfer) part(ctx context.Context, l layout, id string, n int) (etag s
 	if size < 0 {
 		return "", 0, c.src.errorf("does not tell a part's length")
 	}
-	h, err := c.dst.Discard(ctx, &s3.Request{
+	h, err := c.dst.Discard(ctx, &client.Request{
 		Method: http.MethodPut, Bucket: c.bucket, Key: c.key, Stream: c.meter(ctx, res.Body, size), Length: size,
-		Query: []s3.Param{{Name: "partNumber", Value: s3.Int(n)}, {Name: "uploadId", Value: id}},
+		Query: []client.Param{{Name: "partNumber", Value: client.Int(n)}, {Name: "uploadId", Value: id}},
 	})
 	if err != nil {
 		return "", 0, c.blame(err)
@@ -191,9 +192,9 @@ func (c *transfer) complete(ctx context.Context, id string, done completeUpload)
 	}
 	header := make(http.Header, 4)
 	c.condition(header)
-	body, _, err := c.dst.Document(ctx, &s3.Request{
+	body, _, err := c.dst.Document(ctx, &client.Request{
 		Method: http.MethodPost, Bucket: c.bucket, Key: c.key, Header: header, Body: doc, Wait: completeWait,
-		Query: []s3.Param{{Name: "uploadId", Value: id}},
+		Query: []client.Param{{Name: "uploadId", Value: id}},
 	}, maxDocument)
 	if err == nil {
 		err = c.dst.ErrorIn(http.MethodPost, body) // R25
@@ -205,7 +206,7 @@ func (c *transfer) complete(ctx context.Context, id string, done completeUpload)
 	if err := xml.Unmarshal(body, &result); err != nil {
 		return "", c.dst.errorf("has answered a completion with what is no document: %w", err)
 	}
-	return strings.Trim(result.ETag, `"`), nil
+	return s3.Unquote(result.ETag), nil
 }
 
 // abort ends an upload that nobody will complete; that it may fail too is no reason
@@ -213,10 +214,10 @@ func (c *transfer) complete(ctx context.Context, id string, done completeUpload)
 func (r *Repairer) abort(ctx context.Context, b *backend, bucket, key, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
-	_, err := b.Discard(ctx, &s3.Request{
-		Method: http.MethodDelete, Bucket: bucket, Key: key, Query: []s3.Param{{Name: "uploadId", Value: id}},
+	_, err := b.Discard(ctx, &client.Request{
+		Method: http.MethodDelete, Bucket: bucket, Key: key, Query: []client.Param{{Name: "uploadId", Value: id}},
 	})
-	if err != nil && s3.Status(err) != http.StatusNotFound && !errors.Is(err, context.Canceled) {
+	if err != nil && client.Status(err) != http.StatusNotFound && !errors.Is(err, context.Canceled) {
 		r.o.Log.Warn("cannot abort an upload of our own", "backend", b.name, "bucket", bucket, "key", key, "upload", id, "error", err.Error())
 	}
 }

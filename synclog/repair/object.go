@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 )
 
 // object is what a HEAD or GET has told of an object.
@@ -22,7 +23,7 @@ type object struct {
 }
 
 func newObject(b *backend, h http.Header, size int64) *object {
-	o := &object{header: h, size: size, etag: strings.Trim(h.Get("Etag"), `"`)}
+	o := &object{header: h, size: size, etag: s3.Unquote(h.Get("Etag"))}
 	if t, err := http.ParseTime(h.Get("Last-Modified")); err == nil {
 		o.modified = b.Local(t)
 	}
@@ -32,10 +33,10 @@ func newObject(b *backend, h http.Header, size int64) *object {
 }
 
 // head looks at an object; it is nil where there is none.
-func (b *backend) head(ctx context.Context, bucket, key string, params ...s3.Param) (*object, error) {
-	res, err := b.Do(ctx, &s3.Request{Method: http.MethodHead, Bucket: bucket, Key: key, Query: params})
+func (b *backend) head(ctx context.Context, bucket, key string, params ...client.Param) (*object, error) {
+	res, err := b.Do(ctx, &client.Request{Method: http.MethodHead, Bucket: bucket, Key: key, Query: params})
 	if err != nil {
-		switch s3.Status(err) {
+		switch client.Status(err) {
 		case http.StatusNotFound:
 			return nil, nil //nolint:nilnil // there is none
 		case http.StatusForbidden, http.StatusBadRequest:
@@ -51,7 +52,7 @@ func (b *backend) head(ctx context.Context, bucket, key string, params ...s3.Par
 // say whether it is for the key or for the credentials.
 func (b *backend) whyNot(ctx context.Context, bucket, key string, err error) error {
 	header := http.Header{"Range": {"bytes=0-0"}}
-	if _, why := b.Discard(ctx, &s3.Request{Method: http.MethodGet, Bucket: bucket, Key: key, Header: header}); s3.Status(why) == s3.Status(err) {
+	if _, why := b.Discard(ctx, &client.Request{Method: http.MethodGet, Bucket: bucket, Key: key, Header: header}); client.Status(why) == client.Status(err) {
 		return why
 	}
 	return err

@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 )
 
 // observe asks every backend that can be asked for the object; objects[i] is nil
@@ -108,8 +108,8 @@ func (r *Repairer) content(ctx context.Context, b *backend, bucket, key string, 
 	if o.etag != "" {
 		header.Set("If-Match", `"`+o.etag+`"`)
 	}
-	res, err := b.Do(ctx, &s3.Request{Method: http.MethodGet, Bucket: bucket, Key: key, Header: header})
-	switch s3.Status(err) {
+	res, err := b.Do(ctx, &client.Request{Method: http.MethodGet, Bucket: bucket, Key: key, Header: header})
+	switch client.Status(err) {
 	case http.StatusNotFound, http.StatusPreconditionFailed:
 		return nil, fmt.Errorf("%w (%w)", errMoved, err)
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -52,9 +52,9 @@ func startServer(t *testing.T, kind string) Backend {
 		cmd.Wait()
 	})
 	b := Backend{Name: addr, URL: "http://" + addr, Credentials: serverKey}
-	c := client(t, b)
+	c := clientOf(t, b)
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		_, _, err := c.Document(t.Context(), &s3.Request{Method: "GET"}, maxDocument)
+		_, _, err := c.Document(t.Context(), &client.Request{Method: "GET"}, maxDocument)
 		if err == nil {
 			return b
 		}
@@ -64,9 +64,9 @@ func startServer(t *testing.T, kind string) Backend {
 	}
 }
 
-func client(t *testing.T, b Backend) *s3.Client {
+func clientOf(t *testing.T, b Backend) *client.Client {
 	t.Helper()
-	c, err := s3.New(s3.Options{
+	c, err := client.New(client.Options{
 		Name: b.Name, URL: b.URL, AccessKey: b.Credentials.AccessKey, SecretKey: b.Credentials.SecretKey,
 		DialTimeout: time.Second, Timeout: 10 * time.Second,
 	})
@@ -84,10 +84,10 @@ func lacking(key, etag string, b Backend) flat {
 }
 
 // upload puts an object of several parts.
-func upload(t *testing.T, c *s3.Client, key string, header http.Header, parts ...int) (etag string) {
+func upload(t *testing.T, c *client.Client, key string, header http.Header, parts ...int) (etag string) {
 	t.Helper()
 	ctx := t.Context()
-	body, _, err := c.Document(ctx, &s3.Request{Method: "POST", Bucket: "bucket", Key: key, Header: header, Query: []s3.Param{{Name: "uploads"}}}, maxDocument)
+	body, _, err := c.Document(ctx, &client.Request{Method: "POST", Bucket: "bucket", Key: key, Header: header, Query: []client.Param{{Name: "uploads"}}}, maxDocument)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,9 +101,9 @@ func upload(t *testing.T, c *s3.Client, key string, header http.Header, parts ..
 	for i, size := range parts {
 		data := make([]byte, size)
 		rand.Read(data)
-		h, err := c.Discard(ctx, &s3.Request{
+		h, err := c.Discard(ctx, &client.Request{
 			Method: "PUT", Bucket: "bucket", Key: key, Body: data,
-			Query: []s3.Param{{Name: "partNumber", Value: s3.Int(i + 1)}, {Name: "uploadId", Value: doc.UploadID}},
+			Query: []client.Param{{Name: "partNumber", Value: client.Int(i + 1)}, {Name: "uploadId", Value: doc.UploadID}},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -114,7 +114,7 @@ func upload(t *testing.T, c *s3.Client, key string, header http.Header, parts ..
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, _, err = c.Document(ctx, &s3.Request{Method: "POST", Bucket: "bucket", Key: key, Body: body, Query: []s3.Param{{Name: "uploadId", Value: doc.UploadID}}}, maxDocument)
+	body, _, err = c.Document(ctx, &client.Request{Method: "POST", Bucket: "bucket", Key: key, Body: body, Query: []client.Param{{Name: "uploadId", Value: doc.UploadID}}}, maxDocument)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,9 +131,9 @@ func TestServers(t *testing.T) {
 	for _, kinds := range [][2]string{{"minio", "minio"}, {"versitygw", "versitygw"}, {"minio", "versitygw"}, {"versitygw", "minio"}} {
 		t.Run(kinds[0]+" to "+kinds[1], func(t *testing.T) {
 			from, to := startServer(t, kinds[0]), startServer(t, kinds[1])
-			a, b := client(t, from), client(t, to)
+			a, b := clientOf(t, from), clientOf(t, to)
 			ctx := t.Context()
-			mustDo := func(c *s3.Client, r *s3.Request) http.Header {
+			mustDo := func(c *client.Client, r *client.Request) http.Header {
 				t.Helper()
 				h, err := c.Discard(ctx, r)
 				if err != nil {
@@ -141,11 +141,11 @@ func TestServers(t *testing.T) {
 				}
 				return h
 			}
-			mustDo(a, &s3.Request{Method: "PUT", Bucket: "bucket"}) // at the other one it is missing
+			mustDo(a, &client.Request{Method: "PUT", Bucket: "bucket"}) // at the other one it is missing
 			q := newQueue()
 			put := func(key string, body []byte, header http.Header) {
 				t.Helper()
-				h, err := a.Discard(ctx, &s3.Request{Method: "PUT", Bucket: "bucket", Key: key, Body: body, Header: header})
+				h, err := a.Discard(ctx, &client.Request{Method: "PUT", Bucket: "bucket", Key: key, Body: body, Header: header})
 				if err != nil {
 					t.Logf("%s does not take the key %q: %v", kinds[0], key, err)
 					return
@@ -216,24 +216,24 @@ func TestServers(t *testing.T) {
 
 			// The other way: what is newer there, and what was deleted.
 			for _, key := range []string{"plain", "large"} {
-				h := mustDo(b, &s3.Request{Method: "PUT", Bucket: "bucket", Key: key, Body: []byte("newer")})
+				h := mustDo(b, &client.Request{Method: "PUT", Bucket: "bucket", Key: key, Body: []byte("newer")})
 				q.push(lacking(key, h.Get("Etag"), from))
 			}
 			for _, key := range []string{"a/b/c", "headers"} {
-				mustDo(b, &s3.Request{Method: "DELETE", Bucket: "bucket", Key: key})
+				mustDo(b, &client.Request{Method: "DELETE", Bucket: "bucket", Key: key})
 				task := lacking(key, "", from)
 				task.Method = "DELETE"
 				q.push(task)
 			}
-			mustDo(b, &s3.Request{
-				Method: "PUT", Bucket: "bucket", Key: "big", Query: []s3.Param{{Name: "tagging"}}, Body: []byte(tagDoc("later=1")),
-				Header: http.Header{"Content-Md5": {s3.MD5([]byte(tagDoc("later=1")))}},
+			mustDo(b, &client.Request{
+				Method: "PUT", Bucket: "bucket", Key: "big", Query: []client.Param{{Name: "tagging"}}, Body: []byte(tagDoc("later=1")),
+				Header: http.Header{"Content-Md5": {client.MD5([]byte(tagDoc("later=1")))}},
 			})
 			tagged := lacking("big", "", from)
 			tagged.Target += "?tagging"
 			q.push(tagged)
 			t.Logf("%+v", repair())
-			tags, _, err := a.Document(ctx, &s3.Request{Method: "GET", Bucket: "bucket", Key: "big", Query: []s3.Param{{Name: "tagging"}}}, maxDocument)
+			tags, _, err := a.Document(ctx, &client.Request{Method: "GET", Bucket: "bucket", Key: "big", Query: []client.Param{{Name: "tagging"}}}, maxDocument)
 			if normal, _ := normalTags(tags); normal != "later=1" {
 				t.Errorf("tags %q, %v", normal, err)
 			}

@@ -11,45 +11,16 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 )
 
 // maxDocument bounds a subresource's document.
 const maxDocument = 1 << 20
 
-// subresource is how one of S3's documents about an object or a bucket is copied.
-type subresource struct {
-	copied    bool // it can be read and written as a whole
-	deletable bool // DELETE takes it away
-	// normal gives what two documents are compared by; nil: XML without what says
-	// nothing.
-	normal func(doc []byte) (string, error)
-}
-
-// subresources are the query parameters that name one.
-var subresources = map[string]subresource{
-	"acl":               {copied: true, normal: normalACL},
-	"tagging":           {copied: true, deletable: true, normal: normalTags},
-	"retention":         {copied: true},
-	"legal-hold":        {copied: true},
-	"policy":            {copied: true, deletable: true, normal: normalJSON},
-	"cors":              {copied: true, deletable: true},
-	"lifecycle":         {copied: true, deletable: true},
-	"versioning":        {copied: true},
-	"encryption":        {copied: true, deletable: true},
-	"website":           {copied: true, deletable: true},
-	"notification":      {copied: true},
-	"logging":           {copied: true},
-	"object-lock":       {copied: true},
-	"ownershipControls": {copied: true, deletable: true},
-	"publicAccessBlock": {copied: true, deletable: true},
-	"accelerate":        {copied: true},
-	"requestPayment":    {copied: true},
-	// These are many documents each, or one storage's own affair.
-	"replication": {}, "analytics": {}, "inventory": {}, "metrics": {}, "intelligent-tiering": {},
-	"abac": {}, "metadataConfiguration": {}, "metadataInventoryTable": {}, "metadataJournalTable": {}, "metadataTable": {},
-	"restore": {}, "select": {}, "torrent": {}, "attributes": {}, "policyStatus": {}, "location": {}, "versions": {},
-}
+// normalOf are what two documents are compared by, where that is not XML without what says
+// nothing.
+var normalOf = map[string]func(doc []byte) (string, error){"acl": normalACL, "tagging": normalTags, "policy": normalJSON}
 
 // document is a subresource as one backend has it.
 type document struct {
@@ -60,19 +31,19 @@ type document struct {
 
 // getDocument reads a subresource; that there is none is no error.
 func (b *backend) getDocument(ctx context.Context, bucket, key, name string) (document, error) {
-	raw, _, err := b.Document(ctx, &s3.Request{Method: http.MethodGet, Bucket: bucket, Key: key, Query: []s3.Param{{Name: name}}}, maxDocument)
+	raw, _, err := b.Document(ctx, &client.Request{Method: http.MethodGet, Bucket: bucket, Key: key, Query: []client.Param{{Name: name}}}, maxDocument)
 	switch {
-	case s3.HasCode(err, "NoSuchKey", "NoSuchBucket"):
+	case client.HasCode(err, "NoSuchKey", "NoSuchBucket"):
 		return document{}, b.at(fmt.Errorf("%w (%w)", errMoved, err))
-	case s3.Status(err) == http.StatusNotFound:
+	case client.Status(err) == http.StatusNotFound:
 		return document{is: absent}, nil
-	case s3.Unsupported(err):
+	case client.Unsupported(err):
 		return document{}, nil
 	case err != nil:
 		return document{}, b.at(err)
 	}
 	d := document{is: present, raw: raw}
-	normal := subresources[name].normal
+	normal := normalOf[name]
 	if normal == nil {
 		normal = normalXML
 	}
@@ -108,7 +79,7 @@ func (r *Repairer) syncDocument(ctx context.Context, bucket, key, name string, s
 	case r.o.DryRun:
 		return true, nil
 	}
-	req := &s3.Request{Method: http.MethodPut, Bucket: bucket, Key: key, Query: []s3.Param{{Name: name}}, Header: http.Header{}}
+	req := &client.Request{Method: http.MethodPut, Bucket: bucket, Key: key, Query: []client.Param{{Name: name}}, Header: http.Header{}}
 	switch {
 	case want.is == present && name == "acl":
 		if req.Body, err = transplantACL(want.raw, have.raw); err != nil {
@@ -116,13 +87,13 @@ func (r *Repairer) syncDocument(ctx context.Context, bucket, key, name string, s
 		}
 	case want.is == present:
 		req.Body = want.raw
-	case subresources[name].deletable:
+	case s3.Subresources[name].Deletable():
 		req.Method = http.MethodDelete
 	default:
 		return false, target.errorf("has a ?%s that cannot be taken away; the others have none", name)
 	}
 	if req.Body != nil {
-		req.Header.Set("Content-Md5", s3.MD5(req.Body))
+		req.Header.Set("Content-Md5", client.MD5(req.Body))
 	}
 	if _, err := target.Discard(ctx, req); err != nil {
 		return false, target.at(err)

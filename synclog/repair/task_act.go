@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 )
 
 func (w *run) copyAll(ctx context.Context, d decision, objects []*object) error {
@@ -101,14 +102,14 @@ func (r *Repairer) deleteObject(ctx context.Context, b *backend, bucket, key str
 		if conditional {
 			header.Set("If-Match", `"`+was.etag+`"`)
 		}
-		_, err := b.Discard(ctx, &s3.Request{Method: http.MethodDelete, Bucket: bucket, Key: key, Header: header})
+		_, err := b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: bucket, Key: key, Header: header})
 		switch {
-		case err == nil || s3.Status(err) == http.StatusNotFound:
+		case err == nil || client.Status(err) == http.StatusNotFound:
 			return nil
-		case conditional && s3.Unsupported(err):
+		case conditional && client.Unsupported(err):
 			conditional = false
 			b.forget(featConditionDelete, err)
-		case conditional && (s3.Status(err) == http.StatusPreconditionFailed || s3.HasCode(err, "ConditionalRequestConflict")):
+		case conditional && (client.Status(err) == http.StatusPreconditionFailed || client.HasCode(err, "ConditionalRequestConflict")):
 			return fmt.Errorf("%w (%w)", errMoved, err)
 		default:
 			return b.at(err)
@@ -119,7 +120,7 @@ func (r *Repairer) deleteObject(ctx context.Context, b *backend, bucket, key str
 // syncSub copies the subresource that the newest write was about.
 func (w *run) syncSub(ctx context.Context, d decision) error {
 	name := subresourceOf(w.t.Newest().Target)
-	if !subresources[name].copied {
+	if !s3.Subresources[name].Document {
 		return nil // about an object, a restore say, it is nothing that others should have too
 	}
 	src := w.r.backends[d.source]

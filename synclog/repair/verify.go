@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/akubra/akubra/synclog/repair/s3"
+	"github.com/akubra/akubra/synclog/repair/client"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -79,7 +79,7 @@ func (v *verifier) walk(ctx context.Context) error {
 			l.wait()
 		}
 	}()
-	heads := make([]*s3.Entry, len(listings))
+	heads := make([]*client.Entry, len(listings))
 	for i, l := range listings {
 		heads[i] = l.next()
 	}
@@ -178,7 +178,7 @@ func (v *verifier) tell(ctx context.Context, d Difference) {
 	if v.o.Journal == nil || d.Kind == DiffError || ctx.Err() != nil || v.err != nil {
 		return
 	}
-	found := task.Write{Aspect: task.Found, Target: s3.Path(d.Bucket, d.Key), Reason: "verify: " + d.Kind}
+	found := task.Write{Aspect: task.Found, Target: client.Path(d.Bucket, d.Key), Reason: "verify: " + d.Kind}
 	for _, h := range d.Have {
 		if lacks := d.Kind == DiffMissing || d.Kind == DiffBucket; !lacks || !h.Present {
 			found.Owed = append(found.Owed, h.Backend)

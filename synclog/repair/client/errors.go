@@ -1,12 +1,13 @@
-package s3
+package client
 
 import (
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // maxErrorBody bounds what is read of an answer that says no more than an error.
@@ -51,35 +52,21 @@ func (e *SourceError) Error() string { return e.Err.Error() }
 
 func (e *SourceError) Unwrap() error { return e.Err }
 
-type errorDocument struct {
-	XMLName xml.Name
-	Code    string
-	Message string
-}
-
 func readError(backend, method string, res *http.Response) *Error {
 	e := &Error{Backend: backend, Method: method, Status: res.StatusCode, Header: res.Header}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody)) // what there is of it
 	_ = res.Body.Close()
-	e.read(body)
+	e.Code, e.Message = s3.ParseError(body)
 	return e
-}
-
-func (e *Error) read(body []byte) {
-	var doc errorDocument
-	if xml.Unmarshal(body, &doc) == nil && doc.XMLName.Local == "Error" {
-		e.Code, e.Message = doc.Code, doc.Message
-	}
 }
 
 // ErrorIn finds the error in the body of a 200 (R25).
 func (c *Client) ErrorIn(method string, body []byte) error {
-	e := &Error{Backend: c.o.Name, Method: method, Status: http.StatusOK}
-	e.read(body)
-	if e.Code == "" {
+	code, message := s3.ParseError(body)
+	if code == "" {
 		return nil
 	}
-	return e
+	return &Error{Backend: c.o.Name, Method: method, Status: http.StatusOK, Code: code, Message: message}
 }
 
 // Status is that of an *Error, else 0.

@@ -1,4 +1,4 @@
-package s3
+package client
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/s3/sigv4"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -76,10 +77,10 @@ func TestRequestOnTheWire(t *testing.T) {
 	if sum := rs[0].Headers.Get("x-amz-content-sha256"); len(sum) != 64 || sum != rs[0].SHA256 {
 		t.Errorf("payload %s, body %s", sum, rs[0].SHA256)
 	}
-	if rs[1].Headers.Get("x-amz-content-sha256") != unsignedPayload || string(rs[1].Body) != "stream" || rs[1].Framing != stub.ByLength {
+	if rs[1].Headers.Get("x-amz-content-sha256") != sigv4.Unsigned || string(rs[1].Body) != "stream" || rs[1].Framing != stub.ByLength {
 		t.Errorf("%v %q", rs[1].Headers, rs[1].Body)
 	}
-	if rs[2].Headers.Get("Content-Length") != "0" || rs[2].Headers.Get("x-amz-content-sha256") != emptySHA256 {
+	if rs[2].Headers.Get("Content-Length") != "0" || rs[2].Headers.Get("x-amz-content-sha256") != sigv4.Empty {
 		t.Errorf("%v", rs[2].Headers)
 	}
 	for _, r := range rs {

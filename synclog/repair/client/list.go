@@ -1,12 +1,13 @@
-package s3
+package client
 
 import (
 	"context"
 	"encoding/xml"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // maxListing bounds a page's document: 1000 keys of 1024 bytes, each of which may
@@ -67,7 +68,7 @@ func (c *Client) List(ctx context.Context, bucket, prefix string, from Next, n i
 	page := Page{Last: !doc.IsTruncated, Entries: make([]Entry, 0, len(doc.Contents))}
 	for i := range doc.Contents {
 		o := &doc.Contents[i]
-		e := Entry{Key: o.Key, ETag: strings.Trim(o.ETag, `"`), Size: o.Size}
+		e := Entry{Key: o.Key, ETag: s3.Unquote(o.ETag), Size: o.Size}
 		if doc.EncodingType == "url" {
 			if e.Key, err = url.QueryUnescape(o.Key); err != nil {
 				return Page{}, fmt.Errorf("cannot read the listing of backend %q: the key %q is encoded wrongly", c.o.Name, o.Key)

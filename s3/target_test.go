@@ -1,13 +1,11 @@
-package engine
+package s3
 
 import (
+	"strings"
 	"testing"
-
-	"github.com/akubra/akubra/backends/stub"
 )
 
 func TestR27Addressing(t *testing.T) {
-	t.Parallel()
 	domains := []string{"example.com", "s3.example.com"}
 	tests := []struct {
 		name, target, host string
@@ -57,17 +55,16 @@ func TestR27Addressing(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := parseTarget([]byte(tt.target), []byte(tt.host), domains)
-			if string(got.bucket) != tt.bucket || string(got.key) != tt.key || string(got.query) != tt.query {
+			got := ParseTarget([]byte(tt.target), []byte(tt.host), domains)
+			if string(got.Bucket) != tt.bucket || string(got.Key) != tt.key || string(got.Query) != tt.query {
 				t.Errorf("%s on %s is bucket %q, key %q, query %q; want %q, %q, %q",
-					tt.target, tt.host, got.bucket, got.key, got.query, tt.bucket, tt.key, tt.query)
+					tt.target, tt.host, got.Bucket, got.Key, got.Query, tt.bucket, tt.key, tt.query)
 			}
 		})
 	}
 }
 
 func TestR27DomainsInAnyOrder(t *testing.T) {
-	t.Parallel()
 	for _, domains := range [][]string{{"example.com", "s3.example.com"}, {"s3.example.com", "example.com"}} {
 		for host, bucket := range map[string]string{
 			"b.s3.example.com": "b", "b.example.com": "b", "s3.example.com": "", "example.com": "",
@@ -80,7 +77,6 @@ func TestR27DomainsInAnyOrder(t *testing.T) {
 }
 
 func TestR27KeyName(t *testing.T) {
-	t.Parallel()
 	for raw, want := range map[string]string{
 		"/b/a%20b":     "a b",
 		"/b/a+b":       "a+b", // a plus is a plus in a path
@@ -91,83 +87,51 @@ func TestR27KeyName(t *testing.T) {
 		"/b/%":         "%",
 		"/b/k?acl=%20": "k",
 	} {
-		parsed := parseTarget([]byte(raw), nil, nil)
-		if got := parsed.keyName(); got != want {
+		parsed := ParseTarget([]byte(raw), nil, nil)
+		if got := parsed.KeyName(); got != want {
 			t.Errorf("key of %s is %q, want %q", raw, got, want)
 		}
 	}
 }
 
-func TestR27OneObjectHasOneHash(t *testing.T) {
-	t.Parallel()
-	domains := []string{"s3.test"}
-	hash := func(target, host string) uint64 {
-		parsed := parseTarget([]byte(target), []byte(host), domains)
-		return parsed.hash()
-	}
-	same := [][2]string{
-		{"/b/a%20b", "s3.test"}, {"/b/%61%20%62", "s3.test"}, {"/a%20b", "b.s3.test"}, {"/a%20b", "b.S3.test:80"},
-		{"http://s3.test/b/a%20b", "s3.test"}, {"/b/a%20b?x-id=PutObject", "s3.test"}, {"/%62/a%20b", "s3.test"},
-	}
-	want := hash("/b/a b", "s3.test")
-	for _, s := range same {
-		if got := hash(s[0], s[1]); got != want {
-			t.Errorf("%s on %s has another hash", s[0], s[1])
-		}
-	}
-	for _, other := range []string{"/b/a+b", "/b/a%2520b", "/ba/b", "/b/a%20B", "/b//a%20b", "/B/a%20b", "/%2562/a%20b"} {
-		if hash(other, "s3.test") == want {
-			t.Errorf("%s has the hash of another object", other)
-		}
-	}
-	if hash("/b%2541/k", "s3.test") != hashKey("b%41", "k") || hash("/b%41/k", "s3.test") != hashKey("bA", "k") {
-		t.Error("what the journal knows a key by has another hash")
-	}
-	// Where the bucket ends counts, and a broken escape is no escape.
-	if hash("/b/c/d", "s3.test") == hash("/c/d", "other") || hash("/b/%4", "s3.test") == hash("/b/%04", "s3.test") {
-		t.Error("different objects have one hash")
-	}
-}
-
 func TestR26KindOf(t *testing.T) {
-	t.Parallel()
 	tests := []struct {
 		method, target string
 		copySource     bool
-		want           kind
+		want           Kind
 	}{
-		{"PUT", "/b/k", false, kindPlain},
-		{"PUT", "/b/k", true, kindCopy},
-		{"PUT", "/b/k?acl", true, kindPlain},
-		{"PUT", "/b/k?x-id=CopyObject", true, kindCopy},
-		{"PUT", "/b/k?partNumber=1&uploadId=u", false, kindPart},
-		{"PUT", "/b/k?uploadId=u&partNumber=1", true, kindPart},
-		{"POST", "/b/k?uploads", false, kindInitiate},
-		{"POST", "/b/k?uploads=", false, kindInitiate},
-		{"POST", "/b/k?%75ploads", false, kindInitiate}, // backends decode it, too
-		{"POST", "/b/k?x-id=CreateMultipartUpload&uploads", false, kindInitiate},
-		{"POST", "/b/k?uploadId=u", false, kindComplete},
-		{"GET", "/b/k?uploadId=u", false, kindUpload},
-		{"HEAD", "/b/k?uploadId=u", false, kindUpload},
-		{"DELETE", "/b/k?uploadId=u", false, kindUpload},
-		{"GET", "/b?uploads", false, kindPlain}, // a listing of the bucket's uploads
-		{"GET", "/b/k?uploads", false, kindPlain},
-		{"POST", "/b?delete", false, kindDelete},
-		{"POST", "/b/?delete", false, kindDelete},
-		{"POST", "/b?delete=", false, kindDelete},
-		{"POST", "/b/k?delete", false, kindPlain},
-		{"GET", "/b?delete", false, kindPlain},
-		{"POST", "/b/k?deleted", false, kindPlain},
-		{"POST", "/b", false, kindPlain},
-		{"DELETE", "/b/k", false, kindPlain},
-		{"PUT", "/b/k?uploadid=u", false, kindPlain}, // names have a case
-		{"PUT", "/b/k?uploadId=", false, kindPlain},
-		{"PUT", "/b/uploadId=u", false, kindPlain},
-		{"GET", "/?uploadId=u", false, kindPlain},
+		{"PUT", "/b/k", false, KindPlain},
+		{"PUT", "/b/k", true, KindCopy},
+		{"PUT", "/b/k?acl", true, KindPlain},
+		{"PUT", "/b/k?x-id=CopyObject", true, KindCopy},
+		{"PUT", "/b/k?partNumber=1&uploadId=u", false, KindPart},
+		{"PUT", "/b/k?uploadId=u&partNumber=1", true, KindPart},
+		{"POST", "/b/k?uploads", false, KindInitiate},
+		{"POST", "/b/k?uploads=", false, KindInitiate},
+		{"POST", "/b/k?%75ploads", false, KindInitiate}, // backends decode it, too
+		{"POST", "/b/k?x-id=CreateMultipartUpload&uploads", false, KindInitiate},
+		{"POST", "/b/k?uploadId=u", false, KindComplete},
+		{"GET", "/b/k?uploadId=u", false, KindUpload},
+		{"HEAD", "/b/k?uploadId=u", false, KindUpload},
+		{"DELETE", "/b/k?uploadId=u", false, KindUpload},
+		{"GET", "/b?uploads", false, KindPlain}, // a listing of the bucket's uploads
+		{"GET", "/b/k?uploads", false, KindPlain},
+		{"POST", "/b?delete", false, KindDelete},
+		{"POST", "/b/?delete", false, KindDelete},
+		{"POST", "/b?delete=", false, KindDelete},
+		{"POST", "/b/k?delete", false, KindPlain},
+		{"GET", "/b?delete", false, KindPlain},
+		{"POST", "/b/k?deleted", false, KindPlain},
+		{"POST", "/b", false, KindPlain},
+		{"DELETE", "/b/k", false, KindPlain},
+		{"PUT", "/b/k?uploadid=u", false, KindPlain}, // names have a case
+		{"PUT", "/b/k?uploadId=", false, KindPlain},
+		{"PUT", "/b/uploadId=u", false, KindPlain},
+		{"GET", "/?uploadId=u", false, KindPlain},
 	}
 	for _, tt := range tests {
-		parsed := parseTarget([]byte(tt.target), []byte("s3.test"), nil)
-		if got := parsed.kindOf(tt.method, tt.copySource); got != tt.want {
+		parsed := ParseTarget([]byte(tt.target), []byte("s3.test"), nil)
+		if got := parsed.KindOf(tt.method, tt.copySource); got != tt.want {
 			t.Errorf("%s %s (copy %v) is of kind %d, want %d", tt.method, tt.target, tt.copySource, got, tt.want)
 		}
 	}
@@ -177,15 +141,14 @@ func TestR26KindOf(t *testing.T) {
 		"/b/k?a&uploadId=x&b=c":  "x",
 		"/b/k?uploadId=%zz":      "%zz",
 	} {
-		if parsed := parseTarget([]byte(raw), nil, nil); parsed.uploadID != want {
-			t.Errorf("upload of %s is %q, want %q", raw, parsed.uploadID, want)
+		if parsed := ParseTarget([]byte(raw), nil, nil); parsed.UploadID != want {
+			t.Errorf("upload of %s is %q, want %q", raw, parsed.UploadID, want)
 		}
 	}
 }
 
 // A write is one to a subresource where S3 has such a one, and nowhere else (R35).
 func TestR35WritesToSubresources(t *testing.T) {
-	t.Parallel()
 	for _, tt := range []struct {
 		method, target string
 		want           bool
@@ -219,15 +182,14 @@ func TestR35WritesToSubresources(t *testing.T) {
 		{"DELETE", "/b?acl", false},
 		{"POST", "/b?delete", false},
 	} {
-		parsed := parseTarget([]byte(tt.target), nil, nil)
-		if got := parsed.isSubWrite(tt.method); got != tt.want {
+		parsed := ParseTarget([]byte(tt.target), nil, nil)
+		if got := parsed.IsSubWrite(tt.method); got != tt.want {
 			t.Errorf("%s %s: %v", tt.method, tt.target, got)
 		}
 	}
 }
 
 func TestR15WhatIsAWrite(t *testing.T) {
-	t.Parallel()
 	tests := []struct {
 		method, target string
 		want           bool
@@ -256,35 +218,79 @@ func TestR15WhatIsAWrite(t *testing.T) {
 		{"POST", "/b/k?select&select-type=2&restore", true},
 	}
 	for _, tt := range tests {
-		parsed := parseTarget([]byte(tt.target), []byte("s3.test"), nil)
-		if got := parsed.writes(tt.method, parsed.kindOf(tt.method, false)); got != tt.want {
+		parsed := ParseTarget([]byte(tt.target), []byte("s3.test"), nil)
+		if got := parsed.Writes(tt.method, parsed.KindOf(tt.method, false)); got != tt.want {
 			t.Errorf("%s %s is a write: %v", tt.method, tt.target, got)
 		}
 	}
 }
 
-// What a write is to is worked out for the first request of an engine as for each later
-// one: a request's memory tells nothing of the one before it.
-func TestR35FirstWriteIsToTheObject(t *testing.T) {
-	t.Parallel()
-	for _, target := range []string{"/b/k?versions", "/b/k?policy"} {
-		t.Run(target, func(t *testing.T) {
-			r := newRig(t, 2)
-			r.stores[1].BehaveNext(stub.Fails(500))
-			wantStatus(t, r.put(target, "v"), 200)
-			r.settled()
-			if e := r.journal.newest("b", "k"); e.Owed != 0b10 || e.Aux&AuxSubResource != 0 {
-				t.Errorf("the journal has %+v", e.Promise)
-			}
-		})
+func TestXMLText(t *testing.T) {
+	tests := []struct{ doc, want string }{
+		{`<A><UploadId>x</UploadId></A>`, "x"},
+		{`<A><UploadId> x&amp;y </UploadId></A>`, "x&y"},
+		{`<A><UploadId>&#34;x&#x22;</UploadId></A>`, `"x"`},
+		{`<A><UploadId></UploadId></A>`, ""},
+		{`<A><UploadId>x`, ""},
+		{`<A><UploadIdx>x</UploadIdx></A>`, ""},
+		{``, ""},
 	}
-	t.Run("DELETE /b/k?acl", func(t *testing.T) {
-		r := newRig(t, 2)
-		r.stores[1].BehaveNext(stub.Fails(500))
-		wantStatus(t, r.dial().Do(requestFor("DELETE", "/b/k?acl")), 204)
-		r.settled()
-		if e := r.journal.newest("b", "k"); e.Owed != 0b10 || e.Aux&AuxSubResource != 0 {
-			t.Errorf("the journal has %+v", e.Promise)
+	for _, tt := range tests {
+		if got := UnescapeText(Text([]byte(tt.doc), "UploadId")); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.doc, got, tt.want)
+		}
+	}
+}
+
+// FuzzParseTarget: nothing panics, nothing is lost, and both styles name one
+// object (R27).
+func FuzzParseTarget(f *testing.F) {
+	for _, target := range []string{
+		"/", "//b/k", "/b//k", "/b/a/../k", "/b/%2f%2F", "/b/%zz", "/b/a+b", "/%62/k;v=1?x;y", "/b/\x80\xff", "/b/k?=&&a=b?c", "http://s3.test:80/b/k?acl",
+	} {
+		f.Add(target, "s3.test", "PUT", false)
+		f.Add(target, "b.s3.example.com:80", "POST", true)
+	}
+	for _, target := range []string{"/b/k?uploads", "/b/k?uploadId=x%2By&partNumber=1", "/b?delete", "/b/k?acl&uploadId", "*"} {
+		f.Add(target, "[::1]:80", "POST", true)
+	}
+	domains := []string{"example.com", "s3.example.com"}
+	f.Fuzz(func(t *testing.T, raw, host, method string, copySource bool) {
+		got := ParseTarget([]byte(raw), []byte(host), domains)
+		kind := got.KindOf(method, copySource)
+		if len(got.Key) == 0 && kind != KindPlain && kind != KindDelete || kind == KindDelete && len(got.Key) > 0 {
+			t.Fatalf("kind of %q is %d with the key %q", raw, kind, got.Key)
+		}
+		_ = got.KeyName()
+		if !strings.HasPrefix(raw, "/") {
+			return
+		}
+		if path, query, _ := strings.Cut(raw, "?"); bucketOfHost([]byte(host), domains) == nil {
+			asked, _, _ := strings.Cut(path[1:], "/")
+			if asked != string(got.Bucket) && Unescape([]byte(asked)) != string(got.Bucket) {
+				t.Fatalf("%q has the bucket %q", raw, got.Bucket)
+			}
+			again := "/" + asked
+			if strings.Contains(path[1:], "/") {
+				again += "/" + string(got.Key)
+			}
+			if again != path || string(got.Query) != query {
+				t.Fatalf("%q is put together again as %q and %q", raw, again, got.Query)
+			}
+		} else if "/"+string(got.Key) != path || string(got.Query) != query {
+			t.Fatalf("%q on %q has the key %q and the query %q", raw, host, got.Key, got.Query)
+		}
+		// The same object in the other style.
+		bucket := string(got.Bucket)
+		if bucket == "" || strings.ContainsAny(bucket, ":/?%[]") {
+			return
+		}
+		path := ParseTarget([]byte("/"+bucket+"/"+string(got.Key)), []byte("s3.example.com"), domains)
+		virtual := ParseTarget([]byte("/"+string(got.Key)), []byte(bucket+".s3.example.com"), domains)
+		for _, other := range []Target{path, virtual} {
+			if string(other.Bucket) != bucket || other.KeyName() != got.KeyName() {
+				t.Fatalf("%q on %q is another object in another style: %q %q", raw, host, other.Bucket, other.Key)
+			}
 		}
 	})
 }

@@ -1,4 +1,4 @@
-// Package s3 is a client for one storage, as repair needs it: nothing that it is
+// Package client is an S3 client for one backend, as repair needs it: nothing that it is
 // given is changed on its way. Keys are bytes, not text, and go as they are (`..`,
 // `//`, a leading slash, bytes that are no UTF-8); bodies are streamed unframed;
 // nothing is repeated unless the storage cannot have seen it; no second request
@@ -7,16 +7,14 @@
 //
 // A Client may be used from any goroutine. It owns its idle connections, which
 // Close closes.
-package s3
+package client
 
 import (
 	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // what S3 wants
-	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -24,6 +22,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/akubra/akubra/s3/sigv4"
 )
 
 // Options describe a storage.
@@ -49,7 +49,7 @@ type Client struct {
 	o         Options
 	scheme    string
 	host      string
-	signer    *signer // nil: unsigned
+	signer    *sigv4.Signer // nil: unsigned
 	transport *http.Transport
 	clock     clock
 }
@@ -65,7 +65,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{o: o, scheme: u.Scheme, host: u.Host}
 	if o.AccessKey != "" {
-		c.signer = &signer{access: o.AccessKey, secret: o.SecretKey, token: o.SessionToken, region: o.Region}
+		c.signer = sigv4.New(o.AccessKey, o.SecretKey, o.SessionToken, o.Region)
 	}
 	d := &dialer{Dialer: net.Dialer{Timeout: o.DialTimeout}, tls: o.TLS}
 	protocols := new(http.Protocols)
@@ -141,7 +141,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*http.Response, error) {
 }
 
 func (c *Client) send(watch *watchdog, r *Request) (*http.Response, error) {
-	q, canonical := encodeQuery(r.Query)
+	q := encodeQuery(r.Query, true)
 	path := Path(r.Bucket, r.Key)
 	header := r.Header
 	if header == nil {
@@ -157,10 +157,10 @@ func (c *Client) send(watch *watchdog, r *Request) (*http.Response, error) {
 		ProtoMajor: 1,
 		ProtoMinor: 1,
 	}
-	payload := emptySHA256
+	payload := sigv4.Empty
 	switch {
 	case r.Stream != nil && r.Length > 0:
-		payload = unsignedPayload
+		payload = sigv4.Unsigned
 		req.Body = io.NopCloser(&watchedReader{r: r.Stream, watch: watch})
 		req.ContentLength = r.Length
 		if r.Length >= expectFrom {
@@ -168,23 +168,22 @@ func (c *Client) send(watch *watchdog, r *Request) (*http.Response, error) {
 		}
 	case len(r.Body) > 0:
 		if c.signer != nil {
-			sum := sha256.Sum256(r.Body)
-			payload = hex.EncodeToString(sum[:])
+			payload = sigv4.Hash(r.Body)
 		}
 		req.ContentLength = int64(len(r.Body))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
 		req.Body, _ = req.GetBody()
-		header["X-Idempotency-Key"] = nil
 	default:
 		req.Body = http.NoBody
-		// A PUT without a body: the transport is to send its length, and to know
-		// that it may send it again.
+		// A PUT without a body: the transport is to send its length.
 		req.GetBody = func() (io.ReadCloser, error) { return http.NoBody, nil }
-		header["X-Idempotency-Key"] = nil
 	}
 	header.Set("User-Agent", "akubra-repair")
 	if c.signer != nil {
-		c.signer.sign(req, path, canonical, payload, time.Now())
+		c.signer.Sign(header, r.Method, c.host, path, q, payload, time.Now())
+	}
+	if req.GetBody != nil { // the transport is to know that it may send it again; it is not sent itself
+		header["X-Idempotency-Key"] = nil
 	}
 	sent := time.Now()
 	res, err := c.transport.RoundTrip(req.WithContext(watch.ctx))
