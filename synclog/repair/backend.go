@@ -63,12 +63,12 @@ func newBackends(o []Backend, dial, timeout time.Duration, conns int, log Log) (
 		c := o[i].Credentials
 		conn, err := client.New(client.Options{
 			Name: o[i].Name, URL: o[i].URL, AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken,
-			Region: c.Region, TLS: o[i].TLS, DialTimeout: dial, Timeout: timeout, Connections: conns,
+			Region: c.Region, TLS: o[i].TLS, Transport: o[i].Transport, DialTimeout: dial, Timeout: timeout, Connections: conns,
 		})
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, &backend{Client: conn, name: o[i].Name, log: log})
+		all = append(all, &backend{Client: conn, name: o[i].Name, log: log, breaker: breaker{probing: make(chan struct{}, 1)}})
 	}
 	return all, nil
 }

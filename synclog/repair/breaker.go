@@ -13,7 +13,7 @@ import (
 type breaker struct {
 	open atomic.Bool
 
-	probing sync.Mutex // one probe at a time
+	probing chan struct{} // one probe at a time; no mutex, which is not held over I/O
 
 	mu       sync.Mutex
 	until    time.Time // of the next probe
@@ -36,8 +36,8 @@ func (r *Repairer) suspect(ctx context.Context, b *backend, err error) bool {
 	if b.breaker.open.Load() || errors.Is(err, errOut) {
 		return true
 	}
-	b.breaker.probing.Lock() // others wait for what comes of it
-	defer b.breaker.probing.Unlock()
+	b.breaker.probing <- struct{}{} // others wait for what comes of it
+	defer func() { <-b.breaker.probing }()
 	if b.breaker.open.Load() {
 		return true
 	}
@@ -68,8 +68,8 @@ func (r *Repairer) tripped(ctx context.Context, b *backend, err error) {
 }
 
 func (r *Repairer) reprobe(ctx context.Context, b *backend) {
-	b.breaker.probing.Lock()
-	defer b.breaker.probing.Unlock()
+	b.breaker.probing <- struct{}{}
+	defer func() { <-b.breaker.probing }()
 	err := b.probe(ctx)
 	switch {
 	case ctx.Err() != nil:

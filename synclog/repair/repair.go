@@ -19,6 +19,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -49,6 +50,8 @@ type Backend struct {
 	URL         string // scheme, host and port
 	Credentials Credentials
 	TLS         *tls.Config // for https; may be nil
+	// Transport takes the requests; nil: sockets of repair's own.
+	Transport http.RoundTripper
 }
 
 // Options for a Repairer. Zero values of optional fields are replaced by New.

@@ -36,6 +36,8 @@ type Options struct {
 	Region                             string // "" is us-east-1
 
 	TLS *tls.Config // may be nil
+	// Transport takes the requests; nil: sockets of the client's own.
+	Transport http.RoundTripper
 	// DialTimeout bounds a dial with its TLS handshake.
 	DialTimeout time.Duration
 	// Timeout bounds the wait for progress: for an answer, for the next bytes.
@@ -50,7 +52,7 @@ type Client struct {
 	scheme    string
 	host      string
 	signer    *sigv4.Signer // nil: unsigned
-	transport *http.Transport
+	transport http.RoundTripper
 	clock     clock
 }
 
@@ -66,6 +68,9 @@ func New(o Options) (*Client, error) {
 	c := &Client{o: o, scheme: u.Scheme, host: u.Host}
 	if o.AccessKey != "" {
 		c.signer = sigv4.New(o.AccessKey, o.SecretKey, o.SessionToken, o.Region)
+	}
+	if c.transport = o.Transport; c.transport != nil {
+		return c, nil
 	}
 	d := &dialer{Dialer: net.Dialer{Timeout: o.DialTimeout}, tls: o.TLS}
 	protocols := new(http.Protocols)
@@ -93,7 +98,7 @@ func (c *Client) Name() string { return c.o.Name }
 func (c *Client) Region() string { return c.o.Region }
 
 // Close closes the idle connections.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() { (&http.Client{Transport: c.transport}).CloseIdleConnections() }
 
 // Request is one request. The zero value of a field is none of it.
 type Request struct {
