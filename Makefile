@@ -41,7 +41,8 @@ lint: ## Formatting, vet, golangci-lint with the import rules (.golangci.yml). T
 	go vet ./...
 	$(LINT) run
 
-torture: ## Kill the proxy 200 times under load, repair, and compare everything. Minutes.
+torture: ## 10,000 random histories of repair's model; then kill the proxy 200 times under load, repair, and compare. Minutes.
+	go test -run 'TestR35Random' -timeout 60m ./internal/model -seeds 10000
 	go test -run 'Torture' -v -timeout 30m ./internal/cli -full
 
 fuzz: ## Each fuzz target for FUZZTIME (20s).

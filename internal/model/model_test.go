@@ -1,0 +1,84 @@
+package model
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+var (
+	seeds = flag.Int("seeds", 200, "histories that TestR35Random makes up")
+	first = flag.Uint64("first", 1, "seed of the first one")
+)
+
+// kept are histories that failed once: the inputs, and what random ones came to.
+var kept = []struct{ name, history string }{
+	{"a delete by DeleteObjects is a delete", "put b/k 0; wait 1s; down B; put b/k 1; deletes b/k; up B"},
+	{"a purge of an old version after a delete", "put v/k 0; put v/k 1; wait 1s; down B; delete v/k; delete-version v/k 1; up B"},
+	{"old versions deleted by id", "put v/k 0; put v/k 1; wait 1s; down B; deletes-version v/k 1; wait 1s; wipe B; up B"},
+	{"the version null with a newer one", "put v/k 0; wait 1s; down B; put v/k 1; delete-null v/k; up B"},
+	{"a backend that keeps no tags", "manners B lossy; put b/k 0 tags=1 cache=1; wait 1s; verify; wait 5m; wait 1s; verify; wait 5m"},
+	{"a clock an hour ahead", "manners B ahead; put b/k 0; put b/d 0; wait 1s; down B; put b/k 1; delete b/d; up B"},
+	{"a load balancer's clock", "manners B dated; put b/k 0; put b/d 0; wait 1s; down B; put b/k 1; delete b/d; up B"},
+	{"a clock a day behind", "manners A behind; put b/k 0; put b/d 0; wait 1s; down B; put b/k 1; delete b/d; up B"},
+	{"the current version is deleted for good", "put v/k 0; put v/k 1; wait 1s; down B; delete-version v/k 0; up B"},
+	{"two overlapping PUTs, and an empty disk", "put b/k 0; & put b/k 1; & put b/k 2; wait 1s; wait 1s; wipe A; wait 5m"},
+	{"the only one that took it loses it", "put b/k 0; wait 1s; down B; put b/k 1; wait 1s; wipe A; up B"},
+	{"the same bytes with other tags", "put b/k 0 tags=1; wait 1s; down B; put b/k 0 tags=2; up B"},
+	{"the same bytes with a hold", "put l/k 0; wait 1s; down B; put l/k 0 hold; up B"},
+	{"tags after a PUT", "put b/k 0; wait 1s; down B; put b/k 1; tag b/k 1; up B"},
+	{"tags, then a hold", "put l/k 0; wait 1s; down B; tag l/k 1; hold l/k ON; up B"},
+	{"a bucket with locks made meanwhile", "down B; make m lock; up B"},
+	{"an expired retention with a hold", "put l/k 0; wait 1s; down B; put l/k 1 retain=1 hold; wait 2h; up B"},
+	{"a rotten source", "put b/k 0; wait 1s; down B; put b/k 1; wait 1s; rot A b/k; up B"},
+	{"bit rot that verify finds", "put b/k 0; wait 1s; rot A b/k; wait 1s; verify; wait 5m"},
+	{"507 for a while", "put b/k 0; wait 1s; refuse B 507; put b/k 1; wait 3h; refuse B 0"},
+	{"403 for a while", "put b/k 0; wait 1s; refuse B 403; put b/k 1; wait 3h; refuse B 0"},
+	{"the first hold of an object", "put l/k 0; wait 1s; down B; hold l/k ON; up B"},
+	{"a copy of what a backend owes", "put b/s 0; wait 1s; down B; put b/s 1; up B; wait 1s; down A; copy b/k b/s; up A"},
+	{"other metadata, late, after a PUT", "put b/k 0; & copy b/k b/k cache=1; & put b/k 1; freeze B; wait 1m; up B"},
+	{"a delete of a directory", "manners B folders; put b/u/ 0; put b/u/a 0; wait 1s; down B; delete b/u/; up B"},
+	{"a directory with content", "manners A folders; put b/x/ 0; wait 1s; verify; wait 5m"},
+	{"names that are folded", "manners B folds; put b/a/b 0; put b/a//b 1; wait 1s; verify; wait 5m"},
+	{"guessed types", "manners B guesses; put b/k.txt 0; wait 1s; down B; put b/k.txt 1; up B; wait 10m"},
+	{"an upload in parts", "put b/k 0; multi b/k 1 tags=1"},
+}
+
+// TestR35Kept plays the histories that failed once.
+func TestR35Kept(t *testing.T) {
+	for _, k := range kept {
+		t.Run(strings.ReplaceAll(k.name, " ", "_"), func(t *testing.T) {
+			for seed := range uint64(3) {
+				if wrong := play(t, steps(k.history), seed); len(wrong) > 0 {
+					t.Fatalf("%safter:\n%s", list(wrong), k.history)
+				}
+			}
+		})
+	}
+}
+
+// TestR35Random plays histories made up from seeds. One that fails is made short.
+func TestR35Random(t *testing.T) {
+	failed := 0
+	for seed := *first; seed < *first+uint64(*seeds); seed++ {
+		history := random(seed)
+		wrong := play(t, history, seed)
+		if len(wrong) == 0 {
+			continue
+		}
+		history, wrong = shorten(t, history, wrong, seed)
+		t.Errorf("seed %d: %safter:\n%s", seed, list(wrong), strings.Join(history, "; "))
+		if failed++; failed == 5 {
+			t.Fatal("that is enough")
+		}
+	}
+}
+
+func list(wrong []found) string {
+	var b strings.Builder
+	for _, f := range wrong {
+		fmt.Fprintf(&b, "%s %s\n", f.key, f.what)
+	}
+	return b.String()
+}

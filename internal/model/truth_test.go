@@ -1,0 +1,322 @@
+package model
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/akubra/akubra/internal/testkit/s3mem"
+)
+
+// The specification: what was acknowledged, and what has to be at rest.
+//
+// A deed is what a client did to one aspect of a key. At rest an aspect may be as a deed
+// left it if no acknowledged one began after that one was over: for its client where it
+// was acknowledged, else when its last leg had ended.
+
+// aspects, of which the first is the object itself: its content and its metadata.
+var aspects = []string{"content", "tags", "acl", "retention", "hold"}
+
+// nothing is what an aspect is that is not there; whatever is one that depends on what
+// versions a storage has.
+const (
+	nothing  = ""
+	whatever = "*"
+)
+
+type deed struct {
+	values      []string // it left one of them
+	begin, over time.Time
+	acked       bool
+	done        bool // over is known
+}
+
+// truth is what clients know.
+type truth struct {
+	mu   sync.Mutex
+	keys map[string]*known
+}
+
+// known is what is known of one key.
+type known struct {
+	deeds     map[string][]*deed // by aspect
+	purged    []string           // contents of versions that were deleted for good
+	versions  bool               // there were writes to versions
+	overlaps  bool               // writes overlapped, or their outcome is not known
+	disturbed bool               // something was done past the proxy
+	rotten    bool               // its content was changed on a disk
+	lost      bool               // a disturbance took the last copy
+	torn      bool               // another key was folded into it
+}
+
+func newTruth() *truth { return &truth{keys: map[string]*known{}} }
+
+func (t *truth) of(key string) *known {
+	k := t.keys[key]
+	if k == nil {
+		k = &known{deeds: map[string][]*deed{}}
+		for _, a := range aspects {
+			k.deeds[a] = []*deed{{values: []string{nothing}, acked: true, done: true}}
+		}
+		t.keys[key] = k
+	}
+	return k
+}
+
+// begin notes that a client does something that sets these aspects.
+func (t *truth) begin(key string, set map[string][]string) map[string]*deed {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k, deeds := t.of(key), map[string]*deed{}
+	for a, values := range set {
+		for _, d := range k.deeds[a] {
+			k.overlaps = k.overlaps || !d.done
+		}
+		deeds[a] = &deed{values: values, begin: time.Now()}
+		k.deeds[a] = append(k.deeds[a], deeds[a])
+	}
+	return deeds
+}
+
+// answered notes what the client heard; one that changed nothing is forgotten.
+func (t *truth) answered(key string, deeds map[string]*deed, acked, maybe bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.of(key)
+	for a, d := range deeds {
+		if !acked && !maybe {
+			k.deeds[a] = slices.DeleteFunc(k.deeds[a], func(x *deed) bool { return x == d })
+			continue
+		}
+		k.overlaps = k.overlaps || !acked
+		d.acked = acked
+		if acked {
+			d.over, d.done = time.Now(), true
+			if a == "content" {
+				k.lost = false
+			}
+		}
+	}
+}
+
+// ended notes that no leg of it is under way any more.
+func (t *truth) ended(deeds map[string]*deed) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range deeds {
+		if !d.done {
+			d.over, d.done = time.Now(), true
+		}
+	}
+}
+
+// allowed are the values that an aspect may have.
+func (k *known) allowed(aspect string) (values []string) {
+	all := k.deeds[aspect]
+	for _, d := range all {
+		superseded := slices.ContainsFunc(all, func(e *deed) bool {
+			return e != d && e.acked && d.done && !e.begin.Before(d.over) && !e.begin.IsZero()
+		})
+		if !superseded {
+			values = append(values, d.values...)
+		}
+	}
+	slices.Sort(values)
+	return slices.Compact(values)
+}
+
+func permits(allowed []string, value string) bool {
+	return slices.Contains(allowed, value) || slices.Contains(allowed, whatever)
+}
+
+// valuesOf are the aspects of what a storage has.
+func valuesOf(v *s3mem.Version) map[string]string {
+	values := map[string]string{}
+	for _, a := range aspects {
+		values[a] = nothing
+	}
+	if v == nil {
+		return values
+	}
+	values["content"] = contentOf(v)
+	values["tags"] = s3mem.Inside(v.Docs["tagging"], "Value")
+	if strings.Contains(v.Docs["acl"], "AllUsers") {
+		values["acl"] = "public-read"
+	}
+	values["retention"] = s3mem.Inside(v.Docs["retention"], "RetainUntilDate")
+	if s3mem.Inside(v.Docs["legal-hold"], "Status") == "ON" {
+		values["hold"] = "ON"
+	}
+	return values
+}
+
+func bucketOf(b *s3mem.Bucket) string {
+	switch {
+	case b == nil:
+		return nothing
+	case b.Lock:
+		return "a bucket with locks"
+	}
+	return "a bucket"
+}
+
+func contentOf(v *s3mem.Version) string {
+	return content(string(v.Body), v.Header.Get("Cache-Control"))
+}
+
+func content(body, cache string) string {
+	if cache != "" {
+		return body + " with " + cache
+	}
+	return body
+}
+
+// disturb notes that something is about to befall all keys of a storage, or one of them.
+func (t *truth) disturb(hit *s3mem.Storage, others []*s3mem.Storage, only string, after func() *s3mem.Storage) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	had := map[string]bool{}
+	for key, k := range t.keys {
+		had[key] = holds(hit, key, k)
+	}
+	after()
+	for key, k := range t.keys {
+		if only != "" && key != only {
+			continue
+		}
+		k.disturbed = true
+		k.rotten = k.rotten || only != ""
+		if had[key] && !slices.ContainsFunc(append(others, hit), func(s *s3mem.Storage) bool { return holds(s, key, k) }) {
+			k.lost = true
+		}
+	}
+}
+
+// holds reports whether a storage has what was acknowledged of a key, as its current
+// version or as an older one.
+func holds(s *s3mem.Storage, key string, k *known) bool {
+	bucket, name, _ := strings.Cut(key, "/")
+	b := s.Bucket(bucket)
+	allowed := k.allowed("content")
+	if name == "" {
+		return permits(allowed, bucketOf(b))
+	}
+	if b == nil {
+		return false
+	}
+	return slices.ContainsFunc(b.Keys[name], func(v *s3mem.Version) bool { return !v.Marker && permits(allowed, contentOf(v)) })
+}
+
+// found is one thing at rest that is not as it has to be.
+type found struct{ key, what string }
+
+// check compares what storages have at rest with what was acknowledged. parked are the
+// keys that are parked, with the reason.
+func (t *truth) check(stores []*s3mem.Storage, manners []s3mem.Manners, parked map[string]string) (wrong []found) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(t.keys)) {
+		k := t.keys[key]
+		say := func(format string, args ...any) { wrong = append(wrong, found{key, fmt.Sprintf(format, args...)}) }
+		if allowed := k.allowed("content"); !k.lost && !permits(allowed, nothing) &&
+			!slices.ContainsFunc(stores, func(s *s3mem.Storage) bool { return holds(s, key, k) }) {
+			say("destroyed: no storage has %q any more", allowed)
+		}
+		if reason, is := parked[key]; is {
+			if !k.isTrue(reason, manners) {
+				say("parked as %q, which is not true", reason)
+			}
+			continue
+		}
+		bucket, name, _ := strings.Cut(key, "/")
+		var first map[string]string
+		for i, s := range stores {
+			values := valuesOf(s.Current(bucket, name))
+			if name == "" {
+				values["content"] = bucketOf(s.Bucket(bucket))
+			}
+			for _, a := range aspects {
+				if a != "content" && values["content"] == nothing || manners[i].Lossy && (a == "tags" || a == "retention" || a == "hold") {
+					continue
+				}
+				if allowed := k.allowed(a); !permits(allowed, values[a]) && !lossyContent(manners[i], allowed, values[a], a) {
+					say("%s has %s %q, of %q", s.Name, a, values[a], allowed)
+				} else if first != nil && first[a] != values[a] && !manners[i].Lossy && !manners[0].Lossy {
+					say("%s has %s %q, and the other one %q", s.Name, a, values[a], first[a])
+				}
+			}
+			if first == nil {
+				first = values
+			}
+			if b := s.Bucket(bucket); b != nil {
+				for _, v := range b.Keys[name] {
+					if !v.Marker && slices.Contains(k.purged, contentOf(v)) {
+						say("%s has %q, a version that was deleted for good", s.Name, contentOf(v))
+					}
+				}
+			}
+		}
+	}
+	return wrong
+}
+
+// lossyContent: a lossy storage has the content without its metadata.
+func lossyContent(m s3mem.Manners, allowed []string, value, aspect string) bool {
+	return m.Lossy && aspect == "content" && slices.ContainsFunc(allowed, func(a string) bool {
+		body, _, _ := strings.Cut(a, " with ")
+		return body == value
+	})
+}
+
+// isTrue reports whether a key may be parked for this reason.
+func (k *known) isTrue(reason string, manners []s3mem.Manners) bool {
+	odd := slices.ContainsFunc(manners, func(m s3mem.Manners) bool { return m.Lossy || m.Folders || m.Folds })
+	switch reason {
+	case "lost":
+		return k.lost
+	case "conflict":
+		return k.disturbed || k.overlaps || k.versions || odd
+	case "damaged":
+		return k.rotten || odd
+	case "not kept":
+		return odd || k.torn
+	case "needs a person":
+		return k.versions || k.overlaps || k.disturbed
+	}
+	return false // "failed": every storage is well now
+}
+
+func (t *truth) String() string {
+	var b strings.Builder
+	for key, k := range t.keys {
+		for _, a := range aspects {
+			for _, d := range k.deeds[a] {
+				if len(k.deeds[a]) > 1 {
+					fmt.Fprintf(&b, "%s %s %q acked=%t %s\n", key, a, d.values, d.acked, d.begin.Format("15:04:05.000"))
+				}
+			}
+		}
+	}
+	lines := strings.Split(b.String(), "\n")
+	sort.Strings(lines)
+	return strings.Join(lines, "\n")
+}
+
+// versions notes that a client writes to a version of a key.
+func (t *truth) versions(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.of(key).versions = true
+}
+
+// purge notes that a version was deleted for good.
+func (t *truth) purge(key, content string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.of(key)
+	k.purged = append(k.purged, content)
+}
