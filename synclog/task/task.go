@@ -20,8 +20,8 @@ const (
 	ACL
 	Retention
 	LegalHold
-	// Setting is any other sub-resource, of an object or of a bucket; which one, the
-	// write's target says. In a bucket each target is a key of its own.
+	// Setting is any other sub-resource of an object, and each one of a bucket; which one,
+	// the write's target says. Each target is one of its own; in a bucket it is a key.
 	Setting
 	// Version is a write to one version of an object (?versionId=). Several may be pending
 	// at once: each is one of its own.
@@ -38,8 +38,8 @@ type Write struct {
 	// ascending over restarts. An acknowledged write's is when it began, another one's when
 	// it had ended.
 	Seq uint64
-	// Settled is when the last leg ended, by the proxy's clock in Unix nanoseconds; 0 where
-	// that is not known: the proxy ended before, or an old journal did not keep it.
+	// Settled is when the last leg ended, in the order of Seq; where the proxy ended before,
+	// when the next one found that. 0: legs are out, or an old journal did not keep it.
 	Settled uint64
 	// Method is empty for Found. Target is the raw request target without secrets; it names
 	// the sub-resource and the version. ETag is without quotes, as the backend answered that
@@ -47,8 +47,10 @@ type Write struct {
 	// for people. All are raw bytes, UTF-8 or not.
 	Method, Target, Host, ETag, ID, Reason string
 	Size                                   int64
-	// Took are the backends known to have taken the write, Owed those that lack it, or may;
-	// by name. A backend in neither was not configured then.
+	// Took are the backends that said they have taken the write, Owed those that lack it, or
+	// may; by name. A backend in neither was not configured then. One in both took it, but
+	// may not have it as the others do: ETags differ (R18), writes overlapped (R19), it was
+	// to a version, or a write before it, which the backend lacked, may land late.
 	Took, Owed []string
 	// ETags are those of backends that answered with another ETag than the first one, by
 	// name: storages that encrypt, or compose uploads in their own way (R18).
@@ -93,8 +95,10 @@ type Task struct {
 	Bucket, Key, Target string
 
 	// Writes are the acknowledged writes that stand, in ascending order of Seq: of each
-	// aspect the one that began last, of Version each that is owed.
-	Writes []Write
+	// aspect the one that began last, of Version and Setting each target's that is owed.
+	// VersionsLost: there were more of these than are kept, the oldest are missing.
+	Writes       []Write
+	VersionsLost bool
 	// Rivals are writes that may have landed after the one of their aspect in Writes: such
 	// that overlapped it, and such of unknown outcome, also where nothing stands. RivalsLost:
 	// there were more than are kept.
@@ -102,6 +106,7 @@ type Task struct {
 	RivalsLost bool
 
 	First     uint64 // Seq of the oldest write that is owed
+	Open      bool   // legs are out, or a proxy ended with legs out; only Read gives such
 	Tries     int    // failures that were the key's own fault, not a backend's
 	NotBefore time.Time
 	Parked    ParkReason
@@ -111,7 +116,8 @@ type Task struct {
 	Place   uint64 // the cursor that gives the task again
 }
 
-// Of gives the acknowledged write that stands for an aspect other than Version, or nil.
+// Of gives the acknowledged write that stands for an aspect other than Version, or nil; of
+// several settings the oldest.
 func (t *Task) Of(a Aspect) *Write {
 	for i := range t.Writes {
 		if t.Writes[i].Aspect == a {
@@ -138,9 +144,14 @@ func (t *Task) Owed() (names []string) {
 }
 
 // Newest is the acknowledged write that began last, else the last rival; nil where there
-// is none.
+// is none. A difference that was found counts only where no write is known.
 func (t *Task) Newest() *Write {
-	for _, ws := range [2][]Write{t.Writes, t.Rivals} {
+	for i := len(t.Writes) - 1; i >= 0; i-- {
+		if w := &t.Writes[i]; w.Aspect != Found {
+			return w
+		}
+	}
+	for _, ws := range [2][]Write{t.Rivals, t.Writes} {
 		if len(ws) > 0 {
 			return &ws[len(ws)-1]
 		}

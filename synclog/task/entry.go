@@ -1,0 +1,81 @@
+package task
+
+import "bytes"
+
+// Entry is a Write in its hot shape: what the engine hands to the journal with each write
+// that backends may differ in, and what the journal keeps of it. Backends are bits of
+// masks, by their place in the configuration, and bytes may be borrowed.
+type Entry struct {
+	// Seq is the write's place in the order of writes, see Write; 0: the journal gives one.
+	// Settled is set by the journal, when the write has ended.
+	Seq, Settled uint64
+	// Owed are the backends that may not have the write, or not as the others have it; Took
+	// those that said that they have it. One may be in both, where their order or their
+	// ETags leave doubt.
+	Owed, Took uint64
+	Size       int64
+	// Method is empty for Found.
+	Method string
+	// Raw bytes, any. Target is the raw request target; Key is decoded, and empty where the
+	// write is about a bucket; ETag is without quotes, and empty where it is not known;
+	// Reason is why something is owed, and empty while it is only legs that are out.
+	Target, Host, Bucket, Key, ETag, ID, Reason []byte
+	// ETags are those that differ from ETag.
+	ETags  []BackendETag
+	Aspect Aspect
+	// Open: legs are out, and a settlement will come.
+	Open bool
+	// The others are as in Write.
+	Overlapped, Unacknowledged, Unrepeatable bool
+}
+
+// BackendETag is the ETag with which one backend answered.
+type BackendETag struct {
+	Backend int
+	ETag    []byte
+}
+
+// AspectOf is the aspect that a write is about. sub: its target names a subresource that
+// such a write is about.
+//
+// Of a bucket each subresource is a Setting, for each target is a key of its own there.
+func AspectOf(method string, target, key []byte, sub bool) Aspect {
+	switch {
+	case method == "":
+		return Found
+	case len(key) > 0 && (sub || method == "DELETE") && hasParam(target, "versionId"):
+		return Version
+	case !sub:
+		return Content
+	case len(key) == 0:
+		return Setting
+	case method == "DELETE":
+		return Tags // S3 lets nothing else of an object be deleted
+	}
+	for _, p := range parts {
+		if hasParam(target, p.name) {
+			return p.aspect
+		}
+	}
+	return Setting
+}
+
+var parts = []struct {
+	name   string
+	aspect Aspect
+}{{"tagging", Tags}, {"acl", ACL}, {"retention", Retention}, {"legal-hold", LegalHold}}
+
+// hasParam reports whether a target's query has a parameter of this name; a version's id
+// has to have a value.
+func hasParam(target []byte, name string) bool {
+	_, query, _ := bytes.Cut(target, []byte("?"))
+	for len(query) > 0 {
+		var param []byte
+		param, query, _ = bytes.Cut(query, []byte("&"))
+		n, value, _ := bytes.Cut(param, []byte("="))
+		if string(n) == name && (len(value) > 0 || name != "versionId") {
+			return true
+		}
+	}
+	return false
+}
