@@ -14,22 +14,17 @@
 package stub
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 )
-
-// upWithin bounds how long Up tries to get its port back.
-const upWithin = 10 * time.Second
 
 // Server is one stub storage.
 type Server struct {
 	opts  options
 	addr  string
+	port  func() // gives the port of addr back, which is the Server's while it is down, too
 	store *store
 	wg    sync.WaitGroup
 
@@ -101,11 +96,15 @@ func Start(opts ...Option) (*Server, error) {
 	}
 	s.changed.L = &s.mu
 	s.store = newStore(s.opts)
-	ln, err := s.listen("127.0.0.1:0")
+	var err error
+	if s.addr, s.port, err = Reserve(); err != nil {
+		return nil, err
+	}
+	ln, err := s.listen(s.addr)
 	if err != nil {
+		s.port()
 		return nil, fmt.Errorf("cannot listen: %w", err)
 	}
-	s.addr = ln.Addr().String()
 	s.mu.Lock()
 	s.acceptLocked(ln)
 	s.mu.Unlock()
@@ -121,10 +120,14 @@ func (s *Server) URL() string { return "http://" + s.addr }
 // Close ends everything and waits for the end of every goroutine.
 func (s *Server) Close() {
 	s.mu.Lock()
+	again := s.closed
 	s.closed = true
 	s.downLocked()
 	s.mu.Unlock()
 	s.wg.Wait()
+	if !again {
+		s.port()
+	}
 }
 
 // Down stops listening and resets every connection: the storage is dead, a dial
@@ -137,22 +140,16 @@ func (s *Server) Down() {
 
 // Up listens again, on the same port.
 func (s *Server) Up() error {
-	for end := time.Now().Add(upWithin); ; time.Sleep(10 * time.Millisecond) {
-		s.mu.Lock()
-		if s.ln != nil || s.closed {
-			s.mu.Unlock()
-			return nil
-		}
-		ln, err := s.listen(s.addr)
-		if err == nil {
-			s.acceptLocked(ln)
-		}
-		s.mu.Unlock()
-		// Somebody's outgoing connection may sit on the port for a moment.
-		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
-			return err
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ln != nil || s.closed {
+		return nil
 	}
+	ln, err := s.listen(s.addr)
+	if err == nil {
+		s.acceptLocked(ln)
+	}
+	return err
 }
 
 // RefuseAccept(true) resets each new connection as soon as it is accepted;

@@ -1,17 +1,19 @@
 package testkit
 
 import (
-	"net"
 	"testing"
+
+	"github.com/akubra/akubra/backends/stub"
 )
 
-// MustFreeAddr is an address on localhost that nobody listens at.
+// MustFreeAddr is an address on localhost that nobody listens at, and nobody will until the
+// test's end but who names it.
 func MustFreeAddr(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, release, err := stub.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Cleanup(release)
+	return addr
 }
