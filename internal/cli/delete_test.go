@@ -25,6 +25,7 @@ func (p *process) deleteKeys(t *testing.T, bucket string, keys ...string) {
 // A multi-object delete is not undone by repair, no more than a DELETE of each key
 // would be (R24, R35): the backend that was away had the object.
 func TestR24RepairKeepsDeletesOfManyKeys(t *testing.T) {
+	t.Parallel()
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
 	p := mustStart(t, "-c", r.config)
 	for _, key := range []string{"k", "l", "kept", "anew"} {
@@ -51,6 +52,7 @@ func TestR24RepairKeepsDeletesOfManyKeys(t *testing.T) {
 
 // The same where all backends are well, and answer in any order.
 func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
+	t.Parallel()
 	stores := []*moodyStore{newMoodyStore(t, 1, "bkt"), newMoodyStore(t, 2, "bkt")}
 	config, _ := writeCommandConfig(t, []string{"http://" + stores[0].addr, "http://" + stores[1].addr},
 		"Listen: 127.0.0.1:0\nAdminListen: 127.0.0.1:0\nCredentials: {AccessKey: AK, SecretKey: secret}\nRepair: {Enabled: true}\n")
@@ -94,6 +96,7 @@ func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
 // A parameter that names a subresource to read makes a PUT no write to one (R35): the
 // object is what the backend that took it has.
 func TestR35ObjectPutWithAnyParameter(t *testing.T) {
+	t.Parallel()
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
 	p := mustStart(t, "-c", r.config)
 	r.stores[1].Stop()

@@ -50,6 +50,7 @@ func wantNoObject(t *testing.T, dir, store, key string) {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	p, dir := startDemo(t)
 	p.put(t, "both", "one")
 	for _, store := range []string{"first", "second"} {
@@ -91,6 +92,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoBreak(t *testing.T) {
+	t.Parallel()
 	p, dir := startDemo(t, "--break", "first")
 	if !strings.Contains(p.stdout.String(), filepath.Join(dir, "first", "buckets", "demo")+"  (stopped)\n") {
 		t.Errorf("screen: %s", p.stdout)
@@ -123,6 +125,7 @@ func TestDemoBreak(t *testing.T) {
 }
 
 func TestDemoCannotStart(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -42,26 +42,33 @@ const mainPackage = "github.com/akubra/akubra"
 
 // TestBinary builds the proxy once, and runs it in front of stub storages.
 func TestBinary(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "akubra")
 	build := exec.Command("go", "build", "-o", path, mainPackage)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("cannot build: %v\n%s", err, out)
 	}
-	t.Run("R10 a slow storage costs StallTimeout once", func(t *testing.T) { testLaggard(t, path) })
-	t.Run("R1 memory does not depend on objects", func(t *testing.T) { testMemory(t, path) })
-	t.Run("R22 SIGTERM records what is left", func(t *testing.T) { testTermination(t, path) })
-	t.Run("R23 more clients than connections", func(t *testing.T) { testOverload(t, path) })
-	t.Run("R31 kill -9 resets what is under way", func(t *testing.T) { testKillResets(t, path) })
-	t.Run("R23 few files", func(t *testing.T) { testFewFiles(t, path) })
-	t.Run("R23 out of files", func(t *testing.T) { testOutOfFiles(t, path) })
-	t.Run("R13 demotion and return", func(t *testing.T) { testDemotion(t, path) })
-	t.Run("R23 logs that nobody takes", func(t *testing.T) { testLogsNobodyTakes(t, path) })
-	t.Run("one thread more than processors", func(t *testing.T) { testProcessors(t, path) })
+	beside := func(name string, test func(t *testing.T, path string)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, path)
+		})
+	}
+	beside("R10 a slow storage costs StallTimeout once", testLaggard)
+	beside("R1 memory does not depend on objects", testMemory)
+	beside("R22 SIGTERM records what is left", testTermination)
+	beside("R23 more clients than connections", testOverload)
+	beside("R31 kill -9 resets what is under way", testKillResets)
+	beside("R23 few files", testFewFiles)
+	beside("R23 out of files", testOutOfFiles)
+	beside("R13 demotion and return", testDemotion)
+	beside("R23 logs that nobody takes", testLogsNobodyTakes)
+	beside("one thread more than processors", testProcessors)
 }
 
-// startBinary starts the proxy before the storages, with more configuration.
-func startBinary(t testing.TB, path string, stores []*stub.Server, more string) *binary {
+// startBinary starts the proxy before the storages, with more configuration and environment.
+func startBinary(t testing.TB, path string, stores []*stub.Server, more string, env ...string) *binary {
 	t.Helper()
 	dir := t.TempDir()
 	b := &binary{t: t, addr: testkit.MustFreeAddr(t), admin: testkit.MustFreeAddr(t), sync: filepath.Join(dir, "sync.log"), stderr: testkit.NewTranscript()}
@@ -75,6 +82,7 @@ func startBinary(t testing.TB, path string, stores []*stub.Server, more string) 
 		t.Fatal(err)
 	}
 	b.cmd = exec.Command(path, "-c", config)
+	b.cmd.Env = append(os.Environ(), env...)
 	b.cmd.Stderr = b.stderr
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -305,8 +313,7 @@ func testProcessors(t *testing.T, path string) {
 			t.Logf("GOMAXPROCS=%s: what it is without is not looked at", given)
 			continue
 		}
-		t.Setenv("GOMAXPROCS", c.env) // an empty one is none
-		b := startBinary(t, path, []*stub.Server{stub.New(t)}, "")
+		b := startBinary(t, path, []*stub.Server{stub.New(t)}, "", "GOMAXPROCS="+c.env) // an empty one is none
 		_, text, err := testkit.Send("GET", "http://"+b.admin+"/metrics", "")
 		if want := fmt.Sprintf("\ngo_gomaxprocs %d\n", c.want); err != nil || !strings.Contains(text, want) {
 			t.Errorf("GOMAXPROCS=%s: no line %q in the metrics (%v)", c.env, want, err)

@@ -10,7 +10,7 @@ import (
 )
 
 // TestR23ClientsDoNotWaitForLogs: the whole proxy behind a stderr that nobody reads.
-func TestR23ClientsDoNotWaitForLogs(t *testing.T) {
+func TestR23ClientsDoNotWaitForLogs(t *testing.T) { // not beside others: stderr is the process's
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "  Accesslog: {Stderr: true}\n")
 	reader := testkit.MustPipeStderr(t)
 	p := mustStart(t, "-c", config)

@@ -15,6 +15,7 @@ import (
 
 // What stays is written whole, and what stands below it is wiped before.
 func TestProgressOnATerminal(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	p := &progress{w: &out, terminal: true}
 	p.show("1 of 2")
@@ -35,6 +36,7 @@ func TestProgressOnATerminal(t *testing.T) {
 }
 
 func TestProgressBegins(t *testing.T) {
+	t.Parallel()
 	out := testkit.NewTranscript()
 	p := &progress{w: out, terminal: true}
 	end := p.begin(func() string { return "so far" })
@@ -47,6 +49,7 @@ func TestProgressBegins(t *testing.T) {
 }
 
 func TestProgressWithoutTerminal(t *testing.T) {
+	t.Parallel()
 	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +65,7 @@ func TestProgressWithoutTerminal(t *testing.T) {
 }
 
 func TestRepairProgress(t *testing.T) {
+	t.Parallel()
 	s := repair.Status{Resolved: 50, Failed: 2, Left: 1, Rate: 12.4, ETA: 61 * time.Second}
 	want := "[=====               ]  25% 50 of 200 keys, 3 put off, 12/s, 1m1s to go"
 	if got := repairProgress(s, 200); got != want {

@@ -37,6 +37,7 @@ func newStoresRig(t *testing.T, more string) *storesRig {
 	for _, name := range []string{"first", "second"} {
 		s, err := demo.NewStore(name, dir, "bkt")
 		if err == nil {
+			s.Addr = testkit.MustFreeAddr(t) // its own while it is stopped, too
 			err = s.Start()
 		}
 		if err != nil {
@@ -117,7 +118,7 @@ func (r *storesRig) journaled(do func(n *ledger.NamedJournal)) {
 }
 
 func TestRepair(t *testing.T) {
-	testkit.NoLeaks(t)
+	t.Parallel()
 	r := newStoresRig(t, "")
 	_, stderr := mustRun(t, exitFailed, "repair", "-c", r.config)
 	if !strings.HasPrefix(stderr, "akubra: there is no journal in ") {
@@ -158,7 +159,7 @@ func TestRepair(t *testing.T) {
 }
 
 func TestRepairLeavesSomething(t *testing.T) {
-	testkit.NoLeaks(t)
+	t.Parallel()
 	r := newStoresRig(t, "ConnectionDialTimeout: 100ms\nConnectionTimeout: 1s\n")
 	r.put(0, "missed", "hello")
 	r.journaled(func(n *ledger.NamedJournal) { ledgertest.MustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed") })
@@ -193,6 +194,7 @@ func TestRepairNeedsCredentials(t *testing.T) {
 
 // The journal is the proxy's while it runs: repair asks it.
 func TestRepairBesideProxy(t *testing.T) {
+	t.Parallel()
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
 	p := mustStart(t, "-c", r.config)
 	r.stores[1].Stop()
@@ -233,6 +235,7 @@ func (p *process) putObject(t *testing.T, key, body string) {
 }
 
 func TestRepairInTheProxy(t *testing.T) {
+	t.Parallel()
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\nRepair: {Enabled: true}\n")
 	p := mustStart(t, "-c", r.config)
 	r.stores[1].Stop()
@@ -273,6 +276,7 @@ func TestRepairInTheProxy(t *testing.T) {
 }
 
 func TestRepairFollows(t *testing.T) {
+	t.Parallel()
 	r := newStoresRig(t, "")
 	p := mustStart(t, "-c", r.config)
 	stdout, stderr := testkit.NewTranscript(), testkit.NewTranscript()
@@ -387,6 +391,7 @@ func TestServeGivesTheJournalBack(t *testing.T) {
 // What is owed to a storage that was taken out of the configuration is kept, and
 // told of.
 func TestServeTellsWhoIsGone(t *testing.T) {
+	t.Parallel()
 	r := newStoresRig(t, "")
 	n := ledgertest.MustOpen(t, r.dataDir, r.stores[0].Addr, "gone:9000")
 	ledgertest.MustPromise(t, n, "PUT", "bkt", "k", 0b10, "failed")

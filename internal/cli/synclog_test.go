@@ -40,6 +40,7 @@ func mustRun(t *testing.T, want int, args ...string) (stdout, stderr string) {
 }
 
 func TestSynclogCommands(t *testing.T) {
+	t.Parallel()
 	config, dataDir := writeCommandConfig(t, []string{"http://a:9000", "http://b:9000"}, "")
 	_, stderr := mustRun(t, exitFailed, "synclog", "list", "-c", config)
 	if want := "akubra: there is no journal in "; !strings.HasPrefix(stderr, want) {
@@ -131,6 +132,7 @@ func TestSynclogCommands(t *testing.T) {
 }
 
 func TestSynclogNothingPending(t *testing.T) {
+	t.Parallel()
 	config, dataDir := writeCommandConfig(t, []string{"http://a:9000", "http://b:9000"}, "")
 	ledgertest.MustOpen(t, dataDir, "a:9000", "b:9000")
 	for command, want := range map[string]string{
@@ -145,6 +147,7 @@ func TestSynclogNothingPending(t *testing.T) {
 }
 
 func TestPendingStats(t *testing.T) {
+	t.Parallel()
 	now := time.Unix(1_900_000_000, 0)
 	s := newPendingStats()
 	add := func(old time.Duration, reason string, open bool) {
@@ -174,6 +177,7 @@ func TestPendingStats(t *testing.T) {
 }
 
 func TestAge(t *testing.T) {
+	t.Parallel()
 	now := time.Unix(1_900_000_000, 0)
 	for old, want := range map[time.Duration]string{
 		-time.Hour: "0s", 0: "0s", 59 * time.Second: "59s", 60 * time.Second: "1m", 119 * time.Minute: "1h", 49 * time.Hour: "2d",

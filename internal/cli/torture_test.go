@@ -371,6 +371,7 @@ func about(list, key string) string {
 // other one flapping. What was acknowledged is on both in the end, and nothing that
 // was replaced or deleted by a later acknowledged write is anywhere.
 func TestR20Torture(t *testing.T) {
+	t.Parallel()
 	cycles, writes := 20, 60
 	if *full {
 		cycles, writes = 200, 300

@@ -10,12 +10,11 @@ import (
 
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
-	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
 func TestVerify(t *testing.T) {
-	testkit.NoLeaks(t)
+	t.Parallel()
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
 	for _, key := range []string{"p/one", "p/two", "three"} {
 		r.put(0, key, "hello")
@@ -79,6 +78,7 @@ func TestVerify(t *testing.T) {
 }
 
 func TestVerifyBesideProxy(t *testing.T) {
+	t.Parallel()
 	r := newStoresRig(t, "")
 	p := mustStart(t, "-c", r.config)
 	r.put(0, "k", "hello")
@@ -92,6 +92,7 @@ func TestVerifyBesideProxy(t *testing.T) {
 }
 
 func TestDifferenceLine(t *testing.T) {
+	t.Parallel()
 	d := repair.Difference{Bucket: "b", Key: "k\xff\n", Kind: repair.DiffSize, Have: []repair.Have{
 		{Backend: "a:1", Present: true, Size: 5, ETag: "e", Modified: time.Unix(1_900_000_000, 0)},
 		{Backend: "b:1"},

@@ -40,16 +40,18 @@ func MustReadFile(t testing.TB, path string) string {
 	return string(b)
 }
 
-// NoLeaks checks at the test's end that what was begun since has ended.
+// Ignored are goroutines that end by themselves, or never and are one a process.
+var Ignored = []goleak.Option{
+	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
+	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+}
+
+// NoLeaks checks at the test's end that what was begun since has ended. It is for tests that
+// no other one runs beside.
 func NoLeaks(t testing.TB) {
 	t.Helper()
-	options := []goleak.Option{
-		goleak.IgnoreCurrent(),
-		// They end by themselves, or never and are one a process.
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-	}
+	options := append([]goleak.Option{goleak.IgnoreCurrent()}, Ignored...)
 	t.Cleanup(func() { goleak.VerifyNone(t, options...) })
 }
 
