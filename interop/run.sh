@@ -62,4 +62,7 @@ export AKUBRA
 
 timeout=30m
 [ -z "${INTEROP_FULL:-}" ] || timeout=90m
-exec go test -count=1 -timeout $timeout -v "$@" ./...
+# It says tens of thousands of lines: which tests have failed, and what these said, comes
+# once more at the end.
+(cd .. && go build -o "$INTEROP_BIN/failures" ./internal/testkit/failures) || fail "cannot build failures"
+go test -count=1 -timeout $timeout -json "$@" ./... 2>&1 | "$INTEROP_BIN/failures"

@@ -1,0 +1,198 @@
+// Command failures makes the output of many tests readable: it copies what `go test -json`
+// says, as it comes, and at the end tells once more which tests have failed, each with its
+// own output.
+//
+//	go test -json ./... | failures
+//
+// Its exit code is 1 if a test has failed, a package could not be built, or the stream ends
+// before go test has said how a package ended.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+func main() {
+	ok, err := tell(os.Stdin, os.Stdout)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "failures: cannot read what go test says: %v\n", err)
+	}
+	if !ok || err != nil {
+		os.Exit(1)
+	}
+}
+
+// event is one line of go test -json (go doc test2json).
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string // of build-output and build-fail
+	Test       string
+	Output     string
+}
+
+// name is a test, or a package without one.
+type name struct{ pkg, test string }
+
+// How much of one test's output is told again: its beginning and its end.
+const (
+	firstLines = 40
+	lastLines  = 160
+)
+
+// said is what a test has said, without the middle of it where that is long.
+type said struct {
+	first, last []string
+	left        int // lines that are in neither
+}
+
+func (s *said) add(line string) {
+	switch {
+	case len(s.first) < firstLines:
+		s.first = append(s.first, line)
+	case len(s.last) < lastLines:
+		s.last = append(s.last, line)
+	default:
+		s.last = append(s.last[1:], line)
+		s.left++
+	}
+}
+
+// summary is what is known of tests that have not passed.
+type summary struct {
+	output  map[name]*said
+	running map[name]bool // packages too
+	failed  []name
+	seen    bool // of any package
+}
+
+// tell copies the output, and then tells of what has failed. It reports whether nothing has.
+func tell(r io.Reader, w io.Writer) (ok bool, err error) {
+	s := summary{output: map[name]*said{}, running: map[name]bool{}}
+	in := bufio.NewReader(r)
+	for {
+		line, err := in.ReadBytes('\n')
+		var e event
+		switch {
+		case len(line) == 0:
+		case line[0] != '{' || json.Unmarshal(line, &e) != nil: // what is no event is said by go itself
+			_, _ = w.Write(line)
+		default:
+			_, _ = io.WriteString(w, e.Output)
+			s.take(&e)
+		}
+		if err == io.EOF {
+			return s.end(w), nil
+		}
+		if err != nil {
+			s.end(w)
+			return false, err
+		}
+	}
+}
+
+func (s *summary) take(e *event) {
+	n := name{e.Package, e.Test}
+	if e.Package == "" {
+		n.pkg = e.ImportPath
+	}
+	switch e.Action {
+	case "start", "run":
+		s.running[n] = true
+		s.seen = true
+	case "output", "build-output":
+		if !frames(e.Output) {
+			s.of(n).add(e.Output)
+		}
+	case "pass", "skip":
+		delete(s.running, n)
+		delete(s.output, n)
+	case "fail", "build-fail":
+		delete(s.running, n)
+		s.failed = append(s.failed, n)
+	}
+}
+
+func (s *summary) of(n name) *said {
+	if s.output[n] == nil {
+		s.output[n] = &said{}
+	}
+	return s.output[n]
+}
+
+// frames reports whether a line only says which test the next ones are of.
+func frames(line string) bool {
+	return slices.ContainsFunc([]string{"=== RUN ", "=== PAUSE ", "=== CONT ", "=== NAME "}, func(p string) bool { return strings.HasPrefix(line, p) })
+}
+
+// end tells of the tests that have failed or never ended, each with what it has said, and
+// reports whether there are none. One whose subtests have failed is told of only if it has
+// something to say itself.
+func (s *summary) end(w io.Writer) (ok bool) {
+	for n := range s.running {
+		s.of(n).add("(it has not ended)\n")
+		s.failed = append(s.failed, n)
+	}
+	slices.SortFunc(s.failed, func(a, b name) int {
+		return strings.Compare(a.pkg+"\x00"+a.test, b.pkg+"\x00"+b.test)
+	})
+	s.failed = slices.Compact(s.failed) // what does not compile fails twice
+	var told []name
+	for _, n := range s.failed {
+		if s.telling(n) {
+			told = append(told, n)
+		}
+	}
+	for _, n := range told {
+		fmt.Fprintf(w, "\n=== FAILED: %s\n", n)
+		if o := s.output[n]; o != nil {
+			_, _ = io.WriteString(w, strings.Join(o.first, ""))
+			if o.left > 0 {
+				fmt.Fprintf(w, "(%d lines are left out)\n", o.left)
+			}
+			_, _ = io.WriteString(w, strings.Join(o.last, ""))
+		}
+	}
+	switch {
+	case len(s.failed) > 0:
+		fmt.Fprintf(w, "\n=== %d failed:\n", len(told))
+		for _, n := range told {
+			fmt.Fprintf(w, "    %s\n", n)
+		}
+	case !s.seen:
+		fmt.Fprintln(w, "\n=== no test has run")
+	}
+	return s.seen && len(s.failed) == 0
+}
+
+// telling reports whether a test that has failed is told of: a leaf, or one with a line of its
+// own besides the verdict.
+func (s *summary) telling(n name) bool {
+	within := n.test + "/"
+	if n.test == "" {
+		within = ""
+	}
+	leaf := !slices.ContainsFunc(s.failed, func(o name) bool {
+		return o.pkg == n.pkg && o != n && strings.HasPrefix(o.test, within)
+	})
+	if leaf || n.test == "" || s.output[n] == nil {
+		return leaf // a package ends with no more than its verdict if one of its tests has failed
+	}
+	return slices.ContainsFunc(s.output[n].first, func(line string) bool {
+		return !strings.HasPrefix(strings.TrimLeft(line, " "), "--- ")
+	})
+}
+
+// String is how a test is asked for.
+func (n name) String() string {
+	if n.test == "" {
+		return n.pkg
+	}
+	return n.pkg + " " + n.test
+}
