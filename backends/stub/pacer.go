@@ -15,6 +15,7 @@ type pacer struct {
 	down <-chan struct{}
 	rate int // bytes a second; 0 is at full speed
 	free time.Time
+	late time.Duration // of the last wait's end: a busy machine does not make the rate a lower one
 }
 
 func (p *pacer) Read(b []byte) (int, error) {
@@ -47,7 +48,7 @@ func (p *pacer) pace(n int) {
 	if p.rate <= 0 || n <= 0 {
 		return
 	}
-	if now := time.Now(); p.free.Before(now) {
+	if now := time.Now().Add(-p.late); p.free.Before(now) {
 		p.free = now
 	}
 	p.free = p.free.Add(time.Duration(n) * time.Second / time.Duration(p.rate))
@@ -57,4 +58,5 @@ func (p *pacer) pace(n int) {
 	case <-wait.C:
 	case <-p.down:
 	}
+	p.late = max(0, time.Since(p.free))
 }
