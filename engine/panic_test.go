@@ -182,11 +182,7 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 						c.Send(request)
 						_, _ = c.ReadAnswer() // or none: its connection may end
 						c.Close()
-						for end := time.Now().Add(time.Minute); e.InFlight() > 0; time.Sleep(time.Millisecond) {
-							if time.Now().After(end) {
-								t.Fatalf("%s, with %s the %d. time: %d requests are in flight", name, hook, n/2+1, e.InFlight())
-							}
-						}
+						until(t, name+", with "+hook+": nothing is in flight", func() bool { return e.InFlight() == 0 })
 						w.bomb.arm(0)
 						for _, s := range r.limiter.Status(e.now()) {
 							if s.Busy != 0 {

@@ -99,7 +99,7 @@ func (j *job) hostile(number int, cut *atomic.Int64, stop <-chan struct{}) {
 		}
 		cut.Add(1)
 		if random.IntN(2) == 0 {
-			time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
+			time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond) // so that any part of it may have come through
 			cutReset(conn)
 		} else if status, _ := cutFIN(conn); status/100 == 2 {
 			j.Errorf("%q: an upload that ended in its middle is answered %d", name, status)

@@ -45,7 +45,7 @@ func late(t *testing.T, s *store) {
 		forward.ServeHTTP(answer, r)
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(http.StatusOK)
-		for flush := http.NewResponseController(w); time.Now().Before(end); time.Sleep(time.Second) {
+		for flush := http.NewResponseController(w); time.Now().Before(end); time.Sleep(time.Second) { // a store that is slow, and says so
 			_, _ = io.WriteString(w, " ")
 			_ = flush.Flush()
 		}

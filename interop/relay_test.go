@@ -55,6 +55,6 @@ type lateWriter struct {
 }
 
 func (l lateWriter) Write(p []byte) (int, error) {
-	time.Sleep(rand.N(l.jitter + 1))
+	time.Sleep(rand.N(l.jitter + 1)) // a slow network
 	return l.w.Write(p)
 }

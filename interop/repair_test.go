@@ -503,7 +503,7 @@ func (d *divergence) untilRepaired() {
 		if r.code != 1 || time.Since(begun) > repairTime {
 			d.Fatalf("this is left: %.4000s", d.command("synclog", "list").output)
 		}
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond) // before repair is asked to go on: what it has put off is due later
 	}
 }
 

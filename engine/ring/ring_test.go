@@ -417,7 +417,7 @@ func TestWriterSleepsUntilAQuarterIsFree(t *testing.T) {
 			if room != 0 {
 				t.Fatalf("the writer woke for %d bytes", 10*i)
 			}
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // of the bubble's
 			r.Advance(0, 10)
 		}
 		synctest.Wait()
@@ -636,7 +636,7 @@ func TestR10LastReaderStaysWhateverTheMoment(t *testing.T) {
 			r.Close()
 		}()
 		mustTake(t, r, 0, stream[:oddSize])
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the bubble's
 		synctest.Wait()
 		if len(cut) != 1 || cut[0] != 1 {
 			t.Fatalf("cut %v", cut)

@@ -61,7 +61,7 @@ func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
 		s.mood.Store(moodSlow)
 		inner := s.inner
 		s.inner = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if s.mood.Load() == moodSlow { // also to act
+			if s.mood.Load() == moodSlow { // also to act: in any order, by chance
 				time.Sleep(time.Duration(s.dice(40)) * time.Millisecond)
 			}
 			inner.ServeHTTP(w, r)

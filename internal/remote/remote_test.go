@@ -96,7 +96,7 @@ func TestRepairSessionFallsSilent(t *testing.T) {
 		session := mustOpenSession(t, a)
 		_, _ = a.begin(session, wireKey{"b", "k"})
 		for range 3 {
-			time.Sleep(sessionTimeout - time.Second)
+			time.Sleep(sessionTimeout - time.Second) // of the bubble's, as all here
 			if err := a.in(session, func() {}); err != nil {
 				t.Fatal(err)
 			}

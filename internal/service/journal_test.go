@@ -185,8 +185,8 @@ func TestR20IntentsSurviveInTheirSlots(t *testing.T) {
 			}
 
 			logged := func() { // the log has all that was intended
-				time.Sleep(time.Second)
-				synctest.Wait() // what is to be done at this time, too
+				time.Sleep(time.Second) // of the bubble's
+				synctest.Wait()         // what is to be done at this time, too
 			}
 
 			slot, p := begin("k")

@@ -67,7 +67,7 @@ func (c *crowd) repairer(t *testing.T) {
 		cursor = next
 		if !ok {
 			cursor = 0
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // not all the time: the clients are to get on
 			continue
 		}
 		if p.Owed == 0 || len(p.Key) == 0 || string(p.Target) != "/b/"+string(p.Key) {
@@ -111,7 +111,7 @@ func (c *crowd) helpers(t *testing.T) *sync.WaitGroup {
 			if err := c.Flush(); err != nil && !errors.Is(err, ErrFailed) {
 				t.Error(err)
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // now and then is enough
 		}
 	})
 	return &wg
@@ -219,7 +219,7 @@ func TestR20ConcurrentCrash(t *testing.T) {
 				c.start(t, 1e9)
 				helpers := c.helpers(t)
 				for writes := 50 + chance.Uint64N(600); j.Stats().Written < writes; {
-					time.Sleep(100 * time.Microsecond)
+					time.Sleep(100 * time.Microsecond) // polling: it dies somewhere near that write
 				}
 				old := files
 				// What was sure before the crash is to be there after it; what is

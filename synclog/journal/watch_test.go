@@ -308,7 +308,7 @@ func TestR23GoneIsNoticedWithinASecond(t *testing.T) {
 		var told []error
 		j, err := Open(Options{Dir: dir, Backends: []string{"a:1"}, OnError: func(err error) { told = append(told, err) }})
 		must(t, err)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // of the bubble's, as the next one
 		synctest.Wait()
 		if j.Failed() {
 			t.Fatal("failed for no reason")
@@ -405,7 +405,7 @@ func TestR23GoneDuringAWrite(t *testing.T) {
 	must(t, os.RemoveAll(r.data))
 	var looking sync.WaitGroup
 	looking.Go(r.look)
-	for !r.Failed() {
+	for !r.Failed() { // nobody tells of it
 		time.Sleep(time.Millisecond)
 	}
 	entry := opened(put("x", 1))

@@ -66,7 +66,7 @@ func (p *proxied) write(rnd *rand.Rand, key, body string) {
 		delay := time.Duration(rnd.IntN(3000)) * time.Microsecond
 		p.legs.Go(func() {
 			if late {
-				time.Sleep(delay)
+				time.Sleep(delay) // any: the others' answers, or repair, may come before it or after
 			}
 			if !fails {
 				fails = !p.leg(p.stores[i], key, body)

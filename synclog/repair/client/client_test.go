@@ -142,20 +142,21 @@ type slowReader struct {
 }
 
 func (r *slowReader) Read(p []byte) (int, error) {
-	time.Sleep(r.pause)
 	if r.left == 0 {
 		return 0, r.err
 	}
 	r.left--
+	time.Sleep(r.pause) // longer than the client waits for the storage
 	p[0] = 'x'
 	return 1, nil
 }
 
 // The time that a body's source takes is not the storage's.
 func TestSlowSource(t *testing.T) {
+	t.Parallel()
 	s := stub.New(t)
-	c := newClient(t, s, func(o *Options) { o.Timeout = 100 * time.Millisecond })
-	_, err := c.Discard(t.Context(), &Request{Method: "PUT", Bucket: "b", Key: "k", Stream: &slowReader{2, 250 * time.Millisecond, io.EOF}, Length: 2})
+	c := newClient(t, s, func(o *Options) { o.Timeout = time.Second })
+	_, err := c.Discard(t.Context(), &Request{Method: "PUT", Bucket: "b", Key: "k", Stream: &slowReader{2, 1500 * time.Millisecond, io.EOF}, Length: 2})
 	if o, ok := s.Object("/b/k"); err != nil || !ok || string(o.Body) != "xx" {
 		t.Errorf("got %v, %v", err, o)
 	}
