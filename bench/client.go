@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http/httputil"
 	"os"
-	"strconv"
 	"time"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // request is one to be sent.
@@ -142,52 +142,44 @@ func (c *client) send(r *request) error {
 
 // readAnswer tells also whether the connection can take another request.
 func (c *client) readAnswer(r *request) (goesOn bool, err error) {
-	status := 100
-	for status >= 100 && status < 200 {
-		head, err := readHead(c.br, c.head)
-		if err != nil {
+	var a http1.Answer
+	for a.Status < 200 {
+		if c.head, err = readHead(c.br, c.head); err != nil {
 			return false, err
 		}
-		c.head = head
-		if len(head) < 12 || !bytes.HasPrefix(head, []byte("HTTP/1.1 ")) {
-			return false, fmt.Errorf("no answer: %.20q", head)
-		}
-		if status, err = strconv.Atoi(string(head[9:12])); err != nil {
-			return false, fmt.Errorf("no answer: %.20q", head)
+		if err := a.Parse(c.head); err != nil {
+			return false, fmt.Errorf("no answer: %.20q", c.head)
 		}
 	}
-	n, err := c.readBody(r.method, status)
-	if err != nil {
+	n, err := c.readBody(r.method, &a)
+	switch {
+	case err != nil:
 		return false, err
+	case a.Status > 299:
+		return !a.Close, statusError(a.Status)
+	case r.answer >= 0 && n != r.answer:
+		return !a.Close, errShort
 	}
-	goesOn = !bytes.EqualFold(headerValue(c.head, "connection:"), []byte("close"))
-	if status < 200 || status > 299 {
-		return goesOn, statusError(status)
-	}
-	if r.answer >= 0 && n != r.answer {
-		return goesOn, errShort
-	}
-	return goesOn, nil
+	return !a.Close, nil
 }
 
 // readBody throws an answer's body away and returns how long it was, or, for a
 // HEAD, is said to be.
-func (c *client) readBody(method string, status int) (int64, error) {
-	length := contentLength(c.head)
+func (c *client) readBody(method string, a *http1.Answer) (int64, error) {
 	switch {
 	case method == "HEAD":
-		return max(0, length), nil
-	case status == 204 || status == 304:
+		return max(0, a.Length), nil
+	case http1.Bodyless(method, a.Status):
 		return 0, nil
-	case length >= 0:
-		return length, discard(c.nc, c.br, length, c.progress)
-	case bytes.EqualFold(headerValue(c.head, "transfer-encoding:"), []byte("chunked")):
-		n, err := io.Copy(io.Discard, httputil.NewChunkedReader(c.br))
+	case a.Length >= 0:
+		return a.Length, discard(c.nc, c.br, a.Length, c.progress)
+	case a.Chunked:
+		n, err := io.Copy(io.Discard, &http1.ChunkReader{From: c.br})
 		if err != nil {
 			return n, err
 		}
 		c.progress(int(n))
-		for { // trailers, and the empty line that NewChunkedReader leaves
+		for { // trailers, and the empty line
 			line, err := c.br.ReadSlice('\n')
 			if err != nil || len(bytes.TrimSpace(line)) == 0 {
 				return n, err

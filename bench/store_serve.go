@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/akubra/akubra/http1"
 )
 
 const (
@@ -68,7 +70,7 @@ func (s *storage) serve(nc net.Conn) {
 		if err := c.answer(f, head); err != nil {
 			return
 		}
-		if bytes.EqualFold(headerValue(head, "connection:"), []byte("close")) {
+		if http1.EqualFold(http1.Field(head, "Connection"), "close") {
 			return
 		}
 	}

@@ -2,12 +2,13 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"io"
 	"net"
 	"strconv"
 	"sync"
 	"syscall"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // The little of HTTP/1.1 that load and storages speak. Both see only what this
@@ -20,35 +21,17 @@ func readHead(br *bufio.Reader, buf []byte) ([]byte, error) {
 			return nil, err
 		}
 		b, _ := br.Peek(br.Buffered())
-		if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
-			buf = append(buf[:0], b[:i+4]...)
-			_, _ = br.Discard(i + 4)
+		if end := http1.HeadEnd(b); end > 0 {
+			buf = append(buf[:0], b[:end]...)
+			_, _ = br.Discard(end)
 			return buf, nil
 		}
 	}
 }
 
-// headerValue is the value of the first header of that name, which is given in
-// lower case and with its colon; nil if there is none.
-func headerValue(head []byte, name string) []byte {
-	_, rest, _ := bytes.Cut(head, []byte("\r\n"))
-	for len(rest) > 2 {
-		line, after, _ := bytes.Cut(rest, []byte("\r\n"))
-		if len(line) >= len(name) && bytes.EqualFold(line[:len(name)], []byte(name)) {
-			return bytes.TrimSpace(line[len(name):])
-		}
-		rest = after
-	}
-	return nil
-}
-
-// contentLength is -1 where the head has none.
+// contentLength is -1 where a request's head has none.
 func contentLength(head []byte) int64 {
-	v := headerValue(head, "content-length:")
-	if v == nil {
-		return -1
-	}
-	n, err := strconv.ParseInt(string(v), 10, 64)
+	n, err := strconv.ParseInt(string(http1.Field(head, "Content-Length")), 10, 64)
 	if err != nil {
 		return -1
 	}

@@ -5,6 +5,7 @@ package engine
 import (
 	"testing"
 
+	"github.com/akubra/akubra/http1"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -33,8 +34,8 @@ func TestStepsDoNotAllocate(t *testing.T) {
 	target, host, head := []byte(sampleTarget), []byte(sampleHost), []byte(sampleHead)
 	dst := make([]byte, 0, 4<<10)
 	e := &Engine{addResponse: sampleAdded}
-	var answer answerHead
-	if err := answer.parse([]byte(sampleAnswer)); err != nil {
+	var answer http1.Answer
+	if err := answer.Parse([]byte(sampleAnswer)); err != nil {
 		t.Fatal(err)
 	}
 	writes := newOverlaps()
@@ -62,9 +63,9 @@ func TestStepsDoNotAllocate(t *testing.T) {
 				t.Fatal(leg, v)
 			}
 		},
-		"answerHead.parse": func() {
-			var a answerHead
-			if err := a.parse(answer.raw); err != nil || a.contentLength != 0 {
+		"http1.Answer.parse": func() {
+			var a http1.Answer
+			if err := a.Parse(answer.Raw); err != nil || a.Length != 0 {
 				t.Fatal(err)
 			}
 		},
@@ -103,7 +104,7 @@ func TestAgreementDoesNotAllocate(t *testing.T) {
 	for i := range r.legs {
 		l := &r.legs[i]
 		l.r, l.backend, l.state = r, i, votePositive
-		if err := l.answer.parse([]byte(sampleAnswer)); err != nil {
+		if err := l.answer.Parse([]byte(sampleAnswer)); err != nil {
 			t.Fatal(err)
 		}
 	}

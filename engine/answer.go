@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // answerBody reads the rest of a backend's answer from its connection. One
@@ -19,8 +21,8 @@ type answerBody struct {
 	br      *bufio.Reader
 	left    int64 // of a body with a length; -1 otherwise
 	chunked bool
-	chunks  chunkReader // of a chunked body
-	ended   bool        // the body was read to its end
+	chunks  http1.ChunkReader // of a chunked body
+	ended   bool              // the body was read to its end
 	size    int64
 	onEnd   func() // called once, before WriteTo writes the last of the body, or by Close
 	onClose func(size int64)
@@ -33,8 +35,8 @@ var answerBodies = sync.Pool{New: func() any { return new(answerBody) }}
 func newAnswerBody(l *leg, c Conn, br *bufio.Reader) *answerBody {
 	b := answerBodies.Get().(*answerBody) //nolint:forcetypeassert // the pool holds nothing else
 	*b = answerBody{
-		l: l, c: c, br: br, left: l.answer.contentLength,
-		chunked: l.answer.chunked, chunks: chunkReader{br: br},
+		l: l, c: c, br: br, left: l.answer.Length,
+		chunked: l.answer.Chunked, chunks: http1.ChunkReader{From: br},
 	}
 	return b
 }
@@ -104,7 +106,7 @@ func (b *answerBody) skipTrailer() error {
 		}
 		left -= len(line)
 	}
-	return fmt.Errorf("%w: its trailer is larger than %d bytes", errBadAnswer, maxTrailer)
+	return fmt.Errorf("%w: its trailer is larger than %d bytes", http1.ErrAnswer, maxTrailer)
 }
 
 var errAnswerCut = errors.New("cut short")

@@ -32,7 +32,7 @@ func (r *request) passOn(ctx *fasthttp.RequestCtx, last bool) {
 			return last, err
 		}
 		// HTTP/1.0 has no chunks: the connection's end is the body's (RFC 9112 §6.3).
-		untilEnd := r.old && l.answer.contentLength < 0
+		untilEnd := r.old && l.answer.Length < 0
 		err := r.sendOpen(to, last || untilEnd)
 		if err != nil && untilEnd {
 			r.client.reset() // a plain end would be the end of a whole answer

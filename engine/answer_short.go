@@ -1,6 +1,10 @@
 package engine
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/akubra/akubra/http1"
+)
 
 // An answer that is whole in memory goes to a client of plain HTTP/1.1 as the backend
 // sent it, in one write that never waits: no second parsing of its head, no copy of it.
@@ -39,9 +43,9 @@ func (r *request) makeShort(last bool) []byte {
 	if r.isListing() {
 		r.learnPages(new(pageScanner), l.body, l.backend)
 	}
-	r.answeredWith(a.status)
+	r.answeredWith(a.Status)
 	r.unhandle(int64(len(l.body)))
-	framed := a.contentLength >= 0 || bodyless(r.method, a.status)
+	framed := a.Length >= 0 || http1.Bodyless(r.method, a.Status)
 	if r.e.passesOn(a) && framed && !last && !r.old {
 		return l.buf
 	}

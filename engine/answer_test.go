@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -13,94 +12,6 @@ import (
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/limiter"
 )
-
-func TestR5AnswerHead(t *testing.T) {
-	t.Parallel()
-	good := func(h answerHead) *answerHead { return &h }
-	tests := []struct {
-		raw  string
-		want *answerHead // nil: refused
-	}{
-		{"HTTP/1.1 200 OK\r\n\r\n", good(answerHead{status: 200, contentLength: -1})},
-		{"HTTP/1.1 200\r\n\r\n", good(answerHead{status: 200, contentLength: -1})},
-		{"HTTP/1.1 599 \r\n\r\n", good(answerHead{status: 599, contentLength: -1})},
-		{"HTTP/1.0 200 OK\r\n\r\n", good(answerHead{changes: true, status: 200, http10: true, close: true, contentLength: -1})},
-		{"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", good(answerHead{changes: true, status: 200, http10: true, contentLength: -1, names: 1})},
-		{"HTTP/1.1 200 OK\r\nconnection: x,, CLOSE\r\n\r\n", good(answerHead{changes: true, status: 200, close: true, contentLength: -1, names: 2, nominates: true})},
-		{"HTTP/1.1 200 OK\r\nConnection: a" + strings.Repeat(",a", maxNominees) + "\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\n" + strings.Repeat("Connection: close\r\n", maxNominees+1) + "\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nA: b\r\nEtag:  \"x\" \r\nETag: \"y\"\r\n\r\n", good(answerHead{status: 200, contentLength: -1, etag: span{30, 33}})},
-		{"HTTP/1.1 200 OK\r\nETag:\r\nEtags: z\r\n\r\n", good(answerHead{status: 200, contentLength: -1, etag: span{22, 22}})},
-		{"HTTP/1.1 200 OK\r\ncontent-LENGTH:  12\t\r\n\r\n", good(answerHead{status: 200, contentLength: 12})},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nContent-Length: 12\r\n\r\n", good(answerHead{changes: true, status: 200, contentLength: 12})},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nContent-Length: 13\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 12, 12\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nContent-Length: +12\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nContent-Length: -0\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775808\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", good(answerHead{changes: true, status: 200, chunked: true, contentLength: -1})},
-		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", good(answerHead{changes: true, status: 200, chunked: true, contentLength: -1})},
-		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nX: y\n\r\n", good(answerHead{changes: true, status: 200, contentLength: -1})},
-		{"HTTP/1.1 200 OK\r\nX: y\r\n\n", good(answerHead{changes: true, status: 200, contentLength: -1})},
-		{"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n", good(answerHead{status: 204, contentLength: -1})},
-		{"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", good(answerHead{changes: true, status: 204})},
-		{"HTTP/1.1 200 OK\r\nkeep-alive: x\r\n\r\n", good(answerHead{changes: true, status: 200, contentLength: -1})},
-		{"HTTP/1.1 200 OK\r\nUpgrade: x\r\n\r\n", good(answerHead{changes: true, status: 200, contentLength: -1})},
-		{"HTTP/1.1 200 OK\r\nTrailer: x\r\n\r\n", good(answerHead{changes: true, status: 200, contentLength: -1})},
-		{"HTTP/1.1 200 OK\r\nContent-Encoding: x\r\n\r\n", good(answerHead{status: 200, contentLength: -1})},
-		{"HTTP/1.1 200 OK\nX: y\n\n", good(answerHead{changes: true, status: 200, contentLength: -1})},
-		{"HTTP/1.1 200 OK\r\nX\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\n: y\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nX : y\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nX: y\r\n z: folded\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nX: y\x00\r\n\r\n", nil},
-		{"HTTP/1.1 200 OK\r\nX: y\rZ: w\r\n\r\n", nil},
-		{"HTTP/1.1 200 O\rK\r\n\r\n", nil},
-		{"HTTP/2.0 200 OK\r\n\r\n", nil},
-		{"HTTP/1.1 99 OK\r\n\r\n", nil},
-		{"HTTP/1.1 099 OK\r\n\r\n", nil},
-		{"HTTP/1.1 600 OK\r\n\r\n", nil},
-		{"HTTP/1.1 +20 OK\r\n\r\n", nil},
-		{"HTTP/1.1 2000 OK\r\n\r\n", nil},
-		{"HTTP/1.1  200 OK\r\n\r\n", nil},
-		{"HTTP/1.x 200 OK\r\n\r\n", nil},
-		{"ICY 200 OK\r\n\r\n", nil},
-		{"\r\n\r\n", nil},
-	}
-	for _, tt := range tests {
-		var got answerHead
-		err := got.parse([]byte(tt.raw))
-		got.raw = nil
-		switch {
-		case tt.want == nil && err == nil:
-			t.Errorf("%q is taken for %+v", tt.raw, got)
-		case tt.want != nil && (err != nil || fmt.Sprint(got) != fmt.Sprint(*tt.want)):
-			t.Errorf("%q is read as %+v (%v), want %+v", tt.raw, got, err, *tt.want)
-		}
-	}
-}
-
-func TestR5HeadEnd(t *testing.T) {
-	t.Parallel()
-	for raw, want := range map[string]int{
-		"":                           0,
-		"a\r\n":                      0,
-		"a\r\n\r\nb":                 5,
-		"a\n\nb":                     3,
-		"a\n\r\nb":                   4,
-		"a\r\n\nb":                   4,
-		"a\n\nbody\r\n\r\n":          3,
-		"a\r\nb: c\r\n\r\nbody\n\n":  11,
-		"a\r\nb: c\n\nbody\r\n\r\nx": 9,
-	} {
-		if got := headEnd([]byte(raw)); got != want {
-			t.Errorf("head of %q ends at %d, want %d", raw, got, want)
-		}
-	}
-}
 
 // fieldsOf are the lines of a head without the hop-by-hop ones, the names in
 // lower case, those of one name in their order.
@@ -444,26 +355,6 @@ func TestR5OldClients(t *testing.T) {
 		}
 	}
 }
-
-// A chunk of which a part has come is given at once.
-func TestR3ChunksAreNotWaitedFor(t *testing.T) {
-	t.Parallel()
-	for _, raw := range []string{"a\r\nhello", "5\r\nhello", "5\r\nhello\r\n", "5\r\nhello\r\n7", "2\r\nhe\r\n9\r\nllo", "5\r\nhello\r\n0\r\n"} {
-		waits := io.MultiReader(strings.NewReader(raw), readerFunc(func([]byte) (int, error) {
-			t.Errorf("%q is waited for", raw)
-			return 0, io.EOF
-		}))
-		c := chunkReader{br: bufio.NewReader(waits)}
-		p := make([]byte, 100)
-		if n, err := c.Read(p); string(p[:n]) != "hello" || err != nil {
-			t.Errorf("%q gives %q (%v)", raw, p[:n], err)
-		}
-	}
-}
-
-type readerFunc func(p []byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A chunk that comes slowly is progress all the same.
 func TestR11TricklingAnswer(t *testing.T) {

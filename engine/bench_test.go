@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/http1"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -182,15 +183,15 @@ func skipAnswer(br *bufio.Reader) error {
 			return err
 		}
 		raw, _ := br.Peek(br.Buffered())
-		n := headEnd(raw)
+		n := http1.HeadEnd(raw)
 		if have = len(raw); n == 0 {
 			continue
 		}
-		var a answerHead
-		if err := a.parse(raw[:n]); err != nil || a.status != 200 {
+		var a http1.Answer
+		if err := a.Parse(raw[:n]); err != nil || a.Status != 200 {
 			return fmt.Errorf("answer is %q: %w", raw[:n], err)
 		}
-		_, err := br.Discard(n + int(a.contentLength))
+		_, err := br.Discard(n + int(a.Length))
 		return err
 	}
 }

@@ -81,7 +81,7 @@ func (s *strictChunks) check() error {
 		if line, err = s.line(at); err != nil {
 			return err
 		}
-		_, name, value, _, problem := cutField(line)
+		_, name, value, _, problem := http1.CutField(line)
 		switch {
 		case problem != "":
 		case name == nil:
@@ -106,7 +106,7 @@ func (s *strictChunks) line(at int) ([]byte, error) {
 		if _, err := s.br.Peek(from + 1); errors.Is(err, bufio.ErrBufferFull) {
 			return nil, badRequest("a chunk's size or trailer that is too long")
 		} else if err != nil {
-			return nil, unexpectedEOF(err)
+			return nil, http1.Unexpected(err)
 		}
 	}
 }

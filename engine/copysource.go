@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/akubra/akubra/http1"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -73,7 +74,7 @@ func (s *copySource) addName(name string) {
 
 // rangeLength is the length of "bytes=first-last", the one form that S3 takes here, or -1.
 func rangeLength(r []byte) int64 {
-	spec, ok := strings.CutPrefix(string(trimSpace(r)), "bytes=")
+	spec, ok := strings.CutPrefix(string(http1.TrimSpace(r)), "bytes=")
 	first, last, found := strings.Cut(spec, "-")
 	from, err := strconv.ParseUint(first, 10, 62)
 	to, err2 := strconv.ParseUint(last, 10, 62)
@@ -121,7 +122,7 @@ func (r *request) withSource(want uint64) (uint64, *s3Error) {
 // sourceIsOwed reports whether the picked answer says that the source of a copy is not
 // there, by a backend that owes it.
 func (r *request) sourceIsOwed(picked *leg) bool {
-	if picked.answer.status != 404 || r.sourceOwed()&(1<<picked.backend) == 0 {
+	if picked.answer.Status != 404 || r.sourceOwed()&(1<<picked.backend) == 0 {
 		return false
 	}
 	r.wantSource()

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // What a multi-object delete may ask for (R24): more than S3 takes, where the backends
@@ -83,7 +85,7 @@ func (b *deleteReader) rest() error {
 // that is out of bounds.
 func parseDeletes(from io.Reader, awsChunked bool) ([]deletedObject, error) {
 	if awsChunked { // framed once more, by a client that signs each piece
-		from = &chunkReader{br: bufio.NewReaderSize(from, 4096)}
+		from = &http1.ChunkReader{From: bufio.NewReaderSize(from, 4096)}
 	}
 	p := deleteParser{d: xml.NewDecoder(&gapReader{from: from})}
 	p.d.CharsetReader = asciiReader

@@ -104,11 +104,11 @@ func (r *request) stream() {
 // its length is not known (RFC 9112 §7.1).
 func (r *request) sendOpen(client io.Writer, last bool) error {
 	l := &r.legs[r.winner]
-	chunked := l.answer.contentLength < 0 && !r.old
+	chunked := l.answer.Length < 0 && !r.old
 	body := newAnswerBody(l, l.conn, l.conn.Reader())
 	body.onEnd, body.onClose, body.listing = r.letNextFn, r.logAccessFn, r.isListing()
 	defer func() { _ = body.Close() }()
-	r.answeredWith(l.answer.status)
+	r.answeredWith(l.answer.Status)
 	r.out = r.appendHead(r.out[:0], last, chunked)
 	if _, err := client.Write(r.out); err != nil {
 		return err

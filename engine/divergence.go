@@ -120,7 +120,7 @@ func (r *request) recordLacks(d *Divergence, o *outcome, order bool) {
 func (r *request) recordMissing() {
 	has := &r.legs[firstPositive(r.votes)]
 	for i := range r.legs {
-		if l := &r.legs[i]; l.state == voteNegative && l.answer.status == 404 {
+		if l := &r.legs[i]; l.state == voteNegative && l.answer.Status == 404 {
 			d := r.divergence(OpReading)
 			d.SuccessHost, d.ETag = has.name(), string(has.etag())
 			d.FailedHost, d.Status, d.Error = l.name(), 404, l.err.Error()
@@ -169,7 +169,7 @@ func (r *request) endOverlap(hash, stored uint64) uint64 {
 // each one has refused it, nor where the client's body never ended (R6).
 func (r *request) mayBeStored() bool {
 	for i := range r.legs {
-		if l := &r.legs[i]; l.state != voteNegative || l.answer.status >= 500 {
+		if l := &r.legs[i]; l.state != voteNegative || l.answer.Status >= 500 {
 			return !r.aborted
 		}
 	}

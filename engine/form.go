@@ -162,9 +162,9 @@ func (f *form) readHeader(header []byte) {
 	f.part, f.name = formDelimiter, ""
 	for len(header) > 0 {
 		var line []byte
-		line, header = cutLine(header)
+		line, header = http1.CutLine(header)
 		name, value, _ := bytes.Cut(line, []byte(":"))
-		if textproto.CanonicalMIMEHeaderKey(string(trimSpace(name))) != "Content-Disposition" {
+		if textproto.CanonicalMIMEHeaderKey(string(http1.TrimSpace(name))) != "Content-Disposition" {
 			continue
 		}
 		_, params, err := mime.ParseMediaType(string(value))
@@ -223,17 +223,17 @@ func (r *request) beginForm(key string) *s3Error {
 
 // mayBePositive reports whether the answer's status may be that of a write's success.
 func (l *leg) mayBePositive() bool {
-	return l.answer.status < 300 || l.r.kind == s3.KindForm && l.answer.status == 303
+	return l.answer.Status < 300 || l.r.kind == s3.KindForm && l.answer.Status == 303
 }
 
 // location reads what the answer to an upload by form says of the object: a redirection
 // in its query, any other answer in its path.
 func (l *leg) location() (key, etag string) {
-	u, err := url.Parse(string(fieldOf(l.answer.raw, "Location")))
+	u, err := url.Parse(string(http1.Field(l.answer.Raw, "Location")))
 	if err != nil {
 		return "", ""
 	}
-	if l.answer.status == 303 {
+	if l.answer.Status == 303 {
 		for rest := u.RawQuery; rest != ""; {
 			var param string
 			param, rest, _ = strings.Cut(rest, "&")
@@ -260,19 +260,6 @@ func (l *leg) location() (key, etag string) {
 		}
 	}
 	return key, ""
-}
-
-// fieldOf is the value of the first field of a head with this name, or nil.
-func fieldOf(raw []byte, name string) []byte {
-	_, rest := cutLine(raw)
-	for len(rest) > 0 {
-		var line []byte
-		line, rest = cutLine(rest)
-		if n, value, ok := bytes.Cut(line, []byte(":")); ok && http1.EqualFold(n, name) {
-			return trimSpace(value)
-		}
-	}
-	return nil
 }
 
 // sameFormKey reports whether a key that was told is this one: storages take slashes off

@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/http1"
 )
 
 // fuzzAdditional are configured headers, one of them a name that S3 clients use.
@@ -206,25 +207,25 @@ func FuzzAnswerHead(f *testing.F) {
 	}
 	e := &Engine{addResponse: fuzzAdditional}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		n := headEnd(data)
+		n := http1.HeadEnd(data)
 		for i := range data {
-			if m := headEnd(data[:i]); m != 0 && m != n || m > i {
+			if m := http1.HeadEnd(data[:i]); m != 0 && m != n || m > i {
 				t.Fatalf("of %d bytes the head's end is %d, of all %d", i, m, n)
 			}
 		}
 		if n == 0 {
 			return
 		}
-		var a answerHead
-		if a.parse(data[:n]) != nil || a.status < 200 {
+		var a http1.Answer
+		if a.Parse(data[:n]) != nil || a.Status < 200 {
 			return
 		}
-		if a.chunked && a.contentLength >= 0 {
+		if a.Chunked && a.Length >= 0 {
 			t.Fatalf("two framings: %+v", a)
 		}
 		head := e.appendAnswerHead(nil, &a, "GET")
 		first, fields := rawFields(t, head)
-		if !strings.HasPrefix(first, fmt.Sprintf("HTTP/1.1 %d", a.status)) {
+		if !strings.HasPrefix(first, fmt.Sprintf("HTTP/1.1 %d", a.Status)) {
 			t.Fatalf("status line is %q", first)
 		}
 		lengths := 0
@@ -236,7 +237,7 @@ func FuzzAnswerHead(f *testing.F) {
 				lengths++
 			}
 		}
-		if lengths > 1 || lengths == 1 && (a.contentLength < 0 || a.status == 204) {
+		if lengths > 1 || lengths == 1 && (a.Length < 0 || a.Status == 204) {
 			t.Fatalf("%d lengths, %+v: %q", lengths, a, head)
 		}
 		compareAnswers(t, data[:n], head)
@@ -391,47 +392,6 @@ func FuzzStrictChunks(f *testing.F) {
 		}
 		if left, _ := io.ReadAll(theirs); !bytes.Equal(got, want) || !bytes.Equal(rest, left) {
 			t.Fatalf("%q is read as %q before %q, by net/http as %q before %q", data, got, rest, want, left)
-		}
-	})
-}
-
-// FuzzChunkReader: the reader of chunked answers says what net/http's says,
-// however the answer is cut into packets.
-func FuzzChunkReader(f *testing.F) {
-	for _, raw := range []string{
-		"5\r\nhello\r\n0\r\n\r\n", "5;a=b\r\nhello\r\n3 \r\nabc\r\n0\r\nx: y\r\n\r\n", "0\r\n\r\n", "5\r\nhel", "5\r\nhello0\r\n\r\n",
-		"x\r\n", "-1\r\n\r\n", "ffffffffffffffff\r\n", "5\nhello\n0\n\n", "00005\r\nhello\r\n000\r\n\r\n", "",
-	} {
-		f.Add([]byte(raw), uint16(1), uint16(3))
-		f.Add([]byte(raw), uint16(1000), uint16(1000))
-	}
-	f.Fuzz(func(t *testing.T, data []byte, packet, step uint16) {
-		br := bufio.NewReaderSize(&oneRead{data: data, size: int(packet)}, 4096)
-		c := &chunkReader{br: br}
-		var got []byte
-		var err error
-		for p := make([]byte, max(int(step), 1)); err == nil; {
-			var n int
-			n, err = c.Read(p)
-			if n == 0 && err == nil {
-				t.Fatal("nothing was read, and no error")
-			}
-			got = append(got, p[:n]...)
-		}
-		whole := bufio.NewReader(bytes.NewReader(data))
-		want, wantErr := io.ReadAll(httputil.NewChunkedReader(whole))
-		// net/http may refuse what this one bears (lines of LF alone, chunks of
-		// too many small pieces), but never the other way round.
-		switch {
-		case wantErr == nil && (err != io.EOF || !bytes.Equal(got, want)):
-			t.Fatalf("%q is read as %q (%v), by net/http as %q", data, got, err, want)
-		case wantErr != nil && !bytes.HasPrefix(got, want) && !bytes.HasPrefix(want, got):
-			t.Fatalf("%q is read as %q (%v), by net/http as %q (%v)", data, got, err, want, wantErr)
-		case wantErr == nil:
-			behind, _ := io.ReadAll(br)
-			if wantBehind, _ := io.ReadAll(whole); !bytes.Equal(behind, wantBehind) {
-				t.Fatalf("behind %q is %q, by net/http %q", data, behind, wantBehind)
-			}
 		}
 	})
 }

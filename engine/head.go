@@ -55,10 +55,10 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	dst = append(dst, ' ')
 	dst = append(dst, target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
-	var nominated nominees // by Connection
-	var sent uint64        // additional fields that the client sent itself
+	var nominated http1.Nominees // by Connection
+	var sent uint64              // additional fields that the client sent itself
 	for rest := raw; len(rest) > 0; {
-		line, name, value, tail, problem := cutField(rest)
+		line, name, value, tail, problem := http1.CutField(rest)
 		if problem != "" {
 			return dst[:start], h, problem
 		}
@@ -73,7 +73,7 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 		}
 		switch h.note(name, value) {
 		case fieldConnection:
-			if !nominated.add(value) {
+			if !nominated.Add(value) {
 				return dst[:start], h, "too many names in Connection"
 			}
 		case fieldPlain, fieldFraming:
@@ -96,12 +96,12 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	if authority := http1.AuthorityOf(target); authority != nil && !sameAuthority(target, authority, h.host) {
 		return dst[:start], h, "a request target whose authority is not the Host"
 	}
-	if len(nominated.names) > 0 {
+	if nominated.Any() {
 		dst = dropFields(dst, start, &nominated)
 	}
 	for i := range additional {
 		// A field of the client's that has been dropped makes way for the operator's own.
-		if sent&(1<<i) == 0 || nominated.names != nil && nominated.has([]byte(additional[i].name)) {
+		if sent&(1<<i) == 0 || nominated.Has([]byte(additional[i].name)) {
 			dst = appendField(dst, additional[i].name, additional[i].value)
 		}
 	}
@@ -180,32 +180,6 @@ func addHost(fields, target []byte, local net.Addr) []byte {
 	return out
 }
 
-// cutField takes the first header line off raw. A nil name stands for the blank
-// line.
-func cutField(raw []byte) (line, name, value, rest []byte, problem string) {
-	i := bytes.IndexByte(raw, '\n')
-	if i < 1 || raw[i-1] != '\r' {
-		return nil, nil, nil, nil, "a header line that does not end with CR LF"
-	}
-	line, rest = raw[:i+1], raw[i+1:]
-	if i == 1 {
-		return line, nil, nil, rest, ""
-	}
-	if line[0] == ' ' || line[0] == '\t' {
-		return nil, nil, nil, nil, "a folded header line"
-	}
-	colon := bytes.IndexByte(line, ':')
-	if colon < 1 {
-		return nil, nil, nil, nil, "a header line without a name"
-	}
-	for _, b := range line[:colon] {
-		if !isTokenByte(b) {
-			return nil, nil, nil, nil, "a header name that is not a token"
-		}
-	}
-	return line, line[:colon], trimSpace(line[colon+1 : len(line)-2]), rest, ""
-}
-
 // note reads what the proxy needs from a field, and says what becomes of it.
 func (h *head) note(name, value []byte) fieldKind {
 	switch name[0] | 0x20 {
@@ -273,26 +247,16 @@ func (h *head) note(name, value []byte) fieldKind {
 
 // dropFields takes the nominated fields out of the head that starts at start,
 // but never those that frame or route the message.
-func dropFields(dst []byte, start int, nominated *nominees) []byte {
+func dropFields(dst []byte, start int, nominated *http1.Nominees) []byte {
 	at := start + bytes.IndexByte(dst[start:], '\n') + 1
 	rest := dst[at:]
 	dst = dst[:at]
 	for len(rest) > 0 {
-		line, name, value, tail, _ := cutField(rest)
+		line, name, value, tail, _ := http1.CutField(rest)
 		rest = tail
-		if !nominated.has(name) || new(head).note(name, value) == fieldFraming {
+		if !nominated.Has(name) || new(head).note(name, value) == fieldFraming {
 			dst = append(dst, line...)
 		}
 	}
 	return dst
 }
-
-// tokenBytes: tchar of RFC 9110 §5.6.2.
-var tokenBytes = func() (t [256]bool) {
-	for _, b := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
-		t[b] = true
-	}
-	return t
-}()
-
-func isTokenByte(b byte) bool { return tokenBytes[b] }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/http1"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -47,7 +48,7 @@ func TestR2BuildHead(t *testing.T) {
 			"Host: h\r\nX-B: y\r\nX-Add: 1\r\nX-Too: 2\r\n", head{contentLength: -1, decodedLength: -1},
 		},
 		{
-			"as many names as may be", "Host: h\r\nX-A: a\r\nX-B: b\r\nconnection: X-A, close,, X-B\r\nConnection: " + strings.Repeat("x,", maxNominees-3) + "\r\n\r\n",
+			"as many names as may be", "Host: h\r\nX-A: a\r\nX-B: b\r\nconnection: X-A, close,, X-B\r\nConnection: " + strings.Repeat("x,", http1.MaxNominees-3) + "\r\n\r\n",
 			"Host: h\r\nX-Add: 1\r\nX-Too: 2\r\n", head{contentLength: -1, decodedLength: -1},
 		},
 		{
@@ -176,8 +177,8 @@ func TestR8AmbiguousRequestsReachNoBackend(t *testing.T) {
 		{"HTTP/2 without asking", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + smuggled, 0},
 		{"CONNECT", "CONNECT s3.test:443 HTTP/1.1\r\nHost: s3.test\r\n\r\n" + smuggled, 405},
 		{"garbage", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n" + smuggled, 0},
-		{"too many names in Connection", put("Connection: " + strings.Repeat("a,", maxNominees+1) + "\r\n"), 0},
-		{"too many fields of Connection", put(strings.Repeat("Connection: keep-alive, x\r\n", maxNominees/2+1)), 0},
+		{"too many names in Connection", put("Connection: " + strings.Repeat("a,", http1.MaxNominees+1) + "\r\n"), 0},
+		{"too many fields of Connection", put(strings.Repeat("Connection: keep-alive, x\r\n", http1.MaxNominees/2+1)), 0},
 		{"head too large", put("X-A: " + strings.Repeat("b", 17<<10) + "\r\n"), 431},
 		{"target too large", "GET /" + strings.Repeat("b", 17<<10) + " HTTP/1.1\r\nHost: s3.test\r\n\r\n" + smuggled, 431},
 		{"too many fields", put(strings.Repeat("X-A: b\r\n", 3000)), 431},

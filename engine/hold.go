@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/akubra/akubra/http1"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -60,13 +61,13 @@ func (r *request) awaitDecision(ctx *fasthttp.RequestCtx) {
 // noteHead keeps the head of an answer that has begun and is not there as a whole.
 func (l *leg) noteHead() {
 	r := l.r
-	if !r.holds() || l.answer.status != 200 {
+	if !r.holds() || l.answer.Status != 200 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.begunHead == nil {
-		r.begunHead = append(make([]byte, 0, len(l.answer.raw)), l.answer.raw...)
+		r.begunHead = append(make([]byte, 0, len(l.answer.Raw)), l.answer.Raw...)
 	}
 }
 
@@ -123,18 +124,18 @@ func (r *request) sendHeld(to io.Writer, pulse *time.Ticker, last bool) error {
 
 // heldHead is the head of an answer that is held.
 func (r *request) heldHead(last bool) []byte {
-	var a answerHead
+	var a http1.Answer
 	r.mu.Lock()
 	raw := r.begunHead
 	r.mu.Unlock()
-	if raw == nil || len(r.legs) > 1 || a.parse(raw) != nil {
+	if raw == nil || len(r.legs) > 1 || a.Parse(raw) != nil {
 		raw = append([]byte(nil), "HTTP/1.1 200 OK\r\n"...)
 		raw = appendField(raw, "Content-Type", "application/xml")
 		raw = appendField(raw, "X-Amz-Request-Id", r.id.String())
-		_ = a.parse(append(raw, "\r\n"...))
+		_ = a.Parse(append(raw, "\r\n"...))
 	}
 	// Its length is not known yet, whatever the backend says.
-	a.chunked, a.contentLength, a.changes = true, -1, true
+	a.Chunked, a.Length, a.Changes = true, -1, true
 	head := r.e.appendAnswerHead(nil, &a, r.method)
 	head = head[:len(head)-2] // the blank line
 	if last {
@@ -171,11 +172,11 @@ func (r *request) heldDocument() []byte {
 			return s3.WithoutDeclaration(l.body)
 		}
 		// A refusal without a document: its status was to say it all.
-		text := http.StatusText(l.answer.status)
+		text := http.StatusText(l.answer.Status)
 		if text == "" {
 			text = "Internal Error"
 		}
-		problem = &s3Error{l.answer.status, strings.ReplaceAll(text, " ", ""), "The backend answered: " + text + "."}
+		problem = &s3Error{l.answer.Status, strings.ReplaceAll(text, " ", ""), "The backend answered: " + text + "."}
 	}
 	return []byte(strings.TrimPrefix(problem.body(r.id.String(), string(r.raw)), xml.Header))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/akubra/akubra/http1"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -47,10 +48,10 @@ func numbered(size int) string {
 // BenchmarkHostileRequests are heads made to cost much, as the server and the proxy take
 // them (R23).
 func BenchmarkHostileRequests(b *testing.B) {
-	nominees := "Connection: x-amz-meta-99999" + strings.Repeat(", x-amz-meta-99998", maxNominees-1) + "\r\n"
+	nominated := "Connection: x-amz-meta-99999" + strings.Repeat(", x-amz-meta-99998", http1.MaxNominees-1) + "\r\n"
 	eachHostile(b, map[string]func(int) string{
 		"nominees":        func(size int) string { return "Connection: " + fill("a,")(size) + "\r\n" },
-		"nominees_fields": func(size int) string { return nominees + numbered(size) },
+		"nominees_fields": func(size int) string { return nominated + numbered(size) },
 		"fields":          numbered,
 		"empty_fields":    fill("x:\r\n"),
 		"one_name":        fill("x-amz-meta-a: b\r\n"),
@@ -92,10 +93,10 @@ func BenchmarkHostileTargets(b *testing.B) {
 
 // BenchmarkHostileAnswers are heads of a backend, as one that comes at once is taken.
 func BenchmarkHostileAnswers(b *testing.B) {
-	nominees := "Connection: x-amz-meta-99999" + strings.Repeat(", x-amz-meta-99998", maxNominees-1) + "\r\n"
+	nominated := "Connection: x-amz-meta-99999" + strings.Repeat(", x-amz-meta-99998", http1.MaxNominees-1) + "\r\n"
 	eachHostile(b, map[string]func(int) string{
 		"nominees":        func(size int) string { return "Connection: " + fill("a,")(size) + "\r\n" },
-		"nominees_fields": func(size int) string { return nominees + numbered(size) },
+		"nominees_fields": func(size int) string { return nominated + numbered(size) },
 		"fields":          numbered,
 		"empty_fields":    fill("x:\r\n"),
 		"lengths":         fill("Content-Length: 0\r\n"),
@@ -105,11 +106,11 @@ func BenchmarkHostileAnswers(b *testing.B) {
 		e := &Engine{addResponse: fuzzAdditional}
 		var dst []byte
 		for b.Loop() {
-			var a answerHead
-			if headEnd(message) != len(message) {
+			var a http1.Answer
+			if http1.HeadEnd(message) != len(message) {
 				b.Fatal("no end")
 			}
-			if a.parse(message) == nil {
+			if a.Parse(message) == nil {
 				dst = e.appendAnswerHead(dst[:0], &a, "GET")
 			}
 		}
@@ -126,7 +127,7 @@ func BenchmarkHostileChunks(b *testing.B) {
 		for b.Loop() {
 			src.Reset(message)
 			br.Reset(src)
-			c := chunkReader{br: br}
+			c := http1.ChunkReader{From: br}
 			for {
 				if _, err := c.Read(buf); err == io.EOF {
 					break

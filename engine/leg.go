@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/http1"
 )
 
 // leg is one request on its way to one backend. Its own goroutine (run) reads
@@ -49,7 +50,7 @@ type leg struct {
 
 	// The answer. buf holds its head, and its body where that is whole.
 	buf      []byte
-	answer   answerHead
+	answer   http1.Answer
 	body     []byte // in buf
 	open     bool   // the body is still to be read from conn
 	gotBytes bool
@@ -96,7 +97,7 @@ func (l *leg) clear() {
 	}
 	l.sentAll.Store(false)
 	l.sentSize = 0
-	l.buf, l.body, l.answer = l.buf[:0], nil, answerHead{}
+	l.buf, l.body, l.answer = l.buf[:0], nil, http1.Answer{}
 	l.open, l.gotBytes, l.reusable, l.finished = false, false, false, false
 	l.tried, l.arrived, l.voted = false, false, false
 	l.state, l.err, l.outcome = votePending, nil, ""
@@ -225,7 +226,7 @@ func (l *leg) stale(err error) bool {
 func (l *leg) restart() error {
 	l.giveBack(false)
 	l.inline, l.sendErr, l.tried, l.arrived, l.gotBytes = false, nil, false, false, false
-	l.answer, l.body = answerHead{}, nil
+	l.answer, l.body = http1.Answer{}, nil
 	l.sentAll.Store(false)
 	l.sentSize = 0
 	l.unsent = 0
@@ -284,7 +285,7 @@ func (l *leg) dispose() {
 	if !l.open || l.finished {
 		return
 	}
-	n := l.answer.contentLength
+	n := l.answer.Length
 	l.disposeOf(n > 0 && n <= int64(l.conn.Reader().Buffered()))
 }
 
@@ -295,11 +296,11 @@ func (l *leg) drain() {
 	}
 	l.conn.ReadTimeout(drainTimeout)
 	l.progress()
-	l.disposeOf(l.answer.contentLength > 0 && l.answer.contentLength <= maxDrained)
+	l.disposeOf(l.answer.Length > 0 && l.answer.Length <= maxDrained)
 }
 
 func (l *leg) disposeOf(short bool) {
-	l.finish(short && l.reusable && !l.aborted.Load() && l.conn.Skip(l.answer.contentLength) == nil)
+	l.finish(short && l.reusable && !l.aborted.Load() && l.conn.Skip(l.answer.Length) == nil)
 }
 
 // finish gives connection and slot back, once.

@@ -35,7 +35,7 @@ func (l *leg) conclude(err error) {
 		l.state, l.err, l.outcome = voteFailed, l.describe(err), OutcomeFailed
 		limiter.Failed(l.backend, l.r.e.now())
 	}
-	if err != nil && l.answer.status == 0 && l.mayHaveActed() && !errors.Is(l.err, errClientGone) {
+	if err != nil && l.answer.Status == 0 && l.mayHaveActed() && !errors.Is(l.err, errClientGone) {
 		l.err = fmt.Errorf("outcome unknown: %w", l.err)
 	}
 	if err != nil || !l.open {
@@ -79,7 +79,7 @@ func (l *leg) describe(err error) error {
 
 // judge says whether the answer is positive (R3, R25).
 func (l *leg) judge() {
-	r, status := l.r, l.answer.status
+	r, status := l.r, l.answer.Status
 	positive := l.mayBePositive() || !r.write && status < 400
 	if positive && r.whole {
 		switch r.kind {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // maxKeptAnswer is the largest answer body that is kept in memory rather than
@@ -50,7 +52,7 @@ var errTimedOut = errors.New("answered 408 on a kept-alive connection")
 // sent again, so much has been sent that the backend must have seen of it: a slow
 // client's body.
 func (l *leg) timedOut(c Conn) bool {
-	return l.answer.status == 408 && c.Reused() && l.r.ring.Rewindable(l.index)
+	return l.answer.Status == 408 && c.Reused() && l.r.ring.Rewindable(l.index)
 }
 
 // leavesUsable reports whether another request can be sent once the answer is read, as
@@ -58,11 +60,11 @@ func (l *leg) timedOut(c Conn) bool {
 func (l *leg) leavesUsable(c Conn) bool {
 	a := &l.answer
 	switch {
-	case a.close || l.sendErr != nil:
+	case a.Close || l.sendErr != nil:
 		return false
-	case !bodyless(l.r.method, a.status):
+	case !http1.Bodyless(l.r.method, a.Status):
 		return true
-	case a.status == 204 && (a.chunked || a.contentLength > 0):
+	case a.Status == 204 && (a.Chunked || a.Length > 0):
 		return false // it announces a body that it may not have, and which may come (RFC 9110 §8.6)
 	}
 	// With HEAD and 304 that is another answer's body, but some send it all the same.
@@ -82,12 +84,12 @@ func (l *leg) receiveShort(c Conn, wait bool) bool {
 	if n == 0 && err == nil {
 		return false
 	}
-	if head := headEnd(p); err == nil && head > 0 && l.answer.parse(p[:head]) == nil && l.isWhole(n-head) {
+	if head := http1.HeadEnd(p); err == nil && head > 0 && l.answer.Parse(p[:head]) == nil && l.isWhole(n-head) {
 		l.buf = p
 		l.setBuf(head)
 		return true
 	}
-	l.answer = answerHead{}
+	l.answer = http1.Answer{}
 	c.Unread(p, err)
 	l.tried = true
 	return false
@@ -98,12 +100,12 @@ func (l *leg) receiveShort(c Conn, wait bool) bool {
 func (l *leg) isWhole(body int) bool {
 	a := &l.answer
 	switch {
-	case a.status < 200:
+	case a.Status < 200:
 		return false
-	case bodyless(l.r.method, a.status):
+	case http1.Bodyless(l.r.method, a.Status):
 		return body == 0
 	}
-	return int64(body) == a.contentLength
+	return int64(body) == a.Length
 }
 
 func (l *leg) receiveLong(c Conn) error {
@@ -116,23 +118,23 @@ func (l *leg) receiveLong(c Conn) error {
 		raw, _ := br.Peek(n)
 		l.buf = append(l.buf[:0], raw...)
 		_, _ = br.Discard(n)
-		if err := l.answer.parse(l.buf); err != nil {
+		if err := l.answer.Parse(l.buf); err != nil {
 			return err
 		}
 		l.progress()
 		if l.timedOut(c) {
 			return errTimedOut
 		}
-		if l.answer.status >= 200 {
+		if l.answer.Status >= 200 {
 			break
 		}
-		status := l.answer.status
-		l.answer = answerHead{} // an interim one is no answer, in records neither
+		status := l.answer.Status
+		l.answer = http1.Answer{} // an interim one is no answer, in records neither
 		switch status {
 		case 100:
 			l.r.legReady()
 		case 101:
-			return fmt.Errorf("%w: it switches protocols unasked", errBadAnswer)
+			return fmt.Errorf("%w: it switches protocols unasked", http1.ErrAnswer)
 		}
 	}
 	if err := l.endSending(c); err != nil {
@@ -172,7 +174,7 @@ func (l *leg) endSending(c Conn) error {
 		l.r.ring.Detach(l.index)
 	}
 	if l.sendErr != nil && l.mayBePositive() {
-		return fmt.Errorf("answered %d before it had the whole body: %w", l.answer.status, l.sendErr)
+		return fmt.Errorf("answered %d before it had the whole body: %w", l.answer.Status, l.sendErr)
 	}
 	return nil
 }
@@ -189,12 +191,12 @@ func (l *leg) awaitHead(c Conn, br *bufio.Reader) (int, error) {
 		case err == nil:
 			b, _ = br.Peek(br.Buffered())
 			from := max(have-len("\n\r"), 0) // before that there was no end
-			if n := headEnd(b[from:]); n > 0 {
+			if n := http1.HeadEnd(b[from:]); n > 0 {
 				return from + n, nil
 			}
 			have = len(b)
 		case errors.Is(err, bufio.ErrBufferFull):
-			return 0, fmt.Errorf("%w: its head is larger than %d bytes", errBadAnswer, br.Size())
+			return 0, fmt.Errorf("%w: its head is larger than %d bytes", http1.ErrAnswer, br.Size())
 		case l.keepWaiting(c, err):
 		case errors.Is(err, io.EOF) && len(b) > 0:
 			return 0, io.ErrUnexpectedEOF
@@ -225,12 +227,12 @@ func (l *leg) keepWaiting(c Conn, err error) bool {
 func (l *leg) readBody(c Conn, br *bufio.Reader) error {
 	a := &l.answer
 	switch {
-	case bodyless(l.r.method, a.status) || a.contentLength == 0:
+	case http1.Bodyless(l.r.method, a.Status) || a.Length == 0:
 		return nil
 	case l.r.whole:
 		return l.readWhole(c, br)
-	case a.contentLength > 0 && a.contentLength <= maxKeptAnswer && a.contentLength <= int64(br.Buffered()):
-		b, _ := br.Peek(int(a.contentLength))
+	case a.Length > 0 && a.Length <= maxKeptAnswer && a.Length <= int64(br.Buffered()):
+		b, _ := br.Peek(int(a.Length))
 		head := len(l.buf)
 		l.buf = append(l.buf, b...)
 		l.setBuf(head)
@@ -244,7 +246,7 @@ func (l *leg) readBody(c Conn, br *bufio.Reader) error {
 // setBuf points answer and body into buf, the first head bytes of which are the
 // answer's head.
 func (l *leg) setBuf(head int) {
-	l.answer.raw, l.body = l.buf[:head], l.buf[head:]
+	l.answer.Raw, l.body = l.buf[:head], l.buf[head:]
 }
 
 func (l *leg) readWhole(c Conn, br *bufio.Reader) error {
@@ -266,7 +268,7 @@ func (l *leg) readWhole(c Conn, br *bufio.Reader) error {
 			return err
 		}
 		if len(l.buf)-head > maxWholeAnswer {
-			return fmt.Errorf("%w: its body is larger than %d bytes", errBadAnswer, maxWholeAnswer)
+			return fmt.Errorf("%w: its body is larger than %d bytes", http1.ErrAnswer, maxWholeAnswer)
 		}
 	}
 	l.open = false

@@ -90,7 +90,7 @@ func (r *request) facts(votes []vote) writeFacts {
 		case voteNegative:
 			f.err = l.err.Error()
 		}
-		f.status, f.outcome = l.answer.status, l.outcome
+		f.status, f.outcome = l.answer.Status, l.outcome
 		w.legs = append(w.legs, f)
 	}
 	for s := r.skipped; s != 0; s &= s - 1 {
@@ -112,7 +112,7 @@ func (r *request) comparesETags() bool {
 // element of its body where the object was made from another one or from parts.
 func (l *leg) etag() []byte {
 	a := &l.answer
-	etag := s3.Unquote(a.raw[a.etag.from:a.etag.to])
+	etag := s3.Unquote(a.ETag())
 	if len(etag) == 0 && (l.r.kind == s3.KindCopy || l.r.kind == s3.KindComplete) {
 		etag = []byte(s3.Unquote(s3.UnescapeText(s3.Text(l.body, "ETag"))))
 	}

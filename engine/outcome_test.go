@@ -338,7 +338,7 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 					l := &r.legs[j]
 					l.r, l.backend, l.index, l.state, l.err, l.outcome = r, j, j, voteState(s%4), errPanicked, OutcomeFailed
 					r.votes = append(r.votes, vote{l.state, 3 - j})
-					if err := l.answer.parse([]byte(answers[s%n/4])); err != nil {
+					if err := l.answer.Parse([]byte(answers[s%n/4])); err != nil {
 						t.Fatal(err)
 					}
 				}

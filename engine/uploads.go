@@ -58,7 +58,7 @@ func (u *owners) putLocked(id string, backend uint8) {
 // whose owner may be a backend that was not asked, or did not answer. That is no
 // reason to make the client give the upload up (R26).
 func (r *request) ownerMayBeOut(picked *leg) bool {
-	if r.target.UploadID == "" || picked.answer.status != 404 {
+	if r.target.UploadID == "" || picked.answer.Status != 404 {
 		return false
 	}
 	if _, known := r.e.uploads.get(r.target.UploadID); known {
@@ -127,7 +127,7 @@ func mix(key uint64, name string) uint64 {
 // blame for goes to the client; an answer without an upload is a failure.
 func (r *request) retryElsewhere(ctx *fasthttp.RequestCtx) bool {
 	l := &r.legs[0]
-	if l.state == votePositive || l.state == voteNegative && l.answer.status >= 300 && l.answer.status < 500 {
+	if l.state == votePositive || l.state == voteNegative && l.answer.Status >= 300 && l.answer.Status < 500 {
 		return false
 	}
 	tried := r.tried | 1<<l.backend

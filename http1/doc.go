@@ -1,5 +1,7 @@
 // Package http1 reads what HTTP/1.1 says (RFC 9112): heads, fields, framing. What it gives
-// are spans of the bytes that it was given; it waits for nothing and owns nothing.
+// are spans of the bytes that it was given, which it neither keeps nor changes. Only a
+// ChunkReader reads for itself.
 //
-// Everything here is pure, and may be called from any goroutine.
+// CutField, which reads a request's fields, forgives nothing (R8); Answer.Parse bears what
+// backends are known to send.
 package http1

@@ -11,6 +11,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // bodyReader takes the framing off a body. io.EOF is a proper end,
@@ -43,7 +45,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	}
 	n, err := b.br.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
-	return n, unexpected(err)
+	return n, http1.Unexpected(err)
 }
 
 // nextChunk reads a chunk's size, and after the last chunk the trailers; left
@@ -69,17 +71,12 @@ func (b *bodyReader) nextChunk() error {
 	if b.left = int64(n); n > 0 {
 		return nil
 	}
-	for {
-		line, err := b.line()
-		if err != nil || line == "" {
-			return err
-		}
-		h, err := parseHeader(line)
-		if err != nil {
-			return err
-		}
-		b.trailers = append(b.trailers, h)
+	raw, err := readHead(b.br)
+	if err != nil {
+		return http1.Unexpected(err)
 	}
+	b.trailers, err = parseFields(raw)
+	return err
 }
 
 // line reads a line that ends with CRLF, and gives it without.
@@ -89,7 +86,7 @@ func (b *bodyReader) line() (string, error) {
 		return "", fmt.Errorf("%w: a line over %d bytes", ErrMalformed, len(line))
 	}
 	if err != nil {
-		return "", unexpected(err)
+		return "", http1.Unexpected(err)
 	}
 	text, ok := strings.CutSuffix(string(line), "\r\n")
 	if !ok || strings.Contains(text, "\r") {

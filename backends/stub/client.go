@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // clientWithin bounds every read and write of a Client, so that a test that
@@ -116,7 +118,7 @@ func (c *Client) ReadHeadTo(method string) (*Answer, error) {
 	raw, err := readHead(c.br)
 	if err != nil {
 		if len(raw) > 0 {
-			err = unexpected(err)
+			err = http1.Unexpected(err)
 		}
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/akubra/akubra/http1"
 )
 
 var (
@@ -88,7 +90,7 @@ func (c *conn) one() (keep bool) {
 	if err == nil && c.dropNext {
 		err = errDropped
 	}
-	c.begin(r, unexpected(err))
+	c.begin(r, http1.Unexpected(err))
 	switch {
 	case err == nil:
 		seen := *r

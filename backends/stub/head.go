@@ -2,11 +2,13 @@ package stub
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
+
+	"github.com/akubra/akubra/http1"
 )
 
 // maxHead bounds a head; whoever sends more is cut off.
@@ -120,32 +122,29 @@ func readHead(br *bufio.Reader) (raw []byte, err error) {
 
 // parseHead splits a head into its first line and its headers.
 func parseHead(raw []byte) (first string, headers Headers, err error) {
-	text, ok := strings.CutSuffix(string(raw), "\r\n\r\n")
-	if !ok {
-		return "", nil, fmt.Errorf("%w: no blank line at the head's end", ErrMalformed)
+	line, rest := http1.CutLine(raw)
+	if !bytes.HasSuffix(raw[:len(raw)-len(rest)], []byte("\r\n")) || !http1.IsFieldValue(line) {
+		return string(line), nil, fmt.Errorf("%w: first line %q", ErrMalformed, line)
 	}
-	first, rest, more := strings.Cut(text, "\r\n")
-	if strings.ContainsAny(first, "\r\n\x00") {
-		return first, nil, fmt.Errorf("%w: control bytes in %q", ErrMalformed, first)
-	}
-	for more {
-		var line string
-		line, rest, more = strings.Cut(rest, "\r\n")
-		h, err := parseHeader(line)
-		if err != nil {
-			return first, headers, err
-		}
-		headers = append(headers, h)
-	}
-	return first, headers, nil
+	headers, err = parseFields(rest)
+	return string(line), headers, err
 }
 
-func parseHeader(line string) (Header, error) {
-	name, value, ok := strings.Cut(line, ":")
-	if !ok || name == "" || strings.ContainsAny(name, " \t") || strings.ContainsAny(line, "\r\n\x00") {
-		return Header{}, fmt.Errorf("%w: header line %q", ErrMalformed, line)
+// parseFields reads header lines up to the blank one.
+func parseFields(raw []byte) (headers Headers, err error) {
+	for {
+		line, name, value, rest, problem := http1.CutField(raw)
+		switch {
+		case problem == "" && name == nil:
+			return headers, nil
+		case problem == "" && !http1.IsFieldValue(value):
+			problem = "control bytes in a header value"
+		}
+		if problem != "" {
+			return headers, fmt.Errorf("%w: %s: %q", ErrMalformed, problem, line)
+		}
+		headers, raw = append(headers, Header{Name: string(name), Value: string(value)}), rest
 	}
-	return Header{Name: name, Value: strings.Trim(value, " \t")}, nil
 }
 
 // parseRequest fills in what the head tells.
@@ -187,12 +186,4 @@ func parseFraming(headers Headers) (f Framing, length int64, err error) {
 		return ByLength, int64(n), nil
 	}
 	return Unframed, -1, nil
-}
-
-// unexpected names the end of a stream in the middle of something.
-func unexpected(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -1,4 +1,4 @@
-package engine
+package http1
 
 import (
 	"bufio"
@@ -9,12 +9,12 @@ import (
 	"strconv"
 )
 
-// chunkReader takes the chunked coding off a backend's answer (RFC 9112 §7.1).
+// ChunkReader takes the chunked coding off a backend's answer (RFC 9112 §7.1).
 // Unlike net/http's it never waits while it has something to give: an answer
 // that comes slowly reaches the client as it comes (R3), and each read is
 // progress (R11).
-type chunkReader struct {
-	br    *bufio.Reader
+type ChunkReader struct {
+	From  *bufio.Reader
 	left  int64 // of the chunk
 	begun bool  // there was a chunk, whose line end is still to be read
 	last  bool  // the last chunk was seen
@@ -22,7 +22,7 @@ type chunkReader struct {
 
 // Read gives io.EOF behind the last chunk, before the trailer. An end of the
 // stream before that is io.ErrUnexpectedEOF.
-func (c *chunkReader) Read(p []byte) (n int, err error) {
+func (c *ChunkReader) Read(p []byte) (n int, err error) {
 	for n < len(p) && !c.last {
 		if c.left == 0 {
 			if n > 0 && !c.nextIsThere() {
@@ -33,14 +33,14 @@ func (c *chunkReader) Read(p []byte) (n int, err error) {
 			}
 			continue
 		}
-		if n > 0 && c.br.Buffered() == 0 {
+		if n > 0 && c.From.Buffered() == 0 {
 			return n, nil
 		}
-		m, err := c.br.Read(p[n:min(int64(len(p)), int64(n)+c.left)])
+		m, err := c.From.Read(p[n:min(int64(len(p)), int64(n)+c.left)])
 		n += m
 		c.left -= int64(m)
 		if err != nil {
-			return n, unexpectedEOF(err)
+			return n, Unexpected(err)
 		}
 	}
 	if c.last && n == 0 {
@@ -50,8 +50,8 @@ func (c *chunkReader) Read(p []byte) (n int, err error) {
 }
 
 // nextIsThere reports whether next can do without waiting.
-func (c *chunkReader) nextIsThere() bool {
-	b, _ := c.br.Peek(c.br.Buffered())
+func (c *ChunkReader) nextIsThere() bool {
+	b, _ := c.From.Peek(c.From.Buffered())
 	// The end of this chunk's data, and that of the next one's size: not more of what is
 	// there, which is full of chunks.
 	end := bytes.IndexByte(b, '\n') + 1
@@ -59,12 +59,12 @@ func (c *chunkReader) nextIsThere() bool {
 }
 
 // next reads up to the data of the next chunk.
-func (c *chunkReader) next() error {
+func (c *ChunkReader) next() error {
 	if c.begun {
 		if line, err := c.line(); err != nil {
 			return err
 		} else if len(line) > 0 {
-			return fmt.Errorf("%w: a chunk is longer than its size", errBadAnswer)
+			return fmt.Errorf("%w: a chunk is longer than its size", ErrAnswer)
 		}
 	}
 	line, err := c.line()
@@ -74,25 +74,26 @@ func (c *chunkReader) next() error {
 	digits, _, _ := bytes.Cut(line, []byte(";"))
 	size, err := strconv.ParseUint(string(bytes.TrimRight(digits, " \t")), 16, 63)
 	if err != nil {
-		return fmt.Errorf("%w: a chunk's size is no number", errBadAnswer)
+		return fmt.Errorf("%w: a chunk's size is no number", ErrAnswer)
 	}
 	c.begun, c.left, c.last = true, int64(size), size == 0
 	return nil
 }
 
-func (c *chunkReader) line() ([]byte, error) {
-	line, err := c.br.ReadSlice('\n')
+func (c *ChunkReader) line() ([]byte, error) {
+	line, err := c.From.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
-		return nil, fmt.Errorf("%w: a chunk's size has no end", errBadAnswer)
+		return nil, fmt.Errorf("%w: a chunk's size has no end", ErrAnswer)
 	}
 	if err != nil {
-		return nil, unexpectedEOF(err)
+		return nil, Unexpected(err)
 	}
-	line, _ = cutLine(line)
+	line, _ = CutLine(line)
 	return line, nil
 }
 
-func unexpectedEOF(err error) error {
+// Unexpected names the end of a stream in the middle of something.
+func Unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}

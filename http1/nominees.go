@@ -1,34 +1,30 @@
-package engine
+package http1
 
-import (
-	"bytes"
+import "bytes"
 
-	"github.com/akubra/akubra/http1"
-)
+// MaxNominees is how many names the Connection fields of one message may carry (R8).
+const MaxNominees = 64
 
-// maxNominees is how many names the Connection fields of one message may carry (R8).
-const maxNominees = 64
-
-// nominees are the fields that a message's Connection fields name: they go no further
+// Nominees are the fields that a message's Connection fields name: they go no further
 // than it does (RFC 9110 §7.6.1). The zero value has none.
-type nominees struct {
+type Nominees struct {
 	names map[string]struct{} // lower case; nil where there are none but close and keep-alive
 	count int                 // of all names, repeated ones too
 }
 
-// add takes the names in the value of a Connection field. It is false where there are
+// Add takes the names in the value of a Connection field. It is false where there are
 // too many.
-func (n *nominees) add(value []byte) bool {
+func (n *Nominees) Add(value []byte) bool {
 	for len(value) > 0 {
 		var name []byte
 		name, value, _ = bytes.Cut(value, []byte(","))
-		if name = trimSpace(name); len(name) == 0 {
+		if name = TrimSpace(name); len(name) == 0 {
 			continue
 		}
-		if n.count++; n.count > maxNominees {
+		if n.count++; n.count > MaxNominees {
 			return false
 		}
-		if http1.EqualFold(name, "close") || http1.EqualFold(name, "keep-alive") {
+		if EqualFold(name, "close") || EqualFold(name, "keep-alive") {
 			continue
 		}
 		if n.names == nil {
@@ -39,8 +35,11 @@ func (n *nominees) add(value []byte) bool {
 	return true
 }
 
-// has reports whether the field is one of them.
-func (n *nominees) has(name []byte) bool {
+// Any reports whether there are any.
+func (n *Nominees) Any() bool { return n.names != nil }
+
+// Has reports whether the field is one of them.
+func (n *Nominees) Has(name []byte) bool {
 	if n.names == nil {
 		return false
 	}
