@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"text/tabwriter"
+
+	"golang.org/x/perf/benchmath"
 )
 
 // compared are the metrics that compare tells of, for each peer, and, where
@@ -19,8 +20,8 @@ var compared = []struct {
 	{"allocs", false}, {"alloc_bytes", false}, {"switches", false}, {"syscalls", false}, {"peak_mb", false},
 }
 
-// significant is the p-value from which on a change is believed.
-const significant = .05
+// confidence is how sure it is that a median lies within what stands beside it.
+const confidence = .95
 
 func runCompare(args []string, w io.Writer) error {
 	if len(args) != 2 {
@@ -57,7 +58,7 @@ func printComparison(w io.Writer, old, recent []*Run) (cases int) {
 		cases++
 		fmt.Fprintf(w, "\n%s\n", g.c)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(t, "\t\told\tnew\tchange\t95 % from\tto\tp\tn\t\t")
+		fmt.Fprintln(t, "\t\told\t±\tnew\t±\tchange\tp\tn\t\t")
 		for _, peer := range g.peers {
 			for _, of := range compared {
 				m := metricOf(of.metric)
@@ -74,7 +75,7 @@ func printComparison(w io.Writer, old, recent []*Run) (cases int) {
 		fmt.Fprintln(w, "\n?: too few rounds for any change to be sure (four on each side are the least: -rounds).")
 	}
 	if cases > 0 {
-		fmt.Fprintln(w, "\nchange: of the medians, with the bootstrap's interval; p: Mann-Whitney, ~ from 0.05 on; better or worse below.")
+		fmt.Fprintln(w, "\nAs benchstat does it: medians, where they lie with 95 %; p: Mann-Whitney, ~ from 0.05 on; better or worse below.")
 	}
 	return cases
 }
@@ -84,19 +85,19 @@ func printChange(w io.Writer, peer, title string, m *metric, format func(float64
 	if len(old) == 0 || len(recent) == 0 || median(old) == 0 {
 		return false
 	}
-	change := changeOf(old, recent)
-	p := mannWhitney(old, recent)
-	percent := func(ratio float64) string { return fmt.Sprintf("%+.1f %%", 100*(ratio-1)) }
+	before, after := benchmath.NewSample(old, &benchmath.DefaultThresholds), benchmath.NewSample(recent, &benchmath.DefaultThresholds)
+	was, is := benchmath.AssumeNothing.Summary(before, confidence), benchmath.AssumeNothing.Summary(after, confidence)
+	test := benchmath.AssumeNothing.Compare(before, after)
 	verdict := "~"
 	switch {
-	case binomial(len(old)+len(recent), len(old)) < 2/significant:
-		verdict, few = "?", true // no outcome at all could be significant
-	case p < significant && (change.ratio > 1) == (m.better > 0):
+	case test.P < test.Alpha && (is.Center > was.Center) == (m.better > 0):
 		verdict = "better"
-	case p < significant && !math.IsNaN(change.ratio):
+	case test.P < test.Alpha:
 		verdict = "worse"
+	case min(test.N1, test.N2) < 4:
+		verdict, few = "?", true // no outcome at all could be significant
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.3f\t%d+%d\t%s\t\n", peer, title, format(median(old)), format(median(recent)),
-		percent(change.ratio), percent(change.low), percent(change.high), p, len(old), len(recent), verdict)
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%+.1f %%\t%.3f\t%d+%d\t%s\t\n", peer, title, format(was.Center), was.PctRangeString(),
+		format(is.Center), is.PctRangeString(), 100*(is.Center/was.Center-1), test.P, test.N1, test.N2, verdict)
 	return few
 }
