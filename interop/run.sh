@@ -10,7 +10,7 @@
 # INTEROP_FULL      1: repair with 5,000 objects and one of 100 MB, instead of 600 and 12 MB;
 #                   225 cut uploads of each kind, instead of 45; a soak of 10 minutes; and
 #                   the whole main job among hostile clients
-# INTEROP_SOAK      how long the soak takes (25s)
+# INTEROP_SOAK      how long the soak takes, of all topologies together (30s)
 # AKUBRA            the proxy's binary; without it, it is built from this tree
 # VERSITYGW, MINIO  the versions to build, if they are not there ("latest")
 set -eu

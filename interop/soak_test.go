@@ -22,12 +22,13 @@ import (
 
 const soakKeys = 80
 
-// TestSoak: clients put, get, delete and cut uploads off at random, while backends are
-// frozen and killed, and so is the proxy. No client is ever given a short or a mixed
-// object, and after repair both backends hold what was acknowledged.
+// TestSoakR35: clients put, get, delete, tag, copy, upload in parts, purge versions, hold
+// and cut uploads off at random, while backends are frozen, killed and wiped, and the proxy
+// is killed. No client is ever given a short or a mixed object, and after repair both
+// backends hold what was acknowledged, or the key is parked.
 // INTEROP_SOAK is how long it takes.
-func TestSoak(t *testing.T) {
-	length := 25 * time.Second
+func TestSoakR35(t *testing.T) {
+	length := 30 * time.Second
 	if full() {
 		length = 10 * time.Minute
 	}
@@ -37,9 +38,25 @@ func TestSoak(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	seed := rand.Uint64()
-	t.Logf("seed %d, %v", seed, length)
-	s := newSoak(t, seed)
+	length /= time.Duration(len(topologies))
+	for _, topology := range topologies {
+		t.Run(topology.name, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d, %v", seed, length)
+			s := newSoak(t, topology.kinds, seed)
+			s.play(length / 2)
+			s.wipe()
+			s.play(length / 2)
+			parked := s.rest()
+			s.count("")
+			s.compare(parked)
+		})
+	}
+}
+
+// play has clients do things, and trouble come, for so long.
+func (s *soak) play(length time.Duration) {
+	s.Helper()
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
 	for c := range 9 {
@@ -48,9 +65,6 @@ func TestSoak(t *testing.T) {
 	s.trouble(length)
 	close(stop)
 	clients.Wait()
-	s.rest()
-	s.count("")
-	s.compare()
 }
 
 type soak struct {
@@ -63,16 +77,23 @@ type soak struct {
 	puts, gets, deletes, bulks, cuts atomic.Int64 // tried
 	given, absent, stale, failed     atomic.Int64 // of the gets
 	freezes, kills, ends, both       int
+	wipes                            int
+	others                           atomic.Int64 // what soak_more_test.go has
+	sources                          sources
+	versioned                        *versioned // nil: not both stores have versions
 }
 
-func newSoak(t *testing.T, seed uint64) *soak {
+func newSoak(t *testing.T, kinds [2]string, seed uint64) *soak {
 	t.Helper()
 	s := &soak{
-		divergence: newDivergence(t, [2]string{versitygw, versitygw}, "ConnectionTimeout: 3s\nStallTimeout: 500ms\nFailureLimit: 5\n"),
+		divergence: newDivergence(t, kinds, "ConnectionTimeout: 3s\nStallTimeout: 500ms\nFailureLimit: 5\n"),
 		seed:       seed, random: rand.New(rand.NewPCG(seed, 0)),
 		h:    history{byKey: make(map[string][]*deed)},
 		http: &http.Client{Transport: newTransport(nil), Timeout: 15 * time.Second},
+
+		sources: sources{current: map[string]int64{}, busy: map[string]bool{}},
 	}
+	s.lockedBucket()
 	return s
 }
 
@@ -88,14 +109,16 @@ func (s *soak) client(number int, stop <-chan struct{}) {
 		key := fmt.Sprintf("soak/%d", random.IntN(soakKeys))
 		var ok bool
 		switch n := random.IntN(100); {
-		case n < 40:
+		case n < 30:
 			ok = s.get(key)
-		case n < 70:
+		case n < 50:
 			ok = s.send(key, random)
-		case n < 78:
+		case n < 56:
 			ok = s.remove(key)
-		case n < 82:
+		case n < 60:
 			ok = s.removeMany(random)
+		case n < 85:
+			ok = s.other(number, key, random)
 		default:
 			ok = s.cutOff(key, random)
 		}
@@ -103,6 +126,22 @@ func (s *soak) client(number int, stop <-chan struct{}) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
+}
+
+// other does what soak_more_test.go has.
+func (s *soak) other(number int, key string, random *rand.Rand) bool {
+	s.others.Add(1)
+	switch n := random.IntN(5); {
+	case n == 0:
+		return s.tag(key)
+	case n == 1:
+		return s.sendTagged(key, random)
+	case n == 2:
+		return s.sendParts(key, random)
+	case n == 3 && s.versioned != nil:
+		return s.version(number, random)
+	}
+	return s.copyOver(key, random)
 }
 
 var soakSizes = []int{10, 500, 3000, 30_000, 100_000, 300_000, 2_000_000}
@@ -132,9 +171,10 @@ func (s *soak) do(method, style, key string, data []byte) (status int, body []by
 
 func (s *soak) send(key string, random *rand.Rand) bool {
 	s.puts.Add(1)
-	d := s.h.begin(key, true, false)
+	d, tags := s.h.begin(key, true, false), s.h.begin(tagsOf(key), false, false)
 	status, _, err := s.do(http.MethodPut, soakStyles[random.IntN(len(soakStyles))], key, value(key, d.id, soakSize(random)))
 	s.h.ended(d, status == 200)
+	s.h.ended(tags, status == 200)
 	return err == nil
 }
 
@@ -281,30 +321,33 @@ func (s *soak) count(when string) {
 	acked := s.h.acked
 	s.h.mu.Unlock()
 	s.Logf(`%sthere were
-%7d PUTs, %d DELETEs, %d multi-object deletes; %d writes were acknowledged
+%7d PUTs, %d DELETEs, %d multi-object deletes, %d other writes; %d writes were acknowledged
 %7d uploads cut off
 %7d GETs: %d gave an object, %d gave 404, %d failed; %d of them were behind an acknowledged write
-%7d times a backend was frozen, %d times one was killed, %d times the proxy was; %d times a frozen backend and the proxy`, when,
-		s.puts.Load(), s.deletes.Load(), s.bulks.Load(), acked, s.cuts.Load(),
-		s.gets.Load(), s.given.Load(), s.absent.Load(), s.failed.Load(), s.stale.Load(), s.freezes, s.kills, s.ends, s.both)
+%7d times a backend was frozen, %d times one was killed, %d times the proxy was; %d times a frozen backend and the proxy, %d times one was wiped`, when,
+		s.puts.Load(), s.deletes.Load(), s.bulks.Load(), s.others.Load(), acked, s.cuts.Load(),
+		s.gets.Load(), s.given.Load(), s.absent.Load(), s.failed.Load(), s.stale.Load(), s.freezes, s.kills, s.ends, s.both, s.wipes)
 }
 
-// rest lets all come to rest, and repairs.
-func (s *soak) rest() {
+// rest lets all come to rest, repairs, and gives what is parked.
+func (s *soak) rest() (parked map[string]string) {
 	s.Helper()
 	s.plain.await(s.T, "both backends are in the pool", status.active)
 	s.settle(s.T)
 	for _, store := range s.stores {
 		store.awaitQuiet(s.T)
 	}
-	s.untilRepaired()
+	return s.untilParked()
 }
 
 // compare looks at each backend itself.
-func (s *soak) compare() {
+func (s *soak) compare(parked map[string]string) {
 	s.Helper()
 	now, wrong, there := s.h.tick(), 0, 0
 	for _, key := range slices.Sorted(maps.Keys(s.h.byKey)) {
+		if !strings.HasPrefix(key, "soak/") || strings.ContainsAny(key, "? ") || parked[s.bucket+"/"+key] != "" {
+			continue
+		}
 		var ids [2]int64
 		for i, store := range s.stores {
 			data, err := store.get(s.T, s.bucket, key)
@@ -319,15 +362,21 @@ func (s *soak) compare() {
 				s.Errorf("%v: %q is what nobody put there: %v", store, key, err)
 			}
 		}
-		if ids[0] != 0 {
+		if ids[0] != 0 && ids[0] == ids[1] {
 			there++
+			for _, store := range s.stores {
+				s.compareTags(store, key)
+			}
 		}
 		if ids[0] != ids[1] || !s.h.allows(key, ids[0], now) {
 			wrong++
 			s.Errorf("%q has the values %v, of:\n%s", key, ids, s.told(key))
 		}
 	}
-	s.Logf("%d keys, %d of them with an object, %d wrong", len(s.h.byKey), there, wrong)
+	if s.versioned != nil {
+		s.compareVersions(parked)
+	}
+	s.Logf("%d keys, %d of them with an object, %d parked, %d wrong", len(s.h.byKey), there, len(parked), wrong)
 }
 
 // told are the last writes of a key.
