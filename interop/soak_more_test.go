@@ -26,6 +26,22 @@ import (
 func tagsOf(key string) string { return key + "?tagging" }
 func holdOf(key string) string { return key + "?legal-hold" }
 
+// other does one of these things.
+func (s *soak) other(number int, key string, random *rand.Rand) bool {
+	s.others.Add(1)
+	switch n := random.IntN(5); {
+	case n == 0:
+		return s.tag(key)
+	case n == 1:
+		return s.sendTagged(key, random)
+	case n == 2:
+		return s.sendParts(key, random)
+	case n == 3 && s.versioned != nil:
+		return s.version(number, random)
+	}
+	return s.copyOver(key, random)
+}
+
 // sources are objects that are copied from: the source of a key has that key's values.
 type sources struct {
 	mu sync.Mutex

@@ -128,22 +128,6 @@ func (s *soak) client(number int, stop <-chan struct{}) {
 	}
 }
 
-// other does what soak_more_test.go has.
-func (s *soak) other(number int, key string, random *rand.Rand) bool {
-	s.others.Add(1)
-	switch n := random.IntN(5); {
-	case n == 0:
-		return s.tag(key)
-	case n == 1:
-		return s.sendTagged(key, random)
-	case n == 2:
-		return s.sendParts(key, random)
-	case n == 3 && s.versioned != nil:
-		return s.version(number, random)
-	}
-	return s.copyOver(key, random)
-}
-
 var soakSizes = []int{10, 500, 3000, 30_000, 100_000, 300_000, 2_000_000}
 
 func soakSize(random *rand.Rand) int {
