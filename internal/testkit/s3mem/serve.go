@@ -79,9 +79,9 @@ func (s *Storage) take(ctx context.Context, r *request) (*httptest.ResponseRecor
 		thawed := s.thawed
 		switch s.state {
 		case Well:
-			defer s.mu.Unlock()
 			w := httptest.NewRecorder()
 			s.serveLocked(w, r)
+			s.mu.Unlock()
 			return w, nil
 		case Down:
 			s.mu.Unlock()
