@@ -115,7 +115,12 @@ func allOf(value string) map[string][]string {
 // do sends a write, and tells the truth of it.
 func (w *world) do(r *write, target string, set map[string][]string) (acked bool) {
 	deeds := w.truth.begin(target, set)
-	o := w.proxy.Load().do(r, func() { w.truth.ended(deeds) })
+	w.truth.reads(r, deeds)
+	o := w.proxy.Load().do(r, func() {
+		w.truth.reads(r, deeds)
+		w.truth.ended(deeds)
+	})
+	w.truth.reads(r, deeds)
 	w.truth.answered(target, deeds, o.acked[0], o.maybe)
 	if w.proxy.Load().ctx.Err() != nil {
 		w.truth.ended(deeds)
@@ -199,22 +204,11 @@ func (w *world) ask(s *s3mem.Storage, method, target string, header http.Header,
 func (w *world) copy(r *write, o map[string]string, from string, set map[string][]string) {
 	r.from = from
 	r.header.Set("X-Amz-Copy-Source", "/"+(&url.URL{Path: from}).EscapedPath())
-	w.truth.mu.Lock()
-	defer w.truth.mu.Unlock()
+	r.cache = o["cache"]
 	for a, values := range allOf(nothing) {
 		set[a] = values
 	}
-	source := w.truth.of(from)
-	set["tags"] = source.allowed("tags")
-	set["content"] = nil
-	for _, v := range source.allowed("content") {
-		if body, _, _ := strings.Cut(v, " with "); o["cache"] != "" && v != whatever {
-			v = content(body, o["cache"])
-		}
-		if v != nothing {
-			set["content"] = append(set["content"], v)
-		}
-	}
+	set["content"], set["tags"] = nil, nil // truth.reads
 	if o["cache"] != "" {
 		r.header.Set("X-Amz-Metadata-Directive", "REPLACE")
 		r.header.Set("Cache-Control", o["cache"])

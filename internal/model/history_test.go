@@ -5,6 +5,7 @@ import "strings"
 // The steps of a history. A and B are the storages; b/… is a key of a bucket, v/… of one
 // with versions, l/… of one with object locks.
 //
+//	without repair                      what a backend lacks it has to owe    (first)
 //	manners A lossy folders folds guesses ahead behind dated unconditional etags     (first)
 //
 //	put KEY N [cache=…] [tags=…] [acl=public-read] [hold] [retain=HOURS]       content "KEY is N"

@@ -59,10 +59,16 @@ func TestR35Kept(t *testing.T) {
 }
 
 // TestR35Random plays histories made up from seeds. One that fails is made short.
-func TestR35Random(t *testing.T) {
+func TestR35Random(t *testing.T) { playRandom(t) }
+
+// TestR20Random does so without repair: what a backend lacks it owes.
+func TestR20Random(t *testing.T) { playRandom(t, "without repair") }
+
+func playRandom(t *testing.T, begin ...string) {
+	t.Helper()
 	failed := 0
 	for seed := *first; seed < *first+uint64(*seeds); seed++ {
-		history := random(seed)
+		history := append(begin, random(seed)...)
 		wrong := play(t, history, seed)
 		if len(wrong) == 0 {
 			continue

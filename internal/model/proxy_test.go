@@ -48,7 +48,7 @@ type proxy struct {
 }
 
 // startProxy opens what an earlier life has left in files and dir.
-func startProxy(files *memFS, dir string, stores []*s3mem.Storage, sloppy bool) (*proxy, error) {
+func startProxy(files *memFS, dir string, stores []*s3mem.Storage, sloppy, repairs bool) (*proxy, error) {
 	p := &proxy{config: &config.Config{DataDir: dir}, files: files, fence: newFence(), stores: stores, sloppy: sloppy}
 	p.ctx, p.kill = context.WithCancelCause(context.Background())
 	err := os.MkdirAll(p.config.JournalDir(), 0o700)
@@ -66,11 +66,10 @@ func startProxy(files *memFS, dir string, stores []*s3mem.Storage, sloppy bool) 
 		Backends: p.backends(), Journal: p.named(), Fence: p.fence, Concurrency: 2, MaxTries: repairTries,
 		RetryMax: time.Minute, CopyBucketConfig: true, IgnoreETags: sloppy,
 	})
-	if err != nil {
-		return nil, err
+	if err == nil && repairs {
+		p.repair.Start()
 	}
-	p.repair.Start()
-	return p, nil
+	return p, err
 }
 
 func (p *proxy) named() *ledger.NamedJournal {
@@ -122,7 +121,7 @@ type write struct {
 	query               string // of the target
 	header              http.Header
 	body                []byte
-	from                string // bucket/key that is copied
+	from, cache         string // bucket/key that is copied, and with which metadata instead
 	only                int    // the backend that it goes to, or -1
 	keys                []one  // what it writes: one, but for DeleteObjects
 	answered            atomic.Bool

@@ -103,6 +103,32 @@ func (t *truth) answered(key string, deeds map[string]*deed, acked, maybe bool) 
 	}
 }
 
+// reads notes what a copy may find at its source now.
+func (t *truth) reads(w *write, deeds map[string]*deed) {
+	if w.from == "" {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	source := t.of(w.from)
+	add := func(d *deed, v string) {
+		if !slices.Contains(d.values, v) {
+			d.values = append(d.values, v)
+		}
+	}
+	for _, v := range source.allowed("tags") {
+		add(deeds["tags"], v)
+	}
+	for _, v := range source.allowed("content") {
+		if body, _, _ := strings.Cut(v, " with "); w.cache != "" && v != whatever {
+			v = content(body, w.cache)
+		}
+		if body, _, _ := strings.Cut(v, " with "); body != nothing {
+			add(deeds["content"], v)
+		}
+	}
+}
+
 // ended notes that no leg of it is under way any more.
 func (t *truth) ended(deeds map[string]*deed) {
 	t.mu.Lock()
@@ -264,6 +290,33 @@ func (t *truth) check(stores []*s3mem.Storage, manners []s3mem.Manners, parked m
 	return wrong
 }
 
+// unowed gives what a backend lacks without owing it (R20). Nobody writes now.
+func (t *truth) unowed(stores []*s3mem.Storage, manners []s3mem.Manners, owed map[string][]string) (wrong []found) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if slices.ContainsFunc(manners, odd) {
+		return nil // what they do to an object nobody can tell from its answer
+	}
+	for key, k := range t.keys {
+		bucket, name, _ := strings.Cut(key, "/")
+		for i, s := range stores {
+			if k.disturbed || name == "" || slices.Contains(owed[key], names[i]) {
+				continue
+			}
+			values := valuesOf(s.Current(bucket, name))
+			for _, a := range aspects {
+				if a != "content" && values["content"] == nothing {
+					continue
+				}
+				if allowed := k.allowed(a); !permits(allowed, values[a]) {
+					wrong = append(wrong, found{key, fmt.Sprintf("%s has %s %q, of %q, and owes nothing", s.Name, a, values[a], allowed)})
+				}
+			}
+		}
+	}
+	return wrong
+}
+
 // lossyContent: a lossy storage has the content without its metadata.
 func lossyContent(m s3mem.Manners, allowed []string, value, aspect string) bool {
 	return m.Lossy && aspect == "content" && slices.ContainsFunc(allowed, func(a string) bool {
@@ -272,9 +325,12 @@ func lossyContent(m s3mem.Manners, allowed []string, value, aspect string) bool 
 	})
 }
 
+// odd reports whether a storage keeps something else than it was given.
+func odd(m s3mem.Manners) bool { return m.Lossy || m.Folders || m.Folds }
+
 // isTrue reports whether a key may be parked for this reason.
 func (k *known) isTrue(reason string, manners []s3mem.Manners) bool {
-	odd := slices.ContainsFunc(manners, func(m s3mem.Manners) bool { return m.Lossy || m.Folders || m.Folds })
+	odd := slices.ContainsFunc(manners, odd)
 	switch reason {
 	case "lost":
 		return k.lost

@@ -29,6 +29,7 @@ type world struct {
 	proxy   atomic.Pointer[proxy]
 	truth   *truth
 	clients sync.WaitGroup
+	repairs bool
 	shaken  bool // something was done past the proxy
 
 	mu     sync.Mutex
@@ -54,7 +55,8 @@ func play(t *testing.T, history []string, seed uint64) (wrong []found) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, dir: dir, truth: newTruth(), random: rand.New(rand.NewPCG(seed, 1))}
 		w.manners = make([]s3mem.Manners, len(names))
-		for len(history) > 0 && strings.HasPrefix(history[0], "manners ") {
+		w.repairs = history[0] != "without repair"
+		for len(history) > 0 && (strings.HasPrefix(history[0], "manners ") || history[0] == "without repair") {
 			w.manner(strings.Fields(history[0]))
 			history = history[1:]
 		}
@@ -72,6 +74,9 @@ func play(t *testing.T, history []string, seed uint64) (wrong []found) {
 }
 
 func (w *world) manner(f []string) {
+	if f[0] != "manners" {
+		return
+	}
 	m := &w.manners[place(f[1])]
 	for _, what := range f[2:] {
 		switch what {
@@ -110,14 +115,14 @@ func (w *world) start() {
 		w.copies = append(w.copies, s.Save())
 	}
 	for _, m := range w.manners {
-		w.shaken = w.shaken || m.Lossy || m.Folders || m.Folds // only verify can tell
+		w.shaken = w.shaken || odd(m) // only verify can tell
 	}
 	w.startProxy(newMemFS())
 }
 
 func (w *world) startProxy(files *memFS) {
 	sloppy := w.manners[0].OwnETags || w.manners[1].OwnETags
-	p, err := startProxy(files, w.life(), w.stores, sloppy)
+	p, err := startProxy(files, w.life(), w.stores, sloppy, w.repairs)
 	if err != nil {
 		w.t.Fatalf("cannot start the proxy: %v", err)
 	}
@@ -184,14 +189,23 @@ func (w *world) disturb(at int, only string, do func(s *s3mem.Storage)) {
 	w.truth.disturb(w.stores[at], w.stores[1-at:2-at], only, func() *s3mem.Storage { do(w.stores[at]); return nil })
 }
 
-// rest heals everything, lets repair come to its end, and compares.
+// rest looks whether the journal knows what backends lack, heals everything, lets repair
+// come to its end, and compares.
 func (w *world) rest() []found {
+	w.clients.Wait()
+	time.Sleep(time.Minute) // legs of answered writes end
+	synctest.Wait()
+	owed := map[string][]string{}
+	for _, t := range append(w.pending(false), w.pending(true)...) {
+		owed[name(t.Bucket, t.Key)] = t.Owed()
+	}
+	if wrong := w.truth.unowed(w.stores, w.manners, owed); len(wrong) > 0 || !w.repairs {
+		return wrong
+	}
 	for _, s := range w.stores {
 		s.Refuse(0)
 		s.Set(s3mem.Well)
 	}
-	w.clients.Wait()
-	time.Sleep(time.Minute) // legs of answered writes end
 	left := w.settle()
 	for range 2 { // the first time it may be a bucket that lacks
 		if w.shaken {
