@@ -96,7 +96,7 @@ func (r *request) sourceOwed() (set uint64) {
 		return 0
 	}
 	for _, n := range r.source.names {
-		set |= r.e.o.Journal.Owes([]byte(n.bucket), []byte(n.key))
+		set |= r.e.o.Journal.Owed([]byte(n.bucket), []byte(n.key))
 	}
 	return set & r.e.all
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // formOf is an upload by form: fields as name and value, then the file.
@@ -77,7 +78,7 @@ func TestR34FormUploadIsAWriteOfItsKey(t *testing.T) {
 			r.stores[1].Behave(stub.Fails(403))
 			wantStatus(t, r.dial().Do(formRequest("/b", contentType, body)), tt.answer.Status)
 			list := r.wantOwing("POST " + tt.want + " 10 answered 403")
-			if e := list[0]; string(e.Bucket) != "b" || e.Size != int64(len(file)) || e.Aux != 0 ||
+			if e := list[0]; string(e.Bucket) != "b" || e.Size != int64(len(file)) || e.Aspect != task.Content || e.Unacknowledged ||
 				tt.name != "200 without a word" && string(e.ETag) != strings.Trim(e1, `"`) {
 				t.Errorf("owed: %+v", e)
 			}

@@ -16,6 +16,7 @@ type head struct {
 	unknownCoding bool // Transfer-Encoding is something else than chunked
 	expect        bool
 	copySource    bool // x-amz-copy-source is there (CopyObject, UploadPartCopy)
+	forced        bool // x-minio-force-delete: a bucket goes with all that is in it
 	host          []byte
 	userAgent     []byte
 	decodedLength int64 // x-amz-decoded-content-length, or -1
@@ -234,6 +235,8 @@ func (h *head) note(name, value []byte) fieldKind {
 		switch {
 		case http1.EqualFold(name, "X-Amz-Copy-Source"):
 			h.copySource = true
+		case http1.EqualFold(name, "X-Minio-Force-Delete"):
+			h.forced = http1.EqualFold(value, "true")
 		case http1.EqualFold(name, "X-Amz-Decoded-Content-Length"):
 			if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n >= 0 {
 				h.decodedLength = n

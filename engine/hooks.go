@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"errors"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // MaxBackends is the most backends one engine can copy to: a set of backends
@@ -162,12 +164,12 @@ type Journal interface {
 	Promise(es []Promise) error
 	// Intend is Promise for one write that Begin gave a slot to and that is Open.
 	Intend(slot int32, p *Promise) error
-	// Settle ends the entry seq, which was Open: all its legs have ended, and these
-	// backends still owe something. It waits for a write at most where they do.
-	Settle(seq uint64, owed uint64, reason []byte)
-	// Owes is the set of backends that owe the key's content, or may: what is written
-	// down of it, and writes whose legs are out. It may read from a disk.
-	Owes(bucket, key []byte) uint64
+	// Settle ends the entry with p's Seq, which was Open: all its legs have ended, and p is
+	// how. It waits for a write at most where something is owed, and keeps nothing of p.
+	Settle(p *Promise)
+	// Owed is the set of backends that owe the key's content, or may: what is written
+	// down of it, and acknowledged writes whose legs are out. It reads no disk.
+	Owed(bucket, key []byte) uint64
 	// Failed reports whether writes must be refused, because nothing about them
 	// could be written down.
 	Failed() bool
@@ -183,22 +185,9 @@ type Journal interface {
 // and some storages far behind.
 var ErrKeyTooLong = errors.New("the key is too long")
 
-// Promise is what the journal has to know of a write.
-type Promise struct {
-	Seq    uint64 // from Stamp
-	Method string
-	Target []byte // the raw request target
-	Host   []byte
-	Bucket []byte
-	Key    []byte // decoded; none for a write to a bucket
-	ETag   []byte // without quotes; none where it is not known
-	ID     []byte // the request's
-	Reason []byte // why something is owed; none while it is only legs that are out
-	Size   int64  // bytes
-	Owed   uint64 // backends that may not have the write
-	Open   bool   // legs are out: a Settle will come
-	Aux    uint8  // Aux…
-}
+// Promise is what the journal has to know of a write: Owed are the backends that may not
+// have it, and Open says that legs are out, so that a Settle will come.
+type Promise = task.Entry
 
 // What a divergence was found by.
 const (

@@ -5,6 +5,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 func TestR27OneObjectHasOneHash(t *testing.T) {
@@ -46,7 +47,7 @@ func TestR35FirstWriteIsToTheObject(t *testing.T) {
 			r.stores[1].BehaveNext(stub.Fails(500))
 			wantStatus(t, r.put(target, "v"), 200)
 			r.settled()
-			if e := r.journal.newest("b", "k"); e.Owed != 0b10 || e.Aux&AuxSubResource != 0 {
+			if e := r.journal.newest("b", "k"); e.Owed != 0b10 || e.Aspect != task.Content {
 				t.Errorf("the journal has %+v", e.Promise)
 			}
 		})
@@ -56,7 +57,7 @@ func TestR35FirstWriteIsToTheObject(t *testing.T) {
 		r.stores[1].BehaveNext(stub.Fails(500))
 		wantStatus(t, r.dial().Do(requestFor("DELETE", "/b/k?acl")), 204)
 		r.settled()
-		if e := r.journal.newest("b", "k"); e.Owed != 0b10 || e.Aux&AuxSubResource != 0 {
+		if e := r.journal.newest("b", "k"); e.Owed != 0b10 || e.Aspect != task.Content {
 			t.Errorf("the journal has %+v", e.Promise)
 		}
 	})

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // ledger is a journal in memory.
@@ -80,11 +82,11 @@ func (l *ledger) Waits() bool            { return l.waits.Load() }
 
 func (l *ledger) Quiet() bool { return !l.busy.Load() && len(l.owing()) == 0 }
 
-func (l *ledger) Owes(bucket, key []byte) (set uint64) {
+func (l *ledger) Owed(bucket, key []byte) (set uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
-		if bytes.Equal(e.Bucket, bucket) && bytes.Equal(e.Key, key) && e.Aux&AuxSubResource == 0 {
+		if bytes.Equal(e.Bucket, bucket) && bytes.Equal(e.Key, key) && e.Aspect == task.Content {
 			set |= e.Owed
 		}
 	}
@@ -126,20 +128,20 @@ func (l *ledger) Intend(slot int32, p *Promise) error {
 	return l.Promise([]Promise{*p})
 }
 
-func (l *ledger) Settle(seq, owed uint64, reason []byte) {
+func (l *ledger) Settle(p *Promise) {
 	if f := l.settle.Load(); f != nil {
-		(*f)(owed)
+		(*f)(p.Owed)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.entries[seq]
+	e := l.entries[p.Seq]
 	switch {
 	case e == nil:
 		l.wrong = append(l.wrong, "settled without a promise")
 	case e.settled:
 		l.wrong = append(l.wrong, "settled twice: "+string(e.Target))
 	default:
-		e.settled, e.Open, e.Owed, e.Reason = true, false, owed, bytes.Clone(reason)
+		e.settled, e.Open, e.Owed, e.Took, e.Reason = true, false, p.Owed, p.Took, bytes.Clone(p.Reason)
 		if !l.pendingLocked(&e.Promise) {
 			maps.DeleteFunc(l.entries, func(_ uint64, other *entry) bool { return sameKey(&other.Promise, &e.Promise) })
 		}

@@ -50,16 +50,13 @@ func (j wiredJournal) Intend(slot int32, p *Promise) error {
 	j.at("Intend")
 	return j.Journal.Intend(slot, p)
 }
-func (j wiredJournal) Settle(seq, owed uint64, reason []byte) {
-	j.at("Settle")
-	j.Journal.Settle(seq, owed, reason)
-}
-func (j wiredJournal) Failed() bool { j.at("Failed"); return j.Journal.Failed() }
-func (j wiredJournal) Waits() bool  { j.at("Waits"); return j.Journal.Waits() }
-func (j wiredJournal) Quiet() bool  { j.at("Quiet"); return j.Journal.Quiet() }
-func (j wiredJournal) Owes(bucket, key []byte) uint64 {
-	j.at("Owes")
-	return j.Journal.Owes(bucket, key)
+func (j wiredJournal) Settle(p *Promise) { j.at("Settle"); j.Journal.Settle(p) }
+func (j wiredJournal) Failed() bool      { j.at("Failed"); return j.Journal.Failed() }
+func (j wiredJournal) Waits() bool       { j.at("Waits"); return j.Journal.Waits() }
+func (j wiredJournal) Quiet() bool       { j.at("Quiet"); return j.Journal.Quiet() }
+func (j wiredJournal) Owed(bucket, key []byte) uint64 {
+	j.at("Owed")
+	return j.Journal.Owed(bucket, key)
 }
 
 type wiredMetrics struct {
@@ -127,7 +124,7 @@ func (b wiredBackend) Plain() bool { b.at("Plain"); return b.Backend.Plain() }
 func TestR22PanicsEndTheirRequest(t *testing.T) {
 	t.Parallel()
 	hooks := []string{
-		"Begin", "Stamp", "Promise", "Intend", "Settle", "Failed", "Waits", "Quiet", "Owes", "Wanted",
+		"Begin", "Stamp", "Promise", "Intend", "Settle", "Failed", "Waits", "Quiet", "Owed", "Wanted",
 		"RequestBegun", "RequestEnded", "LegEnded", "LegsEnded", "Diverged",
 		"AccessEnabled", "Access", "Record", "Progress", "Answered", "Succeeded", "Acquire", "Plain",
 	}

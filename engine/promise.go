@@ -9,19 +9,12 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // A write is acknowledged only when the journal has what the backends may still
 // owe each other (R20). Whoever comes first writes it down: who answers, while
 // legs are out (an intent), or the last leg, when all have ended.
-
-// Flags of a Promise.
-const (
-	AuxSubResource    = 1 << iota // a write to ?acl, ?tagging and the like: content is as it was
-	AuxUnacknowledged             // the client was not told that it succeeded, but a backend may have taken it
-	AuxOverlapped                 // another write to the key was under way, and may have landed after it
-	AuxVersion                    // a write to one version: content is as it was, as far as anybody knows
-)
 
 // journalState is how far a write has come on its way into the journal. Two goroutines
 // write it down between them: the one that answers the client, and the last leg's.
@@ -284,13 +277,9 @@ func (r *request) setSettledLocked(err error) {
 
 // settlePromises tells the journal what has become of an intent.
 func (r *request) settlePromises() {
-	if len(r.deletes) == 0 {
-		o := r.outcome(r.votes)
-		r.e.o.Journal.Settle(r.seq, o.owed, o.reason())
-		return
-	}
-	for _, p := range r.promises(r.votes) {
-		r.e.o.Journal.Settle(p.Seq, p.Owed, p.Reason)
+	ps := r.promises(r.votes)
+	for i := range ps {
+		r.e.o.Journal.Settle(&ps[i])
 	}
 }
 
@@ -306,12 +295,12 @@ func (r *request) writeDown() error {
 		}
 		for i := range ps {
 			ps[i].Owed |= o.unsure
-			ps[i].Aux |= AuxUnacknowledged
+			ps[i].Unacknowledged = true
 		}
 	}
 	if r.kind == s3.KindDelete {
 		// A key that every backend has refused to delete is as it was.
-		ps = slices.DeleteFunc(ps, func(p Promise) bool { return p.Owed == 0 && p.Aux&AuxUnacknowledged != 0 })
+		ps = slices.DeleteFunc(ps, func(p Promise) bool { return p.Owed == 0 && p.Unacknowledged })
 	}
 	if len(ps) == 0 {
 		return nil
@@ -328,28 +317,37 @@ func (r *request) promises(votes []vote) []Promise {
 	}
 	r.idText = strconv.AppendUint(r.idText[:0], uint64(r.id), 16)
 	p.ID = r.idText
-	if r.target.Sub {
-		p.Aux = AuxSubResource
-	}
-	if r.target.Version {
-		p.Aux |= AuxVersion
-	}
 	if len(r.deletes) > 0 {
 		return r.deletePromises(p, votes)
 	}
+	o := r.outcome(votes)
+	p.Owed, p.Took, p.Reason, p.Open = o.owed, o.took, o.reason(), o.out != 0
 	if first := firstPositive(votes); first >= 0 && r.kind != s3.KindDelete {
 		p.ETag = r.legs[first].etag()
+		p.ETags = r.otherETags(votes, p.ETag)
 	}
-	o := r.outcome(votes)
-	p.Owed, p.Reason, p.Open = o.owed, o.reason(), o.out != 0
 	if r.kind == s3.KindForm {
 		p.Key = []byte(o.key)
 	}
-	if r.overlapping && r.e.writes.overlapped(r.keyHash) {
-		p.Aux |= AuxOverlapped
-	}
+	p.Aspect = task.AspectOf(p.Method, p.Target, p.Key, r.target.Sub)
+	p.Overlapped = r.overlapping && r.e.writes.overlapped(r.keyHash)
+	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
 	r.ledger = append(r.ledger[:0], p)
 	return r.ledger
+}
+
+// otherETags are those that backends have answered with besides the first one: storages
+// that encrypt, or make an object from parts in their own way (R18).
+func (r *request) otherETags(votes []vote, first []byte) (others []task.BackendETag) {
+	for i := range votes {
+		if votes[i].state != votePositive {
+			continue
+		}
+		if etag := r.legs[i].etag(); differs(etag, first) {
+			others = append(others, task.BackendETag{Backend: r.legs[i].backend, ETag: etag})
+		}
+	}
+	return others
 }
 
 // firstPositive is the leg that was first to be positive, or -1.
@@ -376,22 +374,18 @@ func (r *request) deletePromises(p Promise, votes []vote) []Promise {
 		told = 1 << r.legs[winner].backend
 	}
 	r.ledger = r.ledger[:0]
-	p.Method, p.Aux = "DELETE", 0
+	p.Method = "DELETE"
 	for i := range r.deletes {
 		d, p := &r.deletes[i], p
 		o := w.outcomeOf(d)
 		p.Seq, p.Key = d.seq, []byte(d.Key)
-		p.Owed, p.Reason, p.Open = o.owed, o.reason(), o.out != 0
-		if o.took&told == 0 {
-			p.Aux = AuxUnacknowledged
-		}
-		if s3.IsVersion(d.VersionID) {
-			p.Aux |= AuxVersion
+		p.Owed, p.Took, p.Reason, p.Open = o.owed, o.took, o.reason(), o.out != 0
+		p.Unacknowledged = o.took&told == 0
+		if d.VersionID != "" {
+			p.Aspect = task.Version
 			p.Target = append(append(bytes.Clone(r.raw), "&versionId="...), url.QueryEscape(d.VersionID)...)
 		}
-		if d.write != 0 && r.e.writes.overlapped(d.write) {
-			p.Aux |= AuxOverlapped
-		}
+		p.Overlapped = d.write != 0 && r.e.writes.overlapped(d.write)
 		r.ledger = append(r.ledger, p)
 	}
 	return r.ledger

@@ -12,6 +12,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/limiter"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // wantOwing checks what is owed at rest, as "method key backends reason".
@@ -73,7 +74,7 @@ func TestR20IntentBeforeAcknowledgement(t *testing.T) {
 			p := es[0]
 			if p.Method != tt.method || tt.target != "" && string(p.Target) != tt.target || string(p.Host) != "s3.test" || string(p.Bucket) != "b" ||
 				string(p.Key) != tt.key || p.Size != tt.size || p.Owed != 0b10 || !p.Open || len(p.ETag) == 0 != (tt.method == "DELETE") ||
-				len(p.ID) == 0 || tt.target != "" && p.Aux != 0 {
+				len(p.ID) == 0 || tt.target != "" && p.Unacknowledged {
 				t.Errorf("promised %+v", p)
 			}
 			// What was sent before is here by now. It cannot be too early: nothing comes
@@ -201,7 +202,7 @@ func TestR20SubResource(t *testing.T) {
 	r := newRig(t, 2)
 	r.stores[1].Down()
 	wantStatus(t, r.put("/b/k?tagging", "one"), 200)
-	if list := r.settledOwing(); len(list) != 1 || list[0].Aux != AuxSubResource {
+	if list := r.settledOwing(); len(list) != 1 || list[0].Aspect != task.Tags {
 		t.Fatalf("owed: %+v", list)
 	}
 }
@@ -231,7 +232,7 @@ func TestR20Unacknowledged(t *testing.T) {
 			list := r.settledOwing()
 			switch {
 			case tt.owed == 0 && len(list) == 0:
-			case len(list) != 1 || list[0].Owed != tt.owed || list[0].Aux != AuxUnacknowledged:
+			case len(list) != 1 || list[0].Owed != tt.owed || !list[0].Unacknowledged:
 				t.Fatalf("owed: %+v", list)
 			}
 		})
@@ -309,19 +310,19 @@ func TestR24EachKeyIsADelete(t *testing.T) {
 	}{
 		"a backend fails": {
 			deleteAnswer(nil), stub.Fails(500),
-			[]string{"a /b?delete 0 10", "b /b?delete 0 10", "a /b?delete&versionId=v%261 8 11"},
+			[]string{"a /b?delete 0 false 10", "b /b?delete 0 false 10", "a /b?delete&versionId=v%261 6 false 11"},
 		},
 		"the client hears of a failure": {
 			deleteAnswer(nil, "a|AccessDenied"), deleteAnswer(nil),
-			[]string{"a /b?delete 2 1", "a /b?delete&versionId=v%261 8 11"},
+			[]string{"a /b?delete 0 true 1", "a /b?delete&versionId=v%261 6 false 11"},
 		},
 		"another one fails": {
 			deleteAnswer(nil), deleteAnswer(nil, "b|InternalError"),
-			[]string{"b /b?delete 0 10", "a /b?delete&versionId=v%261 8 11"},
+			[]string{"b /b?delete 0 false 10", "a /b?delete&versionId=v%261 6 false 11"},
 		},
 		"both fail": {
 			deleteAnswer(nil, "b|AccessDenied"), deleteAnswer(nil, "b|AccessDenied"),
-			[]string{"a /b?delete&versionId=v%261 8 11"},
+			[]string{"a /b?delete&versionId=v%261 6 false 11"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -347,7 +348,7 @@ func TestR24EachKeyIsADelete(t *testing.T) {
 			r.settled()
 			var got []string
 			for _, e := range r.journal.owing() {
-				got = append(got, fmt.Sprintf("%s %s %d %b", e.Key, e.Target, e.Aux, e.Owed))
+				got = append(got, fmt.Sprintf("%s %s %d %t %b", e.Key, e.Target, e.Aspect, e.Unacknowledged, e.Owed))
 				if e.Method != "DELETE" {
 					t.Errorf("entry %+v", e)
 				}
@@ -372,7 +373,7 @@ func TestR24RefusedKeysAreNotDeleted(t *testing.T) {
 		}
 		wantStatus(t, r.dial().Do(deleteRequestOf("a", "b")), 200)
 		r.settled()
-		if e := r.journal.newest("b", "a"); e.Method != "PUT" && e.Aux&AuxUnacknowledged == 0 {
+		if e := r.journal.newest("b", "a"); e.Method != "PUT" && !e.Unacknowledged {
 			t.Fatalf("the newest write that is known: %+v", e)
 		}
 	}

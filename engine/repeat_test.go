@@ -50,7 +50,7 @@ func TestR33CompleteIsNotRepeated(t *testing.T) {
 				t.Errorf("it was sent %d times:\n%s", completes, s.Requests())
 			}
 			e := r.journal.newest("b", "k")
-			if e.Owed != 0b11 || e.Open || e.Aux&AuxUnacknowledged == 0 || !strings.HasPrefix(string(e.Reason), unknown) {
+			if e.Owed != 0b11 || e.Open || !e.Unacknowledged || !strings.HasPrefix(string(e.Reason), unknown) {
 				t.Errorf("the journal has %+v %s", e, e.Reason)
 			}
 		})
@@ -99,7 +99,7 @@ func TestR33HalfAPostMayHaveBeenDone(t *testing.T) {
 	}
 	wantStatus(t, r.dial().Do(strings.Replace(putRequest("/b/k", pattern(8<<20)), "PUT", "POST", 1)), 503)
 	r.settled()
-	if e := r.journal.newest("b", "k"); e.Owed != 0b11 || e.Aux&AuxUnacknowledged == 0 {
+	if e := r.journal.newest("b", "k"); e.Owed != 0b11 || !e.Unacknowledged {
 		t.Errorf("the journal has %+v", e)
 	}
 }
@@ -139,7 +139,7 @@ func TestR33DeleteOfManyIsNotRepeated(t *testing.T) {
 				}
 				for _, key := range []string{"x", "y"} {
 					e := r.journal.newest("b", key)
-					if e.Owed&1 == 0 || both && (e.Owed != 0b11 || e.Aux&AuxUnacknowledged == 0) {
+					if e.Owed&1 == 0 || both && (e.Owed != 0b11 || !e.Unacknowledged) {
 						t.Errorf("of %s the journal has %+v", key, e)
 					}
 				}

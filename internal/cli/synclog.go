@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/internal/config"
-	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -40,18 +39,17 @@ func (s *synclogCommands) run(c *cli, config *config.Config, command string) int
 
 // entryWriter is one way to show the journal. end comes after the last entry.
 type entryWriter interface {
-	entry(p *journal.Pending, t *task.Task, backends []string) error
+	entry(t *task.Task, backends []string) error
 	end() error
 }
 
 func (s *synclogCommands) write(c *cli, config *config.Config, w entryWriter) error {
 	var failed error
-	read, err := journal.Read(config.JournalDir(), func(p journal.Pending, backends []string) bool {
-		t := ledger.TaskOf(&p, backends)
+	read, err := journal.Read(config.JournalDir(), func(t *task.Task, backends []string) bool {
 		if s.backend != "" && !slices.Contains(t.Owed(), s.backend) {
 			return true
 		}
-		failed = w.entry(&p, &t, backends)
+		failed = w.entry(t, backends)
 		return failed == nil
 	})
 	if errors.Is(err, fs.ErrNotExist) {

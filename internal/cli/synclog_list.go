@@ -12,7 +12,6 @@ import (
 
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/text"
-	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -26,7 +25,7 @@ type listTable struct {
 // tableRows are aligned with each other: a table of millions must not be held.
 const tableRows = 1000
 
-func (l *listTable) entry(p *journal.Pending, t *task.Task, _ []string) error {
+func (l *listTable) entry(t *task.Task, _ []string) error {
 	if l.rows == 0 {
 		if _, err := io.WriteString(l.out, "AGE\tWRITE\tOWED BY\tOBJECT\tSTATE\tREASON\n"); err != nil {
 			return err
@@ -37,8 +36,8 @@ func (l *listTable) entry(p *journal.Pending, t *task.Task, _ []string) error {
 	if t.Key == "" || ofPart(&w) {
 		object = text.HideSecrets(w.Target)
 	}
-	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, p.First), cmp.Or(text.Printable(w.Method), "-"),
-		text.Printable(strings.Join(t.Owed(), ",")), text.Printable(object), stateOf(p), text.Printable(ledger.ReasonOf(p)))
+	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, t.First), cmp.Or(text.Printable(w.Method), "-"),
+		text.Printable(strings.Join(t.Owed(), ",")), text.Printable(object), stateOf(t), text.Printable(ledger.ReasonOf(t)))
 	if l.rows++; err == nil && l.rows%tableRows == 0 {
 		err = l.out.Flush()
 	}
@@ -47,14 +46,14 @@ func (l *listTable) entry(p *journal.Pending, t *task.Task, _ []string) error {
 
 func (l *listTable) end() error { return l.out.Flush() }
 
-func stateOf(p *journal.Pending) string {
+func stateOf(t *task.Task) string {
 	switch {
-	case p.Open:
+	case t.Open:
 		return "open"
-	case p.Parked:
-		return fmt.Sprintf("parked after %d tries: %s", p.Tries, text.Printable(p.LastError))
-	case p.Tries > 0:
-		return fmt.Sprintf("%d tries: %s", p.Tries, text.Printable(p.LastError))
+	case t.Parked != "":
+		return fmt.Sprintf("parked after %d tries: %s", t.Tries, text.Printable(t.LastError))
+	case t.Tries > 0:
+		return fmt.Sprintf("%d tries: %s", t.Tries, text.Printable(t.LastError))
 	}
 	return "pending"
 }
@@ -113,13 +112,13 @@ func bytesOf(key string) []byte {
 	return []byte(key)
 }
 
-func (l *listJSON) entry(p *journal.Pending, t *task.Task, _ []string) error {
+func (l *listJSON) entry(t *task.Task, _ []string) error {
 	w := ledger.NewestOf(t)
 	e := listedEntry{
 		Time: time.Unix(0, int64(w.Seq)).UTC(), First: time.Unix(0, int64(t.First)).UTC(), Method: w.Method,
 		Path: jsonText(text.HideSecrets(w.Target)), Host: jsonText(w.Host), Bucket: jsonText(t.Bucket), Key: jsonText(t.Key),
-		ETag: jsonText(w.ETag), Size: w.Size, ID: jsonText(w.ID), Owed: t.Owed(), Reason: jsonText(ledger.ReasonOf(p)),
-		Open: p.Open, SubResource: ofPart(&w), Unacknowledged: w.Unacknowledged,
+		ETag: jsonText(w.ETag), Size: w.Size, ID: jsonText(w.ID), Owed: t.Owed(), Reason: jsonText(ledger.ReasonOf(t)),
+		Open: t.Open, SubResource: ofPart(&w), Unacknowledged: w.Unacknowledged,
 		Tries: t.Tries, Parked: t.Parked != "", LastError: jsonText(t.LastError),
 	}
 	e.KeyBytes = bytesOf(t.Key)
@@ -147,8 +146,8 @@ type exportJSON struct {
 	line    []byte
 }
 
-func (e *exportJSON) entry(p *journal.Pending, t *task.Task, backends []string) error {
-	for _, r := range ledger.OwedRecords(t, ledger.ReasonOf(p), backends) {
+func (e *exportJSON) entry(t *task.Task, backends []string) error {
+	for _, r := range ledger.OwedRecords(t, ledger.ReasonOf(t), backends) {
 		if e.backend != "" && r.FailedHost != e.backend {
 			continue
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/text"
-	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -42,22 +41,22 @@ var ages = []struct {
 	{"less than a week", 7 * 24 * time.Hour}, {"a week or more", 0},
 }
 
-func (s *pendingStats) add(p *journal.Pending, t *task.Task, now time.Time) {
+func (s *pendingStats) add(t *task.Task, now time.Time) {
 	s.Keys++
-	if p.Open {
+	if t.Open {
 		s.Open++
 	}
-	if p.Parked {
+	if t.Parked != "" {
 		s.Parked++
 	}
-	first := time.Unix(0, int64(p.First)).UTC()
+	first := time.Unix(0, int64(t.First)).UTC()
 	if s.Oldest == nil || first.Before(*s.Oldest) {
 		s.Oldest = &first
 	}
 	for _, name := range t.Owed() {
 		s.ByBackend[name]++
 	}
-	reason := ledger.ReasonOf(p)
+	reason := ledger.ReasonOf(t)
 	if s.ByReason[reason] == 0 && len(s.ByReason) >= maxReasons {
 		reason = otherReasons
 	}
@@ -77,8 +76,8 @@ type statsWriter struct {
 	stats *pendingStats
 }
 
-func (s *statsWriter) entry(p *journal.Pending, t *task.Task, _ []string) error {
-	s.stats.add(p, t, s.now)
+func (s *statsWriter) entry(t *task.Task, _ []string) error {
+	s.stats.add(t, s.now)
 	return nil
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/synclog"
-	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -151,9 +150,7 @@ func TestPendingStats(t *testing.T) {
 	now := time.Unix(1_900_000_000, 0)
 	s := newPendingStats()
 	add := func(old time.Duration, reason string, open bool) {
-		p := journal.Pending{First: uint64(now.Add(-old).UnixNano())}
-		p.Open, p.Reason = open, []byte(reason)
-		s.add(&p, &task.Task{Writes: []task.Write{{Owed: []string{"a"}}}}, now)
+		s.add(&task.Task{First: uint64(now.Add(-old).UnixNano()), Open: open, Writes: []task.Write{{Owed: []string{"a"}, Reason: reason}}}, now)
 	}
 	for _, old := range []time.Duration{-time.Second, 0, time.Minute, 59 * time.Minute, time.Hour, 24 * time.Hour, 6 * 24 * time.Hour, 7 * 24 * time.Hour, 9000 * time.Hour} {
 		add(old, "r", false)

@@ -3,5 +3,4 @@ package ledger
 // What the tests look at beside the public names.
 var (
 	EntryOf = entryOf
-	Pending = (*NamedJournal).pending
 )

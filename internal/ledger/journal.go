@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -89,17 +90,53 @@ func OpenInflight(c *config.Config, j *journal.Journal, names []string) (*inflig
 func entryOf(w *inflight.Write, names []string) journal.Entry {
 	e := journal.Entry{
 		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: text.HideSecrets(w.Target), Owed: 1<<len(names) - 1,
-		Reason: []byte("under way when the proxy died"),
+		Reason: []byte("under way when the proxy died"), Unacknowledged: true,
 	}
 	a := &w.Ack
-	if a.Seq == 0 || a.Aux&journal.AuxSubresource != 0 && len(w.Target) == 0 {
-		return e // of a part of which nobody knows which it is, the whole object is looked at
+	if len(e.Key) == 0 && bytes.IndexByte(e.Target, '?') >= 0 {
+		e.Aspect = task.Setting
 	}
-	e.Seq, e.Method, e.ETag, e.ID, e.Size, e.Aux = a.Seq, a.Method, a.ETag, a.ID, a.Size, a.Aux
+	if a.Seq == 0 {
+		return e // whatever it was: its method is not known
+	}
+	e.Seq, e.Method, e.ETag, e.ID, e.Size = a.Seq, a.Method, a.ETag, a.ID, a.Size
+	e.Unacknowledged = false
+	switch {
+	case a.Old:
+		e.Aspect = journal.OldAspect(&e, a.Flags)
+	default:
+		e.Aspect = task.Aspect(a.Aspect)
+		e.Overlapped, e.Unrepeatable = a.Flags&slotOverlapped != 0, a.Flags&slotUnrepeatable != 0
+	}
+	if e.Aspect != task.Content && len(w.Target) == 0 {
+		// Of a part of which nobody knows which it is, the whole object is looked at.
+		e.Aspect, e.Method, e.Unacknowledged = task.Content, "", true
+	}
 	if a.Order == OrderOf(names) {
-		e.Owed = a.Owed
+		e.Owed, e.Took = a.Owed, a.Took
 	}
 	return e
+}
+
+// Flags of an acknowledgement in a slot.
+const (
+	slotOverlapped = 1 << iota
+	slotUnrepeatable
+)
+
+// AckOf is what a slot has to say of a write that is acknowledged; order is OrderOf the
+// backends.
+func AckOf(e *journal.Entry, order uint32) inflight.Ack {
+	a := inflight.Ack{
+		Seq: e.Seq, Owed: e.Owed, Took: e.Took, Order: order, Size: e.Size, Aspect: uint8(e.Aspect), Method: e.Method, ETag: e.ETag, ID: e.ID,
+	}
+	if e.Overlapped {
+		a.Flags |= slotOverlapped
+	}
+	if e.Unrepeatable {
+		a.Flags |= slotUnrepeatable
+	}
+	return a
 }
 
 // OrderOf tells one list of backends from another: masks go by places in it.
@@ -120,148 +157,40 @@ var (
 
 // Next is repair.Journal's.
 func (n *NamedJournal) Next(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
-	p, next, ok := n.Journal.Next(cursor)
-	if !ok {
-		return task.Task{}, next, false, nil
-	}
-	return n.task(&p), next, true, nil
+	t, next, ok = n.Journal.Next(cursor)
+	return t, next, ok, nil
 }
 
 // Find makes it repair.Finder.
 func (n *NamedJournal) Find(bucket, key string) (t task.Task, place uint64, ok bool, err error) {
-	p, place, ok := n.Journal.Find([]byte(bucket), []byte(key))
-	if !ok {
-		return task.Task{}, 0, false, nil
-	}
-	return n.task(&p), place, true, nil
-}
-
-func (n *NamedJournal) task(p *journal.Pending) task.Task {
-	t := TaskOf(p, n.Names)
-	if p.Aux&journal.AuxMixed != 0 && p.Aux&journal.AuxSubresource != 0 {
-		// Content is owed, too: all of the object is looked at, as it is now. Its
-		// newest write alone would not tell.
-		w := t.Newest()
-		w.Aspect, w.Method = task.Found, ""
-	}
-	return t
+	t, ok = n.Journal.Find([]byte(bucket), []byte(key), nil)
+	return t, t.Place, ok, nil
 }
 
 // Resolve is repair.Journal's.
 func (n *NamedJournal) Resolve(t *task.Task) (bool, error) {
-	p, err := n.pending(t)
-	if err != nil {
-		return false, err
-	}
-	return n.Journal.Resolve(&p), nil
+	return n.Journal.Resolve(t), nil
 }
 
 // Note is repair.Journal's.
 func (n *NamedJournal) Note(t *task.Task) error {
-	p, err := n.pending(t)
-	if err != nil {
-		return err
-	}
-	// What a backend has got meanwhile it does not owe any more, but the journal
-	// forgets nothing but whole keys.
-	p.Owed = 1<<len(n.Names) - 1
-	n.Journal.Note(&p) // or something newer came, which has no tries yet
+	n.Journal.Note(t) // or something newer came, which has no tries yet
 	return nil
 }
 
 // Add journals what verify has found.
 func (n *NamedJournal) Add(t *task.Task) error {
-	p, err := n.pending(t)
-	if err != nil {
-		return err
+	e := journal.Entry{Aspect: task.Found, Bucket: []byte(t.Bucket), Key: []byte(t.Key), Target: []byte(t.Target)}
+	for i := range t.Writes {
+		w := &t.Writes[i]
+		e.Reason, e.Size, e.ETag = []byte(w.Reason), w.Size, []byte(w.ETag)
+		for _, name := range w.Owed {
+			i := slices.Index(n.Names, name)
+			if i < 0 {
+				return fmt.Errorf("cannot find backend %q among %q", name, n.Names)
+			}
+			e.Owed |= 1 << i
+		}
 	}
-	e := p.Entry
-	e.Seq, e.Open = 0, false
 	return n.Journal.Promise([]journal.Entry{e})
-}
-
-// pending is what the journal goes by: the newest write.
-func (n *NamedJournal) pending(t *task.Task) (journal.Pending, error) {
-	p := journal.Pending{
-		Entry: journal.Entry{Target: []byte(t.Target), Bucket: []byte(t.Bucket), Key: []byte(t.Key)},
-		First: t.First, Version: t.Version, Tries: t.Tries, NotBefore: t.NotBefore, Parked: t.Parked != "", LastError: t.LastError,
-	}
-	if w := t.Newest(); w != nil {
-		p.Seq, p.Method, p.Size = w.Seq, w.Method, w.Size
-		p.Host, p.ETag, p.ID, p.Reason = []byte(w.Host), []byte(w.ETag), []byte(w.ID), []byte(w.Reason)
-		if t.Key != "" {
-			p.Target = []byte(w.Target)
-		}
-	}
-	for _, name := range t.Owed() {
-		i := slices.Index(n.Names, name)
-		if i < 0 {
-			return journal.Pending{}, fmt.Errorf("cannot find backend %q among %q", name, n.Names)
-		}
-		p.Owed |= 1 << i
-	}
-	return p, nil
-}
-
-// TaskOf is the repair task of an entry, by the backends' names.
-func TaskOf(p *journal.Pending, names []string) task.Task {
-	t := task.Task{
-		Bucket: string(p.Bucket), Key: string(p.Key), First: p.First,
-		Version: p.Version, Tries: p.Tries, NotBefore: p.NotBefore, LastError: p.LastError,
-		RivalsLost: p.Aux&journal.AuxDoubt != 0,
-	}
-	if p.Parked {
-		t.Parked = task.Failed // today's journal keeps no other reason
-	}
-	w := task.Write{
-		Seq: p.Seq, Method: p.Method, Size: p.Size,
-		Target: string(p.Target), Host: string(p.Host), ETag: string(p.ETag), ID: string(p.ID), Reason: string(p.Reason),
-		Overlapped: p.Aux&journal.AuxOverlapped != 0, Unacknowledged: p.Aux&journal.AuxUnacknowledged != 0,
-	}
-	w.Aspect = aspectOf(p)
-	if t.Key == "" {
-		t.Target = w.Target
-	}
-	for i, name := range names {
-		switch {
-		case p.Owed&(1<<i) != 0:
-			w.Owed = append(w.Owed, name)
-		case !w.Unacknowledged && w.Aspect != task.Found:
-			w.Took = append(w.Took, name)
-		}
-	}
-	if w.Unacknowledged {
-		t.Rivals = []task.Write{w}
-	} else {
-		t.Writes = []task.Write{w}
-	}
-	return t
-}
-
-// aspectOf is the aspect of an entry, which today's journal tells by its bits and target.
-func aspectOf(p *journal.Pending) task.Aspect {
-	if p.Method == "" {
-		return task.Found
-	}
-	if p.Aux&journal.AuxVersion != 0 {
-		return task.Version
-	}
-	if p.Aux&journal.AuxSubresource == 0 {
-		return task.Content
-	}
-	_, query, _ := strings.Cut(string(p.Target), "?")
-	for query != "" {
-		var param string
-		param, query, _ = strings.Cut(query, "&")
-		name, _, _ := strings.Cut(param, "=")
-		if a, known := aspects[name]; known && len(p.Key) > 0 {
-			return a
-		}
-	}
-	return task.Setting
-}
-
-// aspects of objects by the parameter that names them; delete is one of many (R24).
-var aspects = map[string]task.Aspect{
-	"tagging": task.Tags, "acl": task.ACL, "retention": task.Retention, "legal-hold": task.LegalHold, "delete": task.Content,
 }

@@ -5,47 +5,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
-	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
 )
-
-func TestTaskOfPending(t *testing.T) {
-	n := &ledger.NamedJournal{Names: []string{"a:9000", "b:9000", "c:9000"}}
-	var want task.Task
-	testkit.Fill(t, reflect.ValueOf(&want).Elem())
-	// What the journal keeps of it: one write.
-	w := want.Writes[0]
-	w.Aspect, w.Target, w.ETags, w.Settled, w.Unrepeatable = task.Setting, "/b/k?x", nil, 0, false
-	w.Overlapped, w.Unacknowledged, w.Took = false, false, []string{"a:9000"}
-	want.Writes, want.Rivals, want.RivalsLost, want.Target, want.Place, want.Parked = []task.Write{w}, nil, false, "", 0, task.Failed
-	p, err := ledger.Pending(n, &want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p.Owed != 0b110 {
-		t.Errorf("owed %b", p.Owed)
-	}
-	p.Aux = engine.AuxSubResource
-	if got := ledger.TaskOf(&p, n.Names); !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
-	want.Writes[0].Owed = []string{"d:9000"}
-	if _, err := ledger.Pending(n, &want); err == nil || !strings.Contains(err.Error(), `"d:9000"`) {
-		t.Errorf("a backend that is not known: %v", err)
-	}
-}
 
 func TestNamedJournal(t *testing.T) {
 	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000")
@@ -71,7 +42,7 @@ func TestNamedJournal(t *testing.T) {
 	if err := n.Note(&less); err != nil {
 		t.Fatal(err)
 	}
-	if got := ledgertest.Tasks(t, n)[1]; got.Tries != 5 || len(got.Owed()) != 2 {
+	if got := ledgertest.Tasks(t, n)[1]; got.Tries != 5 || len(got.Owed()) != 1 {
 		t.Errorf("noted with less: %+v", got)
 	}
 
@@ -101,23 +72,23 @@ func TestNamedJournal(t *testing.T) {
 	}
 }
 
-// A write of tags after one of content: repair must look at both.
-func TestNamedJournalMixed(t *testing.T) {
+// A write of tags after one of content: each is known apart from the other (R35).
+func TestR35TagsAfterContent(t *testing.T) {
 	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000")
-	write := func(method, target, key string, aux uint8) {
+	write := func(method, target, key string, aspect task.Aspect) {
 		t.Helper()
 		err := n.Journal.Promise([]journal.Entry{{
-			Seq: n.Journal.Stamp(time.Now()), Method: method, Target: []byte(target), Bucket: []byte("b"), Key: []byte(key), Owed: 0b10, Aux: aux,
+			Seq: n.Journal.Stamp(time.Now()), Method: method, Target: []byte(target), Bucket: []byte("b"), Key: []byte(key), Owed: 0b10, Aspect: aspect,
 		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	write("PUT", "/b/k", "k", 0)
-	write("DELETE", "/b/k?tagging", "k", engine.AuxSubResource)
-	write("DELETE", "/b/tags?tagging", "tags", engine.AuxSubResource)
+	write("PUT", "/b/k", "k", task.Content)
+	write("DELETE", "/b/k?tagging", "k", task.Tags)
+	write("DELETE", "/b/tags?tagging", "tags", task.Tags)
 	all := ledgertest.Tasks(t, n)
-	if ledgertest.Objects(all) != "b/k b/tags" || all[0].Of(task.Found) == nil || all[1].Of(task.Tags) == nil {
+	if ledgertest.Objects(all) != "b/k b/tags" || all[0].Of(task.Content) == nil || all[0].Of(task.Tags) == nil || all[1].Of(task.Tags) == nil || all[1].Of(task.Content) != nil {
 		t.Fatalf("tasks %+v", all)
 	}
 	for i := range all {
@@ -139,7 +110,7 @@ func TestNamedJournalOwedMeanwhile(t *testing.T) {
 	if ok, err := n.Resolve(&old); ok || err != nil {
 		t.Errorf("Resolve: %t, %v", ok, err)
 	}
-	if got := ledgertest.Tasks(t, n); len(got) != 1 || fmt.Sprint(got[0].Owed()) != "[a:9000]" || got[0].Newest().Method != "PUT" {
+	if got := ledgertest.Tasks(t, n); len(got) != 1 || fmt.Sprint(got[0].Of(task.Content).Owed) != "[a:9000]" || got[0].Newest().Method != "PUT" {
 		t.Errorf("tasks %+v", got)
 	}
 }
@@ -186,21 +157,25 @@ func TestResolvedRecord(t *testing.T) {
 // fit into the slot, the whole object is looked at.
 func TestR20EntryOfAWriteUnderWay(t *testing.T) {
 	names := []string{"a:1", "b:2"}
-	ack := inflight.Ack{Seq: 7, Owed: 2, Order: ledger.OrderOf(names), Method: "PUT", Aux: journal.AuxSubresource}
+	ack := inflight.Ack{Seq: 7, Owed: 2, Order: ledger.OrderOf(names), Method: "PUT", Took: 1, Aspect: uint8(task.ACL)}
 	w := inflight.Write{Bucket: []byte("b"), Key: []byte("k"), Target: []byte("/b/k?acl"), Ack: ack}
-	if e := ledger.EntryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "PUT" || e.Aux != journal.AuxSubresource {
+	if e := ledger.EntryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "PUT" || e.Aspect != task.ACL || e.Took != 1 || e.Unacknowledged {
 		t.Errorf("acknowledged: %+v", e)
 	}
 	w.Target = nil
-	if e := ledger.EntryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != "" || e.Aux != 0 {
+	if e := ledger.EntryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "" || e.Aspect != task.Content || !e.Unacknowledged {
 		t.Errorf("an unknown part: %+v", e)
 	}
-	w.Ack.Aux = 0
+	w.Ack.Aspect = uint8(task.Content)
 	if e := ledger.EntryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "PUT" {
 		t.Errorf("acknowledged, the target did not fit: %+v", e)
 	}
+	w.Target, w.Ack = []byte("/b/k?tagging"), inflight.Ack{Seq: 7, Order: ledger.OrderOf(names), Method: "PUT", Old: true, Flags: 1}
+	if e := ledger.EntryOf(&w, names); e.Aspect != task.Tags {
+		t.Errorf("of a table of before: %+v", e)
+	}
 	w.Ack = inflight.Ack{}
-	if e := ledger.EntryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != "" {
+	if e := ledger.EntryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != "" || !e.Unacknowledged {
 		t.Errorf("not acknowledged: %+v", e)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog"
-	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -46,12 +45,13 @@ func recordOf(t *task.Task, reason string, names []string) synclog.Record {
 // NotEnded is the reason of an entry that has none yet.
 const NotEnded = "outcome unknown: in flight, or cut off with the proxy"
 
-// ReasonOf is why an entry is pending, NotEnded where that is not known yet.
-func ReasonOf(p *journal.Pending) string {
-	if p.Open && len(p.Reason) == 0 {
+// ReasonOf is why a key is pending, NotEnded where that is not known yet.
+func ReasonOf(t *task.Task) string {
+	w := NewestOf(t)
+	if t.Open && w.Reason == "" {
 		return NotEnded
 	}
-	return string(p.Reason)
+	return w.Reason
 }
 
 // OwedRecords is a record for each backend that a task is owed by.

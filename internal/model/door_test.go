@@ -5,8 +5,8 @@ import (
 	"strings"
 
 	"github.com/akubra/akubra/internal/ledger"
-	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // The door between the modelled engine and the journal, as internal/service makes it for
@@ -25,17 +25,20 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 			e.Target = append(e.Target, "&versionId="+w.keys[i].version...)
 		}
 	}
-	switch {
-	case version:
-		e.Aux |= journal.AuxVersion
-	case w.key != "" && w.query != "" && !strings.Contains(w.query, "uploadId="):
-		e.Aux |= journal.AuxSubresource
+	if version {
+		e.Aspect = task.Version
+	} else {
+		sub := w.key != "" && w.query != "" && !strings.Contains(w.query, "uploadId=")
+		e.Aspect = task.AspectOf(e.Method, e.Target, e.Key, sub)
 	}
 	if winner >= 0 && w.query != "delete" {
 		e.ETag = []byte(legs[winner].etag)
 	}
 	for j := range legs {
 		l := &legs[j]
+		if l.ended && l.took(i) {
+			e.Took |= 1 << j
+		}
 		switch {
 		case !l.ended:
 			e.Owed |= 1 << j
@@ -48,24 +51,21 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 			e.Reason = []byte("etag mismatch")
 		}
 	}
-	if p.fence.overlapped(name(w.bucket, w.keys[i].key)) {
-		e.Aux |= journal.AuxOverlapped
-	}
+	e.Overlapped = p.fence.overlapped(name(w.bucket, w.keys[i].key))
 	return e
 }
 
 func (p *proxy) intend(w *write, i int, legs []leg, winner int) error {
 	e := p.entry(w, i, legs, winner)
 	if !legs[winner].took(i) {
-		e.Aux |= journal.AuxUnacknowledged
+		e.Unacknowledged = true
 	}
 	if err := p.journal.Intend(&e); err != nil {
 		return err
 	}
 	w.keys[i].seq = e.Seq
-	return p.table.Acknowledge(w.keys[i].slot, &inflight.Ack{
-		Seq: e.Seq, Owed: e.Owed, Order: ledger.OrderOf(names), Size: e.Size, Aux: e.Aux, Method: e.Method, ETag: e.ETag,
-	})
+	ack := ledger.AckOf(&e, ledger.OrderOf(names))
+	return p.table.Acknowledge(w.keys[i].slot, &ack)
 }
 
 func (p *proxy) settle(w *write, i int, legs []leg, winner int, overlapped uint64) {
@@ -73,7 +73,8 @@ func (p *proxy) settle(w *write, i int, legs []leg, winner int, overlapped uint6
 	if e.Owed == 0 {
 		e.Owed, e.Reason = overlapped, []byte("concurrent writes")
 	}
-	p.journal.Settle(w.keys[i].seq, e.Owed, e.Reason)
+	e.Seq = w.keys[i].seq
+	p.journal.Settle(&e)
 	_ = p.journal.Flush()
 }
 
@@ -92,7 +93,7 @@ func (p *proxy) writeDown(w *write, i int, legs []leg, winner int, overlapped ui
 			return
 		}
 		e.Seq = 0
-		e.Aux |= journal.AuxUnacknowledged
+		e.Unacknowledged = true
 	}
 	_ = p.journal.Promise([]journal.Entry{e})
 }

@@ -148,16 +148,15 @@ func (b *synclogBacklog) write(q *logs.Queue, keys map[uint64]struct{}, all bool
 		if b.pause(0) {
 			return lines, false
 		}
-		p, next, more := b.journal.Next(cursor)
+		t, next, more := b.journal.Next(cursor)
 		if !more {
 			return lines, true
 		}
 		cursor = next
-		if _, missed := keys[b.hash(string(p.Bucket), string(p.Key))]; !missed && !all || !b.wants(p.Method) {
+		if _, missed := keys[b.hash(t.Bucket, t.Key)]; !missed && !all || !b.wants(ledger.NewestOf(&t).Method) {
 			continue
 		}
-		t := ledger.TaskOf(&p, b.names)
-		for _, r := range ledger.OwedRecords(&t, ledger.ReasonOf(&p), b.names) {
+		for _, r := range ledger.OwedRecords(&t, ledger.ReasonOf(&t), b.names) {
 			if !b.room(q) {
 				return lines, false
 			}

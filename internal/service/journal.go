@@ -34,14 +34,14 @@ func newEngineJournal(j *journal.Journal, table *inflight.Table, names []string,
 }
 
 // Promise hands es on, their targets' secrets aside, which repair has no use for (R37):
-// Promise and Entry have the same fields, but a slice of the one is none of the other.
+// the engine goes on to use its own.
 func (j *engineJournal) Promise(es []engine.Promise) error {
 	entries, _ := j.entries.Get().(*[]journal.Entry)
 	if entries == nil {
 		entries = new([]journal.Entry)
 	}
 	for i := range es {
-		e := journal.Entry(es[i])
+		e := es[i]
 		e.Target = text.HideSecrets(e.Target)
 		*entries = append(*entries, e)
 	}
@@ -61,13 +61,11 @@ func (j *engineJournal) Intend(slot int32, p *engine.Promise) error {
 		return j.Promise([]engine.Promise{*p})
 	}
 	p.Target = text.HideSecrets(p.Target)
-	if err := j.Journal.Intend((*journal.Entry)(p)); err != nil {
+	if err := j.Journal.Intend(p); err != nil {
 		return err
 	}
-	err := j.inflight.Acknowledge(slot, &inflight.Ack{
-		Seq: p.Seq, Owed: p.Owed, Order: j.order, Size: p.Size, Aux: p.Aux, Method: p.Method, ETag: p.ETag, ID: p.ID,
-	})
-	if err != nil {
+	ack := ledger.AckOf(p, j.order)
+	if err := j.inflight.Acknowledge(slot, &ack); err != nil {
 		return j.Flush()
 	}
 	return nil
@@ -75,12 +73,12 @@ func (j *engineJournal) Intend(slot int32, p *engine.Promise) error {
 
 // Settle sees to it that what is owed now is written down before the slot is ended.
 // Where nothing is, it does not wait for a disk.
-func (j *engineJournal) Settle(seq, owed uint64, reason []byte) {
-	if owed == 0 {
-		j.Journal.SettleSoon(seq, 0, reason)
+func (j *engineJournal) Settle(p *engine.Promise) {
+	if p.Owed == 0 {
+		j.Journal.SettleSoon(p)
 		return
 	}
-	j.Journal.Settle(seq, owed, reason)
+	j.Journal.Settle(p)
 	if !j.power {
 		_ = j.Flush() // where it fails, End keeps the slot
 	}

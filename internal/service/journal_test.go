@@ -33,13 +33,13 @@ func TestEngineJournalPromise(t *testing.T) {
 	err := j.Promise([]engine.Promise{{
 		Seq: w.Seq, Method: w.Method, Target: []byte(w.Target), Host: []byte(w.Host), Bucket: []byte(want.Bucket),
 		Key: []byte(want.Key), ETag: []byte(w.ETag), ID: []byte(w.ID), Reason: []byte(w.Reason), Size: w.Size,
-		Owed: 0b10, Aux: engine.AuxUnacknowledged,
+		Owed: 0b10, Unacknowledged: true,
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := ledgertest.Tasks(t, n)
-	want.Version = got[0].Version // of no meaning here
+	want.Version, want.Place, want.Rivals[0].Settled = got[0].Version, got[0].Place, got[0].Rivals[0].Settled // of no meaning here
 	if !reflect.DeepEqual(got, []task.Task{want}) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -208,7 +208,7 @@ func TestR20IntentsSurviveInTheirSlots(t *testing.T) {
 				want("logged", takenOver(t, killed(t, dir), names...), known)
 			}
 
-			j.Settle(p.Seq, 2, []byte("it refused"))
+			j.Settle(&engine.Promise{Seq: p.Seq, Owed: 2, Reason: []byte("it refused")})
 			want("settled", takenOver(t, killed(t, dir), names...), known)
 			j.End(slot)
 			want("ended", takenOver(t, killed(t, dir), names...), known)
@@ -217,7 +217,7 @@ func TestR20IntentsSurviveInTheirSlots(t *testing.T) {
 			if !power {
 				logged()
 			}
-			j.Settle(p.Seq, 0, nil)
+			j.Settle(&engine.Promise{Seq: p.Seq})
 			j.End(slot)
 			// That it ended well is not written yet where the intent is.
 			want("ended well", takenOver(t, killed(t, dir), names...), known, fmt.Sprintf(`PUT well e 5 ["b:9000"] %d`, p.Seq))
@@ -227,7 +227,7 @@ func TestR20IntentsSurviveInTheirSlots(t *testing.T) {
 			want("ended well, written", takenOver(t, killed(t, dir), names...), known)
 
 			slot, p = begin("sooner")
-			j.Settle(p.Seq, 0, nil)
+			j.Settle(&engine.Promise{Seq: p.Seq})
 			j.End(slot)
 			if !power {
 				want("ended well before it was in the log", takenOver(t, killed(t, dir), names...), known)
@@ -279,7 +279,7 @@ func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk.full.Store(true)
-	j.Settle(p.Seq, 2, nil)
+	j.Settle(&engine.Promise{Seq: p.Seq, Owed: 2})
 	for i := 0; !j.Failed(); i++ { // the first may have gone to a file that was there
 		if i == 100 {
 			t.Fatal("it does not fail")

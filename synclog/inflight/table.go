@@ -12,8 +12,10 @@
 //	     8     n  for each of bucket, key, host and target: its length (2), and its bytes
 //	  3840     4  length m of the rest; 0 is a write that was not acknowledged
 //	  3844     4  CRC32C of the rest
-//	  3848     m  seq, owed and size (8 each), order (4), aux (1), and method, ETag
-//	              and id as above
+//	  3848     m  seq, owed and size (8 each), order (4), aux (1), method, ETag and id as
+//	              above, then took (8), aspect (1) and flags (1)
+//
+// aux says what aspect and flags say now; a table of before has no more than that.
 //
 // Both parts are written from the back to the front, so that one which its writer
 // did not live to complete is empty, or has a wrong checksum: the write had not
@@ -90,9 +92,14 @@ type Ack struct {
 	Seq, Owed uint64
 	Order     uint32 // tells the list of backends that Owed goes by from another one
 	Size      int64
-	Aux       uint8
 	Method    string
 	ETag, ID  []byte
+	Took      uint64
+	Aspect    uint8
+	Flags     uint8
+	// Old: of a table that an earlier version has left: Took and Aspect are not known, and
+	// Flags are its own.
+	Old bool
 }
 
 // Table is an open file of slots.
@@ -185,7 +192,7 @@ func parseAck(rest []byte) (a Ack) {
 	}
 	le := binary.LittleEndian
 	a.Seq, a.Owed, a.Size = le.Uint64(rest), le.Uint64(rest[8:]), int64(le.Uint64(rest[16:]))
-	a.Order, a.Aux = le.Uint32(rest[24:]), rest[28]
+	a.Order, a.Flags, a.Old = le.Uint32(rest[24:]), rest[28], true
 	rest = rest[ackFixed:]
 	var method []byte
 	for _, field := range []*[]byte{&method, &a.ETag, &a.ID} {
@@ -195,6 +202,9 @@ func parseAck(rest []byte) (a Ack) {
 		}
 	}
 	a.Method = string(method)
+	if len(rest) >= ackMore {
+		a.Took, a.Aspect, a.Flags, a.Old = le.Uint64(rest), rest[8], rest[9], false
+	}
 	return a
 }
 
@@ -306,7 +316,7 @@ func (t *Table) slot(slot int32) []byte {
 // under way. An ETag and ID that do not fit are left out. The error is the system's.
 // It must not be called after, or while, the slot's End is.
 func (t *Table) Acknowledge(slot int32, a *Ack) error {
-	if len(a.Method)+len(a.ETag)+len(a.ID) > ackSize-headLen-ackFixed-3*2 {
+	if len(a.Method)+len(a.ETag)+len(a.ID) > ackSize-headLen-ackFixed-3*2-ackMore {
 		short := *a
 		short.Method, short.ETag, short.ID = short.Method[:min(len(short.Method), maxMethod)], nil, nil
 		a = &short
@@ -321,15 +331,18 @@ func fillAck(p []byte, a *Ack) (err error) {
 	rest = binary.LittleEndian.AppendUint64(rest, a.Owed)
 	rest = binary.LittleEndian.AppendUint64(rest, uint64(a.Size))
 	rest = binary.LittleEndian.AppendUint32(rest, a.Order)
-	rest = append(rest, a.Aux)
+	rest = append(rest, 0)
 	rest = appendField(rest, a.Method)
 	rest = appendField(rest, a.ETag)
-	seal(p, appendField(rest, a.ID))
+	rest = appendField(rest, a.ID)
+	rest = binary.LittleEndian.AppendUint64(rest, a.Took)
+	seal(p, append(rest, a.Aspect, a.Flags))
 	return nil
 }
 
 const (
 	ackFixed  = 3*8 + 4 + 1
+	ackMore   = 8 + 1 + 1
 	maxMethod = 16 // S3 knows none that is longer
 )
 

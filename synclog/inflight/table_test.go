@@ -159,7 +159,7 @@ func TestTornAndDamagedSlots(t *testing.T) {
 }
 
 func ack(seq uint64) *Ack {
-	return &Ack{Seq: seq, Owed: 5, Order: 0xfedcba98, Size: 1 << 40, Aux: 3, Method: "PUT", ETag: []byte("abc"), ID: []byte("1f")}
+	return &Ack{Seq: seq, Owed: 5, Order: 0xfedcba98, Size: 1 << 40, Took: 2, Aspect: 4, Flags: 3, Method: "PUT", ETag: []byte("abc"), ID: []byte("1f")}
 }
 
 func TestAcknowledgedOnesAreLeft(t *testing.T) {

@@ -25,7 +25,7 @@ func TestPromiseAllocatesNothing(t *testing.T) {
 			if err := j.Promise(es[:]); err != nil {
 				t.Fatal(err)
 			}
-			j.Settle(es[0].Seq, 0, nil)
+			j.Settle(&Entry{Seq: es[0].Seq})
 			es[0] = touch
 			if err := j.Promise(es[:]); err != nil {
 				t.Fatal(err)

@@ -1,11 +1,12 @@
 package journal
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // book is what is known of a directory: its segments, the pending keys and the
@@ -31,10 +32,10 @@ type book struct {
 
 	recalled recalled // where read finds what is not in memory, before it reads itself
 
-	rbuf  []byte
-	ident []byte
-	other []byte
-	old   record // find's
+	rbuf []byte
+	ibuf []byte
+	old  record // find's
+	next record // replay's
 }
 
 var errDamaged = errors.New("damaged")
@@ -70,25 +71,18 @@ func (b *book) segment(num uint32) *segment {
 	return b.segs[i]
 }
 
-// setIdent hashes what tells e's key apart, and keeps it for find and sameKey.
-func (b *book) setIdent(e *Entry) (hash uint32) {
-	b.ident = appendIdent(b.ident[:0], e)
-	return uint32(sipHash(b.hashKey[0], b.hashKey[1], b.ident))
+// hashOf is the hash of what tells a key apart.
+func (b *book) hashOf(d ident) uint32 {
+	b.ibuf = d.append(b.ibuf[:0])
+	return uint32(sipHash(b.hashKey[0], b.hashKey[1], b.ibuf))
 }
 
-// sameKey reports whether e has the key of the last setIdent.
-func (b *book) sameKey(e *Entry) bool {
-	b.other = appendIdent(b.other[:0], e)
-	return bytes.Equal(b.other, b.ident)
-}
-
-// find gives the slot of the last setIdent's key, with its record, which is good
-// until the next read.
+// find gives a key's slot, with its record, which is good until the next read.
 //
 // A slot with the same hash whose record cannot be read is taken for the key: it
 // hardly ever is another one's. What memory has of it stands for the record, so
 // that what is written next still tells which backends are owed.
-func (b *book) find(hash uint32) (id uint32, r *record) {
+func (b *book) find(of ident, hash uint32) (id uint32, r *record) {
 	t := b.keys.shard(hash)
 	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {
 		s := b.keys.at(id)
@@ -103,28 +97,14 @@ func (b *book) find(hash uint32) (id uint32, r *record) {
 			} else {
 				b.problem("journal: cannot read segment %q at offset %d: %w", seg.name(), s.off, err)
 			}
-			b.old = record{first: s.age}
-			b.old.Owed = b.keys.masks[s.mask]
+			b.old = b.keys.unread(of, s)
 			return id, &b.old
 		}
-		if b.sameKey(&r.Entry) {
+		if r.ident().is(of) {
 			return id, r
 		}
 	}
 	return 0, nil
-}
-
-// mergeRead is merge for what find gave: where the record could not be read (it has
-// no Seq then), all that is owed stays owed.
-func mergeRead(old, e *record) record {
-	if old.Seq != 0 {
-		return merge(old, e)
-	}
-	m := *e
-	m.Open = false
-	m.Owed |= old.Owed
-	m.first = min(old.first, e.Seq)
-	return m
 }
 
 // readSlot reads a slot's record, with masks of ours.
@@ -132,9 +112,6 @@ func (b *book) readSlot(id uint32) (*record, error) {
 	s := b.keys.at(id)
 	seg := b.segment(s.seg)
 	typ, payload, err := b.read(seg, s.off, s.size)
-	if err == nil && typ != typeState {
-		err = errDamaged
-	}
 	if err == nil {
 		err = b.parse(seg, &b.old, payload, typ)
 	}
@@ -144,12 +121,42 @@ func (b *book) readSlot(id uint32) (*record, error) {
 	return &b.old, nil
 }
 
+// parse reads a state, with masks of ours.
 func (b *book) parse(seg *segment, r *record, payload []byte, typ byte) error {
-	if r.parsePayload(payload, typ) != nil {
+	if typ != typeState && typ != typeOldState || r.parsePayload(payload, typ, seg.all()) != nil {
 		return errDamaged
 	}
-	r.Owed = b.mask(seg, r.Owed)
+	r.entries(func(e *Entry) { b.translate(seg, e) })
 	return nil
+}
+
+// parseIntent reads an intent, with masks of ours.
+func (b *book) parseIntent(seg *segment, e *Entry, payload []byte, typ byte) error {
+	if typ != typeIntent && typ != typeOldIntent || parseIntent(e, payload, typ, seg.all()) != nil {
+		return errDamaged
+	}
+	b.translate(seg, e)
+	return nil
+}
+
+// translate makes a segment's masks ours.
+func (b *book) translate(seg *segment, e *Entry) {
+	e.Owed = b.mask(seg, e.Owed)
+	if seg.unnamed {
+		e.Took, e.ETags = 0, nil
+		return
+	}
+	e.Took = seg.ours(e.Took)
+	if seg.bits == nil {
+		return
+	}
+	known := e.ETags[:0]
+	for _, x := range e.ETags {
+		if x.Backend < len(seg.bits) {
+			known = append(known, task.BackendETag{Backend: int(seg.bits[x.Backend]), ETag: x.ETag})
+		}
+	}
+	e.ETags = known
 }
 
 func (b *book) mask(seg *segment, mask uint64) uint64 {
@@ -217,15 +224,15 @@ func (b *book) lose(id uint32) {
 	b.dropKey(id)
 }
 
-func (b *book) addKey(first uint64, hash uint32, at place, mask uint64, parked bool) {
-	b.keys.add(first, hash, at, mask, parked)
+func (b *book) addKey(r *record, hash uint32, at place) {
+	b.keys.add(r, hash, at)
 	b.segment(at.seg).live++
 }
 
 // moveKey gives a slot a new record.
-func (b *book) moveKey(id uint32, at place, mask uint64, parked bool) {
+func (b *book) moveKey(id uint32, r *record, at place) {
 	b.segment(b.keys.at(id).seg).live--
-	b.keys.set(id, at, mask, parked)
+	b.keys.set(id, r, at)
 	b.segment(at.seg).live++
 }
 
@@ -235,8 +242,12 @@ func (b *book) dropKey(id uint32) {
 }
 
 // addOpen takes in an intent; at is zero where the log does not have it yet.
-func (b *book) addOpen(seq uint64, hash uint32, at place, payload []byte) {
-	b.opens.add(seq, hash, at, payload)
+func (b *book) addOpen(e *Entry, hash uint32, at place, typ byte, payload []byte) {
+	o := b.opens.add(e.Seq, hash, at, typ, payload)
+	if o.lacking = lacking(e) & b.mine; o.lacking != 0 {
+		o.bucket = b.keys.bucket(e.Bucket)
+		o.bucket.count(o.lacking, 1)
+	}
 	if at.seg != 0 {
 		b.segment(at.seg).live++
 	}
@@ -244,30 +255,36 @@ func (b *book) addOpen(seq uint64, hash uint32, at place, payload []byte) {
 
 // dropOpen ends an intent; what it gives is good until the next addOpen.
 func (b *book) dropOpen(id uint32) {
-	if o := &b.opens.list[id]; o.logged() {
+	o := &b.opens.list[id]
+	if o.logged() {
 		b.segment(o.at.seg).live--
+	}
+	if o.bucket != nil {
+		o.bucket.count(o.lacking, -1)
+		b.keys.leave(o.bucket)
+		o.bucket = nil
 	}
 	b.opens.remove(id)
 }
 
 // openEntry parses an open intent.
-func (b *book) openEntry(o *open, r *record) bool {
-	if !o.logged() { // its mask is this process's
-		return r.parsePayload(o.payload, typeIntent) == nil
+func (b *book) openEntry(o *open, e *Entry) bool {
+	if !o.logged() { // its masks are this process's
+		return parseIntent(e, o.payload, typeIntent, b.mine) == nil
 	}
-	return b.parse(b.segment(o.at.seg), r, o.payload, typeIntent) == nil
+	return b.parseIntent(b.segment(o.at.seg), e, o.payload, o.typ) == nil
 }
 
-// othersOpen reports whether the last setIdent's key has an open intent, an older
-// one than before if that is not 0.
-func (b *book) othersOpen(hash uint32, before uint64) bool {
+// othersOpen reports whether a key has an open intent, an older one than before if that is
+// not 0.
+func (b *book) othersOpen(of ident, hash uint32, before uint64) bool {
 	for id := b.opens.oldest(hash); id != noOpen; id = b.opens.list[id].newer {
 		o := &b.opens.list[id]
 		if before != 0 && o.seq >= before {
 			break
 		}
-		var r record
-		if b.openEntry(o, &r) && b.sameKey(&r.Entry) {
+		var e Entry
+		if b.openEntry(o, &e) && identOf(&e).is(of) {
 			return true
 		}
 	}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -133,7 +134,7 @@ func (j *Journal) writeCheckpoint(w *checkpointWriter) error {
 			return err
 		}
 	}
-	return j.writeMasks(w, count)
+	return j.writeClasses(w, count)
 }
 
 func (s *slot) append(dst []byte) []byte {
@@ -141,19 +142,35 @@ func (s *slot) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, s.seg)
 	dst = binary.LittleEndian.AppendUint32(dst, s.off)
 	dst = binary.LittleEndian.AppendUint32(dst, s.hash)
-	dst = binary.LittleEndian.AppendUint16(dst, s.mask)
+	dst = binary.LittleEndian.AppendUint16(dst, s.kind)
 	return append(dst, s.size, s.bits&slotParked)
 }
 
-// writeMasks ends a checkpoint: only now are all masks known.
-func (j *Journal) writeMasks(w *checkpointWriter, count uint64) error {
-	w.begin(typeMasks)
-	w.buf = binary.LittleEndian.AppendUint64(w.buf, count)
+// writeClasses ends a checkpoint: only now are all classes known. One that has another
+// meaning than while the keys were copied is of keys that have changed since, of which the
+// log has news.
+func (j *Journal) writeClasses(w *checkpointWriter, count uint64) error {
 	j.mu.Lock()
-	for _, m := range j.keys.masks {
-		w.buf = binary.LittleEndian.AppendUint64(w.buf, m)
+	w.begin(typeClasses)
+	for i := range j.keys.classes {
+		if len(w.buf)-w.start > maxPayload/2 {
+			w.end()
+			w.begin(typeClasses)
+		}
+		c := &j.keys.classes[i]
+		w.buf = binary.LittleEndian.AppendUint64(w.buf, c.owed)
+		w.buf = binary.LittleEndian.AppendUint64(w.buf, c.lacking)
+		var name string
+		if c.bucket != nil {
+			name = c.bucket.name
+		}
+		w.buf = binary.AppendUvarint(w.buf, uint64(len(name)))
+		w.buf = append(w.buf, name...)
 	}
 	j.mu.Unlock()
+	w.end()
+	w.begin(typeEnd)
+	w.buf = binary.LittleEndian.AppendUint64(w.buf, count)
 	w.end()
 	return w.flush()
 }
@@ -214,13 +231,21 @@ func (b *book) readHead(s *segment) {
 	b.damage(s, 0, int64(len(segmentMagic)+len(payload)), "the names of its backends are lost: its keys are owed to all")
 }
 
+type loadedClass struct {
+	class
+	bucket []byte
+}
+
+// errOld: a checkpoint from before keys were kept by aspect. The log says more.
+var errOld = fmt.Errorf("an old checkpoint: %w", fs.ErrNotExist)
+
 type checkpointLoader struct {
 	b     *book
 	seg   uint32
 	off   int64
 	names []string
 	count uint64
-	masks []uint64
+	kinds []loadedClass
 	seen  uint64
 	lost  int
 }
@@ -253,9 +278,15 @@ func (l *checkpointLoader) read(f File, fill bool) error {
 		sc.off += int64(n)
 		d := decoder{p: payload}
 		switch {
-		case typ == typeMasks:
-			l.readMasks(&d)
+		case typ == typeOldEnd:
+			return errOld
+		case typ == typeEnd:
+			l.count = d.uint64()
 			ended = true
+		case typ == typeClasses && !fill:
+			l.readClasses(&d)
+		case typ == typeClasses:
+			d.take(uint64(len(payload)))
 		case typ == typeKeys && fill:
 			l.readKeys(&d)
 		case typ == typeKeys:
@@ -293,16 +324,13 @@ func (l *checkpointLoader) readBegin(d *decoder, fill bool) {
 	}
 }
 
-func (l *checkpointLoader) readMasks(d *decoder) {
-	l.count = d.uint64()
-	l.masks = l.masks[:0]
-	for len(d.p) > 0 && !d.bad {
-		l.masks = append(l.masks, d.uint64())
-	}
+func (l *checkpointLoader) readClasses(d *decoder) {
 	var s segment // the checkpoint's names, as a segment has them
 	l.b.setNames(&s, l.names)
-	for i := range l.masks {
-		l.masks[i] = s.ours(l.masks[i])
+	for len(d.p) > 0 && !d.bad {
+		c := loadedClass{class: class{owed: s.ours(d.uint64()), lacking: s.ours(d.uint64())}}
+		c.bucket = bytes.Clone(d.bytes())
+		l.kinds = append(l.kinds, c)
 	}
 }
 
@@ -312,10 +340,10 @@ func (l *checkpointLoader) readKeys(d *decoder) {
 		s := slot{age: d.uint64()}
 		at := place{seg: d.uint32(), off: d.uint32()}
 		s.hash = d.uint32()
-		mask := d.uint16()
+		kind := int(d.uint16())
 		at.size = int(codedSize(d.byte()))
 		parked := d.byte()&slotParked != 0
-		if d.bad || int(mask) >= len(l.masks) || s.age <= k.lastAge || s.age >= maxSeq {
+		if d.bad || kind >= len(l.kinds) || s.age <= k.lastAge || s.age >= maxSeq {
 			d.bad = true
 			return
 		}
@@ -328,7 +356,15 @@ func (l *checkpointLoader) readKeys(d *decoder) {
 			}
 			continue
 		}
-		k.addAged(s, at, l.masks[mask], parked)
+		c := &l.kinds[kind]
+		n := uint16(otherKinds)
+		if kind == otherKinds {
+			k.countOther()
+		} else {
+			c.lacking &= k.mine
+			n = k.kindOfClass(c.class, c.bucket)
+		}
+		k.addAged(s, at, n, parked)
 		seg.live++
 	}
 }
@@ -342,14 +378,14 @@ func (l *checkpointLoader) readOpens(d *decoder) error {
 			continue // moved, or ended
 		}
 		typ, payload, err := l.b.read(seg, at.off, sizeCode(at.size))
-		if err != nil || typ != typeIntent {
+		if err != nil || typ != typeIntent && typ != typeOldIntent {
 			return fmt.Errorf("cannot read an intent in segment %q at offset %d", seg.name(), at.off)
 		}
-		var r record
-		if err := l.b.parse(seg, &r, payload, typ); err != nil || r.Seq != seq {
+		var e Entry
+		if err := l.b.parseIntent(seg, &e, payload, typ); err != nil || e.Seq != seq {
 			return fmt.Errorf("another intent in segment %q at offset %d", seg.name(), at.off)
 		}
-		l.b.addOpen(seq, l.b.setIdent(&r.Entry), at, payload)
+		l.b.addOpen(&e, l.b.hashOf(identOf(&e)), at, typ, payload)
 	}
 	return nil
 }

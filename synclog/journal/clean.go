@@ -126,11 +126,11 @@ func (j *Journal) moveLive(s *segment, epoch uint64) error {
 		if !ok {
 			break
 		}
-		if typ != typeState {
+		if typ != typeState && typ != typeOldState {
 			continue
 		}
 		j.mu.Lock()
-		j.moveStateLocked(s, uint32(off), payload)
+		j.moveStateLocked(s, uint32(off), typ, payload)
 		left = s.live
 		err := j.writeOutLocked(epoch)
 		j.mu.Unlock()
@@ -172,17 +172,17 @@ func (j *Journal) intentsIn(s *segment) (ids []uint32) {
 }
 
 // moveStateLocked writes a key's record anew, if it is the one at off.
-func (j *Journal) moveStateLocked(s *segment, off uint32, payload []byte) {
-	var r record
-	if j.parse(s, &r, payload, typeState) != nil {
+func (j *Journal) moveStateLocked(s *segment, off uint32, typ byte, payload []byte) {
+	r := &j.book.old
+	if j.parse(s, r, payload, typ) != nil {
 		return
 	}
-	hash := j.setIdent(&r.Entry)
+	hash := j.hashOf(r.ident())
 	t := j.keys.shard(hash)
 	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {
 		if k := j.keys.at(id); k.seg == s.num && k.off == off {
 			r.closes = 0
-			j.moveKey(id, j.appendLocked(typeState, &r), r.Owed, r.parked)
+			j.moveKey(id, r, j.appendLocked(r))
 			return
 		}
 	}

@@ -74,10 +74,17 @@ func (j *Journal) followLocked(b *batch) {
 	j.cur = n
 }
 
-// appendLocked appends the record of r, and gives its place.
-func (j *Journal) appendLocked(typ byte, r *record) place {
+// appendLocked appends a key's state, and gives its place.
+func (j *Journal) appendLocked(r *record) place {
 	start := len(j.cur.buf)
-	j.cur.buf = r.appendPayload(beginFrame(j.cur.buf, typ), typ)
+	j.cur.buf = r.appendPayload(beginFrame(j.cur.buf, typeState))
+	j.counts.Written++
+	return j.appendedLocked(start)
+}
+
+func (j *Journal) appendIntentLocked(e *Entry) place {
+	start := len(j.cur.buf)
+	j.cur.buf = appendIntent(beginFrame(j.cur.buf, typeIntent), e)
 	j.counts.Written++
 	return j.appendedLocked(start)
 }
@@ -100,9 +107,9 @@ func (j *Journal) appendSettleLocked(seq uint64) {
 	j.appendedLocked(start)
 }
 
-func (j *Journal) appendGoneLocked(e *Entry, closes uint64) {
+func (j *Journal) appendGoneLocked(of ident, closes uint64) {
 	start := len(j.cur.buf)
-	j.cur.buf = appendGone(beginFrame(j.cur.buf, typeGone), e, closes)
+	j.cur.buf = appendGone(beginFrame(j.cur.buf, typeGone), of, closes)
 	j.appendedLocked(start)
 }
 

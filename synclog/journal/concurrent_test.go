@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // crowd are clients that write to keys of their own, and repairers, on a journal
@@ -53,10 +55,10 @@ func (c *crowd) client(t *testing.T, n int, steps int) {
 			c.mu.Lock() // not sure from now on: the settlement may be the last that is written
 			delete(c.sure, key)
 			c.mu.Unlock()
-			c.Settle(e.Seq, 0, nil)
+			c.Settle(&Entry{Seq: e.Seq, Owed: 0, Reason: nil})
 			continue
 		}
-		c.Settle(e.Seq, es[0].Owed, []byte("reason"))
+		c.Settle(&Entry{Seq: e.Seq, Owed: es[0].Owed, Reason: []byte("reason")})
 	}
 }
 
@@ -70,20 +72,21 @@ func (c *crowd) repairer(t *testing.T) {
 			time.Sleep(time.Millisecond) // not all the time: the clients are to get on
 			continue
 		}
-		if p.Owed == 0 || len(p.Key) == 0 || string(p.Target) != "/b/"+string(p.Key) {
+		w := p.Newest()
+		if len(p.Owed()) == 0 || len(p.Key) == 0 || w.Target != "/b/"+p.Key {
 			t.Errorf("%+v", p)
 		}
-		if p.Seq%3 == 0 {
+		if w.Seq%3 == 0 {
 			p.Tries++
 			c.Note(&p)
 		}
-		if p.Seq%3 != 1 {
+		if w.Seq%3 != 1 {
 			continue
 		}
 		c.mu.Lock() // so that sure and the journal agree
 		if c.Resolve(&p) {
-			c.done[string(p.Key)] = p.Seq
-			if e, ok := c.sure[string(p.Key)]; ok && e.Seq <= p.Seq {
+			c.done[string(p.Key)] = w.Seq
+			if e, ok := c.sure[string(p.Key)]; ok && e.Seq <= w.Seq {
 				delete(c.sure, string(p.Key))
 			}
 		}
@@ -119,7 +122,7 @@ func (c *crowd) helpers(t *testing.T) *sync.WaitGroup {
 
 // lost are the keys that are to be there and are not.
 func (c *crowd) lost(j *Journal) (lost []string) {
-	have := map[string]Pending{}
+	have := map[string]task.Task{}
 	for cursor := uint64(0); ; {
 		p, next, ok := j.Next(cursor)
 		if !ok {
@@ -128,8 +131,9 @@ func (c *crowd) lost(j *Journal) (lost []string) {
 		cursor, have[string(p.Key)] = next, p
 	}
 	for k, e := range c.sure {
-		if p, ok := have[k]; !ok || p.Seq < e.Seq || p.Owed == 0 {
-			lost = append(lost, fmt.Sprintf("%s seq %d: %v seq %d", k, e.Seq, ok, p.Seq))
+		p, ok := have[k]
+		if !ok || p.Newest().Seq < e.Seq || len(p.Owed()) == 0 {
+			lost = append(lost, fmt.Sprintf("%s seq %d: %v %+v", k, e.Seq, ok, p))
 		}
 	}
 	return lost
@@ -163,7 +167,7 @@ func TestConcurrent(t *testing.T) {
 					running = false
 				default:
 				}
-				s, err := Read(o.Dir, func(p Pending, _ []string) bool { return p.Owed != 0 })
+				s, err := Read(o.Dir, func(p *task.Task, _ []string) bool { return len(p.Owed()) != 0 })
 				if err != nil || s.Damaged > 0 {
 					t.Errorf("%+v, %v", s, err)
 				}

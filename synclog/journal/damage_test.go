@@ -154,11 +154,12 @@ func flipped(data []byte, bit int) string {
 func TestForgedRecord(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
-	forged := record{Entry: put("forged", 7)}
+	w := put("forged", 7)
+	forged := record{bucket: w.Bucket, key: w.Key, writes: []Entry{w}}
 	var inner []byte
 	for _, salt := range []uint32{0, r.cur.seg.salt ^ 1} {
 		start := len(inner)
-		inner = forged.appendPayload(beginFrame(inner, typeState), typeState)
+		inner = forged.appendPayload(beginFrame(inner, typeState))
 		endFrame(inner[start:], salt)
 	}
 	e := put("honest", 1)
@@ -187,7 +188,7 @@ func TestDamageWhileOpen(t *testing.T) {
 			switch how {
 			case "merge":
 				r.promise(put("k0", 2))
-				if p := r.all()[0]; string(p.Key) != "k0" || p.Owed != 3 {
+				if p := r.all()[0]; p.Key != "k0" || r.owedBy(&p) != 3 {
 					t.Errorf("%+v", p)
 				}
 			case "clean":

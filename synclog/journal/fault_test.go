@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // faultRun is a life of a journal whose disk fails, and what was promised in it.
@@ -98,15 +100,15 @@ func (r *faultRun) check(what string, files *memFS) {
 	after := rig{t: r.t, fs: files, o: r.o}
 	after.o.OnError = func(err error) { after.errs = append(after.errs, err.Error()) }
 	after.open()
-	have := map[string]Pending{}
+	have := map[string]task.Task{}
 	for _, p := range after.all() {
 		have[string(p.Key)] = p
 	}
 	for k, e := range r.sure {
 		p, ok := have[k]
-		if !ok || p.Owed == 0 || p.Seq < e.Seq {
-			r.t.Fatalf("%s: %q was promised (owed %b, seq %d); there is %v: owed %b, seq %d\nerrors then %q\nerrors now %q",
-				what, k, e.Owed, e.Seq, ok, p.Owed, p.Seq, r.errs, after.errs)
+		if !ok || len(p.Owed()) == 0 || p.Newest().Seq < e.Seq {
+			r.t.Fatalf("%s: %q was promised (owed %b, seq %d); there is %v: %+v\nerrors then %q\nerrors now %q",
+				what, k, e.Owed, e.Seq, ok, p, r.errs, after.errs)
 		}
 	}
 	for _, e := range after.errs {
@@ -596,7 +598,7 @@ func TestR20IntendIsLoggedBeforeWhatIsNewer(t *testing.T) {
 		seq := r.promise(newer)
 		r.restart()
 		got := r.all()
-		if len(got) != 1 || got[0].Seq != seq || got[0].Method != newer.Method || got[0].First != e.Seq {
+		if len(got) != 1 || got[0].Newest().Seq != seq || got[0].Newest().Method != newer.Method || got[0].First != e.Seq {
 			t.Fatalf("%+v, want one with seq %d and first %d", got, seq, e.Seq)
 		}
 	}

@@ -4,40 +4,66 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // A payload that can be parsed is written again as the same record.
 func FuzzPayload(f *testing.F) {
-	r := record{Entry: put("key", 5), first: 3, closes: 9, tries: 2, notBefore: -1, parked: true, lastError: []byte("no")}
-	f.Add(byte(typeState), r.appendPayload(nil, typeState))
-	f.Add(byte(typeIntent), r.appendPayload(nil, typeIntent))
-	f.Add(byte(typeGone), appendGone(nil, &r.Entry, 4))
+	e := put("key", 5)
+	e.ETags = []task.BackendETag{{Backend: 1, ETag: []byte("other")}}
+	r := record{
+		bucket: e.Bucket, key: e.Key, writes: []Entry{e, of(task.Tags, e)}, rivals: []Entry{untold(e)}, rivalsLost: 1, targetsLost: true,
+		first: 3, closes: 9, tries: 2, notBefore: -1, parked: []byte("lost"), lastError: []byte("no"),
+	}
+	f.Add(byte(typeState), r.appendPayload(nil))
+	f.Add(byte(typeIntent), appendIntent(nil, &e))
+	f.Add(byte(typeGone), appendGone(nil, r.ident(), 4))
+	for _, old := range oldPayloads(f) {
+		f.Add(old.typ, old.payload)
+	}
 	f.Add(byte(typeNames), appendNames(nil, []string{"a:1", "b:2"}))
 	f.Fuzz(func(t *testing.T, typ byte, p []byte) {
 		switch typ {
-		case typeIntent, typeState:
-			var r, again record
-			if r.parsePayload(p, typ) != nil {
+		case typeIntent, typeOldIntent:
+			var e, again Entry
+			if parseIntent(&e, p, typ, 7) != nil {
 				return
 			}
-			q := r.appendPayload(nil, typ)
-			if err := again.parsePayload(q, typ); err != nil {
+			q := appendIntent(nil, &e)
+			if err := parseIntent(&again, q, typeIntent, 7); err != nil {
 				t.Fatal(err)
 			}
-			if len(r.Reason) <= maxReason && len(r.lastError) <= maxReason && !bytes.Equal(again.appendPayload(nil, typ), q) {
+			if len(e.Reason) <= maxReason && !bytes.Equal(appendIntent(nil, &again), q) {
 				t.Fatalf("%x became %x", p, q)
 			}
-			if again.Seq != r.Seq || again.Owed != r.Owed || !bytes.Equal(again.Key, r.Key) || again.parked != r.parked {
+			if again.Seq != e.Seq || again.Owed != e.Owed || again.Took != e.Took || !identOf(&again).is(identOf(&e)) || again.Aspect != e.Aspect {
+				t.Fatalf("%+v became %+v", e, again)
+			}
+		case typeState, typeOldState:
+			var r, again record
+			if r.parsePayload(p, typ, 7) != nil {
+				return
+			}
+			q := r.appendPayload(nil)
+			if err := again.parsePayload(q, typeState, 7); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(again.appendPayload(nil), q) {
+				t.Fatalf("%x became %x", p, q)
+			}
+			if again.seq() != r.seq() || again.owed() != r.owed() || again.lacking() != r.lacking() || !again.ident().is(r.ident()) ||
+				len(again.writes) != len(r.writes) || len(again.rivals) != len(r.rivals) {
 				t.Fatalf("%+v became %+v", r, again)
 			}
 		case typeGone:
-			e, closes, err := parseGone(p)
+			of, closes, err := parseGone(p)
 			if err != nil {
 				return
 			}
-			again, c, err := parseGone(appendGone(nil, &e, closes))
-			if err != nil || c != closes || !bytes.Equal(again.Bucket, e.Bucket) || !bytes.Equal(again.Key, e.Key) {
-				t.Fatalf("%+v became %+v, %v", e, again, err)
+			again, c, err := parseGone(appendGone(nil, of, closes))
+			if err != nil || c != closes || !again.is(of) {
+				t.Fatalf("%+v became %+v, %v", of, again, err)
 			}
 		case typeNames:
 			d := decoder{p: p}
@@ -81,14 +107,14 @@ func FuzzSegment(f *testing.F) {
 		before := (&segment{num: num, salt: salt}).name()
 		r := &rig{t: t, fs: m, o: Options{Dir: "j", Backends: []string{"a:1", "b:2", "c:3"}, manual: true, SegmentSize: 1000}}
 		r.open()
-		found := linesOf(r.all())
+		found := r.linesOf(r.all())
 		r.promise(put("new key", 1))
 		r.tick()
 		r.restart()
 		var again []string
 		for _, p := range r.all() {
 			if string(p.Key) != "new key" {
-				again = append(again, linesOf([]Pending{p})...)
+				again = append(again, r.linesOf([]task.Task{p})...)
 			}
 		}
 		found = slices.DeleteFunc(found, func(l string) bool { return len(l) > 8 && l[:8] == "new key " })

@@ -231,14 +231,14 @@ func (j *Journal) recover() error {
 	slices.Sort(left)
 	for _, seq := range left {
 		id, _ := j.opens.find(seq)
-		var r record
-		if !j.openEntry(&j.opens.list[id], &r) {
+		var e Entry
+		if !j.openEntry(&j.opens.list[id], &e) {
 			continue // it was parsed before
 		}
-		if len(r.Reason) == 0 {
-			r.Reason = []byte("unknown outcome")
+		if len(e.Reason) == 0 {
+			e.Reason = []byte("unknown outcome")
 		}
-		j.endLocked(id, &r)
+		j.endLocked(id, &e)
 	}
 	j.sort()
 	j.knowLocked()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // rig is a journal on a file system in memory, whose goroutine is the test.
@@ -72,14 +74,32 @@ func put(key string, owed uint64) Entry {
 	}
 }
 
+// Settle has the entry seq end so.
+func (r *rig) Settle(seq, owed uint64, reason []byte) {
+	r.Journal.Settle(&Entry{Seq: seq, Owed: owed, Reason: reason})
+}
+
+// one is what is known of the aspect that a task has alone.
+func one(t *task.Task) *task.Write { return t.Newest() }
+
+// owedBy is the mask of who owes anything of a task.
+func (r *rig) owedBy(t *task.Task) uint64 { return maskOf(t.Owed(), r.Journal.o.Backends) }
+
 func opened(e Entry) Entry { e.Open = true; return e }
 
-func with(e Entry, method string) Entry { e.Method = method; return e }
+func with(e Entry, method string) Entry {
+	if e.Method = method; method == "" {
+		e.Aspect = task.Found
+	}
+	return e
+}
 
-func untold(e Entry) Entry { e.Aux |= AuxUnacknowledged; return e }
+func untold(e Entry) Entry { e.Unacknowledged = true; return e }
+
+func of(a task.Aspect, e Entry) Entry { e.Aspect = a; return e }
 
 // all are the pending keys as Next gives them.
-func (r *rig) all() (ps []Pending) {
+func (r *rig) all() (ps []task.Task) {
 	for cursor := uint64(0); ; {
 		p, next, ok := r.Next(cursor)
 		if !ok {
@@ -94,17 +114,18 @@ func (r *rig) all() (ps []Pending) {
 }
 
 // text is what matters of the pending keys: "PUT k 3" a key.
-func text(ps []Pending) string {
+func (r *rig) text(ps []task.Task) string {
 	var s []string
-	for _, p := range ps {
-		s = append(s, fmt.Sprintf("%s %s %b", p.Method, p.Key, p.Owed))
+	for i := range ps {
+		p := &ps[i]
+		s = append(s, fmt.Sprintf("%s %s %b", one(p).Method, p.Key, r.owedBy(p)))
 	}
 	return strings.Join(s, ", ")
 }
 
 func (r *rig) want(want string) {
 	r.t.Helper()
-	if got := text(r.all()); got != want {
+	if got := r.text(r.all()); got != want {
 		r.t.Fatalf("pending %q, want %q", got, want)
 	}
 }
@@ -150,9 +171,7 @@ func TestR20Meaning(t *testing.T) {
 		{"one key", func(r *rig) { r.promise(put("k", 2)); r.promise(with(put("k", 4), "DELETE")) }, "DELETE k 100"},
 		{"one key, a part of it", func(r *rig) {
 			r.promise(put("k", 2))
-			e := put("k", 4)
-			e.Aux = AuxSubresource
-			r.promise(e)
+			r.promise(of(task.Tags, put("k", 4)))
 		}, "PUT k 110"},
 		{"in order", func(r *rig) { r.promise(put("x", 2)); r.promise(put("k", 2)); r.promise(put("x", 4)) },
 			"PUT x 100, PUT k 10"},
@@ -162,7 +181,7 @@ func TestR20Meaning(t *testing.T) {
 			e := with(put("k", 4), "DELETE")
 			e.Seq = early
 			r.promise(e)
-		}, "PUT k 10"},
+		}, "PUT k 110"},
 		{"touched", func(r *rig) { r.promise(put("k", 2)); r.promise(with(put("k", 0), "DELETE")) }, "DELETE k 10"},
 		{"touched by an older one", func(r *rig) {
 			e := with(put("k", 0), "DELETE")
@@ -217,18 +236,18 @@ func TestR20Meaning(t *testing.T) {
 		{"verified is no write", func(r *rig) {
 			r.promise(with(put("k", 2), "DELETE"))
 			r.promise(with(put("k", 4), ""))
-		}, "DELETE k 10"},
+		}, "DELETE k 110"},
 		{"a write is more than verified", func(r *rig) {
 			early := r.Stamp(time.Now())
 			r.promise(with(put("k", 2), ""))
 			e := put("k", 4)
 			e.Seq = early
 			r.promise(e)
-		}, "PUT k 100"},
+		}, "PUT k 110"},
 		{"a write that nobody was told of is less", func(r *rig) {
 			r.promise(put("k", 2))
 			r.promise(untold(with(put("k", 7), "DELETE")))
-		}, "PUT k 10"},
+		}, "PUT k 111"},
 		{"a write that nobody was told of, alone", func(r *rig) { r.promise(untold(put("k", 7))) }, "PUT k 111"},
 		{"a write over one that nobody was told of", func(r *rig) {
 			r.promise(untold(put("k", 7)))
@@ -289,7 +308,7 @@ func TestR20UnknownOutcome(t *testing.T) {
 	r.restart()
 	r.wantAlways("PUT k 10, PUT other 1")
 	p := r.all()[0]
-	if p.Seq != seq || p.Open || string(p.Reason) != "unknown outcome" {
+	if w := p.Newest(); w.Seq != seq || p.Open || w.Reason != "unknown outcome" {
 		t.Fatalf("%+v", p)
 	}
 	r.quiet()
@@ -304,25 +323,29 @@ func TestFieldsComeBack(t *testing.T) {
 	}
 	e := Entry{
 		Method: "PATCH", Target: raw, Host: raw[1:], Bucket: raw[2:], Key: raw[3:], ETag: raw[4:], ID: raw[5:],
-		Reason: raw[6:], Size: -3, Owed: 5, Aux: AuxSubresource | 1<<5,
+		Reason: raw[6:], Size: -3, Owed: 5, Took: 6, Aspect: task.LegalHold, Overlapped: true, Unrepeatable: true,
+		ETags: []task.BackendETag{{Backend: 1, ETag: raw[7:]}, {Backend: 2, ETag: []byte("x")}},
 	}
 	e.Seq = r.promise(e)
 	for range 2 {
 		p := r.all()[0]
-		if fmt.Sprint(p.Entry) != fmt.Sprint(e) || p.First != e.Seq {
-			t.Fatalf("%+v, want %+v", p, e)
+		want := writeOf(&e, r.o.Backends)
+		want.Settled = p.Writes[0].Settled
+		if fmt.Sprint(p.Writes) != fmt.Sprint([]task.Write{want}) || p.First != e.Seq || p.Bucket != string(e.Bucket) || p.Key != string(e.Key) ||
+			want.Settled <= e.Seq {
+			t.Fatalf("%+v, want %+v", p, want)
 		}
 		r.restart()
 	}
 	p := r.all()[0]
-	p.Tries, p.NotBefore, p.Parked, p.LastError = 7, time.Unix(0, 12345), true, "no"
+	p.Tries, p.NotBefore, p.Parked, p.LastError = 7, time.Unix(0, 12345), task.Conflict, "no"
 	for range 2 {
 		if !r.Note(&p) {
 			t.Fatal("not noted")
 		}
 	}
 	for range 2 {
-		if q := r.all()[0]; q.Tries != 7 || !q.NotBefore.Equal(p.NotBefore) || !q.Parked || q.LastError != "no" {
+		if q := r.all()[0]; q.Tries != 7 || !q.NotBefore.Equal(p.NotBefore) || q.Parked != task.Conflict || q.LastError != "no" {
 			t.Fatalf("%+v", q)
 		}
 		if r.Stats().Parked != 1 {
@@ -333,7 +356,7 @@ func TestFieldsComeBack(t *testing.T) {
 	r.promise(with(put("", 0), "PUT")) // another key
 	e.Seq, e.Owed = 0, 0
 	r.promise(e) // the same: a new chance
-	if q := r.all()[0]; q.Tries != 0 || !q.NotBefore.IsZero() || q.Parked || q.LastError != "" || r.Stats().Parked != 0 {
+	if q := r.all()[0]; q.Tries != 0 || !q.NotBefore.IsZero() || q.Parked != "" || q.LastError != "" || r.Stats().Parked != 0 {
 		t.Fatalf("%+v", q)
 	}
 }
@@ -348,14 +371,14 @@ func TestCompaction(t *testing.T) {
 		{Method: "PUT", Bucket: []byte("b"), Target: []byte("/b?cors")},
 		{Method: "PUT", Bucket: []byte("b"), Target: []byte("/b?policy")},
 		{Method: "PUT", Bucket: []byte("b"), Target: []byte("/b?cors")},
-		{Method: "PUT", Bucket: []byte("b"), Key: []byte("k"), Target: []byte("/b/k?acl"), Aux: AuxSubresource},
+		{Method: "PUT", Bucket: []byte("b"), Key: []byte("k"), Target: []byte("/b/k?acl"), Aspect: task.ACL},
 	} {
 		e.Owed = 1
 		r.promise(e)
 	}
 	for range 2 {
 		ps := r.all()
-		if len(ps) != 5 || string(ps[0].Target) != "/b/k?acl" || ps[0].Aux != AuxSubresource|AuxMixed {
+		if len(ps) != 5 || one(&ps[0]).Target != "/b/k?acl" || len(ps[0].Writes) != 2 {
 			t.Fatalf("%+v", ps)
 		}
 		r.restart()
@@ -365,11 +388,11 @@ func TestCompaction(t *testing.T) {
 func TestResolve(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
-	one := func() *Pending {
+	one := func() *task.Task {
 		t.Helper()
 		ps := r.all()
 		if len(ps) != 1 {
-			t.Fatalf("pending %q", text(ps))
+			t.Fatalf("pending %q", r.text(ps))
 		}
 		return &ps[0]
 	}
@@ -386,7 +409,7 @@ func TestResolve(t *testing.T) {
 			}
 			r.Settle(s, 2, nil)
 		},
-		"older": func() { e := put("k", 2); e.Seq = p.Seq - 1; r.promise(e) },
+		"older": func() { e := put("k", 2); e.Seq = p.Newest().Seq - 1; r.promise(e) },
 	} {
 		p = one()
 		newer()
@@ -404,18 +427,19 @@ func TestResolve(t *testing.T) {
 	// As it comes over the network.
 	r.promise(untold(put("k", 2)))
 	p = one()
-	byHand := Pending{Entry: Entry{Seq: p.Seq, Bucket: p.Bucket, Key: p.Key, Owed: p.Owed}}
+	byHand := task.Task{Bucket: p.Bucket, Key: p.Key, Rivals: p.Rivals}
 	r.promise(put("x", 1))
 	r.promise(with(put("k", 4), ""))
 	if r.Resolve(&byHand) {
 		t.Error("resolved though more is owed")
 	}
 	p = &r.all()[0]
-	byHand.Owed, byHand.Version = p.Owed, p.Version
+	byHand = task.Task{Bucket: p.Bucket, Key: p.Key, Writes: p.Writes, Rivals: p.Rivals, Version: p.Version}
 	r.promise(with(put("k", 2), ""))
 	if r.Resolve(&byHand) {
 		t.Error("resolved though a difference was found since")
 	}
+	byHand = r.all()[0]
 	byHand.Version = 0
 	if !r.Resolve(&byHand) {
 		t.Error("not resolved by hand")
@@ -490,12 +514,12 @@ func TestTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wantAlways("")
-	e.Target = make([]byte, maxPayload-maxOverhead-2*maxReason-100)
+	e.Target = make([]byte, maxEntry-maxOverhead-maxReason-100)
 	e.Reason = make([]byte, 1<<20) // cut
 	seq := r.promise(opened(e))
 	r.Settle(seq, 1, bytes.Repeat([]byte("x"), 1<<20))
 	r.wantAlways("PUT k 1")
-	if p := r.all()[0]; len(p.Reason) != maxReason || len(p.Target) != len(e.Target) {
+	if p := one(&r.all()[0]); len(p.Reason) != maxReason || len(p.Target) != len(e.Target) {
 		t.Fatal(len(p.Reason), len(p.Target))
 	}
 	r.quiet()
@@ -554,9 +578,9 @@ func TestRealFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	count := func(p Pending, backends []string) bool {
+	count := func(p *task.Task, backends []string) bool {
 		n++
-		return string(p.Key) == "k" && p.Owed == 1 && slices.Equal(backends, []string{"a"})
+		return p.Key == "k" && fmt.Sprint(p.Owed()) == "[a]" && slices.Equal(backends, []string{"a"})
 	}
 	if s, err := Read(dir, count); err != nil || s.Pending != 1 || n != 1 {
 		t.Errorf("beside it: %+v, %v, %d", s, err, n)

@@ -1,10 +1,11 @@
 package journal
 
 import (
-	"math"
 	"math/bits"
 	"slices"
 	"sort"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // slot is one pending key in memory: where its record is, and no more than
@@ -14,7 +15,7 @@ type slot struct {
 	seg  uint32 // number of the segment; 0: the slot is dead
 	off  uint32
 	hash uint32 // of bucket and key
-	mask uint16 // keys.masks[mask] are the backends owed
+	kind uint16 // keys.classes[kind] is its class
 	size uint8  // of the record, as sizeCode has it
 	bits uint8  // slotParked, slotHidden, and the version above them
 }
@@ -49,19 +50,16 @@ type keys struct {
 	free  []uint32 // page ids
 	order []uint32 // page ids by age
 	index [shards]table
-
-	masks  []uint64 // masks[0] is 0
-	maskID map[uint64]uint16
-	mine   uint64 // backends that are configured
+	kinds
 
 	live, visible, parked int
-	byMask                []int // live slots by mask id
 	bytes                 int64 // of the live records, about
 	lastAge               uint64
 }
 
 func (k *keys) init(mine uint64) {
-	*k = keys{mine: mine, masks: []uint64{0}, maskID: map[uint64]uint16{0: 0}, byMask: []int{0}}
+	*k = keys{}
+	k.kinds.init(mine)
 }
 
 func (k *keys) at(id uint32) *slot { return &k.pages[id>>pageShift].slots[id&(1<<pageShift-1)] }
@@ -70,24 +68,17 @@ func (k *keys) hashOf(id uint32) uint32 { return k.at(id).hash }
 
 func (k *keys) shard(hash uint32) *table { return &k.index[hash>>26] }
 
-// otherMasks stands for every mask beyond the first 65,534 different ones, which
-// only statistics suffer from: the record has the mask itself.
-const otherMasks = math.MaxUint16
-
-func (k *keys) idOfMask(mask uint64) uint16 {
-	id, ok := k.maskID[mask]
-	if !ok {
-		if len(k.masks) >= otherMasks {
-			if len(k.masks) == otherMasks {
-				k.masks, k.byMask = append(k.masks, k.mine), append(k.byMask, 0)
-			}
-			return otherMasks
-		}
-		id = uint16(len(k.masks))
-		k.masks, k.byMask = append(k.masks, mask), append(k.byMask, 0)
-		k.maskID[mask] = id
+// unread stands for a record that cannot be read: what memory knows of it.
+func (k *keys) unread(of ident, s *slot) record {
+	r := record{bucket: of.bucket, key: of.key, first: s.age, unread: true}
+	if len(of.key) == 0 {
+		r.target = of.target
 	}
-	return id
+	r.rivals = []Entry{{
+		Seq: s.age, Aspect: task.Content, Unacknowledged: true, Owed: k.classes[s.kind].owed,
+		Bucket: of.bucket, Key: of.key, Target: of.target, Reason: []byte("its record cannot be read"),
+	}}
+	return r
 }
 
 // place is a record's place in the log, with its size.
@@ -97,12 +88,13 @@ type place struct {
 }
 
 // add makes a slot for a new key behind all others.
-func (k *keys) add(first uint64, hash uint32, at place, mask uint64, parked bool) uint32 {
-	k.lastAge = max(k.lastAge+1, first)
-	return k.addAged(slot{age: k.lastAge, hash: hash}, at, mask, parked)
+func (k *keys) add(r *record, hash uint32, at place) uint32 {
+	k.lastAge = max(k.lastAge+1, r.first)
+	return k.addAged(slot{age: k.lastAge, hash: hash}, at, k.kindOf(r), len(r.parked) > 0)
 }
 
-func (k *keys) addAged(s slot, at place, mask uint64, parked bool) uint32 {
+// addAged makes a slot with an age, of a kind that is counted for it already.
+func (k *keys) addAged(s slot, at place, kind uint16, parked bool) uint32 {
 	id := k.room()
 	p := k.pages[id>>pageShift]
 	s.seg = at.seg
@@ -111,7 +103,7 @@ func (k *keys) addAged(s slot, at place, mask uint64, parked bool) uint32 {
 	p.live++
 	k.live++
 	k.shard(s.hash).insert(k, id)
-	k.count(id, at, mask, parked)
+	k.count(id, at, kind, parked)
 	return id
 }
 
@@ -134,11 +126,11 @@ func (k *keys) room() uint32 {
 }
 
 // count puts a record in a slot that counts for none.
-func (k *keys) count(id uint32, at place, mask uint64, parked bool) {
+func (k *keys) count(id uint32, at place, kind uint16, parked bool) {
 	s := k.at(id)
-	s.seg, s.off, s.size, s.mask = at.seg, at.off, sizeCode(at.size), k.idOfMask(mask)
+	s.seg, s.off, s.size, s.kind = at.seg, at.off, sizeCode(at.size), kind
 	s.bits &^= slotParked | slotHidden
-	if mask&k.mine == 0 {
+	if k.classes[kind].owed&k.mine == 0 {
 		s.bits |= slotHidden
 	} else {
 		k.visible++
@@ -148,7 +140,6 @@ func (k *keys) count(id uint32, at place, mask uint64, parked bool) {
 			k.parked++
 		}
 	}
-	k.byMask[s.mask]++
 	k.bytes += codedSize(s.size)
 }
 
@@ -161,14 +152,15 @@ func (k *keys) uncount(id uint32) {
 	if s.bits&slotParked != 0 {
 		k.parked--
 	}
-	k.byMask[s.mask]--
 	k.bytes -= codedSize(s.size)
+	k.forgetKind(s.kind)
 }
 
 // set gives a key a new record.
-func (k *keys) set(id uint32, at place, mask uint64, parked bool) {
+func (k *keys) set(id uint32, r *record, at place) {
+	kind := k.kindOf(r) // first, so that one that stays is kept
 	k.uncount(id)
-	k.count(id, at, mask, parked)
+	k.count(id, at, kind, len(r.parked) > 0)
 }
 
 // mayHave reports whether there may be a key with this hash.

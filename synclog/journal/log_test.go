@@ -103,7 +103,7 @@ func TestFewFilesAfterManyStarts(t *testing.T) {
 
 func TestCheckpointsAreFewAndUsed(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, Options{SegmentSize: 10000, scanBelow: 20000})
+	r := newRig(t, Options{SegmentSize: 10000, scanBelow: 15000})
 	renames := 0
 	r.fs.fault = func(op, _ string) error {
 		if op == "rename" {
@@ -143,7 +143,7 @@ func TestMemoryOfKeys(t *testing.T) {
 	k.init(3)
 	ids := make(map[int]uint64, 100)
 	for i := range n {
-		k.add(uint64(i+1), rand.Uint32(), place{seg: 1, off: uint32(i), size: 200}, 2, false)
+		k.add(owing(uint64(i+1), 2), rand.Uint32(), place{seg: 1, off: uint32(i), size: 200})
 		if i%(n/100) == 0 {
 			ids[i] = k.lastAge
 		}
@@ -203,9 +203,13 @@ func TestKeysModel(t *testing.T) {
 			if chance.IntN(3) == 0 {
 				hash &= 3 // collisions
 			}
-			k.add(0, hash, place{seg: 1 + chance.Uint32N(9), size: 100}, chance.Uint64N(8), chance.IntN(2) == 0)
+			r := owing(0, chance.Uint64N(8))
+			if chance.IntN(2) == 0 {
+				r.parked = []byte("failed")
+			}
+			k.add(r, hash, place{seg: 1 + chance.Uint32N(9), size: 100})
 			id, _ := k.withAge(k.lastAge)
-			all = append(all, key{age: k.lastAge, hash: hash, mask: k.masks[k.at(id).mask]})
+			all = append(all, key{age: k.lastAge, hash: hash, mask: k.classes[k.at(id).kind].owed})
 		} else if len(all) > 0 {
 			i := chance.IntN(len(all))
 			k.remove(find(all[i]))
@@ -217,7 +221,7 @@ func TestKeysModel(t *testing.T) {
 		age, visible := uint64(0), 0
 		for _, want := range all {
 			id, ok := k.after(age, false)
-			if !ok || k.at(id).age != want.age || k.masks[k.at(id).mask] != want.mask {
+			if !ok || k.at(id).age != want.age || k.classes[k.at(id).kind].owed != want.mask {
 				t.Fatalf("step %d: %+v, %v, want %+v", step, k.at(id), ok, want)
 			}
 			age = want.age
@@ -237,12 +241,17 @@ func TestKeysModel(t *testing.T) {
 	}
 }
 
+// owing is the record of a key that backends owe.
+func owing(first, owed uint64) *record {
+	return &record{bucket: []byte("b"), key: []byte("k"), first: first, writes: []Entry{{Seq: first, Owed: owed}}}
+}
+
 func TestManyMasks(t *testing.T) {
 	t.Parallel()
 	var k keys
 	k.init(^uint64(0))
 	for i := range uint64(70000) {
-		k.add(i+1, rand.Uint32(), place{seg: 1, size: 1}, i+1, false)
+		k.add(owing(i+1, i+1), rand.Uint32(), place{seg: 1, size: 1})
 	}
 	if k.live != 70000 || k.visible != 70000 {
 		t.Fatal(k.live, k.visible)
@@ -254,10 +263,13 @@ func TestManyMasks(t *testing.T) {
 		}
 		k.remove(id)
 	}
-	for i, n := range k.byMask {
+	for i, n := range k.byKind {
 		if n != 0 {
 			t.Fatalf("mask %d counts %d", i, n)
 		}
+	}
+	if b := k.buckets["b"]; b.refs != 0 || slices.Max(b.lacking) != 0 || slices.Max(k.any.lacking) != 0 {
+		t.Fatalf("%+v, %+v", b, k.any)
 	}
 }
 

@@ -8,19 +8,34 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
-// model is what a journal is to remember, in plain maps: of each key every write
-// that has ended since nothing was known of it.
+// model is what a journal is to remember, in plain maps.
 type model struct {
-	ended map[string][]Entry
-	mask  map[string]uint64
-	open  map[uint64]Entry
-	notes map[string]Pending
+	keys map[string]*modelKey
+	open map[uint64]Entry
+	mine uint64
+}
+
+// modelKey is what was acknowledged of one key, by aspect (R35).
+type modelKey struct {
+	stands map[string]Entry   // by aspect, and target where each is one of its own
+	rivals map[string][]Entry // of the same
+	first  uint64
+	note   task.Task
 }
 
 func newModel() *model {
-	return &model{ended: map[string][]Entry{}, mask: map[string]uint64{}, open: map[uint64]Entry{}, notes: map[string]Pending{}}
+	return &model{keys: map[string]*modelKey{}, open: map[uint64]Entry{}, mine: 7}
+}
+
+func aspectName(e *Entry) string {
+	if e.Aspect == task.Version || e.Aspect == task.Setting {
+		return fmt.Sprint(e.Aspect, string(e.Target))
+	}
+	return fmt.Sprint(e.Aspect)
 }
 
 func (m *model) flying(key string) (n int) {
@@ -32,77 +47,168 @@ func (m *model) flying(key string) (n int) {
 	return n
 }
 
-// end takes in a write whose legs have ended.
-func (m *model) end(e Entry) {
-	k := string(e.Key)
-	before, owed := m.ended[k], m.mask[k]
-	changes := e.Owed != 0 || len(before) > 0 && newest(before).Seq < e.Seq
-	m.mask[k] = e.Owed
-	if len(before) > 0 { // what is owed after two writes TestR20Meaning tells
-		old, r := record{Entry: newest(before)}, record{Entry: e}
-		old.Owed = owed
-		m.mask[k] = merge(&old, &r).Owed
+func (k *modelKey) owed() (owed uint64) {
+	for _, e := range k.stands {
+		owed |= e.Owed
 	}
-	m.ended[k] = append(before, e)
-	if changes {
-		delete(m.notes, k)
+	for _, es := range k.rivals {
+		for _, e := range es {
+			owed |= e.Owed
+		}
 	}
-	m.tidy(k)
+	return owed
 }
 
-func (m *model) tidy(k string) {
-	if m.mask[k] == 0 && m.flying(k) == 0 {
-		delete(m.ended, k)
-		delete(m.mask, k)
-		delete(m.notes, k)
+// lacks are the backends that a GET must not ask.
+func (k *modelKey) lacks() (lacks uint64) {
+	for _, e := range k.stands {
+		if e.Aspect == task.Content || e.Aspect == task.Version {
+			lacks |= e.Owed &^ e.Took
+		}
+	}
+	return lacks
+}
+
+// end takes in a write whose legs have ended just now.
+func (m *model) end(e Entry, now uint64) {
+	name := string(e.Key)
+	k := m.keys[name]
+	if k == nil {
+		older := false
+		for _, o := range m.open {
+			older = older || string(o.Key) == name && (o.Seq < e.Seq || e.Overlapped)
+		}
+		if e.Owed == 0 && !older {
+			return
+		}
+		k = &modelKey{stands: map[string]Entry{}, rivals: map[string][]Entry{}}
+		m.keys[name] = k
+	}
+	e.Settled = now
+	before, owed := k.owed(), e.Owed
+	a := aspectName(&e)
+	s, any := k.stands[a]
+	switch {
+	case e.Unacknowledged, any && e.Seq < s.Seq:
+		// Its last leg ended after whatever stands began.
+		if any && !e.Unacknowledged {
+			s.Overlapped = true
+			k.stands[a] = s
+		}
+		k.rivals[a] = append(k.rivals[a], e)
+	default:
+		var past uint64
+		if any && s.Settled > e.Seq {
+			e.Overlapped = true
+			k.rivals[a] = append(k.rivals[a], s)
+		} else if any {
+			past = s.Owed
+		}
+		var left []Entry
+		for _, r := range k.rivals[a] {
+			if r.Settled > e.Seq {
+				left = append(left, r)
+				e.Overlapped = e.Overlapped || !r.Unacknowledged
+			} else {
+				past |= r.Owed
+			}
+		}
+		k.rivals[a] = left
+		if e.Owed == 0 {
+			e.Owed = past
+		}
+		k.stands[a] = e
+	}
+	switch {
+	case k.owed() == 0 || before == 0:
+		k.first = e.Seq
+	case owed != 0:
+		k.first = min(k.first, e.Seq)
+	}
+	k.note = task.Task{}
+	m.tidy(name)
+}
+
+func (m *model) tidy(name string) {
+	if k := m.keys[name]; k != nil && k.owed() == 0 && m.flying(name) == 0 {
+		delete(m.keys, name)
 	}
 }
 
-func (m *model) settle(seq, owed uint64) {
+func (m *model) settle(seq, owed, took, now uint64) {
 	e := m.open[seq]
 	delete(m.open, seq)
-	e.Owed, e.Open = owed, false
-	m.end(e)
-}
-
-func newest(es []Entry) Entry {
-	return slices.MaxFunc(es, func(x, y Entry) int { return int(int64(x.Seq) - int64(y.Seq)) })
+	e.Owed, e.Took, e.Open = owed, took, false
+	m.end(e, now)
 }
 
 // crash ends the intents with an unknown outcome.
-func (m *model) crash() {
+func (m *model) crash(now func() uint64) {
 	for _, seq := range slices.Sorted(maps.Keys(m.open)) {
-		m.settle(seq, m.open[seq].Owed)
+		m.settle(seq, m.open[seq].Owed, m.open[seq].Took, now())
+	}
+	for name := range maps.Clone(m.keys) { // what stood only beside intents
+		m.tidy(name)
 	}
 }
 
 // pending is one line a key: what Next is to give, in any order.
 func (m *model) pending() (lines []string) {
-	for k, es := range m.ended {
-		if m.mask[k] == 0 || m.flying(k) > 0 {
+	for name, k := range m.keys {
+		if k.owed() == 0 || m.flying(name) > 0 {
 			continue
 		}
-		var first uint64
-		for _, e := range es {
-			if e.Owed != 0 && (first == 0 || e.Seq < first) {
-				first = e.Seq
-			}
+		var writes, rivals []string
+		lost := false
+		for _, e := range k.stands {
+			writes = append(writes, entryLine(&e))
 		}
-		n, note := newest(es), m.notes[k]
-		lines = append(lines, line(k, n, m.mask[k], first, note))
+		var all []Entry
+		for _, es := range k.rivals {
+			all = append(all, es...)
+		}
+		slices.SortFunc(all, func(x, y Entry) int { return int(int64(x.Seq) - int64(y.Seq)) })
+		if len(all) > maxRivals {
+			lost, all = true, all[len(all)-maxRivals:]
+		}
+		for i := range all {
+			rivals = append(rivals, entryLine(&all[i]))
+		}
+		lines = append(lines, line(name, writes, rivals, lost, k.first, &k.note))
 	}
 	slices.Sort(lines)
 	return lines
 }
 
-func line(k string, e Entry, owed, first uint64, note Pending) string {
-	return fmt.Sprintf("%s %s %s %b seq %d first %d tries %d parked %v %q", k, e.Method, e.ETag, owed, e.Seq, first,
+func entryLine(e *Entry) string {
+	return fmt.Sprintf("%d %s %s %d %b/%b %v %v", e.Aspect, e.Method, e.ETag, e.Seq, e.Owed, e.Took, e.Overlapped, e.Unacknowledged)
+}
+
+func line(key string, writes, rivals []string, lost bool, first uint64, note *task.Task) string {
+	slices.Sort(writes)
+	slices.Sort(rivals)
+	if lost { // what was owed by those that are dropped is told with the others
+		rivals = []string{fmt.Sprint(len(rivals), " of more")}
+		writes = []string{fmt.Sprint(len(writes))}
+	}
+	return fmt.Sprintf("%s [%s] [%s] first %d tries %d parked %q %q", key, strings.Join(writes, "; "), strings.Join(rivals, "; "), first,
 		note.Tries, note.Parked, note.LastError)
 }
 
-func linesOf(ps []Pending) (lines []string) {
-	for _, p := range ps {
-		lines = append(lines, line(string(p.Key), p.Entry, p.Owed, p.First, p))
+func (r *rig) linesOf(ps []task.Task) (lines []string) {
+	for i := range ps {
+		p := &ps[i]
+		var sides [2][]string
+		for n, ws := range [2][]task.Write{p.Writes, p.Rivals} {
+			for k := range ws {
+				w := &ws[k]
+				sides[n] = append(sides[n], entryLine(&Entry{
+					Aspect: w.Aspect, Method: w.Method, ETag: []byte(w.ETag), Seq: w.Seq, Owed: maskOf(w.Owed, r.o.Backends),
+					Took: maskOf(w.Took, r.o.Backends), Overlapped: w.Overlapped, Unacknowledged: w.Unacknowledged,
+				}))
+			}
+		}
+		lines = append(lines, line(p.Key, sides[0], sides[1], p.RivalsLost && len(p.Rivals) == maxRivals, p.First, p))
 	}
 	slices.Sort(lines)
 	return lines
@@ -124,8 +230,21 @@ func (r *modelRun) entry() Entry {
 	e := put(fmt.Sprintf("key%d", r.chance.IntN(r.keys)), r.chance.Uint64N(8))
 	e.Method = []string{"PUT", "DELETE", "POST"}[r.chance.IntN(3)]
 	e.ETag = fmt.Appendf(nil, "%x", r.chance.Uint64())
-	e.Target = make([]byte, r.chance.IntN(200))
+	e.Aspect = []task.Aspect{task.Content, task.Content, task.Content, task.Tags, task.ACL, task.Retention, task.LegalHold, task.Version}[r.chance.IntN(8)]
+	e.Target = []byte("/b/" + string(e.Key))
+	switch {
+	case e.Aspect == task.Version:
+		e.Target = fmt.Appendf(e.Target, "?versionId=%d", r.chance.IntN(3))
+	case r.chance.IntN(4) == 0:
+		e.Target = make([]byte, r.chance.IntN(200))
+	}
 	e.Open = r.chance.IntN(3) == 0
+	e.Unacknowledged = r.chance.IntN(8) == 0
+	e.Overlapped = r.chance.IntN(8) == 0
+	e.Took = 7 &^ e.Owed
+	if r.chance.IntN(8) == 0 {
+		e.Took = 7
+	}
 	if r.chance.IntN(4) == 0 {
 		e.Owed = 0
 	}
@@ -140,17 +259,22 @@ func (r *modelRun) promiseSome() {
 	for i := range es {
 		es[i] = r.entry()
 	}
+	last := r.now()
 	if err := r.Promise(es); err != nil {
 		r.t.Fatal(err)
 	}
 	for _, e := range es {
+		last = max(last, e.Seq) + 1 // each has ended before the next one begins
 		if e.Open {
 			r.m.open[e.Seq] = e
 			continue
 		}
-		r.m.end(e)
+		r.m.end(e, last)
 	}
 }
+
+// now is after all that was begun, and before what will be.
+func (r *modelRun) now() uint64 { return r.Stamp(time.Now()) }
 
 func (r *modelRun) settleOne() {
 	for seq := range r.m.open {
@@ -158,8 +282,9 @@ func (r *modelRun) settleOne() {
 		if r.chance.IntN(2) == 0 {
 			owed = 0
 		}
-		r.Settle(seq, owed, nil)
-		r.m.settle(seq, owed)
+		took := 7 &^ owed
+		r.Journal.Settle(&Entry{Seq: seq, Owed: owed, Took: took})
+		r.m.settle(seq, owed, took, r.now())
 		return
 	}
 }
@@ -171,34 +296,35 @@ func (r *modelRun) repairOne() {
 		return
 	}
 	p := &ps[r.chance.IntN(len(ps))]
-	k := string(p.Key)
+	k := p.Key
 	if r.chance.IntN(3) == 0 {
-		p.Tries, p.Parked, p.LastError = r.chance.IntN(9), r.chance.IntN(2) == 0, "because"
+		p.Tries, p.Parked, p.LastError = r.chance.IntN(9), "", "because"
+		if r.chance.IntN(2) == 0 {
+			p.Parked = task.Lost
+		}
 		if !r.Note(p) {
 			r.t.Fatalf("%s: not noted", k)
 		}
-		r.m.notes[k] = *p
+		r.m.keys[k].note = *p
 		return
 	}
 	if !r.Resolve(p) {
 		r.t.Fatalf("%s: not resolved", k)
 	}
-	delete(r.m.ended, k)
-	delete(r.m.mask, k)
-	delete(r.m.notes, k)
+	delete(r.m.keys, k)
 }
 
 func (r *modelRun) step() {
 	switch r.chance.IntN(40) {
 	case 0:
 		r.reopen()
-		r.m.crash()
+		r.m.crash(r.now)
 	case 1, 2:
 		if err := r.Flush(); err != nil {
 			r.t.Fatal(err)
 		}
 		r.restart()
-		r.m.crash()
+		r.m.crash(r.now)
 	case 3, 4:
 		r.tick()
 	case 5:
@@ -216,7 +342,7 @@ func (r *modelRun) step() {
 
 func (r *modelRun) check() {
 	r.t.Helper()
-	got, want := linesOf(r.all()), r.m.pending()
+	got, want := r.linesOf(r.all()), r.m.pending()
 	if !slices.Equal(got, want) {
 		r.t.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -227,21 +353,24 @@ func (r *modelRun) checkStats() {
 	r.t.Helper()
 	s := r.Stats()
 	by, pending, parked := make([]int, 3), 0, 0
-	for k := range r.m.ended {
-		owed := r.m.mask[k]
+	lacking := make([]int, 3)
+	for _, k := range r.m.keys {
+		owed, lacks := k.owed(), k.lacks()
 		for i := range by {
 			by[i] += int(owed >> i & 1)
+			lacking[i] += int(lacks >> i & 1)
 		}
 		if owed != 0 {
 			pending++
 		}
-		if r.m.notes[k].Parked {
+		if k.note.Parked != "" {
 			parked++
 		}
 	}
 	if s.Pending != pending || s.Open != len(r.m.open) || !slices.Equal(s.ByBackend, by) || s.Parked != parked {
 		r.t.Fatalf("%+v, want %d pending, %d open, %d parked, %v", s, pending, len(r.m.open), parked, by)
 	}
+	r.checkOwed(lacking)
 	// What a segment is needed for is counted.
 	live := map[uint32]int{}
 	for age := uint64(0); ; {
@@ -256,6 +385,35 @@ func (r *modelRun) checkStats() {
 	for _, seg := range r.segs {
 		if seg.live != live[seg.num] {
 			r.t.Fatalf("segment %d counts %d needed records, has %d", seg.num, seg.live, live[seg.num])
+		}
+	}
+}
+
+// checkOwed compares what reads go by (R30).
+func (r *modelRun) checkOwed(lacking []int) {
+	r.t.Helper()
+	outs := map[string]uint64{}
+	for _, e := range r.m.open {
+		if !e.Unacknowledged && (e.Aspect == task.Content || e.Aspect == task.Version) {
+			lacks := e.Owed &^ e.Took
+			outs[string(e.Key)] |= lacks
+			for i := range lacking {
+				lacking[i] += int(lacks >> i & 1)
+			}
+		}
+	}
+	counts := make([]int, 3)
+	if r.OwedIn([]byte("b"), counts); !slices.Equal(counts, lacking) {
+		r.t.Fatalf("in the bucket is owed %v, want %v", counts, lacking)
+	}
+	for i := range min(r.keys, 100) {
+		key := fmt.Sprintf("key%d", i)
+		want := outs[key]
+		if k := r.m.keys[key]; k != nil {
+			want |= k.lacks()
+		}
+		if got := r.Owed([]byte("b"), []byte(key)); got != want {
+			r.t.Fatalf("of %s is owed %b, want %b", key, got, want)
 		}
 	}
 }
@@ -305,23 +463,23 @@ func (r *modelRun) checkRead(scanBelow int64) {
 	r.t.Helper()
 	for seq := range maps.Clone(r.m.open) {
 		r.Settle(seq, 2, nil)
-		r.m.settle(seq, 2)
+		r.m.settle(seq, 2, 0, r.now())
 	}
 	if err := r.Flush(); err != nil {
 		r.t.Fatal(err)
 	}
-	var ps []Pending
-	s, err := readFrom(r.fs.clone(), "j", max(scanBelow, 1), func(p Pending, names []string) bool {
+	var ps []task.Task
+	s, err := readFrom(r.fs.clone(), "j", max(scanBelow, 1), func(p *task.Task, names []string) bool {
 		if !slices.Equal(names, r.o.Backends) {
 			r.t.Fatal(names)
 		}
-		ps = append(ps, p)
+		ps = append(ps, *p)
 		return true
 	})
 	if err != nil || s.Damaged != 0 || s.Pending != len(ps) || s.Open != 0 {
 		r.t.Fatalf("%+v, %v", s, err)
 	}
-	if got, want := linesOf(ps), r.m.pending(); !slices.Equal(got, want) {
+	if got, want := r.linesOf(ps), r.m.pending(); !slices.Equal(got, want) {
 		r.t.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

@@ -7,7 +7,10 @@ type open struct {
 	hash    uint32 // of bucket and key
 	used    bool
 	at      place // zero: not in the log yet (Intend)
+	typ     byte  // of payload
 	payload []byte
+	lacking uint64       // backends that the write is owed, for reads
+	bucket  *bucketCount // where that is counted, if there are any
 
 	// Intents with one hash are in the order of seq: a request for the same key over and
 	// over costs no more than others.
@@ -54,7 +57,7 @@ func (o *opens) find(seq uint64) (id uint32, ok bool) {
 	return 0, false
 }
 
-func (o *opens) add(seq uint64, hash uint32, at place, payload []byte) {
+func (o *opens) add(seq uint64, hash uint32, at place, typ byte, payload []byte) *open {
 	var id uint32
 	if n := len(o.free); n > 0 {
 		id, o.free = o.free[n-1], o.free[:n-1]
@@ -63,7 +66,7 @@ func (o *opens) add(seq uint64, hash uint32, at place, payload []byte) {
 		o.list = append(o.list, open{})
 	}
 	e := &o.list[id]
-	e.seq, e.hash, e.at, e.used = seq, hash, at, true
+	e.seq, e.hash, e.at, e.typ, e.used = seq, hash, at, typ, true
 	e.payload = append(e.payload[:0], payload...)
 	o.bySeq.insert(bySeq{o}, id)
 	o.link(id)
@@ -72,6 +75,7 @@ func (o *opens) add(seq uint64, hash uint32, at place, payload []byte) {
 		e.queued = true
 		o.unlogged = append(o.unlogged, id)
 	}
+	return e
 }
 
 // oldest is the first intent with a hash, or noOpen.

@@ -74,7 +74,7 @@ func TestOpensOfManyKeys(t *testing.T) {
 				if random.IntN(2) == 0 {
 					at = place{seg: 1, size: 9}
 				}
-				o.add(s, hash, at, []byte("p"))
+				o.add(s, hash, at, typeIntent, []byte("p"))
 				want[s] = hash
 				seqs = append(seqs, s)
 			}

@@ -1,63 +1,74 @@
 package journal
 
-import "bytes"
+import "github.com/akubra/akubra/synclog/task"
 
-// Owes is the set of backends that are owed the content of a key, or may be: by what is
-// pending of it, and by intents whose legs are out. Where the key may be pending its
-// record is read from disk, without holding up anybody.
-func (j *Journal) Owes(bucket, key []byte) uint64 {
+// maxIdent is how long a key may be for Owed to allocate nothing.
+const maxIdent = 1280
+
+// Owed is the set of backends that lack an acknowledged write of what a GET of the key
+// gives, or may (R30): by what is pending, and by acknowledged writes whose legs are out.
+// It goes by the key's hash alone, so that once in four billion times it is another key's.
+// It reads no disk and allocates nothing; nothing at all is to be done while nothing is
+// pending.
+func (j *Journal) Owed(bucket, key []byte) (owed uint64) {
 	if j.Quiet() {
 		return 0
 	}
-	want := Entry{Bucket: bucket, Key: key}
+	var buf [maxIdent]byte
+	hash := uint32(sipHash(j.hashKey[0], j.hashKey[1], ident{bucket: bucket, key: key}.append(buf[:0])))
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed {
-		return 0
-	}
-	owed := j.openOwedLocked(&want)
-	if r, _, ok := j.lookLocked(&want); ok && ofContent(&r.Entry) {
-		owed |= r.Owed & j.mine
-	}
-	return owed
-}
-
-// Find gives what is pending of a key, as Next does with the cursor before place.
-func (j *Journal) Find(bucket, key []byte) (p Pending, place uint64, ok bool) {
-	want := Entry{Bucket: bucket, Key: key}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.closed {
-		return Pending{}, 0, false
-	}
-	r, s, ok := j.lookLocked(&want)
-	if !ok || s.bits&slotHidden != 0 || j.opens.inFlight(s.hash, noOpen) {
-		return Pending{}, 0, false
-	}
-	p = r.pending(j.mine)
-	p.Version = s.version()
-	return p, s.age - 1, true
-}
-
-// ofContent reports whether an entry is about more than a part like ?acl.
-func ofContent(e *Entry) bool { return e.Aux&AuxSubresource == 0 || e.Aux&AuxMixed != 0 }
-
-// openOwedLocked is what open intents of the key owe.
-func (j *Journal) openOwedLocked(want *Entry) (owed uint64) {
-	hash := j.setIdent(want)
 	for id := j.opens.oldest(hash); id != noOpen; id = j.opens.list[id].newer {
-		var r record
-		if j.openEntry(&j.opens.list[id], &r) && j.sameKey(&r.Entry) && ofContent(&r.Entry) {
-			owed |= r.Owed & j.mine
+		owed |= j.opens.list[id].lacking
+	}
+	t := j.keys.shard(hash)
+	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {
+		if s := j.keys.at(id); s.hash == hash {
+			owed |= j.keys.classes[s.kind].lacking & j.mine
 		}
 	}
 	return owed
 }
 
+// OwedIn adds to counts, by backend, how many keys of a bucket and acknowledged writes
+// under way in it a backend lacks, or may, of what a listing shows (R30). It costs what
+// Owed does.
+func (j *Journal) OwedIn(bucket []byte, counts []int) {
+	if j.Quiet() {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	in := j.keys.buckets[string(bucket)]
+	for i := range min(len(counts), len(j.keys.any.lacking)) {
+		counts[i] += int(j.keys.any.lacking[i])
+		if in != nil {
+			counts[i] += int(in.lacking[i])
+		}
+	}
+}
+
+// Find gives what is pending of a key, as Next does with the cursor t.Place. target counts
+// where key is empty.
+func (j *Journal) Find(bucket, key, target []byte) (t task.Task, ok bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return task.Task{}, false
+	}
+	r, s, ok := j.lookLocked(ident{bucket, key, target})
+	if !ok || s.bits&slotHidden != 0 || j.opens.inFlight(s.hash, noOpen) {
+		return task.Task{}, false
+	}
+	t = r.task(j.o.Backends)
+	t.Version, t.Place = s.version(), s.age-1
+	return t, true
+}
+
 // lookLocked gives a key's record and slot. It lets go of the lock while it reads, and
 // begins anew where the slot has changed meanwhile.
-func (j *Journal) lookLocked(want *Entry) (r *record, s slot, ok bool) {
-	hash := j.setIdent(want)
+func (j *Journal) lookLocked(want ident) (r *record, s slot, ok bool) {
+	hash := j.hashOf(want)
 	passed := 0 // slots of other keys with the same hash
 again:
 	n := 0
@@ -78,10 +89,10 @@ again:
 			goto again
 		}
 		if err != nil { // with this hash it hardly ever is another key's
-			r = &record{Entry: *want, first: s.age}
-			r.Owed = j.keys.masks[s.mask]
+			unread := j.keys.unread(want, &s)
+			r = &unread
 		}
-		if bytes.Equal(r.Bucket, want.Bucket) && bytes.Equal(r.Key, want.Key) {
+		if r.ident().is(want) {
 			return r, s, true
 		}
 		passed++

@@ -3,11 +3,13 @@ package journal
 import (
 	"fmt"
 	"testing"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 func (r *rig) wantOwes(key string, want uint64) {
 	r.t.Helper()
-	if got := r.Owes([]byte("b"), []byte(key)); got != want {
+	if got := r.Owed([]byte("b"), []byte(key)); got != want {
 		r.t.Fatalf("of %q is owed %b, want %b", key, got, want)
 	}
 }
@@ -45,14 +47,14 @@ func TestR30Owes(t *testing.T) {
 
 	// Tags are no content; but content that is owed beside them is.
 	tags := put("tags", 2)
-	tags.Aux |= AuxSubresource
+	tags.Aspect = task.Tags
 	r.promise(tags)
 	r.wantOwes("tags", 0)
 	r.promise(put("tags", 1))
 	r.wantOwes("tags", 1)
 	tags.Seq = 0
 	r.promise(tags)
-	if got := r.Owes([]byte("b"), []byte("tags")); got&1 == 0 {
+	if got := r.Owed([]byte("b"), []byte("tags")); got&1 == 0 {
 		t.Errorf("of both is owed %b", got)
 	}
 	r.quiet()
@@ -73,40 +75,6 @@ func TestR30OwesOfWritesUnderWay(t *testing.T) {
 	r.Settle(seqs[2], 0, nil)
 	r.wantOwes("k", 0)
 	r.quiet()
-}
-
-// Keys with the same hash are told apart.
-func TestR30OwesOfKeysThatCollide(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, Options{})
-	seen := map[uint32]string{}
-	for i := 0; ; i++ {
-		key := fmt.Sprint(i)
-		e := put(key, 0)
-		hash := r.setIdent(&e)
-		other, collides := seen[hash]
-		seen[hash] = key
-		if !collides {
-			continue
-		}
-		third := "neither"
-		r.promise(put(key, 1))
-		r.wantOwes(key, 1)
-		r.wantOwes(other, 0)
-		r.promise(put(other, 2))
-		for range 2 {
-			r.wantOwes(key, 1)
-			r.wantOwes(other, 2)
-			r.wantOwes(third, 0)
-			if err := r.Flush(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if p, _, ok := r.Find([]byte("b"), []byte(other)); !ok || string(p.Key) != other {
-			t.Errorf("found %+v", p)
-		}
-		return
-	}
 }
 
 // A record that cannot be read still says who is owed.
@@ -135,22 +103,22 @@ func TestFind(t *testing.T) {
 	for i := range 1000 {
 		r.promise(put(fmt.Sprint(i), 2))
 	}
-	p, place, ok := r.Find([]byte("b"), []byte("700"))
-	if !ok || string(p.Key) != "700" || p.Owed != 2 || p.Version == 0 {
+	p, ok := r.Find([]byte("b"), []byte("700"), nil)
+	if !ok || p.Key != "700" || r.owedBy(&p) != 2 || p.Version == 0 {
 		t.Fatalf("found %+v, %t", p, ok)
 	}
-	same, _, ok := r.Next(place)
-	if !ok || string(same.Key) != "700" || same.Seq != p.Seq || same.Version != p.Version {
+	same, _, ok := r.Next(p.Place)
+	if !ok || string(same.Key) != "700" || same.Newest().Seq != p.Newest().Seq || same.Version != p.Version {
 		t.Fatalf("there it is %+v", same)
 	}
 	if !r.Resolve(&p) {
 		t.Error("it cannot be resolved")
 	}
-	if _, _, ok := r.Find([]byte("b"), []byte("700")); ok {
+	if _, ok := r.Find([]byte("b"), []byte("700"), nil); ok {
 		t.Error("it is found after that")
 	}
 	r.promise(opened(put("701", 2)))
-	if _, _, ok := r.Find([]byte("b"), []byte("701")); ok {
+	if _, ok := r.Find([]byte("b"), []byte("701"), nil); ok {
 		t.Error("one whose legs are out is found")
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // Promise makes entries durable in one group commit and returns when they are:
@@ -21,7 +23,7 @@ func (j *Journal) Promise(es []Entry) error {
 	touches := true
 	for i := range es {
 		e := &es[i]
-		if err := e.checkSize(); err != nil {
+		if err := checkSize(e); err != nil {
 			return err
 		}
 		touches = touches && e.Owed&j.mine == 0 && !e.Open
@@ -62,7 +64,7 @@ func (j *Journal) recallAllLocked(es []Entry) (got recalled) {
 	for unlocked := j.keys.live > 0; unlocked && !j.closed; {
 		unlocked = false
 		for i := range es {
-			if e := &es[i]; !e.Open && j.recallLocked(j.setIdent(e), &got) {
+			if e := &es[i]; !e.Open && j.recallLocked(j.hashOf(identOf(e)), &got) {
 				unlocked = true
 			}
 		}
@@ -75,7 +77,7 @@ func (j *Journal) recallAllLocked(es []Entry) (got recalled) {
 // unless it has been settled by then with nothing owed: the log never hears of most.
 // Its Settle may be lost with it until Flush has returned. Not with Options.Power.
 func (j *Journal) Intend(e *Entry) error {
-	if err := e.checkSize(); err != nil {
+	if err := checkSize(e); err != nil {
 		return err
 	}
 	j.mu.Lock()
@@ -123,7 +125,7 @@ func (j *Journal) logFirstLocked(o *open) {
 // logOpenLocked appends an intent that is nowhere in the log, or not for long.
 func (j *Journal) logOpenLocked(o *open) {
 	start := len(j.cur.buf)
-	j.cur.buf = append(beginFrame(j.cur.buf, typeIntent), o.payload...)
+	j.cur.buf = append(beginFrame(j.cur.buf, o.typ), o.payload...)
 	o.at = j.appendedLocked(start)
 	j.segment(o.at.seg).live++
 }
@@ -133,13 +135,13 @@ func (j *Journal) logOpenLocked(o *open) {
 func (j *Journal) disownLocked(es []Entry) {
 	for i := range es {
 		var got recalled
-		j.recallLocked(j.setIdent(&es[i]), &got)
+		j.recallLocked(j.hashOf(identOf(&es[i])), &got)
 		if id, ok := j.opens.find(es[i].Seq); ok && es[i].Open {
-			var r record
-			if j.openEntry(&j.opens.list[id], &r) {
-				r.Aux |= AuxUnacknowledged
+			var e Entry
+			if j.openEntry(&j.opens.list[id], &e) {
+				e.Unacknowledged = true
 				j.recalled = got
-				j.endLocked(id, &r)
+				j.endLocked(id, &e)
 				j.recalled = nil
 			}
 		}
@@ -147,10 +149,12 @@ func (j *Journal) disownLocked(es []Entry) {
 	j.knowLocked()
 }
 
+// maxEntry is the most that a write may take: one of each aspect fits into a record.
+const maxEntry = maxPayload / 10
+
 // checkSize refuses what is too long for a record.
-func (e *Entry) checkSize() error {
-	n := len(e.Method) + len(e.Target) + len(e.Host) + len(e.Bucket) + len(e.Key) + len(e.ETag) + len(e.ID)
-	if n > maxPayload-maxOverhead-2*maxReason {
+func checkSize(e *Entry) error {
+	if n := sizeOf(e) + len(e.Bucket) + len(e.Key); n > maxEntry || len(e.Bucket)+2*len(e.Key) > maxEntry {
 		return fmt.Errorf("%w: %d bytes", ErrTooLarge, n)
 	}
 	return nil
@@ -195,136 +199,157 @@ func (j *Journal) promiseLocked(e *Entry, logged bool) {
 		}
 	}
 	j.stamp(e)
-	r := record{Entry: *e}
-	r.Owed &= j.mine
+	w := *e
+	w.Owed, w.Took, w.Settled = w.Owed&j.mine, w.Took&j.mine, 0
+	hash := j.hashOf(identOf(&w))
 	if !e.Open {
-		j.applyLocked(j.setIdent(&r.Entry), &r, 0)
+		j.applyLocked(hash, &w, 0)
 		return
 	}
-	hash := j.setIdent(&r.Entry)
 	if !logged {
-		j.payload = r.appendPayload(j.payload[:0], typeIntent)
-		j.addOpen(r.Seq, hash, place{}, j.payload)
+		j.payload = appendIntent(j.payload[:0], &w)
+		j.addOpen(&w, hash, place{}, typeIntent, j.payload)
 		return
 	}
-	at := j.appendLocked(typeIntent, &r)
+	at := j.appendIntentLocked(&w)
 	payload := j.cur.buf[len(j.cur.buf)-at.size+frameLen:]
-	j.addOpen(r.Seq, hash, at, payload)
+	j.addOpen(&w, hash, at, typeIntent, payload)
 }
 
-// Settle ends an open entry: all of its legs have ended. owed are the backends
-// that still differ, reason why. It is buffered and never waits for a write; where
-// the key is pending already it reads that record, without holding up anybody.
-// A settlement that is lost in a crash leaves the entry as of unknown outcome.
-// A seq that is not open is ignored.
-func (j *Journal) Settle(seq, owed uint64, reason []byte) {
+// Settle ends an open entry, the one with e's Seq: all of its legs have ended. Of e count
+// Owed, the backends that still differ, with Reason, Took, ETags and Overlapped, and ETag and
+// Size where they are known only now. It is buffered and never waits for a write; where
+// the key is pending already it reads that record, without holding up anybody. A
+// settlement that is lost in a crash leaves the entry as of unknown outcome. One of an
+// entry that is not open is ignored.
+func (j *Journal) Settle(e *Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.closed {
-		j.recallAndSettleLocked(seq, owed, reason)
+		j.recallAndSettleLocked(e)
 	}
 }
 
 // SettleSoon is Settle for who must not wait for a disk: where a record has to be read
 // another goroutine does it, which Close waits for.
-func (j *Journal) SettleSoon(seq, owed uint64, reason []byte) {
+func (j *Journal) SettleSoon(e *Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	id, ok := j.opens.find(seq)
+	id, ok := j.opens.find(e.Seq)
 	if !ok || j.closed {
 		return
 	}
 	if _, missing := j.missingLocked(j.opens.list[id].hash, nil); !missing {
-		j.settleLocked(seq, owed, reason)
+		j.settleLocked(e)
 		return
 	}
-	reason = slices.Clone(reason)
+	own := ownedBy(e)
 	j.wg.Go(func() {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		j.recallAndSettleLocked(seq, owed, reason)
+		j.recallAndSettleLocked(own)
 	})
 }
 
+// ownedBy is a settlement with memory of its own.
+func ownedBy(e *Entry) *Entry {
+	own := &Entry{Seq: e.Seq, Owed: e.Owed, Took: e.Took, Size: e.Size, Overlapped: e.Overlapped}
+	own.ETag, own.Reason = slices.Clone(e.ETag), slices.Clone(e.Reason)
+	for _, x := range e.ETags {
+		own.ETags = append(own.ETags, task.BackendETag{Backend: x.Backend, ETag: slices.Clone(x.ETag)})
+	}
+	return own
+}
+
 // recallAndSettleLocked gives the lock up while it reads.
-func (j *Journal) recallAndSettleLocked(seq, owed uint64, reason []byte) {
+func (j *Journal) recallAndSettleLocked(e *Entry) {
 	var got recalled
-	if id, ok := j.opens.find(seq); ok {
+	if id, ok := j.opens.find(e.Seq); ok {
 		j.recallLocked(j.opens.list[id].hash, &got)
 	}
 	j.recalled = got
-	j.settleLocked(seq, owed, reason)
+	j.settleLocked(e)
 	j.recalled = nil
 }
 
-func (j *Journal) settleLocked(seq, owed uint64, reason []byte) {
-	id, ok := j.opens.find(seq)
+func (j *Journal) settleLocked(e *Entry) {
+	id, ok := j.opens.find(e.Seq)
 	if !ok {
 		return
 	}
 	o := &j.opens.list[id]
-	if owed&j.mine == 0 && !j.keys.mayHave(o.hash) && !j.opens.inFlight(o.hash, id) { // the usual case
+	if e.Owed&j.mine == 0 && !j.keys.mayHave(o.hash) && !j.opens.inFlight(o.hash, id) { // the usual case
 		logged := o.logged()
 		j.dropOpen(id)
 		if logged {
-			j.appendSettleLocked(seq)
+			j.appendSettleLocked(e.Seq)
 		}
 		j.knowLocked()
 		return
 	}
-	var r record
-	if j.openEntry(o, &r) {
-		r.Owed = owed & j.mine
-		if len(reason) > 0 {
-			r.Reason = reason
+	var w Entry
+	if j.openEntry(o, &w) {
+		w.Owed, w.Took = e.Owed&j.mine, e.Took&j.mine
+		w.Overlapped = w.Overlapped || e.Overlapped
+		w.ETags = e.ETags
+		if len(e.Reason) > 0 {
+			w.Reason = e.Reason
 		}
-		j.endLocked(id, &r)
+		if len(e.ETag) > 0 {
+			w.ETag = e.ETag
+		}
+		if e.Size != 0 {
+			w.Size = e.Size
+		}
+		j.endLocked(id, &w)
 	}
 	j.knowLocked()
 }
 
-// endLocked ends the open intent id, of which r is what it has become.
-func (j *Journal) endLocked(id uint32, r *record) {
+// endLocked ends the open intent id, of which e is what it has become.
+func (j *Journal) endLocked(id uint32, e *Entry) {
 	o := &j.opens.list[id]
-	hash, closes := o.hash, r.Seq
+	hash, closes := o.hash, e.Seq
 	if !o.logged() {
 		closes = 0
 	}
 	j.dropOpen(id)
-	r.Open = false
-	j.setIdent(&r.Entry)
-	j.applyLocked(hash, r, closes)
+	j.applyLocked(hash, e, closes)
 }
 
-// applyLocked takes in a write whose legs have all ended, the key being the last
-// setIdent's; closes is the intent that ends so, or 0.
-func (j *Journal) applyLocked(hash uint32, r *record, closes uint64) {
+// applyLocked takes in a write whose legs have all ended; closes is the intent that ends
+// so, or 0.
+func (j *Journal) applyLocked(hash uint32, e *Entry, closes uint64) {
+	of := identOf(e)
+	e.Open = false
+	e.Settled = j.Stamp(time.Now()) // so that it shows which writes overlapped
 	j.logOpensOfLocked(hash)
-	id, old := j.find(hash)
+	id, old := j.find(of, hash)
 	if old == nil {
-		if r.Owed == 0 && !j.othersOpen(hash, r.Seq) {
+		// What ended well is worth a record only as long as writes are open that it may
+		// have to be told apart from.
+		if e.Owed == 0 && !j.othersOpen(of, hash, e.Seq) && !(e.Overlapped && j.othersOpen(of, hash, 0)) {
 			if closes != 0 {
 				j.appendSettleLocked(closes)
 			}
 			return
 		}
-		r.first, r.closes = r.Seq, closes
-		j.addKey(r.first, hash, j.appendLocked(typeState, r), r.Owed, false)
+		r := record{bucket: e.Bucket, key: e.Key}
+		if len(e.Key) == 0 {
+			r.target = e.Target
+		}
+		r.take(e, j.mine)
+		r.closes = closes
+		j.addKey(&r, hash, j.appendLocked(&r))
 		return
 	}
-	m := mergeRead(old, r)
-	m.Owed |= old.Owed &^ j.mine // a backend that is gone has taken nothing since
-	switch {
-	case m.Owed == 0 && !j.othersOpen(hash, 0):
-		j.appendGoneLocked(&m.Entry, closes)
+	old.take(e, j.mine)
+	if old.owed() == 0 && !j.othersOpen(of, hash, 0) {
+		j.appendGoneLocked(of, closes)
 		j.dropKey(id)
-	case r.Owed == 0 && !newer(r, old):
-		if closes != 0 {
-			j.appendSettleLocked(closes)
-		}
-	default:
-		m.closes = closes
-		j.moveKey(id, j.appendLocked(typeState, &m), m.Owed, false)
-		j.keys.changed(id)
+		return
 	}
+	old.closes = closes
+	j.moveKey(id, old, j.appendLocked(old))
+	j.keys.changed(id)
 }

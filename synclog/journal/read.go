@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // ReadStats of Read.
@@ -22,21 +24,21 @@ type ReadStats struct {
 // readTries bounds how often Read begins anew since the journal moved on.
 const readTries = 10
 
-// Read gives every pending key in dir to fn, oldest first, until it says false:
-// beside a running process or without one, without its lock. Bit i of Owed is
-// backends[i], which has all names in the files. A key that has an open intent
-// comes with Open: where no process runs, it is of unknown outcome. What is in a
-// running process's memory alone, settlements above all, is not seen.
-func Read(dir string, fn func(p Pending, backends []string) bool) (ReadStats, error) {
+// Read gives every pending key in dir to fn, oldest first, until it says false: beside a
+// running process or without one, without its lock. backends are all names in the files.
+// A key that has an open intent comes with Open: where no process runs, it is of unknown
+// outcome. What is in a running process's memory alone, settlements above all, is not
+// seen.
+func Read(dir string, fn func(t *task.Task, backends []string) bool) (ReadStats, error) {
 	return readFrom(osFS{}, dir, defaultScanBelow, fn)
 }
 
-func readFrom(files FS, dir string, scanBelow int64, fn func(p Pending, backends []string) bool) (ReadStats, error) {
+func readFrom(files FS, dir string, scanBelow int64, fn func(t *task.Task, backends []string) bool) (ReadStats, error) {
 	for try := 1; ; try++ {
 		b := &book{readOnly: true}
 		b.init(files, dir, nil)
 		b.mine = math.MaxUint64
-		b.keys.mine = b.mine
+		b.keys.init(b.mine)
 		err := b.load(scanBelow)
 		if err == nil {
 			b.sort()
@@ -52,7 +54,7 @@ func readFrom(files FS, dir string, scanBelow int64, fn func(p Pending, backends
 }
 
 // give hands out all keys, then those that have nothing but open intents.
-func (b *book) give(fn func(p Pending, backends []string) bool) ReadStats {
+func (b *book) give(fn func(t *task.Task, backends []string) bool) ReadStats {
 	s := ReadStats{Open: b.opens.len(), Segments: len(b.segs), Bytes: b.total()}
 	intents := b.intentsByKey()
 	more := true
@@ -73,50 +75,52 @@ func (b *book) give(fn func(p Pending, backends []string) bool) ReadStats {
 		if !more {
 			continue
 		}
-		p := r.pending(b.all())
-		ident := string(appendIdent(nil, &p.Entry))
-		if in, ok := intents[ident]; ok {
-			m := merge(r, in)
-			p = m.pending(b.all())
-			p.Open = true
-			delete(intents, ident)
+		name := string(r.ident().append(nil))
+		open := intents[name]
+		delete(intents, name)
+		for i := range open {
+			r.take(&open[i], b.mine)
 		}
-		p.own()
-		more = fn(p, b.names)
+		t := r.task(b.names)
+		t.Open = len(open) > 0
+		more = fn(&t, b.names)
 	}
 	var rest []*record
-	for _, r := range intents {
+	for _, open := range intents {
+		r := &record{bucket: open[0].Bucket, key: open[0].Key}
+		if len(r.key) == 0 {
+			r.target = open[0].Target
+		}
+		for i := range open {
+			r.take(&open[i], b.mine)
+		}
 		rest = append(rest, r)
 	}
 	slices.SortFunc(rest, func(x, y *record) int { return cmp.Compare(x.first, y.first) })
 	for _, r := range rest {
 		if more {
-			p := r.pending(b.all())
-			p.Open = true
-			more = fn(p, b.names)
+			t := r.task(b.names)
+			t.Open = true
+			more = fn(&t, b.names)
 		}
 	}
 	s.Damaged, s.Problems = b.damaged, b.problems
 	return s
 }
 
-func (b *book) all() uint64 { return 1<<len(b.names) - 1 }
-
-// intentsByKey merges the open intents of each key.
-func (b *book) intentsByKey() map[string]*record {
-	keys := map[string]*record{}
+// intentsByKey are the open intents of each key, in their order.
+func (b *book) intentsByKey() map[string][]Entry {
+	keys := map[string][]Entry{}
 	b.opens.each(func(_ uint32, o *open) bool {
-		var r record
-		if !b.openEntry(o, &r) {
-			return true
+		var e Entry
+		if b.openEntry(o, &e) {
+			name := string(identOf(&e).append(nil))
+			keys[name] = append(keys[name], e)
 		}
-		r.first = r.Seq
-		ident := string(appendIdent(nil, &r.Entry))
-		if old, ok := keys[ident]; ok {
-			r = merge(old, &r)
-		}
-		keys[ident] = &r
 		return true
 	})
+	for _, es := range keys {
+		slices.SortFunc(es, func(x, y Entry) int { return cmp.Compare(x.Seq, y.Seq) })
+	}
 	return keys
 }

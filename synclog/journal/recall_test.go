@@ -183,7 +183,7 @@ func TestIntendWaitsForNoDisk(t *testing.T) {
 					r.Stamp(time.Now())
 					seq := r.mustIntend(key)
 					r.Stats()
-					r.SettleSoon(seq, 0, nil)
+					r.SettleSoon(&Entry{Seq: seq})
 				}
 			}))
 			f.hold.Store(nil)
@@ -231,9 +231,9 @@ func TestReadAheadIsCheckedAgain(t *testing.T) {
 	}
 	close(f.release)
 	<-settled
-	r.want("DELETE k 1, PUT l 10")
-	if p := r.all()[0]; string(p.Reason) != "late" {
-		t.Errorf("the reason is %q: the settlement was not merged", p.Reason)
+	r.want("DELETE k 101, PUT l 10")
+	if p := r.all()[0]; len(p.Rivals) != 1 || p.Rivals[0].Reason != "late" {
+		t.Errorf("%+v: the settlement was not merged", p)
 	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
@@ -246,7 +246,7 @@ func TestCloseWaitsForSettlements(t *testing.T) {
 	r, f := slowRig(t)
 	seq := r.promise(opened(put("k", 0b100)))
 	f.holds("read", 1)
-	r.SettleSoon(seq, 0, nil)
+	r.SettleSoon(&Entry{Seq: seq})
 	<-f.waiting
 	closed := soon(func() {
 		if err := r.Close(); err != nil {
@@ -258,7 +258,7 @@ func TestCloseWaitsForSettlements(t *testing.T) {
 	r.fs, r.o = f.FS.(*memFS), Options{Dir: "j", Backends: []string{"a:1", "b:2", "c:3"}, manual: true}
 	r.open()
 	r.want("PUT k 10, PUT l 10")
-	if p := r.all()[0]; p.Aux != 0 || string(p.Reason) == "unknown outcome" {
+	if p := r.all()[0]; len(p.Rivals) != 0 || p.Newest().Reason == "unknown outcome" {
 		t.Errorf("after a restart: %+v", p)
 	}
 }
@@ -284,7 +284,7 @@ func TestConcurrentMerges(t *testing.T) {
 					r.Settle(seq, e.Owed, nil)
 				case 2:
 					seq = r.mustIntend(fmt.Sprint("k", key))
-					r.SettleSoon(seq, 0, nil)
+					r.SettleSoon(&Entry{Seq: seq})
 				case 3:
 					if err := r.Flush(); err != nil {
 						t.Error(err)
@@ -301,11 +301,11 @@ func TestConcurrentMerges(t *testing.T) {
 	r.reopen() // it waits for the settlements
 	all := r.all()
 	if len(all) != len(last) {
-		t.Fatalf("pending: %s", text(all))
+		t.Fatalf("pending: %s", r.text(all))
 	}
 	for _, p := range all {
-		if key := int(p.Key[1] - '0'); p.Seq != last[key].Load() || p.Aux != 0 {
-			t.Errorf("%s: the newest is %d (%b), want %d", p.Key, p.Seq, p.Aux, last[key].Load())
+		if key := int(p.Key[1] - '0'); p.Newest().Seq != last[key].Load() || p.Newest().Unacknowledged {
+			t.Errorf("%s: %+v, want %d", p.Key, p.Newest(), last[key].Load())
 		}
 	}
 }

@@ -1,31 +1,39 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"slices"
-	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // Types of records.
 const (
 	typeNames  = 1 // the names of a segment's backends, its first record
-	typeIntent = 2 // an entry whose legs are under way
-	typeState  = 3 // all that is known of a key: it replaces what was known before
 	typeSettle = 4 // an intent has ended, and owes nothing
 	typeGone   = 5 // a key is not pending any more
+	typeIntent = 6 // an entry whose legs are under way
+	typeState  = 7 // all that is known of a key: it replaces what was known before
+	// As journals had them before what is known was kept by aspect; only read.
+	typeOldIntent = 2
+	typeOldState  = 3
 	// In a checkpoint:
 	typeBegin   = 16
 	typeOpens   = 17
 	typeKeys    = 18
-	typeMasks   = 19
-	typeLast    = typeMasks
+	typeOldEnd  = 19 // ends a checkpoint of before, which is not used
+	typeClasses = 20
+	typeEnd     = 21
+	typeLast    = typeEnd
 	frameLen    = 9 // CRC, length, type
 	maxPayload  = 1 << 20
 	maxReason   = 1 << 10 // of Reason and LastError; what is longer is cut
 	maxOverhead = 256     // of a payload, beyond its strings
 	maxSeq      = 1 << 63 // far in the future, far from an overflow
+	maxETag     = 1 << 10 // of an ETag that differs
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -64,48 +72,209 @@ func parseFrame(p []byte, salt uint32) (typ byte, payload []byte, ok bool) {
 	return p[8], p[frameLen:n:n], true
 }
 
-// record is an intent or a state. Its byte slices are borrowed.
+// record is all that is known of one key. Its byte slices are borrowed.
 type record struct {
-	Entry
-	first     uint64
-	closes    uint64 // the intent that ends with this state; 0: none
-	tries     uint64
-	notBefore int64 // Unix ns; 0: at once
-	parked    bool
-	lastError []byte
+	bucket, key []byte
+	target      []byte // tells the keys of a bucket's own apart; empty where there is a key
+	// writes stand: one an aspect, and of Version and Setting one a target. rivals may have
+	// landed after the one of their aspect. Both ascend by Seq.
+	writes, rivals []Entry
+	rivalsLost     uint8 // bit a: rivals of aspect a are missing
+	targetsLost    bool  // writes to versions, or settings, are missing
+	first          uint64
+	closes         uint64 // the intent that ends with this state; 0: none
+	tries          uint64
+	notBefore      int64  // Unix ns; 0: at once
+	parked         []byte // why; empty: it is not
+	lastError      []byte
+	unread         bool // the record could not be read: what memory knows stands for it
 }
 
-const flagParked = 1 << 0
+// Bits of a write's flags in a file.
+const (
+	flagOverlapped = 1 << iota
+	flagUnacknowledged
+	flagUnrepeatable
+	flagUsualTarget // it is left out
+)
 
-// appendPayload appends the payload of an intent or a state.
-func (r *record) appendPayload(dst []byte, typ byte) []byte {
-	dst = binary.LittleEndian.AppendUint64(dst, r.Seq)
-	flags := byte(0)
-	if r.parked {
-		flags |= flagParked
+const flagTargetsLost = 1 << 0 // of a state's flags
+
+// appendEntry appends a write, without its bucket and key.
+func appendEntry(dst []byte, e *Entry, key, target []byte) []byte {
+	var flags byte
+	if e.Overlapped {
+		flags |= flagOverlapped
 	}
-	dst = append(dst, r.Aux, flags)
-	dst = binary.AppendUvarint(dst, r.Owed)
-	dst = binary.AppendVarint(dst, r.Size)
-	if typ == typeState {
-		dst = binary.LittleEndian.AppendUint64(dst, r.first)
-		dst = binary.LittleEndian.AppendUint64(dst, r.closes)
-		dst = binary.AppendUvarint(dst, r.tries)
-		dst = binary.AppendVarint(dst, r.notBefore)
+	if e.Unacknowledged {
+		flags |= flagUnacknowledged
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(r.Method)))
-	dst = append(dst, r.Method...)
-	dst = appendBytes(dst, r.Bucket)
-	dst = appendBytes(dst, r.Key)
-	dst = appendBytes(dst, r.Target)
-	dst = appendBytes(dst, r.Host)
-	dst = appendBytes(dst, r.ETag)
-	dst = appendBytes(dst, r.ID)
-	dst = appendBytes(dst, cut(r.Reason))
-	if typ == typeState {
-		dst = appendBytes(dst, cut(r.lastError))
+	if e.Unrepeatable {
+		flags |= flagUnrepeatable
+	}
+	raw := e.Target
+	if len(key) > 0 && isUsual(raw, e.Bucket, key) || len(key) == 0 && len(raw) > 0 && bytes.Equal(raw, target) {
+		flags |= flagUsualTarget
+		raw = nil
+	}
+	dst = append(dst, byte(e.Aspect), flags)
+	dst = binary.LittleEndian.AppendUint64(dst, e.Seq)
+	settled := uint64(0)
+	if e.Settled != 0 {
+		settled = max(e.Settled, e.Seq) - e.Seq + 1
+	}
+	dst = binary.AppendUvarint(dst, settled)
+	dst = binary.AppendUvarint(dst, e.Owed)
+	dst = binary.AppendUvarint(dst, e.Took)
+	dst = binary.AppendVarint(dst, e.Size)
+	dst = binary.AppendUvarint(dst, uint64(len(e.Method)))
+	dst = append(dst, e.Method...)
+	dst = appendBytes(dst, raw)
+	dst = appendBytes(dst, e.Host)
+	dst = appendBytes(dst, e.ETag)
+	dst = appendBytes(dst, e.ID)
+	dst = appendBytes(dst, cut(e.Reason))
+	n := min(len(e.ETags), maxNames)
+	dst = binary.AppendUvarint(dst, uint64(n))
+	for _, x := range e.ETags[:n] {
+		dst = append(dst, byte(x.Backend))
+		dst = appendBytes(dst, x.ETag[:min(len(x.ETag), maxETag)])
 	}
 	return dst
+}
+
+// isUsual reports whether a target is "/bucket/key".
+func isUsual(target, bucket, key []byte) bool {
+	n := len(bucket)
+	return len(target) == 2+n+len(key) && target[0] == '/' && target[1+n] == '/' &&
+		bytes.Equal(target[1:1+n], bucket) && bytes.Equal(target[2+n:], key)
+}
+
+// entry undoes appendEntry.
+func (d *decoder) entry(e *Entry, bucket, key, target []byte) {
+	*e = Entry{Bucket: bucket, Key: key}
+	e.Aspect = task.Aspect(d.byte())
+	flags := d.byte()
+	e.Overlapped = flags&flagOverlapped != 0
+	e.Unacknowledged = flags&flagUnacknowledged != 0
+	e.Unrepeatable = flags&flagUnrepeatable != 0
+	e.Seq = d.uint64()
+	if settled := d.uvarint(); settled != 0 {
+		if settled > maxSeq || e.Seq >= maxSeq {
+			d.bad = true
+			return
+		}
+		e.Settled = e.Seq + settled - 1
+	}
+	e.Owed = d.uvarint()
+	e.Took = d.uvarint()
+	e.Size = d.varint()
+	e.Method = methodName(d.bytes())
+	e.Target = d.bytes()
+	if flags&flagUsualTarget != 0 {
+		if e.Target = target; len(key) > 0 {
+			e.Target = slices.Concat([]byte{'/'}, bucket, []byte{'/'}, key)
+		}
+	}
+	e.Host = d.bytes()
+	e.ETag = d.bytes()
+	e.ID = d.bytes()
+	e.Reason = d.bytes()
+	n := d.uvarint()
+	if n > maxNames {
+		d.bad = true
+	}
+	for ; n > 0 && !d.bad; n-- {
+		e.ETags = append(e.ETags, task.BackendETag{Backend: int(d.byte()), ETag: d.bytes()})
+	}
+	d.bad = d.bad || e.Seq >= maxSeq || e.Aspect > task.Found
+}
+
+// appendIntent appends the payload of an intent.
+func appendIntent(dst []byte, e *Entry) []byte {
+	dst = appendBytes(dst, e.Bucket)
+	dst = appendBytes(dst, e.Key)
+	return appendEntry(dst, e, e.Key, nil)
+}
+
+// parseIntent undoes appendIntent, or reads an intent of an old journal. The slices of e
+// point into p.
+func parseIntent(e *Entry, p []byte, typ byte, all uint64) error {
+	d := decoder{p: p}
+	if typ == typeOldIntent {
+		if err := parseOldIntent(e, &d, all); err != nil {
+			return err
+		}
+	} else {
+		bucket, key := d.bytes(), d.bytes()
+		d.entry(e, bucket, key, nil)
+	}
+	e.Open = true
+	return d.end()
+}
+
+// appendPayload appends the payload of a state.
+func (r *record) appendPayload(dst []byte) []byte {
+	flags := byte(0)
+	if r.targetsLost {
+		flags |= flagTargetsLost
+	}
+	dst = append(dst, flags, r.rivalsLost)
+	dst = binary.LittleEndian.AppendUint64(dst, r.first)
+	dst = binary.LittleEndian.AppendUint64(dst, r.closes)
+	dst = binary.AppendUvarint(dst, r.tries)
+	dst = binary.AppendVarint(dst, r.notBefore)
+	dst = appendBytes(dst, r.bucket)
+	dst = appendBytes(dst, r.key)
+	dst = appendBytes(dst, r.target)
+	dst = appendBytes(dst, cut(r.parked))
+	dst = appendBytes(dst, cut(r.lastError))
+	for _, es := range [2][]Entry{r.writes, r.rivals} {
+		dst = binary.AppendUvarint(dst, uint64(len(es)))
+		for i := range es {
+			dst = appendEntry(dst, &es[i], r.key, r.target)
+		}
+	}
+	return dst
+}
+
+// parsePayload undoes appendPayload, or reads a state of an old journal, whose masks are
+// about the backends of all. The slices of r point into p.
+func (r *record) parsePayload(p []byte, typ byte, all uint64) error {
+	*r = record{writes: r.writes[:0], rivals: r.rivals[:0]}
+	d := decoder{p: p}
+	if typ == typeOldState {
+		return r.parseOldState(&d, all)
+	}
+	flags := d.byte()
+	r.targetsLost = flags&flagTargetsLost != 0
+	r.rivalsLost = d.byte()
+	r.first = d.uint64()
+	r.closes = d.uint64()
+	r.tries = d.uvarint()
+	r.notBefore = d.varint()
+	r.bucket, r.key, r.target = d.bytes(), d.bytes(), d.bytes()
+	r.parked, r.lastError = d.bytes(), d.bytes()
+	for _, es := range [2]*[]Entry{&r.writes, &r.rivals} {
+		for n := d.uvarint(); n > 0 && !d.bad; n-- {
+			var e Entry
+			d.entry(&e, r.bucket, r.key, r.target)
+			*es = append(*es, e)
+		}
+	}
+	if r.first >= maxSeq || r.closes >= maxSeq {
+		return errPayload
+	}
+	return d.end()
+}
+
+// entries calls fn for each write and rival.
+func (r *record) entries(fn func(e *Entry)) {
+	for _, es := range [2][]Entry{r.writes, r.rivals} {
+		for i := range es {
+			fn(&es[i])
+		}
+	}
 }
 
 func cut(p []byte) []byte { return p[:min(len(p), maxReason)] }
@@ -115,40 +284,6 @@ func appendBytes(dst, p []byte) []byte {
 }
 
 var errPayload = errors.New("not a payload of its type")
-
-// parsePayload undoes appendPayload. The slices of r point into p.
-func (r *record) parsePayload(p []byte, typ byte) error {
-	d := decoder{p: p}
-	*r = record{}
-	r.Seq = d.uint64()
-	r.Aux = d.byte()
-	flags := d.byte()
-	r.Owed = d.uvarint()
-	r.Size = d.varint()
-	r.Open = typ == typeIntent
-	if typ == typeState {
-		r.parked = flags&flagParked != 0
-		r.first = d.uint64()
-		r.closes = d.uint64()
-		r.tries = d.uvarint()
-		r.notBefore = d.varint()
-	}
-	r.Method = methodName(d.bytes())
-	r.Bucket = d.bytes()
-	r.Key = d.bytes()
-	r.Target = d.bytes()
-	r.Host = d.bytes()
-	r.ETag = d.bytes()
-	r.ID = d.bytes()
-	r.Reason = d.bytes()
-	if typ == typeState {
-		r.lastError = d.bytes()
-	}
-	if r.Seq >= maxSeq || r.first >= maxSeq || r.closes >= maxSeq {
-		return errPayload
-	}
-	return d.end()
-}
 
 // methodName makes a string of the usual methods without allocating one.
 func methodName(p []byte) string {
@@ -238,31 +373,40 @@ func (d *decoder) end() error {
 	return nil
 }
 
-// appendIdent appends what tells pending keys apart.
-func appendIdent(dst []byte, e *Entry) []byte {
-	dst = appendBytes(dst, e.Bucket)
-	if len(e.Key) > 0 {
-		return append(append(dst, 1), e.Key...)
+// ident is what tells pending keys apart.
+type ident struct{ bucket, key, target []byte }
+
+func identOf(e *Entry) ident   { return ident{e.Bucket, e.Key, e.Target} }
+func (r *record) ident() ident { return ident{r.bucket, r.key, r.target} }
+func (d ident) is(o ident) bool {
+	return bytes.Equal(d.bucket, o.bucket) && bytes.Equal(d.key, o.key) && (len(d.key) > 0 || bytes.Equal(d.target, o.target))
+}
+
+// append makes bytes of it, for its hash.
+func (d ident) append(dst []byte) []byte {
+	dst = appendBytes(dst, d.bucket)
+	if len(d.key) > 0 {
+		return append(append(dst, 1), d.key...)
 	}
-	return append(append(dst, 0), e.Target...)
+	return append(append(dst, 0), d.target...)
 }
 
 // appendGone appends the payload of a typeGone record.
-func appendGone(dst []byte, e *Entry, closes uint64) []byte {
+func appendGone(dst []byte, d ident, closes uint64) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, closes)
-	dst = appendBytes(dst, e.Bucket)
-	dst = appendBytes(dst, e.Key)
-	if len(e.Key) > 0 {
+	dst = appendBytes(dst, d.bucket)
+	dst = appendBytes(dst, d.key)
+	if len(d.key) > 0 {
 		return appendBytes(dst, nil)
 	}
-	return appendBytes(dst, e.Target)
+	return appendBytes(dst, d.target)
 }
 
-func parseGone(p []byte) (e Entry, closes uint64, err error) {
+func parseGone(p []byte) (of ident, closes uint64, err error) {
 	d := decoder{p: p}
 	closes = d.uint64()
-	e.Bucket, e.Key, e.Target = d.bytes(), d.bytes(), d.bytes()
-	return e, closes, d.end()
+	of.bucket, of.key, of.target = d.bytes(), d.bytes(), d.bytes()
+	return of, closes, d.end()
 }
 
 func parseSettle(p []byte) (seq uint64, err error) {
@@ -291,94 +435,4 @@ func (d *decoder) names() []string {
 		names[i] = string(d.bytes())
 	}
 	return names
-}
-
-// standing is how much a record may say about its key: a write that a client was
-// told of most, then one that nobody knows the outcome of, or that was to a version and
-// may or may not have changed what is there, then a difference that was found.
-func (r *record) standing() int {
-	switch {
-	case r.Method == "":
-		return 0
-	case r.Aux&(AuxUnacknowledged|AuxVersion) != 0:
-		return 1
-	}
-	return 2
-}
-
-// newer reports whether a stands for the key rather than b: by standing, then by age.
-func newer(a, b *record) bool {
-	if x, y := a.standing(), b.standing(); x != y {
-		return x > y
-	}
-	return a.Seq > b.Seq
-}
-
-// owedOf is what is owed after both. Who has taken the last acknowledged write is
-// worth knowing, for it is that which repair spreads: what was owed before it, and
-// an entry of less standing, which suspects every backend, do not blur it. Who is
-// not owed then may still have to be given it, if an older write lands on it late;
-// repair looks at all backends whoever is owed.
-func owedOf(a, b *record) uint64 {
-	if newer(b, a) {
-		a, b = b, a
-	}
-	if a.standing() == 2 && a.Owed != 0 && a.Aux&AuxSubresource == 0 {
-		return a.Owed
-	}
-	return a.Owed | b.Owed
-}
-
-// merge is the state of a key after e, which has ended, where it was old.
-func merge(old, e *record) record {
-	m := *old
-	if newer(e, old) {
-		m = *e
-		if len(m.Reason) == 0 {
-			m.Reason = old.Reason
-		}
-	} else if e.Owed != 0 && len(e.Reason) > 0 {
-		m.Reason = e.Reason
-	}
-	m.Open = false
-	m.Owed = owedOf(old, e)
-	switch {
-	case m.Owed == 0:
-		m.first = m.Seq
-	case old.Owed == 0:
-		m.first = e.Seq
-	case e.Owed == 0:
-		m.first = old.first
-	default:
-		m.first = min(old.first, e.Seq)
-	}
-	m.Aux |= (old.Aux | e.Aux) & (AuxMixed | AuxOverlapped)
-	if m.standing() == 2 && (old.standing() < 2 && old.Seq > m.Seq || e.standing() < 2 && e.Seq > m.Seq) {
-		m.Aux |= AuxDoubt
-	}
-	if (old.Aux^e.Aux)&AuxSubresource != 0 {
-		m.Aux |= AuxMixed
-	}
-	// The key has changed: what was tried before says nothing about it now.
-	m.tries, m.notBefore, m.parked, m.lastError = 0, 0, false, nil
-	return m
-}
-
-// pending is the record as it is handed out. It shares the record's memory.
-func (r *record) pending(mine uint64) Pending {
-	p := Pending{
-		Entry: r.Entry, First: r.first, Tries: int(r.tries), Parked: r.parked, LastError: string(r.lastError),
-	}
-	if r.notBefore != 0 {
-		p.NotBefore = time.Unix(0, r.notBefore)
-	}
-	p.Owed &= mine
-	return p
-}
-
-// own gives p memory of its own.
-func (p *Pending) own() {
-	for _, f := range []*[]byte{&p.Target, &p.Host, &p.Bucket, &p.Key, &p.ETag, &p.ID, &p.Reason} {
-		*f = slices.Clone(*f)
-	}
 }

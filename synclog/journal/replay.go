@@ -142,26 +142,29 @@ func (b *book) end(sc *scanner, s *segment, last bool) {
 // replay applies one record.
 func (b *book) replay(s *segment, at place, typ byte, payload []byte) error {
 	switch typ {
-	case typeIntent:
-		var r record
-		if err := b.parse(s, &r, payload, typ); err != nil {
+	case typeIntent, typeOldIntent:
+		var e Entry
+		if err := b.parseIntent(s, &e, payload, typ); err != nil {
 			return err
 		}
-		b.lastSeq = max(b.lastSeq, r.Seq)
-		b.closeOpen(r.Seq) // it was moved
-		b.addOpen(r.Seq, b.setIdent(&r.Entry), at, payload)
-	case typeState:
-		var r record
-		if err := b.parse(s, &r, payload, typ); err != nil {
+		b.lastSeq = max(b.lastSeq, e.Seq)
+		b.closeOpen(e.Seq) // it was moved
+		b.addOpen(&e, b.hashOf(identOf(&e)), at, typ, payload)
+	case typeState, typeOldState:
+		r := &b.next
+		if err := b.parse(s, r, payload, typ); err != nil {
 			return err
 		}
-		b.lastSeq = max(b.lastSeq, r.Seq, r.closes)
+		b.lastSeq = max(b.lastSeq, r.closes)
+		r.entries(func(e *Entry) { b.lastSeq = max(b.lastSeq, e.Seq, e.Settled) })
 		b.closeOpen(r.closes)
-		hash := b.setIdent(&r.Entry)
-		if id, old := b.find(hash); old != nil {
-			b.moveKey(id, at, r.Owed, r.parked)
+		hash := b.hashOf(r.ident())
+		if id, old := b.find(r.ident(), hash); old != nil {
+			b.moveKey(id, r, at)
 		} else {
-			b.addKey(r.first, hash, at, r.Owed, r.parked)
+			// Not behind all others: what was moved to the head is old, and sort sees to it.
+			b.keys.addAged(slot{age: r.first, hash: hash}, at, b.keys.kindOf(r), len(r.parked) > 0)
+			s.live++
 		}
 	case typeSettle:
 		seq, err := parseSettle(payload)
@@ -170,12 +173,12 @@ func (b *book) replay(s *segment, at place, typ byte, payload []byte) error {
 		}
 		b.closeOpen(seq)
 	case typeGone:
-		e, closes, err := parseGone(payload)
+		of, closes, err := parseGone(payload)
 		if err != nil {
 			return err
 		}
 		b.closeOpen(closes)
-		if id, old := b.find(b.setIdent(&e)); old != nil {
+		if id, old := b.find(of, b.hashOf(of)); old != nil {
 			b.dropKey(id)
 		}
 	default:

@@ -1,13 +1,17 @@
 package journal
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/akubra/akubra/synclog/task"
+)
 
 // Next gives the first pending key behind cursor, oldest first, and the cursor for
 // the one behind it; 0 begins. ok is false at the end. Keys with an open intent
 // are passed over, parked ones and those whose NotBefore is to come are not. A key
 // that changes meanwhile keeps its place. It reads a record from disk, without
 // holding up anybody.
-func (j *Journal) Next(cursor uint64) (p Pending, next uint64, ok bool) {
+func (j *Journal) Next(cursor uint64) (t task.Task, next uint64, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for !j.closed {
@@ -32,11 +36,11 @@ func (j *Journal) Next(cursor uint64) (p Pending, next uint64, ok bool) {
 			j.problem("journal: cannot read segment %q at offset %d: %w", j.segment(s.seg).name(), s.off, err)
 			continue
 		}
-		p = r.pending(j.mine)
-		p.Version = s.version()
-		return p, cursor, true
+		t = r.task(j.o.Backends)
+		t.Version, t.Place = s.version(), cursor-1
+		return t, cursor, true
 	}
-	return Pending{}, cursor, false
+	return task.Task{}, cursor, false
 }
 
 // fetchLocked reads a slot's record, without the lock where it is on disk.
@@ -51,7 +55,7 @@ func (j *Journal) fetchLocked(s slot) (r *record, err error) {
 		}
 	}
 	typ, payload, ok := parseFrame(p, seg.salt)
-	if !ok || typ != typeState {
+	if !ok {
 		return nil, errDamaged
 	}
 	r = &record{}
@@ -68,23 +72,24 @@ func (b *batch) sizeAt(off uint32) int { return frameSize(b.buf[int64(off)-b.bas
 
 // Resolve closes a key that Next gave: all backends are equal. It reports whether it
 // did: not where anything came for the key since, nor where it is closed already.
-// Buffered as Settle is. A Pending that is made anew needs Seq, Bucket, Key, Target
-// (where Key is empty), Owed and Version as they were read.
-func (j *Journal) Resolve(p *Pending) bool {
+// Buffered as Settle is. Of t count Bucket, Key, Target (where Key is empty), Version and
+// the Seq and Owed of its writes, all as they were read.
+func (j *Journal) Resolve(t *task.Task) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	defer j.recallFor(p)()
-	id, r, ok := j.currentLocked(p)
+	of, hash := j.hashOfTask(t)
+	defer j.recallFor(hash)()
+	id, r, ok := j.currentLocked(t, of, hash)
 	if !ok {
 		return false
 	}
-	if gone := r.Owed &^ j.mine; gone != 0 { // still owed to backends that are not here
-		r.Owed = gone
-		r.closes, r.tries, r.notBefore, r.parked, r.lastError = 0, 0, 0, false, nil
-		j.moveKey(id, j.appendLocked(typeState, r), r.Owed, false)
+	if r.owed()&^j.mine != 0 { // still owed to backends that are not here
+		r.entries(func(e *Entry) { e.Owed &^= j.mine })
+		r.closes, r.tries, r.notBefore, r.parked, r.lastError = 0, 0, 0, nil, nil
+		j.moveKey(id, r, j.appendLocked(r))
 		j.keys.changed(id)
 	} else {
-		j.appendGoneLocked(&r.Entry, 0)
+		j.appendGoneLocked(of, 0)
 		j.dropKey(id)
 	}
 	j.knowLocked()
@@ -92,49 +97,56 @@ func (j *Journal) Resolve(p *Pending) bool {
 	return true
 }
 
-// Note stores p's Tries, NotBefore, Parked and LastError with its key, as Resolve
-// would close it, and false where Resolve would say so.
-func (j *Journal) Note(p *Pending) bool {
+// Note stores t's Tries, NotBefore, Parked and LastError with its key, as Resolve would
+// close it, and false where Resolve would say so. What t's writes are not owed by any more,
+// who is known to have taken them since, and with which ETags, is kept, too.
+func (j *Journal) Note(t *task.Task) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	defer j.recallFor(p)()
-	id, r, ok := j.currentLocked(p)
+	of, hash := j.hashOfTask(t)
+	defer j.recallFor(hash)()
+	id, r, ok := j.currentLocked(t, of, hash)
 	if !ok {
 		return false
 	}
-	r.closes = 0
-	r.tries, r.parked, r.lastError = uint64(max(0, p.Tries)), p.Parked, []byte(p.LastError)
-	r.notBefore = 0
-	if !p.NotBefore.IsZero() {
-		r.notBefore = p.NotBefore.UnixNano()
+	if r.note(t, j.o.Backends); r.owed() == 0 {
+		j.appendGoneLocked(of, 0)
+		j.dropKey(id)
+	} else {
+		j.moveKey(id, r, j.appendLocked(r))
 	}
-	j.moveKey(id, j.appendLocked(typeState, r), r.Owed, r.parked)
+	j.knowLocked()
 	j.boundLocked()
 	return true
 }
 
-// recallFor has the record of p's key read, without the lock, which is held again then.
+// hashOfTask gives what tells a task's key apart.
+func (j *Journal) hashOfTask(t *task.Task) (of ident, hash uint32) {
+	of = ident{[]byte(t.Bucket), []byte(t.Key), []byte(t.Target)}
+	return of, j.hashOf(of)
+}
+
+// recallFor has the records of a hash read, without the lock, which is held again then.
 // What it gives is called once the record is not needed any more.
-func (j *Journal) recallFor(p *Pending) (forget func()) {
+func (j *Journal) recallFor(hash uint32) (forget func()) {
 	var got recalled
 	if !j.closed {
-		j.recallLocked(j.setIdent(&p.Entry), &got)
+		j.recallLocked(hash, &got)
 	}
 	j.recalled = got
 	return func() { j.recalled = nil }
 }
 
-// currentLocked gives p's key, unless it is not what p is any more.
-func (j *Journal) currentLocked(p *Pending) (id uint32, r *record, ok bool) {
+// currentLocked gives t's key, unless it is not what t is any more.
+func (j *Journal) currentLocked(t *task.Task, of ident, hash uint32) (id uint32, r *record, ok bool) {
 	if j.closed || j.failure != nil {
 		return 0, nil, false
 	}
-	hash := j.setIdent(&p.Entry)
-	id, r = j.find(hash)
-	if r == nil || r.Seq != p.Seq || r.Owed&j.mine&^p.Owed != 0 || j.othersOpen(hash, 0) {
+	id, r = j.find(of, hash)
+	if r == nil || r.unread || !r.isOf(t, j.o.Backends) || j.othersOpen(of, hash, 0) {
 		return 0, nil, false
 	}
-	if p.Version != 0 && p.Version != j.keys.at(id).version() {
+	if t.Version != 0 && t.Version != j.keys.at(id).version() {
 		return 0, nil, false
 	}
 	return id, r, true

@@ -78,6 +78,9 @@ func (s *segment) ours(mask uint64) (m uint64) {
 	return m
 }
 
+// all is the mask of all of the segment's backends, where others than ours have written it.
+func (s *segment) all() uint64 { return 1<<len(s.bits) - 1 }
+
 // setNames takes the segment's backends; those that are new to the book get bits
 // of their own.
 func (b *book) setNames(s *segment, names []string) {

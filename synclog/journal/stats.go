@@ -30,14 +30,14 @@ func (j *Journal) Stats() Stats {
 		Written: j.counts.Written, Batches: j.counts.Batches, Syncs: j.syncs.Load(),
 		Failures: j.counts.Failures, Dropped: j.counts.Dropped, Damaged: j.damaged,
 	}
-	for i, n := range k.byMask {
+	for i, n := range k.byKind {
 		if n == 0 {
 			continue
 		}
-		for m := k.masks[i] & k.mine; m != 0; m &= m - 1 {
+		for m := k.classes[i].owed & k.mine; m != 0; m &= m - 1 {
 			s.ByBackend[bits.TrailingZeros64(m)] += n
 		}
-		if k.masks[i]&^k.mine != 0 {
+		if k.classes[i].owed&^k.mine != 0 {
 			s.Gone += n
 		}
 	}

@@ -8,15 +8,13 @@ import (
 // forget drops the names of backends that are neither configured nor owed.
 func (b *book) forget() {
 	used := b.mine
-	for i, n := range b.keys.byMask {
-		if n > 0 {
-			used |= b.keys.masks[i]
-		}
+	for _, c := range b.keys.classes {
+		used |= c.owed
 	}
 	b.opens.each(func(_ uint32, o *open) bool {
-		var r record
-		if b.openEntry(o, &r) {
-			used |= r.Owed
+		var e Entry
+		if b.openEntry(o, &e) {
+			used |= e.Owed
 		}
 		return true
 	})
@@ -35,26 +33,25 @@ func (b *book) forget() {
 		}
 	}
 	k := &b.keys
-	k.maskID = map[uint64]uint16{}
-	for i, old := range k.masks {
-		m := (&segment{bits: to}).ours(old & used)
-		k.masks[i] = m
-		if _, ok := k.maskID[m]; (!ok || k.byMask[i] > 0) && i != otherMasks {
-			k.maskID[m] = uint16(i)
+	clear(k.kindID)
+	for i := range k.classes {
+		c := &k.classes[i]
+		c.owed = (&segment{bits: to}).ours(c.owed & used)
+		if k.byKind[i] > 0 && i != otherKinds {
+			k.kindID[*c] = uint16(i)
 		}
 	}
-	k.maskID[0] = 0
 }
 
 // sort brings the keys in order of age, each age once, and drops those that no
 // backend is owed; only as long as no intent is open.
 func (b *book) sort() {
 	k := &b.keys
-	ordered, last := k.byMask[0] == 0, uint64(0)
+	ordered, last := true, uint64(0)
 	for _, id := range k.order {
 		for i := range k.pages[id].n {
 			s := &k.pages[id].slots[i]
-			ordered = ordered && s.seg != 0 && s.age > last
+			ordered = ordered && s.seg != 0 && s.age > last && k.classes[s.kind].owed != 0
 			last = s.age
 		}
 	}
@@ -68,26 +65,20 @@ func (b *book) sort() {
 			s := k.pages[id].slots[i]
 			switch {
 			case s.seg == 0:
-			case s.mask == 0:
+			case k.classes[s.kind].owed == 0:
 				b.segment(s.seg).live--
+				k.forgetKind(s.kind)
 			default:
 				all = append(all, s)
 			}
 		}
 	}
 	slices.SortFunc(all, func(x, y slot) int { return cmp.Compare(x.age, y.age) })
-	k.reset()
+	*k = keys{kinds: k.kinds}
 	for _, s := range all {
 		s.age = max(s.age, k.lastAge+1)
 		k.lastAge = s.age
 		at := place{seg: s.seg, off: s.off, size: int(codedSize(s.size))}
-		k.addAged(s, at, k.masks[s.mask], s.bits&slotParked != 0)
+		k.addAged(s, at, s.kind, s.bits&slotParked != 0)
 	}
-}
-
-// reset drops all slots and keeps the masks.
-func (k *keys) reset() {
-	masks, maskID, byMask, mine := k.masks, k.maskID, k.byMask, k.mine
-	clear(byMask)
-	*k = keys{masks: masks, maskID: maskID, byMask: byMask, mine: mine}
 }

@@ -262,7 +262,7 @@ func TestR20SegmentIsGone(t *testing.T) {
 				r.promise(put("last", 1))
 				r.want("PUT first 1, PUT second 1, PUT third 100, PUT out 1, PUT last 1")
 				r.again()
-				got := strings.Split(text(r.all()), ", ") // what was written anew may have another place
+				got := strings.Split(r.text(r.all()), ", ") // what was written anew may have another place
 				slices.Sort(got)
 				if want := []string{"PUT first 1", "PUT last 1", "PUT out 1", "PUT second 1", "PUT third 100"}; !slices.Equal(got, want) {
 					t.Errorf("pending %q, want %q", got, want)

@@ -30,6 +30,13 @@ func eventOf(t *task.Task) event {
 	}
 	sub := w.Aspect >= task.Tags && w.Aspect <= task.Setting
 	e := event{limit: unixNano(max(at, w.Seq)).Add(margin), doubt: w.Overlapped || t.RivalsLost || len(t.Writes) > 0 && len(t.Rivals) > 0}
+	for i := range t.Writes {
+		o := &t.Writes[i]
+		e.doubt = e.doubt || o.Aspect == task.Version && o.Seq > w.Seq
+		if sub && t.Key != "" && o.Aspect != task.Found && o.Aspect != w.Aspect {
+			return event{} // its content, or another part of it, is owed as well: all of it is looked at
+		}
+	}
 	query := queryOf(w.Target)
 	switch {
 	case w.Method == "" || ofVersion(query) && (w.Method != http.MethodPut || sub):

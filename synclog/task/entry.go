@@ -1,6 +1,9 @@
 package task
 
-import "bytes"
+import (
+	"bytes"
+	"net/url"
+)
 
 // Entry is a Write in its hot shape: what the engine hands to the journal with each write
 // that backends may differ in, and what the journal keeps of it. Backends are bits of
@@ -73,6 +76,11 @@ func hasParam(target []byte, name string) bool {
 		var param []byte
 		param, query, _ = bytes.Cut(query, []byte("&"))
 		n, value, _ := bytes.Cut(param, []byte("="))
+		if bytes.IndexByte(n, '%') >= 0 {
+			if plain, err := url.QueryUnescape(string(n)); err == nil {
+				n = []byte(plain)
+			}
+		}
 		if string(n) == name && (len(value) > 0 || name != "versionId") {
 			return true
 		}

@@ -143,18 +143,25 @@ func (t *Task) Owed() (names []string) {
 	return names
 }
 
-// Newest is the acknowledged write that began last, else the last rival; nil where there
-// is none. A difference that was found counts only where no write is known.
-func (t *Task) Newest() *Write {
-	for i := len(t.Writes) - 1; i >= 0; i-- {
-		if w := &t.Writes[i]; w.Aspect != Found {
-			return w
+// Newest is the write that a line about the key tells of: the acknowledged write that began
+// last; where there is none but to versions, the last of these and of the rivals; and else
+// a difference that was found. It is nil where nothing is known.
+func (t *Task) Newest() (newest *Write) {
+	rank := func(w *Write) int {
+		switch {
+		case w.Aspect == Found:
+			return 0
+		case w.Unacknowledged || w.Aspect == Version:
+			return 1
 		}
+		return 2
 	}
 	for _, ws := range [2][]Write{t.Rivals, t.Writes} {
-		if len(ws) > 0 {
-			return &ws[len(ws)-1]
+		for i := range ws {
+			if w := &ws[i]; newest == nil || rank(w) > rank(newest) || rank(w) == rank(newest) && w.Seq > newest.Seq {
+				newest = w
+			}
 		}
 	}
-	return nil
+	return newest
 }

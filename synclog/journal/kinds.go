@@ -1,0 +1,137 @@
+package journal
+
+import "math/bits"
+
+// class is what many pending keys have in common. A slot has its number alone.
+type class struct {
+	owed    uint64       // backends that may lack anything of the key
+	lacking uint64       // of these, the ones that lack an acknowledged write of what a GET gives
+	bucket  *bucketCount // nil: any bucket's
+}
+
+// bucketCount counts what a bucket's keys are owed, so that a listing can be answered by
+// who lacks nothing in it (R30).
+type bucketCount struct {
+	name    string
+	refs    int     // classes and open intents
+	lacking []int32 // keys and open intents by backend
+}
+
+func (b *bucketCount) count(mask uint64, n int32) {
+	for ; mask != 0; mask &= mask - 1 {
+		b.lacking[bits.TrailingZeros64(mask)] += n
+	}
+}
+
+// kinds are the classes of the pending keys, with how many keys each has, and the buckets.
+type kinds struct {
+	classes []class // by number; the first one is never freed
+	byKind  []int   // live slots
+	kindID  map[class]uint16
+	unused  []uint16
+	buckets map[string]*bucketCount
+	any     bucketCount // what keys are owed of which the bucket is not known
+	mine    uint64      // backends that are configured
+}
+
+const (
+	// maxKinds: the keys beyond are of otherKinds, which stands for anything owed by
+	// everybody, in any bucket. Their records know better.
+	maxKinds   = 1<<16 - 1
+	otherKinds = 0
+	// maxIdleBuckets are remembered although nothing in them is owed: they come again.
+	maxIdleBuckets = 1 << 10
+)
+
+func (k *kinds) init(mine uint64) {
+	*k = kinds{mine: mine, kindID: map[class]uint16{}, buckets: map[string]*bucketCount{}, byKind: []int{0}}
+	k.classes = []class{{owed: mine, lacking: mine}}
+	k.any.lacking = make([]int32, bits.OnesCount64(mine))
+}
+
+// bucket gives a bucket's counts. leave has to follow.
+func (k *kinds) bucket(name []byte) *bucketCount {
+	b := k.buckets[string(name)]
+	if b == nil {
+		if len(k.buckets) >= maxIdleBuckets {
+			k.dropIdle()
+		}
+		b = &bucketCount{name: string(name), lacking: make([]int32, bits.OnesCount64(k.mine))}
+		k.buckets[b.name] = b
+	}
+	b.refs++
+	return b
+}
+
+func (k *kinds) leave(b *bucketCount) {
+	if b.refs--; b.refs == 0 && len(k.buckets) > maxIdleBuckets {
+		delete(k.buckets, b.name)
+	}
+}
+
+func (k *kinds) dropIdle() {
+	for name, b := range k.buckets {
+		if b.refs == 0 {
+			delete(k.buckets, name)
+		}
+	}
+}
+
+// kindOf counts a key with this record, and gives the number of its class.
+func (k *kinds) kindOf(r *record) uint16 {
+	return k.kindOfClass(class{owed: r.owed(), lacking: r.lacking() & k.mine}, r.bucket)
+}
+
+func (k *kinds) kindOfClass(c class, bucket []byte) (kind uint16) {
+	c.bucket = k.bucket(bucket)
+	kind, ok := k.kindID[c]
+	switch {
+	case ok:
+		k.leave(c.bucket)
+	case len(k.unused) > 0:
+		n := len(k.unused)
+		kind, k.unused = k.unused[n-1], k.unused[:n-1]
+		k.classes[kind] = c
+		k.kindID[c] = kind
+	case len(k.classes) <= maxKinds:
+		kind = uint16(len(k.classes))
+		k.classes, k.byKind = append(k.classes, c), append(k.byKind, 0)
+		k.kindID[c] = kind
+	default:
+		k.leave(c.bucket)
+		k.countOther()
+		return otherKinds
+	}
+	k.byKind[kind]++
+	k.counts(kind).count(k.classes[kind].lacking, 1)
+	return kind
+}
+
+// countOther counts a key of otherKinds.
+func (k *kinds) countOther() {
+	k.byKind[otherKinds]++
+	k.any.count(k.classes[otherKinds].lacking, 1)
+}
+
+// counts is where what a class's keys are owed is counted.
+func (k *kinds) counts(kind uint16) *bucketCount {
+	if b := k.classes[kind].bucket; b != nil {
+		return b
+	}
+	return &k.any
+}
+
+// forgetKind ends what kindOf counted.
+func (k *kinds) forgetKind(kind uint16) {
+	c := k.classes[kind]
+	k.counts(kind).count(c.lacking, -1)
+	if k.byKind[kind]--; k.byKind[kind] > 0 || kind == otherKinds {
+		return
+	}
+	if k.kindID[c] == kind {
+		delete(k.kindID, c)
+	}
+	k.leave(c.bucket)
+	k.classes[kind] = class{}
+	k.unused = append(k.unused, kind)
+}

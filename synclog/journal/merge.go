@@ -1,0 +1,259 @@
+package journal
+
+import (
+	"math"
+	"slices"
+	"sort"
+
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// What is known of a key is kept by aspect (R35): a write replaces what was known of its
+// own aspect, and of no other.
+
+const (
+	// maxRivals are kept of a key.
+	maxRivals = 8
+	// maxTargets bounds the versions and settings of a key that are kept.
+	maxTargets = 64
+	// allAspects, of rivalsLost: anything may stand behind the key.
+	allAspects = 1<<8 - 1
+)
+
+// owed are the backends that may lack anything of the key.
+func (r *record) owed() (mask uint64) {
+	for i := range r.writes {
+		mask |= r.writes[i].Owed
+	}
+	for i := range r.rivals {
+		mask |= r.rivals[i].Owed
+	}
+	return mask
+}
+
+// lacking are the backends that lack an acknowledged write of what a GET gives (R30): those
+// that took it, but where the order of writes is in doubt, have something as good.
+func (r *record) lacking() (mask uint64) {
+	for i := range r.writes {
+		mask |= lacking(&r.writes[i])
+	}
+	if r.rivalsLost == allAspects { // of what an old journal had, it is not known what it was
+		for i := range r.rivals {
+			if e := &r.rivals[i]; e.Unacknowledged && e.Method == "" {
+				mask |= e.Owed
+			}
+		}
+	}
+	return mask
+}
+
+// lacking is what one write that was acknowledged adds to it. The ones that are under way
+// to some backends still are owed by these.
+func lacking(e *Entry) uint64 {
+	if e.Unacknowledged || e.Aspect != task.Content && e.Aspect != task.Version {
+		return 0
+	}
+	return e.Owed &^ e.Took
+}
+
+// seq is the newest write's.
+func (r *record) seq() (seq uint64) {
+	r.entries(func(e *Entry) { seq = max(seq, e.Seq) })
+	return seq
+}
+
+// endOf is when a write's last leg had ended, in the order of Seq. One of an old journal had
+// ended before any of this one's began.
+func endOf(e *Entry) uint64 {
+	switch {
+	case e.Open:
+		return math.MaxUint64
+	case e.Settled != 0:
+		return e.Settled
+	case e.Unacknowledged:
+		return e.Seq
+	}
+	return 0
+}
+
+// together reports whether two writes are of one aspect, and so replace one another.
+func together(a, b *Entry) bool {
+	if a.Aspect != b.Aspect {
+		return false
+	}
+	return a.Aspect != task.Version && a.Aspect != task.Setting || string(a.Target) == string(b.Target)
+}
+
+// take takes in a write that has ended. mine are the configured backends: one that is gone
+// has taken nothing since.
+func (r *record) take(e *Entry, mine uint64) {
+	w, owed, before := *e, e.Owed, r.owed()
+	if r.unread { // whatever it was
+		w.Owed |= before
+	}
+	at := slices.IndexFunc(r.writes, func(o Entry) bool { return together(&o, e) })
+	switch {
+	case r.knows(&w):
+	case at >= 0 && w.Aspect == task.Found:
+		w.Owed |= r.writes[at].Owed
+		r.writes = insert(slices.Delete(r.writes, at, at+1), &w)
+	case at >= 0 && (w.Unacknowledged || w.Seq < r.writes[at].Seq):
+		if s := &r.writes[at]; endOf(&w) > s.Seq {
+			s.Overlapped = s.Overlapped || !w.Unacknowledged
+			r.addRival(&w)
+		} else if s.Owed == 0 { // it came and went before s
+			s.Owed = w.Owed
+		}
+	case w.Unacknowledged:
+		r.addRival(&w)
+	default:
+		r.replace(at, &w, mine)
+	}
+	switch {
+	case r.owed() == 0:
+		r.first = w.Seq
+	case before == 0:
+		r.first = w.Seq
+	case owed != 0:
+		r.first = min(r.first, w.Seq)
+	}
+	// The key has changed: what was tried before says nothing about it now.
+	r.closes, r.tries, r.notBefore, r.parked, r.lastError = 0, 0, 0, nil, nil
+	if r.unread {
+		r.targetsLost, r.rivalsLost, r.unread = true, allAspects, false
+	}
+	r.bound()
+}
+
+// knows reports whether a write is known already, by its place in the order: the table of
+// writes under way and the log may both have it. The log knows better, for it may have
+// how it ended, and it has the names of backends.
+func (r *record) knows(w *Entry) (known bool) {
+	r.entries(func(e *Entry) {
+		known = known || e.Seq == w.Seq && together(e, w) && e.Unacknowledged == w.Unacknowledged
+	})
+	return known
+}
+
+// replace makes w the write that stands for its aspect, in the place of the one at at.
+// What had ended before w began, w has replaced wherever it was taken; the rest may have
+// landed after it.
+func (r *record) replace(at int, w *Entry, mine uint64) {
+	var past uint64 // what was owed
+	if at >= 0 {
+		old := r.writes[at]
+		r.writes = slices.Delete(r.writes, at, at+1)
+		if len(w.Reason) == 0 {
+			w.Reason = old.Reason
+		}
+		if endOf(&old) > w.Seq {
+			w.Overlapped = true
+			r.addRival(&old)
+		} else {
+			past |= old.Owed
+		}
+	}
+	left := false
+	r.rivals = slices.DeleteFunc(r.rivals, func(e Entry) bool {
+		switch {
+		case !together(&e, w):
+			return false
+		case endOf(&e) > w.Seq:
+			left = true
+			w.Overlapped = w.Overlapped || !e.Unacknowledged
+			return false
+		}
+		past |= e.Owed
+		return true
+	})
+	if !left && !w.Overlapped {
+		r.rivalsLost &^= 1 << w.Aspect
+	}
+	if w.Owed == 0 {
+		// All have taken w, so that it is known who has it. A write before it that a backend
+		// gave no answer to may still land there: the key is looked at once more.
+		w.Owed = past
+	}
+	w.Owed |= past &^ mine
+	r.writes = insert(r.writes, w)
+}
+
+// insert puts a write in its place.
+func insert(es []Entry, e *Entry) []Entry {
+	at := sort.Search(len(es), func(i int) bool { return es[i].Seq > e.Seq })
+	return slices.Insert(es, at, *e)
+}
+
+func (r *record) addRival(e *Entry) {
+	r.rivals = insert(r.rivals, e)
+	for len(r.rivals) > maxRivals {
+		r.dropRival()
+	}
+}
+
+// dropRival drops the oldest one. Who is owed anything stays known.
+func (r *record) dropRival() {
+	old := r.rivals[0]
+	r.rivalsLost |= 1 << old.Aspect
+	r.rivals = slices.Delete(r.rivals, 0, 1)
+	r.passOn(old.Owed)
+}
+
+// passOn has something else of the key owe what a write owed that is dropped.
+func (r *record) passOn(owed uint64) {
+	switch {
+	case len(r.rivals) > 0:
+		r.rivals[0].Owed |= owed
+	case len(r.writes) > 0:
+		r.writes[len(r.writes)-1].Owed |= owed
+	}
+}
+
+// bound keeps the record short enough to be written.
+func (r *record) bound() {
+	targets := 0
+	for i := range r.writes {
+		if ofTarget(&r.writes[i]) {
+			targets++
+		}
+	}
+	for ; targets > maxTargets; targets-- {
+		r.dropTarget()
+	}
+	for r.size() > maxPayload && len(r.rivals) > 1 {
+		r.dropRival()
+	}
+	for r.size() > maxPayload && r.dropTarget() {
+	}
+}
+
+func ofTarget(e *Entry) bool { return e.Aspect == task.Version || e.Aspect == task.Setting }
+
+// dropTarget drops the oldest write to a version or a setting, unless it is the only one.
+func (r *record) dropTarget() bool {
+	at := slices.IndexFunc(r.writes, func(e Entry) bool { return ofTarget(&e) })
+	if at < 0 || len(r.writes) == 1 {
+		return false
+	}
+	owed := r.writes[at].Owed
+	r.targetsLost = true
+	r.writes = slices.Delete(r.writes, at, at+1)
+	r.passOn(owed)
+	return true
+}
+
+// size is at least what the payload has.
+func (r *record) size() int {
+	n := maxOverhead + len(r.bucket) + len(r.key) + len(r.target) + 2*maxReason
+	r.entries(func(e *Entry) { n += sizeOf(e) })
+	return n
+}
+
+// sizeOf is at least what a write takes of a payload.
+func sizeOf(e *Entry) int {
+	n := maxOverhead + len(e.Method) + len(e.Target) + len(e.Host) + len(e.ETag) + len(e.ID) + min(len(e.Reason), maxReason)
+	for _, x := range e.ETags {
+		n += 8 + min(len(x.ETag), maxETag)
+	}
+	return n
+}
