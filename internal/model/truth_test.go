@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/internal/testkit/s3mem"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // The specification: what was acknowledged, and what has to be at rest.
@@ -291,7 +292,10 @@ func (t *truth) check(stores []*s3mem.Storage, manners []s3mem.Manners, parked m
 }
 
 // unowed gives what a backend lacks without owing it (R20). Nobody writes now.
-func (t *truth) unowed(stores []*s3mem.Storage, manners []s3mem.Manners, owed map[string][]string) (wrong []found) {
+//
+// Of an aspect it has to be owed by a write of that aspect, or by one that may have changed
+// them all.
+func (t *truth) unowed(stores []*s3mem.Storage, manners []s3mem.Manners, pending map[string]*pending) (wrong []found) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if slices.ContainsFunc(manners, odd) {
@@ -300,7 +304,7 @@ func (t *truth) unowed(stores []*s3mem.Storage, manners []s3mem.Manners, owed ma
 	for key, k := range t.keys {
 		bucket, name, _ := strings.Cut(key, "/")
 		for i, s := range stores {
-			if k.disturbed || name == "" || slices.Contains(owed[key], names[i]) {
+			if k.disturbed || name == "" {
 				continue
 			}
 			values := valuesOf(s.Current(bucket, name))
@@ -308,13 +312,27 @@ func (t *truth) unowed(stores []*s3mem.Storage, manners []s3mem.Manners, owed ma
 				if a != "content" && values["content"] == nothing {
 					continue
 				}
-				if allowed := k.allowed(a); !permits(allowed, values[a]) {
+				if allowed := k.allowed(a); !permits(allowed, values[a]) && !owes(pending[key], names[i], a) {
 					wrong = append(wrong, found{key, fmt.Sprintf("%s has %s %q, of %q, and owes nothing", s.Name, a, values[a], allowed)})
 				}
 			}
 		}
 	}
 	return wrong
+}
+
+// owes reports whether a backend owes an aspect, by what the journal knows of a key.
+func owes(t *pending, backend, aspect string) bool {
+	if t == nil {
+		return false
+	}
+	for _, w := range slices.Concat(t.Writes, t.Rivals) {
+		of := map[task.Aspect]string{task.Tags: "tags", task.ACL: "acl", task.Retention: "retention", task.LegalHold: "hold"}[w.Aspect]
+		if slices.Contains(w.Owed, backend) && (of == aspect || of == "") {
+			return true
+		}
+	}
+	return false
 }
 
 // lossyContent: a lossy storage has the content without its metadata.

@@ -195,9 +195,9 @@ func (w *world) rest() []found {
 	w.clients.Wait()
 	time.Sleep(time.Minute) // legs of answered writes end
 	synctest.Wait()
-	owed := map[string][]string{}
+	owed := map[string]*pending{}
 	for _, t := range append(w.pending(false), w.pending(true)...) {
-		owed[name(t.Bucket, t.Key)] = t.Owed()
+		owed[name(t.Bucket, t.Key)] = &t
 	}
 	if wrong := w.truth.unowed(w.stores, w.manners, owed); len(wrong) > 0 || !w.repairs {
 		return wrong
