@@ -140,8 +140,8 @@ func TestR10CutLeavesTheOthersBytesIntact(t *testing.T) {
 func TestR10TheLastOneIsNeverCut(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 2} {
-		t.Run(fmt.Sprintf("of %d", n), func(t *testing.T) {
-			r := newTightRig(t, n, withStallTimeout(50*time.Millisecond), withRing(32<<10))
+		slowlyBeside(t, fmt.Sprintf("of %d", n), 50*time.Millisecond, func(t testing.TB, stall time.Duration) {
+			r := newTightRig(t, n, withStallTimeout(stall), withRing(32<<10))
 			r.stores[0].Behave(stub.Behaviour{ReadRate: 6 << 20})
 			if n == 2 {
 				r.stores[1].Behave(stub.Behaviour{During: stub.AnswerAndClose, After: 1000})
