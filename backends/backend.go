@@ -21,6 +21,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/internal/congestion"
+	"github.com/akubra/akubra/internal/netio"
 )
 
 // maxConns is no limit of its own: the limiter bounds busy connections (R13).
@@ -41,7 +42,7 @@ type Options struct {
 	CongestionControl string
 	// Watcher waits for what comes on connections; other backends may have it, too. May be
 	// nil: then none of them can be awaited.
-	Watcher *Watcher
+	Watcher *netio.Watcher
 }
 
 // Backend is one S3 storage.
@@ -52,7 +53,7 @@ type Backend struct {
 	dialTimeout time.Duration
 	tls         *tls.Config
 	congestion  *congestion.Control
-	watcher     *Watcher
+	watcher     *netio.Watcher
 	client      *fasthttp.HostClient
 	pool        connPool
 }
@@ -120,7 +121,7 @@ func (b *Backend) Acquire(fresh bool) (*Conn, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot get a connection to backend %q: %w", b.name, err)
 		}
-		if !c.reused || c.fromPool() && !fresh {
+		if !c.reused || c.takeUp() && !fresh {
 			return c, nil
 		}
 		c.Discard()

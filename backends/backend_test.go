@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/akubra/akubra/internal/netio"
 )
 
 // TestMain looks for goroutines that outlive all tests. The pool of fasthttp has
@@ -53,7 +55,7 @@ func newBackend(t testing.TB, rawURL string, tlsConfig *tls.Config) *Backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := NewWatcher()
+	w := netio.NewWatcher()
 	w.Start()
 	t.Cleanup(w.Close)
 	b, err := New(Options{URL: u, DialTimeout: 5 * time.Second, IdleTimeout: time.Minute, ReadBuffer: 4 << 10, TLS: tlsConfig, Watcher: w})

@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/akubra/akubra/internal/congestion"
+	"github.com/akubra/akubra/internal/nonblock"
 )
 
 // algorithm is the congestion control of a connection.
 func algorithm(t *testing.T, c *Conn) (name string) {
 	t.Helper()
 	var err error
-	_ = c.raw.conn.Control(func(fd uintptr) {
+	_ = nonblock.Socket(c.sock.NetConn()).Control(func(fd uintptr) {
 		name, err = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
 	})
 	if err != nil {

@@ -9,9 +9,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
+	"github.com/akubra/akubra/internal/netio"
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
@@ -22,15 +21,10 @@ type Conn struct {
 	backend *Backend
 	handle  any // HostClient's own connection, around this one
 
-	net.Conn            // nil until Connect
-	raw      rawSocket  // for plain TCP
-	socket   *tlsSocket // below TLS; else nil
-	// The TCP connection below, also under TLS: what ends it there needs no goodbye.
-	tcp        net.Conn
-	descriptor syscall.RawConn  // tcp's
-	lingerFn   func(fd uintptr) // setLinger, made once
-	guarded    bool             // its close is a reset (Guard)
-	resetting  bool             // Close is Reset's
+	net.Conn  // nil until Connect
+	sock      netio.Socket
+	tls       *tlsSocket // between the socket and TLS; else nil
+	resetting bool       // Close is Reset's
 
 	reader    *bufio.Reader
 	unread    []byte // what the reader has to give first, then unreadErr
@@ -39,26 +33,12 @@ type Conn struct {
 	// readUntil is the read deadline that is set, in nanoseconds since epoch; 0 is none.
 	readUntil atomic.Int64
 	reused    bool
-	aborted   atomic.Bool
-	noWrite   atomic.Bool
 
-	watch      atomic.Uint32 // a watchState
-	onReadable func()        // of whoever awaits, then of who runs it
-	poller     *poller       // nil where it is not watched
-	polled     *polledConn   // what is watched
-
-	mu     sync.Mutex // guards cancel, and Conn against Abort while dialling
+	mu     sync.Mutex // guards cancel, and sock against Abort while dialling
 	cancel context.CancelFunc
 }
 
-// past is a deadline that is over: it ends what is waiting at once, and unlike
-// Close its error cannot be taken for the peer's.
-var past = time.Unix(1, 0)
-
 var errAborted = errors.New("aborted")
-
-// errUnasked: what it sent is the answer to nothing, and must not become one (R32).
-var errUnasked = errors.New("it has sent something that it was not asked for")
 
 // Connect dials and shakes hands, within the backend's dial timeout. A connected
 // connection stays as it is. It fails where the peer has ended the connection, or
@@ -72,23 +52,20 @@ func (c *Conn) Connect() error {
 	c.mu.Lock()
 	c.cancel = cancel
 	c.mu.Unlock()
-	if c.aborted.Load() {
+	if c.aborted() {
 		return fmt.Errorf("cannot connect to backend %q: %w", c.backend.name, errAborted)
 	}
 	nc, err := c.dial(ctx)
 	if err != nil {
-		if c.aborted.Load() {
+		if c.aborted() {
 			err = errAborted
 		}
 		return fmt.Errorf("cannot connect to backend %q: %w", c.backend.name, err)
 	}
 	c.mu.Lock()
 	c.cancel = nil
-	c.Conn = nc
 	c.mu.Unlock()
-	if c.aborted.Load() {
-		_ = nc.SetDeadline(past)
-	}
+	c.Conn = nc
 	return nil
 }
 
@@ -99,24 +76,26 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	c.outdated = c.backend.congestion.Dialled(nonblock.Socket(nc))
-	if c.backend.tls == nil {
-		nc = c.startWatching(nc)
+	watcher := c.backend.watcher
+	if c.backend.tls != nil {
+		watcher = nil
 	}
-	c.tcp, c.descriptor, c.lingerFn = nc, nonblock.Socket(nc), c.setLinger
+	c.mu.Lock()
+	watcher.Open(&c.sock, nc)
+	c.mu.Unlock()
+	nc = c.sock.NetConn()
 	if c.backend.tls == nil {
-		c.raw.open(nc)
-		if err := c.raw.look(); err != nil {
-			c.stopWatching()
+		if err := c.sock.Look(); err != nil {
 			_ = nc.Close()
 			return nil, err
 		}
 		return nc, nil
 	}
-	c.socket = newTLSSocket(nc)
-	tc := tls.Client(c.socket, c.backend.tls)
+	c.tls = &tlsSocket{Conn: nc, sock: &c.sock}
+	tc := tls.Client(c.tls, c.backend.tls)
 	err = tc.HandshakeContext(ctx)
 	if err == nil {
-		err = c.socket.lookAtNew(ctx, tc)
+		err = c.tls.lookAtNew(ctx, tc)
 	}
 	if err != nil {
 		_ = nc.Close()
@@ -130,52 +109,57 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 // from it: answers of HTTP/1.1 have no names.
 func (c *Conn) look() error {
 	if tc, ok := c.Conn.(*tls.Conn); ok {
-		return c.socket.look(tc, false)
+		return c.tls.look(tc, false)
 	}
-	return c.raw.look()
+	return c.sock.Look()
 }
 
 // Reused reports whether a request was sent on this connection before.
 func (c *Conn) Reused() bool { return c.reused }
 
+// takeUp notes that an idle connection is in use again. It is false where the peer has
+// ended it, or sent something unasked.
+func (c *Conn) takeUp() bool {
+	c.sock.TakeUp()
+	return c.Alive()
+}
+
 // Alive reports whether the peer has neither closed the connection nor sent anything
 // unasked (R32). Nobody may read or write meanwhile.
 func (c *Conn) Alive() bool { return c.look() == nil }
 
+// Await is netio.Socket's, of a connection that is Reused. Only plain connections can be
+// awaited, where the backend has a Watcher that can.
+func (c *Conn) Await(f func() (next func())) bool { return c.sock.Await(f) }
+
 // Abort makes a Connect, Read or Write under way, and each later one, fail at
 // once. The connection can only be discarded then.
 func (c *Conn) Abort() {
-	c.aborted.Store(true)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.sock.Stop()
 	if c.cancel != nil {
 		c.cancel()
 	}
-	if c.Conn != nil {
-		_ = c.Conn.SetDeadline(past)
-	}
-	if c.watch.CompareAndSwap(awaited, running) {
-		go c.onReadable() // the caller may have locks
-	}
 }
 
+func (c *Conn) aborted() bool { return c.sock.ReceivingStopped() }
+
 // AbortWrite makes a Write under way, and each later one, fail at once.
-func (c *Conn) AbortWrite() {
-	c.noWrite.Store(true)
-	_ = c.Conn.SetWriteDeadline(past)
-}
+func (c *Conn) AbortWrite() { c.sock.StopSending() }
 
 // Release gives the connection back to the backend's pool. One with bytes that
 // nobody asked for, or that was aborted, is closed instead, and so is one that has
 // another congestion control than its backend turned out to be good for.
 func (c *Conn) Release() {
-	if c.outdated && c.backend.congestion.Near() || c.aborted.Load() || c.noWrite.Load() || len(c.unread) > 0 || (c.reader != nil && c.reader.Buffered() > 0) {
+	if c.outdated && c.backend.congestion.Near() || c.aborted() || c.sock.SendingStopped() || len(c.unread) > 0 || (c.reader != nil && c.reader.Buffered() > 0) {
 		c.Discard()
 		return
 	}
 	c.dropReader()
 	c.reused = true
-	c.toPool()
+	c.sock.PutDown()
+	c.backend.pool.release(c)
 }
 
 // Discard closes the connection in the ordinary way. Only Reset may end one that has
@@ -199,10 +183,26 @@ func (c *Conn) Close() error {
 	if c.Conn == nil {
 		return nil
 	}
-	c.stopWatching()
 	if c.resetting {
-		return c.tcp.Close()
+		return c.sock.NetConn().Close() // below TLS: there is no goodbye
 	}
 	c.Guard(false)
 	return c.Conn.Close()
+}
+
+// A backend must never take the end of a connection for the end of a body: some
+// storages store what has come by then as a whole object. So a connection that is
+// given up with part of a message on it is reset, never closed in the ordinary way (R31).
+
+// Guard has the system reset the connection if this process dies, or takes that back.
+// It belongs around a message that takes more than one write. Whoever writes calls it,
+// before the first write; a connection that is guarded already costs no system call.
+func (c *Conn) Guard(on bool) { c.sock.ResetOnClose(on) }
+
+// Reset closes the connection by a reset: what has not been acknowledged yet is dropped,
+// and the backend's next read fails, over TLS without a close_notify before.
+func (c *Conn) Reset() {
+	c.Guard(true)
+	c.resetting = true
+	c.Discard()
 }

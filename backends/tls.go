@@ -7,6 +7,9 @@ import (
 	"errors"
 	"net"
 	"os"
+	"time"
+
+	"github.com/akubra/akubra/internal/netio"
 )
 
 // tlsSocket is the socket below a TLS connection. crypto/tls does not tell what it has
@@ -17,7 +20,7 @@ import (
 // Only who holds the connection may call look, while nobody reads or writes.
 type tlsSocket struct {
 	net.Conn
-	raw     rawSocket
+	sock    *netio.Socket // Conn's
 	looking bool
 	waits   bool    // looking, and the rest of a record that has begun is waited for
 	spoke   bool    // looking, crypto/tls wanted to write: an alert, or an answer to a key update
@@ -30,16 +33,10 @@ type tlsSocket struct {
 	left   int
 }
 
-func newTLSSocket(nc net.Conn) *tlsSocket {
-	s := &tlsSocket{Conn: nc}
-	s.raw.open(nc)
-	return s
-}
-
 func (s *tlsSocket) Read(p []byte) (n int, err error) {
 	if s.looking && !(s.waits && s.inRecord()) {
 		// A timeout is what crypto/tls can go on after.
-		if n, err = s.raw.receiveNow(p); n == 0 && err == nil {
+		if n, err = s.sock.ReceiveNow(p); n == 0 && err == nil {
 			err = os.ErrDeadlineExceeded
 		}
 	} else {
@@ -53,7 +50,7 @@ func (s *tlsSocket) Read(p []byte) (n int, err error) {
 func (s *tlsSocket) Write(p []byte) (int, error) {
 	if s.looking {
 		s.spoke = true
-		return 0, errUnasked
+		return 0, netio.ErrUnasked
 	}
 	return s.Conn.Write(p)
 }
@@ -88,11 +85,11 @@ func (s *tlsSocket) look(tc *tls.Conn, wait bool) error {
 	s.looking = false
 	switch {
 	case n > 0 || s.spoke:
-		return errUnasked
+		return netio.ErrUnasked
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	case s.inRecord():
-		return errUnasked
+		return netio.ErrUnasked
 	}
 	return nil
 }
@@ -100,7 +97,7 @@ func (s *tlsSocket) look(tc *tls.Conn, wait bool) error {
 // lookAtNew is look for a connection that has just been made. What comes right behind a
 // handshake is most likely a session ticket, so that the rest of it is waited for.
 func (s *tlsSocket) lookAtNew(ctx context.Context, tc *tls.Conn) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.SetReadDeadline(past) })
+	stop := context.AfterFunc(ctx, func() { _ = s.SetReadDeadline(time.Unix(1, 0)) })
 	err := s.look(tc, true)
 	if !stop() {
 		return ctx.Err()

@@ -75,11 +75,11 @@ func TestR32LateSessionTicket(t *testing.T) {
 	if _, err := tcp.Write(ticket); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the ticket is there", func() bool { return c.socket.raw.look() != nil })
+	until(t, "the ticket is there", func() bool { return c.sock.Look() != nil })
 	if again := acquire(t, b, false); again != c {
 		t.Fatal("a session ticket has cost the connection")
 	}
-	if c.socket.raw.look() != nil {
+	if c.sock.Look() != nil {
 		t.Error("the ticket is still there")
 	}
 	passOn(server)
@@ -137,7 +137,7 @@ func TestR32LookSeesWhatWasReadAhead(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		until(t, "it is there", func() bool { return c.socket.raw.look() != nil })
+		until(t, "it is there", func() bool { return c.sock.Look() != nil })
 		buf := make([]byte, 4)
 		if _, err := io.ReadFull(c, buf); err != nil || string(buf) != "pong" {
 			t.Fatal(err)
@@ -153,14 +153,14 @@ func TestR32LookAtANewConnection(t *testing.T) {
 		_, c, _, ticket, tcp := tlsPeer(t)
 		half := len(ticket) / 2
 		_, _ = tcp.Write(ticket[:half])
-		until(t, "half of it is there", func() bool { return c.socket.raw.look() != nil })
+		until(t, "half of it is there", func() bool { return c.sock.Look() != nil })
 		timeout := 20 * time.Second
 		if !whole {
 			timeout = 50 * time.Millisecond
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		done := make(chan error, 1)
-		go func() { done <- c.socket.lookAtNew(ctx, c.Conn.(*tls.Conn)) }()
+		go func() { done <- c.tls.lookAtNew(ctx, c.Conn.(*tls.Conn)) }()
 		if whole {
 			_, _ = tcp.Write(ticket[half:])
 		}

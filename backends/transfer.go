@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/akubra/akubra/internal/netio"
 )
 
 // Reader buffers what the backend sends, until Release or Discard.
@@ -20,12 +22,10 @@ func (c *Conn) Reader() *bufio.Reader {
 // gives 0 and no error where nothing is there, and over TLS always.
 func (c *Conn) ReadFirst(p []byte, wait bool) (int, error) {
 	switch {
-	case wait && c.raw.conn != nil:
-		return c.raw.receive(p)
 	case wait:
-		return c.Conn.Read(p)
-	case c.raw.conn != nil:
-		return c.raw.receiveNow(p)
+		return c.receive(p)
+	case c.tls == nil:
+		return c.sock.ReceiveNow(p)
 	}
 	return 0, nil
 }
@@ -45,13 +45,17 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.unreadErr = nil
 		return 0, err
 	}
-	if c.raw.conn == nil {
+	return c.receive(p)
+}
+
+func (c *Conn) receive(p []byte) (int, error) {
+	switch {
+	case c.tls != nil:
 		return c.Conn.Read(p)
-	}
-	if len(p) == 0 {
+	case len(p) == 0:
 		return 0, nil
 	}
-	return c.raw.receive(p)
+	return c.sock.Receive(netio.Piece{Bytes: p})
 }
 
 // Skip throws the next n bytes away that the backend sends, in the time that Read
@@ -60,10 +64,10 @@ func (c *Conn) Skip(n int64) error {
 	br := c.Reader()
 	have, err := br.Discard(int(min(n, int64(br.Buffered()))))
 	for n -= int64(have); n > 0 && err == nil; n -= int64(have) {
-		if c.raw.conn == nil {
-			have, err = br.Discard(int(min(n, 1<<30)))
+		if step := int(min(n, 1<<30)); c.tls != nil {
+			have, err = br.Discard(step)
 		} else {
-			have, err = c.raw.skip(n)
+			have, err = c.sock.Receive(netio.Piece{Size: step})
 		}
 	}
 	return err
@@ -75,7 +79,7 @@ func (c *Conn) Skip(n int64) error {
 func (c *Conn) ReadTimeout(d time.Duration) {
 	if d == 0 {
 		if c.readUntil.Swap(0) != 0 {
-			c.setReadDeadline(time.Time{})
+			c.sock.SetReadDeadline(time.Time{})
 		}
 		return
 	}
@@ -86,32 +90,18 @@ func (c *Conn) ReadTimeout(d time.Duration) {
 	}
 	d += d / 8
 	c.readUntil.Store(int64(now + d))
-	c.setReadDeadline(time.Now().Add(d))
+	c.sock.SetReadDeadline(time.Now().Add(d))
 }
 
 var epoch = time.Now()
 
-func (c *Conn) setReadDeadline(t time.Time) {
-	_ = c.Conn.SetReadDeadline(t)
-	if c.aborted.Load() {
-		_ = c.Conn.SetReadDeadline(past)
-	}
-}
-
-func (c *Conn) setWriteDeadline(t time.Time) {
-	_ = c.Conn.SetWriteDeadline(t)
-	if c.aborted.Load() || c.noWrite.Load() {
-		_ = c.Conn.SetWriteDeadline(past)
-	}
-}
-
 // TryWrite sends as much of p as the socket takes at once. Over TLS that is
 // nothing: a record cannot be sent in halves.
 func (c *Conn) TryWrite(p []byte) (int, error) {
-	if c.raw.conn == nil {
+	if c.tls != nil {
 		return 0, nil
 	}
-	return c.transfer(outgoing{bytes: p}, 0)
+	return c.transfer(netio.Piece{Bytes: p}, 0)
 }
 
 // Send sends some of p, or waits until the socket takes some: at least a byte,
@@ -119,11 +109,11 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 // patience, of what was sent before neither (R11). Over TLS p is sent whole, and
 // should be one record.
 func (c *Conn) Send(p []byte, patience time.Duration) (int, error) {
-	if c.raw.conn == nil {
-		c.setWriteDeadline(time.Now().Add(patience))
+	if c.tls != nil {
+		c.sock.SetWriteDeadline(time.Now().Add(patience))
 		return c.Conn.Write(p)
 	}
-	return c.transfer(outgoing{bytes: p}, patience)
+	return c.transfer(netio.Piece{Bytes: p}, patience)
 }
 
 // SplicePipe sends some of the n bytes that are in a pipe, as Send does, without
@@ -131,62 +121,57 @@ func (c *Conn) Send(p []byte, patience time.Duration) (int, error) {
 // TryWrite. With more, what does not fill a packet waits for what is sent next, or
 // until the peer has acknowledged what came before. Linux only, and not over TLS.
 func (c *Conn) SplicePipe(pipe, n int, more bool, patience time.Duration) (int, error) {
-	if c.raw.conn == nil {
+	if c.tls != nil {
 		return 0, errNoSplice
 	}
-	return c.transfer(outgoing{pipe: pipe, size: n, more: more}, patience)
+	return c.transfer(netio.Piece{Pipe: pipe, Size: n, More: more}, patience)
 }
 
-// transfer sends some of o; with patience 0 it never waits. A write deadline is
+// transfer sends some of p; with patience 0 it never waits. A write deadline is
 // set while it waits and taken back when that is over, so that what does not wait
 // needs none.
-func (c *Conn) transfer(o outgoing, patience time.Duration) (int, error) {
+func (c *Conn) transfer(p netio.Piece, patience time.Duration) (int, error) {
 	unsent := -1
 	for {
-		if c.aborted.Load() || c.noWrite.Load() {
+		if c.sock.SendingStopped() {
 			return 0, &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded}
 		}
-		n, err := c.raw.send(o, patience > 0 && unsent >= 0)
+		var n int
+		var err error
+		if patience > 0 && unsent >= 0 {
+			n, err = c.sock.Send(p)
+		} else {
+			n, err = c.sock.SendNow(p)
+		}
 		switch {
-		case n > 0 || err != nil && !isTimeout(err):
+		case n > 0 || err != nil && !netio.IsTimeout(err):
 		case err == nil && patience == 0:
 			return 0, nil
-		case err != nil && (c.aborted.Load() || c.noWrite.Load()):
+		case err != nil && c.sock.SendingStopped():
 		default:
 			// It has to wait, or has waited: as long as the peer takes what the
 			// system holds for it, it may go on.
-			left := c.raw.unsent()
+			left := c.sock.Unsent()
 			if err != nil && (left < 0 || left >= unsent) {
 				break
 			}
 			unsent = max(left, 0)
-			c.setWriteDeadline(time.Now().Add(patience))
+			c.sock.SetWriteDeadline(time.Now().Add(patience))
 			continue
 		}
 		if unsent >= 0 {
-			c.setWriteDeadline(time.Time{})
+			c.sock.SetWriteDeadline(time.Time{})
 		}
 		return n, err
 	}
 }
 
-// Unsent is the number of bytes that the peer has not acknowledged yet, or -1.
-func (c *Conn) Unsent() int { return c.raw.unsent() }
-
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
-
-// plainError takes back that it is a raw connection that failed.
-func plainError(op string, err error) error {
-	if e, ok := errors.AsType[*net.OpError](err); ok {
-		e.Op = op
+// Unsent is the number of bytes that the peer has not acknowledged yet, or -1, as over TLS.
+func (c *Conn) Unsent() int {
+	if c.tls != nil {
+		return -1
 	}
-	return err
+	return c.sock.Unsent()
 }
 
-// socketError gives an error of the system the words of package net.
-func socketError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(op, err)}
-}
+var errNoSplice = errors.New("cannot splice to this connection")

@@ -14,7 +14,7 @@ import (
 // isShort reports whether the answer is such a one. The handler's goroutine calls it, once
 // the request is decided.
 func (r *request) isShort() bool {
-	if !r.direct || r.winner < 0 || r.e.stopping.Load() || r.client.interrupted.Load() || r.method == "OPTIONS" {
+	if !r.direct || r.winner < 0 || r.e.stopping.Load() || r.client.interrupted() || r.method == "OPTIONS" {
 		return false
 	}
 	l := &r.legs[r.winner]

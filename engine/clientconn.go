@@ -1,19 +1,14 @@
 package engine
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/akubra/akubra/engine/pipes"
-	"github.com/akubra/akubra/internal/nonblock"
+	"github.com/akubra/akubra/internal/netio"
 )
 
 // What the server waits for on a client's connection, which says how long.
@@ -57,18 +52,16 @@ const (
 // The server's goroutine reads and writes; interrupt and hurry may come from any.
 type clientConn struct {
 	net.Conn
-	raw   syscall.RawConn
+	sock  netio.Socket
 	plain bool // no TLS on top of it
 
 	wait int32 // one of the wait* values; of the server's goroutine
 	// beforeWait is called once, by the reading goroutine, when a read of the
 	// body has waited for lazyWait.
-	beforeWait  func()
-	interrupted atomic.Bool
-	hurried     atomic.Bool // see hurry
-	linger      bool        // unread bytes may be on their way: see Close
-	large       bool        // the last request's body was of minGathered bytes or more
-	eof         bool        // the client has closed its side
+	beforeWait func()
+	linger     bool // unread bytes may be on their way: see Close
+	large      bool // the last request's body was of minGathered bytes or more
+	eof        bool // the client has closed its side
 
 	// spliceTo, unless 0, is the pipe that reads move their bytes to: they
 	// return their number alone. spliced: the last one did. beforeSplice is called
@@ -89,16 +82,8 @@ type clientConn struct {
 
 	serving *request // what the server's goroutine is the handler of, for its panic
 
-	readFn, writeFn   func(fd uintptr) bool
-	writeNowFn        func(fd uintptr)
-	readBuf, writeBuf []byte
-	readN, writeN     int
-	readErr, writeErr error
-	// readTried and writeTried: the socket was asked, the deadline was not
-	// over before.
-	readTried, writeTried bool
-	headBegun             bool
-	idleUntil             time.Time // the read deadline, if it was set while waiting for a request
+	headBegun bool
+	idleUntil time.Time // the read deadline, if it was set while waiting for a request
 
 	closed sync.Once
 
@@ -112,15 +97,13 @@ type clientConn struct {
 }
 
 func newClientConn(nc net.Conn, d *listener) net.Conn {
-	raw := nonblock.Socket(nc)
-	if raw == nil {
+	c := &clientConn{Conn: nc, plain: d.tls == nil, door: d, fresh: true}
+	if !c.sock.Open(nc) {
 		return nc
 	}
-	c := &clientConn{Conn: nc, raw: raw, plain: d.tls == nil, door: d, fresh: true}
+	c.sock.BeforeReceive, c.sock.BeforeSend = c.beforeReceive, c.beforeSend
 	c.quietness.Store(int64(idleSince(d.e.now())))
 	d.enter(c)
-	c.readFn, c.writeFn = c.readOnce, c.writeOnce
-	c.writeNowFn = func(fd uintptr) { c.writeN, c.writeErr = tryWrite(int(fd), c.writeBuf, false) }
 	return c
 }
 
@@ -139,28 +122,26 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		}
 		p = p[:min(len(p), n)]
 	}
-	err := c.tryRead(p)
-	for isTimeout(err) && !c.interrupted.Load() {
-		if f := c.beforeWait; c.readTried && f != nil {
+	n, err := c.receive(p)
+	for isTimeout(err) && !c.interrupted() {
+		tried := c.sock.ReceiveTried()
+		if f := c.beforeWait; tried && f != nil {
 			c.beforeWait = nil
 			f()
-		} else if c.readTried && c.owed.isOut() {
+		} else if tried && c.owed.isOut() {
 			c.awaitAnswer() // idle from then on
-		} else if c.readTried {
+		} else if tried {
 			break
 		}
 		// Or the deadline of an earlier wait has passed meanwhile: while the
 		// ring was full, say. Nothing was waited for now.
 		c.setReadDeadline(time.Time{})
-		err = c.tryRead(p)
+		n, err = c.receive(p)
 	}
 	if err != nil {
+		c.eof = c.eof || err == io.EOF
 		c.noteFailedRead(err)
 		return 0, err
-	}
-	if c.readN == 0 {
-		c.eof = true
-		return 0, io.EOF
 	}
 	switch c.wait {
 	case waitRequest:
@@ -172,9 +153,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 			return 0, os.ErrDeadlineExceeded
 		}
 	case waitBody:
-		c.pace.move(c.readN)
+		c.pace.move(n)
 	}
-	return c.readN, nil
+	return n, nil
 }
 
 // noteFailedRead counts a connection that ends because its client was waited for in vain.
@@ -185,7 +166,7 @@ func (c *clientConn) noteFailedRead(err error) {
 	switch gone := c.quiet() == evicted; {
 	case c.wait == waitRequest && c.fresh && gone:
 		c.dismiss(errTooManyConnections)
-	case c.interrupted.Load():
+	case c.interrupted():
 	case c.wait == waitRequest && c.fresh:
 		c.door.cut(cutSilent)
 		c.dismiss(errRequestTimeout)
@@ -196,45 +177,23 @@ func (c *clientConn) noteFailedRead(err error) {
 	}
 }
 
-func (c *clientConn) tryRead(p []byte) error {
-	c.readBuf, c.readTried = p, false
-	err := c.raw.Read(c.readFn)
-	c.readBuf = nil
-	if err == nil {
-		err = c.readErr
-	}
-	return err
-}
-
-func (c *clientConn) readOnce(fd uintptr) bool {
-	c.readTried = true
-	if !c.pace.since.IsZero() {
-		c.pace.resume(time.Now())
-	}
+// receive receives to p, or to the pipe that was asked for.
+func (c *clientConn) receive(p []byte) (int, error) {
 	if f := c.beforeSplice; c.spliceTo != 0 && f != nil {
 		c.beforeSplice = nil
 		f()
 	}
-	for {
-		if c.spliced = c.spliceTo != 0; c.spliced {
-			c.readN, c.readErr = pipes.FromSocket(int(fd), c.spliceTo, len(c.readBuf))
-		} else {
-			c.readN, c.readErr = nonblock.Receive(int(fd), c.readBuf)
-		}
-		switch c.readErr {
-		case unix.EINTR:
-		case unix.EAGAIN:
-			c.readErr = nil
-			c.beforeReadWait()
-			return false
-		default:
-			return true
-		}
+	piece := netio.Piece{Bytes: p}
+	if c.spliced = c.spliceTo != 0; c.spliced {
+		piece = netio.Piece{Pipe: c.spliceTo, Size: len(p)}
 	}
+	n, err := c.sock.Receive(piece)
+	c.pace.resumeNow()
+	return n, err
 }
 
-// beforeReadWait runs right before the goroutine parks until bytes arrive.
-func (c *clientConn) beforeReadWait() {
+// beforeReceive runs right before the goroutine parks until bytes arrive.
+func (c *clientConn) beforeReceive() {
 	switch c.wait {
 	case waitRequest:
 		now, timeout := time.Now(), idleTimeout
@@ -263,15 +222,12 @@ func (c *clientConn) beforeReadWait() {
 		}
 		c.setReadDeadline(until)
 	}
-	if c.interrupted.Load() {
-		_ = c.Conn.SetReadDeadline(past)
-	}
 }
 
 // setReadDeadline is for the reading goroutine.
 func (c *clientConn) setReadDeadline(t time.Time) {
 	c.idleUntil = time.Time{}
-	_ = c.Conn.SetReadDeadline(t)
+	c.sock.SetReadDeadline(t)
 }
 
 // Write is for the server: it sends p, unless that is to go into the void.
@@ -284,33 +240,26 @@ func (c *clientConn) Write(p []byte) (int, error) {
 }
 
 // sendNow sends what the socket takes of p at once.
-func (c *clientConn) sendNow(p []byte) (int, error) {
-	c.writeBuf = p
-	err := c.raw.Control(c.writeNowFn)
-	c.writeBuf = nil
-	if err != nil {
-		return 0, err
-	}
-	return c.writeN, c.writeErr
-}
+func (c *clientConn) sendNow(p []byte) (int, error) { return c.sock.SendNow(netio.Piece{Bytes: p}) }
 
 // send sends p; the client has sendTimeout to take some of it.
 func (c *clientConn) send(p []byte) (int, error) {
 	sent := 0
 	for sent < len(p) {
-		err := c.tryWrite(p[sent:])
-		if isTimeout(err) && !c.hurried.Load() {
-			_ = c.Conn.SetWriteDeadline(time.Time{}) // as in Read
-			if !c.writeTried {
+		n, err := c.sock.Send(netio.Piece{Bytes: p[sent:], More: c.goesOn})
+		if isTimeout(err) && !c.sock.SendingStopped() {
+			c.sock.SetWriteDeadline(time.Time{}) // as in Read
+			if !c.sock.SendTried() {
 				continue
 			}
-			err = c.sendMore(p[sent:])
+			n, err = c.sendMore(p[sent:])
 		}
 		if err != nil {
 			return sent, err
 		}
-		sent += c.writeN
-		c.sendPace.move(c.writeN)
+		c.sendPace.resumeNow()
+		c.sendPace.move(n)
+		sent += n
 	}
 	return sent, nil
 }
@@ -318,8 +267,8 @@ func (c *clientConn) send(p []byte) (int, error) {
 // sendMore sends some of p after a wait that was too long: the system calls a socket
 // ready for more only when a third of its buffer is free again, which takes a client
 // that is slow, but none too slow, longer than that.
-func (c *clientConn) sendMore(p []byte) error {
-	n, err := 0, error(os.ErrDeadlineExceeded)
+func (c *clientConn) sendMore(p []byte) (n int, err error) {
+	err = os.ErrDeadlineExceeded
 	if !c.sendPace.tooSlow() {
 		if n, err = c.sendNow(p); n == 0 && err == nil {
 			err = os.ErrDeadlineExceeded
@@ -328,51 +277,12 @@ func (c *clientConn) sendMore(p []byte) error {
 	if isTimeout(err) {
 		c.door.cut(cutAnswer)
 	}
-	return err
+	return n, err
 }
 
-func (c *clientConn) tryWrite(p []byte) error {
-	c.writeBuf, c.writeTried = p, false
-	err := c.raw.Write(c.writeFn)
-	c.writeBuf = nil
-	if err == nil {
-		err = c.writeErr
-	}
-	return err
-}
-
-func (c *clientConn) writeOnce(fd uintptr) bool {
-	c.writeTried = true
-	if !c.sendPace.since.IsZero() {
-		c.sendPace.resume(time.Now())
-	}
-	c.writeN, c.writeErr = tryWrite(int(fd), c.writeBuf, c.goesOn)
-	if c.writeN > 0 || c.writeErr != nil {
-		return true
-	}
-	_ = c.Conn.SetWriteDeadline(c.sendPace.wait(time.Now(), sendTimeout))
-	if c.hurried.Load() {
-		_ = c.Conn.SetWriteDeadline(past)
-	}
-	return false
-}
-
-// tryWrite writes what the socket takes at once; 0 without an error is nothing.
-func tryWrite(fd int, p []byte, goesOn bool) (int, error) {
-	send := nonblock.Send
-	if goesOn {
-		send = nonblock.SendMore
-	}
-	for {
-		n, err := send(fd, p)
-		switch err {
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return 0, nil
-		default:
-			return n, err
-		}
-	}
+// beforeSend runs right before the goroutine parks until the socket takes more.
+func (c *clientConn) beforeSend() {
+	c.sock.SetWriteDeadline(c.sendPace.wait(time.Now(), sendTimeout))
 }
 
 // SetReadDeadline, SetWriteDeadline and SetDeadline do nothing: the deadlines
@@ -406,17 +316,13 @@ func (c *clientConn) endRequest(bodySize int64) {
 
 // interrupt makes the read under way, and each later one, fail at once. The
 // connection can only be closed then.
-func (c *clientConn) interrupt() {
-	c.interrupted.Store(true)
-	_ = c.Conn.SetReadDeadline(past)
-}
+func (c *clientConn) interrupt() { c.sock.StopReceiving() }
+
+func (c *clientConn) interrupted() bool { return c.sock.ReceivingStopped() }
 
 // hurry makes a write that waits for the client fail at once, and each later one
 // that would have to wait: an answer that fits still goes out (R22).
-func (c *clientConn) hurry() {
-	c.hurried.Store(true)
-	_ = c.Conn.SetWriteDeadline(past)
-}
+func (c *clientConn) hurry() { c.sock.StopSending() }
 
 // Close closes the connection. Where the client may still be sending, closing
 // at once would reset the connection and destroy the answer on its way: so the
@@ -446,9 +352,7 @@ func (c *clientConn) Close() error {
 // reset closes the connection so that the client cannot take what it has for a
 // whole answer.
 func (c *clientConn) reset() {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
+	c.sock.ResetOnClose(true)
 	c.linger = false
 	_ = c.Close()
 }
@@ -476,11 +380,5 @@ func (c *clientConn) drain() {
 	}
 }
 
-// isTimeout reports whether err is a deadline that passed.
-func isTimeout(err error) bool {
-	if err == nil {
-		return false
-	}
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
+// isTimeout reports whether err is a deadline that has passed.
+func isTimeout(err error) bool { return netio.IsTimeout(err) }

@@ -54,7 +54,7 @@ func (c *clientConn) awaitAnswer() bool {
 			break
 		}
 	}
-	if c.interrupted.Load() && c.quiet() != evicted {
+	if c.interrupted() && c.quiet() != evicted {
 		c.linger, c.void = true, true
 		return false
 	}

@@ -47,6 +47,13 @@ func (p *pace) resume(now time.Time) {
 	}
 }
 
+// resumeNow is resume; without a wait it does not look at the clock.
+func (p *pace) resumeNow() {
+	if !p.since.IsZero() {
+		p.resume(time.Now())
+	}
+}
+
 // move notes n bytes.
 func (p *pace) move(n int) { p.moved += int64(n) }
 

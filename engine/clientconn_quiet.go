@@ -1,12 +1,6 @@
 package engine
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/akubra/akubra/internal/nonblock"
-)
+import "time"
 
 // quiet is what a client's connection does at the moment, as far as it can be dispensed
 // with (R23): since when it does so, in nanoseconds on the engine's clock, times two, plus
@@ -55,16 +49,7 @@ func (c *clientConn) hasMore() bool {
 	if c.quiet()&quietHead != 0 {
 		return false // too slow all the same
 	}
-	more := false
-	_ = c.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		n, err := nonblock.Peek(int(fd), &b)
-		for err == unix.EINTR {
-			n, err = nonblock.Peek(int(fd), &b)
-		}
-		more = n > 0 && err == nil
-	})
-	return more
+	return c.sock.HasInput()
 }
 
 // dismiss tells a client why its connection ends, before the server knows of a request:

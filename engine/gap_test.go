@@ -9,6 +9,7 @@ import (
 
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/netio"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -16,7 +17,7 @@ import (
 func ownPollers(t *testing.T, stores []*stub.Server) setup {
 	return func(o *Options, _ *limiter.Options) {
 		for i, s := range stores {
-			w := backends.NewWatcher()
+			w := netio.NewWatcher()
 			w.Start()
 			t.Cleanup(w.Close)
 			u, err := url.Parse(s.URL())

@@ -62,7 +62,7 @@ func (r *request) answer(ctx *fasthttp.RequestCtx) {
 	}
 	// A read that was interrupted just as the body ended leaves a connection
 	// that cannot be read from any more, either.
-	last := !bodyRead || r.e.closing.Load() || r.client != nil && r.client.interrupted.Load()
+	last := !bodyRead || r.e.closing.Load() || r.client != nil && r.client.interrupted()
 	if unwritten == nil && r.passes() {
 		r.passOn(ctx, last || r.e.stopping.Load() || ctx.Request.Header.ConnectionClose() || ctx.Response.ConnectionClose())
 		return

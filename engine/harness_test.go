@@ -17,6 +17,7 @@ import (
 
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/netio"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -169,7 +170,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 		journal: &ledger{entries: map[uint64]*entry{}},
 	}
 	r.records.cond = sync.NewCond(&r.records.mu)
-	watcher := backends.NewWatcher()
+	watcher := netio.NewWatcher()
 	watcher.Start()
 	t.Cleanup(watcher.Close)
 	var pool []Backend

@@ -80,7 +80,7 @@ func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
 	defer pulse.Stop()
 	pulse.Reset(r.e.o.answerPulse)
 	// HTTP/1.0 has no chunks: the connection's end is the body's (RFC 9112 §6.3).
-	last := r.old || r.e.stopping.Load() || r.client.interrupted.Load() || ctx.Request.Header.ConnectionClose()
+	last := r.old || r.e.stopping.Load() || r.client.interrupted() || ctx.Request.Header.ConnectionClose()
 	r.pastServer(ctx, func(to io.Writer) (bool, error) { return last, r.sendHeld(to, pulse, last) })
 	return true
 }

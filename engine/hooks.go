@@ -41,9 +41,10 @@ type Conn interface {
 	// (R32). Nobody may read or send meanwhile.
 	Alive() bool
 	// Await makes f run as soon as there is something to read, or reading fails or times
-	// out; f must not wait for anything. It is false where it does not; f is left to the
+	// out; f must not wait for anything, but returns what may have to, or nil, which a
+	// goroutine of its own runs. It is false where it does not; f is left to the
 	// caller then. After a true, what f begins alone may read, release or discard.
-	Await(f func()) bool
+	Await(f func() (next func())) bool
 	// ReadFirst reads once past the Reader, before that is asked for; without wait,
 	// 0 and no error is that nothing is there. What was read,
 	// and the error, can be given back by Unread: Reader gives them first then. p must

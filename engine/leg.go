@@ -32,7 +32,8 @@ type leg struct {
 	aborted atomic.Bool
 
 	// run, send and arrive, made once: new ones a request would be allocations.
-	runFn, sendFn, arriveFn func()
+	runFn, sendFn func()
+	arriveFn      func() (next func())
 
 	// The sending side.
 	inline  bool // the whole message went out at once
@@ -116,23 +117,30 @@ func (l *leg) setConn(c Conn) {
 	l.mu.Unlock()
 }
 
-// arrive is what the connection runs when something has come (Conn.Await): run, where
-// that need not wait for anything, as for a short answer to a message that has gone.
-func (l *leg) arrive() {
+// arrive is what the connection runs when something has come (Conn.Await): it takes the leg
+// to its end, where that need not wait for anything, as for a short answer to a message that
+// has gone. Whatever may wait is next.
+func (l *leg) arrive() (next func()) {
 	defer l.recoverLeg()
 	gone := l.inline && l.sendErr == nil || l.sending && l.sentAll.Load() && len(l.sent) > 0
 	if gone && !l.aborted.Load() {
 		l.arrived = l.receiveShort(l.conn, false)
 	}
 	if l.arrived && !l.timedOut(l.conn) {
-		l.run()
-		return
+		return l.runOn()
 	}
-	go l.runFn()
+	return l.runFn
 }
 
 // run takes the leg to its end.
 func (l *leg) run() {
+	if next := l.runOn(); next != nil {
+		next()
+	}
+}
+
+// runOn is run but for what of the leg's end may wait for something.
+func (l *leg) runOn() (next func()) {
 	defer l.recoverLeg()
 	err := l.exchange(false)
 	if l.stale(err) && l.r.ring.Rewind(l.index) {
@@ -144,7 +152,7 @@ func (l *leg) run() {
 		l.r.ring.Detach(l.index) // with an answer it has left
 	}
 	l.conclude(err)
-	l.r.legEnded(l)
+	return l.r.legEnded(l)
 }
 
 // exchange sends the message and reads the answer, on an idle connection or a

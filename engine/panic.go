@@ -159,7 +159,9 @@ func (l *leg) fail() {
 	l.r.ring.Detach(l.index)
 	l.state, l.err, l.outcome = voteFailed, errPanicked, OutcomeFailed
 	l.r.e.attempt(func() { l.finish(false) })
-	l.r.legEnded(l)
+	if next := l.r.legEnded(l); next != nil {
+		next()
+	}
 }
 
 // recoverSend ends sending where that has panicked: who reads the answer must not wait.

@@ -319,13 +319,14 @@ func (r *request) endBody() {
 }
 
 // legEnded takes a leg's vote, and lets go of the request: the last thing that a leg does.
-func (r *request) legEnded(l *leg) {
+// What of that may wait for something, where the leg must not, is next.
+func (r *request) legEnded(l *leg) (next func()) {
 	late, losers, last, answers, waits := r.takeVote(l)
 	if waits {
-		go r.afterLeg(l, late, losers, last, answers)
-	} else {
-		r.afterLeg(l, late, losers, last, answers)
+		return func() { r.afterLeg(l, late, losers, last, answers) }
 	}
+	r.afterLeg(l, late, losers, last, answers)
+	return nil
 }
 
 func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool) {

@@ -311,7 +311,7 @@ func (c resetConn) Reader() *bufio.Reader {
 	c.t.Error("there is no answer to read")
 	return c.Conn.Reader()
 }
-func (c resetConn) Await(func()) bool {
+func (c resetConn) Await(func() func()) bool {
 	c.t.Error("there is nothing to wait for")
 	return false
 }

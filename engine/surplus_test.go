@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends"
+	"github.com/akubra/akubra/internal/netio"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -194,7 +195,7 @@ func testCertificate(t testing.TB) (*x509.CertPool, tls.Certificate) {
 // strayRig is an engine in front of strayServers, over TLS or not.
 func strayRig(t testing.TB, servers []*strayServer, roots *x509.CertPool, setups ...setup) *rig {
 	t.Helper()
-	watcher := backends.NewWatcher()
+	watcher := netio.NewWatcher()
 	watcher.Start()
 	t.Cleanup(watcher.Close)
 	use := func(o *Options, _ *limiter.Options) {

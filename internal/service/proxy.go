@@ -17,6 +17,7 @@ import (
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/metrics"
+	"github.com/akubra/akubra/internal/netio"
 	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
@@ -44,7 +45,7 @@ type Proxy struct {
 	version  string
 	logs     *logs.Logs
 	backends []*backends.Backend
-	watcher  *backends.Watcher // of their connections
+	watcher  *netio.Watcher // of their connections
 	limiter  *limiter.Limiter
 	synclog  *synclog.Log
 	backlog  *synclogBacklog
@@ -68,7 +69,7 @@ type Proxy struct {
 // New constructs the service, and opens the journal; nothing listens yet.
 // Start has to be called next, which closes it where it fails.
 func New(c *config.Config, l *logs.Logs, version string) (*Proxy, error) {
-	p := &Proxy{version: version, Config: c, logs: l, Failed: make(chan error, 2), watcher: backends.NewWatcher()}
+	p := &Proxy{version: version, Config: c, logs: l, Failed: make(chan error, 2), watcher: netio.NewWatcher()}
 	if err := p.make(); err != nil {
 		_ = p.close() // why it does not start is told, and nothing was taken on
 		return nil, err

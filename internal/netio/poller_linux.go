@@ -1,4 +1,4 @@
-package backends
+package netio
 
 import (
 	"net"
@@ -20,11 +20,11 @@ type poller struct {
 	raw  syscall.RawConn
 
 	mu    sync.Mutex
-	conns map[int32]*Conn // by file descriptor
+	conns map[int32]*polled // by file descriptor
 
 	// Of its goroutine.
 	events [64]unix.EpollEvent
-	ready  []*Conn
+	ready  []*Socket
 }
 
 func newPoller() (*poller, error) {
@@ -36,7 +36,7 @@ func newPoller() (*poller, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	p := &poller{file: os.NewFile(uintptr(fd), "epoll"), conns: map[int32]*Conn{}}
+	p := &poller{file: os.NewFile(uintptr(fd), "epoll"), conns: map[int32]*polled{}}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		_ = p.file.Close()
 		return nil, err
@@ -46,29 +46,31 @@ func newPoller() (*poller, error) {
 
 func (p *poller) close() { _ = p.file.Close() }
 
-// watch begins to watch c, whose new socket is nc, and returns what c is to use in nc's
-// place. With an error nc is as it was.
-func (p *poller) watch(c *Conn, nc net.Conn) (net.Conn, error) {
-	pc, err := newPolledConn(nc)
+// watch begins to watch s, which is in use and is to be opened on what it returns, in the
+// place of its new socket nc. With an error nc is as it was.
+func (p *poller) watch(s *Socket, nc net.Conn) (*polled, error) {
+	c, err := newPolled(nc, p, s)
 	if err != nil {
 		return nil, err
 	}
-	c.polled = pc
-	pc.in.lapsed = func() { c.runAwaited() }
+	c.in.lapsed = s.runAwaited
+	s.watch.polled = c
+	s.watch.state.Store(running)
 	p.mu.Lock()
-	p.conns[int32(pc.fd)] = c
+	p.conns[int32(c.fd)] = c
 	p.mu.Unlock()
 	err = nonblock.Control(p.raw, func(epoll int) error {
-		event := unix.EpollEvent{Events: comesIn | unix.EPOLLOUT | unix.EPOLLET, Fd: int32(pc.fd)}
-		return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, pc.fd, &event)
+		event := unix.EpollEvent{Events: comesIn | unix.EPOLLOUT | unix.EPOLLET, Fd: int32(c.fd)}
+		return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, c.fd, &event)
 	})
 	if err != nil {
-		p.forget(c)
-		_ = pc.file.Close()
+		s.watch.state.Store(unwatched)
+		s.watch.polled = nil
+		_ = c.Close()
 		return nil, err
 	}
 	_ = nc.Close() // the socket goes on
-	return pc, nil
+	return c, nil
 }
 
 // Of the events that can be asked for and those that are always told of (epoll_ctl(2)),
@@ -82,10 +84,10 @@ const (
 // forget is called before a connection is closed, which takes it off the epoll instance.
 // An event of before may still find a later one with the same descriptor: that looks, and
 // finds nothing.
-func (p *poller) forget(c *Conn) {
+func (p *poller) forget(c *polled) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if fd := int32(c.polled.fd); p.conns[fd] == c {
+	if fd := int32(c.fd); p.conns[fd] == c {
 		delete(p.conns, fd)
 	}
 }
@@ -107,16 +109,18 @@ func (p *poller) run() {
 				continue
 			}
 			if p.events[i].Events&forWrite != 0 {
-				c.polled.out.signal()
+				c.out.signal()
 			}
 			if p.events[i].Events&forRead != 0 {
-				c.polled.in.signal()
-				p.ready = append(p.ready, c)
+				c.in.signal()
+				p.ready = append(p.ready, c.socket)
 			}
 		}
 		p.mu.Unlock()
-		for _, c := range p.ready {
-			c.stir()
+		for _, s := range p.ready {
+			if next := s.stir(); next != nil {
+				go next()
+			}
 		}
 		clear(p.ready)
 		p.ready = p.ready[:0]

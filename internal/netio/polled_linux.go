@@ -1,4 +1,4 @@
-package backends
+package netio
 
 import (
 	"net"
@@ -13,25 +13,27 @@ import (
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
-// polledConn is a TCP connection that a poller of ours watches, and the runtime's does
+// polled is a TCP connection that a poller of ours watches, and the runtime's does
 // not: that would be told of each answer, too, and has nobody who waits for it
 // (bench/NOTES.md). It is read and written by way of its SyscallConn alone; one goroutine
 // may wait for either direction. Deadlines and Close may come from any.
-type polledConn struct {
-	net.Conn                 // closed: it has the addresses
+type polled struct {
+	net.Conn // closed: it has the addresses
+	poller   *poller
+	socket   *Socket         // that it is under
 	fd       int             // the poller knows it by that
 	file     *os.File        // keeps fd open while it is in use
 	raw      syscall.RawConn // file's
 	in, out  direction
 }
 
-// newPolledConn makes one of nc, which the caller closes, or goes on with.
-func newPolledConn(nc net.Conn) (*polledConn, error) {
+// newPolled makes one of nc, which the caller closes, or goes on with.
+func newPolled(nc net.Conn, p *poller, s *Socket) (*polled, error) {
 	raw := nonblock.Socket(nc)
 	if raw == nil {
 		return nil, os.ErrInvalid
 	}
-	c := &polledConn{Conn: nc}
+	c := &polled{Conn: nc, poller: p, socket: s}
 	err := nonblock.Control(raw, func(old int) error {
 		fd, err := unix.FcntlInt(uintptr(old), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
@@ -59,50 +61,51 @@ func newPolledConn(nc net.Conn) (*polledConn, error) {
 	return c, nil
 }
 
-func (c *polledConn) SyscallConn() (syscall.RawConn, error) { return polledRawConn{c}, nil }
+func (c *polled) SyscallConn() (syscall.RawConn, error) { return polledRaw{c}, nil }
 
-func (c *polledConn) SetReadDeadline(t time.Time) error {
+func (c *polled) SetReadDeadline(t time.Time) error {
 	c.in.setDeadline(t)
 	return nil
 }
 
-func (c *polledConn) SetWriteDeadline(t time.Time) error {
+func (c *polled) SetWriteDeadline(t time.Time) error {
 	c.out.setDeadline(t)
 	return nil
 }
 
-func (c *polledConn) SetDeadline(t time.Time) error {
+func (c *polled) SetDeadline(t time.Time) error {
 	c.in.setDeadline(t)
 	c.out.setDeadline(t)
 	return nil
 }
 
 // lapsed reports whether the deadline for reading has passed.
-func (c *polledConn) lapsed() bool { return c.in.over.Load() }
+func (c *polled) lapsed() bool { return c.in.over.Load() }
 
-func (c *polledConn) Close() error {
+func (c *polled) Close() error {
+	c.poller.forget(c)
 	err := c.file.Close()
 	c.in.end()
 	c.out.end()
 	return err
 }
 
-// polledRawConn is the connection as syscall.RawConn has it. Errors are those of package
+// polledRaw is the connection as syscall.RawConn has it. Errors are those of package
 // net.
-type polledRawConn struct{ c *polledConn }
+type polledRaw struct{ c *polled }
 
-func (r polledRawConn) Control(f func(fd uintptr)) error {
+func (r polledRaw) Control(f func(fd uintptr)) error {
 	if r.c.raw.Control(f) != nil {
 		return &net.OpError{Op: "raw-control", Net: "tcp", Err: net.ErrClosed}
 	}
 	return nil
 }
 
-func (r polledRawConn) Read(f func(fd uintptr) bool) error  { return r.try(&r.c.in, f) }
-func (r polledRawConn) Write(f func(fd uintptr) bool) error { return r.try(&r.c.out, f) }
+func (r polledRaw) Read(f func(fd uintptr) bool) error  { return r.try(&r.c.in, f) }
+func (r polledRaw) Write(f func(fd uintptr) bool) error { return r.try(&r.c.out, f) }
 
 // try runs f until it is true, and waits for d in between.
-func (r polledRawConn) try(d *direction, f func(fd uintptr) bool) error {
+func (r polledRaw) try(d *direction, f func(fd uintptr) bool) error {
 	d.f = f
 	defer func() { d.f = nil }()
 	for {
@@ -117,7 +120,7 @@ func (r polledRawConn) try(d *direction, f func(fd uintptr) bool) error {
 	}
 }
 
-// direction is one of a polledConn's two: who waits for it, and until when.
+// direction is one of a polled's two: who waits for it, and until when.
 type direction struct {
 	state atomic.Uint32 // still, moved or waited
 	wake  chan struct{} // gets one for each time that state was waited

@@ -1,4 +1,4 @@
-package backends
+package netio
 
 import (
 	"net"
@@ -7,9 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// Watcher waits for what comes on the kept-alive connections of backends, on Linux: see
-// Conn.Await. NewWatcher makes it, Start starts its goroutines, as many as threads run Go
-// code, Close ends them. It may be closed once no connection is awaited any more.
+// Watcher waits for what comes on sockets, on Linux: see Socket.Await. NewWatcher makes it, Start starts its goroutines, as many as threads run Go
+// code, Close ends them. It may be closed once no socket is awaited any more.
 type Watcher struct {
 	pollers []*poller
 	next    atomic.Uint32
@@ -45,16 +44,14 @@ func (w *Watcher) Close() {
 	w.done.Wait()
 }
 
-// watch makes one of the pollers watch c, whose new socket is nc. It returns that poller
-// and what c is to use in nc's place, or nil and nc. w may be nil.
-func (w *Watcher) watch(c *Conn, nc net.Conn) (*poller, net.Conn) {
-	if w == nil || len(w.pollers) == 0 {
-		return nil, nc
+// Open is s.Open, but that s is watched where that is possible: on Linux. nc may not be used
+// any more, but s.NetConn in its place. w may be nil.
+func (w *Watcher) Open(s *Socket, nc net.Conn) bool {
+	if w != nil && len(w.pollers) > 0 {
+		p := w.pollers[int(w.next.Add(1))%len(w.pollers)]
+		if polled, err := p.watch(s, nc); err == nil {
+			nc = polled
+		}
 	}
-	p := w.pollers[int(w.next.Add(1))%len(w.pollers)]
-	polled, err := p.watch(c, nc)
-	if err != nil {
-		return nil, nc
-	}
-	return p, polled
+	return s.Open(nc)
 }

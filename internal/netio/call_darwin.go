@@ -1,4 +1,4 @@
-package backends
+package netio
 
 import (
 	"golang.org/x/sys/unix"
@@ -15,8 +15,10 @@ func sendQueue(fd int) int {
 	return n
 }
 
-// splice is not to be had here.
-func splice(int, int, int, bool) (int, error) { return 0, errNoSplice }
+// There is no splice here.
+func fromPipe(int, int, int, bool) (int, error) { return 0, unix.ENOTSUP }
+
+func toPipe(int, int, int) (int, error) { return 0, unix.ENOTSUP }
 
 // skip throws up to n received bytes away.
 func skip(fd, n int) (int, error) {

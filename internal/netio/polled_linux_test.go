@@ -1,4 +1,4 @@
-package backends
+package netio
 
 import (
 	"bytes"
@@ -21,9 +21,9 @@ import (
 func TestOnePollerWatches(t *testing.T) {
 	p := newPeer(t)
 	c, _ := p.watched()
-	defer c.Discard()
+	defer c.nc.Close()
 	var st unix.Stat_t
-	if err := unix.Fstat(c.polled.fd, &st); err != nil {
+	if err := unix.Fstat(c.watch.polled.fd, &st); err != nil {
 		t.Fatal(err)
 	}
 	socket := fmt.Sprintf("ino:%x", st.Ino)
@@ -51,41 +51,41 @@ func TestOnePollerWatches(t *testing.T) {
 // Whoever waits for a watched connection is told what happens to it, also where it
 // happened just before.
 func TestWaitingEnds(t *testing.T) {
-	timeout := func(_ int, err error) bool { return isTimeout(err) }
+	timeout := func(_ int, err error) bool { return IsTimeout(err) }
 	closed := func(_ int, err error) bool { return errors.Is(err, net.ErrClosed) }
 	tests := []struct {
 		name  string
 		write bool
-		do    func(c *Conn, other *net.TCPConn)
+		do    func(c *Socket, other *net.TCPConn)
 		want  func(n int, err error) bool
 	}{
-		{"bytes", false, func(_ *Conn, other *net.TCPConn) { _, _ = other.Write([]byte("pong")) }, func(n int, err error) bool { return n == 4 && err == nil }},
-		{"RST", false, func(_ *Conn, other *net.TCPConn) { _ = other.SetLinger(0); _ = other.Close() }, func(n int, err error) bool { return n == 0 && err != nil && !isTimeout(err) }},
-		{"deadline", false, func(c *Conn, _ *net.TCPConn) { _ = c.SetReadDeadline(time.Now().Add(time.Millisecond)) }, timeout},
-		{"deadline that is over", false, func(c *Conn, _ *net.TCPConn) { _ = c.SetReadDeadline(past) }, timeout},
-		{"deadline that was moved here", false, func(c *Conn, _ *net.TCPConn) {
-			_ = c.SetReadDeadline(time.Now().Add(time.Hour))
-			_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+		{"bytes", false, func(_ *Socket, other *net.TCPConn) { _, _ = other.Write([]byte("pong")) }, func(n int, err error) bool { return n == 4 && err == nil }},
+		{"RST", false, func(_ *Socket, other *net.TCPConn) { _ = other.SetLinger(0); _ = other.Close() }, func(n int, err error) bool { return n == 0 && err != nil && !IsTimeout(err) }},
+		{"deadline", false, func(c *Socket, _ *net.TCPConn) { c.SetReadDeadline(time.Now().Add(time.Millisecond)) }, timeout},
+		{"deadline that is over", false, func(c *Socket, _ *net.TCPConn) { c.SetReadDeadline(past) }, timeout},
+		{"deadline that was moved here", false, func(c *Socket, _ *net.TCPConn) {
+			c.SetReadDeadline(time.Now().Add(time.Hour))
+			c.SetReadDeadline(time.Now().Add(time.Millisecond))
 		}, timeout},
-		{"closing", false, func(c *Conn, _ *net.TCPConn) { _ = c.Conn.Close() }, closed},
-		{"room", true, func(_ *Conn, other *net.TCPConn) { readAll(other) }, func(n int, err error) bool { return n > 0 && err == nil }},
-		{"RST", true, func(_ *Conn, other *net.TCPConn) { _ = other.SetLinger(0); _ = other.Close() }, func(n int, err error) bool { return n == 0 && err != nil && !isTimeout(err) }},
-		{"deadline", true, func(c *Conn, _ *net.TCPConn) { _ = c.SetWriteDeadline(time.Now().Add(time.Millisecond)) }, timeout},
-		{"closing", true, func(c *Conn, _ *net.TCPConn) { _ = c.Conn.Close() }, closed},
+		{"closing", false, func(c *Socket, _ *net.TCPConn) { _ = c.nc.Close() }, closed},
+		{"room", true, func(_ *Socket, other *net.TCPConn) { readAll(other) }, func(n int, err error) bool { return n > 0 && err == nil }},
+		{"RST", true, func(_ *Socket, other *net.TCPConn) { _ = other.SetLinger(0); _ = other.Close() }, func(n int, err error) bool { return n == 0 && err != nil && !IsTimeout(err) }},
+		{"deadline", true, func(c *Socket, _ *net.TCPConn) { c.SetWriteDeadline(time.Now().Add(time.Millisecond)) }, timeout},
+		{"closing", true, func(c *Socket, _ *net.TCPConn) { _ = c.nc.Close() }, closed},
 	}
 	for _, tt := range tests {
 		for _, early := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%t/%t", tt.name, tt.write, early), func(t *testing.T) {
 				p := newPeer(t)
 				c, other := p.watched()
-				defer c.Discard()
-				_ = c.SetDeadline(time.Time{})
+				defer c.nc.Close()
+				_ = c.nc.SetDeadline(time.Time{})
 				if tt.write {
 					fillUp(t, c)
 				}
-				d := &c.polled.in
+				d := &c.watch.polled.in
 				if tt.write {
-					d = &c.polled.out
+					d = &c.watch.polled.out
 				}
 				var begun atomic.Bool
 				if early {
@@ -98,11 +98,11 @@ func TestWaitingEnds(t *testing.T) {
 				go func() {
 					defer close(done)
 					if !tt.write {
-						n, err = c.Read(make([]byte, 16))
+						n, err = c.Receive(Piece{Bytes: make([]byte, 16)})
 						return
 					}
 					for {
-						n, err = c.raw.send(outgoing{bytes: make([]byte, 1<<20)}, true)
+						n, err = c.Send(Piece{Bytes: make([]byte, 1<<20)})
 						if err != nil || begun.Load() && tt.want(n, err) {
 							return
 						}
@@ -144,19 +144,20 @@ func readAll(other *net.TCPConn) {
 func TestDeadlineThatWasTakenBack(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.watched()
-	defer c.Discard()
-	d := &c.polled.in
-	_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	defer c.nc.Close()
+	d := &c.watch.polled.in
+	c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	until(t, "it is over", d.over.Load)
-	_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+	c.SetReadDeadline(time.Now().Add(time.Hour))
 	d.lapse() // as a timer does that was on its way
 	if d.over.Load() {
 		t.Fatal("over, though it was moved away")
 	}
-	_ = c.SetReadDeadline(time.Time{})
+	c.SetReadDeadline(time.Time{})
 	d.lapse()
 	if d.over.Load() {
 		t.Fatal("over, though it was taken back")
 	}
-	exchange(t, c, other)
+	ask(t, c, other)
+	hear(t, c)
 }

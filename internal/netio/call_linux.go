@@ -1,4 +1,4 @@
-package backends
+package netio
 
 import (
 	"golang.org/x/sys/unix"
@@ -15,13 +15,15 @@ func sendQueue(fd int) int {
 	return n
 }
 
-// splice moves up to n bytes from a pipe to a socket.
-func splice(pipe, fd, n int, more bool) (int, error) {
+// fromPipe moves up to n bytes from a pipe to a socket, toPipe the other way.
+func fromPipe(pipe, fd, n int, more bool) (int, error) {
 	if more {
 		return nonblock.SpliceMore(pipe, fd, n)
 	}
 	return nonblock.Splice(pipe, fd, n)
 }
+
+func toPipe(fd, pipe, n int) (int, error) { return nonblock.Splice(fd, pipe, n) }
 
 // skip throws up to n received bytes away, which the system need not copy for it
 // (tcp(7), MSG_TRUNC).

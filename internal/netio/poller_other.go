@@ -1,0 +1,24 @@
+//go:build !linux
+
+package netio
+
+import (
+	"errors"
+	"net"
+)
+
+// poller and polled are for Linux alone.
+type (
+	poller struct{}
+	polled struct{ net.Conn }
+)
+
+func newPoller() (*poller, error) { return nil, errors.ErrUnsupported }
+
+func (*poller) watch(*Socket, net.Conn) (*polled, error) { return nil, errors.ErrUnsupported }
+
+func (*poller) run() {}
+
+func (*poller) close() {}
+
+func (*polled) lapsed() bool { return false }
