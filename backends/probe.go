@@ -34,16 +34,19 @@ func (b *Backend) Probe(timeout time.Duration) error {
 	return nil
 }
 
-// Returner decides about demoted backends (the limiter).
+// Returner decides which backends are probed, and hears what came of it.
 type Returner interface {
-	// Returnable reports whether backend is demoted and idle enough to come back.
+	// Returnable reports whether backend is to be probed: it is demoted and idle enough to
+	// come back (R13), or it is not known whether it answers at all (R36).
 	Returnable(backend int) bool
-	// Return puts it back into the pool.
+	// Return: it has answered, and is put back into the pool.
 	Return(backend int) bool
+	// Unreached: it has not, and err is why.
+	Unreached(backend int, err error)
 }
 
-// Prober probes demoted backends, and no others, and lets those that answer
-// back into the pool (R13). It owns one goroutine a backend.
+// Prober probes the backends that its Returner asks for, and no others, and lets those that
+// answer back into the pool (R13). It owns one goroutine a backend.
 type Prober struct {
 	backends []*Backend
 	returner Returner
@@ -83,7 +86,12 @@ func (p *Prober) watch(i int) {
 			return
 		case <-ticker.C:
 		}
-		if p.returner.Returnable(i) && p.backends[i].Probe(p.timeout) == nil {
+		if !p.returner.Returnable(i) {
+			continue
+		}
+		if err := p.backends[i].Probe(p.timeout); err != nil {
+			p.returner.Unreached(i, err)
+		} else {
 			p.returner.Return(i)
 		}
 	}

@@ -94,6 +94,8 @@ type demoted struct {
 
 func (d *demoted) Returnable(backend int) bool { return d.out.Load()&(1<<backend) != 0 }
 
+func (d *demoted) Unreached(int, error) {}
+
 func (d *demoted) Return(backend int) bool {
 	d.out.And(^uint64(1 << backend))
 	d.mu.Lock()

@@ -64,10 +64,15 @@ func (r *rig) probing() {
 	for _, b := range r.e.o.Backends {
 		list = append(list, b.(testBackend).Backend)
 	}
-	p := backends.NewProber(list, r.limiter, 10*time.Millisecond, 500*time.Millisecond)
+	p := backends.NewProber(list, probedLimiter{r.limiter}, 10*time.Millisecond, 500*time.Millisecond)
 	p.Start()
 	r.t.Cleanup(p.Close)
 }
+
+// probedLimiter is a backends.Returner that asks the limiter alone.
+type probedLimiter struct{ *limiter.Limiter }
+
+func (probedLimiter) Unreached(int, error) {}
 
 // gated makes a store wait with its answers, until the function is called or
 // the test ends.

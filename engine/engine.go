@@ -60,6 +60,7 @@ type Options struct {
 	Log      Log
 	Metrics  Metrics
 	Journal  Journal // nil: what backends owe is not kept
+	Health   Health  // nil: nobody wants to know
 
 	// Domains are the proxy's own host names, below which virtual-host style
 	// buckets are found (R27). May be empty.

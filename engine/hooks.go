@@ -118,6 +118,21 @@ type Limiter interface {
 	Failed(backend int, now int64)
 }
 
+// Health hears how the backends do, leg by leg, so that an operator can be told (R36). What
+// ends with a client, or here, is no news of a backend. All methods may be called from any
+// goroutine, and must not wait; Well is called for nearly every leg.
+type Health interface {
+	// Well: an answer that is no error of the backend's.
+	Well(backend int, write bool)
+	// Answered: one that may be, a refusal of keys, a status from 500 on, or an error in a
+	// 200; code is S3's, "" where it is not known.
+	Answered(backend int, write bool, status int, code string)
+	// Failed: no answer. text is err in the words of the synclog.
+	Failed(backend int, write bool, err error, text string)
+	// Lagged: it was cut from the request (R10).
+	Lagged(backend int, write bool, text string)
+}
+
 // Synclog takes divergences. Record may be called from any goroutine, must not
 // keep d after it returns, and returns only when the record is handed on.
 type Synclog interface {

@@ -202,8 +202,16 @@ func (l *leg) connect(fresh bool) (Conn, error) {
 	if cause := l.why(); cause != nil {
 		return nil, cause
 	}
-	return c, c.Connect()
+	if err := c.Connect(); err != nil {
+		return c, &connectError{err}
+	}
+	return c, nil
 }
+
+// connectError: there was no connection, so that no byte of the request has gone.
+type connectError struct{ error }
+
+func (e *connectError) Unwrap() error { return e.error }
 
 // stale reports whether err is a kept-alive connection that the backend had closed
 // meanwhile (R12), or has sent something unasked on (R32): no byte of an answer came but a

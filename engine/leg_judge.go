@@ -19,6 +19,7 @@ func (l *leg) conclude(err error) {
 	case err == nil:
 		limiter.Succeeded(l.backend)
 		l.judge()
+		l.tellAnswer()
 	case errors.Is(cause, errClientGone) || errors.Is(err, ring.ErrCanceled):
 		l.state, l.err, l.outcome = voteFailed, errClientGone, OutcomeAborted
 	case errors.Is(cause, errShutdown):
@@ -27,12 +28,14 @@ func (l *leg) conclude(err error) {
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeFailed
 	case cause != nil:
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeStalled
+		l.tellFailure(nil) // before a demotion, which gives it as the reason
 		limiter.Failed(l.backend, l.r.e.now())
 	case outOfFiles(err): // the backend is not to blame (R23)
 		l.state, l.err, l.outcome = voteFailed, &ownFailure{l.describe(err)}, OutcomeFailed
 		l.r.e.relieve()
 	default:
 		l.state, l.err, l.outcome = voteFailed, l.describe(err), OutcomeFailed
+		l.tellFailure(err)
 		limiter.Failed(l.backend, l.r.e.now())
 	}
 	if err != nil && l.answer.Status == 0 && l.mayHaveActed() && !errors.Is(l.err, errClientGone) {
@@ -62,7 +65,12 @@ func (r *request) repeatable() bool {
 
 // describe puts an error into the words of the synclog.
 func (l *leg) describe(err error) error {
+	var unconnected *connectError
 	switch {
+	case errors.As(err, &unconnected):
+		if isTimeout(err) {
+			return fmt.Errorf("cannot connect to backend %q: timeout: no connection within ConnectionDialTimeout", l.name())
+		}
 	case isTimeout(err):
 		return errors.New("timeout: no progress within ConnectionTimeout")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -35,7 +35,7 @@ func (l *Limiter) demoteStalledLocked(now int64) *Event {
 		if b.slots.taken() <= worstStalled {
 			continue // cannot have more stalled ones, nor win the tie
 		}
-		busy, n := b.slots.count(now, l.stalledAfter)
+		busy, n, _ := b.slots.count(now, l.stalledAfter)
 		if n > worstStalled || n > 0 && n == worstStalled && busy > worstBusy {
 			worst, worstStalled, worstBusy = i, n, busy
 		}
@@ -62,7 +62,7 @@ func (l *Limiter) demoteLocked(backend int, reason string, now int64) *Event {
 	e := &Event{Backend: backend, Name: b.name, Reason: reason, Counts: make([]Count, len(l.backends))}
 	for i := range l.backends {
 		b := &l.backends[i]
-		busy, stalled := b.slots.count(now, l.stalledAfter)
+		busy, stalled, _ := b.slots.count(now, l.stalledAfter)
 		e.Counts[i] = Count{Name: b.name, Busy: busy, Stalled: stalled}
 	}
 	return e

@@ -169,8 +169,11 @@ func FuzzOperations(f *testing.F) {
 			demotions := 0
 			for i, s := range r.Status(now) {
 				demotions += m.demotions[i]
+				if (s.Waiting > 0) != (s.Stalled > 0) {
+					t.Fatalf("op %d: %d stalled ones have waited for %v s", k, s.Stalled, s.Waiting)
+				}
 				want := Status{
-					Name: s.Name, State: r.State(i), Reason: s.Reason,
+					Name: s.Name, Waiting: s.Waiting, State: r.State(i), Reason: s.Reason,
 					Demoted: m.demoted>>i&1 != 0, Maintained: m.maintained>>i&1 != 0,
 					Busy: m.busy(1 << i), Stalled: m.stalled(i, now),
 					Failures: m.failures[i], Demotions: uint64(m.demotions[i]),

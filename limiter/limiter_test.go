@@ -111,7 +111,7 @@ func check(t *testing.T, l *Limiter) {
 	for i := range l.backends {
 		b := &l.backends[i]
 		// Before the start of time everything has stalled.
-		if busy, n := b.slots.count(0, -1<<62); n != busy || busy != b.slots.taken() {
+		if busy, n, _ := b.slots.count(0, -1<<62); n != busy || busy != b.slots.taken() {
 			t.Errorf("%s: %d slots taken, %d in use, %d of them stalled", b.name, b.slots.taken(), busy, n)
 		}
 		checkFreeList(t, b)

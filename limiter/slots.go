@@ -169,9 +169,9 @@ func (t *table) grow() bool {
 }
 
 // count is how many slots are busy, and how many of these made no progress for so long,
-// or have a client that has had its answer for so long (R13). Others may take and give
-// meanwhile.
-func (t *table) count(now, after int64) (busy, stalled int) {
+// or have a client that has had its answer for so long (R13); longest is how long one of
+// them has been waiting. Others may take and give meanwhile.
+func (t *table) count(now, after int64) (busy, stalled int, longest int64) {
 	for c := range t.used.Load() / chunkSize {
 		chunk := t.chunks[c].Load()
 		for i := range chunk {
@@ -181,10 +181,15 @@ func (t *table) count(now, after int64) (busy, stalled int) {
 				continue
 			}
 			busy++
-			if now-s.progress.Load() >= after || a >= 0 && now-a >= after {
+			wait := now - s.progress.Load()
+			if a >= 0 {
+				wait = max(wait, now-a)
+			}
+			if wait >= after {
 				stalled++
+				longest = max(longest, wait)
 			}
 		}
 	}
-	return busy, stalled
+	return busy, stalled, longest
 }

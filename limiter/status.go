@@ -1,6 +1,10 @@
 package limiter
 
-import "github.com/akubra/akubra/internal/words"
+import (
+	"time"
+
+	"github.com/akubra/akubra/internal/words"
+)
 
 // What State can say.
 const (
@@ -17,8 +21,10 @@ type Status struct {
 	Maintained bool   `json:"maintained"`
 	Busy       int    `json:"busy"`
 	Stalled    int    `json:"stalled"`
-	Failures   int    `json:"failures"`  // in a row, up to now
-	Demotions  uint64 `json:"demotions"` // since the start
+	// Waiting is how long, in seconds, the one that is stalled the longest has been waiting.
+	Waiting   float64 `json:"waitingseconds"`
+	Failures  int     `json:"failures"`  // in a row, up to now
+	Demotions uint64  `json:"demotions"` // since the start
 	// Reason is why the backend was last demoted, or empty.
 	Reason string `json:"reason,omitempty"`
 }
@@ -48,7 +54,7 @@ func (l *Limiter) Status(now int64) []Status {
 	all := make([]Status, len(l.backends))
 	for i := range l.backends {
 		b := &l.backends[i]
-		busy, stalled := b.slots.count(now, l.stalledAfter)
+		busy, stalled, longest := b.slots.count(now, l.stalledAfter)
 		all[i] = Status{
 			Name:       b.name,
 			State:      l.stateLocked(i),
@@ -56,6 +62,7 @@ func (l *Limiter) Status(now int64) []Status {
 			Maintained: l.maintained&bit(i) != 0,
 			Busy:       busy,
 			Stalled:    stalled,
+			Waiting:    time.Duration(longest).Seconds(),
 			Failures:   int(b.failures.Load()),
 			Demotions:  b.demotions,
 			Reason:     b.reason,

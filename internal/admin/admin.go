@@ -16,6 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/internal/accept"
+	"github.com/akubra/akubra/internal/health"
 	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
@@ -43,6 +44,7 @@ type Options struct {
 	// Status and SetMaintained are the limiter's.
 	Status        func() []limiter.Status
 	SetMaintained func(backend int, on bool) bool
+	Health        func() []health.Status // by backend; nil where nobody knows
 	InFlight      func() int
 	Records       func() synclog.Counts
 	Metrics       Metrics
@@ -99,6 +101,9 @@ type Admin struct {
 
 // New makes an admin; nothing listens yet. Uptime counts from here.
 func New(o Options) *Admin {
+	if o.Health == nil {
+		o.Health = func() []health.Status { return make([]health.Status, len(o.URLs)) }
+	}
 	a := &Admin{o: o, started: time.Now(), served: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	a.routes = append(slices.Clone(adminRoutes), a.journalRoutes()...)
 	a.server = &fasthttp.Server{

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime/trace"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/health"
 	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/internal/text"
@@ -37,6 +39,7 @@ type adminRig struct {
 	admin   *Admin
 	limiter *limiter.Limiter
 	metrics *metrics.Metrics
+	health  *health.Health
 	addr    string
 	client  *http.Client
 	served  chan error
@@ -50,6 +53,7 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 	testkit.NoLeaks(t)
 	r := &adminRig{t: t, metrics: metrics.New("v1.2", names), served: make(chan error, 1)}
 	r.limiter = limiter.New(limiter.Options{Backends: names, ConnLimit: 100, FailureLimit: 1})
+	r.health = health.New(health.Options{Names: names, Failing: func(health.Event) {}, Over: func(health.Event) {}})
 	began := time.Now()
 	status := func() []limiter.Status { return r.limiter.Status(int64(time.Since(began))) }
 	records := func() synclog.Counts { return synclog.Counts{Written: 5, Failed: 2, Skipped: 1} }
@@ -57,6 +61,7 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 	r.metrics.Observe(status, records, inFlight)
 	o := Options{
 		Version: "v1.2.3", Status: status, SetMaintained: r.limiter.SetMaintained,
+		Health:   r.health.Status,
 		InFlight: inFlight, Records: records, Metrics: r.metrics,
 		JournalStatus: func() any { return map[string]int{"pending": 1} },
 		JournalCalls:  []string{"open", "next"},
@@ -229,6 +234,32 @@ func TestAdminRoutes(t *testing.T) {
 	}
 }
 
+// R36: the last backend is never demoted, but one that answers nothing is out, and /ready and
+// /status say why.
+func TestR36ReadyAndStatusTellOfSilence(t *testing.T) {
+	r := newAdminRig(t, "a:9000", "b:9000")
+	r.limiter.SetMaintained(0, true)
+	r.health.Unreached(1, errors.New("no luck"))
+	var got readiness
+	r.want(503, &got, "GET", "/ready", "")
+	want := readiness{Reason: "no backend in the pool answers", Backends: []backendState{
+		{Name: "a:9000", State: "maintained"}, {Name: "b:9000", State: "active", Silent: true, Error: "no luck"}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("readiness %+v, want %+v", got, want)
+	}
+	var status struct {
+		Ready    bool
+		Backends []struct{ Health health.Status }
+	}
+	r.want(200, &status, "GET", "/status", "")
+	h := status.Backends[1].Health
+	if status.Ready || !h.Silent || len(h.Failing) != 1 || h.Failing[0].Error != "no luck" || h.Failing[0].Count != 1 || h.LastError.Last.IsZero() {
+		t.Errorf("status %+v", status)
+	}
+	r.health.Reached(1)
+	r.want(200, nil, "GET", "/ready", "")
+}
+
 func TestAdminReady(t *testing.T) {
 	r := newAdminRig(t, "a:9000", "b:9000")
 	want := func(status int, reason, a, b string) {
@@ -236,7 +267,7 @@ func TestAdminReady(t *testing.T) {
 		var got readiness
 		r.want(status, &got, "GET", "/ready", "")
 		if got.Ready != (status == 200) || got.Reason != reason ||
-			!slices.Equal(got.Backends, []backendState{{"a:9000", a}, {"b:9000", b}}) {
+			!slices.Equal(got.Backends, []backendState{{Name: "a:9000", State: a}, {Name: "b:9000", State: b}}) {
 			t.Errorf("readiness is %+v", got)
 		}
 		if resp, _ := r.do("HEAD", "/ready", ""); resp.StatusCode != status {

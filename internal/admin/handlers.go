@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/pprofhandler"
 
+	"github.com/akubra/akubra/internal/health"
 	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/repair"
@@ -31,15 +32,28 @@ type readiness struct {
 }
 
 type backendState struct {
-	Name  string `json:"name"`
-	State string `json:"state"`
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Silent bool   `json:"silent,omitempty"` // it answers nothing
+	Error  string `json:"error,omitempty"`  // why
 }
 
 func (a *Admin) readiness(all []limiter.Status) readiness {
 	r := readiness{Reason: "no backend is in the pool"}
+	how := a.o.Health()
 	for i := range all {
-		r.Backends = append(r.Backends, backendState{all[i].Name, all[i].State})
-		if all[i].State == limiter.StateActive {
+		b := backendState{Name: all[i].Name, State: all[i].State, Silent: how[i].Silent}
+		if b.Silent {
+			b.Error = how[i].LastError.Error
+		}
+		r.Backends = append(r.Backends, b)
+		switch {
+		case b.State != limiter.StateActive:
+		case b.Silent: // the last one is never demoted, and counts as out all the same (R36)
+			if !r.Ready {
+				r.Reason = "no backend in the pool answers"
+			}
+		default:
 			r.Ready, r.Reason = true, ""
 		}
 	}
@@ -82,9 +96,10 @@ type adminStatus struct {
 
 type backendStatus struct {
 	limiter.Status
-	URL   string            `json:"url"`
-	Legs  map[string]uint64 `json:"legs"`  // by outcome
-	Bytes uint64            `json:"bytes"` // sent
+	URL    string            `json:"url"`
+	Health health.Status     `json:"health"`
+	Legs   map[string]uint64 `json:"legs"`  // by outcome
+	Bytes  uint64            `json:"bytes"` // sent
 }
 
 type synclogStatus struct {
@@ -115,7 +130,7 @@ func (a *Admin) status(ctx *fasthttp.RequestCtx, _ string) {
 }
 
 func (a *Admin) backendStatus(all []limiter.Status, i int) backendStatus {
-	b := backendStatus{Status: all[i], URL: a.o.URLs[i]}
+	b := backendStatus{Status: all[i], URL: a.o.URLs[i], Health: a.o.Health()[i]}
 	b.Legs, b.Bytes = a.o.Metrics.Legs(i)
 	return b
 }

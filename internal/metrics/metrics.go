@@ -6,6 +6,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/health"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/repair"
@@ -34,6 +35,8 @@ type Metrics struct {
 	records  func() synclog.Counts
 	inFlight func() int
 
+	// Set by ObserveHealth, nil before.
+	health func() []health.Status
 	// Set by ObserveClients, nil before.
 	clients func() engine.Clients
 	// Set by ObserveLogs, nil before.
@@ -121,6 +124,7 @@ func New(version string, names []string) *Metrics {
 	}
 	set.NewGauge(series("akubra_build_info", "version", version), func() float64 { return 1 })
 	set.RegisterMetricsWriter(m.writeObserved)
+	set.RegisterMetricsWriter(m.writeHealth)
 	set.RegisterMetricsWriter(m.writeClients)
 	set.RegisterMetricsWriter(m.writeJournal)
 	set.RegisterMetricsWriter(m.writeLogs)

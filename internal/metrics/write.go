@@ -10,6 +10,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/health"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
 )
@@ -65,7 +66,15 @@ func (m *Metrics) writeObserved(w io.Writer) {
 	}
 	family("akubra_backend_busy", "gauge", func(s *limiter.Status) uint64 { return uint64(s.Busy) })
 	family("akubra_backend_stalled", "gauge", func(s *limiter.Status) uint64 { return uint64(s.Stalled) })
-	family("akubra_backend_up", "gauge", func(s *limiter.Status) uint64 { return oneIf(s.State == limiter.StateActive) })
+	var how []health.Status
+	if m.health != nil {
+		how = m.health()
+	}
+	metrics.WriteMetadataIfNeeded(w, "akubra_backend_up", "gauge")
+	for i := range all {
+		silent := how != nil && how[i].Silent // the last one is never demoted (R36)
+		_, _ = fmt.Fprintf(w, "%s %d\n", series("akubra_backend_up", "backend", all[i].Name), oneIf(all[i].State == limiter.StateActive && !silent))
+	}
 	family("akubra_backend_maintained", "gauge", func(s *limiter.Status) uint64 { return oneIf(s.Maintained) })
 	family("akubra_backend_demotions_total", "counter", func(s *limiter.Status) uint64 { return s.Demotions })
 }

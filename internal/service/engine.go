@@ -23,7 +23,8 @@ func (p *Proxy) makeEngine() error {
 		pool[i] = engineBackend{b}
 	}
 	o := engineOptions(c, p.files)
-	o.Backends, o.Limiter, o.Synclog, o.Log = pool, p.limiter, syncRecorder{p.synclog}, engineLog{p.logs}
+	o.Backends, o.Limiter, o.Synclog, o.Log = pool, p.limiter, syncRecorder{p.synclog, p.health.Health}, engineLog{p.logs}
+	o.Health = p.health.Health
 	o.Metrics, o.Journal, o.Wanted, o.TLS = p.metrics, p.engineJournal(), p.wanted, clientTLS
 	var err error
 	p.engine, err = engine.New(o)

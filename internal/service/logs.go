@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/health"
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog"
@@ -75,7 +76,8 @@ func (l engineLog) Access(a *engine.Access) {
 
 // syncRecorder is the engine's Synclog.
 type syncRecorder struct {
-	log *synclog.Log
+	log    *synclog.Log
+	health *health.Health
 }
 
 var _ engine.Synclog = syncRecorder{}
@@ -83,6 +85,9 @@ var _ engine.Synclog = syncRecorder{}
 // Record hands d on as it is, its secrets aside: Divergence and Record have the same
 // fields.
 func (s syncRecorder) Record(d *engine.Divergence) {
+	if d.Status == 401 || d.Status == 403 { // what another one took, so that no client is to blame (R36)
+		s.health.Denied(d.FailedHost, d.Op == engine.OpStoring, d.Status)
+	}
 	r := (*synclog.Record)(d)
 	r.Path = text.HideSecrets(r.Path)
 	s.log.Record(r)

@@ -88,9 +88,9 @@ func TestR16SyncRecorder(t *testing.T) {
 		SuccessHost: "http://a:9000", UserAgent: "aws-cli", Error: "stalled", Op: engine.OpStoring, Status: 503,
 		Bucket: "b", Key: "k", ETag: `"e"`, Size: 4096, ID: "18a0-1",
 	}
-	syncRecorder{log}.Record(&d)
+	syncRecorder{log: log}.Record(&d)
 	d.Method = "GET" // not one of the default methods
-	syncRecorder{log}.Record(&d)
+	syncRecorder{log: log}.Record(&d)
 	l.Flush(testkit.Patience)
 
 	line := testkit.MustReadFile(t, path)

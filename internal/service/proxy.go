@@ -47,6 +47,7 @@ type Proxy struct {
 	backends []*backends.Backend
 	watcher  *netio.Watcher // of their connections
 	limiter  *limiter.Limiter
+	health   *healthWatch
 	synclog  *synclog.Log
 	backlog  *synclogBacklog
 	metrics  *metrics.Metrics
@@ -96,6 +97,7 @@ func (p *Proxy) make() error {
 		OnDemote:     p.demoted,
 		OnReturn:     p.returned,
 	})
+	p.health = newHealthWatch(names, p.status, &l.Main)
 	p.synclog = synclog.New(synclog.Options{
 		Out:     l.Sync,
 		Methods: c.SyncLogMethods,
@@ -111,8 +113,9 @@ func (p *Proxy) make() error {
 	if err := p.makeRepair(); err != nil {
 		return err
 	}
-	p.prober = backends.NewProber(p.backends, p.limiter, probeInterval, c.ConnectionDialTimeout)
+	p.prober = backends.NewProber(p.backends, returner{p.limiter, p.health}, probeInterval, c.ConnectionDialTimeout)
 	p.metrics.Observe(p.status, p.synclog.Counts, p.engine.InFlight)
+	p.metrics.ObserveHealth(p.health.Status)
 	p.metrics.ObserveClients(p.engine.Clients)
 	p.metrics.ObserveJournal(p.journal.Journal, p.repairStatus)
 	p.metrics.ObserveLogs(p.logStates)
@@ -121,6 +124,7 @@ func (p *Proxy) make() error {
 		URLs:          p.urls(),
 		Hosts:         admin.Hosts(c.AdminListen, c.AdminHosts),
 		Status:        p.status,
+		Health:        p.health.Status,
 		SetMaintained: p.limiter.SetMaintained,
 		InFlight:      p.engine.InFlight,
 		Records:       p.synclog.Counts,
@@ -187,8 +191,12 @@ func (p *Proxy) urls() []string {
 }
 
 func (p *Proxy) demoted(e limiter.Event) {
-	p.logs.Main.Error().Str("backend", e.Name).Str("reason", e.Reason).Interface("counts", e.Counts).
-		Msg("backend demoted: it gets no requests until it answers again")
+	line := p.logs.Main.Error().Str("backend", e.Name).Str("reason", e.Reason).Interface("counts", e.Counts)
+	if last := p.health.StatusOf(e.Backend).LastError; last != nil { // R36
+		line = line.Str("cause", string(last.Cause)).Str("means", last.Means).Str("error", last.Error).
+			Uint64("failures", last.Count).Time("last", last.Last)
+	}
+	line.Msg("backend demoted: it gets no requests until it answers again")
 }
 
 func (p *Proxy) returned(e limiter.Event) {
@@ -217,6 +225,7 @@ func (p *Proxy) Start() (err error) {
 	}
 	p.watcher.Start()
 	p.prober.Start()
+	p.health.start()
 	if p.repairer != nil {
 		p.repairer.Start()
 	}
@@ -271,6 +280,7 @@ func (p *Proxy) Stop() {
 		p.logs.Main.Warn().Dur("timeout", p.Config.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
 	}
 	p.prober.Close()
+	p.health.close()
 	p.journalAdmin.Close()
 	if p.adminListener != nil {
 		_ = p.admin.Shutdown(context.Background())

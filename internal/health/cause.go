@@ -1,0 +1,153 @@
+package health
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Cause is one way to fail, as metrics label it.
+type Cause string
+
+// The causes.
+const (
+	Refused     Cause = "refused"     // nobody listens at its address
+	Name        Cause = "name"        // its name cannot be resolved
+	Unreachable Cause = "unreachable" // no connection can be made, for any other reason
+	TLS         Cause = "tls"         // no TLS connection can be made
+	Timeout     Cause = "timeout"     // no answer, or no progress
+	Reset       Cause = "reset"       // the connection ended before the answer
+	Answer      Cause = "answer"      // what it sends is no answer
+	Denied      Cause = "denied"      // 401, 403
+	Overloaded  Cause = "overloaded"  // 503
+	Full        Cause = "full"        // 507
+	Error       Cause = "error"       // any other 5xx, or an error in a 200
+	Slow        Cause = "slow"        // requests wait for it
+)
+
+// Causes are all of them, in the order in which they are shown.
+var Causes = []Cause{Refused, Name, Unreachable, TLS, Timeout, Reset, Answer, Denied, Overloaded, Full, Error, Slow}
+
+func (c Cause) index() int { return slices.Index(Causes, c) }
+
+// connecting are the causes that are over as soon as it can be connected to.
+func (c Cause) connecting() bool {
+	return c == Refused || c == Name || c == Unreachable || c == TLS
+}
+
+// transport are the causes of a backend that may answer nothing at all.
+func (c Cause) transport() bool {
+	return c.connecting() || c == Timeout || c == Reset || c == Answer
+}
+
+var meanings = map[Cause]string{
+	Refused:     "it refuses connections: does it run, and is the port right?",
+	Name:        "its name cannot be resolved: is it spelt right, and does DNS answer?",
+	Unreachable: "it cannot be connected to: is it up, and is the network or a firewall in the way?",
+	TLS:         "no TLS connection to it can be made",
+	Timeout:     "it takes connections, but does not answer",
+	Reset:       "it closes connections before it has answered",
+	Answer:      "what it sends is no answer of HTTP: is it a storage, at the right port, and http:// rather than https://?",
+	Denied:      "it refuses requests for lack of rights: are the clients' keys and policies the same as on the other backends?",
+	Overloaded:  "it says that it is overloaded, or not ready (503)",
+	Full:        "it says that it has no room left",
+	Error:       "it answers with an error of its own",
+	Slow:        "it lags behind: requests wait for it",
+}
+
+// Explain says what has kept an answer from coming, as a cause and in an operator's words.
+func Explain(err error) (c Cause, means string) { return ofError(err) }
+
+// ofError sorts what has kept an answer from coming.
+func ofError(err error) (c Cause, means string) {
+	c = causeOf(err)
+	means = meanings[c]
+	if c == TLS {
+		means = meaningOfTLS(err)
+	}
+	return c, means
+}
+
+func causeOf(err error) Cause {
+	var dns *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &dns):
+		return Name
+	case isTLS(err):
+		return TLS
+	case errors.As(err, &op) && op.Op == "dial":
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return Refused
+		}
+		return Unreachable
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return Reset
+	case isTimeout(err):
+		return Timeout
+	}
+	return Answer
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}
+
+func isTLS(err error) bool {
+	var alert tls.AlertError
+	var header tls.RecordHeaderError
+	var verification *tls.CertificateVerificationError
+	return errors.As(err, &alert) || errors.As(err, &header) || errors.As(err, &verification) ||
+		strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ")
+}
+
+func meaningOfTLS(err error) string {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var header tls.RecordHeaderError
+	switch {
+	case errors.As(err, &authority):
+		return "its certificate is signed by nobody who is trusted here (TLS.Backends.CAFile)"
+	case errors.As(err, &host):
+		return "its certificate is for another name"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "its certificate has expired or is not valid yet, or this machine's clock is wrong"
+	case errors.As(err, &header):
+		return "it does not speak TLS at this port: is it http:// rather than https://?"
+	}
+	return meanings[TLS]
+}
+
+// ofAnswer sorts an answer that is an error; ok is false for what its client is to blame for.
+func ofAnswer(status int, code string) (c Cause, ok bool) {
+	switch {
+	case status == 401 || status == 403 || status < 300 && slices.Contains(refusals, code):
+		return Denied, true
+	case status == 507 || strings.Contains(code, "StorageFull") || strings.Contains(code, "Insufficient") || strings.Contains(code, "QuotaExceeded"):
+		return Full, true
+	case status == 503 || status < 300 && (code == "SlowDown" || code == "ServiceUnavailable"):
+		return Overloaded, true
+	case status == 501:
+		return "", false // it lacks what it was asked for
+	case status >= 500:
+		return Error, true
+	}
+	return Error, status < 300 && !slices.Contains(clientsFault, code)
+}
+
+var refusals = []string{"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled", "AccountProblem", "ExpiredToken", "InvalidToken"}
+
+// clientsFault are the codes in a 200 that are no news of the backend (R25).
+var clientsFault = []string{
+	"NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NoSuchVersion", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "EntityTooLarge",
+	"PreconditionFailed", "ConditionalRequestConflict", "InvalidRequest", "InvalidArgument", "InvalidDigest", "BadDigest", "MalformedXML",
+	"InvalidObjectState", "XAmzContentSHA256Mismatch", "NotImplemented",
+}

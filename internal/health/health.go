@@ -1,0 +1,342 @@
+package health
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// remind is the least time between two lines about one cause (R36).
+	remind = time.Minute
+	// calm is how long nothing of the kind may have come before it is called over: what
+	// fails every other time fails.
+	calm = 3 * time.Second
+	// forgotten is how long a failure is shown as going on where nobody asks the backend
+	// again for what has failed.
+	forgotten = 5 * time.Minute
+	// slowAfter is how long a request may wait for a backend before it is slow.
+	slowAfter = 2 * time.Second
+	// deniedWrites and deniedReads in a row, without any that is not, are no single
+	// client's doing. Some storages answer 403 to a read of what is not there.
+	deniedWrites = 5
+	deniedReads  = 20
+
+	maxText = 300 // of an error
+)
+
+// Options set a Health up.
+type Options struct {
+	Names []string // of the backends, by index
+	// Failing hears of what the operator should be told: a first failure, and what has come
+	// since the last time it was told. Over hears of its end.
+	Failing, Over func(Event)
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Event is what there is to tell of one cause.
+type Event struct {
+	Backend int
+	Name    string
+	Cause   Cause
+	Means   string // in an operator's words
+	Error   string // in those of the error
+	First   bool   // it has begun
+	Count   uint64 // failures since it was told last; of an Over, in all
+	Since   time.Time
+	For     time.Duration // from the first failure to the last one; of an Over
+}
+
+// Health keeps how the backends do.
+type Health struct {
+	o        Options
+	backends []backend
+}
+
+// class tells writes from reads: a full disk fails the one and not the other.
+type class int
+
+const (
+	reads class = iota
+	writes
+	classes
+)
+
+func classOf(write bool) class {
+	if write {
+		return writes
+	}
+	return reads
+}
+
+type backend struct {
+	name string
+	// watched: something has failed, so that what goes well is news. Set under mu.
+	watched atomic.Bool
+
+	mu       sync.Mutex
+	failing  []failing // by Causes
+	counts   []uint64  // failures ever, by Causes
+	silent   bool      // a probe had no answer, and nothing has since
+	denied   [classes]int
+	good     [classes]time.Time // last answer that was no error
+	answered time.Time          // last answer
+	reached  time.Time          // last probe that was answered
+
+	last struct {
+		cause Cause
+		text  string
+		means string
+		at    time.Time
+	}
+}
+
+// failing is one cause that goes on, where since is not zero.
+type failing struct {
+	since  time.Time
+	last   [classes]time.Time
+	text   string
+	means  string
+	count  uint64 // since it has begun
+	untold uint64
+	told   time.Time // ever
+	begun  bool      // that it has begun was told
+}
+
+func (f *failing) latest() time.Time {
+	if f.last[writes].After(f.last[reads]) {
+		return f.last[writes]
+	}
+	return f.last[reads]
+}
+
+// New makes a Health by which all is well.
+func New(o Options) *Health {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	h := &Health{o: o, backends: make([]backend, len(o.Names))}
+	for i := range h.backends {
+		b := &h.backends[i]
+		b.name, b.failing, b.counts = o.Names[i], make([]failing, len(Causes)), make([]uint64, len(Causes))
+	}
+	return h
+}
+
+// Well notes an answer that is no error of the backend's.
+func (h *Health) Well(backend int, write bool) {
+	b := &h.backends[backend]
+	if !b.watched.Load() {
+		return
+	}
+	now := h.o.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answered, b.good[classOf(write)], b.denied[classOf(write)] = now, now, 0
+	b.silent = false
+}
+
+// Answered notes an answer that may be an error of the backend's; code is S3's, of an error
+// document, or "".
+func (h *Health) Answered(backend int, write bool, status int, code string) {
+	cause, wrong := ofAnswer(status, code)
+	if !wrong {
+		h.Well(backend, write)
+		return
+	}
+	text := fmt.Sprintf("answered %d", status)
+	if code != "" {
+		text += ": " + code
+	}
+	b, c := &h.backends[backend], classOf(write)
+	b.mu.Lock()
+	b.answered, b.silent = h.o.Now(), false
+	if cause == Denied {
+		b.denied[c]++
+		if b.denied[c] < []int{deniedReads, deniedWrites}[c] {
+			b.watched.Store(true)
+			b.mu.Unlock()
+			return
+		}
+	}
+	h.failUnlock(backend, cause, c, meanings[cause], text)
+}
+
+// Failed notes that there was no answer: err is why, text is how the synclog puts it.
+func (h *Health) Failed(backend int, write bool, err error, text string) {
+	cause, means := ofError(err)
+	h.backends[backend].mu.Lock()
+	h.failUnlock(backend, cause, classOf(write), means, text)
+}
+
+// Lagged notes that the backend was cut from a request, since the others waited for it.
+func (h *Health) Lagged(backend int, write bool, text string) {
+	h.backends[backend].mu.Lock()
+	h.failUnlock(backend, Slow, classOf(write), meanings[Slow], text)
+}
+
+// Denied notes that the backend has refused what another one took.
+func (h *Health) Denied(name string, write bool, status int) {
+	for i := range h.backends {
+		if b := &h.backends[i]; b.name == name {
+			b.mu.Lock()
+			h.failUnlock(i, Denied, classOf(write), meanings[Denied], fmt.Sprintf("answered %d to what another backend took", status))
+		}
+	}
+}
+
+// Reached notes an answer to a probe, Unreached that there was none.
+func (h *Health) Reached(backend int) {
+	b := &h.backends[backend]
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reached, b.silent = h.o.Now(), false
+}
+
+// Unreached: see Reached.
+func (h *Health) Unreached(backend int, err error) {
+	cause, means := ofError(err)
+	b := &h.backends[backend]
+	b.mu.Lock()
+	b.silent = true
+	h.failUnlock(backend, cause, reads, means, err.Error())
+}
+
+// Doubtful reports whether a probe should find out if the backend answers at all: its last
+// requests have not been answered.
+func (h *Health) Doubtful(backend int) bool {
+	b := &h.backends[backend]
+	if !b.watched.Load() {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.silent {
+		return true
+	}
+	for i := range b.failing {
+		f := &b.failing[i]
+		if f.since.IsZero() || !Causes[i].transport() && Causes[i] != Slow {
+			continue
+		}
+		if from := f.latest(); Causes[i] == Slow && b.answered.Before(f.since) || Causes[i] != Slow && b.answered.Before(from) {
+			if b.reached.Before(from) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// failUnlock notes a failure, and tells of it where it is to be told. It unlocks the
+// backend.
+func (h *Health) failUnlock(backend int, cause Cause, c class, means, text string) {
+	b, now := &h.backends[backend], h.o.Now()
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
+	i := cause.index()
+	f := &b.failing[i]
+	if f.since.IsZero() {
+		f.since, f.count, f.begun, f.last = now, 0, false, [classes]time.Time{}
+	}
+	b.counts[i]++
+	f.count++
+	f.untold++
+	f.last[c], f.text, f.means = now, text, means
+	b.last.cause, b.last.text, b.last.means, b.last.at = cause, text, means, now
+	b.watched.Store(true)
+	e, tell := b.tell(backend, i, now)
+	b.mu.Unlock()
+	if tell {
+		h.o.Failing(e)
+	}
+}
+
+// tell takes what is to be told of a cause now, if anything is.
+func (b *backend) tell(backend, i int, now time.Time) (e Event, tell bool) {
+	f := &b.failing[i]
+	if f.untold == 0 || !f.told.IsZero() && now.Sub(f.told) < remind {
+		return Event{}, false
+	}
+	e = Event{Backend: backend, Name: b.name, Cause: Causes[i], Means: f.means, Error: f.text, First: !f.begun, Count: f.untold, Since: f.since}
+	f.told, f.untold, f.begun = now, 0, true
+	return e, true
+}
+
+// over reports whether a cause has ended.
+func (b *backend) over(i int, now time.Time) bool {
+	f, cause := &b.failing[i], Causes[i]
+	latest := f.latest()
+	quiet := now.Sub(latest)
+	switch {
+	case quiet < calm:
+		return false
+	case quiet >= forgotten && !b.silent, cause == Slow:
+		return true
+	case cause.connecting():
+		return b.answered.After(latest) || b.reached.After(latest)
+	case cause.transport():
+		return b.answered.After(latest)
+	}
+	for c := range classes {
+		if !f.last[c].IsZero() && !b.good[c].After(f.last[c]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Waiting is what the limiter knows of requests that wait for a backend.
+type Waiting struct {
+	Requests int
+	Longest  time.Duration
+}
+
+// Look is to be called about once a second. waiting is by backend.
+func (h *Health) Look(waiting []Waiting) {
+	now := h.o.Now()
+	for i := range h.backends {
+		b := &h.backends[i]
+		if w := waiting[i]; w.Longest >= slowAfter {
+			b.mu.Lock()
+			h.failUnlock(i, Slow, writes, meanings[Slow], fmt.Sprintf("%d of its requests have made no progress, or lag behind the others, one of them for %v",
+				w.Requests, w.Longest.Round(100*time.Millisecond)))
+		}
+		if !b.watched.Load() {
+			continue
+		}
+		b.mu.Lock()
+		var failing, ended []Event
+		open := b.silent || b.denied != [classes]int{}
+		for c := range b.failing {
+			f := &b.failing[c]
+			if f.since.IsZero() {
+				continue
+			}
+			if !b.over(c, now) {
+				open = true
+				if e, tell := b.tell(i, c, now); tell {
+					failing = append(failing, e)
+				}
+				continue
+			}
+			if f.begun {
+				ended = append(ended, Event{Backend: i, Name: b.name, Cause: Causes[c], Means: f.means, Error: f.text, Count: f.count,
+					Since: f.since, For: f.latest().Sub(f.since)})
+			}
+			f.since, f.untold = time.Time{}, 0
+		}
+		b.watched.Store(open)
+		b.mu.Unlock()
+		for _, e := range failing {
+			h.o.Failing(e)
+		}
+		for _, e := range ended {
+			h.o.Over(e)
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package health
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// rig is a Health whose clock stands still unless it is told otherwise.
+type rig struct {
+	*Health
+	now    time.Time
+	events []string
+}
+
+func newRig(names ...string) *rig {
+	r := &rig{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	r.Health = New(Options{
+		Names: names, Now: func() time.Time { return r.now },
+		Failing: func(e Event) {
+			what := "still"
+			if e.First {
+				what = "first"
+			}
+			r.events = append(r.events, fmt.Sprintf("%s %s %s %d: %s", e.Name, what, e.Cause, e.Count, e.Error))
+		},
+		Over: func(e Event) {
+			r.events = append(r.events, fmt.Sprintf("%s over %s %d in %v", e.Name, e.Cause, e.Count, e.For))
+		},
+	})
+	return r
+}
+
+// pass lets time pass, with a look each second.
+func (r *rig) pass(d time.Duration, each func()) {
+	for range d / time.Second {
+		r.now = r.now.Add(time.Second)
+		if each != nil {
+			each()
+		}
+		r.Look(make([]Waiting, len(r.backends)))
+	}
+}
+
+func (r *rig) want(t *testing.T, events ...string) {
+	t.Helper()
+	if !slices.Equal(r.events, events) {
+		t.Errorf("events\n%s\nwant\n%s", strings.Join(r.events, "\n"), strings.Join(events, "\n"))
+	}
+	r.events = nil
+}
+
+var refused = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+
+// A failure is told at once, then once a minute with a count, and its end.
+func TestR36AtMostOnceAMinute(t *testing.T) {
+	r := newRig("a", "b")
+	fail := func() { r.Failed(1, true, refused, "no luck") }
+	fail()
+	r.want(t, "b first refused 1: no luck")
+	r.pass(59*time.Second, fail)
+	r.want(t)
+	r.pass(2*time.Second, fail)
+	r.want(t, "b still refused 60: no luck")
+	r.pass(30*time.Second, nil)
+	r.want(t) // nobody knows if it works again
+	r.Well(1, false)
+	r.Look(make([]Waiting, 2))
+	r.want(t, "b over refused 62 in 1m1s")
+	s := r.StatusOf(1)
+	if len(s.Failing) != 0 || s.LastError == nil || s.LastError.Error != "no luck" || s.LastError.Count != 62 || !s.LastError.Since.IsZero() || s.Errors[Refused] != 62 {
+		t.Errorf("status %+v %+v", s, s.LastError)
+	}
+	if s := r.StatusOf(0); s.LastError != nil || s.Errors != nil {
+		t.Errorf("the other one: %+v", s)
+	}
+	fail() // again, within the minute since the last line
+	r.want(t)
+	r.pass(60*time.Second, nil)
+	r.want(t, "b first refused 1: no luck")
+}
+
+// What fails every other time fails: its end is not told before it is calm.
+func TestR36Flapping(t *testing.T) {
+	r := newRig("a")
+	r.pass(100*time.Second, func() {
+		r.Answered(0, true, 503, "SlowDown")
+		r.Well(0, true)
+	})
+	r.want(t, "a first overloaded 1: answered 503: SlowDown", "a still overloaded 60: answered 503: SlowDown")
+	r.pass(calm, func() { r.Well(0, true) })
+	if len(r.events) != 1 || !strings.HasPrefix(r.events[0], "a over overloaded 100 ") {
+		t.Errorf("events %q", r.events)
+	}
+}
+
+// A full disk fails writes and not reads, which so are not its end.
+func TestR36ReadsAreNoNewsOfWrites(t *testing.T) {
+	r := newRig("a")
+	r.Answered(0, true, 507, "")
+	r.want(t, "a first full 1: answered 507")
+	r.pass(30*time.Second, func() { r.Well(0, false) })
+	r.want(t)
+	r.pass(2*time.Second, func() { r.Well(0, true) })
+	r.want(t, "a over full 1 in 0s")
+	r.Answered(0, true, 500, "InternalError") // nobody writes any more
+	r.events = nil
+	r.pass(forgotten+time.Second, func() { r.Well(0, false) })
+	r.want(t, "a over error 1 in 0s")
+}
+
+// One client with wrong keys is no backend's failure; a row of refusals is one, and one of
+// what another backend took.
+func TestR36Denied(t *testing.T) {
+	r := newRig("a", "b")
+	for range 100 {
+		for range deniedWrites - 1 {
+			r.Answered(0, true, 403, "AccessDenied")
+		}
+		r.Well(0, true)
+	}
+	for range deniedReads - 1 {
+		r.Answered(0, false, 403, "")
+	}
+	r.pass(time.Minute, nil)
+	r.want(t)
+	r.Answered(0, false, 403, "")
+	r.want(t, "a first denied 1: answered 403")
+	r.Denied("b", true, 403)
+	r.want(t, "b first denied 1: answered 403 to what another backend took")
+}
+
+// What a client is to blame for, and a feature that is lacking, are no failures.
+func TestR36ClientsFaults(t *testing.T) {
+	r := newRig("a")
+	for _, status := range []int{400, 404, 409, 412, 416, 501} {
+		r.Answered(0, true, status, "")
+	}
+	for _, code := range []string{"NoSuchKey", "InvalidPart", "PreconditionFailed"} {
+		r.Answered(0, true, 200, code)
+	}
+	r.want(t)
+	r.Answered(0, true, 200, "InternalError")
+	r.want(t, "a first error 1: answered 200: InternalError")
+}
+
+func TestR36Causes(t *testing.T) {
+	wrap := func(err error) error { return fmt.Errorf("cannot connect to backend %q: %w", "b", err) }
+	for _, c := range []struct {
+		err   error
+		cause Cause
+		means string
+	}{
+		{refused, Refused, "refuses connections"},
+		{&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}}, Name, "resolved"},
+		{&net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: "x", IsTimeout: true}}, Name, "DNS"},
+		{&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, Unreachable, "firewall"},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}, Unreachable, "network"},
+		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, TLS, "nobody who is trusted"},
+		{&tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}}, TLS, "another name"},
+		{&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}}, TLS, "expired"},
+		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, TLS, "http://"},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, TLS, "no TLS connection"},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, Reset, "closes"},
+		{io.EOF, Reset, "closes"},
+		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, Timeout, "does not answer"},
+		{errors.New("malformed status line"), Answer, "no answer of HTTP"},
+	} {
+		for _, err := range []error{c.err, wrap(c.err)} {
+			if cause, means := ofError(err); cause != c.cause || !strings.Contains(means, c.means) {
+				t.Errorf("%v: %s, %q; want %s, %q", err, cause, means, c.cause, c.means)
+			}
+		}
+	}
+	for _, c := range Causes {
+		if meanings[c] == "" {
+			t.Errorf("%s has no meaning", c)
+		}
+	}
+}
+
+// A backend whose last request was not answered is asked if it answers anything, and is
+// silent until it does.
+func TestR36Silent(t *testing.T) {
+	r := newRig("a")
+	if r.Doubtful(0) {
+		t.Error("doubtful from the start")
+	}
+	r.Failed(0, true, refused, "no luck")
+	if !r.Doubtful(0) || r.StatusOf(0).Silent {
+		t.Error("not doubtful after a failure, or silent before anybody asked")
+	}
+	r.now = r.now.Add(time.Second)
+	r.Unreached(0, refused)
+	if !r.Doubtful(0) || !r.StatusOf(0).Silent {
+		t.Error("not silent, or asked no more")
+	}
+	r.now = r.now.Add(time.Second)
+	r.Reached(0)
+	if r.Doubtful(0) || r.StatusOf(0).Silent {
+		t.Error("silent after an answer")
+	}
+	r.Failed(0, true, io.EOF, "closed")
+	r.now = r.now.Add(time.Second)
+	r.Well(0, false)
+	if r.Doubtful(0) {
+		t.Error("doubtful after an answer")
+	}
+	r.pass(calm, nil)
+	r.events = nil
+	r.Look([]Waiting{{Requests: 3, Longest: slowAfter}})
+	r.want(t, "a first slow 1: 3 of its requests have made no progress, or lag behind the others, one of them for 2s")
+	if !r.Doubtful(0) {
+		t.Error("not doubtful although nothing moves")
+	}
+	r.now = r.now.Add(time.Second)
+	r.Answered(0, true, 404, "")
+	if r.Doubtful(0) {
+		t.Error("doubtful although it answers, slowly")
+	}
+}
+
+// What goes well costs no memory, and no lock.
+func TestWellAllocatesNothing(t *testing.T) {
+	r := newRig("a")
+	r.backends[0].mu.Lock() // would wait
+	if n := testing.AllocsPerRun(100, func() { r.Well(0, true) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	r.backends[0].mu.Unlock()
+}

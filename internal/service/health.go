@@ -1,0 +1,103 @@
+package service
+
+import (
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/health"
+	"github.com/akubra/akubra/limiter"
+)
+
+var _ engine.Health = (*health.Health)(nil)
+
+// lookInterval is how often is looked for requests that wait for a backend.
+const lookInterval = time.Second
+
+// healthWatch has Health look, and tells the main log what it finds (R36). Its goroutine
+// runs from start to close.
+type healthWatch struct {
+	*health.Health
+	status func() []limiter.Status
+	log    *zerolog.Logger
+
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+func newHealthWatch(names []string, status func() []limiter.Status, log *zerolog.Logger) *healthWatch {
+	w := &healthWatch{status: status, log: log, stop: make(chan struct{})}
+	w.Health = health.New(health.Options{Names: names, Failing: w.failing, Over: w.over})
+	return w
+}
+
+func (w *healthWatch) start() {
+	w.done.Go(func() {
+		tick := time.NewTicker(lookInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-w.stop:
+				return
+			case <-tick.C:
+				w.look()
+			}
+		}
+	})
+}
+
+func (w *healthWatch) close() {
+	close(w.stop)
+	w.done.Wait()
+}
+
+func (w *healthWatch) look() {
+	all := w.status()
+	waiting := make([]health.Waiting, len(all))
+	for i := range all {
+		waiting[i] = health.Waiting{Requests: all[i].Stalled, Longest: time.Duration(all[i].Waiting * float64(time.Second))}
+	}
+	w.Look(waiting)
+}
+
+func (w *healthWatch) failing(e health.Event) {
+	line, msg := w.log.Warn(), "backend still fails: "+e.Means
+	if e.First {
+		line, msg = w.log.Error(), "backend fails: "+e.Means
+	}
+	line.Str("backend", e.Name).Str("cause", string(e.Cause)).Str("error", e.Error).Uint64("failures", e.Count).
+		Time("since", e.Since.UTC()).Msg(msg)
+}
+
+func (w *healthWatch) over(e health.Event) {
+	w.log.Warn().Str("backend", e.Name).Str("cause", string(e.Cause)).Uint64("failures", e.Count).
+		Time("since", e.Since.UTC()).Str("for", e.For.Round(time.Millisecond).String()).Str("error", e.Error).
+		Msg("backend works again, as far as this goes: " + e.Means)
+}
+
+// silent reports whether a backend answers nothing.
+func (w *healthWatch) silent(backend int) bool { return w.StatusOf(backend).Silent }
+
+// returner is the prober's: the limiter decides about demoted backends (R13), Health about
+// those of which nobody knows if they answer (R36).
+type returner struct {
+	*limiter.Limiter
+	health *healthWatch
+}
+
+func (r returner) Returnable(backend int) bool {
+	if r.Limiter.Returnable(backend) {
+		return true
+	}
+	// A maintained one gets nothing (R14), and a demoted one waits until it is idle.
+	return r.health.Doubtful(backend) && r.State(backend) == limiter.StateActive
+}
+
+func (r returner) Return(backend int) bool {
+	r.health.Reached(backend)
+	return r.Limiter.Return(backend)
+}
+
+func (r returner) Unreached(backend int, err error) { r.health.Unreached(backend, err) }
