@@ -312,3 +312,26 @@ func TestR21CheckBesideARunningProxy(t *testing.T) {
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
 }
+
+// R21: --online shows the backends side by side, and ends with 1 if one is not as it should be.
+func TestR21CheckOnline(t *testing.T) {
+	r := newStoresRig(t, "")
+	exit, stdout, stderr := runArgs("check", "--online", "-c", r.config)
+	for _, want := range append([]string{"configuration is valid", "BACKEND ", "CONDITIONS", "VERSIONING", "bkt "}, r.names()...) {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in %s", want, stdout)
+		}
+	}
+	if strings.Contains(stdout+stderr, notToBeShown) {
+		t.Errorf("a secret is shown: %s%s", stdout, stderr)
+	}
+	if exit != exitOK || stderr != "" {
+		t.Errorf("exit code %d, stderr %s", exit, stderr)
+	}
+	r.stores[1].Stop()
+	exit, stdout, stderr = runArgs("check", "--online", "--read-only", "-c", r.config)
+	if want := fmt.Sprintf("akubra: backend %q: cannot be reached: it refuses connections", r.stores[1].Addr); exit != exitFailed ||
+		!strings.Contains(stderr, want) || !strings.Contains(stdout, "failed") || !strings.Contains(stdout, "not tried") {
+		t.Errorf("exit code %d, stdout %s, stderr %s, want %q", exit, stdout, stderr, want)
+	}
+}

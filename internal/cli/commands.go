@@ -20,7 +20,7 @@ func (c *cli) run(args []string) int {
 	app.HelpFlag.Short('h')
 	conf := app.Flag("conf", "The configuration, a YAML file. config.yaml.example has every key.").Short('c').PlaceHolder("FILE").String()
 	serve := app.Command("serve", "Serve. This is what a bare `akubra -c FILE` does.").Default()
-	check := app.Command("check", "Check the configuration and tell every mistake; exit code 2 if there is one, 1 if an address or the journal is taken.")
+	check, checkFlags := checkCommand(app)
 	demo, demoOptions := demoCommand(app)
 	synclog := newSynclogCommands(app)
 	repair, repairFlags := repairCommand(app)
@@ -46,7 +46,7 @@ func (c *cli) run(args []string) int {
 	}
 	switch {
 	case command == check.FullCommand():
-		return c.check(config, *conf)
+		return c.check(config, *conf, checkFlags)
 	case command == serve.FullCommand():
 		return c.serve(config, *conf)
 	case synclog.is(command):
@@ -57,6 +57,15 @@ func (c *cli) run(args []string) int {
 		return c.verify(config, verifyFlags)
 	}
 	panic("cli: no such command: " + command)
+}
+
+func checkCommand(app *kingpin.Application) (*kingpin.CmdClause, *checkFlags) {
+	f := &checkFlags{}
+	cmd := app.Command("check", "Check the configuration and tell every mistake; exit code 2 if there is one, 1 if an address or the journal is taken.")
+	cmd.Flag("online", "Look at the backends, too: whether they can be reached, their certificates, clocks, keys, buckets, versioning, and whether they keep conditions of a write.").BoolVar(&f.online)
+	cmd.Flag("bucket", "Where conditions of a write are tried, with an object that is deleted again. By default a bucket that all have and that keeps no versions.").PlaceHolder("BUCKET").StringVar(&f.bucket)
+	cmd.Flag("read-only", "Write nothing, so that conditions of a write are not tried.").BoolVar(&f.readOnly)
+	return cmd, f
 }
 
 func demoCommand(app *kingpin.Application) (*kingpin.CmdClause, *demo.Options) {

@@ -28,15 +28,10 @@ const defaultRegion = "us-east-1"
 // BackendCredentials, else those of Credentials, else those of environ, in AWS's
 // variables. The error is of type Errors, a line for each backend without any.
 func (c *Config) SigningKeys(environ []string) ([]Keys, error) {
-	env := map[string]string{}
-	for _, variable := range environ {
-		name, value, _ := strings.Cut(variable, "=")
-		env[name] = value
-	}
 	var missing Errors
 	all := make([]Keys, len(c.Backends))
-	for i, backend := range c.Backends {
-		keys, err := c.credentialsOf(backend, env)
+	for i := range c.Backends {
+		keys, err := c.SigningKeysOf(i, environ)
 		if err != nil {
 			missing = append(missing, "Credentials: "+err.Error())
 			continue
@@ -47,6 +42,16 @@ func (c *Config) SigningKeys(environ []string) ([]Keys, error) {
 		return nil, missing
 	}
 	return all, nil
+}
+
+// SigningKeysOf are those for one backend.
+func (c *Config) SigningKeysOf(backend int, environ []string) (Keys, error) {
+	env := map[string]string{}
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		env[name] = value
+	}
+	return c.credentialsOf(c.Backends[backend], env)
 }
 
 func (c *Config) credentialsOf(backend string, env map[string]string) (Keys, error) {

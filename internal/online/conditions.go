@@ -1,0 +1,103 @@
+package online
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/akubra/akubra/synclog/repair/client"
+)
+
+// cleanupTimeout bounds taking back what was written, also where the check was broken off.
+const cleanupTimeout = 10 * time.Second
+
+// conditions finds out whether a backend keeps the conditions of a write (R29), with an
+// object of its own: nobody else's is ever written to.
+func (c *check) conditions(ctx context.Context, i int, bucket string) {
+	r := &c.reports[i]
+	if !r.listed {
+		return
+	}
+	t := trial{ctx: ctx, client: c.clients[i], bucket: bucket, key: "akubra-check-" + rand.Text()}
+	// Where the condition is kept, nothing is stored: there is no such object.
+	match := t.put("If-Match", `"00000000000000000000000000000000"`)
+	created := t.put("If-None-Match", "*")
+	var again error
+	if created == nil {
+		again = t.put("If-None-Match", "*")
+	}
+	if err := t.cleanUp(); err != nil {
+		r.warn("the object %q of this check is left in bucket %q: %v", t.key, bucket, err)
+	}
+	switch {
+	case match == nil:
+		r.Conditions = "ignored"
+		r.problem("it ignores conditions of a write (If-Match), so that two clients can overwrite each other unseen")
+	case created == nil && again == nil:
+		r.Conditions = "ignored"
+		r.problem("it ignores conditions of a write (If-None-Match), so that two clients can overwrite each other unseen")
+	case client.Unsupported(match) || client.Unsupported(created):
+		r.Conditions = "refused"
+		r.warn("it does not know conditions of a write, and refuses them")
+	case client.Status(match)/100 != 4 || created != nil || client.Status(again)/100 != 4:
+		r.Conditions = "unknown"
+		r.warn("whether conditions of a write are kept cannot be seen: %v", errors.Join(match, created, again))
+	case client.Status(match) == http.StatusForbidden:
+		r.Conditions = "unknown"
+		r.warn("whether conditions of a write are kept cannot be seen: %v", match)
+	default:
+		r.Conditions = "kept"
+	}
+}
+
+// trial is an object that is written to find out.
+type trial struct {
+	ctx         context.Context
+	client      *client.Client
+	bucket, key string
+
+	stored   bool // perhaps
+	versions []string
+}
+
+func (t *trial) put(name, value string) error {
+	h, err := t.client.Discard(t.ctx, &client.Request{
+		Method: http.MethodPut, Bucket: t.bucket, Key: t.key, Body: []byte("akubra check --online"), Header: http.Header{name: {value}},
+	})
+	if err == nil || client.Status(err)/100 != 4 {
+		t.stored = true
+	}
+	if v := h.Get("X-Amz-Version-Id"); v != "" {
+		t.versions = append(t.versions, v)
+	}
+	return err
+}
+
+func (t *trial) cleanUp() error {
+	if !t.stored {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), cleanupTimeout)
+	defer cancel()
+	remove := func(version string) error {
+		r := &client.Request{Method: http.MethodDelete, Bucket: t.bucket, Key: t.key}
+		if version != "" {
+			r.Query = []client.Param{{Name: "versionId", Value: version}}
+		}
+		_, err := t.client.Discard(ctx, r)
+		if client.Status(err) == http.StatusNotFound {
+			return nil
+		}
+		return err
+	}
+	if len(t.versions) == 0 {
+		return remove("")
+	}
+	var errs []error
+	for _, v := range t.versions {
+		errs = append(errs, remove(v))
+	}
+	return errors.Join(errs...)
+}

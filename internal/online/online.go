@@ -1,0 +1,403 @@
+// Package online looks at the backends as they are (R21): whether each can be reached, what
+// its certificate, its clock and its keys are like, and what they differ in: buckets,
+// versioning, whether conditions of a write are kept.
+//
+// Check reads, but for conditions, which cannot be seen without a write: it makes one small
+// object in a bucket that keeps no versions, and deletes it again. It starts a goroutine per
+// backend, and has ended them when it returns.
+package online
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/akubra/akubra/internal/health"
+	"github.com/akubra/akubra/synclog/repair/client"
+)
+
+// Bounds of what is taken for well.
+const (
+	clockWarned  = time.Minute      // more makes a difference to who reads times
+	clockRefused = 15 * time.Minute // S3 refuses signatures from here on
+	expirySoon   = 14 * 24 * time.Hour
+	maxDocument  = 4 << 20
+	maxBuckets   = 1000 // that are looked at one by one
+)
+
+// Options are what to look at.
+type Options struct {
+	Backends []client.Options
+	// Unsigned is why a backend has no keys, "" where it has; by backend.
+	Unsigned []string
+	// Bucket is where conditions are tried; "" is any that keeps no versions. With ReadOnly
+	// they are not.
+	Bucket   string
+	ReadOnly bool
+	Now      func() time.Time // nil is time.Now
+}
+
+// Report is what was found of one backend. A text that is "" was not looked at.
+type Report struct {
+	Name, URL  string
+	Dial       string
+	TLS        string
+	Clock      string
+	Signed     string
+	Buckets    []string
+	Missing    []string // buckets that others have
+	Conditions string
+	Versioning map[string]string // by bucket
+	// Problems keep it from working, Warnings may.
+	Problems, Warnings []string
+
+	listed bool // Buckets are known
+}
+
+type check struct {
+	o       Options
+	reports []Report
+	clients []*client.Client
+}
+
+// Check looks at all of them.
+func Check(ctx context.Context, o Options) ([]Report, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &check{o: o, reports: make([]Report, len(o.Backends)), clients: make([]*client.Client, len(o.Backends))}
+	for i := range o.Backends {
+		b := o.Backends[i]
+		c.reports[i] = Report{Name: b.Name, URL: b.URL, Versioning: map[string]string{}}
+		var err error
+		if c.clients[i], err = client.New(b); err != nil {
+			return nil, err
+		}
+		defer c.clients[i].Close()
+	}
+	c.each(func(i int) {
+		if c.connect(ctx, i) {
+			c.sign(ctx, i)
+		}
+	})
+	c.compareBuckets()
+	c.each(func(i int) { c.versioning(ctx, i) })
+	c.compareVersioning()
+	if bucket, why := c.conditionsBucket(); bucket == "" {
+		told := c.o.ReadOnly
+		for i := range c.reports {
+			if r := &c.reports[i]; r.listed {
+				r.Conditions = "not tried"
+				if !told {
+					r.warn("whether it keeps conditions of a write was not tried: %s", why)
+				}
+				told = true // it is the same for all
+			}
+		}
+	} else {
+		c.each(func(i int) { c.conditions(ctx, i, bucket) })
+	}
+	return c.reports, nil
+}
+
+// each calls f for every backend, all at once.
+func (c *check) each(f func(i int)) {
+	var all sync.WaitGroup
+	for i := range c.reports {
+		all.Go(func() { f(i) })
+	}
+	all.Wait()
+}
+
+func (r *Report) problem(format string, args ...any) {
+	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+}
+
+func (r *Report) warn(format string, args ...any) {
+	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
+}
+
+// connect dials, and shakes hands.
+func (c *check) connect(ctx context.Context, i int) bool {
+	r, o := &c.reports[i], &c.o.Backends[i]
+	u, err := url.Parse(o.URL)
+	if err != nil {
+		r.problem("no URL: %v", err)
+		return false
+	}
+	secure := u.Scheme == "https"
+	port := cmp.Or(u.Port(), map[bool]string{false: "80", true: "443"}[secure])
+	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
+	defer cancel()
+	began := time.Now()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		_, means := health.Explain(err)
+		r.Dial = "failed"
+		r.problem("cannot be reached: %s (%v)", means, err)
+		return false
+	}
+	defer conn.Close()
+	r.Dial = fmt.Sprintf("%s, %v", conn.RemoteAddr(), time.Since(began).Round(100*time.Microsecond))
+	if !secure {
+		r.TLS = "none"
+		return true
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.TLS != nil {
+		conf = o.TLS.Clone()
+	}
+	conf.ServerName = cmp.Or(conf.ServerName, u.Hostname())
+	tc := tls.Client(conn, conf)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_, means := health.Explain(err)
+		r.TLS = "failed"
+		r.problem("TLS fails: %s (%v)", means, err)
+		return false
+	}
+	r.certificate(tc.ConnectionState(), conf.InsecureSkipVerify, c.o.Now())
+	return true
+}
+
+func (r *Report) certificate(s tls.ConnectionState, unverified bool, now time.Time) {
+	cert := s.PeerCertificates[0]
+	r.TLS = fmt.Sprintf("%s, until %s", tls.VersionName(s.Version), cert.NotAfter.UTC().Format(time.DateOnly))
+	if unverified {
+		r.TLS += ", not verified"
+		r.warn("any certificate is accepted (TLS.Backends.InsecureSkipVerify)")
+	}
+	if left := cert.NotAfter.Sub(now); left < expirySoon {
+		r.warn("its certificate %q expires on %s", cert.Subject, cert.NotAfter.UTC().Format(time.RFC3339))
+	}
+}
+
+// sign sends a signed `GET /`, by which the clock can be told, too.
+func (c *check) sign(ctx context.Context, i int) {
+	r := &c.reports[i]
+	sent := c.o.Now()
+	body, header, err := c.clients[i].Document(ctx, &client.Request{Method: http.MethodGet}, maxDocument)
+	got := c.o.Now()
+	var answer *client.Error
+	if errors.As(err, &answer) {
+		header = answer.Header
+	}
+	r.clock(header.Get("Date"), sent, got)
+	switch why := c.o.Unsigned[i]; {
+	case why != "" && (err == nil || answer != nil):
+		r.Signed = "no keys"
+		r.problem("nothing could be signed: %s", why)
+		return
+	case err != nil:
+		r.Signed = "refused"
+		if answer == nil {
+			r.Signed = "failed"
+		}
+		r.problem("%s", c.whyRefused(i, err))
+		return
+	}
+	var doc struct {
+		XMLName xml.Name
+		Buckets struct {
+			Bucket []struct{ Name string }
+		}
+	}
+	if err := xml.Unmarshal(body, &doc); err != nil || doc.XMLName.Local != "ListAllMyBucketsResult" {
+		r.Signed = "no S3"
+		r.problem("answers to GET / with what is no list of buckets: is it an S3 storage?")
+		return
+	}
+	r.Signed, r.listed = "ok", true
+	for _, b := range doc.Buckets.Bucket {
+		r.Buckets = append(r.Buckets, b.Name)
+	}
+	slices.Sort(r.Buckets)
+	c.region(ctx, i)
+}
+
+// region asks for a bucket that nobody has: some storages (MinIO) list their buckets to
+// signatures of any region, and refuse everything else.
+func (c *check) region(ctx context.Context, i int) {
+	r := &c.reports[i]
+	_, _, err := c.clients[i].Document(ctx, &client.Request{
+		Method: http.MethodGet, Bucket: "akubra-check-" + strings.ToLower(rand.Text()), Query: []client.Param{{Name: "versioning"}},
+	}, maxDocument)
+	if c.wrongRegion(err) {
+		r.Signed, r.listed, r.Buckets = "refused", false, nil
+		r.problem("%s", c.whyRefused(i, err))
+	}
+}
+
+// wrongRegion reports whether a request was refused for the region that it was signed for.
+func (c *check) wrongRegion(err error) bool {
+	lower := ""
+	if err != nil {
+		lower = strings.ToLower(err.Error())
+	}
+	status := client.Status(err)
+	return client.HasCode(err, "AuthorizationHeaderMalformed", "InvalidRegion", "IllegalLocationConstraintException", "PermanentRedirect") ||
+		status == http.StatusMovedPermanently ||
+		status/100 == 4 && (strings.Contains(lower, "region") || strings.Contains(lower, "credential should be scoped"))
+}
+
+// clock compares the Date of an answer, cut to the second, with this machine's clock.
+func (r *Report) clock(date string, sent, got time.Time) {
+	theirs, err := http.ParseTime(date)
+	if err != nil {
+		if date == "" {
+			r.Clock = "not told"
+		}
+		return
+	}
+	offset := theirs.Add(500 * time.Millisecond).Sub(sent.Add(got.Sub(sent) / 2))
+	if offset.Abs() <= time.Second+got.Sub(sent) {
+		r.Clock = "ok"
+		return
+	}
+	ahead, of := "ahead", "ahead of"
+	if offset < 0 {
+		ahead, of = "behind", "behind"
+	}
+	r.Clock = fmt.Sprintf("%v %s", offset.Abs().Round(time.Second), ahead)
+	switch {
+	case offset.Abs() >= clockRefused:
+		r.problem("its clock is %v %s this machine's: signatures are refused from %v on; which of the two is wrong?", offset.Abs().Round(time.Second), of, clockRefused)
+	case offset.Abs() >= clockWarned:
+		r.warn("its clock is %v %s this machine's", offset.Abs().Round(time.Second), of)
+	}
+}
+
+// whyRefused puts the refusal of a signed request into an operator's words.
+func (c *check) whyRefused(i int, err error) string {
+	region := c.clients[i].Region()
+	lower := strings.ToLower(err.Error())
+	switch {
+	case client.HasCode(err, "InvalidAccessKeyId"), client.Status(err)/100 == 4 && strings.Contains(lower, "no user exists"): // versitygw
+		return fmt.Sprintf("its AccessKey is wrong: %v", err)
+	case client.HasCode(err, "RequestTimeTooSkewed", "RequestExpired"):
+		return fmt.Sprintf("it refuses the time of the signature; see the clocks: %v", err)
+	case c.wrongRegion(err):
+		return fmt.Sprintf("its region is not %q: set Region in Credentials or BackendCredentials: %v", region, err)
+	case client.HasCode(err, "SignatureDoesNotMatch"):
+		return fmt.Sprintf("its SecretKey is wrong (or its region is not %q): %v", region, err)
+	case client.HasCode(err, "ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
+		return fmt.Sprintf("its session token is no good: %v", err)
+	case client.Status(err) == http.StatusUnauthorized || client.Status(err) == http.StatusForbidden:
+		return fmt.Sprintf("its keys are wrong, or may not list buckets: %v", err)
+	case client.Status(err) != 0:
+		return fmt.Sprintf("it refuses a signed GET /: %v", err)
+	}
+	_, means := health.Explain(err)
+	return fmt.Sprintf("it gives no answer to a signed GET /: %s (%v)", means, err)
+}
+
+// compareBuckets names those that are not on each.
+func (c *check) compareBuckets() {
+	all := map[string]int{}
+	for i := range c.reports {
+		for _, b := range c.reports[i].Buckets {
+			all[b]++
+		}
+	}
+	for i := range c.reports {
+		r := &c.reports[i]
+		if !r.listed {
+			continue
+		}
+		for _, b := range slices.Sorted(maps.Keys(all)) {
+			if !slices.Contains(r.Buckets, b) {
+				r.Missing = append(r.Missing, b)
+			}
+		}
+		if len(r.Missing) > 0 {
+			r.problem("buckets that others have are missing: %s", strings.Join(r.Missing, ", "))
+		}
+	}
+}
+
+// What a bucket's versioning can be, beside what S3 says.
+const (
+	versioningOff     = "off"
+	versioningUnknown = "unknown"
+)
+
+func (c *check) versioning(ctx context.Context, i int) {
+	r := &c.reports[i]
+	for _, bucket := range r.Buckets[:min(len(r.Buckets), maxBuckets)] {
+		body, _, err := c.clients[i].Document(ctx, &client.Request{
+			Method: http.MethodGet, Bucket: bucket, Query: []client.Param{{Name: "versioning"}},
+		}, maxDocument)
+		var doc struct{ Status string }
+		switch {
+		case client.Unsupported(err):
+			r.Versioning[bucket] = versioningOff
+		case err != nil:
+			r.Versioning[bucket] = versioningUnknown
+			r.warn("the versioning of bucket %q cannot be read: %v", bucket, err)
+		case xml.Unmarshal(body, &doc) != nil:
+			r.Versioning[bucket] = versioningUnknown
+		default:
+			r.Versioning[bucket] = cmp.Or(strings.ToLower(doc.Status), versioningOff)
+		}
+	}
+}
+
+func (c *check) compareVersioning() {
+	for i := range c.reports {
+		r := &c.reports[i]
+		for _, bucket := range r.Buckets {
+			for j := range c.reports[:i] {
+				other, ok := c.reports[j].Versioning[bucket]
+				if own := r.Versioning[bucket]; ok && own != other && own != versioningUnknown && other != versioningUnknown {
+					r.warn("versioning of bucket %q is %s, and %s on %s", bucket, own, other, c.reports[j].Name)
+					break
+				}
+			}
+		}
+	}
+}
+
+// conditionsBucket is where conditions can be tried on all that can be signed for, and why
+// nowhere if it is "".
+func (c *check) conditionsBucket() (bucket, why string) {
+	if c.o.ReadOnly {
+		return "", "nothing is to be written"
+	}
+	if c.o.Bucket != "" {
+		return c.o.Bucket, ""
+	}
+	why = "there is no bucket that all have"
+	for i := range c.reports {
+		if !c.reports[i].listed {
+			continue
+		}
+	buckets:
+		for _, b := range c.reports[i].Buckets {
+			for j := range c.reports {
+				if r := &c.reports[j]; r.listed && !slices.Contains(r.Buckets, b) {
+					continue buckets
+				}
+			}
+			for j := range c.reports {
+				if r := &c.reports[j]; r.listed && r.Versioning[b] != versioningOff {
+					why = "each bucket that all have keeps versions, as far as it is known, of which a trial might leave some; --bucket names one all the same"
+					continue buckets
+				}
+			}
+			return b, ""
+		}
+		break
+	}
+	return "", why
+}

@@ -1,0 +1,239 @@
+package online
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
+	"github.com/akubra/akubra/internal/testkit/s3mem"
+	"github.com/akubra/akubra/synclog/repair/client"
+)
+
+// storage is an S3 storage with keys of its own.
+type storage struct {
+	*s3mem.Storage
+	access, secret, region string
+	clock                  time.Duration // ahead
+	buckets                []string
+	lists                  bool // to any region
+}
+
+func newStorage(m s3mem.Manners, buckets ...string) *storage {
+	s := &storage{Storage: s3mem.New("s", m), access: "AK", secret: "SK", region: "us-east-1", clock: m.Clock, buckets: buckets}
+	for _, b := range buckets {
+		s.MakeBucket(b, strings.HasSuffix(b, "-versioned"), false)
+	}
+	return s
+}
+
+// ServeHTTP looks at the credentials first, as storages do, though not at the signature itself.
+func (s *storage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	now := time.Now().Add(s.clock)
+	w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+	refuse := func(status int, code, message string) {
+		w.WriteHeader(status)
+		_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code><Message>%s</Message></Error>", code, message)
+	}
+	_, credential, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	scope := strings.Split(credential, "/")
+	signed, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
+	switch {
+	case len(scope) < 5:
+		refuse(403, "AccessDenied", "no signature")
+	case scope[0] != s.access:
+		refuse(403, "InvalidAccessKeyId", "no such key")
+	case err != nil || now.Sub(signed).Abs() > 15*time.Minute:
+		refuse(403, "RequestTimeTooSkewed", "the time")
+	case s.secret == "other":
+		refuse(403, "SignatureDoesNotMatch", "the signature")
+	case scope[2] != s.region && !(s.lists && r.URL.Path == "/"):
+		refuse(400, "AuthorizationHeaderMalformed", "the region is wrong; expecting "+s.region)
+	case r.URL.Path == "/":
+		type bucket struct{ Name string }
+		doc := struct {
+			XMLName xml.Name `xml:"ListAllMyBucketsResult"`
+			Buckets struct{ Bucket []bucket }
+		}{}
+		for _, b := range s.buckets {
+			doc.Buckets.Bucket = append(doc.Buckets.Bucket, bucket{b})
+		}
+		_ = xml.NewEncoder(w).Encode(&doc)
+	default:
+		s.Storage.ServeHTTP(w, r)
+	}
+}
+
+// check looks at these storages, of which the first is as it should be.
+func checkAll(t *testing.T, o Options, all ...http.Handler) []Report {
+	t.Helper()
+	for _, h := range all {
+		s := httptest.NewServer(h)
+		t.Cleanup(s.Close)
+		o.Backends = append(o.Backends, options(s.URL))
+	}
+	return run(t, o)
+}
+
+func run(t *testing.T, o Options) []Report {
+	t.Helper()
+	o.Unsigned = append(o.Unsigned, make([]string, len(o.Backends)-len(o.Unsigned))...)
+	reports, err := Check(context.Background(), o)
+	testkit.MustDo(t, err)
+	return reports
+}
+
+func options(url string) client.Options {
+	_, name, _ := strings.Cut(url, "://")
+	return client.Options{Name: name, URL: url, AccessKey: "AK", SecretKey: "SK", DialTimeout: 10 * time.Second, Timeout: 10 * time.Second}
+}
+
+// TestR21OnlineNamesWhatIsWrong: one of two backends is not as it should be.
+func TestR21OnlineNamesWhatIsWrong(t *testing.T) {
+	for name, c := range map[string]struct {
+		second  func() *storage
+		problem string // of the second one; "" is none
+		warning string
+		want    func(r *Report) bool
+	}{
+		"nothing": {func() *storage { return newStorage(s3mem.Manners{}, "one", "two") }, "", "",
+			func(r *Report) bool {
+				return r.Signed == "ok" && r.Clock == "ok" && r.Conditions == "kept" && r.Versioning["two"] == "off"
+			}},
+		"wrong key": {func() *storage { s := newStorage(s3mem.Manners{}, "one", "two"); s.access = "other"; return s }, "its AccessKey is wrong: ", "",
+			func(r *Report) bool { return r.Signed == "refused" }},
+		"wrong secret": {func() *storage { s := newStorage(s3mem.Manners{}, "one", "two"); s.secret = "other"; return s }, "its SecretKey is wrong ", "",
+			func(r *Report) bool { return r.Signed == "refused" }},
+		"wrong region": {func() *storage { s := newStorage(s3mem.Manners{}, "one", "two"); s.region = "moon-1"; return s },
+			`its region is not "us-east-1": set Region`, "", func(r *Report) bool { return r.Signed == "refused" }},
+		"wrong region, but it lists": {func() *storage {
+			s := newStorage(s3mem.Manners{}, "one", "two")
+			s.region, s.lists = "moon-1", true
+			return s
+		}, `its region is not "us-east-1": set Region`, "", func(r *Report) bool { return r.Signed == "refused" }},
+		"clock an hour off": {func() *storage { return newStorage(s3mem.Manners{Clock: time.Hour}, "one", "two") },
+			"its clock is 1h0m0s ahead of this machine's", "", func(r *Report) bool { return r.Clock == "1h0m0s ahead" }},
+		"clock an hour behind": {func() *storage { return newStorage(s3mem.Manners{Clock: -time.Hour}, "one", "two") },
+			"its clock is 1h0m0s behind this machine's", "", func(r *Report) bool { return r.Clock == "1h0m0s behind" }},
+		"clock two minutes off": {func() *storage { return newStorage(s3mem.Manners{Clock: 2 * time.Minute}, "one", "two") },
+			"", "its clock is 2m0s ahead", func(r *Report) bool { return r.Signed == "ok" }},
+		"bucket missing": {func() *storage { return newStorage(s3mem.Manners{}, "two") }, "buckets that others have are missing: one", "",
+			func(r *Report) bool { return slices.Equal(r.Missing, []string{"one"}) && r.Conditions == "kept" }},
+		"conditions ignored": {func() *storage { return newStorage(s3mem.Manners{IgnoresConditions: true}, "one", "two") },
+			"it ignores conditions of a write", "", func(r *Report) bool { return r.Conditions == "ignored" }},
+		"versioning": {func() *storage {
+			s := newStorage(s3mem.Manners{}, "one", "two")
+			s.MakeBucket("one", true, false)
+			return s
+		}, "", `versioning of bucket "one" is enabled, and off on`, func(r *Report) bool { return r.Conditions == "kept" && r.Versioning["one"] == "enabled" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, second := newStorage(s3mem.Manners{}, "one", "two"), c.second()
+			reports := checkAll(t, Options{}, first, second)
+			if r := &reports[0]; r.Signed != "ok" || r.Conditions != "kept" {
+				t.Errorf("the first one: %+v", r)
+			}
+			r := &reports[1]
+			said := strings.Join(r.Problems, "\n")
+			if (c.problem == "") != (said == "") || !strings.Contains(said, c.problem) || !c.want(r) {
+				t.Errorf("problems %q, want %q; %+v", said, c.problem, r)
+			}
+			if warned := strings.Join(r.Warnings, "\n"); !strings.Contains(warned, c.warning) {
+				t.Errorf("warnings %q, want %q", warned, c.warning)
+			}
+			for _, s := range []*storage{first, second} { // nothing is left behind
+				for _, b := range s.buckets {
+					if keys := s.Bucket(b).Keys; len(keys) > 0 {
+						t.Errorf("bucket %s has %v", b, keys)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestR21OnlineWrites: conditions are tried where no versions stay behind, or where it is said
+// to, or not at all.
+func TestR21OnlineWrites(t *testing.T) {
+	for name, c := range map[string]struct {
+		o       Options
+		buckets []string
+		want    string
+	}{
+		"read only":     {Options{ReadOnly: true}, []string{"one"}, "not tried"},
+		"versions only": {Options{}, []string{"a-versioned"}, "not tried"},
+		"all the same":  {Options{Bucket: "a-versioned"}, []string{"a-versioned"}, "kept"},
+		"no buckets":    {Options{}, nil, "not tried"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStorage(s3mem.Manners{}, c.buckets...)
+			r := checkAll(t, c.o, s)[0]
+			if r.Conditions != c.want || len(r.Problems) > 0 {
+				t.Errorf("%+v, want %q", r, c.want)
+			}
+			for _, b := range c.buckets {
+				if keys := s.Bucket(b).Keys; len(keys) > 0 {
+					t.Errorf("bucket %s has %v", b, keys)
+				}
+			}
+		})
+	}
+}
+
+func TestR21OnlineUnreached(t *testing.T) {
+	ok := newStorage(s3mem.Manners{}, "one")
+	dir := t.TempDir()
+	good, goodKey := testkit.MustWritePair(t, dir, "127.0.0.1")
+	secure := func(pair tls.Certificate) string {
+		s := httptest.NewUnstartedServer(ok)
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
+		}}
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	testkit.MustDo(t, os.Mkdir(dir+"/other", 0o700))
+	bad, badKey := testkit.MustWritePair(t, dir+"/other", "127.0.0.1")
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(testkit.MustReadFile(t, good)))
+	trusting := func(url string) client.Options {
+		o := options(url)
+		o.TLS = &tls.Config{RootCAs: pool}
+		return o
+	}
+	plain := httptest.NewServer(ok)
+	t.Cleanup(plain.Close)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>hello</html>") }))
+	t.Cleanup(web.Close)
+	reports := run(t, Options{
+		Backends: []client.Options{
+			trusting(secure(testkit.MustLoadPair(t, good, goodKey))), trusting(secure(testkit.MustLoadPair(t, bad, badKey))),
+			trusting(strings.Replace(plain.URL, "http:", "https:", 1)), options("http://" + testkit.MustFreeAddr(t)), options(web.URL), options(plain.URL),
+		},
+		Unsigned: []string{"", "", "", "", "", "no keys are there"},
+	})
+	for i, want := range []string{
+		"", "signed by nobody who is trusted here", "does not speak TLS at this port", "refuses connections", "no list of buckets", "nothing could be signed: no keys are there",
+	} {
+		said := strings.Join(reports[i].Problems, "\n")
+		if (want == "") != (said == "") || !strings.Contains(said, want) {
+			t.Errorf("%d: problems %q, want %q", i, said, want)
+		}
+	}
+	if r := reports[0]; !strings.HasPrefix(r.TLS, "TLS 1.3, until ") || !strings.Contains(strings.Join(r.Warnings, " "), "expires on") || r.Conditions != "kept" {
+		t.Errorf("the first one: %+v", r)
+	}
+}

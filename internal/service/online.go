@@ -1,0 +1,39 @@
+package service
+
+import (
+	"context"
+	"time"
+
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/online"
+	"github.com/akubra/akubra/synclog/repair/client"
+)
+
+// onlineTimeout is how long a backend may take for one answer while somebody waits at a
+// terminal.
+const onlineTimeout = 10 * time.Second
+
+// CheckOnline looks at the backends of a configuration as they are (R21). bucket is where
+// conditions of a write are tried, "" is any that will do; with readOnly nothing is written.
+func CheckOnline(ctx context.Context, c *config.Config, environ []string, bucket string, readOnly bool) ([]online.Report, error) {
+	tlsConfig, err := c.TLS.Backends.Client()
+	if err != nil {
+		return nil, err
+	}
+	o := online.Options{Bucket: bucket, ReadOnly: readOnly}
+	names := c.BackendNames()
+	for i, u := range c.BackendURLs() {
+		b := client.Options{
+			Name: names[i], URL: u.String(), TLS: tlsConfig, Region: c.Credentials.Region,
+			DialTimeout: c.ConnectionDialTimeout, Timeout: min(c.ConnectionTimeout, onlineTimeout),
+		}
+		why := ""
+		if keys, err := c.SigningKeysOf(i, environ); err != nil {
+			why = err.Error()
+		} else {
+			b.AccessKey, b.SecretKey, b.SessionToken, b.Region = keys.AccessKey, string(keys.SecretKey), string(keys.SessionToken), keys.Region
+		}
+		o.Backends, o.Unsigned = append(o.Backends, b), append(o.Unsigned, why)
+	}
+	return online.Check(ctx, o)
+}
