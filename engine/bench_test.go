@@ -237,7 +237,7 @@ func (c *memoryConn) Connect() error                              { return nil }
 func (c *memoryConn) Reused() bool                                { return true }
 func (c *memoryConn) Alive() bool                                 { return true }
 func (c *memoryConn) Reader() *bufio.Reader                       { return c.reader }
-func (c *memoryConn) Await(func() func()) bool                           { return false }
+func (c *memoryConn) Await(func() func()) bool                    { return false }
 func (c *memoryConn) TryWrite(p []byte) (int, error)              { return len(p), nil }
 func (c *memoryConn) ReadTimeout(time.Duration)                   {}
 func (c *memoryConn) Send(p []byte, _ time.Duration) (int, error) { return len(p), nil }
