@@ -303,3 +303,29 @@ func TestAwaitMissesNothing(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// R22, R31: what was stopped before it was opened, as a dial that is given up may be, waits
+// for nothing.
+func TestStopHoldsForWhatIsOpenedLater(t *testing.T) {
+	p := newPeer(t)
+	nc, err := net.Dial("tcp", p.ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Socket{}
+	s.Stop()
+	p.w.Open(s, nc)
+	defer s.nc.Close()
+	if _, err := s.Receive(Piece{Bytes: make([]byte, 1)}); !IsTimeout(err) {
+		t.Errorf("receiving: %v", err)
+	}
+	if _, err := s.Send(Piece{Bytes: make([]byte, 1)}); !IsTimeout(err) {
+		t.Errorf("sending: %v", err)
+	}
+	if s.SetReadDeadline(time.Time{}); s.Await(func() func() { return nil }) {
+		t.Error("it is awaited")
+	}
+	if _, err := s.Receive(Piece{Bytes: make([]byte, 1)}); !IsTimeout(err) {
+		t.Errorf("receiving, after its deadline was taken back: %v", err)
+	}
+}
