@@ -25,6 +25,7 @@ func (c *cli) run(args []string) int {
 	synclog := newSynclogCommands(app)
 	repair, repairFlags := repairCommand(app)
 	verify, verifyFlags := verifyCommand(app)
+	journalDump := journalDumpCommand(app.Command("journal", "Look into the journal."))
 
 	command, err := app.Parse(args)
 	switch {
@@ -55,6 +56,8 @@ func (c *cli) run(args []string) int {
 		return c.repair(config, repairFlags)
 	case command == verify.FullCommand():
 		return c.verify(config, verifyFlags)
+	case command == journalDump.FullCommand():
+		return c.journalDump(config)
 	}
 	panic("cli: no such command: " + command)
 }
