@@ -38,3 +38,32 @@ func TestPromiseAllocatesNothing(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// Who asks on a client's way pays no allocation either (R30).
+func TestR30OwedAllocatesNothing(t *testing.T) {
+	j, err := Open(Options{Dir: t.TempDir(), Backends: []string{"a", "b"}, manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	for _, pending := range []bool{false, true} {
+		if pending {
+			if err := j.Promise([]Entry{put("k", 2)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bucket, key := []byte("b"), []byte("k")
+		var counts [2]int
+		var owed uint64
+		if n := testing.AllocsPerRun(1000, func() {
+			counts = [2]int{}
+			owed = j.Owed(bucket, key)
+			j.OwedIn(bucket, counts[:])
+		}); n != 0 {
+			t.Errorf("%v allocations, want 0 (pending: %v)", n, pending)
+		}
+		if pending != (owed == 2) || pending != (counts == [2]int{0, 1}) {
+			t.Errorf("owed %b, in the bucket %v (pending: %v)", owed, counts, pending)
+		}
+	}
+}

@@ -169,10 +169,10 @@ func (r *record) replace(at int, w *Entry, mine uint64) {
 	if !left && !w.Overlapped {
 		r.rivalsLost &^= 1 << w.Aspect
 	}
-	if w.Owed == 0 {
+	if w.Owed == 0 || ofTarget(w) { // the latter may be owed what others were, which are missing
 		// All have taken w, so that it is known who has it. A write before it that a backend
 		// gave no answer to may still land there: the key is looked at once more.
-		w.Owed = past
+		w.Owed |= past
 	}
 	w.Owed |= past &^ mine
 	r.writes = insert(r.writes, w)
@@ -191,22 +191,34 @@ func (r *record) addRival(e *Entry) {
 	}
 }
 
-// dropRival drops the oldest one. Who is owed anything stays known.
+// dropRival drops the oldest one that there is another one of its aspect of, which then is
+// owed what it was: with more than maxRivals there is one. Else it drops the oldest.
 func (r *record) dropRival() {
-	old := r.rivals[0]
+	at, heir := 0, r.heirOf(0)
+	for i := range r.rivals {
+		if h := r.heirOf(i); h != nil {
+			at, heir = i, h
+			break
+		}
+	}
+	old := &r.rivals[at]
+	if heir == nil && len(r.writes) > 0 {
+		heir = &r.writes[0]
+	}
+	if heir != nil {
+		heir.Owed |= old.Owed
+	}
 	r.rivalsLost |= 1 << old.Aspect
-	r.rivals = slices.Delete(r.rivals, 0, 1)
-	r.passOn(old.Owed)
+	r.rivals = slices.Delete(r.rivals, at, at+1)
 }
 
-// passOn has something else of the key owe what a write owed that is dropped.
-func (r *record) passOn(owed uint64) {
-	switch {
-	case len(r.rivals) > 0:
-		r.rivals[0].Owed |= owed
-	case len(r.writes) > 0:
-		r.writes[len(r.writes)-1].Owed |= owed
+func (r *record) heirOf(rival int) *Entry {
+	for i := rival + 1; i < len(r.rivals); i++ {
+		if r.rivals[i].Aspect == r.rivals[rival].Aspect {
+			return &r.rivals[i]
+		}
 	}
+	return nil
 }
 
 // bound keeps the record short enough to be written.
@@ -229,17 +241,22 @@ func (r *record) bound() {
 
 func ofTarget(e *Entry) bool { return e.Aspect == task.Version || e.Aspect == task.Setting }
 
-// dropTarget drops the oldest write to a version or a setting, unless it is the only one.
+// dropTarget drops the oldest write to a version or a setting, unless it is the only one;
+// the next one then is owed what it was.
 func (r *record) dropTarget() bool {
 	at := slices.IndexFunc(r.writes, func(e Entry) bool { return ofTarget(&e) })
-	if at < 0 || len(r.writes) == 1 {
+	if at < 0 {
 		return false
 	}
-	owed := r.writes[at].Owed
-	r.targetsLost = true
-	r.writes = slices.Delete(r.writes, at, at+1)
-	r.passOn(owed)
-	return true
+	for i := at + 1; i < len(r.writes); i++ {
+		if heir := &r.writes[i]; ofTarget(heir) {
+			heir.Owed |= r.writes[at].Owed
+			r.targetsLost = true
+			r.writes = slices.Delete(r.writes, at, at+1)
+			return true
+		}
+	}
+	return false
 }
 
 // size is at least what the payload has.

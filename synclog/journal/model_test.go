@@ -117,6 +117,9 @@ func (m *model) end(e Entry, now uint64) {
 		if e.Owed == 0 {
 			e.Owed = past
 		}
+		if e.Aspect == task.Version {
+			e.Owed |= past
+		}
 		k.stands[a] = e
 	}
 	switch {

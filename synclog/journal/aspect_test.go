@@ -1,0 +1,159 @@
+package journal
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// only gives the one key that is pending.
+func (r *rig) only() *task.Task {
+	r.t.Helper()
+	all := r.all()
+	if len(all) != 1 {
+		r.t.Fatalf("pending %+v", all)
+	}
+	return &all[0]
+}
+
+// always is only, also after a restart.
+func (r *rig) always(check func(p *task.Task)) {
+	r.t.Helper()
+	check(r.only())
+	if err := r.Flush(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.restart()
+	check(r.only())
+}
+
+// R35: a write replaces what was known of its own aspect, and of no other; each aspect has
+// its own backends that owe it.
+func TestR35EachAspectByItself(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	aspects := []task.Aspect{task.Content, task.Tags, task.ACL, task.Retention, task.LegalHold}
+	for i, a := range aspects {
+		r.promise(of(a, put("k", 1<<(i%3))))
+	}
+	tags := of(task.Tags, with(put("k", 4), "DELETE"))
+	r.promise(tags)
+	r.always(func(p *task.Task) {
+		if len(p.Writes) != len(aspects) || len(p.Rivals) != 0 {
+			t.Fatalf("%+v", p)
+		}
+		for i, a := range aspects {
+			owed, method := uint64(1)<<(i%3), "PUT"
+			if a == task.Tags {
+				owed, method = 4, "DELETE"
+			}
+			if w := p.Of(a); w == nil || maskOf(w.Owed, r.o.Backends) != owed || w.Method != method {
+				t.Errorf("aspect %d: %+v", a, w)
+			}
+		}
+	})
+}
+
+// R35: writes that overlapped are known as such, until one that began after them replaces
+// them; so are writes of unknown outcome.
+func TestR35Rivals(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	older := r.promise(opened(put("k", 2)))
+	newer := r.promise(opened(with(put("k", 4), "DELETE")))
+	r.Settle(newer, 4, nil)
+	r.Settle(older, 2, nil)
+	r.promise(untold(put("k", 1)))
+	r.always(func(p *task.Task) {
+		if w := p.Of(task.Content); w == nil || w.Seq != newer || w.Method != "DELETE" || !w.Overlapped || len(p.Rivals) != 2 || p.Rivals[0].Seq != older ||
+			p.Rivals[0].Unacknowledged || !p.Rivals[1].Unacknowledged || w.Settled <= w.Seq {
+			t.Fatalf("%+v", p)
+		}
+	})
+	r.promise(of(task.Tags, put("k", 1))) // which is of another aspect
+	r.always(func(p *task.Task) {
+		if len(p.Rivals) != 2 {
+			t.Fatalf("%+v", p)
+		}
+	})
+	r.promise(put("k", 2))
+	r.always(func(p *task.Task) {
+		if w := p.Of(task.Content); w.Method != "PUT" || w.Overlapped || len(w.Owed) != 1 || len(p.Rivals) != 0 || p.RivalsLost {
+			t.Fatalf("%+v", p)
+		}
+	})
+}
+
+// What there is no room for is known to be missing, and who owes it stays known.
+func TestR35RoomForRivalsAndVersions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.promise(untold(put("k", 4)))
+	for range maxRivals {
+		r.promise(untold(put("k", 1)))
+	}
+	r.always(func(p *task.Task) {
+		if len(p.Rivals) != maxRivals || !p.RivalsLost || r.owedBy(p) != 5 {
+			t.Fatalf("%+v", p)
+		}
+	})
+	r.promise(put("k", 2))
+	r.always(func(p *task.Task) {
+		if len(p.Rivals) != 0 || p.RivalsLost || r.owedBy(p) != 2 {
+			t.Fatalf("%+v", p)
+		}
+	})
+	version := func(i int, owed uint64) {
+		e := of(task.Version, with(put("k", owed), "DELETE"))
+		e.Target = fmt.Appendf(nil, "/b/k?versionId=%d", i)
+		r.promise(e)
+	}
+	version(0, 4)
+	for i := range maxTargets {
+		version(i+1, 1)
+	}
+	version(maxTargets, 1) // one that is known already
+	r.always(func(p *task.Task) {
+		if len(p.Writes) != maxTargets+1 || !p.VersionsLost || r.owedBy(p) != 7 || p.Of(task.Content) == nil {
+			t.Fatalf("%d writes, owed %b, %v", len(p.Writes), r.owedBy(p), p.VersionsLost)
+		}
+	})
+}
+
+// What repair has done of a key, and what it has learnt, it can write down; a key that is
+// parked stays pending whatever is owed.
+func TestR35NoteOfWhatIsDone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.promise(put("k", 6))
+	r.promise(of(task.Tags, put("k", 2)))
+	p := r.only()
+	w := p.Of(task.Content)
+	w.Owed, w.Took, w.ETags = []string{"c:3"}, []string{"b:2"}, map[string]string{"b:2": "its own"}
+	if !r.Note(p) {
+		t.Fatal("not noted")
+	}
+	r.always(func(p *task.Task) {
+		if w := p.Of(task.Content); fmt.Sprint(w.Owed, w.Took, w.ETags) != "[c:3] [b:2] map[b:2:its own]" || len(p.Of(task.Tags).Owed) != 1 {
+			t.Fatalf("%+v", p)
+		}
+	})
+	p = r.only()
+	for i := range p.Writes {
+		p.Writes[i].Owed = nil
+	}
+	p.Parked, p.NotBefore = task.NotKept, time.Time{}
+	if !r.Note(p) || r.only().Parked != task.NotKept {
+		t.Fatalf("%+v", r.all())
+	}
+	p = r.only()
+	for i := range p.Writes {
+		p.Writes[i].Owed = nil
+	}
+	p.Parked = ""
+	if !r.Note(p) || len(r.all()) != 0 {
+		t.Fatalf("%+v", r.all())
+	}
+}
