@@ -7,6 +7,7 @@
 package main
 
 import (
+	_ "embed"
 	"os"
 	"os/signal"
 	"runtime"
@@ -19,6 +20,9 @@ import (
 // version is linked in: -ldflags "-X main.version=v1.2.3".
 var version = "dev"
 
+//go:embed config.yaml.example
+var example string
+
 func main() {
 	// A log's reader that goes away must not take the proxy with it.
 	signal.Ignore(syscall.SIGPIPE)
@@ -26,7 +30,7 @@ func main() {
 	if version == "dev" {
 		version = builtVersion()
 	}
-	os.Exit(cli.Run(os.Args[1:], version))
+	os.Exit(cli.Run(os.Args[1:], version, example))
 }
 
 // addProcessor has the scheduler use one thread more than the machine, or the

@@ -21,15 +21,17 @@ const (
 	exitWrong  = 2 // what it was told is wrong: arguments or configuration (R21)
 )
 
-// Run does what args say, as the whole of this process, and returns its exit code.
-func Run(args []string, version string) int {
-	c := &cli{version: version, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+// Run does what args say, as the whole of this process, and returns its exit code. example
+// is config.yaml.example.
+func Run(args []string, version, example string) int {
+	c := &cli{version: version, example: example, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	return c.run(args)
 }
 
 // cli is the process as run sees it.
 type cli struct {
 	version        string
+	example        string
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	signals        <-chan os.Signal     // nil: the process's own

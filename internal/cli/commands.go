@@ -26,6 +26,10 @@ func (c *cli) run(args []string) int {
 	repair, repairFlags := repairCommand(app)
 	verify, verifyFlags := verifyCommand(app)
 	journalDump := journalDumpCommand(app.Command("journal", "Look into the journal."))
+	operate := newOperateCommands(app)
+	example := app.Command("config", "Print a configuration with every key, its default and what it means, to start from.")
+	version := app.Command("version", "Print the version, and what it was built with.")
+	completion, shell := completionCommand(app)
 
 	command, err := app.Parse(args)
 	switch {
@@ -38,8 +42,15 @@ func (c *cli) run(args []string) int {
 			return c.wrong(errors.New("demo has a configuration of its own and takes no -c"))
 		}
 		return c.demo(demoOptions)
+	case command == example.FullCommand():
+		fmt.Fprint(c.stdout, c.example)
+		return exitOK
+	case command == version.FullCommand():
+		return c.showVersion()
+	case command == completion.FullCommand():
+		return c.completion(*shell)
 	case *conf == "":
-		return c.wrong(errors.New("no configuration given: akubra -c FILE (config.yaml.example is one to start from, akubra demo needs none)"))
+		return c.wrong(errors.New("no configuration given: akubra -c FILE (akubra config prints one to start from, akubra demo needs none)"))
 	}
 	config, err := config.Load(*conf)
 	if err != nil {
@@ -52,6 +63,8 @@ func (c *cli) run(args []string) int {
 		return c.serve(config, *conf)
 	case synclog.is(command):
 		return synclog.run(c, config, command)
+	case operate.is(command):
+		return operate.run(c, config, command)
 	case command == repair.FullCommand():
 		return c.repair(config, repairFlags)
 	case command == verify.FullCommand():

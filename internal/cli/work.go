@@ -12,6 +12,7 @@ import (
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/maintenance"
 	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
@@ -71,7 +72,10 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 		warn(fmt.Errorf("cannot write log to %q, and try on: %w", q.Name, err))
 	}, nil)
 	local := &ledger.NamedJournal{Journal: j, Names: names, Dir: dir}
-	maintained := config.MaintainedMask()
+	_, maintained, err := maintenance.Load(config.DataDir, names, config.MaintainedMask())
+	if err != nil {
+		warn(err)
+	}
 	return &work{
 		Journal: local,
 		status: func(context.Context) (remote.Status, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/akubra/akubra/internal/congestion"
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/maintenance"
 	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/internal/netio"
 	"github.com/akubra/akubra/internal/remote"
@@ -48,12 +49,14 @@ type Proxy struct {
 	watcher  *netio.Watcher // of their connections
 	limiter  *limiter.Limiter
 	health   *healthWatch
-	synclog  *synclog.Log
-	backlog  *synclogBacklog
-	metrics  *metrics.Metrics
-	engine   *engine.Engine
-	prober   *backends.Prober
-	admin    *admin.Admin
+
+	maintenance *maintenance.File
+	synclog     *synclog.Log
+	backlog     *synclogBacklog
+	metrics     *metrics.Metrics
+	engine      *engine.Engine
+	prober      *backends.Prober
+	admin       *admin.Admin
 
 	journal      *ledger.NamedJournal
 	inflight     *inflight.Table
@@ -93,7 +96,7 @@ func (p *Proxy) make() error {
 		Backends:     names,
 		ConnLimit:    p.files.backends,
 		FailureLimit: c.FailureLimit,
-		Maintained:   c.MaintainedMask(),
+		Maintained:   p.loadMaintenance(),
 		OnDemote:     p.demoted,
 		OnReturn:     p.returned,
 	})
@@ -125,7 +128,7 @@ func (p *Proxy) make() error {
 		Hosts:         admin.Hosts(c.AdminListen, c.AdminHosts),
 		Status:        p.status,
 		Health:        p.health.Status,
-		SetMaintained: p.limiter.SetMaintained,
+		SetMaintained: p.setMaintained,
 		InFlight:      p.engine.InFlight,
 		Records:       p.synclog.Counts,
 		Connections:   p.files.admin,
@@ -188,6 +191,34 @@ func (p *Proxy) urls() []string {
 		urls[i] = b.URL()
 	}
 	return urls
+}
+
+// loadMaintenance gives the set of backends that are maintained from the start (R14).
+func (p *Proxy) loadMaintenance() (mask uint64) {
+	configured := p.Config.MaintainedMask()
+	var err error
+	if p.maintenance, mask, err = maintenance.Load(p.Config.DataDir, p.names(), configured); err != nil {
+		p.logs.Main.Error().Err(err).Msg("maintenance is as the configuration has it")
+	}
+	for i, name := range p.names() {
+		if now := mask&(1<<i) != 0; now != (configured&(1<<i) != 0) {
+			p.logs.Main.Warn().Str("backend", name).Bool("maintained", now).
+				Msg("maintenance is as it was set while the proxy ran, and not as in the configuration")
+		}
+	}
+	return mask
+}
+
+// setMaintained is the limiter's, and survives a restart.
+func (p *Proxy) setMaintained(backend int, on bool) bool {
+	if !p.limiter.SetMaintained(backend, on) {
+		return false
+	}
+	if err := p.maintenance.Set(backend, on); err != nil {
+		p.logs.Main.Error().Err(err).Str("backend", p.names()[backend]).Bool("maintained", on).
+			Msg("maintenance was changed, but a restart will forget it")
+	}
+	return true
 }
 
 func (p *Proxy) demoted(e limiter.Event) {

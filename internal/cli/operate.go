@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/text"
+)
+
+// operateCommands are those about the running proxy, which they ask over AdminListen.
+type operateCommands struct {
+	status, on, off *kingpin.CmdClause
+	watch, json     bool
+	backend         string
+}
+
+func newOperateCommands(app *kingpin.Application) *operateCommands {
+	o := &operateCommands{}
+	o.status = app.Command("status", "Show how the running proxy and its backends do. Exit code 1 if it is not ready.")
+	o.status.Flag("watch", "Go on showing it, until it is told to stop.").BoolVar(&o.watch)
+	o.status.Flag("json", "The proxy's own JSON.").BoolVar(&o.json)
+	maintenance := app.Command("maintenance", "Take a backend of the running proxy into maintenance, or out of it. It survives a restart.")
+	o.on = maintenance.Command("on", "The backend gets no requests; what is written meanwhile is repaired afterwards.")
+	o.off = maintenance.Command("off", "The backend gets requests again.")
+	for _, cmd := range []*kingpin.CmdClause{o.on, o.off} {
+		cmd.Arg("backend", "Its HOST:PORT, or its URL.").Required().StringVar(&o.backend)
+	}
+	return o
+}
+
+func (o *operateCommands) is(command string) bool {
+	return slices.Contains([]string{o.status.FullCommand(), o.on.FullCommand(), o.off.FullCommand()}, command)
+}
+
+func (o *operateCommands) run(c *cli, conf *config.Config, command string) int {
+	ctx, stop := c.untilSignal()
+	defer stop()
+	switch command {
+	case o.on.FullCommand():
+		return c.maintain(ctx, conf, o.backend, http.MethodPost)
+	case o.off.FullCommand():
+		return c.maintain(ctx, conf, o.backend, http.MethodDelete)
+	}
+	if o.watch {
+		return c.watchStatus(ctx, conf, o.json)
+	}
+	return c.showStatus(ctx, conf, o.json, c.stdout)
+}
+
+const (
+	adminTimeout  = 10 * time.Second
+	watchInterval = time.Second
+	maxStatus     = 4 << 20
+)
+
+// askAdmin sends a request to the running proxy. What is no 200 is an error, in the proxy's
+// words.
+func askAdmin(ctx context.Context, conf *config.Config, method, path string) ([]byte, error) {
+	if conf.AdminListen == "" {
+		return nil, errors.New("cannot reach the running proxy: there is no AdminListen")
+	}
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+text.Dialable(conf.AdminListen)+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // through no proxy
+	resp, err := client.Do(req)
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		return nil, fmt.Errorf("cannot reach a running proxy at AdminListen (%s): %w", conf.AdminListen, ue.Err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxStatus))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		var problem struct{ Error string }
+		_ = json.Unmarshal(body, &problem)
+		err = errors.New(cmp.Or(text.Printable(problem.Error), resp.Status))
+	}
+	return body, err
+}
+
+// maintain begins or ends a backend's maintenance (R14).
+func (c *cli) maintain(ctx context.Context, conf *config.Config, backend, method string) int {
+	names := conf.BackendNames()
+	i := slices.IndexFunc(names, func(name string) bool {
+		_, host, hasScheme := strings.Cut(strings.TrimSuffix(backend, "/"), "://")
+		return strings.EqualFold(name, backend) || hasScheme && strings.EqualFold(name, host)
+	})
+	if i < 0 {
+		return c.wrong(fmt.Errorf("there is no backend %q; there are %s", backend, strings.Join(names, ", ")))
+	}
+	if _, err := askAdmin(ctx, conf, method, "/backends/"+url.PathEscape(names[i])+"/maintenance"); err != nil {
+		return c.failed(err)
+	}
+	said := "is in maintenance: it gets no requests"
+	if method == http.MethodDelete {
+		said = "is out of maintenance"
+	}
+	fmt.Fprintf(c.stdout, "%s %s\n", names[i], said)
+	return exitOK
+}
+
+// proxyStatus is what is shown of /status.
+type proxyStatus struct {
+	Version  string
+	Uptime   string
+	Ready    bool
+	InFlight int
+	Backends []struct {
+		Name          string
+		State, Reason string
+		Busy, Stalled int
+		Health        struct {
+			Silent    bool
+			Failing   []failure
+			LastError *failure
+		}
+	}
+	Journal struct {
+		Pending, Parked int
+		Failed          bool
+		Backends        map[string]int
+		Oldest          *time.Time
+	}
+}
+
+type failure struct {
+	Means, Error string
+	Since, Last  time.Time
+	Count        uint64
+}
+
+func (c *cli) showStatus(ctx context.Context, conf *config.Config, asJSON bool, w io.Writer) int {
+	body, err := askAdmin(ctx, conf, http.MethodGet, "/status")
+	if err != nil {
+		return c.failed(err)
+	}
+	var s proxyStatus
+	if err := json.Unmarshal(body, &s); err != nil {
+		return c.failed(fmt.Errorf("cannot read the proxy's status: %w", err))
+	}
+	if asJSON {
+		_, _ = w.Write(body)
+	} else {
+		s.write(w, time.Now())
+	}
+	if !s.Ready {
+		return exitFailed
+	}
+	return exitOK
+}
+
+// write shows the status: a sentence, a line per backend, and why those fail that do.
+func (s *proxyStatus) write(w io.Writer, now time.Time) {
+	fmt.Fprintf(w, "%s\n\n", s.sentence())
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "BACKEND\tSTATE\tBUSY\tSTALLED\tOWES")
+	for i := range s.Backends {
+		b := &s.Backends[i]
+		state := b.State
+		switch {
+		case b.Health.Silent:
+			state += ", silent"
+		case len(b.Health.Failing) > 0:
+			state += ", failing"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\n", text.Printable(b.Name), text.Printable(state), b.Busy, b.Stalled, s.Journal.Backends[b.Name])
+	}
+	_ = table.Flush() // to a terminal
+	for i := range s.Backends {
+		b := &s.Backends[i]
+		for _, f := range b.Health.Failing {
+			fmt.Fprintf(w, "\n%s fails: %s\n  %s (%d times since %s)\n", text.Printable(b.Name), text.Printable(f.Means), text.Printable(f.Error),
+				f.Count, f.Since.Local().Format(time.DateTime))
+		}
+		if l := b.Health.LastError; l != nil && len(b.Health.Failing) == 0 {
+			fmt.Fprintf(w, "\n%s: last error %v ago, which is over: %s\n", text.Printable(b.Name), now.Sub(l.Last).Round(time.Second), text.Printable(l.Error))
+		}
+	}
+	fmt.Fprintf(w, "\nakubra %s, up %s, %d requests in flight\n", text.Printable(s.Version), text.Printable(s.Uptime), s.InFlight)
+}
+
+// sentence says in one how things are.
+func (s *proxyStatus) sentence() string {
+	var out, failing []string
+	for i := range s.Backends {
+		b := &s.Backends[i]
+		switch {
+		case b.State != "active":
+			out = append(out, b.Name+" is "+b.State)
+		case b.Health.Silent:
+			failing = append(failing, b.Name+" does not answer")
+		case len(b.Health.Failing) > 0:
+			failing = append(failing, b.Name+" fails")
+		}
+	}
+	how := "All backends are in the pool"
+	if problems := append(out, failing...); len(problems) > 0 {
+		how = "Of " + fmt.Sprint(len(s.Backends)) + " backends " + strings.Join(problems, ", ")
+	}
+	switch {
+	case s.Journal.Failed:
+		how += "; the journal cannot be written"
+	case s.Journal.Pending == 0:
+		how += "; nothing is pending"
+	default:
+		how += fmt.Sprintf("; %d keys are pending", s.Journal.Pending)
+		if s.Journal.Parked > 0 {
+			how += fmt.Sprintf(", %d of them parked", s.Journal.Parked)
+		}
+	}
+	if !s.Ready {
+		how = "Not ready. " + how
+	}
+	return text.Printable(how) + "."
+}
+
+// watchStatus shows the status again and again, on a terminal always in the same place.
+func (c *cli) watchStatus(ctx context.Context, conf *config.Config, asJSON bool) int {
+	terminal := newProgress(c.stdout).terminal
+	for {
+		var screen strings.Builder
+		exit := c.showStatus(ctx, conf, asJSON, &screen)
+		if ctx.Err() != nil {
+			return exit
+		}
+		if terminal {
+			fmt.Fprint(c.stdout, "\x1b[H\x1b[2J")
+		}
+		fmt.Fprint(c.stdout, screen.String())
+		select {
+		case <-ctx.Done():
+			return exit
+		case <-time.After(watchInterval):
+		}
+	}
+}
+
+// showVersion says what this program is, for a report of a mistake.
+func (c *cli) showVersion() int {
+	fmt.Fprintf(c.stdout, "akubra %s\n%s %s/%s\n", c.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return exitOK
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
+)
+
+// Maintenance set by a command is there at once, and after a restart (R14).
+func TestR14MaintenanceCommand(t *testing.T) {
+	r := newStoresRig(t, "")
+	names := r.names()
+	wantSaid := func(exit int, want string, args ...string) {
+		t.Helper()
+		got, stdout, stderr := runArgs(append(args, "-c", r.config)...)
+		if got != exit || !strings.Contains(stdout+stderr, want) {
+			t.Errorf("%q: exit code %d, stdout %q, stderr %q, want %d and %q", args, got, stdout, stderr, exit, want)
+		}
+	}
+	wantSaid(exitFailed, "cannot reach a running proxy at AdminListen", "maintenance", "on", names[0])
+	wantSaid(exitFailed, "cannot reach a running proxy at AdminListen", "status")
+	p := mustStart(t, "-c", r.config)
+	wantSaid(exitOK, "All backends are in the pool; nothing is pending.", "status")
+	wantSaid(exitWrong, `there is no backend "none:1"; there are `+names[0], "maintenance", "on", "none:1")
+	wantSaid(exitOK, names[1]+" is in maintenance", "maintenance", "on", "http://"+names[1]+"/")
+	wantSaid(exitFailed, "no request could be served", "maintenance", "on", names[0])
+	wantSaid(exitOK, "Of 2 backends "+names[1]+" is maintained; nothing is pending.", "status")
+	stop := func() {
+		p.signals <- syscall.SIGTERM
+		p.wantExit(t, exitOK)
+	}
+	stop()
+	p = mustStart(t, "-c", r.config)
+	wantSaid(exitOK, "Of 2 backends "+names[1]+" is maintained", "status")
+	wantSaid(exitOK, names[1]+" is out of maintenance", "maintenance", "off", names[1])
+	stop()
+	p = mustStart(t, "-c", r.config)
+	wantSaid(exitOK, "All backends are in the pool", "status")
+	stop()
+}
+
+// status says why a backend fails, and what it owes (R36).
+func TestR36StatusCommand(t *testing.T) {
+	r := newStoresRig(t, "")
+	p := mustStart(t, "-c", r.config)
+	names := r.names()
+	r.stores[1].Stop()
+	testkit.MustSend(t, "PUT", "http://"+p.Addr()+"/bkt/k", "content")
+	testkit.Eventually(t, "status says what is wrong", func() bool {
+		exit, stdout, _ := runArgs("status", "-c", r.config)
+		return exit == exitOK && strings.Contains(stdout, "Of 2 backends "+names[1]+" does not answer; 1 keys are pending.") &&
+			strings.Contains(stdout, names[1]+" fails: it refuses connections") && strings.Contains(stdout, "connection refused")
+	})
+	var s proxyStatus
+	exit, stdout, _ := runArgs("status", "--json", "-c", r.config)
+	testkit.MustDo(t, json.Unmarshal([]byte(stdout), &s))
+	if exit != exitOK || !s.Ready || s.Journal.Backends[names[1]] != 1 || !s.Backends[1].Health.Silent {
+		t.Errorf("exit code %d, %+v", exit, s)
+	}
+	r.restart(1)
+	// --watch shows it again and again, until it is told to stop.
+	watched, signals := testkit.NewTranscript(), make(chan os.Signal)
+	ended := make(chan int, 1)
+	go func() {
+		c := &cli{version: testVersion, stdout: watched, stderr: watched, signals: signals}
+		ended <- c.run([]string{"status", "--watch", "-c", r.config})
+	}()
+	testkit.Eventually(t, "it is over", func() bool {
+		return strings.Contains(watched.String(), "All backends are in the pool; 1 keys are pending.") &&
+			strings.Contains(watched.String(), "ago, which is over: ")
+	})
+	signals <- syscall.SIGINT
+	select {
+	case exit := <-ended:
+		if exit != exitOK {
+			t.Errorf("exit code %d", exit)
+		}
+	case <-time.After(testkit.Patience):
+		t.Fatal("it does not end")
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+}
+
+func TestConfigAndVersionCommands(t *testing.T) {
+	var out, errs bytes.Buffer
+	c := &cli{version: testVersion, example: "Listen: x\n", stdout: &out, stderr: &errs}
+	if exit := c.run([]string{"config"}); exit != exitOK || out.String() != "Listen: x\n" {
+		t.Errorf("exit code %d, %q", exit, out.String())
+	}
+	exit, stdout, _ := runArgs("version")
+	if exit != exitOK || !strings.HasPrefix(stdout, "akubra "+testVersion+"\ngo") || !strings.Contains(stdout, "/") {
+		t.Errorf("exit code %d, %q", exit, stdout)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for shell := range completions {
+		if exit, stdout, stderr := runArgs("completion", shell); exit != exitOK || stdout != completions[shell] || stderr != "" {
+			t.Errorf("%s: exit code %d, %q, %q", shell, exit, stdout, stderr)
+		}
+		bin, err := exec.LookPath(shell)
+		if err != nil {
+			continue
+		}
+		cmd := exec.Command(bin, "-n")
+		cmd.Stdin = strings.NewReader(completions[shell])
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s does not take it: %v, %s", shell, err, out)
+		}
+	}
+	if exit, _, stderr := runArgs("completion", "tcsh"); exit != exitWrong || !strings.Contains(stderr, "must be one of bash,fish,zsh") {
+		t.Errorf("exit code %d, %q", exit, stderr)
+	}
+	// What the scripts ask for.
+	for args, want := range map[string]string{"": "maintenance", "-c f": "status", "maintenance": "off", "check --": "--online", "completion": "fish"} {
+		reader, writer, err := os.Pipe() // kingpin writes to the process's own stdout
+		testkit.MustDo(t, err)
+		stdout := os.Stdout
+		os.Stdout = writer
+		runArgs(append([]string{"--completion-bash"}, strings.Fields(args)...)...)
+		os.Stdout = stdout
+		testkit.MustDo(t, writer.Close())
+		got, err := io.ReadAll(reader)
+		testkit.MustDo(t, err, reader.Close())
+		if !strings.Contains(string(got), want) {
+			t.Errorf("%q: %q, want %q among it", args, got, want)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+// Package maintenance keeps which backends were taken into maintenance, or out of it, while
+// the proxy ran, so that it survives a restart (R14). It is a small file in DataDir, which is
+// written as a whole and replaced in one step.
+//
+// What was set at run time goes before the configuration, until the configuration says
+// something else of that backend than it did then: whoever changed it later meant that.
+//
+// A File may be used from any goroutine.
+package maintenance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/akubra/akubra/internal/datadir"
+)
+
+const fileName = "maintenance.json"
+
+// File is what was set at run time.
+type File struct {
+	path       string
+	names      []string // of the backends, by index
+	configured uint64   // set of those that the configuration has in maintenance
+
+	mu  sync.Mutex
+	set map[string]entry
+}
+
+// entry is what was set of one backend.
+type entry struct {
+	Maintained bool      `json:"maintained"`
+	Configured bool      `json:"configured"` // what the configuration said then
+	Since      time.Time `json:"since"`
+}
+
+type document struct {
+	Backends map[string]entry `json:"backends"`
+}
+
+// Load reads the file in dataDir. mask is the set of backends in maintenance, by names; with
+// an error it is the configuration's, configured, and File works all the same.
+func Load(dataDir string, names []string, configured uint64) (f *File, mask uint64, err error) {
+	f = &File{path: filepath.Join(dataDir, fileName), names: names, configured: configured, set: map[string]entry{}}
+	r, err := datadir.OpenFile(f.path, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, configured, nil
+	}
+	if err != nil {
+		return f, configured, fmt.Errorf("cannot read what is in maintenance from %q: %w", f.path, err)
+	}
+	defer r.Close()
+	var doc document
+	if err := json.NewDecoder(r).Decode(&doc); err != nil {
+		return f, configured, fmt.Errorf("cannot read what is in maintenance from %q: %w", f.path, err)
+	}
+	mask = configured
+	for i, name := range names {
+		e, ok := doc.Backends[name]
+		if !ok || e.Configured != f.isConfigured(i) {
+			continue
+		}
+		f.set[name] = e
+		mask &^= 1 << i
+		if e.Maintained {
+			mask |= 1 << i
+		}
+	}
+	if mask == 1<<len(names)-1 {
+		f.set = map[string]entry{}
+		return f, configured, fmt.Errorf("cannot keep what is in maintenance by %q: no backend would be left", f.path)
+	}
+	return f, mask, nil
+}
+
+func (f *File) isConfigured(backend int) bool { return f.configured&(1<<backend) != 0 }
+
+// Set writes down that a backend is in maintenance, or is not.
+func (f *File) Set(backend int, on bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if on == f.isConfigured(backend) {
+		delete(f.set, f.names[backend])
+	} else {
+		f.set[f.names[backend]] = entry{Maintained: on, Configured: f.isConfigured(backend), Since: time.Now().UTC()}
+	}
+	if err := f.writeLocked(); err != nil {
+		return fmt.Errorf("cannot write down what is in maintenance: %w", err)
+	}
+	return nil
+}
+
+func (f *File) writeLocked() error {
+	content, err := json.MarshalIndent(document{f.set}, "", "  ")
+	if err != nil {
+		return err
+	}
+	next := f.path + ".new"
+	w, err := datadir.OpenFile(next, os.O_WRONLY|os.O_CREATE)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(content, '\n'))
+	if err == nil {
+		err = w.Truncate(int64(len(content)) + 1)
+	}
+	if err == nil {
+		err = w.Sync()
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(next, f.path); err != nil {
+		return err
+	}
+	return datadir.SyncDir(filepath.Dir(f.path))
+}
