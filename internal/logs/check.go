@@ -18,8 +18,11 @@ func Check(c config.LoggingConfig) error {
 func checkOutput(c config.LogOutput) error {
 	isNew := false
 	if c.File != "" {
-		_, err := os.Stat(c.File)
+		info, err := os.Stat(c.File)
 		isNew = errors.Is(err, fs.ErrNotExist)
+		if err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+			c.File = "" // to open and close it would end its reader
+		}
 	}
 	o, err := OpenOutput(c)
 	if isNew && o.file != nil {

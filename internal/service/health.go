@@ -65,7 +65,10 @@ func (w *healthWatch) look() {
 func (w *healthWatch) failing(e health.Event) {
 	line, msg := w.log.Warn(), "backend still fails: "+e.Means
 	if e.First {
-		line, msg = w.log.Error(), "backend fails: "+e.Means
+		msg = "backend fails: " + e.Means
+		if e.Cause != health.Slow { // some requests take their time
+			line = w.log.Error()
+		}
 	}
 	line.Str("backend", e.Name).Str("cause", string(e.Cause)).Str("error", e.Error).Uint64("failures", e.Count).
 		Time("since", e.Since.UTC()).Msg(msg)

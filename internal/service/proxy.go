@@ -31,6 +31,7 @@ const (
 	backendIdleTimeout = 20 * time.Second
 	answerHeadSize     = 16 << 10 // bytes of an answer's head
 	probeInterval      = time.Second
+	lastErrorAge       = time.Minute // of an error that a demotion is put down to
 	// connectionsPerRequest: clients keep idle connections, which cost little.
 	connectionsPerRequest = 8
 )
@@ -223,7 +224,7 @@ func (p *Proxy) setMaintained(backend int, on bool) bool {
 
 func (p *Proxy) demoted(e limiter.Event) {
 	line := p.logs.Main.Error().Str("backend", e.Name).Str("reason", e.Reason).Interface("counts", e.Counts)
-	if last := p.health.StatusOf(e.Backend).LastError; last != nil { // R36
+	if last := p.health.StatusOf(e.Backend).LastError; last != nil && time.Since(last.Last) < lastErrorAge { // R36
 		line = line.Str("cause", string(last.Cause)).Str("means", last.Means).Str("error", last.Error).
 			Uint64("failures", last.Count).Time("last", last.Last)
 	}

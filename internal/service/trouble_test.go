@@ -295,7 +295,7 @@ func TestR36TroubleIsTold(t *testing.T) {
 			bad.fail()
 			began := time.Now()
 			testkit.Eventually(t, "the log says why", func() bool {
-				return r.line("backend fails: ", w.means, w.error, cause, `"backend":"`+r.name+`"`, `"level":"error"`) != ""
+				return r.line("backend fails: ", w.means, w.error, cause, `"backend":"`+r.name+`"`) != ""
 			})
 			testkit.Eventually(t, "/status says why", func() bool { return w.in(r.status().Failing) })
 			testkit.Eventually(t, "the metrics say why", func() bool {
