@@ -136,3 +136,31 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 }
+
+// TestManualPage: the page has every command, and every flag of each.
+func TestManualPage(t *testing.T) {
+	page := strings.ReplaceAll(testkit.MustReadFile(t, "../../docs/akubra.1"), `\-`, "-")
+	look := func(command []string) {
+		_, help, _ := runArgs(append(command, "--help")...)
+		for _, word := range strings.Fields(help) {
+			flag, _, _ := strings.Cut(strings.Replace(strings.Trim(word, ",."), "[no-]", "", 1), "=")
+			if strings.HasPrefix(flag, "--") && !strings.HasPrefix(flag, "--help-") && !strings.Contains(page, flag) {
+				t.Errorf("no %s of %q", flag, command)
+			}
+		}
+		if name := strings.Join(command, " "); name != "" && !strings.Contains(page, ".B "+name+"\n") && !strings.Contains(page, `.BI "`+name+" ") {
+			t.Errorf("no %q", name)
+		}
+	}
+	for _, command := range []string{
+		"", "serve", "check", "status", "maintenance on", "maintenance off", "repair", "verify", "synclog list", "synclog stats",
+		"synclog export", "config", "version", "completion", "demo",
+	} {
+		look(strings.Fields(command))
+	}
+	if bin, err := exec.LookPath("groff"); err == nil {
+		if out, err := exec.Command(bin, "-man", "-ww", "-z", "../../docs/akubra.1").CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("groff: %v %s", err, out)
+		}
+	}
+}
