@@ -118,12 +118,12 @@ func (w *world) do(r *write, target string, set map[string][]string) (acked bool
 	w.truth.reads(r, deeds)
 	o := w.proxy.Load().do(r, func() {
 		w.truth.reads(r, deeds)
-		w.truth.ended(deeds)
+		w.truth.ended(target, deeds)
 	})
 	w.truth.reads(r, deeds)
 	w.truth.answered(target, deeds, o.acked[0], o.maybe)
 	if w.proxy.Load().ctx.Err() != nil {
-		w.truth.ended(deeds)
+		w.truth.ended(target, deeds)
 	}
 	return o.acked[0]
 }
@@ -237,13 +237,13 @@ func (w *world) deletes(targets []string, version string) (acked bool) {
 	r.body = []byte(doc.String())
 	o := w.proxy.Load().do(r, func() {
 		for i := range targets {
-			w.truth.ended(set[i])
+			w.truth.ended(targets[i], set[i])
 		}
 	})
 	for i, target := range targets {
 		w.truth.answered(target, set[i], o.acked[i], o.maybe)
 		if w.proxy.Load().ctx.Err() != nil {
-			w.truth.ended(set[i])
+			w.truth.ended(targets[i], set[i])
 		}
 	}
 	return o.acked[0]
@@ -285,7 +285,7 @@ func (w *world) version(r *write, verb string, f []string) {
 		deeds := w.truth.begin(f[1], set)
 		acked = w.deletes(f[1:2], v.ID)
 		w.truth.answered(f[1], deeds, acked, true)
-		w.truth.ended(deeds)
+		w.truth.ended(f[1], deeds)
 	default:
 		r.method, r.query = http.MethodDelete, "versionId="+v.ID
 		acked = w.do(r, f[1], set)

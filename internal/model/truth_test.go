@@ -34,12 +34,15 @@ type deed struct {
 	begin, over time.Time
 	acked       bool
 	done        bool // over is known
+	settled     bool // no leg of it is under way
 }
 
 // truth is what clients know.
 type truth struct {
-	mu   sync.Mutex
-	keys map[string]*known
+	stores  []*s3mem.Storage
+	manners []s3mem.Manners
+	mu      sync.Mutex
+	keys    map[string]*known
 }
 
 // known is what is known of one key.
@@ -50,7 +53,8 @@ type known struct {
 	overlaps  bool               // writes overlapped, or their outcome is not known
 	disturbed bool               // something was done past the proxy
 	rotten    bool               // its content was changed on a disk
-	lost      bool               // a disturbance took the last copy
+	lost      bool               // the last copy is gone, and not by repair
+	forgotten bool               // so, when the journal had nothing of the key
 	torn      bool               // another key was folded into it
 }
 
@@ -98,10 +102,11 @@ func (t *truth) answered(key string, deeds map[string]*deed, acked, maybe bool) 
 		if acked {
 			d.over, d.done = time.Now(), true
 			if a == "content" {
-				k.lost = false
+				k.lost, k.forgotten = false, false
 			}
 		}
 	}
+	t.eatenLocked(key, deeds)
 }
 
 // reads notes what a copy may find at its source now.
@@ -131,14 +136,42 @@ func (t *truth) reads(w *write, deeds map[string]*deed) {
 }
 
 // ended notes that no leg of it is under way any more.
-func (t *truth) ended(deeds map[string]*deed) {
+func (t *truth) ended(key string, deeds map[string]*deed) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, d := range deeds {
+		d.settled = true
 		if !d.done {
 			d.over, d.done = time.Now(), true
 		}
 	}
+	t.eatenLocked(key, deeds)
+}
+
+// eatenLocked looks whether a storage has said yes to what it did not keep, and nobody else
+// has it: nobody can tell then.
+func (t *truth) eatenLocked(key string, deeds map[string]*deed) {
+	k := t.of(key)
+	bucket, name, _ := strings.Cut(key, "/")
+	for a, d := range deeds {
+		if !d.acked || !d.settled || permits(d.values, nothing) || name == "" {
+			continue
+		}
+		if a == "content" && !t.held(key, k) {
+			k.lost, k.forgotten = true, true
+		}
+		had := func(s *s3mem.Storage) bool { return permits(d.values, valuesOf(s.Current(bucket, name))[a]) }
+		for i, s := range t.stores {
+			if t.manners[i].Lossy && !slices.ContainsFunc(t.stores, had) {
+				d.values = append(d.values, valuesOf(s.Current(bucket, name))[a])
+			}
+		}
+	}
+}
+
+// held reports whether any storage has what was acknowledged.
+func (t *truth) held(key string, k *known) bool {
+	return slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return holds(s, key, k) })
 }
 
 // allowed are the values that an aspect may have.
@@ -150,6 +183,11 @@ func (k *known) allowed(aspect string) (values []string) {
 		})
 		if !superseded {
 			values = append(values, d.values...)
+		}
+	}
+	for i := range values {
+		if aspect == "retention" {
+			values[i] = unexpired(values[i])
 		}
 	}
 	slices.Sort(values)
@@ -174,11 +212,19 @@ func valuesOf(v *s3mem.Version) map[string]string {
 	if strings.Contains(v.Docs["acl"], "AllUsers") {
 		values["acl"] = "public-read"
 	}
-	values["retention"] = s3mem.Inside(v.Docs["retention"], "RetainUntilDate")
+	values["retention"] = unexpired(s3mem.Inside(v.Docs["retention"], "RetainUntilDate"))
 	if s3mem.Inside(v.Docs["legal-hold"], "Status") == "ON" {
 		values["hold"] = "ON"
 	}
 	return values
+}
+
+// unexpired is a retention that still holds: no storage takes one of the past.
+func unexpired(until string) string {
+	if at, err := time.Parse(time.RFC3339, until); err == nil && at.Before(time.Now()) {
+		return nothing
+	}
+	return until
 }
 
 func bucketOf(b *s3mem.Bucket) string {
@@ -203,22 +249,23 @@ func content(body, cache string) string {
 }
 
 // disturb notes that something is about to befall all keys of a storage, or one of them.
-func (t *truth) disturb(hit *s3mem.Storage, others []*s3mem.Storage, only string, after func() *s3mem.Storage) {
+// pending are the keys that the journal has.
+func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pending, do func(*s3mem.Storage)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	had := map[string]bool{}
 	for key, k := range t.keys {
 		had[key] = holds(hit, key, k)
 	}
-	after()
+	do(hit)
 	for key, k := range t.keys {
 		if only != "" && key != only {
 			continue
 		}
 		k.disturbed = true
 		k.rotten = k.rotten || only != ""
-		if had[key] && !slices.ContainsFunc(append(others, hit), func(s *s3mem.Storage) bool { return holds(s, key, k) }) {
-			k.lost = true
+		if had[key] && !t.held(key, k) {
+			k.lost, k.forgotten = true, pending[key] == nil
 		}
 	}
 }
@@ -227,15 +274,13 @@ func (t *truth) disturb(hit *s3mem.Storage, others []*s3mem.Storage, only string
 // version or as an older one.
 func holds(s *s3mem.Storage, key string, k *known) bool {
 	bucket, name, _ := strings.Cut(key, "/")
-	b := s.Bucket(bucket)
 	allowed := k.allowed("content")
 	if name == "" {
-		return permits(allowed, bucketOf(b))
+		return permits(allowed, bucketOf(s.Bucket(bucket)))
 	}
-	if b == nil {
-		return false
-	}
-	return slices.ContainsFunc(b.Keys[name], func(v *s3mem.Version) bool { return !v.Marker && permits(allowed, contentOf(v)) })
+	return slices.ContainsFunc(s.Versions(bucket, name), func(v *s3mem.Version) bool {
+		return !v.Marker && permits(allowed, contentOf(v))
+	})
 }
 
 // found is one thing at rest that is not as it has to be.
@@ -243,47 +288,48 @@ type found struct{ key, what string }
 
 // check compares what storages have at rest with what was acknowledged. parked are the
 // keys that are parked, with the reason.
-func (t *truth) check(stores []*s3mem.Storage, manners []s3mem.Manners, parked map[string]string) (wrong []found) {
+func (t *truth) check(parked map[string]string) (wrong []found) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(t.keys)) {
 		k := t.keys[key]
 		say := func(format string, args ...any) { wrong = append(wrong, found{key, fmt.Sprintf(format, args...)}) }
 		if allowed := k.allowed("content"); !k.lost && !permits(allowed, nothing) &&
-			!slices.ContainsFunc(stores, func(s *s3mem.Storage) bool { return holds(s, key, k) }) {
+			!t.held(key, k) {
 			say("destroyed: no storage has %q any more", allowed)
 		}
 		if reason, is := parked[key]; is {
-			if !k.isTrue(reason, manners) {
+			if !k.isTrue(reason, t.manners) {
 				say("parked as %q, which is not true", reason)
 			}
 			continue
 		}
+		if k.forgotten {
+			continue // nobody can know
+		}
 		bucket, name, _ := strings.Cut(key, "/")
 		var first map[string]string
-		for i, s := range stores {
+		for i, s := range t.stores {
 			values := valuesOf(s.Current(bucket, name))
 			if name == "" {
 				values["content"] = bucketOf(s.Bucket(bucket))
 			}
 			for _, a := range aspects {
-				if a != "content" && values["content"] == nothing || manners[i].Lossy && (a == "tags" || a == "retention" || a == "hold") {
+				if a != "content" && values["content"] == nothing || t.manners[i].Lossy && (a == "tags" || a == "retention" || a == "hold") {
 					continue
 				}
-				if allowed := k.allowed(a); !permits(allowed, values[a]) && !lossyContent(manners[i], allowed, values[a], a) {
+				if allowed := k.allowed(a); !permits(allowed, values[a]) && !lossyContent(t.manners[i], allowed, values[a], a) {
 					say("%s has %s %q, of %q", s.Name, a, values[a], allowed)
-				} else if first != nil && first[a] != values[a] && !manners[i].Lossy && !manners[0].Lossy {
+				} else if first != nil && first[a] != values[a] && !t.manners[i].Lossy && !t.manners[0].Lossy {
 					say("%s has %s %q, and the other one %q", s.Name, a, values[a], first[a])
 				}
 			}
 			if first == nil {
 				first = values
 			}
-			if b := s.Bucket(bucket); b != nil {
-				for _, v := range b.Keys[name] {
-					if !v.Marker && slices.Contains(k.purged, contentOf(v)) {
-						say("%s has %q, a version that was deleted for good", s.Name, contentOf(v))
-					}
+			for _, v := range s.Versions(bucket, name) {
+				if !v.Marker && slices.Contains(k.purged, contentOf(v)) {
+					say("%s has %q, a version that was deleted for good", s.Name, contentOf(v))
 				}
 			}
 		}
@@ -295,15 +341,15 @@ func (t *truth) check(stores []*s3mem.Storage, manners []s3mem.Manners, parked m
 //
 // Of an aspect it has to be owed by a write of that aspect, or by one that may have changed
 // them all.
-func (t *truth) unowed(stores []*s3mem.Storage, manners []s3mem.Manners, pending map[string]*pending) (wrong []found) {
+func (t *truth) unowed(pending map[string]*pending) (wrong []found) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if slices.ContainsFunc(manners, odd) {
+	if slices.ContainsFunc(t.manners, odd) {
 		return nil // what they do to an object nobody can tell from its answer
 	}
 	for key, k := range t.keys {
 		bucket, name, _ := strings.Cut(key, "/")
-		for i, s := range stores {
+		for i, s := range t.stores {
 			if k.disturbed || name == "" {
 				continue
 			}
@@ -351,7 +397,7 @@ func (k *known) isTrue(reason string, manners []s3mem.Manners) bool {
 	odd := slices.ContainsFunc(manners, odd)
 	switch reason {
 	case "lost":
-		return k.lost
+		return k.lost || odd
 	case "conflict":
 		return k.disturbed || k.overlaps || k.versions || odd
 	case "damaged":

@@ -117,6 +117,7 @@ func (w *world) start() {
 	for _, m := range w.manners {
 		w.shaken = w.shaken || odd(m) // only verify can tell
 	}
+	w.truth.stores, w.truth.manners = w.stores, w.manners
 	w.startProxy(newMemFS())
 }
 
@@ -186,7 +187,7 @@ func (w *world) step(f []string) {
 
 func (w *world) disturb(at int, only string, do func(s *s3mem.Storage)) {
 	w.shaken = true
-	w.truth.disturb(w.stores[at], w.stores[1-at:2-at], only, func() *s3mem.Storage { do(w.stores[at]); return nil })
+	w.truth.disturb(w.stores[at], only, w.owed(), do)
 }
 
 // rest looks whether the journal knows what backends lack, heals everything, lets repair
@@ -195,11 +196,7 @@ func (w *world) rest() []found {
 	w.clients.Wait()
 	time.Sleep(time.Minute) // legs of answered writes end
 	synctest.Wait()
-	owed := map[string]*pending{}
-	for _, t := range append(w.pending(false), w.pending(true)...) {
-		owed[name(t.Bucket, t.Key)] = &t
-	}
-	if wrong := w.truth.unowed(w.stores, w.manners, owed); len(wrong) > 0 || !w.repairs {
+	if wrong := w.truth.unowed(w.owed()); len(wrong) > 0 || !w.repairs {
 		return wrong
 	}
 	for _, s := range w.stores {
@@ -214,7 +211,7 @@ func (w *world) rest() []found {
 		}
 	}
 	synctest.Wait()
-	wrong := w.truth.check(w.stores, w.manners, w.parked())
+	wrong := w.truth.check(w.parked())
 	for _, t := range left {
 		wrong = append(wrong, found{name(t.Bucket, t.Key), "is still pending: " + t.LastError})
 	}
@@ -247,6 +244,15 @@ func (w *world) pending(isParked bool) (tasks []pending) {
 		}
 		cursor = next
 	}
+}
+
+// owed is what the journal has, by key.
+func (w *world) owed() map[string]*pending {
+	owed := map[string]*pending{}
+	for _, t := range append(w.pending(false), w.pending(true)...) {
+		owed[name(t.Bucket, t.Key)] = &t
+	}
+	return owed
 }
 
 func (w *world) parked() map[string]string {

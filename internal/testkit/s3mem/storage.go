@@ -123,6 +123,16 @@ func (s *Storage) Current(bucket, key string) *Version {
 	return s.buckets[bucket].current(s.fold(key))
 }
 
+// Versions gives an object's versions and delete markers, newest first.
+func (s *Storage) Versions(bucket, key string) []*Version {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.buckets[bucket]; b != nil {
+		return slices.Clone(b.Keys[s.fold(key)])
+	}
+	return nil
+}
+
 func (b *Bucket) current(key string) *Version {
 	if b == nil || len(b.Keys[key]) == 0 || b.Keys[key][0].Marker {
 		return nil
