@@ -46,9 +46,12 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 		case !l.took(i), version: // ids are one backend's own
 			e.Owed |= 1 << j
 			e.Reason = []byte("lacks it")
-		case winner >= 0 && l.etag != legs[winner].etag && !p.sloppy && w.method != http.MethodDelete:
-			e.Owed |= 1<<j | 1<<winner
-			e.Reason = []byte("etag mismatch")
+		case winner >= 0 && l.etag != legs[winner].etag && w.query != "delete":
+			e.ETags = append(e.ETags, task.BackendETag{Backend: j, ETag: []byte(l.etag)})
+			if !p.sloppy {
+				e.Owed |= 1<<j | 1<<winner
+				e.Reason = []byte("etag mismatch")
+			}
 		}
 	}
 	e.Overlapped = p.fence.overlapped(name(w.bucket, w.keys[i].key))
@@ -57,9 +60,7 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 
 func (p *proxy) intend(w *write, i int, legs []leg, winner int) error {
 	e := p.entry(w, i, legs, winner)
-	if !legs[winner].took(i) {
-		e.Unacknowledged = true
-	}
+	e.Unacknowledged = !legs[winner].took(i)
 	if err := p.journal.Intend(&e); err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (p *proxy) settle(w *write, i int, legs []leg, winner int, overlapped uint6
 	if e.Owed == 0 {
 		e.Owed, e.Reason = overlapped, []byte("concurrent writes")
 	}
-	e.Seq = w.keys[i].seq
+	e.Seq, e.Unacknowledged = w.keys[i].seq, !legs[winner].took(i)
 	p.journal.Settle(&e)
 	_ = p.journal.Flush()
 }
@@ -88,6 +89,9 @@ func (p *proxy) writeDown(w *write, i int, legs []leg, winner int, overlapped ui
 		perhaps := false
 		for j := range legs {
 			perhaps = perhaps || legs[j].took(i) || legs[j].unsure
+			if legs[j].unsure {
+				e.Owed |= 1 << j
+			}
 		}
 		if !perhaps {
 			return
