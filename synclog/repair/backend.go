@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,14 +23,15 @@ const (
 	featClass    // x-amz-storage-class
 	featACL
 	featTagging
-	featLock     // x-amz-object-lock-*
+	featRetention // x-amz-object-lock-mode and its date
+	featHold
 	featRedirect // x-amz-website-redirect-location
 )
 
 func (f feature) String() string {
 	return map[feature]string{
 		featCondition: "conditional writes", featConditionDelete: "conditional deletes", featChecksum: "checksums",
-		featClass: "this storage class", featACL: "ACLs", featTagging: "tags", featLock: "object locks",
+		featClass: "this storage class", featACL: "ACLs", featTagging: "tags", featRetention: "retention", featHold: "legal holds",
 		featRedirect: "redirects",
 	}[f]
 }
@@ -37,12 +39,18 @@ func (f feature) String() string {
 // backend is a storage with what has been learnt of it. Any goroutine may use it.
 type backend struct {
 	*client.Client
-	name    string
-	log     Log
-	breaker breaker
+	name     string
+	log      Log
+	breaker  breaker
+	refusals refusals
 
 	lacks  atomic.Uint32 // features
-	opaque atomic.Bool   // its ETags are no MD5
+	opaque atomic.Bool   // its ETags are no MD5s
+	honest atomic.Bool   // they are, as far as was seen
+	// honestParts: the ETags of uploads in parts are made of the parts' MD5s.
+	honestParts atomic.Bool
+
+	judging sync.Mutex // of the two
 }
 
 func (b *backend) has(f feature) bool { return feature(b.lacks.Load())&f == 0 }
@@ -117,6 +125,11 @@ func (b *backend) status() BackendStatus {
 	b.breaker.mu.Lock()
 	defer b.breaker.mu.Unlock()
 	s.Failures, s.LastError = b.breaker.failures, b.breaker.last
+	b.refusals.mu.Lock()
+	defer b.refusals.mu.Unlock()
+	if b.refusals.closed {
+		s.Refuses, s.Until, s.LastError = true, b.refusals.until, b.refusals.why
+	}
 	if s.Out {
 		s.Until = b.breaker.until
 	}

@@ -19,6 +19,7 @@ func BenchmarkRepair(b *testing.B) {
 			from, to := stub.New(b, stub.KeepRequests(0)), stub.New(b, stub.KeepRequests(0))
 			body := make([]byte, 4<<10)
 			q := newQueue()
+			q.names = []string{from.Addr(), to.Addr()}
 			seq := uint64(time.Now().Add(-time.Hour).UnixNano())
 			for i := range b.N {
 				path := fmt.Sprintf("/b/%08d", i)
@@ -67,9 +68,10 @@ func (q *benchQueue) Resolve(*task.Task) (bool, error) {
 
 // endless is a journal of n tasks that takes no memory.
 type endless struct {
-	n    uint64
-	owed []string
-	peak func()
+	n     uint64
+	owed  []string
+	names []string
+	peak  func()
 }
 
 func (e *endless) Next(cursor uint64) (task.Task, uint64, bool, error) {
@@ -82,7 +84,7 @@ func (e *endless) Next(cursor uint64) (task.Task, uint64, bool, error) {
 	seq := uint64(1e18) + cursor
 	key := fmt.Sprintf("%08d", cursor)
 	f := flat{Seq: seq, First: seq, Settled: seq, Method: "DELETE", Bucket: "b", Key: key, Target: "/b/" + key, Owed: e.owed}
-	return f.task(), cursor + 1, true, nil
+	return f.task(e.names...), cursor + 1, true, nil
 }
 func (e *endless) Resolve(*task.Task) (bool, error) { return true, nil }
 func (e *endless) Note(*task.Task) error            { return nil }
@@ -104,7 +106,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		n    uint64
 		out  bool
 	}{{"a million that wait", 1e6, true}, {"20,000 that are done", 20000, false}} {
-		journal := &endless{n: c.n, owed: []string{b.Addr()}, peak: func() { peak = max(peak, heap()) }}
+		journal := &endless{n: c.n, owed: []string{b.Addr()}, names: []string{a.Addr(), b.Addr()}, peak: func() { peak = max(peak, heap()) }}
 		r, err := New(Options{
 			Journal: journal, Maintained: func(name string) bool { return c.out && name == b.Addr() },
 			Backends: []Backend{{Name: a.Addr(), URL: a.URL()}, {Name: b.Addr(), URL: b.URL()}},

@@ -3,7 +3,6 @@ package repair
 import (
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -12,89 +11,148 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// errReported is about what only a human can decide.
-var errReported = errors.New("repair: for you to decide")
-
 // doBucket makes the backends equal about a bucket, or its configuration.
 func (r *Repairer) doBucket(ctx context.Context, t *task.Task) result {
-	var res result
-	name := subresourceOf(t.Target)
+	w := r.newRun(t)
+	w.know = r.knowledgeOf(t)
+	name, newest := subresourceOf(t.Target), t.Newest()
 	switch {
-	case name != "":
-		res.end, res.err = r.bucketDocument(ctx, t, name, &res)
-	case t.Newest().Method == http.MethodPost && !hasParam(queryOf(t.Target), "delete"):
+	case newest == nil:
+		w.end = endResolved
+	case newest.Aspect == task.Content && newest.Unrepeatable:
+		w.person("a write that cannot be repeated: %s", newest.Method)
+	case newest.Aspect == task.Setting && name != "":
+		w.end, w.err = w.bucketDocument(ctx, name)
+	case newest.Method == http.MethodPost && !hasParam(queryOf(t.Target), "delete"):
 		// A form's upload has its key in the form.
-		res.end, res.err = endReported, fmt.Errorf("%w: an upload by form to bucket %q; verify finds its key", errReported, t.Bucket)
-	case t.Newest().Method == http.MethodPost:
-		res.end, res.err = endReported, fmt.Errorf("%w: a multi-object delete in bucket %q that could not be read; verify finds its keys", errReported, t.Bucket)
+		w.person("an upload by form to bucket %q; verify finds its key", t.Bucket)
+	case newest.Method == http.MethodPost:
+		w.person("a multi-object delete in bucket %q that could not be read; verify finds its keys", t.Bucket)
+	case name != "":
+		w.end, w.err = w.bucketDocument(ctx, name)
 	default:
-		res.end, res.err = r.bucketItself(ctx, t, &res)
+		w.end, w.err = w.bucketItself(ctx)
 	}
-	return res
+	return w.result
 }
 
-// bucketItself makes a bucket, or deletes it, where it was not.
-func (r *Repairer) bucketItself(ctx context.Context, t *task.Task, res *result) (end, error) {
-	states, errs := make([]state, len(r.backends)), make([]error, len(r.backends))
-	r.each(func(i int, b *backend) {
-		if errs[i] = r.usable(b); errs[i] != nil {
+// person parks a task that only a person can do.
+func (w *run) person(format string, args ...any) {
+	w.end, w.park, w.err = endParked, task.NeedsPerson, fmt.Errorf(format, args...)
+}
+
+// lookAtBucket is look for a bucket.
+func (w *run) lookAtBucket(ctx context.Context) *sight {
+	n := len(w.r.backends)
+	s := &sight{views: make([]view, n), errs: make([]error, n), objects: make([]*object, n)}
+	w.r.each(func(i int, b *backend) {
+		if s.errs[i] = w.r.usable(b); s.errs[i] != nil {
 			return
 		}
-		o, err := b.head(ctx, t.Bucket, "")
+		o, err := b.head(ctx, w.t.Bucket, "")
 		switch {
 		case err != nil:
-			errs[i] = err
+			s.errs[i] = err
 		case o == nil:
-			states[i].is = absent
+			s.views[i].is = absent
 		default:
-			// Of buckets there is nothing but that they are.
-			states[i].is = present
+			// Of buckets there is nothing but that they are, and whether their objects
+			// can be locked.
+			s.views[i].is = present
+			if doc, err := b.getDocument(ctx, w.t.Bucket, "", "object-lock"); err == nil && doc.is == present {
+				s.views[i].meta = lineLock + ":yes\n"
+			}
 		}
-		states[i].owed = r.owed(t, i)
 	})
-	w := &run{r: r, t: t}
-	e := eventOf(t)
-	e.etag = ""
-	d := decide(states, e)
+	return s
+}
+
+const lineLock = "object lock"
+
+// bucketItself makes a bucket, or deletes it, where it was not.
+func (w *run) bucketItself(ctx context.Context) (end, error) {
+	for range maxRounds {
+		s := w.lookAtBucket(ctx)
+		for i := range s.views {
+			switch v := &s.views[i]; {
+			case w.given[i].gone && v.is == present:
+				v.refused = "a delete"
+			case v.is == present && !w.given[i].gone && w.know.owes(i):
+				// One that exists without locks cannot get them.
+				for j := range s.views {
+					if !w.know.owes(j) && s.views[j].is == present && s.views[j].meta != v.meta {
+						v.refused = lineLock
+					}
+				}
+			}
+		}
+		p := planContent(w.know, s.views, w.r.policy)
+		switch {
+		case p.park != "":
+			return w.leave(s, p)
+		case p.action == actNothing && p.wait:
+			return w.wait(s.errs)
+		case p.action == actNothing:
+			return endResolved, nil
+		}
+		if !w.r.o.DryRun {
+			if p = w.allowed(p); len(p.targets) == 0 {
+				return w.wait(s.errs)
+			}
+		}
+		if err := w.actOnBucket(ctx, p); err != nil {
+			return endFailed, err
+		}
+		if w.r.o.DryRun {
+			return endResolved, nil
+		}
+	}
+	return endFailed, fmt.Errorf("cannot make bucket %q equal: it still differs after %d rounds", w.t.Bucket, maxRounds)
+}
+
+func (w *run) actOnBucket(ctx context.Context, p plan) error {
 	var failed []error
-	for _, i := range d.targets {
-		b := r.backends[i]
+	for _, i := range p.targets {
+		b := w.r.backends[i]
 		verb := "made the bucket at "
-		if d.action == actDelete {
+		if p.action == actDelete {
 			verb = "deleted the bucket from "
 		}
 		switch {
-		case r.o.DryRun:
+		case w.r.o.DryRun:
 			verb = "would have " + verb
-		case d.action == actDelete:
-			if _, err := b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: t.Bucket}); err != nil && client.Status(err) != http.StatusNotFound {
+		case p.action == actDelete:
+			if _, err := b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: w.t.Bucket}); err != nil && client.Status(err) != http.StatusNotFound {
 				failed = append(failed, b.at(err))
 				continue
 			}
-			res.deleted++
+			w.r.wrote(b)
+			w.given[i].gone = true
+			w.deleted++
 		default:
-			if err := r.makeBucket(ctx, b, t.Bucket); err != nil {
+			if err := w.r.makeBucket(ctx, b, w.t.Bucket, w.r.backends[p.source]); err != nil {
 				failed = append(failed, err)
 				continue
 			}
-			res.copied++
+			w.r.wrote(b)
+			w.copied++
 		}
-		res.actions = append(res.actions, verb+b.name)
+		w.actions = append(w.actions, verb+b.name)
 	}
-	if err := firstOf(failed); err != nil {
-		return endFailed, err
-	}
-	if d.complete && d.action != actWait {
-		return endResolved, nil
-	}
-	ended, err := w.wait(errs)
-	res.out = w.out
-	return ended, err
+	return firstOf(failed)
 }
 
-// makeBucket makes a bucket; that there is one already is as good.
-func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string) error {
-	req := &client.Request{Method: http.MethodPut, Bucket: bucket}
+// makeBucket makes a bucket, with object lock where the other one has it; that there is
+// one already is as good.
+func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string, like *backend) error {
+	req := &client.Request{Method: http.MethodPut, Bucket: bucket, Header: http.Header{}}
+	lock, err := like.getDocument(ctx, bucket, "", "object-lock")
+	switch {
+	case err != nil && backendFault(err):
+		return err
+	case err == nil && lock.is == present:
+		req.Header.Set("X-Amz-Bucket-Object-Lock-Enabled", "true")
+	}
 	if b.Region() != "us-east-1" {
 		type configuration struct {
 			XMLName            xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ CreateBucketConfiguration"`
@@ -106,7 +164,7 @@ func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string) er
 		}
 		req.Body = body
 	}
-	_, err := b.Discard(ctx, req)
+	_, err = b.Discard(ctx, req)
 	switch {
 	case client.HasCode(err, "BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
 		return nil
@@ -119,10 +177,11 @@ func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string) er
 
 // bucketDocument compares a bucket's policy, CORS, … and copies it where that is
 // wanted. Who is owed nothing has taken the write.
-func (r *Repairer) bucketDocument(ctx context.Context, t *task.Task, name string, res *result) (end, error) {
-	w := &run{r: r, t: t}
+func (w *run) bucketDocument(ctx context.Context, name string) (end, error) {
+	r, t := w.r, w.t
 	if !s3.Subresources[name].Document {
-		return endReported, fmt.Errorf("%w: a write to ?%s of bucket %q that cannot be copied", errReported, name, t.Bucket)
+		w.person("a write to ?%s of bucket %q that cannot be copied", name, t.Bucket)
+		return w.end, w.err
 	}
 	docs, errs := make([]document, len(r.backends)), make([]error, len(r.backends))
 	r.each(func(i int, b *backend) {
@@ -130,46 +189,50 @@ func (r *Repairer) bucketDocument(ctx context.Context, t *task.Task, name string
 			docs[i], errs[i] = b.getDocument(ctx, t.Bucket, "", name)
 		}
 	})
+	c := r.claimOf(t.Newest())
 	source, differ, complete := -1, false, true
 	for i := range docs {
 		if errs[i] != nil {
 			complete = false
 			continue
 		}
-		if source < 0 || r.owed(t, source) && !r.owed(t, i) {
+		if source < 0 && !has(c.owed, i) {
 			source = i
 		}
 	}
 	for i := range docs {
-		if source >= 0 && errs[i] == nil {
-			differ = differ || docs[i].is != docs[source].is || docs[i].normal != docs[source].normal
+		if errs[i] == nil {
+			j := max(source, 0)
+			differ = differ || errs[j] == nil && (docs[i].is != docs[j].is || docs[i].normal != docs[j].normal)
 		}
 	}
 	switch {
-	case source < 0 || !complete && (!differ || r.owed(t, source)):
-		ended, err := w.wait(errs)
-		res.out = w.out
-		return ended, err
+	case !complete && (source < 0 || !differ):
+		return w.wait(errs)
 	case !differ:
 		return endResolved, nil
+	case source < 0:
+		w.end, w.park = endParked, task.Conflict
+		return endParked, fmt.Errorf("?%s of bucket %q differs, and no backend is known to have the newest", name, t.Bucket)
 	case !r.o.CopyBucketConfig:
-		return endReported, fmt.Errorf("%w: ?%s of bucket %q differs between backends; Repair.CopyBucketConfig copies it", errReported, name, t.Bucket)
+		w.person("?%s of bucket %q differs between backends; Repair.CopyBucketConfig copies it", name, t.Bucket)
+		return w.end, w.err
 	}
 	var failed []error
 	for i, b := range r.backends {
-		if i == source || errs[i] != nil {
+		if i == source || errs[i] != nil || !has(c.owed, i) {
 			continue
 		}
 		wrote, err := r.syncDocument(ctx, t.Bucket, "", name, r.backends[source], b)
 		if err != nil {
 			failed = append(failed, err)
 		} else if wrote {
-			res.copied++
+			w.copied++
 			verb := "copied"
 			if r.o.DryRun {
 				verb = "would copy"
 			}
-			res.actions = append(res.actions, fmt.Sprintf("%s ?%s from %s to %s", verb, name, r.backends[source].name, b.name))
+			w.actions = append(w.actions, fmt.Sprintf("%s ?%s from %s to %s", verb, name, r.backends[source].name, b.name))
 		}
 	}
 	if err := firstOf(failed); err != nil {
@@ -178,7 +241,5 @@ func (r *Repairer) bucketDocument(ctx context.Context, t *task.Task, name string
 	if complete {
 		return endResolved, nil
 	}
-	ended, err := w.wait(errs)
-	res.out = w.out
-	return ended, err
+	return w.wait(errs)
 }

@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"crypto/md5" //nolint:gosec // what ETags are
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -37,6 +38,7 @@ type transfer struct {
 	to          *object // nil: absent
 	skip        feature // what this object goes without
 	extras      extras
+	lock        lock
 	// still is asked before the last bytes of a long copy go out: an error keeps
 	// the target from storing it. locked: the target may hold the key meanwhile.
 	still func(ctx context.Context, locked bool) error
@@ -49,17 +51,17 @@ type transfer struct {
 	sent  *int64
 }
 
+// errDamaged is about a source whose content is not what its ETag or checksum says.
+var errDamaged = errors.New("repair: the content is damaged")
+
 // do copies, and returns the ETag that the target has answered with.
 func (c *transfer) do(ctx context.Context) (etag string, err error) {
-	if err := c.loadExtras(ctx); err != nil {
-		return "", err
-	}
-	madeBucket, retried, noMD5 := false, false, c.src.opaque.Load()
+	madeBucket, retried := false, false
 	for {
 		if parts(c.from.etag) > 0 || c.from.size > maxSingle {
 			etag, err = c.multipart(ctx)
 		} else {
-			etag, err = c.single(ctx, noMD5)
+			etag, err = c.single(ctx)
 		}
 		if err == nil {
 			return etag, c.finish(ctx)
@@ -72,12 +74,13 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 			return "", fmt.Errorf("%w (%w)", errMoved, err)
 		case client.HasCode(err, "NoSuchBucket") && !madeBucket:
 			madeBucket = true
-			if err := c.r.makeBucket(ctx, c.dst, c.bucket); err != nil {
+			if err := c.r.makeBucket(ctx, c.dst, c.bucket, c.src); err != nil {
 				return "", err
 			}
-		case client.HasCode(err, "BadDigest", "InvalidDigest") && !noMD5:
-			noMD5 = true
-			c.src.opaque.Store(true)
+		case client.HasCode(err, "XAmzContentChecksumMismatch", "InvalidChecksum"),
+			client.HasCode(err, "BadDigest") && c.used()&featChecksum != 0:
+			// Its MD5 was looked at here; it is the checksum, which is never dropped.
+			return "", c.src.at(fmt.Errorf("%w: backend %q has content that does not match its checksum (%w)", errDamaged, c.src.name, err))
 		case strip != 0:
 			c.skip |= strip
 			if known {
@@ -100,7 +103,7 @@ func closedOnUs(err error) bool {
 }
 
 // single copies by one GET and one PUT.
-func (c *transfer) single(ctx context.Context, noMD5 bool) (string, error) {
+func (c *transfer) single(ctx context.Context) (string, error) {
 	res, err := c.get(ctx, http.Header{"X-Amz-Checksum-Mode": {"ENABLED"}})
 	if err != nil {
 		return "", err
@@ -119,7 +122,7 @@ func (c *transfer) single(ctx context.Context, noMD5 bool) (string, error) {
 		copyPrefixed(header, res.Header, "X-Amz-Checksum-")
 		delete(header, "X-Amz-Checksum-Type")
 	}
-	if !noMD5 && isMD5(c.from.etag) && !c.from.encrypted {
+	if isMD5(c.from.etag) && !c.from.encrypted && !c.src.opaque.Load() && !c.r.o.IgnoreETags {
 		if sum, err := hex.DecodeString(c.from.etag); err == nil {
 			header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum))
 		}
@@ -130,13 +133,24 @@ func (c *transfer) single(ctx context.Context, noMD5 bool) (string, error) {
 		if _, err := io.ReadFull(c.meter(ctx, res.Body, c.from.size), put.Body); err != nil {
 			return "", c.src.at(err)
 		}
+		sum := md5.Sum(put.Body) //nolint:gosec // what ETags are
+		if err := c.whole(ctx, hex.EncodeToString(sum[:])); err != nil {
+			return "", err
+		}
+		if c.src.opaque.Load() {
+			delete(header, "Content-Md5")
+		}
 		if err := c.seal(); err != nil {
 			return "", err
 		}
 	} else {
-		body := c.meter(ctx, res.Body, c.from.size)
+		sum := md5.New() //nolint:gosec // what ETags are
+		body := c.meter(ctx, io.TeeReader(res.Body, sum), c.from.size)
 		locked := c.used()&featCondition != 0
 		body.last = func(ctx context.Context) error {
+			if err := c.whole(ctx, hex.EncodeToString(sum.Sum(nil))); err != nil {
+				return err
+			}
 			if err := c.still(ctx, locked); err != nil {
 				return err
 			}
@@ -154,6 +168,15 @@ func (c *transfer) single(ctx context.Context, noMD5 bool) (string, error) {
 	}
 	*c.sent += c.from.size
 	return s3.Unquote(h.Get("Etag")), nil
+}
+
+// whole reports an error where what was read is not what the source's ETag says: before
+// the target can store it.
+func (c *transfer) whole(ctx context.Context, md5 string) error {
+	if c.r.damaged(ctx, c.src, c.bucket, c.key, c.from, md5) {
+		return c.src.at(fmt.Errorf("%w: backend %q has content with the MD5 %s under the ETag %s", errDamaged, c.src.name, md5, c.from.etag))
+	}
+	return nil
 }
 
 // get opens the source's object, which must be the one that was looked at.
@@ -192,7 +215,7 @@ func (c *transfer) condition(header http.Header) {
 func (c *transfer) blame(err error) error {
 	var source *client.SourceError
 	if errors.As(err, &source) {
-		if errors.Is(err, errMoved) {
+		if errors.Is(err, errMoved) || errors.Is(err, errDamaged) {
 			return err
 		}
 		return c.src.at(source.Err)

@@ -3,6 +3,7 @@ package repair
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/akubra/akubra/synclog/repair/client"
 )
@@ -34,16 +35,16 @@ func (c *transfer) refused(err error) (strip feature, known bool) {
 	}
 	switch {
 	case client.Unsupported(err):
-		strip = first(featCondition, featChecksum, featClass, featACL, featRedirect, featLock, featTagging)
+		strip = first(featCondition, featChecksum, featClass, featACL, featRedirect, featRetention, featHold, featTagging)
 		return strip, true
 	case client.HasCode(err, "InvalidStorageClass"):
 		return first(featClass), true
 	case client.HasCode(err, "AccessControlListNotSupported"):
 		return first(featACL), true
-	case client.HasCode(err, "XAmzContentChecksumMismatch", "InvalidChecksum"):
-		return first(featChecksum), true
-	case client.HasCode(err, "InvalidRequest", "InvalidArgument", "ObjectLockConfigurationNotFoundError"):
-		return first(featLock, featClass, featChecksum, featRedirect), false
+	case noLock(err), strings.Contains(strings.ToLower(err.Error()), "object lock"):
+		return first(featRetention) | first(featHold), false
+	case client.HasCode(err, "InvalidRequest", "InvalidArgument"):
+		return first(featClass, featRedirect, featRetention, featHold), false
 	}
 	return 0, false
 }
@@ -53,12 +54,15 @@ func (c *transfer) used() feature {
 	f := featCondition
 	h := c.from.header
 	for name := range h {
-		switch {
-		case strings.HasPrefix(name, "X-Amz-Checksum-") && name != "X-Amz-Checksum-Type":
+		if strings.HasPrefix(name, "X-Amz-Checksum-") && name != "X-Amz-Checksum-Type" {
 			f |= featChecksum
-		case strings.HasPrefix(name, "X-Amz-Object-Lock-"):
-			f |= featLock
 		}
+	}
+	if c.lock.mode != "" {
+		f |= featRetention
+	}
+	if c.lock.hold {
+		f |= featHold
 	}
 	if c.from.system("X-Amz-Storage-Class") != "" {
 		f |= featClass
@@ -98,8 +102,12 @@ func (c *transfer) headers() http.Header {
 		}
 	}
 	c.from.metadata(h)
-	if use&featLock != 0 {
-		copyPrefixed(h, c.from.header, "X-Amz-Object-Lock-")
+	if use&featRetention != 0 {
+		h.Set(lineMode, c.lock.mode)
+		h.Set(lineDate, c.lock.until)
+	}
+	if use&featHold != 0 {
+		h.Set(lineHold, "ON")
 	}
 	if use&featACL != 0 {
 		h.Set("X-Amz-Acl", c.extras.canned)
@@ -116,4 +124,26 @@ func copyPrefixed(to, from http.Header, prefix string) {
 			to[name] = values
 		}
 	}
+}
+
+// lock is what keeps an object from being deleted. Its two halves are apart: a retention
+// that has expired does not take the hold along.
+type lock struct {
+	mode, until string
+	hold        bool
+}
+
+func lockOf(o *object, now time.Time) (l lock) {
+	for line := range strings.Lines(o.meta(now)) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		switch name {
+		case lineMode:
+			l.mode = value
+		case lineDate:
+			l.until = value
+		case lineHold:
+			l.hold = true
+		}
+	}
+	return l
 }

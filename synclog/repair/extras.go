@@ -13,9 +13,10 @@ import (
 
 // extras are what belongs to an object and is in no header of it.
 type extras struct {
-	tags   string // as x-amz-tagging
-	canned string // the ACL, where one of the well-known says it
-	acl    []byte // the ACL, where not
+	tags      string // as x-amz-tagging
+	canned    string // the ACL, where one of the well-known says it
+	acl       []byte // the ACL, where not
+	normalACL string
 }
 
 type tagging struct {
@@ -42,43 +43,60 @@ func normalTags(doc []byte) (string, error) {
 	return client.EncodeTags(tags), err
 }
 
-// loadExtras asks the source for tags and the ACL, where it can have any.
-func (c *transfer) loadExtras(ctx context.Context) error {
-	if c.src.has(featTagging) && mayHaveTags(c.from.header) {
-		doc, err := c.src.getDocument(ctx, c.bucket, c.key, "tagging")
+// extrasOf asks a backend for tags and the ACL, where it can have any.
+func (r *Repairer) extrasOf(ctx context.Context, b *backend, bucket, key string, o *object) (x extras, err error) {
+	if b.has(featTagging) && o.tagCount() != 0 {
+		doc, err := b.getDocument(ctx, bucket, key, "tagging")
 		switch {
 		case errors.Is(err, errMoved) || backendFault(err) || ctx.Err() != nil:
-			return err
-		case err != nil && c.from.header.Get("X-Amz-Tagging-Count") != "":
-			return err // it has some
+			return x, err
+		case err != nil && o.header.Get("X-Amz-Tagging-Count") != "":
+			return x, err // it has some
 		case client.Status(err) == http.StatusForbidden:
 			// Who may read an object may still not read its tags.
-			c.r.warnOnce("tags "+c.src.name, "cannot copy tags", "backend", c.src.name, "error", err.Error())
+			r.warnOnce("tags "+b.name, "cannot copy tags", "backend", b.name, "error", err.Error())
 		case err != nil || doc.is == unknown:
-			c.src.forget(featTagging, orUnsupported(err))
+			b.forget(featTagging, orUnsupported(err))
 		default:
-			c.extras.tags = doc.normal
+			x.tags = doc.normal
 		}
 	}
-	if !c.src.has(featACL) || !c.dst.has(featACL) || !mayHaveACL(c.from.header) {
-		return nil
+	if !b.has(featACL) || !mayHaveACL(o.header) {
+		return x, nil
 	}
-	doc, err := c.src.getDocument(ctx, c.bucket, c.key, "acl")
+	doc, err := b.getDocument(ctx, bucket, key, "acl")
 	switch {
 	case errors.Is(err, errMoved) || backendFault(err) || ctx.Err() != nil:
-		return err
+		return x, err
 	case client.Status(err) == http.StatusForbidden:
-		c.r.warnOnce("acl "+c.src.name, "cannot copy ACLs", "backend", c.src.name, "error", err.Error())
+		r.warnOnce("acl "+b.name, "cannot copy ACLs", "backend", b.name, "error", err.Error())
 	case err != nil || doc.is == unknown:
-		c.src.forget(featACL, orUnsupported(err))
+		b.forget(featACL, orUnsupported(err))
 	case doc.is == present:
-		if c.extras.canned = cannedACL(doc.normal); c.extras.canned == "" {
-			c.extras.acl = doc.raw
-		} else if c.extras.canned == "private" {
-			c.extras.canned = "" // what every new object has
-		}
+		x.setACL(&doc)
 	}
-	return nil
+	return x, nil
+}
+
+// meta is what lines of metadata say of them.
+func (x *extras) meta() (lines string) {
+	if x.canned != "" || x.acl != nil {
+		lines = lineACL + ":" + strings.ReplaceAll(x.normalACL, "\n", ", ") + "\n"
+	}
+	if x.tags != "" {
+		lines += lineTags + ":" + x.tags + "\n"
+	}
+	return lines
+}
+
+func (x *extras) setACL(doc *document) {
+	x.canned, x.acl, x.normalACL = cannedACL(doc.normal), nil, doc.normal
+	switch x.canned {
+	case "private":
+		x.canned = "" // what every new object has
+	case "":
+		x.acl = doc.raw
+	}
 }
 
 var errUnsupported = errors.New("it is not implemented there")
@@ -110,7 +128,8 @@ func (c *transfer) finish(ctx context.Context) error {
 	if c.extras.acl == nil || !c.dst.has(featACL) {
 		return nil
 	}
-	_, err := c.r.syncDocument(ctx, c.bucket, c.key, "acl", c.src, c.dst)
+	want := document{is: present, raw: c.extras.acl, normal: c.extras.normalACL}
+	err := c.r.writeDocument(ctx, c.bucket, c.key, "acl", &want, c.dst)
 	if client.Unsupported(err) || client.HasCode(err, "AccessControlListNotSupported") {
 		c.dst.forget(featACL, err)
 		return nil

@@ -49,11 +49,13 @@ type quirks struct {
 	refuseClass      bool
 	minPart          int64
 	v1Listing        bool
+	manners
 }
 
 type fakeBucket struct {
 	objects map[string]*fakeObject
 	docs    map[string]string
+	history
 }
 
 type fakeObject struct {
@@ -145,11 +147,16 @@ func (f *fake) storeLocked(bucket, key string, body []byte, h http.Header) *fake
 			o.docs["tagging"] = tagDoc(v[0])
 		case name == "X-Amz-Acl":
 			o.docs["acl"] = f.cannedDoc(v[0])
+		case strings.HasPrefix(name, "X-Amz-Object-Lock-") && f.buckets[bucket].docs["object-lock"] != "":
+			o.lock(name, v[0])
 		case slices.Contains(systemHeaders, name), strings.HasPrefix(name, metaPrefix), strings.HasPrefix(name, "X-Amz-Checksum-"):
 			o.header[name] = v
 		}
 	}
+	f.distort(key, o)
+	key = f.folded(key)
 	f.buckets[bucket].objects[key] = o
+	f.buckets[bucket].push(key, o)
 	return o
 }
 
@@ -267,6 +274,10 @@ func (f *fake) bucketLocked(w http.ResponseWriter, r *http.Request, name string,
 		refuse(w, 404, "NoSuchBucket")
 		return
 	}
+	if query.Has("versions") {
+		b.listVersions(w, query.Get("prefix"))
+		return
+	}
 	for sub := range s3.Subresources {
 		if query.Has(sub) {
 			f.docLocked(w, r, b.docs, sub, body)
@@ -280,6 +291,10 @@ func (f *fake) bucketLocked(w http.ResponseWriter, r *http.Request, name string,
 			return
 		}
 		f.makeBucket(name)
+		if r.Header.Get("X-Amz-Bucket-Object-Lock-Enabled") == "true" {
+			f.buckets[name].docs["object-lock"] = lockDoc
+			f.buckets[name].versioned = true
+		}
 	case "DELETE":
 		if len(b.objects) > 0 {
 			refuse(w, 409, "BucketNotEmpty")
@@ -341,6 +356,8 @@ func (f *fake) docLocked(w http.ResponseWriter, r *http.Request, docs map[string
 		fmt.Fprint(w, doc)
 	case sub == "acl":
 		fmt.Fprint(w, f.cannedDoc("private"))
+	case sub == "object-lock", sub == "retention", sub == "legal-hold":
+		refuse(w, 400, "NoSuchObjectLockConfiguration")
 	case sub == "tagging" || sub == "policy" || sub == "cors" || sub == "lifecycle":
 		refuse(w, 404, "NoSuchConfiguration")
 	default:
@@ -349,13 +366,23 @@ func (f *fake) docLocked(w http.ResponseWriter, r *http.Request, docs map[string
 }
 
 func (f *fake) objectLocked(w http.ResponseWriter, r *http.Request, b *fakeBucket, bucket, key string, query url.Values, body []byte) {
+	if f.mannersLocked(w, r, b, &key, query) {
+		return
+	}
 	o := b.objects[key]
+	if id := query.Get("versionId"); id != "" {
+		if o = b.version(key, id); o == nil {
+			refuse(w, 404, "NoSuchVersion")
+			return
+		}
+	}
 	for sub := range s3.Subresources {
 		if query.Has(sub) {
 			if o == nil {
 				refuse(w, 404, "NoSuchKey")
 			} else {
 				f.docLocked(w, r, o.docs, sub, body)
+				f.forget(o)
 			}
 			return
 		}
@@ -376,6 +403,7 @@ func (f *fake) objectLocked(w http.ResponseWriter, r *http.Request, b *fakeBucke
 			return
 		}
 		delete(b.objects, key)
+		b.push(key, nil)
 		w.WriteHeader(204)
 	case "GET", "HEAD":
 		if o == nil {
@@ -410,7 +438,7 @@ func (f *fake) readLocked(w http.ResponseWriter, r *http.Request, o *fakeObject,
 		return
 	}
 	h := w.Header()
-	for name, v := range o.header {
+	for name, v := range f.shown(o) {
 		if !strings.HasPrefix(name, "X-Amz-Checksum-") || r.Header.Get("X-Amz-Checksum-Mode") != "" {
 			h[name] = v
 		}

@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"slices"
 	"time"
 
 	"github.com/akubra/akubra/synclog/task"
@@ -17,9 +18,16 @@ type flat struct {
 	NotBefore                                           time.Time
 	Parked                                              task.ParkReason
 	LastError                                           string
+	whole                                               *task.Task // in place of all but what is noted
 }
 
-func (f *flat) task() task.Task {
+func (f *flat) task(names ...string) task.Task {
+	if f.whole != nil {
+		t := *f.whole
+		t.Writes, t.Rivals = slices.Clone(t.Writes), slices.Clone(t.Rivals)
+		t.First, t.Tries, t.NotBefore, t.Parked, t.LastError = f.First, f.Tries, f.NotBefore, f.Parked, f.LastError
+		return t
+	}
 	t := task.Task{
 		Bucket: f.Bucket, Key: f.Key, First: f.First, Tries: f.Tries, NotBefore: f.NotBefore, Parked: f.Parked, LastError: f.LastError,
 		RivalsLost: f.Doubt,
@@ -28,10 +36,17 @@ func (f *flat) task() task.Task {
 		Seq: f.Seq, Settled: f.Settled, Method: f.Method, Target: f.Target, Host: f.Host, ETag: f.ETag, ID: f.ID, Reason: f.Reason,
 		Size: f.Size, Owed: f.Owed, Unacknowledged: f.Unacknowledged,
 	}
-	switch {
+	for _, name := range names {
+		if !slices.Contains(f.Owed, name) && !f.Unacknowledged && f.Method != "" {
+			w.Took = append(w.Took, name)
+		}
+	}
+	switch name := subresourceOf(f.Target); {
 	case f.Method == "":
 		w.Aspect = task.Found
-	case f.SubResource:
+	case ofTest[name] != 0:
+		w.Aspect = ofTest[name]
+	case f.SubResource || name != "":
 		w.Aspect = task.Setting
 	}
 	if f.Key == "" {
@@ -44,6 +59,8 @@ func (f *flat) task() task.Task {
 	}
 	return t
 }
+
+var ofTest = map[string]task.Aspect{"tagging": task.Tags, "acl": task.ACL, "retention": task.Retention, "legal-hold": task.LegalHold}
 
 // flatOf is what is added of a task.
 func flatOf(t *task.Task) flat {

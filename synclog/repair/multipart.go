@@ -2,9 +2,11 @@ package repair
 
 import (
 	"context"
+	"crypto/md5" //nolint:gosec // what ETags are
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -18,6 +20,8 @@ import (
 const (
 	maxParts = 10000
 	minPart  = 5 << 20 // of all parts but the last
+	// maxGap is how many numbers of parts may be left out before their sizes are guessed.
+	maxGap = 50
 	// completeWait is how long a storage may think about a completion.
 	completeWait = 10 * time.Minute
 	abortTimeout = 10 * time.Second
@@ -48,6 +52,10 @@ func (c *transfer) multipart(ctx context.Context) (string, error) {
 		return "", err
 	}
 	etag, err := c.upload(ctx, l)
+	if l.byNumber && client.Status(err) == http.StatusRequestedRangeNotSatisfiable {
+		l = guessLayout(c.from.size, l.count) // its numbers have larger gaps
+		etag, err = c.upload(ctx, l)
+	}
 	if client.HasCode(err, "EntityTooSmall") && (l.byNumber || l.size < minPart) {
 		// The source takes smaller parts than the target does.
 		return c.upload(ctx, evenLayout(c.from.size, max(8<<20, c.from.size/maxParts+1)))
@@ -64,7 +72,9 @@ func (c *transfer) layout(ctx context.Context) (layout, error) {
 	}
 	first, err := c.src.head(ctx, c.bucket, c.key, client.Param{Name: "partNumber", Value: "1"})
 	switch {
-	case err != nil && (client.Unsupported(err) || client.Status(err) == http.StatusBadRequest || client.Status(err) == http.StatusRequestedRangeNotSatisfiable):
+	case client.Status(err) == http.StatusRequestedRangeNotSatisfiable:
+		return layout{count: n, byNumber: true}, nil // it has no part 1
+	case err != nil && (client.Unsupported(err) || client.Status(err) == http.StatusBadRequest):
 		return guessLayout(c.from.size, n), nil
 	case err != nil:
 		return layout{}, err
@@ -114,13 +124,22 @@ func (c *transfer) upload(ctx context.Context, l layout) (etag string, err error
 	c.began(id)
 	done := completeUpload{Part: make([]completePart, 0, l.count)}
 	var sent int64
-	for n := 1; n <= l.count; n++ {
-		partETag, size, err := c.part(ctx, l, id, n)
+	sum := md5.New() //nolint:gosec // what ETags are
+	for n, number := 1, 1; n <= l.count; number++ {
+		part, err := c.part(ctx, l, id, n, number)
+		if l.byNumber && client.Status(err) == http.StatusRequestedRangeNotSatisfiable && number < maxParts && number-n < maxGap {
+			continue // a client may leave numbers out
+		}
 		if err != nil {
 			return "", err
 		}
-		sent += size
-		done.Part = append(done.Part, completePart{n, partETag})
+		sent += part.size
+		sum.Write(part.md5)
+		done.Part = append(done.Part, completePart{n, part.etag})
+		n++
+	}
+	if err := c.wholeParts(l, fmt.Sprintf("%x-%d", sum.Sum(nil), l.count)); err != nil {
+		return "", err
 	}
 	if sent != c.from.size {
 		return "", fmt.Errorf("%w (its parts have %d bytes in place of %d)", errMoved, sent, c.from.size)
@@ -133,6 +152,19 @@ func (c *transfer) upload(ctx context.Context, l layout) (etag string, err error
 	}
 	defer c.unseal()
 	return c.complete(ctx, id, done)
+}
+
+// wholeParts is whole for parts, on a backend of whose uploads one was seen whose ETag is
+// made of its parts' MD5s, as most make it.
+func (c *transfer) wholeParts(l layout, etag string) error {
+	switch {
+	case !l.byNumber || c.from.encrypted || c.r.o.IgnoreETags:
+	case strings.EqualFold(etag, c.from.etag):
+		c.src.honestParts.Store(true)
+	case c.src.honestParts.Load():
+		return c.src.at(fmt.Errorf("%w: backend %q has parts of ETag %s under the ETag %s", errDamaged, c.src.name, etag, c.from.etag))
+	}
+	return nil
 }
 
 func (c *transfer) initiate(ctx context.Context) (id string, err error) {
@@ -151,38 +183,47 @@ func (c *transfer) initiate(ctx context.Context) (id string, err error) {
 	return doc.UploadID, nil
 }
 
-// part copies the n-th part and returns its ETag and its size.
-func (c *transfer) part(ctx context.Context, l layout, id string, n int) (etag string, size int64, err error) {
+// sentPart is a part that the target has.
+type sentPart struct {
+	etag string
+	size int64
+	md5  []byte
+}
+
+// part copies the n-th part, which has this number at the source.
+func (c *transfer) part(ctx context.Context, l layout, id string, n, number int) (p sentPart, err error) {
 	header := make(http.Header, 2)
 	var params []client.Param
 	from := int64(n-1) * l.size
 	switch {
 	case l.byNumber:
-		params = []client.Param{{Name: "partNumber", Value: client.Int(n)}}
+		params = []client.Param{{Name: "partNumber", Value: client.Int(number)}}
 	case c.from.size > 0:
 		header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, min(from+l.size, c.from.size)-1))
 	}
 	res, err := c.get(ctx, header, params...)
 	if err != nil {
-		return "", 0, err
+		return p, err
 	}
 	defer res.Body.Close()
-	size = res.ContentLength
-	if want := min(l.size, c.from.size-from); !l.byNumber && size != want {
-		return "", 0, c.src.errorf("has answered with %d bytes in place of the range's %d", size, want)
+	p.size = res.ContentLength
+	if want := min(l.size, c.from.size-from); !l.byNumber && p.size != want {
+		return p, c.src.errorf("has answered with %d bytes in place of the range's %d", p.size, want)
 	}
-	if size < 0 {
-		return "", 0, c.src.errorf("does not tell a part's length")
+	if p.size < 0 {
+		return p, c.src.errorf("does not tell a part's length")
 	}
+	sum := md5.New() //nolint:gosec // what ETags are
 	h, err := c.dst.Discard(ctx, &client.Request{
-		Method: http.MethodPut, Bucket: c.bucket, Key: c.key, Stream: c.meter(ctx, res.Body, size), Length: size,
+		Method: http.MethodPut, Bucket: c.bucket, Key: c.key, Stream: c.meter(ctx, io.TeeReader(res.Body, sum), p.size), Length: p.size,
 		Query: []client.Param{{Name: "partNumber", Value: client.Int(n)}, {Name: "uploadId", Value: id}},
 	})
 	if err != nil {
-		return "", 0, c.blame(err)
+		return p, c.blame(err)
 	}
-	*c.sent += size
-	return h.Get("Etag"), size, nil
+	*c.sent += p.size
+	p.etag, p.md5 = h.Get("Etag"), sum.Sum(nil)
+	return p, nil
 }
 
 func (c *transfer) complete(ctx context.Context, id string, done completeUpload) (string, error) {

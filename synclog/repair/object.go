@@ -18,14 +18,15 @@ type object struct {
 	header    http.Header
 	etag      string // without quotes
 	size      int64
-	modified  time.Time // by this machine's clock
-	encrypted bool      // in a way that makes the ETag no MD5
+	modified  time.Time     // by the backend's own clock
+	listed    *client.Entry // what a listing says of it, where a name may be a directory's
+	encrypted bool          // in a way that makes the ETag no MD5
 }
 
-func newObject(b *backend, h http.Header, size int64) *object {
+func newObject(h http.Header, size int64) *object {
 	o := &object{header: h, size: size, etag: s3.Unquote(h.Get("Etag"))}
 	if t, err := http.ParseTime(h.Get("Last-Modified")); err == nil {
-		o.modified = b.Local(t)
+		o.modified = t
 	}
 	sse := h.Get("X-Amz-Server-Side-Encryption")
 	o.encrypted = sse != "" && sse != "AES256" || h.Get("X-Amz-Server-Side-Encryption-Customer-Algorithm") != ""
@@ -45,7 +46,7 @@ func (b *backend) head(ctx context.Context, bucket, key string, params ...client
 		return nil, b.at(err)
 	}
 	_ = res.Body.Close()
-	return newObject(b, res.Header, res.ContentLength), nil
+	return newObject(res.Header, res.ContentLength), nil
 }
 
 // whyNot asks again in a way that has a body in its answer: a refused HEAD does not
@@ -94,9 +95,18 @@ var systemHeaders = []string{
 
 const metaPrefix = "X-Amz-Meta-"
 
-// fingerprint stands for the metadata. What storages fill in by themselves counts
-// as nothing.
-func (o *object) fingerprint(withTags bool) string {
+// Names of lines of metadata that are no headers of their own.
+const (
+	lineTags = "Tags"
+	lineACL  = "ACL"
+	lineHold = "X-Amz-Object-Lock-Legal-Hold"
+	lineMode = "X-Amz-Object-Lock-Mode"
+	lineDate = "X-Amz-Object-Lock-Retain-Until-Date"
+)
+
+// meta is the metadata, a line for each, in order. What storages fill in by themselves
+// counts as nothing; so does a retention that has expired by now.
+func (o *object) meta(now time.Time) string {
 	var lines []string
 	for _, name := range systemHeaders {
 		if v := o.system(name); v != "" {
@@ -108,9 +118,12 @@ func (o *object) fingerprint(withTags bool) string {
 			lines = append(lines, name+":"+decodeWords(strings.Join(values, ","))+"\n")
 		}
 	}
-	if withTags {
-		if n := o.header.Get("X-Amz-Tagging-Count"); n != "" && n != "0" {
-			lines = append(lines, "tags:"+n+"\n")
+	if o.header.Get(lineHold) == "ON" {
+		lines = append(lines, lineHold+":ON\n")
+	}
+	if mode := o.header.Get(lineMode); mode != "" {
+		if until, err := time.Parse(time.RFC3339, o.header.Get(lineDate)); err == nil && until.After(now) {
+			lines = append(lines, lineMode+":"+mode+"\n", lineDate+":"+until.UTC().Truncate(time.Second).Format(time.RFC3339)+"\n")
 		}
 	}
 	switch len(lines) {
@@ -121,6 +134,29 @@ func (o *object) fingerprint(withTags bool) string {
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")
+}
+
+// tagCount is how many tags there are, -1 where the storage does not tell.
+func (o *object) tagCount() int {
+	if !mayHaveTags(o.header) {
+		return 0
+	}
+	n, err := strconv.Atoi(o.header.Get("X-Amz-Tagging-Count"))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// withoutLines are lines of metadata without those of these names.
+func withoutLines(meta string, names ...string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(meta) {
+		if name, _, _ := strings.Cut(line, ":"); !slices.Contains(names, name) {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
 }
 
 // metadata gives the x-amz-meta-* headers as they were put.

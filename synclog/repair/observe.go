@@ -3,13 +3,16 @@ package repair
 import (
 	"bytes"
 	"context"
+	"crypto/md5" //nolint:gosec // what ETags are
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/akubra/akubra/synclog/repair/client"
 )
@@ -116,34 +119,121 @@ func (r *Repairer) content(ctx context.Context, b *backend, bucket, key string, 
 	if err != nil {
 		return nil, b.at(err)
 	}
-	if now := newObject(b, res.Header, res.ContentLength); now.etag != o.etag || now.size != o.size {
+	if now := newObject(res.Header, res.ContentLength); now.etag != o.etag || now.size != o.size {
 		_ = res.Body.Close()
 		return nil, errMoved
 	}
 	return res.Body, nil
 }
 
-// sum reads an object and gives its SHA-256.
-func (r *Repairer) sum(ctx context.Context, b *backend, bucket, key string, o *object) (string, error) {
+// sums are an object's checksums.
+type sums struct{ sha256, md5 string }
+
+// sum reads an object whole.
+func (r *Repairer) sum(ctx context.Context, b *backend, bucket, key string, o *object) (sums, error) {
 	body, err := r.content(ctx, b, bucket, key, o)
 	if err != nil {
-		return "", err
+		return sums{}, err
 	}
 	defer body.Close()
-	h := sha256.New()
+	long, short := sha256.New(), md5.New() //nolint:gosec // what ETags are
 	var p [16 << 10]byte
 	for {
 		if err := r.waitBytes(ctx, len(p)); err != nil {
-			return "", err
+			return sums{}, err
 		}
 		n, err := io.ReadFull(body, p[:])
-		h.Write(p[:n])
+		long.Write(p[:n])
+		short.Write(p[:n])
 		r.counts.compared.Add(uint64(n)) //nolint:gosec // never negative
 		if ended(err) {
-			return hex.EncodeToString(h.Sum(nil)), nil
+			return sums{hex.EncodeToString(long.Sum(nil)), hex.EncodeToString(short.Sum(nil))}, nil
 		}
 		if err != nil {
-			return "", b.at(err)
+			return sums{}, b.at(err)
 		}
 	}
+}
+
+// damaged reports whether content with this MD5 is not what its ETag says: that of a
+// single part that is not encrypted, on a backend whose ETags are MD5s.
+func (r *Repairer) damaged(ctx context.Context, b *backend, bucket, key string, o *object, md5 string) bool {
+	if md5 == "" || r.o.IgnoreETags || o.encrypted || !isMD5(o.etag) || strings.EqualFold(o.etag, md5) {
+		return false
+	}
+	return !r.opaque(ctx, b, bucket, key)
+}
+
+// opaqueSamples is how many other objects are read to find out whether a backend's ETags
+// are MD5s at all.
+const opaqueSamples = 3
+
+// opaque reports whether a backend's ETags only look like MD5s. It is asked where one is
+// not: another object of the bucket whose ETag is its MD5 shows that this one is damaged.
+func (r *Repairer) opaque(ctx context.Context, b *backend, bucket, key string) bool {
+	b.judging.Lock()
+	defer b.judging.Unlock()
+	if b.opaque.Load() {
+		return true
+	}
+	if b.honest.Load() {
+		return false
+	}
+	page, err := b.List(ctx, bucket, "", client.Next{}, 100)
+	if err != nil {
+		return false
+	}
+	looked := 0
+	for i := range page.Entries {
+		e := &page.Entries[i]
+		if e.Key == key || e.Size == 0 || e.Size > smallObject || !isMD5(e.ETag) {
+			continue
+		}
+		doc, _, err := b.Document(ctx, &client.Request{Method: http.MethodGet, Bucket: bucket, Key: e.Key}, smallObject)
+		if err != nil {
+			continue
+		}
+		if sum := md5.Sum(doc); strings.EqualFold(hex.EncodeToString(sum[:]), e.ETag) { //nolint:gosec // what ETags are
+			b.honest.Store(true)
+			return false
+		}
+		if looked++; looked == opaqueSamples {
+			break
+		}
+	}
+	if looked > 0 {
+		b.opaque.Store(true)
+		b.log.Info("a backend's ETags are no MD5s: contents are compared where they differ", "backend", b.name)
+	}
+	return looked > 0
+}
+
+// listed reports whether a listing has exactly this key; known is false where it cannot
+// tell. Some storages show a directory, or another key's object, where they are asked for
+// one by name.
+func (b *backend) listed(ctx context.Context, bucket, key string) (entry *client.Entry, known bool, err error) {
+	for i := range len(key) {
+		if key[i] < ' ' || key[i] == 0x7f {
+			return nil, false, nil // listings spell these as they like
+		}
+	}
+	if !utf8.ValidString(key) {
+		return nil, false, nil
+	}
+	page, err := b.List(ctx, bucket, key, client.Next{}, 10)
+	if err != nil {
+		return nil, false, b.at(err)
+	}
+	for i := range page.Entries {
+		if page.Entries[i].Key == key {
+			return &page.Entries[i], true, nil
+		}
+	}
+	return nil, true, nil
+}
+
+// suspicious reports whether a storage may take a key for another one, or for a directory.
+func suspicious(key string) bool {
+	return strings.HasSuffix(key, "/") || strings.HasPrefix(key, "/") || strings.Contains(key, "//") ||
+		strings.Contains("/"+key+"/", "/./") || strings.Contains("/"+key+"/", "/../")
 }

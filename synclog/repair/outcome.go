@@ -2,7 +2,6 @@ package repair
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -26,8 +25,8 @@ func (r *Repairer) settle(ctx context.Context, t *task.Task, res result, s *tall
 		}
 	case endPartly:
 		r.keep(t, &res)
-	case endReported:
-		r.park(t, res.err, &sum)
+	case endParked:
+		r.park(t, res.park, res.err, &sum)
 	case endFailed:
 		r.fail(ctx, t, res.err, &sum)
 	}
@@ -54,7 +53,6 @@ func (r *Repairer) resolve(t *task.Task, res *result, sum *Summary) {
 			r.counts.left.Add(1)
 			return
 		}
-		r.ghosts.forget(taskID(t))
 	}
 	sum.Resolved++
 	r.counts.resolved.Add(1)
@@ -88,17 +86,14 @@ func (r *Repairer) keep(t *task.Task, res *result) {
 }
 
 // park leaves a task to a human.
-func (r *Repairer) park(t *task.Task, err error, sum *Summary) {
+func (r *Repairer) park(t *task.Task, reason task.ParkReason, err error, sum *Summary) {
 	sum.Parked++
-	r.counts.parked.Add(1)
+	r.counts.park(reason)
 	r.counts.failure(err)
-	t.Parked, t.LastError = task.Failed, err.Error()
-	if errors.Is(err, errReported) {
-		t.Parked = task.NeedsPerson
-	}
+	t.Parked, t.LastError, t.NotBefore = reason, err.Error(), time.Time{}
 	r.note(t)
 	r.o.Log.Warn("a key is parked: repair does not go on with it by itself", "bucket", t.Bucket, "key", t.Key,
-		"tries", t.Tries, "error", t.LastError)
+		"reason", string(reason), "tries", t.Tries, "error", t.LastError)
 	if r.o.OnFailed != nil {
 		r.o.OnFailed(*t, err)
 	}
@@ -111,6 +106,10 @@ func (r *Repairer) fail(ctx context.Context, t *task.Task, err error, sum *Summa
 		return
 	}
 	r.counts.failure(err)
+	if b := faultOf(err); b != nil && r.refusedWrite(ctx, b, t, err) {
+		r.counts.left.Add(1)
+		return
+	}
 	if b := faultOf(err); b != nil && backendFault(err) && r.suspect(ctx, b, err) || ctx.Err() != nil {
 		r.counts.left.Add(1)
 		return
@@ -118,7 +117,7 @@ func (r *Repairer) fail(ctx context.Context, t *task.Task, err error, sum *Summa
 	r.counts.failed.Add(1)
 	t.Tries++
 	if t.Tries >= r.o.MaxTries {
-		r.park(t, err, sum)
+		r.park(t, task.Failed, err, sum)
 		return
 	}
 	sum.Failed++
@@ -152,20 +151,5 @@ func (r *Repairer) warnOnce(id, msg string, keyvals ...any) {
 	r.mu.Unlock()
 	if !told {
 		r.o.Log.Warn(msg, keyvals...)
-	}
-}
-
-// keepsOtherwise tells, once for each header, that a backend does not keep
-// metadata as it was given.
-func (r *Repairer) keepsOtherwise(b *backend, t *task.Task, want, have string) {
-	has := map[string]bool{}
-	for line := range strings.Lines(have) {
-		has[line] = true
-	}
-	for line := range strings.Lines(want) {
-		if name, _, _ := strings.Cut(line, ":"); !has[line] {
-			r.warnOnce(b.name+" "+name, "a backend does not keep metadata as it is given", "backend", b.name,
-				"header", name, "bucket", t.Bucket, "key", t.Key)
-		}
 	}
 }

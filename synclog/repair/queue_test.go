@@ -15,6 +15,7 @@ type queue struct {
 	mu    sync.Mutex
 	tasks []*flat // by First; nil where resolved
 	notes int
+	names []string // of the backends
 	added []flat
 	err   error
 }
@@ -39,11 +40,11 @@ func (q *queue) push(t flat) {
 	for _, old := range q.tasks {
 		if old != nil && old.Bucket == t.Bucket && old.Key == t.Key && (t.Key != "" || old.Target == t.Target) {
 			owed := append(slices.Clone(old.Owed), t.Owed...)
-			first, settled := old.First, max(old.Settled, t.Settled)
+			first, settled, doubt := old.First, max(old.Settled, t.Settled), old.Doubt
 			if t.Seq >= old.Seq {
 				*old = t
 			}
-			old.First, old.Owed, old.Settled = first, owed, settled
+			old.First, old.Owed, old.Settled, old.Doubt = first, owed, settled, old.Doubt || doubt
 			return
 		}
 	}
@@ -60,7 +61,7 @@ func (q *queue) Next(cursor uint64) (task.Task, uint64, bool, error) {
 		if t := q.tasks[i]; t != nil {
 			c := *t
 			c.Owed = slices.Clone(t.Owed)
-			return c.task(), uint64(i + 1), true, nil
+			return c.task(q.names...), uint64(i + 1), true, nil
 		}
 	}
 	return task.Task{}, 0, false, nil
@@ -72,7 +73,7 @@ func (q *queue) Find(bucket, key string) (task.Task, uint64, bool, error) {
 	defer q.mu.Unlock()
 	for i, t := range q.tasks {
 		if t != nil && t.Bucket == bucket && t.Key == key {
-			return t.task(), uint64(i), true, nil
+			return t.task(q.names...), uint64(i), true, nil
 		}
 	}
 	return task.Task{}, 0, false, nil

@@ -106,6 +106,7 @@ func (p *proxied) settle(task *flat, o *op, f *flight) {
 	}
 	task.Settled = max(task.Seq, uint64(time.Now().UnixNano()))
 	if f.overlapped {
+		task.Doubt = true
 		for _, s := range p.stores {
 			task.Owed = append(task.Owed, s.name)
 		}

@@ -1,13 +1,14 @@
 // Package repair makes backends equal again. It works by state: for each key that
 // the journal holds as pending it looks at what the backends have now, decides by
-// a pure function (decide.go) which of them is right, copies or deletes, looks
-// again, and only then closes the key.
+// pure functions of that and of what was acknowledged (plan.go) what is to be done,
+// copies or deletes, looks again, and only then closes the key. Where what is known is
+// not enough, the key is parked (R35).
 //
 // The way of a task: scan.go takes it from the journal, oldest first, and gives it
-// to one of Concurrency workers; task_run.go is one task's way, observe.go the look
-// at the backends, task_states.go what decide goes by, task_act.go, copy.go,
-// multipart.go, subresource.go and bucket.go the deeds, outcome.go what comes of
-// it. verify.go walks listings to find what no journal knows.
+// to one of Concurrency workers; task_run.go is one task's way, observe.go and look.go the
+// look at the backends, know.go and plan.go what is known and what follows, act.go,
+// copy.go, multipart.go, subresource.go and bucket.go the deeds, outcome.go what comes of
+// it; settle.go is a person's decision. verify.go walks listings to find what no journal knows.
 //
 // Ownership: a Repairer owns its workers. RunOnce returns when they have ended;
 // Start starts them and Close awaits their end. Nothing is kept for each task
@@ -75,6 +76,11 @@ type Options struct {
 	// CopyBucketConfig copies policy, CORS, lifecycle and so on of buckets where
 	// the journal has a write of them; else these are parked, and so shown.
 	CopyBucketConfig bool
+	// OnConflict is what becomes of a key that was changed past the proxy; the zero value
+	// leaves it to a person.
+	OnConflict Policy
+	// Memory keeps what backends do not keep; nil is one of this process's own.
+	Memory Memory
 	// IgnoreETags is for storages whose ETags are no MD5 (R18): where sizes agree,
 	// contents are compared.
 	IgnoreETags bool
@@ -123,7 +129,7 @@ type Repairer struct {
 	objects  *rate.Limiter  // nil: no bound
 	bytes    *rate.Limiter  // nil: no bound
 	counts   counts
-	ghosts   ghosts
+	policy   policy
 	kick     chan struct{}
 	asked    chan struct{}  // there is a wanted key
 	running  sync.WaitGroup // workers, the scanner, probes to come
@@ -167,11 +173,22 @@ func New(o Options) (*Repairer, error) {
 	if r.backends, err = newBackends(o.Backends, o.DialTimeout, o.Timeout, o.Concurrency, o.Log); err != nil {
 		return nil, err
 	}
+	if o.Memory == nil {
+		r.o.Memory, _ = OpenManners("") // nothing is read
+	}
 	for i, b := range r.backends {
 		if _, twice := r.index[b.name]; twice {
 			return nil, fmt.Errorf("cannot repair with backend %q twice", b.name)
 		}
 		r.index[b.name] = i
+	}
+	r.policy = policy{newest: o.OnConflict.Newest, prefer: -1}
+	if name := o.OnConflict.Prefer; name != "" {
+		i, known := r.index[name]
+		if !known {
+			return nil, fmt.Errorf("cannot prefer backend %q in conflicts: there is none of that name", name)
+		}
+		r.policy.prefer = i
 	}
 	return r, nil
 }

@@ -39,6 +39,7 @@ func newWorld(t *testing.T, n int) *world {
 	}
 	for _, s := range w.stores {
 		w.o.Backends = append(w.o.Backends, s.backend())
+		w.q.names = append(w.q.names, s.name)
 	}
 	return w
 }
@@ -88,6 +89,22 @@ func (w *world) mustResolve() Summary {
 	return sum
 }
 
+// mustPark repairs, and wants a key to be parked for this reason.
+func (w *world) mustPark(key string, reason task.ParkReason) flat {
+	w.t.Helper()
+	w.once()
+	for _, f := range w.q.left() {
+		if f.Key == key {
+			if f.Parked != reason {
+				w.t.Fatalf("%q is parked for %q, want %q: %s", key, f.Parked, reason, f.LastError)
+			}
+			return f
+		}
+	}
+	w.t.Fatalf("%q is not pending any more, want it parked: %s; %q", key, reason, w.done)
+	return flat{}
+}
+
 // mustEqual wants the same object everywhere, or nowhere.
 func (w *world) mustEqual(key string) *fakeObject {
 	w.t.Helper()
@@ -103,7 +120,7 @@ func (w *world) mustEqual(key string) *fakeObject {
 			w.t.Fatalf("%q: store %d has ETag %s, store 0 has %s", key, i+1, o.etag, first.etag)
 		}
 		if ok && s.quirks.dropHeader == "" && !s.quirks.refuseClass {
-			mine, its := (&object{header: first.header}).fingerprint(true), (&object{header: o.header}).fingerprint(true)
+			mine, its := (&object{header: first.header}).meta(time.Now()), (&object{header: o.header}).meta(time.Now())
 			if mine != its {
 				w.t.Fatalf("%q: store %d has headers %v, store 0 has %v", key, i+1, o.header, first.header)
 			}
@@ -156,14 +173,12 @@ func TestRepairsByState(t *testing.T) {
 	a.put("b", "newer", "v9", time.Second)
 	w.wrote("newer", b.put("b", "newer", "v8", time.Minute).etag, 0)
 
-	w.wrote("gone", "0123456789abcdef0123456789abcdef", 0)
-
 	a.put("b", "metadata", "same", time.Hour, "x-amz-meta-m", "old")
 	w.wrote("metadata", b.put("b", "metadata", "same", time.Minute, "x-amz-meta-m", "new").etag, 0)
 
 	sum := w.mustResolve()
 	for key, want := range map[string]string{
-		"older": "v2", "deleted": "", "equal": "v1", "made again": "v3", "newer": "v9", "gone": "", "metadata": "same",
+		"older": "v2", "deleted": "", "equal": "v1", "made again": "", "newer": "v8", "metadata": "same",
 	} {
 		o := w.mustEqual(key)
 		if (o == nil) != (want == "") || o != nil && string(o.body) != want {
@@ -173,7 +188,7 @@ func TestRepairsByState(t *testing.T) {
 	if o := w.mustEqual("metadata"); o.header.Get("x-amz-meta-m") != "new" {
 		t.Errorf("metadata: %v", o.header)
 	}
-	if sum.Resolved != 7 || sum.Equal != 2 || sum.Deleted != 1 || sum.Copied != 4 {
+	if sum.Resolved != 6 || sum.Equal != 1 || sum.Deleted != 2 || sum.Copied != 3 {
 		t.Errorf("%+v: %q", sum, w.done)
 	}
 }
@@ -185,10 +200,9 @@ func TestClocksThatDiffer(t *testing.T) {
 	a.offset, b.offset = 40*time.Minute, -40*time.Minute
 	// By their own clocks a's is younger, by an hour.
 	a.put("b", "k", "old", 10*time.Minute)
-	b.put("b", "k", "new", 5*time.Minute)
+	w.wrote("k", b.put("b", "k", "new", 5*time.Minute).etag, 0)
 	// Deleted, though a's clock says that it came after.
 	a.put("b", "d", "old", 10*time.Minute)
-	w.q.push(flat{Bucket: "b", Key: "k"})
 	w.deleted("d", 0)
 	w.mustResolve()
 	if o := w.mustEqual("k"); string(o.body) != "new" {
@@ -256,7 +270,7 @@ func TestMultipartKeepsETag(t *testing.T) {
 			if n := len(w.stores[1].uploads); n > 0 {
 				t.Errorf("%d uploads are left", n)
 			}
-			if n := w.stores[1].requests("GET"); n > 0 {
+			if n := w.stores[1].requests("GET") - w.stores[1].requests("?tagging") - w.stores[1].requests("?acl"); n > 0 {
 				t.Errorf("content was read again, though the ETags agree")
 			}
 		})
@@ -341,7 +355,7 @@ func TestStorageClassNotKnown(t *testing.T) {
 	w := newWorld(t, 2)
 	w.stores[1].quirks.refuseClass = true
 	w.wrote("k", w.stores[0].put("b", "k", "body", time.Minute, "X-Amz-Storage-Class", "GLACIER_IR").etag, 1)
-	w.mustResolve()
+	w.mustPark("k", task.NotKept)
 	if o := w.mustEqual("k"); o == nil {
 		t.Error("missing")
 	}
@@ -354,11 +368,9 @@ func TestHeaderNotKept(t *testing.T) {
 	for _, key := range []string{"k1", "k2"} {
 		w.wrote(key, w.stores[0].put("b", key, "body", time.Minute, "Cache-Control", "no-store").etag, 1)
 	}
-	sum := w.mustResolve()
-	if sum.Copied != 2 {
-		t.Errorf("%+v", sum)
-	}
-	if n := w.log.count("a backend does not keep metadata as it is given"); n != 1 {
+	w.mustPark("k1", task.NotKept)
+	w.mustPark("k2", task.NotKept)
+	if n := w.log.count("a backend does not keep what it is given"); n != 1 {
 		t.Errorf("it was told %d times", n)
 	}
 }
@@ -423,7 +435,7 @@ func TestSubresourceWrites(t *testing.T) {
 	w.did("PUT", "hold", "", "?legal-hold", 1)
 	w.did("POST", "restored", "", "?restore", 1)
 	sum := w.mustResolve()
-	if got, _ := a.get("b", "tagged"); got.docs["tagging"] != tagDoc("a=1") {
+	if got, _ := a.get("b", "tagged"); !strings.Contains(got.docs["tagging"], "<Tag><Key>a</Key><Value>1</Value></Tag>") {
 		t.Errorf("tagged: %v", got.docs)
 	}
 	if got, _ := a.get("b", "untagged"); got.docs["tagging"] != "" {

@@ -94,12 +94,13 @@ func (r *Repairer) waits(t *task.Task) bool {
 	lacking := t.Owed()
 	for i, b := range r.backends {
 		can := r.usable(b) == nil
+		takes := can && r.writable(b)
 		if can {
 			usable++
 		}
 		if slices.Contains(lacking, r.backends[i].name) {
 			owed++
-			if can {
+			if takes {
 				owedUsable++
 			}
 		}

@@ -143,6 +143,7 @@ func TestServers(t *testing.T) {
 			}
 			mustDo(a, &client.Request{Method: "PUT", Bucket: "bucket"}) // at the other one it is missing
 			q := newQueue()
+			q.names = []string{from.Name, to.Name}
 			put := func(key string, body []byte, header http.Header) {
 				t.Helper()
 				h, err := a.Discard(ctx, &client.Request{Method: "PUT", Bucket: "bucket", Key: key, Body: body, Header: header})
@@ -194,14 +195,14 @@ func TestServers(t *testing.T) {
 				stays := map[string]bool{}
 				for _, task := range q.left() {
 					stays[task.Key] = true
-					if kinds[0] == kinds[1] {
+					if kinds[0] == kinds[1] && !suspicious(task.Key) {
 						t.Errorf("phase %d: %q stays: %s", phase, task.Key, task.LastError)
 					}
 				}
 				sum, err := Verify(ctx, VerifyOptions{
 					Backends: []Backend{from, to}, Bucket: "bucket", Deep: true, Log: log,
 					OnDifference: func(d Difference) {
-						if !stays[d.Key] && !(kinds[0] != kinds[1] && ways[d.Key]) {
+						if !stays[d.Key] && !taken[d.Key] && !(kinds[0] != kinds[1] && ways[d.Key]) {
 							t.Errorf("phase %d: %q differs: %s %+v", phase, d.Key, d.Kind, d.Have)
 						}
 					},
@@ -244,5 +245,8 @@ func TestServers(t *testing.T) {
 }
 
 // ways are what a server insists on: versitygw has a type of its own for directories,
-// keeps metadata and tags over a new upload, and takes the dots out of a key.
-var ways = map[string]bool{"dir/": true, "large": true, "x": true}
+// keeps metadata and tags over a new upload.
+var ways = map[string]bool{"dir/": true, "large": true}
+
+// taken are the names that servers take odd ones for, which are parked for that.
+var taken = map[string]bool{"lead": true, "x": true}

@@ -1,35 +1,41 @@
 package repair
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // Status is a snapshot for /status and metrics; counts are since New.
 type Status struct {
-	Running   bool            `json:"running"`
-	InFlight  int             `json:"inflight"`
-	Resolved  uint64          `json:"resolved"`
-	Equal     uint64          `json:"equal"` // of Resolved: there was nothing to do
-	Copied    uint64          `json:"copied"`
-	Deleted   uint64          `json:"deleted"`
-	Failed    uint64          `json:"failed"` // attempts
-	Parked    uint64          `json:"parked"` // since New; how many are parked now is the journal's
-	Left      uint64          `json:"left"`
-	Bytes     uint64          `json:"bytes"` // of content sent
-	Rate      float64         `json:"rate"`  // tasks closed a second, of late
-	ByteRate  float64         `json:"byte_rate"`
-	ETA       time.Duration   `json:"-"` // 0: not known
-	ETAText   string          `json:"eta,omitempty"`
-	LastError string          `json:"last_error,omitempty"`
-	Backends  []BackendStatus `json:"backends"`
+	Running  bool   `json:"running"`
+	InFlight int    `json:"inflight"`
+	Resolved uint64 `json:"resolved"`
+	Equal    uint64 `json:"equal"` // of Resolved: there was nothing to do
+	Copied   uint64 `json:"copied"`
+	Deleted  uint64 `json:"deleted"`
+	Failed   uint64 `json:"failed"` // attempts
+	Parked   uint64 `json:"parked"` // since New; how many are parked now is the journal's
+	// Reasons count Parked by why (task.ParkReason).
+	Reasons   map[task.ParkReason]uint64 `json:"reasons,omitempty"`
+	Left      uint64                     `json:"left"`
+	Bytes     uint64                     `json:"bytes"` // of content sent
+	Rate      float64                    `json:"rate"`  // tasks closed a second, of late
+	ByteRate  float64                    `json:"byte_rate"`
+	ETA       time.Duration              `json:"-"` // 0: not known
+	ETAText   string                     `json:"eta,omitempty"`
+	LastError string                     `json:"last_error,omitempty"`
+	Backends  []BackendStatus            `json:"backends"`
 }
 
 // BackendStatus is one backend's part in the repair.
 type BackendStatus struct {
 	Name      string    `json:"name"`
-	Out       bool      `json:"out"` // the breaker is open
+	Out       bool      `json:"out"`     // the breaker is open
+	Refuses   bool      `json:"refuses"` // it takes no writes, for reasons of its own
 	Until     time.Time `json:"until,omitzero"`
 	Failures  uint64    `json:"failures"` // that were the backend's own
 	LastError string    `json:"last_error,omitempty"`
@@ -44,11 +50,22 @@ type counts struct {
 
 	mu   sync.Mutex
 	last string
+	why  map[task.ParkReason]uint64
 }
 
 func (c *counts) moved(n int) {
 	c.bytes.Add(uint64(n)) //nolint:gosec // never negative
 	c.recent.add(0, int64(n))
+}
+
+func (c *counts) park(reason task.ParkReason) {
+	c.parked.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.why == nil {
+		c.why = map[task.ParkReason]uint64{}
+	}
+	c.why[reason]++
 }
 
 func (c *counts) failure(err error) {
@@ -67,7 +84,7 @@ func (r *Repairer) Status() Status {
 	}
 	s.Rate, s.ByteRate = c.recent.rates()
 	c.mu.Lock()
-	s.LastError = c.last
+	s.LastError, s.Reasons = c.last, maps.Clone(c.why)
 	c.mu.Unlock()
 	if r.o.Pending != nil && s.Rate > 0 {
 		s.ETA = time.Duration(float64(r.o.Pending()) / s.Rate * float64(time.Second)).Round(time.Second)

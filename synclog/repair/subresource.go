@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/akubra/akubra/s3"
 	"github.com/akubra/akubra/synclog/repair/client"
@@ -20,7 +21,9 @@ const maxDocument = 1 << 20
 
 // normalOf are what two documents are compared by, where that is not XML without what says
 // nothing.
-var normalOf = map[string]func(doc []byte) (string, error){"acl": normalACL, "tagging": normalTags, "policy": normalJSON}
+var normalOf = map[string]func(doc []byte) (string, error){
+	"acl": normalACL, "tagging": normalTags, "policy": normalJSON, "retention": normalRetention, "legal-hold": normalHold,
+}
 
 // document is a subresource as one backend has it.
 type document struct {
@@ -30,12 +33,14 @@ type document struct {
 }
 
 // getDocument reads a subresource; that there is none is no error.
-func (b *backend) getDocument(ctx context.Context, bucket, key, name string) (document, error) {
-	raw, _, err := b.Document(ctx, &client.Request{Method: http.MethodGet, Bucket: bucket, Key: key, Query: []client.Param{{Name: name}}}, maxDocument)
+func (b *backend) getDocument(ctx context.Context, bucket, key, name string, version ...client.Param) (document, error) {
+	raw, _, err := b.Document(ctx, &client.Request{
+		Method: http.MethodGet, Bucket: bucket, Key: key, Query: append([]client.Param{{Name: name}}, version...),
+	}, maxDocument)
 	switch {
 	case client.HasCode(err, "NoSuchKey", "NoSuchBucket"):
 		return document{}, b.at(fmt.Errorf("%w (%w)", errMoved, err))
-	case client.Status(err) == http.StatusNotFound:
+	case client.Status(err) == http.StatusNotFound, noLock(err):
 		return document{is: absent}, nil
 	case client.Unsupported(err):
 		return document{}, nil
@@ -54,6 +59,13 @@ func (b *backend) getDocument(ctx context.Context, bucket, key, name string) (do
 		d.is = absent
 	}
 	return d, nil
+}
+
+// noLock reports whether a 400 means that there is no lock: the object has none, or its
+// bucket cannot have any.
+func noLock(err error) bool {
+	return client.Status(err) == http.StatusBadRequest &&
+		(client.HasCode(err, "NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError") || strings.Contains(err.Error(), "ObjectLockConfiguration"))
 }
 
 // syncDocument makes a subresource on target what it is on source, and tells
@@ -79,30 +91,101 @@ func (r *Repairer) syncDocument(ctx context.Context, bucket, key, name string, s
 	case r.o.DryRun:
 		return true, nil
 	}
-	req := &client.Request{Method: http.MethodPut, Bucket: bucket, Key: key, Query: []client.Param{{Name: name}}, Header: http.Header{}}
-	switch {
-	case want.is == present && name == "acl":
-		if req.Body, err = transplantACL(want.raw, have.raw); err != nil {
-			return false, target.errorf("cannot have the ACL: %w", err)
-		}
-	case want.is == present:
-		req.Body = want.raw
-	case s3.Subresources[name].Deletable():
-		req.Method = http.MethodDelete
-	default:
-		return false, target.errorf("has a ?%s that cannot be taken away; the others have none", name)
-	}
-	if req.Body != nil {
-		req.Header.Set("Content-Md5", client.MD5(req.Body))
-	}
-	if _, err := target.Discard(ctx, req); err != nil {
-		return false, target.at(err)
+	if err := r.writeDocument(ctx, bucket, key, name, &want, target); err != nil {
+		return true, err
 	}
 	have, err = target.getDocument(ctx, bucket, key, name)
 	if err == nil && (have.is != want.is || have.normal != want.normal) {
 		err = target.errorf("has another ?%s than it was given", name)
 	}
 	return true, err
+}
+
+// errCannotTakeAway is about what S3 has no way to take away.
+var errCannotTakeAway = errors.New("repair: it cannot be taken away")
+
+// writeDocument makes a subresource what want says, of an object's version where version
+// is given.
+func (r *Repairer) writeDocument(ctx context.Context, bucket, key, name string, want *document, target *backend, version ...client.Param) error {
+	req := &client.Request{Method: http.MethodPut, Bucket: bucket, Key: key, Query: append([]client.Param{{Name: name}}, version...), Header: http.Header{}}
+	switch {
+	case want.is == present && name == "acl":
+		raw, _, err := target.Document(ctx, &client.Request{Method: http.MethodGet, Bucket: bucket, Key: key, Query: req.Query}, maxDocument)
+		if err != nil {
+			return target.at(err)
+		}
+		if req.Body, err = transplantACL(want.raw, raw); err != nil {
+			return target.errorf("cannot have the ACL: %w", err)
+		}
+	case want.is == present:
+		req.Body = spelled(name, want)
+	case name == "legal-hold":
+		req.Body = []byte(`<LegalHold xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>OFF</Status></LegalHold>`)
+	case name == "acl":
+		req.Header.Set("X-Amz-Acl", "private")
+	case s3.Subresources[name].Deletable():
+		req.Method = http.MethodDelete
+	default:
+		return target.at(fmt.Errorf("%w: backend %q has a ?%s, the others have none", errCannotTakeAway, target.name, name))
+	}
+	if req.Body != nil {
+		req.Header.Set("Content-Md5", client.MD5(req.Body))
+	}
+	_, err := target.Discard(ctx, req)
+	return target.at(err)
+}
+
+// spelled is a document as every storage takes it: some refuse their own.
+func spelled(name string, d *document) []byte {
+	const space = ` xmlns="http://s3.amazonaws.com/doc/2006-03-01/"`
+	switch name {
+	case "retention":
+		mode, until, _ := strings.Cut(d.normal, " ")
+		return []byte("<Retention" + space + "><Mode>" + mode + "</Mode><RetainUntilDate>" + until + "</RetainUntilDate></Retention>")
+	case "legal-hold":
+		return []byte("<LegalHold" + space + "><Status>ON</Status></LegalHold>")
+	case "tagging":
+		tags, err := parseTags(d.raw)
+		if err != nil {
+			return d.raw
+		}
+		var b strings.Builder
+		b.WriteString("<Tagging" + space + "><TagSet>")
+		for _, t := range tags {
+			b.WriteString("<Tag><Key>")
+			_ = xml.EscapeText(&b, []byte(t.Name))
+			b.WriteString("</Key><Value>")
+			_ = xml.EscapeText(&b, []byte(t.Value))
+			b.WriteString("</Value></Tag>")
+		}
+		return []byte(b.String() + "</TagSet></Tagging>")
+	}
+	return d.raw
+}
+
+// normalRetention is "MODE DATE"; one that has expired is none.
+func normalRetention(doc []byte) (string, error) {
+	var r struct{ Mode, RetainUntilDate string }
+	if err := xml.Unmarshal(doc, &r); err != nil || r.Mode == "" {
+		return "", err
+	}
+	until, err := time.Parse(time.RFC3339, strings.TrimSpace(r.RetainUntilDate))
+	if err != nil {
+		return "", err
+	}
+	if !until.After(time.Now()) {
+		return "", nil
+	}
+	return r.Mode + " " + until.UTC().Truncate(time.Second).Format(time.RFC3339), nil
+}
+
+// normalHold is ON, or nothing.
+func normalHold(doc []byte) (string, error) {
+	var h struct{ Status string }
+	if err := xml.Unmarshal(doc, &h); err != nil || !strings.EqualFold(strings.TrimSpace(h.Status), "ON") {
+		return "", err
+	}
+	return "ON", nil
 }
 
 // normalXML is a document's elements and texts, whatever its spaces and prefixes.

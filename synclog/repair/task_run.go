@@ -17,38 +17,55 @@ const (
 	endAgain               // a client is at it, or has been: look again soon
 	endPartly              // equal as far as can be seen, but a backend is out
 	endFailed              // see err
-	endReported            // nothing that repair does by itself
+	endParked              // for a person: see park and err
 )
 
 // result is what a run came to.
 type result struct {
 	end     end
 	err     error
+	park    task.ParkReason
 	actions []string
 	copied  int
 	deleted int
 	bytes   int64
-	out     []string // backends that could not be asked
+	out     []string // backends that could not be asked, or take nothing
 }
 
 // maxRounds bounds how often one run looks and acts before it gives up for now.
-const maxRounds = 4
+const maxRounds = 6
 
 // run is the way of one task about an object.
 type run struct {
 	r     *Repairer
 	t     *task.Task
-	event event
-	held  bool // the fence
-	// given is what a target was given in this run.
-	given []gift
+	know  *knowledge
+	parts []*task.Write
+	apart []string // lines of metadata that are aspects of their own
+	// decided, unless nil, is a person's decision, which stands in place of the plan.
+	decided *Decision
+	held    bool // the fence
+
+	// What was seen and done in this run, by backend.
+	given   []gift
+	damaged []string // the ETag of content that is
+	folded  []bool
+	gave    map[string]bool // "?tagging 1": a part that a backend was given
 	result
 }
 
 // gift is what a copy has left at a target, and what it was a copy of.
 type gift struct {
-	etag string // of the target's; "" is none
-	from *object
+	etag   string // of the target's; "" is none
+	from   *object
+	source int
+	extras extras
+	gone   bool // it was deleted
+}
+
+func (r *Repairer) newRun(t *task.Task) *run {
+	n := len(r.backends)
+	return &run{r: r, t: t, given: make([]gift, n), damaged: make([]string, n), folded: make([]bool, n)}
 }
 
 // do makes the backends equal about the task's object.
@@ -56,7 +73,10 @@ func (r *Repairer) do(ctx context.Context, t *task.Task) (res result) {
 	if t.Key == "" {
 		return r.doBucket(ctx, t)
 	}
-	w := &run{r: r, t: t, given: make([]gift, len(r.backends))}
+	return r.newRun(t).all(ctx)
+}
+
+func (w *run) all(ctx context.Context) result {
 	if !w.hold() {
 		return result{end: endAgain}
 	}
@@ -64,7 +84,6 @@ func (r *Repairer) do(ctx context.Context, t *task.Task) (res result) {
 		w.release()
 		return result{end: endAgain}
 	}
-	w.event = eventOf(t)
 	w.end, w.err = w.rounds(ctx)
 	if !w.release() && w.end != endFailed {
 		// What was decided and done may be about something that is gone, and the
@@ -82,19 +101,23 @@ func (w *run) hold() bool {
 // renew reads the task again, now that the fence tells of whatever comes: a write
 // since the journal gave it would not be known, and so undone.
 func (w *run) renew() bool {
-	if w.r.o.Fence == nil || w.r.o.DryRun {
-		return true
+	if w.r.o.Fence != nil && !w.r.o.DryRun {
+		t, _, ok, err := w.r.o.Journal.Next(w.t.Place)
+		if err != nil {
+			w.r.journalFailed(err)
+			return false
+		}
+		if !ok || taskID(&t) != taskID(w.t) {
+			return false
+		}
+		t.Place = w.t.Place
+		*w.t = t
 	}
-	t, _, ok, err := w.r.o.Journal.Next(w.t.Place)
-	if err != nil {
-		w.r.journalFailed(err)
-		return false
+	w.know = w.r.knowledgeOf(w.t)
+	if w.decided == nil {
+		w.parts = partsOf(w.t)
 	}
-	if !ok || taskID(&t) != taskID(w.t) {
-		return false
-	}
-	t.Place = w.t.Place
-	*w.t = t
+	w.apart = apartOf(w.parts)
 	return true
 }
 
@@ -121,47 +144,44 @@ func (w *run) unseal() {
 	}
 }
 
-// rounds looks, decides and acts until nothing is left to be done.
+// rounds looks, plans and acts until nothing is left to be done.
 func (w *run) rounds(ctx context.Context) (end, error) {
 	for range maxRounds {
-		objects, errs := w.r.observe(ctx, w.t.Bucket, w.t.Key)
-		states, err := w.states(ctx, objects, errs)
+		s, err := w.look(ctx)
 		if errors.Is(err, errMoved) {
 			continue
 		}
 		if err != nil {
 			return endFailed, err
 		}
-		d := decide(states, w.event)
-		if w.r.o.DryRun {
-			return w.plan(ctx, d, errs)
+		p := w.plan(s)
+		switch {
+		case p.park != "":
+			return w.leave(s, p)
+		case p.action == actNothing:
+			acted, e, err := w.rest(ctx, s, p)
+			if !acted && !errors.Is(err, errMoved) {
+				return e, err
+			}
+			if !w.still() {
+				return endAgain, nil
+			}
+			continue
+		case w.r.o.DryRun:
+			return w.would(s, p)
 		}
-		switch d.action {
-		case actResolve:
-			w.noteSize(objects)
-			return endResolved, nil
-		case actWait:
-			return w.wait(errs)
+		if p = w.allowed(p); len(p.targets) == 0 {
+			return w.wait(s.errs)
 		}
 		if !w.still() {
 			// A client has come, and what was seen may be its write: the task knows
 			// nothing of that, and would have it undone.
 			return endAgain, nil
 		}
-		switch d.action {
-		case actSub:
-			err = w.syncSub(ctx, d)
-			if err == nil {
-				if d.complete {
-					w.noteSize(objects)
-					return endResolved, nil
-				}
-				return w.wait(errs)
-			}
-		case actCopy:
-			err = w.copyAll(ctx, d, objects)
-		case actDelete:
-			err = w.deleteAll(ctx, d, objects)
+		if p.action == actCopy {
+			err = w.copyAll(ctx, p, s)
+		} else {
+			err = w.deleteAll(ctx, p, s)
 		}
 		if err != nil && !errors.Is(err, errMoved) {
 			return endFailed, err
@@ -173,11 +193,49 @@ func (w *run) rounds(ctx context.Context) (end, error) {
 	return endFailed, fmt.Errorf("cannot make %q equal: it still differs after %d rounds", w.t.Key, maxRounds)
 }
 
+// plan is the content's. Where nothing of it is known, there is nothing to be done about
+// it; where a version was deleted since, and nobody shows what stands, the versions tell.
+func (w *run) plan(s *sight) plan {
+	k := w.know
+	switch {
+	case w.decided != nil:
+		return w.decided.plan(w.r, s.views)
+	case k.stands == nil && len(k.rivals) == 0 && !k.lost && k.found == nil,
+		k.byVersions(s.views):
+		return plan{source: -1, wait: unseen(s.views) == len(s.views)}
+	}
+	return planContent(k, s.views, w.r.policy)
+}
+
+// allowed leaves out the targets that take no writes for now.
+func (w *run) allowed(p plan) plan {
+	var targets []int
+	for _, i := range p.targets {
+		if b := w.r.backends[i]; w.r.mayWrite(b) {
+			targets = append(targets, i)
+		} else {
+			w.out = append(w.out, b.name)
+		}
+	}
+	p.targets = targets
+	return p
+}
+
 // still reports whether no client has written the key since the fence was taken. One
 // may do so between its end and its beginning; the journal knows then.
 func (w *run) still() bool {
-	seq := w.t.Newest().Seq
-	return w.release() && w.hold() && w.renew() && w.t.Newest().Seq == seq
+	seq := newestSeq(w.t)
+	return w.release() && w.hold() && w.renew() && newestSeq(w.t) == seq
+}
+
+// newestSeq is that of the newest of all writes.
+func newestSeq(t *task.Task) (seq uint64) {
+	for _, ws := range [2][]task.Write{t.Writes, t.Rivals} {
+		for i := range ws {
+			seq = max(seq, ws[i].Seq)
+		}
+	}
+	return seq
 }
 
 // wait is for backends that cannot be asked. What one of them said about this very
@@ -199,6 +257,52 @@ func (w *run) wait(errs []error) (end, error) {
 	return endPartly, nil
 }
 
+// leave parks a key, with what each backend shows side by side.
+func (w *run) leave(s *sight, p plan) (end, error) {
+	w.park = p.park
+	w.err = errors.New(p.why + ": " + w.heads(s))
+	return endParked, w.err
+}
+
+// heads is what was acknowledged, and what each backend shows of the key.
+func (w *run) heads(s *sight) string {
+	var all []string
+	if c := w.know.stands; c != nil {
+		switch {
+		case c.del:
+			all = append(all, "acknowledged: a delete")
+		default:
+			all = append(all, fmt.Sprintf("acknowledged: %d B, ETag %q", c.size, c.etag))
+		}
+	}
+	for i := range s.views {
+		v, b := &s.views[i], w.r.backends[i]
+		line := b.name + ": "
+		switch {
+		case v.is == unknown:
+			line += "not known"
+		case v.is == absent:
+			line += "none"
+		default:
+			line += fmt.Sprintf("%d B, ETag %q", v.size, v.etag)
+			if !v.modified.IsZero() {
+				line += ", of " + v.modified.UTC().Format("2006-01-02 15:04:05") + " by its own clock"
+			}
+			if v.damaged {
+				line += ", damaged"
+			}
+			if v.folded {
+				line += ", another key's"
+			}
+		}
+		if w.know.owes(i) {
+			line += " (owes it)"
+		}
+		all = append(all, line)
+	}
+	return strings.Join(all, "; ")
+}
+
 // action is what was done, in words.
 func (res *result) action() string {
 	if len(res.actions) == 0 {
@@ -210,10 +314,14 @@ func (res *result) action() string {
 // noteSize gives a task the size of the object that all have now, 0 where it is gone
 // (R16).
 func (w *run) noteSize(objects []*object) {
-	w.t.Newest().Size = 0
+	newest := w.t.Newest()
+	if newest == nil {
+		return
+	}
+	newest.Size = 0
 	for _, o := range objects {
 		if o != nil {
-			w.t.Newest().Size = o.size
+			newest.Size = o.size
 			return
 		}
 	}

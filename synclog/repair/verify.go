@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/akubra/akubra/synclog/repair/client"
 	"github.com/akubra/akubra/synclog/task"
@@ -14,11 +16,21 @@ import (
 type verifier struct {
 	o     VerifyOptions
 	r     *Repairer // for its looks at backends; it never runs
-	check chan string
+	check chan toCheck
 
-	mu  sync.Mutex // of all below, and of the callbacks
-	sum VerifySummary
-	err error // the journal's, which ends it
+	mu    sync.Mutex // of all below, and of the callbacks
+	sum   VerifySummary
+	err   error // the journal's, which ends it
+	shown time.Time
+	next  int                 // the number of the key that is to be told of next
+	ready map[int]*Difference // that come behind it; nil: it is none
+	told  map[string]bool     // what a backend does not keep
+}
+
+// toCheck is a key with its number, by which differences are put in order.
+type toCheck struct {
+	n   int
+	key string
 }
 
 // Verify walks the listings of a bucket on all backends side by side and tells
@@ -37,12 +49,12 @@ func Verify(ctx context.Context, o VerifyOptions) (VerifySummary, error) {
 	}
 	r, err := New(Options{
 		Backends: o.Backends, Journal: journal, Log: o.Log, DialTimeout: o.DialTimeout, Timeout: o.Timeout,
-		Concurrency: o.Concurrency, ObjectsPerSecond: o.ObjectsPerSecond, BytesPerSecond: o.BytesPerSecond, IgnoreETags: o.IgnoreETags,
+		Concurrency: o.Concurrency, ObjectsPerSecond: o.ObjectsPerSecond, BytesPerSecond: o.BytesPerSecond, IgnoreETags: o.IgnoreETags, Memory: o.Memory,
 	})
 	if err != nil {
 		return VerifySummary{}, err
 	}
-	v := &verifier{o: o, r: r, check: make(chan string, o.Concurrency)}
+	v := &verifier{o: o, r: r, check: make(chan toCheck, o.Concurrency), ready: map[int]*Difference{}, told: map[string]bool{}}
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		cancel()
@@ -53,8 +65,8 @@ func Verify(ctx context.Context, o VerifyOptions) (VerifySummary, error) {
 	var workers sync.WaitGroup
 	for range o.Concurrency {
 		workers.Go(func() {
-			for key := range v.check {
-				v.look(ctx, cancel, key)
+			for c := range v.check {
+				v.done(ctx, cancel, c.n, v.look(ctx, c.key))
 			}
 		})
 	}
@@ -89,7 +101,7 @@ func (v *verifier) walk(ctx context.Context) error {
 	if err := v.buckets(ctx, listings); err != nil {
 		return err
 	}
-	for n := 0; ; n++ {
+	for n, checks := 0, 0; ; n++ {
 		if err := failed(listings); err != nil {
 			return err
 		}
@@ -123,7 +135,8 @@ func (v *verifier) walk(ctx context.Context) error {
 			continue
 		}
 		select {
-		case v.check <- key:
+		case v.check <- toCheck{checks, key}:
+			checks++
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -157,29 +170,72 @@ func (v *verifier) buckets(ctx context.Context, listings []*listing) error {
 	case len(listings):
 		return fmt.Errorf("cannot verify bucket %q: no backend has it", v.o.Bucket)
 	}
-	v.tell(ctx, d)
+	if v.o.Missing != MissingCopy {
+		d.owed = v.all()
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tellLocked(ctx, &d)
 	return v.err
 }
 
-// tell counts a difference, calls back, and journals it.
-func (v *verifier) tell(ctx context.Context, d Difference) {
+func (v *verifier) all() (names []string) {
+	for _, b := range v.r.backends {
+		names = append(names, b.name)
+	}
+	return names
+}
+
+// done takes what came of a key, and tells in order what is known by now.
+func (v *verifier) done(ctx context.Context, cancel context.CancelFunc, n int, d *Difference) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.ready[n] = d
+	for {
+		d, known := v.ready[v.next]
+		if !known {
+			break
+		}
+		delete(v.ready, v.next)
+		v.next++
+		if d != nil && ctx.Err() == nil {
+			v.tellLocked(ctx, d)
+		}
+	}
+	if v.err != nil {
+		cancel()
+	}
+	if now := time.Now(); now.Sub(v.shown) > progressEvery {
+		v.shown = now
+		v.progressLocked()
+	}
+}
+
+const progressEvery = 100 * time.Millisecond
+
+// tellLocked counts a difference, calls back, and journals it.
+func (v *verifier) tellLocked(ctx context.Context, d *Difference) {
 	v.sum.Differences++
 	switch d.Kind {
 	case DiffMissing:
 		v.sum.Missing++
+	case DiffDamaged:
+		v.sum.Damaged++
 	case DiffError:
 		v.sum.Errors++
 	}
 	if v.o.OnDifference != nil {
-		v.o.OnDifference(d)
+		v.o.OnDifference(*d)
 	}
 	if v.o.Journal == nil || d.Kind == DiffError || ctx.Err() != nil || v.err != nil {
 		return
 	}
 	found := task.Write{Aspect: task.Found, Target: client.Path(d.Bucket, d.Key), Reason: "verify: " + d.Kind}
+	found.Owed = d.owed
 	for _, h := range d.Have {
+		if d.owed != nil {
+			break
+		}
 		if lacks := d.Kind == DiffMissing || d.Kind == DiffBucket; !lacks || !h.Present {
 			found.Owed = append(found.Owed, h.Backend)
 		}
@@ -198,6 +254,10 @@ func (v *verifier) tell(ctx context.Context, d Difference) {
 func (v *verifier) progress() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.progressLocked()
+}
+
+func (v *verifier) progressLocked() {
 	v.sum.Bytes = int64(v.r.counts.compared.Load()) //nolint:gosec // bytes
 	if v.o.Progress != nil {
 		v.o.Progress(v.sum)
@@ -206,3 +266,61 @@ func (v *verifier) progress() {
 
 // noJournal is that of a verify that journals nothing.
 type noJournal struct{ Journal }
+
+// VerifyAll verifies all buckets that any backend has, one after the other, in order.
+// begin is called before each; it may be nil. Its error joins those of all buckets.
+func VerifyAll(ctx context.Context, o VerifyOptions, begin func(bucket string)) (VerifySummary, error) {
+	buckets, err := allBuckets(ctx, &o)
+	if err != nil {
+		return VerifySummary{}, err
+	}
+	var sum VerifySummary
+	var errs []error
+	for _, bucket := range buckets {
+		if begin != nil {
+			begin(bucket)
+		}
+		o.Bucket = bucket
+		s, err := Verify(ctx, o)
+		errs = append(errs, err)
+		sum.add(&s)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return sum, errors.Join(errs...)
+}
+
+func (s *VerifySummary) add(o *VerifySummary) {
+	s.Keys += o.Keys
+	s.Differences += o.Differences
+	s.Missing += o.Missing
+	s.Damaged += o.Damaged
+	s.Errors += o.Errors
+	s.Added += o.Added
+	s.Busy += o.Busy
+	s.NotKept += o.NotKept
+	s.Bytes += o.Bytes
+	s.Last = o.Last
+}
+
+func allBuckets(ctx context.Context, o *VerifyOptions) (all []string, err error) {
+	log := o.Log
+	if log == nil {
+		log = silence{}
+	}
+	backends, err := newBackends(o.Backends, defaultTo(o.DialTimeout, 3*time.Second), defaultTo(o.Timeout, 30*time.Second), 1, log)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range backends {
+		names, err := b.Buckets(ctx)
+		b.Close()
+		if err != nil {
+			return nil, fmt.Errorf("cannot list the buckets: %w", err)
+		}
+		all = append(all, names...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}

@@ -12,8 +12,20 @@ type VerifyOptions struct {
 	IgnoreETags bool
 	// Journal, unless nil, gets every difference, for repair.
 	Journal Journal
-	// OnDifference is called for each difference, by one goroutine at a time, in
-	// about the order of keys.
+	// Missing says what Journal is told of keys that a backend lacks: MissingCopy where
+	// nothing says that they were deleted, MissingPark never to copy them; else they are
+	// copied where the backend's own history shows that it never had them.
+	Missing string
+	// Busy reports whether a key is pending, or a client is writing it: it is no
+	// difference then. May be nil.
+	Busy func(bucket, key string) (bool, error)
+	// Memory has what backends do not keep, which is told once and is no difference; may
+	// be nil.
+	Memory Memory
+	// OnNotKept is called once for each such thing that was met; may be nil.
+	OnNotKept func(backend, what string)
+	// OnDifference is called for each difference, by one goroutine at a time, in the
+	// order of keys.
 	OnDifference func(Difference)
 	// Progress is called now and then, by one goroutine at a time; may be nil.
 	Progress         func(VerifySummary)
@@ -25,12 +37,19 @@ type VerifyOptions struct {
 	Log              Log
 }
 
+// What VerifyOptions.Missing can be.
+const (
+	MissingCopy = "copy"
+	MissingPark = "park"
+)
+
 // What backends can differ in.
 const (
 	DiffMissing  = "missing"
 	DiffSize     = "size"
 	DiffETag     = "etag"
 	DiffContent  = "content"
+	DiffDamaged  = "damaged" // content that is not what its ETag says
 	DiffMetadata = "metadata"
 	DiffBucket   = "bucket" // the whole bucket is missing; Key is ""
 	DiffError    = "error"  // a backend could not say
@@ -40,7 +59,10 @@ const (
 type Difference struct {
 	Bucket, Key string
 	Kind        string // one of Diff…
+	What        string // the metadata that differs, by name
 	Have        []Have // one for each backend, in their order
+
+	owed []string // who is not right, as far as that is known; all where it is not
 }
 
 // Have is what one backend has of a key.
@@ -49,14 +71,17 @@ type Have struct {
 	Present  bool      `json:"present"`
 	Size     int64     `json:"size,omitempty"`
 	ETag     string    `json:"etag,omitempty"`
-	Modified time.Time `json:"modified,omitzero"` // by this machine's clock
-	SHA256   string    `json:"sha256,omitempty"`  // where the content was read
+	Modified time.Time `json:"modified,omitzero"` // by the backend's own clock
+	Damaged  bool      `json:"damaged,omitempty"`
+	SHA256   string    `json:"sha256,omitempty"` // where the content was read
 	Error    string    `json:"error,omitempty"`
 }
 
 // VerifySummary counts. Keys is of all keys that any backend has.
 type VerifySummary struct {
-	Keys, Differences, Missing, Errors, Added int64
-	Bytes                                     int64 // of content read
-	Last                                      string
+	Keys, Differences, Missing, Damaged, Errors, Added int64
+	Busy                                               int64 // differ, since they are pending or being written
+	NotKept                                            int64 // differ in what a backend is known not to keep alone
+	Bytes                                              int64 // of content read
+	Last                                               string
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // verify runs Verify over the world's stores and gives the differences as
@@ -63,7 +65,7 @@ func TestVerifyFindsEveryDifference(t *testing.T) {
 	if sum.Keys != 3509 || sum.Differences != 6 || sum.Missing != 4 || sum.Last != "p/\xff" {
 		t.Errorf("%+v", sum)
 	}
-	want["p/00007"], want["p/metadata"] = DiffContent, DiffMetadata
+	want["p/00007"], want["p/metadata"] = DiffDamaged, DiffMetadata
 	found, sum, err = w.verify(func(o *VerifyOptions) { o.Prefix, o.Deep = "p/", true })
 	if err != nil || fmt.Sprint(found) != fmt.Sprint(want) {
 		t.Errorf("deep: got %v, %v, want %v", found, err, want)
@@ -84,7 +86,7 @@ func TestVerifyJournalsForRepair(t *testing.T) {
 	a.put("b", "missing", "x", time.Hour)
 	a.put("b", "older", "old", time.Hour)
 	b.put("b", "older", "new", time.Minute)
-	_, sum, err := w.verify(func(o *VerifyOptions) { o.Journal = w.q })
+	_, sum, err := w.verify(func(o *VerifyOptions) { o.Journal, o.Missing = w.q, MissingCopy })
 	if err != nil || sum.Added != 2 || len(w.q.added) != 2 {
 		t.Fatalf("%+v, %v", sum, err)
 	}
@@ -93,11 +95,14 @@ func TestVerifyJournalsForRepair(t *testing.T) {
 			t.Errorf("%+v", task)
 		}
 	}
-	w.mustResolve()
+	w.mustPark("older", task.Conflict)
+	w.mustEqual("missing")
+	if sum, err := w.repairer().Settle(t.Context(), "b", "older", "", Decision{Newest: true}); err != nil || !sum.Done {
+		t.Fatalf("%+v, %v", sum, err)
+	}
 	if o := w.mustEqual("older"); string(o.body) != "new" {
 		t.Errorf("got %q", o.body)
 	}
-	w.mustEqual("missing")
 	if found, _, err := w.verify(nil); err != nil || len(found) > 0 {
 		t.Errorf("%v, %v", found, err)
 	}
@@ -139,7 +144,7 @@ func TestVerifyMissingBucket(t *testing.T) {
 	w := newWorld(t, 2)
 	delete(w.stores[1].buckets, "b")
 	w.stores[0].put("b", "k", "x", time.Hour)
-	found, sum, err := w.verify(func(o *VerifyOptions) { o.Journal = w.q })
+	found, sum, err := w.verify(func(o *VerifyOptions) { o.Journal, o.Missing = w.q, MissingCopy })
 	if err != nil || found[""] != DiffBucket || found["k"] != DiffMissing || sum.Added != 2 {
 		t.Errorf("%v, %+v, %v", found, sum, err)
 	}

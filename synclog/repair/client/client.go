@@ -53,7 +53,6 @@ type Client struct {
 	host      string
 	signer    *sigv4.Signer // nil: unsigned
 	transport http.RoundTripper
-	clock     clock
 }
 
 // New makes a client; nothing is dialled yet.
@@ -190,17 +189,8 @@ func (c *Client) send(watch *watchdog, r *Request) (*http.Response, error) {
 	if req.GetBody != nil { // the transport is to know that it may send it again; it is not sent itself
 		header["X-Idempotency-Key"] = nil
 	}
-	sent := time.Now()
-	res, err := c.transport.RoundTrip(req.WithContext(watch.ctx))
-	if err == nil {
-		c.clock.note(sent, time.Now(), res.Header.Get("Date"))
-	}
-	return res, err
+	return c.transport.RoundTrip(req.WithContext(watch.ctx))
 }
-
-// Local is a time of the storage's clock, by this machine's: what the Date of its
-// answers has shown of the difference is taken off.
-func (c *Client) Local(t time.Time) time.Time { return c.clock.local(t) }
 
 // Document sends a request and returns the answer's body, at most limit bytes.
 func (c *Client) Document(ctx context.Context, r *Request, limit int64) ([]byte, http.Header, error) {

@@ -235,32 +235,6 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-func TestClock(t *testing.T) {
-	var c clock
-	base := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	if got := c.local(base); !got.Equal(base) {
-		t.Errorf("not known: got %s", got)
-	}
-	const ahead = 90 * time.Minute // of the storage's clock
-	for i := range 50 {
-		now := base.Add(time.Duration(i) * 1370 * time.Millisecond)
-		date := now.Add(ahead).Truncate(time.Second).Format(http.TimeFormat)
-		c.note(now.Add(-5*time.Millisecond), now.Add(5*time.Millisecond), date)
-	}
-	if off := c.local(base.Add(ahead)).Sub(base).Abs(); off > 50*time.Millisecond {
-		t.Errorf("off by %s", off)
-	}
-	if got := c.local(time.Time{}); !got.IsZero() {
-		t.Errorf("the unknown time became %s", got)
-	}
-	// The storage's clock is set right.
-	c.note(base, base, base.Format(http.TimeFormat))
-	if off := c.local(base).Sub(base).Abs(); off > time.Second {
-		t.Errorf("after it was set: off by %s", off)
-	}
-	c.note(base, base, "nonsense")
-}
-
 func TestList(t *testing.T) {
 	s := stub.New(t)
 	c := newClient(t, s, nil)

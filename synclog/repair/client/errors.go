@@ -100,3 +100,12 @@ func Unsupported(err error) bool {
 	}
 	return HasCode(err, "NotImplemented", "NotSupported", "MethodNotAllowed", "XNotImplemented")
 }
+
+// AsError is the *Error that err is or wraps, else nil.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}

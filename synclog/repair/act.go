@@ -1,0 +1,244 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/akubra/akubra/synclog/repair/client"
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// copyAll copies the object to the targets of a plan.
+func (w *run) copyAll(ctx context.Context, d plan, s *sight) error {
+	from := s.objects[d.source]
+	src := w.r.backends[d.source]
+	x, l, err := w.belongings(ctx, d.source, s)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, i := range d.targets {
+		dst := w.r.backends[i]
+		if mine, err := w.own(ctx, i, s); err != nil || !mine {
+			errs = append(errs, err)
+			continue
+		}
+		c := &transfer{
+			r: w.r, bucket: w.t.Bucket, key: w.t.Key, src: src, dst: dst, from: from, to: s.objects[i], extras: x, lock: l,
+			sent: &w.bytes, still: func(ctx context.Context, locked bool) error { return w.stillThere(ctx, dst, s.objects[i], locked) },
+			seal: w.seal, unseal: w.unseal,
+			began: func(id string) {
+				w.t.LastError = uploadNote(dst, id)
+				w.r.note(w.t)
+			},
+		}
+		etag, err := c.do(ctx)
+		if errors.Is(err, errDamaged) {
+			// Another one may be whole; else a person is to know.
+			w.damaged[d.source] = from.etag
+			return fmt.Errorf("%w (%w)", errMoved, err)
+		}
+		if err != nil {
+			// The others are given theirs, unless the source is what failed.
+			errs = append(errs, err)
+			if faultOf(err) != dst {
+				break
+			}
+			continue
+		}
+		w.r.wrote(dst)
+		w.given[i] = gift{etag: etag, from: from, source: d.source, extras: c.extras}
+		w.damaged[i] = ""
+		w.copied++
+		w.actions = append(w.actions, "copied "+src.name+" to "+dst.name)
+		if suspicious(w.t.Key) && s.objects[i] == nil {
+			errs = append(errs, w.unfold(ctx, i))
+			if w.folded[i] {
+				w.given[i] = gift{}
+			}
+		}
+	}
+	return firstOf(errs)
+}
+
+// belongings are an object's tags, ACL and lock: of its own source each that is an aspect
+// of its own here, so that no moment shows the content with what was there before.
+func (w *run) belongings(ctx context.Context, source int, s *sight) (x extras, l lock, err error) {
+	b := w.r.backends[source]
+	if x, err = w.r.extrasOf(ctx, b, w.t.Bucket, w.t.Key, s.objects[source]); err != nil {
+		return x, l, err
+	}
+	l = lockOf(s.objects[source], w.r.o.Now())
+	for _, p := range w.parts {
+		c := w.r.claimOf(p)
+		if !has(c.owed, source) || !c.acked {
+			continue // the content's source is as good as any
+		}
+		for i := range s.views {
+			if s.views[i].is != present || has(c.owed, i) || !has(c.took, i) {
+				continue
+			}
+			doc, err := w.r.backends[i].getDocument(ctx, w.t.Bucket, w.t.Key, partNames[p.Aspect])
+			if err != nil {
+				return x, l, err
+			}
+			switch p.Aspect {
+			case task.Tags:
+				x.tags = doc.normal
+			case task.ACL:
+				x.setACL(&doc)
+			case task.Retention:
+				l.mode, l.until = cutSpace(doc.normal)
+			case task.LegalHold:
+				l.hold = doc.normal != ""
+			}
+			break
+		}
+	}
+	return x, l, nil
+}
+
+func cutSpace(s string) (before, after string) {
+	for i := range len(s) {
+		if s[i] == ' ' {
+			return s[:i], s[i+1:]
+		}
+	}
+	return s, ""
+}
+
+// own reports whether what a target shows under the key is the key's own: a storage that
+// folds names would have another one's overwritten.
+func (w *run) own(ctx context.Context, i int, s *sight) (bool, error) {
+	if s.objects[i] == nil || suspicious(w.t.Key) {
+		return true, nil // suspicious ones were looked up before
+	}
+	entry, known, err := w.r.backends[i].listed(ctx, w.t.Bucket, w.t.Key)
+	if err != nil {
+		return false, err
+	}
+	if known && entry == nil {
+		w.folded[i] = true
+		return false, errMoved
+	}
+	return true, nil
+}
+
+// unfold takes back a copy that has landed under another key's name.
+func (w *run) unfold(ctx context.Context, i int) error {
+	b := w.r.backends[i]
+	entry, known, err := b.listed(ctx, w.t.Bucket, w.t.Key)
+	if err != nil || !known || entry != nil {
+		return err
+	}
+	o, err := b.head(ctx, w.t.Bucket, w.t.Key)
+	if err == nil && o != nil {
+		err = w.r.deleteObject(ctx, b, w.t.Bucket, w.t.Key, o)
+	}
+	w.folded[i] = true
+	return err
+}
+
+// firstOf is the error to go by: what moved is no failure beside one that is.
+func firstOf(errs []error) (moved error) {
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case errors.Is(err, errMoved):
+			moved = err
+		default:
+			return err
+		}
+	}
+	return moved
+}
+
+// stillThere looks once more before a copy becomes the object: storages without
+// conditional writes would take it over anything. Not so in the middle of a PUT
+// with a condition: MinIO locks the object for it, and would let the look wait for
+// its end.
+func (w *run) stillThere(ctx context.Context, b *backend, was *object, locked bool) error {
+	if !w.still() {
+		return errMoved
+	}
+	if locked {
+		return nil
+	}
+	now, err := b.head(ctx, w.t.Bucket, w.t.Key)
+	if err != nil {
+		return err
+	}
+	if (now == nil) != (was == nil) || now != nil && (now.etag != was.etag || !now.modified.Equal(was.modified) && now.size != was.size) {
+		return errMoved
+	}
+	return nil
+}
+
+func (w *run) deleteAll(ctx context.Context, d plan, s *sight) error {
+	var errs []error
+	for _, i := range d.targets {
+		b := w.r.backends[i]
+		if mine, err := w.own(ctx, i, s); err != nil || !mine {
+			errs = append(errs, err)
+			continue
+		}
+		err := w.seal()
+		if err == nil {
+			err = w.r.deleteObject(ctx, b, w.t.Bucket, w.t.Key, s.objects[i])
+			w.unseal()
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		w.r.wrote(b)
+		w.given[i] = gift{gone: true}
+		w.deleted++
+		w.actions = append(w.actions, "deleted from "+b.name)
+	}
+	return firstOf(errs)
+}
+
+// deleteObject deletes what was looked at, and nothing else where the storage
+// knows conditions.
+func (r *Repairer) deleteObject(ctx context.Context, b *backend, bucket, key string, was *object) error {
+	conditional := b.has(featConditionDelete) && was != nil && was.etag != "" && was.listed == nil
+	for {
+		header := http.Header{}
+		if conditional {
+			header.Set("If-Match", `"`+was.etag+`"`)
+		}
+		_, err := b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: bucket, Key: key, Header: header})
+		switch {
+		case err == nil || client.Status(err) == http.StatusNotFound:
+			return nil
+		case conditional && client.Unsupported(err):
+			conditional = false
+			b.forget(featConditionDelete, err)
+		case conditional && (client.Status(err) == http.StatusPreconditionFailed || client.HasCode(err, "ConditionalRequestConflict")):
+			return fmt.Errorf("%w (%w)", errMoved, err)
+		default:
+			return b.at(err)
+		}
+	}
+}
+
+// would tells what would be done.
+func (w *run) would(s *sight, d plan) (end, error) {
+	for _, i := range d.targets {
+		if d.action == actCopy {
+			w.copied++
+			w.actions = append(w.actions, "would copy "+w.r.backends[d.source].name+" to "+w.r.backends[i].name)
+		} else {
+			w.deleted++
+			w.actions = append(w.actions, "would delete from "+w.r.backends[i].name)
+		}
+	}
+	if d.wait || unseen(s.views) > 0 {
+		_, err := w.wait(s.errs)
+		return endPartly, err
+	}
+	return endResolved, nil
+}

@@ -1,0 +1,314 @@
+package repair
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// presence is what a backend says of a key.
+type presence uint8
+
+const (
+	unknown presence = iota // it gave no answer, or is not asked
+	absent
+	present
+)
+
+// view is what one backend shows of a key.
+type view struct {
+	is   presence
+	etag string // without quotes
+	size int64
+	// meta is the metadata, a line for each, and what belongs to an object beside it.
+	meta string
+	// lossy: it is known not to keep some of it, and so never the source of it. invents: it
+	// makes up a Content-Type where none was sent.
+	lossy   func(name string) bool
+	invents bool
+	// content, unless 0, stands for content that was compared: two views with the same
+	// number have the same, with other ones have not, whatever their ETags.
+	content  int
+	damaged  bool      // its content is not what its ETag or the acknowledged size says
+	folded   bool      // it shows another key's object under this name
+	refused  string    // what it was given in this run and has not kept
+	modified time.Time // by its own clock; for OnConflict alone
+}
+
+// same reports whether two backends have the same object.
+func (v *view) same(o *view) bool {
+	if v.is != o.is {
+		return false
+	}
+	return v.is != present || v.sameContent(o) && v.metaBut(o) == ""
+}
+
+func (v *view) sameContent(o *view) bool {
+	switch {
+	case v.damaged || o.damaged || v.folded || o.folded || v.size != o.size:
+		return false
+	case v.content != 0 && o.content != 0:
+		return v.content == o.content
+	}
+	return v.etag == o.etag
+}
+
+// metaBut is the first name of metadata that two views differ in; "" where there is none.
+func (v *view) metaBut(o *view) string {
+	if v.meta == o.meta {
+		return ""
+	}
+	for _, pair := range [2][2]*view{{v, o}, {o, v}} {
+		for line := range strings.Lines(pair[0].meta) {
+			name, _, _ := strings.Cut(line, ":")
+			made := name == headerType && pair[0].invents && !pair[1].hasName(name)
+			if !pair[1].hasLine(line) && !made {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+const headerType = "Content-Type"
+
+func (v *view) loses(name string) bool { return v.lossy != nil && v.lossy(name) }
+
+func (v *view) hasName(name string) bool { return strings.Contains("\n"+v.meta, "\n"+name+":") }
+
+func (v *view) hasLine(line string) bool {
+	for l := range strings.Lines(v.meta) {
+		if l == line {
+			return true
+		}
+	}
+	return false
+}
+
+// claim is a write as the plan knows it, by the backends' bits.
+type claim struct {
+	seq   uint64
+	del   bool
+	etag  string
+	etags []string // by backend, where one answered with another; may be nil
+	size  int64    // 0: not known
+	// said are those that answered that they took it; took are those of them that owe
+	// nothing of it.
+	said, took, owed uint64
+	acked            bool
+	overlapped       bool
+}
+
+func has(set uint64, i int) bool { return set&(1<<i) != 0 }
+
+// etagAt is the ETag that a backend shows for the write, "" where that is not known.
+func (c *claim) etagAt(i int) string {
+	if i < len(c.etags) && c.etags[i] != "" {
+		return c.etags[i]
+	}
+	return c.etag
+}
+
+// shownBy reports whether a backend shows what the write has left.
+func (c *claim) shownBy(i int, v *view) bool {
+	switch {
+	case c.del:
+		return v.is == absent || v.is == present && v.folded
+	case v.is != present || v.damaged || v.folded:
+		return false
+	case c.etagAt(i) == "":
+		return has(c.took, i) && !has(c.owed, i)
+	}
+	return v.etag == c.etagAt(i) && (c.size == 0 || v.size == c.size)
+}
+
+// knowledge is what is known of a key's content.
+type knowledge struct {
+	stands *claim  // nil: no acknowledged write is known
+	rivals []claim // may have landed after it
+	lost   bool    // there were more rivals than are known
+	found  *claim  // a difference that verify has found: who is not right; may be nil
+	// revised are the backends where a version was deleted after stands began, so that
+	// another one may be the current one there.
+	revised uint64
+}
+
+// doubtful reports whether it takes all backends to know what may be closed.
+func (k *knowledge) doubtful() bool {
+	return k.stands == nil || k.stands.overlapped || len(k.rivals) > 0 || k.lost
+}
+
+// owes reports whether a backend may lack any of the writes.
+func (k *knowledge) owes(i int) bool {
+	if k.stands != nil && has(k.stands.owed, i) {
+		return true
+	}
+	for j := range k.rivals {
+		if has(k.rivals[j].owed, i) {
+			return true
+		}
+	}
+	return false
+}
+
+// byVersions reports whether what is current has to be told by the versions: a backend
+// that has what stands shows another one, since a version was deleted there.
+func (k *knowledge) byVersions(views []view) bool {
+	for i := range views {
+		if has(k.revised, i) && views[i].is != unknown && k.stands != nil && !has(k.stands.owed, i) && !k.stands.shownBy(i, &views[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// bits are the backends of these names.
+func (r *Repairer) bits(names []string) (set uint64) {
+	for _, name := range names {
+		if i, known := r.index[name]; known {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
+func (r *Repairer) claimOf(w *task.Write) claim {
+	c := claim{
+		seq: w.Seq, del: w.Delete() || w.Aspect == task.Content && w.Method == http.MethodPost && hasParam(queryOf(w.Target), "delete"),
+		etag: strings.Trim(w.ETag, `"`), size: w.Size, took: r.bits(w.Took), owed: r.bits(w.Owed),
+		acked: !w.Unacknowledged, overlapped: w.Overlapped,
+	}
+	c.said = c.took
+	c.took &^= c.owed
+	if c.del {
+		c.etag, c.size = "", 0
+	}
+	for name, etag := range w.ETags {
+		if i, known := r.index[name]; known {
+			if c.etags == nil {
+				c.etags = make([]string, len(r.backends))
+			}
+			c.etags[i] = strings.Trim(etag, `"`)
+		}
+	}
+	return c
+}
+
+// knowledgeOf is what a task tells of the content.
+func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
+	k := &knowledge{lost: t.RivalsLost}
+	if w := t.Of(task.Content); w != nil {
+		c := r.claimOf(w)
+		k.stands = &c
+	}
+	for i := range t.Rivals {
+		if w := &t.Rivals[i]; w.Aspect == task.Content && (k.stands == nil || !w.Unacknowledged || w.Seq > k.stands.seq || k.stands.overlapped) {
+			k.rivals = append(k.rivals, r.claimOf(w))
+		}
+	}
+	// One that another write overlapped which is not kept: nobody knows what landed last.
+	k.lost = k.lost || k.stands != nil && k.stands.overlapped && len(k.rivals) == 0
+	if w := t.Of(task.Found); w != nil && (k.stands == nil || w.Seq > k.stands.seq) {
+		c := r.claimOf(w)
+		k.found = &c
+	}
+	for i := range t.Writes {
+		if w := &t.Writes[i]; w.Aspect == task.Version && deletesVersion(w) && (k.stands == nil || w.Seq > k.stands.seq) {
+			c := r.claimOf(w)
+			k.revised |= c.said
+		}
+	}
+	return k
+}
+
+// partsOf are the writes to sub-resources that the content has not come after, which took
+// them away with what was there.
+func partsOf(t *task.Task) (parts []*task.Write) {
+	content := t.Of(task.Content)
+	for i := range t.Writes {
+		w := &t.Writes[i]
+		if w.Aspect < task.Tags || w.Aspect > task.LegalHold || content != nil && content.Seq > w.Seq {
+			continue
+		}
+		parts = append(parts, w)
+	}
+	// A rival is all that is known of a part where nothing acknowledged is.
+	for i := range t.Rivals {
+		w := &t.Rivals[i]
+		if w.Aspect < task.Tags || w.Aspect > task.LegalHold || content != nil && content.Seq > w.Seq ||
+			slices.ContainsFunc(parts, func(p *task.Write) bool { return p.Aspect == w.Aspect }) {
+			continue
+		}
+		parts = append(parts, w)
+	}
+	return parts
+}
+
+// partNames are the sub-resources of objects that are carried over, by aspect.
+var partNames = map[task.Aspect]string{task.Tags: "tagging", task.ACL: "acl", task.Retention: "retention", task.LegalHold: "legal-hold"}
+
+// versionsOf are the writes to versions.
+func versionsOf(t *task.Task) (writes []*task.Write) {
+	for i := range t.Writes {
+		if t.Writes[i].Aspect == task.Version {
+			writes = append(writes, &t.Writes[i])
+		}
+	}
+	for i := range t.Rivals {
+		if t.Rivals[i].Aspect == task.Version {
+			writes = append(writes, &t.Rivals[i])
+		}
+	}
+	return writes
+}
+
+// deletesVersion reports whether a write took a version away, and not a part of it.
+func deletesVersion(w *task.Write) bool {
+	return w.Method == http.MethodDelete && !hasParam(queryOf(w.Target), "tagging")
+}
+
+func queryOf(target string) string {
+	_, query, _ := strings.Cut(target, "?")
+	return query
+}
+
+// hasParam reports whether a raw query has a parameter of that name.
+func hasParam(query, name string) bool {
+	_, ok := paramOf(query, name)
+	return ok
+}
+
+func paramOf(query, name string) (value string, ok bool) {
+	for query != "" {
+		var param string
+		param, query, _ = strings.Cut(query, "&")
+		if n, v, _ := strings.Cut(param, "="); n == name {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// subresourceOf is the subresource that a target names, or "". Of several it is one that
+// can be copied.
+func subresourceOf(target string) (known string) {
+	query := queryOf(target)
+	for query != "" {
+		var param string
+		param, query, _ = strings.Cut(query, "&")
+		name, _, _ := strings.Cut(param, "=")
+		if s, ok := s3.Subresources[name]; ok && (known == "" || s.Document) {
+			known = name
+			if s.Document {
+				break
+			}
+		}
+	}
+	return known
+}
+
+func unixNano(ns uint64) time.Time { return time.Unix(0, int64(ns)) } //nolint:gosec // until 2262

@@ -1,0 +1,132 @@
+package repair
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Memory keeps what backends are known not to keep of what they are given, for good: such
+// a backend is never the source of it, and verify tells it once (R35). Any goroutine may
+// call it.
+type Memory interface {
+	// Loses reports whether a backend is known not to keep what has this name.
+	Loses(backend, name string) bool
+	// Learn keeps that; first reports whether it was news.
+	Learn(backend, name string) (first bool, err error)
+	// Lossy reports whether anything is known of a backend.
+	Lossy(backend string) bool
+}
+
+// inventedType is a manner, and no loss: a Content-Type where none was sent.
+const inventedType = "Content-Type where none was sent"
+
+// Manners is a Memory in a small file.
+type Manners struct {
+	path string // "" is none
+
+	mu    sync.Mutex
+	known map[string]map[string]time.Time // backend, name, when it was seen
+}
+
+// MannersName is the file's, in DataDir.
+const MannersName = "manners.json"
+
+// OpenManners reads the file at path, which need not be there; "" keeps nothing beyond the
+// process.
+func OpenManners(path string) (*Manners, error) {
+	m := &Manners{path: path, known: map[string]map[string]time.Time{}}
+	if path == "" {
+		return m, nil
+	}
+	text, err := os.ReadFile(path) //nolint:gosec // the operator's own
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &m.known)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read what is known of backends in %q: %w", path, err)
+	}
+	if m.known == nil { // "null"
+		m.known = map[string]map[string]time.Time{}
+	}
+	return m, nil
+}
+
+// Loses is Memory's.
+func (m *Manners) Loses(backend, name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, known := m.known[backend][name]
+	return known
+}
+
+// Lossy is Memory's.
+func (m *Manners) Lossy(backend string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.known[backend] {
+		if name != inventedType {
+			return true
+		}
+	}
+	return false
+}
+
+// Learn is Memory's.
+func (m *Manners) Learn(backend, name string) (first bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, known := m.known[backend][name]; known {
+		return false, nil
+	}
+	if m.known[backend] == nil {
+		m.known[backend] = map[string]time.Time{}
+	}
+	m.known[backend][name] = time.Now().UTC().Truncate(time.Second)
+	return true, m.writeLocked()
+}
+
+// writeLocked replaces the file as a whole.
+func (m *Manners) writeLocked() error {
+	if m.path == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(m.known, "", "\t")
+	if err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(m.path), filepath.Base(m.path)+".*")
+	if err == nil {
+		_, err = temp.Write(append(text, '\n'))
+		err = errors.Join(err, temp.Sync(), temp.Close())
+		if err == nil {
+			err = os.Rename(temp.Name(), m.path)
+		}
+		if err != nil {
+			_ = os.Remove(temp.Name())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("cannot keep what is known of backends in %q: %w", m.path, err)
+	}
+	return nil
+}
+
+// learn remembers that a backend does not keep something, and tells of it once.
+func (r *Repairer) learn(b *backend, name string) {
+	first, err := r.o.Memory.Learn(b.name, name)
+	if err != nil {
+		r.warnOnce("manners", "repair cannot remember what a backend does not keep", "error", err.Error())
+	}
+	if first {
+		r.o.Log.Warn("a backend does not keep what it is given", "backend", b.name, "what", name)
+	}
+}

@@ -1,0 +1,397 @@
+package repair
+
+import "github.com/akubra/akubra/synclog/task"
+
+// What is to be done about a key is worked out here, by functions of what was acknowledged
+// (claims) and of what each backend shows (views), and of nothing else (R35). docs/REPAIR.md
+// has their table, which is the test's.
+//
+//   - A copy's source is a backend that is known to have the content: it does not owe it
+//     and shows it. A delete follows from an acknowledged delete alone.
+//   - Age, a clock, an absence or a majority decide nothing (but by OnConflict).
+//   - Where knowing is not enough, the key is parked, and never closed as equal.
+
+// Policy is what becomes of a conflict (OnConflict).
+type Policy struct {
+	// Newest takes what is the youngest by the backends' own clocks. Nothing is deleted.
+	Newest bool
+	// Prefer is the backend whose state is right, by name; also where it has nothing.
+	Prefer string
+}
+
+// policy is a Policy by a backend's number.
+type policy struct {
+	newest bool
+	prefer int // -1: none
+}
+
+// action is what is to be done about a key.
+type action uint8
+
+const (
+	actNothing action = iota
+	actCopy           // source to targets
+	actDelete         // at targets
+)
+
+// plan is what planContent and planPart have come to. With no action, no wait and nothing
+// parked, all are equal.
+type plan struct {
+	action  action
+	source  int
+	targets []int
+	wait    bool // for backends that cannot be asked
+	park    task.ParkReason
+	why     string
+}
+
+// parked is a plan that leaves the key to a person; nothing else is left to be done.
+func parked(reason task.ParkReason, why string) plan { return plan{source: -1, park: reason, why: why} }
+
+// planContent plans for an object as such.
+func planContent(k *knowledge, views []view, p policy) plan {
+	if out := unseen(views); out == len(views) {
+		return plan{source: -1, wait: true}
+	}
+	if k.stands == nil && len(k.rivals) == 0 && !k.lost {
+		return planFound(k, views, p)
+	}
+	claims := make([]*claim, 0, 1+len(k.rivals))
+	if k.stands != nil {
+		claims = append(claims, k.stands)
+	}
+	for i := range k.rivals {
+		claims = append(claims, &k.rivals[i])
+	}
+	if c, source := k.winner(claims, views); c != nil && c.del {
+		return k.planDelete(claims, views, p)
+	} else if c != nil {
+		return k.planCopy(claims, source, views, p)
+	}
+	return k.planNobody(claims, views, p)
+}
+
+// winner is the write that all shall have, and who has it for sure. The newest
+// acknowledged one where any backend shows it; among rivals, one that is there goes before
+// one that took it away, so that no last copy is lost.
+func (k *knowledge) winner(claims []*claim, views []view) (best *claim, source int) {
+	source = -1
+	var rank int
+	for _, c := range claims {
+		if c.del {
+			continue
+		}
+		for i := range views {
+			if !c.shownBy(i, &views[i]) {
+				continue
+			}
+			r := 1
+			switch sure := !has(c.owed, i); {
+			case c.acked && sure && c == k.stands:
+				r = 6
+			case c.acked && sure:
+				r = 5
+			case c.acked && c == k.stands:
+				r = 4
+			case c.acked:
+				r = 3
+			case sure:
+				r = 2
+			}
+			r *= 2
+			if views[i].lossy == nil { // who keeps all is the better source
+				r++
+			}
+			if r > rank {
+				best, source, rank = c, i, r
+			}
+		}
+	}
+	if k.stands != nil && k.stands.del && rank < 6 && !k.explained(claims, views) {
+		// No acknowledged write is there beside it.
+		return k.stands, -1
+	}
+	if best == nil && k.stands != nil && k.stands.del {
+		return k.stands, -1
+	}
+	return best, source
+}
+
+// explained reports whether a backend that took the delete shows a rival: then that came
+// after it.
+func (k *knowledge) explained(claims []*claim, views []view) bool {
+	for _, c := range claims {
+		for i := range views {
+			if !c.del && has(k.stands.took&^k.stands.owed, i) && c.shownBy(i, &views[i]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// planCopy makes all like source, where they owe anything, or have a rival.
+func (k *knowledge) planCopy(claims []*claim, source int, views []view, p policy) plan {
+	d := plan{action: actCopy, source: source}
+	var leave plan
+	for i := range views {
+		v := &views[i]
+		switch {
+		case i == source || v.is == unknown || v.same(&views[source]):
+			continue
+		case v.refused != "":
+			leave = worse(leave, parked(task.NotKept, v.refused))
+		case v.folded:
+			leave = worse(leave, parked(task.Conflict, nameTaken))
+		case v.is == present && v.sameContent(&views[source]) && v.lost(&views[source]) != "":
+			leave = worse(leave, parked(task.NotKept, v.lost(&views[source])))
+		case k.owes(i) || v.damaged || k.rival(claims, i, v):
+			d.targets = append(d.targets, i)
+		case v.is == present && v.sameContent(&views[source]):
+			name := v.metaBut(&views[source])
+			if v.hasName(name) {
+				leave = worse(leave, parked(task.Conflict, "it has another "+name))
+			} else {
+				leave = worse(leave, parked(task.NotKept, name))
+			}
+		case v.is == absent:
+			leave = worse(leave, parked(task.Conflict, "it was deleted past the proxy"))
+		default:
+			leave = worse(leave, parked(task.Conflict, "it was changed past the proxy"))
+		}
+	}
+	return k.finish(d, leave, views, p)
+}
+
+// lost is what two views of the same content differ in since one of them is known not to
+// keep it: nothing that could be copied; "" where there is anything else.
+func (v *view) lost(o *view) string {
+	name := v.metaBut(o)
+	if name != "" && (v.loses(name) && !v.hasName(name) || o.loses(name) && !o.hasName(name)) {
+		return name
+	}
+	return ""
+}
+
+// rival reports whether a backend shows a write that may as well have been the last one.
+func (k *knowledge) rival(claims []*claim, i int, v *view) bool {
+	for _, c := range claims {
+		if c.shownBy(i, v) && (k.stands == nil || c != k.stands || len(claims) > 1) {
+			return true
+		}
+	}
+	// One whose ETag nobody knows explains whatever has come behind what stands.
+	for _, c := range claims {
+		if !c.acked && (c.del && v.is == absent || !c.del && v.is == present && c.etag == "" && (c.size == 0 || c.size == v.size)) {
+			return true
+		}
+	}
+	return k.lost
+}
+
+// planDelete carries out an acknowledged delete where it is owed, whatever others show.
+func (k *knowledge) planDelete(claims []*claim, views []view, p policy) plan {
+	d := plan{action: actDelete, source: -1}
+	var leave plan
+	for i := range views {
+		v := &views[i]
+		switch {
+		case v.is != present || v.folded:
+		case v.refused != "":
+			leave = worse(leave, parked(task.NotKept, v.refused))
+		case has(k.stands.owed, i):
+			d.targets = append(d.targets, i)
+		case k.rival(claims, i, v): // of unknown outcome, and behind the delete: both are right
+			return k.planCopy(claims, i, views, p)
+		default:
+			leave = worse(leave, parked(task.Conflict, "it was deleted, and has come back past the proxy"))
+		}
+	}
+	return k.finish(d, leave, views, p)
+}
+
+// planNobody is for content that no backend shows which can be asked.
+func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
+	if unseen(views) > 0 {
+		return plan{source: -1, wait: true}
+	}
+	first := firstPresent(views)
+	damaged, changed, folded := false, false, false
+	for i := range views {
+		folded = folded || views[i].folded
+		damaged = damaged || views[i].damaged
+		changed = changed || views[i].is == present && !k.owes(i)
+	}
+	switch {
+	case first < 0 && (k.stands == nil || k.lost || deletes(claims)):
+		return plan{source: -1} // never made, or a delete of unknown outcome came to pass
+	case k.stands == nil || k.lost:
+		// Whatever is there is right: what it replaced, or a write of unknown outcome. Who
+		// took a write that is known comes first, then the first that has anything.
+		source := first
+		for i := range views {
+			if views[i].is == present && !views[i].damaged && !views[i].folded && (views[source].damaged || views[source].folded || k.owes(source) && !k.owes(i)) {
+				source = i
+			}
+		}
+		if !views[source].damaged && !views[source].folded {
+			all := *k
+			all.lost = true
+			return all.planCopy(claims, source, views, p)
+		}
+		return k.settled(parked(task.Damaged, "its content is not what its ETag says"), views, p)
+	case damaged:
+		return k.settled(parked(task.Damaged, "its content is not what was acknowledged, and no other backend has it"), views, p)
+	case folded:
+		return k.settled(parked(task.Conflict, nameTaken), views, p)
+	case changed:
+		return k.settled(parked(task.Conflict, "it was changed past the proxy, and no backend has what was acknowledged"), views, p)
+	}
+	return parked(task.Lost, "it was acknowledged, and no backend has it any more")
+}
+
+const nameTaken = "the storage takes its name for another key's"
+
+func deletes(claims []*claim) bool {
+	for _, c := range claims {
+		if c.del {
+			return true
+		}
+	}
+	return false
+}
+
+// planFound is for what verify has found, of which no write is known. Who is not owed
+// there is right by what verify could see; where all are, a person has to say.
+func planFound(k *knowledge, views []view, p policy) plan {
+	if unseen(views) > 0 {
+		return plan{source: -1, wait: true}
+	}
+	source, whole, equal, agree := -1, -1, true, true
+	for i := range views {
+		v := &views[i]
+		equal = equal && v.same(&views[0]) && !v.damaged && !v.folded
+		if v.is != present || v.damaged || v.folded {
+			continue
+		}
+		agree = agree && (whole < 0 || v.same(&views[whole]))
+		if whole < 0 {
+			whole = i
+		}
+		if source < 0 && k.found != nil && !has(k.found.owed, i) {
+			source = i
+		}
+	}
+	if equal {
+		return plan{source: -1}
+	}
+	d := plan{action: actCopy, source: source}
+	for i := range views {
+		v := &views[i]
+		switch {
+		case v.refused != "":
+			return parked(task.NotKept, v.refused)
+		case v.damaged && whole >= 0 && agree:
+			d.source = whole
+			d.targets = append(d.targets, i)
+		case source >= 0 && k.found != nil && has(k.found.owed, i) && !v.folded && !v.same(&views[source]):
+			d.targets = append(d.targets, i)
+		}
+	}
+	if len(d.targets) > 0 {
+		return d
+	}
+	reason, why := task.Conflict, "the backends differ, and nobody knows which of them is right"
+	if whole < 0 && firstPresent(views) >= 0 && views[firstPresent(views)].damaged {
+		reason, why = task.Damaged, "its content is not what its ETag says, on any backend"
+	}
+	return k.settled(parked(reason, why), views, p)
+}
+
+// finish puts together what is to be done and what is left to a person then.
+func (k *knowledge) finish(d, leave plan, views []view, p policy) plan {
+	switch {
+	case len(d.targets) > 0:
+		return d
+	case leave.park != "" && unseen(views) == 0:
+		return k.settled(leave, views, p)
+	case leave.park != "":
+		return plan{source: -1, wait: true}
+	}
+	for i := range views {
+		if views[i].is == unknown && (k.doubtful() || k.owes(i)) {
+			return plan{source: -1, wait: true}
+		}
+	}
+	return plan{source: -1}
+}
+
+// settled is a conflict as OnConflict settles it.
+func (k *knowledge) settled(leave plan, views []view, p policy) plan {
+	if leave.park != task.Conflict {
+		return leave
+	}
+	source := p.prefer
+	if source < 0 && p.newest {
+		for i := range views {
+			v := &views[i]
+			if v.is == present && !v.damaged && !v.folded && (source < 0 || v.modified.After(views[source].modified)) {
+				source = i
+			}
+		}
+	}
+	if source < 0 || views[source].damaged || views[source].folded {
+		return leave
+	}
+	return take(source, views, leave)
+}
+
+// take makes all others what source shows; leave is what rests where that is not possible.
+func take(source int, views []view, leave plan) plan {
+	d := plan{action: actCopy, source: source}
+	if views[source].is == absent {
+		d.action = actDelete
+	}
+	for i := range views {
+		v := &views[i]
+		switch {
+		case v.is == unknown:
+			d.wait = true
+		case v.same(&views[source]):
+		case v.folded || v.refused != "":
+			return leave
+		default:
+			d.targets = append(d.targets, i)
+		}
+	}
+	if len(d.targets) == 0 {
+		d.action = actNothing
+	}
+	return d
+}
+
+func unseen(views []view) (n int) {
+	for i := range views {
+		if views[i].is == unknown {
+			n++
+		}
+	}
+	return n
+}
+
+func firstPresent(views []view) int {
+	for i := range views {
+		if views[i].is == present {
+			return i
+		}
+	}
+	return -1
+}
+
+// worse is the graver of two reasons to park.
+func worse(a, b plan) plan {
+	if a.park == "" || a.park == task.NotKept && b.park != task.NotKept {
+		return b
+	}
+	return a
+}

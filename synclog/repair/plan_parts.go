@@ -1,0 +1,210 @@
+package repair
+
+import (
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// part is what one backend has of a sub-resource of an object.
+type part struct {
+	is     presence // unknown: it does not say
+	none   bool     // it does not know such documents at all
+	normal string
+	// object is what it has of the object: a part is not carried over to another one.
+	object  *view
+	refused bool // it was given it in this run
+	lossy   bool // it is known not to keep it
+}
+
+func (p *part) same(o *part) bool {
+	return (p.is == present) == (o.is == present) && (p.is != present || p.normal == o.normal)
+}
+
+// planPart plans for one sub-resource of an object: each is carried over by itself, as it
+// is now, from who took the newest write of it.
+func planPart(c *claim, parts []part, name string) plan {
+	d := plan{action: actCopy, source: -1}
+	equal, out, gone := true, false, true
+	for i := range parts {
+		p := &parts[i]
+		if p.is == unknown && !p.none || p.object.is == unknown {
+			out = true
+			continue
+		}
+		gone = gone && p.object.is == absent
+		equal = equal && p.object.is == parts[0].object.is && p.same(&parts[0])
+		took := p.object.is == present && !p.none && !p.lossy && !has(c.owed, i) && (has(c.took, i) || c.took == 0 && c.acked)
+		if d.source < 0 && took {
+			d.source = i
+		}
+	}
+	switch {
+	case out && d.source < 0:
+		return plan{source: -1, wait: true}
+	case gone && !out:
+		return plan{source: -1}
+	case d.source < 0 && equal:
+		return plan{source: -1} // of unknown outcome, and everywhere the same
+	case d.source < 0:
+		if c.acked {
+			return parked(task.Conflict, "?"+name+" differs, and no backend is known to have the newest")
+		}
+		return planEither(parts, name)
+	}
+	source := &parts[d.source]
+	var leave plan
+	for i := range parts {
+		p := &parts[i]
+		switch {
+		case i == d.source || p.object.is == unknown || p.is == unknown && !p.none:
+		case p.object.is == absent:
+			leave = worse(leave, parked(task.Conflict, "the object that ?"+name+" belongs to is not there"))
+		case !p.object.sameContent(source.object):
+			leave = worse(leave, parked(task.Conflict, "the object that ?"+name+" belongs to is another one"))
+		case p.same(source):
+		case p.refused || p.none || p.lossy && source.is == present:
+			leave = worse(leave, parked(task.NotKept, "?"+name))
+		case has(c.owed, i):
+			d.targets = append(d.targets, i)
+		case p.is != present:
+			leave = worse(leave, parked(task.NotKept, "?"+name))
+		default:
+			leave = worse(leave, parked(task.Conflict, "?"+name+" was changed past the proxy"))
+		}
+	}
+	switch {
+	case len(d.targets) > 0:
+		return d
+	case leave.park != "":
+		return leave
+	}
+	return plan{source: -1, wait: out && c.owed != 0 && outOwes(c, parts)}
+}
+
+// planEither is for a write of unknown outcome: both states are right; one that is there
+// goes before none.
+func planEither(parts []part, name string) plan {
+	d := plan{action: actCopy, source: -1}
+	for i := range parts {
+		if parts[i].object.is == present && parts[i].is == present && d.source < 0 {
+			d.source = i
+		}
+	}
+	for i := range parts {
+		p := &parts[i]
+		switch {
+		case d.source < 0 || i == d.source || p.same(&parts[d.source]):
+		case p.object.is != present || !p.object.sameContent(parts[d.source].object):
+			return parked(task.Conflict, "the object that ?"+name+" belongs to is not the same everywhere")
+		case p.refused || p.none || p.lossy:
+			return parked(task.NotKept, "?"+name)
+		default:
+			d.targets = append(d.targets, i)
+		}
+	}
+	if len(d.targets) == 0 {
+		return plan{source: -1}
+	}
+	return d
+}
+
+func outOwes(c *claim, parts []part) bool {
+	for i := range parts {
+		if has(c.owed, i) && (parts[i].object.is == unknown || parts[i].is == unknown && !parts[i].none) {
+			return true
+		}
+	}
+	return false
+}
+
+// version is one of a key's versions, or one of its delete markers.
+type version struct {
+	id     string
+	marker bool
+	etag   string
+	size   int64
+}
+
+func (v *version) same(o *version) bool {
+	return v.marker == o.marker && (v.marker || v.etag == o.etag && v.size == o.size)
+}
+
+// planVersions finds what was taken away from the one stack of versions and is still in
+// the other: both from the newest to the oldest. ok is false where the other one differs
+// in anything else than so many versions, which must include those with these ids where
+// it has them: then it is for a person.
+func planVersions(source, target []version, deleted []string) (gone []string, ok bool) {
+	if len(target) < len(source) || len(target)-len(source) > len(deleted) {
+		return nil, false
+	}
+	sameIDs := true // the storages give the same ids: replicas of each other
+	for i := range source {
+		sameIDs = sameIDs && indexOf(target, source[i].id) >= 0
+	}
+	extra := len(target) - len(source)
+	j := 0
+	for i := range target {
+		keep := j < len(source) && target[i].same(&source[j])
+		if keep && sameIDs && len(source) > 0 {
+			keep = target[i].id == source[j].id
+		}
+		// Among versions that look the same, one that was deleted by this id goes.
+		if keep && len(gone) < extra && contains(deleted, target[i].id) && fits(source[j:], target[i+1:], extra-len(gone)-1) {
+			keep = false
+		}
+		if keep {
+			j++
+			continue
+		}
+		gone = append(gone, target[i].id)
+	}
+	if j != len(source) || len(gone) != extra {
+		return nil, false
+	}
+	return gone, true
+}
+
+// fits reports whether target is source with so many more.
+func fits(source, target []version, more int) bool {
+	if len(target)-len(source) != more {
+		return false
+	}
+	j := 0
+	for i := range target {
+		if j < len(source) && target[i].same(&source[j]) {
+			j++
+		}
+	}
+	return j == len(source)
+}
+
+func indexOf(stack []version, id string) int {
+	for i := range stack {
+		if stack[i].id == id {
+			return i
+		}
+	}
+	return -1
+}
+
+func contains(ids []string, id string) bool {
+	for _, x := range ids {
+		if x == id {
+			return true
+		}
+	}
+	return false
+}
+
+// counterpart is the version of target that one of source's is, where the stacks are the
+// same; -1 where it is there no more.
+func counterpart(source, target []version, id string) (at int, ok bool) {
+	if len(source) != len(target) {
+		return -1, false
+	}
+	for i := range source {
+		if !source[i].same(&target[i]) {
+			return -1, false
+		}
+	}
+	return indexOf(source, id), true
+}

@@ -1,0 +1,480 @@
+package repair
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/synclog/task"
+)
+
+var update = flag.Bool("update", false, "write the plan's table into docs/REPAIR.md")
+
+// row is one line of the plan's table. Backends are A, B and C.
+//
+// known is what was acknowledged, and what may have landed after it: "PUT v1 (A)", which A
+// took and the others owe; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
+// as is "PUT ?", whose ETag nobody knows; "found (B)" is a difference, after which only B
+// is to change.
+//
+// shown is what each backend has: an ETag, - for nothing, "out"; with "+m" for metadata m,
+// "broken" content, "folded" names, "lossy:m" for what it does not keep, "!m" for what it
+// was given in this run and has not kept.
+type row struct {
+	about, known, shown, want string
+}
+
+var rows = []row{
+	{"all have it", "PUT v1 (A)", "v1 / v1", "equal"},
+	{"one is behind", "PUT v1 (A)", "v1 / v0", "copy A to B"},
+	{"one lacks it", "PUT v1 (B)", "- / v1", "copy B to A"},
+	{"behind, another one is out that owes nothing", "PUT v1 (A C)", "v1 / v0 / out", "copy A to B"},
+	{"equal, another one is out that owes nothing", "PUT v1 (A C)", "v1 / v1 / out", "equal"},
+	{"equal, another one is out that owes it", "PUT v1 (A B)", "v1 / v1 / out", "wait"},
+	{"who has it is out", "PUT v1 (A)", "out / v0", "wait"},
+	{"who has it is out, two others have the same old one", "PUT v1 (A)", "out / v0 / v0", "wait"},
+	{"a majority has something else", "PUT v1 (A)", "v1 / v0 / v0", "copy A to B C"},
+	{"each answered with an ETag of its own", "PUT v1 (A B=w1)", "v1 / w1 / v0", "copy A to C"},
+	{"the ETag is not known: who took it has it", "PUT * (A)", "v9 / v0", "copy A to B"},
+	{"the same bytes, other metadata", "PUT v1 (A)", "v1+new / v1+old", "copy A to B"},
+	{"nobody has it any more (9)", "PUT v1 (A)", "- / v0", "park: lost"},
+	{"nobody has it any more, the other one lacks it too", "PUT v1 (A)", "- / -", "park: lost"},
+	{"changed past the proxy", "PUT v1 (A)", "v7 / v0", "park: conflict"},
+	{"restored from an older copy", "PUT v1 (A)", "v0 / v0", "park: conflict"},
+	{"changed past the proxy where it was taken", "PUT v1 (A B)", "v1 / v7", "park: conflict"},
+	{"deleted past the proxy where it was taken", "PUT v1 (A B)", "v1 / -", "park: conflict"},
+	{"deleted past the proxy, and one is behind: that first", "PUT v1 (A C)", "v1 / v0 / -", "copy A to B"},
+	{"came back with an empty disk, the other one has it late", "PUT v1 (A)", "- / v1", "park: conflict"},
+	{"only the first bytes of it are there (20)", "PUT v1 (A B)", "v1 / v1#0", "copy A to B"},
+	{"only the first bytes, also after a copy", "PUT v1 (A B)", "v1 / v1#0!content", "park: not kept"},
+	{"content is not what its ETag says (13)", "PUT v1 (A)", "v1 broken / v0", "park: damaged"},
+	{"… and another one is whole", "PUT v1 (A B)", "v1 broken / v1 / v0", "copy B to A C"},
+	{"another key's object is there under its name (21)", "PUT v1 (A)", "v1 / v7 folded", "park: conflict"},
+	{"what it was given it has not kept", "PUT v1 (A)", "v1+tags / v1!tags", "park: not kept"},
+	{"it has the content, and is known not to keep the rest", "PUT v1 (A)", "v1+tags / v1 lossy:tags", "park: not kept"},
+	{"who took it is known not to keep what the other one has (5)", "PUT v1 (A)", "v1 lossy:tags / v1+tags", "park: not kept"},
+	{"two took it, one of which keeps less: the other is the source", "PUT v1 (A C)", "v1 lossy:tags / v0 / v1+tags", "copy C to B"},
+
+	{"deleted", "DELETE (A)", "- / v0", "delete from B"},
+	{"deleted everywhere", "DELETE (A)", "- / -", "equal"},
+	{"deleted, by DeleteObjects after a PUT (1)", "DELETE (A)", "- / v0", "delete from B"},
+	{"deleted, whatever another one shows (19)", "DELETE (A)", "v0 / v0", "delete from B"},
+	{"deleted, and made again past the proxy", "DELETE (A)", "v7 / -", "park: conflict"},
+	{"deleted, who has done so is out", "DELETE (A)", "out / v0", "delete from B"},
+	{"deleted, another one is out that owes it", "DELETE (A)", "- / - / out", "wait"},
+	{"deleted, and what is there is another key's", "DELETE (A)", "- / v7 folded", "equal"},
+	{"a delete that did not stick", "DELETE (A)", "- / v0!delete", "park: not kept"},
+
+	{"two at the same time, each on one", "PUT v1 (A) | PUT v2 (B)", "v1 / v2", "copy A to B"},
+	{"two at the same time, all have the one", "PUT v1 (A) | PUT v2 (B)", "v2 / v2", "equal"},
+	{"two at the same time, only one is left (8)", "PUT v1 (A) | PUT v2 (B)", "- / v2", "copy B to A"},
+	{"two at the same time, nobody has either", "PUT v1 (A) | PUT v2 (B)", "- / -", "park: lost"},
+	{"two at the same time, one backend is out", "PUT v1 (A) | PUT v2 (B)", "v1 / out", "wait"},
+	{"a delete at the same time: the last copy stays", "DELETE (A) | PUT v2 (B)", "- / v2", "copy B to A"},
+	{"a delete at the same time, none is left", "DELETE (A) | PUT v2 (B)", "- / -", "equal"},
+	{"of unknown outcome, and it came to pass nowhere", "PUT v1 (A) | PUT v2?", "v1 / v0", "copy A to B"},
+	{"of unknown outcome, and it came to pass on one", "PUT v1 (A) | PUT v2?", "v2 / v1", "copy B to A"},
+	{"of unknown outcome, and it came to pass everywhere", "PUT v1 (A) | PUT v2?", "v2 / v2", "equal"},
+	{"of unknown outcome, its ETag is not known, everywhere", "PUT v1 (A) | PUT ?", "v2 / v1", "copy B to A"},
+	{"a PUT of unknown outcome behind a delete, and it came to pass", "DELETE (A) | PUT v2?", "v2 / v0", "copy A to B"},
+	{"nothing acknowledged is known, they differ", "PUT ?", "v2 / v1", "copy A to B"},
+	{"nothing acknowledged is known, one has none", "PUT ?", "- / v1", "copy B to A"},
+	{"nothing acknowledged is known, a delete of unknown outcome", "DELETE ?", "- / v1", "copy B to A"},
+	{"nothing acknowledged is known, none has it", "PUT ?", "- / -", "equal"},
+
+	{"verify found it missing, and it may be copied", "found (B)", "v1 / -", "copy A to B"},
+	{"verify found it missing, and it may have been deleted", "found (A B)", "v1 / -", "park: conflict"},
+	{"verify found them to differ (5, 14)", "found (A B)", "v1 / v2", "park: conflict"},
+	{"verify found metadata to differ", "found (A B)", "v1+a / v1+b", "park: conflict"},
+	{"verify found it damaged, another one is whole (13)", "found (B)", "v1 / v1 broken", "copy A to B"},
+	{"verify found it damaged everywhere", "found (A B)", "v1 broken / v1 broken", "park: damaged"},
+	{"verify found a difference that is gone", "found (A B)", "v1 / v1", "equal"},
+	{"verify found a difference, one is out", "found (B)", "v1 / out", "wait"},
+}
+
+func names(set []int) string {
+	var s []string
+	for _, i := range set {
+		s = append(s, string(rune('A'+i)))
+	}
+	return strings.Join(s, " ")
+}
+
+func (p plan) String() string {
+	switch {
+	case p.park != "":
+		return "park: " + string(p.park)
+	case p.action == actCopy:
+		return "copy " + names([]int{p.source}) + " to " + names(p.targets)
+	case p.action == actDelete:
+		return "delete from " + names(p.targets)
+	case p.wait:
+		return "wait"
+	}
+	return "equal"
+}
+
+func parseRow(t *testing.T, r *row) (*knowledge, []view) {
+	t.Helper()
+	var views []view
+	for _, text := range strings.Split(r.shown, " / ") {
+		var v view
+		words := strings.Fields(text)
+		for _, w := range words[1:] {
+			what, name, _ := strings.Cut(w, ":")
+			switch what {
+			case "broken":
+				v.damaged = true
+			case "folded":
+				v.folded = true
+			case "lossy":
+				v.lossy = func(n string) bool { return n == name }
+			default:
+				t.Fatalf("what is %q?", w)
+			}
+		}
+		word, refused, _ := strings.Cut(words[0], "!")
+		v.refused = refused
+		switch word {
+		case "out":
+		case "-":
+			v.is = absent
+		default:
+			word, meta, _ := strings.Cut(word, "+")
+			word, size, cut := strings.Cut(word, "#")
+			v.is, v.etag, v.size = present, word, 7
+			if cut {
+				n, _ := strconv.Atoi(size)
+				v.size, v.damaged = int64(n), true
+			}
+			if meta != "" {
+				v.meta = meta + ":" + meta + "\n"
+			}
+		}
+		views = append(views, v)
+	}
+	all := uint64(1)<<len(views) - 1
+	k := &knowledge{}
+	for n, text := range strings.Split(r.known, " | ") {
+		c := claim{seq: uint64(n + 1), acked: true}
+		text, by, _ := strings.Cut(text, " (")
+		for _, w := range strings.Fields(strings.TrimSuffix(by, ")")) {
+			i := int(w[0] - 'A')
+			c.took |= 1 << i
+			if _, etag, own := strings.Cut(w, "="); own {
+				c.etags = make([]string, len(views))
+				c.etags[i] = etag
+			}
+		}
+		c.owed = all &^ c.took
+		verb, etag, _ := strings.Cut(text, " ")
+		if name, unknown := strings.CutSuffix(etag, "?"); unknown {
+			c.acked, c.took, c.owed, etag = false, 0, all, name
+		}
+		if etag == "*" {
+			etag = ""
+		}
+		c.etag, c.del = etag, verb == "DELETE"
+		switch {
+		case verb == "found":
+			c.took, c.owed = 0, c.took
+			k.found = &c
+		case n == 0 && c.acked:
+			if strings.Contains(r.known, " | ") && !strings.Contains(r.known, "?") {
+				c.overlapped, c.owed = true, all // any may have landed last
+			}
+			k.stands = &c
+		default:
+			if c.acked {
+				c.owed = all
+			}
+			k.rivals = append(k.rivals, c)
+		}
+	}
+	return k, views
+}
+
+// R35: the table of the plan, which docs/REPAIR.md shows.
+func TestR35Plan(t *testing.T) {
+	for i := range rows {
+		r := &rows[i]
+		k, views := parseRow(t, r)
+		got := planContent(k, views, policy{prefer: -1}).String()
+		if got != r.want {
+			t.Errorf("%s: known %q, shown %q: got %q, want %q", r.about, r.known, r.shown, got, r.want)
+		}
+	}
+}
+
+func table() string {
+	var b strings.Builder
+	b.WriteString("| What happened | Known | A / B / C show | What is done |\n|---|---|---|---|\n")
+	for i := range rows {
+		r := &rows[i]
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.about, strings.ReplaceAll(r.known, "|", "; meanwhile "), r.shown, r.want)
+	}
+	return b.String()
+}
+
+// The document's table is this test's.
+func TestR35PlanIsDocumented(t *testing.T) {
+	const begin, end = "<!-- the plan's table: go test ./synclog/repair -run Documented -update -->\n", "<!-- end of the table -->"
+	path := "../../docs/REPAIR.md"
+	doc, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(doc), begin)
+	shown, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no place for the table", path)
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(before+begin+table()+end+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if shown != table() {
+		t.Errorf("the table of %s is not the one that is tested: go test ./synclog/repair -run Documented -update", path)
+	}
+}
+
+// R35: whatever is shown, doing what the plan says comes to an end, never takes from a
+// backend that has not what was acknowledged, and deletes for an acknowledged delete alone.
+func TestR35PlanConverges(t *testing.T) {
+	words := []string{"out", "-", "v0", "v1", "v2", "v1+m", "v1 broken", "v2 folded"}
+	known := []string{
+		"PUT v1 (A)", "PUT v1 (A B)", "PUT v1 (B C)", "PUT * (A)", "DELETE (A)", "DELETE (A B)", "PUT v1 (A) | PUT v2 (B)",
+		"DELETE (A) | PUT v2 (B)", "PUT v1 (A) | PUT v2?", "PUT v1 (B) | DELETE ?", "PUT ?", "DELETE ?", "found (B)", "found (A B C)",
+	}
+	n := len(words)
+	for i := range n * n * n {
+		for _, what := range known {
+			r := row{known: what, shown: words[i%n] + " / " + words[i/n%n] + " / " + words[i/n/n]}
+			k, views := parseRow(t, &r)
+			for round := 0; ; round++ {
+				if round > 4 {
+					t.Fatalf("%+v: it does not come to an end", r)
+				}
+				before := slices.Clone(views)
+				p := planContent(k, views, policy{prefer: -1})
+				if p.action == actNothing {
+					if p.park == "" && !p.wait {
+						mustAllBeRight(t, &r, k, views)
+					}
+					break
+				}
+				for _, target := range p.targets {
+					switch {
+					case views[target].is == unknown || views[target].folded:
+						t.Fatalf("%+v: %s to what cannot be seen", r, p)
+					case p.action == actDelete && (k.stands == nil || !k.stands.del):
+						t.Fatalf("%+v: %s without an acknowledged delete", r, p)
+					case p.action == actDelete:
+						views[target] = view{is: absent}
+					case before[p.source].is != present || before[p.source].damaged || before[p.source].folded:
+						t.Fatalf("%+v: %s from what is not whole", r, p)
+					default:
+						views[target] = before[p.source]
+					}
+				}
+			}
+		}
+	}
+}
+
+// mustAllBeRight: what is closed as equal is the same everywhere, and was acknowledged.
+func mustAllBeRight(t *testing.T, r *row, k *knowledge, views []view) {
+	t.Helper()
+	for i := range views {
+		v := &views[i]
+		if v.is == unknown {
+			continue
+		}
+		for j := range views {
+			if o := &views[j]; o.is != unknown && !v.same(o) && !(v.folded && o.is == absent || o.folded && v.is == absent || v.folded && o.folded) {
+				t.Fatalf("%+v: closed, and %d and %d differ", *r, i, j)
+			}
+		}
+		if k.stands == nil {
+			continue
+		}
+		right := k.stands.shownBy(i, v) || k.stands.etag == "" && !k.stands.del && v.is == present
+		for j := range k.rivals {
+			right = right || k.rivals[j].shownBy(i, v) || k.rivals[j].etag == ""
+		}
+		if !right {
+			t.Fatalf("%+v: closed, and %d shows what was not acknowledged", *r, i)
+		}
+	}
+}
+
+// R35: who wants the old way gets it for conflicts alone.
+func TestR35OnConflict(t *testing.T) {
+	newest, a, b := policy{newest: true, prefer: -1}, policy{prefer: 0}, policy{prefer: 1}
+	for _, c := range []struct {
+		known, shown string
+		p            policy
+		want         string
+	}{
+		{"PUT v1 (A B)", "v1 / v7", newest, "copy B to A"}, // B's is younger
+		{"PUT v1 (A B)", "v1 / v7", a, "copy A to B"},
+		{"PUT v1 (A B)", "v1 / v7", b, "copy B to A"},
+		{"PUT v1 (A B)", "v1 / -", newest, "copy A to B"},
+		{"PUT v1 (A B)", "v1 / -", b, "delete from A"},
+		{"found (A B)", "v1 / v2", newest, "copy B to A"},
+		{"found (A B)", "v1 / v2", a, "copy A to B"},
+		{"PUT v1 (A)", "- / v0", newest, "park: lost"},
+		{"PUT v1 (A)", "v1 broken / v0", b, "park: damaged"},
+		{"PUT v1 (A)", "v1 / v0", b, "copy A to B"},
+		{"PUT v1 (A B)", "v1 / out", b, "equal"},
+	} {
+		k, views := parseRow(t, &row{known: c.known, shown: c.shown})
+		for i := range views {
+			views[i].modified = time.Unix(int64(i), 0)
+		}
+		if got := planContent(k, views, c.p).String(); got != c.want {
+			t.Errorf("%s, %s, %+v: got %q, want %q", c.known, c.shown, c.p, got, c.want)
+		}
+	}
+}
+
+// R35: sub-resources, each by itself.
+func TestR35PlanPart(t *testing.T) {
+	for _, c := range []struct{ about, took, shown, want string }{
+		{"one owes it", "A", "t1 t0", "copy A to B"},
+		{"one owes it, who took it has none now", "A", "- t0", "copy A to B"},
+		{"the first one of an object (16)", "A", "t1 -", "copy A to B"},
+		{"equal", "A", "t1 t1", "equal"},
+		{"who took it is out", "A", "? t0", "wait"},
+		{"who owes it is out", "A", "t1 ?", "wait"},
+		{"changed past the proxy", "A B", "t1 t2", "park: conflict"},
+		{"forgotten", "A B", "t1 -", "park: not kept"},
+		{"it was given it, and has not kept it", "A", "t1 -!", "park: not kept"},
+		{"such documents are not known there", "A", "t1 x", "park: not kept"},
+		{"such documents are not known there, and there is none", "A", "- x", "equal"},
+		{"the object is not there", "A", "t1 gone", "park: conflict"},
+		{"the object is another one", "A", "t1 t1@v9", "park: conflict"},
+		{"the object is gone", "A", "gone gone", "equal"},
+		{"of unknown outcome", "", "t1 t0", "copy A to B"},
+		{"of unknown outcome, one has none", "", "- t0", "copy B to A"},
+	} {
+		var parts []part
+		for _, w := range strings.Fields(c.shown) {
+			v := &view{is: present, etag: "v1"}
+			p := part{object: v, is: present}
+			w, p.refused = strings.CutSuffix(w, "!")
+			doc, etag, other := strings.Cut(w, "@")
+			if other {
+				v.etag = etag
+			}
+			switch doc {
+			case "?":
+				v.is, p.is = unknown, unknown
+			case "gone":
+				v.is, p.is = absent, absent
+			case "x":
+				p.is, p.none = unknown, true
+			case "-":
+				p.is = absent
+			default:
+				p.normal = doc
+			}
+			parts = append(parts, p)
+		}
+		write := claim{acked: c.took != ""}
+		for _, w := range strings.Fields(c.took) {
+			write.took |= 1 << (w[0] - 'A')
+		}
+		write.owed = (1<<len(parts) - 1) &^ write.took
+		if got := planPart(&write, parts, "tagging").String(); got != c.want {
+			t.Errorf("%s: %s took it, shown %q: got %q, want %q", c.about, c.took, c.shown, got, c.want)
+		}
+	}
+}
+
+// R35: what was done to a version is found by the versions that rest.
+func TestR35PlanVersions(t *testing.T) {
+	stack := func(text string) (all []version) { // "id:etag", "id:x" is a delete marker
+		for _, w := range strings.Fields(text) {
+			id, etag, _ := strings.Cut(w, ":")
+			v := version{id: id, etag: etag}
+			if etag == "x" {
+				v.marker, v.etag = true, ""
+			}
+			all = append(all, v)
+		}
+		return all
+	}
+	for _, c := range []struct{ about, source, target, deleted, want string }{
+		{"an old version (2)", "1:x", "9:x 8:v0", "old", "8"},
+		{"the null version below a newer one (4)", "2:v2", "7:v2 null:v1", "null", "null"},
+		{"the current version (7)", "1:v0", "9:v1 8:v0", "2", "9"},
+		{"the last one", "", "null:v0", "null", "null"},
+		{"a delete marker", "1:v0", "9:x 8:v0", "2", "9"},
+		{"done already", "1:v0", "8:v0", "2", ""},
+		{"two of them", "2:v1", "9:v2 8:v1 7:v0", "3 1", "9 7"},
+		{"the same ids", "2:v0", "2:v0 1:v0", "1", "1"},
+		{"the same ids, the newer of two that look the same", "1:v0", "2:v0 1:v0", "2", "2"},
+		{"other ids, two that look the same", "1:v0", "9:v0 8:v0", "2", "8"},
+		{"came back empty (3)", "1:v1", "", "0", "no"},
+		{"one more than was deleted", "1:v1", "9:v1 8:v0 7:v9", "0", "no"},
+		{"another one in its place", "2:v2 1:v1", "9:v2 8:v7 7:v0", "0", "no"},
+	} {
+		gone, ok := planVersions(stack(c.source), stack(c.target), strings.Fields(c.deleted))
+		got := strings.Join(gone, " ")
+		if !ok {
+			got = "no"
+		}
+		if got != c.want {
+			t.Errorf("%s: from %q what is %q: got %q, want %q", c.about, c.target, c.source, got, c.want)
+		}
+	}
+}
+
+// R35: what a task tells of the content, and what stands beside it.
+func TestR35KnowledgeOf(t *testing.T) {
+	w := newWorld(t, 2)
+	r := w.repairer()
+	a, b := w.stores[0].name, w.stores[1].name
+	k := r.knowledgeOf(&task.Task{
+		Bucket: "b", Key: "k",
+		Writes: []task.Write{
+			{Aspect: task.Tags, Seq: 1, Method: "PUT", Took: []string{b}},
+			{Aspect: task.Content, Seq: 2, Method: "PUT", ETag: `"e"`, Size: 3, Took: []string{a}, Owed: []string{b}, ETags: map[string]string{b: "f"}},
+			{Aspect: task.Version, Seq: 3, Method: "DELETE", Target: "/b/k?versionId=1", Took: []string{b}},
+		},
+		Rivals: []task.Write{
+			{Aspect: task.Content, Seq: 1, Method: "PUT", Unacknowledged: true}, // before what stands
+			{Aspect: task.Content, Seq: 4, Method: "DELETE", Unacknowledged: true},
+		},
+	})
+	if c := k.stands; c == nil || c.etagAt(0) != "e" || c.etagAt(1) != "f" || c.took != 1 || c.owed != 2 || c.size != 3 || !c.acked {
+		t.Errorf("stands: %+v", k.stands)
+	}
+	if len(k.rivals) != 1 || !k.rivals[0].del || k.rivals[0].acked || k.revised != 2 {
+		t.Errorf("rivals: %+v, revised %b", k.rivals, k.revised)
+	}
+	for _, c := range []struct {
+		writes []task.Write
+		want   string
+	}{
+		{[]task.Write{{Aspect: task.Content, Seq: 1}, {Aspect: task.Tags, Seq: 2}, {Aspect: task.LegalHold, Seq: 3}}, "tagging legal-hold"},
+		{[]task.Write{{Aspect: task.Tags, Seq: 1}, {Aspect: task.Content, Seq: 2}, {Aspect: task.ACL, Seq: 3}}, "acl"},
+		{[]task.Write{{Aspect: task.Retention, Seq: 1}}, "retention"},
+	} {
+		var got []string
+		for _, p := range partsOf(&task.Task{Writes: c.writes}) {
+			got = append(got, partNames[p.Aspect])
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%+v: got %q, want %q", c.writes, got, c.want)
+		}
+	}
+}

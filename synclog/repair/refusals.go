@@ -1,0 +1,142 @@
+package repair
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/akubra/akubra/synclog/repair/client"
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// refusals keep a backend that takes no writes for reasons of its own (full, over a quota,
+// read-only, no rights) from using up the tries of its keys. One write is tried after
+// growing pauses.
+type refusals struct {
+	mu     sync.Mutex
+	closed bool
+	until  time.Time // of the next try
+	pause  time.Duration
+	streak []task.Task // keys that were refused since the last write it took
+	why    string
+}
+
+const (
+	pauseFirst = time.Second
+	pauseMost  = 5 * time.Minute
+	// refusedKeys is how many keys a backend has to refuse, with none taken between, for
+	// what may as well be about each of them to be about the backend.
+	refusedKeys = 3
+)
+
+// ownCodes say plainly that a refusal is not about the key.
+var ownCodes = []string{
+	"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "StorageFull", "DiskFull",
+	"XMinioReadQuorum", "XMinioWriteQuorum", "SlowDownWrite", "ReadOnly", "ReadOnlyMode", "ServerReadOnly", "XRustfsStorageFull",
+}
+
+// refusal says whether an error is a write's refusal that may be about the backend, and
+// whether it is so for sure.
+func refusal(err error) (maybe, sure bool) {
+	var status int
+	if e := client.AsError(err); e == nil || e.Method == http.MethodGet || e.Method == http.MethodHead {
+		return false, false
+	} else if status = e.Status; status == http.StatusInsufficientStorage || client.HasCode(err, ownCodes...) ||
+		strings.Contains(strings.ToLower(e.Code+e.Message), "quota") || strings.Contains(strings.ToLower(e.Message), "read-only") {
+		return true, true
+	}
+	switch status {
+	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return true, false
+	}
+	return false, false
+}
+
+// mayWrite reports whether a backend takes writes, or it is time to try one.
+func (r *Repairer) mayWrite(b *backend) bool {
+	q := &b.refusals
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		return true
+	}
+	now := r.o.Now()
+	if now.Before(q.until) {
+		return false
+	}
+	q.until = now.Add(q.pause) // it is this one's turn
+	return true
+}
+
+// writable is mayWrite without taking the turn.
+func (r *Repairer) writable(b *backend) bool {
+	q := &b.refusals
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.closed || !r.o.Now().Before(q.until)
+}
+
+// wrote notes that a backend has taken a write.
+func (r *Repairer) wrote(b *backend) {
+	q := &b.refusals
+	q.mu.Lock()
+	was := q.closed
+	q.closed, q.streak, q.pause = false, nil, 0
+	q.mu.Unlock()
+	if was {
+		b.log.Info("a backend takes writes again", "backend", b.name)
+		r.Kick()
+	}
+}
+
+// refusedWrite notes a refusal, and reports whether it is the backend's own.
+func (r *Repairer) refusedWrite(ctx context.Context, b *backend, t *task.Task, err error) bool {
+	maybe, sure := refusal(err)
+	if !maybe {
+		return false
+	}
+	q := &b.refusals
+	q.mu.Lock()
+	if !slices.ContainsFunc(q.streak, func(o task.Task) bool { return taskID(&o) == taskID(t) }) {
+		q.streak = append(q.streak, *t)
+	}
+	if !sure && !q.closed && len(q.streak) < refusedKeys {
+		q.mu.Unlock()
+		return false
+	}
+	was, earlier := q.closed, q.streak
+	q.closed, q.streak, q.why = true, nil, err.Error()
+	q.pause = min(max(2*q.pause, pauseFirst), pauseMost)
+	wait := q.pause/2 + jitter(q.pause/2)
+	q.until = r.o.Now().Add(wait)
+	q.mu.Unlock()
+	r.later(ctx, wait, r.Kick)
+	if was {
+		return true
+	}
+	b.log.Warn("a backend takes no writes: its keys wait", "backend", b.name, "error", err.Error())
+	for i := range earlier {
+		if taskID(&earlier[i]) != taskID(t) {
+			r.giveBack(&earlier[i])
+		}
+	}
+	return true
+}
+
+// giveBack gives a key the try back that a backend's own refusal has used up.
+func (r *Repairer) giveBack(was *task.Task) {
+	t, _, ok, err := r.o.Journal.Next(was.Place)
+	if err != nil || !ok || taskID(&t) != taskID(was) || t.Tries == 0 {
+		return
+	}
+	t.Place = was.Place
+	t.Tries--
+	t.NotBefore = time.Time{}
+	if t.Parked == task.Failed {
+		t.Parked = ""
+	}
+	r.note(&t)
+}
