@@ -12,7 +12,7 @@ type flat struct {
 	Seq, First, Settled                                 uint64
 	Method, Target, Host, Bucket, Key, ETag, ID, Reason string
 	Size                                                int64
-	Owed                                                []string
+	Owed, Took                                          []string
 	SubResource, Unacknowledged, Doubt                  bool
 	Tries                                               int
 	NotBefore                                           time.Time
@@ -36,8 +36,9 @@ func (f *flat) task(names ...string) task.Task {
 		Seq: f.Seq, Settled: f.Settled, Method: f.Method, Target: f.Target, Host: f.Host, ETag: f.ETag, ID: f.ID, Reason: f.Reason,
 		Size: f.Size, Owed: f.Owed, Unacknowledged: f.Unacknowledged,
 	}
+	w.Took = slices.Clone(f.Took)
 	for _, name := range names {
-		if !slices.Contains(f.Owed, name) && !f.Unacknowledged && f.Method != "" {
+		if f.Took == nil && !slices.Contains(f.Owed, name) && !f.Unacknowledged && f.Method != "" {
 			w.Took = append(w.Took, name)
 		}
 	}

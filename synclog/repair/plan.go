@@ -64,7 +64,7 @@ func planContent(k *knowledge, views []view, p policy) plan {
 		claims = append(claims, &k.rivals[i])
 	}
 	if c, source := k.winner(claims, views); c != nil && c.del {
-		return k.planDelete(claims, views, p)
+		return k.planDelete(c, claims, views, p)
 	} else if c != nil {
 		return k.planCopy(claims, source, views, p)
 	}
@@ -111,10 +111,18 @@ func (k *knowledge) winner(claims []*claim, views []view) (best *claim, source i
 		// No acknowledged write is there beside it.
 		return k.stands, -1
 	}
-	if best == nil && k.stands != nil && k.stands.del {
-		return k.stands, -1
+	if best != nil {
+		return best, source
 	}
-	return best, source
+	// Nothing is there of what was put: an acknowledged delete that was done is right.
+	for _, c := range claims {
+		for i := range views {
+			if c.del && c.acked && (c == k.stands || has(c.said, i) && c.shownBy(i, &views[i])) {
+				return c, -1
+			}
+		}
+	}
+	return nil, -1
 }
 
 // explained reports whether a backend that took the delete shows a rival: then that came
@@ -190,7 +198,7 @@ func (k *knowledge) rival(claims []*claim, i int, v *view) bool {
 }
 
 // planDelete carries out an acknowledged delete where it is owed, whatever others show.
-func (k *knowledge) planDelete(claims []*claim, views []view, p policy) plan {
+func (k *knowledge) planDelete(c *claim, claims []*claim, views []view, p policy) plan {
 	d := plan{action: actDelete, source: -1}
 	var leave plan
 	for i := range views {
@@ -199,7 +207,7 @@ func (k *knowledge) planDelete(claims []*claim, views []view, p policy) plan {
 		case v.is != present || v.folded:
 		case v.refused != "":
 			leave = worse(leave, parked(task.NotKept, v.refused))
-		case has(k.stands.owed, i):
+		case has(c.owed, i):
 			d.targets = append(d.targets, i)
 		case k.rival(claims, i, v): // of unknown outcome, and behind the delete: both are right
 			return k.planCopy(claims, i, views, p)
@@ -228,11 +236,22 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 	case k.stands == nil || k.lost:
 		// Whatever is there is right: what it replaced, or a write of unknown outcome. Who
 		// took a write that is known comes first, then the first that has anything.
-		source := first
+		source := -1
 		for i := range views {
-			if views[i].is == present && !views[i].damaged && !views[i].folded && (views[source].damaged || views[source].folded || k.owes(source) && !k.owes(i)) {
+			// One that took what stands has that, or what came behind it; of another one
+			// nobody knows.
+			if k.stands != nil && !has(k.stands.said, i) {
+				continue
+			}
+			if source < 0 && views[i].is == present {
 				source = i
 			}
+			if source >= 0 && views[i].is == present && !views[i].damaged && !views[i].folded && (views[source].damaged || views[source].folded || k.owes(source) && !k.owes(i)) {
+				source = i
+			}
+		}
+		if source < 0 {
+			break
 		}
 		if !views[source].damaged && !views[source].folded {
 			all := *k

@@ -76,6 +76,11 @@ func (p *proxied) write(rnd *rand.Rand, key, body string) {
 			switch {
 			case fails:
 				task.Owed = append(task.Owed, p.stores[i].name)
+			default:
+				task.Took = append(task.Took, p.stores[i].name)
+			}
+			switch {
+			case fails:
 			case task.Seq == 0: // the first answer
 				p.mu.Lock()
 				p.stamped = max(p.stamped+1, uint64(time.Now().UnixNano()))
