@@ -32,10 +32,11 @@ type book struct {
 
 	recalled recalled // where read finds what is not in memory, before it reads itself
 
-	rbuf []byte
-	ibuf []byte
-	old  record // find's
-	next record // replay's
+	rbuf  []byte
+	ibuf  []byte
+	old   record // find's
+	next  record // replay's
+	fresh record // applyLocked's
 }
 
 var errDamaged = errors.New("damaged")

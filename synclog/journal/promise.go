@@ -334,13 +334,14 @@ func (j *Journal) applyLocked(hash uint32, e *Entry, closes uint64) {
 			}
 			return
 		}
-		r := record{bucket: e.Bucket, key: e.Key}
+		r := &j.fresh // whose memory is used again
+		*r = record{bucket: e.Bucket, key: e.Key, writes: r.writes[:0], rivals: r.rivals[:0]}
 		if len(e.Key) == 0 {
 			r.target = e.Target
 		}
 		r.take(e, j.mine)
 		r.closes = closes
-		j.addKey(&r, hash, j.appendLocked(&r))
+		j.addKey(r, hash, j.appendLocked(r))
 		return
 	}
 	old.take(e, j.mine)

@@ -88,6 +88,7 @@ type record struct {
 	parked         []byte // why; empty: it is not
 	lastError      []byte
 	unread         bool // the record could not be read: what memory knows stands for it
+	lean           bool // usual targets are left out, for who looks at masks alone
 }
 
 // Bits of a write's flags in a file.
@@ -172,7 +173,7 @@ func (d *decoder) entry(e *Entry, bucket, key, target []byte) {
 	e.Method = methodName(d.bytes())
 	e.Target = d.bytes()
 	if flags&flagUsualTarget != 0 {
-		if e.Target = target; len(key) > 0 {
+		if e.Target = target; len(key) > 0 && !d.lean {
 			e.Target = slices.Concat([]byte{'/'}, bucket, []byte{'/'}, key)
 		}
 	}
@@ -241,8 +242,8 @@ func (r *record) appendPayload(dst []byte) []byte {
 // parsePayload undoes appendPayload, or reads a state of an old journal, whose masks are
 // about the backends of all. The slices of r point into p.
 func (r *record) parsePayload(p []byte, typ byte, all uint64) error {
-	*r = record{writes: r.writes[:0], rivals: r.rivals[:0]}
-	d := decoder{p: p}
+	*r = record{writes: r.writes[:0], rivals: r.rivals[:0], lean: r.lean}
+	d := decoder{p: p, lean: r.lean}
 	if typ == typeOldState {
 		return r.parseOldState(&d, all)
 	}
@@ -257,9 +258,8 @@ func (r *record) parsePayload(p []byte, typ byte, all uint64) error {
 	r.parked, r.lastError = d.bytes(), d.bytes()
 	for _, es := range [2]*[]Entry{&r.writes, &r.rivals} {
 		for n := d.uvarint(); n > 0 && !d.bad; n-- {
-			var e Entry
-			d.entry(&e, r.bucket, r.key, r.target)
-			*es = append(*es, e)
+			*es = append(*es, Entry{})
+			d.entry(&(*es)[len(*es)-1], r.bucket, r.key, r.target)
 		}
 	}
 	if r.first >= maxSeq || r.closes >= maxSeq {
@@ -301,8 +301,9 @@ func methodName(p []byte) string {
 // decoder reads a payload's fields; after the first one that is not there they
 // are all empty, and end tells.
 type decoder struct {
-	p   []byte
-	bad bool
+	p    []byte
+	bad  bool
+	lean bool // a record's
 }
 
 func (d *decoder) take(n uint64) []byte {

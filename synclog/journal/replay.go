@@ -152,6 +152,7 @@ func (b *book) replay(s *segment, at place, typ byte, payload []byte) error {
 		b.addOpen(&e, b.hashOf(identOf(&e)), at, typ, payload)
 	case typeState, typeOldState:
 		r := &b.next
+		r.lean = true
 		if err := b.parse(s, r, payload, typ); err != nil {
 			return err
 		}
