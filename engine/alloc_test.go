@@ -99,8 +99,8 @@ func TestAgreementDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRequest(e)
-	r.method, r.write, r.target = "PUT", true, s3.ParseTarget([]byte(sampleTarget), nil, nil)
-	r.legs, r.votes = r.legs[:2], []vote{{votePositive, 2}, {votePositive, 1}}
+	r.head.method, r.head.write, r.head.target = "PUT", true, s3.ParseTarget([]byte(sampleTarget), nil, nil)
+	r.legs, r.race.votes = r.legs[:2], []vote{{votePositive, 2}, {votePositive, 1}}
 	for i := range r.legs {
 		l := &r.legs[i]
 		l.r, l.backend, l.state = r, i, votePositive

@@ -148,14 +148,10 @@ func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 
 // write writes to w, which is on the way to the client.
 func (b *answerBody) write(w io.Writer, p []byte) (int, error) {
-	c := b.l.r.client
-	if c == nil || b.left <= 0 || len(p) < minHeld {
+	if b.left <= 0 || len(p) < minHeld {
 		return w.Write(p)
 	}
-	c.goesOn = true
-	n, err := w.Write(p)
-	c.goesOn = false
-	return n, err
+	return b.l.r.client.writeOn(w, p)
 }
 
 func (b *answerBody) tellEnd() {
@@ -181,18 +177,17 @@ func (b *answerBody) Close() error {
 // and returns its status.
 func (r *request) respond(ctx *fasthttp.RequestCtx) int {
 	problem := r.noAnswer()
-	if r.winner >= 0 {
-		l := &r.legs[r.winner]
+	if l := r.winner(); l != nil {
 		l.dispose()
 		problem = errNoPool // its owner may be out
 		if r.sourceIsOwed(l) {
 			problem = errSourceOwed
 		}
 	}
-	if r.method == "OPTIONS" && r.e.cors {
+	if r.head.isOptions() && r.e.cors {
 		return r.e.preflight(ctx)
 	}
-	problem.send(ctx, r.id.String())
+	problem.send(ctx, r.head.name())
 	return problem.status
 }
 

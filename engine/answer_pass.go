@@ -15,27 +15,27 @@ import (
 // passes reports whether the client gets the winner's answer, rather than one of the
 // proxy's own.
 func (r *request) passes() bool {
-	if r.winner < 0 || r.client == nil {
+	l := r.winner()
+	if l == nil || !r.client.isThere() {
 		return false
 	}
-	l := &r.legs[r.winner]
-	return !(r.method == "OPTIONS" && r.e.cors && l.state != votePositive) && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
+	return !(r.head.isOptions() && r.e.cors && l.state != votePositive) && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
 }
 
 // passOn sends the winner's answer, and lets go of the request for the handler. last: it
 // is its connection's last.
 func (r *request) passOn(ctx *fasthttp.RequestCtx, last bool) {
 	r.pastServer(ctx, func(to io.Writer) (bool, error) {
-		l := &r.legs[r.winner]
+		l := r.winner()
 		if !l.open {
 			_, err := to.Write(r.makeShort(last))
 			return last, err
 		}
 		// HTTP/1.0 has no chunks: the connection's end is the body's (RFC 9112 §6.3).
-		untilEnd := r.old && l.answer.Length < 0
+		untilEnd := r.client.isOld() && l.answer.Length < 0
 		err := r.sendOpen(to, last || untilEnd)
 		if err != nil && untilEnd {
-			r.client.reset() // a plain end would be the end of a whole answer
+			r.client.breakOff() // a plain end would be the end of a whole answer
 		}
 		return last || untilEnd, err
 	})
@@ -44,20 +44,20 @@ func (r *request) passOn(ctx *fasthttp.RequestCtx, last bool) {
 // pastServer has send write the client's answer, and lets go of the request for the
 // handler. send reports whether the answer is its connection's last.
 func (r *request) pastServer(ctx *fasthttp.RequestCtx, send func(to io.Writer) (last bool, err error)) {
-	var to io.Writer = senderTo{r.client}
+	var to io.Writer = senderTo{r.client.conn}
 	if c, ok := ctx.Conn().(*tlsConn); ok {
 		to = c.Conn
 	}
-	r.client.endRequest(r.bodySize.Load())
+	r.client.endRequest(r.message.bodySize())
 	sent := false
 	defer func() {
 		if !sent { // a panic, which the handler's recover ends: part of the answer may have gone
-			r.client.void = true
-			r.client.reset()
+			r.client.conn.void = true
+			r.client.breakOff()
 		}
 	}()
 	last, err := send(to)
-	r.client.void, sent = true, true
+	r.client.conn.void, sent = true, true
 	if err != nil || last {
 		ctx.SetConnectionClose()
 	}

@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"strconv"
-
-	"github.com/akubra/akubra/http1"
-)
+import "strconv"
 
 // An answer that is whole in memory goes to a client of plain HTTP/1.1 as the backend
 // sent it, in one write that never waits: no second parsing of its head, no copy of it.
@@ -14,21 +10,21 @@ import (
 // isShort reports whether the answer is such a one. The handler's goroutine calls it, once
 // the request is decided.
 func (r *request) isShort() bool {
-	if !r.direct || r.winner < 0 || r.e.stopping.Load() || r.client.interrupted() || r.method == "OPTIONS" {
+	l := r.winner()
+	if r.client.way != direct || l == nil || r.e.stopping.Load() || r.client.wasInterrupted() || r.head.isOptions() {
 		return false
 	}
-	l := &r.legs[r.winner]
 	return !l.open && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
 }
 
 // answerShort sends it, and lets go of the request for the handler.
 func (r *request) answerShort() error {
-	r.client.void = true
-	r.client.endRequest(r.bodySize.Load())
+	r.client.conn.void = true
+	r.client.conn.endRequest(r.message.bodySize())
 	answer := r.makeShort(false)
-	n, err := r.client.sendNow(answer)
+	n, err := r.client.conn.sendNow(answer)
 	if err == nil && n < len(answer) {
-		_, err = r.client.send(answer[n:])
+		_, err = r.client.conn.send(answer[n:])
 	}
 	r.notServing()
 	r.release()
@@ -38,36 +34,36 @@ func (r *request) answerShort() error {
 // makeShort gives the winner's answer as it is to be sent: where it need not change, in
 // the leg's memory, else in out. To metrics and access log it is as good as sent then.
 func (r *request) makeShort(last bool) []byte {
-	l := &r.legs[r.winner]
+	l := r.winner()
 	a := &l.answer
-	if r.isListing() {
+	if r.head.isListing() {
 		r.learnPages(new(pageScanner), l.body, l.backend)
 	}
 	r.answeredWith(a.Status)
 	r.unhandle(int64(len(l.body)))
-	framed := a.Length >= 0 || http1.Bodyless(r.method, a.Status)
-	if r.e.passesOn(a) && framed && !last && !r.old {
+	framed := a.Length >= 0 || r.head.bodyless(a.Status)
+	if r.e.passesOn(a) && framed && !last && !r.client.isOld() {
 		return l.buf
 	}
-	r.out = r.appendHead(r.out[:0], last, false)
+	r.client.out = r.appendHead(r.client.out[:0], last, false)
 	if !framed {
-		r.out = append(r.out[:len(r.out)-2], "Content-Length: "...)
-		r.out = strconv.AppendInt(r.out, int64(len(l.body)), 10)
-		r.out = append(r.out, "\r\n\r\n"...)
+		r.client.out = append(r.client.out[:len(r.client.out)-2], "Content-Length: "...)
+		r.client.out = strconv.AppendInt(r.client.out, int64(len(l.body)), 10)
+		r.client.out = append(r.client.out, "\r\n\r\n"...)
 	}
-	r.out = append(r.out, l.body...)
-	return r.out
+	r.client.out = append(r.client.out, l.body...)
+	return r.client.out
 }
 
 // appendHead appends the head of the winner's answer, with what the proxy has to say of
 // the connection and of the body's coding.
 func (r *request) appendHead(dst []byte, last, chunked bool) []byte {
-	dst = r.e.appendAnswerHead(dst, &r.legs[r.winner].answer, r.method)
+	dst = r.e.appendAnswerHead(dst, &r.winner().answer, r.head.method)
 	dst = dst[:len(dst)-2] // the blank line
 	switch {
 	case last:
 		dst = appendField(dst, "Connection", "close")
-	case r.old:
+	case r.client.isOld():
 		dst = appendField(dst, "Connection", "keep-alive")
 	}
 	if chunked {

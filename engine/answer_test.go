@@ -410,7 +410,7 @@ func TestPiecesOfAnAnswerFillPackets(t *testing.T) {
 		goesOn bool
 	}{{1, minHeld, true}, {1, minHeld - 1, false}, {0, minHeld, false}, {-1, minHeld, false}} {
 		c := &clientConn{}
-		b := &answerBody{left: tt.left, l: &leg{r: &request{client: c}}}
+		b := &answerBody{left: tt.left, l: &leg{r: &request{client: client{conn: c}}}}
 		n, err := b.write(writerFunc(func(p []byte) (int, error) {
 			if c.goesOn != tt.goesOn {
 				t.Errorf("%d bytes before %d: %v", tt.size, tt.left, c.goesOn)

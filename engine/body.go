@@ -16,28 +16,26 @@ import (
 // sends is no body: the request has to be aborted. Where every leg has ended
 // before the body did (R9), there is no problem, but bodyRead stays false.
 func (r *request) readBody(ctx *fasthttp.RequestCtx) *s3Error {
-	if r.bodyRead {
+	if r.race.isRead() {
 		return nil
 	}
 	body := ctx.RequestBodyStream()
 	if r.head.chunked {
 		body = newStrictChunks(body)
 	}
-	if r.kind == s3.KindDelete {
+	if r.head.is(s3.KindDelete) {
 		return r.readDeletes(ctx, body)
 	}
 	body = r.watch(body)
 	if !r.launched && r.head.chunked {
 		r.launch()
 	}
-	if r.client != nil {
-		var beforeWait func()
-		if !r.launched {
-			beforeWait = r.launchFn
-		}
-		r.client.beginBody(beforeWait)
-		defer r.client.endBody()
+	if r.launched {
+		r.client.beginBody(nil)
+	} else {
+		r.client.beginBody(r.launchFn)
 	}
+	defer r.client.endBody()
 	var err error
 	if r.head.chunked {
 		err = r.copyChunked(ctx, body)
@@ -53,12 +51,9 @@ func (r *request) bodyEnded(err error) *s3Error {
 		r.endBody()
 		return nil
 	}
-	r.mu.Lock()
-	decided := r.decided
-	r.mu.Unlock()
 	var problem *s3Error
 	switch {
-	case decided, errors.Is(err, ring.ErrNoReaders):
+	case r.isDecided(), errors.Is(err, ring.ErrNoReaders):
 		return nil
 	case errors.As(err, &problem):
 		return problem
@@ -82,17 +77,17 @@ func (r *request) copyFixed(body io.Reader) error {
 			return err
 		}
 		left -= n
-		if r.piped {
+		if r.message.isPassing() {
 			return r.spliceBody(body, 0, left)
 		}
 	}
 	for left > 0 {
 		// A ring that is full is emptied by legs alone.
 		came := r.head.contentLength - left
-		if !r.launched && (came >= lazyStart || int64(r.headLen)+came >= int64(r.ring.Size())) {
+		if !r.launched && (came >= lazyStart || int64(r.head.length)+came >= int64(r.message.Size())) {
 			r.launch()
 		}
-		room, err := r.ring.Reserve()
+		room, err := r.message.Reserve()
 		if err != nil {
 			return err
 		}
@@ -103,14 +98,14 @@ func (r *request) copyFixed(body io.Reader) error {
 			more, spliced, err = r.readOrSplice(body, room[1:], false)
 			n += more
 		}
-		r.bodySize.Add(int64(n))
+		r.message.came.Add(int64(n))
 		left -= int64(n)
 		switch {
 		case spliced:
 		case left == 0 && !r.launched: // no leg is there that might end too early (endBody)
-			r.ring.PublishLast(n)
+			r.message.PublishLast(n)
 		default:
-			r.ring.Publish(n)
+			r.message.Publish(n)
 		}
 		if err != nil && left > 0 {
 			return err
@@ -136,12 +131,12 @@ const (
 func (r *request) copyChunked(ctx *fasthttp.RequestCtx, body io.Reader) error {
 	limit := r.e.o.MaxBodySize
 	for {
-		room, err := r.ring.Reserve()
+		room, err := r.message.Reserve()
 		if err != nil {
 			return err
 		}
 		n, err := r.copyChunk(room, body)
-		if size := r.bodySize.Add(int64(n)); limit > 0 && size > limit {
+		if size := r.message.came.Add(int64(n)); limit > 0 && size > limit {
 			return errEntityTooLarge
 		}
 		if err == io.EOF {
@@ -156,14 +151,14 @@ func (r *request) copyChunked(ctx *fasthttp.RequestCtx, body io.Reader) error {
 
 // endChunks writes the last chunk and the client's trailer fields.
 func (r *request) endChunks(ctx *fasthttp.RequestCtx) error {
-	if _, err := r.ring.Write([]byte("0\r\n")); err != nil {
+	if _, err := r.message.Write([]byte("0\r\n")); err != nil {
 		return err
 	}
 	trailer := ctx.Request.Header.TrailerHeader()
 	if len(trailer) == 0 {
 		trailer = []byte("\r\n")
 	}
-	_, err := r.ring.Write(trailer)
+	_, err := r.message.Write(trailer)
 	return err
 }
 
@@ -175,7 +170,7 @@ func (r *request) copyChunk(room []byte, body io.Reader) (int, error) {
 		if n > 0 {
 			var frame [chunkFrame + minChunk]byte
 			copy(frame[chunkDigits+2:], small[:n])
-			if _, werr := r.ring.Write(frame[:frameChunk(frame[:], n)]); werr != nil {
+			if _, werr := r.message.Write(frame[:frameChunk(frame[:], n)]); werr != nil {
 				return n, werr
 			}
 		}
@@ -184,7 +179,7 @@ func (r *request) copyChunk(room []byte, body io.Reader) (int, error) {
 	room = room[:min(len(room), maxChunk)]
 	n, err := body.Read(room[chunkDigits+2 : len(room)-2])
 	if n > 0 {
-		r.ring.Publish(frameChunk(room, n))
+		r.message.Publish(frameChunk(room, n))
 	}
 	return n, err
 }
@@ -204,10 +199,8 @@ func frameChunk(b []byte, n int) int {
 // readDeletes takes the body of a multi-object delete, which has to be known
 // when the answers come (R24), and is bounded as S3 bounds it.
 func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error {
-	if r.client != nil {
-		r.client.beginBody(nil)
-		defer r.client.endBody()
-	}
+	r.client.beginBody(nil)
+	defer r.client.endBody()
 	if r.head.contentLength > maxDeleteBody {
 		return errDeleteTooLarge
 	}
@@ -218,19 +211,19 @@ func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error
 	if problem := r.beginDeletes(objects); problem != nil {
 		return problem
 	}
-	r.bodySize.Store(int64(len(data)))
+	r.message.came.Store(int64(len(data)))
 	if !r.launched {
 		r.launch()
 	}
 	if r.head.chunked {
 		if len(data) > 0 {
-			_, err = r.ring.Write([]byte(strconv.FormatInt(int64(len(data)), 16) + "\r\n" + string(data) + "\r\n"))
+			_, err = r.message.Write([]byte(strconv.FormatInt(int64(len(data)), 16) + "\r\n" + string(data) + "\r\n"))
 		}
 		if err == nil {
 			err = r.endChunks(ctx)
 		}
 	} else {
-		_, err = r.ring.Write(data)
+		_, err = r.message.Write(data)
 	}
 	return r.bodyEnded(err)
 }

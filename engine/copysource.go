@@ -92,10 +92,10 @@ const ReasonSource = "owes the copy's source"
 // What is of a version's id is not looked for: repair gives no backend another one's
 // version.
 func (r *request) sourceOwed() (set uint64) {
-	if r.source.version || r.e.o.Journal == nil {
+	if r.head.source.version || r.e.o.Journal == nil {
 		return 0
 	}
-	for _, n := range r.source.names {
+	for _, n := range r.head.source.names {
 		set |= r.e.o.Journal.Owed([]byte(n.bucket), []byte(n.key))
 	}
 	return set & r.e.all
@@ -113,8 +113,8 @@ func (r *request) withSource(want uint64) (uint64, *s3Error) {
 		r.wantSource()
 		return 0, errSourceOwed
 	}
-	if r.kind == s3.KindCopy {
-		r.lacking = owing
+	if r.head.is(s3.KindCopy) {
+		r.race.leaveOut(owing)
 	}
 	return want, nil
 }
@@ -132,7 +132,7 @@ func (r *request) sourceIsOwed(picked *leg) bool {
 // wantSource tells repair that a client waits for the source.
 func (r *request) wantSource() {
 	if f := r.e.o.Wanted; f != nil {
-		for _, n := range r.source.names {
+		for _, n := range r.head.source.names {
 			f(n.bucket, n.key)
 		}
 	}

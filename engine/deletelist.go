@@ -37,7 +37,7 @@ const (
 
 // chargeDelete takes n bytes of that for the request, until it is over.
 func (r *request) chargeDelete(n int64) *s3Error {
-	r.deleteCharge += n
+	r.ledger.take(n)
 	if r.e.deleting.Add(n) > maxDeleteMemory {
 		return errTooManyWrites
 	}

@@ -550,11 +550,11 @@ func TestR15BackendThatReturnsMeanwhileWasStillSkipped(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRequest(e)
-	r.write = true
+	r.head.write = true
 	if problem := r.takeSlots(e.all); problem != nil {
 		t.Fatal(problem)
 	}
-	if r.skipped != 0b10 || r.reasons[1] != "demoted" {
-		t.Fatalf("skipped %b for %q", r.skipped, r.reasons[1])
+	if r.race.skipped != 0b10 || r.race.reasons[1] != "demoted" {
+		t.Fatalf("skipped %b for %q", r.race.skipped, r.race.reasons[1])
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-
-	"github.com/akubra/akubra/s3"
 )
 
 // A request whose body has been read, and whose answer is most likely a short one, is
@@ -19,23 +17,14 @@ import (
 // detach leaves the request to who decides it, unless that has happened already. After
 // a true the handler may not touch the request any more.
 func (r *request) detach() bool {
-	if !r.direct || r.kind != s3.KindPlain || r.method == "GET" || r.target.Selects || r.method == "OPTIONS" || r.e.stopping.Load() {
+	if r.client.way != direct || !r.head.isAnsweredShortly() || r.e.stopping.Load() {
 		return false
 	}
 	// Nobody's leg is to wait for a disk: its connection may have another request already.
 	if r.journaled() && r.e.o.Journal.Waits() {
 		return false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.decided || !r.bodyRead { // each leg may have left before the body's end (R9)
-		return false
-	}
-	r.client.owe()
-	r.client.endRequest(r.bodySize.Load())
-	r.detached = true
-	r.notServing()
-	return true
+	return r.tryDetach()
 }
 
 // answerDetached answers, on the goroutine of the leg that decided the request. That
@@ -56,21 +45,21 @@ func (r *request) sendDetached(unwritten error) {
 	var answer []byte
 	switch {
 	case unwritten != nil:
-		r.legs[r.winner].dispose() // not to be acknowledged (R20)
+		r.winner().dispose() // not to be acknowledged (R20)
 		last = true
 		answer = r.makeError(errJournal, last)
-	case r.winner < 0:
+	case r.winner() == nil:
 		answer = r.makeError(r.noAnswer(), last)
-	case r.legs[r.winner].open:
+	case r.winner().open:
 		go r.streamFn()
 		return
 	default:
 		answer = r.makeShort(last)
 	}
-	n, err := r.client.sendNow(answer)
+	n, err := r.client.conn.sendNow(answer)
 	if err == nil && n < len(answer) {
-		r.out = append(r.out[:0], answer[n:]...)
-		r.last = last
+		r.client.out = append(r.client.out[:0], answer[n:]...)
+		r.client.last = last
 		go r.sendRestFn()
 		return
 	}
@@ -80,37 +69,37 @@ func (r *request) sendDetached(unwritten error) {
 // sendRest sends what of a short answer the socket has not taken at once.
 func (r *request) sendRest() {
 	defer r.recoverAnswer()
-	_, err := r.client.send(r.out)
-	r.paid(err, r.last)
+	_, err := r.client.conn.send(r.client.out)
+	r.paid(err, r.client.last)
 }
 
 // makeError is makeShort for an answer of the proxy's own.
 func (r *request) makeError(problem *s3Error, last bool) []byte {
 	var size int
-	r.out, size = problem.append(r.out[:0], r.id.String(), string(r.raw), r.method, last)
+	r.client.out, size = problem.append(r.client.out[:0], r.head.name(), r.head.resource(), r.head.method, last)
 	r.answeredWith(problem.status)
 	r.unhandle(int64(size))
-	return r.out
+	return r.client.out
 }
 
 // stream answers with what is still coming from the winner.
 func (r *request) stream() {
 	defer r.recoverAnswer()
 	last := r.e.stopping.Load()
-	r.paid(r.sendOpen(senderTo{r.client}, last), last)
+	r.paid(r.sendOpen(senderTo{r.client.conn}, last), last)
 }
 
 // sendOpen sends it as the backend does, but for what is hop-by-hop, and in chunks where
 // its length is not known (RFC 9112 §7.1).
 func (r *request) sendOpen(client io.Writer, last bool) error {
-	l := &r.legs[r.winner]
-	chunked := l.answer.Length < 0 && !r.old
+	l := r.winner()
+	chunked := l.answer.Length < 0 && !r.client.isOld()
 	body := newAnswerBody(l, l.conn, l.conn.Reader())
-	body.onEnd, body.onClose, body.listing = r.letNextFn, r.logAccessFn, r.isListing()
+	body.onEnd, body.onClose, body.listing = r.letNextFn, r.logAccessFn, r.head.isListing()
 	defer func() { _ = body.Close() }()
 	r.answeredWith(l.answer.Status)
-	r.out = r.appendHead(r.out[:0], last, chunked)
-	if _, err := client.Write(r.out); err != nil {
+	r.client.out = r.appendHead(r.client.out[:0], last, chunked)
+	if _, err := client.Write(r.client.out); err != nil {
 		return err
 	}
 	to := client
@@ -122,7 +111,7 @@ func (r *request) sendOpen(client io.Writer, last bool) error {
 		_, err = client.Write([]byte("0\r\n\r\n"))
 	}
 	if errors.Is(err, errAnswerCut) {
-		r.e.o.Log.Warn("cannot send an answer to its end", "error", err.Error(), "id", r.id.String())
+		r.e.o.Log.Warn("cannot send an answer to its end", "error", err.Error(), "id", r.head.name())
 	}
 	return err
 }
@@ -144,8 +133,8 @@ func (w *chunkWriter) Write(p []byte) (int, error) {
 
 // paid notes that the client has its answer, or cannot have it.
 func (r *request) paid(err error, last bool) {
-	r.isPaid = true
-	r.client.pay(err != nil || last)
+	r.client.served = paid
+	r.client.conn.pay(err != nil || last)
 	r.release()
 }
 

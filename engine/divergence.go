@@ -11,14 +11,14 @@ import (
 // what the backends disagree about and records it (R15 to R19, R24, R26).
 func (r *request) settle() {
 	r.countLegsEnded()
-	if r.aborted { // decided before the legs were told: no leg is pending now
+	if r.race.isAbandoned() { // decided before the legs were told: no leg is pending now
 		r.endOverlaps(0)
 		r.leaveOverlaps()
 		return
 	}
 	stored := r.stored()
 	r.endOverlaps(stored)
-	if r.also != 0 {
+	if r.ledger.also != 0 {
 		// The other write may have come since mayWaitLocked has looked: what is written
 		// down now keeps nobody waiting.
 		r.refs.Add(1)
@@ -36,11 +36,11 @@ func (r *request) settleStored(stored uint64) {
 	r.settleJournal()
 	switch {
 	case stored == 0:
-	case r.write:
+	case r.head.write:
 		r.recordWrite()
-	case r.kind == s3.KindUpload:
+	case r.head.is(s3.KindUpload):
 		// It is about an upload that is one backend's own.
-	case r.e.o.RecordReads && (r.method == "GET" || r.method == "HEAD"):
+	case r.e.o.RecordReads && r.head.isRead():
 		r.recordMissing()
 	}
 }
@@ -58,8 +58,8 @@ func (r *request) stored() (set uint64) {
 // divergence begins a record about the request.
 func (r *request) divergence(op string) Divergence {
 	return Divergence{
-		Time: time.Now(), Method: r.method, Path: string(r.raw), UserAgent: string(r.head.userAgent), Op: op,
-		Bucket: string(r.target.Bucket), Key: r.target.KeyName(), Size: r.objectSize(), ID: r.id.String(),
+		Time: time.Now(), Method: r.head.method, Path: string(r.head.raw), UserAgent: string(r.head.userAgent), Op: op,
+		Bucket: string(r.head.target.Bucket), Key: r.head.target.KeyName(), Size: r.objectSize(), ID: r.head.name(),
 	}
 }
 
@@ -71,17 +71,17 @@ func (r *request) record(d *Divergence, reason string) {
 
 // recordWrite records what backends lack of a write that one of them took.
 func (r *request) recordWrite() {
-	if len(r.deletes) > 0 {
+	if len(r.ledger.deletes) > 0 {
 		r.recordDeletes()
 		return
 	}
-	o := r.outcome(r.votes)
+	o := r.outcome(r.race.votes)
 	if len(o.lacks) == 0 {
 		return
 	}
 	d := r.divergence(OpStoring)
 	r.recordLacks(&d, &o, true)
-	if r.kind == s3.KindForm {
+	if r.head.is(s3.KindForm) {
 		d.Key = o.key
 	}
 	r.recordLacks(&d, &o, false)
@@ -89,11 +89,11 @@ func (r *request) recordWrite() {
 
 // recordDeletes does so for each key of a multi-object delete (R24).
 func (r *request) recordDeletes() {
-	w := r.deleteFacts(r.votes)
+	w := r.deleteFacts(r.race.votes)
 	d := r.divergence(OpStoring)
 	for _, order := range []bool{true, false} {
-		for i := range r.deletes {
-			if object := &r.deletes[i]; !order || object.also != 0 {
+		for i := range r.ledger.deletes {
+			if object := &r.ledger.deletes[i]; !order || object.also != 0 {
 				o := w.outcomeOf(object)
 				d.Key = object.Key
 				r.recordLacks(&d, &o, order)
@@ -118,7 +118,7 @@ func (r *request) recordLacks(d *Divergence, o *outcome, order bool) {
 
 // recordMissing: one backend has what another one says it has not (R17).
 func (r *request) recordMissing() {
-	has := &r.legs[firstPositive(r.votes)]
+	has := &r.legs[firstPositive(r.race.votes)]
 	for i := range r.legs {
 		if l := &r.legs[i]; l.state == voteNegative && l.answer.Status == 404 {
 			d := r.divergence(OpReading)
@@ -132,11 +132,11 @@ func (r *request) recordMissing() {
 // endOverlaps tells the table of writes under way how the request has ended, and
 // notes the keys that another write overlapped with (R19).
 func (r *request) endOverlaps(stored uint64) {
-	if r.overlapping {
-		r.also = r.endOverlap(r.keyHash, stored)
+	if r.ledger.overlapping {
+		r.ledger.also = r.endOverlap(r.ledger.keyHash, stored)
 	}
-	for i := range r.deletes {
-		if d := &r.deletes[i]; d.write != 0 {
+	for i := range r.ledger.deletes {
+		if d := &r.ledger.deletes[i]; d.write != 0 {
 			d.also = r.endOverlap(d.write, stored)
 		}
 	}
@@ -144,12 +144,12 @@ func (r *request) endOverlaps(stored uint64) {
 
 // leaveOverlaps takes the request out of the table of writes under way.
 func (r *request) leaveOverlaps() {
-	if r.overlapping {
-		r.overlapping = false
-		r.e.writes.leave(r.keyHash)
+	if r.ledger.overlapping {
+		r.ledger.overlapping = false
+		r.e.writes.leave(r.ledger.keyHash)
 	}
-	for i := range r.deletes {
-		if d := &r.deletes[i]; d.write != 0 {
+	for i := range r.ledger.deletes {
+		if d := &r.ledger.deletes[i]; d.write != 0 {
 			r.e.writes.leave(d.write)
 			d.write = 0
 		}
@@ -170,7 +170,7 @@ func (r *request) endOverlap(hash, stored uint64) uint64 {
 func (r *request) mayBeStored() bool {
 	for i := range r.legs {
 		if l := &r.legs[i]; l.state != voteNegative || l.answer.Status >= 500 {
-			return !r.aborted
+			return !r.race.isAbandoned()
 		}
 	}
 	return false

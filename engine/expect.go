@@ -25,8 +25,8 @@ func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
 	select {
 	case <-r.ready:
 	case <-timer.C:
-	case <-r.decision:
-		r.direct = false // it is the connection's last
+	case <-r.race.decided():
+		r.client.endHere()
 		ctx.SetConnectionClose()
 		r.answer(ctx)
 		return ctx.Response.StatusCode()
@@ -50,9 +50,7 @@ func (p *pending) Close() error {
 	}
 	p.request = nil
 	r.abort()
-	if r.client != nil {
-		r.client.forsaken = r
-	} else {
+	if !r.client.forsake(r) {
 		r.forsaken()
 	}
 	return nil

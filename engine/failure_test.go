@@ -435,7 +435,7 @@ func (r *rig) voted() int {
 	n := 0
 	for _, q := range r.e.list() {
 		q.mu.Lock()
-		n += q.ended
+		n += q.race.ended
 		q.mu.Unlock()
 		q.release()
 	}

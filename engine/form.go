@@ -182,12 +182,12 @@ func (f *form) readHeader(header []byte) {
 
 // beginForm notes that the write of a form's file is about to go to the backends.
 func (r *request) beginForm(key string) *s3Error {
-	if len(r.target.Bucket) == 0 {
+	if len(r.head.target.Bucket) == 0 {
 		key = "" // it would be some other bucket's
 	}
 	var hash uint64
 	if key != "" {
-		if hash = hashKey(r.target.Bucket, key); !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
+		if hash = hashKey(r.head.target.Bucket, key); !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
 			return errKeyBusy
 		}
 	}
@@ -207,23 +207,23 @@ func (r *request) beginForm(key string) *s3Error {
 	var err error
 	if r.e.o.Journal != nil {
 		began = r.e.o.Journal.Stamp(time.Now())
-		slot, err = r.e.o.Journal.Begin(r.target.Bucket, []byte(key), r.head.host, r.raw)
+		slot, err = r.e.o.Journal.Begin(r.head.target.Bucket, []byte(key), r.head.host, r.head.raw)
 	}
 	if err != nil {
 		return r.notBegun(err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if taken = r.ended < len(r.legs); taken { // else every backend has refused it already, and it has been settled
-		r.key, r.target.Key, r.keyHash, r.overlapping = []byte(key), []byte(s3.Escape(key)), hash, key != ""
-		r.began, r.slot = began, slot
+	if taken = !r.allEndedLocked(); taken { // else every backend has refused it already, and it has been settled
+		r.ledger.key, r.head.target.Key, r.ledger.keyHash, r.ledger.overlapping = []byte(key), []byte(s3.Escape(key)), hash, key != ""
+		r.ledger.began, r.ledger.slot = began, slot
 	}
 	return nil
 }
 
 // mayBePositive reports whether the answer's status may be that of a write's success.
 func (l *leg) mayBePositive() bool {
-	return l.answer.Status < 300 || l.r.kind == s3.KindForm && l.answer.Status == 303
+	return l.answer.Status < 300 || l.r.head.is(s3.KindForm) && l.answer.Status == 303
 }
 
 // location reads what the answer to an upload by form says of the object: a redirection
@@ -251,7 +251,7 @@ func (l *leg) location() (key, etag string) {
 		}
 		return key, etag
 	}
-	bucket := string(l.r.target.Bucket)
+	bucket := string(l.r.head.target.Bucket)
 	key = strings.TrimPrefix(u.Path, "/")
 	if !strings.HasPrefix(u.Host, bucket+".") {
 		var ok bool
@@ -271,11 +271,12 @@ const anotherKey = "stored under another key"
 
 // readForm makes the request an upload by form, if it is one.
 func (r *request) readForm(contentType []byte) {
-	if r.kind != s3.KindPlain || r.method != "POST" || len(r.target.Key) > 0 || r.target.Sub || r.bodyRead {
+	if !r.head.is(s3.KindPlain) || r.head.method != "POST" || len(r.head.target.Key) > 0 || r.head.target.Sub || r.race.isRead() {
 		return
 	}
-	if r.form = newForm(contentType, r.head.contentLength); r.form != nil {
-		r.kind = s3.KindForm
-		r.form.begin, r.form.ended = r.beginForm, r.madeSize.Store
+	if f := newForm(contentType, r.head.contentLength); f != nil {
+		r.head.kind = s3.KindForm
+		f.begin = r.beginForm
+		r.message.watchForm(f)
 	}
 }

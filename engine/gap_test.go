@@ -154,7 +154,7 @@ func TestGapBehindTheIntent(t *testing.T) {
 	close(first)
 	<-held // writes the intent
 	close(second)
-	eventually(t, "the last leg leaves it to who answers", func() bool { return r.find("slow", func(r *request) bool { return r.journal == journalLeft }) })
+	eventually(t, "the last leg leaves it to who answers", func() bool { return r.find("slow", func(r *request) bool { return r.ledger.state == journalLeft }) })
 	close(inGap)
 	<-settling
 	if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
@@ -169,7 +169,7 @@ func TestGapBehindTheIntent(t *testing.T) {
 func (r *rig) find(key string, ok func(*request) bool) (found bool) {
 	for _, q := range r.e.list() {
 		q.mu.Lock()
-		found = found || string(q.target.Key) == key && ok(q)
+		found = found || string(q.head.target.Key) == key && ok(q)
 		q.mu.Unlock()
 		q.release()
 	}

@@ -21,7 +21,7 @@ func (r *request) gathers() bool {
 	if n >= minSpliced {
 		n = minGathered
 	}
-	return n >= minGathered && !r.launched && int64(r.headLen)+n <= int64(r.ring.Size()) && r.takePipes()
+	return n >= minGathered && !r.launched && int64(r.head.length)+n <= int64(r.message.Size()) && r.takePipes()
 }
 
 // gather brings the message into the pipes' intake before its legs start, which then
@@ -29,35 +29,35 @@ func (r *request) gathers() bool {
 // Where the client keeps it waiting, what has come is taken back, and the caller goes on
 // with the ring. It returns how much of the body has come.
 func (r *request) gather(body io.Reader) (came int64, err error) {
-	room, err := r.ring.Reserve()
+	room, err := r.message.Reserve()
 	if err != nil {
 		return 0, err
 	}
 	room = room[:min(int64(len(room)), r.head.contentLength)]
 	large := r.head.contentLength >= minSpliced
-	r.client.beforeSplice = r.fillIntakeFn
+	r.client.beforeSplice(r.fillIntakeFn)
 	n := 0
-	for n < len(room) && err == nil && !r.launched && r.pipes != nil && !(large && r.gathering > 0) {
+	for n < len(room) && err == nil && !r.launched && r.message.pipes != nil && !(large && r.message.place == inIntake) {
 		var more int
 		more, err = r.gatherMore(body, room[n:])
 		n += more
-		if n < len(room) && !large && r.gathering > 0 && time.Since(r.begun) > gatherTime {
+		if n < len(room) && !large && r.message.place == inIntake && r.head.age() > gatherTime {
 			r.ungather()
 			break
 		}
 	}
-	r.client.beforeSplice = nil
+	r.client.beforeSplice(nil)
 	switch {
 	case err != nil && int64(n) < r.head.contentLength:
 		return int64(n), err
-	case r.gathering == 0:
+	case r.message.place != inIntake:
 	case large:
 		return int64(n), r.sendGathered()
-	case r.pipes.Duplicate(1<<len(r.legs)-1, r.gathering) != nil:
+	case r.message.pipes.Duplicate(1<<len(r.legs)-1, r.message.gathering) != nil:
 		r.ungather()
 	default:
-		r.gathered, r.gathering = r.gathering, 0
-		r.ring.MoveOutside(int64(r.gathered), true)
+		r.message.gathered, r.message.gathering, r.message.place = r.message.gathering, 0, inPipes
+		r.message.MoveOutside(int64(r.message.gathered), true)
 	}
 	return int64(n), nil
 }
@@ -67,15 +67,15 @@ func (r *request) gather(body io.Reader) (came int64, err error) {
 // its place in the ring's memory.
 func (r *request) gatherMore(body io.Reader, p []byte) (int, error) {
 	n, spliced, err := r.readOrSplice(body, p, true)
-	r.bodySize.Add(int64(n))
+	r.message.came.Add(int64(n))
 	switch {
-	case r.gathering == 0:
-		r.ring.Publish(n)
-	case spliced || r.pipes.Write(p[:n]) == nil:
-		r.gathering += n
+	case r.message.place != inIntake:
+		r.message.Publish(n)
+	case spliced || r.message.pipes.Write(p[:n]) == nil:
+		r.message.gathering += n
 	default:
 		r.ungather()
-		r.ring.Publish(n)
+		r.message.Publish(n)
 		r.dropPipes()
 	}
 	return n, err
@@ -83,34 +83,34 @@ func (r *request) gatherMore(body io.Reader, p []byte) (int, error) {
 
 // fillIntake brings what is in the ring into the intake.
 func (r *request) fillIntake() {
-	message := r.ring.Bytes()
-	if r.pipes.Write(message) == nil {
-		r.gathering = len(message)
+	message := r.message.Bytes()
+	if r.message.pipes.Write(message) == nil {
+		r.message.gathering, r.message.place = len(message), inIntake
 		return
 	}
-	r.client.spliceTo = 0
+	r.client.stopSplicing()
 	r.dropPipes()
 }
 
 // sendGathered starts the legs with the beginning of a large message.
 func (r *request) sendGathered() error {
-	if err := r.pipes.Copy(1<<len(r.legs)-1, r.gathering); err != nil {
+	if err := r.message.pipes.Copy(1<<len(r.legs)-1, r.message.gathering); err != nil {
 		return r.pipesFailed(err)
 	}
-	r.ring.MoveOutside(int64(r.gathering), false)
-	r.gathering, r.piped = 0, true
+	r.message.MoveOutside(int64(r.message.gathering), false)
+	r.message.gathering, r.message.place = 0, passing
 	r.launch()
 	return nil
 }
 
 // ungather takes what was gathered back into the ring, before any leg has started.
 func (r *request) ungather() {
-	r.client.spliceTo = 0
-	published := r.ring.Bytes()
-	if err := r.pipes.ReadBack(published[:r.gathering]); err != nil {
+	r.client.stopSplicing()
+	published := r.message.Bytes()
+	if err := r.message.pipes.ReadBack(published[:r.message.gathering]); err != nil {
 		_ = r.pipesFailed(err)
-		r.ring.Cancel()
+		r.message.Cancel()
 	}
-	r.ring.Publish(r.gathering - len(published))
-	r.gathering = 0
+	r.message.Publish(r.message.gathering - len(published))
+	r.message.gathering, r.message.place = 0, inRing
 }

@@ -44,13 +44,11 @@ func (e *Engine) serve(ctx *fasthttp.RequestCtx, r *request) {
 
 // answer sends what was decided.
 func (r *request) answer(ctx *fasthttp.RequestCtx) {
-	if r.kind == s3.KindInitiate && r.retryElsewhere(ctx) {
+	if r.head.is(s3.KindInitiate) && r.retryElsewhere(ctx) {
 		return
 	}
 	unwritten := r.promise()
-	r.mu.Lock()
-	bodyRead := r.bodyRead
-	r.mu.Unlock()
+	bodyRead := r.isBodyRead()
 	if unwritten == nil && bodyRead && r.isShort() {
 		if r.answerShort() != nil {
 			ctx.SetConnectionClose()
@@ -62,7 +60,7 @@ func (r *request) answer(ctx *fasthttp.RequestCtx) {
 	}
 	// A read that was interrupted just as the body ended leaves a connection
 	// that cannot be read from any more, either.
-	last := !bodyRead || r.e.closing.Load() || r.client != nil && r.client.interrupted()
+	last := !bodyRead || r.e.closing.Load() || r.client.wasInterrupted()
 	if unwritten == nil && r.passes() {
 		r.passOn(ctx, last || r.e.stopping.Load() || ctx.Request.Header.ConnectionClose() || ctx.Response.ConnectionClose())
 		return
@@ -71,7 +69,7 @@ func (r *request) answer(ctx *fasthttp.RequestCtx) {
 	if unwritten == nil {
 		status = r.respond(ctx)
 	} else {
-		r.legs[r.winner].dispose() // not to be acknowledged (R20)
+		r.winner().dispose() // not to be acknowledged (R20)
 		status = r.fail(ctx, errJournal)
 	}
 	if last {
@@ -83,26 +81,16 @@ func (r *request) answer(ctx *fasthttp.RequestCtx) {
 // finishHandler notes the client's side as done, where ctx has the answer.
 func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int) {
 	r.answeredWith(status)
-	if r.client != nil {
-		r.client.endRequest(r.bodySize.Load())
-	}
-	r.unhandle(bodySize(ctx, r.method))
+	r.client.endRequest(r.message.bodySize())
+	r.unhandle(bodySize(ctx, r.head.method))
 	r.notServing()
 	r.release()
 }
 
 // answeredWith notes what the client is told.
 func (r *request) answeredWith(status int) {
-	r.status = status
-	r.e.o.Metrics.RequestEnded(r.method, status, r.bodySize.Load(), r.firstAnswer)
-}
-
-// notServing notes that the handler has no part in the request any more, so that its
-// panic is not the request's.
-func (r *request) notServing() {
-	if c := r.client; c != nil && c.serving == r {
-		c.serving = nil
-	}
+	r.client.status = status
+	r.e.o.Metrics.RequestEnded(r.head.method, status, r.message.bodySize(), r.race.duration())
 }
 
 // unhandle tells the access log of an answer with a body of so many bytes, and takes the
@@ -114,8 +102,8 @@ func (r *request) unhandle(size int64) {
 }
 
 func (r *request) letNext() {
-	if !r.let {
-		r.let = true
+	if r.client.served == unserved {
+		r.client.served = let
 		r.e.handling.Add(-1)
 	}
 }
@@ -124,12 +112,12 @@ func (r *request) logAccess(size int64) {
 	defer r.e.recoverStep("logging a request")
 	if log := r.e.o.Log; log.AccessEnabled() {
 		a := Access{
-			Time: r.begun, ID: r.id.String(), Remote: r.remote, Method: r.method, Path: string(r.raw),
-			Host: string(r.head.host), UserAgent: string(r.head.userAgent), Status: r.status,
-			BytesIn: r.bodySize.Load(), BytesOut: size, Duration: time.Since(r.begun),
+			Time: r.head.begun, ID: r.head.id.String(), Remote: r.client.remote, Method: r.head.method, Path: string(r.head.raw),
+			Host: string(r.head.host), UserAgent: string(r.head.userAgent), Status: r.client.status,
+			BytesIn: r.message.bodySize(), BytesOut: size, Duration: r.head.age(),
 		}
-		if r.winner >= 0 {
-			a.Backend = r.legs[r.winner].name()
+		if l := r.winner(); l != nil {
+			a.Backend = l.name()
 		}
 		log.Access(&a)
 	}
@@ -137,7 +125,7 @@ func (r *request) logAccess(size int64) {
 
 // fail makes an error of the proxy's own the answer, and the connection's last.
 func (r *request) fail(ctx *fasthttp.RequestCtx, problem *s3Error) int {
-	problem.send(ctx, r.id.String())
+	problem.send(ctx, r.head.id.String())
 	ctx.SetConnectionClose()
 	return problem.status
 }
@@ -178,17 +166,10 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	e.inFlight.Add(1)
 	r := e.requests.Get().(*request) //nolint:forcetypeassert // the pool holds nothing else
 	r.refs.Store(1)
-	r.begun = time.Now()
-	r.id = e.newID()
-	r.tried = tried
-	r.client = clientOf(ctx)
-	if r.client != nil {
-		r.client.serving = r
-	}
-	_, plain := ctx.Conn().(*clientConn)
-	r.noSplice = !plain
-	r.old = !ctx.Request.Header.IsHTTP11()
-	r.direct = plain && !r.old && !ctx.Request.Header.ConnectionClose()
+	r.head.begun = time.Now()
+	r.head.id = e.newID()
+	r.head.tried = tried
+	r.serveOn(ctx)
 	problem := r.readHead(ctx)
 	if problem == nil {
 		problem = r.beginWrite()
@@ -204,21 +185,15 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 		e.refuseEarly(ctx, problem)
 		return nil
 	}
-	if r.write && len(r.target.Key) > 0 && !r.target.Sub && r.target.UploadID == "" || r.kind == s3.KindComplete {
-		r.keyHash = hashOfTarget(&r.target)
-		r.overlapping = e.writes.beginWithin(r.keyHash, e.o.SlotTimeout)
-		if !r.overlapping {
-			for i := range r.legs {
-				r.legs[i].neverRan()
-			}
-			r.handled()
-			e.refuseEarly(ctx, errKeyBusy)
-			return nil
+	if !r.enterOverlaps() {
+		for i := range r.legs {
+			r.legs[i].neverRan()
 		}
+		r.handled()
+		e.refuseEarly(ctx, errKeyBusy)
+		return nil
 	}
-	if r.journaled() {
-		r.began = e.o.Journal.Stamp(r.begun)
-	}
+	r.noteBegin()
 	r.makeRing()
 	e.enlist(r)
 	if e.closing.Load() { // R22
@@ -236,8 +211,8 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 	if v := h.Protocol(); string(v) != "HTTP/1.1" && string(v) != "HTTP/1.0" {
 		return errVersion
 	}
-	r.method = methodName(h.Method())
-	if r.method == "CONNECT" {
+	r.head.method = methodName(h.Method())
+	if r.head.method == "CONNECT" {
 		return errMethod
 	}
 	h.DisableNormalizing() // of trailer fields, which are yet to come (R2)
@@ -246,70 +221,55 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 		fields = addHost(fields, raw, ctx.LocalAddr())
 	}
 	var problem string
-	r.headBuf, r.head, problem = buildHead(r.headBuf[:0], r.method, raw, fields, r.e.addRequest)
+	r.head.buf, r.head.head, problem = buildHead(r.head.buf[:0], r.head.method, raw, fields, r.e.addRequest)
 	if problem != "" {
 		return badRequest(problem)
 	}
-	r.keep(len(raw))
+	r.head.keep(len(raw))
 	if r.e.tooLarge(r.head.contentLength) || r.e.tooLarge(r.head.decodedLength) {
 		return errEntityTooLarge
 	}
-	r.bodyRead = !r.head.chunked && r.head.contentLength <= 0
-	r.target = s3.ParseTarget(r.raw, r.head.host, r.e.o.Domains)
-	if r.method == "PUT" || r.method == "POST" || r.method == "DELETE" {
-		r.target.Sub = r.target.IsSubWrite(r.method)
-		if r.method == "PUT" && !r.target.Sub {
-			r.target.Version = false // content can only be put as a new version
+	r.race.begin(r.head.hasBody())
+	r.head.target = s3.ParseTarget(r.head.raw, r.head.host, r.e.o.Domains)
+	if r.head.method == "PUT" || r.head.method == "POST" || r.head.method == "DELETE" {
+		r.head.target.Sub = r.head.target.IsSubWrite(r.head.method)
+		if r.head.method == "PUT" && !r.head.target.Sub {
+			r.head.target.Version = false // content can only be put as a new version
 		}
 	}
-	r.kind = r.target.KindOf(r.method, r.head.copySource)
+	r.head.kind = r.head.target.KindOf(r.head.method, r.head.copySource)
 	r.readForm(h.ContentType())
-	r.write = r.target.Writes(r.method, r.kind)
-	r.whole = r.kind == s3.KindInitiate || r.kind == s3.KindComplete || r.kind == s3.KindCopy || r.kind == s3.KindDelete ||
-		r.kind == s3.KindPart && r.head.copySource
-	if r.kind == s3.KindCopy || r.kind == s3.KindPart && r.head.copySource { // no other request has one (R15)
-		r.source = readCopySource(h.Peek("X-Amz-Copy-Source"), h.Peek("X-Amz-Copy-Source-Range"))
+	r.head.write = r.head.target.Writes(r.head.method, r.head.kind)
+	if r.head.copies() { // no other request has one (R15)
+		r.head.source = readCopySource(h.Peek("X-Amz-Copy-Source"), h.Peek("X-Amz-Copy-Source-Range"))
 	}
 	switch {
-	case r.kind == s3.KindDelete && r.head.contentLength > maxDeleteBody:
+	case r.head.kind == s3.KindDelete && r.head.contentLength > maxDeleteBody:
 		return errDeleteTooLarge
-	case withheld(ctx, &r.head): // and there is room now
+	case withheld(ctx, &r.head.head): // and there is room now
 		return errTooManyRequests
 	}
 	if r.e.o.Log.AccessEnabled() {
-		r.remote = ctx.RemoteAddr().String()
+		r.client.remote = ctx.RemoteAddr().String()
 	}
 	return nil
 }
 
-// keep copies what outlives the handler behind the head, and makes the request's
-// slices point there.
-func (r *request) keep(rawLen int) {
-	r.headLen = len(r.headBuf)
-	r.headBuf = append(r.headBuf, r.head.host...)
-	hostEnd := len(r.headBuf)
-	r.headBuf = append(r.headBuf, r.head.userAgent...)
-	start := len(r.method) + 1
-	r.raw = r.headBuf[start : start+rawLen]
-	r.head.host = r.headBuf[r.headLen:hostEnd]
-	r.head.userAgent = r.headBuf[hostEnd:]
-}
-
 // makeRing takes memory for the message and puts the head into it.
 func (r *request) makeRing() {
-	size := int64(r.headLen) + max(r.head.contentLength, 0)
+	size := int64(r.head.length) + max(r.head.contentLength, 0)
 	if r.head.chunked {
 		size = int64(r.e.ringSize)
 	}
-	r.ring = ring.Get(ring.Options{
-		Size:         max(ring.SizeFor(size, r.e.ringSize), ring.SizeFor(int64(r.headLen), 1<<26)),
-		Head:         r.headBuf[:r.headLen],
+	r.message.Ring = ring.Get(ring.Options{
+		Size:         max(ring.SizeFor(size, r.e.ringSize), ring.SizeFor(int64(r.head.length), 1<<26)),
+		Head:         r.head.bytes(),
 		Readers:      len(r.legs),
 		StallTimeout: r.e.o.StallTimeout,
 		OnCut:        r.cutFn,
 	})
-	if r.bodyRead {
-		r.ring.Close()
+	if r.race.isRead() {
+		r.message.Close()
 	}
 }
 

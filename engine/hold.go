@@ -26,16 +26,11 @@ import (
 // may still refuse, after twice as long.
 const answerPulse = 10 * time.Second
 
-// holds reports whether the answer may be late.
-func (r *request) holds() bool {
-	return r.kind == s3.KindCopy || r.kind == s3.KindComplete || r.kind == s3.KindPart && r.head.copySource
-}
-
 // awaitDecision waits until the request is decided, and answers then, or begins the answer
 // before that.
 func (r *request) awaitDecision(ctx *fasthttp.RequestCtx) {
-	if !r.holds() {
-		<-r.decision
+	if !r.head.isLate() {
+		<-r.race.decided()
 		r.answer(ctx)
 		return
 	}
@@ -43,44 +38,28 @@ func (r *request) awaitDecision(ctx *fasthttp.RequestCtx) {
 	pulse := time.NewTicker(r.e.o.answerPulse / 10)
 	for waited := 1; ; waited++ {
 		select {
-		case <-r.decision:
+		case <-r.race.decided():
 			pulse.Stop()
 			r.answer(ctx)
 			return
 		case <-pulse.C:
 		}
-		r.mu.Lock()
-		decided, begun := r.decided, r.begunHead != nil
-		r.mu.Unlock()
-		if !decided && (begun || waited >= silent) && r.hold(ctx, pulse) {
+		if !r.isDecided() && (r.begunHead() != nil || waited >= silent) && r.hold(ctx, pulse) {
 			return
 		}
-	}
-}
-
-// noteHead keeps the head of an answer that has begun and is not there as a whole.
-func (l *leg) noteHead() {
-	r := l.r
-	if !r.holds() || l.answer.Status != 200 {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.begunHead == nil {
-		r.begunHead = append(make([]byte, 0, len(l.answer.Raw)), l.answer.Raw...)
 	}
 }
 
 // hold answers from now on, past the server's writer, until the request is decided and
 // the document has gone. The head is the backend's where it is the only one.
 func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
-	if r.client == nil {
+	if !r.client.isThere() {
 		return false
 	}
 	defer pulse.Stop()
 	pulse.Reset(r.e.o.answerPulse)
 	// HTTP/1.0 has no chunks: the connection's end is the body's (RFC 9112 §6.3).
-	last := r.old || r.e.stopping.Load() || r.client.interrupted() || ctx.Request.Header.ConnectionClose()
+	last := r.client.isOld() || r.e.stopping.Load() || r.client.wasInterrupted() || ctx.Request.Header.ConnectionClose()
 	r.pastServer(ctx, func(to io.Writer) (bool, error) { return last, r.sendHeld(to, pulse, last) })
 	return true
 }
@@ -90,7 +69,7 @@ func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
 func (r *request) sendHeld(to io.Writer, pulse *time.Ticker, last bool) error {
 	_, err := to.Write(r.heldHead(last))
 	body, end := to, []byte(nil)
-	if !r.old {
+	if !r.client.isOld() {
 		body, end = &chunkWriter{to: to}, []byte("0\r\n\r\n")
 	}
 	size := int64(0)
@@ -104,7 +83,7 @@ func (r *request) sendHeld(to io.Writer, pulse *time.Ticker, last bool) error {
 	for waits := true; waits; {
 		// Where the client has gone, the write goes on to its end all the same.
 		select {
-		case <-r.decision:
+		case <-r.race.decided():
 			waits = false
 		case <-pulse.C:
 			send([]byte{' '})
@@ -116,8 +95,8 @@ func (r *request) sendHeld(to io.Writer, pulse *time.Ticker, last bool) error {
 	if err == nil {
 		_, err = to.Write(end)
 	}
-	if err != nil && r.old {
-		r.client.reset() // a plain end would be the end of a whole answer
+	if err != nil && r.client.isOld() {
+		r.client.breakOff() // a plain end would be the end of a whole answer
 	}
 	return err
 }
@@ -125,23 +104,21 @@ func (r *request) sendHeld(to io.Writer, pulse *time.Ticker, last bool) error {
 // heldHead is the head of an answer that is held.
 func (r *request) heldHead(last bool) []byte {
 	var a http1.Answer
-	r.mu.Lock()
-	raw := r.begunHead
-	r.mu.Unlock()
+	raw := r.begunHead()
 	if raw == nil || len(r.legs) > 1 || a.Parse(raw) != nil {
 		raw = append([]byte(nil), "HTTP/1.1 200 OK\r\n"...)
 		raw = appendField(raw, "Content-Type", "application/xml")
-		raw = appendField(raw, "X-Amz-Request-Id", r.id.String())
+		raw = appendField(raw, "X-Amz-Request-Id", r.head.name())
 		_ = a.Parse(append(raw, "\r\n"...))
 	}
 	// Its length is not known yet, whatever the backend says.
 	a.Chunked, a.Length, a.Changes = true, -1, true
-	head := r.e.appendAnswerHead(nil, &a, r.method)
+	head := r.e.appendAnswerHead(nil, &a, r.head.method)
 	head = head[:len(head)-2] // the blank line
 	if last {
 		head = appendField(head, "Connection", "close")
 	}
-	if !r.old {
+	if !r.client.isOld() {
 		head = appendField(head, "Transfer-Encoding", "chunked")
 	}
 	return append(head, "\r\n"...)
@@ -153,12 +130,11 @@ func (r *request) heldDocument() []byte {
 	unwritten := r.promise()
 	r.answeredWith(http.StatusOK)
 	problem := r.noAnswer()
-	switch {
+	switch l := r.winner(); {
 	case unwritten != nil:
 		problem = errJournal
-	case r.winner < 0:
+	case l == nil:
 	default:
-		l := &r.legs[r.winner]
 		l.dispose() // of what is not read to its end anyway
 		if r.ownerMayBeOut(l) {
 			problem = errNoPool
@@ -178,5 +154,5 @@ func (r *request) heldDocument() []byte {
 		}
 		problem = &s3Error{l.answer.Status, strings.ReplaceAll(text, " ", ""), "The backend answered: " + text + "."}
 	}
-	return []byte(strings.TrimPrefix(problem.body(r.id.String(), string(r.raw)), xml.Header))
+	return []byte(strings.TrimPrefix(problem.body(r.head.name(), r.head.resource()), xml.Header))
 }

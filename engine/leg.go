@@ -143,13 +143,13 @@ func (l *leg) run() {
 func (l *leg) runOn() (next func()) {
 	defer l.recoverLeg()
 	err := l.exchange(false)
-	if l.stale(err) && l.r.ring.Rewind(l.index) {
+	if l.stale(err) && l.r.message.Rewind(l.index) {
 		if err = l.restart(); err == nil {
 			err = l.exchange(true)
 		}
 	}
 	if err != nil {
-		l.r.ring.Detach(l.index) // with an answer it has left
+		l.r.message.Detach(l.index) // with an answer it has left
 	}
 	l.conclude(err)
 	return l.r.legEnded(l)
@@ -161,7 +161,7 @@ func (l *leg) exchange(fresh bool) error {
 	c, err := l.connect(fresh)
 	if err == nil {
 		if !l.inline && !l.sending {
-			if message, whole := l.r.message(); whole && l.sentSize == 0 {
+			if message, whole := l.r.message.whole(); whole && l.sentSize == 0 {
 				l.inline = l.trySend(c, message)
 			}
 			if !l.inline {
@@ -246,10 +246,7 @@ func (l *leg) restart() error {
 	l.sentAll.Store(false)
 	l.sentSize = 0
 	l.unsent = 0
-	if n := l.r.gathered; n > 0 {
-		return l.r.pipes.Refill(l.index, n)
-	}
-	return nil
+	return l.r.message.refill(l.index)
 }
 
 // abort makes the leg fail with cause, from any goroutine.
@@ -275,7 +272,7 @@ func (l *leg) leave() {
 
 func (l *leg) leaveLocked() {
 	l.stopPushingLocked(ring.ErrLeft)
-	l.r.ring.Leave(l.index)
+	l.r.message.Leave(l.index)
 }
 
 // why is the cause of an abort, or nil.

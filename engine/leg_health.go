@@ -8,9 +8,9 @@ func (l *leg) tellAnswer() {
 	switch status := l.answer.Status; {
 	case h == nil:
 	case l.state == votePositive || status >= 300 && status < 500 && status != 401 && status != 403:
-		h.Well(l.backend, l.r.write)
+		h.Well(l.backend, l.r.head.write)
 	default:
-		h.Answered(l.backend, l.r.write, status, s3.ErrorCode(l.body))
+		h.Answered(l.backend, l.r.head.write, status, s3.ErrorCode(l.body))
 	}
 }
 
@@ -21,8 +21,8 @@ func (l *leg) tellFailure(err error) {
 	switch {
 	case h == nil:
 	case err == nil:
-		h.Lagged(l.backend, l.r.write, l.err.Error())
+		h.Lagged(l.backend, l.r.head.write, l.err.Error())
 	default:
-		h.Failed(l.backend, l.r.write, err, l.err.Error())
+		h.Failed(l.backend, l.r.head.write, err, l.err.Error())
 	}
 }

@@ -52,16 +52,7 @@ func (l *leg) conclude(err error) {
 // mayHaveActed reports whether the backend may have done what the leg asks for, which had
 // no answer. To repeat a POST would do it twice: a CompleteMultipartUpload that was done
 // is answered 404 the second time (R33).
-func (l *leg) mayHaveActed() bool { return l.sentSize > 0 && !l.r.repeatable() }
-
-// repeatable reports whether doing it twice is as good as once (RFC 9110 §9.2.2).
-func (r *request) repeatable() bool {
-	switch r.method {
-	case "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE":
-		return true
-	}
-	return false
-}
+func (l *leg) mayHaveActed() bool { return l.sentSize > 0 && !l.r.head.isRepeatable() }
 
 // describe puts an error into the words of the synclog.
 func (l *leg) describe(err error) error {
@@ -88,9 +79,9 @@ func (l *leg) describe(err error) error {
 // judge says whether the answer is positive (R3, R25).
 func (l *leg) judge() {
 	r, status := l.r, l.answer.Status
-	positive := l.mayBePositive() || !r.write && status < 400
-	if positive && r.whole {
-		switch r.kind {
+	positive := l.mayBePositive() || !r.head.write && status < 400
+	if positive && r.head.wantsWhole() {
+		switch r.head.kind {
 		case s3.KindCopy, s3.KindPart, s3.KindComplete:
 			if code := s3.ErrorCode(l.body); code != "" {
 				positive, l.err = false, fmt.Errorf("error in a %d answer: %s", status, code)
@@ -103,9 +94,9 @@ func (l *leg) judge() {
 	}
 	if positive {
 		l.state, l.outcome = votePositive, OutcomePositive
-		if r.target.UploadID != "" {
-			r.e.uploads.put(r.target.UploadID, l.backend)
-			if r.kind == s3.KindPart {
+		if id := r.head.uploadID(); id != "" {
+			r.e.uploads.put(id, l.backend)
+			if r.head.is(s3.KindPart) {
 				r.learnPart()
 			}
 		}

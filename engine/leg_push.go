@@ -24,10 +24,10 @@ func (l *leg) push() {
 	if !l.pushing {
 		return
 	}
-	for left := int(l.r.ring.Pending(l.index)); left > 0; {
-		n, err := l.sendTo.SplicePipe(l.r.pipes.Reader(l.index), left, l.r.goesOn(left), 0)
+	for left := int(l.r.message.Pending(l.index)); left > 0; {
+		n, err := l.sendTo.SplicePipe(l.r.message.pipe(l.index), left, l.r.goesOn(left), 0)
 		l.sentSize += int64(n)
-		l.r.ring.Advance(l.index, n)
+		l.r.message.Advance(l.index, n)
 		left -= n
 		switch {
 		case err != nil:

@@ -52,7 +52,7 @@ var errTimedOut = errors.New("answered 408 on a kept-alive connection")
 // sent again, so much has been sent that the backend must have seen of it: a slow
 // client's body.
 func (l *leg) timedOut(c Conn) bool {
-	return l.answer.Status == 408 && c.Reused() && l.r.ring.Rewindable(l.index)
+	return l.answer.Status == 408 && c.Reused() && l.r.message.Rewindable(l.index)
 }
 
 // leavesUsable reports whether another request can be sent once the answer is read, as
@@ -62,7 +62,7 @@ func (l *leg) leavesUsable(c Conn) bool {
 	switch {
 	case a.Close || l.sendErr != nil:
 		return false
-	case !http1.Bodyless(l.r.method, a.Status):
+	case !l.r.head.bodyless(a.Status):
 		return true
 	case a.Status == 204 && (a.Chunked || a.Length > 0):
 		return false // it announces a body that it may not have, and which may come (RFC 9110 §8.6)
@@ -102,7 +102,7 @@ func (l *leg) isWhole(body int) bool {
 	switch {
 	case a.Status < 200:
 		return false
-	case http1.Bodyless(l.r.method, a.Status):
+	case l.r.head.bodyless(a.Status):
 		return body == 0
 	}
 	return int64(body) == a.Length
@@ -171,7 +171,7 @@ func (l *leg) endSending(c Conn) error {
 		l.sending = false
 	}
 	if !l.inline && !l.sentAll.Load() { // or the ring is complete, and nobody waits for it
-		l.r.ring.Detach(l.index)
+		l.r.message.Detach(l.index)
 	}
 	if l.sendErr != nil && l.mayBePositive() {
 		return fmt.Errorf("answered %d before it had the whole body: %w", l.answer.Status, l.sendErr)
@@ -227,9 +227,9 @@ func (l *leg) keepWaiting(c Conn, err error) bool {
 func (l *leg) readBody(c Conn, br *bufio.Reader) error {
 	a := &l.answer
 	switch {
-	case http1.Bodyless(l.r.method, a.Status) || a.Length == 0:
+	case l.r.head.bodyless(a.Status) || a.Length == 0:
 		return nil
-	case l.r.whole:
+	case l.r.head.wantsWhole():
 		return l.readWhole(c, br)
 	case a.Length > 0 && a.Length <= maxKeptAnswer && a.Length <= int64(br.Buffered()):
 		b, _ := br.Peek(int(a.Length))

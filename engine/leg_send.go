@@ -42,7 +42,7 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 	switch {
 	case whole && l.trySend(c, message):
 		l.inline = true
-	case l.r.piped:
+	case l.r.message.isPassing():
 		l.startPushing(c)
 	default:
 		l.startSending(c, false)
@@ -55,32 +55,32 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 // one may do so in vain, for what ended the connection may have come before.
 func (l *leg) refused() bool { return l.inline && l.sendErr != nil && l.conn.Reused() }
 
-// trySend sends a whole message, as request.message has it, if the socket takes it at
+// trySend sends a whole message, as message.whole has it, if the socket takes it at
 // once. What it does not take is left to send; an error is left to whoever reads.
 func (l *leg) trySend(c Conn, message []byte) (all bool) {
 	timeout := l.r.e.o.ConnectionTimeout
 	var n int
 	var err error
-	size := len(message)
-	if l.r.gathered > 0 {
-		size = l.r.gathered
+	size, piped := len(message), l.r.message.gatheredSize()
+	if piped > 0 {
+		size = piped
 	}
 	// A small message goes out in one write; a larger one may not (R31). Over TLS nothing
 	// goes out here, and the connection stays as the last request has left it.
 	if l.r.e.o.Backends[l.backend].Plain() {
 		c.Guard(size > shortMessage)
 	}
-	if l.r.gathered > 0 {
-		n, err = c.SplicePipe(l.r.pipes.Reader(l.index), size, false, 0)
+	if piped > 0 {
+		n, err = c.SplicePipe(l.r.message.pipe(l.index), size, false, 0)
 		if n == size {
-			l.r.pipes.Emptied(l.index)
+			l.r.message.emptied(l.index)
 		}
 	} else {
 		n, err = c.TryWrite(message)
 	}
 	l.sentSize += int64(n)
 	if n < size && err == nil {
-		l.r.ring.Advance(l.index, n)
+		l.r.message.Advance(l.index, n)
 		return false
 	}
 	if err != nil {
@@ -160,7 +160,7 @@ func (l *leg) endSend(err error) {
 		l.sentAll.Store(true)
 	} else {
 		if !l.retryable {
-			l.r.ring.Detach(l.index)
+			l.r.message.Detach(l.index)
 		}
 		// What the backend has to say to this is there already, or never.
 		timeout = min(timeout, lateAnswerWait)
@@ -178,15 +178,15 @@ func (l *leg) sendRing(c Conn, begins bool) error {
 	for {
 		// Waiting for the client is not the backend's fault (R13).
 		limiter.Progress(l.backend, l.slot, farFuture)
-		p, err := l.r.ring.Next(l.index)
+		p, err := l.r.message.Next(l.index)
 		l.progress()
 		var n int
 		switch {
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, ring.ErrOutside):
-			n = int(l.r.ring.Pending(l.index))
-			n, err = c.SplicePipe(l.r.pipes.Reader(l.index), n, l.r.goesOn(n), patience)
+			n = int(l.r.message.Pending(l.index))
+			n, err = c.SplicePipe(l.r.message.pipe(l.index), n, l.r.goesOn(n), patience)
 		case err != nil:
 			return err
 		default:
@@ -197,7 +197,7 @@ func (l *leg) sendRing(c Conn, begins bool) error {
 			begins = false
 			l.begun <- true
 		}
-		l.r.ring.Advance(l.index, n)
+		l.r.message.Advance(l.index, n)
 		if err != nil {
 			return err
 		}

@@ -18,13 +18,8 @@ const maxPages = 1 << 16
 // maxToken bounds a token with its element, in bytes.
 const maxToken = 4 << 10
 
-// isListing reports whether the request's answer may name a next page.
-func (r *request) isListing() bool {
-	return r.method == "GET" && len(r.target.Key) == 0 && len(r.target.Bucket) > 0
-}
-
 // pageKey is what a token is remembered by.
-func (r *request) pageKey(token string) string { return string(r.target.Bucket) + "/" + token }
+func (r *request) pageKey(token string) string { return string(r.head.target.Bucket) + "/" + token }
 
 // pageScanner looks for the tokens in an answer that passes by. The zero value
 // is ready.

@@ -69,7 +69,7 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 	for _, o := range objects {
 		list = append(list, deletion{deletedObject: o, slot: noSlot})
 		d := &list[len(list)-1]
-		if hash := hashKey(r.target.Bucket, o.Key); !begun[hash] {
+		if hash := hashKey(r.head.target.Bucket, o.Key); !begun[hash] {
 			if !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
 				problem = errKeyBusy
 				break
@@ -80,7 +80,7 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 		var err error
 		if r.e.o.Journal != nil {
 			d.began = r.e.o.Journal.Stamp(time.Now())
-			d.slot, err = r.e.o.Journal.Begin(r.target.Bucket, []byte(o.Key), nil, nil)
+			d.slot, err = r.e.o.Journal.Begin(r.head.target.Bucket, []byte(o.Key), nil, nil)
 		}
 		if err != nil {
 			problem = r.notBegun(err)
@@ -88,9 +88,9 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 		}
 	}
 	r.mu.Lock()
-	over := r.ended == len(r.legs)
+	over := r.allEndedLocked()
 	if !over {
-		r.deletes = list
+		r.ledger.deletes = list
 	}
 	r.mu.Unlock()
 	noted = true

@@ -16,9 +16,9 @@ func (r *request) outcome(votes []vote) outcome {
 	}
 	o := outcome{took: took, out: out, owed: out}
 	// While a leg is out, also is not known yet, and may be written by its goroutine.
-	if out == 0 && r.also != 0 {
+	if out == 0 && r.ledger.also != 0 {
 		first := &r.legs[firstPositive(votes)]
-		o.lackOrder(r.also, first.backend, first.etag())
+		o.lackOrder(r.ledger.also, first.backend, first.etag())
 	}
 	return o
 }
@@ -29,9 +29,9 @@ func (r *request) outcome(votes []vote) outcome {
 // whoLacks finds that nobody lacks anything.
 func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 	switch {
-	case r.kind != s3.KindPlain && r.kind != s3.KindCopy:
+	case !r.head.is(s3.KindPlain) && !r.head.is(s3.KindCopy):
 		return 0, 0, false
-	case r.skipped != 0 || r.target.Version && len(r.e.o.Backends) > 1:
+	case r.race.skipped != 0 || r.head.target.Version && len(r.e.o.Backends) > 1:
 		return 0, 0, false
 	}
 	compare := r.comparesETags()
@@ -64,11 +64,11 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 // looked at, for it is its own goroutine's.
 func (r *request) facts(votes []vote) writeFacts {
 	w := writeFacts{
-		kind: r.kind, version: r.target.Version, compare: r.comparesETags(), bucket: len(r.target.Bucket) > 0,
+		kind: r.head.kind, version: r.head.target.Version, compare: r.comparesETags(), bucket: len(r.head.target.Bucket) > 0,
 		all: r.e.all, legs: make([]legFacts, 0, len(r.e.o.Backends)),
 	}
-	if r.kind == s3.KindForm {
-		w.key = string(r.key)
+	if r.head.is(s3.KindForm) {
+		w.key = string(r.ledger.key)
 	}
 	open := false
 	for i := range votes {
@@ -81,7 +81,7 @@ func (r *request) facts(votes []vote) writeFacts {
 			continue
 		case votePositive:
 			f.etag = l.etag()
-			if r.kind == s3.KindForm {
+			if r.head.is(s3.KindForm) {
 				f.key, _ = l.location()
 			}
 		case voteFailed:
@@ -93,30 +93,28 @@ func (r *request) facts(votes []vote) writeFacts {
 		f.status, f.outcome = l.answer.Status, l.outcome
 		w.legs = append(w.legs, f)
 	}
-	for s := r.skipped; s != 0; s &= s - 1 {
+	for s := r.race.skipped; s != 0; s &= s - 1 {
 		b := bits.TrailingZeros64(s)
-		w.legs = append(w.legs, legFacts{backend: b, vote: vote{state: voteFailed}, outcome: r.reasons[b], err: r.reasons[b]})
+		w.legs = append(w.legs, legFacts{backend: b, vote: vote{state: voteFailed}, outcome: r.race.reasons[b], err: r.race.reasons[b]})
 	}
 	if !open {
-		w.overlapped = r.also
+		w.overlapped = r.ledger.also
 	}
 	return w
 }
 
 // comparesETags reports whether ETags of positive answers ought to be one (R18).
-func (r *request) comparesETags() bool {
-	return r.e.o.CompareETags && (r.method == "PUT" && !r.target.Sub && len(r.target.Key) > 0 || r.kind == s3.KindForm)
-}
+func (r *request) comparesETags() bool { return r.e.o.CompareETags && r.head.hasETag() }
 
 // etag is the object's, without quotes: a field of the answer's head, or an
 // element of its body where the object was made from another one or from parts.
 func (l *leg) etag() []byte {
 	a := &l.answer
 	etag := s3.Unquote(a.ETag())
-	if len(etag) == 0 && (l.r.kind == s3.KindCopy || l.r.kind == s3.KindComplete) {
+	if len(etag) == 0 && (l.r.head.is(s3.KindCopy) || l.r.head.is(s3.KindComplete)) {
 		etag = []byte(s3.Unquote(s3.UnescapeText(s3.Text(l.body, "ETag"))))
 	}
-	if len(etag) == 0 && l.r.kind == s3.KindForm {
+	if len(etag) == 0 && l.r.head.is(s3.KindForm) {
 		_, told := l.location()
 		etag = []byte(told)
 	}

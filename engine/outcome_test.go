@@ -325,33 +325,33 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 			const n = 3 * 4 // states that a leg may have come to
 			for i := range n * n * n * 4 {
 				r := newRequest(e)
-				r.method, r.write, r.target = "PUT", true, s3.ParseTarget([]byte(target), nil, nil)
+				r.head.method, r.head.write, r.head.target = "PUT", true, s3.ParseTarget([]byte(target), nil, nil)
 				if i&1 != 0 {
-					r.also = 0b11
+					r.ledger.also = 0b11
 				}
 				legs := 3
 				if i&2 != 0 {
-					legs, r.skipped, r.reasons[2] = 2, 0b100, stateDemoted
+					legs, r.race.skipped, r.race.reasons[2] = 2, 0b100, stateDemoted
 				}
 				r.legs = r.legs[:legs]
 				for j, s := 0, i/4; j < legs; j, s = j+1, s/n {
 					l := &r.legs[j]
 					l.r, l.backend, l.index, l.state, l.err, l.outcome = r, j, j, voteState(s%4), errPanicked, OutcomeFailed
-					r.votes = append(r.votes, vote{l.state, 3 - j})
+					r.race.votes = append(r.race.votes, vote{l.state, 3 - j})
 					if err := l.answer.Parse([]byte(answers[s%n/4])); err != nil {
 						t.Fatal(err)
 					}
 				}
-				got, w := r.outcome(r.votes), r.facts(r.votes)
+				got, w := r.outcome(r.race.votes), r.facts(r.race.votes)
 				want := whoLacks(&w)
 				if got.took != want.took || got.out != want.out || got.unsure != want.unsure || got.owed != want.owed ||
 					got.why != want.why || got.show() != want.show() {
-					t.Fatalf("%s %+v: %+v, want %+v", target, r.votes, got, want)
+					t.Fatalf("%s %+v: %+v, want %+v", target, r.race.votes, got, want)
 				}
-				_, _, ok := r.goesWell(r.votes)
+				_, _, ok := r.goesWell(r.race.votes)
 				fails := slices.ContainsFunc(want.lacks, func(l lack) bool { return l.aspect != lacksOrder })
-				if ok && fails || !ok && !fails && !r.target.Version {
-					t.Fatalf("%s %+v: goes well %v, but %+v", target, r.votes, ok, want.lacks)
+				if ok && fails || !ok && !fails && !r.head.target.Version {
+					t.Fatalf("%s %+v: goes well %v, but %+v", target, r.race.votes, ok, want.lacks)
 				}
 				if ok {
 					well++

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -66,7 +65,7 @@ func (e *Engine) recoverHandler(ctx *fasthttp.RequestCtx) {
 func (r *request) giveUp() {
 	e := r.e
 	switch {
-	case r.ring == nil || !r.launched:
+	case !r.message.exists() || !r.launched:
 		e.attempt(r.neverLaunched)
 	case !r.isBodyRead():
 		e.attempt(r.abort)
@@ -76,7 +75,7 @@ func (r *request) giveUp() {
 		r.failUnlaunched()
 	}
 	e.attempt(func() {
-		if r.status == 0 {
+		if !r.client.wasTold() {
 			r.answeredWith(errInternal.status)
 		}
 	})
@@ -89,43 +88,22 @@ func (r *request) neverLaunched() {
 	for i := range r.legs {
 		r.e.attempt(r.legs[i].neverRan)
 	}
-	if r.ring != nil {
-		r.ring.Cancel()
+	if r.message.exists() {
+		r.message.Cancel()
 	}
 	r.leaveOverlaps()
 }
 
-func (r *request) isBodyRead() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.bodyRead
-}
-
 // forgoAnswer leaves the client without an answer of a backend.
 func (r *request) forgoAnswer() {
-	r.mu.Lock()
-	var losers uint64
-	if !r.decided {
-		r.winner = -1
-		losers = r.setDecidedLocked()
-	} else if r.winner >= 0 {
-		losers, r.winner = 1<<r.winner, -1
-	}
-	r.mu.Unlock()
-	r.disposeOf(losers)
+	r.disposeOf(r.forgo())
 	r.endPromising()
 }
 
 // endPromising does what the goroutine would have done that has panicked while it wrote
 // an intent: the last leg may have left its part to it.
 func (r *request) endPromising() {
-	r.mu.Lock()
-	left := r.journal == journalLeft
-	if left || r.journal == journalPromising {
-		r.journal = journalUnwritten
-	}
-	r.mu.Unlock()
-	if left {
+	if r.dropIntent() {
 		r.settleSafely((*request).settleJournal)
 	}
 }
@@ -156,7 +134,7 @@ func (l *leg) fail() {
 	if l.sending {
 		l.stopSending()
 	}
-	l.r.ring.Detach(l.index)
+	l.r.message.Detach(l.index)
 	l.state, l.err, l.outcome = voteFailed, errPanicked, OutcomeFailed
 	l.r.e.attempt(func() { l.finish(false) })
 	if next := l.r.legEnded(l); next != nil {
@@ -187,7 +165,7 @@ func (l *leg) finishStreamed(reuse bool) {
 // countLegsEnded is for settle, which goes on whatever becomes of it.
 func (r *request) countLegsEnded() {
 	defer r.e.recoverStep("settling a request")
-	r.e.o.Metrics.LegsEnded(time.Since(r.begun))
+	r.e.o.Metrics.LegsEnded(r.head.age())
 }
 
 // settleSafely runs settle, or a part of it, whose panic leaves nothing behind that others
@@ -205,18 +183,7 @@ func (r *request) settleSafely(settle func(*request)) {
 // neverSettled ends a write of which it could not be written down how it has ended:
 // nobody is told that it succeeded. Who answers is not kept waiting.
 func (r *request) neverSettled() {
-	r.mu.Lock()
-	leaves := false
-	switch r.journal {
-	case journalSettled, journalLeft: // that had been done, or left to who answers
-	case journalPromising:
-		r.journal = journalLeft
-	case journalUnwritten, journalPromised, journalAwaited:
-		r.setSettledLocked(errPanicked)
-		leaves = true
-	}
-	r.mu.Unlock()
-	if leaves {
+	if r.forceSettled() {
 		r.leaveOverlaps()
 	}
 }
@@ -229,7 +196,7 @@ func (r *request) recoverAnswer() {
 		return
 	}
 	r.e.warnOfPanic(p, "answering a request")
-	if r.isPaid {
+	if r.client.isPaid() {
 		return // and let go of
 	}
 	r.e.attempt(r.forgoAnswer)

@@ -16,59 +16,32 @@ import (
 // owe each other (R20). Whoever comes first writes it down: who answers, while
 // legs are out (an intent), or the last leg, when all have ended.
 
-// journalState is how far a write has come on its way into the journal. Two goroutines
-// write it down between them: the one that answers the client, and the last leg's.
-//
-//   - The one that answers takes it from journalUnwritten to journalPromising while legs are
-//     out, and on to journalPromised, or back where the intent could not be written.
-//   - A last leg that finds journalPromising makes it journalLeft. The one that answers then
-//     does the last leg's part, too, and makes it journalSettled.
-//   - A last leg that finds journalPromised leaves it so, and settles the intent.
-//   - A last leg that finds journalUnwritten writes down how the write has ended, and makes
-//     it journalSettled. One that is to answer meanwhile makes it journalAwaited, and waits.
-//   - A panic while an intent is written takes it back to journalUnwritten, and settles it
-//     where it was journalLeft (endPromising). Where the last leg's part panics,
-//     neverSettled does what the others wait for.
-type journalState uint8
-
-const (
-	journalUnwritten journalState = iota // nothing is written, or the last leg is at it
-	journalPromising                     // an intent is being written
-	journalLeft                          // the same, and the last leg has left its part to whoever writes it
-	journalPromised                      // the intent is written
-	journalAwaited                       // the last leg is at it, and the client's answer waits (settledCh)
-	journalSettled                       // the last leg's part is done, or could not be: journalErr
-)
-
 // journaled reports whether the request is a write that the journal has a say in:
 // what is about an upload is one backend's own (R26).
 func (r *request) journaled() bool {
-	return r.write && r.e.o.Journal != nil && r.kind != s3.KindInitiate && r.kind != s3.KindPart && r.kind != s3.KindUpload
+	return r.head.write && r.e.o.Journal != nil && r.head.kind != s3.KindInitiate && r.head.kind != s3.KindPart && r.head.kind != s3.KindUpload
 }
-
-// noSlot: the journal was not told of the write.
-const noSlot = -1
 
 // beginWrite notes that the write is about to go to the backends.
 func (r *request) beginWrite() *s3Error {
 	if !r.journaled() {
 		return nil
 	}
-	r.key = r.target.Key
-	if bytes.IndexByte(r.key, '%') >= 0 {
-		r.key = []byte(r.target.KeyName())
+	r.ledger.key = r.head.target.Key
+	if bytes.IndexByte(r.ledger.key, '%') >= 0 {
+		r.ledger.key = []byte(r.head.target.KeyName())
 	}
 	if r.e.o.Journal.Failed() {
 		return errJournal
 	}
-	if r.kind == s3.KindDelete || r.kind == s3.KindForm {
+	if r.head.is(s3.KindDelete) || r.head.is(s3.KindForm) {
 		return nil // its keys are yet to come: beginDeletes, beginForm
 	}
-	slot, err := r.e.o.Journal.Begin(r.target.Bucket, r.key, r.head.host, r.raw)
+	slot, err := r.e.o.Journal.Begin(r.head.target.Bucket, r.ledger.key, r.head.host, r.head.raw)
 	if err != nil {
 		return r.notBegun(err)
 	}
-	r.slot = slot
+	r.ledger.slot = slot
 	return nil
 }
 
@@ -79,17 +52,17 @@ func (r *request) notBegun(err error) *s3Error {
 	if errors.Is(err, ErrKeyTooLong) {
 		return errKeyTooLong
 	}
-	r.e.o.Log.Warn("cannot note that a write is under way, and so refuse it", "error", err.Error(), "id", r.id.String())
+	r.e.o.Log.Warn("cannot note that a write is under way, and so refuse it", "error", err.Error(), "id", r.head.name())
 	return errJournal
 }
 
 // endWrite notes that nothing of the write is under way any more.
 func (r *request) endWrite() {
-	if r.slot != noSlot {
-		r.e.o.Journal.End(r.slot)
+	if r.ledger.slot != noSlot {
+		r.e.o.Journal.End(r.ledger.slot)
 	}
-	for i := range r.deletes {
-		if slot := r.deletes[i].slot; slot != noSlot {
+	for i := range r.ledger.deletes {
+		if slot := r.ledger.deletes[i].slot; slot != noSlot {
 			r.e.o.Journal.End(slot)
 		}
 	}
@@ -116,9 +89,9 @@ func (r *request) beginPromise() (waits bool, err error) {
 	if !intends {
 		return waits, err
 	}
-	ps := r.promises(r.cast)
-	if r.slot != noSlot && bytes.Equal(ps[0].Key, r.key) {
-		err = r.e.o.Journal.Intend(r.slot, &ps[0])
+	ps := r.promises(r.ledger.cast)
+	if r.ledger.slot != noSlot && bytes.Equal(ps[0].Key, r.ledger.key) {
+		err = r.e.o.Journal.Intend(r.ledger.slot, &ps[0])
 	} else {
 		err = r.e.o.Journal.Promise(ps)
 	}
@@ -129,23 +102,6 @@ func (r *request) beginPromise() (waits bool, err error) {
 	return false, err
 }
 
-// endIntent notes that an intent was written, or could not be. It reports whether the
-// last leg has left its part to the caller meanwhile.
-func (r *request) endIntent(err error) (left bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.journal == journalLeft:
-		r.journal = journalSettled
-		return true
-	case err != nil:
-		r.journal = journalUnwritten
-	default:
-		r.journal = journalPromised
-	}
-	return false
-}
-
 // mayIntend reports whether an intent has to be written, and what beginPromise gives if not.
 func (r *request) mayIntend() (intends, waits bool, err error) {
 	r.mu.Lock()
@@ -154,23 +110,17 @@ func (r *request) mayIntend() (intends, waits bool, err error) {
 	switch {
 	case !r.ackedLocked():
 		return false, false, nil
-	case r.ended == len(r.legs):
-		if r.journal == journalSettled {
-			return false, false, r.journalErr
+	case r.allEndedLocked():
+		if r.ledger.state == journalSettled {
+			return false, false, r.ledger.err
 		}
-		r.journal = journalAwaited
+		r.ledger.state = journalAwaited
 		return false, true, nil
 	}
 	r.stampLocked()
-	r.journal = journalPromising
-	r.cast = append(r.cast[:0], r.votes...)
+	r.ledger.state = journalPromising
+	r.ledger.cast = append(r.ledger.cast[:0], r.race.votes...)
 	return true, false, nil
-}
-
-// awaitSettled waits until the last leg has written down how the write has ended.
-func (r *request) awaitSettled() error {
-	<-r.settledCh
-	return r.journalErr
 }
 
 // settlePromised does the last leg's part where that has ended while the intent was being
@@ -179,7 +129,7 @@ func (r *request) awaitSettled() error {
 func (r *request) settlePromised(promised bool) {
 	owed := false
 	if promised {
-		o := r.outcome(r.votes)
+		o := r.outcome(r.race.votes)
 		owed = o.owed != 0
 	}
 	if owed {
@@ -197,11 +147,6 @@ func (r *request) settlePromised(promised bool) {
 	r.leaveOverlaps()
 }
 
-// ackedLocked reports whether the client is told that its write succeeded.
-func (r *request) ackedLocked() bool {
-	return r.decided && r.winner >= 0 && r.votes[r.winner].state == votePositive
-}
-
 // stampLocked gives the write its place in the order of writes, once.
 //
 // An acknowledged one's is where it began. Of writes that overlap, either may be the
@@ -210,13 +155,13 @@ func (r *request) ackedLocked() bool {
 // acknowledgements it may have: a write whose answer was late, and others since.
 // One that was not acknowledged may land until its legs have ended.
 func (r *request) stampLocked() {
-	if r.seq != 0 {
+	if r.ledger.seq != 0 {
 		return
 	}
 	acked := r.ackedLocked()
-	r.seq = r.place(r.began, acked)
-	for i := range r.deletes {
-		r.deletes[i].seq = r.place(r.deletes[i].began, acked)
+	r.ledger.seq = r.place(r.ledger.began, acked)
+	for i := range r.ledger.deletes {
+		r.ledger.deletes[i].seq = r.place(r.ledger.deletes[i].began, acked)
 	}
 }
 
@@ -244,40 +189,26 @@ func (r *request) settleJournal() {
 		r.leaveOverlaps()
 		return
 	}
-	r.mu.Lock()
-	if r.journal == journalPromising {
-		r.journal = journalLeft
-		r.mu.Unlock()
+	left, promised := r.leaveToPromising()
+	if left {
 		return
 	}
-	promised := r.journal == journalPromised
-	r.mu.Unlock()
 	if promised { // who answers is past it, and does not ask any more
 		r.settlePromises()
 		r.leaveOverlaps()
 		return
 	}
 	var err error
-	if !r.nothingOwed || r.also != 0 {
+	if !r.ledger.nothingOwed || r.ledger.also != 0 {
 		err = r.writeDown()
 	}
 	r.leaveOverlaps()
-	r.mu.Lock()
-	r.setSettledLocked(err)
-	r.mu.Unlock()
-}
-
-func (r *request) setSettledLocked(err error) {
-	awaited := r.journal == journalAwaited
-	r.journal, r.journalErr = journalSettled, err
-	if awaited {
-		r.settledCh <- struct{}{}
-	}
+	r.setSettled(err)
 }
 
 // settlePromises tells the journal what has become of an intent.
 func (r *request) settlePromises() {
-	ps := r.promises(r.votes)
+	ps := r.promises(r.race.votes)
 	for i := range ps {
 		r.e.o.Journal.Settle(&ps[i])
 	}
@@ -287,9 +218,9 @@ func (r *request) settlePromises() {
 // legs ended before the client could be told, or it is not told of a success.
 func (r *request) writeDown() error {
 	acked := r.stamp()
-	ps := r.promises(r.votes)
+	ps := r.promises(r.race.votes)
 	if !acked {
-		o := r.outcome(r.votes)
+		o := r.outcome(r.race.votes)
 		if o.took|o.unsure == 0 {
 			return nil
 		}
@@ -298,7 +229,7 @@ func (r *request) writeDown() error {
 			ps[i].Unacknowledged = true
 		}
 	}
-	if r.kind == s3.KindDelete {
+	if r.head.is(s3.KindDelete) {
 		// A key that every backend has refused to delete is as it was.
 		ps = slices.DeleteFunc(ps, func(p Promise) bool { return p.Owed == 0 && p.Unacknowledged })
 	}
@@ -312,28 +243,28 @@ func (r *request) writeDown() error {
 // of a multi-object delete (R24). They are valid until the next call.
 func (r *request) promises(votes []vote) []Promise {
 	p := Promise{
-		Seq: r.seq, Method: r.method, Target: r.raw, Host: r.head.host, Bucket: r.target.Bucket, Key: r.key,
+		Seq: r.ledger.seq, Method: r.head.method, Target: r.head.raw, Host: r.head.host, Bucket: r.head.target.Bucket, Key: r.ledger.key,
 		Size: r.objectSize(),
 	}
-	r.idText = strconv.AppendUint(r.idText[:0], uint64(r.id), 16)
-	p.ID = r.idText
-	if len(r.deletes) > 0 {
+	r.ledger.idText = strconv.AppendUint(r.ledger.idText[:0], uint64(r.head.id), 16)
+	p.ID = r.ledger.idText
+	if len(r.ledger.deletes) > 0 {
 		return r.deletePromises(p, votes)
 	}
 	o := r.outcome(votes)
 	p.Owed, p.Took, p.Reason, p.Open = o.owed, o.took, o.reason(), o.out != 0
-	if first := firstPositive(votes); first >= 0 && r.kind != s3.KindDelete {
+	if first := firstPositive(votes); first >= 0 && !r.head.is(s3.KindDelete) {
 		p.ETag = r.legs[first].etag()
 		p.ETags = r.otherETags(votes, p.ETag)
 	}
-	if r.kind == s3.KindForm {
+	if r.head.is(s3.KindForm) {
 		p.Key = []byte(o.key)
 	}
-	p.Aspect = task.AspectOf(p.Method, p.Target, p.Key, r.target.Sub)
-	p.Overlapped = r.overlapping && r.e.writes.overlapped(r.keyHash)
+	p.Aspect = task.AspectOf(p.Method, p.Target, p.Key, r.head.target.Sub)
+	p.Overlapped = r.overlaps()
 	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
-	r.ledger = append(r.ledger[:0], p)
-	return r.ledger
+	r.ledger.entries = append(r.ledger.entries[:0], p)
+	return r.ledger.entries
 }
 
 // otherETags are those that backends have answered with besides the first one: storages
@@ -366,27 +297,21 @@ func firstPositive(votes []vote) int {
 // target says so (R35).
 func (r *request) deletePromises(p Promise, votes []vote) []Promise {
 	w := r.deleteFacts(votes)
-	r.mu.Lock()
-	winner := r.winner // which a panic takes back (forgoAnswer)
-	r.mu.Unlock()
-	var told uint64 // whose answer the client gets, which names the keys that are not deleted
-	if winner >= 0 {
-		told = 1 << r.legs[winner].backend
-	}
-	r.ledger = r.ledger[:0]
+	told := r.told() // whose answer the client gets, which names the keys that are not deleted
+	r.ledger.entries = r.ledger.entries[:0]
 	p.Method = "DELETE"
-	for i := range r.deletes {
-		d, p := &r.deletes[i], p
+	for i := range r.ledger.deletes {
+		d, p := &r.ledger.deletes[i], p
 		o := w.outcomeOf(d)
 		p.Seq, p.Key = d.seq, []byte(d.Key)
 		p.Owed, p.Took, p.Reason, p.Open = o.owed, o.took, o.reason(), o.out != 0
 		p.Unacknowledged = o.took&told == 0
 		if d.VersionID != "" {
 			p.Aspect = task.Version
-			p.Target = append(append(bytes.Clone(r.raw), "&versionId="...), url.QueryEscape(d.VersionID)...)
+			p.Target = append(append(bytes.Clone(r.head.raw), "&versionId="...), url.QueryEscape(d.VersionID)...)
 		}
 		p.Overlapped = d.write != 0 && r.e.writes.overlapped(d.write)
-		r.ledger = append(r.ledger, p)
+		r.ledger.entries = append(r.ledger.entries, p)
 	}
-	return r.ledger
+	return r.ledger.entries
 }

@@ -65,15 +65,15 @@ func (s *partSizes) sum(uploadID string, numbers []int) (sum int64) {
 
 // learnPart notes the size of a part that a backend has taken.
 func (r *request) learnPart() {
-	number, err := strconv.Atoi(queryValue(r.target.Query, "partNumber"))
+	number, err := strconv.Atoi(queryValue(r.head.target.Query, "partNumber"))
 	if err != nil {
 		return
 	}
 	size := r.contentSize()
 	if r.head.copySource {
-		size = r.source.length
+		size = r.head.source.length
 	}
-	r.e.parts.put(r.target.UploadID, number, size)
+	r.e.parts.put(r.head.target.UploadID, number, size)
 }
 
 // queryValue is a parameter's value in a raw query, as it stands there.
@@ -94,15 +94,15 @@ func (r *request) contentSize() int64 {
 	if r.head.decodedLength >= 0 {
 		return r.head.decodedLength
 	}
-	return r.bodySize.Load()
+	return r.message.bodySize()
 }
 
 // objectSize is the size of what the request writes, for records: 0 where it is not known,
 // as that of a copy (R16).
 func (r *request) objectSize() int64 {
-	switch r.kind {
+	switch r.head.kind {
 	case s3.KindComplete, s3.KindForm:
-		return r.madeSize.Load()
+		return r.message.madeSize()
 	case s3.KindCopy, s3.KindDelete:
 		return 0
 	}
@@ -111,13 +111,11 @@ func (r *request) objectSize() int64 {
 
 // watch looks at a body while it passes by, where what stands in it has to be known.
 func (r *request) watch(body io.Reader) io.Reader {
-	switch r.kind {
+	switch r.head.kind {
 	case s3.KindForm:
-		r.noSplice = true // it has to be seen
-		r.form.src = body
-		return r.form
+		return r.message.formOf(body)
 	case s3.KindComplete:
-		r.noSplice = true
+		r.message.keepInRing() // it has to be seen
 		return &partList{src: body, r: r, left: r.head.contentLength}
 	}
 	return body
@@ -145,7 +143,7 @@ func (l *partList) Read(p []byte) (int, error) {
 		l.left -= int64(n)
 	}
 	if (l.left == 0 || err == io.EOF) && !l.bad {
-		l.r.madeSize.Store(l.r.e.parts.sum(l.r.target.UploadID, l.numbers))
+		l.r.message.setMade(l.r.e.parts.sum(l.r.head.target.UploadID, l.numbers))
 		l.bad = true // nothing more comes
 	}
 	return n, err

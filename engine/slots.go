@@ -14,16 +14,16 @@ const slotRetry = 50 * time.Millisecond
 
 // route says which backends the request is for.
 func (r *request) route() uint64 {
-	switch r.kind {
+	switch r.head.kind {
 	case s3.KindPart, s3.KindUpload, s3.KindComplete:
-		if backend, ok := r.e.uploads.get(r.target.UploadID); ok {
+		if backend, ok := r.e.uploads.get(r.head.uploadID()); ok {
 			return 1 << backend
 		}
 	case s3.KindInitiate:
-		return r.e.initiateOn(r, r.tried)
+		return r.e.initiateOn(r, r.head.tried)
 	}
-	if r.target.Page != "" && r.isListing() {
-		if backend, ok := r.e.pages.get(r.pageKey(r.target.Page)); ok {
+	if r.head.target.Page != "" && r.head.isListing() {
+		if backend, ok := r.e.pages.get(r.pageKey(r.head.target.Page)); ok {
 			return 1 << backend
 		}
 	}
@@ -34,8 +34,8 @@ func (r *request) route() uint64 {
 // at the limit (R13).
 func (r *request) takeSlots(want uint64) *s3Error {
 	e := r.e
-	slots := &r.slots
-	got, ok := e.o.Limiter.TryBegin(int64(r.begun.Sub(e.epoch)), want, slots)
+	slots := &r.race.slots
+	got, ok := e.o.Limiter.TryBegin(int64(r.head.begun.Sub(e.epoch)), want, slots)
 	if !ok {
 		got, ok = r.awaitSlots(want, slots)
 	}
@@ -46,19 +46,19 @@ func (r *request) takeSlots(want uint64) *s3Error {
 		return errNoPool
 	}
 	r.setLegs(got, slots)
-	r.need = 1
-	want |= r.lacking
-	if r.write && want == e.all && r.kind != s3.KindPart && r.kind != s3.KindUpload && r.kind != s3.KindComplete {
-		r.need = e.acks()
-		r.skipped = want &^ got
-		for s := r.skipped; s != 0; s &= s - 1 {
+	r.race.need = 1
+	want |= r.race.lacking
+	if r.head.write && want == e.all && !r.head.isUploadsOwn() {
+		r.race.need = e.acks()
+		r.race.skipped = want &^ got
+		for s := r.race.skipped; s != 0; s &= s - 1 {
 			b := bits.TrailingZeros64(s)
-			if r.lacking&(1<<b) != 0 {
-				r.reasons[b] = ReasonSource
+			if r.race.lacking&(1<<b) != 0 {
+				r.race.reasons[b] = ReasonSource
 				continue
 			}
-			if r.reasons[b] = e.o.Limiter.State(b); r.reasons[b] == stateActive {
-				r.reasons[b] = stateDemoted // it has come back since
+			if r.race.reasons[b] = e.o.Limiter.State(b); r.race.reasons[b] == stateActive {
+				r.race.reasons[b] = stateDemoted // it has come back since
 			}
 		}
 	}

@@ -28,10 +28,7 @@ func (r *request) readOrSplice(body io.Reader, p []byte, splice bool) (n int, sp
 		n, err = body.Read(p)
 		return n, false, err
 	}
-	r.client.spliceTo, r.client.spliced = r.pipes.Intake(), false
-	n, err = body.Read(p)
-	r.client.spliceTo = 0
-	return n, r.client.spliced, err
+	return r.client.splice(body, p, r.message.pipes.Intake())
 }
 
 // minHeld is how much goes out at once for its end to be held back until a packet is full:
@@ -42,19 +39,19 @@ const minHeld = 64 << 10
 // goesOn reports whether a piece of n bytes of a body with a length, all that have come, may
 // end in the middle of a packet.
 func (r *request) goesOn(n int) bool {
-	return n >= minHeld && r.bodySize.Load() < r.head.contentLength
+	return n >= minHeld && r.message.bodySize() < r.head.contentLength
 }
 
 // takePipes takes pipes for the request, if it can use them and there are any. It is
 // true where the request has pipes.
 func (r *request) takePipes() bool {
-	if r.pipes != nil {
+	if r.message.pipes != nil {
 		return true
 	}
-	if r.noSplice || r.client == nil {
+	if r.message.place != inRing || !r.client.isThere() {
 		return false
 	}
-	r.noSplice = true // asked once
+	r.message.place = inRingOnly // asked once
 	for i := range r.legs {
 		if !r.e.o.Backends[r.legs[i].backend].Plain() {
 			return false
@@ -64,15 +61,15 @@ func (r *request) takePipes() bool {
 	if err != nil {
 		return false
 	}
-	r.pipes = set
+	r.message.pipes, r.message.place = set, inRing
 	return true
 }
 
 // dropPipes gives pipes back that failed before any leg has used them: there may be
 // something in them.
 func (r *request) dropPipes() {
-	r.pipes.Put()
-	r.pipes = nil
+	r.message.pipes.Put()
+	r.message.pipes, r.message.place = nil, inRingOnly
 }
 
 // spliceBody moves the rest of a body with a length through pipes: n bytes that are in
@@ -82,7 +79,7 @@ func (r *request) spliceBody(body io.Reader, n int, left int64) error {
 	if !r.launched {
 		r.launch()
 	}
-	r.piped = true
+	r.message.place = passing
 	for {
 		if err := r.copyOn(n); err != nil {
 			return err
@@ -92,12 +89,12 @@ func (r *request) spliceBody(body io.Reader, n int, left int64) error {
 		}
 		var err error
 		n, err = r.spliceStep(body, left)
-		r.bodySize.Add(int64(n))
+		r.message.came.Add(int64(n))
 		left -= int64(n)
 		if err != nil {
 			return err
 		}
-		if err := r.ring.Drain(); err != nil { // when all pipes are empty
+		if err := r.message.Drain(); err != nil { // when all pipes are empty
 			return err
 		}
 	}
@@ -108,14 +105,14 @@ func (r *request) copyOn(n int) error {
 	if n == 0 {
 		return nil
 	}
-	readers := r.ring.Attached()
+	readers := r.message.Attached()
 	if readers == 0 {
 		return ring.ErrNoReaders
 	}
-	if err := r.pipes.Copy(readers, n); err != nil {
+	if err := r.message.pipes.Copy(readers, n); err != nil {
 		return r.pipesFailed(err)
 	}
-	r.ring.PublishOutside(int64(n))
+	r.message.PublishOutside(int64(n))
 	for i := range r.legs {
 		r.legs[i].push()
 	}
@@ -137,7 +134,7 @@ func (r *request) spliceStep(body io.Reader, left int64) (n int, err error) {
 	case !own: // some other request's bytes may be among them by now
 		return 0, r.pipesFailed(errNotSpliced)
 	default:
-		if werr := r.pipes.Write(p[:n]); werr != nil {
+		if werr := r.message.pipes.Write(p[:n]); werr != nil {
 			return 0, r.pipesFailed(werr)
 		}
 	}
@@ -148,6 +145,6 @@ func (r *request) spliceStep(body io.Reader, left int64) (n int, err error) {
 }
 
 func (r *request) pipesFailed(err error) error {
-	r.e.o.Log.Warn("cannot copy a body through pipes", "error", err.Error(), "id", r.id.String())
+	r.e.o.Log.Warn("cannot copy a body through pipes", "error", err.Error(), "id", r.head.name())
 	return errInternal
 }

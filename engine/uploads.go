@@ -58,18 +58,13 @@ func (u *owners) putLocked(id string, backend uint8) {
 // whose owner may be a backend that was not asked, or did not answer. That is no
 // reason to make the client give the upload up (R26).
 func (r *request) ownerMayBeOut(picked *leg) bool {
-	if r.target.UploadID == "" || picked.answer.Status != 404 {
+	if r.head.uploadID() == "" || picked.answer.Status != 404 {
 		return false
 	}
-	if _, known := r.e.uploads.get(r.target.UploadID); known {
+	if _, known := r.e.uploads.get(r.head.uploadID()); known {
 		return false
 	}
-	for i := range r.votes {
-		if r.votes[i].state == voteFailed {
-			return true
-		}
-	}
-	return len(r.legs) < len(r.e.o.Backends)
+	return r.race.hasFailed() || len(r.legs) < len(r.e.o.Backends)
 }
 
 // learnUpload remembers the upload that a backend's answer to
@@ -88,7 +83,7 @@ func (e *Engine) learnUpload(body []byte, backend int) bool {
 // (Thaler and Ravishankar 1996), so that all proxies in front of the same
 // storages choose alike. 0 if there is none.
 func (e *Engine) initiateOn(r *request, tried uint64) uint64 {
-	key := hashOfTarget(&r.target)
+	key := hashOfTarget(&r.head.target)
 	best, bestScore := -1, uint64(0)
 	for b, backend := range e.o.Backends {
 		if tried&(1<<b) != 0 || e.o.Limiter.State(b) != stateActive {
@@ -130,8 +125,8 @@ func (r *request) retryElsewhere(ctx *fasthttp.RequestCtx) bool {
 	if l.state == votePositive || l.state == voteNegative && l.answer.Status >= 300 && l.answer.Status < 500 {
 		return false
 	}
-	tried := r.tried | 1<<l.backend
-	if r.head.chunked || r.head.contentLength > 0 || r.e.initiateOn(r, tried) == 0 {
+	tried := r.head.tried | 1<<l.backend
+	if r.head.hasBody() || r.e.initiateOn(r, tried) == 0 {
 		return false
 	}
 	next := func() *request {

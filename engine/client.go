@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"io"
+
+	"github.com/valyala/fasthttp"
+)
+
+// clientWay is how the client can be answered.
+type clientWay uint8
+
+const (
+	viaServer clientWay = iota // by the handler's goroutine alone
+	direct                     // from any goroutine, and its connection goes on (answer_short.go)
+	oldClient                  // by the handler's, in HTTP/1.0
+)
+
+// served is how far the client is served. Who answers changes it.
+type served uint8
+
+const (
+	unserved served = iota
+	let             // it is not one of Engine.handling any more
+	paid            // and the client of a detached request has its answer
+)
+
+// client is the client's side of a request: its connection, and what it is told. It is of
+// the handler's goroutine, then of who answers.
+type client struct {
+	conn   *clientConn // nil where the server's connection is none (tests)
+	way    clientWay
+	served served
+	last   bool   // a short answer is its connection's last
+	out    []byte // a short answer that is made, or what is left of one
+	status int
+	remote string // its address, for the access log
+}
+
+// reset forgets everything but the buffer.
+func (c *client) reset() {
+	out := c.out
+	if cap(out) > keptHead {
+		out = nil
+	}
+	*c = client{out: out}
+}
+
+// serveOn makes the connection of ctx the request's.
+func (r *request) serveOn(ctx *fasthttp.RequestCtx) {
+	c := &r.client
+	if c.conn = clientOf(ctx); c.conn != nil {
+		c.conn.serving = r
+	}
+	_, plain := ctx.Conn().(*clientConn)
+	if !plain {
+		r.message.keepInRing()
+	}
+	switch h := &ctx.Request.Header; {
+	case !h.IsHTTP11():
+		c.way = oldClient
+	case plain && !h.ConnectionClose():
+		c.way = direct
+	}
+}
+
+// notServing notes that the handler has no part in the request any more, so that its
+// panic is not the request's.
+func (r *request) notServing() {
+	if c := r.client.conn; c != nil && c.serving == r {
+		c.serving = nil
+	}
+}
+
+// isThere reports whether the connection is known, and can be answered past the server.
+func (c *client) isThere() bool { return c.conn != nil }
+
+// isPaid reports whether the client of a detached request has its answer, or cannot have it.
+func (c *client) isPaid() bool { return c.served == paid }
+
+// wasTold reports whether it was noted what the client is told.
+func (c *client) wasTold() bool { return c.status != 0 }
+
+// isOld reports whether it speaks HTTP/1.0.
+func (c *client) isOld() bool { return c.way == oldClient }
+
+// wasInterrupted reports whether the connection cannot be read from any more.
+func (c *client) wasInterrupted() bool { return c.conn != nil && c.conn.interrupted() }
+
+// interrupt ends a read of the body that waits.
+func (c *client) interrupt() {
+	if c.conn != nil {
+		c.conn.interrupt()
+	}
+}
+
+// beginBody and endBody bracket the reading of a body; beforeWait, if it is not nil, is
+// called before the client is waited for.
+func (c *client) beginBody(beforeWait func()) {
+	if c.conn != nil {
+		c.conn.beginBody(beforeWait)
+	}
+}
+
+func (c *client) endBody() {
+	if c.conn != nil {
+		c.conn.endBody()
+	}
+}
+
+// dropWait: what was to be done before the client is waited for was done.
+func (c *client) dropWait() {
+	if c.conn != nil {
+		c.conn.beforeWait = nil
+	}
+}
+
+// beforeSplice has f called before the next read that moves its bytes to a pipe.
+func (c *client) beforeSplice(f func()) { c.conn.beforeSplice = f }
+
+// stopSplicing makes the read under way one to memory.
+func (c *client) stopSplicing() { c.conn.spliceTo = 0 }
+
+// splice reads some of body, and moves it to a pipe unless it waits in the server's
+// buffer: then it is in p.
+func (c *client) splice(body io.Reader, p []byte, pipe int) (n int, spliced bool, err error) {
+	c.conn.spliceTo, c.conn.spliced = pipe, false
+	n, err = body.Read(p)
+	c.conn.spliceTo = 0
+	return n, c.conn.spliced, err
+}
+
+// forsake leaves the end of the request, whose body never came, to the server's goroutine.
+// It is false where there is no connection to leave it to.
+func (c *client) forsake(r *request) bool {
+	if c.conn == nil {
+		return false
+	}
+	c.conn.forsaken = r
+	return true
+}
+
+// writeOn writes to w, which is on the way to the client, what is not the answer's end.
+func (c *client) writeOn(w io.Writer, p []byte) (int, error) {
+	if c.conn == nil {
+		return w.Write(p)
+	}
+	c.conn.goesOn = true
+	n, err := w.Write(p)
+	c.conn.goesOn = false
+	return n, err
+}
+
+// endHere: the answer is the connection's last, and the server's to send.
+func (c *client) endHere() { c.way = viaServer }
+
+// breakOff closes the connection so that the client cannot take what it has for a whole
+// answer.
+func (c *client) breakOff() { c.conn.reset() }
+
+// endRequest: the next bytes that come are another request's.
+func (c *client) endRequest(bodySize int64) {
+	if c.conn != nil {
+		c.conn.endRequest(bodySize)
+	}
+}
+
+// leave notes that another goroutine than the handler's answers.
+func (c *client) leave(bodySize int64) {
+	c.conn.owe()
+	c.conn.endRequest(bodySize)
+}
+
+// hurry ends what the request does with the client that waits (R22).
+func (c *client) hurry(reading bool) {
+	if c.conn == nil {
+		return
+	}
+	c.conn.hurry()
+	if reading {
+		c.conn.interrupt()
+	}
+}

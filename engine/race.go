@@ -1,0 +1,312 @@
+package engine
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/akubra/akubra/s3"
+)
+
+// raceStage is how far the client's side of the race has come.
+type raceStage uint8
+
+const (
+	raceReading  raceStage = iota // the body is still coming: nothing is positive for a write
+	raceRead                      // the body was read, and the handler waits for the decision
+	raceDetached                  // and the handler has left: who decides answers (detach.go)
+)
+
+// raceEnd is whether the client's answer is decided.
+type raceEnd uint8
+
+const (
+	undecided raceEnd = iota
+	decided
+	abandoned // and the client is gone: no backend is to blame for what it lacks (R6)
+)
+
+// race is which of the legs' answers the client gets: the votes, and the winner. Its
+// fields are under the request's mu where it is not told otherwise.
+type race struct {
+	votes  []vote
+	ended  int // legs that have a vote
+	need   int // positive answers that it takes; set before the legs start
+	winner int // the leg whose answer the client gets, or -1; of who answers once it is decided
+	stage  raceStage
+	end    raceEnd
+	// firstAnswer is how long the decision has taken; of who answers then.
+	firstAnswer time.Duration
+	decision    chan struct{} // capacity 1: decided, and the handler answers
+	// begunHead is the head of the first answer with 200 that came without its end, of a
+	// request whose answer may be late (hold.go).
+	begunHead []byte
+
+	// Set before the legs start.
+	lacking uint64              // backends that are not asked for a copy, since they owe its source
+	skipped uint64              // backends that should have had a write but were not asked
+	slots   [MaxBackends]int32  // of the limiter, by backend, as it gave them
+	reasons [MaxBackends]string // why backends are skipped, by backend
+}
+
+// reset forgets everything but the memory. Nobody else has the request any more.
+func (c *race) reset() {
+	if c.stage != raceDetached && len(c.decision) > 0 {
+		<-c.decision
+	}
+	for s := c.skipped; s != 0; s &= s - 1 {
+		c.reasons[bits.TrailingZeros64(s)] = ""
+	}
+	c.votes, c.begunHead = c.votes[:0], nil
+	c.ended, c.need, c.winner = 0, 0, -1
+	c.stage, c.end, c.firstAnswer = raceReading, undecided, 0
+	c.lacking, c.skipped = 0, 0
+}
+
+// begin says whether there is a body to be read first.
+func (c *race) begin(hasBody bool) {
+	if !hasBody {
+		c.stage = raceRead
+	}
+}
+
+// enter makes it a race of so many legs.
+func (c *race) enter(legs int) {
+	c.votes = c.votes[:legs]
+	clear(c.votes)
+}
+
+// decided is where the handler waits for the decision.
+func (c *race) decided() <-chan struct{} { return c.decision }
+
+// duration is how long the decision has taken. Who answers asks.
+func (c *race) duration() time.Duration { return c.firstAnswer }
+
+// isAbandoned reports whether the client was gone before all legs had ended. The last leg
+// asks.
+func (c *race) isAbandoned() bool { return c.end == abandoned }
+
+// hasFailed reports whether a leg had no answer. Who answers asks.
+func (c *race) hasFailed() bool {
+	for i := range c.votes {
+		if c.votes[i].state == voteFailed {
+			return true
+		}
+	}
+	return false
+}
+
+// isRead reports whether the whole body was read. The handler's goroutine asks, which
+// alone changes it.
+func (c *race) isRead() bool { return c.stage != raceReading }
+
+// leaveOut notes backends that are not asked for a copy.
+func (c *race) leaveOut(owing uint64) { c.lacking = owing }
+
+// isBodyRead is race.isRead for any goroutine.
+func (r *request) isBodyRead() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.race.isRead()
+}
+
+func (r *request) isDecided() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.race.end != undecided
+}
+
+// winner is the leg whose answer the client gets, or nil. It is for who answers, once the
+// request is decided.
+func (r *request) winner() *leg {
+	if r.race.winner < 0 {
+		return nil
+	}
+	return &r.legs[r.race.winner]
+}
+
+// allEndedLocked reports whether each leg has its vote.
+func (r *request) allEndedLocked() bool { return r.race.ended == len(r.legs) }
+
+// ackedLocked reports whether the client is told that its write succeeded.
+func (r *request) ackedLocked() bool {
+	c := &r.race
+	return c.end != undecided && c.winner >= 0 && c.votes[c.winner].state == votePositive
+}
+
+// noteRead counts the body as read.
+func (r *request) noteRead() (losers uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.race.stage = raceRead
+	losers, _ = r.decideLocked() // nothing is detached yet
+	return losers
+}
+
+// takeVote takes the vote of a leg that has ended. waits: what that brings about may have
+// to wait.
+func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.e.recoverStep("ending a leg")
+	c := &r.race
+	l.voted = true
+	c.ended++
+	c.votes[l.index] = vote{state: l.state, order: c.ended}
+	late = c.end != undecided && c.winner != l.index
+	losers, answers = r.decideLocked()
+	last = r.allEndedLocked()
+	waits = true
+	waits = l.arrived && r.mayWaitLocked(last, answers)
+	return late, losers, last, answers, waits
+}
+
+// mayWaitLocked reports whether what the end of a leg brings about may have to wait: for a
+// disk, or for somebody to read a log. Where all is well it has not.
+func (r *request) mayWaitLocked(last, answers bool) bool {
+	switch {
+	case !r.head.is(s3.KindPlain) || r.race.isAbandoned():
+		return true
+	case answers && (r.e.o.Log.AccessEnabled() || r.mayWaitForIntent()):
+		return true
+	case !last:
+		return false
+	}
+	_, out, well := r.goesWell(r.race.votes)
+	if !well || out != 0 || r.overlaps() {
+		return true
+	}
+	return r.mayWriteDownLocked()
+}
+
+// decideLocked asks the picker once. It returns the legs whose answers nobody
+// is going to read now, as a set of leg numbers, and whether it is the caller who
+// has to answer (detach.go).
+func (r *request) decideLocked() (losers uint64, answers bool) {
+	c := &r.race
+	if c.end != undecided {
+		return 0, false
+	}
+	leg, v := pick(c.votes, c.need, c.isRead())
+	switch v {
+	case verdictWait:
+		return 0, false
+	case verdictAnswer:
+		c.winner = leg
+	case verdictNone:
+		c.winner = -1
+	}
+	// All have answered before the end of the body (R9): the handler waits for
+	// a client that may itself wait for the answer.
+	if !c.isRead() {
+		r.client.interrupt()
+	}
+	return r.setDecidedLocked(), c.stage == raceDetached
+}
+
+func (r *request) setDecidedLocked() (losers uint64) {
+	c := &r.race
+	c.end = decided
+	c.firstAnswer = r.head.age()
+	for i := range c.votes {
+		if c.votes[i].state != votePending && i != c.winner {
+			losers |= 1 << i
+		}
+	}
+	if c.stage != raceDetached {
+		c.decision <- struct{}{}
+	}
+	return losers
+}
+
+// abandon decides it because the client is gone, if it is not decided.
+func (r *request) abandon() (losers uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// Where all legs have ended by themselves, settle is looking already.
+	gone := !r.allEndedLocked()
+	if r.race.end == undecided {
+		r.race.winner = -1
+		losers = r.setDecidedLocked()
+	}
+	if gone {
+		r.race.end = abandoned
+	}
+	return losers
+}
+
+// forgo takes the client's answer back, or decides that it gets none.
+func (r *request) forgo() (losers uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &r.race
+	if c.end == undecided {
+		c.winner = -1
+		losers = r.setDecidedLocked()
+	} else if c.winner >= 0 {
+		losers, c.winner = 1<<c.winner, -1
+	}
+	return losers
+}
+
+// told is the backend whose answer the client gets, as a set; none if there is no such
+// one, or a panic has taken it back (forgo).
+func (r *request) told() (set uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.winner(); l != nil {
+		set = 1 << l.backend
+	}
+	return set
+}
+
+// tryDetach makes who decides the request answer it, unless it is decided, or the body was
+// not read: each leg may have left before its end (R9).
+func (r *request) tryDetach() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.race.end != undecided || r.race.stage != raceRead {
+		return false
+	}
+	r.client.leave(r.message.bodySize())
+	r.race.stage = raceDetached
+	r.notServing()
+	return true
+}
+
+// setAnswered notes that the client has its answer: legs that go on now have no
+// excuse (R13).
+func (r *request) setAnswered() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setAnsweredLocked()
+}
+
+func (r *request) setAnsweredLocked() {
+	now := int64(r.head.begun.Sub(r.e.epoch) + r.race.firstAnswer)
+	for i := range r.race.votes {
+		if r.race.votes[i].state == votePending {
+			l := &r.legs[i]
+			r.e.o.Limiter.Answered(l.backend, l.slot, now)
+		}
+	}
+}
+
+// noteHead keeps the head of an answer that has begun and is not there as a whole.
+func (l *leg) noteHead() {
+	r := l.r
+	if !r.head.isLate() || l.answer.Status != 200 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := &r.race; c.begunHead == nil {
+		c.begunHead = append(make([]byte, 0, len(l.answer.Raw)), l.answer.Raw...)
+	}
+}
+
+// begunHead is the head that noteHead has kept, or nil.
+func (r *request) begunHead() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.race.begunHead
+}

@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/akubra/akubra/http1"
+	"github.com/akubra/akubra/s3"
+)
+
+// requestHead is what the client asks for. It is set before the legs start and does not
+// change then, but for the key that a form tells (beginForm).
+type requestHead struct {
+	head
+
+	id     requestID
+	begun  time.Time
+	method string
+	kind   s3.Kind
+	write  bool
+	tried  uint64    // backends that have failed at this CreateMultipartUpload
+	buf    []byte    // the head as it is sent, then Host and User-Agent
+	length int       // of the head in buf
+	raw    []byte    // the request target, in buf
+	target s3.Target // in buf
+	source copySource
+}
+
+// requestID is a request's name in logs, records and errors.
+type requestID uint64
+
+func (id requestID) String() string { return strconv.FormatUint(uint64(id), 16) }
+
+// newID is unique in this process's life and unlikely in another's.
+func (e *Engine) newID() requestID { return requestID(e.idBase | e.nextID.Add(1)&0xffffffff) }
+
+// keptHead is the largest buffer for a head, or for an answer, that goes back to the pool.
+const keptHead = 64 << 10
+
+// reset forgets everything but the buffer.
+func (h *requestHead) reset() {
+	buf := h.buf[:0]
+	if cap(buf) > keptHead {
+		buf = nil
+	}
+	*h = requestHead{buf: buf}
+}
+
+// keep copies what outlives the handler behind the head in buf, and makes the slices
+// point there.
+func (h *requestHead) keep(rawLen int) {
+	h.length = len(h.buf)
+	h.buf = append(h.buf, h.host...)
+	hostEnd := len(h.buf)
+	h.buf = append(h.buf, h.userAgent...)
+	start := len(h.method) + 1
+	h.raw = h.buf[start : start+rawLen]
+	h.host = h.buf[h.length:hostEnd]
+	h.userAgent = h.buf[hostEnd:]
+}
+
+// bytes is the head as it goes to the backends.
+func (h *requestHead) bytes() []byte { return h.buf[:h.length] }
+
+// is reports whether the request is of this kind.
+func (h *requestHead) is(k s3.Kind) bool { return h.kind == k }
+
+func (h *requestHead) isOptions() bool { return h.method == "OPTIONS" }
+
+// isRead reports whether it reads an object or a listing (R17).
+func (h *requestHead) isRead() bool { return h.method == "GET" || h.method == "HEAD" }
+
+// isPartCopy: UploadPartCopy.
+func (h *requestHead) isPartCopy() bool { return h.kind == s3.KindPart && h.copySource }
+
+// copies reports whether it has a source (R15).
+func (h *requestHead) copies() bool { return h.kind == s3.KindCopy || h.isPartCopy() }
+
+// isUploadsOwn reports whether it is about a multipart upload that is under way, and so
+// about one backend's own (R26).
+func (h *requestHead) isUploadsOwn() bool {
+	return h.kind == s3.KindPart || h.kind == s3.KindUpload || h.kind == s3.KindComplete
+}
+
+// isLate reports whether its answer may take minutes (hold.go).
+func (h *requestHead) isLate() bool { return h.copies() || h.kind == s3.KindComplete }
+
+// wantsWhole reports whether answers are read to their end before they count (R24, R25, R26).
+func (h *requestHead) wantsWhole() bool {
+	return h.isLate() || h.kind == s3.KindInitiate || h.kind == s3.KindDelete
+}
+
+// isAnsweredShortly reports whether its answer is most likely a short one, and comes soon.
+func (h *requestHead) isAnsweredShortly() bool {
+	return h.kind == s3.KindPlain && h.method != "GET" && !h.target.Selects && h.method != "OPTIONS"
+}
+
+// isOneKey reports whether it writes one key that it names, so that it may overlap with
+// another write (R19).
+func (h *requestHead) isOneKey() bool {
+	return h.write && len(h.target.Key) > 0 && !h.target.Sub && h.target.UploadID == "" || h.kind == s3.KindComplete
+}
+
+// isListing reports whether the answer may name a next page.
+func (h *requestHead) isListing() bool {
+	return h.method == "GET" && len(h.target.Key) == 0 && len(h.target.Bucket) > 0
+}
+
+// hasETag reports whether the object that it writes has an ETag of its content's own (R18).
+func (h *requestHead) hasETag() bool {
+	return h.method == "PUT" && !h.target.Sub && len(h.target.Key) > 0 || h.kind == s3.KindForm
+}
+
+// isRepeatable reports whether doing it twice is as good as once (RFC 9110 §9.2.2).
+func (h *requestHead) isRepeatable() bool {
+	switch h.method {
+	case "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE":
+		return true
+	}
+	return false
+}
+
+// hasBody reports whether the client sends one.
+func (h *requestHead) hasBody() bool { return h.chunked || h.contentLength > 0 }
+
+// bodyless reports whether an answer with this status has no body.
+func (h *requestHead) bodyless(status int) bool { return http1.Bodyless(h.method, status) }
+
+// age is how long ago it came.
+func (h *requestHead) age() time.Duration { return time.Since(h.begun) }
+
+// name is what logs and errors call it.
+func (h *requestHead) name() string { return h.id.String() }
+
+func (h *requestHead) bucket() []byte { return h.target.Bucket }
+
+// uploadID is that of a multipart upload, or "".
+func (h *requestHead) uploadID() string { return h.target.UploadID }
+
+// resource is the target as error documents name it.
+func (h *requestHead) resource() string { return string(h.raw) }

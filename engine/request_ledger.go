@@ -1,0 +1,199 @@
+package engine
+
+// journalState is how far a write has come on its way into the journal. Two goroutines
+// write it down between them: the one that answers the client, and the last leg's.
+//
+//   - The one that answers takes it from journalUnwritten to journalPromising while legs are
+//     out, and on to journalPromised, or back where the intent could not be written.
+//   - A last leg that finds journalPromising makes it journalLeft. The one that answers then
+//     does the last leg's part, too, and makes it journalSettled.
+//   - A last leg that finds journalPromised leaves it so, and settles the intent.
+//   - A last leg that finds journalUnwritten writes down how the write has ended, and makes
+//     it journalSettled. One that is to answer meanwhile makes it journalAwaited, and waits.
+//   - A panic while an intent is written takes it back to journalUnwritten, and settles it
+//     where it was journalLeft (endPromising). Where the last leg's part panics,
+//     neverSettled does what the others wait for.
+type journalState uint8
+
+const (
+	journalUnwritten journalState = iota // nothing is written, or the last leg is at it
+	journalPromising                     // an intent is being written
+	journalLeft                          // the same, and the last leg has left its part to whoever writes it
+	journalPromised                      // the intent is written
+	journalAwaited                       // the last leg is at it, and the client's answer waits (settled)
+	journalSettled                       // the last leg's part is done, or could not be: err
+)
+
+// requestLedger is what the journal and the table of writes under way know of the request. Its
+// fields are of the handler's goroutine until the request is launched.
+type requestLedger struct {
+	key   []byte // decoded; of journaled writes
+	slot  int32  // where the journal has noted that it is under way, or noSlot
+	began uint64 // the place of the write's beginning in the order of writes
+	seq   uint64 // the write's own place; under the request's mu
+	// overlapping: the request is in the table of writes under way (R19), under
+	// keyHash; whoever settles it takes it out.
+	overlapping bool
+	keyHash     uint64
+	// deletes are the keys of a multi-object delete (R24): the handler fills it
+	// in before the body goes out, under the request's mu.
+	deletes []deletion
+	charge  int64 // of Engine.deleting; the handler's
+
+	state journalState // under the request's mu
+	// nothingOwed: all legs have ended well before the answer, and the journal knew of
+	// nothing that the write could replace; of the last leg.
+	nothingOwed bool
+	also        uint64        // backends where overlapping writes may differ; settle's
+	settled     chan struct{} // capacity 1: journalAwaited has become journalSettled
+	err         error         // valid once journalSettled
+
+	// Memory for entries; of the goroutine that promises or settles.
+	cast    []vote
+	entries []Promise
+	idText  []byte
+}
+
+// keptEntries is the most entries that memory is kept for.
+const keptEntries = 16
+
+// reset forgets everything but the memory.
+func (j *requestLedger) reset() {
+	if cap(j.entries) > keptEntries {
+		j.entries = nil
+	}
+	clear(j.entries[:cap(j.entries)])
+	j.key, j.slot, j.began, j.seq = nil, noSlot, 0, 0
+	j.overlapping, j.keyHash, j.deletes, j.charge = false, 0, nil, 0
+	j.state, j.nothingOwed, j.also, j.err = journalUnwritten, false, 0, nil
+}
+
+// take notes that a multi-object delete takes so much of the memory for them (R23).
+func (j *requestLedger) take(n int64) { j.charge += n }
+
+// giveBack gives back what a multi-object delete has taken of it.
+func (j *requestLedger) giveBack(e *Engine) {
+	if j.charge != 0 {
+		e.deleting.Add(-j.charge)
+	}
+}
+
+// noSlot: the journal was not told of the write.
+const noSlot = -1
+
+// overlaps reports whether another write to the key is, or was, under way beside this one.
+func (r *request) overlaps() bool {
+	return r.ledger.overlapping && r.e.writes.overlapped(r.ledger.keyHash)
+}
+
+// enterOverlaps notes that the write is under way, if it is one to one key. It is false
+// where repair keeps the key for too long.
+func (r *request) enterOverlaps() bool {
+	if !r.head.isOneKey() {
+		return true
+	}
+	j := &r.ledger
+	j.keyHash = hashOfTarget(&r.head.target)
+	j.overlapping = r.e.writes.beginWithin(j.keyHash, r.e.o.SlotTimeout)
+	return j.overlapping
+}
+
+// noteBegin gives the write the place of its beginning in the order of writes.
+func (r *request) noteBegin() {
+	if r.journaled() {
+		r.ledger.began = r.e.o.Journal.Stamp(r.head.begun)
+	}
+}
+
+// mayWaitForIntent reports whether an intent may have to wait for a disk: the table of
+// writes under way does not know of the write.
+func (r *request) mayWaitForIntent() bool { return r.journaled() && r.ledger.slot == noSlot }
+
+// mayWriteDownLocked reports whether the last leg of a write that went well has to write
+// something down.
+func (r *request) mayWriteDownLocked() bool {
+	if !r.journaled() || r.ledger.state != journalUnwritten {
+		return false
+	}
+	r.ledger.nothingOwed = r.ackedLocked() && r.e.o.Journal.Quiet()
+	return !r.ledger.nothingOwed
+}
+
+// leaveToPromising reports whether an intent is being written just now, and leaves the last
+// leg's part to whoever does so. promised: it is written.
+func (r *request) leaveToPromising() (left, promised bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ledger.state == journalPromising {
+		r.ledger.state = journalLeft
+		return true, false
+	}
+	return false, r.ledger.state == journalPromised
+}
+
+// endIntent notes that an intent was written, or could not be. It reports whether the
+// last leg has left its part to the caller meanwhile.
+func (r *request) endIntent(err error) (left bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch j := &r.ledger; {
+	case j.state == journalLeft:
+		j.state = journalSettled
+		return true
+	case err != nil:
+		j.state = journalUnwritten
+	default:
+		j.state = journalPromised
+	}
+	return false
+}
+
+// dropIntent takes an intent back whose writing has panicked. It reports whether the last
+// leg has left its part to the caller.
+func (r *request) dropIntent() (left bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	left = r.ledger.state == journalLeft
+	if left || r.ledger.state == journalPromising {
+		r.ledger.state = journalUnwritten
+	}
+	return left
+}
+
+// setSettled notes that the last leg's part is done, or could not be.
+func (r *request) setSettled(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setSettledLocked(err)
+}
+
+func (r *request) setSettledLocked(err error) {
+	j := &r.ledger
+	awaited := j.state == journalAwaited
+	j.state, j.err = journalSettled, err
+	if awaited {
+		j.settled <- struct{}{}
+	}
+}
+
+// forceSettled is setSettled after a panic. It reports whether the last leg's part was
+// still to be done, and is not left to who answers.
+func (r *request) forceSettled() (leaves bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch r.ledger.state {
+	case journalSettled, journalLeft: // that had been done, or left to who answers
+	case journalPromising:
+		r.ledger.state = journalLeft
+	case journalUnwritten, journalPromised, journalAwaited:
+		r.setSettledLocked(errPanicked)
+		return true
+	}
+	return false
+}
+
+// awaitSettled waits until the last leg has written down how the write has ended.
+func (r *request) awaitSettled() error {
+	<-r.ledger.settled
+	return r.ledger.err
+}
