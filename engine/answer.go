@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/akubra/akubra/engine/body"
 	"github.com/akubra/akubra/http1"
 )
 
@@ -148,7 +149,7 @@ func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 
 // write writes to w, which is on the way to the client.
 func (b *answerBody) write(w io.Writer, p []byte) (int, error) {
-	if b.left <= 0 || len(p) < minHeld {
+	if b.left <= 0 || len(p) < body.MinHeld {
 		return w.Write(p)
 	}
 	return b.l.r.client.writeOn(w, p)

@@ -48,7 +48,7 @@ func (r *request) pastServer(ctx *fasthttp.RequestCtx, send func(to io.Writer) (
 	if c, ok := ctx.Conn().(*tlsConn); ok {
 		to = c.Conn
 	}
-	r.client.endRequest(r.message.bodySize())
+	r.client.endRequest(r.message.BodySize())
 	sent := false
 	defer func() {
 		if !sent { // a panic, which the handler's recover ends: part of the answer may have gone

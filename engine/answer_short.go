@@ -20,7 +20,7 @@ func (r *request) isShort() bool {
 // answerShort sends it, and lets go of the request for the handler.
 func (r *request) answerShort() error {
 	r.client.conn.void = true
-	r.client.conn.endRequest(r.message.bodySize())
+	r.client.conn.endRequest(r.message.BodySize())
 	answer := r.makeShort(false)
 	n, err := r.client.conn.sendNow(answer)
 	if err == nil && n < len(answer) {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/engine/body"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -19,30 +19,27 @@ func (r *request) readBody(ctx *fasthttp.RequestCtx) *s3Error {
 	if r.race.isRead() {
 		return nil
 	}
-	body := ctx.RequestBodyStream()
+	src := ctx.RequestBodyStream()
 	if r.head.chunked {
-		body = newStrictChunks(body)
+		src = newStrictChunks(src)
 	}
 	if r.head.is(s3.KindDelete) {
-		return r.readDeletes(ctx, body)
+		return r.readDeletes(ctx, src)
 	}
-	body = r.watch(body)
-	if !r.launched && r.head.chunked {
-		r.launch()
+	src = r.watch(src)
+	if r.head.chunked {
+		r.message.Start()
 	}
-	if r.launched {
+	if r.message.Started() {
 		r.client.beginBody(nil)
 	} else {
-		r.client.beginBody(r.launchFn)
+		r.client.beginBody(r.startFn)
 	}
 	defer r.client.endBody()
-	var err error
 	if r.head.chunked {
-		err = r.copyChunked(ctx, body)
-	} else {
-		err = r.copyFixed(body)
+		return r.bodyEnded(r.copyChunked(ctx, src))
 	}
-	return r.bodyEnded(err)
+	return r.bodyEnded(r.message.Fill(src))
 }
 
 // bodyEnded says what the end of a body means.
@@ -53,68 +50,21 @@ func (r *request) bodyEnded(err error) *s3Error {
 	}
 	var problem *s3Error
 	switch {
-	case r.isDecided(), errors.Is(err, ring.ErrNoReaders):
+	case r.isDecided(), errors.Is(err, body.ErrNoReaders):
 		return nil
 	case errors.As(err, &problem):
 		return problem
 	case isTimeout(err):
 		return errRequestTimeout
-	case errors.Is(err, ring.ErrCanceled):
+	case errors.Is(err, body.ErrPipes):
+		r.e.o.Log.Warn("cannot go on with a body", "error", err.Error(), "id", r.head.name())
+		return errInternal
+	case errors.Is(err, body.ErrCanceled):
 		return errInternal
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errIncompleteBody
 	}
 	return errMalformedBody
-}
-
-// copyFixed copies a body with a length. An end of the stream before that is an
-// error: io.EOF is how a client that has gone looks.
-func (r *request) copyFixed(body io.Reader) error {
-	left := r.head.contentLength
-	if r.gathers() {
-		n, err := r.gather(body)
-		if err != nil {
-			return err
-		}
-		left -= n
-		if r.message.isPassing() {
-			return r.spliceBody(body, 0, left)
-		}
-	}
-	for left > 0 {
-		// A ring that is full is emptied by legs alone.
-		came := r.head.contentLength - left
-		if !r.launched && (came >= lazyStart || int64(r.head.length)+came >= int64(r.message.Size())) {
-			r.launch()
-		}
-		room, err := r.message.Reserve()
-		if err != nil {
-			return err
-		}
-		room = room[:min(int64(len(room)), left)]
-		n, spliced, err := r.readOrSplice(body, room, left >= minSpliced && r.takePipes())
-		if n == 1 && came == 0 && n < len(room) && err == nil { // the server has it from before (MaxRequestBodySize)
-			var more int
-			more, spliced, err = r.readOrSplice(body, room[1:], false)
-			n += more
-		}
-		r.message.came.Add(int64(n))
-		left -= int64(n)
-		switch {
-		case spliced:
-		case left == 0 && !r.launched: // no leg is there that might end too early (endBody)
-			r.message.PublishLast(n)
-		default:
-			r.message.Publish(n)
-		}
-		if err != nil && left > 0 {
-			return err
-		}
-		if spliced {
-			return r.spliceBody(body, n, left)
-		}
-	}
-	return nil
 }
 
 // A chunk's frame has a fixed size, so that its data can be read into the ring
@@ -136,7 +86,7 @@ func (r *request) copyChunked(ctx *fasthttp.RequestCtx, body io.Reader) error {
 			return err
 		}
 		n, err := r.copyChunk(room, body)
-		if size := r.message.came.Add(int64(n)); limit > 0 && size > limit {
+		if size := r.message.AddBody(n); limit > 0 && size > limit {
 			return errEntityTooLarge
 		}
 		if err == io.EOF {
@@ -211,10 +161,8 @@ func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error
 	if problem := r.beginDeletes(objects); problem != nil {
 		return problem
 	}
-	r.message.came.Store(int64(len(data)))
-	if !r.launched {
-		r.launch()
-	}
+	r.message.AddBody(len(data))
+	r.message.Start()
 	if r.head.chunked {
 		if len(data) > 0 {
 			_, err = r.message.Write([]byte(strconv.FormatInt(int64(len(data)), 16) + "\r\n" + string(data) + "\r\n"))

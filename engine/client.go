@@ -4,7 +4,13 @@ import (
 	"io"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/engine/body"
 )
+
+// minGathered is the size of body from which on a connection's next one may go through
+// pipes.
+const minGathered = body.MinGathered
 
 // clientWay is how the client can be answered.
 type clientWay uint8
@@ -28,6 +34,7 @@ const (
 // the handler's goroutine, then of who answers.
 type client struct {
 	conn   *clientConn // nil where the server's connection is none (tests)
+	plain  bool        // no TLS on top of conn
 	way    clientWay
 	served served
 	last   bool   // a short answer is its connection's last
@@ -52,9 +59,7 @@ func (r *request) serveOn(ctx *fasthttp.RequestCtx) {
 		c.conn.serving = r
 	}
 	_, plain := ctx.Conn().(*clientConn)
-	if !plain {
-		r.message.keepInRing()
-	}
+	c.plain = plain
 	switch h := &ctx.Request.Header; {
 	case !h.IsHTTP11():
 		c.way = oldClient
@@ -79,6 +84,9 @@ func (c *client) isPaid() bool { return c.served == paid }
 
 // wasTold reports whether it was noted what the client is told.
 func (c *client) wasTold() bool { return c.status != 0 }
+
+// isPlain reports whether the body can be had from the socket as it is.
+func (c *client) isPlain() bool { return c.plain }
 
 // isOld reports whether it speaks HTTP/1.0.
 func (c *client) isOld() bool { return c.way == oldClient }
@@ -114,17 +122,19 @@ func (c *client) dropWait() {
 	}
 }
 
-// beforeSplice has f called before the next read that moves its bytes to a pipe.
-func (c *client) beforeSplice(f func()) { c.conn.beforeSplice = f }
+// BeforeSplice, StopSplicing and Splice are for the message (body.Client).
 
-// stopSplicing makes the read under way one to memory.
-func (c *client) stopSplicing() { c.conn.spliceTo = 0 }
+// BeforeSplice has f called before the next read that moves its bytes to a pipe.
+func (c *client) BeforeSplice(f func()) { c.conn.beforeSplice = f }
 
-// splice reads some of body, and moves it to a pipe unless it waits in the server's
+// StopSplicing makes the read under way one to memory.
+func (c *client) StopSplicing() { c.conn.spliceTo = 0 }
+
+// Splice reads some of src, and moves it to a pipe unless it waits in the server's
 // buffer: then it is in p.
-func (c *client) splice(body io.Reader, p []byte, pipe int) (n int, spliced bool, err error) {
+func (c *client) Splice(src io.Reader, p []byte, pipe int) (n int, spliced bool, err error) {
 	c.conn.spliceTo, c.conn.spliced = pipe, false
-	n, err = body.Read(p)
+	n, err = src.Read(p)
 	c.conn.spliceTo = 0
 	return n, c.conn.spliced, err
 }

@@ -19,7 +19,7 @@ func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
 	if r == nil {
 		return ctx.Response.StatusCode()
 	}
-	r.launch()
+	r.message.Start()
 	timer := time.NewTimer(continueWait)
 	defer timer.Stop()
 	select {

@@ -275,8 +275,7 @@ func (r *request) readForm(contentType []byte) {
 		return
 	}
 	if f := newForm(contentType, r.head.contentLength); f != nil {
-		r.head.kind = s3.KindForm
-		f.begin = r.beginForm
-		r.message.watchForm(f)
+		r.head.kind, r.head.form = s3.KindForm, f
+		f.begin, f.ended = r.beginForm, r.ledger.setMade
 	}
 }

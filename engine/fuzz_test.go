@@ -305,7 +305,8 @@ func FuzzCopyChunk(f *testing.F) {
 		rg := ring.Get(ring.Options{Size: 128 << (class % 6), Readers: 1})
 		defer rg.Put()
 		var out []byte
-		r := &request{message: message{Ring: rg}}
+		r := &request{}
+		r.message.Ring = rg
 		src := &oneRead{data: body, size: int(size)}
 		for total := 0; ; {
 			room, err := rg.Reserve()

@@ -5,13 +5,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/engine/body"
 	"github.com/akubra/akubra/s3"
 )
-
-// lazyStart is how much of a body is waited for before the legs start, unless
-// the client keeps it waiting: a small object so goes out in one write a backend.
-const lazyStart = 64 << 10
 
 // handle is the server's handler: a request with or without a body.
 func (e *Engine) handle(ctx *fasthttp.RequestCtx) {
@@ -33,9 +29,7 @@ func (e *Engine) serve(ctx *fasthttp.RequestCtx, r *request) {
 		lingerOnClose(ctx)
 		return
 	}
-	if !r.launched {
-		r.launch()
-	}
+	r.message.Start()
 	if r.detach() {
 		return // the request is not the handler's any more
 	}
@@ -81,7 +75,7 @@ func (r *request) answer(ctx *fasthttp.RequestCtx) {
 // finishHandler notes the client's side as done, where ctx has the answer.
 func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int) {
 	r.answeredWith(status)
-	r.client.endRequest(r.message.bodySize())
+	r.client.endRequest(r.message.BodySize())
 	r.unhandle(bodySize(ctx, r.head.method))
 	r.notServing()
 	r.release()
@@ -90,7 +84,7 @@ func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int) {
 // answeredWith notes what the client is told.
 func (r *request) answeredWith(status int) {
 	r.client.status = status
-	r.e.o.Metrics.RequestEnded(r.head.method, status, r.message.bodySize(), r.race.duration())
+	r.e.o.Metrics.RequestEnded(r.head.method, status, r.message.BodySize(), r.race.duration())
 }
 
 // unhandle tells the access log of an answer with a body of so many bytes, and takes the
@@ -114,7 +108,7 @@ func (r *request) logAccess(size int64) {
 		a := Access{
 			Time: r.head.begun, ID: r.head.id.String(), Remote: r.client.remote, Method: r.head.method, Path: string(r.head.raw),
 			Host: string(r.head.host), UserAgent: string(r.head.userAgent), Status: r.client.status,
-			BytesIn: r.message.bodySize(), BytesOut: size, Duration: r.head.age(),
+			BytesIn: r.message.BodySize(), BytesOut: size, Duration: r.head.age(),
 		}
 		if l := r.winner(); l != nil {
 			a.Backend = l.name()
@@ -194,7 +188,7 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 		return nil
 	}
 	r.noteBegin()
-	r.makeRing()
+	r.makeMessage()
 	e.enlist(r)
 	if e.closing.Load() { // R22
 		r.abort()
@@ -255,22 +249,17 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 	return nil
 }
 
-// makeRing takes memory for the message and puts the head into it.
-func (r *request) makeRing() {
-	size := int64(r.head.length) + max(r.head.contentLength, 0)
-	if r.head.chunked {
-		size = int64(r.e.ringSize)
-	}
-	r.message.Ring = ring.Get(ring.Options{
-		Size:         max(ring.SizeFor(size, r.e.ringSize), ring.SizeFor(int64(r.head.length), 1<<26)),
+// makeMessage takes memory for the message and puts the head into it.
+func (r *request) makeMessage() {
+	r.message.Begin(body.Options{
 		Head:         r.head.bytes(),
+		Length:       r.head.bodyLength(),
+		MaxRing:      r.e.ringSize,
 		Readers:      len(r.legs),
 		StallTimeout: r.e.o.StallTimeout,
-		OnCut:        r.cutFn,
+		Begun:        r.head.begun,
+		NoPipes:      !r.client.isPlain() || r.head.isWatched(),
 	})
-	if r.race.isRead() {
-		r.message.Close()
-	}
 }
 
 // clientOf finds the client's connection under the server's.

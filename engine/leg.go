@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/engine/body"
 	"github.com/akubra/akubra/http1"
 )
 
@@ -161,7 +161,7 @@ func (l *leg) exchange(fresh bool) error {
 	c, err := l.connect(fresh)
 	if err == nil {
 		if !l.inline && !l.sending {
-			if message, whole := l.r.message.whole(); whole && l.sentSize == 0 {
+			if message, whole := l.r.message.Whole(); whole && l.sentSize == 0 {
 				l.inline = l.trySend(c, message)
 			}
 			if !l.inline {
@@ -182,7 +182,7 @@ func (l *leg) exchange(fresh bool) error {
 		l.sendTo.Abort()
 		l.stopSending()
 	}
-	if err != nil && l.sendErr != nil && !l.gotBytes && !errors.Is(l.sendErr, ring.ErrLeft) && isTimeout(err) {
+	if err != nil && l.sendErr != nil && !l.gotBytes && !errors.Is(l.sendErr, body.ErrLeft) && isTimeout(err) {
 		return l.sendErr // the reader was only cut short by it
 	}
 	return err
@@ -246,7 +246,7 @@ func (l *leg) restart() error {
 	l.sentAll.Store(false)
 	l.sentSize = 0
 	l.unsent = 0
-	return l.r.message.refill(l.index)
+	return l.r.message.Refill(l.index)
 }
 
 // abort makes the leg fail with cause, from any goroutine.
@@ -271,7 +271,7 @@ func (l *leg) leave() {
 }
 
 func (l *leg) leaveLocked() {
-	l.stopPushingLocked(ring.ErrLeft)
+	l.stopPushingLocked(body.ErrLeft)
 	l.r.message.Leave(l.index)
 }
 

@@ -7,7 +7,7 @@ import (
 	"net"
 	"strings"
 
-	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/engine/body"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -20,7 +20,7 @@ func (l *leg) conclude(err error) {
 		limiter.Succeeded(l.backend)
 		l.judge()
 		l.tellAnswer()
-	case errors.Is(cause, errClientGone) || errors.Is(err, ring.ErrCanceled):
+	case errors.Is(cause, errClientGone) || errors.Is(err, body.ErrCanceled):
 		l.state, l.err, l.outcome = voteFailed, errClientGone, OutcomeAborted
 	case errors.Is(cause, errShutdown):
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeAborted

@@ -24,20 +24,23 @@ func (l *leg) push() {
 	if !l.pushing {
 		return
 	}
-	for left := int(l.r.message.Pending(l.index)); left > 0; {
-		n, err := l.sendTo.SplicePipe(l.r.message.pipe(l.index), left, l.r.goesOn(left), 0)
-		l.sentSize += int64(n)
-		l.r.message.Advance(l.index, n)
-		left -= n
-		switch {
-		case err != nil:
-			l.stopPushingLocked(err)
-			return
-		case n == 0:
-			l.pushing = false
-			go l.sendFn()
-			return
-		}
+	pushed := l.r.message.Pushed(l.index)
+	if pushed.Len() == 0 {
+		return
+	}
+	switch all, err := l.sendChunks(l.sendTo, pushed, 0, false); {
+	case err != nil:
+		l.stopPushingLocked(err)
+	case !all:
+		l.pushing = false
+		go l.sendFn()
+	}
+}
+
+// push has each leg send what is in its pipe, if that is the handler's part.
+func (r *request) push() {
+	for i := range r.legs {
+		r.legs[i].push()
 	}
 }
 

@@ -5,21 +5,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/akubra/akubra/engine/ring"
+	"github.com/akubra/akubra/engine/body"
 )
-
-// sendPiece is the most that one write hands to the socket: the ring's room is
-// free again after each. Larger pieces cost less CPU (bench/NOTES.md).
-const sendPiece = 256 << 10
-
-// tlsPiece is the same over TLS, where a write that times out spoils the
-// connection: it is one record (RFC 8446 §5.1), so that any progress of a slow
-// backend is a finished write (R11).
-const tlsPiece = 16 << 10
-
-// shortMessage is one that the kernel takes and hands over in a piece: it has gone by
-// the time that anybody asks.
-const shortMessage = 16 << 10
 
 // lateAnswerWait is how long the answer of a backend may take that has stopped
 // taking the body.
@@ -31,7 +18,7 @@ const lateAnswerWait = time.Second
 //
 // Acquire has looked at the connection just now, so that whatever comes in answer comes
 // after the request (R32).
-func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
+func (l *leg) sendAtOnce(message body.Chunk, whole bool) (runs bool) {
 	c, err := l.r.e.o.Backends[l.backend].Acquire(false)
 	if err != nil {
 		return false // run meets the same error
@@ -42,7 +29,7 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 	switch {
 	case whole && l.trySend(c, message):
 		l.inline = true
-	case l.r.message.isPassing():
+	case l.r.message.IsPassing():
 		l.startPushing(c)
 	default:
 		l.startSending(c, false)
@@ -55,45 +42,35 @@ func (l *leg) sendAtOnce(message []byte, whole bool) (runs bool) {
 // one may do so in vain, for what ended the connection may have come before.
 func (l *leg) refused() bool { return l.inline && l.sendErr != nil && l.conn.Reused() }
 
-// trySend sends a whole message, as message.whole has it, if the socket takes it at
-// once. What it does not take is left to send; an error is left to whoever reads.
-func (l *leg) trySend(c Conn, message []byte) (all bool) {
-	timeout := l.r.e.o.ConnectionTimeout
-	var n int
-	var err error
-	size, piped := len(message), l.r.message.gatheredSize()
-	if piped > 0 {
-		size = piped
-	}
+// trySend sends a whole message if the socket takes it at once. What it does not take is
+// left to send; an error is left to whoever reads.
+func (l *leg) trySend(c Conn, message body.Chunk) (all bool) {
+	timeout, size := l.r.e.o.ConnectionTimeout, message.Len()
 	// A small message goes out in one write; a larger one may not (R31). Over TLS nothing
 	// goes out here, and the connection stays as the last request has left it.
-	if l.r.e.o.Backends[l.backend].Plain() {
-		c.Guard(size > shortMessage)
+	if l.plain() {
+		c.Guard(size > body.ShortMessage)
 	}
-	if piped > 0 {
-		n, err = c.SplicePipe(l.r.message.pipe(l.index), size, false, 0)
-		if n == size {
-			l.r.message.emptied(l.index)
-		}
-	} else {
-		n, err = c.TryWrite(message)
-	}
-	l.sentSize += int64(n)
-	if n < size && err == nil {
-		l.r.message.Advance(l.index, n)
-		return false
-	}
-	if err != nil {
+	all, err := l.sendChunks(c, message, 0, false)
+	switch {
+	case err != nil:
 		l.sendErr = err
 		timeout = min(timeout, lateAnswerWait)
+	case !all:
+		return false
+	default:
+		l.r.message.Emptied(l.index)
 	}
-	if n > shortMessage {
+	if n := int(l.sentSize); n > body.ShortMessage {
 		l.unsent = n // as far as is known without asking
 	}
 	l.sentAll.Store(err == nil)
 	c.ReadTimeout(timeout)
 	return true
 }
+
+// plain reports whether there is no TLS to the backend.
+func (l *leg) plain() bool { return l.r.e.o.Backends[l.backend].Plain() }
 
 // startSending leaves what is not sent yet to the send goroutine.
 func (l *leg) startSending(c Conn, fresh bool) {
@@ -142,7 +119,7 @@ func (l *leg) send() {
 	if begins && !l.sendTo.Alive() {
 		err = errUnasked
 	} else {
-		err = l.sendRing(l.sendTo, begins)
+		_, err = l.sendChunks(l.sendTo, body.Chunk{}, l.r.e.o.ConnectionTimeout, begins)
 	}
 	if begins && l.sentSize == 0 {
 		l.begun <- false
@@ -169,37 +146,64 @@ func (l *leg) endSend(err error) {
 	l.sent <- struct{}{}
 }
 
-func (l *leg) sendRing(c Conn, begins bool) error {
-	limiter, patience := l.r.e.o.Limiter, l.r.e.o.ConnectionTimeout
-	piece := sendPiece
-	if !l.r.e.o.Backends[l.backend].Plain() {
-		piece = tlsPiece
-	}
+// sendChunks sends the message to its end, and waits for the client and for patience a
+// time for the backend; that is for the send goroutine. With a patience of 0, for whoever
+// may not wait, it sends what of chunk the socket takes at once; all reports whether that
+// is everything. begins: the first of it is to be told of, by way of begun.
+func (l *leg) sendChunks(c Conn, chunk body.Chunk, patience time.Duration, begins bool) (all bool, err error) {
+	m := &l.r.message
 	for {
-		// Waiting for the client is not the backend's fault (R13).
-		limiter.Progress(l.backend, l.slot, farFuture)
-		p, err := l.r.message.Next(l.index)
-		l.progress()
-		var n int
-		switch {
-		case err == io.EOF:
-			return nil
-		case errors.Is(err, ring.ErrOutside):
-			n = int(l.r.message.Pending(l.index))
-			n, err = c.SplicePipe(l.r.message.pipe(l.index), n, l.r.goesOn(n), patience)
-		case err != nil:
-			return err
-		default:
-			n, err = c.Send(p[:min(len(p), piece)], patience)
+		if patience > 0 {
+			if chunk, err = l.nextChunk(); err != nil {
+				if err == io.EOF {
+					return true, nil
+				}
+				return false, err
+			}
 		}
+		n, err := l.sendSome(c, &chunk, patience)
 		l.sentSize += int64(n)
+		chunk.Skip(n)
+		if err == nil && chunk.Len() == 0 && chunk.Whole {
+			return true, nil // the ring is complete, and nobody waits for room in it
+		}
 		if begins && n > 0 {
 			begins = false
 			l.begun <- true
 		}
-		l.r.message.Advance(l.index, n)
-		if err != nil {
-			return err
+		m.Advance(l.index, n)
+		switch {
+		case err != nil:
+			return false, err
+		case patience > 0:
+		case chunk.Len() == 0:
+			return true, nil
+		case n == 0 || chunk.Piped == 0:
+			return false, nil
 		}
 	}
+}
+
+// nextChunk waits for what is to be sent next.
+func (l *leg) nextChunk() (body.Chunk, error) {
+	// Waiting for the client is not the backend's fault (R13).
+	l.r.e.o.Limiter.Progress(l.backend, l.slot, farFuture)
+	chunk, err := l.r.message.Next(l.index)
+	l.progress()
+	return chunk, err
+}
+
+// sendSome sends some of chunk.
+func (l *leg) sendSome(c Conn, chunk *body.Chunk, patience time.Duration) (int, error) {
+	switch {
+	case chunk.Piped > 0:
+		return c.SplicePipe(l.r.message.Pipe(l.index), chunk.Piped, chunk.More, patience)
+	case patience == 0:
+		return c.TryWrite(chunk.Bytes)
+	}
+	piece := body.SendPiece
+	if !l.plain() {
+		piece = body.TLSPiece
+	}
+	return c.Send(chunk.Bytes[:min(len(chunk.Bytes), piece)], patience)
 }

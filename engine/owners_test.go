@@ -16,7 +16,7 @@ import (
 func TestRequestFieldsHaveOwners(t *testing.T) {
 	const most = 6
 	owners := map[string]string{
-		"head": "requestHead", "client": "client", "message": "message", "race": "race", "ledger": "requestLedger",
+		"head": "requestHead", "client": "client", "race": "race", "ledger": "requestLedger",
 	}
 	files := mustParse(t)
 	for owner, name := range owners {

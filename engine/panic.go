@@ -65,7 +65,7 @@ func (e *Engine) recoverHandler(ctx *fasthttp.RequestCtx) {
 func (r *request) giveUp() {
 	e := r.e
 	switch {
-	case !r.message.exists() || !r.launched:
+	case !r.message.Started():
 		e.attempt(r.neverLaunched)
 	case !r.isBodyRead():
 		e.attempt(r.abort)
@@ -88,7 +88,7 @@ func (r *request) neverLaunched() {
 	for i := range r.legs {
 		r.e.attempt(r.legs[i].neverRan)
 	}
-	if r.message.exists() {
+	if r.message.Exists() {
 		r.message.Cancel()
 	}
 	r.leaveOverlaps()

@@ -267,7 +267,7 @@ func (r *request) tryDetach() bool {
 	if r.race.end != undecided || r.race.stage != raceRead {
 		return false
 	}
-	r.client.leave(r.message.bodySize())
+	r.client.leave(r.message.BodySize())
 	r.race.stage = raceDetached
 	r.notServing()
 	return true

@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+
+	"github.com/akubra/akubra/engine/body"
 )
 
 // request is one client request on its way to the backends. The handler's
@@ -19,24 +21,22 @@ type request struct {
 
 	prev, next *request // the engine's list, under its lock
 
-	head    requestHead // what the client asks for
-	client  client      // its connection, and what it is told
-	message message     // what goes to the backends
+	head    requestHead  // what the client asks for
+	client  client       // its connection, and what it is told
+	message body.Message // what goes to the backends
 	legs    []leg
 
 	mu     sync.Mutex
 	race   race          // whose answer the client gets
 	ledger requestLedger // what the journal knows of it (promise.go)
 
-	launched bool          // the legs run; the handler's goroutine only
-	started  int           // legs that run; as launched
-	ready    chan struct{} // capacity 1: a leg is ready for the body (100)
-	readied  atomic.Bool   // something was sent to ready
+	started int           // legs that run; the handler's goroutine only
+	ready   chan struct{} // capacity 1: a leg is ready for the body (100)
+	readied atomic.Bool   // something was sent to ready
 
-	cutFn func(reader int) // cuts a leg (R10); made once, as those below are
-
-	launchFn, fillIntakeFn, sendRestFn, streamFn, letNextFn func()
-	logAccessFn                                             func(size int64)
+	// Made once.
+	startFn, sendRestFn, streamFn, letNextFn func()
+	logAccessFn                              func(size int64)
 }
 
 var errClientGone = errors.New("client gone")
@@ -50,8 +50,15 @@ func newRequest(e *Engine) *request {
 		race:   race{votes: make([]vote, 0, n), winner: -1, decision: make(chan struct{}, 1)},
 		ledger: requestLedger{slot: noSlot, settled: make(chan struct{}, 1)},
 	}
-	r.cutFn = func(reader int) { r.legs[reader].abort(errStalled) }
-	r.launchFn, r.fillIntakeFn = r.launch, r.fillIntake
+	r.message.Init(body.Hooks{
+		Start:  r.launch,
+		Push:   r.push,
+		Cut:    func(reader int) { r.legs[reader].abort(errStalled) },
+		Plain:  r.takesPipes,
+		Client: &r.client,
+		Buffer: e.o.MaxHeaderSize,
+	})
+	r.startFn = r.message.Start
 	r.letNextFn, r.logAccessFn = r.letNext, r.logAccess
 	r.sendRestFn, r.streamFn = r.sendRest, r.stream
 	return r
@@ -107,7 +114,7 @@ func (r *request) release() {
 	}()
 	r.endWrite()
 	r.ledger.giveBack(e)
-	if d := r.message.put(); d > 0 {
+	if d := r.message.Put(); d > 0 {
 		e.o.Metrics.RingWaited(d)
 	}
 	r.reset()
@@ -131,28 +138,33 @@ func (r *request) reset() {
 	r.legs = r.legs[:0]
 	r.head.reset()
 	r.client.reset()
-	r.message.reset()
 	r.race.reset()
 	r.ledger.reset()
-	r.launched, r.started = false, 0
+	r.started = 0
 }
 
-// launch starts the legs. What of the message is in the ring already goes out
-// from this goroutine as far as idle connections take it at once.
+// launch starts the legs; the message calls it, once. What of the message is there already
+// goes out from this goroutine as far as idle connections take it at once.
 func (r *request) launch() {
 	r.client.dropWait() // it would do so once more
-	if r.message.isGathering() {
-		r.ungather()
-	}
-	r.launched = true
 	r.refs.Add(int32(len(r.legs)))
-	message, whole := r.message.whole()
+	message, whole := r.message.Whole()
 	for i := range r.legs {
 		if l := &r.legs[i]; !l.sendAtOnce(message, whole) {
 			go l.runFn()
 		}
 		r.started++
 	}
+}
+
+// takesPipes reports whether the body may go to every leg through pipes.
+func (r *request) takesPipes() bool {
+	for i := range r.legs {
+		if !r.e.o.Backends[r.legs[i].backend].Plain() {
+			return false
+		}
+	}
+	return true
 }
 
 // endBody notes that the whole body is in the ring.
@@ -162,7 +174,7 @@ func (r *request) launch() {
 func (r *request) endBody() {
 	r.disposeOf(r.noteRead())
 	r.message.Close()
-	if r.message.isPassing() {
+	if r.message.IsPassing() {
 		r.endPushing()
 	}
 }
@@ -216,7 +228,7 @@ func (r *request) legReady() {
 func (r *request) abort() {
 	r.message.Cancel()
 	r.disposeOf(r.abandon())
-	if !r.launched {
+	if !r.message.Started() {
 		for i := range r.legs {
 			r.legs[i].neverRan()
 		}

@@ -24,6 +24,7 @@ type requestHead struct {
 	raw    []byte    // the request target, in buf
 	target s3.Target // in buf
 	source copySource
+	form   *form // of an upload by form, else nil
 }
 
 // requestID is a request's name in logs, records and errors.
@@ -119,6 +120,17 @@ func (h *requestHead) isRepeatable() bool {
 	}
 	return false
 }
+
+// bodyLength is how long the body is, or -1 if that is not known.
+func (h *requestHead) bodyLength() int64 {
+	if h.chunked {
+		return -1
+	}
+	return max(h.contentLength, 0)
+}
+
+// isWatched reports whether the body has to be seen while it passes by (watch).
+func (h *requestHead) isWatched() bool { return h.kind == s3.KindForm || h.kind == s3.KindComplete }
 
 // hasBody reports whether the client sends one.
 func (h *requestHead) hasBody() bool { return h.chunked || h.contentLength > 0 }

@@ -1,5 +1,7 @@
 package engine
 
+import "sync/atomic"
+
 // journalState is how far a write has come on its way into the journal. Two goroutines
 // write it down between them: the one that answers the client, and the last leg's.
 //
@@ -40,6 +42,8 @@ type requestLedger struct {
 	deletes []deletion
 	charge  int64 // of Engine.deleting; the handler's
 
+	made atomic.Int64 // size of the object that an upload by form or in parts makes; 0: not known
+
 	state journalState // under the request's mu
 	// nothingOwed: all legs have ended well before the answer, and the journal knew of
 	// nothing that the write could replace; of the last leg.
@@ -65,6 +69,7 @@ func (j *requestLedger) reset() {
 	clear(j.entries[:cap(j.entries)])
 	j.key, j.slot, j.began, j.seq = nil, noSlot, 0, 0
 	j.overlapping, j.keyHash, j.deletes, j.charge = false, 0, nil, 0
+	j.made.Store(0)
 	j.state, j.nothingOwed, j.also, j.err = journalUnwritten, false, 0, nil
 }
 
@@ -77,6 +82,12 @@ func (j *requestLedger) giveBack(e *Engine) {
 		e.deleting.Add(-j.charge)
 	}
 }
+
+// setMade notes the size of the object that the request makes.
+func (j *requestLedger) setMade(size int64) { j.made.Store(size) }
+
+// madeSize is that size, or 0 where it is not known.
+func (j *requestLedger) madeSize() int64 { return j.made.Load() }
 
 // noSlot: the journal was not told of the write.
 const noSlot = -1

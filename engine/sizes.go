@@ -94,7 +94,7 @@ func (r *request) contentSize() int64 {
 	if r.head.decodedLength >= 0 {
 		return r.head.decodedLength
 	}
-	return r.message.bodySize()
+	return r.message.BodySize()
 }
 
 // objectSize is the size of what the request writes, for records: 0 where it is not known,
@@ -102,7 +102,7 @@ func (r *request) contentSize() int64 {
 func (r *request) objectSize() int64 {
 	switch r.head.kind {
 	case s3.KindComplete, s3.KindForm:
-		return r.message.madeSize()
+		return r.ledger.madeSize()
 	case s3.KindCopy, s3.KindDelete:
 		return 0
 	}
@@ -113,9 +113,9 @@ func (r *request) objectSize() int64 {
 func (r *request) watch(body io.Reader) io.Reader {
 	switch r.head.kind {
 	case s3.KindForm:
-		return r.message.formOf(body)
+		r.head.form.src = body
+		return r.head.form
 	case s3.KindComplete:
-		r.message.keepInRing() // it has to be seen
 		return &partList{src: body, r: r, left: r.head.contentLength}
 	}
 	return body
@@ -143,7 +143,7 @@ func (l *partList) Read(p []byte) (int, error) {
 		l.left -= int64(n)
 	}
 	if (l.left == 0 || err == io.EOF) && !l.bad {
-		l.r.message.setMade(l.r.e.parts.sum(l.r.head.target.UploadID, l.numbers))
+		l.r.ledger.setMade(l.r.e.parts.sum(l.r.head.target.UploadID, l.numbers))
 		l.bad = true // nothing more comes
 	}
 	return n, err
