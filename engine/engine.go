@@ -3,11 +3,10 @@
 // went wrong to the synclog.
 //
 // The steps, a file each: handler.go takes the head (head.go), slots.go chooses the
-// backends; body.go streams the body into a ring (package ring), splice.go a large one
-// into pipes (package pipes), gather.go what has come with the head before the backends
-// hear of it: all of a middling body, the beginning of a large one; leg.go is one
+// backends; body.go brings the body into the message, which knows where its bytes are, in
+// memory or in pipes (package body); leg.go is one
 // backend's copy, with its sending, pushing, receiving and judging beside it; request.go
-// holds the legs together; picker.go decides which answer counts; promise.go has the
+// holds the legs together, race.go their votes; picker.go decides which answer counts; promise.go has the
 // journal know what the backends may owe before the client hears of it; answer_pass.go
 // sends a backend's answer past the server's writer, answer_short.go one that is whole in
 // memory, answer.go one of the proxy's own by way of the server;

@@ -85,10 +85,9 @@ func (m *Message) read(src io.Reader, p []byte) (n int, spliced bool, err error)
 	} else {
 		n, err = src.Read(p)
 	}
-	if first && n == 1 && len(p) > 1 && err == nil { // the server has it from before (MaxRequestBodySize)
+	if first && n == 1 && len(p) > 1 && !spliced && err == nil { // the server has it from before (MaxRequestBodySize)
 		n, err = src.Read(p[1:])
 		n++
-		spliced = false
 	}
 	if m.place == passing && n > 0 && !spliced && len(p) >= m.h.Buffer {
 		return 0, false, m.pipesFailed(errNotSpliced) // some other request's bytes may be among them by now
