@@ -151,20 +151,35 @@ func (l *leg) endSend(err error) {
 // may not wait, it sends what of chunk the socket takes at once; all reports whether that
 // is everything. begins: the first of it is to be told of, by way of begun.
 func (l *leg) sendChunks(c Conn, chunk body.Chunk, patience time.Duration, begins bool) (all bool, err error) {
-	m := &l.r.message
+	m, piece := &l.r.message, body.SendPiece
+	if patience > 0 && !l.plain() {
+		piece = body.TLSPiece
+	}
 	for {
 		if patience > 0 {
-			if chunk, err = l.nextChunk(); err != nil {
-				if err == io.EOF {
-					return true, nil
-				}
+			// Waiting for the client is not the backend's fault (R13).
+			l.r.e.o.Limiter.Progress(l.backend, l.slot, farFuture)
+			chunk, err = m.Next(l.index)
+			l.progress()
+			if err == io.EOF {
+				return true, nil
+			}
+			if err != nil {
 				return false, err
 			}
 		}
-		n, err := l.sendSome(c, &chunk, patience)
+		var n int
+		switch {
+		case chunk.Piped > 0:
+			n, err = c.SplicePipe(m.Pipe(l.index), chunk.Piped, chunk.More, patience)
+		case patience > 0:
+			n, err = c.Send(chunk.Bytes[:min(len(chunk.Bytes), piece)], patience)
+		default:
+			n, err = c.TryWrite(chunk.Bytes)
+		}
 		l.sentSize += int64(n)
 		chunk.Skip(n)
-		if err == nil && chunk.Len() == 0 && chunk.Whole {
+		if err == nil && chunk.Whole && chunk.Len() == 0 {
 			return true, nil // the ring is complete, and nobody waits for room in it
 		}
 		if begins && n > 0 {
@@ -182,28 +197,4 @@ func (l *leg) sendChunks(c Conn, chunk body.Chunk, patience time.Duration, begin
 			return false, nil
 		}
 	}
-}
-
-// nextChunk waits for what is to be sent next.
-func (l *leg) nextChunk() (body.Chunk, error) {
-	// Waiting for the client is not the backend's fault (R13).
-	l.r.e.o.Limiter.Progress(l.backend, l.slot, farFuture)
-	chunk, err := l.r.message.Next(l.index)
-	l.progress()
-	return chunk, err
-}
-
-// sendSome sends some of chunk.
-func (l *leg) sendSome(c Conn, chunk *body.Chunk, patience time.Duration) (int, error) {
-	switch {
-	case chunk.Piped > 0:
-		return c.SplicePipe(l.r.message.Pipe(l.index), chunk.Piped, chunk.More, patience)
-	case patience == 0:
-		return c.TryWrite(chunk.Bytes)
-	}
-	piece := body.SendPiece
-	if !l.plain() {
-		piece = body.TLSPiece
-	}
-	return c.Send(chunk.Bytes[:min(len(chunk.Bytes), piece)], patience)
 }

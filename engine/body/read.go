@@ -41,10 +41,13 @@ func (m *Message) Whole() (c Chunk, ok bool) {
 // while there is nothing. Errors are those of the ring's Next.
 func (m *Message) Next(i int) (Chunk, error) {
 	p, err := m.Ring.Next(i)
-	if err != nil && errors.Is(err, ring.ErrOutside) {
+	if err == nil {
+		return Chunk{Bytes: p}, nil
+	}
+	if errors.Is(err, ring.ErrOutside) {
 		return m.Pushed(i), nil
 	}
-	return Chunk{Bytes: p}, err
+	return Chunk{}, err
 }
 
 // Pushed is what is in reader i's pipe. The writer may ask where it sends that itself.
