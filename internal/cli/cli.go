@@ -17,8 +17,9 @@ import (
 // How the process ends.
 const (
 	exitOK     = 0
-	exitFailed = 1 // cannot listen, say, or was told twice to stop; something is left to repair, or differs
-	exitWrong  = 2 // what it was told is wrong: arguments or configuration (R21)
+	exitFailed = 1  // cannot listen, say, or was told twice to stop; something is left to repair, or differs
+	exitUsage  = 64 // verify was called in a wrong way: its 2 is that it could not compare
+	exitWrong  = 2  // what it was told is wrong: arguments or configuration (R21)
 )
 
 // Run does what args say, as the whole of this process, and returns its exit code. example

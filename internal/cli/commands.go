@@ -9,6 +9,7 @@ import (
 
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/demo"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
 // run does what args say and returns the process's exit code.
@@ -35,6 +36,9 @@ func (c *cli) run(args []string) int {
 	switch {
 	case exit >= 0:
 		return exit
+	case err != nil && slices.Contains(args, "verify"):
+		_ = c.wrong(fmt.Errorf("%w (akubra --help tells more)", err))
+		return exitUsage
 	case err != nil:
 		return c.wrong(fmt.Errorf("%w (akubra --help tells more)", err))
 	case command == demo.FullCommand():
@@ -139,17 +143,20 @@ func (s *synclogCommands) is(command string) bool {
 
 // verifyFlags are those of `akubra verify`.
 type verifyFlags struct {
-	bucket, prefix      string
-	deep, journal, json bool
+	bucket, prefix, missing  string
+	all, deep, journal, json bool
 }
 
 func verifyCommand(app *kingpin.Application) (*kingpin.CmdClause, *verifyFlags) {
 	f := &verifyFlags{}
-	cmd := app.Command("verify", "Compare a bucket on all backends, and tell every key that differs. Exit code 1 if there is one, 2 if not all could be compared.")
-	cmd.Flag("bucket", "The bucket.").Required().PlaceHolder("BUCKET").StringVar(&f.bucket)
+	cmd := app.Command("verify", "Compare the backends, and tell every key that differs. Exit code 1 if there is one, 2 if not all could be compared, 64 where it is called in a wrong way.")
+	cmd.Flag("all", "All buckets that any backend has.").BoolVar(&f.all)
+	cmd.Flag("bucket", "The bucket.").PlaceHolder("BUCKET").StringVar(&f.bucket)
 	cmd.Flag("prefix", "Only keys that begin so.").PlaceHolder("PREFIX").StringVar(&f.prefix)
 	cmd.Flag("deep", "Compare the content and metadata too, which reads every object.").BoolVar(&f.deep)
 	cmd.Flag("journal", "Journal the differences, for repair.").BoolVar(&f.journal)
+	cmd.Flag("missing", "Of keys that a backend lacks repair is to copy all but those that a history says were deleted, or park all; by default it copies those that a history says were never there.").
+		PlaceHolder("copy|park").EnumVar(&f.missing, repair.MissingCopy, repair.MissingPark)
 	cmd.Flag("json", "A JSON line for each difference.").BoolVar(&f.json)
 	return cmd, f
 }

@@ -49,6 +49,11 @@ func (c *cli) repairWork(ctx context.Context, w *work, o *repair.Options, f *rep
 		}
 		o.Fence = w.fence
 	}
+	manners, err := service.OpenManners(w.config)
+	if err != nil {
+		return exitFailed, err
+	}
+	o.Memory = manners
 	o.Journal, o.Log, o.Maintained, o.DryRun, o.RetryParked = w, screen, w.out, f.dryRun, f.parked
 	o.OnResolved = func(t task.Task, action string) {
 		if f.dryRun {
@@ -59,7 +64,7 @@ func (c *cli) repairWork(ctx context.Context, w *work, o *repair.Options, f *rep
 	}
 	o.OnFailed = func(t task.Task, err error) {
 		if t.Parked != "" {
-			screen.Warn("parked, and left to you", "object", describe(&t), "tries", t.Tries, "error", err)
+			screen.Warn("parked, and left to you", "object", describe(&t), "reason", string(t.Parked), "tries", t.Tries, "error", err)
 		}
 	}
 	o.Pending = func() int {

@@ -130,9 +130,9 @@ func TestRepair(t *testing.T) {
 	r.put(0, "same", "y")
 	r.put(1, "same", "y")
 	r.journaled(func(n *ledger.NamedJournal) {
-		ledgertest.MustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed")
-		ledgertest.MustPromise(t, n, "DELETE", "bkt", "gone", 0b01, "failed")
-		ledgertest.MustPromise(t, n, "PUT", "bkt", "same", 0b10, "failed")
+		ledgertest.MustOwe(t, n, "PUT", "bkt", "missed", 0b10)
+		ledgertest.MustOwe(t, n, "DELETE", "bkt", "gone", 0b01)
+		ledgertest.MustOwe(t, n, "PUT", "bkt", "same", 0b10)
 	})
 
 	stdout, stderr := mustRun(t, exitFailed, "repair", "--dry-run", "-c", r.config)
@@ -162,7 +162,7 @@ func TestRepairLeavesSomething(t *testing.T) {
 	t.Parallel()
 	r := newStoresRig(t, "ConnectionDialTimeout: 100ms\nConnectionTimeout: 1s\n")
 	r.put(0, "missed", "hello")
-	r.journaled(func(n *ledger.NamedJournal) { ledgertest.MustPromise(t, n, "PUT", "bkt", "missed", 0b10, "failed") })
+	r.journaled(func(n *ledger.NamedJournal) { ledgertest.MustOwe(t, n, "PUT", "bkt", "missed", 0b10) })
 	r.stores[1].Stop()
 	stdout, stderr := mustRun(t, exitFailed, "repair", "-c", r.config)
 	if !strings.Contains(stdout, "repaired 0 of 1 key ") || !strings.Contains(stdout, "left: 1 key (") {
@@ -394,7 +394,7 @@ func TestServeTellsWhoIsGone(t *testing.T) {
 	t.Parallel()
 	r := newStoresRig(t, "")
 	n := ledgertest.MustOpen(t, r.dataDir, r.stores[0].Addr, "gone:9000")
-	ledgertest.MustPromise(t, n, "PUT", "bkt", "k", 0b10, "failed")
+	ledgertest.MustOwe(t, n, "PUT", "bkt", "k", 0b10)
 	if err := n.Journal.Close(); err != nil {
 		t.Fatal(err)
 	}

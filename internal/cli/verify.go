@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/internal/service"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/synclog/repair"
@@ -15,8 +17,9 @@ import (
 
 // verify compares the backends. Differences go to stdout, all else to stderr.
 func (c *cli) verify(config *config.Config, f *verifyFlags) int {
-	if f.bucket == "" {
-		return c.wrong(errors.New("verify needs a bucket: --bucket BUCKET"))
+	if (f.bucket == "") != f.all {
+		_ = c.wrong(errors.New("verify needs a bucket or all of them: --bucket BUCKET or --all"))
+		return exitUsage
 	}
 	backends, err := service.RepairBackends(config, os.Environ())
 	if err != nil {
@@ -26,6 +29,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 	o := repair.VerifyOptions{
 		Backends: backends, Bucket: f.bucket, Prefix: f.prefix, Deep: f.deep,
 		IgnoreETags:      !config.CompareETags,
+		Missing:          f.missing,
 		Concurrency:      config.Repair.Concurrency,
 		ObjectsPerSecond: config.Repair.ObjectsPerSecond,
 		BytesPerSecond:   int64(config.Repair.BytesPerSecond),
@@ -47,7 +51,22 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 				screen.warn(err)
 			}
 		}()
-		o.Journal = w
+		o.Journal, o.Busy = w, w.busy
+	} else if config.AdminListen != "" {
+		// Where a proxy runs, it says what is pending or being written.
+		proxy := remote.NewClient(config.AdminListen, screen.warn)
+		defer proxy.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), remote.Timeout)
+		if proxy.Check(ctx, config.JournalDir()) == nil {
+			o.Busy = proxy.Busy
+		}
+		cancel()
+	}
+	if o.Memory, err = service.OpenManners(config); err != nil {
+		return unseen(err)
+	}
+	o.OnNotKept = func(backend, what string) {
+		screen.print(c.stderr, fmt.Sprintf("not kept by %s: %s", backend, text.Printable(what)))
 	}
 	o.OnDifference = func(d repair.Difference) { screen.print(c.stdout, differenceLine(&d, f.json)) }
 	ctx, stop := c.untilSignal()
@@ -69,9 +88,20 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 		return fmt.Sprintf("comparing: %d keys, %d differ, at %s", shown.Keys, shown.Differences, text.Printable(shown.Last))
 	})
 	defer end()
-	s, err := repair.Verify(ctx, o)
+	var s repair.VerifySummary
+	if f.all {
+		s, err = repair.VerifyAll(ctx, o, nil)
+	} else {
+		s, err = repair.Verify(ctx, o)
+	}
 	end()
 	fmt.Fprintf(c.stderr, "compared %d keys: %d differ (%d missing somewhere)", s.Keys, s.Differences, s.Missing)
+	if s.Busy > 0 {
+		fmt.Fprintf(c.stderr, ", %d are pending or being written", s.Busy)
+	}
+	if s.NotKept > 0 {
+		fmt.Fprintf(c.stderr, ", %d in what a backend does not keep", s.NotKept)
+	}
 	if f.journal {
 		fmt.Fprintf(c.stderr, ", %d journaled", s.Added)
 	}
@@ -103,6 +133,9 @@ func differenceLine(d *repair.Difference, asJSON bool) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-8s %s", d.Kind, text.Printable(d.Bucket+"/"+d.Key))
+	if d.What != "" {
+		fmt.Fprintf(&b, " (%s)", text.Printable(d.What))
+	}
 	for i := range d.Have {
 		h := &d.Have[i]
 		fmt.Fprintf(&b, "\t%s: %s", h.Backend, haveText(h))
@@ -121,11 +154,14 @@ func haveText(h *repair.Have) string {
 	if h.ETag != "" {
 		line += " " + text.Printable(h.ETag)
 	}
+	if h.Damaged {
+		line += " damaged"
+	}
 	if h.SHA256 != "" {
 		line += " sha256 " + h.SHA256
 	}
 	if !h.Modified.IsZero() {
-		line += " " + h.Modified.UTC().Format(time.RFC3339)
+		line += " " + h.Modified.UTC().Format(time.RFC3339) // by the backend's own clock
 	}
 	return line
 }

@@ -32,7 +32,10 @@ func TestVerify(t *testing.T) {
 	if len(lines) != 3 || !strings.Contains(stderr, "compared 4 keys: 3 differ (1 missing somewhere)\n") {
 		t.Fatalf("stdout\n%s\nstderr %q", stdout, stderr)
 	}
-	slices.Sort(lines) // they come in about the order of keys
+	if !slices.IsSortedFunc(lines, func(a, b string) int { return strings.Compare(a[9:], b[9:]) }) {
+		t.Errorf("out of order: %q", lines)
+	}
+	slices.Sort(lines)
 	for i, want := range []string{"etag     bkt/p/two\t", "missing  bkt/p/only here\t" + r.stores[0].Addr + ": missing\t" + r.stores[1].Addr + ": 1 B ", "size     bkt/three\t"} {
 		if !strings.HasPrefix(lines[i], want) {
 			t.Errorf("line %q, want %q", lines[i], want)
@@ -57,17 +60,23 @@ func TestVerify(t *testing.T) {
 		t.Errorf("stderr %q", stderr)
 	}
 	r.journaled(func(*ledger.NamedJournal) {})
-	_, stderr = mustRun(t, exitFailed, "verify", "--bucket", "bkt", "--journal", "-c", r.config)
+	_, stderr = mustRun(t, exitFailed, "verify", "--all", "--journal", "--missing", "copy", "-c", r.config)
 	if !strings.Contains(stderr, "3 differ (1 missing somewhere), 3 journaled\n") {
 		t.Errorf("stderr %q", stderr)
 	}
-	stdout, _ = mustRun(t, exitOK, "repair", "-c", r.config)
-	if !strings.HasPrefix(stdout, "repaired 3 of 3 keys (3 copied") {
+	// What is missing is copied; who is right of two that differ only a person knows.
+	stdout, _ = mustRun(t, exitFailed, "repair", "-c", r.config)
+	if !strings.HasPrefix(stdout, "repaired 1 of 3 keys (1 copied") || !strings.Contains(stdout, "2 parked") {
 		t.Errorf("repair: %s", stdout)
 	}
 	r.wantBoth("p/only here", "x")
-	r.wantBoth("p/two", "other")
-	r.wantBoth("three", "longer than that")
+	for _, key := range []string{"p/two", "three"} {
+		r.put(1, key, r.get(0, key))
+	}
+	mustRun(t, exitOK, "repair", "--parked", "-c", r.config)
+	for _, args := range [][]string{{}, {"--all", "--bucket", "b"}, {"--bucket", "b", "--missing", "x"}, {"--nonsense"}} {
+		mustRun(t, exitUsage, append(append([]string{"verify"}, args...), "-c", r.config)...)
+	}
 	mustRun(t, exitOK, "verify", "--bucket", "bkt", "--deep", "-c", r.config)
 
 	r.stores[1].Stop()

@@ -30,6 +30,9 @@ type work struct {
 	out      func(backend string) bool // maintained, or out of the proxy's pool
 	close    func() error
 	remote   *remote.Client // nil where no proxy runs
+	config   *config.Config
+	// busy is repair.VerifyOptions'.
+	busy func(bucket, key string) (busy, parked bool, err error)
 }
 
 // commandGC keeps the memory of a command small beside that of the proxy: what the
@@ -90,7 +93,12 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 			i := slices.Index(names, backend)
 			return i >= 0 && maintained&(1<<i) != 0
 		},
-		close: func() error { return errors.Join(j.Close(), out.Close()) },
+		close:  func() error { return errors.Join(j.Close(), out.Close()) },
+		config: config,
+		busy: func(bucket, key string) (busy, parked bool, err error) {
+			t, _, ok, err := local.Find(bucket, key)
+			return ok && t.Parked == "", ok && t.Parked != "", err
+		},
 	}, nil
 }
 
@@ -108,7 +116,7 @@ func remoteWork(config *config.Config, warn func(error), locked error) (*work, e
 	}
 	return &work{
 		Journal: r, fence: r, status: r.Status, resolved: r.Resolved, out: r.Out, remote: r,
-		close: func() error { r.Close(); return nil },
+		close: func() error { r.Close(); return nil }, config: config, busy: r.Busy,
 	}, nil
 }
 

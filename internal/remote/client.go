@@ -202,6 +202,13 @@ func (r *Client) Resolved(t *task.Task, action string) {
 	}
 }
 
+// Busy reports whether a key is pending or being written; parked, whether it waits for a
+// person.
+func (r *Client) Busy(bucket, key string) (busy, parked bool, err error) {
+	a, err := r.post(context.Background(), "busy", wireRequest{Key: wireKey{wireText(bucket), wireText(key)}})
+	return a.OK, a.Parked, err
+}
+
 // Begin is repair.Fence's; where the proxy does not answer, the key has to wait.
 func (r *Client) Begin(bucket, key string) bool { return r.fence("begin", bucket, key) }
 

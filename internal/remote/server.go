@@ -23,7 +23,7 @@ import (
 const sessionTimeout = 30 * time.Second
 
 // Calls are what the protocol has: POST /journal/CALL for each.
-var Calls = []string{"open", "live", "close", "next", "add", "resolve", "resolved", "note", "begin", "seal", "unseal", "end"}
+var Calls = []string{"open", "live", "close", "next", "add", "resolve", "resolved", "note", "busy", "begin", "seal", "unseal", "end"}
 
 // Store is what the protocol needs of the journal beside its tasks. All methods may
 // be called from any goroutine.
@@ -165,6 +165,25 @@ func (a *Server) finish(session string, key wireKey) (clean bool, err error) {
 	return clean, err
 }
 
+// busy reports whether a key is pending or being written; parked, whether it waits for a
+// person.
+func (a *Server) busy(key wireKey) (busy, parked bool, err error) {
+	bucket, name := string(key.Bucket), string(key.Key)
+	if finder, finds := a.o.Journal.(repair.Finder); finds {
+		t, _, ok, err := finder.Find(bucket, name)
+		if ok || err != nil {
+			return ok && t.Parked == "", ok && t.Parked != "", err
+		}
+	}
+	if a.o.Fence == nil {
+		return false, false, nil
+	}
+	if !a.o.Fence.Begin(bucket, name) {
+		return true, false, nil
+	}
+	return !a.o.Fence.End(bucket, name), false, nil
+}
+
 // serve answers one call of a repair. What waits for the disk is done without the
 // mutex, by whoever has a session.
 func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
@@ -190,6 +209,9 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 		if t, r.Next, r.OK, err = a.o.Journal.Next(q.Cursor); r.OK {
 			r.Task = hidden(&t)
 		}
+		return r, err
+	case "busy": // for verify, which has none either
+		r.OK, r.Parked, err = a.busy(q.Key)
 		return r, err
 	case "add": // verify has none
 		return r, a.o.Journal.Add(&q.Task)

@@ -21,7 +21,8 @@ type wireRequest struct {
 
 type wireAnswer struct {
 	Session string    `json:"session,omitempty"`
-	Out     []string  `json:"out,omitempty"` // backends that are to be left alone
+	Out     []string  `json:"out,omitempty"`    // backends that are to be left alone
+	Parked  bool      `json:"parked,omitempty"` // busy: it is pending, and left to a person
 	OK      bool      `json:"ok"`
 	Next    uint64    `json:"next,omitempty"`
 	Task    task.Task `json:"task"`

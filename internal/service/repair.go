@@ -3,6 +3,7 @@ package service
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/akubra/akubra/engine"
@@ -66,6 +67,9 @@ func (p *Proxy) makeRepair() error {
 		if err != nil {
 			return err
 		}
+		if o.Memory, err = OpenManners(p.Config); err != nil {
+			return err
+		}
 		o.Journal, o.Fence, o.Log = p.journal, engineFence{p.engine}, repairLog{engineLog{p.logs}}
 		o.Maintained = p.isOut
 		o.OnResolved = func(t task.Task, action string) { p.resolved(&t, action) }
@@ -91,7 +95,7 @@ func (p *Proxy) resolved(t *task.Task, action string) {
 // repairFailed tells of what needs a human; what will be tried again does not.
 func (p *Proxy) repairFailed(t task.Task, err error) {
 	if t.Parked != "" {
-		p.logs.Main.Error().Err(err).Str("bucket", t.Bucket).Str("key", t.Key).Int("tries", t.Tries).
+		p.logs.Main.Error().Err(err).Str("bucket", t.Bucket).Str("key", t.Key).Str("reason", string(t.Parked)).Int("tries", t.Tries).
 			Msg("object parked: it cannot be repaired, and is left to you (akubra synclog list)")
 	}
 }
@@ -146,6 +150,11 @@ func RepairOptions(c *config.Config, environ []string) (repair.Options, error) {
 		DialTimeout:      c.ConnectionDialTimeout,
 		Timeout:          c.ConnectionTimeout,
 	}, nil
+}
+
+// OpenManners opens what is known of the backends' ways, in DataDir.
+func OpenManners(c *config.Config) (*repair.Manners, error) {
+	return repair.OpenManners(filepath.Join(c.DataDir, repair.MannersName))
 }
 
 // RepairBackends are the backends with the keys for each, which must be there.

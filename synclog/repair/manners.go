@@ -99,6 +99,18 @@ func (m *Manners) writeLocked() error {
 	if m.path == "" {
 		return nil
 	}
+	if other, err := OpenManners(m.path); err == nil { // another process may have learnt something
+		for backend, names := range other.known {
+			for name, at := range names {
+				if m.known[backend] == nil {
+					m.known[backend] = map[string]time.Time{}
+				}
+				if _, known := m.known[backend][name]; !known {
+					m.known[backend][name] = at
+				}
+			}
+		}
+	}
 	text, err := json.MarshalIndent(m.known, "", "\t")
 	if err != nil {
 		return err

@@ -92,11 +92,12 @@ func (r *Repairer) park(t *task.Task, reason task.ParkReason, err error, sum *Su
 	r.counts.failure(err)
 	t.Parked, t.LastError, t.NotBefore = reason, err.Error(), time.Time{}
 	r.note(t)
+	if r.o.OnFailed != nil { // one line for each is enough
+		r.o.OnFailed(*t, err)
+		return
+	}
 	r.o.Log.Warn("a key is parked: repair does not go on with it by itself", "bucket", t.Bucket, "key", t.Key,
 		"reason", string(reason), "tries", t.Tries, "error", t.LastError)
-	if r.o.OnFailed != nil {
-		r.o.OnFailed(*t, err)
-	}
 }
 
 // fail finds out whose fault a failure was. A backend's own uses up no object's

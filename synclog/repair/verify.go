@@ -227,7 +227,7 @@ func (v *verifier) tellLocked(ctx context.Context, d *Difference) {
 	if v.o.OnDifference != nil {
 		v.o.OnDifference(*d)
 	}
-	if v.o.Journal == nil || d.Kind == DiffError || ctx.Err() != nil || v.err != nil {
+	if v.o.Journal == nil || d.parked || d.Kind == DiffError || ctx.Err() != nil || v.err != nil {
 		return
 	}
 	found := task.Write{Aspect: task.Found, Target: client.Path(d.Bucket, d.Key), Reason: "verify: " + d.Kind}

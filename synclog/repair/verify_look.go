@@ -27,7 +27,7 @@ func (v *verifier) look(ctx context.Context, key string) *Difference {
 			return nil
 		}
 		if v.o.Busy != nil {
-			switch busy, err := v.o.Busy(v.o.Bucket, key); {
+			switch busy, parked, err := v.o.Busy(v.o.Bucket, key); {
 			case err != nil:
 				d.Kind = DiffError
 				d.Have[0].Error = err.Error()
@@ -37,6 +37,8 @@ func (v *verifier) look(ctx context.Context, key string) *Difference {
 				v.sum.Busy++
 				v.mu.Unlock()
 				return nil
+			default:
+				d.parked = parked
 			}
 		}
 		seen++

@@ -17,8 +17,8 @@ type VerifyOptions struct {
 	// copied where the backend's own history shows that it never had them.
 	Missing string
 	// Busy reports whether a key is pending, or a client is writing it: it is no
-	// difference then. May be nil.
-	Busy func(bucket, key string) (bool, error)
+	// difference then. One that is parked is one, but is journaled already. May be nil.
+	Busy func(bucket, key string) (busy, parked bool, err error)
 	// Memory has what backends do not keep, which is told once and is no difference; may
 	// be nil.
 	Memory Memory
@@ -62,7 +62,8 @@ type Difference struct {
 	What        string // the metadata that differs, by name
 	Have        []Have // one for each backend, in their order
 
-	owed []string // who is not right, as far as that is known; all where it is not
+	parked bool     // the journal has it already
+	owed   []string // who is not right, as far as that is known; all where it is not
 }
 
 // Have is what one backend has of a key.

@@ -55,6 +55,19 @@ func MustPromise(t testing.TB, j *ledger.NamedJournal, method, bucket, key strin
 	}
 }
 
+// MustOwe journals a write whose ETag and size are not known, that the backends of owed
+// have not: the others have it, whatever they show.
+func MustOwe(t testing.TB, j *ledger.NamedJournal, method, bucket, key string, owed uint64) {
+	t.Helper()
+	err := j.Journal.Promise([]journal.Entry{{
+		Seq: j.Journal.Stamp(time.Now()), Method: method, Target: []byte("/" + bucket + "/" + key), Host: []byte("s3"),
+		Bucket: []byte(bucket), Key: []byte(key), ID: []byte("id"), Reason: []byte("failed"), Owed: owed,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Tasks are all that Next gives.
 func Tasks(t testing.TB, n *ledger.NamedJournal) (all []task.Task) {
 	t.Helper()
