@@ -213,7 +213,7 @@ func (s *proxyStatus) sentence() string {
 		}
 	}
 	how := "All backends are in the pool"
-	if problems := append(out, failing...); len(problems) > 0 {
+	if problems := slices.Concat(out, failing); len(problems) > 0 {
 		how = "Of " + fmt.Sprint(len(s.Backends)) + " backends " + strings.Join(problems, ", ")
 	}
 	switch {

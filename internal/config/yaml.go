@@ -174,7 +174,7 @@ func likelyCause(text []byte, number int) (line int, why string) {
 		if n+1 != number && n+2 != number {
 			continue
 		}
-		if key := noSpace.FindSubmatch(content); key != nil && isKeyName(string(key[1])) {
+		if key := noSpace.FindSubmatch(content); len(key) > 0 && isKeyName(string(key[1])) {
 			return n + 1, fmt.Sprintf("a space is missing behind the colon of %q", key[1])
 		}
 	}

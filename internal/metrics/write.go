@@ -72,7 +72,7 @@ func (m *Metrics) writeObserved(w io.Writer) {
 	}
 	metrics.WriteMetadataIfNeeded(w, "akubra_backend_up", "gauge")
 	for i := range all {
-		silent := how != nil && how[i].Silent // the last one is never demoted (R36)
+		silent := i < len(how) && how[i].Silent // the last one is never demoted (R36)
 		_, _ = fmt.Fprintf(w, "%s %d\n", series("akubra_backend_up", "backend", all[i].Name), oneIf(all[i].State == limiter.StateActive && !silent))
 	}
 	family("akubra_backend_maintained", "gauge", func(s *limiter.Status) uint64 { return oneIf(s.Maintained) })

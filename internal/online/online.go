@@ -83,10 +83,14 @@ func Check(ctx context.Context, o Options) ([]Report, error) {
 		c.reports[i] = Report{Name: b.Name, URL: b.URL, Versioning: map[string]string{}}
 		var err error
 		if c.clients[i], err = client.New(b); err != nil {
-			return nil, err
+			return nil, err // none has dialled
 		}
-		defer c.clients[i].Close()
 	}
+	defer func() {
+		for _, client := range c.clients {
+			client.Close()
+		}
+	}()
 	c.each(func(i int) {
 		if c.connect(ctx, i) {
 			c.sign(ctx, i)

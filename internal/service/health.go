@@ -80,9 +80,6 @@ func (w *healthWatch) over(e health.Event) {
 		Msg("backend works again, as far as this goes: " + e.Means)
 }
 
-// silent reports whether a backend answers nothing.
-func (w *healthWatch) silent(backend int) bool { return w.StatusOf(backend).Silent }
-
 // returner is the prober's: the limiter decides about demoted backends (R13), Health about
 // those of which nobody knows if they answer (R36).
 type returner struct {

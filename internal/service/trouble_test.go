@@ -28,9 +28,9 @@ import (
 
 // ailing is a storage that can be made to fail, and to work again.
 type ailing struct {
-	url     string
-	fail    func()
-	recover func()
+	url  string
+	fail func()
+	mend func()
 }
 
 // way is one way to fail, and what an operator is to be told of it.
@@ -45,10 +45,10 @@ type way struct {
 }
 
 // stubWay is a way of a stub.
-func stubWay(fail, recover func(s *stub.Server)) func(t *testing.T, dir string) ailing {
+func stubWay(fail, mend func(s *stub.Server)) func(t *testing.T, dir string) ailing {
 	return func(t *testing.T, _ string) ailing {
 		s := stub.New(t, stub.KeepRequests(100))
-		return ailing{s.URL(), func() { fail(s) }, func() { recover(s) }}
+		return ailing{s.URL(), func() { fail(s) }, func() { mend(s) }}
 	}
 }
 
@@ -306,7 +306,7 @@ func TestR36TroubleIsTold(t *testing.T) {
 						`akubra_backend_failure_info{backend="`+r.name+`",cause="`+string(w.cause)+`",means="`)
 			})
 			t.Logf("told after %v", time.Since(began).Round(time.Millisecond))
-			bad.recover()
+			bad.mend()
 			began = time.Now()
 			testkit.Eventually(t, "the log says that it is over", func() bool {
 				return r.line("backend works again", cause, `"backend":"`+r.name+`"`) != ""
@@ -355,7 +355,7 @@ func TestR36TheLastBackend(t *testing.T) {
 			if up := r.metric("akubra_backend_up", ""); up != 0 {
 				t.Errorf("akubra_backend_up is %v", up)
 			}
-			bad.recover()
+			bad.mend()
 			testkit.Eventually(t, "it is ready again", func() bool {
 				status, _ := ready()
 				return status == 200 && r.metric("akubra_backend_up", "") == 1
