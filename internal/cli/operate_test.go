@@ -154,7 +154,7 @@ func TestManualPage(t *testing.T) {
 	}
 	for _, command := range []string{
 		"", "serve", "check", "status", "maintenance on", "maintenance off", "repair", "verify", "synclog list", "synclog stats",
-		"synclog export", "config", "version", "completion", "demo",
+		"synclog export", "journal dump", "config", "version", "completion", "demo",
 	} {
 		look(strings.Fields(command))
 	}
