@@ -3,6 +3,7 @@ package model
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -68,7 +69,7 @@ func playRandom(t *testing.T, begin ...string) {
 	t.Helper()
 	failed := 0
 	for seed := *first; seed < *first+uint64(*seeds); seed++ {
-		history := append(begin, random(seed)...)
+		history := slices.Concat(begin, random(seed))
 		wrong := play(t, history, seed)
 		if len(wrong) == 0 {
 			continue

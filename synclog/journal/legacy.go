@@ -29,12 +29,12 @@ func OldAspect(e *Entry, aux uint8) task.Aspect {
 }
 
 type oldRecord struct {
-	e                Entry
-	aux, flags       byte
-	first, closes    uint64
-	tries            uint64
-	notBefore        int64
-	reason, failures []byte
+	e             Entry
+	aux, flags    byte
+	first, closes uint64
+	tries         uint64
+	notBefore     int64
+	failures      []byte
 }
 
 func (o *oldRecord) parse(d *decoder, state bool) error {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"sort"
@@ -81,7 +82,7 @@ func together(a, b *Entry) bool {
 	if a.Aspect != b.Aspect {
 		return false
 	}
-	return a.Aspect != task.Version && a.Aspect != task.Setting || string(a.Target) == string(b.Target)
+	return a.Aspect != task.Version && a.Aspect != task.Setting || bytes.Equal(a.Target, b.Target)
 }
 
 // take takes in a write that has ended. mine are the configured backends: one that is gone

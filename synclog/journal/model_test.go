@@ -87,21 +87,21 @@ func (m *model) end(e Entry, now uint64) {
 	e.Settled = now
 	before, owed := k.owed(), e.Owed
 	a := aspectName(&e)
-	s, any := k.stands[a]
+	s, stood := k.stands[a]
 	switch {
-	case e.Unacknowledged, any && e.Seq < s.Seq:
+	case e.Unacknowledged, stood && e.Seq < s.Seq:
 		// Its last leg ended after whatever stands began.
-		if any && !e.Unacknowledged {
+		if stood && !e.Unacknowledged {
 			s.Overlapped = true
 			k.stands[a] = s
 		}
 		k.rivals[a] = append(k.rivals[a], e)
 	default:
 		var past uint64
-		if any && s.Settled > e.Seq {
+		if stood && s.Settled > e.Seq {
 			e.Overlapped = true
 			k.rivals[a] = append(k.rivals[a], s)
-		} else if any {
+		} else if stood {
 			past = s.Owed
 		}
 		var left []Entry

@@ -108,11 +108,6 @@ func (r *Repairer) waits(t *task.Task) bool {
 	return usable < 2 || owed > 0 && owedUsable == 0
 }
 
-// owed reports whether the journal says that a backend may lack a write.
-func (r *Repairer) owed(t *task.Task, i int) bool {
-	return slices.Contains(t.Owed(), r.backends[i].name)
-}
-
 func taskID(t *task.Task) string {
 	if t.Key == "" {
 		return t.Bucket + "\x00" + t.Target
