@@ -100,6 +100,7 @@ type claim struct {
 	// nothing of it.
 	said, took, owed uint64
 	acked            bool
+	any              bool // of unknown outcome, and it is not known what it was
 	overlapped       bool
 }
 
@@ -155,11 +156,30 @@ func (k *knowledge) owes(i int) bool {
 	return false
 }
 
+func deletes(claims []*claim) bool {
+	for _, c := range claims {
+		if c.del {
+			return true
+		}
+	}
+	return false
+}
+
+// vague reports whether what landed last may be a write of which nobody knows what it left.
+func (k *knowledge) vague() bool {
+	for i := range k.rivals {
+		if c := &k.rivals[i]; c.any || !c.acked && !c.del && c.etag == "" {
+			return true
+		}
+	}
+	return k.lost
+}
+
 // byVersions reports whether what is current has to be told by the versions: a backend
 // that has what stands shows another one, since a version was deleted there.
 func (k *knowledge) byVersions(views []view) bool {
 	for i := range views {
-		if has(k.revised, i) && views[i].is != unknown && k.stands != nil && !has(k.stands.owed, i) && !k.stands.shownBy(i, &views[i]) {
+		if has(k.revised, i) && views[i].is != unknown && k.stands != nil && has(k.stands.said, i) && !k.stands.shownBy(i, &views[i]) {
 			return true
 		}
 	}
@@ -180,7 +200,7 @@ func (r *Repairer) claimOf(w *task.Write) claim {
 	c := claim{
 		seq: w.Seq, del: w.Delete() || w.Aspect == task.Content && w.Method == http.MethodPost && hasParam(queryOf(w.Target), "delete"),
 		etag: strings.Trim(w.ETag, `"`), size: w.Size, took: r.bits(w.Took), owed: r.bits(w.Owed),
-		acked: !w.Unacknowledged, overlapped: w.Overlapped,
+		acked: !w.Unacknowledged, overlapped: w.Overlapped, any: w.Unacknowledged && w.Method == "",
 	}
 	c.said = c.took
 	c.took &^= c.owed

@@ -190,7 +190,7 @@ func (k *knowledge) rival(claims []*claim, i int, v *view) bool {
 	}
 	// One whose ETag nobody knows explains whatever has come behind what stands.
 	for _, c := range claims {
-		if !c.acked && (c.del && v.is == absent || !c.del && v.is == present && c.etag == "" && (c.size == 0 || c.size == v.size)) {
+		if !c.acked && (c.any || c.del && v.is == absent || !c.del && v.is == present && c.etag == "" && (c.size == 0 || c.size == v.size)) {
 			return true
 		}
 	}
@@ -233,7 +233,7 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 	switch {
 	case first < 0 && (k.stands == nil || k.lost || deletes(claims)):
 		return plan{source: -1} // never made, or a delete of unknown outcome came to pass
-	case k.stands == nil || k.lost:
+	case k.stands == nil || k.vague():
 		// Whatever is there is right: what it replaced, or a write of unknown outcome. Who
 		// took a write that is known comes first, then the first that has anything.
 		source := -1
@@ -270,15 +270,6 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 }
 
 const nameTaken = "the storage takes its name for another key's"
-
-func deletes(claims []*claim) bool {
-	for _, c := range claims {
-		if c.del {
-			return true
-		}
-	}
-	return false
-}
 
 // planFound is for what verify has found, of which no write is known. Who is not owed
 // there is right by what verify could see; where all are, a person has to say.

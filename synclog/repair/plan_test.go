@@ -82,6 +82,8 @@ var rows = []row{
 	{"of unknown outcome, and it came to pass on one", "PUT v1 (A) | PUT v2?", "v2 / v1", "copy B to A"},
 	{"of unknown outcome, and it came to pass everywhere", "PUT v1 (A) | PUT v2?", "v2 / v2", "equal"},
 	{"of unknown outcome, its ETag is not known, everywhere", "PUT v1 (A) | PUT ?", "v2 / v1", "copy B to A"},
+	{"of unknown outcome, its ETag is not known, and it came to pass where the last one was taken", "PUT v1 (A) | PUT ?", "v2 / v0", "copy A to B"},
+	{"of unknown outcome, its ETag is not known, and the other one is behind", "PUT v1 (A) | PUT ?", "- / v0", "park: lost"},
 	{"a PUT of unknown outcome behind a delete, and it came to pass", "DELETE (A) | PUT v2?", "v2 / v0", "copy A to B"},
 	{"nothing acknowledged is known, they differ", "PUT ?", "v2 / v1", "copy A to B"},
 	{"nothing acknowledged is known, one has none", "PUT ?", "- / v1", "copy B to A"},

@@ -87,7 +87,7 @@ func (q *queue) Resolve(t *task.Task) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.find(t)
-	if i < 0 || q.tasks[i].Seq != t.Newest().Seq {
+	if i < 0 || q.tasks[i].Seq != newestSeq(t) {
 		return false, nil
 	}
 	q.tasks[i] = nil
@@ -98,7 +98,7 @@ func (q *queue) Note(t *task.Task) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.notes++
-	if i := q.find(t); i >= 0 && q.tasks[i].Seq == t.Newest().Seq {
+	if i := q.find(t); i >= 0 && q.tasks[i].Seq == newestSeq(t) {
 		o := q.tasks[i]
 		o.Tries, o.NotBefore, o.Parked, o.LastError = t.Tries, t.NotBefore, t.Parked, t.LastError
 	}

@@ -3,7 +3,6 @@ package repair
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,16 +19,16 @@ type refusals struct {
 	closed bool
 	until  time.Time // of the next try
 	pause  time.Duration
-	streak []task.Task // keys that were refused since the last write it took
+	streak []task.Task // what was refused since the last write it took
 	why    string
 }
 
 const (
 	pauseFirst = time.Second
 	pauseMost  = 5 * time.Minute
-	// refusedKeys is how many keys a backend has to refuse, with none taken between, for
-	// what may as well be about each of them to be about the backend.
-	refusedKeys = 3
+	// refusedInRow is how many writes a backend has to refuse, with none taken between, for
+	// what may as well be about a key to be about the backend.
+	refusedInRow = 3
 )
 
 // ownCodes say plainly that a refusal is not about the key.
@@ -100,10 +99,8 @@ func (r *Repairer) refusedWrite(ctx context.Context, b *backend, t *task.Task, e
 	}
 	q := &b.refusals
 	q.mu.Lock()
-	if !slices.ContainsFunc(q.streak, func(o task.Task) bool { return taskID(&o) == taskID(t) }) {
-		q.streak = append(q.streak, *t)
-	}
-	if !sure && !q.closed && len(q.streak) < refusedKeys {
+	q.streak = append(q.streak, *t)
+	if !sure && !q.closed && len(q.streak) < refusedInRow {
 		q.mu.Unlock()
 		return false
 	}
@@ -118,10 +115,17 @@ func (r *Repairer) refusedWrite(ctx context.Context, b *backend, t *task.Task, e
 		return true
 	}
 	b.log.Warn("a backend takes no writes: its keys wait", "backend", b.name, "error", err.Error())
+	tries := t.Tries
 	for i := range earlier {
-		if taskID(&earlier[i]) != taskID(t) {
+		if taskID(&earlier[i]) == taskID(t) {
+			tries = min(tries, earlier[i].Tries)
+		} else {
 			r.giveBack(&earlier[i])
 		}
+	}
+	if tries < t.Tries {
+		t.Tries = tries
+		r.note(t)
 	}
 	return true
 }
