@@ -47,8 +47,6 @@ type backend struct {
 	lacks  atomic.Uint32 // features
 	opaque atomic.Bool   // its ETags are no MD5s
 	honest atomic.Bool   // they are, as far as was seen
-	// honestParts: the ETags of uploads in parts are made of the parts' MD5s.
-	honestParts atomic.Bool
 
 	judging sync.Mutex // of the two
 }

@@ -132,6 +132,7 @@ type knowledge struct {
 	stands *claim  // nil: no acknowledged write is known
 	rivals []claim // may have landed after it
 	lost   bool    // there were more rivals than are known
+	blur   bool    // stands overlapped with a write of which nothing is known
 	found  *claim  // a difference that verify has found: who is not right; may be nil
 	// revised are the backends where a version was deleted after stands began, so that
 	// another one may be the current one there.
@@ -172,7 +173,7 @@ func (k *knowledge) vague() bool {
 			return true
 		}
 	}
-	return k.lost
+	return k.lost || k.blur
 }
 
 // byVersions reports whether what is current has to be told by the versions: a backend
@@ -231,7 +232,7 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 		}
 	}
 	// One that another write overlapped which is not kept: nobody knows what landed last.
-	k.lost = k.lost || k.stands != nil && k.stands.overlapped && len(k.rivals) == 0
+	k.blur = k.stands != nil && k.stands.overlapped && len(k.rivals) == 0
 	if w := t.Of(task.Found); w != nil && (k.stands == nil || w.Seq > k.stands.seq) {
 		c := r.claimOf(w)
 		k.found = &c

@@ -138,7 +138,7 @@ func (c *transfer) upload(ctx context.Context, l layout) (etag string, err error
 		done.Part = append(done.Part, completePart{n, part.etag})
 		n++
 	}
-	if err := c.wholeParts(l, fmt.Sprintf("%x-%d", sum.Sum(nil), l.count)); err != nil {
+	if err := c.wholeParts(ctx, l, fmt.Sprintf("%x-%d", sum.Sum(nil), l.count)); err != nil {
 		return "", err
 	}
 	if sent != c.from.size {
@@ -154,17 +154,13 @@ func (c *transfer) upload(ctx context.Context, l layout) (etag string, err error
 	return c.complete(ctx, id, done)
 }
 
-// wholeParts is whole for parts, on a backend of whose uploads one was seen whose ETag is
-// made of its parts' MD5s, as most make it.
-func (c *transfer) wholeParts(l layout, etag string) error {
-	switch {
-	case !l.byNumber || c.from.encrypted || c.r.o.IgnoreETags:
-	case strings.EqualFold(etag, c.from.etag):
-		c.src.honestParts.Store(true)
-	case c.src.honestParts.Load():
-		return c.src.at(fmt.Errorf("%w: backend %q has parts of ETag %s under the ETag %s", errDamaged, c.src.name, etag, c.from.etag))
+// wholeParts is whole for parts: a backend that gives them by their numbers makes its ETag
+// of their MD5s.
+func (c *transfer) wholeParts(ctx context.Context, l layout, etag string) error {
+	if !l.byNumber || c.from.encrypted || c.r.o.IgnoreETags || strings.EqualFold(etag, c.from.etag) || c.r.opaque(ctx, c.src, c.bucket, c.key) {
+		return nil
 	}
-	return nil
+	return c.src.at(fmt.Errorf("%w: backend %q has parts of ETag %s under the ETag %s", errDamaged, c.src.name, etag, c.from.etag))
 }
 
 func (c *transfer) initiate(ctx context.Context) (id string, err error) {

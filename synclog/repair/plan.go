@@ -194,7 +194,7 @@ func (k *knowledge) rival(claims []*claim, i int, v *view) bool {
 			return true
 		}
 	}
-	return k.lost
+	return k.lost || k.blur
 }
 
 // planDelete carries out an acknowledged delete where it is owed, whatever others show.
