@@ -165,7 +165,7 @@ func (j *Journal) writeClasses(w *checkpointWriter, count uint64) error {
 			name = c.bucket.name
 		}
 		w.buf = binary.AppendUvarint(w.buf, uint64(len(name)))
-		w.buf = append(w.buf, name...)
+		w.buf = append(append(w.buf, name...), c.parked)
 	}
 	j.mu.Unlock()
 	w.end()
@@ -236,7 +236,8 @@ type loadedClass struct {
 	bucket []byte
 }
 
-// errOld: a checkpoint from before keys were kept by aspect. The log says more.
+// errOld: a checkpoint from before keys were kept by aspect, or counted by why they are
+// parked. The log says more.
 var errOld = fmt.Errorf("an old checkpoint: %w", fs.ErrNotExist)
 
 type checkpointLoader struct {
@@ -278,7 +279,7 @@ func (l *checkpointLoader) read(f File, fill bool) error {
 		sc.off += int64(n)
 		d := decoder{p: payload}
 		switch {
-		case typ == typeOldEnd:
+		case typ == typeOldEnd, typ == typeNoWhy:
 			return errOld
 		case typ == typeEnd:
 			l.count = d.uint64()
@@ -330,6 +331,7 @@ func (l *checkpointLoader) readClasses(d *decoder) {
 	for len(d.p) > 0 && !d.bad {
 		c := loadedClass{class: class{owed: s.ours(d.uint64()), lacking: s.ours(d.uint64())}}
 		c.bucket = bytes.Clone(d.bytes())
+		c.parked = d.byte()
 		l.kinds = append(l.kinds, c)
 	}
 }

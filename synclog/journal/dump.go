@@ -129,8 +129,8 @@ func (d *dumper) record(typ byte, payload []byte) {
 	case typeClasses:
 		fmt.Fprintf(d.w, "classes\n")
 		for len(p.p) > 0 && !p.bad {
-			owed, lacking, bucket := p.uint64(), p.uint64(), p.bytes()
-			fmt.Fprintf(d.w, "             owed %s lacking %s bucket %q\n", d.backends(owed), d.backends(lacking), bucket)
+			owed, lacking, bucket, parked := p.uint64(), p.uint64(), p.bytes(), p.byte()
+			fmt.Fprintf(d.w, "             owed %s lacking %s bucket %q%s\n", d.backends(owed), d.backends(lacking), bucket, parkText(parked))
 		}
 	case typeEnd:
 		fmt.Fprintf(d.w, "end of %d keys\n", p.uint64())
@@ -141,6 +141,17 @@ func (d *dumper) record(typ byte, payload []byte) {
 	if p.end() != nil {
 		fmt.Fprintf(d.w, "damaged: no payload of type %d: %x\n", typ, payload[:min(len(payload), 64)])
 	}
+}
+
+// parkText is what parkCode stands for.
+func parkText(code byte) string {
+	switch i := int(code) - 1; {
+	case i < 0:
+		return ""
+	case i < len(task.ParkReasons):
+		return fmt.Sprintf(" parked %q", string(task.ParkReasons[i]))
+	}
+	return " parked"
 }
 
 func (d *dumper) state(typ byte, r *record) {

@@ -1,12 +1,31 @@
 package journal
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+
+	"github.com/akubra/akubra/synclog/task"
+)
 
 // class is what many pending keys have in common. A slot has its number alone.
 type class struct {
 	owed    uint64       // backends that may lack anything of the key
 	lacking uint64       // of these, the ones that lack an acknowledged write of what a GET gives
 	bucket  *bucketCount // nil: any bucket's
+	parked  uint8        // why, see parkCode
+}
+
+// parkCode is a number for why a key is parked: 0 where it is not, one behind its place in
+// task.ParkReasons, and one behind the last for a reason that is not known here.
+func parkCode(why []byte) uint8 {
+	if len(why) == 0 {
+		return 0
+	}
+	i := slices.Index(task.ParkReasons, task.ParkReason(why))
+	if i < 0 {
+		i = len(task.ParkReasons)
+	}
+	return uint8(i + 1)
 }
 
 // bucketCount counts what a bucket's keys are owed, so that a listing can be answered by
@@ -79,7 +98,7 @@ func (k *kinds) dropIdle() {
 
 // kindOf counts a key with this record, and gives the number of its class.
 func (k *kinds) kindOf(r *record) uint16 {
-	return k.kindOfClass(class{owed: r.owed(), lacking: r.lacking() & k.mine}, r.bucket)
+	return k.kindOfClass(class{owed: r.owed(), lacking: r.lacking() & k.mine, parked: parkCode(r.parked)}, r.bucket)
 }
 
 func (k *kinds) kindOfClass(c class, bucket []byte) (kind uint16) {

@@ -25,9 +25,10 @@ const (
 	typeOpens   = 17
 	typeKeys    = 18
 	typeOldEnd  = 19 // ends a checkpoint of before, which is not used
-	typeClasses = 20
+	typeNoWhy   = 20 // classes of before, which do not say why keys are parked
 	typeEnd     = 21
-	typeLast    = typeEnd
+	typeClasses = 22
+	typeLast    = typeClasses
 	frameLen    = 9 // CRC, length, type
 	maxPayload  = 1 << 20
 	maxReason   = 1 << 10 // of Reason and LastError; what is longer is cut

@@ -43,6 +43,34 @@ func (j *Journal) Next(cursor uint64) (t task.Task, next uint64, ok bool) {
 	return task.Task{}, cursor, false
 }
 
+// NextParked is Next of those that are parked alone. It reads no record of another key.
+func (j *Journal) NextParked(cursor uint64) (t task.Task, next uint64, ok bool) {
+	for {
+		age, found := j.parkedAfter(cursor)
+		if !found {
+			return task.Task{}, cursor, false
+		}
+		if t, cursor, ok = j.Next(age - 1); !ok || t.Parked != "" {
+			return t, cursor, ok
+		}
+	}
+}
+
+// parkedAfter is the age of the first parked key behind another one's. It looks at a page
+// of keys at a time, for there may be millions.
+func (j *Journal) parkedAfter(age uint64) (found uint64, ok bool) {
+	for more := true; more && found == 0; {
+		j.mu.Lock()
+		more = !j.closed && j.keys.parked > 0 && j.keys.pageAfter(age, func(s *slot) {
+			if age = s.age; found == 0 && s.bits&slotParked != 0 {
+				found = age
+			}
+		})
+		j.mu.Unlock()
+	}
+	return found, found != 0
+}
+
 // fetchLocked reads a slot's record, without the lock where it is on disk.
 func (j *Journal) fetchLocked(s slot) (r *record, err error) {
 	seg := j.segment(s.seg)

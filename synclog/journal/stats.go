@@ -1,15 +1,20 @@
 package journal
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/akubra/akubra/synclog/task"
+)
 
 // Stats of a Journal.
 type Stats struct {
-	Pending   int    // keys that a configured backend is owed
-	Open      int    // intents whose legs are under way
-	Parked    int    // of Pending
-	Gone      int    // keys that a backend is owed which is not configured any more
-	ByBackend []int  // of Pending, by index in Options.Backends
-	Oldest    uint64 // of Pending, Seq of about the oldest entry; 0: none
+	Pending   int                     // keys that a configured backend is owed
+	Open      int                     // intents whose legs are under way
+	Parked    int                     // of Pending
+	ParkedFor map[task.ParkReason]int // of Parked; those of which memory has no reason are missing
+	Gone      int                     // keys that a backend is owed which is not configured any more
+	ByBackend []int                   // of Pending, by index in Options.Backends
+	Oldest    uint64                  // of Pending, Seq of about the oldest entry; 0: none
 	Segments  int
 	Bytes     int64 // of all segments
 
@@ -33,6 +38,12 @@ func (j *Journal) Stats() Stats {
 	for i, n := range k.byKind {
 		if n == 0 {
 			continue
+		}
+		if why := int(k.classes[i].parked) - 1; why >= 0 && why < len(task.ParkReasons) && k.classes[i].owed&k.mine != 0 {
+			if s.ParkedFor == nil {
+				s.ParkedFor = map[task.ParkReason]int{}
+			}
+			s.ParkedFor[task.ParkReasons[why]] += n
 		}
 		for m := k.classes[i].owed & k.mine; m != 0; m &= m - 1 {
 			s.ByBackend[bits.TrailingZeros64(m)] += n

@@ -89,6 +89,9 @@ const (
 	Failed ParkReason = "failed"
 )
 
+// ParkReasons are all of them. Journals count by their place here: new ones go to its end.
+var ParkReasons = []ParkReason{Lost, Conflict, Damaged, NotKept, NeedsPerson, Failed}
+
 // Task is one key that backends may differ in, and all that is known of it. A bucket's
 // tasks have no Key; each Target is one of its own there.
 type Task struct {
