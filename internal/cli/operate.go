@@ -19,6 +19,7 @@ import (
 
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/text"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // operateCommands are those about the running proxy, which they ask over AdminListen.
@@ -136,6 +137,7 @@ type proxyStatus struct {
 	}
 	Journal struct {
 		Pending, Parked int
+		ParkedFor       map[string]int `json:"parked_for"`
 		Failed          bool
 		Backends        map[string]int
 		Oldest          *time.Time
@@ -192,7 +194,7 @@ func (s *proxyStatus) write(w io.Writer, now time.Time) {
 				f.Count, f.Since.Local().Format(time.DateTime))
 		}
 		if l := b.Health.LastError; l != nil && len(b.Health.Failing) == 0 {
-			fmt.Fprintf(w, "\n%s: last error %v ago, which is over: %s\n", text.Printable(b.Name), now.Sub(l.Last).Round(time.Second), text.Printable(l.Error))
+			fmt.Fprintf(w, "\n%s: last error %v ago by the clocks of the proxy and of this machine, which is over: %s\n", text.Printable(b.Name), now.Sub(l.Last).Round(time.Second), text.Printable(l.Error))
 		}
 	}
 	fmt.Fprintf(w, "\nakubra %s, up %s, %d requests in flight\n", text.Printable(s.Version), text.Printable(s.Uptime), s.InFlight)
@@ -224,13 +226,27 @@ func (s *proxyStatus) sentence() string {
 	default:
 		how += fmt.Sprintf("; %d keys are pending", s.Journal.Pending)
 		if s.Journal.Parked > 0 {
-			how += fmt.Sprintf(", %d of them parked", s.Journal.Parked)
+			how += fmt.Sprintf(", %d of them parked%s", s.Journal.Parked, reasonsText(s.Journal.ParkedFor))
 		}
 	}
 	if !s.Ready {
 		how = "Not ready. " + how
 	}
 	return text.Printable(how) + "."
+}
+
+// reasonsText says how many keys are parked for which reason.
+func reasonsText(parked map[string]int) string {
+	var all []string
+	for _, why := range task.ParkReasons {
+		if n := parked[string(why)]; n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", n, why))
+		}
+	}
+	if all == nil {
+		return ""
+	}
+	return " (" + strings.Join(all, ", ") + ")"
 }
 
 // watchStatus shows the status again and again, on a terminal always in the same place.

@@ -153,11 +153,19 @@ type NamedJournal struct {
 var (
 	_ repair.Journal = (*NamedJournal)(nil)
 	_ repair.Finder  = (*NamedJournal)(nil)
+
+	_ repair.ParkedFinder = (*NamedJournal)(nil)
 )
 
 // Next is repair.Journal's.
 func (n *NamedJournal) Next(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
 	t, next, ok = n.Journal.Next(cursor)
+	return t, next, ok, nil
+}
+
+// NextParked makes it repair.ParkedFinder.
+func (n *NamedJournal) NextParked(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
+	t, next, ok = n.Journal.NextParked(cursor)
 	return t, next, ok, nil
 }
 

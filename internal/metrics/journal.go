@@ -9,6 +9,7 @@ import (
 
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // Journal is what a scrape asks the journal. Its methods may be called from any
@@ -40,6 +41,10 @@ func (m *Metrics) writeJournal(w io.Writer) {
 	gauge("akubra_journal_keys", s.Pending)
 	gauge("akubra_journal_open", s.Open)
 	gauge("akubra_journal_parked", s.Parked)
+	metrics.WriteMetadataIfNeeded(w, "akubra_journal_parked_keys", "gauge")
+	for _, why := range task.ParkReasons {
+		_, _ = fmt.Fprintf(w, "%s %d\n", series("akubra_journal_parked_keys", "reason", string(why)), s.ParkedFor[why])
+	}
 	gauge("akubra_journal_gone", s.Gone)
 	gauge("akubra_journal_segments", s.Segments)
 	gauge("akubra_journal_bytes", int(s.Bytes))

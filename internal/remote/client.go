@@ -35,6 +35,7 @@ type Client struct {
 	mu      sync.Mutex
 	session string
 	out     []string // backends that the proxy leaves alone, as it said last
+	settles bool     // the session is a person's
 
 	stop context.CancelFunc
 	live sync.WaitGroup
@@ -43,6 +44,7 @@ type Client struct {
 var (
 	_ repair.Journal = (*Client)(nil)
 	_ repair.Fence   = (*Client)(nil)
+	_ repair.Finder  = (*Client)(nil)
 )
 
 // NewClient makes the client of a proxy whose AdminListen is adminListen. warn hears of
@@ -76,13 +78,22 @@ func (r *Client) Check(ctx context.Context, dir string) error {
 
 // Status is the journal's.
 func (r *Client) Status(ctx context.Context) (s Status, err error) {
-	err = r.call(ctx, http.MethodGet, "/journal", nil, &s)
+	err = r.call(ctx, http.MethodGet, "/journal?limit=0", nil, &s)
 	return s, err
 }
 
 // Start begins a session, for which it waits while another repair has one, and keeps
 // it alive until Close.
-func (r *Client) Start(ctx context.Context) error {
+func (r *Client) Start(ctx context.Context) error { return r.start(ctx, false) }
+
+// StartSettling is Start for a person's decisions, which are taken beside a repair in the
+// proxy, too (R35).
+func (r *Client) StartSettling(ctx context.Context) error { return r.start(ctx, true) }
+
+func (r *Client) start(ctx context.Context, settles bool) error {
+	r.mu.Lock()
+	r.settles = settles
+	r.mu.Unlock()
 	waiting := false
 	for deadline := time.Now().Add(sessionTimeout + Timeout/10); ; {
 		err := r.open(ctx)
@@ -109,7 +120,10 @@ func (r *Client) Start(ctx context.Context) error {
 }
 
 func (r *Client) open(ctx context.Context) error {
-	a, err := r.post(ctx, "open", wireRequest{})
+	r.mu.Lock()
+	settles := r.settles
+	r.mu.Unlock()
+	a, err := r.post(ctx, "open", wireRequest{Settle: settles})
 	if err != nil {
 		return err
 	}
@@ -174,6 +188,18 @@ func (r *Client) currentSession() string {
 // Next, Resolve, Note and Add are repair.Journal's.
 func (r *Client) Next(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
 	a, err := r.post(context.Background(), "next", wireRequest{Cursor: cursor})
+	return a.Task, a.Next, a.OK, err
+}
+
+// NextParked is Next of those that are parked.
+func (r *Client) NextParked(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
+	a, err := r.post(context.Background(), "parked", wireRequest{Cursor: cursor})
+	return a.Task, a.Next, a.OK, err
+}
+
+// Find gives what is pending of a key, and the cursor that gives it again.
+func (r *Client) Find(bucket, key string) (t task.Task, place uint64, ok bool, err error) {
+	a, err := r.post(context.Background(), "find", wireRequest{Key: wireKey{wireText(bucket), wireText(key)}})
 	return a.Task, a.Next, a.OK, err
 }
 

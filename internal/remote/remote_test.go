@@ -19,7 +19,7 @@ func newTestSessions(fence repair.Fence) *Server {
 
 func mustOpenSession(t testing.TB, a *Server) string {
 	t.Helper()
-	session, err := a.open()
+	session, err := a.open(false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestRepairSession(t *testing.T) {
 	f := &testkit.Fence{}
 	a := newTestSessions(f)
 	session := mustOpenSession(t, a)
-	if _, err := a.open(); err == nil || !strings.Contains(err.Error(), "another") {
+	if _, err := a.open(false); err == nil || !strings.Contains(err.Error(), "another") {
 		t.Errorf("a second session: %v", err)
 	}
 	key, other := wireKey{"b", "k\xff"}, wireKey{"b", "other"}
@@ -80,7 +80,7 @@ func TestRepairSession(t *testing.T) {
 	a.Close()
 	a.Close()
 	f.Want(t)
-	if _, err := a.open(); err == nil || !strings.Contains(err.Error(), "stopping") {
+	if _, err := a.open(false); err == nil || !strings.Contains(err.Error(), "stopping") {
 		t.Errorf("after Close: %v", err)
 	}
 	if _, err := a.begin("", key); !errors.Is(err, errSession) {
@@ -145,7 +145,7 @@ func TestClientWithoutProxy(t *testing.T) {
 
 func TestServerBusy(t *testing.T) {
 	a := NewServer(ServerOptions{Busy: "the proxy repairs by itself"})
-	if _, err := a.open(); err == nil || err.Error() != "the proxy repairs by itself" {
+	if _, err := a.open(false); err == nil || err.Error() != "the proxy repairs by itself" {
 		t.Errorf("a session beside the proxy's own repair: %v", err)
 	}
 }

@@ -23,7 +23,7 @@ import (
 const sessionTimeout = 30 * time.Second
 
 // Calls are what the protocol has: POST /journal/CALL for each.
-var Calls = []string{"open", "live", "close", "next", "add", "resolve", "resolved", "note", "busy", "begin", "seal", "unseal", "end"}
+var Calls = []string{"open", "live", "close", "next", "add", "resolve", "resolved", "note", "busy", "find", "parked", "begin", "seal", "unseal", "end"}
 
 // Store is what the protocol needs of the journal beside its tasks. All methods may
 // be called from any goroutine.
@@ -59,6 +59,8 @@ type ServerOptions struct {
 	Resolved func(t *task.Task, action string)
 	Out      func() []string // names of backends that are to be left alone
 	Busy     string          // why no repair may come from outside; "" if it may
+	// Parked is told of each key that a repair from outside has parked; may be nil.
+	Parked func(t *task.Task)
 }
 
 // NewServer makes a server without a session.
@@ -88,14 +90,15 @@ var errAnother = errors.New("another `akubra repair` is at it")
 
 var errSession = errors.New("this repair's session has ended: another one has begun, or it was silent for too long")
 
-// open begins a session, unless another repair is at it.
-func (a *Server) open() (string, error) {
+// open begins a session, unless another repair is at it. Beside one in the proxy only a
+// person may settle keys (R35): such are left alone by it, and the fence is between them.
+func (a *Server) open(settles bool) (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
 	case a.closed:
 		return "", errors.New("the proxy is stopping")
-	case a.o.Busy != "":
+	case a.o.Busy != "" && !settles:
 		return "", errors.New(a.o.Busy)
 	case a.session != "":
 		return "", errAnother
@@ -190,7 +193,7 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 	switch call {
 	case "open":
 		r.Out = a.o.Out()
-		r.Session, err = a.open()
+		r.Session, err = a.open(q.Settle)
 		return r, err
 	case "close":
 		// Whoever reads the files next is to see what was resolved.
@@ -207,6 +210,22 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 	case "next": // for a dry run, too, which has no session
 		var t task.Task
 		if t, r.Next, r.OK, err = a.o.Journal.Next(q.Cursor); r.OK {
+			r.Task = hidden(&t)
+		}
+		return r, err
+	case "parked": // as next
+		var t task.Task
+		if t, r.Next, r.OK, err = repair.OnlyParked(a.o.Journal).Next(q.Cursor); r.OK {
+			r.Task = hidden(&t)
+		}
+		return r, err
+	case "find": // as next
+		finder, finds := a.o.Journal.(repair.Finder)
+		if !finds {
+			return r, errors.New("the journal cannot be searched")
+		}
+		var t task.Task
+		if t, r.Next, r.OK, err = finder.Find(string(q.Key.Bucket), string(q.Key.Key)); r.OK {
 			r.Task = hidden(&t)
 		}
 		return r, err
@@ -228,7 +247,9 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 	case "resolved":
 		a.o.Resolved(&t, q.Action)
 	case "note":
-		err = a.o.Journal.Note(&t)
+		if err = a.o.Journal.Note(&t); err == nil && t.Parked != "" && a.o.Parked != nil {
+			a.o.Parked(&t)
+		}
 	}
 	return r, err
 }
@@ -259,8 +280,9 @@ type Status struct {
 	Pending   int            `json:"pending"`
 	Open      int            `json:"open"`
 	Parked    int            `json:"parked"`
-	Gone      int            `json:"gone"`     // owed to backends that are not configured any more
-	Backends  map[string]int `json:"backends"` // keys that each owes
+	ParkedFor map[string]int `json:"parked_for"` // by reason
+	Gone      int            `json:"gone"`       // owed to backends that are not configured any more
+	Backends  map[string]int `json:"backends"`   // keys that each owes
 	Oldest    *time.Time     `json:"oldest,omitempty"`
 	Segments  int            `json:"segments"`
 	Bytes     int64          `json:"bytes"`
@@ -276,7 +298,7 @@ type Status struct {
 // StatusOf is a status without what is known to the server alone.
 func StatusOf(s *journal.Stats, names []string) Status {
 	r := Status{
-		Pending: s.Pending, Open: s.Open, Parked: s.Parked, Gone: s.Gone, Backends: map[string]int{},
+		Pending: s.Pending, Open: s.Open, Parked: s.Parked, Gone: s.Gone, Backends: map[string]int{}, ParkedFor: map[string]int{},
 		Segments: s.Segments, Bytes: s.Bytes, Written: s.Written, Batches: s.Batches, Syncs: s.Syncs,
 		Failures: s.Failures, Dropped: s.Dropped, Damaged: s.Damaged,
 	}
@@ -284,6 +306,9 @@ func StatusOf(s *journal.Stats, names []string) Status {
 		if i < len(s.ByBackend) {
 			r.Backends[name] = s.ByBackend[i]
 		}
+	}
+	for why, n := range s.ParkedFor {
+		r.ParkedFor[string(why)] = n
 	}
 	if s.Oldest != 0 {
 		oldest := time.Unix(0, int64(s.Oldest)).UTC()

@@ -17,6 +17,7 @@ type wireRequest struct {
 	Key     wireKey   `json:"key"`
 	Task    task.Task `json:"task"`
 	Action  string    `json:"action,omitempty"`
+	Settle  bool      `json:"settle,omitempty"` // open: it is a person who decides
 }
 
 type wireAnswer struct {

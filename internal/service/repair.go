@@ -82,6 +82,7 @@ func (p *Proxy) makeRepair() error {
 	p.journalAdmin = remote.NewServer(remote.ServerOptions{
 		Journal: p.journal, Store: p.journal.Journal, Names: p.journal.Names, Dir: p.journal.Dir,
 		Fence: engineFence{p.engine}, Resolved: p.resolved, Out: p.Out, Busy: busy,
+		Parked: func(t *task.Task) { p.repairFailed(*t, errors.New(t.LastError)) },
 	})
 	return nil
 }
@@ -96,7 +97,7 @@ func (p *Proxy) resolved(t *task.Task, action string) {
 func (p *Proxy) repairFailed(t task.Task, err error) {
 	if t.Parked != "" {
 		p.logs.Main.Error().Err(err).Str("bucket", t.Bucket).Str("key", t.Key).Str("reason", string(t.Parked)).Int("tries", t.Tries).
-			Msg("object parked: it cannot be repaired, and is left to you (akubra synclog list)")
+			Msg("object parked: it cannot be repaired, and is left to you (akubra journal show, akubra resolve)")
 	}
 }
 

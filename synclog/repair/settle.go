@@ -83,17 +83,22 @@ type Settled struct {
 // Settle decides about one key of the journal; target is of a bucket's task, whose key
 // is "".
 func (r *Repairer) Settle(ctx context.Context, bucket, key, target string, d Decision) (Settled, error) {
-	var got *Settled
-	err := r.SettleAll(ctx, func(t *task.Task) bool {
-		return t.Bucket == bucket && t.Key == key && (key != "" || t.Target == target)
-	}, d, func(s Settled) { got = &s })
-	if err == nil && got == nil {
-		err = fmt.Errorf("cannot settle %q in bucket %q: nothing is pending of it", key, bucket)
+	if err := d.check(r); err != nil {
+		return Settled{}, err
 	}
+	t, ok, err := findTask(r.o.Journal, bucket, key, target)
+	if err != nil {
+		return Settled{}, fmt.Errorf("cannot read the journal: %w", err)
+	}
+	if !ok {
+		return Settled{}, fmt.Errorf("cannot settle %q in bucket %q: nothing is pending of it", key, bucket)
+	}
+	ctx, end, err := r.begin(ctx)
 	if err != nil {
 		return Settled{}, err
 	}
-	return *got, nil
+	defer end()
+	return r.settleOne(ctx, &t, d), nil
 }
 
 // SettleAll decides alike about all keys of the journal that ok says yes of, as "parked

@@ -1,0 +1,44 @@
+package repair
+
+import "github.com/akubra/akubra/synclog/task"
+
+// ParkedFinder is a Journal that finds what is parked without reading the rest, of which
+// there may be millions.
+type ParkedFinder interface {
+	NextParked(cursor uint64) (t task.Task, next uint64, ok bool, err error)
+}
+
+// OnlyParked is a journal with nothing in it but what is parked.
+func OnlyParked(j Journal) Journal { return parkedJournal{j} }
+
+type parkedJournal struct{ Journal }
+
+func (j parkedJournal) Next(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
+	if finder, finds := j.Journal.(ParkedFinder); finds {
+		return finder.NextParked(cursor)
+	}
+	for {
+		if t, next, ok, err = j.Journal.Next(cursor); !ok || err != nil || t.Parked != "" {
+			return t, next, ok, err
+		}
+		cursor = next
+	}
+}
+
+// findTask gives the task of a key; target is of a bucket's, whose key is "".
+func findTask(j Journal, bucket, key, target string) (t task.Task, ok bool, err error) {
+	if finder, finds := j.(Finder); finds && key != "" {
+		t, place, ok, err := finder.Find(bucket, key)
+		t.Place = place
+		return t, ok, err
+	}
+	for cursor := uint64(0); ; {
+		t, next, more, err := j.Next(cursor)
+		if err != nil || !more {
+			return t, false, err
+		}
+		if t.Place, cursor = next-1, next; t.Bucket == bucket && t.Key == key && (key != "" || t.Target == target) {
+			return t, true, nil
+		}
+	}
+}
