@@ -81,8 +81,13 @@ type Options struct {
 	// in bytes a second; 0 is no matter.
 	MinClientRate int64
 
-	WriteAck     string // AckFirst, AckQuorum or AckAll
-	CompareETags bool   // R18
+	WriteAck string // AckFirst, AckQuorum or AckAll
+	// ReadFrom are the backends' weights, nil where all are equal. Primary names backends
+	// that speak for buckets before all others; the first rule that matches counts (R28).
+	ReadFrom []int
+	Primary  []PrimaryRule
+
+	CompareETags bool // R18
 	// RecordReads: GET and HEAD are among the recorded methods (R17), so their
 	// losers' answers are worth waiting for.
 	RecordReads bool
@@ -112,6 +117,8 @@ type Engine struct {
 	pages   *owners // of pages of listings, by token
 	parts   *partSizes
 	writes  *overlaps
+
+	primaries *primaries
 
 	stopping atomic.Bool // each answer from now on is its connection's last
 	closing  atomic.Bool // no new requests, also on connections that are open
@@ -162,6 +169,14 @@ func New(o Options) (*Engine, error) {
 		pages:       newOwners(maxPages),
 		parts:       newPartSizes(maxPartSizes),
 		writes:      newOverlaps(),
+	}
+	names := make([]string, len(o.Backends))
+	for i, b := range o.Backends {
+		names[i] = b.Name()
+	}
+	var err error
+	if e.primaries, err = newPrimaries(names, o.ReadFrom, o.Primary); err != nil {
+		return nil, err
 	}
 	e.o.firstTimeout = cmp.Or(o.firstTimeout, firstTimeout)
 	e.o.headGrace = cmp.Or(o.headGrace, headGrace)

@@ -121,18 +121,20 @@ func TestR26AbortLeavesNothing(t *testing.T) {
 	}
 }
 
-// All proxies in front of the same storages choose alike, and use all of them.
-func TestR26RendezvousSpreadsUploads(t *testing.T) {
+// An upload belongs to its bucket's primary. All proxies in front of the same storages
+// choose alike, and use all of them.
+func TestR26UploadsBelongToThePrimary(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 3)
 	other := newRigOn(t, r.stores)
 	seen := map[int]int{}
 	for i := range 60 {
-		path := fmt.Sprintf("/b/k%d", i)
+		path := fmt.Sprintf("/b%d/k", i)
 		_, owner := r.initiate(path)
 		_, again := other.initiate(path)
-		if owner != again {
-			t.Fatalf("%s goes to %d and to %d", path, owner, again)
+		_, another := r.initiate(path + "2")
+		if owner != again || owner != another {
+			t.Fatalf("%s goes to %d and to %d, another key to %d", path, owner, again, another)
 		}
 		seen[owner]++
 	}

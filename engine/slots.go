@@ -20,7 +20,7 @@ func (r *request) route() uint64 {
 			return 1 << backend
 		}
 	case s3.KindInitiate:
-		return r.e.initiateOn(r, r.head.tried)
+		return r.e.primaryOf(r.head.bucket(), r.head.tried)
 	}
 	if r.head.target.Page != "" && r.head.isListing() {
 		if backend, ok := r.e.pages.get(r.pageKey(r.head.target.Page)); ok {

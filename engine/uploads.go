@@ -78,44 +78,11 @@ func (e *Engine) learnUpload(body []byte, backend int) bool {
 	return true
 }
 
-// initiateOn returns the backend that a new upload of the request's key goes to:
-// of those in the pool that have not been tried, the best by rendezvous hashing
-// (Thaler and Ravishankar 1996), so that all proxies in front of the same
-// storages choose alike. 0 if there is none.
-func (e *Engine) initiateOn(r *request, tried uint64) uint64 {
-	key := hashOfTarget(&r.head.target)
-	best, bestScore := -1, uint64(0)
-	for b, backend := range e.o.Backends {
-		if tried&(1<<b) != 0 || e.o.Limiter.State(b) != stateActive {
-			continue
-		}
-		if score := mix(key, backend.Name()); best < 0 || score > bestScore {
-			best, bestScore = b, score
-		}
-	}
-	if best < 0 {
-		return 0
-	}
-	return 1 << best
-}
-
 // The Limiter's words for a backend in the pool, and for one that has left it.
 const (
 	stateActive  = words.StateActive
 	stateDemoted = words.StateDemoted
 )
-
-// mix hashes a key's hash with a backend's name (FNV-1a, then the finaliser of
-// splitmix64).
-func mix(key uint64, name string) uint64 {
-	h := key
-	for i := range len(name) {
-		h = (h ^ uint64(name[i])) * 1099511628211
-	}
-	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
-	h = (h ^ h>>27) * 0x94d049bb133111eb
-	return h ^ h>>31
-}
 
 // retryElsewhere sends a CreateMultipartUpload whose backend failed to the next
 // one (R26). It reports whether it took the request over. What the client is to
@@ -126,7 +93,7 @@ func (r *request) retryElsewhere(ctx *fasthttp.RequestCtx) bool {
 		return false
 	}
 	tried := r.head.tried | 1<<l.backend
-	if r.head.hasBody() || r.e.initiateOn(r, tried) == 0 {
+	if r.head.hasBody() || r.e.primaryOf(r.head.bucket(), tried) == 0 {
 		return false
 	}
 	next := func() *request {
