@@ -42,7 +42,7 @@ func (r *request) makeShort(last bool) []byte {
 	r.answeredWith(a.Status)
 	r.unhandle(int64(len(l.body)))
 	framed := a.Length >= 0 || r.head.bodyless(a.Status)
-	if r.e.passesOn(a) && framed && !last && !r.client.isOld() {
+	if r.e.passesOn(a) && framed && !last && !r.client.isOld() && !l.isBehind() {
 		return l.buf
 	}
 	r.client.out = r.appendHead(r.client.out[:0], last, false)
@@ -60,6 +60,10 @@ func (r *request) makeShort(last bool) []byte {
 func (r *request) appendHead(dst []byte, last, chunked bool) []byte {
 	dst = r.e.appendAnswerHead(dst, &r.winner().answer, r.head.method)
 	dst = dst[:len(dst)-2] // the blank line
+	if r.winner().isBehind() {
+		r.e.o.Metrics.Read(ReadStale)
+		dst = appendField(dst, "X-Akubra-Stale", "1")
+	}
 	switch {
 	case last:
 		dst = appendField(dst, "Connection", "close")

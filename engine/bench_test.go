@@ -79,6 +79,7 @@ func (discardMetrics) LegEnded(int, string, int64)                    {}
 func (discardMetrics) LegsEnded(time.Duration)                        {}
 func (discardMetrics) RingWaited(time.Duration)                       {}
 func (discardMetrics) Diverged(string, string)                        {}
+func (discardMetrics) Read(string)                                    {}
 
 // BenchmarkFanOut is the whole way over loopback: a client, the engine and two
 // storages, all in this process; so its allocations are the stubs' too. What is

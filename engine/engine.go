@@ -82,10 +82,13 @@ type Options struct {
 	MinClientRate int64
 
 	WriteAck string // AckFirst, AckQuorum or AckAll
-	// ReadFrom are the backends' weights, nil where all are equal. Primary names backends
-	// that speak for buckets before all others; the first rule that matches counts (R28).
+	// ReadFrom are the backends' weights, nil where all are equal (R28, R30). Primary names
+	// backends that speak for buckets before all others; the first rule that matches counts
+	// (R28).
 	ReadFrom []int
 	Primary  []PrimaryRule
+	// ReadPolicy is who is asked for a read (Read…). StaleReads: see Stale… (R30).
+	ReadPolicy, StaleReads string
 
 	CompareETags bool // R18
 	// RecordReads: GET and HEAD are among the recorded methods (R17), so their
@@ -156,6 +159,9 @@ func New(o Options) (*Engine, error) {
 	case AckFirst, AckQuorum, AckAll:
 	default:
 		return nil, fmt.Errorf("cannot use WriteAck %q: it is none of %s, %s, %s", o.WriteAck, AckFirst, AckQuorum, AckAll)
+	}
+	if err := o.checkReads(); err != nil {
+		return nil, err
 	}
 	e := &Engine{
 		o:           o,

@@ -27,6 +27,7 @@ var (
 	errNoPool             = &s3Error{503, "ServiceUnavailable", "The backend that serves this request is not available. Please try again."}
 	errSlowDown           = &s3Error{503, "SlowDown", "No connection to a backend is free. Please reduce your request rate."}
 	errSourceOwed         = &s3Error{503, "SlowDown", "The backend that would copy this object does not have its latest version yet. Please try again."}
+	errBehind             = &s3Error{503, "SlowDown", "The backends that are available do not have the latest version of this object yet. Please try again."}
 	errKeyBusy            = &s3Error{503, "SlowDown", "The object is being repaired. Please try again."}
 	errTooManyRequests    = &s3Error{503, "SlowDown", "Too many requests are in flight. Please reduce your request rate."}
 	errTooManyWrites      = &s3Error{503, "SlowDown", "Too many writes are under way. Please reduce your request rate."}

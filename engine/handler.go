@@ -169,8 +169,8 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 		problem = r.beginWrite()
 	}
 	if problem == nil {
-		want := r.route()
-		if want, problem = r.withSource(want); problem == nil {
+		var want uint64
+		if want, problem = r.readers(r.route()); problem == nil {
 			problem = r.takeSlots(want)
 		}
 	}

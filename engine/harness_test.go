@@ -131,6 +131,11 @@ func (m *testMetrics) LegEnded(_ int, outcome string, _ int64) {
 func (m *testMetrics) LegsEnded(time.Duration)  {}
 func (m *testMetrics) RingWaited(time.Duration) {}
 func (m *testMetrics) Diverged(string, string)  {}
+func (m *testMetrics) Read(event string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.outcomes["read "+event]++
+}
 
 func (m *testMetrics) count(outcome string) int {
 	m.mu.Lock()

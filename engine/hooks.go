@@ -186,6 +186,9 @@ type Journal interface {
 	// Owed is the set of backends that owe the key's content, or may: what is written
 	// down of it, and acknowledged writes whose legs are out. It reads no disk.
 	Owed(bucket, key []byte) uint64
+	// OwedIn adds to counts, by backend, how many keys of a bucket a backend owes in the same
+	// sense. It reads no disk.
+	OwedIn(bucket []byte, counts []int)
 	// Failed reports whether writes must be refused, because nothing about them
 	// could be written down.
 	Failed() bool
@@ -249,6 +252,8 @@ type Metrics interface {
 	// RingWaited: the writer of a ring waited for room, this long in all.
 	RingWaited(d time.Duration)
 	Diverged(op, reason string)
+	// Read counts what is done about a read, by one of the Read… words (R30).
+	Read(event string)
 }
 
 // How a leg can end, as metrics label it.

@@ -93,6 +93,18 @@ func (l *ledger) Owed(bucket, key []byte) (set uint64) {
 	return set
 }
 
+func (l *ledger) OwedIn(bucket []byte, counts []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		for b := range counts {
+			if bytes.Equal(e.Bucket, bucket) && e.Owed&(1<<b) != 0 {
+				counts[b]++
+			}
+		}
+	}
+}
+
 func (l *ledger) Promise(es []Promise) error {
 	if f := l.promise.Load(); f != nil {
 		(*f)(es)

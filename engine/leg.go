@@ -64,7 +64,9 @@ type leg struct {
 	err      error // why state is not votePositive
 	outcome  string
 	finished bool
-	voted    bool // its end was taken: what panics now is the request's
+	voted    bool  // its end was taken: what panics now is the request's
+	held     bool  // it was not asked, and has no slot (reads_race.go); under the request's mu once the legs run
+	asked    int64 // of a planned read: when, by the engine's clock
 }
 
 // farFuture tells the limiter that a leg does not wait for its backend.
@@ -101,6 +103,7 @@ func (l *leg) clear() {
 	l.buf, l.body, l.answer = l.buf[:0], nil, http1.Answer{}
 	l.open, l.gotBytes, l.reusable, l.finished = false, false, false, false
 	l.tried, l.arrived, l.voted = false, false, false
+	l.held, l.asked = false, 0
 	l.state, l.err, l.outcome = votePending, nil, ""
 }
 
@@ -329,6 +332,9 @@ func (l *leg) finish(reuse bool) {
 
 // neverRan ends a leg that was not started.
 func (l *leg) neverRan() {
+	if l.held {
+		return
+	}
 	l.outcome = OutcomeAborted
 	l.finish(false)
 }

@@ -110,7 +110,7 @@ func (r *request) endPromising() {
 
 // failUnlaunched ends the legs that launch has not come to.
 func (r *request) failUnlaunched() {
-	for i := r.started; i < len(r.legs); i++ {
+	for i := r.started; i < r.launched; i++ {
 		l := &r.legs[i]
 		go l.fail()
 	}

@@ -8,6 +8,7 @@ const (
 	votePositive           // R3, R25
 	voteNegative           // an answer that is not positive
 	voteFailed             // no answer
+	voteHeld               // of a read: not asked, unless it is needed (R30)
 )
 
 // vote is a leg as the picker sees it. order counts the ends of a request's
@@ -17,6 +18,9 @@ type vote struct {
 	order int
 }
 
+// hasEnded reports whether the leg has.
+func (v *vote) hasEnded() bool { return v.state != votePending && v.state != voteHeld }
+
 // verdict is what to do for the client now.
 type verdict uint8
 
@@ -24,6 +28,7 @@ const (
 	verdictWait   verdict = iota
 	verdictAnswer         // send the answer of the picked leg
 	verdictNone           // no backend gave an answer that could be sent: 503
+	verdictNext           // the picked leg, which was held, is to be asked
 )
 
 // pick decides which answer the client gets (R3, R4, R9). need is the number of
@@ -48,7 +53,7 @@ func pick(votes []vote, need int, bodyRead bool) (leg int, v verdict) {
 			if firstNegative < 0 || votes[i].order < votes[firstNegative].order {
 				firstNegative = i
 			}
-		case voteFailed:
+		case voteFailed, voteHeld:
 		}
 	}
 	switch {

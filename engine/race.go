@@ -30,6 +30,7 @@ const (
 type race struct {
 	votes  []vote
 	ended  int // legs that have a vote
+	asked  int // legs that were started, or are about to be: the first ones
 	need   int // positive answers that it takes; set before the legs start
 	winner int // the leg whose answer the client gets, or -1; of who answers once it is decided
 	stage  raceStage
@@ -59,7 +60,7 @@ func (c *race) reset() {
 	c.votes, c.begunHead = c.votes[:0], nil
 	c.ended, c.need, c.winner = 0, 0, -1
 	c.stage, c.end, c.firstAnswer = raceReading, undecided, 0
-	c.lacking, c.skipped = 0, 0
+	c.lacking, c.skipped, c.asked = 0, 0, 0
 }
 
 // begin says whether there is a body to be read first.
@@ -73,6 +74,7 @@ func (c *race) begin(hasBody bool) {
 func (c *race) enter(legs int) {
 	c.votes = c.votes[:legs]
 	clear(c.votes)
+	c.need, c.asked = 1, legs
 }
 
 // decided is where the handler waits for the decision.
@@ -124,8 +126,8 @@ func (r *request) winner() *leg {
 	return &r.legs[r.race.winner]
 }
 
-// allEndedLocked reports whether each leg has its vote.
-func (r *request) allEndedLocked() bool { return r.race.ended == len(r.legs) }
+// allEndedLocked reports whether each leg that was started has its vote.
+func (r *request) allEndedLocked() bool { return r.race.ended == r.race.asked }
 
 // ackedLocked reports whether the client is told that its write succeeded.
 func (r *request) ackedLocked() bool {
@@ -138,13 +140,13 @@ func (r *request) noteRead() (losers uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.race.stage = raceRead
-	losers, _ = r.decideLocked() // nothing is detached yet
+	losers, _, _ = r.decideLocked() // nothing is detached yet, nor held
 	return losers
 }
 
 // takeVote takes the vote of a leg that has ended. waits: what that brings about may have
 // to wait.
-func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool) {
+func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool, next *leg) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.e.recoverStep("ending a leg")
@@ -152,12 +154,13 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	l.voted = true
 	c.ended++
 	c.votes[l.index] = vote{state: l.state, order: c.ended}
+	r.plan.note(l)
 	late = c.end != undecided && c.winner != l.index
-	losers, answers = r.decideLocked()
+	losers, answers, next = r.decideLocked()
 	last = r.allEndedLocked()
 	waits = true
 	waits = l.arrived && r.mayWaitLocked(last, answers)
-	return late, losers, last, answers, waits
+	return late, losers, last, answers, waits, next
 }
 
 // mayWaitLocked reports whether what the end of a leg brings about may have to wait: for a
@@ -180,16 +183,18 @@ func (r *request) mayWaitLocked(last, answers bool) bool {
 
 // decideLocked asks the picker once. It returns the legs whose answers nobody
 // is going to read now, as a set of leg numbers, and whether it is the caller who
-// has to answer (detach.go).
-func (r *request) decideLocked() (losers uint64, answers bool) {
+// has to answer (detach.go). next is a leg that the caller has to ask (reads_race.go).
+func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
 	c := &r.race
 	if c.end != undecided {
-		return 0, false
+		return 0, false, nil
 	}
-	leg, v := pick(c.votes, c.need, c.isRead())
+	leg, v := r.pickLocked()
 	switch v {
 	case verdictWait:
-		return 0, false
+		return 0, false, nil
+	case verdictNext:
+		return 0, false, r.unholdLocked(leg)
 	case verdictAnswer:
 		c.winner = leg
 	case verdictNone:
@@ -200,7 +205,7 @@ func (r *request) decideLocked() (losers uint64, answers bool) {
 	if !c.isRead() {
 		r.client.interrupt()
 	}
-	return r.setDecidedLocked(), c.stage == raceDetached
+	return r.setDecidedLocked(), c.stage == raceDetached, nil
 }
 
 func (r *request) setDecidedLocked() (losers uint64) {
@@ -208,7 +213,7 @@ func (r *request) setDecidedLocked() (losers uint64) {
 	c.end = decided
 	c.firstAnswer = r.head.age()
 	for i := range c.votes {
-		if c.votes[i].state != votePending && i != c.winner {
+		if c.votes[i].hasEnded() && i != c.winner {
 			losers |= 1 << i
 		}
 	}

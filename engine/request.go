@@ -27,12 +27,14 @@ type request struct {
 	legs    []leg
 
 	mu     sync.Mutex
+	plan   readPlan      // of a read that is planned; else empty
 	race   race          // whose answer the client gets
 	ledger requestLedger // what the journal knows of it (promise.go)
 
-	started int           // legs that run; the handler's goroutine only
-	ready   chan struct{} // capacity 1: a leg is ready for the body (100)
-	readied atomic.Bool   // something was sent to ready
+	started  int           // legs that run; the handler's goroutine only
+	launched int           // legs that launch starts; the same
+	ready    chan struct{} // capacity 1: a leg is ready for the body (100)
+	readied  atomic.Bool   // something was sent to ready
 
 	// Made once.
 	startFn, sendRestFn, streamFn, letNextFn func()
@@ -76,6 +78,7 @@ func (r *request) setLegs(set uint64, slots *[MaxBackends]int32) {
 			i++
 		}
 	}
+	r.launched = len(r.legs)
 }
 
 // tryRetain takes hold of a request that may be about to go.
@@ -138,18 +141,20 @@ func (r *request) reset() {
 	r.legs = r.legs[:0]
 	r.head.reset()
 	r.client.reset()
+	r.plan.reset()
 	r.race.reset()
 	r.ledger.reset()
-	r.started = 0
+	r.started, r.launched = 0, 0
 }
 
 // launch starts the legs; the message calls it, once. What of the message is there already
 // goes out from this goroutine as far as idle connections take it at once.
 func (r *request) launch() {
 	r.client.dropWait() // it would do so once more
-	r.refs.Add(int32(len(r.legs)))
+	first := r.launched
+	r.refs.Add(int32(first))
 	message, whole := r.message.Whole()
-	for i := range r.legs {
+	for i := range first {
 		if l := &r.legs[i]; !l.sendAtOnce(message, whole) {
 			go l.runFn()
 		}
@@ -182,7 +187,10 @@ func (r *request) endBody() {
 // legEnded takes a leg's vote, and lets go of the request: the last thing that a leg does.
 // What of that may wait for something, where the leg must not, is next.
 func (r *request) legEnded(l *leg) (next func()) {
-	late, losers, last, answers, waits := r.takeVote(l)
+	late, losers, last, answers, waits, held := r.takeVote(l)
+	if held != nil {
+		r.ask(held, ReadFailover)
+	}
 	if waits {
 		return func() { r.afterLeg(l, late, losers, last, answers) }
 	}

@@ -144,6 +144,8 @@ func (h *requestHead) age() time.Duration { return time.Since(h.begun) }
 // name is what logs and errors call it.
 func (h *requestHead) name() string { return h.id.String() }
 
+func (h *requestHead) bucket() []byte { return h.target.Bucket }
+
 // uploadID is that of a multipart upload, or "".
 func (h *requestHead) uploadID() string { return h.target.UploadID }
 

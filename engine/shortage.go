@@ -39,6 +39,10 @@ func (r *request) noAnswer() *s3Error {
 	if len(r.legs) == 0 {
 		return errNoBackend
 	}
+	if r.behindSays404() {
+		r.wantKey()
+		return errBehind
+	}
 	for i := range r.legs {
 		var own *ownFailure
 		if !errors.As(r.legs[i].err, &own) {

@@ -35,18 +35,27 @@ func (r *request) route() uint64 {
 func (r *request) takeSlots(want uint64) *s3Error {
 	e := r.e
 	slots := &r.race.slots
-	got, ok := e.o.Limiter.TryBegin(int64(r.head.begun.Sub(e.epoch)), want, slots)
-	if !ok {
-		got, ok = r.awaitSlots(want, slots)
+	var got uint64
+	for {
+		var ok bool
+		if got, ok = e.o.Limiter.TryBegin(int64(r.head.begun.Sub(e.epoch)), want, slots); !ok {
+			got, ok = r.awaitSlots(want, slots)
+		}
+		if !ok {
+			return errSlowDown
+		}
+		if got != 0 {
+			break
+		}
+		if want, ok = r.plan.next(); !ok {
+			return errNoPool
+		}
 	}
-	if !ok {
-		return errSlowDown
-	}
-	if got == 0 {
-		return errNoPool
+	if r.plan.n > 0 {
+		r.setReadLegs(got, slots)
+		return nil
 	}
 	r.setLegs(got, slots)
-	r.race.need = 1
 	want |= r.race.lacking
 	if r.head.write && want == e.all && !r.head.isUploadsOwn() {
 		r.race.need = e.acks()

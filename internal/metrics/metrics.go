@@ -27,6 +27,7 @@ type Metrics struct {
 	lastLeg      *metrics.PrometheusHistogram
 	backends     []backendMetrics
 	divergences  [len(metricDivergences)]*metrics.Counter
+	reads        [len(metricReads)]*metrics.Counter
 	ringWaits    *metrics.Counter
 	ringSeconds  *metrics.FloatCounter
 
@@ -88,6 +89,12 @@ var metricDivergences = [...]struct{ op, reason string }{
 	{labelOther, labelOther},
 }
 
+// metricReads are what the engine does about reads (R30).
+var metricReads = [...]string{
+	engine.ReadAvoided, engine.ReadRefused, engine.ReadStale, engine.ReadFailover, engine.ReadHedged,
+	engine.ReadHedgeWon, engine.ReadResumed, labelOther,
+}
+
 // latencyBuckets are seconds: from a small object next door to a large one far away.
 var latencyBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 
@@ -121,6 +128,9 @@ func New(version string, names []string) *Metrics {
 	}
 	for i, d := range &metricDivergences {
 		m.divergences[i] = set.NewCounter(series("akubra_divergences_total", "op", d.op, "reason", d.reason))
+	}
+	for i, event := range metricReads {
+		m.reads[i] = set.NewCounter(series("akubra_reads_total", "event", event))
 	}
 	set.NewGauge(series("akubra_build_info", "version", version), func() float64 { return 1 })
 	set.RegisterMetricsWriter(m.writeObserved)
@@ -162,6 +172,17 @@ func (m *Metrics) RingWaited(d time.Duration) {
 
 // Diverged counts a divergence.
 func (m *Metrics) Diverged(op, reason string) { m.divergences[divergenceIndex(op, reason)].Inc() }
+
+// Read counts what was done about a read.
+func (m *Metrics) Read(event string) {
+	for i, known := range metricReads {
+		if event == known {
+			m.reads[i].Inc()
+			return
+		}
+	}
+	m.reads[len(metricReads)-1].Inc()
+}
 
 // The indices are loops over a few short strings: cheaper than a map's hash.
 

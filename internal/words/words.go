@@ -16,3 +16,18 @@ const (
 	StateDemoted    = "demoted"
 	StateMaintained = "maintained" // whether demoted besides or not
 )
+
+// Who is asked for a read (ReadPolicy, R30).
+const (
+	ReadAll     = "all"
+	ReadPrefer  = "prefer"
+	ReadSpread  = "spread"
+	ReadFastest = "fastest"
+)
+
+// What becomes of a read that only backends can answer that owe what it asks for
+// (StaleReads, R30).
+const (
+	StaleRefuse = "refuse"
+	StaleAllow  = "allow"
+)
