@@ -344,7 +344,7 @@ func (s *soak) wipe() {
 			buckets = append(buckets, s.versioned.bucket)
 		}
 		for _, bucket := range buckets {
-			r := s.command("verify", "--bucket", bucket, "--journal")
+			r := s.command("verify", "--bucket", bucket, "--journal", "--missing", "copy")
 			s.Logf("akubra verify --journal of %q: exit code %d, %d lines", bucket, r.code, strings.Count(r.output, "\n"))
 		}
 		s.untilParked()

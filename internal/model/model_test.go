@@ -43,6 +43,8 @@ var kept = []struct{ name, history string }{
 	{"a directory with content", "manners A folders; put b/x/ 0; wait 1s; verify; wait 5m"},
 	{"names that are folded", "manners B folds; put b/a/b 0; put b/a//b 1; wait 1s; verify; wait 5m"},
 	{"guessed types", "manners B guesses; put b/k.txt 0; wait 1s; down B; put b/k.txt 1; up B; wait 10m"},
+	{"both frozen, and both took it late", "freeze B; put b/k 3 tags=3; wait 1m; freeze A; put b/k 1 cache=1"},
+	{"a write to a version while its PUT is under way", "put v/k 1 cache=1; tag-version v/k 0 2"},
 	{"an upload in parts", "put b/k 0; multi b/k 1 tags=1"},
 }
 

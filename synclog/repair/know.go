@@ -180,7 +180,8 @@ func (k *knowledge) vague() bool {
 // that has what stands shows another one, since a version was deleted there.
 func (k *knowledge) byVersions(views []view) bool {
 	for i := range views {
-		if has(k.revised, i) && views[i].is != unknown && k.stands != nil && has(k.stands.said, i) && !k.stands.shownBy(i, &views[i]) {
+		had := k.stands != nil && (has(k.stands.said, i) || !has(k.stands.owed, i)) // also where its order is in doubt
+		if had && has(k.revised, i) && views[i].is != unknown && !k.stands.shownBy(i, &views[i]) {
 			return true
 		}
 	}

@@ -84,6 +84,7 @@ var rows = []row{
 	{"of unknown outcome, its ETag is not known, everywhere", "PUT v1 (A) | PUT ?", "v2 / v1", "copy B to A"},
 	{"of unknown outcome, its ETag is not known, and it came to pass where the last one was taken", "PUT v1 (A) | PUT ?", "v2 / v0", "copy A to B"},
 	{"of unknown outcome, its ETag is not known, and the other one is behind", "PUT v1 (A) | PUT ?", "- / v0", "park: lost"},
+	{"of unknown outcome, its ETag is not known, and nobody has what stood", "PUT v1 (A) | PUT ?", "v2 / v2", "equal"},
 	{"a PUT of unknown outcome behind a delete, and it came to pass", "DELETE (A) | PUT v2?", "v2 / v0", "copy A to B"},
 	{"nothing acknowledged is known, they differ", "PUT ?", "v2 / v1", "copy A to B"},
 	{"nothing acknowledged is known, one has none", "PUT ?", "- / v1", "copy B to A"},
