@@ -176,6 +176,24 @@ func (k *knowledge) vague() bool {
 	return k.lost || k.blur
 }
 
+func unseen(views []view) (n int) {
+	for i := range views {
+		if views[i].is == unknown {
+			n++
+		}
+	}
+	return n
+}
+
+func firstPresent(views []view) int {
+	for i := range views {
+		if views[i].is == present {
+			return i
+		}
+	}
+	return -1
+}
+
 // byVersions reports whether what is current has to be told by the versions: a backend
 // that has what stands shows another one, since a version was deleted there.
 func (k *knowledge) byVersions(views []view) bool {

@@ -380,24 +380,6 @@ func take(source int, views []view, leave plan) plan {
 	return d
 }
 
-func unseen(views []view) (n int) {
-	for i := range views {
-		if views[i].is == unknown {
-			n++
-		}
-	}
-	return n
-}
-
-func firstPresent(views []view) int {
-	for i := range views {
-		if views[i].is == present {
-			return i
-		}
-	}
-	return -1
-}
-
 // worse is the graver of two reasons to park.
 func worse(a, b plan) plan {
 	if a.park == "" || a.park == task.NotKept && b.park != task.NotKept {
