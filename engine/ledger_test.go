@@ -87,10 +87,18 @@ func (l *ledger) Owed(bucket, key []byte) (set uint64) {
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
 		if bytes.Equal(e.Bucket, bucket) && bytes.Equal(e.Key, key) && e.Aspect == task.Content {
-			set |= e.Owed
+			set |= e.lacking()
 		}
 	}
 	return set
+}
+
+// lacking are the backends that lack an acknowledged write of what a GET gives.
+func (e *entry) lacking() uint64 {
+	if e.Unacknowledged || e.Aspect != task.Content {
+		return 0
+	}
+	return e.Owed &^ e.Took
 }
 
 func (l *ledger) OwedIn(bucket []byte, counts []int) {
@@ -98,7 +106,7 @@ func (l *ledger) OwedIn(bucket []byte, counts []int) {
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
 		for b := range counts {
-			if bytes.Equal(e.Bucket, bucket) && e.Owed&(1<<b) != 0 {
+			if bytes.Equal(e.Bucket, bucket) && e.lacking()&(1<<b) != 0 {
 				counts[b]++
 			}
 		}

@@ -130,6 +130,15 @@ func (o *overlaps) overlapped(hash uint64) bool {
 	return k.runs > 1 || k.repairing
 }
 
+// underWay reports whether a client's write to the key is.
+func (o *overlaps) underWay(hash uint64) bool {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.findLocked(hash)
+	return k != nil && k.runs > 0
+}
+
 // end notes that all legs of a write have ended, on these backends positively;
 // landed reports whether it may have come to be stored anywhere. concurrent tells
 // whether such a write of the same run has ended before it; stored is then where

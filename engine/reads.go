@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/akubra/akubra/internal/words"
 	"github.com/akubra/akubra/s3"
@@ -162,6 +163,14 @@ func (r *request) owedOf() uint64 {
 	return j.Owed(r.head.target.Bucket, r.head.decodedKey()) & r.e.all
 }
 
+// Where each backend owes the key only because writes to it are under way, a read waits for
+// these, at most for so long, and looks in so often: that is a matter of milliseconds.
+const (
+	readWait       = time.Second
+	firstReadPause = 100 * time.Microsecond
+	lastReadPause  = 10 * time.Millisecond
+)
+
 // planRead says which backends of want are asked for a read, and in which order. While
 // nothing is owed, and every one is asked, there is nothing to plan.
 func (r *request) planRead(want uint64) (uint64, *s3Error) {
@@ -174,43 +183,55 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 	if quiet && all {
 		return want, nil
 	}
-	var owed uint64
-	var counts []int // of a listing
 	listing := len(r.head.target.Key) == 0
-	switch {
-	case quiet:
-	case listing:
-		counts = make([]int, len(e.o.Backends))
-		owed = r.owedIn(counts)
-	default:
-		owed = r.owedOf()
-	}
-	if owed == 0 && all {
-		return want, nil
-	}
-	var list [MaxBackends]answerer
-	n := r.fillAnswerers(&list, owed, counts)
-	if n == 0 {
-		return want, nil // takeSlots says so
+	for begun, pause := e.now(), firstReadPause; ; pause = min(2*pause, lastReadPause) {
+		var owed uint64
+		var counts []int
+		switch {
+		case quiet:
+		case listing:
+			counts = make([]int, len(e.o.Backends))
+			owed = r.owedIn(counts)
+		default:
+			owed = r.owedOf()
+		}
+		if owed == 0 && all {
+			return want, nil
+		}
+		var list [MaxBackends]answerer
+		n := r.fillAnswerers(&list, owed, counts)
+		if n == 0 {
+			return want, nil // takeSlots says so
+		}
+		route(&r.plan, e.o.ReadPolicy, e.o.StaleReads, listing, list[:n])
+		if r.plan.n > 0 {
+			r.countAvoided(owed, list[:n])
+			break
+		}
+		if e.now()-begun > int64(readWait) || !e.writes.underWay(hashOfTarget(&r.head.target)) || e.closing.Load() {
+			e.o.Metrics.Read(ReadRefused)
+			r.wantKey()
+			return 0, errBehind
+		}
+		time.Sleep(pause)
 	}
 	p := &r.plan
-	route(p, e.o.ReadPolicy, e.o.StaleReads, listing, list[:n])
-	var pool uint64
-	for i := range list[:n] {
-		pool |= 1 << list[i].backend
-	}
-	switch asked := p.asked(); {
-	case p.n == 0:
-		e.o.Metrics.Read(ReadRefused)
-		r.wantKey()
-		return 0, errBehind
-	case owed&pool != 0 && owed&asked == 0:
-		e.o.Metrics.Read(ReadAvoided)
-	}
 	if r.head.hasBody() { // which is not kept for another one
 		p.n, p.fresh = p.first, min(p.fresh, p.first)
 	}
 	return p.asked(), nil
+}
+
+// countAvoided counts a read that a backend in the pool would have answered which owes
+// something.
+func (r *request) countAvoided(owed uint64, list []answerer) {
+	var pool uint64
+	for i := range list {
+		pool |= 1 << list[i].backend
+	}
+	if owed&pool != 0 && owed&r.plan.asked() == 0 {
+		r.e.o.Metrics.Read(ReadAvoided)
+	}
 }
 
 // asked are the backends that are asked at once.
