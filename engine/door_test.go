@@ -41,10 +41,11 @@ func TestR23TheOldestIdleMakesRoom(t *testing.T) {
 	var open []*stub.Client
 	idle := func(n int) { // the newest is known to be: the next one is younger
 		r.clients("all are idle", func(Clients) bool {
-			r.e.listener.mu.Lock()
-			defer r.e.listener.mu.Unlock()
+			l := r.listener()
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			quiet := 0
-			for _, c := range r.e.listener.conns {
+			for _, c := range l.conns {
 				if c.quiet().idle() {
 					quiet++
 				}
@@ -120,9 +121,19 @@ func TestR23TheBusyDoNotMakeRoom(t *testing.T) {
 	}
 }
 
+// listener is the engine's, once it serves: the clients may be connected before.
+func (r *rig) listener() *listener {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	return r.e.listener
+}
+
 // heads is how many connections are in the middle of a head.
 func (r *rig) heads() (n int) {
-	l := r.e.listener
+	l := r.listener()
+	if l == nil { // Serve has yet to begin
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.conns {

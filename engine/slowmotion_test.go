@@ -53,12 +53,27 @@ type attempt struct {
 // run runs f and then the cleanups, and reports whether all went well.
 func (a *attempt) run(f func()) bool {
 	a.apart(f)
-	for len(a.cleanups) > 0 {
-		last := a.cleanups[len(a.cleanups)-1]
-		a.cleanups = a.cleanups[:len(a.cleanups)-1]
+	for last := a.lastCleanup(); last != nil; last = a.lastCleanup() {
 		a.apart(last)
 	}
 	return !a.Failed()
+}
+
+// lastCleanup takes the cleanup that is next, if there is one.
+func (a *attempt) lastCleanup() (last func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n := len(a.cleanups); n > 0 {
+		last, a.cleanups = a.cleanups[n-1], a.cleanups[:n-1]
+	}
+	return last
+}
+
+// Cleanup may be called by several goroutines, as testing's own may.
+func (a *attempt) Cleanup(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cleanups = append(a.cleanups, f)
 }
 
 // apart runs what FailNow may end.
@@ -83,7 +98,6 @@ func (a *attempt) Failed() bool {
 	return a.failed
 }
 
-func (a *attempt) Cleanup(f func())                  { a.cleanups = append(a.cleanups, f) }
 func (a *attempt) Fail()                             { a.say("failed") }
 func (a *attempt) FailNow()                          { a.Fail(); runtime.Goexit() }
 func (a *attempt) Error(args ...any)                 { a.say(fmt.Sprintln(args...)) }
