@@ -30,8 +30,8 @@ func BenchmarkPairParallel(b *testing.B) {
 	})
 }
 
-// BenchmarkWhole is all that the limiter is told about a request to two backends.
-func BenchmarkWhole(b *testing.B) {
+// BenchmarkRequest makes every call that a request to two backends makes.
+func BenchmarkRequest(b *testing.B) {
 	l := New(Options{Backends: []string{"a", "b"}, ConnLimit: 1000, FailureLimit: 5})
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -59,7 +59,7 @@ func BenchmarkProgress(b *testing.B) {
 	})
 }
 
-// BenchmarkFull is a refusal: without a look at the slots, and with one each time.
+// BenchmarkFull measures a refusal, without a scan of the slots and with one each time.
 func BenchmarkFull(b *testing.B) {
 	for _, limit := range []int{1000, 10000} {
 		for _, step := range []int64{0, scanEvery} {

@@ -6,21 +6,20 @@ import (
 	"time"
 )
 
-// scanEvery bounds how often a full limiter looks through its slots: thousands
-// of waiting requests, each woken by each End, must not burn a core.
+// scanEvery is the shortest time between two scans of a full limiter's slots. Every End wakes all
+// waiting requests; thousands of them must not each scan and burn a core.
 const scanEvery = int64(time.Millisecond)
 
-// refreshLocked works the pool out anew after a change of the sets.
+// refreshLocked recomputes the pool after the sets have changed.
 func (l *Limiter) refreshLocked() {
 	l.pool.Store(all(len(l.backends)) &^ (l.demoted | l.maintained))
-	// Another pool is another question: the next to be refused may look at once.
+	// The pool has changed, so the next refused request may scan at once.
 	l.nextScan.Store(math.MinInt64)
 }
 
-// demoteStalledLocked demotes the backend with the most stalled slots (ties: most
-// busy, then the first). It returns nil where none has a stalled slot, where the
-// slots were looked through just now, or where only one backend is left in the
-// pool.
+// demoteStalledLocked demotes the backend with the most stalled slots; ties go to the one with the
+// most busy slots, then to the first. It returns nil if no backend has a stalled slot, if the slots
+// were scanned just now, or if only one backend is left in the pool.
 func (l *Limiter) demoteStalledLocked(now int64) *Event {
 	pool := l.pool.Load()
 	if now < l.nextScan.Load() || bits.OnesCount64(pool) < 2 {
@@ -33,7 +32,7 @@ func (l *Limiter) demoteStalledLocked(now int64) *Event {
 		i := bits.TrailingZeros64(set)
 		b := &l.backends[i]
 		if b.slots.taken() <= worstStalled {
-			continue // cannot have more stalled ones, nor win the tie
+			continue // cannot have more stalled slots, nor win a tie
 		}
 		busy, n, _ := b.slots.count(now, l.stalledAfter)
 		if n > worstStalled || n > 0 && n == worstStalled && busy > worstBusy {
@@ -41,14 +40,13 @@ func (l *Limiter) demoteStalledLocked(now int64) *Event {
 		}
 	}
 	if worst < 0 {
-		return nil // never for load alone
+		return nil // load alone never demotes
 	}
 	return l.demoteLocked(worst, ReasonStalled, now)
 }
 
-// demoteLocked takes the backend out of the pool. It returns nil, and changes
-// nothing, where the backend is not in the pool (somebody else won) or is the
-// last one there.
+// demoteLocked takes the backend out of the pool. It returns nil and changes nothing if the backend
+// is not in the pool (another caller won) or is the last one there.
 func (l *Limiter) demoteLocked(backend int, reason string, now int64) *Event {
 	if pool := l.pool.Load(); pool&bit(backend) == 0 || pool == bit(backend) {
 		return nil
@@ -74,15 +72,15 @@ func (l *Limiter) tellDemoted(e *Event) {
 	}
 }
 
-// Failed counts a failure. FailureLimit of them in a row demote the backend,
-// unless it is the last in the pool; then a later failure does, once it is not.
+// Failed counts a failure. FailureLimit failures in a row demote the backend, unless it is the last
+// one in the pool. In that case a later failure demotes it, once it no longer is the last.
 func (l *Limiter) Failed(backend int, now int64) {
 	b := &l.backends[backend]
 	if n := b.failures.Add(1); l.failureLimit <= 0 || n < l.failureLimit {
 		return
 	}
 	l.mu.Lock()
-	// Once more, under the lock: a Return may have come between, with a fresh start.
+	// Check again under the lock: a Return may have reset the count in between.
 	if b.failures.Load() < l.failureLimit {
 		l.mu.Unlock()
 		return
@@ -98,29 +96,29 @@ func (l *Limiter) Failed(backend int, now int64) {
 	l.tellDemoted(event)
 }
 
-// Succeeded ends a row of failures.
+// Succeeded resets the count of consecutive failures.
 func (l *Limiter) Succeeded(backend int) {
-	// Only a load on the usual way: no cache line is taken from other cores.
+	// Normally this is only a load, so it takes no cache line from other cores.
 	if b := &l.backends[backend]; b.failures.Load() != 0 {
 		b.failures.Store(0)
 	}
 }
 
-// Returnable reports whether a probe may bring the backend back: it is demoted,
-// and its busy connections have fallen below half of its share of the limit. A
-// backend in maintenance is not, since it gets nothing, probes included (R14).
+// Returnable reports whether a probe may bring the backend back: it is demoted, and its busy
+// connections have fallen below half of its share of the limit. A backend in maintenance is not
+// returnable: it gets no traffic, not even probes (R14).
 func (l *Limiter) Returnable(backend int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// busy < limit/len/2 without the division, that would round a small share
-	// down to one which nothing is below.
+	// This is busy < limit/len/2 without the division, which would round a small share down to a
+	// number that nothing is below.
 	return l.demoted&^l.maintained&bit(backend) != 0 &&
 		2*l.backends[backend].slots.taken()*len(l.backends) < l.limit
 }
 
-// Return puts a demoted backend back and forgets its failures. It reports whether
-// this call did so. What the backend still has busy counts again, and may lift
-// the sum past the limit; TryBegin then says no until it has fallen.
+// Return puts a demoted backend back into the pool and resets its failures. It reports whether this
+// call did so. Slots that the backend still has busy count again and may lift the sum past the
+// limit; TryBegin then refuses until the sum has fallen.
 func (l *Limiter) Return(backend int) bool {
 	b := &l.backends[backend]
 	l.mu.Lock()
@@ -141,11 +139,11 @@ func (l *Limiter) Return(backend int) bool {
 	return true
 }
 
-// SetMaintained starts or ends a backend's maintenance (R14), at once, also for
-// the last backend in the pool: the operator knows. It reports whether that was a
-// change. A demoted backend stays demoted.
+// SetMaintained starts or ends a backend's maintenance (R14). It takes effect at once, even for the
+// last backend in the pool: that is the operator's decision. It reports whether anything changed. A
+// demoted backend stays demoted.
 func (l *Limiter) SetMaintained(backend int, on bool) bool {
-	_ = &l.backends[backend] // a wrong index panics here, rather than be a bit that means nothing
+	_ = &l.backends[backend] // a wrong index panics here instead of setting a meaningless bit
 	l.mu.Lock()
 	if on == (l.maintained&bit(backend) != 0) {
 		l.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// load is what one backend carries before the request in question.
+// load is what one backend carries before the request under test.
 type load struct {
 	healthy  int // progress just now
 	silent   int // no progress for StalledAfter
@@ -59,7 +59,8 @@ func TestR13WhoIsDemoted(t *testing.T) {
 				}
 				return
 			}
-			// One more than fits, for somebody else than the one to be demoted.
+			// Fill the limit and one more, with slots of a backend other than the one to be
+			// demoted.
 			other := bit((tt.want + 1) % len(tt.loads))
 			r.mustBegin(stalled, other)
 			if want := before &^ bit(tt.want); r.Pool() != want {
@@ -94,7 +95,7 @@ func TestR13StalledToTheNanosecond(t *testing.T) {
 	r.Progress(0, s[0].slot, 10)
 	count(5+stalled, 1)
 	r.Answered(0, s[0].slot, 20)
-	r.Answered(0, s[0].slot, 30) // the first one counts
+	r.Answered(0, s[0].slot, 30) // only the first call counts
 	r.Progress(0, s[0].slot, stalled)
 	count(20+stalled-1, 1)
 	count(20+stalled, 2)
@@ -110,13 +111,13 @@ func TestR13DemotedSlotsLeaveTheSumAndRunOn(t *testing.T) {
 	if r.Pool() != 0b01 || r.State(1) != StateDemoted {
 		t.Fatalf("pool %b, state %s", r.Pool(), r.State(1))
 	}
-	r.mustRefuse(stalled, 0b01) // all eight are the fast one's now
+	r.mustRefuse(stalled, 0b01) // all eight slots are the fast one's now
 	var slots [64]int32
 	if got, ok := r.TryBegin(stalled, 0b10, &slots); got != 0 || !ok {
 		t.Fatalf("the demoted one got a request: %b, %v", got, ok)
 	}
 
-	// Half of the share, 8/2/2 = 2, is not below it.
+	// Half of the share is 8/2/2 = 2, and two is not below it.
 	r.end(slow[0], slow[1])
 	if r.Returnable(1) {
 		t.Fatal("returnable with half of its share busy")
@@ -132,7 +133,7 @@ func TestR13DemotedSlotsLeaveTheSumAndRunOn(t *testing.T) {
 	if len(r.returns) != 1 || r.returns[0].Backend != 1 || r.returns[0].Reason != ReasonStalled {
 		t.Fatalf("events %+v", r.returns)
 	}
-	// The one it still has counts again: nine of eight.
+	// The slot it still has counts again: nine of eight.
 	r.Progress(1, slow[3].slot, stalled)
 	if got, ok := r.TryBegin(stalled, 0, &slots); got != 0 || !ok {
 		t.Fatalf("past the limit, a request for nothing got %b, %v", got, ok)
@@ -162,8 +163,8 @@ func TestR13SmallShareCanReturn(t *testing.T) {
 }
 
 func TestR13OneDemotionThenTheNext(t *testing.T) {
-	// One demotion does not free enough: the caller is refused, but woken by it,
-	// and may demote the next one at once, without waiting for scanEvery.
+	// One demotion does not free enough: the caller is refused, but the demotion wakes it, and it
+	// may demote the next backend at once, without waiting for scanEvery.
 	r := newRig(t, 4, Options{ConnLimit: 6})
 	r.take(0, 0, 1)
 	r.take(0, 1, 1)
@@ -188,8 +189,8 @@ func TestR13OneDemotionThenTheNext(t *testing.T) {
 func TestR13LookIsRateLimited(t *testing.T) {
 	r := newRig(t, 2, Options{ConnLimit: 2})
 	r.mustBegin(0, 0b11)
-	r.mustRefuse(stalled-ms/2, 0b01) // looks, in vain
-	r.mustRefuse(stalled, 0b01)      // would find, does not look
+	r.mustRefuse(stalled-ms/2, 0b01) // scans in vain
+	r.mustRefuse(stalled, 0b01)      // a scan would find one, but it is too early
 	r.mustRefuse(stalled-ms, 0b01)   // a clock read a little earlier
 	r.mustBegin(stalled+ms/2, 0b10)
 	if r.Pool() != 0b10 {
@@ -229,7 +230,7 @@ func TestR13FailureLimit(t *testing.T) {
 	if st := r.Status(8)[0]; st.Failures != 0 || st.Demotions != 1 || st.Reason != ReasonFailures {
 		t.Fatalf("after the return: %+v", st)
 	}
-	r.Failed(1, 9) // not the last any more, and still failing
+	r.Failed(1, 9) // no longer the last one, and still failing
 	if r.Pool() != 0b01 {
 		t.Fatalf("pool %b", r.Pool())
 	}
@@ -237,8 +238,8 @@ func TestR13FailureLimit(t *testing.T) {
 	check(t, r.Limiter)
 }
 
-// A failure that was counted before a Return, but comes to the lock after it,
-// must not demote the backend that has just got its fresh start.
+// A failure counted before a Return, whose goroutine gets the lock after it, must not demote the
+// backend that has just had its count reset.
 func TestR13FailureOvertakenByReturn(t *testing.T) {
 	r := newRig(t, 2, Options{ConnLimit: 2, FailureLimit: 1})
 	failures := &r.backends[0].failures
@@ -280,7 +281,7 @@ func TestR14Maintenance(t *testing.T) {
 	}
 	r.end(slotsOf(0b110, &slots)...)
 
-	// Demotion and maintenance are bits of their own; maintenance is the word.
+	// Demotion and maintenance are independent; the state in one word is maintained.
 	r.Failed(1, 0)
 	if !r.SetMaintained(1, true) || r.SetMaintained(1, true) {
 		t.Fatal("SetMaintained must tell a change")
@@ -296,7 +297,7 @@ func TestR14Maintenance(t *testing.T) {
 		t.Fatal("the end of maintenance must leave the demotion")
 	}
 
-	// The operator may take out the last one, which no demotion may.
+	// The operator may take out the last backend, which a demotion must not.
 	r.Failed(2, 0)
 	r.Failed(1, 0)
 	if r.Pool() != 0b010 {
@@ -310,7 +311,7 @@ func TestR14Maintenance(t *testing.T) {
 	check(t, r.Limiter)
 	r.SetMaintained(1, false)
 	s = append(s, r.take(0, 1, 2)...)
-	r.mustRefuse(0, 0b010) // what ran through the maintenance counts again
+	r.mustRefuse(0, 0b010) // slots that stayed busy through the maintenance count again
 	r.end(s...)
 	check(t, r.Limiter)
 }

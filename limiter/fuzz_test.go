@@ -15,7 +15,7 @@ type model struct {
 
 type modelConn struct {
 	slotID
-	progress, answered int64 // answered < 0: not yet
+	progress, answered int64 // answered < 0: not answered yet
 }
 
 func (m *model) pool() uint64 { return (1<<m.n - 1) &^ m.demoted &^ m.maintained }
@@ -52,7 +52,7 @@ func (m *model) demote(backend int) {
 	}
 }
 
-// begin tells what TryBegin must answer, and demotes as it must.
+// begin is TryBegin in the model, demotions included.
 func (m *model) begin(now int64, want uint64) (got uint64, ok bool) {
 	fits := func() bool {
 		got = want & m.pool()
@@ -77,8 +77,8 @@ func (m *model) begin(now int64, want uint64) (got uint64, ok bool) {
 	return 0, false
 }
 
-// FuzzOperations runs a sequence of operations, two bytes each, against the
-// model. The clock moves on by scanEvery at least, so that each refusal looks.
+// FuzzOperations runs a sequence of operations, two bytes each, against the model. The clock
+// advances by at least scanEvery each time, so that each refusal scans.
 func FuzzOperations(f *testing.F) {
 	f.Add([]byte{2, 4, 2})
 	f.Add([]byte{2, 2, 0, 0, 3, 0, 3, 0, 3, 7, 255, 7, 255, 0, 1, 0, 2, 3, 0, 6, 0, 0, 3})

@@ -1,35 +1,34 @@
 // Package limiter counts the busy connections of each backend and decides
 // which backends are in the pool (R13, R14).
 //
-// A busy connection is a slot. TryBegin takes one slot at each backend of a
-// request, Progress and Answered note what happens to it, End gives it back.
-// The sum of slots over the backends in the pool never grows past the limit:
-// where it would, the backend with the most stalled slots is demoted, and its
-// slots no longer count; where none is stalled, the caller has to wait (Changed).
-// A backend is also demoted for failing FailureLimit times in a row. It comes
-// back by Return, which a prober calls after asking Returnable. Maintenance is
-// a bit of its own beside that, set and unset by the operator.
+// A busy connection is a slot. TryBegin takes one slot at each of a request's backends, Progress
+// and Answered record what happens to it, and End gives it back. The sum of slots over the backends
+// in the pool never exceeds the limit. When it would, the backend with the most stalled slots is
+// demoted and its slots no longer count; if no slot is stalled, the caller has to wait (see
+// Changed). FailureLimit failures in a row also demote a backend. It comes back through Return,
+// which a prober calls after asking Returnable. Maintenance is independent of demotion; the
+// operator sets and clears it.
 //
-// The package does no I/O, starts no goroutine and reads no clock: times are
-// nanoseconds (not negative) of one monotonic clock of the caller's. Every
-// method may be called from any goroutine. OnDemote and OnReturn run on the
-// goroutine whose call made the change, with no lock held.
+// The package does no I/O, starts no goroutine and reads no clock. Times are non-negative
+// nanoseconds of one monotonic clock that the caller provides. Every method may be called from any
+// goroutine. OnDemote and OnReturn run on the goroutine whose call caused the transition, with no
+// lock held.
 //
 // Slots are counted without a lock. Invariants:
 //
-//   - A backend's count of taken slots and its free list are one word (head), so that
+//   - A backend's count of taken slots and its free list share one word (head), so
 //     they cannot disagree, however calls race.
-//   - There is no sum beside the counts that could drift from them: TryBegin adds them up
-//     over the pool as it stands.
-//   - TryBegin takes its slots first and adds up then. Of all slots in use at any moment
-//     one was taken last, and whoever took it has seen all the others: so the sum of
-//     those that were granted never passes the limit. Two callers that race for the last
-//     place may both be refused; what they give back wakes whoever waits.
+//   - No sum is stored that could drift from the counts: TryBegin adds the counts up
+//     over the current pool.
+//   - TryBegin takes its slots first and adds up afterwards. Of all granted slots in use
+//     at any moment one was taken last, and its taker has seen all the others, so the sum
+//     of granted slots never exceeds the limit. Two callers that race for the last
+//     place may both be refused; the slots they give back wake whoever waits.
 //   - A TryBegin that races with a demotion may still get a slot at that backend, as if
-//     it had come before it.
+//     it had come first.
 //
-// A mutex guards the sets that make the pool, and so a demotion, a return, maintenance,
-// and the look for stalled slots.
+// A mutex guards the sets that make up the pool, and with them demotions, returns, maintenance and
+// the scan for stalled slots.
 package limiter
 
 import (
@@ -42,35 +41,35 @@ import (
 )
 
 const (
-	// MaxBackends is what a set of backends, a 64-bit mask, can hold.
+	// MaxBackends is the size of a set of backends, which is a 64-bit mask.
 	MaxBackends = 64
 	// DefaultStalledAfter is R13's 250 ms.
 	DefaultStalledAfter = 250 * time.Millisecond
 )
 
-// Options sets a Limiter up.
+// Options configures a Limiter.
 type Options struct {
-	// Backends are the names for events and status. Backend i is bit i of a set.
+	// Backends are the names used in events and status. Backend i is bit i of a set.
 	Backends []string
-	// ConnLimit bounds the sum of busy connections over the backends in the
-	// pool. Fewer than one a backend would let nothing through, so the limit in
-	// effect is at least the number of backends (and at most a million).
+	// ConnLimit bounds the sum of busy connections over the backends in the pool. With less than
+	// one connection per backend no request could run, so the effective limit is at least the
+	// number of backends (and at most about a million).
 	ConnLimit int
-	// FailureLimit is how many failures in a row demote a backend; 0 is off.
+	// FailureLimit is how many failures in a row demote a backend; 0 turns this off.
 	FailureLimit int
-	// StalledAfter is how long a slot may go without progress, or live on after
-	// its client was answered, before it is stalled. 0 is DefaultStalledAfter.
+	// StalledAfter is how long a slot may go without progress, or stay busy after its client was
+	// answered, before it counts as stalled. 0 means DefaultStalledAfter.
 	StalledAfter time.Duration
-	// Maintained is the set of backends in maintenance from the start.
+	// Maintained is the set of backends that start in maintenance.
 	Maintained uint64
-	// OnDemote and OnReturn are called exactly once for each transition, before
-	// the call that made it returns. Two transitions made at once by different
-	// goroutines may be told in either order.
+	// OnDemote and OnReturn are called exactly once per transition, before the call that caused it
+	// returns. Transitions caused at the same time by different goroutines may be reported in
+	// either order.
 	OnDemote func(Event)
 	OnReturn func(Event)
 }
 
-// Why a backend was demoted.
+// Reasons for a demotion.
 const (
 	ReasonStalled  = "stalled"
 	ReasonFailures = "failures"
@@ -80,20 +79,20 @@ const (
 type Event struct {
 	Backend int
 	Name    string
-	// Reason is why the backend was demoted; a return gives it once more.
+	// Reason is why the backend was demoted. A return repeats it.
 	Reason string
-	// Counts holds every backend, the demoted one too, as it stood when the
-	// decision was made. A return has none.
+	// Counts holds the counts of every backend, including the demoted one, at the time of the
+	// decision. It is nil for a return.
 	Counts []Count
 }
 
-// Count is one backend's busy connections, and how many of them are stalled.
+// Count is the number of one backend's busy connections and how many of them are stalled.
 type Count struct {
 	Name          string
 	Busy, Stalled int
 }
 
-// Limiter implements the engine's interface of that name.
+// Limiter implements the engine's interface of the same name.
 type Limiter struct {
 	limit        int
 	failureLimit int64
@@ -102,9 +101,9 @@ type Limiter struct {
 	onReturn     func(Event)
 	backends     []backend
 
-	pool     atomic.Uint64 // stored under mu only, by refreshLocked
-	nextScan atomic.Int64  // no look for stalled slots before this time
-	// changed is nil where nobody has asked since the last change.
+	pool     atomic.Uint64 // stored by refreshLocked only, under mu
+	nextScan atomic.Int64  // no scan for stalled slots before this time
+	// changed is nil if nobody has called Changed since the last change.
 	changed atomic.Pointer[chan struct{}]
 
 	mu         sync.Mutex
@@ -114,17 +113,17 @@ type Limiter struct {
 
 type backend struct {
 	name     string
-	failures atomic.Int64 // consecutive; without mu, it decides nothing alone
+	failures atomic.Int64 // consecutive; not under mu, so a decision checks it again there
 
 	slots table
 
-	// Under mu.
+	// Guarded by mu.
 	demotions uint64
 	reason    string // of the last demotion
 }
 
-// New makes a Limiter with every backend active but the maintained ones. No
-// backend at all, or more than MaxBackends, is a programmer's mistake: it panics.
+// New makes a Limiter in which every backend is active, except those in maintenance. It panics if
+// there are no backends or more than MaxBackends, which is a programmer's mistake.
 func New(o Options) *Limiter {
 	if n := len(o.Backends); n == 0 || n > MaxBackends {
 		panic(fmt.Sprintf("limiter: %d backends, must be 1 to %d", n, MaxBackends))
@@ -152,17 +151,16 @@ func New(o Options) *Limiter {
 // all is the set of the first n backends.
 func all(n int) uint64 { return math.MaxUint64 >> (MaxBackends - n) }
 
-// Pool is the set of backends that get new requests now.
+// Pool is the set of backends that currently get new requests.
 func (l *Limiter) Pool() uint64 { return l.pool.Load() }
 
-// TryBegin takes one slot at every backend of want that is in the pool, and
-// stores its number in slots[i]; got is the set of those. got may be empty with
-// ok true: then no backend of want is in the pool. ok is false, and nothing
-// taken, where the limit is reached and no backend could be demoted, or one was
-// and that did not free enough.
+// TryBegin takes one slot at every backend of want that is in the pool and stores its number in
+// slots[i]; got is the set of these backends. An empty got with ok true means that no backend of
+// want is in the pool. If ok is false, nothing was taken: the limit is reached, and either no
+// backend could be demoted or the demotion did not free enough.
 //
-// Time alone can make slots stalled and so let a later TryBegin demote and
-// succeed; nothing closes Changed for that. A waiter so waits for Changed or a
+// Slots can become stalled merely because time passes, which may let a later TryBegin demote a
+// backend and succeed. Changed does not signal that. So a waiter waits for Changed or for a
 // fraction of StalledAfter, whichever comes first, and tries again.
 func (l *Limiter) TryBegin(now int64, want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
 	if got, ok = l.take(now, want, slots); ok || now < l.nextScan.Load() {
@@ -180,16 +178,17 @@ func (l *Limiter) TryBegin(now int64, want uint64, slots *[MaxBackends]int32) (g
 	return got, ok
 }
 
-// take is TryBegin without a demotion.
+// take is TryBegin without demotion.
 func (l *Limiter) take(now int64, want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
 	pool := l.pool.Load()
 	got = want & pool
-	// A return or the end of maintenance may have lifted the sum past the
-	// limit; a request for nothing goes through all the same.
+	// A return or the end of maintenance may have lifted the sum past the limit; a request that
+	// needs no slot passes all the same.
 	if got == 0 {
 		return 0, true
 	}
-	// Where somebody waits, a look first: what has to go back wakes them all.
+	// If somebody is waiting, check before taking: slots taken and given back would wake all
+	// waiters.
 	if l.changed.Load() != nil && l.sum(pool)+bits.OnesCount64(got) > l.limit {
 		return 0, false
 	}
@@ -211,7 +210,7 @@ func (l *Limiter) take(now int64, want uint64, slots *[MaxBackends]int32) (got u
 	return got, true
 }
 
-// sum is how many slots are taken at the backends of set.
+// sum is the number of slots taken at the backends of set.
 func (l *Limiter) sum(set uint64) (n int) {
 	for ; set != 0; set &= set - 1 {
 		n += l.backends[bits.TrailingZeros64(set)].slots.taken()
@@ -219,8 +218,8 @@ func (l *Limiter) sum(set uint64) (n int) {
 	return n
 }
 
-// giveBack gives slots back that were taken in vain. Who was refused because of them may
-// try again.
+// giveBack gives back slots that were taken in vain. Requests refused because of them may try
+// again.
 func (l *Limiter) giveBack(set uint64, slots *[MaxBackends]int32) {
 	for ; set != 0; set &= set - 1 {
 		i := bits.TrailingZeros64(set)
@@ -229,20 +228,20 @@ func (l *Limiter) giveBack(set uint64, slots *[MaxBackends]int32) {
 	l.wake()
 }
 
-// Progress notes that the connection in slot moved bytes. Not after End.
+// Progress records that the connection in slot moved bytes. It must not be called after End.
 func (l *Limiter) Progress(backend int, slot int32, now int64) {
 	l.backends[backend].slots.of(slot).progress.Store(now)
 }
 
-// Answered notes that the client of the request has its answer; the first call
-// counts. One that comes after the slot's End, from the goroutine that answers
-// while a leg ends on its own, is ignored, whoever has the slot by then.
+// Answered records that the request's client has been answered; only the first call counts. A call
+// after the slot's End is ignored, even if the slot has a new owner by then: the goroutine that
+// answers may race with a leg that ends on its own.
 func (l *Limiter) Answered(backend int, slot int32, now int64) {
 	l.backends[backend].slots.of(slot).answered.CompareAndSwap(unanswered(slot), now)
 }
 
-// End gives the slot back. To give one back twice is a programmer's mistake and
-// panics: going on would break the counts for good.
+// End gives the slot back. Giving a slot back twice panics: it is a programmer's mistake, and going
+// on would leave the counts wrong for good.
 func (l *Limiter) End(backend int, slot int32) {
 	b := &l.backends[backend]
 	if !b.slots.end(slot) {
@@ -251,10 +250,9 @@ func (l *Limiter) End(backend int, slot int32) {
 	l.wake()
 }
 
-// Changed returns a channel that is closed at the next event that may let
-// TryBegin succeed: a slot given back, a demotion, a return, a change of
-// maintenance. Ask for it before the TryBegin whose refusal it is to outwait:
-// what happens between the two closes it.
+// Changed returns a channel that is closed at the next event that may let TryBegin succeed: a slot
+// given back, a demotion, a return, a change of maintenance. Call it before TryBegin, so that a
+// change between the two is not missed.
 func (l *Limiter) Changed() <-chan struct{} {
 	for {
 		if c := l.changed.Load(); c != nil {
@@ -267,7 +265,7 @@ func (l *Limiter) Changed() <-chan struct{} {
 	}
 }
 
-// wake closes what Changed has given out. Whatever it tells of has been stored before.
+// wake closes the channel that Changed has handed out. The caller has stored the change before.
 func (l *Limiter) wake() {
 	if l.changed.Load() == nil {
 		return

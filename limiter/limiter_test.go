@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The engine's interface, spelt out: the packages do not import each other.
+// The engine's interface, spelled out here because the packages do not import each other.
 var _ interface {
 	Pool() uint64
 	TryBegin(now int64, want uint64, slots *[64]int32) (got uint64, ok bool)
@@ -25,7 +25,7 @@ const (
 	stalled = int64(DefaultStalledAfter)
 )
 
-// rig is a limiter whose events are kept.
+// rig is a limiter that records its events.
 type rig struct {
 	*Limiter
 	t                  *testing.T
@@ -43,7 +43,7 @@ func newRig(t *testing.T, backends int, o Options) *rig {
 	return r
 }
 
-// unlocked fails where an event is told with the lock held.
+// unlocked fails if an event is reported with the lock held.
 func (r *rig) unlocked() {
 	if !r.mu.TryLock() {
 		r.t.Error("the lock is held during an event")
@@ -57,7 +57,7 @@ type slotID struct {
 	slot    int32
 }
 
-// mustBegin takes want, all of it, and returns the slots.
+// mustBegin takes a slot at every backend of want and returns the slots.
 func (r *rig) mustBegin(now int64, want uint64) []slotID {
 	r.t.Helper()
 	var slots [64]int32
@@ -99,7 +99,7 @@ func slotsOf(set uint64, slots *[64]int32) (ids []slotID) {
 	return ids
 }
 
-// check fails where what must always agree does not.
+// check fails if counts that must always agree do not.
 func check(t *testing.T, l *Limiter) {
 	t.Helper()
 	l.mu.Lock()
@@ -110,7 +110,7 @@ func check(t *testing.T, l *Limiter) {
 	}
 	for i := range l.backends {
 		b := &l.backends[i]
-		// Before the start of time everything has stalled.
+		// With a large negative limit everything counts as stalled.
 		if busy, n, _ := b.slots.count(0, -1<<62); n != busy || busy != b.slots.taken() {
 			t.Errorf("%s: %d slots taken, %d in use, %d of them stalled", b.name, b.slots.taken(), busy, n)
 		}
@@ -118,7 +118,7 @@ func check(t *testing.T, l *Limiter) {
 	}
 }
 
-// checkFreeList fails where a slot is neither in use nor on the list, or is on it twice.
+// checkFreeList fails if a slot is neither in use nor on the free list, or is on it twice.
 func checkFreeList(t *testing.T, b *backend) {
 	t.Helper()
 	seen := map[int32]bool{}
@@ -171,7 +171,7 @@ func TestSmallLimitLetsOneRequestThrough(t *testing.T) {
 func TestNothingIsTakenOnRefusal(t *testing.T) {
 	r := newRig(t, 2, Options{ConnLimit: 3})
 	s := r.mustBegin(0, 0b11)
-	r.mustRefuse(0, 0b11) // one would fit
+	r.mustRefuse(0, 0b11) // one slot would fit, but not two
 	check(t, r.Limiter)
 	s = append(s, r.mustBegin(0, 0b01)...)
 	r.mustRefuse(0, 0b10)
@@ -210,8 +210,8 @@ func TestAnsweredAfterEndHitsNobody(t *testing.T) {
 	r := newRig(t, 1, Options{ConnLimit: 1})
 	old := r.take(0, 0, 1)[0]
 	r.end(old)
-	r.Answered(0, old.slot, 1) // the place is free
-	r.take(2, 0, 1)            // the place has another user
+	r.Answered(0, old.slot, 1) // the slot is free
+	r.take(2, 0, 1)            // the slot has another owner
 	r.Answered(0, old.slot, 3)
 	if n := r.Status(2 + stalled - 1)[0].Stalled; n != 0 {
 		t.Fatal("a late Answered made somebody else's slot stalled")

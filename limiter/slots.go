@@ -6,22 +6,22 @@ import (
 	"sync/atomic"
 )
 
-// A slot's number holds its index in the table and, above that, a generation.
+// A slot's number holds its index in the table and, in the bits above, a generation.
 const (
 	chunkShift = 8
 	chunkSize  = 1 << chunkShift // how many slots a table grows by
 
-	// maxLimit bounds the busy slots of one backend; maxSlots adds room for those that
-	// TryBegin has taken but may have to give back, because the limit is reached.
+	// maxLimit bounds the busy slots of one backend. maxSlots adds room for slots that TryBegin has
+	// taken and may have to give back because the limit is reached.
 	maxLimit = 1 << 20
 	maxSlots = 2 * maxLimit
 )
 
-// free stands in slot.answered while nobody has the slot.
+// free is the value of slot.answered while the slot is free.
 const free = math.MinInt64
 
-// unanswered stands in slot.answered until the client has its answer: a negative
-// number of the slot's own, so that Answered with an old number finds another one.
+// unanswered is the value of slot.answered until the client has been answered: a negative number
+// derived from the slot's number, so that a late Answered with an old number does not match.
 func unanswered(number int32) int64 { return -1 - int64(number) }
 
 // slot is one busy connection, or a free place for one.
@@ -29,20 +29,20 @@ type slot struct {
 	progress atomic.Int64 // when bytes last moved
 	answered atomic.Int64 // when the client was answered; or unanswered(number); or free
 
-	number int32        // as last given out; the owner's
-	next   atomic.Int32 // while it is free: the head of the list below it, as in head.first
+	number int32        // number of the last use; belongs to the owner
+	next   atomic.Int32 // while the slot is free: the next one on the free list, encoded as head.first
 
 	_ [40]byte // a cache line each
 }
 
-// head is a backend's whole count in one word, so that one compare-and-swap takes or
-// gives a slot: how many are taken, the free list's first slot (its index plus one, or 0),
-// and a tag that changes with every swap, so that a head which looks as before is as
-// before. A tag comes round only after four million swaps within one attempt.
+// head is a backend's whole count in one word, so that one compare-and-swap takes or gives a slot.
+// It holds the number of taken slots, the first slot of the free list (index plus one, or 0), and a
+// tag that changes with every swap, which rules out the ABA problem. The tag repeats only after
+// four million swaps within one attempt.
 type head uint64
 
 const (
-	firstBits = 21 // maxSlots, and the 0
+	firstBits = 21 // enough for maxSlots and the 0
 	takenBits = 21
 	tagShift  = firstBits + takenBits
 )
@@ -50,21 +50,21 @@ const (
 func (h head) first() int32 { return int32(h & (1<<firstBits - 1)) }
 func (h head) taken() int   { return int(h >> firstBits & (1<<takenBits - 1)) }
 
-// with is the head that follows h.
+// with returns the head that follows h.
 func (h head) with(first int32, taken int) head {
 	return (h>>tagShift+1)<<tagShift | head(taken)<<firstBits | head(first)
 }
 
-// table holds one backend's slots. Any goroutine may take and give; a slot belongs to who
-// took it. The free ones are a stack: the one used last is the one used next.
+// table holds one backend's slots. Any goroutine may take and give; a slot belongs to the goroutine
+// that took it. The free slots form a stack: the one used last is used next.
 type table struct {
 	shift  int // bits of the index in a number
 	chunks []atomic.Pointer[[chunkSize]slot]
 
 	mu   sync.Mutex   // guards growth
-	used atomic.Int32 // slots in chunks; those in use are among them
+	used atomic.Int32 // slots in chunks, including those in use
 
-	_    [64]byte // not in a cache line with what changes all the time
+	_    [64]byte // keeps head, which changes all the time, off this cache line
 	head atomic.Uint64
 	_    [64]byte
 }
@@ -87,8 +87,8 @@ func (t *table) at(index int32) *slot {
 
 func (t *table) of(number int32) *slot { return t.at(number & (1<<t.shift - 1)) }
 
-// take takes a free slot, which is not busy before use, and returns its index; or -1 where
-// there is no room for another one.
+// take takes a free slot and returns its index, or -1 if there is no room for another one. The slot
+// is not busy until use is called.
 func (t *table) take() (index int32) {
 	for {
 		h := head(t.head.Load())
@@ -106,17 +106,17 @@ func (t *table) take() (index int32) {
 	}
 }
 
-// use makes a slot that was taken a busy one, and returns its number.
+// use makes a taken slot busy and returns its number.
 func (t *table) use(index int32, now int64) (number int32) {
 	s := t.at(index)
-	// The generation wraps; the sign bit stays clear.
+	// The generation wraps around; the sign bit stays clear.
 	s.number = (s.number+1<<t.shift)&math.MaxInt32&^(1<<t.shift-1) | index
 	s.progress.Store(now)
 	s.answered.Store(unanswered(s.number))
 	return s.number
 }
 
-// give gives a slot back that was taken.
+// give gives back a taken slot.
 func (t *table) give(index int32) {
 	s := t.at(index)
 	for {
@@ -130,7 +130,7 @@ func (t *table) give(index int32) {
 	}
 }
 
-// end gives back the busy slot of that number. It says no where there is none.
+// end gives back the busy slot with that number. It reports whether there was one.
 func (t *table) end(number int32) bool {
 	s := t.of(number)
 	if s.number != number || s.answered.Swap(free) == free {
@@ -140,13 +140,12 @@ func (t *table) end(number int32) bool {
 	return true
 }
 
-// grow adds a chunk of free slots where there is none left. It is false where there is no
-// room for one.
+// grow adds a chunk of free slots if none is free. It returns false if there is no room for one.
 func (t *table) grow() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if head(t.head.Load()).first() != 0 {
-		return true // somebody else's growth, or a slot that came back
+		return true // another goroutine has grown the table, or a slot came back
 	}
 	used := t.used.Load()
 	if int(used) == len(t.chunks)*chunkSize {
@@ -168,9 +167,9 @@ func (t *table) grow() bool {
 	}
 }
 
-// count is how many slots are busy, and how many of these made no progress for so long,
-// or have a client that has had its answer for so long (R13); longest is how long one of
-// them has been waiting. Others may take and give meanwhile.
+// count returns how many slots are busy and how many of these are stalled: no progress for at least
+// after, or a client that was answered at least that long ago (R13). longest is the longest such
+// wait. Other goroutines may take and give slots meanwhile.
 func (t *table) count(now, after int64) (busy, stalled int, longest int64) {
 	for c := range t.used.Load() / chunkSize {
 		chunk := t.chunks[c].Load()

@@ -6,26 +6,26 @@ import (
 	"github.com/akubra/akubra/internal/words"
 )
 
-// What State can say.
+// The values of Status.State.
 const (
 	StateActive     = words.StateActive
 	StateDemoted    = words.StateDemoted
-	StateMaintained = words.StateMaintained // whether demoted besides or not
+	StateMaintained = words.StateMaintained // demoted or not
 )
 
-// Status is one backend's state for people and metrics.
+// Status is one backend's state, for operators and metrics.
 type Status struct {
 	Name       string `json:"name"`
 	State      string `json:"state"`
-	Demoted    bool   `json:"demoted"` // also where State says maintained
+	Demoted    bool   `json:"demoted"` // may be true in maintenance as well
 	Maintained bool   `json:"maintained"`
 	Busy       int    `json:"busy"`
 	Stalled    int    `json:"stalled"`
-	// Waiting is how long, in seconds, the one that is stalled the longest has been waiting.
+	// Waiting is how long the longest stalled slot has been waiting, in seconds.
 	Waiting   float64 `json:"waitingseconds"`
-	Failures  int     `json:"failures"`  // in a row, up to now
+	Failures  int     `json:"failures"`  // in a row, so far
 	Demotions uint64  `json:"demotions"` // since the start
-	// Reason is why the backend was last demoted, or empty.
+	// Reason is why the backend was last demoted, or "".
 	Reason string `json:"reason,omitempty"`
 }
 
@@ -46,7 +46,7 @@ func (l *Limiter) stateLocked(backend int) string {
 	return StateActive
 }
 
-// Status is the state of all backends. It looks through every slot: for an operator or
+// Status returns the state of all backends. It scans every slot, so it is meant for an operator or
 // a scrape, not for each request. Slots are taken and given back meanwhile.
 func (l *Limiter) Status(now int64) []Status {
 	l.mu.Lock()

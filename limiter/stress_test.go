@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestR13SumNeverPassesTheLimit counts what is granted from outside: after TryBegin, and
-// until before End, so that never more than that is in use.
+// TestR13SumNeverPassesTheLimit counts granted slots from outside, from after TryBegin until before
+// End, so that it never counts more than are in use.
 func TestR13SumNeverPassesTheLimit(t *testing.T) {
 	for _, limit := range []int{3, 4, 7, 20} {
 		const backends, workers = 3, 8
@@ -57,7 +57,7 @@ func TestR13SumNeverPassesTheLimit(t *testing.T) {
 	}
 }
 
-// TestR13Stress throws everything at one limiter at once.
+// TestR13Stress runs every operation on one limiter at once.
 func TestR13Stress(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -100,7 +100,7 @@ func TestR13Stress(t *testing.T) {
 								l.Answered(h.backend, h.slot, now)
 							default:
 								l.End(h.backend, h.slot)
-								l.Answered(h.backend, h.slot, now) // late, to be ignored
+								l.Answered(h.backend, h.slot, now) // late, must be ignored
 								held[k] = held[len(held)-1]
 								held = held[:len(held)-1]
 							}
@@ -152,7 +152,7 @@ func TestR13Stress(t *testing.T) {
 	}
 }
 
-// TestR13OneWinner lets many see one transition fall due at the same moment.
+// TestR13OneWinner has many goroutines see one transition fall due at the same moment.
 func TestR13OneWinner(t *testing.T) {
 	const racers = 16
 	for range 50 {
@@ -193,7 +193,7 @@ func TestR13OneWinner(t *testing.T) {
 		if won.Load() != 1 || returns.Load() != 1 || l.Pool() != 0b11 {
 			t.Fatalf("%d won, %d returns, pool %b", won.Load(), returns.Load(), l.Pool())
 		}
-		// Both fail at once: one of them must stay.
+		// Both backends fail at once: one of them must stay.
 		race(func(racer int) { l.Failed(racer%2, stalled) })
 		if demotions.Load() != 2 || l.Pool() == 0 {
 			t.Fatalf("%d demotions, pool %b", demotions.Load(), l.Pool())
