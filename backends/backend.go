@@ -1,14 +1,12 @@
-// Package backends is the way to the storages: for each of them a pool of
-// connections (fasthttp's HostClient), its dialling, timeouts and TLS, and the
-// probe that reports whether a demoted backend is back.
+// Package backends connects to the backends. Each one has a pool of connections (fasthttp's
+// HostClient), its own dialing, timeouts and TLS, and a probe that finds out whether it is back
+// after a demotion.
 //
-// Only the pool of HostClient is used, never its Do: that one rewrites targets,
-// hides early answers and repeats requests by itself. The engine writes and
-// reads on the connections.
+// Only HostClient's pool is used, never its Do, which rewrites targets, hides early responses and
+// retries requests on its own. The engine itself writes and reads on the connections.
 //
-// Ownership: a Backend owns its idle connections; a Conn belongs to whoever
-// acquired it until Release or Discard. Methods of a Backend may be called from
-// any goroutine.
+// Ownership: a Backend owns its idle connections. A Conn belongs to whoever acquired it until
+// Release, Discard or Reset. Any goroutine may call a Backend's methods.
 package backends
 
 import (
@@ -24,28 +22,28 @@ import (
 	"github.com/akubra/akubra/internal/netio"
 )
 
-// maxConns is no limit of its own: the limiter bounds busy connections (R13).
+// maxConns is high enough never to matter: the limiter bounds busy connections (R13).
 const maxConns = 1 << 20
 
-// Options describe one backend.
+// Options describes one backend.
 type Options struct {
 	URL         *url.URL      // http or https, with host and an optional port
 	DialTimeout time.Duration // bounds a dial and the TLS handshake (R11)
 	// IdleTimeout is how long an idle connection is kept.
 	IdleTimeout time.Duration
-	// ReadBuffer bounds the head of an answer, in bytes.
+	// ReadBuffer bounds the head of a response, in bytes.
 	ReadBuffer int
-	// TLS is for https; ServerName is filled in. May be nil.
+	// TLS is used for https; an empty ServerName is filled in. May be nil.
 	TLS *tls.Config
-	// CongestionControl of the connections: congestion.Auto, congestion.System, or the
-	// name of an algorithm that the system has (Linux). Empty is congestion.System.
+	// CongestionControl is congestion.Auto, congestion.System, or the name of an algorithm that the
+	// system has (Linux). Empty means congestion.System.
 	CongestionControl string
-	// Watcher waits for what comes on connections; other backends may have it, too. May be
-	// nil: then none of them can be awaited.
+	// Watcher waits for data on connections; backends may share one. If it is nil, Await always
+	// fails.
 	Watcher *netio.Watcher
 }
 
-// Backend is one S3 storage.
+// Backend is one S3 backend: its address and its pool of connections.
 type Backend struct {
 	name        string
 	url         string
@@ -58,7 +56,7 @@ type Backend struct {
 	pool        connPool
 }
 
-// New makes a backend; nothing is dialled yet.
+// New makes a backend without dialing it.
 func New(o Options) (*Backend, error) {
 	if o.URL == nil || o.URL.Host == "" {
 		return nil, fmt.Errorf("cannot use backend %q: it has no host", o.URL)
@@ -94,8 +92,8 @@ func New(o Options) (*Backend, error) {
 		MaxConns:            maxConns,
 		MaxIdleConnDuration: o.IdleTimeout,
 		ReadBufferSize:      o.ReadBuffer,
-		// The most recently used connection is the least likely to be stale,
-		// and unused ones can go.
+		// The most recently used connection is the least likely to be stale, and unused ones can
+		// expire.
 		ConnPoolStrategy: fasthttp.LIFO,
 	}
 	b.pool = newPool(b.client.AcquireConn, b.client.ReleaseConn, b.client.CloseConn)
@@ -111,10 +109,9 @@ func (b *Backend) URL() string { return b.url }
 // Plain reports whether connections are TCP without TLS.
 func (b *Backend) Plain() bool { return b.tls == nil }
 
-// Acquire takes an idle connection, the most recently used one that is Alive, or makes
-// a new one, which is not connected yet: it never waits. With fresh it is always a new
-// one; idle ones that it comes by are closed, since the storage has just been
-// seen to close them (R12).
+// Acquire takes the most recently used idle connection that is Alive, or makes a new one that is
+// not connected yet; it never waits. With fresh it always makes a new one and closes any idle ones
+// it comes across, because the backend has just been seen closing them (R12).
 func (b *Backend) Acquire(fresh bool) (*Conn, error) {
 	for {
 		c, err := b.pool.acquire()
@@ -128,17 +125,17 @@ func (b *Backend) Acquire(fresh bool) (*Conn, error) {
 	}
 }
 
-// Close closes the idle connections. Connections in use stay as they are.
+// Close closes the idle connections. Connections in use are left alone.
 func (b *Backend) Close() { b.client.CloseIdleConnections() }
 
-// connPool hides the connection type of HostClient, which is not exported.
+// connPool hides HostClient's connection type, which is not exported.
 type connPool interface {
 	acquire() (*Conn, error)
 	release(c *Conn)
 	discard(c *Conn)
 }
 
-// pool holds the three functions of a HostClient; H is inferred from them.
+// pool holds three functions of a HostClient, from which H is inferred.
 type pool[H interface{ Conn() net.Conn }] struct {
 	acquireConn func(time.Duration, bool) (H, error)
 	releaseConn func(H)

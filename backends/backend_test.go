@@ -24,13 +24,13 @@ import (
 	"github.com/akubra/akubra/internal/netio"
 )
 
-// TestMain looks for goroutines that outlive all tests. The pool of fasthttp has
-// one of its own a backend, which ends by itself.
+// TestMain looks for goroutines that outlive the tests. fasthttp's pool has one of its own per
+// backend, which ends by itself.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"))
 }
 
-// peer is the other end: a listener whose connections the test holds itself.
+// peer is the other end: a listener whose connections are in the test's hands.
 type peer struct {
 	t  testing.TB
 	ln net.Listener
@@ -75,7 +75,7 @@ func acquire(t testing.TB, b *Backend, fresh bool) *Conn {
 	return c
 }
 
-// connect gives both ends of a new connection.
+// connect returns both ends of a new connection.
 func (p *peer) connect() (*Conn, *net.TCPConn) {
 	p.t.Helper()
 	c := acquire(p.t, p.b, true)
@@ -92,11 +92,11 @@ func (p *peer) accept() *net.TCPConn {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { _ = nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second)) // no test hangs for ever
+	_ = nc.SetDeadline(time.Now().Add(20 * time.Second)) // no test hangs forever
 	return nc.(*net.TCPConn)
 }
 
-// exchange sends a word each way, which shows that the connection works.
+// exchange sends a word each way, which proves that the connection works.
 func exchange(t testing.TB, c *Conn, other net.Conn) {
 	t.Helper()
 	ask(t, c, other)
@@ -134,7 +134,7 @@ func until(t testing.TB, what string, cond func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain waited until %s", what)
 		}
-		time.Sleep(time.Millisecond) // polling the system
+		time.Sleep(time.Millisecond) // poll: the system does not notify
 	}
 }
 
@@ -235,7 +235,7 @@ func TestR12FreshIsFresh(t *testing.T) {
 	exchange(t, c, p.accept())
 	c.Discard()
 	for _, other := range others {
-		wantClosed(t, other) // as the documentation says
+		wantClosed(t, other) // as Acquire's comment says
 	}
 }
 
@@ -267,7 +267,7 @@ func TestAliveSeesWhatThePeerDid(t *testing.T) {
 	}
 }
 
-// A deadline of the last use, long over, says nothing about the next one.
+// An expired deadline from the last use must not affect the next one.
 func TestOldDeadlinesDoNotMatter(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.connect()
@@ -276,7 +276,7 @@ func TestOldDeadlinesDoNotMatter(t *testing.T) {
 	_, err := c.Read(make([]byte, 1))
 	wantTimeout(t, err)
 	total := fillUp(t, c)
-	for err = nil; err == nil; { // the peer's side may take a little more
+	for err = nil; err == nil; { // the peer's system may take a little more
 		var n int
 		n, err = c.Send([]byte("x"), 10*time.Millisecond)
 		total += int64(n)
@@ -372,7 +372,7 @@ func TestTryWriteNeverWaits(t *testing.T) {
 func TestAbortEndsWhatIsUnderWay(t *testing.T) {
 	tests := []struct {
 		name  string
-		write bool // AbortWrite alone
+		write bool // AbortWrite, not Abort
 		do    func(c *Conn) error
 	}{
 		{"Read", false, func(c *Conn) error {
@@ -395,7 +395,7 @@ func TestAbortEndsWhatIsUnderWay(t *testing.T) {
 				c.Abort()
 			}
 			wantTimeout(t, <-done)
-			// For good: a later deadline does not undo it.
+			// An abort is final: a later deadline does not undo it.
 			_, err := c.Send([]byte("x"), time.Hour)
 			wantTimeout(t, err)
 			if _, err := c.TryWrite([]byte("x")); err == nil {
@@ -480,7 +480,7 @@ func TestAbortBeforeConnect(t *testing.T) {
 	c.Discard()
 }
 
-// A peer that accepts and says nothing keeps a TLS handshake waiting.
+// A peer that accepts and stays silent keeps a TLS handshake waiting.
 func TestAbortDuringConnect(t *testing.T) {
 	p := newPeer(t)
 	b := newBackend(t, "https://"+p.ln.Addr().String(), nil)
@@ -539,8 +539,7 @@ func TestIPv6(t *testing.T) {
 	c.Discard()
 }
 
-// authority is a certificate authority of a test's own, and a certificate for
-// 127.0.0.1 that it gave.
+// authority makes a certificate authority and a certificate from it for 127.0.0.1.
 func authority(t testing.TB) (roots *x509.CertPool, certificate tls.Certificate) {
 	t.Helper()
 	sign := func(template, parent *x509.Certificate, public *ecdsa.PublicKey, key *ecdsa.PrivateKey) []byte {

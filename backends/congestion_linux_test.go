@@ -53,9 +53,9 @@ func TestCongestionControlByName(t *testing.T) {
 	}
 }
 
-// A storage that is near gets another algorithm than one that paces, as soon as it is
-// known to be near; connections from before are not kept.
-func TestCongestionControlOfNearStorages(t *testing.T) {
+// A nearby backend gets an algorithm that does not pace once it is known to be near; connections
+// from before are not kept.
+func TestCongestionControlOfNearBackends(t *testing.T) {
 	p := newPeer(t)
 	b := congested(t, p, congestion.Auto)
 	system := systemAlgorithm(t, p)
@@ -88,8 +88,8 @@ func TestCongestionControlOfNearStorages(t *testing.T) {
 	}
 }
 
-// Where there is no algorithm that does not pace, all is as it would be anyway: once that
-// has been found out, by the first connection to a near storage, connections are kept.
+// If there is no algorithm without pacing, nothing can improve. The first connection to a nearby
+// backend finds that out; from then on connections are kept.
 func TestCongestionControlWithoutAnother(t *testing.T) {
 	p := newPeer(t)
 	b := congested(t, p, congestion.Auto)
@@ -113,7 +113,7 @@ func TestCongestionControlWithoutAnother(t *testing.T) {
 	}
 }
 
-// systemAlgorithm is what a connection has that nobody has chosen one for.
+// systemAlgorithm is what a connection has if nobody chooses one for it.
 func systemAlgorithm(t *testing.T, p *peer) string {
 	t.Helper()
 	before := p.b

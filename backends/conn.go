@@ -14,35 +14,34 @@ import (
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
-// Conn is a connection to a backend. One goroutine may write while another one
-// reads; Abort may come from any goroutine. Release, Discard or Reset, called once,
-// end the use of it.
+// Conn is a connection to a backend. One goroutine may write while another one reads; Abort may be
+// called from any goroutine. Exactly one call of Release, Discard or Reset ends its use.
 type Conn struct {
 	backend *Backend
-	handle  any // HostClient's own connection, around this one
+	handle  any // HostClient's own connection, which wraps this one
 
 	net.Conn  // nil until Connect
 	sock      netio.Socket
 	tls       *tlsSocket // between the socket and TLS; else nil
-	resetting bool       // Close is Reset's
+	resetting bool       // Reset is closing the connection
 
 	reader    *bufio.Reader
-	unread    []byte // what the reader has to give first, then unreadErr
+	unread    []byte // what the reader gets first, followed by unreadErr
 	unreadErr error
 	outdated  bool // see congestion.Control.Dialled
-	// readUntil is the read deadline that is set, in nanoseconds since epoch; 0 is none.
+	// readUntil is the read deadline in nanoseconds since epoch; 0 means none.
 	readUntil atomic.Int64
 	reused    bool
 
-	mu     sync.Mutex // guards cancel, and sock against Abort while dialling
+	mu     sync.Mutex // guards cancel, and sock against an Abort during dialing
 	cancel context.CancelFunc
 }
 
 var errAborted = errors.New("aborted")
 
-// Connect dials and shakes hands, within the backend's dial timeout. A connected
-// connection stays as it is. It fails where the peer has ended the connection, or
-// spoken on it, already (R32). The error carries the backend's name.
+// Connect dials and does the TLS handshake within the backend's dial timeout. It does nothing if
+// the connection is already connected. It fails if the peer has already closed the new connection
+// or sent something on it (R32). The error names the backend.
 func (c *Conn) Connect() error {
 	if c.Conn != nil {
 		return nil
@@ -104,9 +103,9 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	return tc, nil
 }
 
-// look returns nil if the peer has neither ended the connection nor sent anything that
-// was not read (R32). Such bytes that come between this look and the answer cannot be told
-// from it: answers of HTTP/1.1 have no names.
+// look returns nil if the peer has neither closed the connection nor sent anything that has not
+// been read (R32). Stray bytes that arrive after this look cannot be told from the response:
+// nothing ties an HTTP/1.1 response to its request.
 func (c *Conn) look() error {
 	if tc, ok := c.Conn.(*tls.Conn); ok {
 		return c.tls.look(tc, false)
@@ -117,23 +116,23 @@ func (c *Conn) look() error {
 // Reused reports whether a request was sent on this connection before.
 func (c *Conn) Reused() bool { return c.reused }
 
-// takeUp notes that an idle connection is in use again. It is false where the peer has
-// ended it, or sent something unasked.
+// takeUp marks an idle connection as in use again. It returns false if the peer has closed it or
+// sent something unasked.
 func (c *Conn) takeUp() bool {
 	c.sock.TakeUp()
 	return c.Alive()
 }
 
-// Alive reports whether the peer has neither closed the connection nor sent anything
-// unasked (R32). Nobody may read or write meanwhile.
+// Alive reports whether the peer has neither closed the connection nor sent anything unasked (R32).
+// Nobody may read or write during the call.
 func (c *Conn) Alive() bool { return c.look() == nil }
 
-// Await is netio.Socket's, of a connection that is Reused. Only plain connections can be
-// awaited, where the backend has a Watcher that can.
+// Await is netio.Socket.Await for a connection that is Reused. It works only on plain connections
+// whose backend has a Watcher.
 func (c *Conn) Await(f func() (next func())) bool { return c.sock.Await(f) }
 
-// Abort makes a Connect, Read or Write under way, and each later one, fail at
-// once. The connection can only be discarded then.
+// Abort makes a Connect, Read or Write in progress, and every later one, fail at once. The only
+// thing left to do with the connection is to discard it.
 func (c *Conn) Abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,12 +144,12 @@ func (c *Conn) Abort() {
 
 func (c *Conn) aborted() bool { return c.sock.ReceivingStopped() }
 
-// AbortWrite makes a Write under way, and each later one, fail at once.
+// AbortWrite makes a Write in progress, and every later one, fail at once.
 func (c *Conn) AbortWrite() { c.sock.StopSending() }
 
-// Release gives the connection back to the backend's pool. One with bytes that
-// nobody asked for, or that was aborted, is closed instead, and so is one that has
-// another congestion control than its backend turned out to be good for.
+// Release returns the connection to the backend's pool. It closes the connection instead if it was
+// aborted, if bytes that nobody asked for are buffered, or if the backend has turned out to need
+// another congestion control since it was dialed.
 func (c *Conn) Release() {
 	if c.outdated && c.backend.congestion.Near() || c.aborted() || c.sock.SendingStopped() || len(c.unread) > 0 || (c.reader != nil && c.reader.Buffered() > 0) {
 		c.Discard()
@@ -162,8 +161,8 @@ func (c *Conn) Release() {
 	c.backend.pool.release(c)
 }
 
-// Discard closes the connection in the ordinary way. Only Reset may end one that has
-// part of a message on it.
+// Discard closes the connection in the ordinary way. If part of a message is on it, only Reset may
+// close it.
 func (c *Conn) Discard() {
 	c.dropReader()
 	c.backend.pool.discard(c)
@@ -177,30 +176,29 @@ func (c *Conn) dropReader() {
 	}
 }
 
-// Close is for HostClient alone, which also closes connections that were never
-// connected.
+// Close is for HostClient only, which also closes connections that were never connected.
 func (c *Conn) Close() error {
 	if c.Conn == nil {
 		return nil
 	}
 	if c.resetting {
-		return c.sock.NetConn().Close() // below TLS: there is no goodbye
+		return c.sock.NetConn().Close() // below TLS: no close_notify
 	}
 	c.Guard(false)
 	return c.Conn.Close()
 }
 
-// A backend must never take the end of a connection for the end of a body: some
-// storages store what has come by then as a whole object. So a connection that is
-// given up with part of a message on it is reset, never closed in the ordinary way (R31).
+// A backend must never take the end of a connection for the end of a body: some backends store what
+// has arrived so far as a whole object. So a connection that is abandoned with part of a message on
+// it is reset, never closed in the ordinary way (R31).
 
-// Guard has the system reset the connection if this process dies, or takes that back.
-// It belongs around a message that takes more than one write. Whoever writes calls it,
-// before the first write; a connection that is guarded already costs no system call.
+// Guard makes the system reset the connection if this process dies; Guard(false) undoes that. It is
+// needed for a message that takes more than one write. The writer calls it before the first write.
+// On a guarded connection it costs no system call.
 func (c *Conn) Guard(on bool) { c.sock.ResetOnClose(on) }
 
-// Reset closes the connection by a reset: what has not been acknowledged yet is dropped,
-// and the backend's next read fails, over TLS without a close_notify before.
+// Reset closes the connection with a TCP reset: unacknowledged data is dropped and the backend's
+// next read fails. Over TLS no close_notify precedes it.
 func (c *Conn) Reset() {
 	c.Guard(true)
 	c.resetting = true

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// BenchmarkAlive is what each use of a connection costs since it is looked at before (R32).
+// BenchmarkAlive measures the look that precedes each reuse of a connection (R32).
 func BenchmarkAlive(b *testing.B) {
 	run := func(b *testing.B, c *Conn) {
 		b.ReportAllocs()

@@ -8,9 +8,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Probe asks the backend for `HEAD /` on a new connection, within timeout for
-// the answer and the dial timeout for the connection. Any HTTP answer is a
-// success (R13): an S3 storage answers an unsigned request with 403.
+// Probe sends `HEAD /` on a new connection. The dial timeout bounds the connection, timeout the
+// response. Any HTTP response is a success (R13): an S3 backend answers an unsigned request with
+// 403.
 func (b *Backend) Probe(timeout time.Duration) error {
 	c, err := b.Acquire(true)
 	if err != nil {
@@ -34,19 +34,19 @@ func (b *Backend) Probe(timeout time.Duration) error {
 	return nil
 }
 
-// Returner decides which backends are probed, and hears what came of it.
+// Returner decides which backends are probed and is told the results.
 type Returner interface {
-	// Returnable reports whether backend is to be probed: it is demoted and idle enough to
-	// come back (R13), or it is not known whether it answers at all (R36).
+	// Returnable reports whether the backend should be probed: it is demoted and idle enough to
+	// come back (R13), or it is not known yet whether it answers at all (R36).
 	Returnable(backend int) bool
-	// Return: it has answered, and is put back into the pool.
+	// Return is called when the backend has answered; it puts the backend back into the pool.
 	Return(backend int) bool
-	// Unreached: it has not, and err is why.
+	// Unreached is called when the backend has not answered; err says why.
 	Unreached(backend int, err error)
 }
 
-// Prober probes the backends that its Returner asks for, and no others, and lets those that
-// answer back into the pool (R13). It owns one goroutine a backend.
+// Prober probes only the backends that its Returner asks for and returns those that answer to the
+// pool (R13). It owns one goroutine per backend.
 type Prober struct {
 	backends []*Backend
 	returner Returner
@@ -57,8 +57,8 @@ type Prober struct {
 	done sync.WaitGroup
 }
 
-// NewProber makes a prober that looks every interval and waits up to timeout for
-// an answer. The order of backends is that of the returner's numbers.
+// NewProber makes a prober that checks every interval and waits up to timeout for a response. The
+// list has the same order as the returner's numbers.
 func NewProber(list []*Backend, returner Returner, interval, timeout time.Duration) *Prober {
 	return &Prober{backends: list, returner: returner, interval: interval, timeout: timeout, stop: make(chan struct{})}
 }
@@ -70,8 +70,7 @@ func (p *Prober) Start() {
 	}
 }
 
-// Close stops the goroutines and waits for them: for as long as a probe under
-// way may take.
+// Close stops the goroutines and waits for them, at most for as long as a probe in progress takes.
 func (p *Prober) Close() {
 	close(p.stop)
 	p.done.Wait()

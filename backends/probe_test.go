@@ -67,7 +67,7 @@ func TestR13ProbeOfADeadBackend(t *testing.T) {
 	}
 }
 
-// The probe must not take a connection that only seems to live.
+// The probe must not use a pooled connection that only seems alive.
 func TestR13ProbeUsesANewConnection(t *testing.T) {
 	s := stub.New(t)
 	b := newBackend(t, s.URL(), nil)
@@ -84,9 +84,9 @@ func TestR13ProbeUsesANewConnection(t *testing.T) {
 	}
 }
 
-// demoted is a Returner whose backends are out until they are returned.
+// demoted is a Returner whose backends stay demoted until Return.
 type demoted struct {
-	out  atomic.Uint64 // a set
+	out  atomic.Uint64 // a set of backends
 	mu   sync.Mutex
 	back []int
 	came chan int
@@ -119,7 +119,7 @@ func TestR13ProberBringsBackWhatAnswers(t *testing.T) {
 	if b := <-d.came; b != 0 {
 		t.Fatalf("%d came back", b)
 	}
-	hung.Wait(t, func(rs stub.Requests) bool { return len(rs) >= 3 }) // it is asked again and again
+	hung.Wait(t, func(rs stub.Requests) bool { return len(rs) >= 3 }) // it is probed again and again
 	hung.Behave(stub.Fails(503))
 	if b := <-d.came; b != 1 {
 		t.Fatalf("%d came back", b)
@@ -151,5 +151,5 @@ func TestProberClosesWhileAProbeWaits(t *testing.T) {
 	if err := p.backends[0].Probe(time.Millisecond); err == nil {
 		t.Fatal("it answers")
 	}
-	s.Wait(t, func(rs stub.Requests) bool { return len(rs) == n+1 }) // ours, and no other
+	s.Wait(t, func(rs stub.Requests) bool { return len(rs) == n+1 }) // our own request and no other
 }

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Part of a message is on the connection: whatever ends it then, the backend must see a
-// reset, over TLS below its records, where a close_notify would be a proper end (R31).
+// Whatever ends a connection with part of a message on it, the backend must see a reset. Over TLS
+// the reset comes below the records, because a close_notify would be a proper end (R31).
 
-// givenUp are the ways in which a connection ends, and what the backend's read says then.
+// givenUp lists the ways in which a connection ends, and what the backend's read returns then.
 var givenUp = []struct {
 	name  string
 	end   func(c *Conn)
@@ -43,7 +43,7 @@ func TestR31HowConnectionsEnd(t *testing.T) {
 	}
 }
 
-// TestR31PoolClosesIdleConnectionsInTheOrdinaryWay: nothing is on them.
+// TestR31PoolClosesIdleConnectionsInTheOrdinaryWay: no part of a message is on them.
 func TestR31PoolClosesIdleConnectionsInTheOrdinaryWay(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.connect()
@@ -54,8 +54,7 @@ func TestR31PoolClosesIdleConnectionsInTheOrdinaryWay(t *testing.T) {
 	}, false)
 }
 
-// wantEnd sends part of a message, ends the connection, and checks how that looks from the
-// other side.
+// wantEnd sends part of a message, ends the connection, and checks what the other side sees.
 func wantEnd(t *testing.T, c *Conn, other net.Conn, end func(*Conn), reset bool) {
 	t.Helper()
 	if _, err := c.Send([]byte("part of a message"), 10*time.Second); err != nil {
@@ -74,8 +73,8 @@ func wantEnd(t *testing.T, c *Conn, other net.Conn, end func(*Conn), reset bool)
 	}
 }
 
-// TestR31DeathOfTheProcessResets: a process that is killed with part of a message on a
-// guarded connection cannot reset it any more; the system does.
+// TestR31DeathOfTheProcessResets: a process that is killed with part of a message on a guarded
+// connection can no longer reset it; the system does.
 func TestR31DeathOfTheProcessResets(t *testing.T) {
 	if url := os.Getenv("AKUBRA_TEST_DIE_BEFORE"); url != "" {
 		c := acquire(t, newBackend(t, url, nil), true)
@@ -86,7 +85,7 @@ func TestR31DeathOfTheProcessResets(t *testing.T) {
 		if _, err := c.Send([]byte("part of a message"), 10*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		select {} // until it is killed
+		select {} // until the process is killed
 	}
 	p := newPeer(t)
 	child := exec.Command(os.Args[0], "-test.run", "^TestR31DeathOfTheProcessResets$")

@@ -12,22 +12,22 @@ import (
 	"github.com/akubra/akubra/internal/netio"
 )
 
-// tlsSocket is the socket below a TLS connection. crypto/tls does not tell what it has
-// read ahead, and a peek at the socket cannot tell a session ticket, which is nobody's
-// answer (RFC 8446 §4.6.1), from stray bytes. So look has crypto/tls itself read on,
-// while Read gives it only what is there already.
+// tlsSocket is the socket below a TLS connection. crypto/tls does not reveal what it has read
+// ahead, and peeking at the socket cannot tell a session ticket, which is not part of any response
+// (RFC 8446 §4.6.1), from stray bytes. So look has crypto/tls itself read on, while Read gives it
+// only what has already arrived.
 //
-// Only who holds the connection may call look, while nobody reads or writes.
+// Only the owner of the connection may call look, and only while nobody reads or writes.
 type tlsSocket struct {
 	net.Conn
 	sock    *netio.Socket // Conn's
 	looking bool
-	waits   bool    // looking, and the rest of a record that has begun is waited for
-	spoke   bool    // looking, crypto/tls wanted to write: an alert, or an answer to a key update
-	first   [1]byte // what it gave, if anything
+	waits   bool    // while looking: wait for the rest of a record that has begun
+	spoke   bool    // while looking: crypto/tls wanted to write an alert or the answer to a key update
+	first   [1]byte // what the look read, if anything
 
-	// Where in the stream of records (RFC 8446 §5.1) Read is: so many bytes of a
-	// header, then so many left of what follows it.
+	// Position in the stream of records (RFC 8446 §5.1): bytes of the current header read so far,
+	// then bytes left of what follows it.
 	header [5]byte
 	have   int
 	left   int
@@ -35,7 +35,7 @@ type tlsSocket struct {
 
 func (s *tlsSocket) Read(p []byte) (n int, err error) {
 	if s.looking && !(s.waits && s.inRecord()) {
-		// A timeout is what crypto/tls can go on after.
+		// After a timeout crypto/tls can still continue.
 		if n, err = s.sock.ReceiveNow(p); n == 0 && err == nil {
 			err = os.ErrDeadlineExceeded
 		}
@@ -46,7 +46,7 @@ func (s *tlsSocket) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// A look must not wait, as a write may have to.
+// A look must not block, and a write might.
 func (s *tlsSocket) Write(p []byte) (int, error) {
 	if s.looking {
 		s.spoke = true
@@ -55,7 +55,7 @@ func (s *tlsSocket) Write(p []byte) (int, error) {
 	return s.Conn.Write(p)
 }
 
-// follow notes that p was read.
+// follow records that p was read.
 func (s *tlsSocket) follow(p []byte) {
 	for len(p) > 0 {
 		if s.left > 0 {
@@ -73,11 +73,11 @@ func (s *tlsSocket) follow(p []byte) {
 	}
 }
 
-// inRecord reports whether only a part of a record was read.
+// inRecord reports whether a record has been read only in part.
 func (s *tlsSocket) inRecord() bool { return s.have > 0 || s.left > 0 }
 
-// look returns nil if tc, which is above s, has nothing to give: neither decrypted, nor
-// read ahead, nor in the socket, be it a part of a record or the peer's end. With wait
+// look returns nil if tc, the connection above s, has nothing pending: no decrypted data, nothing
+// read ahead, nothing in the socket, not even part of a record or the end of the stream. With wait
 // it waits for the rest of a record, until the read deadline.
 func (s *tlsSocket) look(tc *tls.Conn, wait bool) error {
 	s.looking, s.waits, s.spoke = true, wait, false
@@ -94,8 +94,8 @@ func (s *tlsSocket) look(tc *tls.Conn, wait bool) error {
 	return nil
 }
 
-// lookAtNew is look for a connection that has just been made. What comes right behind a
-// handshake is most likely a session ticket, so that the rest of it is waited for.
+// lookAtNew is look for a connection that has just been made. What arrives right after a handshake
+// is most likely a session ticket, so it waits for the rest of it.
 func (s *tlsSocket) lookAtNew(ctx context.Context, tc *tls.Conn) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.SetReadDeadline(time.Unix(1, 0)) })
 	err := s.look(tc, true)

@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// ticketConn is the socket below a TLS server: it gives the handshake's last record, a
-// session ticket, when it is told to.
+// ticketConn is the socket below a TLS server. It holds back the handshake's last record, a session
+// ticket, until it is told to send it.
 type ticketConn struct {
 	net.Conn
 	records [][]byte
 	passed  int
 }
 
-// ticketRecord is the number of the record that the first session ticket of a TLS 1.3
-// handshake is in: ServerHello, ChangeCipherSpec, EncryptedExtensions, Certificate,
-// CertificateVerify and Finished come before it.
+// ticketRecord is the number of the record with the first session ticket of a TLS 1.3 handshake.
+// ServerHello, ChangeCipherSpec, EncryptedExtensions, Certificate, CertificateVerify and Finished
+// come before it.
 const ticketRecord = 6
 
 func (c *ticketConn) Write(p []byte) (int, error) {
@@ -36,7 +36,7 @@ func (c *ticketConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// tlsPeer connects a Conn with a server that has a session ticket yet to send.
+// tlsPeer connects a Conn to a server that has yet to send a session ticket.
 func tlsPeer(t *testing.T) (b *Backend, c *Conn, server *tls.Conn, ticket []byte, tcp net.Conn) {
 	t.Helper()
 	roots, certificate := authority(t)
@@ -67,7 +67,7 @@ func tlsPeer(t *testing.T) (b *Backend, c *Conn, server *tls.Conn, ticket []byte
 	return b, c, server, held.records[0], held.Conn
 }
 
-// R32: a session ticket that comes late, be it between two requests, is nobody's answer,
+// R32: a session ticket that comes late, even between two requests, is not part of any response,
 // but no reason to close the connection either.
 func TestR32LateSessionTicket(t *testing.T) {
 	b, c, server, ticket, tcp := tlsPeer(t)
@@ -87,7 +87,7 @@ func TestR32LateSessionTicket(t *testing.T) {
 	c.Release()
 }
 
-// R32: whatever of a record is there is not known to be a ticket's.
+// R32: part of a record need not be part of a ticket.
 func TestR32LookOverTLS(t *testing.T) {
 	for name, tt := range map[string]struct {
 		do    func(server *tls.Conn, tcp net.Conn, ticket []byte)
@@ -123,10 +123,10 @@ func TestR32LookOverTLS(t *testing.T) {
 	}
 }
 
-// passOn makes the server's socket pass everything on from now on.
+// passOn makes the server's socket send everything from now on.
 func passOn(s *tls.Conn) { s.NetConn().(*ticketConn).passed = ticketRecord + 1 }
 
-// R32: what crypto/tls has decrypted, or read ahead, is seen as well.
+// R32: data that crypto/tls has decrypted or read ahead is seen as well.
 func TestR32LookSeesWhatWasReadAhead(t *testing.T) {
 	for _, pieces := range [][]string{{"pongx"}, {"pong", "x"}} {
 		_, c, server, ticket, tcp := tlsPeer(t)
@@ -147,7 +147,7 @@ func TestR32LookSeesWhatWasReadAhead(t *testing.T) {
 	}
 }
 
-// R32: of a new connection the rest of a record is waited for, within the dial timeout.
+// R32: on a new connection, look waits for the rest of a record, within the dial timeout.
 func TestR32LookAtANewConnection(t *testing.T) {
 	for _, whole := range []bool{true, false} {
 		_, c, _, ticket, tcp := tlsPeer(t)

@@ -18,8 +18,8 @@ func (c *Conn) Reader() *bufio.Reader {
 	return c.reader
 }
 
-// ReadFirst reads once, past the Reader and before that is asked for. Without wait it
-// gives 0 and no error where nothing is there, and over TLS always.
+// ReadFirst makes one read that bypasses Reader; it must come before the first use of Reader.
+// Without wait it returns 0 and no error if nothing has arrived, and always over TLS.
 func (c *Conn) ReadFirst(p []byte, wait bool) (int, error) {
 	switch {
 	case wait:
@@ -30,11 +30,11 @@ func (c *Conn) ReadFirst(p []byte, wait bool) (int, error) {
 	return 0, nil
 }
 
-// Unread gives back what ReadFirst has read: the Reader gets it with its next read,
-// until which p must stay as it is, and then the error. p is no larger than the Reader.
+// Unread gives back what ReadFirst has read: the Reader's next read returns p, then err. p must not
+// change until then and must fit into the Reader's buffer.
 func (c *Conn) Unread(p []byte, err error) { c.unread, c.unreadErr = p, err }
 
-// Read reads as net.Conn does, as long as ReadTimeout allows.
+// Read is net.Conn's Read, bounded by ReadTimeout.
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(c.unread) > 0 {
 		n := copy(p, c.unread)
@@ -58,8 +58,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 	return c.sock.Receive(netio.Piece{Bytes: p})
 }
 
-// Skip throws the next n bytes away that the backend sends, in the time that Read
-// has.
+// Skip discards the next n bytes that the backend sends, within Read's timeout.
 func (c *Conn) Skip(n int64) error {
 	br := c.Reader()
 	have, err := br.Discard(int(min(n, int64(br.Buffered()))))
@@ -73,9 +72,9 @@ func (c *Conn) Skip(n int64) error {
 	return err
 }
 
-// ReadTimeout makes a Read under way, and each later one, fail with a timeout
-// once d is over from now, or up to an eighth of it later; 0 is never. It does not
-// undo an Abort. Any goroutine may call it.
+// ReadTimeout makes a Read in progress, and every later one, time out when d from now has passed,
+// or up to an eighth of d later; 0 means never. It does not undo an Abort. Any goroutine may call
+// it.
 func (c *Conn) ReadTimeout(d time.Duration) {
 	if d == 0 {
 		if c.readUntil.Swap(0) != 0 {
@@ -83,7 +82,7 @@ func (c *Conn) ReadTimeout(d time.Duration) {
 		}
 		return
 	}
-	// Moving a deadline costs more than looking whether it has to be moved.
+	// Moving a deadline costs more than checking whether it has to move.
 	now := time.Since(epoch)
 	if until := time.Duration(c.readUntil.Load()); until >= now+d && until <= now+d+d/8 {
 		return
@@ -95,8 +94,8 @@ func (c *Conn) ReadTimeout(d time.Duration) {
 
 var epoch = time.Now()
 
-// TryWrite sends as much of p as the socket takes at once. Over TLS that is
-// nothing: a record cannot be sent in halves.
+// TryWrite sends as much of p as the socket takes at once. Over TLS it sends nothing, because part
+// of a record cannot be sent.
 func (c *Conn) TryWrite(p []byte) (int, error) {
 	if c.tls != nil {
 		return 0, nil
@@ -104,10 +103,9 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 	return c.transfer(netio.Piece{Bytes: p}, 0)
 }
 
-// Send sends some of p, or waits until the socket takes some: at least a byte,
-// unless there is an error. It is a timeout when the peer has taken nothing for
-// patience, of what was sent before neither (R11). Over TLS p is sent whole, and
-// should be one record.
+// Send sends part of p, waiting if necessary until the socket takes at least one byte. It times out
+// when the peer has taken nothing for patience, not even of what was sent before (R11). Over TLS it
+// sends all of p, which should be one record.
 func (c *Conn) Send(p []byte, patience time.Duration) (int, error) {
 	if c.tls != nil {
 		c.sock.SetWriteDeadline(time.Now().Add(patience))
@@ -116,10 +114,10 @@ func (c *Conn) Send(p []byte, patience time.Duration) (int, error) {
 	return c.transfer(netio.Piece{Bytes: p}, patience)
 }
 
-// SplicePipe sends some of the n bytes that are in a pipe, as Send does, without
-// copying them through user space; with a patience of 0 it does not wait, as
-// TryWrite. With more, what does not fill a packet waits for what is sent next, or
-// until the peer has acknowledged what came before. Linux only, and not over TLS.
+// SplicePipe sends some of the n bytes that are in a pipe, as Send does, without copying them
+// through user space; with a patience of 0 it does not wait, like TryWrite. With more, a partial
+// packet is held back until more is sent or the peer has acknowledged what came before. Linux only,
+// and not over TLS.
 func (c *Conn) SplicePipe(pipe, n int, more bool, patience time.Duration) (int, error) {
 	if c.tls != nil {
 		return 0, errNoSplice
@@ -127,9 +125,8 @@ func (c *Conn) SplicePipe(pipe, n int, more bool, patience time.Duration) (int, 
 	return c.transfer(netio.Piece{Pipe: pipe, Size: n, More: more}, patience)
 }
 
-// transfer sends some of p; with patience 0 it never waits. A write deadline is
-// set while it waits and taken back when that is over, so that what does not wait
-// needs none.
+// transfer sends part of p; with a patience of 0 it never waits. It sets a write deadline only
+// while it waits and clears it afterwards, so that a send that need not wait needs no deadline.
 func (c *Conn) transfer(p netio.Piece, patience time.Duration) (int, error) {
 	unsent := -1
 	for {
@@ -149,8 +146,8 @@ func (c *Conn) transfer(p netio.Piece, patience time.Duration) (int, error) {
 			return 0, nil
 		case err != nil && c.sock.SendingStopped():
 		default:
-			// It has to wait, or has waited: as long as the peer takes what the
-			// system holds for it, it may go on.
+			// It has to wait, or has waited. It may go on as long as the peer keeps taking what the
+			// system holds for it.
 			left := c.sock.Unsent()
 			if err != nil && (left < 0 || left >= unsent) {
 				break
@@ -166,7 +163,8 @@ func (c *Conn) transfer(p netio.Piece, patience time.Duration) (int, error) {
 	}
 }
 
-// Unsent is the number of bytes that the peer has not acknowledged yet, or -1, as over TLS.
+// Unsent is the number of bytes that the peer has not acknowledged yet, or -1 if unknown, as over
+// TLS.
 func (c *Conn) Unsent() int {
 	if c.tls != nil {
 		return -1

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// R11: a peer that takes nothing is given up, one that takes a little now and
-// then is not, however long the whole takes.
+// R11: a peer that takes nothing is given up on; one that takes a little now and then is not,
+// however long the whole message takes.
 func TestR11SendWaitsForProgress(t *testing.T) {
 	const patience = 300 * time.Millisecond
 	p := newPeer(t)
@@ -31,8 +31,8 @@ func TestR11SendWaitsForProgress(t *testing.T) {
 			}
 		}
 	}()
-	// Far less room comes free in each patience than the system wants to have
-	// before it wakes a writer.
+	// Within each patience far less room comes free than the system requires before it wakes a
+	// writer.
 	piece := make([]byte, 256<<10)
 	begun := time.Now()
 	for time.Since(begun) < 4*patience {
@@ -49,9 +49,8 @@ func TestR11SendWaitsForProgress(t *testing.T) {
 	wantTimeout(t, err)
 }
 
-// A deadline is moved only where it must be, and never lets a read wait for less
-// than it was told.
-func TestReadTimeoutIsMovedSeldom(t *testing.T) {
+// A deadline is moved only when it must be, and never lets a read wait for less than it was told.
+func TestReadTimeoutIsRarelyMoved(t *testing.T) {
 	p := newPeer(t)
 	c, _ := p.connect()
 	defer c.Discard()
@@ -73,7 +72,7 @@ func TestReadTimeoutIsMovedSeldom(t *testing.T) {
 	}
 }
 
-// What is thrown away is neither more nor less than it was told.
+// Exactly as much is discarded as asked for.
 func TestSkip(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.connect()
