@@ -89,6 +89,11 @@ type Options struct {
 	Primary  []PrimaryRule
 	// ReadPolicy is who is asked for a read (Read…). StaleReads: see Stale… (R30).
 	ReadPolicy, StaleReads string
+	// HedgeAfter is how long a read's backend may take before another one is asked as well,
+	// in HedgeBudget of all reads at most; with HedgeP95 that is its 95th percentile. 0: never.
+	HedgeAfter  time.Duration
+	HedgeP95    bool
+	HedgeBudget float64
 
 	CompareETags bool // R18
 	// RecordReads: GET and HEAD are among the recorded methods (R17), so their
@@ -120,6 +125,7 @@ type Engine struct {
 	pages   *owners // of pages of listings, by token
 	parts   *partSizes
 	writes  *overlaps
+	reads   readStats
 
 	primaries *primaries
 
@@ -175,6 +181,7 @@ func New(o Options) (*Engine, error) {
 		pages:       newOwners(maxPages),
 		parts:       newPartSizes(maxPartSizes),
 		writes:      newOverlaps(),
+		reads:       readStats{latencies: make([][readClasses]latency, len(o.Backends))},
 	}
 	names := make([]string, len(o.Backends))
 	for i, b := range o.Backends {

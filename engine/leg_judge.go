@@ -41,6 +41,7 @@ func (l *leg) conclude(err error) {
 	if err != nil && l.answer.Status == 0 && l.mayHaveActed() && !errors.Is(l.err, errClientGone) {
 		l.err = fmt.Errorf("outcome unknown: %w", l.err)
 	}
+	l.observe()
 	if err != nil || !l.open {
 		l.finish(l.reusable && err == nil)
 		return

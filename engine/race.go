@@ -77,6 +77,37 @@ func (c *race) enter(legs int) {
 	c.need, c.asked = 1, legs
 }
 
+// pickLocked asks the picker that the request is for.
+func (r *request) pickLocked() (leg int, v verdict) {
+	c := &r.race
+	if r.plan.n > 0 {
+		return pickRead(c.votes, &r.plan)
+	}
+	return pick(c.votes, c.need, c.isRead())
+}
+
+// hold keeps the legs from first on from being asked.
+func (c *race) hold(first int) {
+	for i := first; i < len(c.votes); i++ {
+		c.votes[i].state = voteHeld
+	}
+	c.asked = first
+}
+
+// waitsForOne reports whether the client waits for the one leg that was asked.
+func (c *race) waitsForOne() bool {
+	return c.end == undecided && c.asked == 1 && c.votes[0].state == votePending
+}
+
+// unholdLocked makes the first leg that is held one that is asked. The caller asks it.
+func (r *request) unholdLocked(leg int) *leg {
+	c := &r.race
+	c.votes[leg].state = votePending
+	c.asked++
+	r.refs.Add(1)
+	return &r.legs[leg]
+}
+
 // decided is where the handler waits for the decision.
 func (c *race) decided() <-chan struct{} { return c.decision }
 
@@ -197,6 +228,9 @@ func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
 		return 0, false, r.unholdLocked(leg)
 	case verdictAnswer:
 		c.winner = leg
+		if r.plan.hedged && leg == 1 && c.votes[0].state == votePending {
+			r.e.o.Metrics.Read(ReadHedgeWon)
+		}
 	case verdictNone:
 		c.winner = -1
 	}

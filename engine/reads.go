@@ -41,6 +41,9 @@ func (o *Options) checkReads() error {
 	default:
 		return fmt.Errorf("cannot use StaleReads %q: it is none of %s, %s", o.StaleReads, StaleRefuse, StaleAllow)
 	}
+	if o.HedgeAfter < 0 || o.HedgeBudget < 0 || o.HedgeBudget > 1 {
+		return fmt.Errorf("cannot hedge after %v, %v of all reads", o.HedgeAfter, o.HedgeBudget)
+	}
 	if o.ReadFrom != nil && len(o.ReadFrom) != len(o.Backends) {
 		return fmt.Errorf("cannot use %d weights for %d backends", len(o.ReadFrom), len(o.Backends))
 	}
@@ -67,12 +70,14 @@ type readPlan struct {
 	// all: every backend speaks, and what one of them refuses is no answer as long as another
 	// one may give it (R3).
 	all bool
-	// class is what the answers of legs say that have ended; under the request's mu.
-	class [MaxBackends]answerClass
+	// Under the request's mu: whether the second one was asked because the first is slow, and
+	// what the answers of legs say that have ended.
+	hedged bool
+	class  [MaxBackends]answerClass
 }
 
 // reset empties it.
-func (p *readPlan) reset() { p.n, p.first, p.fresh = 0, 0, 0 }
+func (p *readPlan) reset() { p.n, p.first, p.fresh, p.hedged = 0, 0, 0, false }
 
 // note takes in what a leg has come to.
 func (p *readPlan) note(l *leg) {
@@ -257,6 +262,8 @@ func (r *request) owedIn(counts []int) (owed uint64) {
 func (r *request) fillAnswerers(list *[MaxBackends]answerer, owed uint64, counts []int) (n int) {
 	e := r.e
 	bucket := hashBucket(r.head.target.Bucket)
+	explore := e.o.ReadPolicy == ReadFastest && uint64(r.head.id)%exploreEach == 0
+	class := r.head.readClass()
 	for b, backend := range e.o.Backends {
 		if e.o.Limiter.State(b) != stateActive {
 			continue
@@ -268,11 +275,27 @@ func (r *request) fillAnswerers(list *[MaxBackends]answerer, owed uint64, counts
 		case owed&(1<<b) != 0:
 			c.owes = 1
 		}
+		switch e.o.ReadPolicy {
+		case ReadSpread:
+			c.dice = mix(uint64(r.head.id)*diceFactor, backend.Name())
+		case ReadFastest:
+			c.latency = e.reads.latencies[b][class].median.Load()
+			if explore {
+				c.latency = int64(mix(uint64(r.head.id)*diceFactor, backend.Name()) >> 1)
+			}
+		}
 		list[n] = c
 		n++
 	}
 	return n
 }
+
+// Under ReadFastest one read of so many goes to any backend, so that one that has become
+// fast is found out: few enough to be beyond the 99th percentile.
+const exploreEach = 256
+
+// diceFactor makes ids that follow each other numbers that do not (Knuth, vol. 3, 6.4).
+const diceFactor = 0x9e3779b97f4a7c15
 
 // weight is a backend's in ReadFrom.
 func (e *Engine) weight(backend int) int {

@@ -87,32 +87,6 @@ func pickRead(votes []vote, p *readPlan) (leg int, v verdict) {
 	return 0, verdictNone
 }
 
-// pickLocked asks the picker that the request is for.
-func (r *request) pickLocked() (leg int, v verdict) {
-	c := &r.race
-	if r.plan.n > 0 {
-		return pickRead(c.votes, &r.plan)
-	}
-	return pick(c.votes, c.need, c.isRead())
-}
-
-// hold keeps the legs from first on from being asked.
-func (c *race) hold(first int) {
-	for i := first; i < len(c.votes); i++ {
-		c.votes[i].state = voteHeld
-	}
-	c.asked = first
-}
-
-// unholdLocked makes the first leg that is held one that is asked. The caller asks it.
-func (r *request) unholdLocked(leg int) *leg {
-	c := &r.race
-	c.votes[leg].state = votePending
-	c.asked++
-	r.refs.Add(1)
-	return &r.legs[leg]
-}
-
 // ask starts a leg that was held. It does not wait.
 func (r *request) ask(l *leg, why string) {
 	e := r.e

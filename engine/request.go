@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/akubra/akubra/engine/body"
 )
@@ -33,6 +34,7 @@ type request struct {
 
 	started  int           // legs that run; the handler's goroutine only
 	launched int           // legs that launch starts; the same
+	hedge    *time.Timer   // of a planned read; made when it is needed first
 	ready    chan struct{} // capacity 1: a leg is ready for the body (100)
 	readied  atomic.Bool   // something was sent to ready
 
@@ -151,6 +153,7 @@ func (r *request) reset() {
 // goes out from this goroutine as far as idle connections take it at once.
 func (r *request) launch() {
 	r.client.dropWait() // it would do so once more
+	r.startHedge()
 	first := r.launched
 	r.refs.Add(int32(first))
 	message, whole := r.message.Whole()
@@ -188,6 +191,7 @@ func (r *request) endBody() {
 // What of that may wait for something, where the leg must not, is next.
 func (r *request) legEnded(l *leg) (next func()) {
 	late, losers, last, answers, waits, held := r.takeVote(l)
+	r.stopHedge()
 	if held != nil {
 		r.ask(held, ReadFailover)
 	}
@@ -236,6 +240,7 @@ func (r *request) legReady() {
 func (r *request) abort() {
 	r.message.Cancel()
 	r.disposeOf(r.abandon())
+	r.stopHedge()
 	if !r.message.Started() {
 		for i := range r.legs {
 			r.legs[i].neverRan()

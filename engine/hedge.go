@@ -1,0 +1,83 @@
+package engine
+
+import "time"
+
+// hedgeDelay is how long the first backend of a read may take before the next one is asked
+// as well; 0 is for ever.
+func (e *Engine) hedgeDelay(backend int, class readClass) time.Duration {
+	if e.o.HedgeP95 {
+		return time.Duration(e.reads.latencies[backend][class].p95.Load())
+	}
+	return e.o.HedgeAfter
+}
+
+// startHedge has the next backend asked where the first one is slow. Launch calls it.
+func (r *request) startHedge() {
+	p := &r.plan
+	if p.n == 0 || p.all {
+		return
+	}
+	now := r.e.now()
+	for i := range r.launched {
+		r.legs[i].asked = now
+	}
+	r.e.reads.hedges.began(r.e.o.HedgeBudget)
+	if p.first != 1 || p.fresh < 2 {
+		return
+	}
+	d := r.e.hedgeDelay(r.legs[0].backend, r.head.readClass())
+	if d <= 0 {
+		return
+	}
+	r.refs.Add(1) // the timer's
+	if r.hedge == nil {
+		r.hedge = time.AfterFunc(d, r.hedgeNow)
+		return
+	}
+	r.hedge.Reset(d)
+}
+
+// hedgeNow is run by the timer.
+func (r *request) hedgeNow() {
+	defer r.release()
+	defer r.e.recoverStep("hedging a read")
+	if l := r.takeHedge(); l != nil {
+		r.ask(l, ReadHedged)
+	}
+}
+
+// takeHedge gives the leg that is to be asked, if the first one is still out.
+func (r *request) takeHedge() *leg {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.race.waitsForOne() || !r.e.reads.hedges.take() {
+		return nil
+	}
+	r.plan.hedged = true
+	return r.unholdLocked(1)
+}
+
+// stopHedge ends the timer of a read that is decided.
+func (r *request) stopHedge() {
+	if r.plan.n > 0 && r.hedge != nil && r.hedge.Stop() {
+		r.release()
+	}
+}
+
+// observe takes in how long a leg of a planned read has taken. A failure counts as a slow
+// answer: who fails at once is not fast.
+func (l *leg) observe() {
+	r := l.r
+	p := &r.plan
+	if p.n == 0 || p.all || l.why() != nil {
+		return
+	}
+	d := time.Duration(r.e.now() - l.asked)
+	if l.state == voteFailed || l.state == voteNegative && l.answerClass() == classBroken {
+		d = max(d, failureTakes)
+	}
+	r.e.reads.latencies[l.backend][r.head.readClass()].observe(d)
+}
+
+// failureTakes is how long a failure takes in the eyes of ReadFastest, at least.
+const failureTakes = time.Second
