@@ -94,7 +94,7 @@ func TestStepsDoNotAllocate(t *testing.T) {
 
 // Nor does it cost anything that all backends have agreed.
 func TestAgreementDoesNotAllocate(t *testing.T) {
-	e, err := New(Options{Backends: make([]Backend, 2), WriteAck: AckFirst, CompareETags: true, RingSize: 4096})
+	e, err := New(Options{Backends: strangers(2), WriteAck: AckFirst, CompareETags: true, RingSize: 4096})
 	if err != nil {
 		t.Fatal(err)
 	}

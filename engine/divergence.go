@@ -146,6 +146,7 @@ func (r *request) endOverlaps(stored uint64) {
 func (r *request) leaveOverlaps() {
 	if r.ledger.overlapping {
 		r.ledger.overlapping = false
+		r.decided()
 		r.e.writes.leave(r.ledger.keyHash)
 	}
 	for i := range r.ledger.deletes {

@@ -128,6 +128,7 @@ type Engine struct {
 	reads   readStats
 
 	primaries *primaries
+	ignoring  atomic.Uint64 // backends that ignore conditions (R29)
 
 	stopping atomic.Bool // each answer from now on is its connection's last
 	closing  atomic.Bool // no new requests, also on connections that are open

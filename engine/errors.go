@@ -29,6 +29,8 @@ var (
 	errSourceOwed         = &s3Error{503, "SlowDown", "The backend that would copy this object does not have its latest version yet. Please try again."}
 	errBehind             = &s3Error{503, "SlowDown", "The backends that are available do not have the latest version of this object yet. Please try again."}
 	errKeyBusy            = &s3Error{503, "SlowDown", "The object is being repaired. Please try again."}
+	errKeyContended       = &s3Error{503, "SlowDown", "Too many conditional requests are writing this object. Please try again."}
+	errNoDecider          = &s3Error{503, "SlowDown", "No backend that could decide the condition is available and up to date. Please try again."}
 	errTooManyRequests    = &s3Error{503, "SlowDown", "Too many requests are in flight. Please reduce your request rate."}
 	errTooManyWrites      = &s3Error{503, "SlowDown", "Too many writes are under way. Please reduce your request rate."}
 	errTooManyConnections = &s3Error{503, "SlowDown", "Too many connections are open. Please reduce your request rate."}

@@ -166,6 +166,9 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	r.serveOn(ctx)
 	problem := r.readHead(ctx)
 	if problem == nil {
+		problem = r.beginAlone()
+	}
+	if problem == nil {
 		problem = r.beginWrite()
 	}
 	if problem == nil {
@@ -174,17 +177,19 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 			problem = r.takeSlots(want)
 		}
 	}
-	if problem != nil {
-		r.handled()
-		e.refuseEarly(ctx, problem)
-		return nil
+	if problem == nil {
+		problem = r.chooseDecider()
 	}
-	if !r.enterOverlaps() {
+	if problem == nil && !r.enterOverlaps() {
+		problem = errKeyBusy
+	}
+	if problem != nil {
 		for i := range r.legs {
 			r.legs[i].neverRan()
 		}
+		r.leaveOverlaps()
 		r.handled()
-		e.refuseEarly(ctx, errKeyBusy)
+		e.refuseEarly(ctx, problem)
 		return nil
 	}
 	r.noteBegin()
@@ -258,7 +263,7 @@ func (r *request) makeMessage() {
 		Readers:      len(r.legs),
 		StallTimeout: r.e.o.StallTimeout,
 		Begun:        r.head.begun,
-		NoPipes:      !r.client.isPlain() || r.head.isWatched(),
+		NoPipes:      !r.client.isPlain() || r.head.isWatched() || r.race.isHeld(),
 	})
 }
 

@@ -16,6 +16,7 @@ type head struct {
 	unknownCoding bool // Transfer-Encoding is something else than chunked
 	expect        bool
 	copySource    bool // x-amz-copy-source is there (CopyObject, UploadPartCopy)
+	condition     bool // If-Match, If-None-Match or one of the x-amz-if- fields (R29)
 	forced        bool // x-minio-force-delete: a bucket goes with all that is in it
 	host          []byte
 	userAgent     []byte
@@ -207,6 +208,10 @@ func (h *head) note(name, value []byte) fieldKind {
 			h.host = value
 			return fieldFraming
 		}
+	case 'i':
+		if http1.EqualFold(name, "If-Match") || http1.EqualFold(name, "If-None-Match") {
+			h.condition = true
+		}
 	case 'k':
 		if http1.EqualFold(name, "Keep-Alive") {
 			return fieldHop
@@ -235,6 +240,8 @@ func (h *head) note(name, value []byte) fieldKind {
 		switch {
 		case http1.EqualFold(name, "X-Amz-Copy-Source"):
 			h.copySource = true
+		case len(name) > len("X-Amz-If-") && http1.EqualFold(name[:len("X-Amz-If-")], "X-Amz-If-"):
+			h.condition = true
 		case http1.EqualFold(name, "X-Minio-Force-Delete"):
 			h.forced = http1.EqualFold(value, "true")
 		case http1.EqualFold(name, "X-Amz-Decoded-Content-Length"):

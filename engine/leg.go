@@ -164,7 +164,7 @@ func (l *leg) exchange(fresh bool) error {
 	c, err := l.connect(fresh)
 	if err == nil {
 		if !l.inline && !l.sending {
-			if message, whole := l.r.message.Whole(); whole && l.sentSize == 0 {
+			if message, whole := l.r.message.Whole(); whole && l.sentSize == 0 && l.mayHaveWhole() {
 				l.inline = l.trySend(c, message)
 			}
 			if !l.inline {
@@ -235,6 +235,10 @@ func (l *leg) stale(err error) bool {
 		return true
 	}
 	if l.gotBytes && !errors.Is(err, errSurplus) || l.mayHaveActed() {
+		return false
+	}
+	// A condition that this very write has made fail would be refused the second time.
+	if l.isDecider() && l.sentAll.Load() {
 		return false
 	}
 	return errors.Is(err, errSurplus) || errors.Is(err, errUnasked) ||

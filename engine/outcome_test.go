@@ -316,7 +316,7 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
 	answers := []string{head + "ETag: \"a\"\r\n\r\n", head + "ETag: \"b\"\r\n\r\n", head + "\r\n"}
 	for _, compares := range []bool{true, false} {
-		e, err := New(Options{Backends: make([]Backend, 3), WriteAck: AckFirst, CompareETags: compares, RingSize: 4096})
+		e, err := New(Options{Backends: strangers(3), WriteAck: AckFirst, CompareETags: compares, RingSize: 4096})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,6 +42,10 @@ type overlap struct {
 	// repairing: one of the open ones is repair's; touched: a client's write has
 	// begun since that one did.
 	repairing, touched bool
+	// deciding is the conditional write that is under way and not decided, or 0 (R29);
+	// moved, unless nil, is closed when that, or the run, has ended.
+	deciding requestID
+	moved    chan struct{}
 	// sealed, unless nil, is closed when clients' writes may begin again.
 	sealed chan struct{}
 }
@@ -120,6 +124,70 @@ func (o *overlaps) beginWithin(hash uint64, timeout time.Duration) bool {
 	return true
 }
 
+// beginAlone is begin for a conditional write. It waits until no other one is being decided,
+// and for up to soft until nothing is under way. It fails after hard.
+func (o *overlaps) beginAlone(hash uint64, id requestID, soft, hard time.Duration) bool {
+	var late, over <-chan time.Time
+	for patient := true; ; {
+		moved := o.tryBeginAlone(hash, id, patient)
+		if moved == nil {
+			return true
+		}
+		if over == nil {
+			late, over = time.After(soft), time.After(hard)
+		}
+		select {
+		case <-moved:
+		case <-late:
+			patient = false
+		case <-over:
+			return false
+		}
+	}
+}
+
+// tryBeginAlone gives the channel that is closed when it may be tried again, or begins.
+func (o *overlaps) tryBeginAlone(hash uint64, id requestID, patient bool) (moved <-chan struct{}) {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.findLocked(hash)
+	switch {
+	case k == nil:
+		k = s.addLocked(hash)
+	case k.sealed != nil:
+		return k.sealed
+	case patient || k.deciding != 0:
+		if k.moved == nil {
+			k.moved = make(chan struct{})
+		}
+		return k.moved
+	}
+	k.open++
+	k.runs++
+	k.touched, k.deciding = true, id
+	return nil
+}
+
+// decided lets the next conditional write begin, if nothing else is to be waited for.
+func (o *overlaps) decided(hash uint64, id requestID) {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.findLocked(hash); k != nil && k.deciding == id {
+		k.deciding = 0
+		k.tell()
+	}
+}
+
+// tell has who waits look again.
+func (k *overlap) tell() {
+	if k.moved != nil {
+		close(k.moved)
+		k.moved = nil
+	}
+}
+
 // overlapped reports whether a write to the key overlaps, or has overlapped, with
 // another one of those under way.
 func (o *overlaps) overlapped(hash uint64) bool {
@@ -167,6 +235,7 @@ func (s *overlapShard) leaveLocked(k *overlap) {
 	if k.open--; k.open > 0 {
 		return
 	}
+	k.tell()
 	if s.more[k.hash] == k {
 		if delete(s.more, k.hash); len(s.more) == 0 {
 			s.more = nil // a map does not shrink

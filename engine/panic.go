@@ -110,6 +110,10 @@ func (r *request) endPromising() {
 
 // failUnlaunched ends the legs that launch has not come to.
 func (r *request) failUnlaunched() {
+	if l := r.unlaunchedDecider(); l != nil {
+		go l.fail() // which ends the others
+		return
+	}
 	for i := r.started; i < r.launched; i++ {
 		l := &r.legs[i]
 		go l.fail()

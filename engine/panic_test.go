@@ -59,6 +59,11 @@ func (j wiredJournal) Owed(bucket, key []byte) uint64 {
 	return j.Journal.Owed(bucket, key)
 }
 
+func (j wiredJournal) OwedIn(bucket []byte, counts []int) {
+	j.at("OwedIn")
+	j.Journal.OwedIn(bucket, counts)
+}
+
 type wiredMetrics struct {
 	wired
 	Metrics

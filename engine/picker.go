@@ -73,3 +73,46 @@ func pick(votes []vote, need int, bodyRead bool) (leg int, v verdict) {
 	}
 	return 0, verdictNone
 }
+
+// pickDecided is pick for a conditional write, which the decider's leg decides (R29): what
+// that refuses is refused, and where it gives no answer nobody knows. What followers refuse
+// counts against need alone, and the client is not told of a condition that the decider has
+// found to hold. refusing are the legs whose answers say that it does not, or may not.
+//
+// It is a pure function of its arguments.
+func pickDecided(votes []vote, refusing uint64, need, decider int, bodyRead bool) (leg int, v verdict) {
+	switch d := votes[decider].state; {
+	case d == voteNegative:
+		return decider, verdictAnswer
+	case d == voteFailed:
+		return 0, verdictNone
+	case d == votePending, !bodyRead:
+		return 0, verdictWait
+	}
+	said := -1
+	positive, pending := 0, 0
+	for i := range votes {
+		switch votes[i].state {
+		case votePending:
+			pending++
+		case votePositive:
+			positive++
+		case voteNegative:
+			if refusing&(1<<i) == 0 && (said < 0 || votes[i].order < votes[said].order) {
+				said = i
+			}
+		case voteFailed:
+		}
+	}
+	switch {
+	case positive >= need:
+		return decider, verdictAnswer
+	case positive+pending >= need:
+		return 0, verdictWait
+	case said >= 0:
+		return said, verdictAnswer
+	case pending > 0:
+		return 0, verdictWait
+	}
+	return 0, verdictNone
+}

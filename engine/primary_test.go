@@ -107,3 +107,18 @@ func TestR28NoAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// strangers are backends of which nothing is known but their names.
+func strangers(n int) (list []Backend) {
+	for i := range n {
+		list = append(list, stranger{name: fmt.Sprint(i)})
+	}
+	return list
+}
+
+type stranger struct {
+	Backend
+	name string
+}
+
+func (s stranger) Name() string { return s.name }

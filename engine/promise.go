@@ -27,10 +27,7 @@ func (r *request) beginWrite() *s3Error {
 	if !r.journaled() {
 		return nil
 	}
-	r.ledger.key = r.head.target.Key
-	if bytes.IndexByte(r.ledger.key, '%') >= 0 {
-		r.ledger.key = []byte(r.head.target.KeyName())
-	}
+	r.ledger.key = r.head.decodedKey()
 	if r.e.o.Journal.Failed() {
 		return errJournal
 	}
@@ -99,6 +96,7 @@ func (r *request) beginPromise() (waits bool, err error) {
 	if r.endIntent(err) {
 		r.settlePromised(err == nil)
 	}
+	r.decided()
 	return false, err
 }
 

@@ -28,13 +28,15 @@ const (
 // race is which of the legs' answers the client gets: the votes, and the winner. Its
 // fields are under the request's mu where it is not told otherwise.
 type race struct {
-	votes  []vote
-	ended  int // legs that have a vote
-	asked  int // legs that were started, or are about to be: the first ones
-	need   int // positive answers that it takes; set before the legs start
-	winner int // the leg whose answer the client gets, or -1; of who answers once it is decided
-	stage  raceStage
-	end    raceEnd
+	votes    []vote
+	ended    int // legs that have a vote
+	asked    int // legs that were started, or are about to be: the first ones
+	need     int // positive answers that it takes; set before the legs start
+	winner   int // the leg whose answer the client gets, or -1; of who answers once it is decided
+	stage    raceStage
+	end      raceEnd
+	follow   followers // of the decider
+	refusing uint64    // legs whose answers say that a condition does not hold
 	// firstAnswer is how long the decision has taken; of who answers then.
 	firstAnswer time.Duration
 	decision    chan struct{} // capacity 1: decided, and the handler answers
@@ -43,6 +45,7 @@ type race struct {
 	begunHead []byte
 
 	// Set before the legs start.
+	decider int                 // the leg that decides a conditional write (decide.go), or -1
 	lacking uint64              // backends that are not asked for a copy, since they owe its source
 	skipped uint64              // backends that should have had a write but were not asked
 	slots   [MaxBackends]int32  // of the limiter, by backend, as it gave them
@@ -58,7 +61,7 @@ func (c *race) reset() {
 		c.reasons[bits.TrailingZeros64(s)] = ""
 	}
 	c.votes, c.begunHead = c.votes[:0], nil
-	c.ended, c.need, c.winner = 0, 0, -1
+	c.ended, c.need, c.winner, c.decider, c.follow, c.refusing = 0, 0, -1, -1, followNone, 0
 	c.stage, c.end, c.firstAnswer = raceReading, undecided, 0
 	c.lacking, c.skipped, c.asked = 0, 0, 0
 }
@@ -80,8 +83,11 @@ func (c *race) enter(legs int) {
 // pickLocked asks the picker that the request is for.
 func (r *request) pickLocked() (leg int, v verdict) {
 	c := &r.race
-	if r.plan.n > 0 {
+	switch {
+	case r.plan.n > 0:
 		return pickRead(c.votes, &r.plan)
+	case c.decider >= 0:
+		return pickDecided(c.votes, c.refusing, c.need, c.decider, c.isRead())
 	}
 	return pick(c.votes, c.need, c.isRead())
 }
@@ -107,6 +113,18 @@ func (r *request) unholdLocked(leg int) *leg {
 	r.refs.Add(1)
 	return &r.legs[leg]
 }
+
+// isHeld reports whether legs are held back until one has decided.
+func (c *race) isHeld() bool { return c.decider >= 0 && len(c.votes) > 1 }
+
+// decideBy makes a leg the one whose answer is the client's (R29). Before the legs start.
+func (c *race) decideBy(leg int) { c.decider = leg }
+
+// decidedBy is that leg, or -1.
+func (c *race) decidedBy() int { return c.decider }
+
+// keep says how the other legs are kept back. Before the legs start.
+func (c *race) keep(how followers) { c.follow = how }
 
 // decided is where the handler waits for the decision.
 func (c *race) decided() <-chan struct{} { return c.decision }
@@ -186,12 +204,47 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	c.ended++
 	c.votes[l.index] = vote{state: l.state, order: c.ended}
 	r.plan.note(l)
+	if l.refusesCondition() {
+		c.refusing |= 1 << l.index
+	}
 	late = c.end != undecided && c.winner != l.index
 	losers, answers, next = r.decideLocked()
 	last = r.allEndedLocked()
 	waits = true
 	waits = l.arrived && r.mayWaitLocked(last, answers)
 	return late, losers, last, answers, waits, next
+}
+
+// takeFollowers gives those back that are to be told, once, and what.
+func (r *request) takeFollowers() (how followers, yes bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &r.race
+	state := c.votes[c.decider].state
+	if state == votePending {
+		return followNone, false
+	}
+	how, c.follow = c.follow, followNone
+	return how, state == votePositive
+}
+
+// isHolding reports whether the followers of a decider have yet to hear from it, while they
+// have all but the message's end.
+func (r *request) isHolding() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.race.follow == followHeld
+}
+
+// unlaunchedDecider is the decider's leg if launchDecider has not come to its end and the
+// others were left to it.
+func (r *request) unlaunchedDecider() *leg {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.race.follow != followParked || r.started > 0 {
+		return nil
+	}
+	return &r.legs[r.race.decider]
 }
 
 // mayWaitLocked reports whether what the end of a leg brings about may have to wait: for a

@@ -261,14 +261,13 @@ func (r *request) owedIn(counts []int) (owed uint64) {
 // fillAnswerers says of each backend in the pool what route goes by.
 func (r *request) fillAnswerers(list *[MaxBackends]answerer, owed uint64, counts []int) (n int) {
 	e := r.e
-	bucket := hashBucket(r.head.target.Bucket)
 	explore := e.o.ReadPolicy == ReadFastest && uint64(r.head.id)%exploreEach == 0
 	class := r.head.readClass()
 	for b, backend := range e.o.Backends {
 		if e.o.Limiter.State(b) != stateActive {
 			continue
 		}
-		c := answerer{backend: b, weight: e.weight(b), rank: mix(bucket, backend.Name())}
+		c := answerer{backend: b, weight: e.weight(b), rank: e.primaries.rank(r.head.target.Bucket, b)}
 		switch {
 		case counts != nil:
 			c.owes = counts[b]

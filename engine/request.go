@@ -51,7 +51,7 @@ func newRequest(e *Engine) *request {
 		e:      e,
 		legs:   make([]leg, 0, n),
 		ready:  make(chan struct{}, 1),
-		race:   race{votes: make([]vote, 0, n), winner: -1, decision: make(chan struct{}, 1)},
+		race:   race{votes: make([]vote, 0, n), winner: -1, decider: -1, decision: make(chan struct{}, 1)},
 		ledger: requestLedger{slot: noSlot, settled: make(chan struct{}, 1)},
 	}
 	r.message.Init(body.Hooks{
@@ -156,6 +156,10 @@ func (r *request) launch() {
 	r.startHedge()
 	first := r.launched
 	r.refs.Add(int32(first))
+	if r.race.isHeld() {
+		r.launchDecider()
+		return
+	}
 	message, whole := r.message.Whole()
 	for i := range first {
 		if l := &r.legs[i]; !l.sendAtOnce(message, whole) {
@@ -210,6 +214,7 @@ func (r *request) afterLeg(l *leg, late bool, losers uint64, last, answers bool)
 		l.drain()
 	}
 	r.disposeOf(losers)
+	r.tellFollowers()
 	if last {
 		r.settleSafely((*request).settle)
 	}

@@ -100,13 +100,37 @@ func (r *request) overlaps() bool {
 // enterOverlaps notes that the write is under way, if it is one to one key. It is false
 // where repair keeps the key for too long.
 func (r *request) enterOverlaps() bool {
-	if !r.head.isOneKey() {
+	if !r.head.isOneKey() || r.ledger.overlapping { // since beginAlone
 		return true
 	}
 	j := &r.ledger
 	j.keyHash = hashOfTarget(&r.head.target)
 	j.overlapping = r.e.writes.beginWithin(j.keyHash, r.e.o.SlotTimeout)
 	return j.overlapping
+}
+
+// beginAlone waits until no other conditional write to the key is under way, and, briefly,
+// until no write at all is: two that land in another order on each backend would have to be
+// repaired before the key has a decider again.
+func (r *request) beginAlone() *s3Error {
+	if !r.head.isConditional() {
+		return nil
+	}
+	j := &r.ledger
+	j.keyHash = hashOfTarget(&r.head.target)
+	if !r.e.writes.beginAlone(j.keyHash, r.head.id, min(aloneWait, r.e.o.SlotTimeout), r.e.o.SlotTimeout) {
+		return errKeyContended
+	}
+	j.overlapping = true
+	return nil
+}
+
+// decided lets the next conditional write to the key begin: what this one's followers owe
+// is written down.
+func (r *request) decided() {
+	if r.head.isConditional() {
+		r.e.writes.decided(r.ledger.keyHash, r.head.id)
+	}
 }
 
 // noteBegin gives the write the place of its beginning in the order of writes.

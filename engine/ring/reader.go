@@ -27,15 +27,15 @@ func (r *Ring) Next(i int) ([]byte, error) {
 			return nil, r.err
 		case rd.pos < r.written && r.outside && rd.pos >= r.inside:
 			return nil, ErrOutside
-		case rd.pos < r.written:
-			end := r.written
+		case rd.pos < r.endLocked(i):
+			end := r.endLocked(i)
 			if r.outside {
 				end = r.inside
 			}
 			at := rd.pos % int64(len(r.buf))
 			n := min(end-rd.pos, int64(len(r.buf))-at)
 			return r.buf[at : at+n], nil
-		case r.closed:
+		case r.closed && rd.pos == r.written:
 			return nil, io.EOF
 		}
 		r.data.Wait()

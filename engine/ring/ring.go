@@ -62,11 +62,12 @@ type Ring struct {
 	readers  []reader
 	attached int
 	closed   bool
-	draining bool  // the writer waits for all readers to have read everything
-	outside  bool  // bytes are published that are not in the ring
-	inside   int64 // what was published before those
-	kept     bool  // no byte of those is lost
-	err      error // set by Cancel
+	draining bool   // the writer waits for all readers to have read everything
+	outside  bool   // bytes are published that are not in the ring
+	inside   int64  // what was published before those
+	kept     bool   // no byte of those is lost
+	err      error  // set by Cancel
+	held     uint64 // readers that are kept heldTail behind, until Free (R29)
 
 	space   chan struct{} // the writer waits here for room; capacity 1
 	blocked bool          // the writer is waiting
@@ -120,7 +121,7 @@ func (r *Ring) Put() {
 	if r.woken && len(r.space) > 0 {
 		<-r.space
 	}
-	r.onCut, r.err, r.woken = nil, nil, false
+	r.onCut, r.err, r.woken, r.held = nil, nil, false, 0
 	r.written, r.reserved, r.inside, r.waited = 0, 0, 0, 0
 	r.closed, r.blocked, r.draining, r.outside, r.kept = false, false, false, false, false
 	toPool(r)
@@ -198,6 +199,36 @@ func (r *Ring) MoveOutside(n int64, kept bool) {
 	r.outside, r.kept, r.inside, r.written = true, kept, 0, n
 	r.data.Broadcast()
 	r.mu.Unlock()
+}
+
+// heldTail is how much of a stream a reader does not get that is held. A storage may take
+// an object for whole before it has the last of what frames it (the last chunk, a trailer),
+// so that this has to be more than that.
+const heldTail = 2 << 10
+
+// Hold keeps a set of readers, bit i for reader i, from the end of the stream until Free:
+// each gets what has heldTail bytes behind it. They hold nobody back meanwhile, and nobody
+// is a laggard because they are idle. It has to be called before their first Next.
+func (r *Ring) Hold(set uint64) {
+	r.mu.Lock()
+	r.held = set
+	r.mu.Unlock()
+}
+
+// Free lets go of those that are held, from any goroutine.
+func (r *Ring) Free() {
+	r.mu.Lock()
+	r.held = 0
+	r.data.Broadcast()
+	r.mu.Unlock()
+}
+
+// endLocked is how much of what was published reader i may have.
+func (r *Ring) endLocked(i int) int64 {
+	if r.held&(1<<i) != 0 {
+		return max(r.written-heldTail, 0)
+	}
+	return r.written
 }
 
 // Attached is the set of readers that have not left, bit i for reader i.

@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"github.com/akubra/akubra/s3"
+)
+
+// A conditional write is decided by one backend, the decider (R29): the first in the order
+// of the bucket's backends that owes nothing for the key. Its answer is the client's. The
+// other legs, the followers, do not get the end of the message before it has said yes: a
+// message that is whole by then is not begun there (parked), of any other one the ring
+// keeps the tail back. If it says no, what was begun is reset (R31).
+//
+// A DELETE of a bucket goes the same way, for whether it is empty is a condition, too.
+
+// errUndecided ends a follower of a write that the decider has not taken.
+var errUndecided = errors.New("the backend that decides the condition has not taken the write")
+
+// followers is how far those are that follow the decider.
+type followers uint8
+
+const (
+	followNone   followers = iota // there are none, or they have been told
+	followParked                  // they were not started
+	followHeld                    // they are kept from the message's end
+)
+
+// isConditional reports whether one backend has to decide the request.
+func (h *requestHead) isConditional() bool {
+	if !h.write || h.target.Sub {
+		return false
+	}
+	switch h.kind {
+	case s3.KindPlain, s3.KindCopy, s3.KindComplete:
+		if len(h.target.Key) == 0 {
+			return h.method == "DELETE" && len(h.target.Bucket) > 0
+		}
+		return h.condition && (h.method != "POST" || h.kind == s3.KindComplete)
+	}
+	return false
+}
+
+// aloneWait is how long a conditional write waits for plain ones, and for the followers of
+// one that was decided. What owes the key meanwhile cannot decide it.
+const aloneWait = time.Second
+
+// chooseDecider has the first backend decide that can, of those that the request has a leg
+// for.
+func (r *request) chooseDecider() *s3Error {
+	if !r.head.isConditional() {
+		return nil
+	}
+	asked := uint64(0)
+	for i := range r.legs {
+		asked |= 1 << r.legs[i].backend
+	}
+	owing := r.owedForDecision()
+	if r.head.is(s3.KindComplete) {
+		// Its upload's owner decides. Where that is not known each backend is asked, and
+		// the others have no such upload.
+		if owing&asked == 0 {
+			return nil
+		}
+		r.wantKey()
+		return errNoDecider
+	}
+	b := r.e.primaries.first(r.head.bucket(), decidersOf(asked, owing, r.e.ignoring.Load(), r.e.all))
+	if b == nobody {
+		r.wantKey()
+		return errNoDecider
+	}
+	for i := range r.legs {
+		if r.legs[i].backend == b {
+			r.race.decideBy(i)
+		}
+	}
+	return nil
+}
+
+// decidersOf is the set of backends that can decide a condition, of those asked: who owes
+// something of what it is about cannot, nor who ignores conditions, unless all do.
+func decidersOf(asked, owing, ignoring, all uint64) uint64 {
+	set := asked &^ owing
+	if ignoring&all != all {
+		set &^= ignoring
+	}
+	return set
+}
+
+// owedForDecision is the set of backends that owe what the condition is about: the key, or
+// any key of a bucket that is to be deleted.
+func (r *request) owedForDecision() (set uint64) {
+	if r.e.o.Journal == nil {
+		return 0
+	}
+	if len(r.head.target.Key) > 0 {
+		return r.owedOf()
+	}
+	return r.owedIn(make([]int, len(r.e.o.Backends)))
+}
+
+// SetIgnoring tells which backends ignore conditions: none of them decides one while there
+// is another backend (R29). Any goroutine may call it.
+func (e *Engine) SetIgnoring(backends uint64) { e.ignoring.Store(backends) }
+
+// isDecider reports whether the leg's answer is the client's whatever it is.
+func (l *leg) isDecider() bool { return l.r.race.decidedBy() == l.index }
+
+// launchDecider is launch where one leg decides.
+func (r *request) launchDecider() {
+	decider := r.race.decidedBy()
+	if _, whole := r.message.Whole(); whole {
+		r.race.keep(followParked)
+		for i := range r.legs {
+			if l := &r.legs[i]; i != decider {
+				// Waiting for the decider is not the backend's fault (R13).
+				r.e.o.Limiter.Progress(l.backend, l.slot, farFuture)
+			}
+		}
+		r.legs[decider].launch(true)
+		r.started = len(r.legs)
+		return
+	}
+	r.race.keep(followHeld)
+	all := uint64(1)<<len(r.legs) - 1
+	r.message.Hold(all &^ (1 << decider))
+	for i := range r.legs {
+		r.legs[i].launch(false)
+		r.started++
+	}
+}
+
+// launch starts the leg: on an idle connection at once, with the whole message if that is
+// there and the leg may have it.
+func (l *leg) launch(whole bool) {
+	message, is := l.r.message.Whole()
+	if !l.sendAtOnce(message, is && whole) {
+		go l.runFn()
+	}
+}
+
+// mayHaveWhole reports whether the leg may be sent the whole message, now that it is there.
+func (l *leg) mayHaveWhole() bool {
+	if l.r.race.decidedBy() < 0 || l.isDecider() {
+		return true
+	}
+	return !l.r.isHolding()
+}
+
+// tellFollowers lets the followers go on, or ends them, once the decider's leg has ended.
+// Each leg's end calls it.
+func (r *request) tellFollowers() {
+	decider := r.race.decidedBy()
+	if decider < 0 {
+		return
+	}
+	how, yes := r.takeFollowers()
+	switch {
+	case how == followNone:
+		return
+	case how == followHeld && yes:
+		r.message.Free()
+		return
+	}
+	for i := range r.legs {
+		if i == decider {
+			continue
+		}
+		switch l := &r.legs[i]; {
+		case how == followHeld:
+			l.abort(errUndecided)
+		case yes:
+			l.follow()
+		default:
+			l.neverFollows()
+		}
+	}
+}
+
+// follow starts a leg that was parked.
+func (l *leg) follow() {
+	defer l.recoverLeg()
+	l.progress()
+	l.launch(true)
+}
+
+// neverFollows ends a leg that was parked: its backend has heard nothing of the write.
+func (l *leg) neverFollows() {
+	l.state, l.err, l.outcome = voteFailed, errUndecided, OutcomeAborted
+	l.r.e.attempt(func() { l.finish(false) })
+	if next := l.r.legEnded(l); next != nil {
+		next()
+	}
+}
+
+// refusesCondition reports whether a follower's answer says that the condition does not hold
+// there, or may not: the client is not told so after the decider's yes.
+func (l *leg) refusesCondition() bool {
+	switch l.answer.Status {
+	case 304, 404, 409, 412:
+		return true
+	}
+	return false
+}
