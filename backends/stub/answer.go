@@ -8,12 +8,12 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// answer is what is to be told about a request, before it is misbehaved.
+// answer is the response to a request before it is distorted by a Behaviour.
 type answer struct {
 	status  int
 	headers Headers
 	body    []byte
-	length  int64 // of the body where a HEAD has none at hand; else -1
+	length  int64 // of the body, for a HEAD that has none at hand; else -1
 }
 
 // errorAnswer is an answer with S3's error document, if the status is an error.
@@ -85,7 +85,7 @@ func statusLine(status int) string {
 	return strconv.Itoa(status) + " " + reason
 }
 
-// override replaces what b says, but the status.
+// override applies what b says, except for the status.
 func override(a answer, b *Behaviour) answer {
 	if b.Body != nil {
 		a.body, a.length = b.Body, -1
@@ -101,8 +101,7 @@ func override(a answer, b *Behaviour) answer {
 	return a
 }
 
-// work does what the request asks for, as far as b lets it, and gives the answer
-// to it.
+// work does what the request asks for, as far as b lets it, and returns the response.
 func (c *conn) work(b *Behaviour) answer {
 	good := b.Status == 0 || b.Status/100 == 2
 	reads := c.req.Method == "GET" || c.req.Method == "HEAD"

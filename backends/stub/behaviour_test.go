@@ -91,7 +91,7 @@ func TestOrderOfBehaviours(t *testing.T) {
 		if r.Method == "DELETE" && r.Headers.Get("X") == "y" {
 			return Fails(403)
 		}
-		return Behaviour{Status: 200 + len(s.Requests())} // it may ask
+		return Behaviour{Status: 200 + len(s.Requests())} // f may call the Server
 	})
 	s.BehaveNext(Fails(500), Behaviour{})
 	for i, tt := range []struct {
@@ -290,7 +290,7 @@ func TestHangs(t *testing.T) {
 	}
 }
 
-// A peer that leaves while its answer is held back is seen leaving.
+// A peer that leaves while its response is held back is noticed.
 func TestPeerGone(t *testing.T) {
 	for name, leave := range map[string]func(*Client){"FIN": (*Client).Close, "reset": (*Client).Reset} {
 		t.Run(name, func(t *testing.T) {
@@ -351,7 +351,7 @@ func TestCutsInTheAnswer(t *testing.T) {
 			c.Send(ask("GET", "/b/k"))
 			a, err := c.ReadAnswer()
 			if tt.b.Cut == CutReset {
-				// A reset overtakes what was sent; how much of it is left is chance.
+				// A reset overtakes data sent before it; how much of that arrives is chance.
 				if !isReset(err) {
 					t.Errorf("%+v, %v", a, err)
 				}
@@ -413,7 +413,7 @@ func TestR12Stale(t *testing.T) {
 		if r := s.WaitDone(t, 2)[1]; r.Target != "/again" || r.Complete || r.Answered || r.Err == nil {
 			t.Errorf("%v", r)
 		}
-		mustStatus(t, Dial(t, s.Addr()).Do(ask("GET", "/")), 299) // it took no one's turn
+		mustStatus(t, Dial(t, s.Addr()).Do(ask("GET", "/")), 299) // it did not use up a behaviour
 	})
 	t.Run("CloseIdle", func(t *testing.T) {
 		s := New(t)
@@ -558,7 +558,7 @@ func TestRefuseAccept(t *testing.T) {
 	mustStatus(t, Dial(t, s.Addr()).Do(ask("GET", "/")), 200)
 }
 
-// Close ends whatever goes on; TestMain sees that nothing is left.
+// Close ends everything in progress; TestMain checks that nothing is left.
 func TestClose(t *testing.T) {
 	for _, b := range []Behaviour{
 		{During: HangThere}, {HangAfterBody: true}, {Gate: make(chan struct{})}, {ReadRate: 1}, {WriteRate: 1},

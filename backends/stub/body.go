@@ -15,15 +15,15 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// bodyReader takes the framing off a body. io.EOF is a proper end,
-// io.ErrUnexpectedEOF a connection that ended before it.
+// bodyReader removes the framing of a body. io.EOF means a proper end, io.ErrUnexpectedEOF a
+// connection that ended early.
 type bodyReader struct {
 	br       *bufio.Reader
 	framing  Framing
-	left     int64 // of the body, or of the chunk
-	begun    bool  // a chunk was begun
+	left     int64 // of the body or of the chunk
+	begun    bool  // a chunk has begun
 	ended    bool
-	toClose  bool // Unframed runs to the end of the connection: an answer
+	toClose  bool // Unframed runs to the end of the connection: a response
 	trailers Headers
 }
 
@@ -48,8 +48,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	return n, http1.Unexpected(err)
 }
 
-// nextChunk reads a chunk's size, and after the last chunk the trailers; left
-// is 0 then.
+// nextChunk reads a chunk's size and, after the last chunk, the trailers; left is then 0.
 func (b *bodyReader) nextChunk() error {
 	if b.begun {
 		if end, err := b.line(); err != nil {
@@ -79,7 +78,7 @@ func (b *bodyReader) nextChunk() error {
 	return err
 }
 
-// line reads a line that ends with CRLF, and gives it without.
+// line reads a line that ends with CRLF and returns it without that.
 func (b *bodyReader) line() (string, error) {
 	line, err := b.br.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -95,10 +94,10 @@ func (b *bodyReader) line() (string, error) {
 	return text, nil
 }
 
-// sink takes a body's bytes: hashes them, and keeps them up to a limit.
-// A connection uses one over and over.
+// sink takes a body's bytes, hashes them, and keeps them up to a limit. A connection reuses its
+// sink.
 type sink struct {
-	sha, md5 hash.Hash // nil where nothing is hashed
+	sha, md5 hash.Hash // nil if nothing is hashed
 	n        int64
 	limit    int64
 	kept     []byte // all of the body while n <= limit
@@ -112,7 +111,7 @@ func newSink(hashing bool) *sink {
 	return k
 }
 
-// begin makes ready for a body of that length, or -1.
+// begin prepares for a body of that length, -1 if unknown.
 func (k *sink) begin(length, limit int64) {
 	if k.sha != nil {
 		k.sha.Reset()
@@ -137,7 +136,7 @@ func (k *sink) take(p []byte) {
 	}
 }
 
-// content is what the sink knows of the whole body.
+// content is what the sink knows about the whole body.
 func (k *sink) content() Object {
 	o := Object{Size: k.n, Body: k.kept}
 	if k.sha == nil {

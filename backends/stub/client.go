@@ -15,8 +15,7 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// clientWithin bounds every read and write of a Client, so that a test that
-// went wrong ends.
+// clientWithin bounds every read and write of a Client, so that a test that went wrong ends.
 const clientWithin = 2 * time.Minute
 
 // Client is a raw HTTP client: it sends exact bytes and sees exact bytes. One
@@ -27,24 +26,23 @@ type Client struct {
 	br *bufio.Reader
 }
 
-// Answer is one answer as it came in.
+// Answer is one response as it was received.
 type Answer struct {
 	Proto    string
 	Status   int
 	Reason   string
-	RawHead  []byte // exactly, with the blank line at its end
+	RawHead  []byte // exactly as received, including the blank line
 	Headers  Headers
 	Framing  Framing // Unframed with a body runs to the end of the connection
 	Length   int64   // the Content-Length, or -1
-	Body     []byte  // as far as it came
+	Body     []byte  // what has been received
 	Trailers Headers
 	Interim  []*Answer // the 1xx before it
 
 	body bodyReader
 }
 
-// Dial connects to addr ("host:port"). The connection is closed when the test
-// ends, if not before.
+// Dial connects to addr ("host:port"). The connection is closed when the test ends, if not before.
 func Dial(t testing.TB, addr string) *Client {
 	t.Helper()
 	nc, err := net.DialTimeout("tcp", addr, clientWithin)
@@ -54,7 +52,7 @@ func Dial(t testing.TB, addr string) *Client {
 	return NewClient(t, nc.(*net.TCPConn))
 }
 
-// NewClient makes a Client of a connection, which it closes when the test ends.
+// NewClient makes a Client from a connection, which it closes when the test ends.
 func NewClient(t testing.TB, nc *net.TCPConn) *Client {
 	c := &Client{t: t, nc: nc, br: bufio.NewReader(nc)}
 	t.Cleanup(func() { c.nc.Close() })
@@ -67,8 +65,7 @@ func (c *Client) Write(p []byte) (int, error) {
 	return c.nc.Write(p)
 }
 
-// Send sends the strings just as they are, in one piece, and ends the test if
-// that fails.
+// Send sends the strings exactly as they are, in one piece, and ends the test if that fails.
 func (c *Client) Send(raw ...string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c, strings.Join(raw, "")); err != nil {
@@ -76,7 +73,7 @@ func (c *Client) Send(raw ...string) {
 	}
 }
 
-// Do sends a request and reads its answer, and ends the test if either fails.
+// Do sends a request and reads the response, and ends the test if either fails.
 func (c *Client) Do(raw ...string) *Answer {
 	c.t.Helper()
 	c.Send(raw...)
@@ -91,8 +88,8 @@ func (c *Client) Do(raw ...string) *Answer {
 	return a
 }
 
-// ReadAnswer reads the final answer to a request that is no HEAD, whole. On an
-// error the Answer has what came before it, or is nil if that is not even a head.
+// ReadAnswer reads the complete final response to a request other than HEAD. On an error it returns
+// what had arrived, or nil if not even a head had.
 func (c *Client) ReadAnswer() (*Answer, error) { return c.ReadAnswerTo("") }
 
 // ReadAnswerTo is ReadAnswer to a request of this method.
@@ -112,7 +109,7 @@ func (c *Client) ReadAnswerTo(method string) (*Answer, error) {
 	}
 }
 
-// ReadHeadTo reads one head, of an interim answer too, and nothing of its body.
+// ReadHeadTo reads one head, even of an interim response, and nothing of its body.
 func (c *Client) ReadHeadTo(method string) (*Answer, error) {
 	c.nc.SetReadDeadline(time.Now().Add(clientWithin))
 	raw, err := readHead(c.br)
@@ -143,8 +140,8 @@ func (c *Client) ReadHeadTo(method string) (*Answer, error) {
 	return a, nil
 }
 
-// ReadBody reads the (rest of the) body into a.Body. An answer that was cut
-// short gives io.ErrUnexpectedEOF, or a reset.
+// ReadBody reads the (rest of the) body into a.Body. A truncated response gives
+// io.ErrUnexpectedEOF, or a reset.
 func (c *Client) ReadBody(a *Answer) error {
 	for {
 		if err := c.pull(a, int(min(max(a.body.left, 512), 64<<10))); errors.Is(err, io.EOF) {
@@ -156,9 +153,8 @@ func (c *Client) ReadBody(a *Answer) error {
 	}
 }
 
-// ReadSome reads the next n bytes of the body, appends them to a.Body and gives
-// them; it is for an answer that comes bit by bit. io.EOF says that there were
-// less.
+// ReadSome reads the next n bytes of the body, appends them to a.Body and returns them, for a
+// response that arrives bit by bit. io.EOF means that there were fewer.
 func (c *Client) ReadSome(a *Answer, n int) ([]byte, error) {
 	start := len(a.Body)
 	for want := start + n; len(a.Body) < want; {
@@ -178,8 +174,8 @@ func (c *Client) pull(a *Answer, n int) error {
 	return err
 }
 
-// Rest reads until the peer closes, and gives what still came; nil and a nil
-// error are a clean close.
+// Rest reads until the peer closes and returns what arrived; nil and a nil error mean a clean
+// close.
 func (c *Client) Rest() ([]byte, error) {
 	c.nc.SetReadDeadline(time.Now().Add(clientWithin))
 	rest, err := io.ReadAll(c.br)
@@ -189,7 +185,7 @@ func (c *Client) Rest() ([]byte, error) {
 	return rest, err
 }
 
-// CloseWrite sends a FIN, and reads on.
+// CloseWrite sends a FIN; reading is still possible.
 func (c *Client) CloseWrite() { c.nc.CloseWrite() }
 
 // Close closes the connection.

@@ -30,8 +30,8 @@ type conn struct {
 	body bodyReader
 	sink *sink
 
-	req      *Request // written under s.mu, by this goroutine alone
-	ended    bool     // its body has, one way or the other
+	req      *Request // written only by this goroutine, under s.mu
+	ended    bool     // its body has ended, one way or another
 	idle     bool     // between two requests; guarded by s.mu
 	dropNext bool
 
@@ -48,13 +48,13 @@ func newConn(s *Server, nc *net.TCPConn, id int) *conn {
 	return c
 }
 
-// kill closes the connection, with a reset if so wanted, and ends all waits.
+// kill closes the connection, with a reset if requested, and ends all waits.
 func (c *conn) kill(reset bool) {
 	c.once.Do(func() {
 		if reset {
 			c.nc.SetLinger(0)
 		}
-		close(c.down) // first, so that the error of Close is known to be our own
+		close(c.down) // first, so that Close's error is known to be our own
 		c.nc.Close()
 	})
 }
@@ -75,7 +75,7 @@ func (c *conn) serve() {
 	}
 }
 
-// one serves one request and reports whether the connection lives on.
+// one serves one request and reports whether the connection stays open.
 func (c *conn) one() (keep bool) {
 	raw, err := readHead(c.br)
 	if len(raw) == 0 {
@@ -118,13 +118,13 @@ func (c *conn) begin(r *Request, err error) {
 	c.s.bumpLocked()
 }
 
-// finish closes the books of a request, and the connection with them.
+// finish completes the record of a request, and closes the connection unless it is kept.
 func (c *conn) finish(keep bool) {
 	if !c.ended {
 		c.bodyEnded(errNotRead)
 	}
 	if !keep {
-		c.kill(false) // before it is told, so that who waited finds it closed
+		c.kill(false) // before it is reported, so that whoever waited finds it closed
 	}
 	c.in.rate, c.out.rate = 0, 0
 	c.s.mu.Lock()
@@ -134,7 +134,7 @@ func (c *conn) finish(keep bool) {
 	c.s.bumpLocked()
 }
 
-// note writes in the books what has become of the request.
+// note records what has become of the request.
 func (c *conn) note(f func(*Request)) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()

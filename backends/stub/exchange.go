@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// exchange takes the body and gives the answer.
+// exchange reads the body and sends the response.
 func (c *conn) exchange(b *Behaviour) (keep bool) {
 	c.body = bodyReader{br: c.br, framing: c.req.Framing, left: max(c.req.Length, 0)}
 	c.sink.begin(c.req.Length, c.s.keepLimit(c.req))
@@ -57,8 +57,8 @@ func (c *conn) continues(b *Behaviour) bool {
 	return c.req.Headers.hasToken("Expect", "100-continue") && (b.During == ReadOn || b.After > 0)
 }
 
-// during does what b.During says, in mid-body. on tells that the request goes on
-// as if nothing had been.
+// during does what b.During says in the middle of the body. on reports whether the request goes on
+// as if nothing had happened.
 func (c *conn) during(b *Behaviour) (on, keep bool) {
 	switch b.During {
 	case HangThere:
@@ -93,9 +93,9 @@ func (c *conn) during(b *Behaviour) (on, keep bool) {
 	return false, ok && keep
 }
 
-// hold waits until the gate is closed, or for Unhang where there is none, and
-// reports whether to go on. With watch a peer that leaves meanwhile ends it: that
-// can be seen only where nothing is left to be read.
+// hold waits until the gate is closed, or for Unhang if there is no gate, and reports whether to go
+// on. With watch it also ends when the peer leaves, which can be noticed only if nothing is left to
+// be read.
 func (c *conn) hold(gate <-chan struct{}, watch bool) bool {
 	var before Stage
 	c.s.mu.Lock()
@@ -122,14 +122,14 @@ func (c *conn) hold(gate <-chan struct{}, watch bool) bool {
 		case <-c.down:
 			waiting = false
 		case err := <-left:
-			left = nil // an early next request is no reason to leave
+			left = nil // a next request sent early does not mean that the peer has left
 			waiting = err == nil
 			if err != nil {
 				c.lost()
 			}
 		}
 	}
-	if left != nil { // call the watcher back
+	if left != nil { // stop the watcher
 		c.nc.SetReadDeadline(time.Now())
 		<-left
 		c.nc.SetReadDeadline(time.Time{})
@@ -140,7 +140,7 @@ func (c *conn) hold(gate <-chan struct{}, watch bool) bool {
 	return on
 }
 
-// lost notes that the peer has left before it had its answer.
+// lost records that the peer left before it had its response.
 func (c *conn) lost() {
 	if !c.killed() {
 		c.note(func(r *Request) { r.Gone = true })

@@ -11,21 +11,20 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// maxHead bounds a head; whoever sends more is cut off.
+// maxHead bounds a head; a peer that sends more is cut off.
 const maxHead = 1 << 20
 
-// ErrMalformed is wrapped by the Err of a request that is not HTTP/1.1 as it
-// should be. The parser forgives nothing (R8): what a proxy passes on must be
-// beyond doubt.
+// ErrMalformed is wrapped by the Err of a request that is not proper HTTP/1.1. The parser forgives
+// nothing (R8): what a proxy passes on must be beyond doubt.
 var ErrMalformed = errors.New("stub: malformed")
 
-// Header is one header line; the name is as it was sent, the value trimmed.
+// Header is one header line; the name is as sent, the value trimmed.
 type Header struct{ Name, Value string }
 
-// Headers are header lines in their order, repeated ones too.
+// Headers are header lines in their order, including repeated ones.
 type Headers []Header
 
-// H makes Headers of names and values in turn.
+// H makes Headers from alternating names and values.
 func H(namesAndValues ...string) Headers {
 	if len(namesAndValues)%2 != 0 {
 		panic("stub: H wants a value for every name")
@@ -37,7 +36,7 @@ func H(namesAndValues ...string) Headers {
 	return h
 }
 
-// Get gives the first value of a name in any case, or "".
+// Get returns the first value of a name, in any case, or "".
 func (h Headers) Get(name string) string {
 	for i := range h {
 		if strings.EqualFold(h[i].Name, name) {
@@ -47,7 +46,7 @@ func (h Headers) Get(name string) string {
 	return ""
 }
 
-// Values gives all values of a name in any case.
+// Values returns all values of a name, in any case.
 func (h Headers) Values(name string) []string {
 	var values []string
 	for i := range h {
@@ -83,18 +82,18 @@ func (h Headers) hasToken(name, token string) bool {
 	return false
 }
 
-// Framing is how the end of a body is told.
+// Framing is how the end of a body is marked.
 type Framing int
 
-// The ways of framing.
+// The kinds of framing.
 const (
-	Unframed Framing = iota // no body; in an answer: until the connection closes
+	Unframed Framing = iota // no body; in a response: until the connection closes
 	ByLength
 	ByChunks
 )
 
-// readHead reads up to and including the blank line. What it read of a head
-// that ended early is given beside the error.
+// readHead reads up to and including the blank line. If the head ends early, it returns what it has
+// read along with the error.
 func readHead(br *bufio.Reader) (raw []byte, err error) {
 	start := 0 // of the current line
 	for {
@@ -147,7 +146,7 @@ func parseFields(raw []byte) (headers Headers, err error) {
 	}
 }
 
-// parseRequest fills in what the head tells.
+// parseRequest fills in what the head says.
 func (r *Request) parseRequest() error {
 	first, headers, err := parseHead(r.RawHead)
 	r.Headers = headers
@@ -168,7 +167,7 @@ func (r *Request) parseRequest() error {
 	return err
 }
 
-// parseFraming tells how the body is framed; length is -1 but for ByLength.
+// parseFraming returns how the body is framed; length is -1 unless ByLength.
 func parseFraming(headers Headers) (f Framing, length int64, err error) {
 	lengths, codings := headers.Values("Content-Length"), headers.Values("Transfer-Encoding")
 	switch {

@@ -55,7 +55,7 @@ func (s *Server) acceptLocked(ln *net.TCPListener) {
 				return
 			}
 			if err != nil {
-				time.Sleep(5 * time.Millisecond) // out of descriptors, say
+				time.Sleep(5 * time.Millisecond) // for example, out of file descriptors
 				continue
 			}
 			s.welcome(ln, nc)

@@ -9,7 +9,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// dialError tells why nobody can connect.
+// dialError is the error of an attempt to connect.
 func dialError(addr string) error {
 	nc, err := net.Dial("tcp", addr)
 	if err == nil {

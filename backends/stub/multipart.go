@@ -15,14 +15,13 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// upload is a multipart upload under way.
+// upload is a multipart upload in progress.
 type upload struct {
 	path  string
 	parts map[int]Object
 }
 
-// Uploads gives the ids of the uploads that were neither completed nor aborted,
-// in their order.
+// Uploads returns the ids of the uploads that were neither completed nor aborted, in order.
 func (s *Server) Uploads() []string {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
@@ -45,7 +44,7 @@ type uploadName struct {
 	UploadID string `xml:"UploadId"`
 }
 
-// uploadsLocked answers ?uploads: a new upload, or the list of them.
+// uploadsLocked answers ?uploads: it starts an upload or lists them.
 func (s *store) uploadsLocked(method, path string) answer {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch method {
@@ -66,7 +65,7 @@ func (s *store) uploadsLocked(method, path string) answer {
 	return errorAnswer(405)
 }
 
-// uploadLocked answers ?uploadId: a part, the list of parts, abortion, completion.
+// uploadLocked answers ?uploadId: a part, the list of parts, an abort or a completion.
 func (s *store) uploadLocked(r *Request, path string, query url.Values, body *sink) answer {
 	id := query.Get("uploadId")
 	u := s.uploads[id]
@@ -147,7 +146,7 @@ func (s *store) completeLocked(u *upload, id string, body *sink) answer {
 			a.body = errorDocument("InvalidPart")
 			return a
 		}
-		digest, _ := hex.DecodeString(s3.Unquote(p.ETag)) // best effort for copies of joined objects
+		digest, _ := hex.DecodeString(s3.Unquote(p.ETag)) // best effort for copies of multipart objects
 		sum.Write(digest)
 		size += p.Size
 		if p.kept() {

@@ -12,8 +12,8 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// Object is what is stored at a path. Body is nil where bodies are not kept, and
-// SHA256 is empty where it cannot be known without.
+// Object is what is stored at a path. Body is nil if bodies are not kept; SHA256 is empty if it
+// cannot be known without them.
 type Object struct {
 	Body         []byte
 	Size         int64
@@ -22,17 +22,16 @@ type Object struct {
 
 func (o *Object) kept() bool { return int64(len(o.Body)) == o.Size }
 
-// store is the object store of one Server. Its keys are raw paths, without the
-// query: a bucket is an object like any other, and two spellings of one key are
-// two objects. Sub-resources (?acl) other than those of uploads are not told
-// apart from the object.
+// store is the object store of one Server. Its keys are raw paths without the query: a bucket is an
+// object like any other, and two spellings of one key are two objects. Subresources (?acl) other
+// than those of uploads are not told apart from the object.
 type store struct {
 	opts options
 
 	mu      sync.Mutex
 	objects map[string]Object
 	uploads map[string]*upload
-	prefix  string // of the ids of uploads, another one for every store
+	prefix  string // of upload ids; different in every store
 	nextID  int
 }
 
@@ -53,7 +52,7 @@ func newStore(opts options) *store {
 	}
 }
 
-// Object gives what is stored at a raw path, as in "/bucket/a%20key".
+// Object returns what is stored at a raw path such as "/bucket/a%20key".
 func (s *Server) Object(path string) (Object, bool) {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
@@ -61,7 +60,7 @@ func (s *Server) Object(path string) (Object, bool) {
 	return o, ok
 }
 
-// Objects gives everything that is stored, by raw path.
+// Objects returns everything stored, by raw path.
 func (s *Server) Objects() map[string]Object {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
@@ -78,10 +77,10 @@ func (s *Server) Put(path string, body []byte) {
 	s.store.objects[path] = k.content()
 }
 
-// do carries out a request whose body arrived whole, with the standard answer.
+// do carries out a request whose body arrived completely and returns the normal response.
 func (s *store) do(r *Request, body *sink) answer {
 	path, rawQuery, _ := strings.Cut(r.Target, "?")
-	query, _ := url.ParseQuery(rawQuery) // what it cannot read is no query of ours
+	query, _ := url.ParseQuery(rawQuery) // a query that cannot be read means nothing here
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -120,7 +119,7 @@ func (s *store) putLocked(r *Request, path string, body *sink) answer {
 	return xmlAnswer(copied{XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: o.ETag})
 }
 
-// sourceLocked finds what a copy is to be made of.
+// sourceLocked finds the source of a copy.
 func (s *store) sourceLocked(r *Request) (Object, bool) {
 	source, _, _ := strings.Cut(r.Headers.Get("x-amz-copy-source"), "?")
 	o, ok := s.objects["/"+strings.TrimPrefix(source, "/")]
@@ -200,7 +199,7 @@ func (s *store) deleteManyLocked(bucket string, body *sink) answer {
 	}
 	var result deleteResult
 	for _, o := range req.Objects {
-		// The key is stored as its path was spelt: plainly, or as AWS escapes it.
+		// The key is stored as its path was spelled: plain, or escaped as AWS does.
 		dir := strings.TrimSuffix(bucket, "/") + "/"
 		delete(s.objects, dir+o.Key)
 		delete(s.objects, dir+s3.Escape(o.Key))
@@ -211,7 +210,7 @@ func (s *store) deleteManyLocked(bucket string, body *sink) answer {
 	return xmlAnswer(result)
 }
 
-// copied is the answer to a copy; the element's name says of what.
+// copied is the response to a copy; the element's name says of what.
 type copied struct {
 	XMLName xml.Name
 	ETag    string
@@ -220,7 +219,7 @@ type copied struct {
 func xmlAnswer(v any) answer {
 	body, err := xml.Marshal(v)
 	if err != nil {
-		panic(err) // of our own types
+		panic(err) // can only be our own types
 	}
 	return answer{
 		status:  200,

@@ -8,7 +8,7 @@ func (c *conn) send(text string) bool {
 	return c.flush()
 }
 
-// flush sends what was written; an error of an earlier write shows here.
+// flush sends what was written; the error of an earlier write shows up here.
 func (c *conn) flush() bool {
 	if err := c.bw.Flush(); err != nil {
 		c.lost()
@@ -17,8 +17,7 @@ func (c *conn) flush() bool {
 	return true
 }
 
-// answer sends an answer as b wants it, and reports whether the connection can be
-// kept.
+// answer sends a response as b wants it and reports whether the connection can be kept.
 func (c *conn) answer(a answer, b *Behaviour) (keep bool) {
 	if b.Raw != nil {
 		a.status = 0
@@ -48,14 +47,14 @@ func (c *conn) answer(a answer, b *Behaviour) (keep bool) {
 	return !closes && b.Then != FinAfter && !c.killed()
 }
 
-// outgoing sends an answer, and cuts it where it is to be cut.
+// outgoing sends a response and cuts it where requested.
 type outgoing struct {
 	c   *conn
 	cut Cut
 	at  int64 // bytes of the body until the cut
 }
 
-// doCut cuts, and reports whether to go on with the answer all the same.
+// doCut cuts and reports whether to go on with the response nevertheless.
 func (o *outgoing) doCut() bool {
 	kind := o.cut
 	o.cut = NoCut
@@ -126,7 +125,7 @@ func (o *outgoing) body(body []byte, b *Behaviour, bare, chunked bool) bool {
 	return true
 }
 
-// piece sends a piece of the body, up to the cut if that is inside of it.
+// piece sends a piece of the body, up to the cut if that is within it.
 func (o *outgoing) piece(p []byte) bool {
 	if o.cut != NoCut && o.at < int64(len(p)) {
 		o.c.bw.Write(p[:o.at])

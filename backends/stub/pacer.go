@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// pacesASecond is how many pieces a second's worth of slowed bytes is cut into.
+// pacesASecond is how many pieces a slowed second is divided into.
 const pacesASecond = 50
 
-// pacer is one direction of a connection, slowed down to a rate. Only the
-// connection's goroutine uses it.
+// pacer slows one direction of a connection down to a rate. Only the connection's goroutine uses
+// it.
 type pacer struct {
 	nc   *net.TCPConn
 	down <-chan struct{}
-	rate int // bytes a second; 0 is at full speed
+	rate int // bytes a second; 0 means full speed
 	free time.Time
-	late time.Duration // of the last wait's end: a busy machine does not make the rate a lower one
+	late time.Duration // how late the last wait ended, so that a busy machine does not lower the rate
 }
 
 func (p *pacer) Read(b []byte) (int, error) {

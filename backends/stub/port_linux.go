@@ -2,9 +2,9 @@ package stub
 
 import "syscall"
 
-// holdPort binds a socket and does not listen with it. Linux counts it when it chooses a
-// port for somebody, and lets a listener that asks for this port by its number in beside it,
-// since both say SO_REUSEADDR, as Go's do.
+// holdPort binds a socket without listening on it. Linux takes it into account when it chooses a
+// port for somebody, but lets a listener that names this port share it, since both set
+// SO_REUSEADDR, as Go's do.
 func holdPort() (port int, release func(), err error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// A storage that is down keeps its port: whoever dials it is refused, and does not reach
-// somebody who was given the port meanwhile.
+// A stub that is down keeps its port: connections to it are refused, rather than reach somebody who
+// was given the port meanwhile.
 func TestDownKeepsThePort(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux holds a port for somebody who listens later")
@@ -20,7 +20,7 @@ func TestDownKeepsThePort(t *testing.T) {
 	if _, err := net.Dial("tcp4", s.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("a dial says %v", err)
 	}
-	// As the system chooses a port: only one that nobody is bound to.
+	// Like the system's choice: only a port to which nobody is bound.
 	alone := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		_ = c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 0) })
 		return err

@@ -7,13 +7,13 @@ import (
 	"sync"
 )
 
-// whole is where a body is read to that is read to its end.
+// whole is the limit for reading a body to its end.
 const whole = math.MaxInt64
 
 var pieces = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
-// read reads the body up to so many bytes, or to its end; more is false there.
-// ok is false where the body broke off: nothing more can be done here then.
+// read reads the body up to that many bytes or to its end; more is false at the end. ok is false if
+// the body broke off; nothing more can be done then.
 func (c *conn) read(upTo int64) (more, ok bool) {
 	if c.ended {
 		return false, true
@@ -42,7 +42,7 @@ func (c *conn) read(upTo int64) (more, ok bool) {
 	return true, true
 }
 
-// bodyEnded notes how the body ended; only one that is complete is ever stored (R6).
+// bodyEnded records how the body ended; only a complete one is ever stored (R6).
 func (c *conn) bodyEnded(err error) {
 	c.ended = true
 	aborted := err != nil && err != errNotRead && !errors.Is(err, ErrMalformed)
@@ -65,7 +65,7 @@ func (c *conn) bodyEnded(err error) {
 	})
 }
 
-// keepLimit is how much of a request's body is to be kept in memory.
+// keepLimit is how much of a request's body is kept in memory.
 func (s *Server) keepLimit(r *Request) int64 {
 	switch {
 	case r.Method == "POST":

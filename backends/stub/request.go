@@ -8,51 +8,51 @@ import (
 	"time"
 )
 
-// waitWithin bounds Wait; it is generous, since a wait that fails is a bug.
+// waitWithin bounds Wait. It is generous, since a wait that fails is a bug.
 const waitWithin = 20 * time.Second
 
-// Request is what the Server saw of one request, so far.
+// Request is what the Server has seen of one request so far.
 type Request struct {
 	Conn, Nth int // the connection's number, and the request's on it, from 1
 
-	Method, Target, Proto string // as they stand in the first line
-	RawHead               []byte // exactly, with the blank line at its end
+	Method, Target, Proto string // as in the request line
+	RawHead               []byte // exactly as received, including the blank line
 	Headers               Headers
 
 	Framing   Framing
 	Length    int64  // the Content-Length, or -1
-	BodyBytes int64  // read so far, without the chunks' framing
+	BodyBytes int64  // read so far, without chunk framing
 	SHA256    string // of the body, in hex, once it has ended
-	Body      []byte // once it has ended, if it is small enough (BodyLimit)
+	Body      []byte // once it has ended, if it is at most BodyLimit
 	Trailers  Headers
 
-	Complete bool  // the head was well formed and the body arrived whole
+	Complete bool  // the head was well formed and the whole body arrived
 	Aborted  bool  // the peer closed or reset the connection before that
-	Gone     bool  // the peer did so while the answer was held back or being written
+	Gone     bool  // the peer did so while the response was held back or being written
 	Err      error // why the request is not complete
 
 	Stage        Stage
-	Status       int  // of the answer, once it began; 0 with Raw
-	Answered     bool // the answer went out whole
+	Status       int  // of the response, once it has begun; 0 with Raw
+	Answered     bool // the whole response was sent
 	Began, Ended time.Time
 }
 
 // Stage is how far a request has come.
 type Stage int
 
-// The stages in their order; a request can be held before and after its body.
+// The stages in order; a request can be held before and after its body.
 const (
 	StageBody   Stage = iota // the body is being read
 	StageHeld                // hanging, or waiting for a gate
-	StageAnswer              // the answer is being worked out or written
-	StageDone                // the Server is through with it
+	StageAnswer              // the response is being computed or written
+	StageDone                // the Server has finished with it
 )
 
 func (g Stage) String() string {
 	return [...]string{"body", "held", "answer", "done"}[g]
 }
 
-// String tells the request in a line.
+// String describes the request in one line.
 func (r *Request) String() string {
 	s := fmt.Sprintf("%d/%d %s %s: %s, body %d", r.Conn, r.Nth, r.Method, r.Target, r.Stage, r.BodyBytes)
 	for _, w := range []struct {
@@ -75,7 +75,7 @@ func (r *Request) String() string {
 // Requests are in the order in which their heads arrived.
 type Requests []*Request
 
-// Count counts those that f is true of.
+// Count returns how many satisfy f.
 func (rs Requests) Count(f func(*Request) bool) int {
 	n := 0
 	for _, r := range rs {
@@ -86,7 +86,7 @@ func (rs Requests) Count(f func(*Request) bool) int {
 	return n
 }
 
-// Done counts those that the Server is through with.
+// Done counts those that the Server has finished with.
 func (rs Requests) Done() int {
 	return rs.Count(func(r *Request) bool { return r.Stage == StageDone })
 }
@@ -96,12 +96,12 @@ func (rs Requests) Held() int {
 	return rs.Count(func(r *Request) bool { return r.Stage == StageHeld })
 }
 
-// Complete counts those that arrived whole.
+// Complete counts those that arrived completely.
 func (rs Requests) Complete() int {
 	return rs.Count(func(r *Request) bool { return r.Complete })
 }
 
-// String tells the requests, a line each.
+// String describes the requests, one per line.
 func (rs Requests) String() string {
 	var b strings.Builder
 	for _, r := range rs {
@@ -110,17 +110,17 @@ func (rs Requests) String() string {
 	return b.String()
 }
 
-// Counts are of the Server's whole life, forgotten requests included.
+// Counts cover the Server's whole life, including forgotten requests.
 type Counts struct {
 	Conns     int // accepted
-	OpenConns int // of them open now
+	OpenConns int // open now
 	Requests  int
-	Complete  int // arrived whole
-	Aborted   int // ended short by the peer
-	Answered  int // answered whole
+	Complete  int // arrived completely
+	Aborted   int // ended early by the peer
+	Answered  int // answered completely
 }
 
-// Counts tells the counts.
+// Counts returns the current counts.
 func (s *Server) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +129,7 @@ func (s *Server) Counts() Counts {
 	return n
 }
 
-// Requests gives a copy of each request seen, finished or not.
+// Requests returns a copy of each request seen, finished or not.
 func (s *Server) Requests() Requests {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,9 +150,8 @@ func (s *Server) requestsLocked() Requests {
 	return rs
 }
 
-// Wait waits until cond is true of what was seen, and gives that. It looks
-// again at every change: of a request, of a connection, of the store. A test
-// that waits for long fails.
+// Wait waits until cond holds for the requests seen, and returns them. It checks again at every
+// change of a request, a connection or the store. It fails the test if that takes too long.
 func (s *Server) Wait(t testing.TB, cond func(Requests) bool) Requests {
 	t.Helper()
 	late := false
@@ -167,7 +166,7 @@ func (s *Server) Wait(t testing.TB, cond func(Requests) bool) Requests {
 		s.mu.Lock()
 		seen, rs, over := s.version, s.requestsLocked(), late
 		s.mu.Unlock()
-		// Not under the lock: the condition may ask for counts and objects too.
+		// Without the lock: the condition may ask for counts and objects too.
 		if cond(rs) {
 			return rs
 		}
@@ -188,7 +187,7 @@ func (s *Server) WaitDone(t testing.TB, n int) Requests {
 	return s.Wait(t, func(rs Requests) bool { return rs.Done() >= n })
 }
 
-// rememberLocked puts a request on the books.
+// rememberLocked records a request.
 func (s *Server) rememberLocked(r *Request) {
 	s.counts.Requests++
 	keep := s.opts.keepRequests

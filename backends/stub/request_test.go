@@ -38,7 +38,7 @@ func TestRequestIsSeenAsSent(t *testing.T) {
 	}
 }
 
-// A body that the client did not send whole is counted, and never stored.
+// A body that the client did not send completely is counted, but never stored.
 func TestR6ShortBodyIsNotStored(t *testing.T) {
 	head := "PUT /b/k HTTP/1.1\r\nHost: h\r\n"
 	for name, sent := range map[string]string{
@@ -57,7 +57,7 @@ func TestR6ShortBodyIsNotStored(t *testing.T) {
 				s := New(t)
 				c := Dial(t, s.Addr())
 				c.Send(sent)
-				if how == "reset" { // which throws away what was not read yet
+				if how == "reset" { // which discards what was not read yet
 					s.Wait(t, func(rs Requests) bool {
 						_, body, whole := strings.Cut(sent, "\r\n\r\n")
 						return !whole || len(rs) == 1 && (body == "" || rs[0].BodyBytes > 0 || len(body) < 3)
@@ -66,7 +66,7 @@ func TestR6ShortBodyIsNotStored(t *testing.T) {
 				leave(c)
 				s.Wait(t, func(Requests) bool { n := s.Counts(); return n.Conns == 1 && n.OpenConns == 0 })
 				if how == "reset" && len(s.Requests()) == 0 {
-					return // even the head's beginning was thrown away
+					return // even the beginning of the head was discarded
 				}
 				r := s.WaitDone(t, 1)[0]
 				if r.Complete || !r.Aborted || r.Err == nil || r.Status != 0 || s.Counts().Aborted != 1 {
@@ -80,7 +80,7 @@ func TestR6ShortBodyIsNotStored(t *testing.T) {
 	}
 }
 
-// The stub forgives nothing, so that what passes here is beyond doubt.
+// The stub forgives nothing, so whatever it accepts is beyond doubt.
 func TestR8MalformedIsSeen(t *testing.T) {
 	for _, sent := range []string{
 		"\r\n\r\n",

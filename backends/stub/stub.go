@@ -1,16 +1,15 @@
-// Package stub is an S3-like storage for tests, one that misbehaves on command.
+// Package stub is an S3-like backend for tests that misbehaves on command.
 //
-// It speaks HTTP/1.1 over raw TCP with its own small parser, so that a test
-// sees exactly the bytes that arrived and says exactly which bytes go back.
-// Unless told otherwise it is a little object store: what is put arrives whole
-// or is not stored at all. Dial gives the other end, a raw HTTP client.
+// It speaks HTTP/1.1 over raw TCP with its own small parser, so that a test sees exactly the bytes
+// that arrived and decides exactly which bytes go back. Unless told otherwise it is a small object
+// store: an object arrives completely or is not stored at all. Dial is the other end, a raw HTTP
+// client.
 //
-// A Server owns its listener, one goroutine that accepts, and one goroutine a
-// connection; Close (New calls it when the test ends) ends and awaits them all.
-// Every method of a Server may be called from any goroutine, from within the
-// condition of Wait too, and all but Close from within BehaveFunc. Only Wait and
-// WaitDone belong to the test's own goroutine, since they may end the test.
-// What Requests, Object and Objects give is a copy, or never changes again.
+// A Server owns its listener, one goroutine that accepts and one goroutine per connection; Close,
+// which New calls when the test ends, stops and awaits them all. Every method of a Server may be
+// called from any goroutine, also from within a Wait condition and, except for Close, from within
+// BehaveFunc. Only Wait and WaitDone must be called on the test's own goroutine, since they may end
+// the test. What Requests, Object and Objects return is a copy, or never changes.
 package stub
 
 import (
@@ -20,16 +19,16 @@ import (
 	"testing"
 )
 
-// Server is one stub storage.
+// Server is one stub backend.
 type Server struct {
 	opts  options
 	addr  string
-	port  func() // gives the port of addr back, which is the Server's while it is down, too
+	port  func() // gives the port of addr back, which stays the Server's while it is down
 	store *store
 	wg    sync.WaitGroup
 
 	mu      sync.Mutex
-	changed sync.Cond // of mu; version has grown
+	changed sync.Cond // on mu; version has grown
 	version uint64
 
 	ln     *net.TCPListener // nil while down
@@ -39,7 +38,7 @@ type Server struct {
 	unhang chan struct{} // closed and replaced by Unhang
 	always func(*Request) Behaviour
 	next   []Behaviour
-	log    []*Request // guarded by mu, contents too
+	log    []*Request // guarded by mu, including the contents
 	counts Counts
 }
 
@@ -51,26 +50,26 @@ type options struct {
 	receiveBuffer int
 }
 
-// Option changes how a Server keeps its books.
+// Option changes what a Server records.
 type Option func(*options)
 
-// KeepBodies(false) keeps the size and hash of objects, not their bytes; a GET
-// of them is then answered 500. The default is true.
+// KeepBodies(false) keeps the size and hash of objects but not their bytes; a GET of them is then
+// answered with 500. The default is true.
 func KeepBodies(keep bool) Option { return func(o *options) { o.keepBodies = keep } }
 
-// KeepRequests keeps only the last n requests; the default is all of them.
+// KeepRequests keeps only the last n requests; the default is all.
 func KeepRequests(n int) Option { return func(o *options) { o.keepRequests = n } }
 
 // BodyLimit is the size of the largest body kept in a Request; the default is
 // 1 MiB.
 func BodyLimit(n int64) Option { return func(o *options) { o.bodyLimit = n } }
 
-// NoHash saves the time of SHA-256 and MD5: SHA256 stays empty, and an ETag
-// tells no more than the size.
+// NoHash saves the time of SHA-256 and MD5: SHA256 stays empty, and an ETag says no more than the
+// size.
 func NoHash() Option { return func(o *options) { o.hash = false } }
 
-// ReceiveBuffer sets SO_RCVBUF of the listener, and so of every connection from
-// its first byte on: hangs and ReadRate are then felt by the sender earlier.
+// ReceiveBuffer sets SO_RCVBUF of the listener and so of every connection from its first byte on:
+// the sender notices hangs and ReadRate earlier.
 func ReceiveBuffer(n int) Option { return func(o *options) { o.receiveBuffer = n } }
 
 // New starts a Server that is closed when the test ends.
@@ -84,7 +83,7 @@ func New(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// Start is New for programs that are no tests; the caller closes the Server.
+// Start is New for programs other than tests; the caller closes the Server.
 func Start(opts ...Option) (*Server, error) {
 	s := &Server{
 		opts:   options{keepBodies: true, keepRequests: -1, bodyLimit: 1 << 20, hash: true},
@@ -111,13 +110,13 @@ func Start(opts ...Option) (*Server, error) {
 	return s, nil
 }
 
-// Addr is the host and port the Server listens on, the same over Down and Up.
+// Addr is the host and port that the Server listens on; Down and Up do not change it.
 func (s *Server) Addr() string { return s.addr }
 
 // URL is Addr as a backend's URL.
 func (s *Server) URL() string { return "http://" + s.addr }
 
-// Close ends everything and waits for the end of every goroutine.
+// Close ends everything and waits for every goroutine.
 func (s *Server) Close() {
 	s.mu.Lock()
 	again := s.closed
@@ -130,8 +129,7 @@ func (s *Server) Close() {
 	}
 }
 
-// Down stops listening and resets every connection: the storage is dead, a dial
-// is refused.
+// Down stops listening and resets every connection: the backend is dead, and dials are refused.
 func (s *Server) Down() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,16 +150,15 @@ func (s *Server) Up() error {
 	return err
 }
 
-// RefuseAccept(true) resets each new connection as soon as it is accepted;
-// those that are open stay.
+// RefuseAccept(true) resets each new connection as soon as it is accepted; open ones stay.
 func (s *Server) RefuseAccept(refuse bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuse = refuse
 }
 
-// Unhang lets everything that hangs at this moment go on. What comes to hang
-// later hangs anew: wait for StageHeld first.
+// Unhang lets everything that hangs at this moment go on. Whatever hangs later hangs anew: wait for
+// StageHeld first.
 func (s *Server) Unhang() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,9 +166,9 @@ func (s *Server) Unhang() {
 	s.unhang = make(chan struct{})
 }
 
-// CloseIdle closes the connections that are between two requests, silently: the
-// peer's next request on one of them finds it stale (R12). It returns how many
-// there were; each was idle once its last request had come to StageDone.
+// CloseIdle silently closes the connections that are between two requests: the peer's next request
+// on one of them finds it stale (R12). It returns their number. A connection is idle once its last
+// request has reached StageDone.
 func (s *Server) CloseIdle() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +182,7 @@ func (s *Server) CloseIdle() int {
 	return n
 }
 
-// gone takes a connection that has ended off the books.
+// gone removes a connection that has ended.
 func (s *Server) gone(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +190,7 @@ func (s *Server) gone(c *conn) {
 	s.bumpLocked()
 }
 
-// bumpLocked wakes those who wait for a change.
+// bumpLocked wakes all who wait for a change.
 func (s *Server) bumpLocked() {
 	s.version++
 	s.changed.Broadcast()

@@ -9,9 +9,9 @@ import (
 	"github.com/akubra/akubra/engine/pipes"
 )
 
-// noBytes is what a read is given that moves its bytes to a pipe: only its length
-// counts. All messages share it, and nothing is ever written to it: it may be given only
-// after a read that was spliced, when nothing is left in the server's buffer.
+// noBytes is the buffer for a read whose bytes move to a pipe: only its length counts. All messages
+// share it, and nothing is ever written to it. It may be used only after a spliced read, when the
+// server's buffer is empty.
 var noBytes = make([]byte, pipes.Batch)
 
 var errNotSpliced = errors.New("bytes were in the server's buffer that should not have been")
@@ -21,9 +21,9 @@ var tails = sync.Pool{New: func() any {
 	return &b
 }}
 
-// Fill brings a body with a length from the client into the message, and starts the
-// readers on the way unless all of it comes at once. An end of src before that is an error:
-// io.EOF is how a client that has gone looks. What came along with an error is dropped.
+// Fill brings a body of known length from the client into the message. It starts the readers on the
+// way, unless the whole body arrives at once. If src ends early, that is an error; io.EOF means
+// that the client has gone. Bytes that came along with an error are dropped.
 func (m *Message) Fill(src io.Reader) error {
 	if m.mayGather() {
 		if err := m.beginGathering(); err != nil {
@@ -49,7 +49,7 @@ func (m *Message) Fill(src io.Reader) error {
 	return m.failed
 }
 
-// failure is the cause of an error, where that shows only afterwards.
+// failure returns the cause of err where it was recorded elsewhere (m.failed).
 func (m *Message) failure(err error) error {
 	if m.failed != nil {
 		return m.failed
@@ -57,8 +57,8 @@ func (m *Message) failure(err error) error {
 	return err
 }
 
-// room is where the next bytes go. It waits for room in the ring, but not for pipes to be
-// empty: there the next bytes may come meanwhile.
+// room returns where the next bytes go. It waits for room in the ring, but not for pipes to become
+// empty: the next bytes may arrive meanwhile.
 func (m *Message) room() ([]byte, error) {
 	switch m.place {
 	case gathering, inIntake:
@@ -66,7 +66,7 @@ func (m *Message) room() ([]byte, error) {
 	case passing:
 		return noBytes[:min(m.left, pipes.Batch)], nil
 	}
-	// A ring that is full is emptied by readers alone.
+	// Only readers can empty a full ring.
 	if came := m.length - m.left; came >= LazyStart || int64(m.head)+came >= int64(m.Size()) {
 		m.Start()
 	}
@@ -74,10 +74,10 @@ func (m *Message) room() ([]byte, error) {
 	return room[:min(int64(len(room)), m.left)], err
 }
 
-// read takes what comes next: to p, or to the intake.
+// read reads what comes next, into p or into the intake.
 func (m *Message) read(src io.Reader, p []byte) (n int, spliced bool, err error) {
 	first := m.left == m.length && m.place < gathering
-	// Less than the server's buffer would be read by way of it.
+	// Fewer bytes than the server's buffer holds would go through that buffer.
 	if len(p) >= m.h.Buffer && m.splices() {
 		n, spliced, err = m.h.Client.Splice(src, p, m.pipes.Intake())
 	} else if m.place == passing {
@@ -85,12 +85,12 @@ func (m *Message) read(src io.Reader, p []byte) (n int, spliced bool, err error)
 	} else {
 		n, err = src.Read(p)
 	}
-	if first && n == 1 && len(p) > 1 && !spliced && err == nil { // the server has it from before (MaxRequestBodySize)
+	if first && n == 1 && len(p) > 1 && !spliced && err == nil { // the server had read this byte already (MaxRequestBodySize)
 		n, err = src.Read(p[1:])
 		n++
 	}
 	if m.place == passing && n > 0 && !spliced && len(p) >= m.h.Buffer {
-		return 0, false, m.pipesFailed(errNotSpliced) // some other request's bytes may be among them by now
+		return 0, false, m.pipesFailed(errNotSpliced) // noBytes was written to: it may hold another request's bytes now
 	}
 	return n, spliced, err
 }
@@ -100,7 +100,7 @@ func (m *Message) splices() bool {
 	return m.place >= gathering || m.left >= MinSpliced && m.takePipes()
 }
 
-// readTail reads what is less than the server's buffer, and puts it into the intake.
+// readTail reads a rest smaller than the server's buffer and puts it into the intake.
 func (m *Message) readTail(src io.Reader) (int, error) {
 	buf := tails.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer tails.Put(buf)
@@ -113,7 +113,7 @@ func (m *Message) readTail(src io.Reader) (int, error) {
 	return n, err
 }
 
-// add makes what has come part of the message: p, or as many bytes in the intake.
+// add makes the bytes just read part of the message: p, or as many bytes in the intake.
 func (m *Message) add(p []byte, spliced bool) error {
 	switch m.place {
 	case gathering, inIntake:
@@ -130,7 +130,7 @@ func (m *Message) add(p []byte, spliced bool) error {
 		m.Start()
 		m.place = passing
 		return m.copyOn(len(p))
-	case m.left == 0 && !m.started: // no reader is there that might end too early
+	case m.left == 0 && !m.started: // there is no reader yet that could end too early
 		m.PublishLast(len(p))
 	default:
 		m.Publish(len(p))
@@ -138,7 +138,7 @@ func (m *Message) add(p []byte, spliced bool) error {
 	return nil
 }
 
-// copyOn hands n bytes in the intake to the readers, whose pipes are empty.
+// copyOn passes n bytes from the intake to the readers, whose pipes are empty.
 func (m *Message) copyOn(n int) error {
 	if n == 0 {
 		return nil
@@ -155,8 +155,8 @@ func (m *Message) copyOn(n int) error {
 	return nil
 }
 
-// takePipes takes pipes for the message, if it can use them and there are any. It is true
-// where the message has pipes.
+// takePipes takes pipes for the message, if it can use them and any are available. It reports
+// whether the message has pipes.
 func (m *Message) takePipes() bool {
 	if m.pipes != nil {
 		return true
@@ -164,7 +164,7 @@ func (m *Message) takePipes() bool {
 	if m.place != inRing {
 		return false
 	}
-	m.place = inRingOnly // asked once
+	m.place = inRingOnly // ask only once
 	if !m.h.Plain() {
 		return false
 	}
@@ -176,16 +176,15 @@ func (m *Message) takePipes() bool {
 	return true
 }
 
-// dropPipes gives pipes back that failed before any reader has used them: there may be
-// something in them.
+// dropPipes gives back pipes that failed before any reader used them; they may not be empty.
 func (m *Message) dropPipes() {
 	m.pipes.Put()
 	m.pipes, m.place = nil, inRingOnly
 }
 
-// mayGather reports whether the message is to be gathered, and takes pipes for it if so:
-// all of it, or the beginning if the body is of MinSpliced or more. The ring has to have
-// room for that, in case that it is needed after all.
+// mayGather reports whether the message should be gathered, and if so takes pipes for it. A body of
+// MinSpliced or more is gathered only at its beginning, others as a whole. The ring must have room
+// for that too, in case gathering has to be undone.
 func (m *Message) mayGather() bool {
 	n := m.length
 	if m.isLarge() {
@@ -196,8 +195,8 @@ func (m *Message) mayGather() bool {
 
 func (m *Message) isLarge() bool { return m.length >= MinSpliced }
 
-// beginGathering: what need not be read goes to the pipes' intake before the readers
-// start, who then send it from there.
+// beginGathering prepares for bytes that can be moved without being read to go to the intake before
+// the readers start; the readers then send them from there.
 func (m *Message) beginGathering() error {
 	room, err := m.Reserve()
 	if err != nil {
@@ -208,8 +207,8 @@ func (m *Message) beginGathering() error {
 	return nil
 }
 
-// toIntake brings what is in the ring into the intake, right before the first bytes that
-// need not be read.
+// toIntake copies what is in the ring into the intake, just before the first bytes that are moved
+// without being read.
 func (m *Message) toIntake() {
 	if m.place != gathering {
 		return
@@ -223,12 +222,12 @@ func (m *Message) toIntake() {
 	m.dropPipes()
 }
 
-// gather adds to what is gathered, and looks whether that is enough: all of a middling
-// body, something of a large one. Where it takes too long it is taken back.
+// gather adds to what has been gathered and checks whether that is enough: all of a medium body,
+// any part of a large one. If it takes too long, gathering is undone.
 func (m *Message) gather(p []byte, spliced bool) error {
 	m.rest = m.rest[len(p):]
 	switch {
-	case m.place == gathering: // it was in the server's buffer
+	case m.place == gathering: // came from the server's buffer
 		m.Publish(len(p))
 	case spliced || m.pipes.Write(p) == nil:
 		m.piped += len(p)
@@ -253,7 +252,7 @@ func (m *Message) gather(p []byte, spliced bool) error {
 	return nil
 }
 
-// passGathered starts the readers with the beginning of a large message.
+// passGathered starts the readers on the beginning of a large message.
 func (m *Message) passGathered() error {
 	if err := m.pipes.Copy(1<<m.readers-1, m.piped); err != nil {
 		return m.pipesFailed(err)
@@ -264,7 +263,7 @@ func (m *Message) passGathered() error {
 	return nil
 }
 
-// keepGathered gives each reader the whole message, and keeps it in the intake.
+// keepGathered gives each reader the whole message and keeps it in the intake as well.
 func (m *Message) keepGathered() {
 	if m.pipes.Duplicate(1<<m.readers-1, m.piped) != nil {
 		m.ungather()
@@ -274,7 +273,7 @@ func (m *Message) keepGathered() {
 	m.MoveOutside(int64(m.gathered), true)
 }
 
-// ungather takes what was gathered back into the ring, before any reader has started.
+// ungather moves what was gathered back into the ring, before any reader has started.
 func (m *Message) ungather() {
 	m.h.Client.StopSplicing()
 	published := m.Bytes()

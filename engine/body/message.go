@@ -1,21 +1,22 @@
-// Package body carries one request's message from the client to the backends: the head,
-// and the body while it comes.
+// Package body carries one request's message, its head and then its body as it arrives, from the
+// client to the backends.
 //
-// A [Message] knows where its bytes are. They come into a ring (package ring), from which
-// each reader takes them; those of a middling body, where they come without a pause, are
-// gathered in pipes (package pipes) before the readers hear of them; those of a large one
-// go through pipes a batch at a time. Neither the writer nor a reader has to know which.
+// A [Message] knows where its bytes are. They come into a ring (package ring), from which each
+// reader takes them. A medium body that arrives without a pause is gathered in pipes (package
+// pipes) before the readers learn of it. A large body goes through pipes one batch at a time.
+// Neither the writer nor a reader has to know which.
 //
-// The writer's verbs are Fill (and for a coding of its own Reserve, Publish and Write), Close
-// when the message is complete, and Cancel when it never will be (R6). A reader's are Next, Advance and
-// Rewind (R12); it is taken out by Leave, from any goroutine, and by Detach, from its own.
+// The writer calls Fill (or, for a body that it decodes itself, Reserve, Publish and Write), then
+// Close when the message is complete or Cancel when it never will be (R6). A reader calls Next,
+// Advance and Rewind (R12). Leave, from any goroutine, and Detach, from the reader's own, take a
+// reader out.
 //
-// Goroutines: the handler's is the writer, until it is done. It starts the readers (Start),
-// at the latest when the client or the memory keeps it waiting. The rest is as package ring
-// has it.
+// Goroutines: the handler's goroutine is the writer until the message ends. It starts the readers
+// (Start), at the latest when it has to wait for the client or for memory. Everything else is as in
+// package ring.
 //
-// Ownership: the Message is part of its request. Begin takes memory for it, Put gives that
-// back when the writer and every reader have stopped.
+// Ownership: the Message is part of its request. Begin takes memory for it; Put gives the memory
+// back once the writer and every reader have stopped.
 package body
 
 import (
@@ -29,96 +30,97 @@ import (
 	"github.com/akubra/akubra/engine/ring"
 )
 
-// Errors of the ring, for those who do not know it.
+// The ring's errors, for packages that do not import it.
 var (
 	ErrNoReaders = ring.ErrNoReaders
 	ErrCanceled  = ring.ErrCanceled
 	ErrLeft      = ring.ErrLeft
 )
 
-// ErrPipes tells the writer that the system has failed with pipes: the message cannot go on.
+// ErrPipes tells the writer that a pipe operation has failed, so the message cannot go on.
 var ErrPipes = errors.New("cannot copy a body through pipes")
 
-// Client is the client's connection as the writer uses it.
+// Client is the client's connection as the writer sees it.
 type Client interface {
-	// Splice reads some of src, which is the connection's, to p, or moves it to a pipe if
-	// nothing of it waits in memory: then only p's length counts.
+	// Splice reads some of src, which must be this connection's body, into p. If no byte of src is
+	// buffered in memory, it moves bytes to the pipe instead; then only the length of p counts.
 	Splice(src io.Reader, p []byte, pipe int) (n int, spliced bool, err error)
-	// BeforeSplice has f called once, before the first byte is moved to a pipe. It may be nil.
+	// BeforeSplice registers f, which is called once, before the first byte is moved to a pipe; f
+	// may be nil.
 	BeforeSplice(f func())
-	// StopSplicing makes the read under way one to memory.
+	// StopSplicing makes the read in progress one into memory.
 	StopSplicing()
 }
 
-// Hooks are what a message needs of its request. They are set once.
+// Hooks are what a message needs from its request. They are set once.
 type Hooks struct {
 	Start  func()           // starts the readers
-	Push   func()           // sends what was handed to the readers in pipes, as far as that takes no waiting
-	Cut    func(reader int) // as ring.Options has it (R10)
-	Plain  func() bool      // every reader can send from a pipe
+	Push   func()           // sends what the readers have in their pipes, as far as that needs no waiting
+	Cut    func(reader int) // see ring.Options.OnCut (R10)
+	Plain  func() bool      // reports whether every reader can send from a pipe
 	Client Client
-	Buffer int // the server's: less than that is read by way of it
+	Buffer int // size of the server's read buffer: smaller reads go through it
 }
 
-// place is where what comes next of the message goes.
+// place is where the next bytes of the message go.
 type place uint8
 
 const (
-	inRing     place = iota // to the ring, and maybe to pipes later on
-	inRingOnly              // to the ring: pipes are out of the question, or there were none
-	gathering               // to the pipes' intake, with what came before, if it need not be read
-	inIntake                // to the intake, where all is that came before; no reader has started
-	inPipes                 // nothing comes any more: all of it is in the pipes, see gathered
-	passing                 // through the pipes, a batch at a time
+	inRing     place = iota // to the ring, and maybe to pipes later
+	inRingOnly              // to the ring: pipes cannot be used or were not available
+	gathering               // to the ring, or to the intake (with what came before) if they need not be read
+	inIntake                // to the intake, which holds all that came before; no reader has started
+	inPipes                 // nothing more comes: the whole message is in the pipes, see gathered
+	passing                 // through the pipes, one batch at a time
 )
 
-// Message is a message under way. See the package's comment for who may call what.
+// Message is a message in flight. The package comment says who may call what.
 type Message struct {
 	*ring.Ring
 
 	h        Hooks
 	intakeFn func() // made once
 
-	// pipes carry the body from some point on, unless nil. The writer sets them, before it
-	// tells the readers by way of the ring.
+	// pipes carry the body from some point on; nil without. The writer sets them before it tells
+	// the readers through the ring.
 	pipes *pipes.Set
-	// gathered is the size of the message if all of it is in the pipes, from where each
-	// reader sends it; the intake keeps it. It is set before the readers start.
+	// gathered is the size of the message if all of it is in the pipes, from which each reader
+	// sends it; the intake keeps a copy. It is set before the readers start.
 	gathered int
 
-	// Of the writer.
+	// The writer's fields.
 	place   place
 	started bool
 	readers int
-	piped   int       // how much is in the intake, before gathered
-	rest    []byte    // of the ring's memory, while it is being gathered
-	length  int64     // of the body; -1 if that is not known
-	left    int64     // of it
-	head    int       // how long the head is
-	begun   time.Time // when the request came
-	failed  error     // what the writer is going to be told
+	piped   int       // bytes in the intake, before gathered is set
+	rest    []byte    // unused room in the ring's memory while gathering
+	length  int64     // of the body; -1 if unknown
+	left    int64     // bytes of the body still to come
+	head    int       // length of the head
+	begun   time.Time // when the request arrived
+	failed  error     // the error that the writer is to be given
 
-	came atomic.Int64 // bytes of body that have come from the client
+	came atomic.Int64 // bytes of the body received from the client
 }
 
-// Options say how a message is to be carried.
+// Options say how to carry a message.
 type Options struct {
 	Head         []byte
-	Length       int64 // of the body; -1 if it is not known
-	MaxRing      int   // the most memory for the message, but for its head
+	Length       int64 // of the body; -1 if unknown
+	MaxRing      int   // the most memory for the message, apart from its head
 	Readers      int
 	StallTimeout time.Duration // R10
 	Begun        time.Time
-	NoPipes      bool // they are out of the question
+	NoPipes      bool // do not use pipes
 }
 
-// Init makes a message that can be begun again and again.
+// Init prepares a message, once; it can then be begun any number of times.
 func (m *Message) Init(h Hooks) {
 	m.h = h
 	m.intakeFn = m.toIntake
 }
 
-// Begin takes memory for a message, and puts the head into it.
+// Begin takes memory for a message and puts the head into it.
 func (m *Message) Begin(o Options) {
 	size := int64(len(o.Head)) + o.Length
 	if o.Length < 0 {
@@ -140,8 +142,8 @@ func (m *Message) Begin(o Options) {
 	}
 }
 
-// Put gives the memory back, if there is any, and forgets the message. waited is how long
-// the writer was kept waiting for room.
+// Put gives the memory back, if any, and resets the message. waited is how long the writer had to
+// wait for room.
 func (m *Message) Put() (waited time.Duration) {
 	if m.Ring != nil {
 		waited = m.Waited()
@@ -156,13 +158,13 @@ func (m *Message) Put() (waited time.Duration) {
 	return waited
 }
 
-// Exists reports whether the message was begun.
+// Exists reports whether the message has been begun.
 func (m *Message) Exists() bool { return m.Ring != nil }
 
-// Started reports whether the readers were started. The writer asks.
+// Started reports whether the readers have been started. Writer only.
 func (m *Message) Started() bool { return m.started }
 
-// Start starts the readers, if they have not been started. The writer calls it.
+// Start starts the readers unless they are started already. Writer only.
 func (m *Message) Start() {
 	if m.started {
 		return
@@ -177,14 +179,14 @@ func (m *Message) Start() {
 	m.h.Start()
 }
 
-// IsPassing reports whether what comes goes through pipes. The writer asks.
+// IsPassing reports whether the next bytes go through pipes. Writer only.
 func (m *Message) IsPassing() bool { return m.place == passing }
 
-// BodySize is how much of the body has come.
+// BodySize is how much of the body has arrived.
 func (m *Message) BodySize() int64 { return m.came.Load() }
 
-// AddBody counts n bytes of the body that the writer codes itself, and returns how much
-// has come.
+// AddBody counts n bytes of a body that the writer decodes itself, and returns how much has
+// arrived.
 func (m *Message) AddBody(n int) int64 { return m.came.Add(int64(n)) }
 
 func (m *Message) pipesFailed(err error) error { return fmt.Errorf("%w: %w", ErrPipes, err) }

@@ -16,15 +16,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeClient is a client's connection with the server's buffer before it: what is buffered
-// is always read, what comes behind it may be moved to a pipe, part by part.
+// fakeClient is a client's connection behind the server's buffer: buffered bytes are always read;
+// later ones may be moved to a pipe, part by part.
 type fakeClient struct {
 	t        *testing.T
 	m        *Message
 	buffered []byte
 	rest     []byte
-	part     int // how much comes at a time
-	pauseAt  int // when so much of rest has come the client pauses; -1: never
+	part     int // how much arrives at a time
+	pauseAt  int // after this many bytes of rest the client pauses; -1: never
 	end      error
 
 	before func()
@@ -63,7 +63,7 @@ func (c *fakeClient) Splice(src io.Reader, p []byte, pipe int) (n int, spliced b
 	return n, true, nil
 }
 
-// pause is what the connection does when it has waited for a while: it starts the readers.
+// pause is what the connection does after it has waited for a while: it starts the readers.
 func (c *fakeClient) pause() {
 	if c.pauseAt >= 0 && c.came >= c.pauseAt {
 		c.pauseAt = -1
@@ -73,7 +73,7 @@ func (c *fakeClient) pause() {
 
 func (c *fakeClient) Read(p []byte) (int, error) {
 	if len(c.buffered) > 0 {
-		n := copy(p[:1], c.buffered) // the server has one byte from before
+		n := copy(p[:1], c.buffered) // the server has already read one byte
 		if c.came > 0 {
 			n = copy(p, c.buffered)
 		}
@@ -91,7 +91,7 @@ func (c *fakeClient) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// carrier sends a message to readers that keep what they get.
+// carrier sends a message to readers that record what they get.
 type carrier struct {
 	t      *testing.T
 	m      Message
@@ -99,7 +99,7 @@ type carrier struct {
 	got    [][]byte
 	errs   []error
 	wg     sync.WaitGroup
-	pushes bool // what is in pipes is taken by the writer
+	pushes bool // the writer empties the pipes
 	starts int
 }
 
@@ -158,7 +158,7 @@ func (c *carrier) push() {
 	}
 }
 
-// take keeps a chunk, in pieces.
+// take records a chunk, in pieces.
 func (c *carrier) take(i int, chunk Chunk) {
 	more := chunk.More
 	for chunk.Len() > 0 {
@@ -190,7 +190,7 @@ func randomBytes(n int) []byte {
 	return p
 }
 
-// Wherever the bytes go, each reader gets the head and the body, once.
+// Wherever the bytes go, each reader gets the head and the body exactly once.
 func TestEveryReaderGetsTheMessage(t *testing.T) {
 	head := []byte("PUT /b/k HTTP/1.1\r\n\r\n")
 	sizes := []int{1, 100, 4096, MinGathered - 1, MinGathered, 64 << 10, 100_000, MinSpliced - 1, MinSpliced, MinSpliced + 1, 700_000, 1<<20 + 17}
@@ -233,7 +233,7 @@ func TestEveryReaderGetsTheMessage(t *testing.T) {
 	}
 }
 
-// R12: a reader that begins anew gets all of a gathered message once more.
+// R12: a reader that starts again gets a gathered message in full once more.
 func TestR12GatheredMessageOnceMore(t *testing.T) {
 	c := newCarrier(t, 1, true)
 	body := randomBytes(64 << 10)
@@ -263,7 +263,7 @@ func TestR12GatheredMessageOnceMore(t *testing.T) {
 	c.m.Put()
 }
 
-// R6: a client that goes away leaves the message short, whatever the bytes' way.
+// R6: a client that goes away leaves the message incomplete, whichever way the bytes go.
 func TestR6ClientThatGoesAway(t *testing.T) {
 	for _, size := range []int{100, 64 << 10, 1 << 20} {
 		for _, came := range []int{1, size / 2, size - 1} {

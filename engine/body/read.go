@@ -6,18 +6,18 @@ import (
 	"github.com/akubra/akubra/engine/ring"
 )
 
-// Chunk is what a reader can send next: bytes, or so many of its pipe.
+// Chunk is what a reader can send next: bytes in memory, or a number of bytes in its pipe.
 type Chunk struct {
 	Bytes []byte
-	Piped int  // where there are no Bytes
-	More  bool // its end may be held back until a packet is full, for more follows for sure
-	Whole bool // it is the whole message: who has sent it need not say so
+	Piped int  // bytes in the pipe, if Bytes is empty
+	More  bool // more is sure to follow, so the end may be held back until it fills a packet
+	Whole bool // this is the whole message, so no Advance is needed after sending it
 }
 
-// Len is how many bytes it has.
+// Len is the chunk's length in bytes.
 func (c *Chunk) Len() int { return len(c.Bytes) + c.Piped }
 
-// Skip takes the first n bytes off.
+// Skip drops the first n bytes.
 func (c *Chunk) Skip(n int) {
 	if c.Piped > 0 {
 		c.Piped -= n
@@ -27,8 +27,8 @@ func (c *Chunk) Skip(n int) {
 	c.Bytes = c.Bytes[n:]
 }
 
-// Whole is the whole message for any reader, if it is complete and can be had from its
-// beginning.
+// Whole returns the whole message, for any reader, if it is complete and its first byte is still
+// there.
 func (m *Message) Whole() (c Chunk, ok bool) {
 	if m.gathered > 0 {
 		return Chunk{Piped: m.gathered, Whole: true}, true
@@ -37,8 +37,8 @@ func (m *Message) Whole() (c Chunk, ok bool) {
 	return Chunk{Bytes: p, Whole: true}, ok
 }
 
-// Next is what reader i has not let go of yet, as much as lies in one piece. It waits
-// while there is nothing. Errors are those of the ring's Next.
+// Next returns what reader i has not consumed yet, as much as is contiguous. It waits if there is
+// nothing. Its errors are those of the ring's Next.
 func (m *Message) Next(i int) (Chunk, error) {
 	p, err := m.Ring.Next(i)
 	if err == nil {
@@ -50,25 +50,24 @@ func (m *Message) Next(i int) (Chunk, error) {
 	return Chunk{}, err
 }
 
-// Pushed is what is in reader i's pipe. The writer may ask where it sends that itself.
+// Pushed returns what is in reader i's pipe. The writer may call it when it sends for that reader.
 func (m *Message) Pushed(i int) Chunk {
 	n := int(m.Pending(i))
-	// All of it has come: more is about what has not.
+	// More is about bytes still to come; once all of the body has arrived, nothing follows.
 	return Chunk{Piped: n, More: n >= MinHeld && m.came.Load() < m.length}
 }
 
-// Pipe is the file that reader i sends from what is Piped.
+// Pipe is the file descriptor from which reader i sends what is Piped.
 func (m *Message) Pipe(i int) int { return m.pipes.Reader(i) }
 
-// Emptied notes that reader i has sent the whole message.
+// Emptied records that reader i has sent the whole message.
 func (m *Message) Emptied(i int) {
 	if m.gathered > 0 {
 		m.pipes.Emptied(i)
 	}
 }
 
-// Refill gives reader i, which was rewound, the bytes back that it has taken out of its
-// pipe.
+// Refill puts the bytes that reader i has taken out of its pipe back into it, after a Rewind.
 func (m *Message) Refill(i int) error {
 	if m.gathered == 0 {
 		return nil

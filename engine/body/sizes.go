@@ -2,50 +2,50 @@ package body
 
 import "time"
 
-// The sizes and times that were found by measuring, each with its entry in bench/NOTES.md.
-// Those of a client's connection (how much is read at first, how long is waited for more)
-// stand beside it.
+// Sizes and times found by measuring; each names its entry in bench/NOTES.md. Those that concern
+// the client's connection (how much is read first, how long to wait for more) are in the engine's
+// sizes.go.
 const (
-	// LazyStart is how much of a body is waited for before the readers start, unless the
-	// client keeps it waiting: small objects need a single write per backend. "Launching
-	// the legs of a small body as soon as the client pauses" is what was lost otherwise.
+	// LazyStart is how much of a body must arrive before the readers start, unless the client makes
+	// the writer wait: small objects need a single write per backend. See "Launching the legs of a
+	// small body as soon as the client pauses", which was slower.
 	LazyStart = 64 << 10
 
-	// MinGathered is the smallest body that is worth a pipe's system calls when nothing
-	// has to be waited for: "Gathering from 40 KiB on".
+	// MinGathered is the smallest body worth a pipe's system calls when it arrives without waiting:
+	// "Gathering from 40 KiB on".
 	MinGathered = 40 << 10
 
-	// GatherTime is how long a message may take to arrive while its readers wait for it,
-	// each in a slot of the limiter, where the client never pauses for long: "Gathering in
-	// a pipe what comes without a pause".
+	// GatherTime is how long a message may take to arrive while its readers wait, each occupying a
+	// slot of the limiter, if the client never pauses for long: "Gathering in a pipe what comes
+	// without a pause".
 	GatherTime = 20 * time.Millisecond
 
-	// MinSpliced is how much of a body has to be left for pipes to be worth their system
-	// calls where not all of it is there: "Pipes for large bodies: splice and tee", and
-	// "Pipes with a goroutine a backend from 32 KiB on".
+	// MinSpliced is how much of a body must be left for pipes to be worth their system calls if it
+	// has not all arrived: "Pipes for large bodies: splice and tee", and "Pipes with a goroutine a
+	// backend from 32 KiB on".
 	MinSpliced = 256 << 10
 
-	// MinHeld is how much goes out at once for its end to be held back until a packet is
-	// full: a full one goes out before it for sure, whose acknowledgement lets it go if
-	// nothing follows for a while. A TCP packet holds less than 64 KiB (RFC 791 §3.1).
-	// "Packets of large bodies are filled across steps", and the same of large answers.
+	// MinHeld is the smallest send whose end may be held back until a packet is full. It is large
+	// enough that a full packet goes out first, whose acknowledgement releases the end if nothing
+	// follows for a while: a TCP packet holds less than 64 KiB (RFC 791 §3.1). "Packets of large
+	// bodies are filled across steps", and the same for large responses.
 	MinHeld = 64 << 10
 
-	// SendPiece is the most that one write hands to a socket: the ring's room is free
-	// again after each. "Writes of up to 256 KiB instead of 64 KiB"; larger ones were lost
-	// ("A ring of 1 MiB for large bodies").
+	// SendPiece is the most that one write hands to a socket; after each write the ring's room is
+	// free again. "Writes of up to 256 KiB instead of 64 KiB"; larger ones were slower ("A ring of
+	// 1 MiB for large bodies").
 	SendPiece = 256 << 10
 
-	// TLSPiece is the same over TLS, where a write that times out spoils the connection:
-	// it is one record (RFC 8446 §5.1), so that any progress of a slow backend is a
-	// finished write (R11). It was not measured.
+	// TLSPiece is the same over TLS, where a write that times out ruins the connection. It is one
+	// record (RFC 8446 §5.1), so that any progress of a slow backend is a finished write (R11). It
+	// was not measured.
 	TLSPiece = 16 << 10
 
-	// ShortMessage is one that the kernel takes and hands over in a piece: it has gone by
-	// the time that anybody asks, and needs no guard. It was not measured.
+	// ShortMessage is the largest message that the kernel takes and delivers in one piece. It is
+	// gone by the time anybody could ask, so it needs no guard. It was not measured.
 	ShortMessage = 16 << 10
 
-	// tail is the most that is read at a time, rather than moved, of what comes in pipes:
-	// less than the server's buffer is always read by way of that. It was not measured.
+	// tail is the most that is read rather than moved in one go on the way through pipes: a rest
+	// smaller than the server's buffer always goes through that buffer. It was not measured.
 	tail = 64 << 10
 )

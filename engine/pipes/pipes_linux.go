@@ -13,21 +13,21 @@ import (
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
-// Set is the pipes of one upload.
+// Set holds the pipes of one upload.
 type Set struct {
 	intake pipe
 	legs   []pipe
-	all    []pipe // every pipe the set has, the intake among them
-	kept   int    // how much is in the intake, if that is known
+	all    []pipe // every pipe of the set, including the intake
+	kept   int    // bytes left in the intake, if known
 }
 
 type pipe struct {
 	r, w  int
-	empty bool // it is known to be
+	empty bool // known to be empty
 }
 
-// Get returns empty pipes for an upload with this many readers. Errors: ErrBusy,
-// and the system's where it gives no pipes.
+// Get returns empty pipes for an upload with this many readers. It fails with ErrBusy, or with the
+// system's error if the system refuses pipes.
 func Get(readers int) (*Set, error) {
 	free.mu.Lock()
 	if n := len(free.sets); n > 0 && len(free.sets[n-1].legs) >= readers {
@@ -55,7 +55,7 @@ func Get(readers int) (*Set, error) {
 	return s, nil
 }
 
-// Put gives the pipes back; what is left in them is thrown away.
+// Put gives the pipes back and discards what is left in them.
 func (s *Set) Put() {
 	if !s.emptyAll() {
 		s.close()
@@ -74,8 +74,8 @@ func (s *Set) Put() {
 	}
 }
 
-// trim closes the sets that nobody has taken since it was called last: the ones at the
-// bottom of the stack. It calls itself as long as there are any.
+// trim closes the sets that have not been taken since its last run: those at the bottom of the
+// stack. It schedules itself as long as there are any.
 func trim() {
 	free.mu.Lock()
 	unused := slices.Clone(free.sets[:free.unused])
@@ -91,10 +91,11 @@ func trim() {
 	}
 }
 
-// trimAfter is how long a set may be there for nothing, or twice that.
+// trimAfter is how long a set may stay unused; it may also be twice as long.
 var trimAfter = 10 * time.Second
 
-// Trim closes all sets that are not in use: their files are needed elsewhere (R23).
+// Trim closes all sets that are not in use, because their file descriptors are needed elsewhere
+// (R23).
 func Trim() {
 	free.mu.Lock()
 	unused := free.sets
@@ -105,9 +106,8 @@ func Trim() {
 	}
 }
 
-// emptyAll throws away what is in the pipes, and reports whether it could. A pipe that is
-// known to be empty is not asked: each question is half a percent of a small upload
-// (bench/NOTES.md).
+// emptyAll discards what is in the pipes and reports whether it could. It skips pipes known to be
+// empty: each check costs half a percent of a small upload (bench/NOTES.md).
 func (s *Set) emptyAll() bool {
 	for i := range s.legs {
 		if p := &s.legs[i]; !p.empty {
@@ -125,13 +125,13 @@ func (s *Set) emptyAll() bool {
 	return s.intake.drain()
 }
 
-// maxFree bounds the sets that wait for their next upload.
+// maxFree bounds the sets kept for later uploads.
 const maxFree = 256
 
-// drain throws away what is in a pipe, and reports whether it could.
+// drain discards what is in a pipe and reports whether it could.
 func (p pipe) drain() bool {
 	for {
-		// One that ends short may have been interrupted.
+		// A short splice may have been interrupted.
 		switch n, err := nonblock.Splice(p.r, null(), Batch); {
 		case n > 0, err == unix.EINTR:
 		default:
@@ -140,11 +140,11 @@ func (p pipe) drain() bool {
 	}
 }
 
-// null is /dev/null, which takes whatever is spliced to it (null(4)). There is one before
-// there is a set.
+// null is /dev/null, which takes whatever is spliced to it (null(4)). It is open before the first
+// set exists.
 func null() int { return int(nullFile.Load()) - 1 }
 
-var nullFile atomic.Int64 // its number and 1, 0 if it is not open
+var nullFile atomic.Int64 // its descriptor plus one; 0 if it is not open
 
 func openNull() error {
 	if nullFile.Load() > 0 {
@@ -160,9 +160,9 @@ func openNull() error {
 	return nil
 }
 
-// free are sets that are not in use; files counts those of all sets; refused is when
-// the system gave no more. unused is how many sets, at the bottom, nobody has taken since
-// trim was called; trimming: it is going to be.
+// free holds the sets that are not in use. files counts the file descriptors of all sets. refused
+// is when the system last refused pipes. unused is how many sets at the bottom have not been taken
+// since trim last ran; trimming says that trim is scheduled.
 var free struct {
 	mu       sync.Mutex
 	sets     []*Set
@@ -172,15 +172,15 @@ var free struct {
 	trimming bool
 }
 
-// retryAfter is how long the system is not asked for pipes after it has refused some:
-// without privileges there is a bound on those of a user (pipe(7),
-// pipe-user-pages-soft), and to run into it costs as much as a request does.
+// retryAfter is how long not to ask the system for pipes after it has refused some. An unprivileged
+// user's pipes are limited (pipe(7), pipe-user-pages-soft), and hitting that limit costs as much as
+// a request.
 const retryAfter = time.Second
 
-// SetMaxFiles bounds the files of all sets together, from now on.
+// SetMaxFiles bounds the file descriptors of all sets together from now on.
 func SetMaxFiles(n int) { mostFiles.Store(int64(n) + 1) }
 
-var mostFiles atomic.Int64 // and 1, 0 if SetMaxFiles was not called
+var mostFiles atomic.Int64 // plus one; 0 if SetMaxFiles was not called
 
 func maxFiles() int {
 	if n := mostFiles.Load(); n > 0 {
@@ -189,7 +189,7 @@ func maxFiles() int {
 	return defaultMaxFiles()
 }
 
-// defaultMaxFiles leaves most of the process's files to connections.
+// defaultMaxFiles leaves most of the process's file descriptors to connections.
 var defaultMaxFiles = sync.OnceValue(func() int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -211,8 +211,8 @@ func open(readers int) (*Set, error) {
 			return nil, fmt.Errorf("cannot make a pipe: %w", err)
 		}
 		s.all = append(s.all, pipe{fds[0], fds[1], true})
-		// Past a limit of its own, the system refuses larger pipes: all have to
-		// be alike, or what fits into one does not fit into the next.
+		// Beyond a certain limit the system grants smaller pipes. All must be of equal size, or
+		// what fits into one does not fit into the next.
 		got, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, Batch)
 		if err == nil && size == 0 {
 			size = got
@@ -240,13 +240,13 @@ func (s *Set) closeFiles() {
 	}
 }
 
-// Intake is the file to splice into, up to Batch bytes between two calls of Copy.
+// Intake is the descriptor to splice into, up to Batch bytes between two calls of Copy.
 func (s *Set) Intake() int { return s.intake.w }
 
-// Reader is the file that reader i splices from.
+// Reader is the descriptor that reader i splices from.
 func (s *Set) Reader(i int) int { return s.legs[i].r }
 
-// Write puts bytes into the intake that are in memory already.
+// Write puts bytes that are in memory into the intake.
 func (s *Set) Write(p []byte) error {
 	for len(p) > 0 {
 		n, err := nonblock.Write(s.intake.w, p)
@@ -276,8 +276,8 @@ func (s *Set) ReadBack(p []byte) error {
 	return nil
 }
 
-// Copy moves the n bytes of the intake to the pipe of each reader in the set
-// readers, all of which are empty.
+// Copy moves n bytes from the intake to the pipe of each reader in the set readers; these pipes
+// must be empty.
 func (s *Set) Copy(readers uint64, n int) error {
 	last := bits.Len64(readers) - 1
 	if err := s.duplicate(readers&^(1<<last), n); err != nil {
@@ -297,8 +297,8 @@ func (s *Set) Copy(readers uint64, n int) error {
 	return nil
 }
 
-// Duplicate copies the n bytes of the intake, all that it holds and which it keeps, to
-// the pipe of each reader in the set readers, all of which are empty.
+// Duplicate copies the intake's n bytes, which must be all it holds, to the pipe of each reader in
+// the set readers; these pipes must be empty. The intake keeps its bytes.
 func (s *Set) Duplicate(readers uint64, n int) error {
 	s.kept = n
 	return s.duplicate(readers, n)
@@ -316,11 +316,11 @@ func (s *Set) duplicate(readers uint64, n int) error {
 	return nil
 }
 
-// Emptied notes that all that pipe i held was taken. Who took it calls it.
+// Emptied records that everything in pipe i has been taken. Whoever took it calls it.
 func (s *Set) Emptied(i int) { s.legs[i].empty = true }
 
-// Refill makes the pipe of reader i hold the n bytes of the intake, which keeps them,
-// and nothing else. Reader i's goroutine calls it, others may do so at the same time.
+// Refill makes reader i's pipe hold exactly the n bytes of the intake, which keeps them. Reader i's
+// goroutine calls it; other readers may do so at the same time.
 func (s *Set) Refill(i, n int) error {
 	if !s.legs[i].drain() {
 		return fmt.Errorf("cannot empty a pipe of %d bytes", n)
@@ -328,9 +328,8 @@ func (s *Set) Refill(i, n int) error {
 	return s.duplicate(1<<i, n)
 }
 
-// FromSocket moves up to n bytes from a socket into an intake. Unlike the other
-// functions it needs no Set, and returns the system's own errors, unix.EAGAIN
-// where the socket has nothing.
+// FromSocket moves up to n bytes from a socket into an intake. Unlike the other functions it needs
+// no Set and returns the system's own errors, such as unix.EAGAIN if the socket has nothing.
 func FromSocket(socket, intake, n int) (int, error) {
 	return nonblock.Splice(socket, intake, n)
 }

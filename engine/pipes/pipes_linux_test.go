@@ -81,7 +81,7 @@ func TestReadersThatHaveLeftGetNothing(t *testing.T) {
 	}
 }
 
-// What one upload left in its pipes must not be another one's.
+// What one upload leaves in its pipes must not reach another one.
 func TestLeftoversAreThrownAway(t *testing.T) {
 	s := mustGet(t, 2)
 	if err := s.Write([]byte("left in the intake")); err != nil {
@@ -105,8 +105,8 @@ func TestLeftoversAreThrownAway(t *testing.T) {
 	}
 }
 
-// What is duplicated can be had again, also by a reader that has taken some of it, and
-// be read back.
+// What is duplicated can be had again, even by a reader that has taken part of it, and can be read
+// back.
 func TestTheIntakeKeepsWhatIsDuplicated(t *testing.T) {
 	s := mustGet(t, 2)
 	body := random(70_000)
@@ -147,7 +147,7 @@ func TestTheIntakeKeepsWhatIsDuplicated(t *testing.T) {
 	}
 }
 
-// That a reader has emptied its pipe is true until something is put into it again.
+// An emptied pipe counts as empty only until something is put into it again.
 func TestEmptiedPipesAreFilledAgain(t *testing.T) {
 	body := random(70_000)
 	for name, fill := range map[string]func(*Set) error{
@@ -206,7 +206,7 @@ func TestFilesAreBounded(t *testing.T) {
 			if len(sets) == 0 {
 				t.Fatal(err)
 			}
-			break // ErrBusy, or the system's own bound, which comes first here
+			break // ErrBusy, or the system's own limit if that comes first
 		}
 		sets = append(sets, s)
 		if files := len(sets) * 2 * 61; files > maxFiles() {
@@ -221,13 +221,13 @@ func TestFilesAreBounded(t *testing.T) {
 	s.Put()
 }
 
-// Once the system has refused pipes it is not asked again at each upload, but later.
+// Once the system has refused pipes it is not asked again at each upload, but only later.
 func TestRefusedPipesAreAskedForLater(t *testing.T) {
 	var kept []*Set
 	for len(free.sets) > 0 {
 		kept = append(kept, mustGet(t, 1))
 	}
-	free.refused = time.Now().Add(time.Hour) // as long as this test takes
+	free.refused = time.Now().Add(time.Hour) // longer than this test takes
 	if _, err := Get(1); !errors.Is(err, ErrBusy) {
 		t.Errorf("%v, want ErrBusy", err)
 	}
@@ -235,7 +235,7 @@ func TestRefusedPipesAreAskedForLater(t *testing.T) {
 	s := mustGet(t, 1)
 	s.Put()
 	free.refused = time.Now().Add(time.Hour)
-	mustGet(t, 1).Put() // one that is there can be had
+	mustGet(t, 1).Put() // a set that is free can be had
 	free.refused = time.Time{}
 	for _, s := range kept {
 		s.Put()
@@ -245,15 +245,15 @@ func TestRefusedPipesAreAskedForLater(t *testing.T) {
 // The tests call trim themselves.
 func init() { trimAfter = time.Hour }
 
-// freeSets are the sets that wait for an upload, and the files of all sets.
+// freeSets returns the number of free sets, and of the file descriptors of all sets.
 func freeSets() (sets, files int) {
 	free.mu.Lock()
 	defer free.mu.Unlock()
 	return len(free.sets), free.files
 }
 
-// TestR23UnusedPipesGoBack: what a burst has left is closed after a while, what is in use
-// all the time stays.
+// TestR23UnusedPipesGoBack: what a burst has left is closed after a while; what is constantly in
+// use stays.
 func TestR23UnusedPipesGoBack(t *testing.T) {
 	mustGet(t, 2).Put() // opens what all sets share
 	Trim()
@@ -266,11 +266,11 @@ func TestR23UnusedPipesGoBack(t *testing.T) {
 	for _, s := range burst {
 		s.Put()
 	}
-	trim() // the first one came when there was one set
+	trim() // the first run was due when there was one set
 	if sets, files := freeSets(); sets < 9 || files < before+6*9 {
 		t.Fatalf("%d sets, %d files: used a moment ago, and closed", sets, files)
 	}
-	for range 3 { // one is in use again and again
+	for range 3 { // one is used again and again
 		mustGet(t, 2).Put()
 		trim()
 		if sets, files := freeSets(); sets != 1 || files != before+6 {
@@ -286,7 +286,7 @@ func TestR23UnusedPipesGoBack(t *testing.T) {
 	}
 }
 
-// Put sees to it that trim is called.
+// Put makes sure that trim is called.
 func TestR23UnusedPipesGoBackByThemselves(t *testing.T) {
 	Trim()
 	free.mu.Lock()
@@ -296,7 +296,7 @@ func TestR23UnusedPipesGoBackByThemselves(t *testing.T) {
 	for _, s := range sets {
 		s.Put()
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // polling
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // poll
 		free.mu.Lock()
 		left, trimming := len(free.sets), free.trimming
 		if left == 0 && !trimming {

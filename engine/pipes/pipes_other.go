@@ -2,7 +2,7 @@
 
 package pipes
 
-// Set is empty here.
+// Set is empty on this system.
 type Set struct{}
 
 // Get fails with ErrUnsupported.
@@ -17,10 +17,10 @@ func Trim() {}
 // Put does nothing.
 func (s *Set) Put() {}
 
-// Intake is no file.
+// Intake returns no descriptor.
 func (s *Set) Intake() int { return -1 }
 
-// Reader is no file.
+// Reader returns no descriptor.
 func (s *Set) Reader(int) int { return -1 }
 
 // Write fails with ErrUnsupported.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The race detector makes sync.Pool drop things at random: hence the build tag.
+// The race detector makes sync.Pool drop items at random, hence the build tag.
 
 func TestSmallMessageDoesNotAllocate(t *testing.T) {
 	body := make([]byte, 4<<10)
@@ -17,7 +17,7 @@ func TestSmallMessageDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// A message that is carried from Get to Put by readers that read it.
+// A message is carried from Get to Put, with readers that read it.
 func TestMessageWithReadersDoesNotAllocate(t *testing.T) {
 	body := make([]byte, 100<<10)
 	options := Options{Size: 32 << 10, Readers: 2, StallTimeout: time.Hour, OnCut: func(int) {}}
@@ -47,7 +47,7 @@ func TestMessageWithReadersDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Writer and readers that wait for one another all the time.
+// Writer and readers wait for one another all the time.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	piece := make([]byte, 48<<10)
 	r := Get(Options{Size: 64 << 10, Readers: 3})

@@ -6,9 +6,8 @@ import (
 	"testing"
 )
 
-// BenchmarkStream: one writer, some readers that take everything at once. The
-// copy into the ring is in it; a handler that reads from its connection into
-// the reserved room does without.
+// BenchmarkStream has one writer and readers that take everything at once. It includes the copy
+// into the ring, which a handler avoids by reading from its connection into the reserved room.
 func BenchmarkStream(b *testing.B) {
 	for _, readers := range []int{1, 2, 3} {
 		for _, piece := range []int{4 << 10, 16 << 10, 64 << 10, 256 << 10} {
@@ -47,8 +46,8 @@ func benchmarkStream(b *testing.B, readers int, piece []byte) {
 	r.Put()
 }
 
-// BenchmarkSmall is the way of a small object: it is whole before the first
-// reader begins, so that nobody waits for anybody.
+// BenchmarkSmall carries a small object: it is complete before the first reader starts, so nobody
+// waits.
 func BenchmarkSmall(b *testing.B) {
 	body := make([]byte, 4<<10)
 	b.SetBytes(int64(len(body)))

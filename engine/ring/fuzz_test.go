@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// FuzzOperations runs a sequence of operations, all in one goroutine, against a
-// ring and against a model of it that is too simple to be wrong: a stream of
-// known bytes and a few numbers. What would block is left out, by the model's
-// word. After each step every reader's unread bytes are compared.
+// FuzzOperations runs a sequence of operations, all in one goroutine, against a ring and against a
+// model of it that is too simple to be wrong: a stream of known bytes and a few numbers. Operations
+// that would block, according to the model, are left out. After each step every reader's unread
+// bytes are compared.
 func FuzzOperations(f *testing.F) {
 	f.Add([]byte{0, 0, 0})
 	f.Add([]byte{4, 1, 0, 2, 9, 3, 0, 4, 9, 5, 0, 7, 0, 9, 0, 3, 0})              // write, read, rewind, close, message
@@ -32,14 +32,14 @@ func FuzzOperations(f *testing.F) {
 	})
 }
 
-// model knows what the ring has to do.
+// model states what the ring must do.
 type model struct {
 	t    *testing.T
 	ring *Ring
 
 	size, written, reserved int
-	pos                     []int // -1: has left
-	cuts                    bool  // laggards are cut, at once
+	pos                     []int // -1: the reader has left
+	cuts                    bool  // laggards are cut at once
 	cut                     []bool
 	room                    []byte // reserved, not yet published
 	closed, canceled        bool
@@ -62,7 +62,7 @@ func newModel(t *testing.T, size, readers int, cuts bool) *model {
 	return m
 }
 
-// streamBytes is a piece of the stream; no byte is like the one a ring before it.
+// streamBytes returns a part of the stream; no byte equals the one a ring's length before it.
 func streamBytes(from, to int) []byte {
 	p := make([]byte, to-from)
 	for i := range p {
@@ -92,7 +92,7 @@ func (m *model) attached() int {
 	return n
 }
 
-// writeError is what the writer gets now.
+// writeError is the error that the writer must get now.
 func (m *model) writeError() error {
 	switch {
 	case m.canceled:
@@ -103,7 +103,7 @@ func (m *model) writeError() error {
 	return nil
 }
 
-// idler reports whether a reader has read all there is.
+// idler reports whether some reader has read everything.
 func (m *model) idler() bool {
 	for _, pos := range m.pos {
 		if pos == m.written {
@@ -113,7 +113,7 @@ func (m *model) idler() bool {
 	return false
 }
 
-// piece is how much the reader at pos gets from Next.
+// piece is how much the reader at pos must get from Next.
 func (m *model) piece(pos int) int { return min(m.written-pos, m.size-pos%m.size) }
 
 func (m *model) wrapped() bool { return max(m.written, m.reserved) > m.size }
@@ -133,7 +133,7 @@ func (m *model) step(op byte, arg int) {
 		}
 	case 2:
 		m.write(arg * (m.size/64 + 1))
-	case 3, 4, 10, 11: // reading is the most frequent, or sequences soon run dry
+	case 3, 4, 10, 11: // reading must be the most frequent, or sequences soon run dry
 		if m.pos[i] >= 0 && !m.canceled && m.pos[i] < m.written {
 			n := min(arg*(m.size/64+1), m.piece(m.pos[i]))
 			m.ring.Advance(i, n)
@@ -178,7 +178,7 @@ func (m *model) reserve() {
 		m.t.Fatalf("Reserve: %d bytes, not %d", len(room), n)
 	}
 	for i := range room {
-		room[i] ^= 0xff // the writer may use it as it likes
+		room[i] ^= 0xff // the writer may use the room as it likes
 	}
 	m.room, m.reserved = room, m.written+len(room)
 }

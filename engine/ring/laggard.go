@@ -2,9 +2,9 @@ package ring
 
 import "time"
 
-// waitLocked waits until a reader that holds the writer back has moved or left,
-// or until one has used up its StallTimeout, which it then cuts. The lock is
-// released while it waits and while OnCut runs.
+// waitLocked waits until a reader that holds the writer back has moved or left, or until one has
+// used up its StallTimeout; that one is cut. The lock is released while it waits and while OnCut
+// runs.
 func (r *Ring) waitLocked() {
 	left, laggards := r.holdersLocked()
 	r.blocked = true
@@ -33,11 +33,10 @@ func (r *Ring) waitLocked() {
 	}
 }
 
-// holdersLocked marks the readers that hold the writer back, and tells how long
-// the first of them has left before it is cut. They are laggards only
-// while another reader idles, having read all there is: only then does the wait
-// cost anything that would not have been waited for without them (R10). Readers
-// that are all slow, though never at the same place, wait for nobody.
+// holdersLocked marks the readers that hold the writer back and returns how long until the first of
+// them must be cut. They are laggards only while another reader is idle, having read everything:
+// only then does waiting for them cost time that would not have been spent anyway (R10). Readers
+// that are all slow, even at different places, are not cut.
 func (r *Ring) holdersLocked() (left time.Duration, laggards bool) {
 	left = r.stallTimeout
 	for i := range r.readers {
@@ -51,8 +50,8 @@ func (r *Ring) holdersLocked() (left time.Duration, laggards bool) {
 	return left, r.stallTimeout > 0 && r.idlerLocked()
 }
 
-// idlerLocked reports whether a reader has read all there is. The last reader of
-// a stream cannot be cut, because none but itself could be the idle one.
+// idlerLocked reports whether some reader has read everything. A stream's last reader cannot be
+// cut, because only it could be the idle one.
 func (r *Ring) idlerLocked() bool {
 	for i := range r.readers {
 		if rd := &r.readers[i]; rd.attached && !rd.cut && rd.pos == r.written {
@@ -62,9 +61,9 @@ func (r *Ring) idlerLocked() bool {
 	return false
 }
 
-// chargeLocked puts the wait down to the readers that caused it, and cuts those
-// that have used up their StallTimeout. The idle reader may have left meanwhile,
-// also during OnCut: it is looked for anew each time.
+// chargeLocked charges the wait to the readers that caused it and cuts those that have used up
+// their StallTimeout. The idle reader may have left in the meantime, even during OnCut, so it is
+// looked for each time.
 func (r *Ring) chargeLocked(waited time.Duration) {
 	for i := range r.readers {
 		rd := &r.readers[i]
@@ -84,10 +83,10 @@ func (r *Ring) chargeLocked(waited time.Duration) {
 	}
 }
 
-// wakeWriterLocked makes a waiting writer look again.
+// wakeWriterLocked makes a waiting writer check again.
 func (r *Ring) wakeWriterLocked() {
 	if r.blocked {
-		r.blocked, r.woken = false, true // once a wait is enough
+		r.blocked, r.woken = false, true // once per wait is enough
 		select {
 		case r.space <- struct{}{}:
 		default:

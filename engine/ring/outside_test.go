@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Bytes outside of the ring follow those inside, and cannot be had twice.
+// Bytes outside the ring follow those inside, and cannot be read twice.
 func TestPublishOutside(t *testing.T) {
 	r := Get(Options{Size: oddSize, Readers: 2})
 	inside := randomBytes(300)
@@ -37,7 +37,7 @@ func TestPublishOutside(t *testing.T) {
 	r.Put()
 }
 
-// A stream that was moved outside can be had from its beginning as often as it takes.
+// A stream that was moved outside can be read from its beginning any number of times.
 func TestMoveOutside(t *testing.T) {
 	r := Get(Options{Size: oddSize, Readers: 2})
 	mustWrite(t, r, randomBytes(300))
@@ -65,7 +65,7 @@ func TestMoveOutside(t *testing.T) {
 	mustFail(t, r, 1, ErrLeft)
 	r.Put()
 
-	// Nothing of it is left for the next stream.
+	// The next stream finds nothing of it.
 	r = Get(Options{Size: oddSize, Readers: 1})
 	mustWrite(t, r, []byte("next"))
 	mustTake(t, r, 0, []byte("next"))

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Size classes are powers of two: a small object takes the memory it needs, not
-// a whole ring. Other sizes work, but are not pooled.
+// Size classes are powers of two: a small object takes only the memory it needs. Other sizes work
+// but are not pooled.
 const (
 	minClass = 12 // 4 KiB
 	maxClass = 26 // 64 MiB
@@ -14,9 +14,8 @@ const (
 
 var pools [maxClass + 1]sync.Pool
 
-// SizeFor returns the size to ask for where a message has n bytes in all and a
-// ring may have limit bytes: the smallest size class that holds the message, or
-// limit.
+// SizeFor returns the ring size for a message of n bytes in total when a ring may have limit bytes:
+// the smallest size class that holds the message, or limit.
 func SizeFor(n int64, limit int) int {
 	if n >= int64(limit) {
 		return limit
@@ -25,7 +24,7 @@ func SizeFor(n int64, limit int) int {
 	return min(1<<class, limit)
 }
 
-// poolOf is the pool of rings of exactly size bytes, or nil.
+// poolOf returns the pool of rings of exactly size bytes, or nil.
 func poolOf(size int) *sync.Pool {
 	class := bits.Len(uint(max(size, 1))) - 1
 	if size != 1<<class || class < minClass || class > maxClass {

@@ -2,17 +2,16 @@ package ring
 
 import "io"
 
-// Pending is how many bytes outside of the ring reader i has not let go of.
+// Pending is how many bytes outside the ring reader i has not consumed yet.
 func (r *Ring) Pending(i int) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.written - max(r.readers[i].pos, r.inside)
 }
 
-// Next returns the bytes that reader i has not let go of yet, as many as lie in
-// one piece, and waits while there are none. They stay valid until Advance or
-// Detach. Errors: io.EOF at the end of the message, ErrOutside, ErrCanceled, ErrCut,
-// ErrLeft.
+// Next returns the bytes that reader i has not consumed yet, as many as are contiguous. It waits
+// while there are none. The bytes stay valid until Advance or Detach. Errors: io.EOF at the end of
+// the message, ErrOutside, ErrCanceled, ErrCut, ErrLeft.
 func (r *Ring) Next(i int) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -42,24 +41,23 @@ func (r *Ring) Next(i int) ([]byte, error) {
 	}
 }
 
-// Advance lets go of the first n bytes of what Next returned to reader i.
+// Advance consumes the first n bytes of what Next returned to reader i.
 func (r *Ring) Advance(i, n int) {
 	r.mu.Lock()
 	rd := &r.readers[i]
 	rd.pos += int64(n)
 	behind := r.written - rd.pos
-	// Waking the writer for every few bytes of a slow reader would cost more
-	// than it brings: it sleeps until a quarter of the ring is free. A reader
-	// that idles from now on turns the others into laggards (R10).
+	// Waking the writer for every few bytes of a slow reader would cost more than it gains, so the
+	// writer sleeps until a quarter of the ring is free. A reader that becomes idle turns the
+	// others into laggards (R10).
 	if behind == 0 || rd.holding && behind <= int64(len(r.buf))/4*3 {
 		r.wakeWriterLocked()
 	}
 	r.mu.Unlock()
 }
 
-// Rewind puts reader i back to the first byte of the stream, and reports whether
-// it could: not any more once the ring has wrapped (R12), nor after the reader
-// was cut or has left.
+// Rewind moves reader i back to the first byte of the stream and reports whether it could. That is
+// no longer possible once the ring has wrapped (R12), or after the reader was cut or has left.
 func (r *Ring) Rewind(i int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,7 +69,7 @@ func (r *Ring) Rewind(i int) bool {
 	return true
 }
 
-// Rewindable reports whether Rewind would do so, from any goroutine.
+// Rewindable reports whether Rewind would succeed. Any goroutine may call it.
 func (r *Ring) Rewindable(i int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,9 +81,8 @@ func (r *Ring) rewindableLocked(i int) bool {
 	return rd.attached && !rd.cut && r.err == nil && !r.wrappedLocked()
 }
 
-// Leave makes Next of reader i fail with ErrLeft, also one that is waiting; from
-// any goroutine. The reader stays attached until its own goroutine detaches it,
-// or rewinds it to begin anew.
+// Leave makes reader i's Next fail with ErrLeft, even one that is waiting. Any goroutine may call
+// it. The reader stays attached until its own goroutine detaches it, or rewinds it to start again.
 func (r *Ring) Leave(i int) {
 	r.mu.Lock()
 	r.readers[i].left = true
@@ -93,9 +90,9 @@ func (r *Ring) Leave(i int) {
 	r.mu.Unlock()
 }
 
-// Detach takes reader i out: the writer waits for it no longer. It may be
-// called again; only the reader's own goroutine may call it, because the memory
-// that Next returned may be written over from now on.
+// Detach takes reader i out: the writer no longer waits for it. It may be called more than once,
+// but only by the reader's own goroutine, because the memory that Next returned may be overwritten
+// from now on.
 func (r *Ring) Detach(i int) {
 	r.mu.Lock()
 	if rd := &r.readers[i]; rd.attached {

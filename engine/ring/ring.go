@@ -1,25 +1,22 @@
 // Package ring carries one stream of bytes from one writer to several readers
 // through a fixed, pooled piece of memory.
 //
-// The stream is a whole HTTP request message as it goes to the backends: the
-// head, then the body while it arrives. Each reader has its own place in it.
-// The writer is held back by the slowest reader that is still attached, and
-// only once that one is a whole ring behind. A reader may leave at any time.
+// The stream is a whole HTTP request message as sent to the backends: the head, then the body as it
+// arrives. Each reader has its own position in it. The slowest attached reader holds the writer
+// back, but only once it is a whole ring behind. A reader may leave at any time.
 //
-// Three things can end a stream, and they are three verbs: [Ring.Close] (the
-// message is complete), [Ring.Cancel] (it never will be: readers fail, so that
-// no backend takes a short object for a whole one) and the readers' own leaving
-// (the writer gets [ErrNoReaders]).
+// A stream ends in one of three ways: [Ring.Close] (the message is complete), [Ring.Cancel] (it
+// never will be; readers fail, so that no backend takes a truncated object for a whole one), or all
+// readers leave (the writer gets [ErrNoReaders]).
 //
-// Ownership: whoever calls [Get] owns the ring and hands out its readers by
-// number. Memory goes back to its pool with [Ring.Put], which the owner calls
-// after the writer has stopped and every reader has left; the owner counts them.
+// Ownership: whoever calls [Get] owns the ring and hands out its readers by number. The owner
+// returns the memory to its pool with [Ring.Put] after the writer has stopped and every reader has
+// left; it counts them itself.
 //
-// Goroutines: one goroutine writes (Reserve, Publish, Write, Close), one
-// goroutine a reader reads it (Next, Advance, Rewind, Detach). Cancel and Leave
-// may be called from any goroutine. Everything is published and waited for under one
-// mutex: a lock-free ring has nothing to win here, where each step is followed
-// by a system call of thousands of cycles.
+// Goroutines: one goroutine writes (Reserve, Publish, Write, Close), and one goroutine per reader
+// reads (Next, Advance, Rewind, Detach). Cancel and Leave may be called from any goroutine. One
+// mutex covers everything: a lock-free ring would gain nothing, because each step is followed by a
+// system call of thousands of cycles.
 package ring
 
 import (
@@ -35,67 +32,67 @@ var (
 	ErrCut = errors.New("ring: reader cut: it held the writer back for too long")
 	// ErrLeft tells a reader that Leave was called for it.
 	ErrLeft = errors.New("ring: reader has left")
-	// ErrOutside tells a reader that its next bytes are outside of the ring.
+	// ErrOutside tells a reader that its next bytes are outside the ring.
 	ErrOutside = errors.New("ring: bytes are outside of the ring")
-	// ErrCanceled tells everyone that the stream ended short.
+	// ErrCanceled tells the writer and all readers that the stream was canceled.
 	ErrCanceled = errors.New("ring: canceled")
 )
 
-// reader is one reader's place in the stream.
+// reader is one reader's position and state.
 type reader struct {
-	pos      int64         // bytes of the stream it has let go of
-	stalled  time.Duration // how long it has held the writer back, in sum (R10)
+	pos      int64         // bytes of the stream it has consumed
+	stalled  time.Duration // how long it has held the writer back in total (R10)
 	attached bool
 	cut      bool
 	left     bool // Leave was called
 	holding  bool // the writer waits for it
 }
 
-// Ring is a stream under way. See the package's comment for who may call what.
+// Ring is a stream in progress. The package comment says who may call what.
 type Ring struct {
 	mu   sync.Mutex
 	data sync.Cond // readers wait here for bytes
 
 	buf      []byte
 	written  int64 // bytes published
-	reserved int64 // end of what the writer may be filling now
+	reserved int64 // end of the room that the writer may be filling now
 	readers  []reader
 	attached int
 	closed   bool
-	draining bool   // the writer waits for all readers to have read everything
-	outside  bool   // bytes are published that are not in the ring
-	inside   int64  // what was published before those
-	kept     bool   // no byte of those is lost
+	draining bool   // the writer waits until all readers have consumed everything
+	outside  bool   // bytes have been published that are not in the ring
+	inside   int64  // bytes published before those
+	kept     bool   // the bytes outside stay available from the first one on
 	err      error  // set by Cancel
 	held     uint64 // readers that are kept heldTail behind, until Free (R29)
 
 	space   chan struct{} // the writer waits here for room; capacity 1
 	blocked bool          // the writer is waiting
-	woken   bool          // something was sent to space
+	woken   bool          // space has been signaled
 	timer   *time.Timer   // stopped unless the writer waits for laggards
 	waited  time.Duration
 
-	// stallTimeout is how long, in sum, one reader may hold the writer back
-	// while another one does not; onCut is then called, outside of the lock.
+	// stallTimeout is how long in total a reader may hold the writer back while another reader is
+	// idle. onCut is then called, without the lock.
 	stallTimeout time.Duration
 	onCut        func(reader int)
 }
 
-// Options say how a stream is to be carried.
+// Options say how to carry a stream.
 type Options struct {
-	// Size is the memory in bytes. A power of two of at least 4 KiB is taken
-	// from a pool of that size class, others are made anew; see SizeFor.
+	// Size is the memory in bytes. A power of two of at least 4 KiB comes from that size class's
+	// pool; other sizes are allocated. See SizeFor.
 	Size int
-	// Head is the stream's beginning; it has to fit.
+	// Head is the beginning of the stream; it must fit into the ring.
 	Head []byte
-	// Readers is how many readers there are; all are attached from the start.
+	// Readers is the number of readers; all are attached from the start.
 	Readers int
-	// StallTimeout is how long a reader may hold the writer back, in sum, while
-	// another one does not (R10). 0 means for ever.
+	// StallTimeout is how long in total a reader may hold the writer back while another reader is
+	// idle (R10). 0 means forever.
 	StallTimeout time.Duration
-	// OnCut is called by the writer's goroutine when it cuts a reader. It has
-	// to make that reader's goroutine call Detach soon (by aborting what it
-	// writes to): until then the reader's memory is not written over.
+	// OnCut is called on the writer's goroutine when it cuts a reader. It must make that reader's
+	// goroutine call Detach soon, by aborting what the reader writes to; until then the memory that
+	// the reader may be using is not overwritten.
 	OnCut func(reader int)
 }
 
@@ -116,7 +113,7 @@ func Get(o Options) *Ring {
 	return r
 }
 
-// Put gives the ring's memory back. No goroutine may use the ring any more.
+// Put gives the ring's memory back. No goroutine may use the ring afterwards.
 func (r *Ring) Put() {
 	if r.woken && len(r.space) > 0 {
 		<-r.space
@@ -130,10 +127,9 @@ func (r *Ring) Put() {
 // Size is the ring's memory in bytes.
 func (r *Ring) Size() int { return len(r.buf) }
 
-// Reserve returns room for the writer to fill: at least one byte, as much as is
-// free in one piece. It waits while the slowest reader is a whole ring behind.
-// What was filled becomes readable with Publish. Errors: ErrNoReaders,
-// ErrCanceled.
+// Reserve returns contiguous room for the writer to fill: all that is free in one piece, at least
+// one byte. It waits while the slowest reader is a whole ring behind. Publish makes the filled
+// bytes readable. Errors: ErrNoReaders, ErrCanceled.
 func (r *Ring) Reserve() ([]byte, error) {
 	r.mu.Lock()
 	for {
@@ -156,8 +152,8 @@ func (r *Ring) Reserve() ([]byte, error) {
 	}
 }
 
-// Drain waits until every attached reader has let go of all that was published.
-// Errors: ErrNoReaders, ErrCanceled.
+// Drain waits until every attached reader has consumed all that was published. Errors:
+// ErrNoReaders, ErrCanceled.
 func (r *Ring) Drain() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,10 +172,9 @@ func (r *Ring) Drain() error {
 	}
 }
 
-// PublishOutside announces n bytes of the stream that each reader finds
-// elsewhere: Next tells it so once it has read what is inside, Pending how many
-// they are, and Advance lets go of them. Reserve and Publish must not be called
-// any more after it.
+// PublishOutside announces n more bytes of the stream that each reader finds elsewhere. Once a
+// reader has consumed what is inside the ring, Next returns ErrOutside, Pending is the number of
+// bytes, and Advance consumes them. Reserve and Publish must not be called afterwards.
 func (r *Ring) PublishOutside(n int64) {
 	r.mu.Lock()
 	if !r.outside {
@@ -190,10 +185,9 @@ func (r *Ring) PublishOutside(n int64) {
 	r.mu.Unlock()
 }
 
-// MoveOutside announces that the stream's first n bytes lie elsewhere, what was
-// published in the ring among them. With kept they are the whole stream, and can be had
-// there again: unlike after PublishOutside, a reader can be rewound. It has to be called
-// before the first Next.
+// MoveOutside announces that the first n bytes of the stream, including everything published in the
+// ring, are elsewhere. With kept they are the whole stream and stay available there, so that,
+// unlike after PublishOutside, a reader can be rewound. It must be called before the first Next.
 func (r *Ring) MoveOutside(n int64, kept bool) {
 	r.mu.Lock()
 	r.outside, r.kept, r.inside, r.written = true, kept, 0, n
@@ -243,7 +237,7 @@ func (r *Ring) Attached() (set uint64) {
 	return set
 }
 
-// slowestLocked is the place of the attached reader that is furthest behind.
+// slowestLocked is the position of the attached reader that is furthest behind.
 func (r *Ring) slowestLocked() int64 {
 	pos := r.written
 	for i := range r.readers {
@@ -257,7 +251,7 @@ func (r *Ring) slowestLocked() int64 {
 // Publish makes the first n bytes of what Reserve returned readable.
 func (r *Ring) Publish(n int) { r.publish(n, false) }
 
-// PublishLast is Publish and Close.
+// PublishLast is Publish followed by Close.
 func (r *Ring) PublishLast(n int) { r.publish(n, true) }
 
 func (r *Ring) publish(n int, last bool) {
@@ -271,7 +265,7 @@ func (r *Ring) publish(n int, last bool) {
 	r.mu.Unlock()
 }
 
-// Write copies p into the stream, waiting for room as Reserve does.
+// Write copies p into the stream, waiting for room like Reserve.
 func (r *Ring) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
@@ -286,9 +280,9 @@ func (r *Ring) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-// Close ends the stream: what was published is the whole message. It may be called again.
+// Close ends the stream: what was published is the whole message. It may be called more than once.
 func (r *Ring) Close() {
-	if r.closed { // which the writer's goroutine alone changes
+	if r.closed { // only the writer's goroutine changes it
 		return
 	}
 	r.mu.Lock()
@@ -297,8 +291,8 @@ func (r *Ring) Close() {
 	r.mu.Unlock()
 }
 
-// Cancel ends the stream short: from now on readers and writer get ErrCanceled,
-// also for bytes that were published before (R6).
+// Cancel aborts the stream: from now on readers and writer get ErrCanceled, even for bytes
+// published before (R6).
 func (r *Ring) Cancel() {
 	r.mu.Lock()
 	if r.err == nil && !r.closed {
@@ -309,17 +303,15 @@ func (r *Ring) Cancel() {
 	r.mu.Unlock()
 }
 
-// Bytes is all that was published, as long as that fits into the ring; what is behind it
-// in memory is room for the writer. Only the writer's goroutine may call it, before the
-// first Advance.
+// Bytes is everything published so far, as long as that fits into the ring; the memory behind it is
+// the writer's room. Only the writer's goroutine may call it, before the first Advance.
 func (r *Ring) Bytes() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.buf[:r.written]
 }
 
-// Message returns the whole message if it is complete and the ring still holds
-// its first byte.
+// Message returns the whole message if it is complete and the ring still holds its first byte.
 func (r *Ring) Message() ([]byte, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -329,7 +321,7 @@ func (r *Ring) Message() ([]byte, bool) {
 	return r.buf[:r.written], true
 }
 
-// wrappedLocked reports whether the stream's first byte may be lost.
+// wrappedLocked reports whether the stream's first byte may have been overwritten.
 func (r *Ring) wrappedLocked() bool {
 	if r.outside {
 		return !r.kept
@@ -337,6 +329,6 @@ func (r *Ring) wrappedLocked() bool {
 	return max(r.written, r.reserved) > int64(len(r.buf))
 }
 
-// Waited is how long the writer has waited for room so far. It is for the writer's
-// goroutine, and for the owner once that has stopped.
+// Waited is how long the writer has waited for room so far. It is for the writer's goroutine, and
+// for the owner once the writer has stopped.
 func (r *Ring) Waited() time.Duration { return r.waited }

@@ -15,8 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Rings of odd sizes are not pooled: a ring that was made in a synctest bubble
-// may not be used in another one, because of its channel.
+// Rings of odd sizes are not pooled: a ring made in one synctest bubble must not be used in
+// another, because of its channel.
 const oddSize = 1000
 
 func randomBytes(n int) []byte {
@@ -35,7 +35,7 @@ func mustWrite(t *testing.T, r *Ring, p []byte) {
 	}
 }
 
-// mustTake lets reader i read want and let go of it.
+// mustTake makes reader i read want and advance past it.
 func mustTake(t *testing.T, r *Ring, i int, want []byte) {
 	t.Helper()
 	for len(want) > 0 {
@@ -93,7 +93,7 @@ func TestOnlySizeClassesArePooled(t *testing.T) {
 	}
 }
 
-// Whatever state a ring is put back in, the next user finds it as new.
+// Whatever state a ring is put back in, its next user finds it like new.
 func TestPutForgets(t *testing.T) {
 	for range 50 {
 		r := Get(Options{Size: 4096, Readers: 2})
@@ -128,9 +128,9 @@ func TestReserveGivesWhatIsFreeInOnePiece(t *testing.T) {
 		{0, 0, 0, 1000},
 		{0, 0, 0, 1000},      // Publish(0) changes nothing
 		{400, 0, 0, 600},     // to the end of the memory
-		{0, 300, 200, 600},   // what was let go of lies beyond the end
+		{0, 300, 200, 600},   // the consumed room lies beyond the end
 		{600, 0, 0, 200},     // up to the slower reader
-		{50, 0, 0, 150},      // a part of what was reserved
+		{50, 0, 0, 150},      // part of what was reserved
 		{0, 700, 800, 950},   // both in the ring's second round
 		{750, 800, 800, 200}, // again to the end
 	} {
@@ -185,7 +185,7 @@ func TestNextWaitsForBytes(t *testing.T) {
 			}
 		}()
 		for _, s := range []string{"a", "bc", "d"} {
-			synctest.Wait() // the reader has read what there is, and waits
+			synctest.Wait() // the reader has read everything and waits
 			mustWrite(t, r, []byte(s))
 			synctest.Wait()
 			if !bytes.HasSuffix(got, []byte(s)) {
@@ -235,7 +235,7 @@ func TestR6CancelTakesPublishedBytesBack(t *testing.T) {
 	if n, err := r.Write([]byte(" more")); n != 0 || !errors.Is(err, ErrCanceled) {
 		t.Errorf("Write: %d, %v", n, err)
 	}
-	// A writer that closes all the same does not make the object whole.
+	// A writer that closes anyway does not make the object complete.
 	r.Close()
 	mustFail(t, r, 1, ErrCanceled)
 	if p, ok := r.Message(); ok {
@@ -275,7 +275,7 @@ func TestR6CancelWakesEveryone(t *testing.T) {
 	})
 }
 
-// A complete message stays one: only the legs themselves can be aborted then.
+// A complete message stays complete; only the legs themselves can still be aborted.
 func TestCancelAfterCloseIsTooLate(t *testing.T) {
 	r := Get(Options{Size: oddSize, Readers: 1})
 	mustWrite(t, r, []byte("whole"))
@@ -292,7 +292,7 @@ func TestDetach(t *testing.T) {
 	r.Detach(1)
 	r.Detach(1)
 	r.Detach(2)
-	mustWrite(t, r, make([]byte, oddSize)) // held back by reader 0 alone
+	mustWrite(t, r, make([]byte, oddSize)) // held back by reader 0 only
 	if r.Rewind(1) {
 		t.Error("rewound a reader that has left")
 	}
@@ -351,7 +351,7 @@ func TestR12Rewind(t *testing.T) {
 	}
 }
 
-// From Rewind on the reader's old bytes are not written over.
+// After Rewind the reader's old bytes are not overwritten.
 func TestR12RewindHoldsTheWriterBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stream := randomBytes(2 * oddSize)
@@ -383,8 +383,8 @@ func TestMessage(t *testing.T) {
 		"let go of":      {func(r *Ring) { r.Write(full); r.Advance(0, oddSize); r.Close() }, full},
 		"wrapped":        {func(r *Ring) { r.Write(full); r.Advance(0, 1); r.Write(full[:1]); r.Close() }, nil},
 		"canceled":       {func(r *Ring) { r.Write(full[:10]); r.Cancel(); r.Close() }, nil},
-		// A Read at the body's end may use the whole slice that it was given as
-		// scratch space, though it returns 0 (io.Reader says so).
+		// At the end of the body a Read may use all of the slice it is given as scratch space
+		// although it returns 0 (io.Reader allows that).
 		"first byte in use": {func(r *Ring) {
 			r.Write(full)
 			r.Advance(0, oddSize)
@@ -402,7 +402,7 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// A slow reader does not wake the writer for each few bytes.
+// A slow reader does not wake the writer for every few bytes.
 func TestWriterSleepsUntilAQuarterIsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := Get(Options{Size: oddSize, Readers: 1})
@@ -417,7 +417,7 @@ func TestWriterSleepsUntilAQuarterIsFree(t *testing.T) {
 			if room != 0 {
 				t.Fatalf("the writer woke for %d bytes", 10*i)
 			}
-			time.Sleep(time.Second) // of the bubble's
+			time.Sleep(time.Second) // in the bubble
 			r.Advance(0, 10)
 		}
 		synctest.Wait()
@@ -429,10 +429,10 @@ func TestWriterSleepsUntilAQuarterIsFree(t *testing.T) {
 
 // leg is how one reader behaves in carry, below.
 type leg struct {
-	step  int           // takes this many bytes at most at a time
-	every time.Duration // and then pauses; 0: takes all as it comes
-	delay time.Duration // before it begins
-	leave int           // detaches after so many bytes; 0: never
+	step  int           // takes at most this many bytes at a time
+	every time.Duration // and then pauses; 0: takes everything as it comes
+	delay time.Duration // before it starts
+	leave int           // detaches after this many bytes; 0: never
 }
 
 var (
@@ -440,15 +440,15 @@ var (
 	hung = leg{step: 1, delay: 1000 * time.Hour}
 )
 
-// outcome is what became of it.
+// outcome is what became of a leg.
 type outcome struct {
 	cut time.Duration // when it was cut; 0: never
 	got []byte
 	err error
 }
 
-// carry writes the stream to the legs, each in a goroutine, in a synctest
-// bubble, and tells what became of them and how long the writing took.
+// carry writes the stream to the legs, each with its own goroutine in a synctest bubble. It returns
+// what became of them and how long the writing took.
 func carry(t *testing.T, timeout time.Duration, stream []byte, legs ...leg) (out []outcome, took, waited time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -467,8 +467,8 @@ func carry(t *testing.T, timeout time.Duration, stream []byte, legs ...leg) (out
 				defer r.Detach(i)
 				o := &out[i]
 				for pause := l.delay; ; pause = l.every {
-					// A timer that has run out when it is made crashes the race
-					// detector in a bubble now and then (golang/go#78156).
+					// A timer that has already expired when it is made sometimes crashes the race
+					// detector in a bubble (golang/go#78156).
 					if pause > 0 {
 						select {
 						case <-cut[i]:
@@ -504,7 +504,7 @@ func TestR10Laggards(t *testing.T) {
 	for name, c := range map[string]struct {
 		legs []leg
 		cut  []time.Duration // when each is cut; 0: never
-		took time.Duration   // that the writing takes at most; 0: no matter
+		took time.Duration   // the most that the writing may take; 0: does not matter
 	}{
 		"none":                    {[]leg{fast, fast, fast}, []time.Duration{0, 0, 0}, time.Nanosecond},
 		"one hangs":               {[]leg{fast, hung}, []time.Duration{0, timeout}, timeout},
@@ -513,12 +513,11 @@ func TestR10Laggards(t *testing.T) {
 		"one of three is slow":    {[]leg{fast, each(250, 4*time.Second), fast}, []time.Duration{0, timeout, 0}, timeout},
 		"two of three hang":       {[]leg{hung, fast, hung}, []time.Duration{timeout, 0, timeout}, timeout},
 		"two of three alike slow": {[]leg{each(250, 3*time.Second), each(250, 3*time.Second), fast}, []time.Duration{timeout, timeout, 0}, timeout},
-		// The second costs nothing until the third is cut; from then on it does.
+		// The second costs nothing until the third is cut; then it does.
 		"each in its turn": {[]leg{fast, each(500, 3*time.Second), hung}, []time.Duration{0, 2 * timeout, timeout}, 2 * timeout},
 		"a single one":     {[]leg{each(250, time.Hour)}, []time.Duration{0}, 0},
 		"all alike slow":   {[]leg{each(250, time.Minute), each(250, time.Minute), each(250, time.Minute)}, []time.Duration{0, 0, 0}, 0},
-		// None of these is slower than the others, though at each moment one is
-		// the furthest behind.
+		// None of these is slower than the others, though at any moment one is furthest behind.
 		"alike slow, in turns": {[]leg{
 			{step: 250, every: time.Minute, delay: 20 * time.Second},
 			{step: 250, every: time.Minute, delay: 40 * time.Second},
@@ -556,8 +555,7 @@ func TestR10Laggards(t *testing.T) {
 	}
 }
 
-// A slow backend costs a client at most StallTimeout once, measured against
-// what the upload would have taken without it.
+// A slow backend costs a client at most StallTimeout once, compared with the upload without it.
 func TestR10CostIsBounded(t *testing.T) {
 	stream := randomBytes(50_000)
 	medium := leg{step: 50, every: 100 * time.Millisecond}
@@ -579,8 +577,8 @@ func TestR10NoTimeoutNoCut(t *testing.T) {
 	}
 }
 
-// The memory that a cut reader may still be sending from stays as it is until
-// that reader has left; the writer waits for it.
+// Memory that a cut reader may still be sending from stays untouched until that reader has left;
+// the writer waits for it.
 func TestR10CutMemoryIsNotWrittenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stream := randomBytes(3 * oddSize)
@@ -602,7 +600,7 @@ func TestR10CutMemoryIsNotWrittenOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-cut
-		time.Sleep(time.Hour) // the connection is slow to fail
+		time.Sleep(time.Hour) // the connection fails slowly
 		synctest.Wait()
 		if !bytes.Equal(p, stream[:len(p)]) {
 			t.Error("written over before Detach")
@@ -619,8 +617,8 @@ func TestR10CutMemoryIsNotWrittenOver(t *testing.T) {
 	})
 }
 
-// The fast reader leaves (its backend answered early, R9) in the moment when the
-// first laggard is cut: the second one is the last reader now, and stays.
+// The fast reader leaves (its backend answered early, R9) at the moment when the first laggard is
+// cut. The second laggard is now the last reader, and stays.
 func TestR10LastReaderStaysWhateverTheMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stream := randomBytes(3 * oddSize)
@@ -629,14 +627,14 @@ func TestR10LastReaderStaysWhateverTheMoment(t *testing.T) {
 		r = Get(Options{Size: oddSize, Readers: 3, StallTimeout: time.Second, OnCut: func(i int) {
 			cut = append(cut, i)
 			r.Detach(0)
-			r.Advance(i, oddSize) // what it was sending is through: no sign of life, it is cut
+			r.Advance(i, oddSize) // its send finished after the cut, which does not save it
 		}})
 		go func() {
 			mustWrite(t, r, stream)
 			r.Close()
 		}()
 		mustTake(t, r, 0, stream[:oddSize])
-		time.Sleep(time.Hour) // of the bubble's
+		time.Sleep(time.Hour) // in the bubble
 		synctest.Wait()
 		if len(cut) != 1 || cut[0] != 1 {
 			t.Fatalf("cut %v", cut)

@@ -12,11 +12,10 @@ import (
 	"time"
 )
 
-// TestStress carries random streams through random rings to readers of random
-// speed that leave, rewind, are cut or canceled at random. Whoever is told that
-// its stream is complete has read each byte of it; whoever is not has a reason.
-// It is meant for the race detector: the ring's memory is read and written
-// outside of the lock, so an overlap is a data race.
+// TestStress carries random streams through random rings to readers of random speed, which leave,
+// rewind, are cut or are canceled at random. A reader that is told its stream is complete has read
+// every byte of it; any other has a reason. It is meant for the race detector: the ring's memory is
+// read and written outside the lock, so any overlap is a data race.
 func TestStress(t *testing.T) {
 	rounds := 600
 	if testing.Short() {
@@ -37,11 +36,11 @@ func TestStress(t *testing.T) {
 	}
 }
 
-// tally counts how readers ended, so that the test shows what it has tried.
+// tally counts how readers ended, to show what the test has tried.
 type tally struct{ whole, left, cut, canceled, rewound atomic.Int64 }
 
-// plan is what one round does; all of it follows from the seed, but not the
-// order in which the goroutines run.
+// plan is what one round does. The seed determines it completely, but not the order in which
+// goroutines run.
 type plan struct {
 	stream   []byte
 	size     int
@@ -60,7 +59,7 @@ func newPlan(rng *rand.Rand) plan {
 		cancelAt: -1,
 		leaving:  rng.IntN(2) == 0,
 	}
-	if p.size < 100 { // each byte is a switch of goroutines there
+	if p.size < 100 { // each byte is a goroutine switch there
 		p.stream = p.stream[:len(p.stream)/16]
 	}
 	if rng.IntN(4) == 0 {
@@ -132,8 +131,8 @@ func stressRound(t *testing.T, seed uint64, all *tally) {
 	r.Put()
 }
 
-// stressWrite writes the stream in pieces of any size, by both ways of writing,
-// and closes cancel when it has come to the plan's place, or has ended.
+// stressWrite writes the stream in pieces of random size, using both ways of writing. It closes
+// cancel at the plan's position, or at the end.
 func stressWrite(r *Ring, p plan, rng *rand.Rand, cancel chan struct{}) error {
 	var once sync.Once
 	tell := func() { once.Do(func() { close(cancel) }) }
@@ -153,7 +152,7 @@ func stressWrite(r *Ring, p plan, rng *rand.Rand, cancel chan struct{}) error {
 			if err != nil {
 				return err
 			}
-			clear(room) // all of it is the writer's, whatever it then publishes
+			clear(room) // all of it is the writer's, however much it then publishes
 			n := copy(room, piece)
 			r.Publish(n)
 			done += n
@@ -163,8 +162,8 @@ func stressWrite(r *Ring, p plan, rng *rand.Rand, cancel chan struct{}) error {
 	return nil
 }
 
-// stressRead compares what reader i gets with the stream, and returns how its
-// stream ended; nil if it left by itself.
+// stressRead compares what reader i gets with the stream. It returns how its stream ended, or nil
+// if the reader left by itself.
 func stressRead(t *testing.T, r *Ring, i int, p plan, rng *rand.Rand, rewound *atomic.Int64) error {
 	leaveAt := -1
 	if p.leaving && rng.IntN(3) == 0 {
