@@ -6,31 +6,31 @@ import (
 	"strconv"
 )
 
-// Answer is the head of a backend's answer. Raw is all of it, status line and blank line
-// included; whoever moves it sets it anew.
+// Answer is the head of a backend's response. Raw is all of it, including status line and blank
+// line; whoever moves it sets Raw again.
 type Answer struct {
 	Raw       []byte
 	Status    int
 	HTTP10    bool
 	Length    int64 // -1 if there is none
 	Chunked   bool
-	Close     bool // the peer closes the connection after it
+	Close     bool // the peer closes the connection after this response
 	Nominates bool // Connection names fields (RFC 9110 §7.6.1)
-	Changes   bool // it cannot go on to a client as it is
-	names     int  // in Connection
+	Changes   bool // it cannot be sent to a client unchanged
+	names     int  // number of names in Connection
 	etag      span // of the first ETag field's value
 }
 
-// span is a part of Raw, which moves.
+// span is a part of Raw, which may move.
 type span struct{ from, to int32 }
 
-// ErrAnswer is an answer that must not be sent on.
+// ErrAnswer means that the response must not be passed on.
 var ErrAnswer = errors.New("malformed answer")
 
-// HeadEnd returns the length of the head at the front of b, blank line included,
-// or 0 if it is not complete.
+// HeadEnd returns the length of the head at the beginning of b, including the blank line, or 0 if
+// it is incomplete.
 //
-// Line ends of LF alone are out of date, but not rare (RFC 9112 §2.2).
+// Lines that end with LF alone are obsolete but not rare (RFC 9112 §2.2).
 func HeadEnd(b []byte) int {
 	for at := 0; ; {
 		i := bytes.IndexByte(b[at:], '\n')
@@ -47,11 +47,11 @@ func HeadEnd(b []byte) int {
 	}
 }
 
-// ETag is the value of the first field of that name.
+// ETag is the value of the first ETag field.
 func (a *Answer) ETag() []byte { return a.Raw[a.etag.from:a.etag.to] }
 
-// Parse reads what the proxy needs out of raw, a complete head (RFC 9112 §4). It
-// refuses what could not be sent on: such an answer must not be picked.
+// Parse extracts what the proxy needs from raw, a complete head (RFC 9112 §4). It rejects what
+// could not be passed on: such a response must not be picked.
 func (a *Answer) Parse(raw []byte) error {
 	*a = Answer{Raw: raw, Length: -1}
 	line, rest := CutLine(raw)
@@ -89,7 +89,7 @@ func (a *Answer) Parse(raw []byte) error {
 	return nil
 }
 
-// endsCRLF reports whether the line of raw that rest stands behind ends with CR LF.
+// endsCRLF reports whether the line of raw that precedes rest ends with CR LF.
 func endsCRLF(raw, rest []byte) bool {
 	end := len(raw) - len(rest)
 	return end >= 2 && raw[end-2] == '\r' && raw[end-1] == '\n'
@@ -105,7 +105,7 @@ func (a *Answer) note(name, value []byte) error {
 	switch {
 	case EqualFold(name, "ETag"):
 		if a.etag == (span{}) {
-			from := cap(a.Raw) - cap(value) // both end where their array does
+			from := cap(a.Raw) - cap(value) // both slices end where their array does
 			a.etag = span{int32(from), int32(from + len(value))}
 		}
 	case EqualFold(name, "Content-Length"):
@@ -113,7 +113,7 @@ func (a *Answer) note(name, value []byte) error {
 		if err != nil || (a.Length >= 0 && a.Length != int64(n)) {
 			return ErrAnswer
 		}
-		a.Changes = a.Changes || a.Length >= 0 // one is enough
+		a.Changes = a.Changes || a.Length >= 0 // one Content-Length is enough
 		a.Length = int64(n)
 	case EqualFold(name, "Transfer-Encoding"):
 		if !EqualFold(value, "chunked") {
@@ -128,7 +128,7 @@ func (a *Answer) note(name, value []byte) error {
 			if len(token) == 0 {
 				continue
 			}
-			if a.names++; a.names > MaxNominees { // they are held against each field
+			if a.names++; a.names > MaxNominees { // each field is compared with all of them
 				return ErrAnswer
 			}
 			switch {
@@ -144,14 +144,14 @@ func (a *Answer) note(name, value []byte) error {
 	return nil
 }
 
-// Bodyless reports whether an answer of this status to method has no body,
-// whatever its head says (RFC 9112 §6.3).
+// Bodyless reports whether a response with this status to method has no body, whatever its head
+// says (RFC 9112 §6.3).
 func Bodyless(method string, status int) bool {
 	return method == "HEAD" || status < 200 || status == 204 || status == 304
 }
 
-// HopByHop reports whether a field of an answer ends here (RFC 9110 §7.6.1);
-// trailers are not passed on, so neither is their announcement.
+// HopByHop reports whether a field of a response ends at this hop (RFC 9110 §7.6.1). Trailers are
+// not passed on, and neither is their announcement.
 func HopByHop(name []byte, nominated *Nominees) bool {
 	switch name[0] | 0x20 {
 	case 'c':

@@ -9,19 +9,18 @@ import (
 	"strconv"
 )
 
-// ChunkReader takes the chunked coding off a backend's answer (RFC 9112 §7.1).
-// Unlike net/http's it never waits while it has something to give: an answer
-// that comes slowly reaches the client as it comes (R3), and each read is
-// progress (R11).
+// ChunkReader decodes the chunked coding of a backend's response (RFC 9112 §7.1). Unlike net/http's
+// reader it never waits while it has something to return: a slow response reaches the client as it
+// arrives (R3), and each read counts as progress (R11).
 type ChunkReader struct {
 	From  *bufio.Reader
-	left  int64 // of the chunk
-	begun bool  // there was a chunk, whose line end is still to be read
-	last  bool  // the last chunk was seen
+	left  int64 // of the current chunk
+	begun bool  // after a chunk whose line end has not been read yet
+	last  bool  // the last chunk has been seen
 }
 
-// Read gives io.EOF behind the last chunk, before the trailer. An end of the
-// stream before that is io.ErrUnexpectedEOF.
+// Read returns io.EOF after the last chunk, before the trailer. If the stream ends earlier it
+// returns io.ErrUnexpectedEOF.
 func (c *ChunkReader) Read(p []byte) (n int, err error) {
 	for n < len(p) && !c.last {
 		if c.left == 0 {
@@ -49,11 +48,11 @@ func (c *ChunkReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// nextIsThere reports whether next can do without waiting.
+// nextIsThere reports whether next can run without waiting.
 func (c *ChunkReader) nextIsThere() bool {
 	b, _ := c.From.Peek(c.From.Buffered())
-	// The end of this chunk's data, and that of the next one's size: not more of what is
-	// there, which is full of chunks.
+	// Look for the end of this chunk's data and the end of the next one's size, and no further: the
+	// buffer may be full of chunks.
 	end := bytes.IndexByte(b, '\n') + 1
 	return end > 0 && bytes.IndexByte(b[end:], '\n') >= 0
 }
@@ -92,7 +91,7 @@ func (c *ChunkReader) line() ([]byte, error) {
 	return line, nil
 }
 
-// Unexpected names the end of a stream in the middle of something.
+// Unexpected turns io.EOF in the middle of something into io.ErrUnexpectedEOF.
 func Unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

@@ -1,7 +1,6 @@
-// Package http1 reads what HTTP/1.1 says (RFC 9112): heads, fields, framing. What it gives
-// are spans of the bytes that it was given, which it neither keeps nor changes. Only a
-// ChunkReader reads for itself.
+// Package http1 parses HTTP/1.1 (RFC 9112): heads, fields, framing. It returns spans of the bytes
+// that it is given, which it neither keeps nor changes. Only a ChunkReader reads on its own.
 //
-// CutField, which reads a request's fields, forgives nothing (R8); Answer.Parse bears what
+// CutField, which parses a request's fields, forgives nothing (R8); Answer.Parse tolerates what
 // backends are known to send.
 package http1

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// EqualFold compares ASCII field names without regard to case.
+// EqualFold compares ASCII field names, ignoring case.
 func EqualFold(b []byte, s string) bool {
 	if len(b) != len(s) {
 		return false
@@ -19,8 +19,8 @@ func EqualFold(b []byte, s string) bool {
 	return true
 }
 
-// AuthorityOf returns the authority of a target in its absolute form, which names the
-// host once more (RFC 9112 §3.2.2); nil for any other.
+// AuthorityOf returns the authority of a target in absolute form, which repeats the host (RFC 9112
+// §3.2.2), or nil for any other target.
 func AuthorityOf(target []byte) []byte {
 	if len(target) == 0 || target[0] == '/' {
 		return nil
@@ -35,7 +35,7 @@ func AuthorityOf(target []byte) []byte {
 	return rest
 }
 
-// Unhex is the value of a hex digit, or 16.
+// Unhex is the value of a hex digit, or 16 for any other byte.
 func Unhex(c byte) byte {
 	switch {
 	case '0' <= c && c <= '9':
@@ -48,7 +48,7 @@ func Unhex(c byte) byte {
 	return 16
 }
 
-// CutLine takes a line off b, without its end.
+// CutLine cuts the first line off b and returns it without its line end.
 func CutLine(b []byte) (line, rest []byte) {
 	i := bytes.IndexByte(b, '\n')
 	if i < 0 {
@@ -61,9 +61,9 @@ func CutLine(b []byte) (line, rest []byte) {
 	return line, rest
 }
 
-// CutField takes the first header line off raw, which forgives nothing (R8). A nil name
-// stands for the blank line. problem is "" or what is wrong; a value's bytes are not looked
-// at, see IsFieldValue.
+// CutField cuts the first header line off raw; it forgives nothing (R8). A nil name means the blank
+// line. problem says what is wrong, or is "". It does not check the value's bytes; see
+// IsFieldValue.
 func CutField(raw []byte) (line, name, value, rest []byte, problem string) {
 	i := bytes.IndexByte(raw, '\n')
 	if i < 1 || raw[i-1] != '\r' {
@@ -86,7 +86,7 @@ func CutField(raw []byte) (line, name, value, rest []byte, problem string) {
 	return line, line[:colon], TrimSpace(line[colon+1 : len(line)-2]), rest, ""
 }
 
-// TrimSpace takes spaces and tabs off both ends.
+// TrimSpace removes spaces and tabs from both ends.
 func TrimSpace(b []byte) []byte {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
 		b = b[1:]
@@ -97,7 +97,7 @@ func TrimSpace(b []byte) []byte {
 	return b
 }
 
-// tokenBytes: tchar of RFC 9110 §5.6.2.
+// tokenBytes is tchar of RFC 9110 §5.6.2.
 var tokenBytes = func() (t [256]bool) {
 	for _, b := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 		t[b] = true
@@ -105,7 +105,7 @@ var tokenBytes = func() (t [256]bool) {
 	return t
 }()
 
-// IsToken reports whether it may be a field's name (RFC 9110 §5.6.2).
+// IsToken reports whether name may be a field's name (RFC 9110 §5.6.2).
 func IsToken(name []byte) bool {
 	for _, b := range name {
 		if !tokenBytes[b] {
@@ -115,7 +115,7 @@ func IsToken(name []byte) bool {
 	return len(name) > 0
 }
 
-// IsFieldValue reports whether there are no control bytes in it (RFC 9110 §5.5).
+// IsFieldValue reports whether value contains no control bytes (RFC 9110 §5.5).
 func IsFieldValue(value []byte) bool {
 	for ; len(value) >= 8 && !anyControl(binary.LittleEndian.Uint64(value)); value = value[8:] { //nolint:revive // that is all
 	}
@@ -127,7 +127,7 @@ func IsFieldValue(value []byte) bool {
 	return true
 }
 
-// anyControl reports whether one of eight bytes is less than a space, or DEL: by
+// anyControl reports whether one of eight bytes is less than a space, or is DEL, using
 // arithmetic on all of them at once (Anderson, "Bit Twiddling Hacks", hasless and
 // haszero).
 func anyControl(x uint64) bool {
@@ -136,7 +136,7 @@ func anyControl(x uint64) bool {
 	return ((x-ones*' ')&^x|(del-ones)&^del)&tops != 0
 }
 
-// Field is the value of the first field of a head with this name, or nil.
+// Field returns the value of the first field with this name in a head, or nil.
 func Field(raw []byte, name string) []byte {
 	_, rest := CutLine(raw)
 	for len(rest) > 0 {

@@ -14,7 +14,7 @@ func TestR5AnswerHead(t *testing.T) {
 	good := func(h Answer) *Answer { return &h }
 	tests := []struct {
 		raw  string
-		want *Answer // nil: refused
+		want *Answer // nil: rejected
 	}{
 		{"HTTP/1.1 200 OK\r\n\r\n", good(Answer{Status: 200, Length: -1})},
 		{"HTTP/1.1 200\r\n\r\n", good(Answer{Status: 200, Length: -1})},
@@ -96,7 +96,7 @@ func TestR5HeadEnd(t *testing.T) {
 	}
 }
 
-// A chunk of which a part has come is given at once.
+// A chunk of which a part has arrived is returned at once.
 func TestR3ChunksAreNotWaitedFor(t *testing.T) {
 	for _, raw := range []string{"a\r\nhello", "5\r\nhello", "5\r\nhello\r\n", "5\r\nhello\r\n7", "2\r\nhe\r\n9\r\nllo", "5\r\nhello\r\n0\r\n"} {
 		waits := io.MultiReader(strings.NewReader(raw), readerFunc(func([]byte) (int, error) {
@@ -115,7 +115,7 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// oneRead gives data bit by bit.
+// oneRead returns data bit by bit.
 type oneRead struct {
 	data []byte
 	size int
@@ -129,8 +129,8 @@ func (r *oneRead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// FuzzChunkReader: the reader of chunked answers says what net/http's says,
-// however the answer is cut into packets.
+// FuzzChunkReader: ChunkReader agrees with net/http's reader, however the response is divided into
+// packets.
 func FuzzChunkReader(f *testing.F) {
 	for _, raw := range []string{
 		"5\r\nhello\r\n0\r\n\r\n", "5;a=b\r\nhello\r\n3 \r\nabc\r\n0\r\nx: y\r\n\r\n", "0\r\n\r\n", "5\r\nhel", "5\r\nhello0\r\n\r\n",
@@ -154,8 +154,8 @@ func FuzzChunkReader(f *testing.F) {
 		}
 		whole := bufio.NewReader(bytes.NewReader(data))
 		want, wantErr := io.ReadAll(httputil.NewChunkedReader(whole))
-		// net/http may refuse what this one bears (lines of LF alone, chunks of
-		// too many small pieces), but never the other way round.
+		// net/http may reject what ChunkReader tolerates (lines with LF alone, too many tiny
+		// chunks), but never the other way round.
 		switch {
 		case wantErr == nil && (err != io.EOF || !bytes.Equal(got, want)):
 			t.Fatalf("%q is read as %q (%v), by net/http as %q", data, got, err, want)
@@ -170,8 +170,8 @@ func FuzzChunkReader(f *testing.F) {
 	})
 }
 
-// FuzzHead: a head is read within its bounds, a field is one well-formed line, and what an
-// answer says of itself stands there.
+// FuzzHead: a head is parsed within its bounds, each field is one well-formed line, and what a
+// response is said to contain is really there.
 func FuzzHead(f *testing.F) {
 	for _, raw := range []string{
 		"HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.0 204 x\nA: b\n\n", "X: y\r\n z: folded\r\n\r\n", "X : y\r\n\r\n", "A:\r\n\r\n", "\r\n",

@@ -2,18 +2,17 @@ package http1
 
 import "bytes"
 
-// MaxNominees is how many names the Connection fields of one message may carry (R8).
+// MaxNominees is how many names the Connection fields of one message may contain (R8).
 const MaxNominees = 64
 
-// Nominees are the fields that a message's Connection fields name: they go no further
-// than it does (RFC 9110 §7.6.1). The zero value has none.
+// Nominees are the fields named by a message's Connection fields, which must not be passed on (RFC
+// 9110 §7.6.1). The zero value is empty.
 type Nominees struct {
-	names map[string]struct{} // lower case; nil where there are none but close and keep-alive
-	count int                 // of all names, repeated ones too
+	names map[string]struct{} // lower case; nil if there are none besides close and keep-alive
+	count int                 // of all names, including repeated ones
 }
 
-// Add takes the names in the value of a Connection field. It is false where there are
-// too many.
+// Add adds the names in the value of a Connection field. It returns false if there are too many.
 func (n *Nominees) Add(value []byte) bool {
 	for len(value) > 0 {
 		var name []byte
@@ -35,10 +34,10 @@ func (n *Nominees) Add(value []byte) bool {
 	return true
 }
 
-// Any reports whether there are any.
+// Any reports whether any field is nominated.
 func (n *Nominees) Any() bool { return n.names != nil }
 
-// Has reports whether the field is one of them.
+// Has reports whether the field is nominated.
 func (n *Nominees) Has(name []byte) bool {
 	if n.names == nil {
 		return false

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Unquote is an ETag without its quotes.
+// Unquote returns an ETag without its quotes.
 func Unquote[T string | []byte](etag T) T {
 	for len(etag) > 0 && etag[0] == '"' {
 		etag = etag[1:]
@@ -18,8 +18,8 @@ func Unquote[T string | []byte](etag T) T {
 	return etag
 }
 
-// Text returns the raw text of the first element with this name, or nil. It needs no whole
-// document, unlike encoding/xml.
+// Text returns the raw text of the first element with this name, or nil. Unlike encoding/xml it
+// does not need a complete document.
 func Text(doc []byte, name string) []byte {
 	_, rest, ok := bytes.Cut(doc, []byte("<"+name+">"))
 	if !ok {
@@ -32,11 +32,10 @@ func Text(doc []byte, name string) []byte {
 	return bytes.TrimSpace(text)
 }
 
-// UnescapeText is what a raw text says.
+// UnescapeText decodes the entities of a raw text.
 func UnescapeText(text []byte) string { return html.UnescapeString(string(text)) }
 
-// ErrorDocument is the body of an answer that is an error (S3 API reference, "Error
-// responses").
+// ErrorDocument is the body of an error response (S3 API reference, "Error responses").
 func ErrorDocument(code, message, resource, requestID string) string {
 	var b strings.Builder
 	b.WriteString(xml.Header + "<Error><Code>" + code + "</Code><Message>")
@@ -47,8 +46,8 @@ func ErrorDocument(code, message, resource, requestID string) string {
 	return b.String()
 }
 
-// ParseError finds code and message in an error's document; they are empty where body is
-// none, or has none.
+// ParseError returns the code and message of an error document; they are empty if body is not one
+// or lacks them.
 func ParseError(body []byte) (code, message string) {
 	var doc struct {
 		XMLName       xml.Name
@@ -60,8 +59,7 @@ func ParseError(body []byte) (code, message string) {
 	return "", ""
 }
 
-// WithoutDeclaration takes white space and the XML declaration off the beginning of a
-// document.
+// WithoutDeclaration removes white space and the XML declaration from the beginning of a document.
 func WithoutDeclaration(doc []byte) []byte {
 	doc = bytes.TrimLeft(doc, " \t\r\n")
 	if bytes.HasPrefix(doc, []byte("<?xml")) {
@@ -72,8 +70,8 @@ func WithoutDeclaration(doc []byte) []byte {
 	return doc
 }
 
-// ErrorCode returns the code of an error's document that may be cut off, "" if body is
-// none, and "Error" where it has none.
+// ErrorCode returns the code of an error document that may be truncated: "" if body is not one,
+// "Error" if it has no code.
 func ErrorCode(body []byte) string {
 	body = WithoutDeclaration(body)
 	if !bytes.HasPrefix(body, []byte("<Error")) || len(body) < 7 || bytes.IndexByte([]byte("> \t\r\n/"), body[6]) < 0 {

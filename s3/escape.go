@@ -7,12 +7,12 @@ import (
 
 const upperHex = "0123456789ABCDEF"
 
-// Escape spells a key in a path as signatures have it: all but unreserved bytes and slashes
-// in upper-case hex. Dots stay dots, also where a path would be cleaned of them: what is
-// not sent as it is signed is refused.
+// Escape spells a key in a path the way signatures do: everything but unreserved bytes and slashes
+// in upper-case hex. Dots stay dots, even where cleaning the path would remove them: a path that is
+// not sent as signed is refused.
 func Escape(key string) string { return escape(key, true) }
 
-// EscapeQuery spells a name or a value in a query as signatures have it.
+// EscapeQuery spells a name or a value in a query the way signatures do.
 func EscapeQuery(s string) string { return escape(s, false) }
 
 func escape(s string, slash bool) string {
@@ -44,10 +44,10 @@ func unreserved(c byte, slash bool) bool {
 		c == '-' || c == '.' || c == '_' || c == '~' || slash && c == '/'
 }
 
-// Unescape decodes percent-encoding where it is sound, and else leaves it.
+// Unescape decodes percent-encoding if it is valid, and otherwise returns the text unchanged.
 func Unescape(b []byte) string { return unescape(b, url.PathUnescape) }
 
-// UnescapeQuery is Unescape where a + is a space.
+// UnescapeQuery is Unescape with + decoded as a space.
 func UnescapeQuery(b []byte) string { return unescape(b, url.QueryUnescape) }
 
 func unescape(b []byte, decode func(string) (string, error)) string {

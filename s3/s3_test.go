@@ -14,7 +14,7 @@ func TestUnquote(t *testing.T) {
 	}
 }
 
-// What is escaped is what it was when it is read, and nothing in it means anything else.
+// Unescaping gives back what was escaped, and nothing in it has a special meaning.
 func FuzzEscape(f *testing.F) {
 	for _, s := range []string{"", "a/b", "a b+c%2F", "\x00\xff", "ü?#&=", "..//", "~_-.*'()"} {
 		f.Add(s)

@@ -1,11 +1,11 @@
 package s3
 
-// Write is a set of writes: S3 and the backends ignore a query parameter that names a
-// subresource elsewhere. PUT key?versions stores an object, DELETE key?acl deletes one, and
-// each has to be known for what it is (R35).
+// Write is a set of kinds of write. S3 and the backends ignore a subresource parameter that does
+// not exist for the kind: PUT key?versions stores an object, and DELETE key?acl deletes one. Each
+// must be recognized as what it is (R35).
 type Write uint8
 
-// The writes that there are to subresources.
+// The kinds of write that subresources can have.
 const (
 	PutKey Write = 1 << iota
 	PostKey
@@ -14,7 +14,7 @@ const (
 	DeleteBucket
 )
 
-// WriteOf is what a write with this method, to a key or a bucket, is one of.
+// WriteOf returns the kind of a write with this method, to a key or a bucket.
 func WriteOf(method string, key bool) Write {
 	switch {
 	case method == "DELETE" && key:
@@ -29,16 +29,16 @@ func WriteOf(method string, key bool) Write {
 	return PutKey
 }
 
-// Subresource is something else about an object or a bucket than its content.
+// Subresource describes a property of an object or a bucket other than its content.
 type Subresource struct {
-	Writes   Write // those that are to it
-	Document bool  // GET and PUT have it as a whole, alike on each backend
+	Writes   Write // the kinds of write that address it
+	Document bool  // GET and PUT transfer it as one document, the same on each backend
 }
 
-// Deletable reports whether DELETE takes it away.
+// Deletable reports whether DELETE removes it.
 func (s Subresource) Deletable() bool { return s.Writes&(DeleteKey|DeleteBucket) != 0 }
 
-// Subresources are the query parameters that make a request be about one (S3 API
+// Subresources are the query parameters that make a request address a subresource (S3 API
 // reference, "canonicalized resource" of V2).
 var Subresources = map[string]Subresource{
 	"acl":        {PutKey | PutBucket, true},
@@ -60,7 +60,7 @@ var Subresources = map[string]Subresource{
 	"versioning":        {PutBucket, true},
 	"website":           {PutBucket | DeleteBucket, true},
 
-	// These are many documents each, or one storage's own affair.
+	// These consist of several documents, or are specific to one backend.
 	"abac":                   {PutBucket, false},
 	"analytics":              {PutBucket | DeleteBucket, false},
 	"intelligent-tiering":    {PutBucket | DeleteBucket, false},
@@ -77,5 +77,5 @@ var Subresources = map[string]Subresource{
 	"attributes": {}, "location": {}, "policyStatus": {}, "torrent": {}, "versions": {},
 }
 
-// IsSubWrite reports whether a write with this method is one to a subresource.
+// IsSubWrite reports whether a write with this method addresses a subresource.
 func (t *Target) IsSubWrite(method string) bool { return t.subs&WriteOf(method, len(t.Key) > 0) != 0 }

@@ -6,10 +6,10 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// Kind says which of S3's own ways a request goes.
+// Kind says which of S3's own kinds of request this is.
 type Kind uint8
 
-// The ways that there are.
+// The kinds of request.
 const (
 	KindPlain    Kind = iota
 	KindInitiate      // POST key?uploads: CreateMultipartUpload (R26)
@@ -18,30 +18,30 @@ const (
 	KindComplete      // POST key?uploadId=…: CompleteMultipartUpload (R25, R26)
 	KindDelete        // POST bucket?delete: DeleteObjects (R24)
 	KindCopy          // PUT key with x-amz-copy-source: CopyObject (R25)
-	KindForm          // POST of a form on a bucket: an upload, whose key is in the form (R34)
+	KindForm          // POST of a form to a bucket: an upload, whose key is in the form (R34)
 )
 
-// Target is what the raw request target means to S3. Its slices point into the
-// raw target and Host where nothing is to be decoded; nothing in it is ever sent.
+// Target is what the raw request target means in S3. Its slices point into the raw target and Host
+// unless something had to be decoded; nothing in it is ever sent.
 type Target struct {
 	Bucket   []byte // decoded (R27)
-	Key      []byte // percent-encoded, as it stands in the target
+	Key      []byte // percent-encoded, as in the target
 	Query    []byte
 	UploadID string // decoded; "" if there is none
 	Uploads  bool   // ?uploads
 	Delete   bool   // ?delete
 	Selects  bool   // ?select
 	Restore  bool   // ?restore
-	Version  bool   // ?versionId, but for the version "null"
-	Page     string // where a page of a listing begins, decoded; see PageTokens
-	// Sub reports whether the request is about a subresource (?acl, ?tagging, …), not
-	// the object's or bucket's own content; of a write, see IsSubWrite.
+	Version  bool   // ?versionId, other than the version "null"
+	Page     string // the token at which a page of a listing starts, decoded; see PageTokens
+	// Sub reports whether the request addresses a subresource (?acl, ?tagging, …) instead of the
+	// object's or bucket's own content. For a write see IsSubWrite.
 	Sub  bool
-	subs Write // what the parameters that name a subresource are for
+	subs Write // the kinds of write that its subresource parameters have
 }
 
-// ParseTarget splits a raw request target. Domains are the proxy's own host
-// names, lower case: a Host below one of them carries the bucket (R27).
+// ParseTarget parses a raw request target. domains are the proxy's own host names in lower case: a
+// Host below one of them names the bucket (R27).
 func ParseTarget(raw, host []byte, domains []string) Target {
 	var t Target
 	path := raw
@@ -68,9 +68,9 @@ func ParseTarget(raw, host []byte, domains []string) Target {
 	return t
 }
 
-// bucketOfHost returns what stands before one of the domains in host, or nil.
-// A host that is itself one of them carries no bucket, also where it lies below
-// another one; of several domains the longest counts.
+// bucketOfHost returns what precedes one of the domains in host, or nil. A host that is itself one
+// of the domains names no bucket, even if it is below another one; of several matching domains the
+// longest counts.
 func bucketOfHost(host []byte, domains []string) []byte {
 	if len(domains) == 0 {
 		return nil
@@ -129,14 +129,14 @@ func (t *Target) parseQuery() {
 	}
 }
 
-// IsVersion reports whether id is a version's own. The version "null" is the one
-// that an object has without versioning, on every storage.
+// IsVersion reports whether id belongs to a particular version. The version "null" is what an
+// object has without versioning, on every backend.
 func IsVersion[T string | []byte](id T) bool { return len(id) > 0 && string(id) != "null" }
 
-// KeyName is the key as S3 knows it, for records.
+// KeyName is the key as S3 knows it, for log records.
 func (t *Target) KeyName() string { return Unescape(t.Key) }
 
-// KindOf says which way a request with this target goes.
+// KindOf returns the kind of a request with this target.
 func (t *Target) KindOf(method string, copySource bool) Kind {
 	switch {
 	case method == "POST" && t.Delete && len(t.Key) == 0:
@@ -160,8 +160,8 @@ func (t *Target) KindOf(method string, copySource bool) Kind {
 	return KindPlain
 }
 
-// Writes reports whether a request with this target, whose kind is k, changes what
-// backends have. SelectObjectContent is a POST, but reads.
+// Writes reports whether a request with this target and of kind k changes what backends have.
+// SelectObjectContent is a POST but only reads.
 func (t *Target) Writes(method string, k Kind) bool {
 	switch method {
 	case "PUT", "DELETE":
@@ -172,16 +172,16 @@ func (t *Target) Writes(method string, k Kind) bool {
 	return false
 }
 
-// PageTokens are the query parameters that say where a page of a listing begins in a token
-// of the storage's own, and the elements of an answer that they come from (S3 API
-// reference: ListObjectsV2, ListObjectVersions, ListMultipartUploads).
+// PageTokens are the query parameters that say where a page of a listing starts with a token of the
+// backend's own, and the response elements that these tokens come from (S3 API reference:
+// ListObjectsV2, ListObjectVersions, ListMultipartUploads).
 var PageTokens = []struct{ Param, Element string }{
 	{"continuation-token", "NextContinuationToken"},
 	{"version-id-marker", "NextVersionIdMarker"},
 	{"upload-id-marker", "NextUploadIdMarker"},
 }
 
-// notePage remembers the token of a page, if name is a parameter with one.
+// notePage records the token of a page if name is such a parameter.
 func (t *Target) notePage(name, value []byte) {
 	for _, p := range PageTokens {
 		if string(name) == p.Param && len(value) > 0 {

@@ -79,10 +79,10 @@ func TestR27DomainsInAnyOrder(t *testing.T) {
 func TestR27KeyName(t *testing.T) {
 	for raw, want := range map[string]string{
 		"/b/a%20b":     "a b",
-		"/b/a+b":       "a+b", // a plus is a plus in a path
+		"/b/a+b":       "a+b", // a plus in a path is a plus
 		"/b/%C3%BC":    "ü",
 		"/b/a%2Fb":     "a/b",
-		"/b/a%2fb%zz":  "a%2fb%zz", // not sound: as it stands
+		"/b/a%2fb%zz":  "a%2fb%zz", // not valid: left unchanged
 		"/b/":          "",
 		"/b/%":         "%",
 		"/b/k?acl=%20": "k",
@@ -108,7 +108,7 @@ func TestR26KindOf(t *testing.T) {
 		{"PUT", "/b/k?uploadId=u&partNumber=1", true, KindPart},
 		{"POST", "/b/k?uploads", false, KindInitiate},
 		{"POST", "/b/k?uploads=", false, KindInitiate},
-		{"POST", "/b/k?%75ploads", false, KindInitiate}, // backends decode it, too
+		{"POST", "/b/k?%75ploads", false, KindInitiate}, // backends decode it too
 		{"POST", "/b/k?x-id=CreateMultipartUpload&uploads", false, KindInitiate},
 		{"POST", "/b/k?uploadId=u", false, KindComplete},
 		{"GET", "/b/k?uploadId=u", false, KindUpload},
@@ -124,7 +124,7 @@ func TestR26KindOf(t *testing.T) {
 		{"POST", "/b/k?deleted", false, KindPlain},
 		{"POST", "/b", false, KindPlain},
 		{"DELETE", "/b/k", false, KindPlain},
-		{"PUT", "/b/k?uploadid=u", false, KindPlain}, // names have a case
+		{"PUT", "/b/k?uploadid=u", false, KindPlain}, // names are case-sensitive
 		{"PUT", "/b/k?uploadId=", false, KindPlain},
 		{"PUT", "/b/uploadId=u", false, KindPlain},
 		{"GET", "/?uploadId=u", false, KindPlain},
@@ -147,7 +147,7 @@ func TestR26KindOf(t *testing.T) {
 	}
 }
 
-// A write is one to a subresource where S3 has such a one, and nowhere else (R35).
+// A write addresses a subresource only if S3 has such a subresource write (R35).
 func TestR35WritesToSubresources(t *testing.T) {
 	for _, tt := range []struct {
 		method, target string
@@ -171,7 +171,7 @@ func TestR35WritesToSubresources(t *testing.T) {
 		{"DELETE", "/b/k?delete", false},
 		{"DELETE", "/b/k?retention", false},
 		{"DELETE", "/b/k?versionId=1", false},
-		// Of a bucket.
+		// To a bucket.
 		{"PUT", "/b?policy", true},
 		{"DELETE", "/b?cors", true},
 		{"PUT", "/b?encryption", true},
@@ -208,7 +208,7 @@ func TestR15WhatIsAWrite(t *testing.T) {
 		{"POST", "/b/k?%73elect&select-type=2", false},
 		{"POST", "/b/k?select-type=2", true},
 		{"POST", "/b/k?Select", true},
-		// Whatever else a backend may take it for.
+		// Even if a backend takes it for something else.
 		{"PUT", "/b/k?select&select-type=2", true},
 		{"DELETE", "/b/k?select&select-type=2", true},
 		{"POST", "/b?select&select-type=2", true},
@@ -242,8 +242,7 @@ func TestXMLText(t *testing.T) {
 	}
 }
 
-// FuzzParseTarget: nothing panics, nothing is lost, and both styles name one
-// object (R27).
+// FuzzParseTarget: nothing panics, nothing is lost, and both styles name the same object (R27).
 func FuzzParseTarget(f *testing.F) {
 	for _, target := range []string{
 		"/", "//b/k", "/b//k", "/b/a/../k", "/b/%2f%2F", "/b/%zz", "/b/a+b", "/%62/k;v=1?x;y", "/b/\x80\xff", "/b/k?=&&a=b?c", "http://s3.test:80/b/k?acl",

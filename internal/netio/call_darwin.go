@@ -15,12 +15,12 @@ func sendQueue(fd int) int {
 	return n
 }
 
-// There is no splice here.
+// This system has no splice.
 func fromPipe(int, int, int, bool) (int, error) { return 0, unix.ENOTSUP }
 
 func toPipe(int, int, int) (int, error) { return 0, unix.ENOTSUP }
 
-// skip throws up to n received bytes away.
+// skip discards up to n received bytes.
 func skip(fd, n int) (int, error) {
 	var waste [16 << 10]byte
 	return nonblock.Read(fd, waste[:min(n, len(waste))])

@@ -25,6 +25,5 @@ func fromPipe(pipe, fd, n int, more bool) (int, error) {
 
 func toPipe(fd, pipe, n int) (int, error) { return nonblock.Splice(fd, pipe, n) }
 
-// skip throws up to n received bytes away, which the system need not copy for it
-// (tcp(7), MSG_TRUNC).
+// skip discards up to n received bytes without having the system copy them (tcp(7), MSG_TRUNC).
 func skip(fd, n int) (int, error) { return nonblock.Skip(fd, n) }

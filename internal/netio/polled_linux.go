@@ -13,21 +13,22 @@ import (
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
-// polled is a TCP connection that a poller of ours watches, and the runtime's does
-// not: that would be told of each answer, too, and has nobody who waits for it
-// (bench/NOTES.md). It is read and written by way of its SyscallConn alone; one goroutine
-// may wait for either direction. Deadlines and Close may come from any.
+// polled is a TCP connection watched by one of our pollers and not by the runtime's, which would
+// also be notified of each response although nobody waits there (bench/NOTES.md). It is read and
+// written only through its SyscallConn. One goroutine may wait for each direction; any goroutine
+// may set deadlines and call Close.
 type polled struct {
-	net.Conn // closed: it has the addresses
+	net.Conn // closed; kept for its addresses
 	poller   *poller
-	socket   *Socket         // that it is under
-	fd       int             // the poller knows it by that
+	socket   *Socket         // the socket that wraps it
+	fd       int             // the poller's key for it
 	file     *os.File        // keeps fd open while it is in use
 	raw      syscall.RawConn // file's
 	in, out  direction
 }
 
-// newPolled makes one of nc, which the caller closes, or goes on with.
+// newPolled makes a polled connection from nc. The caller closes nc, or after an error goes on
+// using it.
 func newPolled(nc net.Conn, p *poller, s *Socket) (*polled, error) {
 	raw := nonblock.Socket(nc)
 	if raw == nil {
@@ -39,7 +40,7 @@ func newPolled(nc net.Conn, p *poller, s *Socket) (*polled, error) {
 		if err != nil {
 			return os.NewSyscallError("fcntl", err)
 		}
-		// What is in non-blocking mode NewFile gives to the runtime's poller.
+		// A descriptor in non-blocking mode would be given to the runtime's poller by NewFile.
 		if err := unix.SetNonblock(fd, false); err != nil {
 			_ = unix.Close(fd)
 			return os.NewSyscallError("fcntl", err)
@@ -90,8 +91,7 @@ func (c *polled) Close() error {
 	return err
 }
 
-// polledRaw is the connection as syscall.RawConn has it. Errors are those of package
-// net.
+// polledRaw is the connection as a syscall.RawConn. Its errors are those of package net.
 type polledRaw struct{ c *polled }
 
 func (r polledRaw) Control(f func(fd uintptr)) error {
@@ -104,7 +104,7 @@ func (r polledRaw) Control(f func(fd uintptr)) error {
 func (r polledRaw) Read(f func(fd uintptr) bool) error  { return r.try(&r.c.in, f) }
 func (r polledRaw) Write(f func(fd uintptr) bool) error { return r.try(&r.c.out, f) }
 
-// try runs f until it is true, and waits for d in between.
+// try runs f until it returns true, and waits for d in between.
 func (r polledRaw) try(d *direction, f func(fd uintptr) bool) error {
 	d.f = f
 	defer func() { d.f = nil }()
@@ -120,27 +120,27 @@ func (r polledRaw) try(d *direction, f func(fd uintptr) bool) error {
 	}
 }
 
-// direction is one of a polled's two: who waits for it, and until when.
+// direction is one direction of a polled: who waits for it, and until when.
 type direction struct {
 	state atomic.Uint32 // still, moved or waited
-	wake  chan struct{} // gets one for each time that state was waited
+	wake  chan struct{} // receives one value each time that state was waited
 
-	// Of whoever tries.
+	// Fields of the goroutine that tries.
 	f    func(fd uintptr) bool
-	once func(fd uintptr) // runs f; made beforehand, or it would be an allocation each time
+	once func(fd uintptr) // runs f; made once to save an allocation per call
 	done bool
 
 	over   atomic.Bool // the deadline has passed
-	lapsed func()      // runs when it does; may be nil
-	mu     sync.Mutex  // guards the following
+	lapsed func()      // runs when that happens; may be nil
+	mu     sync.Mutex  // guards the fields below
 	until  time.Time   // the deadline, or zero
 	timer  *time.Timer // runs lapse
 }
 
 const (
-	still  uint32 = iota // nothing has happened since somebody began to try
-	moved                // something has: to try again is worth it
-	waited               // somebody waits for that
+	still  uint32 = iota // nothing has happened since the last begin
+	moved                // something has happened: trying again is worthwhile
+	waited               // somebody waits for something to happen
 )
 
 func (d *direction) init() {
@@ -148,15 +148,15 @@ func (d *direction) init() {
 	d.once = func(fd uintptr) { d.done = d.f(fd) }
 }
 
-// signal says that something has happened.
+// signal records that something has happened.
 func (d *direction) signal() {
-	// Looking is cheaper, and enough: who begins later finds what has happened.
+	// A load is cheaper, and enough here: whoever begins later sees what has happened.
 	if d.state.Load() != moved && d.state.Swap(moved) == waited {
 		d.wake <- struct{}{}
 	}
 }
 
-// begin is before each try: what happens from now on ends wait.
+// begin comes before each try: whatever happens from now on ends wait.
 func (d *direction) begin() { d.state.Store(still) }
 
 // wait returns when something has happened since begin.
@@ -166,7 +166,7 @@ func (d *direction) wait() {
 	}
 }
 
-// setDeadline is as net.Conn has it.
+// setDeadline has the meaning of net.Conn's.
 func (d *direction) setDeadline(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,7 +190,7 @@ func (d *direction) setDeadline(t time.Time) {
 	}
 }
 
-// lapse runs when the deadline may be over.
+// lapse runs when the deadline may have passed.
 func (d *direction) lapse() {
 	d.mu.Lock()
 	over := !d.until.IsZero() && time.Until(d.until) <= 0
@@ -199,7 +199,7 @@ func (d *direction) lapse() {
 	}
 	d.mu.Unlock()
 	if !over {
-		return // it was taken back, or moved, and lapse runs again then
+		return // the deadline was cleared or moved; lapse will run again in the latter case
 	}
 	d.signal()
 	if d.lapsed != nil {
@@ -207,7 +207,7 @@ func (d *direction) lapse() {
 	}
 }
 
-// end is after the file was closed: who waits finds that.
+// end is called after the file was closed, so that a waiter notices.
 func (d *direction) end() {
 	d.setDeadline(time.Time{})
 	d.signal()

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A watched connection is in one epoll instance, its poller's: the runtime's knows
-// nothing of it. The kernel tells what each holds (proc_pid_fdinfo(5)).
+// A watched connection is in exactly one epoll instance, its poller's; the runtime's does not know
+// it. The kernel reports what each instance holds (proc_pid_fdinfo(5)).
 func TestOnePollerWatches(t *testing.T) {
 	p := newPeer(t)
 	c, _ := p.watched()
@@ -35,7 +35,7 @@ func TestOnePollerWatches(t *testing.T) {
 	for _, name := range files {
 		info, err := os.ReadFile(name)
 		if err != nil {
-			continue // it was closed meanwhile
+			continue // closed meanwhile
 		}
 		for line := range bytes.Lines(info) {
 			if bytes.HasPrefix(line, []byte("tfd:")) && slices.Contains(strings.Fields(string(line)), socket) {
@@ -48,8 +48,8 @@ func TestOnePollerWatches(t *testing.T) {
 	}
 }
 
-// Whoever waits for a watched connection is told what happens to it, also where it
-// happened just before.
+// Whoever waits for a watched connection is told what happens to it, even if it happened just
+// before.
 func TestWaitingEnds(t *testing.T) {
 	timeout := func(_ int, err error) bool { return IsTimeout(err) }
 	closed := func(_ int, err error) bool { return errors.Is(err, net.ErrClosed) }
@@ -106,7 +106,7 @@ func TestWaitingEnds(t *testing.T) {
 						if err != nil || begun.Load() && tt.want(n, err) {
 							return
 						}
-						// The system has found room for some after all.
+						// The system has found room for some more after all.
 					}
 				}()
 				if !early {
@@ -127,7 +127,7 @@ func TestWaitingEnds(t *testing.T) {
 	}
 }
 
-// readAll reads what there is, and what comes, in the background.
+// readAll reads everything, in the background.
 func readAll(other *net.TCPConn) {
 	go func() {
 		buf := make([]byte, 1<<20)
@@ -139,8 +139,7 @@ func readAll(other *net.TCPConn) {
 	}()
 }
 
-// A deadline that was taken back, or moved away, does not end anything, though its
-// timer has run.
+// A deadline that was cleared or moved ends nothing, even if its timer has run.
 func TestDeadlineThatWasTakenBack(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.watched()
@@ -149,7 +148,7 @@ func TestDeadlineThatWasTakenBack(t *testing.T) {
 	c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	until(t, "it is over", d.over.Load)
 	c.SetReadDeadline(time.Now().Add(time.Hour))
-	d.lapse() // as a timer does that was on its way
+	d.lapse() // like a timer that had already fired
 	if d.over.Load() {
 		t.Fatal("over, though it was moved away")
 	}

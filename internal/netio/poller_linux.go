@@ -11,10 +11,9 @@ import (
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
-// poller is a goroutine that waits for many connections at once, on an epoll instance
-// that lies in the runtime's own one (epoll(7)). Answers come in bursts: it takes one
-// after the other without waking a goroutine for each, and with all it takes at hand in
-// the processor's caches (bench/NOTES.md).
+// poller is a goroutine that waits for many connections at once, using an epoll instance nested in
+// the runtime's own (epoll(7)). Responses come in bursts: the poller takes one after the other
+// without waking a goroutine for each, and with warm processor caches (bench/NOTES.md).
 type poller struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -22,7 +21,7 @@ type poller struct {
 	mu    sync.Mutex
 	conns map[int32]*polled // by file descriptor
 
-	// Of its goroutine.
+	// Fields of its goroutine.
 	events [64]unix.EpollEvent
 	ready  []*Socket
 }
@@ -32,7 +31,7 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // or the runtime does not take it
+	if err := unix.SetNonblock(fd, true); err != nil { // otherwise the runtime does not accept it
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -46,8 +45,8 @@ func newPoller() (*poller, error) {
 
 func (p *poller) close() { _ = p.file.Close() }
 
-// watch begins to watch s, which is in use and is to be opened on what it returns, in the
-// place of its new socket nc. With an error nc is as it was.
+// watch starts watching s, which is in use; the caller then opens s on the returned connection
+// instead of nc. After an error nc is unchanged.
 func (p *poller) watch(s *Socket, nc net.Conn) (*polled, error) {
 	c, err := newPolled(nc, p, s)
 	if err != nil {
@@ -69,20 +68,20 @@ func (p *poller) watch(s *Socket, nc net.Conn) (*polled, error) {
 		_ = c.Close()
 		return nil, err
 	}
-	_ = nc.Close() // the socket goes on
+	_ = nc.Close() // the duplicate keeps the socket open
 	return c, nil
 }
 
-// Of the events that can be asked for and those that are always told of (epoll_ctl(2)),
-// what somebody who reads has to look at, and what somebody who writes.
+// Of the events that can be requested and those that are always reported (epoll_ctl(2)): the ones
+// that matter to a reader and the ones that matter to a writer.
 const (
 	comesIn  = unix.EPOLLIN | unix.EPOLLRDHUP
 	forRead  = comesIn | unix.EPOLLHUP | unix.EPOLLERR
 	forWrite = unix.EPOLLOUT | unix.EPOLLHUP | unix.EPOLLERR
 )
 
-// forget is called before a connection is closed, which takes it off the epoll instance.
-// An event of before may still find a later one with the same descriptor: that looks, and
+// forget is called before a connection is closed, which removes it from the epoll instance. An
+// older event may still reach a later connection with the same descriptor; that one checks and
 // finds nothing.
 func (p *poller) forget(c *polled) {
 	p.mu.Lock()
@@ -99,7 +98,7 @@ func (p *poller) run() {
 		return n > 0
 	}
 	for {
-		if p.raw.Read(wait) != nil { // it was closed
+		if p.raw.Read(wait) != nil { // closed
 			return
 		}
 		p.mu.Lock()
@@ -118,7 +117,7 @@ func (p *poller) run() {
 		}
 		p.mu.Unlock()
 		for _, s := range p.ready {
-			if next := s.stir(); next != nil {
+			if next := s.onInput(); next != nil {
 				go next()
 			}
 		}

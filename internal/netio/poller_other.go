@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// poller and polled are for Linux alone.
+// poller and polled exist on Linux only.
 type (
 	poller struct{}
 	polled struct{ net.Conn }

@@ -16,21 +16,21 @@ import (
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
-// Piece is what one call moves: bytes, or, with a Size, that many by way of a pipe. Without
-// a pipe, what is received is thrown away.
+// Piece is what one call moves: Bytes or, if Size is set, that many bytes through a pipe. Without a
+// pipe, received bytes are discarded.
 type Piece struct {
 	Bytes []byte
 	Pipe  int
 	Size  int
-	// More is going to follow what is sent: what does not fill a packet waits for it, or
-	// until the peer has acknowledged what came before.
+	// More says that more will be sent: a partial packet waits for it, or until the peer has
+	// acknowledged what came before.
 	More bool
 }
 
-// Socket reaches the socket under a TCP connection. The zero value is none, until Open.
+// Socket gives access to the socket under a TCP connection. The zero value has none until Open.
 type Socket struct {
-	// BeforeReceive and BeforeSend, if not nil, run each time right before a Receive or Send
-	// has to wait, on its goroutine. They are where it is given its deadline.
+	// BeforeReceive and BeforeSend, if not nil, run on the caller's goroutine each time just before
+	// a Receive or Send has to wait. They set its deadline.
 	BeforeReceive, BeforeSend func()
 
 	nc      net.Conn
@@ -51,15 +51,15 @@ type Socket struct {
 	watch watch
 }
 
-// half is one direction. Its functions are made once a connection, because a closure a call
-// would be an allocation a call.
+// half is one direction. Its functions are made once per connection, because a closure per call
+// would be an allocation per call.
 type half struct {
 	sends   bool
 	stopped atomic.Bool
 	wait    func(fd uintptr) bool
 	now     func(fd uintptr)
 
-	// Of the call under way.
+	// Fields of the call in progress.
 	piece      Piece
 	beforeWait func()
 	tried      bool
@@ -67,7 +67,7 @@ type half struct {
 	err        error
 }
 
-// Open makes it the socket under nc, and reports whether there is one.
+// Open makes s the socket under nc and reports whether there is one.
 func (s *Socket) Open(nc net.Conn) bool {
 	raw := nonblock.Socket(nc)
 	if raw == nil {
@@ -88,7 +88,7 @@ func (s *Socket) Open(nc net.Conn) bool {
 	return true
 }
 
-// NetConn is the connection that the socket is under.
+// NetConn is the connection on top of the socket.
 func (s *Socket) NetConn() net.Conn { return s.nc }
 
 // IsOpen reports whether Open has found a socket.
@@ -134,35 +134,35 @@ func (h *half) move(fd int) (int, error) {
 	return nonblock.Receive(fd, p.Bytes)
 }
 
-// Receive receives some of p, or waits until something comes, as net.Conn's Read does.
+// Receive receives some of p, waiting until something arrives, like net.Conn's Read.
 func (s *Socket) Receive(p Piece) (int, error) {
 	s.in.begin(p, s.BeforeReceive)
 	return s.in.end("read", s.raw.Read(s.in.wait))
 }
 
-// ReceiveNow is Receive that does not wait: 0 and no error is nothing.
+// ReceiveNow is Receive without waiting: it returns 0 and no error if nothing is there.
 func (s *Socket) ReceiveNow(p []byte) (int, error) {
 	s.in.begin(Piece{Bytes: p}, nil)
-	return s.in.end("read", s.raw.Control(s.in.now)) // spares the poller
+	return s.in.end("read", s.raw.Control(s.in.now)) // bypasses the poller
 }
 
-// Send sends some of p, or waits until the socket takes some.
+// Send sends some of p, waiting until the socket takes some.
 func (s *Socket) Send(p Piece) (int, error) {
 	s.out.begin(p, s.BeforeSend)
 	return s.out.end("write", s.raw.Write(s.out.wait))
 }
 
-// SendNow is Send that does not wait: 0 and no error is that nothing was taken.
+// SendNow is Send without waiting: it returns 0 and no error if nothing was taken.
 func (s *Socket) SendNow(p Piece) (int, error) {
 	s.out.begin(p, nil)
-	return s.out.end("write", s.raw.Control(s.out.now)) // spares the poller
+	return s.out.end("write", s.raw.Control(s.out.now)) // bypasses the poller
 }
 
-// ReceiveTried and SendTried report whether the last Receive or Send has asked the socket
-// at all: it has not where the deadline of an earlier wait was over.
+// ReceiveTried reports whether the last Receive has asked the socket at all. It has not if the
+// deadline of an earlier wait had passed.
 func (s *Socket) ReceiveTried() bool { return s.in.tried }
 
-// SendTried: see ReceiveTried.
+// SendTried is ReceiveTried for Send.
 func (s *Socket) SendTried() bool { return s.out.tried }
 
 func (h *half) begin(p Piece, beforeWait func()) {
@@ -170,7 +170,7 @@ func (h *half) begin(p Piece, beforeWait func()) {
 	h.tried, h.n, h.err = false, 0, nil
 }
 
-// end says what try has come to, in the words of net.Conn.
+// end returns the result of try the way net.Conn does.
 func (h *half) end(op string, err error) (int, error) {
 	size := h.piece.Size
 	h.piece = Piece{}
@@ -184,12 +184,12 @@ func (h *half) end(op string, err error) (int, error) {
 	case h.n == 0 && !h.sends:
 		return 0, io.EOF
 	case h.n == 0 && size > 0:
-		return 0, io.ErrUnexpectedEOF // the pipe had less than it should
+		return 0, io.ErrUnexpectedEOF // the pipe had fewer bytes than it should have
 	}
 	return h.n, nil
 }
 
-// plainError takes back that it is a raw connection that failed.
+// plainError hides that a raw connection failed.
 func plainError(op string, err error) error {
 	if e, ok := errors.AsType[*net.OpError](err); ok {
 		e.Op = op
@@ -197,18 +197,18 @@ func plainError(op string, err error) error {
 	return err
 }
 
-// socketError gives an error of the system the words of package net.
+// socketError wraps a system error the way package net does.
 func socketError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(op, err)}
 }
 
-// ErrUnasked is what Look finds where the peer has said something.
+// ErrUnasked is Look's error if the peer has sent something.
 var ErrUnasked = errors.New("it has sent something that it was not asked for")
 
-// Look returns nil if the peer has sent nothing that was not received yet, its end neither.
-// Only who holds the connection may call it, while nobody receives.
+// Look returns nil if there is nothing to receive, not even the end of the stream. Only the
+// connection's owner may call it, while nobody receives.
 func (s *Socket) Look() error {
-	err := s.raw.Control(s.peek) // spares the poller
+	err := s.raw.Control(s.peek) // bypasses the poller
 	switch {
 	case err != nil:
 		return plainError("read", err)
@@ -222,7 +222,7 @@ func (s *Socket) Look() error {
 	return ErrUnasked
 }
 
-// HasInput reports whether bytes have come that were not received yet. Any goroutine may call it.
+// HasInput reports whether there are bytes to receive. Any goroutine may call it.
 func (s *Socket) HasInput() bool {
 	var b [1]byte
 	var n int
@@ -235,8 +235,8 @@ func (s *Socket) HasInput() bool {
 	return n > 0 && err == nil
 }
 
-// Unsent is the number of bytes that the peer has not acknowledged yet, or -1 where the
-// system does not tell.
+// Unsent is the number of bytes that the peer has not acknowledged yet, or -1 if the system does
+// not say.
 func (s *Socket) Unsent() int {
 	if s.raw == nil || s.raw.Control(s.outq) != nil {
 		return -1
@@ -244,30 +244,30 @@ func (s *Socket) Unsent() int {
 	return int(s.queue.Load())
 }
 
-// past is a deadline that is over: it ends what is waiting at once, and unlike
-// Close its error cannot be taken for the peer's.
+// past is a deadline that has passed. It ends a wait at once and, unlike Close, its error cannot be
+// taken for the peer's.
 var past = time.Unix(1, 0)
 
-// Stop makes a call under way that waits, and each later one that would have to, fail with
-// a timeout, in both directions. That cannot be undone, and holds for a socket that is opened
-// afterwards, too; only the caller sees to it that nobody opens it at the same time.
+// Stop makes a call that is waiting, and every later one that would have to wait, fail with a
+// timeout, in both directions. It cannot be undone and holds even for a socket that is opened
+// later; the caller must make sure that nobody opens it at the same time.
 func (s *Socket) Stop() {
 	s.StopReceiving()
 	s.StopSending()
 }
 
-// StopReceiving is Stop for one direction.
+// StopReceiving is Stop for receiving only.
 func (s *Socket) StopReceiving() {
 	s.in.stopped.Store(true)
 	if s.nc != nil {
 		_ = s.nc.SetReadDeadline(past)
 		if s.watch.state.Load() == awaited {
-			go s.runAwaited() // the caller may have locks
+			go s.runAwaited() // the caller may hold locks
 		}
 	}
 }
 
-// StopSending is Stop for the other one.
+// StopSending is Stop for sending only.
 func (s *Socket) StopSending() {
 	s.out.stopped.Store(true)
 	if s.nc != nil {
@@ -275,13 +275,13 @@ func (s *Socket) StopSending() {
 	}
 }
 
-// ReceivingStopped and SendingStopped report whether Stop was called.
+// ReceivingStopped reports whether receiving was stopped.
 func (s *Socket) ReceivingStopped() bool { return s.in.stopped.Load() }
 
-// SendingStopped: see ReceivingStopped.
+// SendingStopped reports whether sending was stopped.
 func (s *Socket) SendingStopped() bool { return s.out.stopped.Load() }
 
-// SetReadDeadline is net.Conn's, but that it does not undo a Stop, whichever comes first.
+// SetReadDeadline is net.Conn's, except that it never undoes a Stop, in whichever order they come.
 func (s *Socket) SetReadDeadline(t time.Time) {
 	_ = s.nc.SetReadDeadline(t)
 	if s.in.stopped.Load() {
@@ -289,7 +289,7 @@ func (s *Socket) SetReadDeadline(t time.Time) {
 	}
 }
 
-// SetWriteDeadline: see SetReadDeadline.
+// SetWriteDeadline is net.Conn's, except that it never undoes a Stop.
 func (s *Socket) SetWriteDeadline(t time.Time) {
 	_ = s.nc.SetWriteDeadline(t)
 	if s.out.stopped.Load() {
@@ -297,9 +297,9 @@ func (s *Socket) SetWriteDeadline(t time.Time) {
 	}
 }
 
-// ResetOnClose makes closing a reset (R31), also the one that the system does when the
-// process dies, or takes that back: with a linger time of 0 the system does that for every
-// close (socket(7), SO_LINGER). Where nothing changes it costs no system call.
+// ResetOnClose makes every close a reset (R31), even the one by the system when the process dies;
+// ResetOnClose(false) undoes that. A linger time of 0 does it (socket(7), SO_LINGER). If nothing
+// changes it costs no system call.
 func (s *Socket) ResetOnClose(on bool) {
 	if s.resets == on || s.raw == nil {
 		return
@@ -308,7 +308,7 @@ func (s *Socket) ResetOnClose(on bool) {
 	_ = s.raw.Control(s.lingerFn)
 }
 
-// setLinger cannot fail for a socket that is open.
+// setLinger cannot fail for an open socket.
 func (s *Socket) setLinger(fd uintptr) {
 	linger := unix.Linger{}
 	if s.resets {
@@ -317,11 +317,11 @@ func (s *Socket) setLinger(fd uintptr) {
 	_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &linger)
 }
 
-// IsTimeout reports whether err is a deadline that has passed.
+// IsTimeout reports whether err means that a deadline has passed.
 func IsTimeout(err error) bool {
 	if err == nil {
 		return false
 	}
-	ne, ok := errors.AsType[net.Error](err) // unlike errors.As, without an allocation
+	ne, ok := errors.AsType[net.Error](err) // unlike errors.As, does not allocate
 	return ok && ne.Timeout()
 }

@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// peer is the other end: a listener whose connections the test holds itself.
+// peer is the other end: a listener whose connections are in the test's hands.
 type peer struct {
 	t  testing.TB
 	ln net.Listener
@@ -44,7 +44,7 @@ func (p *peer) dial() *Socket {
 	return s
 }
 
-// connect gives both ends of a new connection.
+// connect returns both ends of a new connection.
 func (p *peer) connect() (*Socket, *net.TCPConn) {
 	p.t.Helper()
 	s := p.dial()
@@ -53,11 +53,11 @@ func (p *peer) connect() (*Socket, *net.TCPConn) {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { _ = nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second)) // no test hangs for ever
+	_ = nc.SetDeadline(time.Now().Add(20 * time.Second)) // no test hangs forever
 	return s, nc.(*net.TCPConn)
 }
 
-// ask makes the other end answer what it was sent, hear receives that.
+// ask makes the other end answer what it was sent; hear receives that.
 func ask(t testing.TB, s *Socket, other net.Conn) {
 	t.Helper()
 	buf := make([]byte, 4)
@@ -111,6 +111,6 @@ func until(t testing.TB, what string, cond func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain waited until %s", what)
 		}
-		time.Sleep(time.Millisecond) // polling the system
+		time.Sleep(time.Millisecond) // poll: the system does not notify
 	}
 }

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// watched gives a socket that was idle, of which the poller has nothing more to tell.
+// watched returns an idle socket about which the poller has nothing more to report.
 func (p *peer) watched() (*Socket, *net.TCPConn) {
 	p.t.Helper()
 	c, other := p.connect()
 	until(p.t, "it has told that there is room", func() bool { return c.watch.polled.out.state.Load() == moved })
 	ask(p.t, c, other)
-	until(p.t, "it has told of the answer", func() bool { return c.watch.state.Load() == stirred })
+	until(p.t, "it has told of the answer", func() bool { return c.watch.state.Load() == hasMore })
 	hear(p.t, c)
 	c.PutDown()
 	p.takeUp(c)
 	return c, other
 }
 
-// takeUp takes a socket up that is idle, and watched again from then on.
+// takeUp takes up an idle socket, which is watched again from then on.
 func (p *peer) takeUp(c *Socket) {
 	p.t.Helper()
 	c.TakeUp()
@@ -89,8 +89,8 @@ func TestAwaitNeedsASocketThatWasIdle(t *testing.T) {
 	}
 }
 
-// What may have to wait runs on a goroutine of its own: meanwhile the poller tells of
-// others, of this socket's next answer too.
+// What may have to wait runs on a goroutine of its own. Meanwhile the poller reports other input,
+// even this socket's next response.
 func TestAwaitedMayGoOnElsewhere(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.watched()
@@ -115,7 +115,7 @@ func TestAwaitedMayGoOnElsewhere(t *testing.T) {
 	}
 }
 
-// R12: what the peer has ended, or spoken on unasked, while it was idle is seen.
+// R12: whatever the peer did to an idle socket, closing it or sending unasked, is noticed.
 func TestR12WhatEndsAnIdleSocketIsSeen(t *testing.T) {
 	for name, do := range map[string]func(other *net.TCPConn){
 		"FIN":         func(other *net.TCPConn) { _ = other.CloseWrite() },
@@ -139,7 +139,7 @@ func TestR12WhatEndsAnIdleSocketIsSeen(t *testing.T) {
 	}
 }
 
-// A deadline left from the last use does not cost the connection.
+// A deadline left over from the last use does not cost the connection.
 func TestIdleSocketOutlivesItsDeadline(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.watched()
@@ -165,7 +165,7 @@ func TestIdleSocketOutlivesItsDeadline(t *testing.T) {
 	}
 }
 
-// A socket that is read without Await, by whoever holds it, is watched again afterwards.
+// A socket that its owner reads without Await is watched again afterwards.
 func TestReceiveWithoutAwait(t *testing.T) {
 	p := newPeer(t)
 	c, other := p.watched()
@@ -177,12 +177,12 @@ func TestReceiveWithoutAwait(t *testing.T) {
 	p.takeUp(c)
 }
 
-// R12: what comes while an answer is being read is not taken for the next one's, and
-// the peer's end is not missed.
-func TestR12StirredSocketsAreLookedAt(t *testing.T) {
+// R12: input that arrives while a response is being read is not taken for the next response, and
+// the peer's close is not missed.
+func TestR12MoreInputIsNoticed(t *testing.T) {
 	for name, tt := range map[string]struct {
 		do   func(other *net.TCPConn)
-		size int // of the answer
+		size int // of the response
 		kept bool
 	}{
 		"FIN":         {func(other *net.TCPConn) { _ = other.CloseWrite() }, 1, false},
@@ -208,7 +208,7 @@ func TestR12StirredSocketsAreLookedAt(t *testing.T) {
 			_, _ = other.Write([]byte("x"))
 			<-begun
 			tt.do(other)
-			until(t, "it is seen", func() bool { return c.watch.state.Load() == stirred })
+			until(t, "it is seen", func() bool { return c.watch.state.Load() == hasMore })
 			close(goOn)
 			<-done
 			c.TakeUp()
@@ -219,7 +219,7 @@ func TestR12StirredSocketsAreLookedAt(t *testing.T) {
 	}
 }
 
-// A connection that is closed is forgotten, and its number is free for another one.
+// A closed connection is forgotten, and its descriptor can be reused.
 func TestClosedSocketsAreForgotten(t *testing.T) {
 	p := newPeer(t)
 	c, _ := p.watched()
@@ -238,8 +238,8 @@ func TestClosedSocketsAreForgotten(t *testing.T) {
 	}
 }
 
-// No answer is missed, however closely use follows use: each round begins as soon
-// as the last one's connection is in the pool, while what it ran may not have returned.
+// No response is missed, however closely one use follows another: each round starts as soon as the
+// last one's connection is in the pool, although the code that put it there may not have returned.
 func TestAwaitMissesNothing(t *testing.T) {
 	p := newPeer(t)
 	go func() {
@@ -276,7 +276,7 @@ func TestAwaitMissesNothing(t *testing.T) {
 						answered <- err
 					}
 					if n < len(buf) && err == nil {
-						return end // it was told late of what had been received already
+						return end // a late report of input that had been received already
 					}
 					end()
 					return nil
@@ -304,8 +304,8 @@ func TestAwaitMissesNothing(t *testing.T) {
 	all.Wait()
 }
 
-// R22, R31: what was stopped before it was opened, as a dial that is given up may be, waits
-// for nothing.
+// R22, R31: what was stopped before it was opened, such as a dial that was given up, waits for
+// nothing.
 func TestStopHoldsForWhatIsOpenedLater(t *testing.T) {
 	p := newPeer(t)
 	nc, err := net.Dial("tcp", p.ln.Addr().String())

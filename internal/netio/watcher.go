@@ -7,16 +7,16 @@ import (
 	"sync/atomic"
 )
 
-// Watcher waits for what comes on sockets, on Linux: see Socket.Await. NewWatcher makes it, Start starts its goroutines, as many as threads run Go
-// code, Close ends them. It may be closed once no socket is awaited any more.
+// Watcher waits for input on sockets, on Linux: see Socket.Await. NewWatcher makes it, Start starts
+// its goroutines, one per thread that runs Go code, and Close stops them. It may be closed once no
+// socket is awaited any more.
 type Watcher struct {
 	pollers []*poller
 	next    atomic.Uint32
 	done    sync.WaitGroup
 }
 
-// NewWatcher makes a Watcher. Where the system has no means for it, or no more of them,
-// it watches nothing.
+// NewWatcher makes a Watcher. If the system cannot support it, it watches nothing.
 func NewWatcher() *Watcher {
 	w := &Watcher{}
 	for range runtime.GOMAXPROCS(0) {
@@ -36,7 +36,7 @@ func (w *Watcher) Start() {
 	}
 }
 
-// Close ends the goroutines and waits for them.
+// Close stops the goroutines and waits for them.
 func (w *Watcher) Close() {
 	for _, p := range w.pollers {
 		p.close()
@@ -44,8 +44,8 @@ func (w *Watcher) Close() {
 	w.done.Wait()
 }
 
-// Open is s.Open, but that s is watched where that is possible: on Linux. nc may not be used
-// any more, but s.NetConn in its place. w may be nil.
+// Open is s.Open, and also has s watched where possible, on Linux. The caller must use s.NetConn
+// instead of nc from now on. w may be nil.
 func (w *Watcher) Open(s *Socket, nc net.Conn) bool {
 	if w != nil && len(w.pollers) > 0 {
 		p := w.pollers[int(w.next.Add(1))%len(w.pollers)]
