@@ -24,64 +24,64 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// Bounds of the admin listener: it is for one operator and a few scrapers, and
-// must not take memory or connections from the clients (R23).
+// Limits of the admin listener: it is for one operator and a few scrapers, and must not take memory
+// or connections away from the clients (R23).
 const (
 	MaxConnections       = 128
-	adminReadTimeout     = 10 * time.Second // a whole request
-	adminWriteTimeout    = 30 * time.Second // a whole answer
+	adminReadTimeout     = 10 * time.Second // for a whole request
+	adminWriteTimeout    = 30 * time.Second // for a whole response
 	adminIdleTimeout     = 30 * time.Second
 	adminHeaderSize      = 8 << 10
 	adminShutdownTimeout = 3 * time.Second
 )
 
-// Options are what the admin listener shows and changes. All functions may
-// be called from any goroutine.
+// Options are what the admin listener shows and changes. Any goroutine may call any of the
+// functions.
 type Options struct {
 	Version string
 	URLs    []string // of the backends, by index
-	Hosts   []string // names that it answers to, beside addresses and localhost (Hosts)
+	Hosts   []string // names that it answers to, besides addresses and localhost (see Hosts)
 	// Status and SetMaintained are the limiter's.
 	Status        func() []limiter.Status
 	SetMaintained func(backend int, on bool) bool
-	Health        func() []health.Status // by backend; nil where nobody knows
+	Health        func() []health.Status // by backend; nil if unknown
 	InFlight      func() int
 	Records       func() synclog.Counts
 	Metrics       Metrics
-	// JournalStatus is shown by /journal, and as a part of /status.
+	// JournalStatus is shown by /journal and as part of /status.
 	JournalStatus func() any
-	// JournalCall answers POST /journal/CALL for each of JournalCalls: with an HTTP
-	// status, and either what its JSON is made of or why not.
+	// JournalCall answers POST /journal/CALL for each of JournalCalls, with an HTTP status and
+	// either the value for the JSON body or an error.
 	JournalCalls []string
 	JournalCall  func(call string, body []byte) (status int, answer any, err error)
-	// CheckConfig checks a configuration that came from the network, of MaxConfig bytes
-	// at most, without opening a file that it names. unopened are the keys of such files.
+	// CheckConfig checks a configuration that came from the network, of at most MaxConfig bytes,
+	// without opening any file that it names. unopened are the keys of such files.
 	CheckConfig func(text []byte) (unopened, mistakes []string)
 	MaxConfig   int
-	// Repair is false where none runs in this process.
+	// Repair returns false if no repair runs in this process.
 	Repair func() (repair.Status, bool)
-	// Log hears of each change that somebody made here.
+	// Log is told of each change made through this listener.
 	Log func(msg string, keyvals ...any)
-	// Connections bounds those of the listener; 0 is MaxConnections.
+	// Connections bounds the listener's connections; 0 means MaxConnections.
 	Connections int
 }
 
-// Metrics are the proxy's counters. All methods may be called from any goroutine.
+// Metrics are the proxy's counters. Any goroutine may call any method.
 type Metrics interface {
 	// Write writes all of them in Prometheus's text format.
 	Write(w io.Writer)
 	Totals() metrics.Totals
-	// Legs are one backend's, by outcome, and the bytes that it was sent.
+	// Legs returns one backend's counts by outcome, and the bytes that it was sent.
 	Legs(backend int) (outcomes map[string]uint64, bytes uint64)
 }
 
-// Admin is the second listener: health, metrics, state, profiles, and the few
-// things that an operator can change without a restart (see adminRoutes).
+// Admin is the second listener: health, metrics, state, profiles, and the few things that an
+// operator can change without a restart (see adminRoutes).
 //
-// It asks for no password: who reaches AdminListen is the operator. A page in
-// the operator's browser is not, so pages of other sites are refused (ownRequest, R37).
+// It asks for no password: whoever can reach AdminListen is the operator. A web page in the
+// operator's browser is not, so pages of other sites are refused (ownRequest, R37).
 //
-// Serve owns the server's goroutines; Shutdown ends them and waits.
+// Serve owns the server's goroutines; Shutdown stops them and waits for them.
 type Admin struct {
 	o        Options
 	routes   []adminRoute
@@ -89,17 +89,17 @@ type Admin struct {
 	started  time.Time
 	draining atomic.Bool
 
-	maintaining sync.Mutex // a change of maintenance, with the look before it
+	maintaining sync.Mutex // held for a change of maintenance, including the check before it
 
 	mu       sync.Mutex
 	closed   bool
 	listener net.Listener  // nil before Serve
-	served   chan struct{} // closed when Serve accepts no more
+	served   chan struct{} // closed when Serve accepts no more connections
 	conns    map[net.Conn]struct{}
-	open     sync.WaitGroup // of conns, until their goroutines are done with them
+	open     sync.WaitGroup // one per connection, until its goroutine is done
 }
 
-// New makes an admin; nothing listens yet. Uptime counts from here.
+// New makes an Admin that does not listen yet. Uptime counts from here.
 func New(o Options) *Admin {
 	if o.Health == nil {
 		o.Health = func() []health.Status { return make([]health.Status, len(o.URLs)) }
@@ -119,19 +119,19 @@ func New(o Options) *Admin {
 		IdleTimeout:        adminIdleTimeout,
 		MaxRequestBodySize: o.MaxConfig,
 		CloseOnShutdown:    true,
-		// What is posted here is never a form.
+		// Nothing that is posted here is a form.
 		DisablePreParseMultipartForm: true,
 	}
 	return a
 }
 
-// silence: what the server would tell of is one client's malformed request or
-// broken connection, and the client is told.
+// silence discards the server's log: it would report a client's malformed request or broken
+// connection, and the client is told anyway.
 type silence struct{}
 
 func (silence) Printf(string, ...any) {}
 
-// Serve serves ln until Shutdown, and closes it. Call it once.
+// Serve serves ln until Shutdown and closes it. It must be called only once.
 func (a *Admin) Serve(ln net.Listener) error {
 	ln = &adminListener{Listener: accept.New(ln, accept.Options{Log: a.o.Log})}
 	defer ln.Close()
@@ -150,13 +150,13 @@ func (a *Admin) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Drain makes /ready say no, while everything else is served on: load balancers
-// should look elsewhere before the listener for clients closes (R22).
+// Drain makes /ready report that the proxy is not ready, while everything else is still served:
+// load balancers should go elsewhere before the client listener closes (R22).
 func (a *Admin) Drain() { a.draining.Store(true) }
 
-// Shutdown ends Serve. Requests under way, long profiles aside, get until ctx is
-// done, but at most adminShutdownTimeout; then they are cut off, and the error
-// tells of it. No goroutine of the server is left when it returns.
+// Shutdown ends Serve. Requests in progress, including long profiles, get until ctx is done but at
+// most adminShutdownTimeout; then they are cut off and an error says so. No goroutine of the server
+// is left when it returns.
 func (a *Admin) Shutdown(ctx context.Context) error {
 	a.Drain()
 	a.mu.Lock()
@@ -166,8 +166,8 @@ func (a *Admin) Shutdown(ctx context.Context) error {
 	if ln == nil {
 		return nil
 	}
-	// Before the server's own shutdown, which overlooks a Serve that is just
-	// beginning; this way Serve can only end.
+	// Close before the server's own shutdown, which would overlook a Serve that is just starting;
+	// now Serve can only end.
 	_ = ln.Close()
 	<-a.served
 	ctx, cancel := context.WithTimeout(ctx, adminShutdownTimeout)
@@ -181,7 +181,7 @@ func (a *Admin) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// track keeps the list of connections.
+// track maintains the list of connections.
 func (a *Admin) track(c net.Conn, state fasthttp.ConnState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -195,7 +195,7 @@ func (a *Admin) track(c net.Conn, state fasthttp.ConnState) {
 	}
 }
 
-// cut closes every connection, whatever happens on it.
+// cut closes every connection, whatever is happening on it.
 func (a *Admin) cut() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -204,28 +204,28 @@ func (a *Admin) cut() {
 	}
 }
 
-// handle is the server's handler. A panic in it would end the process, and with
-// it every client's request.
+// handle is the server's handler. Without its recover a panic would end the process and every
+// client's request with it.
 func (a *Admin) handle(ctx *fasthttp.RequestCtx) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.o.Log("admin request panicked", "panic", fmt.Sprint(p), "path", string(ctx.Path()), "stack", string(debug.Stack()))
 			ctx.Response.Reset()
-			adminError(ctx, fasthttp.StatusInternalServerError, "cannot answer: a mistake in the program, see the main log")
+			adminError(ctx, fasthttp.StatusInternalServerError, "cannot answer: internal error, see the main log")
 		}
 	}()
 	a.route(ctx)
 }
 
-// refuse answers what is no request, or none that is read to its end.
+// refuse answers what is not a valid request, or was not read to its end.
 func (a *Admin) refuse(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		adminError(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("cannot take a body of more than %v", text.ByteSize(a.o.MaxConfig)))
+		adminError(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("cannot accept a body larger than %v", text.ByteSize(a.o.MaxConfig)))
 	case errors.As(err, &small):
-		adminError(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("cannot take a head of more than %v", text.ByteSize(adminHeaderSize)))
+		adminError(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("cannot accept a head larger than %v", text.ByteSize(adminHeaderSize)))
 	case errors.As(err, &network) && network.Timeout():
 		adminError(ctx, fasthttp.StatusRequestTimeout, fmt.Sprintf("cannot wait for the request longer than %v", adminReadTimeout))
 	default:

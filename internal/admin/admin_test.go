@@ -33,7 +33,7 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// adminRig is an admin listener over a real limiter.
+// adminRig is an admin listener with a real limiter.
 type adminRig struct {
 	t       testing.TB
 	admin   *Admin
@@ -135,7 +135,7 @@ func (r *adminRig) do(method, path, body string, headers ...string) (*http.Respo
 	return resp, string(got)
 }
 
-// want does a request and checks the answer's status and type; into takes its JSON.
+// want sends a request and checks the response's status and type; into receives its JSON.
 func (r *adminRig) want(status int, into any, method, path, body string, headers ...string) string {
 	r.t.Helper()
 	resp, got := r.do(method, path, body, headers...)
@@ -234,8 +234,8 @@ func TestAdminRoutes(t *testing.T) {
 	}
 }
 
-// R36: the last backend is never demoted, but one that answers nothing is out, and /ready and
-// /status say why.
+// R36: the last backend is never demoted, but one that does not answer counts as out, and /ready
+// and /status say why.
 func TestR36ReadyAndStatusTellOfSilence(t *testing.T) {
 	r := newAdminRig(t, "a:9000", "b:9000")
 	r.limiter.SetMaintained(0, true)
@@ -350,7 +350,7 @@ func TestR14AdminMaintenance(t *testing.T) {
 		{"DELETE", "%zz", 404, "", 0b001, ""},
 		{"DELETE", "a%2F9000", 404, "", 0b001, ""},
 	} {
-		// A request's own URL, since %zz is nothing that net/url takes.
+		// A raw request, because net/url rejects %zz.
 		status, body := r.raw(step.method + " /backends/" + step.name + "/maintenance HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		if status != step.status {
 			t.Fatalf("%s %s: status %d, want %d; %s", step.method, step.name, status, step.status, body)
@@ -379,7 +379,7 @@ func TestR14AdminMaintenance(t *testing.T) {
 	}
 }
 
-// raw sends text on a connection of its own, and reads to its end.
+// raw sends text on a connection of its own and reads to its end.
 func (r *adminRig) raw(text string) (status int, body string) {
 	r.t.Helper()
 	c, err := net.Dial("tcp", r.addr)
@@ -402,7 +402,7 @@ func (r *adminRig) raw(text string) (status int, body string) {
 	return resp.StatusCode, string(b)
 }
 
-// However many ask at once, one backend is left (R14).
+// However many requests come at once, one backend is left (R14).
 func TestR14AdminMaintenanceRace(t *testing.T) {
 	names := []string{"a:1", "b:1", "c:1", "d:1"}
 	r := newAdminRig(t, names...)
@@ -531,7 +531,7 @@ func TestAdminHosts(t *testing.T) {
 	}
 }
 
-// What is under /journal is somebody else's, whose answers are passed on.
+// Everything under /journal belongs to somebody else, whose responses are passed on.
 func TestAdminJournalRoutes(t *testing.T) {
 	r := newAdminRig(t, "a:9000")
 	var pending map[string]int
@@ -561,7 +561,7 @@ func TestAdminJournalRoutes(t *testing.T) {
 	}
 }
 
-// TestR37ValidateOpensNoFile: whatever stands at the path, the answer is the same.
+// TestR37ValidateOpensNoFile: whatever is at the path, the response is the same.
 func TestR37ValidateOpensNoFile(t *testing.T) {
 	r := newAdminRig(t, "a:9000")
 	dir := t.TempDir()
@@ -593,7 +593,7 @@ func TestR37ValidateOpensNoFile(t *testing.T) {
 					t.Errorf("%s: %q in %s", text, told, body)
 				}
 			}
-			if !strings.ContainsRune(path, 0) { // no path at all, which needs no file to see
+			if !strings.ContainsRune(path, 0) { // not a path at all, which can be seen without a file
 				answers[strings.ReplaceAll(body, path, "PATH")] = true
 			}
 		}
@@ -644,7 +644,8 @@ func TestR21AdminValidate(t *testing.T) {
 	}
 }
 
-// Bounds give a clear answer, and it arrives though the request was not read (R7, R23).
+// A violated limit gets a clear response, which arrives although the request was not read
+// completely (R7, R23).
 func TestR23AdminBounds(t *testing.T) {
 	r := newAdminRig(t, "a:9000")
 	large := strings.Repeat("#", 2<<20)

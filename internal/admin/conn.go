@@ -13,7 +13,7 @@ const (
 	adminLingerTime = time.Second
 )
 
-// adminListener makes each connection an adminConn. Close may be called again.
+// adminListener makes each connection an adminConn. Close may be called more than once.
 type adminListener struct {
 	net.Listener
 	once sync.Once
@@ -33,8 +33,8 @@ func (l *adminListener) Close() error {
 	return l.err
 }
 
-// adminConn is a connection that can be closed after a request that was not read
-// to its end: closing at once would reset it, and the answer might be lost (R7).
+// adminConn can be closed after a request that was not read to its end. Closing it at once would
+// reset the connection, and the response might be lost (R7).
 type adminConn struct {
 	net.Conn
 	lingering atomic.Bool

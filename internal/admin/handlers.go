@@ -16,7 +16,7 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// maxProfileSeconds bounds a profile or trace: a trace is held in memory.
+// maxProfileSeconds bounds a profile or trace, since a trace is held in memory.
 const maxProfileSeconds = 60
 
 func (a *Admin) health(ctx *fasthttp.RequestCtx, _ string) {
@@ -24,7 +24,7 @@ func (a *Admin) health(ctx *fasthttp.RequestCtx, _ string) {
 	ctx.SetBodyString("ok\n")
 }
 
-// readiness is whether clients should come here.
+// readiness says whether clients should be sent here.
 type readiness struct {
 	Ready    bool           `json:"ready"`
 	Reason   string         `json:"reason,omitempty"` // why not
@@ -34,7 +34,7 @@ type readiness struct {
 type backendState struct {
 	Name   string `json:"name"`
 	State  string `json:"state"`
-	Silent bool   `json:"silent,omitempty"` // it answers nothing
+	Silent bool   `json:"silent,omitempty"` // it does not answer at all
 	Error  string `json:"error,omitempty"`  // why
 }
 
@@ -49,7 +49,7 @@ func (a *Admin) readiness(all []limiter.Status) readiness {
 		r.Backends = append(r.Backends, b)
 		switch {
 		case b.State != limiter.StateActive:
-		case b.Silent: // the last one is never demoted, and counts as out all the same (R36)
+		case b.Silent: // the last backend is never demoted, but counts as out all the same (R36)
 			if !r.Ready {
 				r.Reason = "no backend in the pool answers"
 			}
@@ -80,7 +80,7 @@ func (a *Admin) metrics(ctx *fasthttp.RequestCtx, _ string) {
 	a.o.Metrics.Write(ctx)
 }
 
-// adminStatus is the answer of /status.
+// adminStatus is the response to /status.
 type adminStatus struct {
 	Version  string          `json:"version"`
 	Started  time.Time       `json:"started"`
@@ -135,7 +135,7 @@ func (a *Admin) backendStatus(all []limiter.Status, i int) backendStatus {
 	return b
 }
 
-// pprofIndex leads to the page whose links are relative.
+// pprofIndex redirects to the page; its links are relative.
 func (a *Admin) pprofIndex(ctx *fasthttp.RequestCtx, _ string) {
 	ctx.Response.Header.Set("Location", "/debug/pprof/")
 	ctx.SetStatusCode(fasthttp.StatusMovedPermanently)
@@ -143,7 +143,7 @@ func (a *Admin) pprofIndex(ctx *fasthttp.RequestCtx, _ string) {
 
 func (a *Admin) pprof(ctx *fasthttp.RequestCtx, _ string) {
 	if s := string(ctx.QueryArgs().Peek("seconds")); s != "" {
-		if n, err := strconv.ParseFloat(s, 64); err != nil || !(n >= 0 && n <= maxProfileSeconds) { // NaN is neither
+		if n, err := strconv.ParseFloat(s, 64); err != nil || !(n >= 0 && n <= maxProfileSeconds) { // NaN must fail
 			adminError(ctx, fasthttp.StatusBadRequest, fmt.Sprintf("cannot profile for %q seconds: must be from 0 to %d", s, maxProfileSeconds))
 			return
 		}
@@ -154,9 +154,9 @@ func (a *Admin) pprof(ctx *fasthttp.RequestCtx, _ string) {
 func (a *Admin) beginMaintenance(ctx *fasthttp.RequestCtx, name string) { a.maintain(ctx, name, true) }
 func (a *Admin) endMaintenance(ctx *fasthttp.RequestCtx, name string)   { a.maintain(ctx, name, false) }
 
-// maintain begins or ends a backend's maintenance, at once (R14). The last one
-// that is out of maintenance stays out: the limiter would let an operator do it,
-// but whoever posts here may not see what the others are.
+// maintain starts or ends a backend's maintenance, at once (R14). The last backend that is not in
+// maintenance cannot be taken in: the limiter would allow it, but whoever posts here may not know
+// the state of the others.
 func (a *Admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 	a.maintaining.Lock()
 	defer a.maintaining.Unlock()
@@ -172,7 +172,7 @@ func (a *Admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 	}
 	others := slices.ContainsFunc(all, func(s limiter.Status) bool { return !s.Maintained && s.Name != all[backend].Name })
 	if on && !others && !all[backend].Maintained {
-		adminError(ctx, fasthttp.StatusConflict, fmt.Sprintf("cannot take backend %q into maintenance: every other one is, and no request could be served", all[backend].Name))
+		adminError(ctx, fasthttp.StatusConflict, fmt.Sprintf("cannot take backend %q into maintenance: every other one is in maintenance, so no request could be served", all[backend].Name))
 		return
 	}
 	if a.o.SetMaintained(backend, on) {
@@ -185,18 +185,17 @@ func (a *Admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 	adminJSON(ctx, fasthttp.StatusOK, a.backendStatus(a.o.Status(), backend))
 }
 
-// validation is the answer about a configuration.
+// validation is the response about a configuration.
 type validation struct {
 	Valid    bool     `json:"valid"`
 	Mistakes []string `json:"mistakes,omitempty"`
-	// Unopened are the keys whose files were not looked at.
+	// Unopened are the keys whose files were not checked.
 	Unopened []string `json:"unopened,omitempty"`
 }
 
-// validate says of the configuration in the body what a start with it would say
-// (R21), this process's environment and the files that it names aside: whoever sends
-// a configuration must learn nothing about files by it (R37); akubra check looks at
-// them. Nothing is changed.
+// validate reports what a start with the configuration in the body would report (R21), apart from
+// this process's environment and the files it names: a sender must not learn anything about files
+// (R37); `akubra check` checks those. Nothing is changed.
 func (a *Admin) validate(ctx *fasthttp.RequestCtx, _ string) {
 	unopened, mistakes := a.o.CheckConfig(ctx.PostBody())
 	if mistakes == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Hosts are the names that the admin listener answers to (R37): those in
-// AdminHosts, the one in AdminListen, and the machine's own.
+// Hosts are the names that the admin listener answers to (R37): AdminHosts, the host of
+// AdminListen, and the machine's own names.
 func Hosts(listen string, more []string) []string {
 	hosts := slices.Clone(more)
 	if host, _, err := net.SplitHostPort(listen); err == nil {
@@ -25,10 +25,10 @@ func Hosts(listen string, more []string) []string {
 	return slices.DeleteFunc(hosts, func(host string) bool { return host == "" })
 }
 
-// ownHost reports whether a Host is this listener's own. A page in the operator's
-// browser reaches any address under a name of its site that was made to resolve there
-// (DNS rebinding), and may read what it gets; but its Host is that name. An address
-// as Host, and localhost, nobody can make to resolve elsewhere.
+// ownHost reports whether a Host is this listener's own. A page in the operator's browser can reach
+// any address under a name of its own site that was made to resolve to it (DNS rebinding), and
+// could read the response; but then Host is that name. Nobody can make an IP address or localhost
+// resolve elsewhere.
 func (a *Admin) ownHost(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -44,12 +44,12 @@ func (a *Admin) ownHost(host string) bool {
 		slices.ContainsFunc(a.o.Hosts, func(own string) bool { return strings.EqualFold(name, strings.TrimSuffix(own, ".")) })
 }
 
-// ownRequest refuses what this listener does not answer: requests to a Host that is
-// not its own, and those of other sites' pages. Browsers let any page send requests to
-// any address, also to one on localhost, and most of them say whose page it is.
+// ownRequest refuses requests to a Host that is not this listener's own, and requests from other
+// sites' pages. Browsers let any page send requests to any address, even on localhost, and most of
+// them say which site's page it is.
 func (a *Admin) ownRequest(ctx *fasthttp.RequestCtx) (status int, why string) {
 	h := &ctx.Request.Header
-	// An absolute target has a host, too.
+	// An absolute target contains a host, too.
 	if host := string(h.Host()); !a.ownHost(host) || !a.ownHost(string(ctx.Host())) {
 		return fasthttp.StatusMisdirectedRequest, "cannot answer to this Host: use an IP address, localhost or the machine's own name, " +
 			"or add the name to AdminHosts in the configuration"
@@ -67,4 +67,4 @@ func (a *Admin) ownRequest(ctx *fasthttp.RequestCtx) (status int, why string) {
 	return 0, ""
 }
 
-const otherSite = "cannot take this from a page of another site: open it by its own address"
+const otherSite = "cannot accept this from another site's page: open it directly"

@@ -12,9 +12,9 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// adminRoute is one thing that the admin listener does. NAME in a path stands
-// for a backend's host:port, which may be percent-encoded; a * at its end for
-// anything. HEAD is served where GET is.
+// adminRoute is one thing that the admin listener does. NAME in a path stands for a backend's
+// host:port, which may be percent-encoded; a * at the end for anything. HEAD is served wherever GET
+// is.
 type adminRoute struct {
 	method string
 	path   string
@@ -34,8 +34,8 @@ var adminRoutes = []adminRoute{
 	{"GET", "/journal", (*Admin).journal},
 }
 
-// journalRoutes are those of the protocol that JournalCalls are of, for `akubra repair` and
-// `akubra verify` beside this proxy.
+// journalRoutes are the calls of the protocol behind JournalCalls, for `akubra repair` and `akubra
+// verify` beside this proxy.
 func (a *Admin) journalRoutes() (routes []adminRoute) {
 	for _, call := range a.o.JournalCalls {
 		routes = append(routes, adminRoute{"POST", "/journal/" + call, func(a *Admin, ctx *fasthttp.RequestCtx, _ string) {
@@ -50,7 +50,7 @@ func (a *Admin) journalRoutes() (routes []adminRoute) {
 	return routes
 }
 
-// match reports whether path is the route's, and what stands for NAME in it.
+// match reports whether path matches the route, and returns what NAME stands for.
 func (r *adminRoute) match(path string) (name string, ok bool) {
 	if prefix, open := strings.CutSuffix(r.path, "*"); open {
 		return "", strings.HasPrefix(path, prefix)
@@ -69,8 +69,8 @@ func (r *adminRoute) match(path string) (name string, ok bool) {
 	return name, err == nil
 }
 
-// routeForAnyone answers health checks that do not know this listener's name, or have
-// none (HTTP/1.0), with nothing but the fact. It is false for all other requests.
+// routeForAnyone answers health checks that do not know this listener's name or send none
+// (HTTP/1.0), revealing nothing but the state itself. It returns false for all other requests.
 func (a *Admin) routeForAnyone(ctx *fasthttp.RequestCtx, method, path string) bool {
 	switch {
 	case method != "GET" && method != "HEAD":
@@ -89,9 +89,9 @@ func (a *Admin) routeForAnyone(ctx *fasthttp.RequestCtx, method, path string) bo
 
 func (a *Admin) route(ctx *fasthttp.RequestCtx) {
 	method := string(ctx.Method())
-	// As it was sent: the server's own form has "%2F" for "/" already.
+	// As sent: in the server's own form "%2F" is already "/".
 	path := string(ctx.URI().PathOriginal())
-	ctx.Response.Header.Set("Cross-Origin-Resource-Policy", "same-origin") // R37, for browsers that say nothing
+	ctx.Response.Header.Set("Cross-Origin-Resource-Policy", "same-origin") // R37, for browsers that do not name the site
 	if status, why := a.ownRequest(ctx); status != 0 {
 		if !a.routeForAnyone(ctx, method, path) {
 			adminError(ctx, status, why)
@@ -120,7 +120,7 @@ func (a *Admin) route(ctx *fasthttp.RequestCtx) {
 	}
 	slices.Sort(allowed)
 	ctx.Response.Header.Set("Allow", strings.Join(allowed, ", "))
-	adminError(ctx, fasthttp.StatusMethodNotAllowed, "cannot do that here: allowed are "+strings.Join(allowed, ", "))
+	adminError(ctx, fasthttp.StatusMethodNotAllowed, "cannot use this method here: allowed are "+strings.Join(allowed, ", "))
 }
 
 func (a *Admin) routeList() []string {
@@ -131,22 +131,22 @@ func (a *Admin) routeList() []string {
 	return list
 }
 
-// adminJSON answers with v, spread over lines, for people with curl.
+// adminJSON answers with v as indented JSON, for people who use curl.
 func adminJSON(ctx *fasthttp.RequestCtx, status int, v any) {
 	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		panic(err) // only types of this package come here
+		panic(err) // can only be a type of this package
 	}
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/json")
-	ctx.SetBody(append(text.EscapeControls(body), '\n')) // for people's terminals
+	ctx.SetBody(append(text.EscapeControls(body), '\n')) // protects terminals
 }
 
 func adminError(ctx *fasthttp.RequestCtx, status int, message string) {
 	adminJSON(ctx, status, map[string]string{"error": message})
 }
 
-// remoteHost is who asked, for the log.
+// remoteHost is the client's host, for the log.
 func remoteHost(addr net.Addr) string {
 	if host, _, err := net.SplitHostPort(addr.String()); err == nil {
 		return host

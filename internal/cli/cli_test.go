@@ -156,7 +156,7 @@ func TestR21EveryMistakeOnALineOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := path + ":1: Lisen: unknown key, the nearest known one is Listen\n" +
-		path + ":3: ConnLimit: 0 is not allowed, must be from 1 to 1000000, and no less than there are backends\n" +
+		path + ":3: ConnLimit: 0 is not allowed, must be from 1 to 1000000, and at least the number of backends\n" +
 		path + `:4: WriteAck: "most" is not allowed, must be one of first, quorum, all` + "\n"
 	for _, args := range [][]string{{"check", "-c", path}, {"--conf", path, "check"}, {"-c", path}, {"serve", "-c", path}} {
 		exit, stdout, stderr := runArgs(args...)

@@ -15,32 +15,32 @@ import (
 	"github.com/akubra/akubra/internal/words"
 )
 
-// MaxBackends is how many there may be: each is a bit of a 64-bit mask.
+// MaxBackends is the most backends allowed: each is a bit of a 64-bit mask.
 const MaxBackends = 64
 
-// Bounds of what an operator may choose.
+// Limits on what an operator may choose.
 const (
-	minRingSize   = 16 << 10 // less costs more in waiting than it saves in memory
+	minRingSize   = 16 << 10 // less costs more waiting than it saves memory
 	maxRingSize   = 64 << 20 // the largest that engine/ring pools
-	minHeaderSize = 4 << 10  // a key of 1,024 bytes, each written as %XX, and a signature
+	minHeaderSize = 4 << 10  // fits a key of 1,024 bytes, each written as %XX, and a signature
 	maxHeaderSize = 1 << 20
 	maxCount      = 1_000_000
-	maxClientRate = 1 << 20 // bytes a second; more would cut clients that are well
-	// maxConcurrency of repairs: each holds a connection to every backend.
+	maxClientRate = 1 << 20 // bytes a second; more would cut healthy clients
+	// maxConcurrency bounds concurrent repairs: each holds a connection to every backend.
 	maxConcurrency = 256
 )
 
-// syncLogMethods are the methods of S3 and of browsers before it.
+// syncLogMethods are the methods that S3 and browsers talking to it use.
 var syncLogMethods = []string{"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"}
 
-// check notes every mistake there is (R21).
+// check records every mistake (R21).
 func (c *Config) check(m *mistakes) {
 	m.checkPlaceholders("", reflect.ValueOf(*c))
 	m.checkAddress("Listen", c.Listen)
 	m.checkBackends(c.Backends)
 	m.checkOwnAddresses(c)
 	m.checkMaintained(c.MaintainedBackend, c.Backends)
-	checkRange(m, "ConnLimit", c.ConnLimit, max(1, len(c.Backends)), maxCount, ", and no less than there are backends")
+	checkRange(m, "ConnLimit", c.ConnLimit, max(1, len(c.Backends)), maxCount, ", and at least the number of backends")
 	m.checkHeaders("AdditionalRequestHeaders", c.AdditionalRequestHeaders)
 	m.checkHeaders("AdditionalResponseHeaders", c.AdditionalResponseHeaders)
 	m.checkDuration("ConnectionTimeout", c.ConnectionTimeout, false)
@@ -56,12 +56,12 @@ func (c *Config) check(m *mistakes) {
 	}
 	for i, host := range c.AdminHosts {
 		if !validHost(host) {
-			m.add(element("AdminHosts", i), host, "a host name alone, as in akubra.example.com, without scheme and port")
+			m.add(element("AdminHosts", i), host, "a plain host name, as in akubra.example.com, without scheme or port")
 		}
 	}
 	for i, domain := range c.Domains {
 		if !validDomain(domain) {
-			m.add(element("Domains", i), domain, "a host name alone, as in s3.example.com, without scheme and port")
+			m.add(element("Domains", i), domain, "a plain host name, as in s3.example.com, without scheme or port")
 		}
 	}
 	m.checkOneOf("WriteAck", c.WriteAck, words.AckFirst, words.AckQuorum, words.AckAll)
@@ -91,7 +91,7 @@ func (c *Config) check(m *mistakes) {
 		m.at("Logging.Synclog", "must go to Stdout, Stderr, File or Syslog, or divergences would be lost") // R15
 	}
 	if c.DataDir == "" || strings.ContainsRune(c.DataDir, 0) {
-		m.add("DataDir", c.DataDir, "a directory, which is made where it is not there")
+		m.add("DataDir", c.DataDir, "a directory, which is created if missing")
 	} else if m.mayOpen("DataDir") {
 		if err := datadir.Check(c.DataDir, c.JournalDir()); err != nil {
 			m.add("DataDir", c.DataDir, "a directory of the proxy's own: %v", err)
@@ -102,7 +102,7 @@ func (c *Config) check(m *mistakes) {
 	m.checkCredentials("Credentials", c.Credentials)
 	m.checkBackendCredentials(c.BackendCredentials, c.Backends)
 	if c.Repair.Enabled && len(c.Backends) == 1 {
-		m.add("Repair.Enabled", true, "false with one backend alone")
+		m.add("Repair.Enabled", true, "false when there is only one backend")
 	}
 	checkRange(m, "Repair.Concurrency", c.Repair.Concurrency, 1, maxConcurrency, "")
 	checkRange(m, "Repair.ObjectsPerSecond", c.Repair.ObjectsPerSecond, 0, maxCount, " (0 is no limit)")
@@ -151,7 +151,7 @@ func (m *mistakes) checkBackends(backends []string) {
 	if n := len(backends); n < 1 || n > MaxBackends {
 		m.add("Backends", backends, "a list of 1 to %d URLs", MaxBackends)
 	}
-	seen := map[string]string{} // by address, and by the name that records have
+	seen := map[string]string{} // by address, and by the name used in records
 	for i, s := range backends {
 		path := element("Backends", i)
 		u, err := parseBackend(s)
@@ -170,17 +170,17 @@ func (m *mistakes) checkBackends(backends []string) {
 	}
 }
 
-// checkOwnAddresses: a backend that is the proxy itself would have it ask itself, without
-// end.
+// checkOwnAddresses rejects a backend that is the proxy itself, which would send each request to
+// itself endlessly.
 func (m *mistakes) checkOwnAddresses(c *Config) {
 	var local []string
-	if !m.noFiles { // nor is anybody to learn this machine's addresses
+	if !m.noFiles { // nor must anybody learn this machine's addresses
 		local = localNames()
 	}
 	for i, s := range c.Backends {
 		u, err := parseBackend(s)
 		if err != nil {
-			continue // said already
+			continue // reported already
 		}
 		switch {
 		case ownAddress(c.Listen, u, local):
@@ -191,8 +191,8 @@ func (m *mistakes) checkOwnAddresses(c *Config) {
 	}
 }
 
-// checkPlaceholders refuses what the operator expects something else in the place of:
-// nothing but AKUBRA_ variables is ever expanded.
+// checkPlaceholders rejects text that the operator expects to be expanded: only AKUBRA_ variables
+// are.
 func (m *mistakes) checkPlaceholders(path string, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -215,8 +215,8 @@ func (m *mistakes) checkPlaceholders(path string, v reflect.Value) {
 	}
 }
 
-// placeholderIn says what of a text is not expanded. A secret may have anything in it, but
-// one that is nothing but a variable is none.
+// placeholderIn says which part of a text would not be expanded. A secret may contain anything, but
+// must not consist of just a variable.
 func placeholderIn(path string, v reflect.Value) string {
 	s := v.String()
 	_, key := splitPath(path)
@@ -247,13 +247,13 @@ var (
 
 func (m *mistakes) checkMaintained(maintained oneOrMany, backends []string) {
 	if len(backends) == 0 {
-		return // said already
+		return // reported already
 	}
 	left := slices.Clone(backends)
 	for i, s := range maintained {
 		path := element("MaintainedBackend", i)
 		if len(maintained) == 1 && !m.broken[path] {
-			path = "MaintainedBackend" // it may have been written without a list
+			path = "MaintainedBackend" // it may have been written as a single value
 		}
 		same := func(b string) bool { return sameBackend(b, s) }
 		if !slices.ContainsFunc(backends, same) {
@@ -280,12 +280,12 @@ func (m *mistakes) checkHeaders(path string, headers map[string]string) {
 		}
 		seen[lower] = name
 		if !validHeaderValue(headers[name]) {
-			m.add(at, headers[name], "a header's value: one line, without control characters, without spaces around it")
+			m.add(at, headers[name], "a header's value: one line, without control characters, without surrounding spaces")
 		}
 	}
 }
 
-// checkPair: a certificate and its key come together or not at all.
+// checkPair rejects a certificate without its key, and the other way round.
 func (m *mistakes) checkPair(certPath, certFile, keyPath, keyFile string) {
 	switch {
 	case certFile == "" && keyFile == "":

@@ -19,9 +19,9 @@ import (
 	"github.com/akubra/akubra/internal/words"
 )
 
-// Config is what an operator can set. The first nine keys are the original
-// Akubra's; config.yaml.example tells what each means. A Config that came from
-// Load, Parse or Complete has passed check, and nothing writes to it any more.
+// Config is what an operator can set. The first nine keys are the original Akubra's;
+// config.yaml.example explains each key. A Config returned by Load or Parse, or completed by
+// Complete, has been checked and must not be modified any more.
 type Config struct {
 	Listen                    string            `koanf:"Listen"`
 	Backends                  []string          `koanf:"Backends"` // see BackendURLs
@@ -33,18 +33,18 @@ type Config struct {
 	MaintainedBackend         oneOrMany         `koanf:"MaintainedBackend"` // see MaintainedMask
 	SyncLogMethods            []string          `koanf:"SyncLogMethods"`
 
-	AdminListen           string        `koanf:"AdminListen"` // empty is off
+	AdminListen           string        `koanf:"AdminListen"` // empty means off
 	AdminHosts            []string      `koanf:"AdminHosts"`  // see admin.Hosts
 	Domains               []string      `koanf:"Domains"`
 	WriteAck              string        `koanf:"WriteAck"`
 	CompareETags          bool          `koanf:"CompareETags"`
 	RingSize              text.ByteSize `koanf:"RingSize"`
 	StallTimeout          time.Duration `koanf:"StallTimeout"`
-	FailureLimit          int           `koanf:"FailureLimit"` // 0 is off
-	MaxBodySize           text.ByteSize `koanf:"MaxBodySize"`  // 0 is no limit
+	FailureLimit          int           `koanf:"FailureLimit"` // 0 means off
+	MaxBodySize           text.ByteSize `koanf:"MaxBodySize"`  // 0 means no limit
 	MaxHeaderSize         text.ByteSize `koanf:"MaxHeaderSize"`
 	MaxConcurrentRequests int           `koanf:"MaxConcurrentRequests"`
-	MinClientRate         text.ByteSize `koanf:"MinClientRate"` // a second; 0 is off
+	MinClientRate         text.ByteSize `koanf:"MinClientRate"` // per second; 0 means off
 	ShutdownTimeout       time.Duration `koanf:"ShutdownTimeout"`
 	CongestionControl     string        `koanf:"CongestionControl"`
 	TLS                   TLSConfig     `koanf:"TLS"`
@@ -58,30 +58,30 @@ type Config struct {
 	Repair             RepairConfig               `koanf:"Repair"`
 }
 
-// What Durability may be: what a promise in the journal survives.
+// The values of Durability: what a promise in the journal survives.
 const (
 	DurabilityProcess = "process"
 	DurabilityPower   = "power"
 )
 
-// What OnJournalError may be: what becomes of writes that cannot be promised.
+// The values of OnJournalError: what happens to writes that cannot be promised.
 const (
 	OnJournalErrorRefuse   = "refuse"
 	OnJournalErrorContinue = "continue"
 )
 
-// RepairConfig is how fast and how stubbornly backends are made equal again.
+// RepairConfig sets how fast and how persistently backends are repaired.
 type RepairConfig struct {
-	Enabled          bool          `koanf:"Enabled"` // inside the proxy; `akubra repair` needs it not
+	Enabled          bool          `koanf:"Enabled"` // inside the proxy; `akubra repair` works without it
 	Concurrency      int           `koanf:"Concurrency"`
-	ObjectsPerSecond float64       `koanf:"ObjectsPerSecond"` // 0 is no limit
-	BytesPerSecond   text.ByteSize `koanf:"BytesPerSecond"`   // 0 is no limit
+	ObjectsPerSecond float64       `koanf:"ObjectsPerSecond"` // 0 means no limit
+	BytesPerSecond   text.ByteSize `koanf:"BytesPerSecond"`   // 0 means no limit
 	MaxTries         int           `koanf:"MaxTries"`
 	CopyBucketConfig bool          `koanf:"CopyBucketConfig"`
 }
 
-// Default is the one place of defaults. It lacks Backends, which have none,
-// and StallTimeout, which finish takes from ConnectionTimeout.
+// Default is the only place for defaults. It leaves out Backends, which have none, and
+// StallTimeout, which finish derives from ConnectionTimeout.
 func Default() *Config {
 	return &Config{
 		Listen:                ":8080",
@@ -94,8 +94,7 @@ func Default() *Config {
 		CompareETags:          true,
 		RingSize:              256 << 10,
 		FailureLimit:          10,
-		// S3's largest upload is 5 GiB; aws-chunked signs each chunk in the body,
-		// on top of that.
+		// S3's largest single upload is 5 GiB; aws-chunked adds a signature to each chunk.
 		MaxBodySize:           6 << 30,
 		MaxHeaderSize:         16 << 10,
 		MaxConcurrentRequests: 1000,
@@ -115,7 +114,7 @@ func Default() *Config {
 	}
 }
 
-// finish sets what takes its default from elsewhere.
+// finish sets the defaults that depend on other keys.
 func (c *Config) finish() {
 	if c.StallTimeout == 0 {
 		c.StallTimeout = c.ConnectionTimeout
@@ -135,11 +134,11 @@ type Errors []string
 
 func (e Errors) Error() string { return strings.Join(e, "\n") }
 
-// MaxSize bounds what is parsed: it may come from the network (internal/admin).
+// MaxSize bounds what is parsed: the text may come from the network (internal/admin).
 const MaxSize = 1 << 20
 
-// Load reads the file at path, with the process's environment over it. Where
-// the file could be read, the error is of type Errors.
+// Load reads the file at path, overridden by the process's environment. If the file could be read,
+// an error is of type Errors.
 func Load(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -155,14 +154,14 @@ func Load(path string) (*Config, error) {
 	return parse(content, os.Environ(), m)
 }
 
-// Parse makes a Config of a YAML text and the AKUBRA_ variables of environ.
-// Its error is of type Errors, which name lines only of what is no YAML.
+// Parse makes a Config from a YAML text and the AKUBRA_ variables in environ. Its error is of type
+// Errors; without a file, only YAML syntax errors name lines.
 func Parse(content []byte, environ []string) (*Config, error) {
 	return parse(content, environ, newMistakes())
 }
 
-// CheckText checks a configuration that came from the network, without opening a file
-// that it names. unopened are the keys of such files; mistakes is nil if there are none.
+// CheckText checks a configuration that came from the network without opening any file it names.
+// unopened are the keys of such files; mistakes is nil if there are none.
 func CheckText(content []byte) (unopened, mistakes []string) {
 	m := newMistakes()
 	m.noFiles, m.places = true, map[string]int{}
@@ -195,8 +194,8 @@ func parse(content []byte, environ []string, m *mistakes) (*Config, error) {
 	return c, nil
 }
 
-// Complete sets in c, which a program has made of Default, what takes its default
-// from elsewhere, and checks it. Its error is of type Errors.
+// Complete sets the defaults of c that depend on other keys, and checks it, for a program that has
+// made c from Default. Its error is of type Errors.
 func (c *Config) Complete() error { return c.completeWith(newMistakes()) }
 
 func (c *Config) completeWith(m *mistakes) error {
@@ -208,7 +207,7 @@ func (c *Config) completeWith(m *mistakes) error {
 	return nil
 }
 
-// BackendURLs are the Backends: scheme, host and perhaps a port, nothing else.
+// BackendURLs are the Backends as URLs: scheme, host and an optional port, nothing else.
 func (c *Config) BackendURLs() []*url.URL {
 	urls := make([]*url.URL, len(c.Backends))
 	for i, s := range c.Backends {
@@ -232,10 +231,10 @@ func (c *Config) MaintainedMask() uint64 {
 	return mask
 }
 
-// JournalDir is the journal's directory in DataDir.
+// JournalDir is the journal's directory within DataDir.
 func (c *Config) JournalDir() string { return filepath.Join(c.DataDir, "journal") }
 
-// BackendNames are what records, metrics and the journal call the backends.
+// BackendNames are the names of the backends in records, metrics and the journal.
 func (c *Config) BackendNames() []string {
 	var names []string
 	for _, u := range c.BackendURLs() {

@@ -25,7 +25,7 @@ func mustParseConfig(t *testing.T, text string, environ ...string) *Config {
 	return c
 }
 
-// configMistakes are the lines that Parse gives, none where it is content.
+// configMistakes returns the lines of Parse's error, none if there is no error.
 func configMistakes(t *testing.T, text string, environ ...string) []string {
 	t.Helper()
 	c, err := Parse([]byte(text), environ)
@@ -49,7 +49,7 @@ func wantMistakes(t *testing.T, got, want []string) {
 // examplePath is the file that operators start from.
 var examplePath = filepath.Join("..", "..", "config.yaml.example")
 
-// The example is what operators start from: it must hold the defaults themselves.
+// The example is what operators start from, so it must contain the real defaults.
 func TestConfigExample(t *testing.T) {
 	got, err := Load(examplePath)
 	if err != nil {
@@ -125,7 +125,8 @@ func TestConfigValues(t *testing.T) {
 			[]string{"0123", "1e3", "no"}},
 		"one anchor, two types": {"ConnLimit: &n 100\nCredentials: {AccessKey: *n, SecretKey: *n}",
 			func(c *Config) any { return []any{c.ConnLimit, string(c.Credentials.SecretKey)} }, []any{100, "100"}},
-		// The original's YAML took what is no text as the text it was written in.
+		// The original's YAML parser took values that are not text as the text they were written
+		// as.
 		"headers as written": {"AdditionalResponseHeaders: {X-Age: 0600, X-Day: 2020-01-02, X-Not: True, X.y: 1.0, X-None: }",
 			func(c *Config) any { return c.AdditionalResponseHeaders },
 			map[string]string{"X-Age": "0600", "X-Day": "2020-01-02", "X-Not": "True", "X.y": "1.0", "X-None": ""}},
@@ -153,7 +154,7 @@ func TestConfigBackendURLs(t *testing.T) {
 func TestR21Mistakes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		yaml string
-		want string // a regular expression of the only line
+		want string // a regular expression for the only line
 	}{
 		"unknown key":          {"Listne: x", `^Listne: unknown key, the nearest known one is Listen$`},
 		"letter case":          {"connLimit: 5", `^connLimit: unknown key, the nearest known one is ConnLimit$`},
@@ -182,7 +183,7 @@ func TestR21Mistakes(t *testing.T) {
 		"no dial timeout":     {"ConnectionDialTimeout: 0s", `^ConnectionDialTimeout: 0s is not allowed, must be longer than 0s$`},
 		"negative stall":      {"StallTimeout: -1ms", `^StallTimeout: -1ms is not allowed, must be 0s or longer$`},
 		"negative shutdown":   {"ShutdownTimeout: -1s", `^ShutdownTimeout: -1s is not allowed, must be 0s or longer$`},
-		"fewer connections":   {"ConnLimit: 1", `^ConnLimit: 1 is not allowed, must be from 2 to 1000000, and no less than there are backends$`},
+		"fewer connections":   {"ConnLimit: 1", `^ConnLimit: 1 is not allowed, must be from 2 to 1000000, and at least the number of backends$`},
 		"negative failures":   {"FailureLimit: -1", `^FailureLimit: -1 is not allowed, must be from 0 to`},
 		"small ring":          {"RingSize: 4KiB", `^RingSize: 4KiB is not allowed, must be from 16KiB to 64MiB$`},
 		"large ring":          {"RingSize: 65MiB", `^RingSize: 65MiB is not allowed, must be from 16KiB to 64MiB$`},
@@ -263,17 +264,17 @@ func TestR21Backends(t *testing.T) {
 		"null":         {"Backends:\n- http://a\n-", []string{`Backends[1]: ""` + allowed + "the scheme is neither http nor https"}},
 		"other scheme": {"Backends: [ftp://a]", []string{`Backends[0]: "ftp://a"` + allowed + "the scheme is neither http nor https"}},
 		"no scheme":    {"Backends: ['a:80']", []string{`Backends[0]: "a:80"` + allowed + "it has no scheme, as in http://a:80 or https://a:80"}},
-		"no host":      {"Backends: ['http://:80']", []string{`Backends[0]: "http://:80"` + allowed + "the host is no host name and no IP address"}},
-		"bad host":     {"Backends: ['http://a,b']", []string{`Backends[0]: "http://a,b"` + allowed + "the host is no host name and no IP address"}},
-		"path":         {"Backends: [http://a/b]", []string{`Backends[0]: "http://a/b"` + allowed + "a path must not be there"}},
-		"query":        {"Backends: ['http://a?']", []string{`Backends[0]: "http://a?"` + allowed + "a query must not be there"}},
-		"fragment":     {"Backends: ['http://a#']", []string{`Backends[0]: "http://a#"` + allowed + "a fragment must not be there"}},
-		"password":     {"Backends: ['http://me:secret@a']", []string{`Backends[0]: "http://…@a"` + allowed + "user and password must not be there"}},
+		"no host":      {"Backends: ['http://:80']", []string{`Backends[0]: "http://:80"` + allowed + "the host is neither a host name nor an IP address"}},
+		"bad host":     {"Backends: ['http://a,b']", []string{`Backends[0]: "http://a,b"` + allowed + "the host is neither a host name nor an IP address"}},
+		"path":         {"Backends: [http://a/b]", []string{`Backends[0]: "http://a/b"` + allowed + "a path is not allowed"}},
+		"query":        {"Backends: ['http://a?']", []string{`Backends[0]: "http://a?"` + allowed + "a query is not allowed"}},
+		"fragment":     {"Backends: ['http://a#']", []string{`Backends[0]: "http://a#"` + allowed + "a fragment is not allowed"}},
+		"password":     {"Backends: ['http://me:secret@a']", []string{`Backends[0]: "http://…@a"` + allowed + "a user name and password are not allowed"}},
 		"odd host":     {"Backends: ['http://%zz']", []string{`Backends[0]: "http://%zz"` + allowed + `invalid URL escape "%zz"`}},
-		"odd password": {"Backends: ['http://me:%zz@a']", []string{`Backends[0]: "http://…@a"` + allowed + "it is no URL"}},
+		"odd password": {"Backends: ['http://me:%zz@a']", []string{`Backends[0]: "http://…@a"` + allowed + "it is not a URL"}},
 		"port 0":       {"Backends: ['http://a:0']", []string{`Backends[0]: "http://a:0"` + allowed + "the port is not from 1 to 65535"}},
 		"empty port":   {"Backends: ['http://a:']", []string{`Backends[0]: "http://a:"` + allowed + "the port is not from 1 to 65535"}},
-		"short host":   {"Backends: ['http://127.1']", []string{`Backends[0]: "http://127.1"` + allowed + "the host is no host name and no IP address"}},
+		"short host":   {"Backends: ['http://127.1']", []string{`Backends[0]: "http://127.1"` + allowed + "the host is neither a host name nor an IP address"}},
 		"loopback": {"Backends: ['http://localhost:9000', 'http://127.0.0.1:9000', 'http://[::1]:9000']", []string{
 			`Backends[1]: "http://127.0.0.1:9000" is not allowed, must be another backend than Backends[0]`,
 			`Backends[2]: "http://[::1]:9000" is not allowed, must be another backend than Backends[1]`}},
@@ -301,7 +302,7 @@ func TestR21Backends(t *testing.T) {
 	})
 }
 
-// R21: all mistakes at once, and no other ones that follow from them.
+// R21: all mistakes are reported at once, and none that merely follow from others.
 func TestR21AllMistakes(t *testing.T) {
 	got := configMistakes(t, `
 Lisen: ":80"
@@ -399,7 +400,7 @@ func TestR21File(t *testing.T) {
 	if lines := configMistakes(t, "- Listen"); len(lines) != 1 || lines[0] != "line 1: cannot parse YAML: the configuration must be a map of keys" {
 		t.Errorf("a list: %q", lines)
 	}
-	long := strings.Repeat("#\n", 3000) + "a: b\n c: d\n" // too long to look for the line
+	long := strings.Repeat("#\n", 3000) + "a: b\n c: d\n" // too long to search for the line
 	if lines := configMistakes(t, long); len(lines) != 1 || lines[0] != "line 3002: cannot parse YAML: mapping values are not allowed in this context" {
 		t.Errorf("long: %q", lines)
 	}
@@ -409,7 +410,7 @@ func TestR21File(t *testing.T) {
 	}
 }
 
-// A YAML whose aliases would grow to gigabytes must neither take them nor crash.
+// YAML whose aliases would grow to gigabytes must neither use that much memory nor crash.
 func TestConfigAliases(t *testing.T) {
 	text := "a: &a [x,x,x,x,x,x,x,x,x]\n"
 	for c := 'b'; c <= 'k'; c++ {

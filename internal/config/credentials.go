@@ -6,21 +6,20 @@ import (
 	"strings"
 )
 
-// defaultProfile is the one of a shared credentials file that needs no name.
+// defaultProfile is the profile of a shared credentials file that is used if none is named.
 const defaultProfile = "default"
 
-// CredentialsConfig is how repair and verify sign their own requests. The keys are
-// written here, or stand in a file of AWS's form; without either they come from the
-// environment.
+// CredentialsConfig is how repair and verify sign their own requests. The keys are given here or in
+// a file in AWS's format; otherwise they come from the environment.
 type CredentialsConfig struct {
 	AccessKey secret `koanf:"AccessKey"`
 	SecretKey secret `koanf:"SecretKey"`
-	Region    string `koanf:"Region"` // empty: the file's, the environment's, us-east-1
+	Region    string `koanf:"Region"` // empty: from the file, the environment, or us-east-1
 	File      string `koanf:"File"`   // AWS's shared credentials file
 	Profile   string `koanf:"Profile"`
 }
 
-// BackendCredentialsConfig are those of one backend that has others.
+// BackendCredentialsConfig are the credentials of one backend that has its own.
 type BackendCredentialsConfig struct {
 	Backend   string `koanf:"Backend"` // one of Backends
 	AccessKey secret `koanf:"AccessKey"`
@@ -34,7 +33,7 @@ func (b *BackendCredentialsConfig) credentials() CredentialsConfig {
 	return CredentialsConfig{AccessKey: b.AccessKey, SecretKey: b.SecretKey, Region: b.Region, File: b.File, Profile: b.Profile}
 }
 
-// secret is text that no log, page or error may show, whatever prints it.
+// secret is text that no log, page or error may show, however it is printed.
 type secret string
 
 func (s secret) String() string {
@@ -44,14 +43,14 @@ func (s secret) String() string {
 	return "…"
 }
 
-// Format is for %q, %#v and the rest, which would not ask String.
+// Format is for %q, %#v and the other verbs that do not call String.
 func (s secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
 // MarshalText is for JSON and YAML.
 func (s secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// secretPath reports whether what stands at path may be a secret, or have one in it
-// where it is of the wrong type: it must not be quoted then.
+// secretPath reports whether the value at path may be a secret, or contain one if it has the wrong
+// type. Such a value must not be quoted.
 func secretPath(path string) bool {
 	list, rest, _ := strings.Cut(path, "[")
 	if list == "BackendCredentials" {
@@ -65,13 +64,13 @@ func secretPath(path string) bool {
 func (m *mistakes) checkCredentials(path string, c CredentialsConfig) {
 	switch access, secret := join(path, "AccessKey"), join(path, "SecretKey"); {
 	case c.AccessKey != "" && c.SecretKey == "":
-		m.add(secret, c.SecretKey, "the secret of %s, which is given alone", access)
+		m.add(secret, c.SecretKey, "the secret key for %s, which is set", access)
 	case c.AccessKey == "" && c.SecretKey != "":
-		m.add(access, c.AccessKey, "the access key of %s, which is given alone", secret)
+		m.add(access, c.AccessKey, "the access key for %s, which is set", secret)
 	case !validHeaderValue(string(c.AccessKey)) || strings.ContainsAny(string(c.AccessKey), " \t,/"):
 		m.add(access, c.AccessKey, "an access key, without spaces, commas and slashes")
 	case c.AccessKey != "" && c.File != "":
-		m.add(join(path, "File"), c.File, "empty where %s is given", access)
+		m.add(join(path, "File"), c.File, "empty if %s is set", access)
 	case c.File != "" && m.mayOpen(join(path, "File")):
 		if _, err := readCredentials(c.File, c.Profile); err != nil {
 			m.add(join(path, "File"), c.File, "a file of AWS's credentials: %v", err)
@@ -90,7 +89,7 @@ func (m *mistakes) checkBackendCredentials(all []BackendCredentialsConfig, backe
 		switch {
 		case m.broken[path]:
 			continue
-		case len(backends) == 0: // said already
+		case len(backends) == 0: // reported already
 		case which < 0:
 			m.add(join(path, "Backend"), c.Backend, "one of Backends")
 		case seen[backends[which]] != "":

@@ -13,12 +13,12 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// keyDelim is koanf's delimiter of levels. A dot would break up header names; a
-// NUL can be neither in a header's name nor in the environment.
+// keyDelim is koanf's delimiter of levels. A dot would break up header names; a NUL can occur
+// neither in a header's name nor in the environment.
 const keyDelim = "\x00"
 
-// decodeInto writes what k holds over the defaults in c. A value of the wrong type
-// is a mistake and leaves the default.
+// decodeInto writes the values in k over the defaults in c. A value of the wrong type is a mistake
+// and leaves the default.
 func decodeInto(c *Config, k *koanf.Koanf, m *mistakes) {
 	err := k.UnmarshalWithConf("", c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		DecodeHook: mapstructure.DecodeHookFuncValue(decodeValue),
@@ -26,13 +26,13 @@ func decodeInto(c *Config, k *koanf.Koanf, m *mistakes) {
 	}})
 	m.wrongTypes(err)
 	m.unknownKeys("", k.Raw(), reflect.TypeFor[Config]())
-	slices.SortFunc(m.all, func(a, b mistake) int { return strings.Compare(a.text, b.text) }) // maps come in any order
+	slices.SortFunc(m.all, func(a, b mistake) int { return strings.Compare(a.text, b.text) }) // map order is random
 }
 
-// oneOrMany is a list that may be written as its only element.
+// oneOrMany is a list; a single element may be written without the list.
 type oneOrMany []string
 
-// wrongType is what decodeValue says of a value.
+// wrongType is decodeValue's error about a value.
 type wrongType struct {
 	value any
 	must  string
@@ -40,7 +40,7 @@ type wrongType struct {
 
 func (e *wrongType) Error() string { return "must be " + e.must }
 
-// wrongTypes notes each value that decodeValue refused, by its path.
+// wrongTypes records each value that decodeValue refused, with its path.
 func (m *mistakes) wrongTypes(err error) {
 	switch e := err.(type) {
 	case nil:
@@ -63,9 +63,9 @@ func (m *mistakes) wrongTypes(err error) {
 	}
 }
 
-// decodeValue is the one place that says which YAML a type is written in: as a
-// mapstructure hook it sees each value first, and gives it on in to's own type.
-// (mapstructure itself would cut 1.5 to 1, and take 3 for three nanoseconds.)
+// decodeValue is the only place that says how a type is written in YAML. As a mapstructure hook it
+// sees each value first and returns it in the target's own type. (mapstructure itself would
+// truncate 1.5 to 1 and take 3 for three nanoseconds.)
 func decodeValue(from, to reflect.Value) (any, error) {
 	value := from.Interface()
 	refuse := func(must string) (any, error) { return nil, &wrongType{value, must} }

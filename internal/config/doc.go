@@ -7,7 +7,7 @@
 // default (Default), a line in check, config.yaml.example and README, and a reader;
 // TestEveryKeyIsEverywhere (internal/service) names what was forgotten.
 //
-// A Config is its caller's, and nothing writes to it once it is checked, so that any
-// goroutine may read it. The package knows none of those that are configured: what they
-// make of their part of it (log sinks, the engine's options) is their own business.
+// A Config belongs to its caller, and nothing writes to it once it has been checked, so any
+// goroutine may read it. The package knows none of the packages it configures: what they make of
+// their part (log sinks, the engine's options) is their own business.
 package config

@@ -12,13 +12,13 @@ import (
 
 const envPrefix = "AKUBRA_"
 
-// serviceLink matches what Kubernetes puts into each pod beside a service whose
-// name is or begins with "akubra". The proxy must start there all the same.
+// serviceLink matches the variables that Kubernetes puts into each pod for a service whose name is
+// or starts with "akubra". The proxy must start there all the same.
 var serviceLink = regexp.MustCompile(`^([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // envProvider reads the AKUBRA_ variables: AKUBRA_LOGGING_MAINLOG_LEVEL is the key
-// Logging.Mainlog.Level. Lists are written with commas, maps as in YAML: {X-A: b},
-// and so are lists of maps.
+// Logging.Mainlog.Level. Lists are separated by commas; maps and lists of maps are written as in
+// YAML: {X-A: b}.
 func envProvider(environ []string, m *mistakes) *env.Env {
 	return env.Provider(keyDelim, env.Opt{
 		Prefix:      envPrefix,
@@ -31,7 +31,7 @@ func envProvider(environ []string, m *mistakes) *env.Env {
 					if near := nearestVariable(name); near != "" {
 						m.line("%s: unknown variable, the nearest known one is %s", name, near)
 					} else {
-						m.line("%s: unknown variable, and none looks like it; a variable is %s and a key in capitals, with _ between levels", name, envPrefix)
+						m.line("%s: unknown variable, and no known one is similar; a variable is %s followed by a key in capitals, with _ between levels", name, envPrefix)
 					}
 				}
 				return "", nil
@@ -41,7 +41,7 @@ func envProvider(environ []string, m *mistakes) *env.Env {
 			}
 			m.env[path] = name
 			v := envValue(value, known[path])
-			if headers, ok := v.(map[string]any); ok { // they add to the file's
+			if headers, ok := v.(map[string]any); ok { // they are added to the file's headers
 				for header := range headers {
 					m.env[path+"["+header+"]"] = name
 				}
@@ -51,7 +51,7 @@ func envProvider(environ []string, m *mistakes) *env.Env {
 	})
 }
 
-// envPath is the key that a variable sets, or "". No key has an underscore itself.
+// envPath is the key that a variable sets, or "". No key contains an underscore.
 func envPath(name string) string {
 	for _, path := range knownPaths {
 		if known[path].Kind() != reflect.Struct && strings.EqualFold(name, variable(path)) {
@@ -73,17 +73,17 @@ func nearestVariable(name string) string {
 		}
 	}
 	for _, v := range variables {
-		if strings.HasPrefix(v, strings.ToUpper(name)+"_") { // a level, as AKUBRA_TLS
+		if strings.HasPrefix(v, strings.ToUpper(name)+"_") { // a level such as AKUBRA_TLS
 			return v
 		}
 	}
-	// What they all begin with makes none look like another.
+	// The common prefix must not count as similarity.
 	short := func(v string) string { return v[min(len(v), len(envPrefix)):] }
 	return nearestOf(short(name), variables, short)
 }
 
-// envValue gives s the type it would have in YAML. What cannot have it stays text,
-// which decodeValue then refuses.
+// envValue gives s the type that it would have in YAML. If it cannot, s stays text, which
+// decodeValue then refuses.
 func envValue(s string, t reflect.Type) any {
 	switch t.Kind() {
 	case reflect.Int:
@@ -115,7 +115,7 @@ func envValue(s string, t reflect.Type) any {
 	case reflect.Map:
 		headers := map[string]string{}
 		if yaml.Unmarshal([]byte(s), &headers) == nil {
-			values := map[string]any{} // what koanf can merge
+			values := map[string]any{} // a type that koanf can merge
 			for name, value := range headers {
 				values[name] = value
 			}

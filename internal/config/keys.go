@@ -13,9 +13,8 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// known are the keys that a configuration may have, by their path, as in
-// "Logging.Mainlog.Level", with the types they are decoded into; knownPaths are
-// the same in Config's order.
+// known maps each key's path, such as "Logging.Mainlog.Level", to the type it is decoded into;
+// knownPaths are the paths in Config's order.
 var known, knownPaths = knownKeys()
 
 func knownKeys() (map[string]reflect.Type, []string) {
@@ -50,25 +49,25 @@ func join(parent, name string) string {
 	return parent + "." + name
 }
 
-// mistakes gathers a line for each mistake.
+// mistakes collects one line per mistake.
 type mistakes struct {
 	all    []mistake
-	file   string            // what the configuration was read from; "" is not from a file
-	places map[string]int    // lines of the YAML, by path; nil where nobody wants to know
-	env    map[string]string // which variable set a path
-	broken map[string]bool   // paths whose value was not even of the right type
+	file   string            // where the configuration was read from; "" if not from a file
+	places map[string]int    // line of each path in the YAML; nil if not needed
+	env    map[string]string // the variable that set a path
+	broken map[string]bool   // paths whose value had the wrong type or could not be read
 
-	noFiles  bool     // files that the configuration names are not to be opened (R37)
-	unopened []string // whose they are
+	noFiles  bool     // do not open files that the configuration names (R37)
+	unopened []string // the keys of those files
 }
 
-// mistake is one line, and where in the YAML it belongs; 0 is nowhere.
+// mistake is one line, and its line number in the YAML; 0 means none.
 type mistake struct {
 	place int
 	text  string
 }
 
-// errors are the mistakes in the order of their places, those first that have none; nil if
+// errors returns the mistakes in the order of their line numbers, those without one first; nil if
 // there are none.
 func (m *mistakes) errors() Errors {
 	slices.SortStableFunc(m.all, func(a, b mistake) int { return a.place - b.place })
@@ -79,7 +78,7 @@ func (m *mistakes) errors() Errors {
 	return lines
 }
 
-// prefix says which line of the configuration is meant, as editors understand it.
+// prefix names the line of the configuration in a form that editors understand.
 func (m *mistakes) prefix(place int) string {
 	switch {
 	case place == 0:
@@ -94,8 +93,8 @@ func newMistakes() *mistakes {
 	return &mistakes{env: map[string]string{}, broken: map[string]bool{}}
 }
 
-// mayOpen reports whether the file that stands at path may be opened. One that may not
-// leaves no mistake, whatever it is.
+// mayOpen reports whether the file named at path may be opened. One that may not be is never a
+// mistake.
 func (m *mistakes) mayOpen(path string) bool {
 	if m.noFiles {
 		m.unopened = append(m.unopened, path)
@@ -103,8 +102,8 @@ func (m *mistakes) mayOpen(path string) bool {
 	return !m.noFiles
 }
 
-// add notes that value must not stand at path, and what must. One mistake at a
-// path is enough where the value could not even be read.
+// add records that value is not allowed at path, and what is. If the value could not even be read,
+// one mistake for the path is enough.
 func (m *mistakes) add(path string, value any, must string, args ...any) {
 	if m.broken[path] {
 		return
@@ -116,12 +115,12 @@ func (m *mistakes) add(path string, value any, must string, args ...any) {
 	m.at(path, "%s is not allowed, must be %s", shown, fmt.Sprintf(must, args...))
 }
 
-// at notes what is wrong at a path.
+// at records a mistake at a path.
 func (m *mistakes) at(path, format string, args ...any) {
 	m.note(m.place(path), "%s: %s", m.where(path), fmt.Sprintf(format, args...))
 }
 
-// place is the line of a path, or of what it is a part of; 0 if it is not in the YAML.
+// place is the line of a path or of the value that contains it; 0 if it is not in the YAML.
 func (m *mistakes) place(path string) int {
 	if strings.HasSuffix(m.where(path), ")") { // a variable set it
 		return 0
@@ -135,7 +134,7 @@ func (m *mistakes) place(path string) int {
 	return 0
 }
 
-// where names a path, and the variable that set it.
+// where names a path and the variable that set it, if any.
 func (m *mistakes) where(path string) string {
 	key := path
 	if list, _, _ := strings.Cut(path, "["); known[list] != nil && known[list].Kind() == reflect.Slice {
@@ -147,16 +146,16 @@ func (m *mistakes) where(path string) string {
 	return path
 }
 
-// note keeps to one line whatever the configuration had in it.
+// note records a mistake as one line, whatever the configuration contained.
 func (m *mistakes) note(place int, format string, args ...any) {
 	m.all = append(m.all, mistake{place, text.Printable(fmt.Sprintf(format, args...))})
 }
 
-// line notes what has no place in the YAML.
+// line records a mistake that has no place in the YAML.
 func (m *mistakes) line(format string, args ...any) { m.note(0, format, args...) }
 
-// show is a value as a mistake quotes it: cut where it is long, and without
-// passwords, for mistakes end in logs.
+// show is a value as a mistake quotes it: truncated if long, and without passwords, because
+// mistakes end up in logs.
 func show(value any) string {
 	shown := fmt.Sprint(value)
 	switch v := value.(type) {
@@ -181,25 +180,25 @@ func show(value any) string {
 
 var password = regexp.MustCompile(`://.*@`)
 
-// unknownKeys notes the keys of raw that t has not, with the nearest that it has.
+// unknownKeys records the keys of raw that t lacks, each with the most similar one that t has.
 func (m *mistakes) unknownKeys(parent string, raw map[string]any, t reflect.Type) {
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		path := join(parent, cmp.Or(name, `""`))
 		i := slices.Index(fieldNames(t), name)
 		if i < 0 {
 			near := nearestKey(parent, name)
-			if strings.Contains(parent, "[") { // of a list's element, which knownPaths have not
+			if strings.Contains(parent, "[") { // of an element of a list; knownPaths does not contain these
 				near = nearestOf(name, fieldNames(t), func(field string) string { return field })
 				if near != "" {
 					near = join(parent, near)
 				}
 			}
 			if near == "" {
-				m.note(m.place(path), "%s: unknown key, and none looks like it; %s", path, allowedKeys(parent, t))
+				m.note(m.place(path), "%s: unknown key, and no known one is similar; %s", path, allowedKeys(parent, t))
 				continue
 			}
 			m.note(m.place(path), "%s: unknown key, the nearest known one is %s", path, near)
-			m.broken[near] = true // to say as well that it is missing would help nobody
+			m.broken[near] = true // reporting it as missing too would help nobody
 			continue
 		}
 		switch inner, field := raw[name], t.Field(i).Type; field.Kind() {
@@ -218,16 +217,16 @@ func (m *mistakes) unknownKeys(parent string, raw map[string]any, t reflect.Type
 	}
 }
 
-// allowedKeys says what a level takes.
+// allowedKeys says which keys a level has.
 func allowedKeys(parent string, t reflect.Type) string {
 	if parent == "" {
 		return "config.yaml.example has every key (akubra config prints it)"
 	}
-	return "known are " + strings.Join(fieldNames(t), ", ")
+	return "known keys are " + strings.Join(fieldNames(t), ", ")
 }
 
-// nearestKey is the known key that looks most like name, "" if none does; one on another
-// level has to look more like it than one beside it.
+// nearestKey is the known key most similar to name, or "" if none is similar. A key on another
+// level must be more similar than one on the same level.
 func nearestKey(parent, name string) string {
 	var beside, elsewhere []string
 	for _, path := range knownPaths {
@@ -255,15 +254,15 @@ func splitPath(path string) (dir, base string) {
 	return "", path
 }
 
-// nearestOf is the candidate whose base looks most like name. It is "" where that one does
-// not look like it either: to name one all the same would lead astray.
+// nearestOf is the candidate whose base is most similar to name. It is "" if even that one is not
+// similar: naming it would mislead.
 func nearestOf(name string, candidates []string, base func(string) string) string {
 	if len(candidates) == 0 {
 		return ""
 	}
 	near := text.Nearest(candidates, func(c string) int { return text.Distance(name, base(c)) })
 	if !text.Near(name, base(near)) {
-		for _, c := range candidates { // the beginning of a name may have been meant for it
+		for _, c := range candidates { // name may be the beginning of a longer key
 			if len(name) >= 3 && strings.HasPrefix(strings.ToLower(base(c)), strings.ToLower(name)) {
 				return c
 			}

@@ -15,21 +15,21 @@ type LoggingConfig struct {
 	Mainlog   LogOutput `koanf:"Mainlog"`
 }
 
-// LogOutput is where one log goes: to all that is chosen, or nowhere.
+// LogOutput is where one log goes: to every output that is set, or nowhere.
 type LogOutput struct {
 	Stdout bool   `koanf:"Stdout"`
 	Stderr bool   `koanf:"Stderr"`
-	File   string `koanf:"File"`   // appended to, opened again on SIGHUP
-	Syslog string `koanf:"Syslog"` // a facility, as in "local0" or "LOG_LOCAL0"
-	// Level is the least that Mainlog tells of. The other two have lines of one
-	// kind, none to be left out, and take no notice of it.
+	File   string `koanf:"File"`   // appended to; reopened on SIGHUP
+	Syslog string `koanf:"Syslog"` // a facility such as "local0" or "LOG_LOCAL0"
+	// Level is the lowest level that Mainlog writes. The other two logs have only one kind of line,
+	// none of which may be left out, and ignore it.
 	Level string `koanf:"Level"`
 }
 
-// levels are those that a configuration may name.
+// levels are the levels that a configuration may name.
 var levels = []string{"trace", "debug", "info", "warn", "error", "disabled"}
 
-// LevelName is a level's name in small letters; none is info.
+// LevelName returns a level's name in lower case; empty means info.
 func LevelName(s string) (string, error) {
 	name := strings.ToLower(cmp.Or(s, "info"))
 	if !slices.Contains(levels, name) {
@@ -38,14 +38,14 @@ func LevelName(s string) (string, error) {
 	return name, nil
 }
 
-// facilities in the order of their codes; log/syslog leaves 12 to 15 out.
+// facilities are in the order of their codes; log/syslog leaves out 12 to 15.
 var facilities = []string{
 	"kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
 	"", "", "", "",
 	"local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 }
 
-// ParseFacility takes "local0", "LOCAL0" and "LOG_LOCAL0".
+// ParseFacility accepts "local0", "LOCAL0" and "LOG_LOCAL0".
 func ParseFacility(s string) (syslog.Priority, error) {
 	name := strings.TrimPrefix(strings.ToLower(s), "log_")
 	code := slices.Index(facilities, name)
@@ -56,7 +56,7 @@ func ParseFacility(s string) (syslog.Priority, error) {
 	return syslog.Priority(code << 3), nil
 }
 
-// validFacility and validLevel are for the configuration's check. Empty is valid.
+// validFacility and validLevel are used by check. Empty is valid.
 func validFacility(s string) error {
 	if s == "" {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// R21: a mistake in a file says where it stands, as editors understand it.
+// R21: a mistake in a file names its line in a form that editors understand.
 func TestR21MistakesNameTheirLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "akubra.yaml")
 	content := `# a comment
@@ -52,7 +52,7 @@ BackendCredentials:
 	wantMistakes(t, mistakes, []string{`line 2: WriteAck: "some" is not allowed, must be one of first, quorum, all`})
 }
 
-// R21: an unknown key names another one only where that one may have been meant.
+// R21: an unknown key names another one only if that one may have been meant.
 func TestR21NearKeys(t *testing.T) {
 	for name, want := range map[string]string{
 		"Listne":              "Listen",
@@ -85,10 +85,10 @@ func TestR21NearKeys(t *testing.T) {
 		}
 	}
 	lines := configMistakes(t, twoBackends, "AKUBRA_PASSWORD=x")
-	wantMistakes(t, lines, []string{"AKUBRA_PASSWORD: unknown variable, and none looks like it; a variable is AKUBRA_ and a key in capitals, with _ between levels"})
+	wantMistakes(t, lines, []string{"AKUBRA_PASSWORD: unknown variable, and no known one is similar; a variable is AKUBRA_ and a key in capitals, with _ between levels"})
 }
 
-// R21: what somebody expects to be expanded is refused, not taken as it stands.
+// R21: text that somebody expects to be expanded is refused, not taken literally.
 func TestR21Placeholders(t *testing.T) {
 	for _, yaml := range []string{
 		"DataDir: ~/akubra", "DataDir: '~'", "DataDir: ${HOME}/akubra", "DataDir: $HOME/akubra", "DataDir: /var/$NAME",
@@ -112,14 +112,14 @@ func TestR21Placeholders(t *testing.T) {
 	}
 }
 
-// R21: the commonest slips in YAML are told in words, not in tokens.
+// R21: the most common slips in YAML are explained in words, not in tokens.
 func TestR21YAMLSlips(t *testing.T) {
 	for yaml, want := range map[string]string{
-		"Logging:\n\tMainlog:\n\t\tLevel: info":       "line 3: cannot parse YAML: the line is indented with a tab; YAML takes spaces alone",
-		"Logging:\n  Mainlog:\n  \tLevel: info":       "line 4: cannot parse YAML: the line is indented with a tab; YAML takes spaces alone",
-		"ConnLimit:5":                                 "line 2: cannot parse YAML: a space is missing behind the colon of \"ConnLimit\"",
-		"ConnLimit:5\nListen: ':80'":                  "line 2: cannot parse YAML: a space is missing behind the colon of \"ConnLimit\"",
-		"TLS:\n  CertFile: a\n  KeyFile:b\nListen: :": "line 4: cannot parse YAML: a space is missing behind the colon of \"KeyFile\"",
+		"Logging:\n\tMainlog:\n\t\tLevel: info":       "line 3: cannot parse YAML: the line is indented with a tab; YAML allows only spaces",
+		"Logging:\n  Mainlog:\n  \tLevel: info":       "line 4: cannot parse YAML: the line is indented with a tab; YAML allows only spaces",
+		"ConnLimit:5":                                 "line 2: cannot parse YAML: a space is missing after the colon of \"ConnLimit\"",
+		"ConnLimit:5\nListen: ':80'":                  "line 2: cannot parse YAML: a space is missing after the colon of \"ConnLimit\"",
+		"TLS:\n  CertFile: a\n  KeyFile:b\nListen: :": "line 4: cannot parse YAML: a space is missing after the colon of \"KeyFile\"",
 	} {
 		lines := configMistakes(t, twoBackends+yaml)
 		if len(lines) != 1 || lines[0] != want {

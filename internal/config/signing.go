@@ -13,7 +13,7 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// Keys sign requests to one backend.
+// Keys are the credentials for signing requests to one backend.
 type Keys struct {
 	AccessKey    string
 	SecretKey    secret
@@ -21,12 +21,12 @@ type Keys struct {
 	Region       string
 }
 
-// defaultRegion is what storages that have no regions take.
+// defaultRegion is what backends without regions accept.
 const defaultRegion = "us-east-1"
 
-// SigningKeys are the keys for each of Backends, by index: its own ones from
-// BackendCredentials, else those of Credentials, else those of environ, in AWS's
-// variables. The error is of type Errors, a line for each backend without any.
+// SigningKeys returns the keys for each of Backends, by index: its own from BackendCredentials,
+// else those from Credentials, else those from AWS's variables in environ. The error is of type
+// Errors, with a line for each backend that has none.
 func (c *Config) SigningKeys(environ []string) ([]Keys, error) {
 	var missing Errors
 	all := make([]Keys, len(c.Backends))
@@ -44,7 +44,7 @@ func (c *Config) SigningKeys(environ []string) ([]Keys, error) {
 	return all, nil
 }
 
-// SigningKeysOf are those for one backend.
+// SigningKeysOf returns the keys for one backend.
 func (c *Config) SigningKeysOf(backend int, environ []string) (Keys, error) {
 	env := map[string]string{}
 	for _, variable := range environ {
@@ -73,14 +73,14 @@ func (c *Config) credentialsOf(backend string, env map[string]string) (Keys, err
 		case source.File != "":
 			keys, err := readCredentials(source.File, source.Profile)
 			if err != nil {
-				return Keys{}, fmt.Errorf("cannot take those for backend %q from %q: %w", backend, source.File, err)
+				return Keys{}, fmt.Errorf("cannot take the keys for backend %q from %q: %w", backend, source.File, err)
 			}
 			keys.Region = cmp.Or(region, keys.Region, env["AWS_REGION"], defaultRegion)
 			return keys, nil
 		}
 	}
 	if env["AWS_ACCESS_KEY_ID"] == "" || env["AWS_SECRET_ACCESS_KEY"] == "" {
-		return Keys{}, fmt.Errorf("there are none for backend %q; set AccessKey and SecretKey, or File, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", backend)
+		return Keys{}, fmt.Errorf("no keys for backend %q; set AccessKey and SecretKey, or File, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", backend)
 	}
 	return Keys{
 		AccessKey: env["AWS_ACCESS_KEY_ID"], SecretKey: secret(env["AWS_SECRET_ACCESS_KEY"]),
@@ -88,11 +88,11 @@ func (c *Config) credentialsOf(backend string, env map[string]string) (Keys, err
 	}, nil
 }
 
-// maxCredentialsSize is far above any file of profiles.
+// maxCredentialsSize is far larger than any file of profiles.
 const maxCredentialsSize = 1 << 20
 
-// readCredentials reads one profile of a file of AWS's form. Its errors quote
-// nothing of the file.
+// readCredentials reads one profile from a file in AWS's format. Its errors quote nothing from the
+// file.
 func readCredentials(path, profile string) (Keys, error) {
 	text, err := readRegular(path, maxCredentialsSize)
 	if err != nil {
@@ -110,8 +110,7 @@ func readCredentials(path, profile string) (Keys, error) {
 	return keys, nil
 }
 
-// parseCredentials takes `[profile]` and `[profile profile]`, which AWS's
-// other file has.
+// parseCredentials accepts `[profile]`, and `[profile profile]` as in AWS's other file.
 func parseCredentials(text []byte, profile string) (keys Keys, found bool) {
 	inside := false
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
@@ -146,8 +145,8 @@ func parseCredentials(text []byte, profile string) (keys Keys, found bool) {
 	return keys, found
 }
 
-// readRegular reads up to limit bytes of a regular file: a path may come from the
-// network (internal/admin), and reading on in a device or a pipe would never end.
+// readRegular reads up to limit bytes of a regular file: the path may come from the network
+// (internal/admin), and reading from a device or a pipe might never end.
 func readRegular(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {

@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// notToBeSeen is a secret, and part of every one in these tests.
+// notToBeSeen is a secret, and part of every secret in these tests.
 const notToBeSeen = "s3cr3t/with+odd=signs"
 
 func writeCredentials(t *testing.T, text string) (path string) {
@@ -117,13 +117,13 @@ func TestCredentialsMissing(t *testing.T) {
 	}
 }
 
-// R21: a line a mistake, and no secret in any.
+// R21: one line per mistake, and no secret in any of them.
 func TestR21CredentialMistakes(t *testing.T) {
 	file := writeCredentials(t, awsFile)
 	for name, tc := range map[string]struct{ yaml, want string }{
 		"no secret":          {"Credentials: {AccessKey: AK}", `Credentials.SecretKey: what is there is not allowed, must be the secret of Credentials.AccessKey, which is given alone`},
 		"no access key":      {"Credentials: {SecretKey: " + notToBeSeen + "}", `Credentials.AccessKey: what is there is not allowed, must be the access key of Credentials.SecretKey, which is given alone`},
-		"both":               {"Credentials: {AccessKey: AK, SecretKey: sk, File: /f}", `Credentials.File: "/f" is not allowed, must be empty where Credentials.AccessKey is given`},
+		"both":               {"Credentials: {AccessKey: AK, SecretKey: sk, File: /f}", `Credentials.File: "/f" is not allowed, must be empty if Credentials.AccessKey is set`},
 		"odd access key":     {"Credentials: {AccessKey: 'A K', SecretKey: sk}", `Credentials.AccessKey: what is there is not allowed, must be an access key, without spaces, commas and slashes`},
 		"secret as list":     {"Credentials: {AccessKey: AK, SecretKey: [" + notToBeSeen + "]}", `Credentials.SecretKey: what is there is not allowed, must be text (write it in quotes)`},
 		"all in one text":    {"Credentials: AK:" + notToBeSeen, `Credentials: what is there is not allowed, must be a map with the keys AccessKey, SecretKey, Region, File, Profile`},
@@ -169,7 +169,7 @@ func TestCredentialsEnvironment(t *testing.T) {
 		"must be a list of maps with the keys Backend, AccessKey, SecretKey, Region, File, Profile"})
 }
 
-// Whatever prints a configuration, its secrets are not in it.
+// However a configuration is printed, its secrets are not shown.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	c := mustParseConfig(t, twoBackends+"Credentials: {AccessKey: AK, SecretKey: "+notToBeSeen+"}\nBackendCredentials: [{Backend: http://a, AccessKey: AK, SecretKey: "+notToBeSeen+"}]")
 	keys, err := c.SigningKeys([]string{"AWS_SESSION_TOKEN=" + notToBeSeen})

@@ -7,22 +7,22 @@ import (
 	"fmt"
 )
 
-// TLSConfig is the listener's certificate, and how https:// backends are met.
+// TLSConfig is the listener's certificate and the TLS settings for https:// backends.
 type TLSConfig struct {
 	CertFile string           `koanf:"CertFile"`
 	KeyFile  string           `koanf:"KeyFile"`
 	Backends TLSBackendConfig `koanf:"Backends"`
 }
 
-// TLSBackendConfig is the same for all https:// backends.
+// TLSBackendConfig are the TLS settings for all https:// backends.
 type TLSBackendConfig struct {
-	CAFile             string `koanf:"CAFile"` // empty is the system's
+	CAFile             string `koanf:"CAFile"` // empty means the system's
 	InsecureSkipVerify bool   `koanf:"InsecureSkipVerify"`
 	ClientCertFile     string `koanf:"ClientCertFile"`
 	ClientKeyFile      string `koanf:"ClientKeyFile"`
 }
 
-// Listener is the listening side's TLS, or nil for plain HTTP.
+// Listener returns the listener's TLS configuration, or nil for plain HTTP.
 func (t *TLSConfig) Listener() (*tls.Config, error) {
 	if t.CertFile == "" && t.KeyFile == "" {
 		return nil, nil
@@ -34,7 +34,7 @@ func (t *TLSConfig) Listener() (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{cert}}, nil
 }
 
-// Client is the TLS towards https:// backends; ServerName is still to be set.
+// Client returns the TLS configuration for https:// backends; ServerName still has to be set.
 func (t *TLSBackendConfig) Client() (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.InsecureSkipVerify}
 	if t.CAFile != "" {
@@ -53,7 +53,7 @@ func (t *TLSBackendConfig) Client() (*tls.Config, error) {
 	return conf, nil
 }
 
-// maxPEMSize is far above any bundle of certificates.
+// maxPEMSize is far larger than any bundle of certificates.
 const maxPEMSize = 4 << 20
 
 // readPEM reads a file of certificates or keys.
@@ -78,7 +78,7 @@ func loadCAs(path string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("there is no certificate in it")
+		return nil, errors.New("it contains no certificate")
 	}
 	return pool, nil
 }

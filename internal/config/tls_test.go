@@ -64,7 +64,7 @@ func TestConfigTLS(t *testing.T) {
 
 	for name, tc := range map[string]struct {
 		variables []string
-		want      []string // how the lines begin and end
+		want      []string // how the lines start and end
 	}{
 		"no key":         {[]string{"CERTFILE=" + cert}, []string{"TLS.KeyFile: ", "must be the key of TLS.CertFile"}},
 		"no certificate": {[]string{"KEYFILE=" + key}, []string{"TLS.CertFile: ", "must be the certificate of TLS.KeyFile"}},
@@ -72,7 +72,7 @@ func TestConfigTLS(t *testing.T) {
 		"no client key":  {[]string{"BACKENDS_CLIENTCERTFILE=" + cert}, []string{"TLS.Backends.ClientKeyFile: ", "must be the key of TLS.Backends.ClientCertFile"}},
 		"no files": {[]string{"CERTFILE=" + dir, "KEYFILE=" + key + "s"}, []string{
 			"TLS.CertFile ", "not a regular file", "TLS.KeyFile ", "no such file or directory"}},
-		"no CA":         {[]string{"BACKENDS_CAFILE=" + key}, []string{"TLS.Backends.CAFile ", "there is no certificate in it"}},
+		"no CA":         {[]string{"BACKENDS_CAFILE=" + key}, []string{"TLS.Backends.CAFile ", "it contains no certificate"}},
 		"no CA's file":  {[]string{"BACKENDS_CAFILE=" + key + "s"}, []string{"TLS.Backends.CAFile ", "no such file or directory"}},
 		"endless files": {[]string{"BACKENDS_CAFILE=/dev/zero"}, []string{"TLS.Backends.CAFile ", "not a regular file"}},
 	} {

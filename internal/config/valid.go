@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// parseBackend takes scheme://host[:port], with nothing behind it but a slash: the
-// request target of the client is sent as it is (R2).
+// parseBackend accepts scheme://host[:port], optionally followed by a slash: the client's request
+// target is sent unchanged (R2).
 func parseBackend(s string) (*url.URL, error) {
 	if schemeless(s) {
 		return nil, fmt.Errorf("it has no scheme, as in http://%s or https://%s", s, s)
@@ -24,29 +24,29 @@ func parseBackend(s string) (*url.URL, error) {
 		if ue, ok := errors.AsType[*url.Error](err); ok && !strings.Contains(s, "@") {
 			return nil, ue.Err
 		}
-		return nil, errors.New("it is no URL") // without a part of a password
+		return nil, errors.New("it is not a URL") // quotes nothing, because there may be a password
 	}
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, errors.New("the scheme is neither http nor https")
 	case u.User != nil:
-		return nil, errors.New("user and password must not be there")
+		return nil, errors.New("a user name and password are not allowed")
 	case u.Path != "" && u.Path != "/":
-		return nil, errors.New("a path must not be there")
+		return nil, errors.New("a path is not allowed")
 	case u.RawQuery != "" || u.ForceQuery:
-		return nil, errors.New("a query must not be there")
+		return nil, errors.New("a query is not allowed")
 	case u.Fragment != "" || strings.Contains(s, "#"):
-		return nil, errors.New("a fragment must not be there")
+		return nil, errors.New("a fragment is not allowed")
 	case !validHost(u.Hostname()) || shortAddress(u.Hostname()):
-		return nil, errors.New("the host is no host name and no IP address")
+		return nil, errors.New("the host is neither a host name nor an IP address")
 	case u.Port() == "" && strings.HasSuffix(u.Host, ":"), u.Port() != "" && !validPort(u.Port(), 1):
 		return nil, errors.New("the port is not from 1 to 65535")
 	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
 
-// schemeless reports whether s is a URL but for its scheme: host or host:port. url.Parse
-// takes the host for a scheme, or for a path.
+// schemeless reports whether s is a URL without its scheme: host or host:port. url.Parse would take
+// the host for a scheme or a path.
 func schemeless(s string) bool {
 	s = strings.TrimSuffix(s, "/")
 	if s == "" || strings.ContainsAny(s, "/@?# ") {
@@ -58,8 +58,8 @@ func schemeless(s string) bool {
 	return validHost(s)
 }
 
-// shortAddress reports whether a host only looks like an IP address: some systems take
-// 127.1 for one, others for a name.
+// shortAddress reports whether a host merely looks like an IP address: some systems take 127.1 for
+// an address, others for a name.
 func shortAddress(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err != nil && endsInNumber.MatchString(host)
@@ -67,7 +67,7 @@ func shortAddress(host string) bool {
 
 var endsInNumber = regexp.MustCompile(`(^|\.)(\d+|0[xX][0-9a-fA-F]*)$`)
 
-// backendAddress is what is dialled, in one spelling.
+// backendAddress is the address that is dialed, in a canonical spelling.
 func backendAddress(u *url.URL) string {
 	return net.JoinHostPort(hostSpelling(u.Hostname()), backendPort(u))
 }
@@ -79,8 +79,8 @@ func backendPort(u *url.URL) string {
 	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
 }
 
-// hostSpelling is one spelling of a host, as far as it can be known without asking anybody:
-// all names of this machine's own loopback are one.
+// hostSpelling is a canonical spelling of a host, as far as that is known without asking anybody:
+// all names of this machine's loopback are the same.
 func hostSpelling(host string) string {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -93,8 +93,8 @@ func hostSpelling(host string) string {
 	return host
 }
 
-// ownAddress reports whether a request to the backend u would come to the listener at
-// listen, and so go round in a circle. local are this machine's addresses and names.
+// ownAddress reports whether a request to the backend u would reach the listener at listen and so
+// loop. local are this machine's addresses and names.
 func ownAddress(listen string, u *url.URL, local []string) bool {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil || port == "0" || port != backendPort(u) {
@@ -110,7 +110,7 @@ func ownAddress(listen string, u *url.URL, local []string) bool {
 
 // localNames are this machine's addresses and names.
 func localNames() (names []string) {
-	addrs, _ := net.InterfaceAddrs() // what is not known is not compared
+	addrs, _ := net.InterfaceAddrs() // what is unknown is not compared
 	for _, a := range addrs {
 		if n, ok := a.(*net.IPNet); ok {
 			names = append(names, hostSpelling(n.IP.String()))
@@ -130,8 +130,8 @@ func sameBackend(a, b string) bool {
 	return errA == nil && errB == nil && ua.Scheme == ub.Scheme && backendAddress(ua) == backendAddress(ub)
 }
 
-// validAlgorithm takes what may be the name of a congestion control (TCP_CA_NAME_MAX
-// of Linux).
+// validAlgorithm reports whether name may be that of a congestion control (Linux's
+// TCP_CA_NAME_MAX).
 func validAlgorithm(name string) bool { return algorithmName.MatchString(name) }
 
 var algorithmName = regexp.MustCompile(`^[a-z0-9_-]{1,15}$`)
@@ -141,7 +141,7 @@ func validAddress(address string) bool {
 	return err == nil && (host == "" || validHost(host)) && validPort(port, 0)
 }
 
-// sameAddress reports whether one listener would be in the other one's way.
+// sameAddress reports whether two listeners would conflict.
 func sameAddress(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
@@ -166,19 +166,18 @@ func validHost(host string) bool {
 	return err == nil || hostName.MatchString(host) && len(host) <= 253
 }
 
-// validDomain: there is no bucket.127.0.0.1.
+// validDomain rejects IP addresses: there is no bucket.127.0.0.1.
 func validDomain(domain string) bool {
 	_, err := netip.ParseAddr(domain)
 	return err != nil && validHost(domain)
 }
 
-// hostName has labels of up to 63 characters. Underscores are no DNS, but are met.
+// hostName has labels of up to 63 characters. DNS does not allow underscores, but they occur.
 var hostName = regexp.MustCompile(`^` + label + `(\.` + label + `)*$`)
 
 const label = `[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?`
 
-// ownHeaders are not to be added: they are hop-by-hop (R2), or frame a message, or
-// say where it goes.
+// ownHeaders must not be added: they are hop-by-hop (R2), frame a message, or say where it goes.
 var ownHeaders = []string{
 	"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
 	"transfer-encoding", "upgrade", "expect", "host", "content-length",
@@ -188,7 +187,7 @@ var token = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
 func validToken(s string) bool { return token.MatchString(s) }
 
-// validHeaderValue: RFC 9110 §5.5.
+// validHeaderValue reports whether s may be a header value (RFC 9110 §5.5).
 func validHeaderValue(s string) bool {
 	for _, c := range []byte(s) {
 		if c < ' ' && c != '\t' || c == 0x7f {

@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// expirySoon is how long before its end a certificate is warned of.
+// expirySoon is how long before a certificate expires a warning is given.
 const expirySoon = 14 * 24 * time.Hour
 
-// Warnings are what is allowed, but dangerous, or does nothing: a line each. c has passed
-// its check; now is the time that certificates are looked at for.
+// Warnings lists what is allowed but dangerous or without effect, one line each. c must have passed
+// its check; certificates are checked as of now.
 func (c *Config) Warnings(now time.Time) (lines []string) {
 	warn := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	tlsBackends := slices.ContainsFunc(c.Backends, func(s string) bool { return strings.HasPrefix(strings.ToLower(s), "https:") })
 	b := c.TLS.Backends
 	switch {
 	case b.InsecureSkipVerify && tlsBackends:
-		warn("TLS.Backends.InsecureSkipVerify: any certificate is accepted, so that whoever is in between can read and change everything")
+		warn("TLS.Backends.InsecureSkipVerify: any certificate is accepted, so anyone in between can read and change everything")
 	case b.InsecureSkipVerify || b.CAFile != "" || b.ClientCertFile != "":
 		if !tlsBackends {
 			warn("TLS.Backends: has no effect, since none of Backends begins with https://")
@@ -31,16 +31,16 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 	}
 	if !loopbackOnly(c.AdminListen) {
 		warn("AdminListen: %q can be reached from other machines, and asks for no password: whoever reaches it can read the state and "+
-			"take backends into maintenance. 127.0.0.1 is for this machine alone", c.AdminListen)
+			"take backends into maintenance. 127.0.0.1 limits it to this machine", c.AdminListen)
 	}
 	if c.AdminListen == "" {
-		warn("AdminListen: is off, so that there are no metrics, and `akubra repair` and `akubra verify --journal` cannot work beside the proxy")
+		warn("AdminListen: off, so there are no metrics, and `akubra repair` and `akubra verify --journal` cannot work beside the proxy")
 	}
 	if len(c.Backends) == 1 {
-		warn("Backends: there is only one, so that nothing is kept twice")
+		warn("Backends: there is only one, so nothing is replicated")
 	}
 	if c.FailureLimit == 0 && len(c.Backends) > 1 {
-		warn("FailureLimit: 0 is off: a dead backend is asked again with each request")
+		warn("FailureLimit: 0 is off, so a dead backend is tried again with each request")
 	}
 	if c.OnJournalError == OnJournalErrorContinue {
 		warn("OnJournalError: with %q a write may be lost on a backend without any trace in the journal", c.OnJournalError)
@@ -55,18 +55,18 @@ func loopbackOnly(listen string) bool {
 	}
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
-		return true // said already
+		return true // reported already
 	}
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// warnOfFiles looks at certificates, and at who may read secrets.
+// warnOfFiles checks certificates, and who may read secrets.
 func (c *Config) warnOfFiles(now time.Time, warn func(format string, args ...any)) {
 	certificate := func(key, file string) {
 		text, err := readPEM(file)
 		if err != nil {
-			return // said already
+			return // reported already
 		}
 		for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 			cert, err := x509.ParseCertificate(block.Bytes)
@@ -105,8 +105,8 @@ func (c *Config) warnOfFiles(now time.Time, warn func(format string, args ...any
 	}
 }
 
-// HasSecrets reports whether the configuration itself has keys in it, which nobody else
-// should be able to read then.
+// HasSecrets reports whether the configuration itself contains secret keys, so that nobody else
+// should be able to read it.
 func (c *Config) HasSecrets() bool {
 	return c.Credentials.SecretKey != "" ||
 		slices.ContainsFunc(c.BackendCredentials, func(b BackendCredentialsConfig) bool { return b.SecretKey != "" })

@@ -14,10 +14,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// yamlParser is a koanf.Parser. koanf's own one drops all documents but the first,
-// and turns a text into a number or a date where it looks like one.
+// yamlParser is a koanf.Parser. koanf's own drops all documents but the first, and turns text that
+// looks like a number or a date into one.
 type yamlParser struct {
-	places map[string]int // takes the line of each path; may be nil
+	places map[string]int // receives the line of each path; may be nil
 }
 
 func (p yamlParser) Unmarshal(text []byte) (map[string]any, error) {
@@ -50,8 +50,8 @@ func (p yamlParser) Unmarshal(text []byte) (map[string]any, error) {
 
 func (yamlParser) Marshal(m map[string]any) ([]byte, error) { return yaml.Marshal(m) }
 
-// keysAsText makes each key a text. The null in `~: 5` would be dropped without a
-// word, key and value.
+// keysAsText makes each key text. Otherwise `~: 5`, whose key is null, would be dropped silently,
+// key and value.
 func keysAsText(n *yaml.Node) {
 	for i, inner := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 {
@@ -61,13 +61,13 @@ func keysAsText(n *yaml.Node) {
 	}
 }
 
-// textAsWritten makes what has to be a text one, as it stands there: a header's 600, an
-// access key of digits, a port alone. What it means is then said at once, not that it needs
-// quotes; the original took it for a header, too.
+// textAsWritten turns values that must be text into text exactly as written: a header's 600, an
+// access key of digits, a bare port. The checks then judge what it means, instead of demanding
+// quotes. The original read such headers as text too.
 func textAsWritten(parent string, n *yaml.Node, t reflect.Type) {
 	if t.Kind() == reflect.String || t == reflect.TypeFor[oneOrMany]() && n.Kind != yaml.SequenceNode {
 		if n.Kind == yaml.AliasNode && n.Alias.Kind == yaml.ScalarNode {
-			n.Kind, n.Value, n.Tag, n.Alias = yaml.ScalarNode, n.Alias.Value, n.Alias.Tag, nil // its own copy
+			n.Kind, n.Value, n.Tag, n.Alias = yaml.ScalarNode, n.Alias.Value, n.Alias.Tag, nil // a copy of its own
 		}
 		if n.Tag != "!!null" {
 			asText(n)
@@ -80,7 +80,7 @@ func textAsWritten(parent string, n *yaml.Node, t reflect.Type) {
 	each(parent, n, t, textAsWritten)
 }
 
-// each calls f for all that is in n, of type t, and known.
+// each calls f for everything in n, of type t, whose key is known.
 func each(parent string, n *yaml.Node, t reflect.Type, f func(path string, n *yaml.Node, t reflect.Type)) {
 	switch {
 	case n.Kind == yaml.SequenceNode && t.Kind() == reflect.Slice:
@@ -102,10 +102,10 @@ func each(parent string, n *yaml.Node, t reflect.Type, f func(path string, n *ya
 	}
 }
 
-// note takes down the lines of the keys and elements of n, unknown ones too.
+// note records the lines of n's keys and elements, even unknown ones.
 func (p yamlParser) note(parent string, n *yaml.Node, t reflect.Type) {
 	if n.Kind == yaml.AliasNode {
-		return // it stands elsewhere
+		return // it is written elsewhere
 	}
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -133,7 +133,7 @@ func asText(n *yaml.Node) {
 
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
 
-// yamlMistakes names file and line of what is wrong YAML.
+// yamlMistakes names the file and line of YAML syntax errors.
 func yamlMistakes(file string, text []byte, err error) Errors {
 	lines := []string{err.Error()}
 	if te, ok := errors.AsType[*yaml.TypeError](err); ok {
@@ -160,8 +160,8 @@ func yamlMistakes(file string, text []byte, err error) Errors {
 	return m.errors()
 }
 
-// likelyCause says what people do wrong most often, in the line at number or before it,
-// where the parser's own words are of tokens; 0 where it is none of that.
+// likelyCause names a common mistake in the given line or the one before it, since the parser's own
+// messages are about tokens; line is 0 if there is none.
 func likelyCause(text []byte, number int) (line int, why string) {
 	for n, content := range bytes.Split(text, []byte("\n")) {
 		if number > 0 && n+1 > number {
@@ -169,13 +169,13 @@ func likelyCause(text []byte, number int) (line int, why string) {
 		}
 		indent := content[:len(content)-len(bytes.TrimLeft(content, " \t"))]
 		if bytes.IndexByte(indent, '\t') >= 0 && len(indent) < len(bytes.TrimRight(content, "\r")) {
-			return n + 1, "the line is indented with a tab; YAML takes spaces alone"
+			return n + 1, "the line is indented with a tab; YAML allows only spaces"
 		}
 		if n+1 != number && n+2 != number {
 			continue
 		}
 		if key := noSpace.FindSubmatch(content); len(key) > 0 && isKeyName(string(key[1])) {
-			return n + 1, fmt.Sprintf("a space is missing behind the colon of %q", key[1])
+			return n + 1, fmt.Sprintf("a space is missing after the colon of %q", key[1])
 		}
 	}
 	return 0, ""
@@ -190,9 +190,9 @@ func isKeyName(name string) bool {
 	})
 }
 
-// unparsableLine is the line behind the longest part of text that is whole YAML, or
-// 0 where all of it is. The parser names, for a line that stands in too far, the
-// beginning of the block it is in, which may be the file's.
+// unparsableLine is the line after the longest prefix of text that is valid YAML, or 0 if all of it
+// is. For a line that is indented too far the parser names the beginning of the enclosing block,
+// which may be the beginning of the file.
 func unparsableLine(text []byte) int {
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	if len(text) > 64<<10 || len(lines) > 2000 {

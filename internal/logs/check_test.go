@@ -11,7 +11,7 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// R21: Check says what Open would say, and nothing is there afterwards that was not before.
+// R21: Check reports what Open would report and leaves nothing behind that was not there before.
 func TestR21CheckLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	old, fresh, fifo, link := filepath.Join(dir, "old"), filepath.Join(dir, "fresh"), filepath.Join(dir, "fifo"), filepath.Join(dir, "link")

@@ -1,10 +1,10 @@
-// Package logs opens and keeps the three logs: main, access, and the synclog's lines.
+// Package logs opens and maintains the three logs: the main log, the access log and the synclog.
 //
-// Each sink (a file, a standard stream, syslog) has a Queue with a goroutine of its own,
-// which alone writes to it: whoever logs never waits for whoever reads (R23). What finds no
-// room is counted and told, and the synclog's owner hears when it can be made up for
-// (OnSynclogLost). Open starts these goroutines, Close stops them and waits.
+// Each sink (a file, a standard stream, syslog) has a Queue whose own goroutine is the only one to
+// write to it: nobody who logs waits for a reader (R23). Lines for which there is no room are
+// counted and reported, and the synclog's owner is told when it can make up for them
+// (OnSynclogLost). Open starts these goroutines; Close stops them and waits for them.
 //
-// All methods of Logs and Output may be called from any goroutine. The package knows the
-// configuration's words for where a log goes, and nothing of what is logged.
+// Any goroutine may call any method of Logs and Output. The package knows how the configuration
+// says where a log goes, and nothing about what is logged.
 package logs

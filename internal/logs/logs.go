@@ -14,31 +14,32 @@ import (
 	"github.com/akubra/akubra/internal/config"
 )
 
-// All three logs name and write their time alike, so that they can be merged by it.
+// All three logs write the time under the same name and in the same format, so that they can be
+// merged by it.
 func init() {
 	zerolog.TimestampFieldName = "ts"
-	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000000000Z07:00" // RFC3339Nano with all its digits
+	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000000000Z07:00" // RFC3339Nano with all digits
 	zerolog.TimestampFunc = func() time.Time { return time.Now().UTC() }
-	// What is lost is counted and told by the queues. Without a handler zerolog would
-	// write to stderr, and wait for whoever should read that (R23).
+	// The queues count and report lost lines. Without a handler zerolog would write to stderr and
+	// wait for its reader (R23).
 	zerolog.ErrorHandler = func(error) {}
 }
 
-// Logs are the open sinks of LoggingConfig. All of it may be used from any goroutine,
-// and nobody who logs waits for a reader (Queue).
+// Logs are the open sinks of a LoggingConfig. Any goroutine may use them, and nobody who logs waits
+// for a reader (Queue).
 type Logs struct {
 	Main          zerolog.Logger
 	Access        zerolog.Logger
 	AccessEnabled bool
-	Sync          io.Writer // for synclog.Log: a whole line each Write
+	Sync          io.Writer // for synclog.Log: one whole line per Write
 
-	outputs []*Output // of main, access and sync
+	outputs []*Output // main, access and sync
 
-	synclogLost atomic.Pointer[func(*Queue)] // see OnSynclogLost; nil before
+	synclogLost atomic.Pointer[func(*Queue)] // see OnSynclogLost; nil until then
 	reopening   sync.Mutex
 }
 
-// logNames are what the configuration calls the outputs.
+// logNames are the outputs' names in the configuration.
 var logNames = [...]string{"Logging.Mainlog", "Logging.Accesslog", "Logging.Synclog"}
 
 // Open opens everything or nothing; the error has a line for each mistake.
@@ -56,28 +57,28 @@ func Open(c config.LoggingConfig) (*Logs, error) {
 	}
 	if err := named(errors.Join(levelErr, mainErr), accessErr, syncErr); err != nil {
 		l.Start()
-		_ = l.Close() // the reason to give is the other one
+		_ = l.Close() // the other error is the one to report
 		return nil, err
 	}
 	l.Start()
 	return l, nil
 }
 
-// Start begins to write. What goes wrong is told in the main log: there it waits, too,
-// where it is the main log itself that has no reader.
+// Start starts writing. Problems are reported in the main log; if it is the main log itself that
+// nobody reads, they wait there.
 func (l *Logs) Start() {
 	for i, o := range l.outputs {
 		trouble := func(q *Queue, err error) {
 			l.Main.Error().Str("log", logNames[i]).Str("output", q.Name).Err(err).
-				Msg("cannot write a log: its lines wait, and are lost once there are too many")
+				Msg("cannot write a log: its lines are queued, and lost once the queue is full")
 		}
 		revive := func(q *Queue, lost uint64) {
 			if lost == 0 {
-				l.Main.Warn().Str("log", logNames[i]).Str("output", q.Name).Msg("a log is written again, and no line is missing")
+				l.Main.Warn().Str("log", logNames[i]).Str("output", q.Name).Msg("a log can be written again, no lines were lost")
 				return
 			}
 			l.Main.Error().Str("log", logNames[i]).Str("output", q.Name).Uint64("lines", lost).
-				Msg("a log is written again, and lines of it are lost")
+				Msg("a log can be written again, but lines were lost")
 			if f := l.synclogLost.Load(); f != nil && o == l.outputs[2] {
 				(*f)(q)
 			}
@@ -86,15 +87,15 @@ func (l *Logs) Start() {
 	}
 }
 
-// OnSynclogLost has f hear of each of the synclog's queues that is written again and has
-// lost lines. f is called from any goroutine, and must not wait.
+// OnSynclogLost has f called for each of the synclog's queues that works again after it has lost
+// lines. f is called on any goroutine and must not wait.
 func (l *Logs) OnSynclogLost(f func(q *Queue)) { l.synclogLost.Store(&f) }
 
-// SynclogQueues are those of the synclog's outputs.
+// SynclogQueues are the queues of the synclog's outputs.
 func (l *Logs) SynclogQueues() []*Queue { return l.outputs[2].sinks }
 
-// Plain are logs that go to two writers as they are, warnings and errors to main. Where
-// sync is nil, the synclog goes to what AddSynclog gives it, once start was called.
+// Plain makes logs that write to two writers directly; main gets only warnings and errors. If sync
+// is nil, the synclog goes to what AddSynclog adds, once Start has been called.
 func Plain(main, sync io.Writer) *Logs {
 	l := &Logs{
 		Main:    zerolog.New(main).Level(zerolog.WarnLevel).With().Timestamp().Logger(),
@@ -108,20 +109,20 @@ func Plain(main, sync io.Writer) *Logs {
 	return l
 }
 
-// AddSynclog has the synclog go to w, too, of whose lines maxLines may wait. Call it
-// before start.
+// AddSynclog adds w to the synclog's outputs, with at most maxLines lines queued for it. It must be
+// called before Start.
 func (l *Logs) AddSynclog(name string, w io.Writer, maxLines int) {
 	l.outputs[2].add(name, &logFile{f: keptOpen{w}}).maxLines = maxLines
 }
 
-// State is what metrics tell of one sink.
+// State is what metrics report about one sink.
 type State struct {
 	Log, Output string
 	Waiting     int
 	Lost        uint64
 }
 
-// States are those of all sinks, main log first.
+// States are those of all sinks, the main log's first.
 func (l *Logs) States() (all []State) {
 	for i, o := range l.outputs {
 		for _, q := range o.sinks {
@@ -133,17 +134,16 @@ func (l *Logs) States() (all []State) {
 	return all
 }
 
-// Reopen opens the logs' files again, after logrotate has renamed them. Lines go
-// to the old file until the new one is open, and on to it where that fails.
-// One Reopen is under way at a time.
+// Reopen reopens the log files after logrotate has renamed them. Lines go to the old file until the
+// new one is open, and continue to go there if that fails. Only one Reopen runs at a time.
 func (l *Logs) Reopen() error {
 	l.reopening.Lock()
 	defer l.reopening.Unlock()
 	return named(l.outputs[0].reopen(), l.outputs[1].reopen(), l.outputs[2].reopen())
 }
 
-// ReopenSoon is Reopen, and tells the main log how it went. A file system that hangs, and
-// the file with it, keeps nobody from further signals (R23): it is waited for a short time.
+// ReopenSoon is Reopen with the result reported in the main log. It waits only briefly, so that a
+// file system that hangs does not block further signals (R23).
 func (l *Logs) ReopenSoon() {
 	done := make(chan struct{})
 	go func() {
@@ -160,18 +160,18 @@ func (l *Logs) ReopenSoon() {
 	}
 }
 
-// reopenPatience is more than opening three files takes, and waiting for the old ones.
+// reopenPatience is more than it takes to open three files and to wait for the old ones.
 const reopenPatience = 4 * reopenFlush
 
-// Flush waits until what was logged is written, but not longer than d for each log.
+// Flush waits until everything logged so far is written, but not longer than d for each log.
 func (l *Logs) Flush(d time.Duration) {
 	for _, o := range l.outputs {
 		o.flush(d)
 	}
 }
 
-// Close closes what Open opened, which is not stdout and stderr, once what was
-// logged is written: readers that take nothing get logCloseTimeout in all.
+// Close closes what Open opened, which excludes stdout and stderr, once everything logged is
+// written. All readers that take nothing together get logCloseTimeout.
 func (l *Logs) Close() error {
 	for _, o := range l.outputs {
 		o.finish()
@@ -188,7 +188,7 @@ func named(mainErr, accessErr, syncErr error) error {
 	)
 }
 
-// Prefixed says whose error it is, in each line of a joined one (R21).
+// Prefixed adds name to an error, in each line of a joined one (R21).
 func Prefixed(name string, err error) error {
 	if err == nil {
 		return nil
@@ -204,10 +204,10 @@ func Prefixed(name string, err error) error {
 	return errors.Join(errs...)
 }
 
-// parseLevel takes a level's name in any case; none is info.
+// parseLevel accepts a level's name in any case; empty means info.
 func parseLevel(s string) (zerolog.Level, error) {
 	name, err := config.LevelName(s)
-	if err != nil { // zerolog itself would take numbers too
+	if err != nil { // zerolog itself would accept numbers as well
 		return zerolog.InfoLevel, err
 	}
 	return zerolog.ParseLevel(name)

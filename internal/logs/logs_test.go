@@ -19,7 +19,7 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// mustOpenOutput is OpenOutput for a choice that must open; the test's end closes it.
+// mustOpenOutput is OpenOutput for a configuration that must open; it is closed when the test ends.
 func mustOpenOutput(t *testing.T, c config.LogOutput) *Output {
 	t.Helper()
 	o, err := OpenOutput(c)
@@ -35,7 +35,7 @@ func mustOpenOutput(t *testing.T, c config.LogOutput) *Output {
 	return o
 }
 
-// mustWrite returns when the line is where it belongs.
+// mustWrite returns once the line has been written.
 func mustWrite(t *testing.T, w io.Writer, line string) {
 	t.Helper()
 	if n, err := io.WriteString(w, line); n != len(line) || err != nil {
@@ -44,7 +44,7 @@ func mustWrite(t *testing.T, w io.Writer, line string) {
 	mustFlush(t, w)
 }
 
-// mustFlush waits until what was logged is written.
+// mustFlush waits until everything logged is written.
 func mustFlush(t *testing.T, w any) {
 	t.Helper()
 	var outputs []*Output
@@ -71,12 +71,12 @@ func TestLogFileReopen(t *testing.T) {
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
-	mustWrite(t, o, "two\n") // not reopened yet: still the old file's
+	mustWrite(t, o, "two\n") // not reopened yet: still in the old file
 	if err := o.reopen(); err != nil {
 		t.Fatal(err)
 	}
 	mustWrite(t, o, "three\n")
-	if err := o.reopen(); err != nil { // nothing was renamed: goes on in the same file
+	if err := o.reopen(); err != nil { // nothing was renamed: continues in the same file
 		t.Fatal(err)
 	}
 	mustWrite(t, o, "four\n")
@@ -99,7 +99,7 @@ func TestLogFileReopenFails(t *testing.T) {
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(path, 0o700); err != nil { // in the new file's way
+	if err := os.Mkdir(path, 0o700); err != nil { // in the new file's place
 		t.Fatal(err)
 	}
 	want := fmt.Sprintf("cannot reopen log file %q, so the old one stays in use: is a directory", path)
@@ -163,7 +163,7 @@ func TestLogFileClosed(t *testing.T) {
 	}
 }
 
-// tearing takes limit bytes in all, as a disk that fills up does.
+// tearing accepts limit bytes in total, like a disk that fills up.
 type tearing struct {
 	strings.Builder
 	limit int
@@ -193,8 +193,8 @@ func TestR16TornLineDoesNotTakeTheNextWithIt(t *testing.T) {
 		fails bool
 	}{
 		{6, "one\n", false},
-		{6, "two\n", true},   // "tw" goes in
-		{6, "three\n", true}, // not even the line's end does
+		{6, "two\n", true},   // "tw" fits
+		{6, "three\n", true}, // not even the end of the line fits
 		{20, "four\n", false},
 		{20, "five\n", false},
 	} {
@@ -207,7 +207,7 @@ func TestR16TornLineDoesNotTakeTheNextWithIt(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 
-	// The same where another process left the torn line.
+	// The same if another process left the torn line.
 	path := filepath.Join(t.TempDir(), "sync.log")
 	for _, c := range []struct{ before, after string }{{"on", "on\ntwo\n"}, {"one\n", "one\ntwo\n"}, {"", "two\n"}} {
 		if err := os.WriteFile(path, []byte(c.before), 0o600); err != nil {
@@ -252,7 +252,7 @@ func TestOutputFailingSinkDoesNotStopOthers(t *testing.T) {
 	before.WaitFor("line\n")
 	after.WaitFor("line\n")
 	<-tries
-	<-tries // it is tried again
+	<-tries // it tries again
 	err := o.Close()
 	if !errors.Is(err, full) || !errors.Is(err, io.ErrShortWrite) ||
 		!strings.Contains(fmt.Sprint(err), `cannot write the last 1 lines to "broken": disk full`) {
@@ -294,7 +294,7 @@ func TestOutputStdStreams(t *testing.T) {
 	}
 }
 
-// stubSyslog answers dialSyslog with a connection to itself.
+// stubSyslog makes dialSyslog return a connection to the test.
 func stubSyslog(t *testing.T) net.PacketConn {
 	t.Helper()
 	daemon, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -17,24 +17,24 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// Output hands each line to all of its sinks, and waits for none of them (R23).
+// Output passes each line to all of its sinks and waits for none of them (R23).
 type Output struct {
 	sinks  []*Queue
-	file   *logFile // nil where there is none
+	file   *logFile // nil without one
 	syslog io.Closer
 }
 
 // logCloseTimeout is how long Close waits for a reader to take the last lines.
 const logCloseTimeout = 2 * time.Second
 
-// reopenFlush is how long the old file may take to take the lines that wait for it.
+// reopenFlush is how long the old file may take to accept the lines queued for it.
 const reopenFlush = 500 * time.Millisecond
 
 // dialSyslog is a variable for tests, which have no syslog daemon.
 var dialSyslog = syslog.New
 
-// OpenOutput opens all that c chooses. The output is usable even with an error,
-// and has then to be closed too. Nothing is written before start.
+// OpenOutput opens every output that c sets. Even with an error the Output is usable and must be
+// closed. Nothing is written before Start.
 func OpenOutput(c config.LogOutput) (*Output, error) {
 	o := &Output{}
 	var errs []error
@@ -74,7 +74,7 @@ func (o *Output) add(name string, w lineWriter) *Queue {
 	return q
 }
 
-// Start begins to write. onTrouble and onRevive are Queue's; either may be nil.
+// Start starts writing. onTrouble and onRevive are Queue's; either may be nil.
 func (o *Output) Start(onTrouble func(q *Queue, err error), onRevive func(q *Queue, lost uint64)) {
 	for _, q := range o.sinks {
 		if onTrouble != nil {
@@ -87,17 +87,17 @@ func (o *Output) Start(onTrouble func(q *Queue, err error), onRevive func(q *Que
 	}
 }
 
-// Write gives the line to every sink, and names those that have no room for it. With
-// an error it returns 0, for how much of it arrives differs from sink to sink.
+// Write passes the line to every sink and names those that have no room for it. With an error it
+// returns 0, because how much arrives differs from sink to sink.
 func (o *Output) Write(p []byte) (int, error) {
 	return o.WriteLevel(zerolog.NoLevel, p)
 }
 
-// WriteLevel is Write for a line of a level, which syslog is told.
+// WriteLevel is Write for a line with a level, which syslog uses.
 func (o *Output) WriteLevel(level zerolog.Level, p []byte) (int, error) {
 	var errs []error
 	if level == zerolog.TraceLevel {
-		level = zerolog.DebugLevel // syslog has nothing lower, and zerolog would drop it there
+		level = zerolog.DebugLevel // syslog has no lower level, and zerolog would drop the line there
 	}
 	line := text.EscapeControls(p)
 	for _, q := range o.sinks {
@@ -125,15 +125,15 @@ func (o *Output) reopen() error {
 	return o.file.reopen()
 }
 
-// finish takes no more lines; those that wait are still written.
+// finish accepts no more lines; queued ones are still written.
 func (o *Output) finish() {
 	for _, q := range o.sinks {
 		q.finish()
 	}
 }
 
-// Close closes what OpenOutput opened, once the lines that wait are written: a sink
-// whose reader takes nothing gets logCloseTimeout. A Write that follows fails.
+// Close closes what OpenOutput opened once the queued lines are written; a sink whose reader takes
+// nothing gets logCloseTimeout. Later Writes fail.
 func (o *Output) Close() error { return o.closeBy(time.Now().Add(logCloseTimeout)) }
 
 func (o *Output) closeBy(deadline time.Time) error {
@@ -151,7 +151,7 @@ func (o *Output) closeBy(deadline time.Time) error {
 	return errors.Join(errs...)
 }
 
-// keptOpen is a file that is not this package's to close.
+// keptOpen is a file that this package must not close.
 type keptOpen struct{ io.Writer }
 
 func (keptOpen) Close() error { return nil }
@@ -169,8 +169,8 @@ func (s syslogWriter) writeLines(text []byte, lines []queuedLine) (int, error) {
 	return len(lines), nil
 }
 
-// syslogCloser closes a connection to syslog, unless a message waits to be taken:
-// closing would wait for that, too.
+// syslogCloser closes a connection to syslog, unless a write to it hangs, since closing would wait
+// for that.
 type syslogCloser struct {
 	io.Closer
 	queue *Queue
@@ -178,7 +178,7 @@ type syslogCloser struct {
 
 func (s *syslogCloser) Close() error {
 	if !s.queue.gone() {
-		return nil // said already; the process is about to end
+		return nil // reported already; the process is about to end
 	}
 	return s.Closer.Close()
 }
@@ -186,21 +186,21 @@ func (s *syslogCloser) Close() error {
 // logFile is a file that lines are appended to.
 type logFile struct {
 	path  string
-	queue *Queue // whose lines they are
+	queue *Queue // the queue whose lines they are
 
-	mu   sync.Mutex     // not held while something is written, which may hang
+	mu   sync.Mutex     // not held during a write, which may hang
 	f    io.WriteCloser // nil once closed
-	nth  int            // counts the files that f was
-	torn bool           // f ends within a line
+	nth  int            // number of files f has been, for tear
+	torn bool           // f ends in the middle of a line
 }
 
-// openAppend opens a file to append to, and reports whether it ends within a line,
-// as it may after a full disk or a power cut.
+// openAppend opens a file for appending, and reports whether it ends in the middle of a line, as
+// after a full disk or a power cut.
 func openAppend(path string) (f *os.File, torn bool, err error) {
 	info, err := os.Stat(path)
 	if err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
-		// Opening it for writing alone would wait for a reader. So it waits for none,
-		// and keeps what it can hold while there is none.
+		// Opening a named pipe only for writing would wait for a reader. Opened like this it does
+		// not wait, and keeps what it can hold while there is no reader.
 		f, err = os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			return nil, false, text.Cause(err)
@@ -217,7 +217,7 @@ func openAppend(path string) (f *os.File, torn bool, err error) {
 	}
 	r, err := os.Open(path)
 	if err != nil {
-		return f, false, nil // may be written but not read: then it cannot be known
+		return f, false, nil // may be written but not read: cannot know
 	}
 	defer r.Close()
 	last := []byte{'\n'}
@@ -225,8 +225,8 @@ func openAppend(path string) (f *os.File, torn bool, err error) {
 	return f, last[0] != '\n', nil
 }
 
-// writeLines ends a torn line first: the next one would be lost along with it (R16).
-// A line of which a part was written is written again, as a whole.
+// writeLines first ends a torn line, because otherwise the next one would be lost along with it
+// (R16). A line of which only part was written is written again in full.
 func (l *logFile) writeLines(content []byte, lines []queuedLine) (int, error) {
 	l.mu.Lock()
 	f, nth, torn := l.f, l.nth, l.torn
@@ -263,7 +263,7 @@ func (l *logFile) writeLines(content []byte, lines []queuedLine) (int, error) {
 	return n + more, err
 }
 
-// tear notes whether the nth file ends within a line. It is false where another one
+// tear records whether the nth file ends in the middle of a line. It returns false if another file
 // has taken its place.
 func (l *logFile) tear(nth int, torn bool) bool {
 	l.mu.Lock()
@@ -275,9 +275,8 @@ func (l *logFile) tear(nth int, torn bool) bool {
 	return true
 }
 
-// reopen has the lines that come from now on in the file that is at path now. Those
-// that wait already belong to the old one, if it takes them: a write that hangs holds
-// nothing up.
+// reopen makes lines from now on go to the file that is now at path. Lines already queued go to the
+// old file, if it accepts them; a write that hangs does not hold anything up.
 func (l *logFile) reopen() error {
 	f, torn, err := openAppend(l.path)
 	if err != nil {

@@ -12,40 +12,40 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Bounds of what may wait for one sink (R23): some seconds' lines of a busy proxy.
+// Limits of what may be queued for one sink (R23): a few seconds' lines of a busy proxy.
 const (
 	maxQueuedBytes = 4 << 20
 	MaxQueuedLines = 16 << 10
-	// maxLogWrite bounds what goes out in one write. Up to so many bytes a pipe takes
-	// whole, so that they do not mix with what another process writes to it.
+	// maxLogWrite bounds what goes out in one write. A pipe takes up to this many bytes atomically,
+	// so that they do not mix with what another process writes to it.
 	maxLogWrite = 4 << 10
-	// keptLogBuffer is what an idle queue keeps of its memory.
+	// keptLogBuffer is how much memory an idle queue keeps.
 	keptLogBuffer = 64 << 10
-	// logRetry is the pause after a write that failed.
+	// logRetry is the pause after a failed write.
 	logRetry = 250 * time.Millisecond
 )
 
-// Why a line was not taken, or not written.
+// Reasons why a line was not accepted or not written.
 var (
-	errLogFull  = errors.New("too many lines wait for it already")
-	errLogStuck = errors.New("it takes none")
+	errLogFull  = errors.New("its queue is full")
+	errLogStuck = errors.New("it accepts no data")
 )
 
-// lineWriter is where a queue's lines go. It is called by one goroutine alone, and
-// may wait for as long as it likes.
+// lineWriter is where a queue's lines go. Only one goroutine calls it, and it may block for any
+// time.
 type lineWriter interface {
-	// writeLines writes lines, which stand one behind the other in text, and returns
-	// how many it wrote to their end; fewer than all of them only with an error.
+	// writeLines writes lines, which are concatenated in text, and returns how many it wrote
+	// completely; fewer than all of them only with an error.
 	writeLines(text []byte, lines []queuedLine) (n int, err error)
 }
 
-// queuedLine is how long a line is, and its level, which syslog is told.
+// queuedLine is the length of a line, and its level for syslog.
 type queuedLine struct {
 	size  int
 	level zerolog.Level
 }
 
-// lineBatch is some lines.
+// lineBatch is a sequence of lines.
 type lineBatch struct {
 	text  []byte
 	lines []queuedLine
@@ -58,7 +58,7 @@ func (b *lineBatch) reset() {
 	}
 }
 
-// first is the lines that go out in one write: one at least.
+// first returns the lines that go out in one write, at least one.
 func (b *lineBatch) first() (text []byte, lines []queuedLine) {
 	n := 1
 	size := b.lines[0].size
@@ -69,7 +69,7 @@ func (b *lineBatch) first() (text []byte, lines []queuedLine) {
 	return b.text[:size], b.lines[:n]
 }
 
-// cut takes the first n lines away, and returns how long they were.
+// cut removes the first n lines and returns their length.
 func (b *lineBatch) cut(n int) (size int) {
 	for _, line := range b.lines[:n] {
 		size += line.size
@@ -78,33 +78,32 @@ func (b *lineBatch) cut(n int) (size int) {
 	return size
 }
 
-// Queue keeps the lines of one sink until its goroutine has written them: who
-// logs never waits for who reads (R23).
+// Queue keeps the lines of one sink until its goroutine has written them: nobody who logs waits for
+// a reader (R23).
 //
-//   - The order of lines is kept. Each is written whole, or not at all and counted.
-//   - A write that fails is tried again until it succeeds or the queue is closed.
-//   - What does not fit is lost: counted, told once when it begins (onTrouble), and
-//     once when it is over (onRevive).
+//   - Lines keep their order. Each is written completely, or not at all and counted.
+//   - A failed write is tried again until it succeeds or the queue is closed.
+//   - Lines that do not fit are lost and counted; this is reported once when it starts
+//     (onTrouble) and once when it is over (onRevive).
 type Queue struct {
 	Name string
 	w    lineWriter
-	// What may wait, in bytes and lines.
+	// Limits of what may be queued, in bytes and lines.
 	maxBytes, maxLines int
-	// onTrouble hears that lines wait or are lost from now on, onRevive that it is
-	// over, and how many were lost. They are called from any goroutine, without the
-	// lock, and must not wait.
+	// onTrouble is told when lines start to be delayed or lost, onRevive when that is over and how
+	// many were lost. They are called on any goroutine, without the lock, and must not wait.
 	onTrouble func(q *Queue, err error)
 	onRevive  func(q *Queue, lost uint64)
 
 	mu      sync.Mutex
 	next    lineBatch     // what the goroutine takes next
 	bytes   int           // in next and with the goroutine
-	lines   int           // likewise
-	empty   chan struct{} // closed when lines comes to 0; nil where nobody waits
-	trouble bool          // told
-	why     error         // the last failed write's
+	lines   int           // the same for lines
+	empty   chan struct{} // closed when lines becomes 0; nil if nobody waits
+	trouble bool          // onTrouble has been called
+	why     error         // error of the last failed write
 	missed  uint64        // lost since onRevive
-	lost    uint64        // ever
+	lost    uint64        // in total
 	closed  bool
 
 	wake chan struct{}
@@ -112,7 +111,7 @@ type Queue struct {
 	done chan struct{}
 }
 
-// newLineQueue makes a queue; start starts its goroutine, finish ends it.
+// newLineQueue makes a queue; start starts its goroutine, finish stops it.
 func newLineQueue(name string, w lineWriter) *Queue {
 	return &Queue{
 		Name: name, w: w, maxBytes: maxQueuedBytes, maxLines: MaxQueuedLines,
@@ -121,7 +120,7 @@ func newLineQueue(name string, w lineWriter) *Queue {
 	}
 }
 
-// start begins to write; the on… functions must be set before.
+// start starts writing; the on… functions must be set before.
 func (q *Queue) start() { go q.run() }
 
 // Add takes a copy of line, or refuses it at once.
@@ -132,7 +131,7 @@ func (q *Queue) Add(level zerolog.Level, line []byte) error {
 		q.mu.Unlock()
 		return fs.ErrClosed
 	}
-	// A line that is larger than the bound is taken where it waits alone.
+	// A line larger than the limit is accepted if no other line is queued.
 	if q.lines > 0 && (q.bytes+len(line) > q.maxBytes || q.lines >= q.maxLines) {
 		q.lost++
 		q.missed++
@@ -156,7 +155,7 @@ func (q *Queue) Add(level zerolog.Level, line []byte) error {
 	return nil
 }
 
-// Roomy reports whether less than a quarter of what may wait does.
+// Roomy reports whether the queue is less than a quarter full.
 func (q *Queue) Roomy() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -195,7 +194,7 @@ func (q *Queue) run() {
 	}
 }
 
-// await waits for lines; false is that there are none and will not be.
+// await waits for lines; it returns false if there are none and will be none.
 func (q *Queue) await() bool {
 	for {
 		q.mu.Lock()
@@ -211,8 +210,8 @@ func (q *Queue) await() bool {
 	}
 }
 
-// writeAll writes a batch, however often it has to try. It is false where it gave
-// up, since the queue is to end.
+// writeAll writes a batch, trying as often as necessary. It returns false if it gave up because the
+// queue is being closed.
 func (q *Queue) writeAll(batch lineBatch) bool {
 	for len(batch.lines) > 0 {
 		last := q.isStopping()
@@ -225,7 +224,7 @@ func (q *Queue) writeAll(batch lineBatch) bool {
 		}
 		q.fail(err)
 		switch {
-		case errors.Is(err, syscall.EMSGSIZE): // the line is wrong: too long for a datagram
+		case errors.Is(err, syscall.EMSGSIZE): // the line itself is the problem: too long for a datagram
 			q.drop(batch.cut(1))
 		case last:
 			return false
@@ -283,7 +282,7 @@ func (q *Queue) fail(err error) {
 	}
 }
 
-// revive tells that the trouble is over, once most of what waited is written.
+// revive reports that the trouble is over, once most queued lines are written.
 func (q *Queue) revive() {
 	q.mu.Lock()
 	if !q.trouble || !q.roomyLocked() {
@@ -296,7 +295,7 @@ func (q *Queue) revive() {
 	q.onRevive(q, missed)
 }
 
-// flush waits until nothing waits any more, but not longer than d.
+// flush waits until nothing is queued any more, but not longer than d.
 func (q *Queue) flush(d time.Duration) {
 	q.mu.Lock()
 	if q.lines == 0 {
@@ -317,8 +316,8 @@ func (q *Queue) flush(d time.Duration) {
 	}
 }
 
-// finish takes no more lines, and has the goroutine end when those that wait are
-// written, or cannot be. It may be called again.
+// finish accepts no more lines and has the goroutine stop once the queued ones are written or
+// cannot be. It may be called more than once.
 func (q *Queue) finish() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -328,8 +327,8 @@ func (q *Queue) finish() {
 	}
 }
 
-// ended waits for the goroutine until deadline, and says what was not written. It
-// may be called again.
+// ended waits for the goroutine until deadline and reports what was not written. It may be called
+// more than once.
 func (q *Queue) ended(deadline time.Time) error {
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
@@ -345,7 +344,7 @@ func (q *Queue) ended(deadline time.Time) error {
 	return nil
 }
 
-// gone reports whether the goroutine has ended: it is not in the middle of a write.
+// gone reports whether the goroutine has ended, so that no write is in progress.
 func (q *Queue) gone() bool {
 	select {
 	case <-q.done:

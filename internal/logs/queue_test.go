@@ -22,7 +22,7 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// within fails the test where what does not end.
+// within fails the test if do does not end.
 func within(t *testing.T, what string, do func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -65,9 +65,9 @@ func mustFIFO(t *testing.T) string {
 	return path
 }
 
-// TestR23LogNeverHoldsWhoLogs: whatever the reader that stopped is, logging goes on;
-// what waits is bounded; and when the reader is back it gets what waited, in order, and
-// is told how much is missing.
+// TestR23LogNeverHoldsWhoLogs: whatever kind of reader stopped, logging goes on and what is queued
+// is bounded. When the reader is back, it gets the queued lines in order and is told how many are
+// missing.
 func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
 	const lines = 3*MaxQueuedLines + 17
 	for _, c := range []struct {
@@ -162,7 +162,7 @@ func (d *datagrams) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestR23LogCloseIsBounded: a reader that takes nothing does not keep the process.
+// TestR23LogCloseIsBounded: a reader that takes nothing does not keep the process from ending.
 func TestR23LogCloseIsBounded(t *testing.T) {
 	reader := testkit.MustPipeStderr(t)
 	daemon := stalledSyslog(t)
@@ -184,7 +184,7 @@ func TestR23LogCloseIsBounded(t *testing.T) {
 			t.Errorf("no %q in: %v", name, err)
 		}
 	}
-	// The goroutines that the process's end would have taken along.
+	// The goroutines that the end of the process would have ended.
 	_ = reader.Close()
 	_ = daemon.Close()
 	for _, o := range l.outputs {
@@ -194,7 +194,7 @@ func TestR23LogCloseIsBounded(t *testing.T) {
 	}
 }
 
-// TestR23ReopenPassesAWriteThatHangs: the new file takes the lines from then on.
+// TestR23ReopenPassesAWriteThatHangs: the new file gets the lines from then on.
 func TestR23ReopenPassesAWriteThatHangs(t *testing.T) {
 	testkit.NoLeaks(t)
 	path := mustFIFO(t)
@@ -218,7 +218,7 @@ func TestR23ReopenPassesAWriteThatHangs(t *testing.T) {
 	}
 }
 
-// TestR23FullDiskLosesNoLine: what could not be written is, when there is room again.
+// TestR23FullDiskLosesNoLine: what could not be written is written once there is room again.
 func TestR23FullDiskLosesNoLine(t *testing.T) {
 	disk := &testkit.Gate{Text: testkit.NewTranscript(), Err: errors.New("disk full")}
 	o := &Output{}
@@ -245,7 +245,7 @@ func TestR23FullDiskLosesNoLine(t *testing.T) {
 	}
 }
 
-// TestLineTooLongForADatagram: it is lost, and the next one is not.
+// TestLineTooLongForADatagram: it is lost, but the next one is not.
 func TestLineTooLongForADatagram(t *testing.T) {
 	daemon := stalledSyslog(t)
 	o := mustOpenOutput(t, config.LogOutput{Syslog: "user"})
@@ -260,7 +260,7 @@ func TestLineTooLongForADatagram(t *testing.T) {
 	}
 }
 
-// TestLineLargerThanTheQueue: it waits alone, so that the bound holds nothing out for ever.
+// TestLineLargerThanTheQueue: it is accepted alone, so that the limit does not exclude it forever.
 func TestLineLargerThanTheQueue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.log")
 	o := mustOpenOutput(t, config.LogOutput{File: path})
