@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -223,6 +224,9 @@ type modelRun struct {
 	m      *model
 	chance *rand.Rand
 	keys   int
+	// ends are the spans, ascending, in each of which writes have ended: the journal knows
+	// when, the model only that it was between the two.
+	ends [][2]uint64
 }
 
 func newModelRun(t testing.TB, o Options, seed uint64, keys int) *modelRun {
@@ -252,9 +256,28 @@ func (r *modelRun) entry() Entry {
 		e.Owed = 0
 	}
 	if r.chance.IntN(4) == 0 { // came late
-		e.Seq = r.Stamp(time.Now()) - r.chance.Uint64N(100000)*2 - 1
+		e.Seq = r.late()
 	}
 	return e
+}
+
+// late is a place in the order of writes before now. It is in no span of ends: whether
+// those writes had ended before one that began there, the model could not say.
+func (r *modelRun) late() uint64 {
+	for n := uint64(100000); ; n *= 2 {
+		seq := r.now() - r.chance.Uint64N(n)*2 - 1
+		at, _ := slices.BinarySearchFunc(r.ends, seq, func(span [2]uint64, seq uint64) int { return cmp.Compare(span[1], seq) })
+		if at == len(r.ends) || seq < r.ends[at][0] {
+			return seq
+		}
+	}
+}
+
+// ending does what ends writes.
+func (r *modelRun) ending(f func()) {
+	from := r.now()
+	f()
+	r.ends = append(r.ends, [2]uint64{from, r.now()})
 }
 
 func (r *modelRun) promiseSome() {
@@ -263,9 +286,11 @@ func (r *modelRun) promiseSome() {
 		es[i] = r.entry()
 	}
 	last := r.now()
-	if err := r.Promise(es); err != nil {
-		r.t.Fatal(err)
-	}
+	r.ending(func() {
+		if err := r.Promise(es); err != nil {
+			r.t.Fatal(err)
+		}
+	})
 	for _, e := range es {
 		last = max(last, e.Seq) + 1 // each has ended before the next one begins
 		if e.Open {
@@ -286,8 +311,10 @@ func (r *modelRun) settleOne() {
 			owed = 0
 		}
 		took := 7 &^ owed
-		r.Journal.Settle(&Entry{Seq: seq, Owed: owed, Took: took})
-		r.m.settle(seq, owed, took, r.now())
+		r.ending(func() {
+			r.Journal.Settle(&Entry{Seq: seq, Owed: owed, Took: took})
+			r.m.settle(seq, owed, took, r.now())
+		})
 		return
 	}
 }
@@ -320,14 +347,18 @@ func (r *modelRun) repairOne() {
 func (r *modelRun) step() {
 	switch r.chance.IntN(40) {
 	case 0:
-		r.reopen()
-		r.m.crash(r.now)
+		r.ending(func() {
+			r.reopen()
+			r.m.crash(r.now)
+		})
 	case 1, 2:
 		if err := r.Flush(); err != nil {
 			r.t.Fatal(err)
 		}
-		r.restart()
-		r.m.crash(r.now)
+		r.ending(func() {
+			r.restart()
+			r.m.crash(r.now)
+		})
 	case 3, 4:
 		r.tick()
 	case 5:
@@ -343,11 +374,19 @@ func (r *modelRun) step() {
 	}
 }
 
+// difference has the lines that are in one of both only.
+func difference(got, want []string) string {
+	without := func(all, others []string) string {
+		return strings.Join(slices.DeleteFunc(slices.Clone(all), func(l string) bool { return slices.Contains(others, l) }), "\n")
+	}
+	return "got\n" + without(got, want) + "\nwant\n" + without(want, got)
+}
+
 func (r *modelRun) check() {
 	r.t.Helper()
 	got, want := r.linesOf(r.all()), r.m.pending()
 	if !slices.Equal(got, want) {
-		r.t.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		r.t.Fatal(difference(got, want))
 	}
 	r.checkStats()
 }
@@ -483,7 +522,7 @@ func (r *modelRun) checkRead(scanBelow int64) {
 		r.t.Fatalf("%+v, %v", s, err)
 	}
 	if got, want := r.linesOf(ps), r.m.pending(); !slices.Equal(got, want) {
-		r.t.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		r.t.Fatal(difference(got, want))
 	}
 }
 
