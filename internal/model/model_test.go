@@ -46,13 +46,15 @@ var kept = []struct{ name, history string }{
 	{"both frozen, and both took it late", "freeze B; put b/k 3 tags=3; wait 1m; freeze A; put b/k 1 cache=1"},
 	{"a write to a version while its PUT is under way", "put v/k 1 cache=1; tag-version v/k 0 2"},
 	{"an upload in parts", "put b/k 0; multi b/k 1 tags=1"},
+	{"503 for a while, and one key alone", "refuse A 503; put b/u/a 4; wait 3h; put b/k2 3; wait 12h"},
+	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 }
 
 // TestR35Kept plays the histories that failed once.
 func TestR35Kept(t *testing.T) {
 	for _, k := range kept {
 		t.Run(strings.ReplaceAll(k.name, " ", "_"), func(t *testing.T) {
-			for seed := range uint64(3) {
+			for seed := range uint64(8) {
 				if wrong := play(t, steps(k.history), seed); len(wrong) > 0 {
 					t.Fatalf("%safter:\n%s", list(wrong), k.history)
 				}

@@ -119,8 +119,7 @@ func (g *generator) trouble() string {
 	case n < 17:
 		return "up " + s
 	case n < 19:
-		// Not 503: where one key alone is pending, that is taken for the key's own.
-		return "refuse " + s + " " + []string{"507", "403"}[g.IntN(2)]
+		return "refuse " + s + " " + []string{"507", "403", "503"}[g.IntN(3)]
 	case n < 22:
 		return "refuse " + s + " 0"
 	case n < 24:

@@ -211,7 +211,7 @@ func (w *run) carryTo(ctx context.Context, source, target int, owed []*task.Writ
 			w.actions = append(w.actions, "would delete version "+id+" from "+b.name)
 			continue
 		}
-		if !w.r.mayWrite(b) {
+		if !w.r.mayWrite(b, w.t) {
 			return acted, plan{source: -1, wait: true}, nil
 		}
 		if err := w.seal(); err != nil {
@@ -271,7 +271,7 @@ func (w *run) carryVersionPart(ctx context.Context, source, target int, write *t
 		w.copied++
 		w.actions = append(w.actions, "would have copied ?"+name+" of a version from "+src.name+" to "+b.name)
 		return true, plan{source: -1}, nil
-	case !w.r.mayWrite(b):
+	case !w.r.mayWrite(b, w.t):
 		return false, plan{source: -1, wait: true}, nil
 	}
 	if w.gave == nil {

@@ -47,10 +47,10 @@ func (w *run) look(ctx context.Context) (*sight, error) {
 		v.meta = withoutLines(o.meta(now), w.apart...)
 		v.damaged = w.damaged[i] == o.etag && o.etag != "" || w.know.cutShort(i, v)
 	}
-	if err := w.lookCloser(ctx, s); err != nil {
+	if err := w.compare(ctx, s); err != nil {
 		return nil, err
 	}
-	if err := w.compare(ctx, s); err != nil {
+	if err := w.lookCloser(ctx, s); err != nil {
 		return nil, err
 	}
 	w.judge(s)

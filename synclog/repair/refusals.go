@@ -13,12 +13,15 @@ import (
 
 // refusals keep a backend that takes no writes for reasons of its own (full, over a quota,
 // read-only, no rights) from using up the tries of its keys. One write is tried after
-// growing pauses.
+// growing pauses, each time another key's where there is one: it may be that those alone
+// are refused which were tried.
 type refusals struct {
 	mu     sync.Mutex
 	closed bool
 	until  time.Time // of the next try
 	pause  time.Duration
+	turns  map[string]struct{} // keys that have had theirs since it was closed
+	anyone bool                // all that are pending have
 	streak []task.Task // what was refused since the last write it took
 	why    string
 }
@@ -29,6 +32,8 @@ const (
 	// refusedInRow is how many writes a backend has to refuse, with none taken between, for
 	// what may as well be about a key to be about the backend.
 	refusedInRow = 3
+	// maxTurns are remembered of those that had their turn.
+	maxTurns = 1024
 )
 
 // ownCodes say plainly that a refusal is not about the key.
@@ -54,8 +59,9 @@ func refusal(err error) (maybe, sure bool) {
 	return false, false
 }
 
-// mayWrite reports whether a backend takes writes, or it is time to try one.
-func (r *Repairer) mayWrite(b *backend) bool {
+// mayWrite reports whether a backend takes writes, or it is time to try one, and this
+// key's turn.
+func (r *Repairer) mayWrite(b *backend, t *task.Task) bool {
 	q := &b.refusals
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -63,19 +69,43 @@ func (r *Repairer) mayWrite(b *backend) bool {
 		return true
 	}
 	now := r.o.Now()
-	if now.Before(q.until) {
+	if !q.isTurnLocked(t, now) {
 		return false
 	}
-	q.until = now.Add(q.pause) // it is this one's turn
+	q.until = now.Add(q.pause)
+	if _, had := q.turns[taskID(t)]; had || q.turns == nil || len(q.turns) >= maxTurns {
+		q.turns = map[string]struct{}{}
+	}
+	q.turns[taskID(t)], q.anyone = struct{}{}, false
 	return true
 }
 
 // writable is mayWrite without taking the turn.
-func (r *Repairer) writable(b *backend) bool {
+func (r *Repairer) writable(b *backend, t *task.Task) bool {
 	q := &b.refusals
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return !q.closed || !r.o.Now().Before(q.until)
+	return !q.closed || q.isTurnLocked(t, r.o.Now())
+}
+
+// isTurnLocked reports whether a key may be tried.
+func (q *refusals) isTurnLocked(t *task.Task, now time.Time) bool {
+	_, had := q.turns[taskID(t)]
+	return !now.Before(q.until) && (!had || q.anyone)
+}
+
+// passed notes that all pending keys were seen since begun: where none has taken a turn
+// that there was, all have had one.
+func (r *Repairer) passed(begun time.Time) {
+	for _, b := range r.backends {
+		q := &b.refusals
+		q.mu.Lock()
+		if q.closed && !begun.Before(q.until) && !q.anyone {
+			q.anyone = true
+			r.Kick()
+		}
+		q.mu.Unlock()
+	}
 }
 
 // wrote notes that a backend has taken a write.
@@ -83,7 +113,7 @@ func (r *Repairer) wrote(b *backend) {
 	q := &b.refusals
 	q.mu.Lock()
 	was := q.closed
-	q.closed, q.streak, q.pause = false, nil, 0
+	q.closed, q.streak, q.pause, q.turns, q.anyone = false, nil, 0, nil, false
 	q.mu.Unlock()
 	if was {
 		b.log.Info("a backend takes writes again", "backend", b.name)

@@ -42,6 +42,7 @@ type pass struct {
 }
 
 func (r *Repairer) scan(ctx context.Context, p *pass) error {
+	begun := r.o.Now()
 	for cursor := uint64(0); ctx.Err() == nil; {
 		r.giveWanted(ctx, p)
 		t, next, ok, err := r.o.Journal.Next(cursor)
@@ -49,6 +50,9 @@ func (r *Repairer) scan(ctx context.Context, p *pass) error {
 			return fmt.Errorf("cannot read the journal: %w", err)
 		}
 		if !ok {
+			if !p.look {
+				r.passed(begun)
+			}
 			return nil
 		}
 		t.Place, cursor = next-1, next
@@ -94,7 +98,7 @@ func (r *Repairer) waits(t *task.Task) bool {
 	lacking := t.Owed()
 	for i, b := range r.backends {
 		can := r.usable(b) == nil
-		takes := can && r.writable(b)
+		takes := can && r.writable(b, t)
 		if can {
 			usable++
 		}

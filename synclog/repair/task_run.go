@@ -211,7 +211,7 @@ func (w *run) plan(s *sight) plan {
 func (w *run) allowed(p plan) plan {
 	var targets []int
 	for _, i := range p.targets {
-		if b := w.r.backends[i]; w.r.mayWrite(b) {
+		if b := w.r.backends[i]; w.r.mayWrite(b, w.t) {
 			targets = append(targets, i)
 		} else {
 			w.out = append(w.out, b.name)

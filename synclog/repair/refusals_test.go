@@ -1,0 +1,90 @@
+package repair
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// R35: keys that a backend refuses for what they are do not take all turns of one that is
+// taken not to take any: the next one's turn shows that it does.
+func TestR35RefusedKeysLeaveTurnsToOthers(t *testing.T) {
+	w := newWorld(t, 2)
+	now := time.Now()
+	w.o.Now = func() time.Time { return now }
+	w.o.RetryBase, w.o.RetryMax = time.Second, time.Second
+	refused := func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.Method != "PUT" || !strings.Contains(r.RequestURI, "poison") {
+			return false
+		}
+		refuse(rw, 403, "AccessDenied")
+		return true
+	}
+	w.stores[1].setHook(refused)
+	put := func(key string) {
+		w.knows(key, w.by(task.Content, "PUT", w.stores[0].put("b", key, "x", 0).etag, "", 0))
+	}
+	for i := range refusedInRow + 2 {
+		put(fmt.Sprint("poison", i))
+	}
+	r := w.repairer()
+	pass := func() {
+		t.Helper()
+		now = now.Add(10 * time.Minute)
+		if _, err := r.RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass()
+	if s := r.Status(); !s.Backends[1].Refuses {
+		t.Fatal("it is not taken to refuse all")
+	}
+	put("other")
+	for range 2 * (refusedInRow + 2) {
+		pass()
+		if _, taken := w.stores[1].get("b", "other"); taken {
+			return
+		}
+	}
+	t.Error("it never had a turn")
+}
+
+// R35: one key that is refused while nothing else is pending uses up none of its tries: it
+// may be the backend. Beside others that are taken it does.
+func TestR35OneRefusedKey(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		w := newWorld(t, 2)
+		now := time.Now()
+		w.o.Now = func() time.Time { return now }
+		w.o.MaxTries, w.o.RetryBase, w.o.RetryMax = 5, time.Second, time.Second
+		w.stores[1].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
+			if r.Method != "PUT" || !strings.Contains(r.RequestURI, "poison") {
+				return false
+			}
+			refuse(rw, 503, "SlowDown")
+			return true
+		})
+		put := func(key string) {
+			w.knows(key, w.by(task.Content, "PUT", w.stores[0].put("b", key, "x", 0).etag, "", 0))
+		}
+		put("poison")
+		r := w.repairer()
+		for i := range 12 {
+			if !alone {
+				put(fmt.Sprint("k", i))
+			}
+			now = now.Add(time.Hour)
+			if _, err := r.RunOnce(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left := w.q.left()
+		if len(left) != 1 || (left[0].Parked == task.Failed) == alone {
+			t.Errorf("alone %v: %+v", alone, left)
+		}
+	}
+}
