@@ -41,7 +41,7 @@ func (w *wanted) take() string {
 func (r *rig) uploadFrom(owner int) (path, id string) {
 	r.t.Helper()
 	for i := range 64 {
-		path = fmt.Sprintf("/b/to%d", i)
+		path = fmt.Sprintf("/to%d/k", i)
 		if id, on := r.initiate(path); on == owner {
 			return path, id
 		}

@@ -204,3 +204,35 @@ func (l *leg) refusesCondition() bool {
 	}
 	return false
 }
+
+// takeFollowers gives those back that are to be told, once, and what.
+func (r *request) takeFollowers() (how followers, yes bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &r.race
+	state := c.votes[c.decider].state
+	if state == votePending {
+		return followNone, false
+	}
+	how, c.follow = c.follow, followNone
+	return how, state == votePositive
+}
+
+// isHolding reports whether the followers of a decider have yet to hear from it, while they
+// have all but the message's end.
+func (r *request) isHolding() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.race.follow == followHeld
+}
+
+// unlaunchedDecider is the decider's leg if launchDecider has not come to its end and the
+// others were left to it.
+func (r *request) unlaunchedDecider() *leg {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.race.follow != followParked || r.started > 0 {
+		return nil
+	}
+	return &r.legs[r.race.decider]
+}

@@ -75,7 +75,7 @@ func (r *request) recordWrite() {
 		r.recordDeletes()
 		return
 	}
-	o := r.outcome(r.race.votes)
+	o := r.outcome(r.race.result())
 	if len(o.lacks) == 0 {
 		return
 	}
@@ -89,7 +89,7 @@ func (r *request) recordWrite() {
 
 // recordDeletes does so for each key of a multi-object delete (R24).
 func (r *request) recordDeletes() {
-	w := r.deleteFacts(r.race.votes)
+	w := r.deleteFacts(r.race.result())
 	d := r.divergence(OpStoring)
 	for _, order := range []bool{true, false} {
 		for i := range r.ledger.deletes {
@@ -118,7 +118,7 @@ func (r *request) recordLacks(d *Divergence, o *outcome, order bool) {
 
 // recordMissing: one backend has what another one says it has not (R17).
 func (r *request) recordMissing() {
-	has := &r.legs[firstPositive(r.race.votes)]
+	has := &r.legs[firstPositive(r.race.result())]
 	for i := range r.legs {
 		if l := &r.legs[i]; l.state == voteNegative && l.answer.Status == 404 {
 			d := r.divergence(OpReading)

@@ -87,6 +87,9 @@ type Options struct {
 	// (R28).
 	ReadFrom []int
 	Primary  []PrimaryRule
+	// PrimaryWait is how long the primary's answer to a write is waited for once another
+	// backend has told the id of the version that it made.
+	PrimaryWait time.Duration
 	// ReadPolicy is who is asked for a read (Read…). StaleReads: see Stale… (R30).
 	ReadPolicy, StaleReads string
 	// HedgeAfter is how long a read's backend may take before another one is asked as well,
@@ -118,14 +121,15 @@ type Engine struct {
 	addResponse headers
 	cors        bool // addResponse makes an answer to a preflight request
 
-	server  *fasthttp.Server
-	epoch   time.Time
-	idBase  uint64
-	uploads *owners // of multipart uploads, by id
-	pages   *owners // of pages of listings, by token
-	parts   *partSizes
-	writes  *overlaps
-	reads   readStats
+	server   *fasthttp.Server
+	epoch    time.Time
+	idBase   uint64
+	uploads  *owners // of multipart uploads, by id
+	pages    *owners // of pages of listings, by token
+	versions *owners // of versions, by bucket and id
+	parts    *partSizes
+	writes   *overlaps
+	reads    readStats
 
 	primaries *primaries
 	ignoring  atomic.Uint64 // backends that ignore conditions (R29)
@@ -180,6 +184,7 @@ func New(o Options) (*Engine, error) {
 		idBase:      rand.Uint64() &^ 0xffffffff,
 		uploads:     newOwners(maxUploads),
 		pages:       newOwners(maxPages),
+		versions:    newOwners(maxVersions),
 		parts:       newPartSizes(maxPartSizes),
 		writes:      newOverlaps(),
 		reads:       readStats{latencies: make([][readClasses]latency, len(o.Backends))},

@@ -84,6 +84,7 @@ func (r *request) finishHandler(ctx *fasthttp.RequestCtx, status int) {
 // answeredWith notes what the client is told.
 func (r *request) answeredWith(status int) {
 	r.client.status = status
+	r.learnVersion()
 	r.e.o.Metrics.RequestEnded(r.head.method, status, r.message.BodySize(), r.race.duration())
 }
 

@@ -64,7 +64,7 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 // looked at, for it is its own goroutine's.
 func (r *request) facts(votes []vote) writeFacts {
 	w := writeFacts{
-		kind: r.head.kind, version: r.head.target.Version, compare: r.comparesETags(), bucket: len(r.head.target.Bucket) > 0,
+		kind: r.head.kind, version: r.head.target.Version && !r.race.hasOwnVersion(), compare: r.comparesETags(), bucket: len(r.head.target.Bucket) > 0,
 		all: r.e.all, legs: make([]legFacts, 0, len(r.e.o.Backends)),
 	}
 	if r.head.is(s3.KindForm) {
@@ -95,7 +95,7 @@ func (r *request) facts(votes []vote) writeFacts {
 	}
 	for s := r.race.skipped; s != 0; s &= s - 1 {
 		b := bits.TrailingZeros64(s)
-		w.legs = append(w.legs, legFacts{backend: b, vote: vote{state: voteFailed}, outcome: r.race.reasons[b], err: r.race.reasons[b]})
+		w.legs = append(w.legs, legFacts{backend: b, vote: vote{state: voteFailed}, outcome: r.race.reasonOf(b), err: r.race.reasons[b]})
 	}
 	if !open {
 		w.overlapped = r.ledger.also

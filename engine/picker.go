@@ -25,10 +25,11 @@ func (v *vote) hasEnded() bool { return v.state != votePending && v.state != vot
 type verdict uint8
 
 const (
-	verdictWait   verdict = iota
-	verdictAnswer         // send the answer of the picked leg
-	verdictNone           // no backend gave an answer that could be sent: 503
-	verdictNext           // the picked leg, which was held, is to be asked
+	verdictWait    verdict = iota
+	verdictAnswer          // send the answer of the picked leg
+	verdictNone            // no backend gave an answer that could be sent: 503
+	verdictNext            // the picked leg, which was held, is to be asked
+	verdictPrimary         // the picked leg's answer, if the primary's does not come soon (R28)
 )
 
 // pick decides which answer the client gets (R3, R4, R9). need is the number of
@@ -72,6 +73,27 @@ func pick(votes []vote, need int, bodyRead bool) (leg int, v verdict) {
 		return 0, verdictWait
 	}
 	return 0, verdictNone
+}
+
+// pickVersioned corrects what pick says of a write that a bucket with versions has taken
+// (R28): each backend gives an id of its own, and the primary's goes to the client. over:
+// PrimaryWait is. versioned are the legs whose answers tell an id; primary is the primary's
+// leg, or -1.
+//
+// It is a pure function of its arguments.
+func pickVersioned(votes []vote, leg int, v verdict, versioned uint64, primary int, over bool) (int, verdict) {
+	if v != verdictAnswer || votes[leg].state != votePositive || versioned == 0 || primary < 0 {
+		return leg, v
+	}
+	switch votes[primary].state {
+	case votePositive:
+		return primary, verdictAnswer
+	case votePending:
+		if !over {
+			return leg, verdictPrimary
+		}
+	}
+	return leg, v
 }
 
 // pickDecided is pick for a conditional write, which the decider's leg decides (R29): what

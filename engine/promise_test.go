@@ -100,7 +100,7 @@ func TestR20IntentBeforeAcknowledgement(t *testing.T) {
 // Whatever has gone to a backend was noted before, and is until all legs have ended.
 func TestR20UnderWayIsNoted(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2)
+	r := newRig(t, 2, decidedBy)
 	var open []func()
 	for _, s := range r.stores {
 		open = append(open, gated(t, s))

@@ -28,15 +28,19 @@ const (
 // race is which of the legs' answers the client gets: the votes, and the winner. Its
 // fields are under the request's mu where it is not told otherwise.
 type race struct {
-	votes    []vote
-	ended    int // legs that have a vote
-	asked    int // legs that were started, or are about to be: the first ones
-	need     int // positive answers that it takes; set before the legs start
-	winner   int // the leg whose answer the client gets, or -1; of who answers once it is decided
-	stage    raceStage
-	end      raceEnd
-	follow   followers // of the decider
-	refusing uint64    // legs whose answers say that a condition does not hold
+	votes     []vote
+	ended     int           // legs that have a vote
+	asked     int           // legs that were started, or are about to be: the first ones
+	need      int           // positive answers that it takes; set before the legs start
+	winner    int           // the leg whose answer the client gets, or -1; of who answers once it is decided
+	versioned uint64        // legs whose positive answers tell a version's id (versions.go)
+	versionAt time.Duration // when the first of them came
+	late      bool          // PrimaryWait is over
+	patience  *time.Timer   // for the primary; nil if nobody waits
+	stage     raceStage
+	end       raceEnd
+	follow    followers // of the decider
+	refusing  uint64    // legs whose answers say that a condition does not hold
 	// firstAnswer is how long the decision has taken; of who answers then.
 	firstAnswer time.Duration
 	decision    chan struct{} // capacity 1: decided, and the handler answers
@@ -62,6 +66,7 @@ func (c *race) reset() {
 	}
 	c.votes, c.begunHead = c.votes[:0], nil
 	c.ended, c.need, c.winner, c.decider, c.follow, c.refusing = 0, 0, -1, -1, followNone, 0
+	c.versioned, c.versionAt, c.late, c.patience = 0, 0, false, nil
 	c.stage, c.end, c.firstAnswer = raceReading, undecided, 0
 	c.lacking, c.skipped, c.asked = 0, 0, 0
 }
@@ -89,7 +94,11 @@ func (r *request) pickLocked() (leg int, v verdict) {
 	case c.decider >= 0:
 		return pickDecided(c.votes, c.refusing, c.need, c.decider, c.isRead())
 	}
-	return pick(c.votes, c.need, c.isRead())
+	leg, v = pick(c.votes, c.need, c.isRead())
+	if c.versioned == 0 {
+		return leg, v
+	}
+	return pickVersioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
 }
 
 // hold keeps the legs from first on from being asked.
@@ -135,6 +144,9 @@ func (c *race) duration() time.Duration { return c.firstAnswer }
 // isAbandoned reports whether the client was gone before all legs had ended. The last leg
 // asks.
 func (c *race) isAbandoned() bool { return c.end == abandoned }
+
+// result is the votes, once all legs have ended.
+func (c *race) result() []vote { return c.votes }
 
 // hasFailed reports whether a leg had no answer. Who answers asks.
 func (c *race) hasFailed() bool {
@@ -207,44 +219,15 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	if l.refusesCondition() {
 		c.refusing |= 1 << l.index
 	}
+	if l.state == votePositive && r.head.write && s3.IsVersion(l.answer.VersionID()) {
+		r.noteVersionLocked(l)
+	}
 	late = c.end != undecided && c.winner != l.index
 	losers, answers, next = r.decideLocked()
 	last = r.allEndedLocked()
 	waits = true
 	waits = l.arrived && r.mayWaitLocked(last, answers)
 	return late, losers, last, answers, waits, next
-}
-
-// takeFollowers gives those back that are to be told, once, and what.
-func (r *request) takeFollowers() (how followers, yes bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := &r.race
-	state := c.votes[c.decider].state
-	if state == votePending {
-		return followNone, false
-	}
-	how, c.follow = c.follow, followNone
-	return how, state == votePositive
-}
-
-// isHolding reports whether the followers of a decider have yet to hear from it, while they
-// have all but the message's end.
-func (r *request) isHolding() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.race.follow == followHeld
-}
-
-// unlaunchedDecider is the decider's leg if launchDecider has not come to its end and the
-// others were left to it.
-func (r *request) unlaunchedDecider() *leg {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.race.follow != followParked || r.started > 0 {
-		return nil
-	}
-	return &r.legs[r.race.decider]
 }
 
 // mayWaitLocked reports whether what the end of a leg brings about may have to wait: for a
@@ -277,6 +260,9 @@ func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
 	switch v {
 	case verdictWait:
 		return 0, false, nil
+	case verdictPrimary:
+		r.awaitPrimaryLocked()
+		return 0, false, nil
 	case verdictNext:
 		return 0, false, r.unholdLocked(leg)
 	case verdictAnswer:
@@ -297,6 +283,7 @@ func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
 
 func (r *request) setDecidedLocked() (losers uint64) {
 	c := &r.race
+	r.stopWaitingLocked()
 	c.end = decided
 	c.firstAnswer = r.head.age()
 	for i := range c.votes {

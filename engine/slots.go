@@ -22,10 +22,18 @@ func (r *request) route() uint64 {
 	case s3.KindInitiate:
 		return r.e.primaryOf(r.head.bucket(), r.head.tried)
 	}
+	if r.head.target.Version {
+		if backend, ok := r.versionOwner(); ok {
+			return 1 << backend
+		}
+	}
 	if r.head.target.Page != "" && r.head.isListing() {
 		if backend, ok := r.e.pages.get(r.pageKey(r.head.target.Page)); ok {
 			return 1 << backend
 		}
+	}
+	if r.head.isListing() && (r.head.target.Versions || r.head.target.Uploads) {
+		return r.e.primaryOf(r.head.bucket(), 0) // ids are one backend's own (R28)
 	}
 	return r.e.all
 }
@@ -71,7 +79,19 @@ func (r *request) takeSlots(want uint64) *s3Error {
 			}
 		}
 	}
+	if r.head.write && r.head.target.Version && want != e.all {
+		r.race.skipped = e.all &^ got
+		for s := r.race.skipped; s != 0; s &= s - 1 {
+			r.race.reasons[bits.TrailingZeros64(s)] = versionOfAnother
+		}
+	}
 	return nil
+}
+
+// hasOwnVersion reports whether a write to a version goes to the backend alone whose
+// version it is.
+func (c *race) hasOwnVersion() bool {
+	return c.skipped != 0 && c.reasons[bits.TrailingZeros64(c.skipped)] == versionOfAnother
 }
 
 func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
@@ -115,3 +135,11 @@ func (e *Engine) acks() int {
 // stateMaintained is the Limiter's word for a backend that the operator has
 // taken out (R14).
 const stateMaintained = words.StateMaintained
+
+// reasonOf is what metrics count a skipped backend by.
+func (c *race) reasonOf(backend int) string {
+	if why := c.reasons[backend]; why != versionOfAnother {
+		return why
+	}
+	return "version"
+}

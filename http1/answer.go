@@ -19,6 +19,7 @@ type Answer struct {
 	Changes   bool // it cannot be sent to a client unchanged
 	names     int  // number of names in Connection
 	etag      span // of the first ETag field's value
+	version   span // of the same of x-amz-version-id
 }
 
 // span is a part of Raw, which may move.
@@ -95,19 +96,32 @@ func endsCRLF(raw, rest []byte) bool {
 	return end >= 2 && raw[end-2] == '\r' && raw[end-1] == '\n'
 }
 
+// VersionID is the value of the first x-amz-version-id (S3 API reference).
+func (a *Answer) VersionID() []byte { return a.Raw[a.version.from:a.version.to] }
+
+// setSpan makes s stand for value, if it stands for nothing yet.
+func (a *Answer) setSpan(s *span, value []byte) {
+	if *s == (span{}) {
+		from := cap(a.Raw) - cap(value) // both end where their array does
+		*s = span{int32(from), int32(from + len(value))}
+	}
+}
+
 func (a *Answer) note(name, value []byte) error {
 	switch name[0] | 0x20 {
 	case 'c', 't', 'e', 'k', 'p', 'u':
+	case 'x':
+		if EqualFold(name, "X-Amz-Version-Id") {
+			a.setSpan(&a.version, value)
+		}
+		return nil
 	default:
 		return nil
 	}
 	a.Changes = a.Changes || HopByHop(name, nil)
 	switch {
 	case EqualFold(name, "ETag"):
-		if a.etag == (span{}) {
-			from := cap(a.Raw) - cap(value) // both slices end where their array does
-			a.etag = span{int32(from), int32(from + len(value))}
-		}
+		a.setSpan(&a.etag, value)
 	case EqualFold(name, "Content-Length"):
 		n, err := strconv.ParseUint(string(value), 10, 63)
 		if err != nil || (a.Length >= 0 && a.Length != int64(n)) {

@@ -29,6 +29,7 @@ type Target struct {
 	Query    []byte
 	UploadID string // decoded; "" if there is none
 	Uploads  bool   // ?uploads
+	Versions bool   // ?versions
 	Delete   bool   // ?delete
 	Selects  bool   // ?select
 	Restore  bool   // ?restore
@@ -115,6 +116,8 @@ func (t *Target) parseQuery() {
 			t.UploadID = Unescape(value)
 		case "uploads":
 			t.Sub, t.Uploads = true, true
+		case "versions":
+			t.Versions = true
 		case "delete":
 			t.Sub, t.Delete = true, true
 		case "select":

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/akubra/akubra/s3"
+)
+
+// The id of a version is one backend's own. A client is told the primary's, as far as that
+// can be waited for, and asks for it where it came from (R28).
+
+// maxVersions bounds how many ids are remembered.
+const maxVersions = 1 << 16
+
+// versionKey is what a version's id is remembered by.
+func (r *request) versionKey(id string) string { return string(r.head.target.Bucket) + "/" + id }
+
+// versionOwner is the backend that gave the id that the request names.
+func (r *request) versionOwner() (backend int, ok bool) {
+	return r.e.versions.get(r.versionKey(s3.Unescape([]byte(queryValue(r.head.target.Query, "versionId")))))
+}
+
+// learnVersion remembers whose id the client is told. Who answers calls it.
+func (r *request) learnVersion() {
+	if l := r.winner(); l != nil {
+		if id := l.answer.VersionID(); s3.IsVersion(id) {
+			r.e.versions.put(r.versionKey(string(id)), l.backend)
+		}
+	}
+}
+
+// primaryLeg is the leg of whoever speaks for the others, of those that were asked.
+func (r *request) primaryLeg() int {
+	asked := uint64(0)
+	for i := range r.legs {
+		asked |= 1 << r.legs[i].backend
+	}
+	b := r.e.primaries.first(r.head.bucket(), asked)
+	for i := range r.legs {
+		if r.legs[i].backend == b {
+			return i
+		}
+	}
+	return nobody
+}
+
+// primaryLate answers without the primary, on a goroutine of its own.
+func (r *request) primaryLate() {
+	defer r.release()
+	defer r.recoverAnswer()
+	losers, answers := r.waitNoMore()
+	r.disposeOf(losers)
+	if answers {
+		r.answerDetached()
+	}
+}
+
+// noteVersionLocked notes that a leg's answer tells a version's id.
+func (r *request) noteVersionLocked(l *leg) {
+	c := &r.race
+	if c.versioned == 0 {
+		c.versionAt = r.head.age()
+	}
+	c.versioned |= 1 << l.index
+}
+
+// awaitPrimaryLocked lets the answer wait for the primary's, PrimaryWait from the first one
+// on.
+func (r *request) awaitPrimaryLocked() {
+	if c := &r.race; c.patience == nil {
+		r.refs.Add(1)
+		c.patience = time.AfterFunc(max(r.e.o.PrimaryWait-(r.head.age()-c.versionAt), 0), r.primaryLate)
+	}
+}
+
+// stopWaitingLocked ends it.
+func (r *request) stopWaitingLocked() {
+	if c := &r.race; c.patience != nil {
+		if c.patience.Stop() {
+			r.refs.Add(-1) // not the last one, which is the caller's
+		}
+		c.patience = nil
+	}
+}
+
+// waitNoMore decides without the primary, unless that has happened.
+func (r *request) waitNoMore() (losers uint64, answers bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.race.late = true
+	losers, answers, _ = r.decideLocked()
+	return losers, answers
+}
