@@ -164,7 +164,7 @@ func (c *clientConn) noteFailedRead(err error) {
 		return
 	}
 	switch gone := c.quiet() == evicted; {
-	case c.wait == waitRequest && c.fresh && gone:
+	case c.wait == waitRequest && c.fresh && gone && !c.door.e.stopping.Load():
 		c.dismiss(errTooManyConnections)
 	case c.interrupted():
 	case c.wait == waitRequest && c.fresh:

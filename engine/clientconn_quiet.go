@@ -35,7 +35,7 @@ func (c *clientConn) engineTime(t time.Time) int64 { return int64(t.Sub(c.door.e
 
 // tryEvict ends the connection if it does still what it did when it was looked at, and
 // nothing has come since, nor is an answer under way. It is called from the goroutine
-// that accepts.
+// that accepts, and once that has ended from Shutdown.
 func (c *clientConn) tryEvict(q quiet) bool {
 	if c.quiet() != q || c.owed.isOut() || c.hasMore() || !c.quietness.CompareAndSwap(int64(q), int64(evicted)) {
 		return false

@@ -109,7 +109,7 @@ type Options struct {
 	TLS *tls.Config
 
 	// Other than by default in tests: the constants of these names.
-	firstTimeout, headGrace, paceTime, answerPulse time.Duration
+	firstTimeout, headGrace, paceTime, answerPulse, drainGrace time.Duration
 }
 
 // Engine is the proxy's server. New makes it, Serve runs it, Shutdown stops it.
@@ -200,6 +200,7 @@ func New(o Options) (*Engine, error) {
 	e.o.firstTimeout = cmp.Or(o.firstTimeout, firstTimeout)
 	e.o.headGrace = cmp.Or(o.headGrace, headGrace)
 	e.o.paceTime = cmp.Or(o.paceTime, paceTime)
+	e.o.drainGrace = cmp.Or(o.drainGrace, drainGrace)
 	e.o.answerPulse = cmp.Or(o.answerPulse, answerPulse)
 	if len(o.Backends) == MaxBackends {
 		e.all = ^uint64(0)

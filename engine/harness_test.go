@@ -199,6 +199,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 		ConnectionTimeout: 20 * time.Second, StallTimeout: 20 * time.Second, SlotTimeout: 2 * time.Second,
 		RingSize: 256 << 10, MaxHeaderSize: 16 << 10, MaxConcurrentRequests: 10000, MaxConnections: 10000,
 		WriteAck: AckFirst, PrimaryWait: 10 * time.Second, CompareETags: true, Journal: r.journal,
+		drainGrace: time.Millisecond,
 	}
 	for _, s := range setups {
 		s(&o, &lo)

@@ -27,9 +27,11 @@ type listener struct {
 	open    atomic.Int64  // connections that were accepted and not closed
 	leaving atomic.Int64  // of them, those that were evicted
 	left    chan struct{} // capacity 1: one has gone
+	ended   chan struct{} // closed once Accept has failed, for good: nobody comes any more
 	atBound seldom.Counter
 	cuts    [cutReasons]atomic.Uint64
 
+	end      sync.Once
 	refusing atomic.Int64
 	refusals sync.WaitGroup
 
@@ -81,7 +83,7 @@ const (
 var cutNames = [cutReasons]string{"refused", "idle", "silent", "head", "body", "answer"}
 
 func newListener(ln net.Listener, e *Engine) *listener {
-	l := &listener{e: e, max: int64(e.o.MaxConnections), tls: e.o.TLS, left: make(chan struct{}, 1)}
+	l := &listener{e: e, max: int64(e.o.MaxConnections), tls: e.o.TLS, left: make(chan struct{}, 1), ended: make(chan struct{})}
 	l.Listener = accept.New(ln, accept.Options{
 		Log:        func(msg string, keyvals ...any) { e.o.Log.Warn(msg, keyvals...) },
 		OutOfFiles: e.relieve,
@@ -95,6 +97,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
 		if err != nil {
+			l.end.Do(func() { close(l.ended) })
 			return nil, err
 		}
 		if l.open.Add(1) <= l.max || l.makeRoom() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 )
 
 // startListening remembers what Shutdown has to close: the server knows of a
@@ -29,13 +30,75 @@ func (e *Engine) stopListening() {
 	}
 }
 
+// Drain makes each answer its connection's last, while requests are taken on: who has to go
+// elsewhere does so, and no connection is in use when Shutdown closes it (R22).
+func (e *Engine) Drain() { e.stopping.Store(true) }
+
+// seeOff waits until the clients have gone, each after one more answer, which says that the
+// connection ends. Who has been idle for drainGrace is not about to send a request, and does
+// not hold it up: to close any other connection might break a request. Drain was called, and
+// nobody comes any more.
+func (e *Engine) seeOff(ctx context.Context) {
+	e.mu.Lock()
+	l := e.listener
+	e.mu.Unlock()
+	if l == nil {
+		return
+	}
+	select {
+	case <-l.ended: // who was accepted at the last moment is in the list
+	case <-ctx.Done():
+		return
+	}
+	for {
+		open, later := l.dismissIdle()
+		if open == 0 {
+			return
+		}
+		timer := time.NewTimer(later)
+		select {
+		case <-timer.C:
+		case <-l.left:
+			timer.Stop()
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// dismissIdle ends the connections that have been idle for drainGrace, and those whose head
+// has been coming for headGrace. open is how many there were, later when to look again.
+func (l *listener) dismissIdle() (open int, later time.Duration) {
+	now, grace := l.e.now(), l.e.o.drainGrace
+	idleBefore, slowBefore := idleSince(now-int64(grace)), idleSince(now-int64(l.e.o.headGrace))
+	later = grace // who begins to be idle now
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		switch q := c.quiet(); {
+		case q <= 0:
+		case q.idle() && q > idleBefore:
+			later = min(later, time.Duration(q-idleBefore)/2)
+		case (q.idle() || q <= slowBefore) && c.tryEvict(q):
+			l.leaving.Add(1)
+		}
+	}
+	return len(l.conns), max(later, time.Millisecond)
+}
+
+// drainGrace is how long a connection has been idle when a shutdown closes it. A client that
+// sends one request after the other pauses for less.
+const drainGrace = time.Second
+
 // Shutdown stops accepting, and waits for the requests in flight and their legs
 // until ctx is done. What is left then is cut off, which records it as a
 // divergence where a backend had taken it (R22). It returns ctx's error in that
 // case. Call it once.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.stopListening()
-	e.stopping.Store(true)
+	e.Drain()
+	e.seeOff(ctx)
 	serverErr := e.server.ShutdownWithContext(ctx)
 	if errors.Is(serverErr, net.ErrClosed) {
 		serverErr = nil // that was stopListening

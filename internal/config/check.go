@@ -72,6 +72,7 @@ func (c *Config) check(m *mistakes) {
 	checkRange(m, "MaxHeaderSize", c.MaxHeaderSize, minHeaderSize, maxHeaderSize, "")
 	checkRange(m, "MaxConcurrentRequests", c.MaxConcurrentRequests, 1, maxCount, "")
 	checkRange(m, "MinClientRate", c.MinClientRate, 0, maxClientRate, " (0 is off)")
+	m.checkDuration("ShutdownDelay", c.ShutdownDelay, true)
 	m.checkDuration("ShutdownTimeout", c.ShutdownTimeout, true)
 	if !validAlgorithm(c.CongestionControl) {
 		m.add("CongestionControl", c.CongestionControl, "auto, system, or an algorithm's name, as in cubic")

@@ -45,6 +45,7 @@ type Config struct {
 	MaxHeaderSize         text.ByteSize `koanf:"MaxHeaderSize"`
 	MaxConcurrentRequests int           `koanf:"MaxConcurrentRequests"`
 	MinClientRate         text.ByteSize `koanf:"MinClientRate"` // per second; 0 means off
+	ShutdownDelay         time.Duration `koanf:"ShutdownDelay"` // 0 means off
 	ShutdownTimeout       time.Duration `koanf:"ShutdownTimeout"`
 	CongestionControl     string        `koanf:"CongestionControl"`
 	TLS                   TLSConfig     `koanf:"TLS"`

@@ -25,7 +25,7 @@ var (
 	// Keys whose default is nothing: none, off, empty, or taken from elsewhere.
 	defaultIsNothing = []string{
 		"Backends", "MaintainedBackend", "AdditionalRequestHeaders", "AdditionalResponseHeaders", "AdminHosts", "Domains",
-		"StallTimeout", "TLS.CertFile", "TLS.KeyFile", "TLS.Backends.CAFile", "TLS.Backends.InsecureSkipVerify",
+		"StallTimeout", "ShutdownDelay", "TLS.CertFile", "TLS.KeyFile", "TLS.Backends.CAFile", "TLS.Backends.InsecureSkipVerify",
 		"TLS.Backends.ClientCertFile", "TLS.Backends.ClientKeyFile",
 		"Logging.Synclog.Stdout", "Logging.Synclog.File", "Logging.Synclog.Syslog",
 		"Logging.Accesslog.Stdout", "Logging.Accesslog.Stderr", "Logging.Accesslog.File", "Logging.Accesslog.Syslog",
@@ -39,7 +39,7 @@ var (
 		"AdditionalRequestHeaders": "{Host: x}", "AdditionalResponseHeaders": "{Host: x}", "MaintainedBackend": "http://other",
 		"SyncLogMethods": "[BREW]", "AdminListen": "nowhere", "AdminHosts": "['http://a']", "Domains": "['http://a']",
 		"WriteAck": "some", "RingSize": "1", "StallTimeout": "-1s", "FailureLimit": "-1", "MaxBodySize": "-1", "MaxHeaderSize": "1",
-		"MaxConcurrentRequests": "0", "MinClientRate": "-1", "ShutdownTimeout": "-1s", "CongestionControl": "'?'",
+		"MaxConcurrentRequests": "0", "MinClientRate": "-1", "ShutdownDelay": "-1s", "ShutdownTimeout": "-1s", "CongestionControl": "'?'",
 		"TLS.CertFile": "none", "TLS.KeyFile": "none", "TLS.Backends.CAFile": "none",
 		"TLS.Backends.ClientCertFile": "none", "TLS.Backends.ClientKeyFile": "none",
 		"Logging.Synclog.Syslog": "x", "Logging.Accesslog.Syslog": "x", "Logging.Mainlog.Syslog": "x",
@@ -57,7 +57,7 @@ var (
 	// Who reads a key, where it is not the engine.
 	readBy = map[string]string{
 		"Listen": "Proxy.Start", "Backends": "Proxy.makeBackends", "MaintainedBackend": "limiter", "ConnLimit": "shareFiles",
-		"AdminListen": "Proxy.Start", "AdminHosts": "admin", "FailureLimit": "limiter", "ShutdownTimeout": "Proxy.Stop",
+		"AdminListen": "Proxy.Start", "AdminHosts": "admin", "FailureLimit": "limiter", "ShutdownDelay": "Proxy.Stop", "ShutdownTimeout": "Proxy.Stop",
 		"CongestionControl": "backends", "TLS": "Proxy.makeEngine, Proxy.makeBackends", "Logging": "logs", "DataDir": "ledger",
 		"Durability": "ledger, engineJournal", "OnJournalError": "ledger, engineJournal", "Credentials": "RepairBackends",
 		"BackendCredentials": "RepairBackends", "Repair": "RepairOptions",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/akubra/akubra/backends"
@@ -69,6 +70,7 @@ type Proxy struct {
 	listener      net.Listener
 	adminListener net.Listener
 	serving       sync.WaitGroup
+	failed        atomic.Bool // a listener has ended by itself
 }
 
 // New constructs the service, and opens the journal; nothing listens yet.
@@ -277,6 +279,7 @@ func (p *Proxy) Start() (err error) {
 // report hands on why a listener has ended by itself.
 func (p *Proxy) report(err error) {
 	if err != nil {
+		p.failed.Store(true)
 		p.Failed <- err
 	}
 }
@@ -298,13 +301,19 @@ func (p *Proxy) InFlight() int { return p.engine.InFlight() }
 // JournalStatus is what is pending, and whether a repair beside this process is at it.
 func (p *Proxy) JournalStatus() remote.Status { return p.journalAdmin.Status() }
 
-// Stop finishes what is in flight within ShutdownTimeout, and records what is
-// left as divergences (R22).
+// Stop says on /ready that the proxy goes, takes requests on for ShutdownDelay, finishes what
+// is in flight within ShutdownTimeout, and records what is left as divergences (R22).
 func (p *Proxy) Stop() {
-	p.logs.Main.Info().Int("inflight", p.engine.InFlight()).Msg("stopping")
+	delay := p.Config.ShutdownDelay
+	if p.failed.Load() {
+		delay = 0 // there is no listener to take requests
+	}
+	p.logs.Main.Info().Int("inflight", p.engine.InFlight()).Dur("delay", delay).Msg("stopping")
+	p.admin.Drain()
+	p.engine.Drain()
+	time.Sleep(delay)
 	ctx, cancel := context.WithTimeout(context.Background(), p.Config.ShutdownTimeout)
 	defer cancel()
-	p.admin.Drain()
 	if p.repairer != nil {
 		p.repairer.Close()
 	}
