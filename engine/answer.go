@@ -29,6 +29,8 @@ type answerBody struct {
 	onClose func(size int64)
 	listing bool // look for the next page's token
 	pages   pageScanner
+	start   *leg   // the winner, once the body is another one's (resume.go)
+	tried   uint64 // backends that have broken off, or could not go on
 }
 
 var answerBodies = sync.Pool{New: func() any { return new(answerBody) }}
@@ -140,6 +142,9 @@ func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 		}
 		if err == io.EOF {
 			return done, nil
+		}
+		if err != nil && b.resume(err) {
+			continue
 		}
 		if err != nil {
 			return done, fmt.Errorf("cannot read the answer of backend %q: %w: %w", b.l.name(), errAnswerCut, err)

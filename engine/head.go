@@ -15,6 +15,7 @@ type head struct {
 	chunked       bool
 	unknownCoding bool // Transfer-Encoding is something else than chunked
 	expect        bool
+	partial       bool // Range, If-Range or If-Match is there
 	copySource    bool // x-amz-copy-source is there (CopyObject, UploadPartCopy)
 	condition     bool // If-Match, If-None-Match or one of the x-amz-if- fields (R29)
 	forced        bool // x-minio-force-delete: a bucket goes with all that is in it
@@ -209,8 +210,16 @@ func (h *head) note(name, value []byte) fieldKind {
 			return fieldFraming
 		}
 	case 'i':
-		if http1.EqualFold(name, "If-Match") || http1.EqualFold(name, "If-None-Match") {
+		match := http1.EqualFold(name, "If-Match")
+		if match || http1.EqualFold(name, "If-None-Match") {
 			h.condition = true
+		}
+		if match || http1.EqualFold(name, "If-Range") {
+			h.partial = true
+		}
+	case 'r':
+		if http1.EqualFold(name, "Range") {
+			h.partial = true
 		}
 	case 'k':
 		if http1.EqualFold(name, "Keep-Alive") {

@@ -28,6 +28,7 @@ type request struct {
 	legs    []leg
 
 	mu     sync.Mutex
+	spare  *leg          // goes on with an answer that broke off (resume.go); under mu
 	plan   readPlan      // of a read that is planned; else empty
 	race   race          // whose answer the client gets
 	ledger requestLedger // what the journal knows of it (promise.go)
@@ -143,6 +144,7 @@ func (r *request) reset() {
 	r.legs = r.legs[:0]
 	r.head.reset()
 	r.client.reset()
+	r.spare = nil
 	r.plan.reset()
 	r.race.reset()
 	r.ledger.reset()
@@ -256,6 +258,7 @@ func (r *request) abort() {
 	for i := range r.legs {
 		r.legs[i].abort(errClientGone)
 	}
+	r.abortSpare(errClientGone)
 }
 
 // shutdown ends the request because the proxy is being stopped: what a backend
@@ -265,6 +268,7 @@ func (r *request) shutdown() {
 	for i := range r.legs {
 		r.legs[i].abort(errShutdown)
 	}
+	r.abortSpare(errShutdown)
 }
 
 var errShutdown = errors.New("proxy shut down")
