@@ -97,6 +97,9 @@ type Options struct {
 	HedgeAfter  time.Duration
 	HedgeP95    bool
 	HedgeBudget float64
+	// ReadCheck is the share of reads whose object another backend is asked for, too, to
+	// compare them.
+	ReadCheck float64
 
 	CompareETags bool // R18
 	// RecordReads: GET and HEAD are among the recorded methods (R17), so their

@@ -65,6 +65,14 @@ func (c *Config) check(m *mistakes) {
 		}
 	}
 	m.checkOneOf("WriteAck", c.WriteAck, words.AckFirst, words.AckQuorum, words.AckAll)
+	m.checkOneOf("ReadPolicy", c.ReadPolicy, words.ReadAll, words.ReadPrefer, words.ReadSpread, words.ReadFastest)
+	m.checkReadFrom(c.ReadFrom, c.Backends)
+	m.checkOneOf("StaleReads", c.StaleReads, words.StaleRefuse, words.StaleAllow)
+	if _, _, ok := parseHedge(c.HedgeAfter); !ok {
+		m.add("HedgeAfter", c.HedgeAfter, "off, p95, or a time longer than 0s, as in 50ms")
+	}
+	checkRange(m, "HedgeBudget", c.HedgeBudget, 0, 1, ", as a share of all reads")
+	checkRange(m, "ReadCheck", c.ReadCheck, 0, 1, ", as a share of all reads (0 is off)")
 	checkRange(m, "RingSize", c.RingSize, minRingSize, maxRingSize, "")
 	m.checkDuration("StallTimeout", c.StallTimeout, true)
 	checkRange(m, "FailureLimit", c.FailureLimit, 0, maxCount, " (0 is off)")
@@ -264,6 +272,26 @@ func (m *mistakes) checkMaintained(maintained oneOrMany, backends []string) {
 	}
 	if len(left) == 0 {
 		m.add("MaintainedBackend", []string(maintained), "fewer than all of Backends")
+	}
+}
+
+// maxWeight is the most that a backend may weigh.
+const maxWeight = 1000
+
+func (m *mistakes) checkReadFrom(weights map[string]string, backends []string) {
+	seen := []string{}
+	for _, of := range slices.Sorted(maps.Keys(weights)) {
+		at := "ReadFrom[" + of + "]"
+		same := func(b string) bool { return sameBackend(b, of) }
+		switch n, err := strconv.Atoi(weights[of]); {
+		case len(backends) > 0 && !slices.ContainsFunc(backends, same):
+			m.add(at, weights[of], "the weight of one of Backends")
+		case slices.ContainsFunc(seen, same):
+			m.add(at, weights[of], "the weight of another backend: this one has one already")
+		case err != nil || n < 0 || n > maxWeight:
+			m.add(at, weights[of], "a whole number from 0 to %d", maxWeight)
+		}
+		seen = append(seen, of)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,23 +34,29 @@ type Config struct {
 	MaintainedBackend         oneOrMany         `koanf:"MaintainedBackend"` // see MaintainedMask
 	SyncLogMethods            []string          `koanf:"SyncLogMethods"`
 
-	AdminListen           string        `koanf:"AdminListen"` // empty means off
-	AdminHosts            []string      `koanf:"AdminHosts"`  // see admin.Hosts
-	Domains               []string      `koanf:"Domains"`
-	WriteAck              string        `koanf:"WriteAck"`
-	CompareETags          bool          `koanf:"CompareETags"`
-	RingSize              text.ByteSize `koanf:"RingSize"`
-	StallTimeout          time.Duration `koanf:"StallTimeout"`
-	FailureLimit          int           `koanf:"FailureLimit"` // 0 means off
-	MaxBodySize           text.ByteSize `koanf:"MaxBodySize"`  // 0 means no limit
-	MaxHeaderSize         text.ByteSize `koanf:"MaxHeaderSize"`
-	MaxConcurrentRequests int           `koanf:"MaxConcurrentRequests"`
-	MinClientRate         text.ByteSize `koanf:"MinClientRate"` // per second; 0 means off
-	ShutdownDelay         time.Duration `koanf:"ShutdownDelay"` // 0 means off
-	ShutdownTimeout       time.Duration `koanf:"ShutdownTimeout"`
-	CongestionControl     string        `koanf:"CongestionControl"`
-	TLS                   TLSConfig     `koanf:"TLS"`
-	Logging               LoggingConfig `koanf:"Logging"`
+	AdminListen           string            `koanf:"AdminListen"` // empty means off
+	AdminHosts            []string          `koanf:"AdminHosts"`  // see admin.Hosts
+	Domains               []string          `koanf:"Domains"`
+	WriteAck              string            `koanf:"WriteAck"`
+	ReadPolicy            string            `koanf:"ReadPolicy"`
+	ReadFrom              map[string]string `koanf:"ReadFrom"` // see ReadWeights
+	StaleReads            string            `koanf:"StaleReads"`
+	HedgeAfter            string            `koanf:"HedgeAfter"` // see HedgeDelay
+	HedgeBudget           float64           `koanf:"HedgeBudget"`
+	ReadCheck             float64           `koanf:"ReadCheck"` // 0 means off
+	CompareETags          bool              `koanf:"CompareETags"`
+	RingSize              text.ByteSize     `koanf:"RingSize"`
+	StallTimeout          time.Duration     `koanf:"StallTimeout"`
+	FailureLimit          int               `koanf:"FailureLimit"` // 0 means off
+	MaxBodySize           text.ByteSize     `koanf:"MaxBodySize"`  // 0 means no limit
+	MaxHeaderSize         text.ByteSize     `koanf:"MaxHeaderSize"`
+	MaxConcurrentRequests int               `koanf:"MaxConcurrentRequests"`
+	MinClientRate         text.ByteSize     `koanf:"MinClientRate"` // per second; 0 means off
+	ShutdownDelay         time.Duration     `koanf:"ShutdownDelay"` // 0 means off
+	ShutdownTimeout       time.Duration     `koanf:"ShutdownTimeout"`
+	CongestionControl     string            `koanf:"CongestionControl"`
+	TLS                   TLSConfig         `koanf:"TLS"`
+	Logging               LoggingConfig     `koanf:"Logging"`
 
 	DataDir            string                     `koanf:"DataDir"`
 	Durability         string                     `koanf:"Durability"`
@@ -92,6 +99,10 @@ func Default() *Config {
 		SyncLogMethods:        []string{"PUT", "POST", "DELETE"},
 		AdminListen:           "127.0.0.1:8071",
 		WriteAck:              words.AckFirst,
+		ReadPolicy:            words.ReadAll,
+		StaleReads:            words.StaleRefuse,
+		HedgeAfter:            words.HedgeP95,
+		HedgeBudget:           0.05,
 		CompareETags:          true,
 		RingSize:              256 << 10,
 		FailureLimit:          10,
@@ -230,6 +241,41 @@ func (c *Config) MaintainedMask() uint64 {
 		}
 	}
 	return mask
+}
+
+// ReadWeights are ReadFrom by backend, or nil where all are equal. A backend that is not
+// named there has the weight 1.
+func (c *Config) ReadWeights() []int {
+	if len(c.ReadFrom) == 0 {
+		return nil
+	}
+	weights := make([]int, len(c.Backends))
+	for i, backend := range c.Backends {
+		weights[i] = 1
+		for of, weight := range c.ReadFrom {
+			if sameBackend(backend, of) {
+				weights[i], _ = strconv.Atoi(weight) // checked
+			}
+		}
+	}
+	return weights
+}
+
+// HedgeDelay is HedgeAfter: a time, 0 for never, or p95.
+func (c *Config) HedgeDelay() (d time.Duration, p95 bool) {
+	d, p95, _ = parseHedge(c.HedgeAfter) // checked
+	return d, p95
+}
+
+func parseHedge(s string) (d time.Duration, p95, ok bool) {
+	switch s {
+	case words.HedgeOff:
+		return 0, false, true
+	case words.HedgeP95:
+		return 0, true, true
+	}
+	d, err := time.ParseDuration(s)
+	return d, false, err == nil && d > 0
 }
 
 // JournalDir is the journal's directory within DataDir.

@@ -59,6 +59,7 @@ func TestConfigExample(t *testing.T) {
 	want.Backends = []string{"http://s3.first.example.com:9000", "http://s3.second.example.com:9000"}
 	want.MaintainedBackend, want.Domains, want.AdminHosts = oneOrMany{}, []string{}, []string{}
 	want.AdditionalRequestHeaders, want.AdditionalResponseHeaders = map[string]string{}, map[string]string{}
+	want.ReadFrom = map[string]string{}
 	want.BackendCredentials = []BackendCredentialsConfig{}
 	want.finish()
 	if !reflect.DeepEqual(got, want) {

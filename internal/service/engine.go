@@ -33,6 +33,7 @@ func (p *Proxy) makeEngine() error {
 
 // engineOptions are those that the configuration has.
 func engineOptions(c *config.Config, files fileShares) engine.Options {
+	hedgeAfter, hedgeP95 := c.HedgeDelay()
 	return engine.Options{
 		Domains:                   c.Domains,
 		AdditionalRequestHeaders:  c.AdditionalRequestHeaders,
@@ -47,6 +48,13 @@ func engineOptions(c *config.Config, files fileShares) engine.Options {
 		MaxConnections:            files.clients,
 		MinClientRate:             int64(c.MinClientRate),
 		WriteAck:                  c.WriteAck,
+		ReadPolicy:                c.ReadPolicy,
+		ReadFrom:                  c.ReadWeights(),
+		StaleReads:                c.StaleReads,
+		HedgeAfter:                hedgeAfter,
+		HedgeP95:                  hedgeP95,
+		HedgeBudget:               c.HedgeBudget,
+		ReadCheck:                 c.ReadCheck,
 		CompareETags:              c.CompareETags,
 		RecordReads:               slices.Contains(c.SyncLogMethods, "GET") || slices.Contains(c.SyncLogMethods, "HEAD"),
 	}

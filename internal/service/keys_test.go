@@ -31,13 +31,14 @@ var (
 		"Logging.Accesslog.Stdout", "Logging.Accesslog.Stderr", "Logging.Accesslog.File", "Logging.Accesslog.Syslog",
 		"Logging.Mainlog.Stdout", "Logging.Mainlog.File", "Logging.Mainlog.Syslog",
 		"Credentials.AccessKey", "Credentials.SecretKey", "Credentials.Region", "Credentials.File", "BackendCredentials",
-		"Repair.Enabled", "Repair.ObjectsPerSecond", "Repair.BytesPerSecond", "Repair.CopyBucketConfig",
+		"ReadFrom", "ReadCheck", "Repair.Enabled", "Repair.ObjectsPerSecond", "Repair.BytesPerSecond", "Repair.CopyBucketConfig",
 	}
 	// A value of the right type that the check refuses, as it stands in YAML.
 	refused = map[string]string{
 		"Listen": "nowhere", "Backends": "[ftp://a]", "ConnLimit": "0", "ConnectionTimeout": "0s", "ConnectionDialTimeout": "0s",
 		"AdditionalRequestHeaders": "{Host: x}", "AdditionalResponseHeaders": "{Host: x}", "MaintainedBackend": "http://other",
 		"SyncLogMethods": "[BREW]", "AdminListen": "nowhere", "AdminHosts": "['http://a']", "Domains": "['http://a']",
+		"ReadPolicy": "some", "ReadFrom": "{'http://other': 1}", "StaleReads": "some", "HedgeAfter": "never", "HedgeBudget": "2", "ReadCheck": "-1",
 		"WriteAck": "some", "RingSize": "1", "StallTimeout": "-1s", "FailureLimit": "-1", "MaxBodySize": "-1", "MaxHeaderSize": "1",
 		"MaxConcurrentRequests": "0", "MinClientRate": "-1", "ShutdownDelay": "-1s", "ShutdownTimeout": "-1s", "CongestionControl": "'?'",
 		"TLS.CertFile": "none", "TLS.KeyFile": "none", "TLS.Backends.CAFile": "none",
@@ -176,6 +177,11 @@ func wantRead(t *testing.T, field reflect.StructField) {
 		v.SetInt(v.Int()/2 + 1)
 	case reflect.String:
 		v.SetString("other")
+		if key == "HedgeAfter" { // what is not in its list is a time
+			v.SetString("1s")
+		}
+	case reflect.Float64:
+		v.SetFloat(v.Float()/2 + 1)
 	case reflect.Bool:
 		v.SetBool(!v.Bool())
 	case reflect.Slice:
@@ -199,6 +205,8 @@ func wantRead(t *testing.T, field reflect.StructField) {
 // What the configuration and the engine say alike without knowing each other is the same.
 func TestWordsOnBothSides(t *testing.T) {
 	for word, engines := range map[string]string{
+		words.ReadPrefer: engine.ReadPrefer, words.ReadSpread: engine.ReadSpread,
+		words.ReadFastest: engine.ReadFastest, words.StaleRefuse: engine.StaleRefuse, words.StaleAllow: engine.StaleAllow,
 		words.AckFirst: engine.AckFirst, words.AckQuorum: engine.AckQuorum, words.AckAll: engine.AckAll,
 	} {
 		if engines != word {

@@ -25,6 +25,12 @@ const (
 	ReadFastest = "fastest"
 )
 
+// When another backend is asked for a read as well (HedgeAfter, R30), besides a time.
+const (
+	HedgeOff = "off"
+	HedgeP95 = "p95"
+)
+
 // What becomes of a read that only backends can answer that owe what it asks for
 // (StaleReads, R30).
 const (
