@@ -21,7 +21,7 @@ func (r *request) detach() bool {
 		return false
 	}
 	// Nobody's leg is to wait for a disk: its connection may have another request already.
-	if r.journaled() && r.e.o.Journal.Waits() {
+	if r.mayWaitForIntent() {
 		return false
 	}
 	return r.tryDetach()

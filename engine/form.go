@@ -191,7 +191,8 @@ func (r *request) beginForm(key string) *s3Error {
 			return errKeyBusy
 		}
 	}
-	began, slot := uint64(0), int32(noSlot)
+	var began uint64
+	var write JournalWrite
 	taken := false
 	defer func() {
 		if taken { // it has come to be the request's
@@ -200,14 +201,14 @@ func (r *request) beginForm(key string) *s3Error {
 		if key != "" {
 			r.e.writes.leave(hash)
 		}
-		if slot != noSlot {
-			r.e.o.Journal.End(slot)
+		if write != nil {
+			write.End()
 		}
 	}()
 	var err error
 	if r.e.o.Journal != nil {
 		began = r.e.o.Journal.Stamp(time.Now())
-		slot, err = r.e.o.Journal.Begin(r.head.target.Bucket, []byte(key), r.head.host, r.head.raw)
+		write, err = r.e.o.Journal.Begin(r.head.target.Bucket, []byte(key), r.head.host, r.head.raw)
 	}
 	if err != nil {
 		return r.notBegun(err)
@@ -216,7 +217,7 @@ func (r *request) beginForm(key string) *s3Error {
 	defer r.mu.Unlock()
 	if taken = !r.allEndedLocked(); taken { // else every backend has refused it already, and it has been settled
 		r.ledger.key, r.head.target.Key, r.ledger.keyHash, r.ledger.overlapping = []byte(key), []byte(s3.Escape(key)), hash, key != ""
-		r.ledger.began, r.ledger.slot = began, slot
+		r.ledger.began, r.ledger.write = began, write
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bufio"
-	"errors"
 	"time"
 
 	"github.com/akubra/akubra/synclog/task"
@@ -157,52 +156,58 @@ type Divergence struct {
 	ID          string
 }
 
-// ErrTooManyWrites: Begin can note no further write while so many are under way (R23).
-var ErrTooManyWrites = errors.New("too many writes are under way")
-
 // Journal keeps what the backends owe, so that it survives the process (R20). All
 // methods may be called from any goroutine.
 type Journal interface {
 	// Begin notes that a write is about to go to the backends, so that a process
-	// that is killed leaves behind what it was about; End notes that it is over.
-	// It keeps nothing of its arguments. key is decoded; host and target serve
-	// writes that are about a bucket. An error means that the write must not go on;
-	// ErrTooManyWrites is one that may come again, ErrKeyTooLong one that the client is to
-	// blame for.
-	Begin(bucket, key, host, target []byte) (slot int32, err error)
-	End(slot int32)
+	// that is killed leaves behind what it was about. key is decoded, and stays as it is
+	// until End; host and target serve writes that are about a bucket. An error means that
+	// the write must not go on; ErrTooManyWrites is one that may come again, ErrKeyTooLong
+	// one that the client is to blame for.
+	Begin(bucket, key, host, target []byte) (JournalWrite, error)
 	// Stamp gives the next place in the order of writes: Unix time in
 	// nanoseconds, unique and ascending, over restarts too. now is the time.
 	Stamp(now time.Time) uint64
-	// Promise makes the entries durable and returns then; it keeps nothing of es.
-	// An entry that owes nothing only replaces what is known of its key. An
-	// error means that the write must not be acknowledged.
-	Promise(es []Promise) error
-	// Intend is Promise for one write that Begin gave a slot to and that is Open.
-	Intend(slot int32, p *Promise) error
-	// Settle ends the entry with p's Seq, which was Open: all its legs have ended, and p is
-	// how. It waits for a write at most where something is owed, and keeps nothing of p.
-	Settle(p *Promise)
 	// Owed is the set of backends that owe the key's content, or may: what is written
 	// down of it, and acknowledged writes whose legs are out. It reads no disk.
 	Owed(bucket, key []byte) uint64
 	// OwedIn adds to counts, by backend, how many keys of a bucket a backend owes in the same
 	// sense. It reads no disk.
 	OwedIn(bucket []byte, counts []int)
-	// Failed reports whether writes must be refused, because nothing about them
+	// Refuses reports whether writes must be refused, because nothing about them
 	// could be written down.
-	Failed() bool
-	// Waits reports whether Promise and Intend wait for a disk.
-	Waits() bool
-	// Quiet reports whether nothing is owed, nor may be: an entry that owes nothing need
-	// not be promised then.
+	Refuses() bool
+	// Quiet reports whether nothing is owed, nor may be: of a write that owes nothing
+	// the journal need not hear then.
 	Quiet() bool
 }
 
-// ErrKeyTooLong is what Journal.Begin says of a key that it has no room for. It must
-// have room for any that a storage takes, as far as that can be: S3 ends at 1,024 bytes,
-// and some storages far behind.
-var ErrKeyTooLong = errors.New("the key is too long")
+// JournalWrite is a write that Begin has noted. One goroutine at a time may use it, and
+// nobody after End.
+type JournalWrite interface {
+	// Add is Begin for a further key that the request writes (R24).
+	Add(bucket, key []byte) error
+	// Waits reports whether Acknowledge waits for a disk.
+	Waits() bool
+	// Acknowledge makes durable what the backends may owe of a write whose legs are out,
+	// before the client is told of it: an entry for each key, which are Open. It keeps
+	// nothing of them, but may replace their targets. An error means that the write must
+	// not be acknowledged.
+	Acknowledge(ps []Promise) error
+	// Settle tells how it has ended, once all legs have. After Acknowledge it never fails,
+	// and waits for a disk at most where something is owed; the entries have the Seq that
+	// they had. Without, an error means that the write must not be acknowledged. One that
+	// owes nothing only replaces what is known of its key.
+	Settle(ps []Promise) error
+	// End notes that nothing of it is under way any more.
+	End()
+}
+
+// What Begin and Add may say of a write.
+var (
+	ErrTooManyWrites = task.ErrTooManyWrites
+	ErrKeyTooLong    = task.ErrKeyTooLong
+)
 
 // Promise is what the journal has to know of a write: Owed are the backends that may not
 // have it, and Open says that legs are out, so that a Settle will come.

@@ -19,7 +19,7 @@ type ledger struct {
 	broken  atomic.Bool
 	full    atomic.Bool                        // Begin fails
 	tooMany atomic.Bool                        // Begin has no room
-	failed  atomic.Bool                        // what Failed says
+	failed  atomic.Bool                        // what Refuses says
 	waits   atomic.Bool                        // what Waits says
 	busy    atomic.Bool                        // Quiet says no
 	maxKey  atomic.Int64                       // bytes, unless 0
@@ -39,29 +39,48 @@ type entry struct {
 
 var errLedger = errors.New("no journal")
 
-func (l *ledger) Begin(bucket, key, _, _ []byte) (int32, error) {
+// ledgerWrite is a write that a ledger has noted.
+type ledgerWrite struct {
+	l        *ledger
+	slots    []int
+	promised bool
+}
+
+func (l *ledger) Begin(bucket, key, _, _ []byte) (JournalWrite, error) {
+	w := &ledgerWrite{l: l}
+	if err := w.Add(bucket, key); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *ledgerWrite) Add(bucket, key []byte) error {
+	l := w.l
 	if l.full.Load() {
-		return noSlot, errLedger
+		return errLedger
 	}
 	if l.tooMany.Load() {
-		return noSlot, ErrTooManyWrites
+		return ErrTooManyWrites
 	}
 	if limit := int(l.maxKey.Load()); limit > 0 && len(key) > limit {
-		return noSlot, fmt.Errorf("cannot note it: %w", ErrKeyTooLong)
+		return fmt.Errorf("cannot note it: %w", ErrKeyTooLong)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slots = append(l.slots, string(bucket)+"/"+string(key))
-	return int32(len(l.slots) - 1), nil
+	w.slots = append(w.slots, len(l.slots)-1)
+	return nil
 }
 
-func (l *ledger) End(slot int32) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.slots[slot] == "" {
-		l.wrong = append(l.wrong, "a write that ended twice")
+func (w *ledgerWrite) End() {
+	w.l.mu.Lock()
+	defer w.l.mu.Unlock()
+	for _, slot := range w.slots {
+		if w.l.slots[slot] == "" {
+			w.l.wrong = append(w.l.wrong, "a write that ended twice")
+		}
+		w.l.slots[slot] = ""
 	}
-	l.slots[slot] = ""
 }
 
 // underWay are the writes that have not ended.
@@ -77,8 +96,8 @@ func (l *ledger) underWay() (list []string) {
 }
 
 func (l *ledger) Stamp(time.Time) uint64 { return l.last.Add(1) }
-func (l *ledger) Failed() bool           { return l.failed.Load() }
-func (l *ledger) Waits() bool            { return l.waits.Load() }
+func (l *ledger) Refuses() bool          { return l.failed.Load() }
+func (w *ledgerWrite) Waits() bool       { return w.l.waits.Load() }
 
 func (l *ledger) Quiet() bool { return !l.busy.Load() && len(l.owing()) == 0 }
 
@@ -139,16 +158,33 @@ func (l *ledger) Promise(es []Promise) error {
 	return nil
 }
 
-func (l *ledger) Intend(slot int32, p *Promise) error {
+func (w *ledgerWrite) Acknowledge(ps []Promise) error {
+	l := w.l
 	l.mu.Lock()
-	if l.slots[slot] != string(p.Bucket)+"/"+string(p.Key) || !p.Open {
-		l.wrong = append(l.wrong, "an intent that is not its slot's: "+string(p.Target))
+	for i := range ps {
+		p := &ps[i]
+		begun := func(slot int) bool { return l.slots[slot] == string(p.Bucket)+"/"+string(p.Key) }
+		if !p.Open || len(ps) > 1 && !slices.ContainsFunc(w.slots, begun) {
+			l.wrong = append(l.wrong, "an intent that is not its write's: "+string(p.Target))
+		}
 	}
 	l.mu.Unlock()
-	return l.Promise([]Promise{*p})
+	err := l.Promise(ps)
+	w.promised = err == nil
+	return err
 }
 
-func (l *ledger) Settle(p *Promise) {
+func (w *ledgerWrite) Settle(ps []Promise) error {
+	if !w.promised {
+		return w.l.Promise(ps)
+	}
+	for i := range ps {
+		w.l.settleOne(&ps[i])
+	}
+	return nil
+}
+
+func (l *ledger) settleOne(p *Promise) {
 	if f := l.settle.Load(); f != nil {
 		(*f)(p.Owed)
 	}

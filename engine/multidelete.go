@@ -23,7 +23,6 @@ type deletion struct {
 	write uint64
 	began uint64 // as a request's
 	seq   uint64 // as a request's
-	slot  int32  // as a request's
 	also  uint64 // as a request's
 }
 
@@ -59,15 +58,16 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 	}
 	begun := make(map[uint64]bool, len(objects))
 	list := make([]deletion, 0, len(objects))
+	var write JournalWrite
 	var problem *s3Error
 	noted := false
 	defer func() {
 		if !noted { // a panic
-			r.e.forget(list)
+			r.e.forget(list, write)
 		}
 	}()
 	for _, o := range objects {
-		list = append(list, deletion{deletedObject: o, slot: noSlot})
+		list = append(list, deletion{deletedObject: o})
 		d := &list[len(list)-1]
 		if hash := hashKey(r.head.target.Bucket, o.Key); !begun[hash] {
 			if !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
@@ -80,7 +80,11 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 		var err error
 		if r.e.o.Journal != nil {
 			d.began = r.e.o.Journal.Stamp(time.Now())
-			d.slot, err = r.e.o.Journal.Begin(r.head.target.Bucket, []byte(o.Key), nil, nil)
+			if write == nil {
+				write, err = r.e.o.Journal.Begin(r.head.target.Bucket, []byte(o.Key), nil, nil)
+			} else {
+				err = write.Add(r.head.target.Bucket, []byte(o.Key))
+			}
 		}
 		if err != nil {
 			problem = r.notBegun(err)
@@ -90,25 +94,25 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 	r.mu.Lock()
 	over := r.allEndedLocked()
 	if !over {
-		r.ledger.deletes = list
+		r.ledger.deletes, r.ledger.write = list, write
 	}
 	r.mu.Unlock()
 	noted = true
 	if over { // every backend has refused it already, and it has been settled
-		r.e.forget(list)
+		r.e.forget(list, write)
 	}
 	return problem
 }
 
 // forget takes deletions back that have not come to be the request's.
-func (e *Engine) forget(list []deletion) {
+func (e *Engine) forget(list []deletion, write JournalWrite) {
 	for i := range list {
 		if d := &list[i]; d.write != 0 {
 			e.writes.leave(d.write)
 		}
-		if slot := list[i].slot; slot != noSlot {
-			e.o.Journal.End(slot)
-		}
+	}
+	if write != nil {
+		write.End()
 	}
 }
 

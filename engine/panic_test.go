@@ -40,20 +40,17 @@ type wiredJournal struct {
 	Journal
 }
 
-func (j wiredJournal) Begin(bucket, key, host, target []byte) (int32, error) {
+func (j wiredJournal) Begin(bucket, key, host, target []byte) (JournalWrite, error) {
 	j.at("Begin")
-	return j.Journal.Begin(bucket, key, host, target)
+	w, err := j.Journal.Begin(bucket, key, host, target)
+	if err != nil {
+		return nil, err
+	}
+	return wiredWrite{j.wired, w}, nil
 }
 func (j wiredJournal) Stamp(now time.Time) uint64 { j.at("Stamp"); return j.Journal.Stamp(now) }
-func (j wiredJournal) Promise(es []Promise) error { j.at("Promise"); return j.Journal.Promise(es) }
-func (j wiredJournal) Intend(slot int32, p *Promise) error {
-	j.at("Intend")
-	return j.Journal.Intend(slot, p)
-}
-func (j wiredJournal) Settle(p *Promise) { j.at("Settle"); j.Journal.Settle(p) }
-func (j wiredJournal) Failed() bool      { j.at("Failed"); return j.Journal.Failed() }
-func (j wiredJournal) Waits() bool       { j.at("Waits"); return j.Journal.Waits() }
-func (j wiredJournal) Quiet() bool       { j.at("Quiet"); return j.Journal.Quiet() }
+func (j wiredJournal) Refuses() bool              { j.at("Refuses"); return j.Journal.Refuses() }
+func (j wiredJournal) Quiet() bool                { j.at("Quiet"); return j.Journal.Quiet() }
 func (j wiredJournal) Owed(bucket, key []byte) uint64 {
 	j.at("Owed")
 	return j.Journal.Owed(bucket, key)
@@ -62,6 +59,25 @@ func (j wiredJournal) Owed(bucket, key []byte) uint64 {
 func (j wiredJournal) OwedIn(bucket []byte, counts []int) {
 	j.at("OwedIn")
 	j.Journal.OwedIn(bucket, counts)
+}
+
+type wiredWrite struct {
+	wired
+	JournalWrite
+}
+
+func (w wiredWrite) Add(bucket, key []byte) error {
+	w.at("Add")
+	return w.JournalWrite.Add(bucket, key)
+}
+func (w wiredWrite) Waits() bool { w.at("Waits"); return w.JournalWrite.Waits() }
+func (w wiredWrite) Acknowledge(ps []Promise) error {
+	w.at("Acknowledge")
+	return w.JournalWrite.Acknowledge(ps)
+}
+func (w wiredWrite) Settle(ps []Promise) error {
+	w.at("Settle")
+	return w.JournalWrite.Settle(ps)
 }
 
 type wiredMetrics struct {
@@ -129,7 +145,7 @@ func (b wiredBackend) Plain() bool { b.at("Plain"); return b.Backend.Plain() }
 func TestR22PanicsEndTheirRequest(t *testing.T) {
 	t.Parallel()
 	hooks := []string{
-		"Begin", "Stamp", "Promise", "Intend", "Settle", "Failed", "Waits", "Quiet", "Owed", "Wanted",
+		"Begin", "Add", "Stamp", "Acknowledge", "Settle", "Refuses", "Waits", "Quiet", "Owed", "Wanted",
 		"RequestBegun", "RequestEnded", "LegEnded", "LegsEnded", "Diverged",
 		"AccessEnabled", "Access", "Record", "Progress", "Answered", "Succeeded", "Acquire", "Plain",
 	}
@@ -226,7 +242,7 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 // is written down where that still goes.
 func TestR20NothingIsAcknowledgedForAPanic(t *testing.T) {
 	t.Parallel()
-	for _, hook := range []string{"Intend", "Promise", "Answered"} {
+	for _, hook := range []string{"Acknowledge", "Settle", "Answered"} {
 		t.Run(hook, func(t *testing.T) {
 			w := wired{hook, &bomb{}}
 			r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
@@ -240,7 +256,7 @@ func TestR20NothingIsAcknowledgedForAPanic(t *testing.T) {
 			r.settled()
 			r.journal.busy.Store(true)
 			w.bomb.arm(1)
-			if hook != "Promise" {
+			if hook != "Settle" {
 				open := gated(t, r.stores[1])
 				t.Cleanup(open)
 				c.Send(putRequest("/b/k", "other"))
@@ -256,7 +272,7 @@ func TestR20NothingIsAcknowledgedForAPanic(t *testing.T) {
 			r.settled()
 			r.log.mu.Lock()
 			defer r.log.mu.Unlock()
-			if said := strings.Join(r.log.warned, "\n"); hook != "Promise" && !strings.Contains(said, "boom") {
+			if said := strings.Join(r.log.warned, "\n"); hook != "Settle" && !strings.Contains(said, "boom") {
 				t.Errorf("no panic: %s", said)
 			}
 		})

@@ -28,18 +28,24 @@ func (r *request) beginWrite() *s3Error {
 		return nil
 	}
 	r.ledger.key = r.head.decodedKey()
-	if r.e.o.Journal.Failed() {
+	if r.e.o.Journal.Refuses() {
 		return errJournal
 	}
 	if r.head.is(s3.KindDelete) || r.head.is(s3.KindForm) {
 		return nil // its keys are yet to come: beginDeletes, beginForm
 	}
-	slot, err := r.e.o.Journal.Begin(r.head.target.Bucket, r.ledger.key, r.head.host, r.head.raw)
-	if err != nil {
+	if err := r.note(); err != nil {
 		return r.notBegun(err)
 	}
-	r.ledger.slot = slot
 	return nil
+}
+
+// note tells the journal that the write is under way, if it does not know yet.
+func (r *request) note() (err error) {
+	if r.ledger.write == nil {
+		r.ledger.write, err = r.e.o.Journal.Begin(r.head.target.Bucket, r.ledger.key, r.head.host, r.head.raw)
+	}
+	return err
 }
 
 func (r *request) notBegun(err error) *s3Error {
@@ -55,13 +61,8 @@ func (r *request) notBegun(err error) *s3Error {
 
 // endWrite notes that nothing of the write is under way any more.
 func (r *request) endWrite() {
-	if r.ledger.slot != noSlot {
-		r.e.o.Journal.End(r.ledger.slot)
-	}
-	for i := range r.ledger.deletes {
-		if slot := r.ledger.deletes[i].slot; slot != noSlot {
-			r.e.o.Journal.End(slot)
-		}
+	if r.ledger.write != nil {
+		r.ledger.write.End()
 	}
 }
 
@@ -86,13 +87,9 @@ func (r *request) beginPromise() (waits bool, err error) {
 	if !intends {
 		return waits, err
 	}
-	ps := r.promises(r.ledger.cast)
-	if r.ledger.slot != noSlot && bytes.Equal(ps[0].Key, r.ledger.key) {
-		err = r.e.o.Journal.Intend(r.ledger.slot, &ps[0])
-	} else {
-		err = r.e.o.Journal.Promise(ps)
+	if err = r.note(); err == nil {
+		err = r.ledger.write.Acknowledge(r.promises(r.ledger.cast))
 	}
-
 	if r.endIntent(err) {
 		r.settlePromised(err == nil)
 	}
@@ -206,10 +203,7 @@ func (r *request) settleJournal() {
 
 // settlePromises tells the journal what has become of an intent.
 func (r *request) settlePromises() {
-	ps := r.promises(r.race.votes)
-	for i := range ps {
-		r.e.o.Journal.Settle(&ps[i])
-	}
+	_ = r.ledger.write.Settle(r.promises(r.race.votes)) // it does not fail after Acknowledge
 }
 
 // writeDown puts into the journal how a request has ended that is not in it: all
@@ -234,7 +228,10 @@ func (r *request) writeDown() error {
 	if len(ps) == 0 {
 		return nil
 	}
-	return r.e.o.Journal.Promise(ps)
+	if err := r.note(); err != nil { // of a delete, or a form, that was refused before its keys were read
+		return err
+	}
+	return r.ledger.write.Settle(ps)
 }
 
 // promises are the entries for the journal, as the votes stand: one, or one a key

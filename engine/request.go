@@ -53,7 +53,7 @@ func newRequest(e *Engine) *request {
 		legs:   make([]leg, 0, n),
 		ready:  make(chan struct{}, 1),
 		race:   race{votes: make([]vote, 0, n), winner: -1, decider: -1, decision: make(chan struct{}, 1)},
-		ledger: requestLedger{slot: noSlot, settled: make(chan struct{}, 1)},
+		ledger: requestLedger{settled: make(chan struct{}, 1)},
 	}
 	r.message.Init(body.Hooks{
 		Start:  r.launch,

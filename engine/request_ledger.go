@@ -29,10 +29,10 @@ const (
 // requestLedger is what the journal and the table of writes under way know of the request. Its
 // fields are of the handler's goroutine until the request is launched.
 type requestLedger struct {
-	key   []byte // decoded; of journaled writes
-	slot  int32  // where the journal has noted that it is under way, or noSlot
-	began uint64 // the place of the write's beginning in the order of writes
-	seq   uint64 // the write's own place; under the request's mu
+	key   []byte       // decoded; of journaled writes
+	write JournalWrite // nil: the journal was not told that it is under way
+	began uint64       // the place of the write's beginning in the order of writes
+	seq   uint64       // the write's own place; under the request's mu
 	// overlapping: the request is in the table of writes under way (R19), under
 	// keyHash; whoever settles it takes it out.
 	overlapping bool
@@ -67,7 +67,7 @@ func (j *requestLedger) reset() {
 		j.entries = nil
 	}
 	clear(j.entries[:cap(j.entries)])
-	j.key, j.slot, j.began, j.seq = nil, noSlot, 0, 0
+	j.key, j.write, j.began, j.seq = nil, nil, 0, 0
 	j.overlapping, j.keyHash, j.deletes, j.charge = false, 0, nil, 0
 	j.made.Store(0)
 	j.state, j.nothingOwed, j.also, j.err = journalUnwritten, false, 0, nil
@@ -88,9 +88,6 @@ func (j *requestLedger) setMade(size int64) { j.made.Store(size) }
 
 // madeSize is that size, or 0 where it is not known.
 func (j *requestLedger) madeSize() int64 { return j.made.Load() }
-
-// noSlot: the journal was not told of the write.
-const noSlot = -1
 
 // overlaps reports whether another write to the key is, or was, under way beside this one.
 func (r *request) overlaps() bool {
@@ -140,9 +137,10 @@ func (r *request) noteBegin() {
 	}
 }
 
-// mayWaitForIntent reports whether an intent may have to wait for a disk: the table of
-// writes under way does not know of the write.
-func (r *request) mayWaitForIntent() bool { return r.journaled() && r.ledger.slot == noSlot }
+// mayWaitForIntent reports whether an intent may have to wait for a disk.
+func (r *request) mayWaitForIntent() bool {
+	return r.journaled() && (r.ledger.write == nil || r.ledger.write.Waits())
+}
 
 // mayWriteDownLocked reports whether the last leg of a write that went well has to write
 // something down.

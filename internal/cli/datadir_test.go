@@ -14,6 +14,7 @@ import (
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/internal/testkit"
+	"github.com/akubra/akubra/synclog/journal"
 )
 
 // statusOf is what a request is answered.
@@ -40,7 +41,7 @@ func TestR23DataDirIsGone(t *testing.T) {
 		},
 		{"deleted", os.RemoveAll, nil, "directory"},
 		{"lock deleted", func(dir string) error { return os.Remove(dir + "/journal/lock") }, nil, "lock file"},
-		{"table deleted", func(dir string) error { return os.Remove(dir + "/journal/" + ledger.InflightName) }, nil, "file"},
+		{"table deleted", func(dir string) error { return os.Remove(dir + "/journal/" + journal.InflightName) }, nil, "file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newStoresRig(t, "")
@@ -163,7 +164,7 @@ func TestServeFailsInItsOwnWords(t *testing.T) {
 	t.Parallel()
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	dir := filepath.Dir(config)
-	table := filepath.Join(dir, "data", "journal", ledger.InflightName)
+	table := filepath.Join(dir, "data", "journal", journal.InflightName)
 	testkit.MustDo(t, os.MkdirAll(filepath.Dir(table), 0o700), os.WriteFile(filepath.Join(dir, "precious"), nil, 0o600),
 		os.Link(filepath.Join(dir, "precious"), table)) // which the table would be written over
 	exit, _, stderr := runArgs("-c", config)

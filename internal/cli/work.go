@@ -57,11 +57,6 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	if table, err := ledger.OpenInflight(config, j, names); err != nil {
-		return nil, errors.Join(err, j.Close())
-	} else if err := table.Close(); err != nil {
-		return nil, errors.Join(err, j.Close())
-	}
 	// The lines belong where the proxy's are; on the screen the command speaks itself.
 	lines := config.Logging.Synclog
 	lines.Stdout, lines.Stderr = false, false

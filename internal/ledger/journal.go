@@ -1,13 +1,9 @@
 package ledger
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/akubra/akubra/internal/config"
@@ -18,9 +14,6 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 	"github.com/akubra/akubra/synclog/task"
 )
-
-// InflightName is the table of writes under way, beside the journal's own files.
-const InflightName = "inflight"
 
 // OpenJournal opens the journal for this process alone, and makes DataDir where it
 // is not there yet. onError and onRevive are journal.Options'; both may be nil.
@@ -44,6 +37,9 @@ func OpenJournal(c *config.Config, names []string, onError func(error), onRevive
 		},
 		OnRevive: onRevive,
 		Continue: c.OnJournalError == config.OnJournalErrorContinue,
+		// Each request may have some writes that go on in the background, and a
+		// multi-object delete has many.
+		Writes: max(inflight.DefaultMax, 8*c.MaxConcurrentRequests),
 	})
 	if errors.Is(err, journal.ErrLocked) {
 		return nil, fmt.Errorf("cannot open the journal (DataDir: %q), since another proxy or `akubra repair` is at it: %w", c.DataDir, err)
@@ -61,86 +57,6 @@ func OpenJournal(c *config.Config, names []string, onError func(error), onRevive
 	}
 	return j, nil
 }
-
-// OpenInflight opens the table of writes under way, and journals what a process
-// that was killed has left in it: some backends may have these writes and others
-// not. The journal may have those that were acknowledged already.
-func OpenInflight(c *config.Config, j *journal.Journal, names []string) (*inflight.Table, error) {
-	table, err := inflight.Open(filepath.Join(c.JournalDir(), InflightName), func(left []inflight.Write) error {
-		entries := make([]journal.Entry, len(left))
-		for i, w := range left {
-			entries[i] = entryOf(&w, names)
-		}
-		if err := j.Promise(entries); err != nil {
-			return err
-		}
-		return j.Flush()
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the table of writes under way (DataDir: %q): %w", c.DataDir, err)
-	}
-	// Each request may have some writes that go on in the background, and a
-	// multi-object delete has many.
-	table.SetMax(max(inflight.DefaultMax, 8*c.MaxConcurrentRequests))
-	return table, nil
-}
-
-// entryOf is what the journal has to know of a write that was under way. It is not
-// known who has it, unless it was acknowledged.
-func entryOf(w *inflight.Write, names []string) journal.Entry {
-	e := journal.Entry{
-		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: text.HideSecrets(w.Target), Owed: 1<<len(names) - 1,
-		Reason: []byte("under way when the proxy died"), Unacknowledged: true,
-	}
-	a := &w.Ack
-	if len(e.Key) == 0 && bytes.IndexByte(e.Target, '?') >= 0 {
-		e.Aspect = task.Setting
-	}
-	if a.Seq == 0 {
-		return e // whatever it was: its method is not known
-	}
-	e.Seq, e.Method, e.ETag, e.ID, e.Size = a.Seq, a.Method, a.ETag, a.ID, a.Size
-	e.Unacknowledged = false
-	switch {
-	case a.Old:
-		e.Aspect = journal.OldAspect(&e, a.Flags)
-	default:
-		e.Aspect = task.Aspect(a.Aspect)
-		e.Overlapped, e.Unrepeatable = a.Flags&slotOverlapped != 0, a.Flags&slotUnrepeatable != 0
-	}
-	if e.Aspect != task.Content && len(w.Target) == 0 {
-		// Of a part of which nobody knows which it is, the whole object is looked at.
-		e.Aspect, e.Method, e.Unacknowledged = task.Content, "", true
-	}
-	if a.Order == OrderOf(names) {
-		e.Owed, e.Took = a.Owed, a.Took
-	}
-	return e
-}
-
-// Flags of an acknowledgement in a slot.
-const (
-	slotOverlapped = 1 << iota
-	slotUnrepeatable
-)
-
-// AckOf is what a slot has to say of a write that is acknowledged; order is OrderOf the
-// backends.
-func AckOf(e *journal.Entry, order uint32) inflight.Ack {
-	a := inflight.Ack{
-		Seq: e.Seq, Owed: e.Owed, Took: e.Took, Order: order, Size: e.Size, Aspect: uint8(e.Aspect), Method: e.Method, ETag: e.ETag, ID: e.ID,
-	}
-	if e.Overlapped {
-		a.Flags |= slotOverlapped
-	}
-	if e.Unrepeatable {
-		a.Flags |= slotUnrepeatable
-	}
-	return a
-}
-
-// OrderOf tells one list of backends from another: masks go by places in it.
-func OrderOf(names []string) uint32 { return crc32.ChecksumIEEE([]byte(strings.Join(names, "\n"))) }
 
 // NamedJournal is repair's Journal in the process that has opened it: what the
 // journal keeps as masks are names there.

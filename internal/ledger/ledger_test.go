@@ -13,7 +13,6 @@ import (
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/synclog"
-	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -150,32 +149,5 @@ func TestResolvedRecord(t *testing.T) {
 	}
 	if r != want {
 		t.Errorf("got  %+v\nwant %+v", r, want)
-	}
-}
-
-// What was acknowledged keeps its place; of a part of an object whose target did not
-// fit into the slot, the whole object is looked at.
-func TestR20EntryOfAWriteUnderWay(t *testing.T) {
-	names := []string{"a:1", "b:2"}
-	ack := inflight.Ack{Seq: 7, Owed: 2, Order: ledger.OrderOf(names), Method: "PUT", Took: 1, Aspect: uint8(task.ACL)}
-	w := inflight.Write{Bucket: []byte("b"), Key: []byte("k"), Target: []byte("/b/k?acl"), Ack: ack}
-	if e := ledger.EntryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "PUT" || e.Aspect != task.ACL || e.Took != 1 || e.Unacknowledged {
-		t.Errorf("acknowledged: %+v", e)
-	}
-	w.Target = nil
-	if e := ledger.EntryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "" || e.Aspect != task.Content || !e.Unacknowledged {
-		t.Errorf("an unknown part: %+v", e)
-	}
-	w.Ack.Aspect = uint8(task.Content)
-	if e := ledger.EntryOf(&w, names); e.Seq != 7 || e.Owed != 2 || e.Method != "PUT" {
-		t.Errorf("acknowledged, the target did not fit: %+v", e)
-	}
-	w.Target, w.Ack = []byte("/b/k?tagging"), inflight.Ack{Seq: 7, Order: ledger.OrderOf(names), Method: "PUT", Old: true, Flags: 1}
-	if e := ledger.EntryOf(&w, names); e.Aspect != task.Tags {
-		t.Errorf("of a table of before: %+v", e)
-	}
-	w.Ack = inflight.Ack{}
-	if e := ledger.EntryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != "" || !e.Unacknowledged {
-		t.Errorf("not acknowledged: %+v", e)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -58,46 +57,68 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 	return e
 }
 
-func (p *proxy) intend(w *write, i int, legs []leg, winner int) error {
-	e := p.entry(w, i, legs, winner)
-	e.Unacknowledged = !legs[winner].took(i)
-	if err := p.journal.Intend(&e); err != nil {
-		return err
+// note tells the journal that a key is about to be written.
+func (p *proxy) note(w *write, key string) {
+	if w.noted != nil {
+		_ = w.noted.Add([]byte(w.bucket), []byte(key))
+		return
 	}
-	w.keys[i].seq = e.Seq
-	ack := ledger.AckOf(&e, ledger.OrderOf(names))
-	return p.table.Acknowledge(w.keys[i].slot, &ack)
+	w.noted, _ = p.journal.Begin([]byte(w.bucket), []byte(key), nil, []byte(w.target()))
 }
 
-func (p *proxy) settle(w *write, i int, legs []leg, winner int, overlapped uint64) {
-	e := p.entry(w, i, legs, winner)
-	if e.Owed == 0 {
-		e.Owed, e.Reason = overlapped, []byte("concurrent writes")
+func (p *proxy) acknowledge(w *write, legs []leg, winner int) error {
+	es := make([]journal.Entry, len(w.keys))
+	for i := range w.keys {
+		es[i] = p.entry(w, i, legs, winner)
+		es[i].Unacknowledged = !legs[winner].took(i)
 	}
-	e.Seq, e.Unacknowledged = w.keys[i].seq, !legs[winner].took(i)
-	p.journal.Settle(&e)
-	_ = p.journal.Flush()
+	return w.noted.Acknowledge(es)
 }
 
-// writeDown is for what was not intended before.
-func (p *proxy) writeDown(w *write, i int, legs []leg, winner int, overlapped uint64) {
-	e := p.entry(w, i, legs, winner)
-	if e.Owed == 0 {
-		e.Owed, e.Reason = overlapped, []byte("concurrent writes")
-	}
-	if winner < 0 || !legs[winner].took(i) {
-		perhaps := false
-		for j := range legs {
-			perhaps = perhaps || legs[j].took(i) || legs[j].unsure
-			if legs[j].unsure {
-				e.Owed |= 1 << j
+// settle tells the journal how a write has ended; promised: it was acknowledged while
+// legs were out.
+func (p *proxy) settle(w *write, legs []leg, winner int, promised bool) {
+	var es []journal.Entry
+	for i := range w.keys {
+		stored := p.overlap(w, i, legs)
+		e := p.entry(w, i, legs, winner)
+		if e.Owed == 0 {
+			e.Owed, e.Reason = stored, []byte("concurrent writes")
+		}
+		e.Unacknowledged = winner < 0 || !legs[winner].took(i)
+		if !promised && e.Unacknowledged {
+			perhaps := false
+			for j := range legs {
+				perhaps = perhaps || legs[j].took(i) || legs[j].unsure
+				if legs[j].unsure {
+					e.Owed |= 1 << j
+				}
 			}
+			if !perhaps {
+				continue
+			}
+			e.Seq = 0
 		}
-		if !perhaps {
-			return
-		}
-		e.Seq = 0
-		e.Unacknowledged = true
+		es = append(es, e)
 	}
-	_ = p.journal.Promise([]journal.Entry{e})
+	if len(es) > 0 && w.noted != nil {
+		_ = w.noted.Settle(es)
+	}
+}
+
+// overlap ends a key's part in the table of overlaps, and gives where it or another write
+// that overlapped may be (R19).
+func (p *proxy) overlap(w *write, i int, legs []leg) uint64 {
+	took, landed := uint64(0), false
+	for j := range legs {
+		if legs[j].took(i) {
+			took |= 1 << j
+		}
+		landed = landed || legs[j].took(i) || legs[j].unsure
+	}
+	stored, concurrent := p.fence.end(name(w.bucket, w.keys[i].key), took, landed)
+	if !concurrent {
+		return 0
+	}
+	return stored
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/akubra/akubra/internal/datadir"
 	"github.com/akubra/akubra/synclog/journal"
 )
 
@@ -142,7 +143,10 @@ func (m *memFS) Identify(name string) (journal.Identity, error) {
 	if f := m.files[name]; f != nil {
 		return journal.Identity{Dev: 1, Ino: f.id}, nil
 	}
-	if filepath.Base(name) == journalDir {
+	switch filepath.Base(name) {
+	case journal.InflightName: // a real file, which is mapped
+		return datadir.Identify(name)
+	case journalDir:
 		return journal.Identity{Dev: 1, Ino: 1 << 32}, nil
 	}
 	return journal.Identity{}, nil

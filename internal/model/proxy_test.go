@@ -39,7 +39,6 @@ type proxy struct {
 	config  *config.Config
 	files   *memFS
 	journal *journal.Journal
-	table   *inflight.Table
 	repair  *repair.Repairer
 	fence   *fence
 	stores  []*s3mem.Storage
@@ -55,11 +54,8 @@ func startProxy(files *memFS, dir string, stores []*s3mem.Storage, sloppy, repai
 	if err != nil {
 		return nil, err
 	}
-	p.journal, err = journal.Open(journal.Options{Dir: p.config.JournalDir(), Backends: names, FS: files, SyncEvery: time.Second})
+	p.journal, err = journal.Open(journal.Options{Dir: p.config.JournalDir(), Backends: names, FS: files, SyncEvery: time.Second, Writes: inflight.DefaultMax})
 	if err != nil {
-		return nil, err
-	}
-	if p.table, err = ledger.OpenInflight(p.config, p.journal, names); err != nil {
 		return nil, err
 	}
 	p.repair, err = repair.New(repair.Options{
@@ -87,7 +83,7 @@ func (p *proxy) backends() (all []repair.Backend) {
 // must be at rest or waiting (synctest.Wait).
 func (p *proxy) end(newDir string) (*memFS, error) {
 	files := p.files.survivor()
-	slots, err := os.ReadFile(filepath.Join(p.config.JournalDir(), ledger.InflightName))
+	slots, err := os.ReadFile(filepath.Join(p.config.JournalDir(), journal.InflightName))
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +91,7 @@ func (p *proxy) end(newDir string) (*memFS, error) {
 	if err := os.MkdirAll(next.JournalDir(), 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(next.JournalDir(), ledger.InflightName), slots, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(next.JournalDir(), journal.InflightName), slots, 0o600); err != nil {
 		return nil, err
 	}
 	for name, f := range files.files { // the directory has another name now
@@ -112,7 +108,6 @@ func (p *proxy) close() {
 	p.repair.Close()
 	p.writes.Wait()
 	_ = p.journal.Close() // its files are nobody's any more
-	_ = p.table.Close()
 }
 
 // write is a client's request that changes something.
@@ -125,13 +120,13 @@ type write struct {
 	only                int    // the backend that it goes to, or -1
 	keys                []one  // what it writes: one, but for DeleteObjects
 	answered            atomic.Bool
+	noted               *journal.Write
 }
 
 // one is one key of a write, with what becomes of it.
 type one struct {
 	key     string
 	version string // of DeleteObjects
-	slot    int32
 	seq     uint64
 }
 
@@ -180,7 +175,7 @@ func (p *proxy) do(w *write, over func()) outcome {
 	}
 	for i := range w.keys {
 		k := &w.keys[i]
-		k.slot, _ = p.table.Begin(inflight.Write{Bucket: []byte(w.bucket), Key: []byte(k.key), Target: []byte(w.target())})
+		p.note(w, k.key)
 		k.seq = p.journal.Stamp(time.Now())
 	}
 	legs, ended := p.launch(w)
@@ -283,8 +278,8 @@ func (p *proxy) follow(w *write, legs []leg, ended <-chan leg, answer chan<- out
 		for _, key := range w.fenced() {
 			p.fence.leave(key)
 		}
-		for _, k := range w.keys {
-			p.table.End(k.slot)
+		if w.noted != nil {
+			w.noted.End()
 		}
 	}()
 	out, winner := 0, -1
@@ -300,10 +295,8 @@ func (p *proxy) follow(w *write, legs []leg, ended <-chan leg, answer chan<- out
 		if winner < 0 && l.positive {
 			if winner = l.backend; out > 1 {
 				promised = true
-				for i := range w.keys {
-					if p.intend(w, i, legs, winner) != nil {
-						return
-					}
+				if p.acknowledge(w, legs, winner) != nil {
+					return
 				}
 				p.answer(w, legs, winner, answer)
 			}
@@ -312,24 +305,7 @@ func (p *proxy) follow(w *write, legs []leg, ended <-chan leg, answer chan<- out
 	if p.ctx.Err() != nil {
 		return // the process is dead
 	}
-	for i := range w.keys {
-		took, landed := uint64(0), false
-		for j := range legs {
-			if legs[j].took(i) {
-				took |= 1 << j
-			}
-			landed = landed || legs[j].took(i) || legs[j].unsure
-		}
-		stored, concurrent := p.fence.end(name(w.bucket, w.keys[i].key), took, landed)
-		if !concurrent {
-			stored = 0
-		}
-		if promised {
-			p.settle(w, i, legs, winner, stored)
-		} else {
-			p.writeDown(w, i, legs, winner, stored)
-		}
-	}
+	p.settle(w, legs, winner, promised)
 	if !promised {
 		p.answer(w, legs, winner, answer)
 	}

@@ -25,7 +25,7 @@ func (p *Proxy) makeEngine() error {
 	o := engineOptions(c, p.files)
 	o.Backends, o.Limiter, o.Synclog, o.Log = pool, p.limiter, syncRecorder{p.synclog, p.health.Health}, engineLog{p.logs}
 	o.Health = p.health.Health
-	o.Metrics, o.Journal, o.Wanted, o.TLS = p.metrics, p.engineJournal(), p.wanted, clientTLS
+	o.Metrics, o.Journal, o.Wanted, o.TLS = p.metrics, engineJournal{p.journal.Journal}, p.wanted, clientTLS
 	var err error
 	p.engine, err = engine.New(o)
 	return err

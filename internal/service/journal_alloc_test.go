@@ -13,15 +13,21 @@ import (
 // nowhere.
 func TestEngineJournalAllocatesNothing(t *testing.T) {
 	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000")
-	j := &engineJournal{Journal: n.Journal}
+	var j engine.Journal = engineJournal{n.Journal}
+	bucket, key, target := []byte("b"), []byte("k"), []byte("/b/k")
 	promises := []engine.Promise{
-		{Method: "PUT", Bucket: []byte("b"), Key: []byte("k")},
-		{Method: "PUT", Bucket: []byte("b"), Key: []byte("l")},
+		{Method: "PUT", Bucket: bucket, Key: key},
+		{Method: "PUT", Bucket: bucket, Key: []byte("l")},
 	}
 	if allocs := testing.AllocsPerRun(1000, func() {
-		if err := j.Promise(promises); err != nil {
+		w, err := j.Begin(bucket, key, nil, target)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if err := w.Settle(promises); err != nil {
+			t.Fatal(err)
+		}
+		w.End()
 	}); allocs != 0 {
 		t.Fatalf("%v allocations a write, want 0", allocs)
 	}

@@ -60,7 +60,7 @@ var (
 		"Listen": "Proxy.Start", "Backends": "Proxy.makeBackends", "MaintainedBackend": "limiter", "ConnLimit": "shareFiles",
 		"AdminListen": "Proxy.Start", "AdminHosts": "admin", "FailureLimit": "limiter", "ShutdownDelay": "Proxy.Stop", "ShutdownTimeout": "Proxy.Stop",
 		"CongestionControl": "backends", "TLS": "Proxy.makeEngine, Proxy.makeBackends", "Logging": "logs", "DataDir": "ledger",
-		"Durability": "ledger, engineJournal", "OnJournalError": "ledger, engineJournal", "Credentials": "RepairBackends",
+		"Durability": "ledger", "OnJournalError": "ledger, Proxy.journalTrouble", "Credentials": "RepairBackends",
 		"BackendCredentials": "RepairBackends", "Repair": "RepairOptions",
 	}
 )

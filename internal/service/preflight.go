@@ -14,10 +14,10 @@ import (
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/congestion"
 	"github.com/akubra/akubra/internal/datadir"
-	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/internal/text"
+	"github.com/akubra/akubra/synclog/journal"
 )
 
 // Preflight finds what is wrong with a configuration on this machine (R21): what it names,
@@ -81,7 +81,7 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 		}
 		_ = ln.Close()
 	}
-	for _, name := range []string{lockFile, ledger.InflightName} {
+	for _, name := range []string{lockFile, journal.InflightName} {
 		f, err := os.Open(filepath.Join(c.JournalDir(), name))
 		if err != nil {
 			continue // it is made

@@ -23,7 +23,6 @@ import (
 	"github.com/akubra/akubra/internal/remote"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
-	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
@@ -61,7 +60,6 @@ type Proxy struct {
 	admin       *admin.Admin
 
 	journal      *ledger.NamedJournal
-	inflight     *inflight.Table
 	repairer     *repair.Repairer // nil unless Repair.Enabled
 	journalAdmin *remote.Server
 

@@ -25,11 +25,6 @@ func (p *Proxy) openJournal() error {
 	if err != nil {
 		return err
 	}
-	if p.inflight, err = ledger.OpenInflight(p.Config, j, names); err != nil {
-		_ = j.Close() // what it could not write is where it was; why is told at once
-		return err
-	}
-	j.Guard(ledger.InflightName, p.inflight)
 	p.journal = &ledger.NamedJournal{Journal: j, Names: names, Dir: p.Config.JournalDir()}
 	if gone := j.Gone(); len(gone) > 0 {
 		p.logs.Main.Warn().Strs("backends", gone).Int("keys", j.Stats().Gone).
@@ -40,21 +35,14 @@ func (p *Proxy) openJournal() error {
 
 func (p *Proxy) journalTrouble(err error) {
 	msg := "the journal is in trouble"
+	if errors.Is(err, journal.ErrUnnoted) {
+		msg = "a write is under way that nothing would be left of"
+	}
 	if errors.Is(err, journal.ErrGone) { // final, for another process may have what is there now
 		msg = "the journal is gone, and no write is kept any more until the proxy is started again: put DataDir back first " +
 			"if it was moved; if it was deleted, what the backends owed is known no more, and akubra verify --journal finds it"
 	}
 	p.logs.Main.Error().Err(err).Str("policy", p.Config.OnJournalError).Msg(msg)
-}
-
-func (p *Proxy) engineJournal() *engineJournal {
-	j := newEngineJournal(p.journal.Journal, p.inflight, p.names(), p.Config.Durability == config.DurabilityPower)
-	if p.Config.OnJournalError == config.OnJournalErrorContinue {
-		j.onFull = func(err error) {
-			p.logs.Main.Error().Err(err).Str("policy", p.Config.OnJournalError).Msg("a write is under way that nothing would be left of")
-		}
-	}
-	return j
 }
 
 // makeRepair makes what repairs: in this process, or for an `akubra repair` that
@@ -130,7 +118,6 @@ func (p *Proxy) closeJournal() error {
 	if p.journal == nil {
 		return nil
 	}
-	_ = p.inflight.Close() // nothing is under way
 	return p.journal.Journal.Close()
 }
 

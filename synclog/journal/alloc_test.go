@@ -25,7 +25,7 @@ func TestPromiseAllocatesNothing(t *testing.T) {
 			if err := j.Promise(es[:]); err != nil {
 				t.Fatal(err)
 			}
-			j.Settle(&Entry{Seq: es[0].Seq})
+			j.settleOpen(&Entry{Seq: es[0].Seq})
 			es[0] = touch
 			if err := j.Promise(es[:]); err != nil {
 				t.Fatal(err)
@@ -64,6 +64,38 @@ func TestR30OwedAllocatesNothing(t *testing.T) {
 		}
 		if pending != (owed == 2) || pending != (counts == [2]int{0, 1}) {
 			t.Errorf("owed %b, in the bucket %v (pending: %v)", owed, counts, pending)
+		}
+	}
+}
+
+// The door costs nothing of its own, neither for a PUT that ends well before its answer
+// nor for one with a leg out, whose slot says what is owed.
+func TestWriteAllocatesNothing(t *testing.T) {
+	j := openDoor(t, t.TempDir(), Options{})
+	bucket, key, host, target := []byte("b"), []byte("k"), []byte("s3"), []byte("/b/k")
+	es := make([]Entry, 1)
+	for _, open := range []bool{false, true} {
+		e := put("k", 0)
+		if e.Open = open; open {
+			e.Owed = 2
+		}
+		if n := testing.AllocsPerRun(10000, func() {
+			w, err := j.Begin(bucket, key, host, target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if es[0] = e; open {
+				if err := w.Acknowledge(es); err != nil {
+					t.Fatal(err)
+				}
+				es[0].Owed = 0
+			}
+			if err := w.Settle(es); err != nil {
+				t.Fatal(err)
+			}
+			w.End()
+		}); n != 0 {
+			t.Errorf("%v allocations a write, want 0 (legs out: %v)", n, open)
 		}
 	}
 }

@@ -63,8 +63,8 @@ func TestR35Rivals(t *testing.T) {
 	r := newRig(t, Options{})
 	older := r.promise(opened(put("k", 2)))
 	newer := r.promise(opened(with(put("k", 4), "DELETE")))
-	r.Settle(newer, 4, nil)
-	r.Settle(older, 2, nil)
+	r.settle(newer, 4, nil)
+	r.settle(older, 2, nil)
 	r.promise(untold(put("k", 1)))
 	r.always(func(p *task.Task) {
 		if w := p.Of(task.Content); w == nil || w.Seq != newer || w.Method != "DELETE" || !w.Overlapped || len(p.Rivals) != 2 || p.Rivals[0].Seq != older ||

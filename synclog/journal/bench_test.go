@@ -28,7 +28,7 @@ func BenchmarkPut(b *testing.B) {
 		if err := j.Promise(es[:]); err != nil {
 			b.Fatal(err)
 		}
-		j.Settle(&Entry{Seq: es[0].Seq})
+		j.settleOpen(&Entry{Seq: es[0].Seq})
 	}
 	s := j.Stats()
 	b.ReportMetric(float64(s.Batches)/float64(b.N), "writes/op")
@@ -42,10 +42,10 @@ func BenchmarkIntend(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		one := e
-		if err := j.Intend(&one); err != nil {
+		if err := j.intend(&one); err != nil {
 			b.Fatal(err)
 		}
-		j.Settle(&Entry{Seq: one.Seq})
+		j.settleOpen(&Entry{Seq: one.Seq})
 	}
 	s := j.Stats()
 	b.ReportMetric(float64(s.Batches)/float64(b.N), "writes/op")
@@ -65,7 +65,7 @@ func BenchmarkPutParallel(b *testing.B) {
 					if err := j.Promise(es[:]); err != nil {
 						b.Fatal(err)
 					}
-					j.Settle(&Entry{Seq: es[0].Seq})
+					j.settleOpen(&Entry{Seq: es[0].Seq})
 				}
 			})
 			s := j.Stats()
@@ -157,7 +157,7 @@ func BenchmarkMillionPending(b *testing.B) {
 		if err := j.Promise(es[:]); err != nil {
 			b.Fatal(err)
 		}
-		j.Settle(&Entry{Seq: es[0].Seq})
+		j.settleOpen(&Entry{Seq: es[0].Seq})
 	}
 	b.ReportMetric((after-before)/million, "B/key")
 }

@@ -55,10 +55,10 @@ func (c *crowd) client(t *testing.T, n int, steps int) {
 			c.mu.Lock() // not sure from now on: the settlement may be the last that is written
 			delete(c.sure, key)
 			c.mu.Unlock()
-			c.Settle(&Entry{Seq: e.Seq, Owed: 0, Reason: nil})
+			c.settleOpen(&Entry{Seq: e.Seq, Owed: 0, Reason: nil})
 			continue
 		}
-		c.Settle(&Entry{Seq: e.Seq, Owed: es[0].Owed, Reason: []byte("reason")})
+		c.settleOpen(&Entry{Seq: e.Seq, Owed: es[0].Owed, Reason: []byte("reason")})
 	}
 }
 

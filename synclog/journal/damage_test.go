@@ -23,9 +23,9 @@ func sampleLog(t testing.TB) (files *memFS, name string, ends []int) {
 		r.promise(put(fmt.Sprint("k", i), 2))
 		mark()
 	}
-	r.Settle(r.promise(opened(put("well", 6))), 0, nil)
+	r.settle(r.promise(opened(put("well", 6))), 0, nil)
 	mark()
-	r.Settle(r.promise(opened(put("badly", 6))), 4, nil)
+	r.settle(r.promise(opened(put("badly", 6))), 4, nil)
 	mark()
 	p := r.all()[1]
 	r.Resolve(&p)
@@ -359,7 +359,7 @@ func TestIntentTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := r.fs.clone()
-	r.Settle(seq, 0, nil)
+	r.settle(seq, 0, nil)
 	if s := r.Stats(); s.Open != 1 {
 		t.Errorf("%+v", s)
 	}

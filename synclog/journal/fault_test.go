@@ -59,9 +59,9 @@ func (r *faultRun) life() {
 			step++
 			r.promise(put(fmt.Sprint("k", step), 2))
 			r.promise(put(fmt.Sprint("k", step/2), 4), put(fmt.Sprint("k", step), 0))
-			r.Settle(r.promise(opened(put(fmt.Sprint("well", step), 2)))[0].Seq, 0, nil)
+			r.settle(r.promise(opened(put(fmt.Sprint("well", step), 2)))[0].Seq, 0, nil)
 			delete(r.sure, fmt.Sprint("well", step))
-			r.Settle(r.promise(opened(put(fmt.Sprint("badly", step), 2)))[0].Seq, 2, nil)
+			r.settle(r.promise(opened(put(fmt.Sprint("badly", step), 2)))[0].Seq, 2, nil)
 			r.promise(opened(put(fmt.Sprint("open", step), 1)))
 		}
 		r.tick()
@@ -490,7 +490,7 @@ func TestR20Intend(t *testing.T) {
 	intend := func(key string) uint64 {
 		t.Helper()
 		e := opened(put(key, 2))
-		if err := r.Intend(&e); err != nil {
+		if err := r.intend(&e); err != nil {
 			t.Fatal(err)
 		}
 		if e.Seq == 0 {
@@ -511,8 +511,8 @@ func TestR20Intend(t *testing.T) {
 	r.restart()
 	r.want("PUT open 10")
 
-	r.Settle(intend("well"), 0, nil)
-	r.Settle(intend("badly"), 4, []byte("why"))
+	r.settle(intend("well"), 0, nil)
+	r.settle(intend("badly"), 4, []byte("why"))
 	if err := r.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -521,7 +521,7 @@ func TestR20Intend(t *testing.T) {
 
 	// What has ended well before the next tick is not written at all.
 	before = r.Stats()
-	r.Settle(intend("soon"), 0, nil)
+	r.settle(intend("soon"), 0, nil)
 	r.tick()
 	if s := r.Stats(); s.Written != before.Written || s.Batches != before.Batches || s.Open != before.Open {
 		t.Fatalf("it was written: %+v, before %+v", s, before)
@@ -533,7 +533,7 @@ func TestR20Intend(t *testing.T) {
 	if s := r.Stats(); s.Written != before.Written+1 || s.Open != before.Open+1 {
 		t.Fatalf("%+v, before %+v", s, before)
 	}
-	r.Settle(late, 0, nil)
+	r.settle(late, 0, nil)
 	if err := r.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -542,7 +542,7 @@ func TestR20Intend(t *testing.T) {
 
 	// Who has kept it promises it once more: it is the same write.
 	again := opened(put("twice", 2))
-	if err := r.Intend(&again); err != nil {
+	if err := r.intend(&again); err != nil {
 		t.Fatal(err)
 	}
 	r.tick()
@@ -553,7 +553,7 @@ func TestR20Intend(t *testing.T) {
 	}
 	r.wantAlways("PUT open 10, PUT badly 100, PUT twice 10")
 
-	if err := r.Intend(&Entry{Key: make([]byte, 1<<20), Owed: 1, Open: true}); !errors.Is(err, ErrTooLarge) {
+	if err := r.intend(&Entry{Key: make([]byte, 1<<20), Owed: 1, Open: true}); !errors.Is(err, ErrTooLarge) {
 		t.Fatal(err)
 	}
 	// A write that fails later loses nothing in this process's life; from then on
@@ -567,10 +567,10 @@ func TestR20Intend(t *testing.T) {
 	}
 	seq := intend("full")
 	r.tick()
-	if err := r.Intend(&Entry{Key: []byte("k"), Owed: 1, Open: true}); !errors.Is(err, ErrFailed) {
+	if err := r.intend(&Entry{Key: []byte("k"), Owed: 1, Open: true}); !errors.Is(err, ErrFailed) {
 		t.Fatal(err)
 	}
-	r.Settle(seq, 2, nil)
+	r.settle(seq, 2, nil)
 	if err := r.Flush(); !errors.Is(err, ErrFailed) {
 		t.Fatal(err)
 	}
@@ -580,7 +580,7 @@ func TestR20Intend(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Intend(&Entry{Key: []byte("k"), Owed: 1, Open: true}); !errors.Is(err, ErrClosed) {
+	if err := r.intend(&Entry{Key: []byte("k"), Owed: 1, Open: true}); !errors.Is(err, ErrClosed) {
 		t.Fatal(err)
 	}
 }
@@ -592,7 +592,7 @@ func TestR20IntendIsLoggedBeforeWhatIsNewer(t *testing.T) {
 	for _, newer := range []Entry{put("k", 0), with(put("k", 0), "DELETE"), put("k", 4)} {
 		r := newRig(t, Options{})
 		e := opened(put("k", 2))
-		if err := r.Intend(&e); err != nil {
+		if err := r.intend(&e); err != nil {
 			t.Fatal(err)
 		}
 		seq := r.promise(newer)

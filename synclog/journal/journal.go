@@ -49,8 +49,12 @@ type Options struct {
 	// power cut; otherwise when the kernel has them, so that they survive the
 	// process.
 	Power bool
-	// Continue: Promise gives nil also while the journal has failed.
+	// Continue: writes go on also while the journal has failed: Promise gives nil, and Begin
+	// a Write without a slot.
 	Continue bool
+	// Writes is how many keys may be under way at once, at least inflight.DefaultMax; 0: Begin
+	// is for none, and what an earlier process has left in the table of them stays there.
+	Writes int
 	// SegmentSize in bytes, at most 1 GiB; 0: 16 MiB.
 	SegmentSize int64
 	// SyncEvery is how often what is buffered is written, and what is written is
@@ -58,7 +62,7 @@ type Options struct {
 	SyncEvery time.Duration
 	// OnError hears of damage found, failed writes and syncs. It is called
 	// outside of all locks, by Open and Close or by the journal's own goroutine,
-	// which waits for it. May be nil.
+	// which waits for it, or by Begin (ErrUnnoted). May be nil.
 	OnError func(error)
 	// OnRevive hears that the journal works again after a failure, called as
 	// OnError is. May be nil.
@@ -75,6 +79,7 @@ type Journal struct {
 	o         Options
 	headerLen int64 // of each segment
 	lock      Held
+	writes    underWay
 
 	fails atomic.Bool // failure != nil
 	// From here on each write changes something: not in a cache line with what is only
@@ -145,6 +150,12 @@ func Open(o Options) (*Journal, error) {
 		j.closeFiles()
 		_ = j.unlock() // nothing was written
 		return nil, fmt.Errorf("journal: cannot read %q: %w", o.Dir, err)
+	}
+	if o.Writes > 0 && !j.Failed() {
+		if err := j.openTable(); err != nil {
+			_ = j.Close() // what could not be taken in is still in the table
+			return nil, err
+		}
 	}
 	j.tell()
 	if !o.manual {
@@ -247,7 +258,7 @@ func (j *Journal) recover() error {
 }
 
 // Close writes and syncs what is buffered, and lets go of the lock. It waits for
-// the journal's goroutines and for callers that wait for a write. Intents that are
+// the journal's goroutines and for callers that wait for a write. Each Write has ended. Intents that are
 // open stay in the files, and are of unknown outcome at the next Open.
 func (j *Journal) Close() error {
 	j.mu.Lock()
@@ -271,6 +282,9 @@ func (j *Journal) Close() error {
 	defer j.mu.Unlock()
 	for j.busyLocked() {
 		j.idle.Wait()
+	}
+	if t := j.writes.table; t != nil {
+		_ = t.Close() // nothing is under way; slots that are kept stay in the file
 	}
 	j.closeFiles()
 	if unlocked := j.unlock(); err == nil {

@@ -74,9 +74,9 @@ func put(key string, owed uint64) Entry {
 	}
 }
 
-// Settle has the entry seq end so.
-func (r *rig) Settle(seq, owed uint64, reason []byte) {
-	r.Journal.Settle(&Entry{Seq: seq, Owed: owed, Reason: reason})
+// settle has the entry seq end so.
+func (r *rig) settle(seq, owed uint64, reason []byte) {
+	r.Journal.settleOpen(&Entry{Seq: seq, Owed: owed, Reason: reason})
 }
 
 // one is what is known of the aspect that a task has alone.
@@ -160,14 +160,14 @@ func TestR20Meaning(t *testing.T) {
 		{"nothing", func(*rig) {}, ""},
 		{"owed", func(r *rig) { r.promise(put("k", 2)) }, "PUT k 10"},
 		{"touch of nothing", func(r *rig) { r.promise(put("k", 0)) }, ""},
-		{"settled well", func(r *rig) { r.Settle(r.promise(opened(put("k", 6))), 0, nil) }, ""},
-		{"settled badly", func(r *rig) { r.Settle(r.promise(opened(put("k", 6))), 4, []byte("why")) }, "PUT k 100"},
+		{"settled well", func(r *rig) { r.settle(r.promise(opened(put("k", 6))), 0, nil) }, ""},
+		{"settled badly", func(r *rig) { r.settle(r.promise(opened(put("k", 6))), 4, []byte("why")) }, "PUT k 100"},
 		{"settled twice", func(r *rig) {
 			s := r.promise(opened(put("k", 6)))
-			r.Settle(s, 4, nil)
-			r.Settle(s, 0, nil)
+			r.settle(s, 4, nil)
+			r.settle(s, 0, nil)
 		}, "PUT k 100"},
-		{"settled by a stranger", func(r *rig) { r.Settle(17, 4, nil) }, ""},
+		{"settled by a stranger", func(r *rig) { r.settle(17, 4, nil) }, ""},
 		{"one key", func(r *rig) { r.promise(put("k", 2)); r.promise(with(put("k", 4), "DELETE")) }, "DELETE k 100"},
 		{"one key, a part of it", func(r *rig) {
 			r.promise(put("k", 2))
@@ -191,47 +191,47 @@ func TestR20Meaning(t *testing.T) {
 		}, "PUT k 10"},
 		{"settled well over an older one", func(r *rig) {
 			r.promise(put("k", 2))
-			r.Settle(r.promise(opened(with(put("k", 4), "DELETE"))), 0, nil)
+			r.settle(r.promise(opened(with(put("k", 4), "DELETE"))), 0, nil)
 		}, "DELETE k 10"},
 		{"settled well under a newer one", func(r *rig) {
 			s := r.promise(opened(with(put("k", 4), "DELETE")))
 			r.promise(put("k", 2))
-			r.Settle(s, 0, nil)
+			r.settle(s, 0, nil)
 		}, "PUT k 10"},
 		{"touched in flight, then owed", func(r *rig) {
 			s := r.promise(opened(put("k", 2)))
 			r.promise(with(put("k", 0), "DELETE"))
-			r.Settle(s, 2, nil)
+			r.settle(s, 2, nil)
 		}, "DELETE k 10"},
 		{"touched in flight, then well", func(r *rig) {
 			s := r.promise(opened(put("k", 2)))
 			r.promise(with(put("k", 0), "DELETE"))
-			r.Settle(s, 0, nil)
+			r.settle(s, 0, nil)
 		}, ""},
 		{"a newer one in flight ends well, the older one badly", func(r *rig) {
 			s := r.promise(opened(put("k", 2)))
 			u := r.promise(opened(with(put("k", 4), "DELETE")))
-			r.Settle(u, 0, nil)
-			r.Settle(s, 2, nil)
+			r.settle(u, 0, nil)
+			r.settle(s, 2, nil)
 		}, "DELETE k 10"},
 		{"both in flight end well", func(r *rig) {
 			s := r.promise(opened(put("k", 2)))
 			u := r.promise(opened(with(put("k", 4), "DELETE")))
-			r.Settle(u, 0, nil)
-			r.Settle(s, 0, nil)
+			r.settle(u, 0, nil)
+			r.settle(s, 0, nil)
 		}, ""},
 		{"both in flight end well, the other way", func(r *rig) {
 			s := r.promise(opened(put("k", 2)))
 			u := r.promise(opened(with(put("k", 4), "DELETE")))
-			r.Settle(s, 0, nil)
-			r.Settle(u, 0, nil)
+			r.settle(s, 0, nil)
+			r.settle(u, 0, nil)
 		}, ""},
 		{"the older of two ends well under a touch, the other one badly", func(r *rig) {
 			s := r.promise(opened(put("k", 2)))
 			u := r.promise(opened(with(put("k", 4), "POST")))
 			r.promise(with(put("k", 0), "DELETE"))
-			r.Settle(s, 0, nil)
-			r.Settle(u, 4, nil)
+			r.settle(s, 0, nil)
+			r.settle(u, 4, nil)
 		}, "DELETE k 100"},
 		{"verified is no write", func(r *rig) {
 			r.promise(with(put("k", 2), "DELETE"))
@@ -262,7 +262,7 @@ func TestR20Meaning(t *testing.T) {
 			if err := r.Promise(es); err != nil {
 				r.t.Fatal(err)
 			}
-			r.Settle(es[2].Seq, 1, nil)
+			r.settle(es[2].Seq, 1, nil)
 		}, "PUT x 10, PUT z 1"},
 		{"bits of nobody", func(r *rig) { r.promise(put("k", 8|1)); r.promise(put("x", 16)) }, "PUT k 1"},
 	} {
@@ -291,7 +291,7 @@ func TestTouchBeforeIntent(t *testing.T) {
 	if n := r.Stats().Written; n != written {
 		t.Errorf("%d records for a touch of nothing", n-written)
 	}
-	r.Settle(s, 2, nil)
+	r.settle(s, 2, nil)
 	r.wantAlways("PUT k 10")
 }
 
@@ -407,7 +407,7 @@ func TestResolve(t *testing.T) {
 			if r.Resolve(p) || r.Note(p) {
 				t.Error("resolved what is in flight")
 			}
-			r.Settle(s, 2, nil)
+			r.settle(s, 2, nil)
 		},
 		"older": func() { e := put("k", 2); e.Seq = p.Newest().Seq - 1; r.promise(e) },
 	} {
@@ -517,7 +517,7 @@ func TestTooLarge(t *testing.T) {
 	e.Target = make([]byte, maxEntry-maxOverhead-maxReason-100)
 	e.Reason = make([]byte, 1<<20) // cut
 	seq := r.promise(opened(e))
-	r.Settle(seq, 1, bytes.Repeat([]byte("x"), 1<<20))
+	r.settle(seq, 1, bytes.Repeat([]byte("x"), 1<<20))
 	r.wantAlways("PUT k 1")
 	if p := one(&r.all()[0]); len(p.Reason) != maxReason || len(p.Target) != len(e.Target) {
 		t.Fatal(len(p.Reason), len(p.Target))
@@ -560,7 +560,7 @@ func TestClosed(t *testing.T) {
 	if r.Resolve(&p) || r.Note(&p) || len(r.all()) != 0 {
 		t.Error("a closed journal resolves")
 	}
-	r.Settle(1, 1, nil)
+	r.settle(1, 1, nil)
 }
 
 func TestRealFiles(t *testing.T) {

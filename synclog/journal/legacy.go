@@ -19,9 +19,9 @@ const (
 	oldMixed          = 1 << 7 // writes of content and of subresources stand behind it
 )
 
-// OldAspect is the aspect of a write of which the flags of an old record are known. The
+// oldAspect is the aspect of a write of which the flags of an old record are known. The
 // table of writes under way had the same.
-func OldAspect(e *Entry, aux uint8) task.Aspect {
+func oldAspect(e *Entry, aux uint8) task.Aspect {
 	if aux&oldVersion != 0 && e.Method != "" {
 		return task.Version
 	}
@@ -57,7 +57,7 @@ func (o *oldRecord) parse(d *decoder, state bool) error {
 	if e.Seq >= maxSeq || o.first >= maxSeq || o.closes >= maxSeq {
 		return errPayload
 	}
-	e.Aspect = OldAspect(e, o.aux)
+	e.Aspect = oldAspect(e, o.aux)
 	e.Overlapped = o.aux&oldOverlapped != 0
 	e.Unacknowledged = o.aux&oldUnacknowledged != 0
 	return d.end()

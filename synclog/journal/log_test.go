@@ -23,7 +23,7 @@ func TestLogStaysSmall(t *testing.T) {
 	r := newRig(t, Options{SegmentSize: 10000})
 	most := int64(0)
 	for i := range 5000 {
-		r.Settle(r.promise(opened(put(fmt.Sprint("k", i), 2))), 0, nil)
+		r.settle(r.promise(opened(put(fmt.Sprint("k", i), 2))), 0, nil)
 		if i%10 == 0 {
 			r.tick()
 			_, bytes := r.segmentFiles()
@@ -52,7 +52,7 @@ func TestLogIsCleaned(t *testing.T) {
 	open := r.promise(opened(put("open", 2)))
 	most := int64(0)
 	for i := range 5000 {
-		r.Settle(r.promise(opened(put(fmt.Sprint("k", i), 2))), 0, nil)
+		r.settle(r.promise(opened(put(fmt.Sprint("k", i), 2))), 0, nil)
 		if i%10 == 0 {
 			r.tick()
 			_, bytes := r.segmentFiles()
@@ -73,7 +73,7 @@ func TestLogIsCleaned(t *testing.T) {
 			}
 		}
 		if r.Stats().Open == 1 {
-			r.Settle(open, 0, nil)
+			r.settle(open, 0, nil)
 			r.reopen()
 		}
 	}

@@ -6,7 +6,7 @@ type open struct {
 	seq     uint64
 	hash    uint32 // of bucket and key
 	used    bool
-	at      place // zero: not in the log yet (Intend)
+	at      place // zero: not in the log yet (intend)
 	typ     byte  // of payload
 	payload []byte
 	lacking uint64       // backends that the write is owed, for reads

@@ -105,7 +105,7 @@ func TestR23OneKeyOverAndOver(t *testing.T) {
 	for i := range n {
 		e := opened(put("k", 0b10))
 		e.Target = []byte(fmt.Sprintf("/b/k?%01000d", i))
-		if err := r.Intend(&e); err != nil {
+		if err := r.intend(&e); err != nil {
 			t.Fatal(err)
 		}
 		seqs = append(seqs, e.Seq)
@@ -117,7 +117,7 @@ func TestR23OneKeyOverAndOver(t *testing.T) {
 	slices.SortFunc(seqs[n/2:], func(x, y uint64) int { return cmp.Compare(y, x) })
 	random.Shuffle(n/4, func(i, j int) { seqs[i], seqs[j] = seqs[j], seqs[i] })
 	for _, seq := range seqs {
-		r.Settle(seq, 0, nil)
+		r.settle(seq, 0, nil)
 	}
 	r.wantAlways("")
 	if len(r.opens.list) > 4*keptOpens || len(r.opens.unlogged) > 4*keptOpens {

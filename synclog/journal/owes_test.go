@@ -29,15 +29,15 @@ func TestR30Owes(t *testing.T) {
 	r.wantOwes("k", 2)
 	seq := r.promise(opened(put("k", 4)))
 	r.wantOwes("k", 6)
-	r.Settle(seq, 0, nil)
+	r.settle(seq, 0, nil)
 	r.wantOwes("k", 2)
 
 	e := opened(put("l", 5))
-	if err := r.Intend(&e); err != nil {
+	if err := r.intend(&e); err != nil {
 		t.Fatal(err)
 	}
 	r.wantOwes("l", 5)
-	r.Settle(e.Seq, 1, nil)
+	r.settle(e.Seq, 1, nil)
 	r.wantOwes("l", 1)
 	p := r.all()[2]
 	if !r.Resolve(&p) {
@@ -68,11 +68,11 @@ func TestR30OwesOfWritesUnderWay(t *testing.T) {
 		seqs = append(seqs, r.promise(opened(put("k", owed))))
 	}
 	r.wantOwes("k", 7)
-	r.Settle(seqs[1], 0, nil)
+	r.settle(seqs[1], 0, nil)
 	r.wantOwes("k", 5)
-	r.Settle(seqs[0], 0, nil)
+	r.settle(seqs[0], 0, nil)
 	r.wantOwes("k", 4)
-	r.Settle(seqs[2], 0, nil)
+	r.settle(seqs[2], 0, nil)
 	r.wantOwes("k", 0)
 	r.quiet()
 }

@@ -72,11 +72,11 @@ func (j *Journal) recallAllLocked(es []Entry) (got recalled) {
 	return got
 }
 
-// Intend is Promise for an open entry that the end of this process leaves behind
+// intend is Promise for an open entry that the end of this process leaves behind
 // elsewhere: it does not wait, and the entry is written within Options.SyncEvery,
 // unless it has been settled by then with nothing owed: the log never hears of most.
-// Its Settle may be lost with it until Flush has returned. Not with Options.Power.
-func (j *Journal) Intend(e *Entry) error {
+// What becomes of it may be lost with it until Flush has returned. Not with Options.Power.
+func (j *Journal) intend(e *Entry) error {
 	if err := checkSize(e); err != nil {
 		return err
 	}
@@ -128,6 +128,12 @@ func (j *Journal) logOpenLocked(o *open) {
 	j.cur.buf = append(beginFrame(j.cur.buf, o.typ), o.payload...)
 	o.at = j.appendedLocked(start)
 	j.segment(o.at.seg).live++
+}
+
+func (j *Journal) disown(es []Entry) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.disownLocked(es)
 }
 
 // disownLocked ends the open entries of a Promise that failed: nobody may come to
@@ -216,13 +222,13 @@ func (j *Journal) promiseLocked(e *Entry, logged bool) {
 	j.addOpen(&w, hash, at, typeIntent, payload)
 }
 
-// Settle ends an open entry, the one with e's Seq: all of its legs have ended. Of e count
+// settleOpen ends an open entry, the one with e's Seq: all of its legs have ended. Of e count
 // Owed, the backends that still differ, with Reason, Took, ETags and Overlapped, and ETag and
 // Size where they are known only now. It is buffered and never waits for a write; where
 // the key is pending already it reads that record, without holding up anybody. A
 // settlement that is lost in a crash leaves the entry as of unknown outcome. One of an
 // entry that is not open is ignored.
-func (j *Journal) Settle(e *Entry) {
+func (j *Journal) settleOpen(e *Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.closed {
@@ -230,9 +236,9 @@ func (j *Journal) Settle(e *Entry) {
 	}
 }
 
-// SettleSoon is Settle for who must not wait for a disk: where a record has to be read
+// settleSoon is settleOpen for who must not wait for a disk: where a record has to be read
 // another goroutine does it, which Close waits for.
-func (j *Journal) SettleSoon(e *Entry) {
+func (j *Journal) settleSoon(e *Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	id, ok := j.opens.find(e.Seq)

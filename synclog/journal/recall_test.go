@@ -111,7 +111,7 @@ func TestIntendWaitsForNoDisk(t *testing.T) {
 	t.Parallel()
 	settle := func(r *rig, key string, owed uint64) func() {
 		seq := r.promise(opened(put(key, 0b110)))
-		return func() { r.Settle(seq, owed, []byte("why")) }
+		return func() { r.settle(seq, owed, []byte("why")) }
 	}
 	for _, tt := range []struct {
 		name, op string
@@ -183,7 +183,7 @@ func TestIntendWaitsForNoDisk(t *testing.T) {
 					r.Stamp(time.Now())
 					seq := r.mustIntend(key)
 					r.Stats()
-					r.SettleSoon(&Entry{Seq: seq})
+					r.settleSoon(&Entry{Seq: seq})
 				}
 			}))
 			f.hold.Store(nil)
@@ -198,7 +198,7 @@ func TestIntendWaitsForNoDisk(t *testing.T) {
 
 func (r *rig) mustIntend(key string) uint64 {
 	e := opened(put(key, 0b10))
-	if err := r.Intend(&e); err != nil {
+	if err := r.intend(&e); err != nil {
 		r.t.Error(err)
 	}
 	return e.Seq
@@ -221,7 +221,7 @@ func TestReadAheadIsCheckedAgain(t *testing.T) {
 	r, f := slowRig(t)
 	seq := r.promise(opened(put("k", 0b100)))
 	f.holds("read", 1)
-	settled := soon(func() { r.Settle(seq, 0b100, []byte("late")) })
+	settled := soon(func() { r.settle(seq, 0b100, []byte("late")) })
 	<-f.waiting
 	newer := put("k", 0b1)
 	newer.Method = "DELETE"
@@ -246,7 +246,7 @@ func TestCloseWaitsForSettlements(t *testing.T) {
 	r, f := slowRig(t)
 	seq := r.promise(opened(put("k", 0b100)))
 	f.holds("read", 1)
-	r.SettleSoon(&Entry{Seq: seq})
+	r.settleSoon(&Entry{Seq: seq})
 	<-f.waiting
 	closed := soon(func() {
 		if err := r.Close(); err != nil {
@@ -281,10 +281,10 @@ func TestConcurrentMerges(t *testing.T) {
 					seq = r.promise(e)
 				case 1:
 					seq = r.promise(opened(e))
-					r.Settle(seq, e.Owed, nil)
+					r.settle(seq, e.Owed, nil)
 				case 2:
 					seq = r.mustIntend(fmt.Sprint("k", key))
-					r.SettleSoon(&Entry{Seq: seq})
+					r.settleSoon(&Entry{Seq: seq})
 				case 3:
 					if err := r.Flush(); err != nil {
 						t.Error(err)

@@ -100,7 +100,7 @@ func (b *batch) sizeAt(off uint32) int { return frameSize(b.buf[int64(off)-b.bas
 
 // Resolve closes a key that Next gave: all backends are equal. It reports whether it
 // did: not where anything came for the key since, nor where it is closed already.
-// Buffered as Settle is. Of t count Bucket, Key, Target (where Key is empty), Version and
+// Buffered as a settlement is. Of t count Bucket, Key, Target (where Key is empty), Version and
 // the Seq and Owed of its writes, all as they were read.
 func (j *Journal) Resolve(t *task.Task) bool {
 	j.mu.Lock()

@@ -23,7 +23,7 @@ func TestR35VersionsAndContent(t *testing.T) {
 			}
 			r.promise(first)
 			seq := r.promise(opened(second))
-			r.Settle(seq, second.Owed, nil)
+			r.settle(seq, second.Owed, nil)
 			r.wantAlways(content.Method + " k 111")
 			p := r.all()[0]
 			if w := p.Of(task.Content); w == nil || len(w.Owed) != 1 || len(p.Writes) != 2 || len(p.Rivals) != 0 || p.RivalsLost {

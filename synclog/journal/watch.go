@@ -39,8 +39,8 @@ type guarded struct {
 	file       Identified
 }
 
-// Guard has the journal fail as soon as a file beside its own is gone.
-func (j *Journal) Guard(name string, file Identified) {
+// guard has the journal fail as soon as a file beside its own is gone.
+func (j *Journal) guard(name string, file Identified) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.guarded = append(j.guarded, guarded{"file", j.stays(name), file})

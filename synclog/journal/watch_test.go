@@ -165,7 +165,7 @@ func TestR23GoneIsFinal(t *testing.T) {
 				other, err := os.Create(filepath.Join(r.data, "journal", "other"))
 				must(t, err)
 				defer other.Close()
-				r.Guard("other", openedFile{other})
+				r.guard("other", openedFile{other})
 				r.promise(put("before", 1))
 				out := r.promise(opened(put("out", 1)))
 				r.look()
@@ -180,10 +180,10 @@ func TestR23GoneIsFinal(t *testing.T) {
 				if !r.Failed() {
 					t.Fatal("not noticed")
 				}
-				r.Settle(out, 1, nil)
+				r.settle(out, 1, nil)
 				entry := opened(put("after", 1))
 				for what, err := range map[string]error{
-					"Promise": r.Promise([]Entry{put("after", 1)}), "Intend": r.Intend(&entry), "a touch": r.Promise([]Entry{put("before", 0)}),
+					"Promise": r.Promise([]Entry{put("after", 1)}), "Intend": r.intend(&entry), "a touch": r.Promise([]Entry{put("before", 0)}),
 				} {
 					if policy && err != nil || !policy && (!errors.Is(err, ErrFailed) || !errors.Is(err, ErrGone)) {
 						t.Errorf("%s: %v", what, err)
@@ -258,7 +258,7 @@ func TestR20SegmentIsGone(t *testing.T) {
 				if r.Failed() || r.revived != 1 || len(r.errs) != 1 || !strings.Contains(r.errs[0], "is gone: what was in it is written anew") {
 					t.Fatalf("failed %v, revived %d, errors %q", r.Failed(), r.revived, r.errs)
 				}
-				r.Settle(out, 1, nil)
+				r.settle(out, 1, nil)
 				r.promise(put("last", 1))
 				r.want("PUT first 1, PUT second 1, PUT third 100, PUT out 1, PUT last 1")
 				r.again()
@@ -409,7 +409,7 @@ func TestR23GoneDuringAWrite(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	entry := opened(put("x", 1))
-	if err := r.Intend(&entry); !errors.Is(err, ErrGone) {
+	if err := r.intend(&entry); !errors.Is(err, ErrGone) {
 		t.Error(err)
 	}
 	close(s.goOn)

@@ -22,7 +22,7 @@ type refusals struct {
 	pause  time.Duration
 	turns  map[string]struct{} // keys that have had theirs since it was closed
 	anyone bool                // all that are pending have
-	streak []task.Task // what was refused since the last write it took
+	streak []task.Task         // what was refused since the last write it took
 	why    string
 }
 

@@ -2,6 +2,7 @@ package task
 
 import (
 	"bytes"
+	"errors"
 	"net/url"
 )
 
@@ -87,3 +88,12 @@ func hasParam(target []byte, name string) bool {
 	}
 	return false
 }
+
+// What the journal says of a write that it has no room for.
+var (
+	// ErrTooManyWrites: so many are under way that no further one can be noted (R23).
+	ErrTooManyWrites = errors.New("too many writes are under way")
+	// ErrKeyTooLong: there is room for any key that a storage takes, as far as that can be:
+	// S3 ends at 1,024 bytes, and some storages far behind.
+	ErrKeyTooLong = errors.New("the key is too long")
+)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/ledger"
-	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -29,18 +28,6 @@ func MustOpen(t testing.TB, dataDir string, names ...string) *ledger.NamedJourna
 		}
 	})
 	return &ledger.NamedJournal{Journal: j, Names: names, Dir: c.JournalDir()}
-}
-
-// MustOpenInflight opens the table of writes under way beside n.
-func MustOpenInflight(t testing.TB, dataDir string, n *ledger.NamedJournal) *inflight.Table {
-	t.Helper()
-	c := config.Default()
-	c.DataDir = dataDir
-	table, err := ledger.OpenInflight(c, n.Journal, n.Names)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return table
 }
 
 // MustPromise journals a write that the backends of owed have not.

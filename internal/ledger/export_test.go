@@ -1,6 +1,0 @@
-package ledger
-
-// What the tests look at beside the public names.
-var (
-	EntryOf = entryOf
-)

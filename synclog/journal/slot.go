@@ -1,0 +1,68 @@
+package journal
+
+import (
+	"bytes"
+	"hash/crc32"
+	"strings"
+
+	"github.com/akubra/akubra/internal/text"
+	"github.com/akubra/akubra/synclog/inflight"
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// entryOf is what is known of a write that was under way when an earlier process ended.
+// It is not known who has it, unless it was acknowledged.
+func entryOf(w *inflight.Write, names []string) Entry {
+	e := Entry{
+		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: text.HideSecrets(w.Target), Owed: 1<<len(names) - 1,
+		Reason: []byte("under way when the proxy died"), Unacknowledged: true,
+	}
+	a := &w.Ack
+	if len(e.Key) == 0 && bytes.IndexByte(e.Target, '?') >= 0 {
+		e.Aspect = task.Setting
+	}
+	if a.Seq == 0 {
+		return e // whatever it was: its method is not known
+	}
+	e.Seq, e.Method, e.ETag, e.ID, e.Size = a.Seq, a.Method, a.ETag, a.ID, a.Size
+	e.Unacknowledged = false
+	switch {
+	case a.Old:
+		e.Aspect = oldAspect(&e, a.Flags)
+	default:
+		e.Aspect = task.Aspect(a.Aspect)
+		e.Overlapped, e.Unrepeatable = a.Flags&slotOverlapped != 0, a.Flags&slotUnrepeatable != 0
+	}
+	if e.Aspect != task.Content && len(w.Target) == 0 {
+		// Of a part of which nobody knows which it is, the whole object is looked at.
+		e.Aspect, e.Method, e.Unacknowledged = task.Content, "", true
+	}
+	if a.Order == orderOf(names) {
+		e.Owed, e.Took = a.Owed, a.Took
+	}
+	return e
+}
+
+// Flags of an acknowledgement in a slot.
+const (
+	slotOverlapped = 1 << iota
+	slotUnrepeatable
+)
+
+// ackOf is what a slot has to say of a write that is acknowledged; order is orderOf the
+// backends.
+func ackOf(e *Entry, order uint32) inflight.Ack {
+	a := inflight.Ack{
+		Seq: e.Seq, Owed: e.Owed, Took: e.Took, Order: order, Size: e.Size, Aspect: uint8(e.Aspect), Method: e.Method, ETag: e.ETag, ID: e.ID,
+	}
+	if e.Overlapped {
+		a.Flags |= slotOverlapped
+	}
+	if e.Unrepeatable {
+		a.Flags |= slotUnrepeatable
+	}
+	return a
+}
+
+// orderOf tells one list of backends from another: masks go by places in it.
+func orderOf(names []string) uint32 { return crc32.ChecksumIEEE([]byte(strings.Join(names, "\n"))) }

@@ -1,0 +1,229 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/akubra/akubra/internal/text"
+	"github.com/akubra/akubra/synclog/inflight"
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// ErrUnnoted is what OnError hears of a write that goes on although nothing would be left
+// of it if the process ended (Options.Continue).
+var ErrUnnoted = errors.New("journal: a write is under way that is noted nowhere")
+
+// InflightName is the table of writes under way, beside the segments.
+const InflightName = "inflight"
+
+// Write is a client's write on its way to the backends, to one key or to several (R24):
+//
+//	w, err := j.Begin(…)    // before anything of it goes to a backend
+//	err = w.Acknowledge(…)  // before the client is told, where legs are out
+//	err = w.Settle(…)       // when all legs have ended; without Acknowledge before the client is told
+//	w.End()                 // when nothing of it is under way any more
+//
+// Whenever the process is killed in between, the next Open finds it. One goroutine at a
+// time may use it, and nobody after End, which gives its memory to another write.
+type Write struct {
+	j    *Journal
+	slot int32
+	more []int32 // of Add
+	key  []byte  // the slot's, borrowed
+	// whole: the slot has the write's target, and so can say all that an intent says.
+	whole    bool
+	promised bool // an intent is open
+}
+
+// noSlot: the table has had no room, and the write goes on all the same (Options.Continue).
+const noSlot = -1
+
+// underWay is what the journal has of writes under way: their table, and the slots of those
+// that have ended while nothing could be written down. One may be all that is left of its
+// write then, and is kept until the journal works.
+type underWay struct {
+	table *inflight.Table // nil: there is none, see Options.Writes
+	order uint32          // of the backends: orderOf
+	pool  sync.Pool       // of *Write
+
+	keeping sync.Mutex // around kept; before the table's
+	kept    []int32
+	keeps   atomic.Bool // kept is not empty
+}
+
+// openTable opens the table of writes under way, and takes in what a process that was
+// killed has left there: some backends may have these writes and others not. The log may
+// have those that were acknowledged already (knows).
+func (j *Journal) openTable() (err error) {
+	j.writes.table, err = inflight.Open(filepath.Join(j.dir, InflightName), func(left []inflight.Write) error {
+		entries := make([]Entry, len(left))
+		for i := range left {
+			entries[i] = entryOf(&left[i], j.o.Backends)
+		}
+		if err := j.Promise(entries); err != nil {
+			return err
+		}
+		return j.Flush()
+	})
+	if err != nil {
+		return fmt.Errorf("journal: cannot open the table of writes under way: %w", err)
+	}
+	j.writes.table.SetMax(j.o.Writes)
+	j.writes.order = orderOf(j.o.Backends)
+	j.guard(InflightName, j.writes.table)
+	return nil
+}
+
+// Begin notes that a write is about to go to the backends, so that a process that is killed
+// leaves behind what it was about. key is decoded, and stays as it is until End; host and
+// target serve writes that are about a bucket. An error, which may be task.ErrTooManyWrites
+// or task.ErrKeyTooLong, means that the write must not go on. It waits for a disk only
+// where the table has to grow.
+func (j *Journal) Begin(bucket, key, host, target []byte) (*Write, error) {
+	slot, err := j.note(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: text.HideSecrets(target)})
+	if err != nil {
+		return nil, err
+	}
+	w, _ := j.writes.pool.Get().(*Write)
+	if w == nil {
+		w = new(Write)
+	}
+	w.j, w.slot, w.key, w.whole = j, slot, key, slot != noSlot && len(target) > 0
+	return w, nil
+}
+
+func (j *Journal) note(w inflight.Write) (slot int32, err error) {
+	if j.writes.table == nil {
+		err = ErrFailed // as it was opened
+	} else {
+		slot, err = j.writes.table.Begin(w)
+	}
+	switch {
+	case err == nil:
+		return slot, nil
+	case errors.Is(err, inflight.ErrFull):
+		err = task.ErrTooManyWrites
+	case errors.Is(err, inflight.ErrTooLong):
+		err = task.ErrKeyTooLong
+	case j.o.Continue:
+		j.o.OnError(fmt.Errorf("%w: %w", ErrUnnoted, err))
+		return noSlot, nil
+	}
+	return noSlot, err
+}
+
+// Add is Begin for a further key that the same request writes.
+func (w *Write) Add(bucket, key []byte) error {
+	slot, err := w.j.note(inflight.Write{Bucket: bucket, Key: key})
+	if err == nil && slot != noSlot {
+		w.more = append(w.more, slot)
+	}
+	return err
+}
+
+// Waits reports whether Acknowledge waits for a disk.
+func (w *Write) Waits() bool { return w.j.o.Power || !w.whole }
+
+// Acknowledge makes durable what the backends may owe of a write whose legs are out, an
+// entry for each key, which are all Open: with Options.Power on the disk, and otherwise as
+// far as the process's end goes, with what the slot says where that can say it all. An
+// error means that the client must not be told that the write succeeded. It keeps nothing
+// of es, but takes secrets out of their targets, which repair has no use for (R37).
+func (w *Write) Acknowledge(es []Entry) (err error) {
+	hideSecrets(es)
+	if !w.Waits() && len(es) == 1 && bytes.Equal(es[0].Key, w.key) {
+		err = w.intend(es)
+	} else {
+		err = w.j.Promise(es)
+	}
+	w.promised = err == nil
+	return err
+}
+
+// intend leaves in the slot what the log gets soon.
+func (w *Write) intend(es []Entry) error {
+	if err := w.j.intend(&es[0]); err != nil {
+		return err
+	}
+	ack := ackOf(&es[0], w.j.writes.order)
+	if w.j.writes.table.Acknowledge(w.slot, &ack) == nil {
+		return nil
+	}
+	err := w.j.Flush()
+	if err != nil {
+		w.j.disown(es)
+	}
+	return err
+}
+
+// Settle says how the write has ended on all backends, with the entries of Acknowledge, as
+// they have become. What is owed is written down before it returns, or is in the slot until
+// it is; where nothing is owed, it does not wait for a disk, and never fails.
+//
+// Without Acknowledge it is Promise: an error means that the client must not be told that
+// the write succeeded.
+func (w *Write) Settle(es []Entry) error {
+	if !w.promised {
+		hideSecrets(es)
+		return w.j.Promise(es)
+	}
+	owed := false
+	for i := range es {
+		if e := &es[i]; e.Owed == 0 {
+			w.j.settleSoon(e)
+		} else {
+			w.j.settleOpen(e)
+			owed = true
+		}
+	}
+	if owed && !w.j.o.Power {
+		_ = w.j.Flush() // where it fails, End keeps the slot
+	}
+	return nil
+}
+
+// End notes that the write is over: all that was to be written of it is. While the journal
+// cannot be written, its slots are kept.
+func (w *Write) End() {
+	j := w.j
+	if w.slot != noSlot {
+		j.endSlot(w.slot)
+	}
+	for _, slot := range w.more {
+		j.endSlot(slot)
+	}
+	*w = Write{}
+	j.writes.pool.Put(w)
+}
+
+func (j *Journal) endSlot(slot int32) {
+	u := &j.writes
+	if !j.Refuses() && !u.keeps.Load() {
+		u.table.End(slot)
+		return
+	}
+	u.keeping.Lock()
+	defer u.keeping.Unlock()
+	u.kept = append(u.kept, slot)
+	if u.keeps.Store(j.Refuses()); u.keeps.Load() {
+		return
+	}
+	for _, slot := range u.kept { // what there was to write was written before it worked again
+		u.table.End(slot)
+	}
+	u.kept = nil
+}
+
+// Refuses reports whether new writes are to be refused, since nothing about them could be
+// written down: not where they go on whatever becomes of the journal (Options.Continue).
+func (j *Journal) Refuses() bool { return !j.o.Continue && j.Failed() }
+
+func hideSecrets(es []Entry) {
+	for i := range es {
+		es[i].Target = text.HideSecrets(es[i].Target)
+	}
+}
