@@ -61,8 +61,11 @@ func TestR35EachAspectByItself(t *testing.T) {
 func TestR35Rivals(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
-	older := r.promise(opened(put("k", 2)))
-	newer := r.promise(opened(with(put("k", 4), "DELETE")))
+	begun := []Entry{opened(put("k", 2)), opened(with(put("k", 4), "DELETE"))} // before either was answered
+	for i := range begun {
+		begun[i].Seq = r.Stamp(time.Now())
+	}
+	older, newer := r.promise(begun[0]), r.promise(begun[1])
 	r.settle(newer, 4, nil)
 	r.settle(older, 2, nil)
 	r.promise(untold(put("k", 1)))
@@ -84,6 +87,45 @@ func TestR35Rivals(t *testing.T) {
 			t.Fatalf("%+v", p)
 		}
 	})
+}
+
+// R19, R35: a delete that began when a write had been acknowledged takes that away, also
+// where a slow leg of it lands behind the delete: whichever of them ends first, and across a
+// restart.
+func TestR19DeleteBehindASlowLeg(t *testing.T) {
+	t.Parallel()
+	for _, first := range []string{"PUT", "DELETE"} {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprintf("the %s ends first, restart %v", first, restart), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, Options{})
+				older := r.promise(opened(put("k", 2)))
+				newer := r.promise(opened(with(put("k", 4), "DELETE")))
+				settle := func(seq uint64) { r.Journal.settleOpen(&Entry{Seq: seq, Owed: 3, Took: 3}) } // their order is in doubt
+				if first == "PUT" {
+					settle(older)
+				} else {
+					settle(newer)
+				}
+				if restart {
+					if err := r.Flush(); err != nil {
+						t.Fatal(err)
+					}
+					r.restart() // which ends the other one
+				} else if first == "PUT" {
+					settle(newer)
+				} else {
+					settle(older)
+				}
+				r.always(func(p *task.Task) {
+					w := p.Of(task.Content)
+					if w == nil || w.Method != "DELETE" || len(p.Rivals) != 0 || maskOf(w.Owed, r.o.Backends)&3 != 3 {
+						t.Fatalf("%+v", p)
+					}
+				})
+			})
+		}
+	}
 }
 
 // What there is no room for is known to be missing, and who owes it stays known.

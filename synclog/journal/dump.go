@@ -186,6 +186,9 @@ func (d *dumper) entry(what string, e *Entry) {
 	if e.Settled != 0 {
 		fmt.Fprintf(d.w, " settled %s", when(e.Settled))
 	}
+	if e.Answered != 0 {
+		fmt.Fprintf(d.w, " answered %s", when(e.Answered))
+	}
 	fmt.Fprintf(d.w, " owed %s took %s size %d", d.backends(e.Owed), d.backends(e.Took), e.Size)
 	for _, flag := range []struct {
 		is   bool

@@ -99,7 +99,9 @@ func (r *record) take(e *Entry, mine uint64) {
 		w.Owed |= r.writes[at].Owed
 		r.writes = insert(slices.Delete(r.writes, at, at+1), &w)
 	case at >= 0 && (w.Unacknowledged || w.Seq < r.writes[at].Seq):
-		if s := &r.writes[at]; endOf(&w) > s.Seq {
+		if s := &r.writes[at]; takesAway(s, &w) {
+			s.Owed |= w.Owed | w.Took
+		} else if endOf(&w) > s.Seq {
 			s.Overlapped = s.Overlapped || !w.Unacknowledged
 			r.addRival(&w)
 		} else if s.Owed == 0 { // it came and went before s
@@ -126,6 +128,15 @@ func (r *record) take(e *Entry, mine uint64) {
 	r.bound()
 }
 
+// takesAway reports whether a delete began after an acknowledged write of its aspect whose
+// legs it overlapped nevertheless: for the clients the object is gone, wherever that one
+// has landed since (R19, R35). Of two that put something the newer one may be nowhere any
+// more: they stay rivals.
+func takesAway(e, older *Entry) bool {
+	return e.Method == "DELETE" && !e.Unacknowledged && e.Aspect == task.Content &&
+		!older.Unacknowledged && older.Answered != 0 && older.Answered < e.Seq && endOf(older) > e.Seq
+}
+
 // knows reports whether a write is known already, by its place in the order: the table of
 // writes under way and the log may both have it. The log knows better, for it may have
 // how it ended, and it has the names of backends.
@@ -147,7 +158,9 @@ func (r *record) replace(at int, w *Entry, mine uint64) {
 		if len(w.Reason) == 0 {
 			w.Reason = old.Reason
 		}
-		if endOf(&old) > w.Seq {
+		if takesAway(w, &old) {
+			w.Owed |= old.Owed | old.Took
+		} else if endOf(&old) > w.Seq {
 			w.Overlapped = true
 			r.addRival(&old)
 		} else {
@@ -159,6 +172,9 @@ func (r *record) replace(at int, w *Entry, mine uint64) {
 		switch {
 		case !together(&e, w):
 			return false
+		case takesAway(w, &e):
+			w.Owed |= e.Owed | e.Took
+			return true
 		case endOf(&e) > w.Seq:
 			left = true
 			w.Overlapped = w.Overlapped || !e.Unacknowledged

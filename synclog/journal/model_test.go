@@ -90,6 +90,9 @@ func (m *model) end(e Entry, now uint64) {
 	a := aspectName(&e)
 	s, stood := k.stands[a]
 	switch {
+	case stood && e.Seq < s.Seq && gone(&s, &e):
+		s.Owed |= e.Owed | e.Took
+		k.stands[a] = s
 	case e.Unacknowledged, stood && e.Seq < s.Seq:
 		// Its last leg ended after whatever stands began.
 		if stood && !e.Unacknowledged {
@@ -99,7 +102,9 @@ func (m *model) end(e Entry, now uint64) {
 		k.rivals[a] = append(k.rivals[a], e)
 	default:
 		var past uint64
-		if stood && s.Settled > e.Seq {
+		if stood && gone(&e, &s) {
+			e.Owed |= s.Owed | s.Took
+		} else if stood && s.Settled > e.Seq {
 			e.Overlapped = true
 			k.rivals[a] = append(k.rivals[a], s)
 		} else if stood {
@@ -107,7 +112,9 @@ func (m *model) end(e Entry, now uint64) {
 		}
 		var left []Entry
 		for _, r := range k.rivals[a] {
-			if r.Settled > e.Seq {
+			if gone(&e, &r) {
+				e.Owed |= r.Owed | r.Took
+			} else if r.Settled > e.Seq {
 				left = append(left, r)
 				e.Overlapped = e.Overlapped || !r.Unacknowledged
 			} else {
@@ -131,6 +138,13 @@ func (m *model) end(e Entry, now uint64) {
 	}
 	k.note = task.Task{}
 	m.tidy(name)
+}
+
+// gone reports whether a delete took away what a write has put that it overlapped: it began
+// when that one had been acknowledged.
+func gone(e, older *Entry) bool {
+	return e.Method == "DELETE" && e.Aspect == task.Content && !e.Unacknowledged && !older.Unacknowledged &&
+		older.Answered != 0 && older.Answered < e.Seq && older.Settled > e.Seq
 }
 
 func (m *model) tidy(name string) {

@@ -205,6 +205,9 @@ func (j *Journal) promiseLocked(e *Entry, logged bool) {
 		}
 	}
 	j.stamp(e)
+	if e.Answered = 0; e.Open && !e.Unacknowledged {
+		e.Answered = j.Stamp(time.Now())
+	}
 	w := *e
 	w.Owed, w.Took, w.Settled = w.Owed&j.mine, w.Took&j.mine, 0
 	hash := j.hashOf(identOf(&w))

@@ -219,12 +219,14 @@ func (r *rig) wasteful() func() {
 func TestReadAheadIsCheckedAgain(t *testing.T) {
 	t.Parallel()
 	r, f := slowRig(t)
-	seq := r.promise(opened(put("k", 0b100)))
+	newer := put("k", 0b1)
+	newer.Method = "DELETE"
+	older := opened(put("k", 0b100))
+	older.Seq, newer.Seq = r.Stamp(time.Now()), r.Stamp(time.Now()) // both began before one was answered
+	seq := r.promise(older)
 	f.holds("read", 1)
 	settled := soon(func() { r.settle(seq, 0b100, []byte("late")) })
 	<-f.waiting
-	newer := put("k", 0b1)
-	newer.Method = "DELETE"
 	r.promise(newer)
 	if err := r.Flush(); err != nil {
 		t.Fatal(err)

@@ -98,6 +98,7 @@ const (
 	flagUnacknowledged
 	flagUnrepeatable
 	flagUsualTarget // it is left out
+	flagAnswered    // when follows
 )
 
 const flagTargetsLost = 1 << 0 // of a state's flags
@@ -114,6 +115,9 @@ func appendEntry(dst []byte, e *Entry, key, target []byte) []byte {
 	if e.Unrepeatable {
 		flags |= flagUnrepeatable
 	}
+	if e.Answered != 0 {
+		flags |= flagAnswered
+	}
 	raw := e.Target
 	if len(key) > 0 && isUsual(raw, e.Bucket, key) || len(key) == 0 && len(raw) > 0 && bytes.Equal(raw, target) {
 		flags |= flagUsualTarget
@@ -126,6 +130,9 @@ func appendEntry(dst []byte, e *Entry, key, target []byte) []byte {
 		settled = max(e.Settled, e.Seq) - e.Seq + 1
 	}
 	dst = binary.AppendUvarint(dst, settled)
+	if e.Answered != 0 {
+		dst = binary.AppendUvarint(dst, max(e.Answered, e.Seq)-e.Seq)
+	}
 	dst = binary.AppendUvarint(dst, e.Owed)
 	dst = binary.AppendUvarint(dst, e.Took)
 	dst = binary.AppendVarint(dst, e.Size)
@@ -167,6 +174,14 @@ func (d *decoder) entry(e *Entry, bucket, key, target []byte) {
 			return
 		}
 		e.Settled = e.Seq + settled - 1
+	}
+	if flags&flagAnswered != 0 {
+		answered := d.uvarint()
+		if answered > maxSeq || e.Seq >= maxSeq {
+			d.bad = true
+			return
+		}
+		e.Answered = e.Seq + answered
 	}
 	e.Owed = d.uvarint()
 	e.Took = d.uvarint()
