@@ -47,6 +47,7 @@ func (w *run) look(ctx context.Context) (*sight, error) {
 		v.meta = withoutLines(o.meta(now), w.apart...)
 		v.damaged = w.damaged[i] == o.etag && o.etag != "" || w.know.cutShort(i, v)
 	}
+	w.know.foldAlike(s.views)
 	if err := w.compare(ctx, s); err != nil {
 		return nil, err
 	}
@@ -55,6 +56,23 @@ func (w *run) look(ctx context.Context) (*sight, error) {
 	}
 	w.judge(s)
 	return s, nil
+}
+
+// foldAlike takes a name that storages hold under another one for the key's own, where each
+// of them shows under the key what was acknowledged of it: they are equal to who asks.
+func (k *knowledge) foldAlike(views []view) {
+	if k.stands == nil || k.stands.del || k.stands.etag == "" {
+		return
+	}
+	for i := range views {
+		own := views[i]
+		if own.folded = false; !k.stands.shownBy(i, &own) {
+			return
+		}
+	}
+	for i := range views {
+		views[i].folded = false
+	}
 }
 
 // cutShort reports whether a backend shows the acknowledged ETag with another size.
