@@ -46,7 +46,7 @@ func (j wiredJournal) Begin(bucket, key, host, target []byte) (JournalWrite, err
 	if err != nil {
 		return nil, err
 	}
-	return wiredWrite{j.wired, w}, nil
+	return &wiredWrite{wired: j.wired, JournalWrite: w}, nil
 }
 func (j wiredJournal) Stamp(now time.Time) uint64 { j.at("Stamp"); return j.Journal.Stamp(now) }
 func (j wiredJournal) Refuses() bool              { j.at("Refuses"); return j.Journal.Refuses() }
@@ -64,19 +64,25 @@ func (j wiredJournal) OwedIn(bucket []byte, counts []int) {
 type wiredWrite struct {
 	wired
 	JournalWrite
+	acknowledged bool
 }
 
-func (w wiredWrite) Add(bucket, key []byte) error {
+func (w *wiredWrite) Add(bucket, key []byte) error {
 	w.at("Add")
 	return w.JournalWrite.Add(bucket, key)
 }
-func (w wiredWrite) Waits() bool { w.at("Waits"); return w.JournalWrite.Waits() }
-func (w wiredWrite) Acknowledge(ps []Promise) error {
+func (w *wiredWrite) Waits() bool { w.at("Waits"); return w.JournalWrite.Waits() }
+func (w *wiredWrite) Acknowledge(ps []Promise) error {
 	w.at("Acknowledge")
+	w.acknowledged = true
 	return w.JournalWrite.Acknowledge(ps)
 }
-func (w wiredWrite) Settle(ps []Promise) error {
-	w.at("Settle")
+func (w *wiredWrite) Settle(ps []Promise) error {
+	if w.acknowledged {
+		w.at("Settle acknowledged")
+	} else {
+		w.at("Settle")
+	}
 	return w.JournalWrite.Settle(ps)
 }
 
@@ -145,7 +151,7 @@ func (b wiredBackend) Plain() bool { b.at("Plain"); return b.Backend.Plain() }
 func TestR22PanicsEndTheirRequest(t *testing.T) {
 	t.Parallel()
 	hooks := []string{
-		"Begin", "Add", "Stamp", "Acknowledge", "Settle", "Refuses", "Waits", "Quiet", "Owed", "Wanted",
+		"Begin", "Add", "Stamp", "Acknowledge", "Settle", "Settle acknowledged", "Refuses", "Waits", "Quiet", "Owed", "Wanted",
 		"RequestBegun", "RequestEnded", "LegEnded", "LegsEnded", "Diverged",
 		"AccessEnabled", "Access", "Record", "Progress", "Answered", "Succeeded", "Acquire", "Plain",
 	}
@@ -219,7 +225,7 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 						}
 					}
 				}
-				if hook == "Settle" { // what it was asked it never did
+				if hook == "Settle acknowledged" { // what it was asked it never did
 					r.journal.mu.Lock()
 					maps.DeleteFunc(r.journal.entries, func(_ uint64, e *entry) bool { return e.Open })
 					r.journal.mu.Unlock()
