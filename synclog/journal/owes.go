@@ -56,7 +56,14 @@ func (j *Journal) Find(bucket, key, target []byte) (t task.Task, ok bool) {
 	if j.closed {
 		return task.Task{}, false
 	}
-	r, s, ok := j.lookLocked(ident{bucket, key, target})
+	of := ident{bucket, key, target}
+	if len(key) == 0 {
+		of.target = task.BucketTarget(bucket, target)
+	}
+	r, s, ok := j.lookLocked(of)
+	if !ok && len(key) == 0 { // a journal of before has raw ones
+		r, s, ok = j.lookLocked(ident{bucket, key, target})
+	}
 	if !ok || s.bits&slotHidden != 0 || j.opens.inFlight(s.hash, noOpen) {
 		return task.Task{}, false
 	}

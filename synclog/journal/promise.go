@@ -23,7 +23,7 @@ func (j *Journal) Promise(es []Entry) error {
 	touches := true
 	for i := range es {
 		e := &es[i]
-		if err := checkSize(e); err != nil {
+		if err := admit(e); err != nil {
 			return err
 		}
 		touches = touches && e.Owed&j.mine == 0 && !e.Open
@@ -77,7 +77,7 @@ func (j *Journal) recallAllLocked(es []Entry) (got recalled) {
 // unless it has been settled by then with nothing owed: the log never hears of most.
 // What becomes of it may be lost with it until Flush has returned. Not with Options.Power.
 func (j *Journal) intend(e *Entry) error {
-	if err := checkSize(e); err != nil {
+	if err := admit(e); err != nil {
 		return err
 	}
 	j.mu.Lock()
@@ -157,6 +157,15 @@ func (j *Journal) disownLocked(es []Entry) {
 
 // maxEntry is the most that a write may take: one of each aspect fits into a record.
 const maxEntry = maxPayload / 10
+
+// admit gives an entry about a bucket the target that it is kept by, and refuses one that
+// is too long.
+func admit(e *Entry) error {
+	if len(e.Key) == 0 {
+		e.Target = task.BucketTarget(e.Bucket, e.Target)
+	}
+	return checkSize(e)
+}
 
 // checkSize refuses what is too long for a record.
 func checkSize(e *Entry) error {
