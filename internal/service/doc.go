@@ -3,9 +3,9 @@
 // and Stop ends them in reverse.
 //
 // They do not know each other. What one needs of another is an interface of its own, and the
-// adapters in between are here: engineJournal (the engine's Journal over journal and table of
-// writes under way), engineLog, syncRecorder, engineFence; and synclogBacklog, which makes up
-// for the synclog's lines that found no room.
+// adapters in between are here: engineJournal (the journal in the engine's types), engineLog,
+// syncRecorder, engineFence; and synclogBacklog, which makes up for the synclog's lines that
+// found no room.
 //
 // Proxy is its caller's, who calls New, Start and Stop one after the other; everything else
 // may be called from any goroutine. The goroutines belong to the parts, which Stop waits for.
