@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"math"
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -73,6 +74,11 @@ func (c *Config) check(m *mistakes) {
 	}
 	checkRange(m, "HedgeBudget", c.HedgeBudget, 0, 1, ", as a share of all reads")
 	checkRange(m, "ReadCheck", c.ReadCheck, 0, 1, ", as a share of all reads (0 is off)")
+	m.checkPrimary(c.Primary, c.Backends)
+	m.checkDuration("PrimaryWait", c.PrimaryWait, true)
+	if b := c.ProbeBucket; b != "" && !validBucket(b) {
+		m.add("ProbeBucket", b, "the name of a bucket, as in my-bucket")
+	}
 	checkRange(m, "RingSize", c.RingSize, minRingSize, maxRingSize, "")
 	m.checkDuration("StallTimeout", c.StallTimeout, true)
 	checkRange(m, "FailureLimit", c.FailureLimit, 0, maxCount, " (0 is off)")
@@ -292,6 +298,21 @@ func (m *mistakes) checkReadFrom(weights map[string]string, backends []string) {
 			m.add(at, weights[of], "a whole number from 0 to %d", maxWeight)
 		}
 		seen = append(seen, of)
+	}
+}
+
+func (m *mistakes) checkPrimary(primary oneOrMany, backends []string) {
+	for i, s := range primary {
+		at := element("Primary", i)
+		if len(primary) == 1 && !m.broken[at] {
+			at = "Primary" // it may have been written without a list
+		}
+		pattern, backend := splitPrimary(s)
+		_, err := path.Match(pattern, "")
+		if err != nil || strings.Contains(s, "=") && pattern == "" ||
+			len(backends) > 0 && !slices.ContainsFunc(backends, func(b string) bool { return sameBackend(b, backend) }) {
+			m.add(at, s, "one of Backends, or a pattern of buckets and one of them, as in logs-*=http://s3.example.com:9000")
+		}
 	}
 }
 

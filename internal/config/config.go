@@ -58,6 +58,10 @@ type Config struct {
 	TLS                   TLSConfig         `koanf:"TLS"`
 	Logging               LoggingConfig     `koanf:"Logging"`
 
+	Primary     oneOrMany     `koanf:"Primary"` // see PrimaryRules
+	PrimaryWait time.Duration `koanf:"PrimaryWait"`
+	ProbeBucket string        `koanf:"ProbeBucket"` // empty: storages that ignore conditions are not looked for
+
 	DataDir            string                     `koanf:"DataDir"`
 	Durability         string                     `koanf:"Durability"`
 	OnJournalError     string                     `koanf:"OnJournalError"`
@@ -103,6 +107,7 @@ func Default() *Config {
 		StaleReads:            words.StaleRefuse,
 		HedgeAfter:            words.HedgeP95,
 		HedgeBudget:           0.05,
+		PrimaryWait:           time.Second,
 		CompareETags:          true,
 		RingSize:              256 << 10,
 		FailureLimit:          10,
@@ -276,6 +281,31 @@ func parseHedge(s string) (d time.Duration, p95, ok bool) {
 	}
 	d, err := time.ParseDuration(s)
 	return d, false, err == nil && d > 0
+}
+
+// PrimaryRule names the primary, by its place in Backends, of the buckets whose names match
+// Pattern; "" is every bucket (R28).
+type PrimaryRule struct {
+	Pattern string
+	Backend int
+}
+
+// PrimaryRules are what Primary says, in its order.
+func (c *Config) PrimaryRules() (rules []PrimaryRule) {
+	for _, s := range c.Primary {
+		pattern, backend := splitPrimary(s)
+		b := slices.IndexFunc(c.Backends, func(other string) bool { return sameBackend(other, backend) })
+		rules = append(rules, PrimaryRule{Pattern: pattern, Backend: b})
+	}
+	return rules
+}
+
+// splitPrimary takes "PATTERN=URL", or a URL alone, apart.
+func splitPrimary(s string) (pattern, backend string) {
+	if pattern, backend, found := strings.Cut(s, "="); found {
+		return pattern, backend
+	}
+	return "", s
 }
 
 // JournalDir is the journal's directory within DataDir.

@@ -57,7 +57,7 @@ func TestConfigExample(t *testing.T) {
 	}
 	want := Default()
 	want.Backends = []string{"http://s3.first.example.com:9000", "http://s3.second.example.com:9000"}
-	want.MaintainedBackend, want.Domains, want.AdminHosts = oneOrMany{}, []string{}, []string{}
+	want.MaintainedBackend, want.Primary, want.Domains, want.AdminHosts = oneOrMany{}, oneOrMany{}, []string{}, []string{}
 	want.AdditionalRequestHeaders, want.AdditionalResponseHeaders = map[string]string{}, map[string]string{}
 	want.ReadFrom = map[string]string{}
 	want.BackendCredentials = []BackendCredentialsConfig{}
@@ -452,4 +452,23 @@ func FuzzParseConfig(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestR28PrimaryRules(t *testing.T) {
+	c := Default()
+	c.Backends = []string{"http://a:9000", "https://b"}
+	c.Primary = oneOrMany{"logs-*=https://b:443", "http://a:9000"}
+	if err := c.Complete(); err != nil {
+		t.Fatal(err)
+	}
+	want := []PrimaryRule{{"logs-*", 1}, {"", 0}}
+	if got := c.PrimaryRules(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for _, wrong := range []string{"http://other:9000", "=http://a:9000", "[=http://a:9000", "logs-*", "x=", ""} {
+		c.Primary = oneOrMany{wrong}
+		if err := c.Complete(); err == nil || !strings.Contains(err.Error(), "Primary: ") {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
 }

@@ -172,6 +172,11 @@ func validDomain(domain string) bool {
 	return err != nil && validHost(domain)
 }
 
+// validBucket reports whether name can be a bucket's, on any storage.
+func validBucket(name string) bool { return bucketName.MatchString(name) }
+
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$`)
+
 // hostName has labels of up to 63 characters. DNS does not allow underscores, but they occur.
 var hostName = regexp.MustCompile(`^` + label + `(\.` + label + `)*$`)
 

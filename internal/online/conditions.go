@@ -13,14 +13,32 @@ import (
 // cleanupTimeout bounds taking back what was written, also where the check was broken off.
 const cleanupTimeout = 10 * time.Second
 
-// conditions finds out whether a backend keeps the conditions of a write (R29), with an
-// object of its own: nobody else's is ever written to.
+// What a backend does about the conditions of a write.
+const (
+	ConditionsKept    = "kept"
+	ConditionsIgnored = "ignored"
+	ConditionsRefused = "refused"
+	ConditionsUnknown = "unknown"
+)
+
+// conditions finds out whether a backend keeps the conditions of a write.
 func (c *check) conditions(ctx context.Context, i int, bucket string) {
-	r := &c.reports[i]
-	if !r.listed {
-		return
+	if r := &c.reports[i]; r.listed {
+		r.tryConditions(ctx, c.clients[i], bucket)
 	}
-	t := trial{ctx: ctx, client: c.clients[i], bucket: bucket, key: "akubra-check-" + rand.Text()}
+}
+
+// Conditions finds out whether a backend keeps the conditions of a write (R29), with an
+// object of its own: nobody else's is ever written to. what is one of the Conditions…; why
+// tells more of it.
+func Conditions(ctx context.Context, c *client.Client, bucket string) (what string, why []string) {
+	var r Report
+	r.tryConditions(ctx, c, bucket)
+	return r.Conditions, append(r.Problems, r.Warnings...)
+}
+
+func (r *Report) tryConditions(ctx context.Context, c *client.Client, bucket string) {
+	t := trial{ctx: ctx, client: c, bucket: bucket, key: "akubra-check-" + rand.Text()}
 	// Where the condition is kept, nothing is stored: there is no such object.
 	match := t.put("If-Match", `"00000000000000000000000000000000"`)
 	created := t.put("If-None-Match", "*")
@@ -33,22 +51,22 @@ func (c *check) conditions(ctx context.Context, i int, bucket string) {
 	}
 	switch {
 	case match == nil:
-		r.Conditions = "ignored"
+		r.Conditions = ConditionsIgnored
 		r.problem("it ignores conditions of a write (If-Match), so that two clients can overwrite each other unseen")
 	case created == nil && again == nil:
-		r.Conditions = "ignored"
+		r.Conditions = ConditionsIgnored
 		r.problem("it ignores conditions of a write (If-None-Match), so that two clients can overwrite each other unseen")
 	case client.Unsupported(match) || client.Unsupported(created):
-		r.Conditions = "refused"
+		r.Conditions = ConditionsRefused
 		r.warn("it does not know conditions of a write, and refuses them")
 	case client.Status(match)/100 != 4 || created != nil || client.Status(again)/100 != 4:
-		r.Conditions = "unknown"
+		r.Conditions = ConditionsUnknown
 		r.warn("whether conditions of a write are kept cannot be seen: %v", errors.Join(match, created, again))
 	case client.Status(match) == http.StatusForbidden:
-		r.Conditions = "unknown"
+		r.Conditions = ConditionsUnknown
 		r.warn("whether conditions of a write are kept cannot be seen: %v", match)
 	default:
-		r.Conditions = "kept"
+		r.Conditions = ConditionsKept
 	}
 }
 

@@ -55,9 +55,18 @@ func engineOptions(c *config.Config, files fileShares) engine.Options {
 		HedgeP95:                  hedgeP95,
 		HedgeBudget:               c.HedgeBudget,
 		ReadCheck:                 c.ReadCheck,
+		Primary:                   primaryRules(c),
+		PrimaryWait:               c.PrimaryWait,
 		CompareETags:              c.CompareETags,
 		RecordReads:               slices.Contains(c.SyncLogMethods, "GET") || slices.Contains(c.SyncLogMethods, "HEAD"),
 	}
+}
+
+func primaryRules(c *config.Config) (rules []engine.PrimaryRule) {
+	for _, r := range c.PrimaryRules() {
+		rules = append(rules, engine.PrimaryRule(r))
+	}
+	return rules
 }
 
 // wanted has repair take a key first that a client waits for.

@@ -31,13 +31,14 @@ var (
 		"Logging.Accesslog.Stdout", "Logging.Accesslog.Stderr", "Logging.Accesslog.File", "Logging.Accesslog.Syslog",
 		"Logging.Mainlog.Stdout", "Logging.Mainlog.File", "Logging.Mainlog.Syslog",
 		"Credentials.AccessKey", "Credentials.SecretKey", "Credentials.Region", "Credentials.File", "BackendCredentials",
-		"ReadFrom", "ReadCheck", "Repair.Enabled", "Repair.ObjectsPerSecond", "Repair.BytesPerSecond", "Repair.CopyBucketConfig",
+		"ReadFrom", "Primary", "ProbeBucket", "ReadCheck", "Repair.Enabled", "Repair.ObjectsPerSecond", "Repair.BytesPerSecond", "Repair.CopyBucketConfig",
 	}
 	// A value of the right type that the check refuses, as it stands in YAML.
 	refused = map[string]string{
 		"Listen": "nowhere", "Backends": "[ftp://a]", "ConnLimit": "0", "ConnectionTimeout": "0s", "ConnectionDialTimeout": "0s",
 		"AdditionalRequestHeaders": "{Host: x}", "AdditionalResponseHeaders": "{Host: x}", "MaintainedBackend": "http://other",
 		"SyncLogMethods": "[BREW]", "AdminListen": "nowhere", "AdminHosts": "['http://a']", "Domains": "['http://a']",
+		"Primary": "http://other", "PrimaryWait": "-1s", "ProbeBucket": "a/b",
 		"ReadPolicy": "some", "ReadFrom": "{'http://other': 1}", "StaleReads": "some", "HedgeAfter": "never", "HedgeBudget": "2", "ReadCheck": "-1",
 		"WriteAck": "some", "RingSize": "1", "StallTimeout": "-1s", "FailureLimit": "-1", "MaxBodySize": "-1", "MaxHeaderSize": "1",
 		"MaxConcurrentRequests": "0", "MinClientRate": "-1", "ShutdownDelay": "-1s", "ShutdownTimeout": "-1s", "CongestionControl": "'?'",
@@ -61,7 +62,7 @@ var (
 		"AdminListen": "Proxy.Start", "AdminHosts": "admin", "FailureLimit": "limiter", "ShutdownDelay": "Proxy.Stop", "ShutdownTimeout": "Proxy.Stop",
 		"CongestionControl": "backends", "TLS": "Proxy.makeEngine, Proxy.makeBackends", "Logging": "logs", "DataDir": "ledger",
 		"Durability": "ledger", "OnJournalError": "ledger, Proxy.journalTrouble", "Credentials": "RepairBackends",
-		"BackendCredentials": "RepairBackends", "Repair": "RepairOptions",
+		"BackendCredentials": "RepairBackends", "ProbeBucket": "Proxy.makeProbe", "Repair": "RepairOptions",
 	}
 )
 

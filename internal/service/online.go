@@ -16,11 +16,20 @@ const onlineTimeout = 10 * time.Second
 // CheckOnline looks at the backends of a configuration as they are (R21). bucket is where
 // conditions of a write are tried, "" is any that will do; with readOnly nothing is written.
 func CheckOnline(ctx context.Context, c *config.Config, environ []string, bucket string, readOnly bool) ([]online.Report, error) {
-	tlsConfig, err := c.TLS.Backends.Client()
-	if err != nil {
+	o := online.Options{Bucket: bucket, ReadOnly: readOnly}
+	var err error
+	if o.Backends, o.Unsigned, err = onlineBackends(c, environ); err != nil {
 		return nil, err
 	}
-	o := online.Options{Bucket: bucket, ReadOnly: readOnly}
+	return online.Check(ctx, o)
+}
+
+// onlineBackends are those of a configuration, and why one has no keys, "" where it has.
+func onlineBackends(c *config.Config, environ []string) (all []client.Options, unsigned []string, err error) {
+	tlsConfig, err := c.TLS.Backends.Client()
+	if err != nil {
+		return nil, nil, err
+	}
 	names := c.BackendNames()
 	for i, u := range c.BackendURLs() {
 		b := client.Options{
@@ -33,7 +42,7 @@ func CheckOnline(ctx context.Context, c *config.Config, environ []string, bucket
 		} else {
 			b.AccessKey, b.SecretKey, b.SessionToken, b.Region = keys.AccessKey, string(keys.SecretKey), string(keys.SessionToken), keys.Region
 		}
-		o.Backends, o.Unsigned = append(o.Backends, b), append(o.Unsigned, why)
+		all, unsigned = append(all, b), append(unsigned, why)
 	}
-	return online.Check(ctx, o)
+	return all, unsigned, nil
 }

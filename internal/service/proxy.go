@@ -57,6 +57,7 @@ type Proxy struct {
 	metrics     *metrics.Metrics
 	engine      *engine.Engine
 	prober      *backends.Prober
+	probe       *conditionsProbe // nil without ProbeBucket
 	admin       *admin.Admin
 
 	journal      *ledger.NamedJournal
@@ -118,6 +119,9 @@ func (p *Proxy) make() error {
 		return err
 	}
 	p.prober = backends.NewProber(p.backends, returner{p.limiter, p.health}, probeInterval, c.ConnectionDialTimeout)
+	if err := p.makeProbe(); err != nil {
+		return err
+	}
 	p.metrics.Observe(p.status, p.synclog.Counts, p.engine.InFlight)
 	p.metrics.ObserveHealth(p.health.Status)
 	p.metrics.ObserveClients(p.engine.Clients)
@@ -257,6 +261,9 @@ func (p *Proxy) Start() (err error) {
 	}
 	p.watcher.Start()
 	p.prober.Start()
+	if p.probe != nil {
+		p.probe.start()
+	}
 	p.health.start()
 	if p.repairer != nil {
 		p.repairer.Start()
@@ -319,6 +326,9 @@ func (p *Proxy) Stop() {
 		p.logs.Main.Warn().Dur("timeout", p.Config.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
 	}
 	p.prober.Close()
+	if p.probe != nil {
+		p.probe.close()
+	}
 	p.health.close()
 	p.journalAdmin.Close()
 	if p.adminListener != nil {
