@@ -54,6 +54,12 @@ func (r *rig) versioned(more func(i int, b *stub.Behaviour)) {
 	}
 }
 
+// awaitHeld waits until a storage holds a request.
+func (r *rig) awaitHeld(i int) {
+	r.t.Helper()
+	r.stores[i].Wait(r.t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+}
+
 // The primary's id goes to the client, if it comes soon, and no other one's.
 func TestR28VersionOfThePrimary(t *testing.T) {
 	t.Parallel()
@@ -118,6 +124,9 @@ func TestR28PrimaryIsLate(t *testing.T) {
 				if got := a.Headers.Get("x-amz-version-id"); got != "v1" {
 					t.Errorf("version %q", got)
 				}
+				if b.HangAfterBody {
+					r.awaitHeld(0)
+				}
 				r.stores[0].Unhang()
 				r.settled()
 			})
@@ -135,6 +144,7 @@ func TestR28UnversionedDoesNotWait(t *testing.T) {
 			r.stores[1].Behave(stub.Behaviour{Headers: stub.H("x-amz-version-id", id)})
 		}
 		wantStatus(t, r.put("/b/k", "body"), 200)
+		r.awaitHeld(0)
 		r.stores[0].Unhang()
 		r.settled()
 	}
