@@ -40,8 +40,11 @@ func (r *request) settleStored(stored uint64) {
 		r.recordWrite()
 	case r.head.is(s3.KindUpload):
 		// It is about an upload that is one backend's own.
-	case r.e.o.RecordReads && r.head.isRead():
-		r.recordMissing()
+	case r.head.isRead():
+		if r.e.o.RecordReads {
+			r.recordMissing()
+		}
+		r.checkRead()
 	}
 }
 
@@ -116,11 +119,16 @@ func (r *request) recordLacks(d *Divergence, o *outcome, order bool) {
 	}
 }
 
-// recordMissing: one backend has what another one says it has not (R17).
+// recordMissing: one backend has what another one says it has not (R17). Where that one
+// owes the key, by now, it is known already.
 func (r *request) recordMissing() {
-	has := &r.legs[firstPositive(r.race.result())]
+	first := firstPositive(r.race.result())
+	if first < 0 || r.race.askedOne() {
+		return
+	}
+	has, owed := &r.legs[first], r.owedOf()
 	for i := range r.legs {
-		if l := &r.legs[i]; l.state == voteNegative && l.answer.Status == 404 {
+		if l := &r.legs[i]; l.state == voteNegative && l.answer.Status == 404 && owed&(1<<l.backend) == 0 {
 			d := r.divergence(OpReading)
 			d.SuccessHost, d.ETag = has.name(), string(has.etag())
 			d.FailedHost, d.Status, d.Error = l.name(), 404, l.err.Error()

@@ -133,6 +133,7 @@ type Engine struct {
 	parts    *partSizes
 	writes   *overlaps
 	reads    readStats
+	checks   readChecks
 
 	primaries *primaries
 	ignoring  atomic.Uint64 // backends that ignore conditions (R29)

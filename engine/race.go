@@ -109,6 +109,9 @@ func (c *race) hold(first int) {
 	c.asked = first
 }
 
+// askedOne reports whether one leg alone was asked. The last leg asks.
+func (c *race) askedOne() bool { return c.asked == 1 }
+
 // waitsForOne reports whether the client waits for the one leg that was asked.
 func (c *race) waitsForOne() bool {
 	return c.end == undecided && c.asked == 1 && c.votes[0].state == votePending

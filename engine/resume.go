@@ -84,13 +84,7 @@ func (r *request) rest(backend int, winner *leg, from int64) *leg {
 	if err == nil {
 		head := r.head.bytes()
 		head = fmt.Appendf(append([]byte(nil), head[:len(head)-2]...), "Range: bytes=%d-\r\nIf-Match: %s\r\n\r\n", from, etag)
-		err = l.fetch(head, false)
-		if l.stale(err) {
-			l.giveBack(false)
-			l.gotBytes, l.sentSize = false, 0
-			l.sentAll.Store(false)
-			err = l.fetch(head, true)
-		}
+		err = l.fetchFresh(head)
 	}
 	if a := &l.answer; err == nil && (a.Status != 206 || a.Chunked || a.Length != winner.answer.Length-from ||
 		string(a.ETag()) != string(etag) || string(http1.Field(a.Raw, "Content-Range")) != contentRange(from, winner.answer.Length)) {
@@ -110,6 +104,18 @@ func (r *request) rest(backend int, winner *leg, from int64) *leg {
 
 func contentRange(from, size int64) string {
 	return "bytes " + strconv.FormatInt(from, 10) + "-" + strconv.FormatInt(size-1, 10) + "/" + strconv.FormatInt(size, 10)
+}
+
+// fetchFresh is fetch that starts again on a fresh connection where it must (R12).
+func (l *leg) fetchFresh(head []byte) error {
+	err := l.fetch(head, false)
+	if l.stale(err) {
+		l.giveBack(false)
+		l.gotBytes, l.sentSize = false, 0
+		l.sentAll.Store(false)
+		err = l.fetch(head, true)
+	}
+	return err
 }
 
 // fetch sends a request that is a head alone, and reads the answer's head.

@@ -85,6 +85,8 @@ var metricDivergences = [...]struct{ op, reason string }{
 	{engine.OpStoring, engine.ReasonSource},
 	{engine.OpStoring, labelOther},
 	{engine.OpReading, "missing"},
+	{engine.OpReading, "etag"},
+	{engine.OpReading, "size"},
 	{engine.OpReading, labelOther},
 	{labelOther, labelOther},
 }
