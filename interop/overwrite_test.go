@@ -80,7 +80,7 @@ func (o *overwrites) run(key string, seed uint64, read func(key, to string)) {
 
 func (o *overwrites) byRclone(key, to string) {
 	mustExecute(o.T, nil, "rclone", "--config", o.rclone, "copyto", "--multi-thread-streams", "4", "--multi-thread-cutoff", "5Mi",
-		"--multi-thread-chunk-size", "5Mi", "s3:"+o.bucket+"/"+key, to)
+		"s3:"+o.bucket+"/"+key, to)
 }
 
 func (o *overwrites) byCopy(key, to string) {
