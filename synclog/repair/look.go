@@ -257,8 +257,11 @@ func (w *run) judge(s *sight) {
 					continue
 				}
 			}
-			if v.refused != "" && source.hasName(v.refused) && !v.hasName(v.refused) {
-				w.r.learn(b, v.refused)
+			// All of it at once: the key is parked now, and verify is to know.
+			for line := range strings.Lines(source.meta) {
+				if name, _, _ := strings.Cut(line, ":"); !v.hasName(name) {
+					w.r.learn(b, name)
+				}
 			}
 		}
 	}
