@@ -112,6 +112,9 @@ func newDivergence(t *testing.T, kinds [2]string, more string) *divergence {
 
 func newDivergenceIn(t *testing.T, w *world, more string) *divergence {
 	t.Helper()
+	if !strings.Contains(more, "Repair:") { // the test repairs when it wants to
+		more += "Repair: {Enabled: false}\n"
+	}
 	w.plain = w.newProxy(t, "plain", "", fmt.Sprintf("Credentials: {AccessKey: %q, SecretKey: %q, Region: %q}\n%s", accessKey, secretKey, region, more))
 	w.plain.await(t, "it is ready", func(s status) bool { return s.Ready })
 	d := &divergence{
@@ -520,8 +523,8 @@ func (d *divergence) again() {
 		d.Errorf("the journal has %d keys after 20 writes", n)
 	}
 	d.untilRepaired()
-	if r := d.command("synclog", "list"); r != (result{}) {
-		d.Errorf("akubra synclog list, after repair is done: exit code %d: %.4000s", r.code, r.output)
+	if r := d.command("journal", "list", "--json"); r != (result{}) {
+		d.Errorf("akubra journal list, after repair is done: exit code %d: %.4000s", r.code, r.output)
 	}
 }
 
@@ -532,8 +535,8 @@ func (d *divergence) equal() {
 	d.settle(d.T)
 	d.plain.await(d.T, "nothing is pending", func(s status) bool { return s.Journal.Pending == 0 && s.Journal.Open == 0 && s.Journal.Parked == 0 })
 	var r result
-	d.plain.process.await(d.T, "akubra synclog list has nothing", func(context.Context) bool {
-		r = d.command("synclog", "list") // reads the files, which are up to 100 ms behind
+	d.plain.process.await(d.T, "akubra journal list has nothing", func(context.Context) bool {
+		r = d.command("journal", "list", "--json") // reads the files, which are up to 100 ms behind
 		return r == result{}
 	}, &r.output)
 	buckets := append([]string{d.bucket}, d.extra...)

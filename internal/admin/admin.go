@@ -48,8 +48,11 @@ type Options struct {
 	InFlight      func() int
 	Records       func() synclog.Counts
 	Metrics       Metrics
-	// JournalStatus is shown by /journal and as part of /status.
+	// JournalStatus is a part of /status. JournalPage is /journal, with up to limit parked
+	// keys, of one reason unless it is "", and what each backend has of them where ask is
+	// set; nil is JournalStatus.
 	JournalStatus func() any
+	JournalPage   func(limit int, reason string, ask bool) (status int, page any, err error)
 	// JournalCall answers POST /journal/CALL for each of JournalCalls, with an HTTP status and
 	// either the value for the JSON body or an error.
 	JournalCalls []string

@@ -206,5 +206,28 @@ func (a *Admin) validate(ctx *fasthttp.RequestCtx, _ string) {
 }
 
 func (a *Admin) journal(ctx *fasthttp.RequestCtx, _ string) {
-	adminJSON(ctx, fasthttp.StatusOK, a.o.JournalStatus())
+	if a.o.JournalPage == nil {
+		adminJSON(ctx, fasthttp.StatusOK, a.o.JournalStatus())
+		return
+	}
+	q := ctx.QueryArgs()
+	limit := parkedShown
+	if s := string(q.Peek("limit")); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			adminError(ctx, fasthttp.StatusBadRequest, fmt.Sprintf("cannot show %q keys: limit must be a number, 0 or more", s))
+			return
+		}
+		limit = n
+	}
+	ask := string(q.Peek("ask"))
+	status, page, err := a.o.JournalPage(limit, string(q.Peek("reason")), q.Has("ask") && ask != "0" && ask != "false")
+	if err != nil {
+		adminError(ctx, status, err.Error())
+		return
+	}
+	adminJSON(ctx, status, page)
 }
+
+// parkedShown is how many parked keys /journal has, unless it is told.
+const parkedShown = 100

@@ -98,7 +98,7 @@ func TestRunHelpAndVersion(t *testing.T) {
 		want []string
 	}{
 		{"--version", []string{testVersion}},
-		{"--help", []string{"-c, --conf=FILE", "serve*", "check", "demo", "synclog list", "repair", "verify", "--help-long"}},
+		{"--help", []string{"-c, --conf=FILE", "serve*", "check", "demo", "journal list", "journal show", "resolve", "repair", "verify", "--help-long"}},
 		{"help demo", []string{"--break=STORE", "--listen="}},
 		{"repair --help", []string{"--[no-]once", "--[no-]follow", "--[no-]dry-run"}},
 		{"verify --help", []string{"--bucket=BUCKET", "--prefix=PREFIX", "--[no-]deep", "--[no-]journal"}},

@@ -23,10 +23,10 @@ func (c *cli) run(args []string) int {
 	serve := app.Command("serve", "Serve. This is what a bare `akubra -c FILE` does.").Default()
 	check, checkFlags := checkCommand(app)
 	demo, demoOptions := demoCommand(app)
-	synclog := newSynclogCommands(app)
+	journal := newJournalCommands(app)
 	repair, repairFlags := repairCommand(app)
 	verify, verifyFlags := verifyCommand(app)
-	journalDump := journalDumpCommand(app.Command("journal", "Look into the journal."))
+	resolve, resolveFlags := resolveCommand(app)
 	operate := newOperateCommands(app)
 	example := app.Command("config", "Print a configuration with every key, its default and what it means, to start from.")
 	version := app.Command("version", "Print the version, and what it was built with.")
@@ -65,16 +65,16 @@ func (c *cli) run(args []string) int {
 		return c.check(config, *conf, checkFlags)
 	case command == serve.FullCommand():
 		return c.serve(config, *conf)
-	case synclog.is(command):
-		return synclog.run(c, config, command)
+	case journal.is(command):
+		return journal.run(c, config, command)
 	case operate.is(command):
 		return operate.run(c, config, command)
 	case command == repair.FullCommand():
 		return c.repair(config, repairFlags)
 	case command == verify.FullCommand():
 		return c.verify(config, verifyFlags)
-	case command == journalDump.FullCommand():
-		return c.journalDump(config)
+	case command == resolve.FullCommand():
+		return c.resolve(config, resolveFlags)
 	}
 	panic("cli: no such command: " + command)
 }
@@ -114,31 +114,71 @@ func repairCommand(app *kingpin.Application) (*kingpin.CmdClause, *repairFlags) 
 	return cmd, f
 }
 
-// synclogCommands are `akubra synclog …`: they read the journal, also beside a
-// running proxy.
-type synclogCommands struct {
-	list, stats, export *kingpin.CmdClause
-	json                bool
-	backend             string
+// journalCommands are `akubra journal …`, once `akubra synclog …`: they read the journal,
+// also beside a running proxy.
+type journalCommands struct {
+	list, stats, export, show, dump *kingpin.CmdClause
+
+	json, offline           bool
+	backend, bucket, reason string
+	limit                   int
+	object                  string
 }
 
-func newSynclogCommands(app *kingpin.Application) *synclogCommands {
-	s := &synclogCommands{}
-	parent := app.Command("synclog", "Read the journal: what the backends owe. A running proxy is not disturbed.")
+func newJournalCommands(app *kingpin.Application) *journalCommands {
+	s := &journalCommands{}
+	parent := app.Command("journal", "Read the journal: what the backends owe. A running proxy is not disturbed.").Alias("synclog")
 	s.list = parent.Command("list", "A line for each key that is not the same on all backends, oldest first.")
+	s.show = parent.Command("show", "All that is known of one key, and what each backend has of it now, side by side.")
 	s.stats = parent.Command("stats", "How many there are, by backend, reason and age.")
 	s.export = parent.Command("export", "A JSON line for each key and backend, in the synclog's form, for a repair of your own.")
-	for _, cmd := range []*kingpin.CmdClause{s.list, s.stats} {
+	s.dump = journalDumpCommand(parent)
+	for _, cmd := range []*kingpin.CmdClause{s.list, s.stats, s.show} {
 		cmd.Flag("json", "JSON instead of a table.").BoolVar(&s.json)
 	}
-	for _, cmd := range []*kingpin.CmdClause{s.list, s.export} {
+	for _, cmd := range []*kingpin.CmdClause{s.list, s.stats, s.export} {
 		cmd.Flag("backend", "Only what this backend owes.").PlaceHolder("HOST:PORT").StringVar(&s.backend)
+		cmd.Flag("bucket", "Only this bucket.").PlaceHolder("BUCKET").StringVar(&s.bucket)
+		cmd.Flag("reason", "Only what is parked for this reason (lost, conflict, damaged, not kept, needs a person, failed), or owed for one that has these words in it.").
+			PlaceHolder("REASON").StringVar(&s.reason)
 	}
+	for _, cmd := range []*kingpin.CmdClause{s.list, s.export} {
+		cmd.Flag("limit", "Only the first so many; 0 is all.").PlaceHolder("N").IntVar(&s.limit)
+	}
+	s.show.Flag("offline", "Do not ask the backends.").BoolVar(&s.offline)
+	s.show.Arg("key", "BUCKET/KEY, or BUCKET or BUCKET?SETTING, as list has it.").Required().StringVar(&s.object)
 	return s
 }
 
-func (s *synclogCommands) is(command string) bool {
-	return slices.Contains([]string{s.list.FullCommand(), s.stats.FullCommand(), s.export.FullCommand()}, command)
+func (s *journalCommands) is(command string) bool {
+	for _, cmd := range []*kingpin.CmdClause{s.list, s.stats, s.export, s.show, s.dump} {
+		if cmd.FullCommand() == command {
+			return true
+		}
+	}
+	return false
+}
+
+// resolveFlags are those of `akubra resolve`.
+type resolveFlags struct {
+	object, take, prefer, reason          string
+	del, accept, newest, all, dryRun, yes bool
+}
+
+func resolveCommand(app *kingpin.Application) (*kingpin.CmdClause, *resolveFlags) {
+	f := &resolveFlags{}
+	cmd := app.Command("resolve", "Decide about a key that is parked, or about all of them. Exit code 1 if one could not be settled.")
+	cmd.Arg("key", "BUCKET/KEY, as journal list has it.").StringVar(&f.object)
+	cmd.Flag("take", "All backends get what this one has, also where that is nothing.").PlaceHolder("HOST:PORT").StringVar(&f.take)
+	cmd.Flag("delete", "It is deleted from all backends.").BoolVar(&f.del)
+	cmd.Flag("accept", "It stays as it is on each backend, and is not pending any more.").BoolVar(&f.accept)
+	cmd.Flag("newest", "All backends get what is the youngest by the backends' own clocks.").BoolVar(&f.newest)
+	cmd.Flag("all", "Decide about all parked keys, with --newest, --prefer or --accept. It says first what it would do, and asks.").BoolVar(&f.all)
+	cmd.Flag("prefer", "With --all: all backends get what this one has, also where that is nothing.").PlaceHolder("HOST:PORT").StringVar(&f.prefer)
+	cmd.Flag("reason", "With --all: only what is parked for this reason.").PlaceHolder("REASON").StringVar(&f.reason)
+	cmd.Flag("dry-run", "Tell what would be done, and do nothing.").BoolVar(&f.dryRun)
+	cmd.Flag("yes", "With --all: do not ask.").BoolVar(&f.yes)
+	return cmd, f
 }
 
 // verifyFlags are those of `akubra verify`.

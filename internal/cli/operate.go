@@ -100,22 +100,18 @@ func askAdmin(ctx context.Context, conf *config.Config, method, path string) ([]
 
 // maintain begins or ends a backend's maintenance (R14).
 func (c *cli) maintain(ctx context.Context, conf *config.Config, backend, method string) int {
-	names := conf.BackendNames()
-	i := slices.IndexFunc(names, func(name string) bool {
-		_, host, hasScheme := strings.Cut(strings.TrimSuffix(backend, "/"), "://")
-		return strings.EqualFold(name, backend) || hasScheme && strings.EqualFold(name, host)
-	})
-	if i < 0 {
-		return c.wrong(fmt.Errorf("there is no backend %q; there are %s", backend, strings.Join(names, ", ")))
+	name := backendNamed(conf, backend)
+	if name == "" {
+		return c.wrong(noBackend(backend, conf.BackendNames()))
 	}
-	if _, err := askAdmin(ctx, conf, method, "/backends/"+url.PathEscape(names[i])+"/maintenance"); err != nil {
+	if _, err := askAdmin(ctx, conf, method, "/backends/"+url.PathEscape(name)+"/maintenance"); err != nil {
 		return c.failed(err)
 	}
 	said := "is in maintenance: it gets no requests"
 	if method == http.MethodDelete {
 		said = "is out of maintenance"
 	}
-	fmt.Fprintf(c.stdout, "%s %s\n", names[i], said)
+	fmt.Fprintf(c.stdout, "%s %s\n", name, said)
 	return exitOK
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-const noCredentials = "Without credentials akubra cannot repair. `akubra synclog export -c FILE` gives what is to be repaired as JSON lines, for a process of your own."
+const noCredentials = "Without credentials akubra cannot repair. `akubra journal export -c FILE` gives what is to be repaired as JSON lines, for a process of your own."
 
 // repair empties the journal, as far as it can.
 func (c *cli) repair(config *config.Config, f *repairFlags) int {
@@ -114,7 +114,7 @@ func (c *cli) repairSummary(ctx context.Context, w *work, s *repair.Summary, dry
 	}
 	if parked := max(s.Parked, status.Parked); !dryRun && (left > 0 || parked > 0) {
 		left = max(left, parked)
-		fmt.Fprintf(c.stdout, "left: %s (%d failed, %d parked, %d wait for a backend or a client): akubra synclog list -c FILE\n",
+		fmt.Fprintf(c.stdout, "left: %s (%d failed, %d parked, %d wait for a backend or a client): akubra journal list -c FILE\n",
 			keys(left), s.Failed, parked, s.Left)
 	}
 	if left > 0 || ctx.Err() != nil {

@@ -47,6 +47,9 @@ func newStoresRig(t *testing.T, more string) *storesRig {
 		r.stores = append(r.stores, s)
 		urls = append(urls, "http://"+s.Addr)
 	}
+	if !strings.Contains(more, "Repair:") { // it would be at it before the test is
+		more += "Repair: {Enabled: false}\n"
+	}
 	r.config, r.dataDir = writeCommandConfig(t, urls, fmt.Sprintf(
 		"Listen: 127.0.0.1:0\nAdminListen: %s\nCredentials: {AccessKey: AK, SecretKey: %s}\n%s", testkit.MustFreeAddr(t), notToBeShown, more))
 	return r
@@ -186,7 +189,7 @@ func TestRepairNeedsCredentials(t *testing.T) {
 		if !strings.Contains(stderr, `Credentials: there are none for backend "http://a:9000"; set `) || !strings.Contains(stderr, `"http://b:9000"`) {
 			t.Errorf("%q: stderr %s", args, stderr)
 		}
-		if args[0] == "repair" && !strings.Contains(stderr, "akubra synclog export") {
+		if args[0] == "repair" && !strings.Contains(stderr, "akubra journal export") {
 			t.Errorf("%q: stderr %s", args, stderr)
 		}
 	}

@@ -17,9 +17,10 @@ import (
 
 // listTable is for people.
 type listTable struct {
-	out  *tabwriter.Writer
-	now  time.Time
-	rows int
+	out      *tabwriter.Writer
+	now      time.Time
+	filtered bool // not all was asked for
+	rows     int
 }
 
 // tableRows are aligned with each other: a table of millions must not be held.
@@ -27,35 +28,59 @@ const tableRows = 1000
 
 func (l *listTable) entry(t *task.Task, _ []string) error {
 	if l.rows == 0 {
-		if _, err := io.WriteString(l.out, "AGE\tWRITE\tOWED BY\tOBJECT\tSTATE\tREASON\n"); err != nil {
+		if _, err := io.WriteString(l.out, "AGE (PROXY'S CLOCK)\tWRITE\tOWED BY\tOBJECT\tSTATE\tREASON\n"); err != nil {
 			return err
 		}
 	}
 	w := ledger.NewestOf(t)
-	object := t.Bucket + "/" + t.Key
-	if t.Key == "" || ofPart(&w) {
-		object = text.HideSecrets(w.Target)
+	write := cmp.Or(w.Method, "-")
+	if part := ledger.Part(&w); part != "" && t.Key != "" {
+		write += " " + part
 	}
-	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, t.First), cmp.Or(text.Printable(w.Method), "-"),
-		text.Printable(strings.Join(t.Owed(), ",")), text.Printable(object), stateOf(t), text.Printable(ledger.ReasonOf(t)))
+	_, err := fmt.Fprintf(l.out, "%s\t%s\t%s\t%s\t%s\t%s\n", age(l.now, t.First), text.Printable(write),
+		text.Printable(strings.Join(t.Owed(), ",")), text.Printable(ledger.ObjectOf(t)), stateOf(t), text.Printable(ledger.ReasonOf(t)))
 	if l.rows++; err == nil && l.rows%tableRows == 0 {
 		err = l.out.Flush()
 	}
 	return err
 }
 
-func (l *listTable) end() error { return l.out.Flush() }
+func (l *listTable) end() error {
+	if l.rows == 0 {
+		said := "nothing pending\n"
+		if l.filtered {
+			said = "nothing pending of that\n"
+		}
+		_, _ = io.WriteString(l.out, said) // Flush has the error
+	}
+	return l.out.Flush()
+}
 
 func stateOf(t *task.Task) string {
 	switch {
 	case t.Open:
 		return "open"
+	case t.Parked != "" && t.Parked != task.Failed:
+		return fmt.Sprintf("parked, %s: %s", text.Printable(string(t.Parked)), short(t.LastError))
 	case t.Parked != "":
 		return fmt.Sprintf("parked after %d tries: %s", t.Tries, text.Printable(t.LastError))
 	case t.Tries > 0:
 		return fmt.Sprintf("%d tries: %s", t.Tries, text.Printable(t.LastError))
 	}
 	return "pending"
+}
+
+// short is what of a long error stands in a table; show has all of it.
+func short(s string) string {
+	const most = 80
+	if s = text.Printable(s); len(s) <= most {
+		return s
+	}
+	cut := strings.LastIndexByte(s[:most], ' ')
+	if cut < most/2 {
+		cut = most
+	}
+	return strings.ToValidUTF8(s[:cut], "") + " …"
 }
 
 // age is how long ago seq was, in the largest unit that fits.
@@ -98,6 +123,7 @@ type listedEntry struct {
 	Tries          int        `json:"tries"`
 	NotBefore      *time.Time `json:"notbefore,omitempty"`
 	Parked         bool       `json:"parked"`
+	ParkedFor      jsonText   `json:"parked_for,omitempty"` // why
 	LastError      jsonText   `json:"lasterror"`
 }
 
@@ -119,7 +145,7 @@ func (l *listJSON) entry(t *task.Task, _ []string) error {
 		Path: jsonText(text.HideSecrets(w.Target)), Host: jsonText(w.Host), Bucket: jsonText(t.Bucket), Key: jsonText(t.Key),
 		ETag: jsonText(w.ETag), Size: w.Size, ID: jsonText(w.ID), Owed: t.Owed(), Reason: jsonText(ledger.ReasonOf(t)),
 		Open: t.Open, SubResource: ofPart(&w), Unacknowledged: w.Unacknowledged,
-		Tries: t.Tries, Parked: t.Parked != "", LastError: jsonText(t.LastError),
+		Tries: t.Tries, Parked: t.Parked != "", ParkedFor: jsonText(t.Parked), LastError: jsonText(t.LastError),
 	}
 	e.KeyBytes = bytesOf(t.Key)
 	if !t.NotBefore.IsZero() {

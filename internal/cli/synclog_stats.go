@@ -18,6 +18,7 @@ type pendingStats struct {
 	Keys      int            `json:"keys"`
 	Open      int            `json:"open"`
 	Parked    int            `json:"parked"`
+	ParkedFor map[string]int `json:"parked_for"` // by reason
 	Oldest    *time.Time     `json:"oldest,omitempty"`
 	ByBackend map[string]int `json:"backends"`
 	ByReason  map[string]int `json:"reasons"`
@@ -25,7 +26,7 @@ type pendingStats struct {
 }
 
 func newPendingStats() *pendingStats {
-	return &pendingStats{ByBackend: map[string]int{}, ByReason: map[string]int{}, ByAge: map[string]int{}}
+	return &pendingStats{ByBackend: map[string]int{}, ByReason: map[string]int{}, ByAge: map[string]int{}, ParkedFor: map[string]int{}}
 }
 
 // maxReasons bounds the table of reasons, which hold what backends say.
@@ -48,6 +49,7 @@ func (s *pendingStats) add(t *task.Task, now time.Time) {
 	}
 	if t.Parked != "" {
 		s.Parked++
+		s.ParkedFor[string(t.Parked)]++
 	}
 	first := time.Unix(0, int64(t.First)).UTC()
 	if s.Oldest == nil || first.Before(*s.Oldest) {
@@ -90,11 +92,11 @@ func (s *statsWriter) end() error {
 	if s.stats.Keys == 0 {
 		return nil
 	}
-	fmt.Fprintf(s.out, "%8d of them open, %d parked; the oldest is of %s (%s ago)\n",
-		s.stats.Open, s.stats.Parked, s.stats.Oldest.Format(time.RFC3339), age(s.now, uint64(s.stats.Oldest.UnixNano())))
+	fmt.Fprintf(s.out, "%8d of them open, %d parked%s; by the proxy's clock the oldest is of %s (%s ago)\n",
+		s.stats.Open, s.stats.Parked, reasonsText(s.stats.ParkedFor), s.stats.Oldest.Format(time.RFC3339), age(s.now, uint64(s.stats.Oldest.UnixNano())))
 	counts(s.out, "owed by", s.stats.ByBackend)
 	counts(s.out, "reason", s.stats.ByReason)
-	fmt.Fprint(s.out, "age\n")
+	fmt.Fprint(s.out, "age by the proxy's clock\n")
 	for _, a := range ages {
 		if n := s.stats.ByAge[a.name]; n > 0 {
 			fmt.Fprintf(s.out, "%8d %s\n", n, a.name)

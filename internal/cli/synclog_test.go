@@ -11,6 +11,7 @@ import (
 
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -41,7 +42,7 @@ func mustRun(t *testing.T, want int, args ...string) (stdout, stderr string) {
 func TestSynclogCommands(t *testing.T) {
 	t.Parallel()
 	config, dataDir := writeCommandConfig(t, []string{"http://a:9000", "http://b:9000"}, "")
-	_, stderr := mustRun(t, exitFailed, "synclog", "list", "-c", config)
+	_, stderr := mustRun(t, exitFailed, "journal", "list", "-c", config)
 	if want := "akubra: there is no journal in "; !strings.HasPrefix(stderr, want) {
 		t.Errorf("stderr %q", stderr)
 	}
@@ -59,7 +60,7 @@ func TestSynclogCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	table, stderr := mustRun(t, exitOK, "synclog", "list", "-c", config)
+	table, stderr := mustRun(t, exitOK, "journal", "list", "-c", config)
 	lines := strings.Split(strings.TrimSuffix(table, "\n"), "\n")
 	if len(lines) != 4 || stderr != "" || !strings.HasPrefix(lines[0], "AGE ") {
 		t.Fatalf("table:\n%s\nstderr %q", table, stderr)
@@ -74,7 +75,7 @@ func TestSynclogCommands(t *testing.T) {
 		}
 	}
 
-	text, _ := mustRun(t, exitOK, "synclog", "list", "--json", "-c", config)
+	text, _ := mustRun(t, exitOK, "journal", "list", "--json", "-c", config)
 	var listed []listedEntry
 	for line := range strings.Lines(text) {
 		var e listedEntry
@@ -112,13 +113,13 @@ func TestSynclogCommands(t *testing.T) {
 	if strings.Count(text, "\n") != 1 || !strings.Contains(text, `"failedhost":"a:9000"`) {
 		t.Errorf("exported for a:9000: %s", text)
 	}
-	text, _ = mustRun(t, exitOK, "synclog", "list", "--backend", "a:9000", "-c", config)
+	text, _ = mustRun(t, exitOK, "journal", "list", "--backend", "a:9000", "-c", config)
 	if strings.Count(text, "\n") != 2 || !strings.Contains(text, "b/odd") {
 		t.Errorf("listed for a:9000: %s", text)
 	}
 
 	text, _ = mustRun(t, exitOK, "synclog", "stats", "-c", config)
-	for _, want := range []string{"3 pending", "0 of them open, 1 parked;", "3 b:9000", "1 a:9000", "2 stalled", `1 two\nlines`, "3 less than a minute"} {
+	for _, want := range []string{"3 pending", "0 of them open, 1 parked (1 failed);", "3 b:9000", "1 a:9000", "2 stalled", `1 two\nlines`, "3 less than a minute"} {
 		if !strings.Contains(strings.Join(strings.Fields(text), " "), want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -135,8 +136,8 @@ func TestSynclogNothingPending(t *testing.T) {
 	config, dataDir := writeCommandConfig(t, []string{"http://a:9000", "http://b:9000"}, "")
 	ledgertest.MustOpen(t, dataDir, "a:9000", "b:9000")
 	for command, want := range map[string]string{
-		"list": "", "list --json": "", "export": "", "stats": "       0 pending\n",
-		"stats --json": `{"keys":0,"open":0,"parked":0,"backends":{},"reasons":{},"ages":{}}` + "\n",
+		"list": "nothing pending\n", "list --bucket b": "nothing pending of that\n", "list --json": "", "export": "", "stats": "       0 pending\n",
+		"stats --json": `{"keys":0,"open":0,"parked":0,"parked_for":{},"backends":{},"reasons":{},"ages":{}}` + "\n",
 	} {
 		args := append([]string{"synclog", "-c", config}, strings.Fields(command)...)
 		if stdout, stderr := mustRun(t, exitOK, args...); stdout != want || stderr != "" {
@@ -183,4 +184,57 @@ func TestAge(t *testing.T) {
 			t.Errorf("%v: %s, want %s", old, got, want)
 		}
 	}
+}
+
+// What is shown can be chosen, and a backend that there is not is a mistake, not an empty
+// list.
+func TestJournalFilters(t *testing.T) {
+	t.Parallel()
+	config, dataDir := writeCommandConfig(t, []string{"http://a:9000", "http://b:9000"}, "AdminListen: ''\n")
+	n := ledgertest.MustOpen(t, dataDir, "a:9000", "b:9000")
+	ledgertest.MustPromise(t, n, "PUT", "b", "one", 0b10, "stalled")
+	ledgertest.MustPromise(t, n, "PUT", "c", "two", 0b10, "answered 409 Conflict")
+	ledgertest.MustPromise(t, n, "PUT", "c", "three", 0b01, "stalled")
+	three := ledgertest.Tasks(t, n)[2]
+	three.Parked, three.LastError = task.Conflict, strings.Repeat("a long story ", 20)
+	testkit.MustDo(t, n.Note(&three), n.Journal.Flush())
+	for args, want := range map[string]string{
+		"":                                   "b/one c/two c/three",
+		"--bucket c":                         "c/two c/three",
+		"--reason conflict":                  "c/three",
+		"--reason 409":                       "c/two",
+		"--reason stalled":                   "b/one c/three",
+		"--backend http://a:9000/":           "c/three",
+		"--limit 2":                          "b/one c/two",
+		"--limit 3":                          "b/one c/two c/three",
+		"--bucket c --backend b:9000":        "c/two",
+		"--bucket none":                      "",
+		"--bucket c --reason lost --limit 1": "",
+	} {
+		stdout, stderr := mustRun(t, exitOK, append([]string{"journal", "list", "-c", config}, strings.Fields(args)...)...)
+		var got []string
+		for _, line := range strings.Split(strings.TrimSpace(stdout), "\n")[1:] {
+			got = append(got, strings.Fields(line)[3])
+			if len(line) > 250 {
+				t.Errorf("%q: a long line: %s", args, line)
+			}
+		}
+		if strings.Join(got, " ") != want || want == "" && stdout != "nothing pending of that\n" {
+			t.Errorf("%q: %q, want %q; %s", args, got, want, stdout)
+		}
+		if more := strings.Contains(stderr, "there are more"); more != (args == "--limit 2") {
+			t.Errorf("%q: stderr %q", args, stderr)
+		}
+	}
+	for _, command := range []string{"list", "export", "stats", "list --json"} {
+		_, stderr := mustRun(t, exitWrong, append(append([]string{"journal", "-c", config}, strings.Fields(command)...), "--backend", "c:9000")...)
+		if !strings.Contains(stderr, `there is no backend "c:9000"; there are a:9000, b:9000`) {
+			t.Errorf("%s: %s", command, stderr)
+		}
+	}
+	show, _ := mustRun(t, exitOK, "journal", "show", "--offline", "c/three", "-c", config)
+	if !strings.Contains(show, three.LastError) || !strings.Contains(show, "The backends were not asked") {
+		t.Error(show)
+	}
+	mustRun(t, exitFailed, "journal", "show", "c/four", "-c", config)
 }

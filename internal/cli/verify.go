@@ -161,7 +161,7 @@ func haveText(h *repair.Have) string {
 		line += " sha256 " + h.SHA256
 	}
 	if !h.Modified.IsZero() {
-		line += " " + h.Modified.UTC().Format(time.RFC3339) // by the backend's own clock
+		line += " " + h.Modified.UTC().Format(time.RFC3339) + " by its clock"
 	}
 	return line
 }

@@ -108,7 +108,7 @@ func TestDifferenceLine(t *testing.T) {
 		{Backend: "c:1", Error: "no\nanswer"},
 		{Backend: "d:1", Present: true, SHA256: "00ff"},
 	}}
-	want := "size     b/k\ufffd\\n\ta:1: 5 B e 2030-03-17T17:46:40Z\tb:1: missing\tc:1: no\\nanswer\td:1: 0 B sha256 00ff"
+	want := "size     b/k\ufffd\\n\ta:1: 5 B e 2030-03-17T17:46:40Z by its clock\tb:1: missing\tc:1: no\\nanswer\td:1: 0 B sha256 00ff"
 	if got := differenceLine(&d, false); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

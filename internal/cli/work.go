@@ -115,6 +115,14 @@ func remoteWork(config *config.Config, warn func(error), locked error) (*work, e
 	}, nil
 }
 
+// settle makes the work this process's own for a person's decisions.
+func (w *work) settle(ctx context.Context) error {
+	if w.remote == nil {
+		return nil
+	}
+	return w.remote.StartSettling(ctx)
+}
+
 // begin makes the work this process's own; without it there is nothing but to look.
 func (w *work) begin(ctx context.Context) error {
 	if w.remote == nil {

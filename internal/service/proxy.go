@@ -61,7 +61,7 @@ type Proxy struct {
 	admin       *admin.Admin
 
 	journal      *ledger.NamedJournal
-	repairer     *repair.Repairer // nil unless Repair.Enabled
+	repairer     *repair.Repairer // nil unless it repairs by itself
 	journalAdmin *remote.Server
 
 	files fileShares
@@ -139,6 +139,7 @@ func (p *Proxy) make() error {
 		Connections:   p.files.admin,
 		Metrics:       p.metrics,
 		JournalStatus: func() any { return p.journalAdmin.Status() },
+		JournalPage:   p.journalPage,
 		JournalCalls:  remote.Calls,
 		JournalCall:   p.journalAdmin.Answer,
 		CheckConfig:   config.CheckText,

@@ -80,6 +80,9 @@ type Settled struct {
 	Err    error
 }
 
+// ErrNotPending: there is nothing to settle.
+var ErrNotPending = errors.New("nothing is pending of it")
+
 // Settle decides about one key of the journal; target is of a bucket's task, whose key
 // is "".
 func (r *Repairer) Settle(ctx context.Context, bucket, key, target string, d Decision) (Settled, error) {
@@ -91,7 +94,7 @@ func (r *Repairer) Settle(ctx context.Context, bucket, key, target string, d Dec
 		return Settled{}, fmt.Errorf("cannot read the journal: %w", err)
 	}
 	if !ok {
-		return Settled{}, fmt.Errorf("cannot settle %q in bucket %q: nothing is pending of it", key, bucket)
+		return Settled{}, fmt.Errorf("cannot settle %q in bucket %q: %w", key, bucket, ErrNotPending)
 	}
 	ctx, end, err := r.begin(ctx)
 	if err != nil {

@@ -58,6 +58,13 @@ func (r *Repairer) Show(ctx context.Context, t *task.Task) []Head {
 	return heads
 }
 
+// CloseIdle gives back the connections that Show has kept.
+func (r *Repairer) CloseIdle() {
+	for _, b := range r.backends {
+		b.Close()
+	}
+}
+
 // showBucket tells whether there is a bucket, or a setting of it.
 func (r *Repairer) showBucket(ctx context.Context, b *backend, t *task.Task, h *Head) {
 	err := r.usable(b)
