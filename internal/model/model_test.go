@@ -46,7 +46,12 @@ var kept = []struct{ name, history string }{
 	{"both frozen, and both took it late", "freeze B; put b/k 3 tags=3; wait 1m; freeze A; put b/k 1 cache=1"},
 	{"a write to a version while its PUT is under way", "put v/k 1 cache=1; tag-version v/k 0 2"},
 	{"an upload in parts", "put b/k 0; multi b/k 1 tags=1"},
-	{"503 for a while, and one key alone", "refuse A 503; put b/u/a 4; wait 3h; put b/k2 3; wait 12h"},
+	{"lost, after a delete whose last leg was late", "deletes b/k1,b/k2; down B; put b/k1 13 acl=public-read; wipe A"},
+	{"a delete after a PUT whose last leg was late", "& deletes v/k1,v/u//a; put l/k1 2 acl=public-read; deletes b/u/a,b/k1; put b/k1 4 cache=4; down A; deletes b/k1"},
+	{"deleted after a copy, and restored", "put l/k3.txt 9 tags=9 retain=1; copy b/k1 b/k3.txt; copy b/k1 l/k3.txt; down A; restore B; delete b/k1"},
+	{"the version null, and an empty disk", "put v/k2 5; & deletes b/k1,b/k2; delete-null v/k2; wipe A"},
+	{"the version null, and a restored one", "put v/k1 2; & delete-null v/k1; copy v/u/ v/k3.txt; restore B"},
+	{"503 for a while, and one key alone", "refuse A 503; put b/u/a 4; wait 3h; put b/k2 3; wait 1h"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 }
 

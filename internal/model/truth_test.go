@@ -265,7 +265,8 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 		k.disturbed = true
 		k.rotten = k.rotten || only != ""
 		if had[key] && !t.held(key, k) {
-			k.lost, k.forgotten = true, pending[key] == nil
+			// Of a content that all had taken the journal knows no more.
+			k.lost, k.forgotten = true, pending[key] == nil || pending[key].Of(task.Content) == nil
 		}
 		bucket, name, _ := strings.Cut(key, "/")
 		if v := hit.Current(bucket, name); only != "" && v != nil && len(v.Parts) > 0 && !slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return s != hit && holds(s, key, k) }) {
@@ -308,7 +309,7 @@ func (t *truth) check(parked map[string]string) (wrong []found) {
 			}
 			continue
 		}
-		if k.forgotten {
+		if k.forgotten || t.folds(key) {
 			continue // nobody can know
 		}
 		bucket, name, _ := strings.Cut(key, "/")
@@ -383,6 +384,19 @@ func owes(t *pending, backend, aspect string) bool {
 		}
 	}
 	return false
+}
+
+// folds reports whether a storage takes the key's name and another one's for the same.
+func (t *truth) folds(key string) bool {
+	if !slices.ContainsFunc(t.manners, func(m s3mem.Manners) bool { return m.Folds }) {
+		return false
+	}
+	for other := range t.keys {
+		if other != key && strings.ReplaceAll(other, "//", "/") == strings.ReplaceAll(key, "//", "/") {
+			return true
+		}
+	}
+	return strings.Contains(key, "//")
 }
 
 // lossyContent: a lossy storage has the content without its metadata.

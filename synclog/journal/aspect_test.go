@@ -199,3 +199,20 @@ func TestR35NoteOfWhatIsDone(t *testing.T) {
 		t.Fatalf("%+v", r.all())
 	}
 }
+
+// R19, R35: of a write whose client was told before the next one began it is known that
+// legs came in that order.
+func TestR35WhenAClientWasTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	older := r.promise(opened(put("k", 2)))
+	newer := r.promise(opened(put("k", 4)))
+	r.settle(newer, 4, nil)
+	r.settle(older, 2, nil)
+	r.always(func(p *task.Task) {
+		w := p.Of(task.Content)
+		if len(p.Rivals) != 1 || p.Rivals[0].Answered < older || p.Rivals[0].Answered > newer || w.Answered < newer {
+			t.Fatalf("%+v", p)
+		}
+	})
+}

@@ -29,7 +29,7 @@ func (r *record) task(names []string) task.Task {
 
 func writeOf(e *Entry, names []string) task.Write {
 	w := task.Write{
-		Aspect: e.Aspect, Seq: e.Seq, Settled: e.Settled, Method: e.Method, Target: string(e.Target), Host: string(e.Host),
+		Aspect: e.Aspect, Seq: e.Seq, Settled: e.Settled, Answered: e.Answered, Method: e.Method, Target: string(e.Target), Host: string(e.Host),
 		ETag: string(e.ETag), ID: string(e.ID), Reason: string(e.Reason), Size: e.Size,
 		Took: namesOf(e.Took, names), Owed: namesOf(e.Owed, names),
 		Overlapped: e.Overlapped, Unacknowledged: e.Unacknowledged, Unrepeatable: e.Unrepeatable,

@@ -109,8 +109,11 @@ func (w *run) carryVersions(ctx context.Context, s *sight) (acted bool, p plan, 
 	}
 	stacks, errs := w.stacks(ctx)
 	p.source = -1
+	gone := make([]bool, len(errs)) // the bucket: no write to a version did that
 	for i, err := range errs {
 		switch {
+		case errors.Is(err, errNoBucket):
+			gone[i], errs[i] = true, nil
 		case errors.Is(err, errNoVersions):
 			return false, parked(task.NeedsPerson, fmt.Sprintf("a write to a version, and backend %q does not list versions", w.r.backends[i].name)), nil
 		case err != nil && s.errs[i] == nil:
@@ -131,7 +134,7 @@ func (w *run) carryVersions(ctx context.Context, s *sight) (acted bool, p plan, 
 			// versions of those that said so has done it.
 			for i := range stacks {
 				switch {
-				case i == target || !has(c.said, i):
+				case i == target || !has(c.said, i) || gone[i]:
 				case errs[i] != nil:
 					out = true
 				case source < 0 || len(stacks[i]) < len(stacks[source]):

@@ -245,13 +245,23 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 		c := r.claimOf(w)
 		k.stands = &c
 	}
+	before := false
 	for i := range t.Rivals {
-		if w := &t.Rivals[i]; w.Aspect == task.Content && (k.stands == nil || !w.Unacknowledged || w.Seq > k.stands.seq || k.stands.overlapped) {
+		switch w := &t.Rivals[i]; {
+		case w.Aspect != task.Content:
+		case k.stands != nil && !w.Unacknowledged && w.Answered != 0 && w.Answered <= k.stands.seq:
+			// It comes before what stands on each backend that answered (R19). One that did
+			// not may take it late, over what stands.
+			before = true
+			c := r.claimOf(w)
+			k.stands.owed |= c.owed &^ c.said
+			k.stands.took &^= k.stands.owed
+		case k.stands == nil || !w.Unacknowledged || w.Seq > k.stands.seq || k.stands.overlapped:
 			k.rivals = append(k.rivals, r.claimOf(w))
 		}
 	}
 	// One that another write overlapped which is not kept: nobody knows what landed last.
-	k.blur = k.stands != nil && k.stands.overlapped && len(k.rivals) == 0
+	k.blur = k.stands != nil && k.stands.overlapped && len(k.rivals) == 0 && !before
 	if w := t.Of(task.Found); w != nil && (k.stands == nil || w.Seq > k.stands.seq) {
 		c := r.claimOf(w)
 		k.found = &c

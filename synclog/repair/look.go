@@ -320,7 +320,10 @@ func (w *run) stacks(ctx context.Context) (stacks [][]version, errs []error) {
 		}
 		entries, err := b.Versions(ctx, w.t.Bucket, w.t.Key)
 		switch {
-		case client.HasCode(err, "NoSuchBucket"), err == nil:
+		case client.HasCode(err, "NoSuchBucket"):
+			errs[i] = errNoBucket // what has gone with it no write to a version took away
+			return
+		case err == nil:
 		case client.Unsupported(err):
 			errs[i] = errNoVersions
 			return
@@ -334,5 +337,7 @@ func (w *run) stacks(ctx context.Context) (stacks [][]version, errs []error) {
 	})
 	return stacks, errs
 }
+
+var errNoBucket = errors.New("repair: the backend has no such bucket")
 
 var errNoVersions = errors.New("repair: the backend does not list versions")

@@ -1,6 +1,8 @@
 package repair
 
 import (
+	"slices"
+
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -133,6 +135,9 @@ func (v *version) same(o *version) bool {
 // in anything else than so many versions, which must include those with these ids where
 // it has them: then it is for a person.
 func planVersions(source, target []version, deleted []string) (gone []string, ok bool) {
+	deleted = slices.DeleteFunc(slices.Clone(deleted), func(id string) bool {
+		return id == nullVersion && indexOf(target, id) < 0 // all storages have the same name for it
+	})
 	if len(target) < len(source) || len(target)-len(source) > len(deleted) {
 		return nil, false
 	}
@@ -160,8 +165,15 @@ func planVersions(source, target []version, deleted []string) (gone []string, ok
 	if j != len(source) || len(gone) != extra {
 		return nil, false
 	}
+	others := slices.ContainsFunc(deleted, func(id string) bool { return id != nullVersion })
+	if !others && slices.ContainsFunc(gone, func(id string) bool { return id != nullVersion }) {
+		return nil, false
+	}
 	return gone, true
 }
+
+// nullVersion is the id of the version that was written without versions.
+const nullVersion = "null"
 
 // fits reports whether target is source with so many more.
 func fits(source, target []version, more int) bool {

@@ -421,6 +421,7 @@ func TestR35PlanVersions(t *testing.T) {
 		{"the null version below a newer one (4)", "2:v2", "7:v2 null:v1", "null", "null"},
 		{"the current version (7)", "1:v0", "9:v1 8:v0", "2", "9"},
 		{"the last one", "", "null:v0", "null", "null"},
+		{"the null version of who has none: all is gone for another reason", "", "9:v0", "null", "no"},
 		{"a delete marker", "1:v0", "9:x 8:v0", "2", "9"},
 		{"done already", "1:v0", "8:v0", "2", ""},
 		{"two of them", "2:v1", "9:v2 8:v1 7:v0", "3 1", "9 7"},

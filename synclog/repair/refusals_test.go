@@ -60,7 +60,7 @@ func TestR35OneRefusedKey(t *testing.T) {
 		w := newWorld(t, 2)
 		now := time.Now()
 		w.o.Now = func() time.Time { return now }
-		w.o.MaxTries, w.o.RetryBase, w.o.RetryMax = 5, time.Second, time.Second
+		w.o.MaxTries, w.o.RetryBase, w.o.RetryMax = 4, time.Second, time.Second
 		w.stores[1].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
 			if r.Method != "PUT" || !strings.Contains(r.RequestURI, "poison") {
 				return false
@@ -73,7 +73,7 @@ func TestR35OneRefusedKey(t *testing.T) {
 		}
 		put("poison")
 		r := w.repairer()
-		for i := range 12 {
+		for i := range 8 {
 			if !alone {
 				put(fmt.Sprint("k", i))
 			}

@@ -41,6 +41,11 @@ type Write struct {
 	// Settled is when the last leg ended, in the order of Seq; where the proxy ended before,
 	// when the next one found that. 0: legs are out, or an old journal did not keep it.
 	Settled uint64
+	// Answered is when its client was told while legs were out, in the order of Seq: legs of
+	// writes that began later follow this one's on each backend (R19), unless a backend
+	// takes one late that it gave no answer to. 0: not before all legs had ended, or not
+	// known.
+	Answered uint64
 	// Method is empty for Found. Target is the raw request target without secrets; it names
 	// the sub-resource and the version. ETag is without quotes, as the backend answered that
 	// was first, and empty where it is not known. Reason is why a backend lacks the write,
