@@ -117,7 +117,7 @@ func (c *cli) showVersioning(reports []online.Report) {
 
 // warnings are those about a configuration, and about the file that it is in.
 func warnings(conf *config.Config, path string) []string {
-	lines := service.Warnings(conf)
+	lines := service.Warnings(conf, os.Environ())
 	if info, err := os.Stat(path); err == nil && conf.HasSecrets() && info.Mode().Perm()&0o004 != 0 {
 		lines = append(lines, fmt.Sprintf("all users may read the keys in %q (%v): chmod o-r", path, info.Mode()))
 	}

@@ -116,7 +116,9 @@ func (c *Config) check(m *mistakes) {
 	m.checkOneOf("OnJournalError", c.OnJournalError, OnJournalErrorRefuse, OnJournalErrorContinue)
 	m.checkCredentials("Credentials", c.Credentials)
 	m.checkBackendCredentials(c.BackendCredentials, c.Backends)
-	if c.Repair.Enabled && len(c.Backends) == 1 {
+	m.checkOneOf("Repair.Enabled", c.Repair.Enabled, RepairAuto, RepairOn, RepairOff)
+	m.checkConflict(c.OnConflict, c.Backends)
+	if c.Repair.Enabled == RepairOn && len(c.Backends) == 1 {
 		m.add("Repair.Enabled", true, "false when there is only one backend")
 	}
 	checkRange(m, "Repair.Concurrency", c.Repair.Concurrency, 1, maxConcurrency, "")

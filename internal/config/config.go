@@ -68,6 +68,7 @@ type Config struct {
 	Credentials        CredentialsConfig          `koanf:"Credentials"` // see SigningKeys
 	BackendCredentials []BackendCredentialsConfig `koanf:"BackendCredentials"`
 	Repair             RepairConfig               `koanf:"Repair"`
+	OnConflict         Conflict                   `koanf:"OnConflict"`
 }
 
 // The values of Durability: what a promise in the journal survives.
@@ -84,7 +85,7 @@ const (
 
 // RepairConfig sets how fast and how persistently backends are repaired.
 type RepairConfig struct {
-	Enabled          bool          `koanf:"Enabled"` // inside the proxy; `akubra repair` works without it
+	Enabled          string        `koanf:"Enabled"` // inside the proxy, see Repairs; `akubra repair` works without it
 	Concurrency      int           `koanf:"Concurrency"`
 	ObjectsPerSecond float64       `koanf:"ObjectsPerSecond"` // 0 means no limit
 	BytesPerSecond   text.ByteSize `koanf:"BytesPerSecond"`   // 0 means no limit
@@ -127,7 +128,8 @@ func Default() *Config {
 		Durability:     DurabilityProcess,
 		OnJournalError: OnJournalErrorRefuse,
 		Credentials:    CredentialsConfig{Profile: defaultProfile},
-		Repair:         RepairConfig{Concurrency: 4, MaxTries: 20},
+		Repair:         RepairConfig{Enabled: RepairAuto, Concurrency: 4, MaxTries: 20},
+		OnConflict:     OnConflictPark,
 	}
 }
 
@@ -139,6 +141,7 @@ func (c *Config) finish() {
 	if len(c.SyncLogMethods) == 0 { // R16
 		c.SyncLogMethods = Default().SyncLogMethods
 	}
+	c.Repair.Enabled = strings.ToLower(c.Repair.Enabled) // YAML's True is true
 	for i := range c.BackendCredentials {
 		if b := &c.BackendCredentials[i]; b.Profile == "" {
 			b.Profile = defaultProfile

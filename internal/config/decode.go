@@ -108,6 +108,11 @@ func decodeValue(from, to reflect.Value) (any, error) {
 			return b, nil
 		}
 		return refuse("true or false")
+	case Conflict:
+		if c, ok := conflictOf(value); ok {
+			return c, nil
+		}
+		return refuse("park, newest, or a map with the key prefer and one of Backends")
 	case string, secret:
 		if s, ok := value.(string); ok {
 			return s, nil

@@ -45,6 +45,12 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 	if c.OnJournalError == OnJournalErrorContinue {
 		warn("OnJournalError: with %q a write may be lost on a backend without any trace in the journal", c.OnJournalError)
 	}
+	switch {
+	case c.OnConflict == OnConflictNewest:
+		warn("OnConflict: with %q a backend whose clock is ahead wins, and what was written past the proxy replaces what clients were told is stored", string(c.OnConflict))
+	case c.OnConflict != OnConflictPark:
+		warn("OnConflict: with %q that backend wins each conflict, also where it has lost everything: what it lacks is deleted from the others", string(c.OnConflict))
+	}
 	c.warnOfFiles(now, warn)
 	return lines
 }

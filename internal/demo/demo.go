@@ -57,7 +57,6 @@ func Config(o *Options, stores []*Store) (*config.Config, error) {
 	// Beside the stores' directories, and not where a proxy's own journal would be.
 	config.DataDir = filepath.Join(o.Dir, "demo")
 	config.Credentials.AccessKey, config.Credentials.SecretKey = "demo", "demo"
-	config.Repair.Enabled = true
 	for _, s := range stores {
 		config.Backends = append(config.Backends, "http://"+s.Addr)
 	}

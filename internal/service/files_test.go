@@ -12,7 +12,7 @@ import (
 func TestR23SharesFitIntoTheLimit(t *testing.T) {
 	for _, backends := range []int{1, 2, 3, 8, 64} {
 		for limit := 256; limit <= 1<<20; limit += limit / 8 {
-			for _, repair := range []bool{false, true} {
+			for _, repair := range []string{config.RepairOff, config.RepairAuto} {
 				c := configOf(backends)
 				c.Repair.Enabled = repair
 				s := sharesOf(limit, c)

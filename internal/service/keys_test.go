@@ -31,7 +31,7 @@ var (
 		"Logging.Accesslog.Stdout", "Logging.Accesslog.Stderr", "Logging.Accesslog.File", "Logging.Accesslog.Syslog",
 		"Logging.Mainlog.Stdout", "Logging.Mainlog.File", "Logging.Mainlog.Syslog",
 		"Credentials.AccessKey", "Credentials.SecretKey", "Credentials.Region", "Credentials.File", "BackendCredentials",
-		"ReadFrom", "Primary", "ProbeBucket", "ReadCheck", "Repair.Enabled", "Repair.ObjectsPerSecond", "Repair.BytesPerSecond", "Repair.CopyBucketConfig",
+		"ReadFrom", "Primary", "ProbeBucket", "ReadCheck", "Repair.ObjectsPerSecond", "Repair.BytesPerSecond", "Repair.CopyBucketConfig",
 	}
 	// A value of the right type that the check refuses, as it stands in YAML.
 	refused = map[string]string{
@@ -48,7 +48,7 @@ var (
 		"Logging.Synclog.Level": "x", "Logging.Accesslog.Level": "x", "Logging.Mainlog.Level": "x",
 		"DataDir": "''", "Durability": "some", "OnJournalError": "some",
 		"Credentials.AccessKey": "'a b'", "Credentials.SecretKey": "alone", "Credentials.Region": "'a b'", "Credentials.File": "none",
-		"BackendCredentials": "[{Backend: http://other}]", "Repair.Concurrency": "0", "Repair.ObjectsPerSecond": "-1",
+		"BackendCredentials": "[{Backend: http://other}]", "Repair.Enabled": "some", "OnConflict": "some", "Repair.Concurrency": "0", "Repair.ObjectsPerSecond": "-1",
 		"Repair.BytesPerSecond": "-1", "Repair.MaxTries": "0",
 	}
 	// Keys that are right whatever their value is.
@@ -62,7 +62,7 @@ var (
 		"AdminListen": "Proxy.Start", "AdminHosts": "admin", "FailureLimit": "limiter", "ShutdownDelay": "Proxy.Stop", "ShutdownTimeout": "Proxy.Stop",
 		"CongestionControl": "backends", "TLS": "Proxy.makeEngine, Proxy.makeBackends", "Logging": "logs", "DataDir": "ledger",
 		"Durability": "ledger", "OnJournalError": "ledger, Proxy.journalTrouble", "Credentials": "RepairBackends",
-		"BackendCredentials": "RepairBackends", "ProbeBucket": "Proxy.makeProbe", "Repair": "RepairOptions",
+		"BackendCredentials": "RepairBackends", "ProbeBucket": "Proxy.makeProbe", "Repair": "RepairOptions", "OnConflict": "RepairOptions",
 	}
 )
 

@@ -38,7 +38,7 @@ func Preflight(c *config.Config, environ []string) (mistakes config.Errors) {
 	if err := congestion.New(c.CongestionControl).Check(); err != nil {
 		add("CongestionControl: %q is not allowed, must be one that this system has: %v", c.CongestionControl, err)
 	}
-	if c.Repair.Enabled {
+	if c.Repair.Enabled == config.RepairOn {
 		if _, err := c.SigningKeys(environ); err != nil {
 			var missing config.Errors
 			errors.As(err, &missing)
@@ -111,8 +111,15 @@ func journalLocked(c *config.Config) error {
 }
 
 // Warnings are what the operator should know before a start with c, a line each.
-func Warnings(c *config.Config) []string {
+func Warnings(c *config.Config, environ []string) []string {
 	lines := c.Warnings(time.Now())
+	if _, why := c.Repairs(environ); why != nil {
+		line := "Repair: is OFF, since there are no Credentials: what a backend misses it does not get, and objects uploaded in parts stay on one backend"
+		if missing, is := errors.AsType[config.Errors](why); is && len(missing) < len(c.Backends) {
+			line += ". " + strings.Join(missing, "; ")
+		}
+		lines = append(lines, line)
+	}
 	if s := shareFiles(c); s.tight(c) {
 		lines = append(lines, fmt.Sprintf("the limit of open files (ulimit -n: %d) allows for %d connections of clients instead of %d, and %d busy ones to backends instead of %d",
 			s.limit, s.clients, wantedClients(c), s.backends, c.ConnLimit))

@@ -49,8 +49,8 @@ func (p *Proxy) journalTrouble(err error) {
 // comes over the admin listener.
 func (p *Proxy) makeRepair() error {
 	busy := ""
-	if p.Config.Repair.Enabled {
-		busy = "the proxy repairs by itself (Repair.Enabled), and shows how far it is at /status"
+	if on, _ := p.Config.Repairs(os.Environ()); on {
+		busy = "the proxy repairs by itself (Repair), and shows how far it is at /status"
 		o, err := RepairOptions(p.Config, os.Environ())
 		if err != nil {
 			return err
@@ -134,10 +134,20 @@ func RepairOptions(c *config.Config, environ []string) (repair.Options, error) {
 		BytesPerSecond:   int64(c.Repair.BytesPerSecond),
 		MaxTries:         c.Repair.MaxTries,
 		CopyBucketConfig: c.Repair.CopyBucketConfig,
+		OnConflict:       onConflict(c),
 		IgnoreETags:      !c.CompareETags,
 		DialTimeout:      c.ConnectionDialTimeout,
 		Timeout:          c.ConnectionTimeout,
 	}, nil
+}
+
+// onConflict is what the configuration says of conflicts.
+func onConflict(c *config.Config) repair.Policy {
+	p := repair.Policy{Newest: c.OnConflict == config.OnConflictNewest}
+	if i := c.OnConflict.PreferredOf(c.Backends); i >= 0 {
+		p.Prefer = c.BackendNames()[i]
+	}
+	return p
 }
 
 // OpenManners opens what is known of the backends' ways, in DataDir.
