@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/service"
+	"github.com/akubra/akubra/internal/systemd"
 )
 
 // serve runs the proxy until it is told to stop.
@@ -24,8 +26,13 @@ func (c *cli) serve(conf *config.Config, path string) int {
 	defer func() { _ = l.Close() }() // however it ends, what was logged is written
 	signals, unsubscribe := c.subscribe()
 	defer unsubscribe()
-	p, err := service.New(conf, l, c.version)
+	sockets, err := systemd.Inherit()
+	var p *service.Proxy
 	if err == nil {
+		p, err = service.New(conf, l, c.version)
+	}
+	if err == nil {
+		p.Inherit(sockets.Clients, sockets.Admin)
 		err = p.Start()
 	}
 	if _, wrong := errors.AsType[config.Errors](err); wrong {
@@ -43,6 +50,15 @@ func (c *cli) serve(conf *config.Config, path string) int {
 	for _, line := range warnings(conf, path) {
 		l.Main.Warn().Str("configuration", path).Msg(line)
 	}
+	told := func(err error) { // it serves all the same
+		if err != nil {
+			l.Main.Warn().Err(err).Msg("systemd does not learn how the proxy does")
+		}
+	}
+	unwatch, err := systemd.Watch(p.Look)
+	told(err)
+	defer unwatch()
+	told(systemd.Ready())
 	if c.started != nil {
 		c.started(p)
 	}
@@ -50,9 +66,12 @@ func (c *cli) serve(conf *config.Config, path string) int {
 		select {
 		case s := <-signals:
 			if s != syscall.SIGHUP {
+				told(systemd.Stopping(conf.ShutdownDelay + conf.ShutdownTimeout + stopReserve))
 				return stop(p, l, signals)
 			}
+			told(systemd.Reloading())
 			l.ReopenSoon()
+			told(systemd.Ready())
 		case err := <-p.Failed:
 			l.Main.Error().Err(err).Msg("cannot go on")
 			_ = stop(p, l, signals)
@@ -60,6 +79,9 @@ func (c *cli) serve(conf *config.Config, path string) int {
 		}
 	}
 }
+
+// stopReserve is more than a stop takes beside what is configured.
+const stopReserve = 30 * time.Second
 
 // stop ends p and its logs in good order (R22), or at once if there is a second signal.
 func stop(p *service.Proxy, l *logs.Logs, signals <-chan os.Signal) int {

@@ -82,6 +82,20 @@ func (g *Control) Listen(addr string) (net.Listener, error) {
 	return &listener{Listener: ln, control: g}, nil
 }
 
+// Adopt makes ln, on which somebody else has begun to listen, as one of Listen's.
+func (g *Control) Adopt(ln net.Listener) (net.Listener, error) {
+	if tcp, ok := ln.(syscall.Conn); ok {
+		raw, err := tcp.SyscallConn()
+		if err != nil {
+			return nil, err
+		}
+		if err := g.control(raw, true); err != nil {
+			return nil, err
+		}
+	}
+	return &listener{Listener: ln, control: g}, nil
+}
+
 type listener struct {
 	net.Listener
 	control *Control

@@ -66,6 +66,8 @@ type Proxy struct {
 
 	files fileShares
 
+	inherited, inheritedAdmin net.Listener // see Inherit
+
 	listener      net.Listener
 	adminListener net.Listener
 	serving       sync.WaitGroup
@@ -250,14 +252,10 @@ func (p *Proxy) Start() (err error) {
 			_ = p.close() // as in New
 		}
 	}()
-	if p.listener, err = congestion.New(p.Config.CongestionControl).Listen(p.Config.Listen); err != nil {
-		return fmt.Errorf("cannot listen (Listen: %q): %w", p.Config.Listen, err)
+	if err = p.listen(); err != nil {
+		return err
 	}
-	if p.Config.AdminListen != "" {
-		if p.adminListener, err = net.Listen("tcp", p.Config.AdminListen); err != nil {
-			_ = p.listener.Close()
-			return fmt.Errorf("cannot listen (AdminListen: %q): %w", p.Config.AdminListen, err)
-		}
+	if p.adminListener != nil {
 		p.serving.Go(func() { p.report(p.admin.Serve(p.adminListener)) })
 	}
 	p.watcher.Start()
@@ -280,6 +278,43 @@ func (p *Proxy) Start() (err error) {
 			Msg("the limit of open files (ulimit -n) allows for fewer connections than configured")
 	}
 	return nil
+}
+
+// Inherit has Start use sockets on which somebody else listens (R22), each nil where there
+// is none. Call it before Start.
+func (p *Proxy) Inherit(clients, admin net.Listener) { p.inherited, p.inheritedAdmin = clients, admin }
+
+func (p *Proxy) listen() (err error) {
+	control := congestion.New(p.Config.CongestionControl)
+	if p.inherited != nil {
+		p.listener, err = control.Adopt(p.inherited)
+	} else {
+		p.listener, err = control.Listen(p.Config.Listen)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot listen (Listen: %q): %w", p.Config.Listen, err)
+	}
+	switch {
+	case p.inheritedAdmin != nil && p.Config.AdminListen == "":
+		err = errors.New("there is a socket for it, but it is off")
+	case p.inheritedAdmin != nil:
+		p.adminListener = p.inheritedAdmin
+	case p.Config.AdminListen != "":
+		p.adminListener, err = net.Listen("tcp", p.Config.AdminListen)
+	}
+	if err != nil {
+		_ = p.listener.Close()
+		return fmt.Errorf("cannot listen (AdminListen: %q): %w", p.Config.AdminListen, err)
+	}
+	return nil
+}
+
+// Look returns as long as nothing of what requests need hangs.
+func (p *Proxy) Look() {
+	p.status()
+	p.journal.Journal.Stats()
+	p.synclog.Counts()
+	p.engine.Clients()
 }
 
 // report hands on why a listener has ended by itself.

@@ -1,0 +1,288 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
+)
+
+// restarts are how many the contract is tried with (R22).
+const restarts = 20
+
+// load is clients that send one request after the other, and bear no failure.
+type load struct {
+	t       testing.TB
+	stop    chan struct{}
+	clients sync.WaitGroup
+	done    atomic.Int64
+}
+
+// startLoad has n clients PUT and GET at the address that where gives for each request.
+func startLoad(t testing.TB, n int, scheme string, transport func() *http.Transport, where func() string) *load {
+	l := &load{t: t, stop: make(chan struct{})}
+	for i := range n {
+		l.clients.Go(func() {
+			tr := transport()
+			defer tr.CloseIdleConnections()
+			client := &http.Client{Transport: tr}
+			for round := 0; ; round++ {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				url := fmt.Sprintf("%s://%s/b/%d-%d", scheme, where(), i, round%10)
+				body := strings.Repeat("x", 100+round%7*20_000)
+				if err := request(client, "PUT", url, body); err != nil {
+					t.Errorf("request %d: %v", l.done.Load(), err)
+					return
+				}
+				if err := request(client, "GET", url, ""); err != nil {
+					t.Errorf("request %d: %v", l.done.Load(), err)
+					return
+				}
+				l.done.Add(2)
+			}
+		})
+	}
+	t.Cleanup(l.end)
+	return l
+}
+
+func request(client *http.Client, method, url, body string) error {
+	req, err := http.NewRequest(method, url, io.NopCloser(strings.NewReader(body))) // which no client can send again
+	if err != nil {
+		return err
+	}
+	req.ContentLength = int64(len(body))
+	if body == "" {
+		req.Body = nil
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		return fmt.Errorf("%s %s: %w", method, url, err)
+	}
+	if res.StatusCode != 200 {
+		return fmt.Errorf("%s %s: %s", method, url, res.Status)
+	}
+	return nil
+}
+
+// goOn waits until so many more requests were answered.
+func (l *load) goOn(n int64) {
+	l.t.Helper()
+	want := l.done.Load() + n
+	testkit.Eventually(l.t, "requests are answered", func() bool { return l.done.Load() >= want || l.t.Failed() })
+	if l.t.Failed() {
+		l.t.FailNow()
+	}
+}
+
+func (l *load) end() {
+	select {
+	case <-l.stop:
+	default:
+		close(l.stop)
+	}
+	l.clients.Wait()
+}
+
+// service is a proxy that is started again and again, with the same configuration.
+type restarted struct {
+	t      testing.TB
+	path   string // of the program
+	config string
+	addr   string
+	admin  string
+	files  []*os.File // that it inherits
+	names  string     // of files
+	env    []string
+	cmd    *exec.Cmd
+	stderr *testkit.Transcript
+}
+
+func newRestarted(t testing.TB, path string, stores []*stub.Server, more string) *restarted {
+	dir := t.TempDir()
+	s := &restarted{t: t, path: path, addr: testkit.MustFreeAddr(t), admin: testkit.MustFreeAddr(t), config: filepath.Join(dir, "akubra.yaml")}
+	text := fmt.Sprintf("Listen: %s\nAdminListen: %s\nDataDir: %q\n%s\nBackends:\n", s.addr, s.admin, filepath.Join(dir, "data"), more)
+	for _, store := range stores {
+		text += "  - " + store.URL() + "\n"
+	}
+	testkit.MustDo(t, os.WriteFile(s.config, []byte(text), 0o600))
+	t.Cleanup(func() {
+		if s.cmd != nil && s.cmd.ProcessState == nil {
+			_ = s.cmd.Process.Kill()
+			_ = s.cmd.Wait()
+		}
+		if t.Failed() && s.stderr != nil {
+			t.Logf("the proxy said:\n%s", s.stderr)
+		}
+	})
+	return s
+}
+
+// hold listens in the place of systemd.
+func (s *restarted) hold() {
+	for _, addr := range []string{s.addr, s.admin} {
+		ln, err := net.Listen("tcp", addr)
+		testkit.MustDo(s.t, err)
+		f, err := ln.(*net.TCPListener).File()
+		testkit.MustDo(s.t, err, ln.Close())
+		s.t.Cleanup(func() { _ = f.Close() })
+		s.files = append(s.files, f)
+	}
+	s.names = "akubra.socket:admin"
+}
+
+// start does what systemd does: LISTEN_PID is known to the new process alone.
+func (s *restarted) start() {
+	s.t.Helper()
+	s.stderr = testkit.NewTranscript()
+	s.cmd = exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -c "$1"`, s.path, s.config)
+	s.cmd.Env = append(os.Environ(), s.env...)
+	if s.files != nil {
+		s.cmd.Env = append(s.cmd.Env, fmt.Sprintf("LISTEN_FDS=%d", len(s.files)), "LISTEN_FDNAMES="+s.names)
+		s.cmd.ExtraFiles = s.files
+	}
+	s.cmd.Stderr = s.stderr
+	testkit.MustDo(s.t, s.cmd.Start())
+	testkit.Eventually(s.t, "the proxy is ready", func() bool { return strings.Contains(s.stderr.String(), "akubra is ready") })
+}
+
+func (s *restarted) terminate() {
+	s.t.Helper()
+	testkit.MustDo(s.t, s.cmd.Process.Signal(syscall.SIGTERM))
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Errorf("the proxy ended with %v", err)
+	}
+}
+
+func newTransport() *http.Transport { return &http.Transport{MaxIdleConnsPerHost: 1} }
+
+// testHeldSocket: a socket that outlives the proxy refuses nobody while it is started again.
+func testHeldSocket(t *testing.T, path string) {
+	stores := []*stub.Server{stub.New(t), stub.New(t)}
+	s := newRestarted(t, path, stores, "")
+	s.hold()
+	s.start()
+	l := startLoad(t, 6, "http", newTransport, func() string { return s.addr })
+	for range restarts {
+		l.goOn(20)
+		s.terminate()
+		s.start()
+	}
+	l.goOn(20)
+	if status, _, err := testkit.Send("GET", "http://"+s.admin+"/ready", ""); err != nil || status != 200 {
+		t.Errorf("the admin listener's socket: %d, %v", status, err)
+	}
+	l.end()
+	t.Logf("%d requests", l.done.Load())
+	s.terminate()
+}
+
+// testShutdownDelay: where somebody asks /ready before each request, two proxies that are
+// started again in turn refuse nothing.
+func testShutdownDelay(t *testing.T, path string) {
+	stores := []*stub.Server{stub.New(t), stub.New(t)}
+	pair := [2]*restarted{}
+	for i := range pair {
+		pair[i] = newRestarted(t, path, stores, "ShutdownDelay: 1500ms")
+		pair[i].start()
+	}
+	var turn atomic.Uint64
+	asker := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	ready := func(s *restarted) bool {
+		res, err := asker.Get("http://" + s.admin + "/ready")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == 200
+	}
+	l := startLoad(t, 4, "http", newTransport, func() string {
+		for {
+			if s := pair[turn.Add(1)%2]; ready(s) {
+				return s.addr
+			}
+			select {
+			case <-time.After(time.Millisecond):
+			case <-t.Context().Done():
+				return ""
+			}
+		}
+	})
+	for i := range restarts {
+		l.goOn(20)
+		s := pair[i%2]
+		testkit.MustDo(t, s.cmd.Process.Signal(syscall.SIGTERM))
+		testkit.Eventually(t, "/ready says no", func() bool { return !ready(s) })
+		if err := s.cmd.Wait(); err != nil {
+			t.Errorf("the proxy ended with %v", err)
+		}
+		s.start()
+	}
+	l.end()
+	t.Logf("%d requests", l.done.Load())
+	for _, s := range pair {
+		if !bytes.Contains([]byte(s.stderr.String()), []byte("akubra is ready")) {
+			t.Error("it does not run")
+		}
+		s.cmd.Process.Kill()
+	}
+}
+
+// testNotify: systemd is told how the proxy does.
+func testNotify(t *testing.T, path string) {
+	s := newRestarted(t, path, []*stub.Server{stub.New(t)}, "")
+	socket := filepath.Join(t.TempDir(), "notify")
+	nc, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	testkit.MustDo(t, err)
+	t.Cleanup(func() { _ = nc.Close() })
+	said := testkit.NewTranscript()
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := nc.Read(buf)
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(said, "[%s]", strings.ReplaceAll(strings.TrimSpace(string(buf[:n])), "\n", " "))
+		}
+	}()
+	wait := func(texts ...string) {
+		t.Helper()
+		for _, text := range texts {
+			testkit.Eventually(t, text, func() bool { return strings.Contains(said.String(), text) })
+		}
+	}
+	s.env = []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=20000"}
+	s.start()
+	wait("[READY=1]", "[WATCHDOG=1][WATCHDOG=1]")
+	before := said.String()
+	testkit.MustDo(t, s.cmd.Process.Signal(syscall.SIGHUP))
+	wait("[RELOADING=1 MONOTONIC_USEC=")
+	testkit.Eventually(t, "it is ready again", func() bool {
+		_, after, _ := strings.Cut(said.String()[len(before):], "RELOADING=1")
+		return strings.Contains(after, "[READY=1]")
+	})
+	s.terminate()
+	wait("[STOPPING=1 EXTEND_TIMEOUT_USEC=60000000]")
+}
