@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -247,6 +249,59 @@ func testShutdownDelay(t *testing.T, path string) {
 		}
 		s.cmd.Process.Kill()
 	}
+}
+
+// testCertificates: a certificate is replaced while requests are under way, and each of them
+// is answered; who connects from then on gets the new one.
+func testCertificates(t *testing.T, path string) {
+	dir, trusted := t.TempDir(), x509.NewCertPool()
+	certFile, keyFile := testkit.MustWritePair(t, dir, "127.0.0.1")
+	trust := func(certFile string) {
+		if !trusted.AppendCertsFromPEM([]byte(testkit.MustReadFile(t, certFile))) {
+			t.Fatal("no certificate")
+		}
+	}
+	trust(certFile)
+	type pair struct{ cert, key string }
+	var next []pair
+	for range restarts {
+		cert, key := testkit.MustWritePair(t, t.TempDir(), "127.0.0.1")
+		trust(cert)
+		next = append(next, pair{cert, key})
+	}
+	s := newRestarted(t, path, []*stub.Server{stub.New(t), stub.New(t)}, fmt.Sprintf("TLS: {CertFile: %q, KeyFile: %q}", certFile, keyFile))
+	s.start()
+	var clients atomic.Int32
+	l := startLoad(t, 4, "https", func() *http.Transport {
+		each := clients.Add(1)%2 == 0 // a connection for each request
+		return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}, DisableKeepAlives: each}
+	}, func() string { return s.addr })
+	for i, p := range next {
+		l.goOn(10)
+		want := testkit.MustLoadPair(t, p.cert, p.key).Certificate[0]
+		testkit.MustDo(t, os.Rename(p.cert, certFile))
+		if i%5 == 0 { // somebody asks too early
+			testkit.MustDo(t, s.cmd.Process.Signal(syscall.SIGHUP))
+			l.goOn(10)
+		}
+		testkit.MustDo(t, os.Rename(p.key, keyFile))
+		if i > 0 { // once nobody asks
+			testkit.MustDo(t, s.cmd.Process.Signal(syscall.SIGHUP))
+		}
+		testkit.Eventually(t, "the new certificate is served", func() bool {
+			nc, err := tls.Dial("tcp", s.addr, &tls.Config{RootCAs: trusted})
+			if err != nil {
+				t.Error(err)
+				return true
+			}
+			defer nc.Close()
+			return bytes.Equal(nc.ConnectionState().PeerCertificates[0].Raw, want)
+		})
+	}
+	l.goOn(10)
+	l.end()
+	t.Logf("%d requests", l.done.Load())
+	s.terminate()
 }
 
 // testNotify: systemd is told how the proxy does.

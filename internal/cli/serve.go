@@ -71,6 +71,7 @@ func (c *cli) serve(conf *config.Config, path string) int {
 			}
 			told(systemd.Reloading())
 			l.ReopenSoon()
+			p.Reload()
 			told(systemd.Ready())
 		case err := <-p.Failed:
 			l.Main.Error().Err(err).Msg("cannot go on")

@@ -17,6 +17,11 @@ func (p *Proxy) makeEngine() error {
 		if clientTLS, err = c.TLS.Listener(); err != nil {
 			return err
 		}
+		pair, err := p.certificates.add(c.TLS.CertFile, c.TLS.KeyFile, &p.logs.Main)
+		if err != nil {
+			return err
+		}
+		clientTLS.Certificates, clientTLS.GetCertificate = nil, pair.get
 	}
 	pool := make([]engine.Backend, len(p.backends))
 	for i, b := range p.backends {

@@ -64,7 +64,8 @@ type Proxy struct {
 	repairer     *repair.Repairer // nil unless it repairs by itself
 	journalAdmin *remote.Server
 
-	files fileShares
+	files        fileShares
+	certificates certificates
 
 	inherited, inheritedAdmin net.Listener // see Inherit
 
@@ -166,6 +167,12 @@ func (p *Proxy) makeBackends() error {
 	if err != nil {
 		return err
 	}
+	files := p.Config.TLS.Backends
+	if pair, err := p.certificates.add(files.ClientCertFile, files.ClientKeyFile, &p.logs.Main); err != nil {
+		return err
+	} else if pair != nil {
+		tlsConfig.Certificates, tlsConfig.GetClientCertificate = nil, pair.getClient
+	}
 	for _, u := range p.Config.BackendURLs() {
 		b, err := backends.New(backends.Options{
 			URL:         u,
@@ -259,6 +266,7 @@ func (p *Proxy) Start() (err error) {
 		p.serving.Go(func() { p.report(p.admin.Serve(p.adminListener)) })
 	}
 	p.watcher.Start()
+	p.certificates.start()
 	p.prober.Start()
 	if p.probe != nil {
 		p.probe.start()
@@ -308,6 +316,9 @@ func (p *Proxy) listen() (err error) {
 	}
 	return nil
 }
+
+// Reload takes what certificates' files have now. Nobody who is connected notices.
+func (p *Proxy) Reload() { p.certificates.reload() }
 
 // Look returns as long as nothing of what requests need hangs.
 func (p *Proxy) Look() {
@@ -361,6 +372,7 @@ func (p *Proxy) Stop() {
 	if err := p.engine.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
 		p.logs.Main.Warn().Dur("timeout", p.Config.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
 	}
+	p.certificates.close()
 	p.prober.Close()
 	if p.probe != nil {
 		p.probe.close()
