@@ -66,12 +66,12 @@ func (c *cli) serve(conf *config.Config, path string) int {
 		select {
 		case s := <-signals:
 			if s != syscall.SIGHUP {
-				told(systemd.Stopping(conf.ShutdownDelay + conf.ShutdownTimeout + stopReserve))
+				told(systemd.Stopping(p.StopTime() + stopReserve))
 				return stop(p, l, signals)
 			}
 			told(systemd.Reloading())
 			l.ReopenSoon()
-			p.Reload()
+			reload(p, l, path)
 			told(systemd.Ready())
 		case err := <-p.Failed:
 			l.Main.Error().Err(err).Msg("cannot go on")

@@ -40,7 +40,8 @@ const (
 // New, started by Start, stopped by Stop in reverse.
 type Proxy struct {
 	// Config is what it was made of, and is only read.
-	Config *config.Config
+	Config  *config.Config
+	current atomic.Pointer[config.Config] // as it was last reloaded; only live keys are read of it
 	// Failed hears why a listener has ended by itself: the proxy is to be stopped then.
 	Failed chan error
 
@@ -79,6 +80,7 @@ type Proxy struct {
 // Start has to be called next, which closes it where it fails.
 func New(c *config.Config, l *logs.Logs, version string) (*Proxy, error) {
 	p := &Proxy{version: version, Config: c, logs: l, Failed: make(chan error, 2), watcher: netio.NewWatcher()}
+	p.current.Store(c)
 	if err := p.make(); err != nil {
 		_ = p.close() // why it does not start is told, and nothing was taken on
 		return nil, err
@@ -317,9 +319,6 @@ func (p *Proxy) listen() (err error) {
 	return nil
 }
 
-// Reload takes what certificates' files have now. Nobody who is connected notices.
-func (p *Proxy) Reload() { p.certificates.reload() }
-
 // Look returns as long as nothing of what requests need hangs.
 func (p *Proxy) Look() {
 	p.status()
@@ -356,7 +355,8 @@ func (p *Proxy) JournalStatus() remote.Status { return p.journalAdmin.Status() }
 // Stop says on /ready that the proxy goes, takes requests on for ShutdownDelay, finishes what
 // is in flight within ShutdownTimeout, and records what is left as divergences (R22).
 func (p *Proxy) Stop() {
-	delay := p.Config.ShutdownDelay
+	c := p.current.Load()
+	delay := c.ShutdownDelay
 	if p.failed.Load() {
 		delay = 0 // there is no listener to take requests
 	}
@@ -364,13 +364,13 @@ func (p *Proxy) Stop() {
 	p.admin.Drain()
 	p.engine.Drain()
 	time.Sleep(delay)
-	ctx, cancel := context.WithTimeout(context.Background(), p.Config.ShutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
 	if p.repairer != nil {
 		p.repairer.Close()
 	}
 	if err := p.engine.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
-		p.logs.Main.Warn().Dur("timeout", p.Config.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
+		p.logs.Main.Warn().Dur("timeout", c.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
 	}
 	p.certificates.close()
 	p.prober.Close()
