@@ -166,6 +166,7 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 	}
 	contentType, body := formOf("f", "file", "key", "k")
 	requests["form"] = formRequest("/b", contentType, body)
+	requests["conditional"], requests["large conditional"] = conditional("PUT", "/b/one", "body"), conditional("PUT", "/b/two", pattern(300<<10))
 	for _, hook := range hooks {
 		t.Run(hook, func(t *testing.T) {
 			t.Parallel()
