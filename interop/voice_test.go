@@ -83,7 +83,7 @@ func code(err error) int {
 }
 
 // put writes under a condition. told: 200 or a refusal, rather than something that says
-// nothing about the object. sure: nothing of the write is left where it was refused.
+// nothing about the object.
 func put(ctx context.Context, c *s3.Client, bucket, key, body, match string) (won, told bool) {
 	in := &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: bytes.NewReader([]byte(body))}
 	if match == "" {
