@@ -162,8 +162,7 @@ func (m *readModel) read(key string) {
 	defer c.Close()
 	c.Send(requestFor("GET", key))
 	a, err := c.ReadAnswerTo("GET")
-	switch {
-	case err != nil || a.Status != 200 && a.Status != 404:
+	if err != nil || a.Status != 200 && a.Status != 404 {
 		m.failed++
 		return
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -87,7 +88,7 @@ func (r *request) rest(backend int, winner *leg, from int64) *leg {
 		err = l.fetchFresh(head)
 	}
 	if a := &l.answer; err == nil && (a.Status != 206 || a.Chunked || a.Length != winner.answer.Length-from ||
-		string(a.ETag()) != string(etag) || string(http1.Field(a.Raw, "Content-Range")) != contentRange(from, winner.answer.Length)) {
+		!bytes.Equal(a.ETag(), etag) || string(http1.Field(a.Raw, "Content-Range")) != contentRange(from, winner.answer.Length)) {
 		err = errNotTheSame
 	}
 	if err != nil {
