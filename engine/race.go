@@ -112,6 +112,13 @@ func (c *race) hold(first int) {
 // askedOne reports whether one leg alone was asked. The last leg asks.
 func (c *race) askedOne() bool { return c.asked == 1 }
 
+// seat gives a leg that was held its slot. Until then nobody may tell the limiter of it.
+func (r *request) seat(l *leg, slot int32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.slot, l.asked, l.held = slot, r.e.now(), false
+}
+
 // waitsForOne reports whether the client waits for the one leg that was asked.
 func (c *race) waitsForOne() bool {
 	return c.end == undecided && c.asked == 1 && c.votes[0].state == votePending
@@ -366,8 +373,7 @@ func (r *request) setAnswered() {
 func (r *request) setAnsweredLocked() {
 	now := int64(r.head.begun.Sub(r.e.epoch) + r.race.firstAnswer)
 	for i := range r.race.votes {
-		if r.race.votes[i].state == votePending {
-			l := &r.legs[i]
+		if l := &r.legs[i]; r.race.votes[i].state == votePending && !l.held {
 			r.e.o.Limiter.Answered(l.backend, l.slot, now)
 		}
 	}

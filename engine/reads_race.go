@@ -92,11 +92,11 @@ func (r *request) ask(l *leg, why string) {
 	e := r.e
 	slots := new([MaxBackends]int32)
 	got, ok := e.o.Limiter.TryBegin(e.now(), 1<<l.backend, slots)
-	l.slot, l.asked = slots[l.backend], e.now()
 	if !ok || got == 0 {
 		l.unasked()
 		return
 	}
+	r.seat(l, slots[l.backend])
 	e.o.Metrics.Read(why)
 	message, whole := r.message.Whole()
 	if !l.sendAtOnce(message, whole) {
