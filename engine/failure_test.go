@@ -73,7 +73,7 @@ func (w *answering) get(t testing.TB) *stub.Answer {
 // until waits for something that cannot be waited for in a better way.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) { // polling
+	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) { // polling
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain: %s", what)
 		}
@@ -694,7 +694,7 @@ func closedCleanly(t testing.TB, c *stub.Client) {
 }
 
 // rigStop is how long a rig may take to stop: generous, since it ends early.
-const rigStop = 20 * time.Second
+const rigStop = patience
 
 // anyway is a setup that does not look at the limiter.
 func anyway(f func(*Options)) setup {

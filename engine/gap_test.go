@@ -24,7 +24,7 @@ func ownPollers(t *testing.T, stores []*stub.Server) setup {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := backends.New(backends.Options{URL: u, DialTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10, Watcher: w})
+			b, err := backends.New(backends.Options{URL: u, DialTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10, Watcher: w})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -31,6 +31,9 @@ var ignored = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 }
 
+// patience is for what should take no time, on a machine that is very busy.
+const patience = time.Minute
+
 // rig is an engine in front of stub storages.
 type rig struct {
 	t       testing.TB
@@ -185,7 +188,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := backends.New(backends.Options{URL: u, DialTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10, Watcher: watcher})
+		b, err := backends.New(backends.Options{URL: u, DialTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10, Watcher: watcher})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +199,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 	lo := limiter.Options{Backends: names, ConnLimit: 10000}
 	o := Options{
 		Backends: pool, Synclog: r.records, Log: r.log, Metrics: r.metrics,
-		ConnectionTimeout: 20 * time.Second, StallTimeout: 20 * time.Second, SlotTimeout: 2 * time.Second,
+		ConnectionTimeout: patience, StallTimeout: patience, SlotTimeout: 10 * time.Second,
 		RingSize: 256 << 10, MaxHeaderSize: 16 << 10, MaxConcurrentRequests: 10000, MaxConnections: 10000,
 		WriteAck: AckFirst, PrimaryWait: 10 * time.Second, CompareETags: true, Journal: r.journal,
 		drainGrace: time.Millisecond,
@@ -224,7 +227,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 	served := make(chan error, 1)
 	go func() { served <- e.Serve(ln) }()
 	t.Cleanup(func() {
-		r.stop(20 * time.Second)
+		r.stop(patience)
 		if err := <-served; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
@@ -286,7 +289,7 @@ func (r *rig) checkResets() {
 // settled waits until no request is in flight, and returns the divergences.
 func (r *rig) settled() []Divergence {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for r.e.InFlight() > 0 {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("%d requests still in flight", r.e.InFlight())

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/http1"
@@ -210,7 +209,7 @@ func TestR8AmbiguousRequestsReachNoBackend(t *testing.T) {
 					t.Errorf("a storage was asked: %v", s.Requests())
 				}
 			}
-			r.stop(20 * time.Second)
+			r.stop(patience)
 			r.log.mu.Lock()
 			defer r.log.mu.Unlock()
 			if len(r.log.warned) > 0 {

@@ -322,7 +322,7 @@ func TestR25LateAnswerOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(c, strings.Replace(request, "\r\n", "\r\nConnection: close\r\n", 1)); err != nil {
 		t.Fatal(err)
 	}

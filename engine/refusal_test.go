@@ -17,7 +17,7 @@ const promptly = 12 * time.Second
 // waitAccess waits until the access log has n lines.
 func (r *rig) waitAccess(n int) []Access {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		r.log.mu.Lock()
 		got := append([]Access(nil), r.log.access...)

@@ -210,14 +210,18 @@ func TestR9R10LegsThatLeavePipes(t *testing.T) {
 		"closes":  {During: stub.CloseThere, After: 1 << 20},
 		"resets":  {During: stub.ResetThere, After: 1 << 20},
 	} {
-		t.Run(name, func(t *testing.T) {
+		slowly(t, name, 2*time.Second, func(t testing.TB, unit time.Duration) {
 			var spliced atomic.Int64
-			r := newRig(t, 3, counting(&spliced), func(o *Options, _ *limiter.Options) { o.StallTimeout = 2 * time.Second })
+			r := newRig(t, 3, counting(&spliced), func(o *Options, _ *limiter.Options) {
+				if b.During == stub.HangThere || b.ReadRate > 0 {
+					o.StallTimeout = unit
+				}
+			})
 			r.stores[1].Behave(b)
 			body := pattern(12 << 20)
 			wantStatus(t, r.put("/b/k", body), 200)
 			for _, i := range []int{0, 2} {
-				r.stores[i].Wait(t, func(rs stub.Requests) bool { return rs.Complete() == 1 })
+				r.stores[i].Wait(t, func(rs stub.Requests) bool { return rs.Done() == 1 })
 			}
 			r.stores[1].Unhang()
 			d := r.settled()

@@ -9,7 +9,7 @@ import (
 )
 
 // waitWithin bounds Wait. It is generous, since a wait that fails is a bug.
-const waitWithin = 20 * time.Second
+const waitWithin = time.Minute
 
 // Request is what the Server has seen of one request so far.
 type Request struct {

@@ -56,7 +56,7 @@ func NoLeaks(t testing.TB) {
 }
 
 // Patience is for what should take no time.
-const Patience = 20 * time.Second
+const Patience = time.Minute
 
 // Eventually waits for what nobody tells of.
 func Eventually(t testing.TB, what string, done func() bool) {
