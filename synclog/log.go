@@ -1,11 +1,10 @@
-// Package synclog keeps the records of divergences (R16): what one backend took
-// and another one did not, one JSON object a line.
+// Package synclog writes the records of divergences (R16): what one backend accepted and another
+// did not, one JSON object per line.
 //
-// A Record is a value and belongs to whoever made it; Log reads it only while
-// Record runs. A Log may be used from any goroutine. It does not own its output:
-// who opened that closes it, once nobody records any more. The output gets one
-// Write a line and has to write a whole line or fail; mending the line that a
-// failed write tore is its task.
+// A Record is a value and belongs to whoever made it; Log reads it only during the call of Record.
+// Any goroutine may use a Log. It does not own its output: whoever opened that closes it, once
+// nobody records any more. The output gets one Write per line and must write a whole line or fail;
+// repairing the line that a failed write tore is its own task.
 package synclog
 
 import (
@@ -17,23 +16,21 @@ import (
 	"github.com/valyala/bytebufferpool"
 )
 
-// Options of a Log.
+// Options configures a Log.
 type Options struct {
-	// Out gets each line in one Write. Only one Write is under way at a time.
+	// Out gets each line in one Write. Only one Write runs at a time.
 	Out io.Writer
-	// Methods are those whose divergences are recorded, in capitals as methods
-	// are; none given: PUT, POST, DELETE.
+	// Methods are those whose divergences are recorded, in capitals. If empty: PUT, POST, DELETE.
 	Methods []string
-	// OnError hears of each record that could not be written, and may read it only
-	// while it runs. It runs in the goroutine that records, while others may record.
-	// May be nil.
+	// OnError is told of each record that could not be written, and may read it only during the
+	// call. It runs on the goroutine that records, while others may record. May be nil.
 	OnError func(r *Record, err error)
 }
 
-// Counts of the records that a Log was given.
+// Counts are the numbers of records that a Log was given.
 type Counts struct {
 	Written uint64
-	Failed  uint64 // the write failed, or was short
+	Failed  uint64 // the write failed or was short
 	Skipped uint64 // not one of Options.Methods
 }
 
@@ -52,7 +49,7 @@ type Log struct {
 // New makes a Log; there is nothing to close.
 func New(o Options) *Log {
 	if o.Out == nil {
-		panic("synclog: Options.Out is nil") // would lose every record
+		panic("synclog: Options.Out is nil") // every record would be lost
 	}
 	l := &Log{methods: slices.Clone(o.Methods), onError: o.OnError, out: o.Out}
 	if len(l.methods) == 0 {
@@ -64,9 +61,8 @@ func New(o Options) *Log {
 	return l
 }
 
-// Record writes r if its method is one to record, or none: then it is about a key
-// of which nobody knows how it came to differ. It returns when the output
-// has taken the line, or refused it.
+// Record writes r if its method is one to record, or if it has none: then it is about a key that
+// differs for unknown reasons. It returns when the output has accepted or refused the line.
 func (l *Log) Record(r *Record) {
 	if !l.Wants(r.Method) {
 		l.skipped.Add(1)
@@ -78,7 +74,7 @@ func (l *Log) Record(r *Record) {
 	l.buffers.Put(buf)
 	if err != nil {
 		l.failed.Add(1)
-		l.onError(r, err) // not under the mutex: others need not wait for it
+		l.onError(r, err) // not under the mutex, so that others need not wait for it
 		return
 	}
 	l.written.Add(1)
@@ -97,7 +93,7 @@ func (l *Log) write(line []byte) error {
 	return err
 }
 
-// Counts tells what became of the records so far.
+// Counts returns the counts so far.
 func (l *Log) Counts() Counts {
 	return Counts{Written: l.written.Load(), Failed: l.failed.Load(), Skipped: l.skipped.Load()}
 }

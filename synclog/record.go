@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Record is one difference between two backends (R16). Its fields are those of
-// engine.Divergence, so that one converts to the other.
+// Record is one difference between two backends (R16). Its fields are those of engine.Divergence,
+// so that one can be converted to the other.
 type Record struct {
 	Time        time.Time `json:"ts"`
 	Method      string    `json:"method"`
@@ -21,7 +21,7 @@ type Record struct {
 	UserAgent   string    `json:"useragent"`
 	Error       string    `json:"error"`
 	Op          string    `json:"op"`
-	Status      int       `json:"status"` // of the failed backend; 0 where it gave none
+	Status      int       `json:"status"` // of the failed backend; 0 if it sent none
 	Bucket      string    `json:"bucket"`
 	Key         string    `json:"key"`
 	ETag        string    `json:"etag"`
@@ -32,16 +32,15 @@ type Record struct {
 // timeLayout is RFC 3339 with all nine digits, so that lines sort by time as text.
 const timeLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
-// AppendJSON appends the record as one JSON object on one line, without a line
-// end, and allocates nothing where dst has room.
+// AppendJSON appends the record as one JSON object on one line, without a line end. It allocates
+// nothing if dst has room.
 //
-// What a client sends may hold any bytes, JSON text only valid UTF-8. So, in
-// every field but path, a byte that is not part of valid UTF-8 becomes U+FFFD
-// and two upper-case hexadecimal digits, and a U+FFFD of the text's own is
-// doubled: nothing is lost, and ordinary text is left as it is. In path such a
-// byte is percent-encoded, which names the same object and can be sent as a
-// target. Control characters, the eight-bit ones too, are escaped: the line may
-// end on somebody's terminal.
+// What a client sends may contain any bytes, but JSON text only valid UTF-8. So in every field
+// except path, a byte that is not part of valid UTF-8 becomes U+FFFD followed by two upper-case
+// hexadecimal digits, and a U+FFFD in the text itself is doubled: nothing is lost, and ordinary
+// text is unchanged. In path such a byte is percent-encoded, which names the same object and can be
+// sent as a target. Control characters, including the eight-bit ones, are escaped, because the line
+// may end up on a terminal.
 func (r *Record) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"ts":"`...)
 	dst = r.Time.UTC().AppendFormat(dst, timeLayout)
@@ -79,8 +78,8 @@ const (
 	lowerHex = "0123456789abcdef"
 )
 
-// appendString appends s as a JSON string; percent chooses path's way with
-// bytes that are not UTF-8.
+// appendString appends s as a JSON string; percent selects path's encoding for bytes that are not
+// UTF-8.
 func appendString(dst []byte, s string, percent bool) []byte {
 	dst = append(dst, '"')
 	done := 0 // s[:done] is in dst
@@ -119,24 +118,23 @@ func appendString(dst []byte, s string, percent bool) []byte {
 	return append(dst, '"')
 }
 
-// escaped reports whether a character beyond ASCII has to be escaped: what is no
-// text, and what some readers take for a line's end or a terminal's command.
+// escaped reports whether a character beyond ASCII must be escaped: what is not text, and what some
+// readers take for the end of a line or a terminal command.
 func escaped(c rune) bool {
 	return c <= 0x9f || c == '\u2028' || c == '\u2029' || c == utf8.RuneError
 }
 
-// ParseRecord reads what AppendJSON wrote, with or without the line's end. The
-// time comes back in UTC and path as it stands in the line; all else is as it was.
-// Keys that it does not know are passed over.
+// ParseRecord parses what AppendJSON wrote, with or without the line end. The time is returned in
+// UTC and path as in the line; everything else is as it was. Unknown keys are ignored.
 func ParseRecord(line []byte) (Record, error) {
-	// encoding/json would put U+FFFD in the place of damage, and a record that
-	// names the wrong key is worse than none.
+	// encoding/json would replace damage by U+FFFD, and a record that names the wrong key is worse
+	// than none.
 	if !utf8.Valid(line) {
 		return Record{}, errors.New("synclog: cannot parse record: not valid UTF-8")
 	}
 	var in struct {
 		Record
-		Time *time.Time `json:"ts"` // shadows Record.Time, to tell a missing one
+		Time *time.Time `json:"ts"` // shadows Record.Time, to detect a missing one
 	}
 	if err := json.Unmarshal(line, &in); err != nil {
 		return Record{}, fmt.Errorf("synclog: cannot parse record: %w", err)
@@ -183,7 +181,7 @@ func unescape(s string) (string, bool) {
 				return "", false
 			}
 			hi, lo := strings.IndexByte(upperHex, rest[0]), strings.IndexByte(upperHex, rest[1])
-			if hi < 8 || lo < 0 { // ASCII is never escaped so
+			if hi < 8 || lo < 0 { // ASCII is never escaped this way
 				return "", false
 			}
 			b.WriteByte(byte(hi<<4 | lo))

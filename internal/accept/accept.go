@@ -46,13 +46,13 @@ func New(ln net.Listener, o Options) *Listener {
 	return &Listener{Listener: ln, o: o, closed: make(chan struct{})}
 }
 
-// Failed is how often accepting has failed for a time.
+// Failed is how often accepting has failed temporarily.
 func (l *Listener) Failed() uint64 { return l.failed.Load() }
 
 // Closed is closed by Close.
 func (l *Listener) Closed() <-chan struct{} { return l.closed }
 
-// Close ends Accept at once, also in a pause. It may be called again.
+// Close ends Accept at once, even during a pause. It may be called more than once.
 func (l *Listener) Close() error {
 	l.close.Do(func() {
 		close(l.closed)
@@ -73,7 +73,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		l.failed.Add(1)
 		if times, say := l.log.Happened(); say && l.o.Log != nil {
-			l.o.Log("cannot accept a connection, goes on trying", "listen", l.Addr().String(),
+			l.o.Log("cannot accept a connection, will keep trying", "listen", l.Addr().String(),
 				"error", err.Error(), "times", times)
 		}
 		if l.o.OutOfFiles != nil && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) {
@@ -89,8 +89,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// passing reports whether err may be over soon: whatever the system says, but that this
-// is no listening socket (any more).
+// passing reports whether err may be temporary: every system error except that this is not (or no
+// longer) a listening socket.
 func passing(err error) bool {
 	if errors.Is(err, net.ErrClosed) {
 		return false

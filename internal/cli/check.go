@@ -15,13 +15,13 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// checkFlags are those of `akubra check`.
+// checkFlags are the flags of `akubra check`.
 type checkFlags struct {
 	online, readOnly bool
 	bucket           string
 }
 
-// check says whether a start with this configuration would do (R21), without one.
+// check reports whether a start with this configuration would succeed (R21), without starting.
 func (c *cli) check(conf *config.Config, path string, f *checkFlags) int {
 	if mistakes := service.Preflight(conf, os.Environ()); mistakes != nil {
 		return c.wrong(mistakes)
@@ -38,7 +38,7 @@ func (c *cli) check(conf *config.Config, path string, f *checkFlags) int {
 	}
 	fmt.Fprintf(c.stdout, "%s: configuration is valid\n", path)
 	if busy {
-		fmt.Fprintln(c.stdout, "The proxy of this configuration is running: it has to be stopped before another one can start.")
+		fmt.Fprintln(c.stdout, "The proxy with this configuration is running; stop it before starting another one.")
 	}
 	if f.online {
 		return c.checkOnline(conf, f)
@@ -46,7 +46,7 @@ func (c *cli) check(conf *config.Config, path string, f *checkFlags) int {
 	return exitOK
 }
 
-// checkOnline shows what the backends are like, and what is wrong with them.
+// checkOnline shows the state of the backends and what is wrong with them.
 func (c *cli) checkOnline(conf *config.Config, f *checkFlags) int {
 	ctx, stop := c.untilSignal()
 	defer stop()
@@ -115,7 +115,7 @@ func (c *cli) showVersioning(reports []online.Report) {
 	_ = table.Flush()
 }
 
-// warnings are those about a configuration, and about the file that it is in.
+// warnings are the warnings about a configuration and about its file.
 func warnings(conf *config.Config, path string) []string {
 	lines := service.Warnings(conf, os.Environ())
 	if info, err := os.Stat(path); err == nil && conf.HasSecrets() && info.Mode().Perm()&0o004 != 0 {

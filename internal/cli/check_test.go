@@ -14,15 +14,15 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// mistake is a configuration that cannot work. DIR in it stands for a directory of the
-// test's own, TAKEN for an address that somebody listens at.
+// mistake is a configuration that cannot work. DIR in it stands for the test's own directory, TAKEN
+// for an address that somebody listens on.
 type mistake struct {
 	yaml string
 	env  string // NAME=value, may be empty
-	want string // is in what check says
+	want string // part of what check says
 }
 
-// twoGood are backends that a configuration can be made of.
+// twoGood are valid backends to build configurations from.
 const twoGood = "Backends: [http://one.example:9000, http://two.example:9000]\n"
 
 var mistakesOfAll = []mistake{
@@ -45,7 +45,7 @@ var mistakesOfAll = []mistake{
 	{twoGood + "listen: ':80'\n", "", ":2: listen: unknown key, the nearest known one is Listen"},
 	{twoGood + "Password: x\n", "", ":2: Password: unknown key, and no known one is similar"},
 	{twoGood + "TLS:\n  Cert: x\n", "", ":3: TLS.Cert: unknown key, the nearest known one is TLS.CertFile"},
-	{twoGood + "Logging: {Mainlog: {Colour: true}}\n", "", "Logging.Mainlog.Colour: unknown key, and no known one is similar; known are Stdout"},
+	{twoGood + "Logging: {Mainlog: {Colour: true}}\n", "", "Logging.Mainlog.Colour: unknown key, and no known one is similar; known keys are Stdout"},
 	{twoGood + "CertFile: DIR/cert.pem\n", "", ":2: CertFile: unknown key, the nearest known one is TLS.CertFile"},
 	{twoGood + "BackendCredentials: [{Backend: http://one.example:9000, Key: x}]\n", "", "BackendCredentials[0].Key: unknown key"},
 	{twoGood, "AKUBRA_CONLIMIT=5", "AKUBRA_CONLIMIT: unknown variable, the nearest known one is AKUBRA_CONNLIMIT"},
@@ -63,7 +63,7 @@ var mistakesOfAll = []mistake{
 	{"Backends: ['http://me:hush@one.example']\n", "", "a user name and password are not allowed"},
 	{"Backends: ['http://one.example:0']\n", "", "the port is not from 1 to 65535"},
 	{"Backends: ['http://one.example:99999']\n", "", "the port is not from 1 to 65535"},
-	{"Backends: ['http://']\n", "", "the host is no host name"},
+	{"Backends: ['http://']\n", "", "the host is neither a host name nor an IP address"},
 	{"Backends: ['http://one example']\n", "", "is not allowed"},
 	{"Backends: ['http://127.1:9000']\n", "", "the host is neither a host name nor an IP address"},
 	{"Backends: ['http://10.0.0.256:9000']\n", "", "the host is neither a host name nor an IP address"},
@@ -73,7 +73,7 @@ var mistakesOfAll = []mistake{
 	{"Backends: ['http://localhost:9000', 'http://127.0.0.1:9000']\n", "", "another backend than Backends[0]"},
 	{"Backends: ['http://[::1]:9000', 'http://127.0.0.1:9000']\n", "", "another backend than Backends[0]"},
 	{"Backends: ['http://0.0.0.0:9000', 'http://localhost:9000']\n", "", "another backend than Backends[0]"},
-	{"Backends: ['http://one.example.:9000']\n", "", "the host is no host name"},
+	{"Backends: ['http://one.example.:9000']\n", "", "the host is neither a host name nor an IP address"},
 	{"Listen: ':9000'\nBackends: ['http://localhost:9000']\n", "", "another address than the proxy's own: Listen"},
 	{"Listen: 127.0.0.1:9000\nBackends: ['http://[::1]:9000']\n", "", "another address than the proxy's own: Listen"},
 	{"Listen: '0.0.0.0:80'\nBackends: ['http://127.0.0.1']\n", "", "another address than the proxy's own: Listen"},
@@ -90,11 +90,11 @@ var mistakesOfAll = []mistake{
 	{twoGood + "Listen: TAKEN\n", "", `cannot listen (Listen: "`},
 	{twoGood + "Listen: 127.0.0.1:0\nAdminListen: TAKEN\n", "", `cannot listen (AdminListen: "`},
 	{twoGood + "Listen: '203.0.113.7:0'\n", "", `cannot listen (Listen: "203.0.113.7:0")`},
-	{twoGood + "AdminHosts: [akubra:80]\n", "", "a host name alone"},
-	{twoGood + "Domains: [http://s3.example.com]\n", "", "a host name alone"},
+	{twoGood + "AdminHosts: [akubra:80]\n", "", "a plain host name"},
+	{twoGood + "Domains: [http://s3.example.com]\n", "", "a plain host name"},
 	{twoGood + "Domains: s3.example.com\n", "", "must be a list"},
 	// Numbers, durations, sizes, choices.
-	{twoGood + "ConnLimit: 1\n", "", "no less than there are backends"},
+	{twoGood + "ConnLimit: 1\n", "", "at least the number of backends"},
 	{twoGood + "ConnLimit: '100'\n", "", "must be a whole number"},
 	{twoGood + "ConnLimit: 100.5\n", "", "must be a whole number"},
 	{twoGood + "ConnectionTimeout: 30\n", "", "must be a duration with its unit"},
@@ -142,19 +142,19 @@ var mistakesOfAll = []mistake{
 	{twoGood + "Logging: {Synclog: {Stderr: false}}\n", "", "must go to Stdout, Stderr, File or Syslog"},
 	{twoGood + "Logging: {Mainlog: {Level: 3}}\n", "", `Logging.Mainlog.Level: "3" is not allowed, must be one of trace`},
 	{twoGood + "Logging: {Mainlog: {Syslog: local9}}\n", "", "empty or a facility"},
-	{twoGood + "Credentials: {AccessKey: x}\n", "", "which is given alone"},
+	{twoGood + "Credentials: {AccessKey: x}\n", "", "which is set"},
 	{twoGood + "Credentials: {File: DIR/none}\n", "", "no such file or directory"},
 	{twoGood + "Credentials: {File: DIR/file}\n", "", `there is no profile "default" in it`},
 	{twoGood + "Credentials: {AccessKey: x, SecretKey: '${SECRET}'}\n", "", "variables are not expanded here"},
 	{twoGood + "Credentials: {AccessKey: x, SecretKey: y, Region: us east}\n", "", "a region's name"},
 	{twoGood + "BackendCredentials: [{Backend: http://three.example, AccessKey: x, SecretKey: y}]\n", "", "must be one of Backends"},
-	{twoGood + "Repair: {Enabled: true}\n", "", "Credentials: there are none for backend"},
+	{twoGood + "Repair: {Enabled: true}\n", "", "Credentials: no keys for backend"},
 	{twoGood + "Repair: {Enabled: true}\nBackendCredentials: [{Backend: http://one.example:9000, AccessKey: x, SecretKey: y}]\n", "",
-		`Credentials: there are none for backend "http://two.example:9000"`},
+		`Credentials: no keys for backend "http://two.example:9000"`},
 	{"Backends: [http://one.example]\nRepair: {Enabled: true}\nCredentials: {AccessKey: x, SecretKey: y}\n", "", "false when there is only one backend"},
 }
 
-// verdict is how akubra ends with a configuration, and what it says.
+// verdict is how akubra ends with a configuration, and what it prints.
 func verdict(t *testing.T, args ...string) (exit int, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -167,7 +167,7 @@ func verdict(t *testing.T, args ...string) (exit int, stderr string) {
 	return exit, errs.String()
 }
 
-// mistakeDir has what the mistakes name.
+// mistakeDir contains what the mistakes name.
 func mistakeDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -181,8 +181,8 @@ func mistakeDir(t *testing.T) string {
 	return dir
 }
 
-// TestR21CheckAndStartAgree: each mistake is found by check, in words of its own, and by a
-// start, in the same ones.
+// TestR21CheckAndStartAgree: each mistake is reported by check, in its own words, and by a start,
+// in the same words.
 func TestR21CheckAndStartAgree(t *testing.T) {
 	if len(mistakesOfAll) < 101 {
 		t.Errorf("only %d mistakes", len(mistakesOfAll))
@@ -231,7 +231,7 @@ func list(t *testing.T, dirs ...string) string {
 	return strings.Join(names, " ")
 }
 
-// TestR21CheckAndStartAgreeOnWhatIsRight: nothing that starts is called wrong.
+// TestR21CheckAndStartAgreeOnWhatIsRight: a configuration that starts is not reported as wrong.
 func TestR21CheckAndStartAgreeOnWhatIsRight(t *testing.T) {
 	for i, yaml := range []string{
 		"", "Credentials: {AccessKey: 0123, SecretKey: 1e3}\n", "TLS: {CertFile: DIR/cert.pem, KeyFile: DIR/key.pem}\n",
@@ -257,12 +257,12 @@ func TestR21CheckAndStartAgreeOnWhatIsRight(t *testing.T) {
 	}
 }
 
-// R21: what is dangerous is warned of, and starts all the same.
+// R21: dangerous settings cause a warning, but the proxy starts.
 func TestR21CheckWarns(t *testing.T) {
 	for yaml, want := range map[string]string{
 		"Backends: [https://one.example]\nTLS: {Backends: {InsecureSkipVerify: true}}\n": "TLS.Backends.InsecureSkipVerify: any certificate is accepted",
 		twoGood + "AdminListen: ':0'\n":                                   "AdminListen: \":0\" can be reached from other machines",
-		twoGood + "AdminListen: ''\n":                                     "AdminListen: is off",
+		twoGood + "AdminListen: ''\n":                                     "AdminListen: off",
 		twoGood + "FailureLimit: 0\n":                                     "FailureLimit: 0 is off",
 		"Backends: [http://one.example]\n":                                "Backends: there is only one",
 		twoGood + "OnJournalError: continue\n":                            "OnJournalError: with \"continue\"",
@@ -289,8 +289,8 @@ func TestR21CheckWarns(t *testing.T) {
 	}
 }
 
-// A check beside the running proxy of the same configuration is no mistake; beside another
-// one that has the journal it is.
+// A check beside a running proxy with the same configuration finds no mistake; beside another proxy
+// that has the journal it does.
 func TestR21CheckBesideARunningProxy(t *testing.T) {
 	r := newStoresRig(t, "")
 	p := mustStart(t, "-c", r.config)
@@ -313,7 +313,7 @@ func TestR21CheckBesideARunningProxy(t *testing.T) {
 	p.wantExit(t, exitOK)
 }
 
-// R21: --online shows the backends side by side, and ends with 1 if one is not as it should be.
+// R21: --online shows the backends side by side, and exits with 1 if one has a problem.
 func TestR21CheckOnline(t *testing.T) {
 	r := newStoresRig(t, "")
 	exit, stdout, stderr := runArgs("check", "--online", "-c", r.config)

@@ -14,22 +14,22 @@ import (
 	"github.com/akubra/akubra/internal/service"
 )
 
-// How the process ends.
+// The exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1  // cannot listen, say, or was told twice to stop; something is left to repair, or differs
-	exitUsage  = 64 // verify was called in a wrong way: its 2 is that it could not compare
-	exitWrong  = 2  // what it was told is wrong: arguments or configuration (R21)
+	exitFailed = 1  // for example: cannot listen, or told twice to stop; something is left to repair, or differs
+	exitUsage  = 64 // wrong usage of verify, whose 2 means that it could not compare
+	exitWrong  = 2  // wrong arguments or configuration (R21)
 )
 
-// Run does what args say, as the whole of this process, and returns its exit code. example
+// Run executes the command in args as the whole of this process and returns its exit code. example
 // is config.yaml.example.
 func Run(args []string, version, example string) int {
 	c := &cli{version: version, example: example, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	return c.run(args)
 }
 
-// cli is the process as run sees it.
+// cli is the process, as the commands see it.
 type cli struct {
 	version        string
 	example        string
@@ -39,7 +39,7 @@ type cli struct {
 	started        func(*service.Proxy) // for tests; may be nil
 }
 
-// wrong says what is wrong, a line each mistake where it is the configuration (R21).
+// wrong reports what is wrong; a wrong configuration has one line per mistake (R21).
 func (c *cli) wrong(err error) int {
 	if _, ok := errors.AsType[config.Errors](err); !ok {
 		err = fmt.Errorf("akubra: %w", err)
@@ -48,8 +48,8 @@ func (c *cli) wrong(err error) int {
 	return exitWrong
 }
 
-// subscribe gives the signals that are handled. The others, and all until now, do
-// what they do to any process.
+// subscribe returns the signals that are handled. Other signals, and all before this call, have
+// their default effect.
 func (c *cli) subscribe() (signals <-chan os.Signal, unsubscribe func()) {
 	if c.signals != nil {
 		return c.signals, func() {}
@@ -59,13 +59,13 @@ func (c *cli) subscribe() (signals <-chan os.Signal, unsubscribe func()) {
 	return ch, func() { signal.Stop(ch) }
 }
 
-// failed says why it cannot go on.
+// failed reports why the command cannot go on.
 func (c *cli) failed(err error) int {
 	fmt.Fprintf(c.stderr, "akubra: %v\n", err)
 	return exitFailed
 }
 
-// untilSignal is a context that a signal ends, and a function that ends it otherwise.
+// untilSignal returns a context that a signal cancels, and a function that cancels it otherwise.
 func (c *cli) untilSignal() (ctx context.Context, stop func()) {
 	signals, unsubscribe := c.subscribe()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -21,7 +21,7 @@ import (
 
 const testVersion = "v1.2.3-test"
 
-// runArgs is run for arguments that end it by themselves.
+// runArgs is run for arguments with which it ends by itself.
 func runArgs(args ...string) (exit int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	c := &cli{version: testVersion, stdin: strings.NewReader(""), stdout: &out, stderr: &errs, signals: make(chan os.Signal)}
@@ -29,17 +29,17 @@ func runArgs(args ...string) (exit int, stdout, stderr string) {
 	return exit, out.String(), errs.String()
 }
 
-// process is a run that goes on until it is told to stop.
+// process is a run that continues until it is stopped.
 type process struct {
 	*service.Proxy
-	signals chan os.Signal // unbuffered: what was taken from it is being dealt with
+	signals chan os.Signal // unbuffered: once a signal has been received, it is being handled
 	stdin   *io.PipeWriter
 	stdout  *testkit.Transcript
 	stderr  *testkit.Transcript
 	exit    chan int
 }
 
-// mustStart runs args until the proxy serves. The test has to end it.
+// mustStart runs args until the proxy serves. The test must stop it.
 func mustStart(t *testing.T, args ...string) *process {
 	t.Helper()
 	stdin, typed := io.Pipe()
@@ -71,7 +71,8 @@ func (p *process) wantExit(t *testing.T, want int) {
 	}
 }
 
-// writeServeConfig is for one backend, with free ports and logs in the config's directory.
+// writeServeConfig writes a configuration for one backend, with free ports and with logs in its own
+// directory.
 func writeServeConfig(t *testing.T, backend, more string) (path string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -131,15 +132,15 @@ func TestRunWrongArguments(t *testing.T) {
 		{[]string{"check", "-c", none}, "akubra: cannot read configuration"},
 		{[]string{"dance"}, "akubra: unexpected dance"},
 		{[]string{"--loud"}, "akubra: unknown long flag '--loud'"},
-		{[]string{"demo", "-c", none}, "akubra: demo has a configuration of its own"},
+		{[]string{"demo", "-c", none}, "akubra: demo has its own configuration"},
 		{[]string{"synclog", "list"}, "akubra: no configuration given"},
 		{[]string{"repair"}, "akubra: no configuration given"},
 		{[]string{"verify", "--bucket", "b"}, "akubra: no configuration given"},
 		{[]string{"verify"}, "akubra: required flag(s) '--bucket' not provided"},
 		{[]string{"synclog", "dance", "-c", none}, "akubra: expected command but got \"dance\""},
 		{[]string{"repair", "--sometimes"}, "akubra: unknown long flag '--sometimes'"},
-		{[]string{"repair", "--once", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair takes --follow alone"},
-		{[]string{"repair", "--dry-run", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair takes --follow alone"},
+		{[]string{"repair", "--once", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair does not accept --once or --dry-run with --follow"},
+		{[]string{"repair", "--dry-run", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair does not accept --once or --dry-run with --follow"},
 		{[]string{"demo", "--break", "third"}, "akubra: enum value must be one of first,second"},
 	} {
 		exit, stdout, stderr := runArgs(c.args...)
@@ -266,7 +267,7 @@ func TestServeListenerFails(t *testing.T) {
 	}
 }
 
-// startBusy serves with one request in flight, that answers when release is called.
+// startBusy serves with one request in flight, which is answered when release is called.
 func startBusy(t *testing.T) (p *process, config string, answer <-chan error, release func()) {
 	t.Helper()
 	arrived, free := make(chan struct{}), make(chan struct{})
@@ -295,7 +296,7 @@ func TestR22StopFinishesWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	p, _, answer, release := startBusy(t)
 	p.signals <- syscall.SIGTERM
-	p.signals <- syscall.SIGHUP // taken means that it is stopping, and deals with signals still
+	p.signals <- syscall.SIGHUP // received means that it is stopping, and still handles signals
 	select {
 	case code := <-p.exit:
 		t.Fatalf("exit code %d with a request in flight", code)
@@ -318,7 +319,7 @@ func TestR22SecondSignalEndsAtOnce(t *testing.T) {
 	if !strings.Contains(got, "second signal") || !strings.Contains(got, "the next start records the writes among it") {
 		t.Errorf("log: %s", got)
 	}
-	release() // the process would be gone by now; here it ends what it began
+	release() // the process would be gone by now; here it finishes what it began
 	if err := <-answer; err != nil {
 		t.Error(err)
 	}

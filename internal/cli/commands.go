@@ -12,9 +12,9 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// run does what args say and returns the process's exit code.
+// run executes the command in args and returns the process's exit code.
 func (c *cli) run(args []string) int {
-	exit := -1 // set where kingpin has answered already, as to --help
+	exit := -1 // set if kingpin has answered already, for example --help
 	app := kingpin.New("akubra", "Copies every S3 request to all backends at once; the first positive answer is the client's.").
 		Version(c.version).UsageWriter(c.stdout).ErrorWriter(c.stderr).
 		Terminate(func(code int) { exit = max(exit, code) })
@@ -28,8 +28,8 @@ func (c *cli) run(args []string) int {
 	verify, verifyFlags := verifyCommand(app)
 	resolve, resolveFlags := resolveCommand(app)
 	operate := newOperateCommands(app)
-	example := app.Command("config", "Print a configuration with every key, its default and what it means, to start from.")
-	version := app.Command("version", "Print the version, and what it was built with.")
+	example := app.Command("config", "Print a configuration to start from, with every key, its default and its meaning.")
+	version := app.Command("version", "Print the version and what it was built with.")
 	completion, shell := completionCommand(app)
 
 	command, err := app.Parse(args)
@@ -37,13 +37,13 @@ func (c *cli) run(args []string) int {
 	case exit >= 0:
 		return exit
 	case err != nil && slices.Contains(args, "verify"):
-		_ = c.wrong(fmt.Errorf("%w (akubra --help tells more)", err))
+		_ = c.wrong(fmt.Errorf("%w (see akubra --help)", err))
 		return exitUsage
 	case err != nil:
-		return c.wrong(fmt.Errorf("%w (akubra --help tells more)", err))
+		return c.wrong(fmt.Errorf("%w (see akubra --help)", err))
 	case command == demo.FullCommand():
 		if *conf != "" {
-			return c.wrong(errors.New("demo has a configuration of its own and takes no -c"))
+			return c.wrong(errors.New("demo has its own configuration and does not accept -c"))
 		}
 		return c.demo(demoOptions)
 	case command == example.FullCommand():
@@ -81,36 +81,36 @@ func (c *cli) run(args []string) int {
 
 func checkCommand(app *kingpin.Application) (*kingpin.CmdClause, *checkFlags) {
 	f := &checkFlags{}
-	cmd := app.Command("check", "Check the configuration and tell every mistake; exit code 2 if there is one, 1 if an address or the journal is taken.")
-	cmd.Flag("online", "Look at the backends, too: whether they can be reached, their certificates, clocks, keys, buckets, versioning, and whether they keep conditions of a write.").BoolVar(&f.online)
-	cmd.Flag("bucket", "Where conditions of a write are tried, with an object that is deleted again. By default a bucket that all have and that keeps no versions.").PlaceHolder("BUCKET").StringVar(&f.bucket)
-	cmd.Flag("read-only", "Write nothing, so that conditions of a write are not tried.").BoolVar(&f.readOnly)
+	cmd := app.Command("check", "Check the configuration and report every mistake. Exit code 2 if there is one, 1 if an address or the journal is in use.")
+	cmd.Flag("online", "Check the backends too: whether they can be reached, their certificates, clocks, keys, buckets and versioning, and whether they honor conditional writes.").BoolVar(&f.online)
+	cmd.Flag("bucket", "Where to try conditional writes, with an object that is deleted again. By default a bucket that all backends have and that keeps no versions.").PlaceHolder("BUCKET").StringVar(&f.bucket)
+	cmd.Flag("read-only", "Write nothing, so do not try conditional writes.").BoolVar(&f.readOnly)
 	return cmd, f
 }
 
 func demoCommand(app *kingpin.Application) (*kingpin.CmdClause, *demo.Options) {
 	o := &demo.Options{}
-	cmd := app.Command("demo", "Serve in front of two S3 stores of its own, to try it out. Needs no configuration.")
-	cmd.Flag("break", "Stop a store at the start: first or second.").PlaceHolder("STORE").EnumVar(&o.Break, "first", "second")
-	cmd.Flag("dir", "Where the stores keep their objects.").Default("data").StringVar(&o.Dir)
-	// The stores check no signatures, so nobody else is let in by default.
+	cmd := app.Command("demo", "Try Akubra out, with two S3 backends of its own. Needs no configuration.")
+	cmd.Flag("break", "Start with one backend stopped: first or second.").PlaceHolder("BACKEND").EnumVar(&o.Break, "first", "second")
+	cmd.Flag("dir", "Where the backends keep their objects.").Default("data").StringVar(&o.Dir)
+	// The backends check no signatures, so only local clients are served by default.
 	cmd.Flag("listen", "Where to serve.").Default("127.0.0.1:8080").StringVar(&o.Listen)
-	cmd.Flag("admin", "Where to serve metrics and the like; \"\" is nowhere.").Default("127.0.0.1:8071").StringVar(&o.Admin)
+	cmd.Flag("admin", "Where to serve metrics and the like; \"\" turns it off.").Default("127.0.0.1:8071").StringVar(&o.Admin)
 	return cmd, o
 }
 
-// repairFlags are those of `akubra repair`.
+// repairFlags are the flags of `akubra repair`.
 type repairFlags struct {
 	once, follow, dryRun, parked bool
 }
 
 func repairCommand(app *kingpin.Application) (*kingpin.CmdClause, *repairFlags) {
 	f := &repairFlags{}
-	cmd := app.Command("repair", "Make the backends equal again in what the journal has. Exit code 1 if something is left.")
-	cmd.Flag("once", "Try everything once, and end. The default.").BoolVar(&f.once)
-	cmd.Flag("follow", "Go on, also with what is yet to come, until it is told to stop.").BoolVar(&f.follow)
-	cmd.Flag("dry-run", "Tell what would be done, and do nothing.").BoolVar(&f.dryRun)
-	cmd.Flag("parked", "Try those again that were set aside after too many failures.").BoolVar(&f.parked)
+	cmd := app.Command("repair", "Repair the backends: bring what the journal lists back in sync. Exit code 1 if something is left.")
+	cmd.Flag("once", "Try everything once, then exit. The default.").BoolVar(&f.once)
+	cmd.Flag("follow", "Keep repairing, including what comes later, until stopped.").BoolVar(&f.follow)
+	cmd.Flag("dry-run", "Show what would be done, but do nothing.").BoolVar(&f.dryRun)
+	cmd.Flag("parked", "Also retry the keys that were parked after too many failures.").BoolVar(&f.parked)
 	return cmd, f
 }
 
@@ -181,7 +181,7 @@ func resolveCommand(app *kingpin.Application) (*kingpin.CmdClause, *resolveFlags
 	return cmd, f
 }
 
-// verifyFlags are those of `akubra verify`.
+// verifyFlags are the flags of `akubra verify`.
 type verifyFlags struct {
 	bucket, prefix, missing  string
 	all, deep, journal, json bool
@@ -189,13 +189,13 @@ type verifyFlags struct {
 
 func verifyCommand(app *kingpin.Application) (*kingpin.CmdClause, *verifyFlags) {
 	f := &verifyFlags{}
-	cmd := app.Command("verify", "Compare the backends, and tell every key that differs. Exit code 1 if there is one, 2 if not all could be compared, 64 where it is called in a wrong way.")
-	cmd.Flag("all", "All buckets that any backend has.").BoolVar(&f.all)
+	cmd := app.Command("verify", "Compare the backends and report every key that differs. Exit code 1 if there is one, 2 if not everything could be compared, 64 for wrong usage.")
+	cmd.Flag("all", "Compare all buckets that any backend has.").BoolVar(&f.all)
 	cmd.Flag("bucket", "The bucket.").PlaceHolder("BUCKET").StringVar(&f.bucket)
-	cmd.Flag("prefix", "Only keys that begin so.").PlaceHolder("PREFIX").StringVar(&f.prefix)
-	cmd.Flag("deep", "Compare the content and metadata too, which reads every object.").BoolVar(&f.deep)
-	cmd.Flag("journal", "Journal the differences, for repair.").BoolVar(&f.journal)
-	cmd.Flag("missing", "Of keys that a backend lacks repair is to copy all but those that a history says were deleted, or park all; by default it copies those that a history says were never there.").
+	cmd.Flag("prefix", "Only keys that start with this.").PlaceHolder("PREFIX").StringVar(&f.prefix)
+	cmd.Flag("deep", "Also compare content and metadata, which reads every object.").BoolVar(&f.deep)
+	cmd.Flag("journal", "Write the differences to the journal, for repair.").BoolVar(&f.journal)
+	cmd.Flag("missing", "How repair treats keys that a backend lacks: copy all except those known to have been deleted, or park all. By default it copies those known never to have been there.").
 		PlaceHolder("copy|park").EnumVar(&f.missing, repair.MissingCopy, repair.MissingPark)
 	cmd.Flag("json", "A JSON line for each difference.").BoolVar(&f.json)
 	return cmd, f

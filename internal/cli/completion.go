@@ -7,9 +7,9 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// completions are the scripts by shell. Each asks the program itself, which is told the words
-// before the one that is being typed, and that one only if it is a flag: kingpin would take
-// the beginning of a command's name for an argument of the default command.
+// completions are the scripts, by shell. Each asks the program itself. It passes the words before
+// the one being typed, and that one only if it is a flag: kingpin would take the beginning of a
+// command's name for an argument of the default command.
 var completions = map[string]string{
 	"bash": `_akubra() {
     local cur="${COMP_WORDS[COMP_CWORD]}"

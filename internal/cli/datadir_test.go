@@ -17,7 +17,7 @@ import (
 	"github.com/akubra/akubra/synclog/journal"
 )
 
-// statusOf is what a request is answered.
+// statusOf is the status of the response to a request.
 func statusOf(t *testing.T, method, url string) int {
 	t.Helper()
 	status, _, err := testkit.Send(method, url, "")
@@ -27,8 +27,8 @@ func statusOf(t *testing.T, method, url string) int {
 	return status
 }
 
-// Whatever takes the journal's files away from under the process ends writes, and
-// nothing but a start begins them again.
+// Whatever takes the journal's files away from the process stops writes, and only a restart allows
+// them again.
 func TestR23DataDirIsGone(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -58,7 +58,7 @@ func TestR23DataDirIsGone(t *testing.T) {
 			}
 			log := func() string { return testkit.MustReadFile(t, logFile) }
 			testkit.Eventually(t, "the log tells", func() bool { return strings.Contains(log(), "the journal is gone") })
-			if c.back != nil { // a second proxy may be at work where the first one was
+			if c.back != nil { // a second proxy may be running in the first one's place
 				t.Setenv("AKUBRA_ADMINLISTEN", "127.0.0.1:0")
 				second := mustStart(t, "-c", r.config)
 				testkit.MustSend(t, "PUT", "http://"+second.Addr()+"/bkt/k", "second")
@@ -83,8 +83,7 @@ func TestR23DataDirIsGone(t *testing.T) {
 	}
 }
 
-// What root does to the journal of another user's proxy leaves nothing that the proxy
-// could not open.
+// Whatever root does to the journal of another user's proxy, the proxy can still open everything.
 func TestRootLeavesTheJournalToItsOwner(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -128,7 +127,7 @@ func TestRootLeavesTheJournalToItsOwner(t *testing.T) {
 	}
 }
 
-// A DataDir that is not the proxy's alone is refused by all that would use it (R21).
+// A DataDir that others can change is refused by every command that would use it (R21).
 func TestR21DataDirOfOthers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -136,7 +135,7 @@ func TestR21DataDirOfOthers(t *testing.T) {
 		do   func(dir string) error
 		want string // %s is DataDir
 	}{
-		{"all may write", func(dir string) error { return os.Chmod(dir, 0o777) }, `all users may write to "%s" (drwxrwxrwx): chmod o-w, or name a directory in it`},
+		{"all may write", func(dir string) error { return os.Chmod(dir, 0o777) }, `all users may write to "%s" (drwxrwxrwx): chmod o-w, or use a directory below it`},
 		{"a link in it", func(dir string) error {
 			return errors.Join(os.Rename(dir+"/journal", dir+"/moved"), os.Symlink("moved", dir+"/journal"))
 		}, `"%s/journal" is a symbolic link: put the directory itself there`},
@@ -159,24 +158,24 @@ func TestR21DataDirOfOthers(t *testing.T) {
 	}
 }
 
-// A start that fails says why, and first; what else fails because of it is no news.
+// A start that fails reports the cause first, and nothing that merely follows from it.
 func TestServeFailsInItsOwnWords(t *testing.T) {
 	t.Parallel()
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	dir := filepath.Dir(config)
 	table := filepath.Join(dir, "data", "journal", journal.InflightName)
 	testkit.MustDo(t, os.MkdirAll(filepath.Dir(table), 0o700), os.WriteFile(filepath.Join(dir, "precious"), nil, 0o600),
-		os.Link(filepath.Join(dir, "precious"), table)) // which the table would be written over
+		os.Link(filepath.Join(dir, "precious"), table)) // which writing the table would overwrite
 	exit, _, stderr := runArgs("-c", config)
 	if exit != exitFailed || !strings.HasPrefix(stderr, "akubra: cannot open the journal (DataDir: ") || !strings.Contains(stderr, "cannot open the table of writes under way: ") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("exit code %d, stderr %q", exit, stderr)
 	}
-	if got := testkit.MustReadFile(t, filepath.Join(dir, "main.log")); strings.Count(got, "\n") != 1 || !strings.Contains(got, "cannot open the table of writes under way") {
+	if got := testkit.MustReadFile(t, filepath.Join(dir, "main.log")); strings.Count(got, "\n") != 1 || !strings.Contains(got, "cannot open the table of writes in flight") {
 		t.Errorf("log: %s", got)
 	}
 }
 
-// Where writes are to go on whatever becomes of the journal, they do.
+// If writes are to go on regardless of the journal, they do.
 func TestR23WritesGoOnWithoutAJournal(t *testing.T) {
 	r := newStoresRig(t, "")
 	t.Setenv("AKUBRA_ONJOURNALERROR", "continue")

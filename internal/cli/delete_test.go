@@ -22,8 +22,8 @@ func (p *process) deleteKeys(t *testing.T, bucket string, keys ...string) {
 	testkit.MustSend(t, "POST", "http://"+p.Addr()+"/"+bucket+"?delete", "<Delete>"+b.String()+"</Delete>")
 }
 
-// A multi-object delete is not undone by repair, no more than a DELETE of each key
-// would be (R24, R35): the backend that was away had the object.
+// Repair does not undo a multi-object delete, any more than it would undo a DELETE of each key
+// (R24, R35): the backend that was away had the object.
 func TestR24RepairKeepsDeletesOfManyKeys(t *testing.T) {
 	t.Parallel()
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
@@ -32,7 +32,7 @@ func TestR24RepairKeepsDeletesOfManyKeys(t *testing.T) {
 		p.putObject(t, key, "one")
 	}
 	r.stores[1].Stop()
-	p.putObject(t, "k", "two") // the journal has something of it already
+	p.putObject(t, "k", "two") // the journal already has an entry for it
 	p.deleteKeys(t, "bkt", "k", "l", "anew", "never")
 	testkit.Eventually(t, "nothing in flight", func() bool { return p.InFlight() == 0 })
 	p.putObject(t, "anew", "three")
@@ -50,7 +50,7 @@ func TestR24RepairKeepsDeletesOfManyKeys(t *testing.T) {
 	p.wantExit(t, exitOK)
 }
 
-// The same where all backends are well, and answer in any order.
+// The same with healthy backends that answer in random order.
 func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
 	t.Parallel()
 	stores := []*moodyStore{newMoodyStore(t, 1, "bkt"), newMoodyStore(t, 2, "bkt")}
@@ -61,7 +61,7 @@ func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
 		s.mood.Store(moodSlow)
 		inner := s.inner
 		s.inner = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if s.mood.Load() == moodSlow { // also to act: in any order, by chance
+			if s.mood.Load() == moodSlow { // slow to act as well: in random order
 				time.Sleep(time.Duration(s.dice(40)) * time.Millisecond)
 			}
 			inner.ServeHTTP(w, r)
@@ -93,8 +93,8 @@ func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
 	p.wantExit(t, exitOK)
 }
 
-// A parameter that names a subresource to read makes a PUT no write to one (R35): the
-// object is what the backend that took it has.
+// A parameter that names a read-only subresource does not make a PUT a subresource write (R35): the
+// object is what the backend that accepted it has.
 func TestR35ObjectPutWithAnyParameter(t *testing.T) {
 	t.Parallel()
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")

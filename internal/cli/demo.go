@@ -13,13 +13,13 @@ import (
 	"github.com/akubra/akubra/internal/service"
 )
 
-// demo runs the proxy in front of two stores in this process, until q or a signal.
+// demo runs the proxy in front of two backends in this process, until q or a signal.
 func (c *cli) demo(o *demo.Options) int {
 	signals, unsubscribe := c.subscribe()
 	defer unsubscribe()
-	stores, err := demo.StartStores(o)
+	backends, err := demo.StartBackends(o)
 	defer func() {
-		for _, s := range stores {
+		for _, s := range backends {
 			s.Stop()
 		}
 	}()
@@ -27,7 +27,7 @@ func (c *cli) demo(o *demo.Options) int {
 		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
 		return exitFailed
 	}
-	config, err := demo.Config(o, stores)
+	config, err := demo.Config(o, backends)
 	if err != nil {
 		return c.wrong(err)
 	}
@@ -40,11 +40,11 @@ func (c *cli) demo(o *demo.Options) int {
 	if err != nil {
 		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
 		if errors.Is(err, syscall.EADDRINUSE) {
-			fmt.Fprintln(c.stderr, "Something else listens there. Choose another address with --listen HOST:PORT or --admin HOST:PORT.")
+			fmt.Fprintln(c.stderr, "Something else is listening there. Choose another address with --listen HOST:PORT or --admin HOST:PORT.")
 		}
 		return exitFailed
 	}
-	screen.Print(demo.Welcome(c.version, p.Addr(), p.AdminAddr(), stores, o.Dir))
+	screen.Print(demo.Welcome(c.version, p.Addr(), p.AdminAddr(), backends, o.Dir))
 	if c.started != nil {
 		c.started(p)
 	}
@@ -60,9 +60,9 @@ func (c *cli) demo(o *demo.Options) int {
 		case line, ok := <-lines:
 			switch {
 			case !ok:
-				lines = nil // nobody types: signals are left
+				lines = nil // nobody types; only signals are left
 			case line == "1", line == "2":
-				screen.Print(stores[line[0]-'1'].Toggle())
+				screen.Print(backends[line[0]-'1'].Toggle())
 			case line == "q":
 				return stop(p, l, signals)
 			case line != "":
@@ -72,10 +72,10 @@ func (c *cli) demo(o *demo.Options) int {
 	}
 }
 
-// readLines reads what is typed, up to its end. Its goroutine ends with the process:
-// nothing can call a read of a terminal back.
+// readLines reads what is typed, to its end. Its goroutine ends with the process, because a read
+// from a terminal cannot be canceled.
 func readLines(r io.Reader) <-chan string {
-	// In the background of a shell a read fails instead of stopping the process.
+	// In the background of a shell, a read then fails instead of stopping the process.
 	signal.Ignore(syscall.SIGTTIN)
 	lines := make(chan string)
 	go func() {

@@ -19,7 +19,7 @@ func startDemo(t *testing.T, more ...string) (p *process, dir string) {
 	return mustStart(t, append([]string{"demo", "--dir", dir, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, more...)...), dir
 }
 
-// put stores an object through the proxy and waits until no store is at it any more.
+// put stores an object through the proxy and waits until no backend is working on it any more.
 func (p *process) put(t *testing.T, key, body string) {
 	t.Helper()
 	testkit.MustSend(t, "PUT", "http://"+p.Addr()+"/demo/"+key, body)
@@ -33,19 +33,19 @@ func (p *process) typeLine(t *testing.T, line string) {
 	}
 }
 
-// wantObject looks where the screen says that the objects are.
-func wantObject(t *testing.T, dir, store, key, want string) {
+// wantObject checks the place where the screen says the objects are.
+func wantObject(t *testing.T, dir, backend, key, want string) {
 	t.Helper()
-	got, err := os.ReadFile(filepath.Join(dir, store, "buckets", "demo", key))
+	got, err := os.ReadFile(filepath.Join(dir, backend, "buckets", "demo", key))
 	if err != nil || string(got) != want {
-		t.Errorf("%s has %q, %v in the %s store; want %q", key, got, err, store, want)
+		t.Errorf("%s has %q, %v in the %s backend; want %q", key, got, err, backend, want)
 	}
 }
 
-func wantNoObject(t *testing.T, dir, store, key string) {
+func wantNoObject(t *testing.T, dir, backend, key string) {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join(dir, store, "buckets", "demo", key)); !os.IsNotExist(err) {
-		t.Errorf("%s is in the %s store: %v", key, store, err)
+	if _, err := os.Stat(filepath.Join(dir, backend, "buckets", "demo", key)); !os.IsNotExist(err) {
+		t.Errorf("%s is in the %s backend: %v", key, backend, err)
 	}
 }
 
@@ -53,9 +53,9 @@ func TestDemo(t *testing.T) {
 	t.Parallel()
 	p, dir := startDemo(t)
 	p.put(t, "both", "one")
-	for _, store := range []string{"first", "second"} {
-		wantObject(t, dir, store, "both", "one")
-		if want := filepath.Join(dir, store, "buckets", "demo"); !strings.Contains(p.stdout.String(), want+"\n") {
+	for _, backend := range []string{"first", "second"} {
+		wantObject(t, dir, backend, "both", "one")
+		if want := filepath.Join(dir, backend, "buckets", "demo"); !strings.Contains(p.stdout.String(), want+"\n") {
 			t.Errorf("no %q on the screen", want)
 		}
 	}
@@ -105,17 +105,17 @@ func TestDemoBreak(t *testing.T) {
 	p.stdout.WaitFor(`"error":"demoted"`)
 	p.typeLine(t, "1")
 	p.stdout.WaitFor("backend is back in the pool")
-	testkit.Eventually(t, "the first store has what it missed", func() bool { return p.JournalStatus().Pending == 0 })
+	testkit.Eventually(t, "the first backend has what it missed", func() bool { return p.JournalStatus().Pending == 0 })
 	wantObject(t, dir, "first", "one", "x")
 	p.put(t, "both", "x")
 	wantObject(t, dir, "first", "both", "x")
-	if err := p.stdin.Close(); err != nil { // as a service: nobody types
+	if err := p.stdin.Close(); err != nil { // like a service: nobody types
 		t.Fatal(err)
 	}
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
 
-	// What the stores held is there the next time.
+	// What the backends held is still there the next time.
 	p = mustStart(t, "demo", "--dir", dir, "--listen", "127.0.0.1:0", "--admin", "")
 	if got := testkit.MustSend(t, "GET", "http://"+p.Addr()+"/demo/both", ""); got != "x" {
 		t.Errorf("got %q", got)
@@ -143,7 +143,7 @@ func TestDemoCannotStart(t *testing.T) {
 		{t.TempDir(), taken.Addr().String(), "127.0.0.1:0", exitFailed, "Choose another address with --listen HOST:PORT"},
 		{t.TempDir(), "127.0.0.1:0", taken.Addr().String(), exitFailed, "or --admin HOST:PORT"},
 		{t.TempDir(), "everywhere", "127.0.0.1:0", exitWrong, `Listen: "everywhere" is not allowed, must be host:port`},
-		{file, "127.0.0.1:0", "127.0.0.1:0", exitFailed, `akubra: cannot make store "` + file + `/first": `},
+		{file, "127.0.0.1:0", "127.0.0.1:0", exitFailed, `akubra: cannot create backend "` + file + `/first": `},
 	} {
 		exit, stdout, stderr := runArgs("demo", "--dir", c.dir, "--listen", c.listen, "--admin", c.admin)
 		if exit != c.exit || stdout != "" || !strings.Contains(stderr, c.want) {

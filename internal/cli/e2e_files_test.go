@@ -18,7 +18,7 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// dialIdle opens connections that say nothing.
+// dialIdle opens connections that send nothing.
 func dialIdle(t *testing.T, addr string, n int) {
 	t.Helper()
 	for range n {
@@ -39,13 +39,13 @@ func (b *binary) files() int {
 	return len(entries)
 }
 
-// testFewFiles: with a limit that is far below what is configured, idle clients and bursts
-// end neither the process nor the service, and cost no backend an object.
+// testFewFiles: with a descriptor limit far below what is configured, idle clients and bursts
+// neither end the process or the service nor cost any backend an object.
 func testFewFiles(t *testing.T, path string) {
 	const limit = 256
 	wrapper := filepath.Join(t.TempDir(), "akubra")
 	script := fmt.Sprintf("#!/bin/sh\nulimit -n %d\nexec %s \"$@\"\n", limit, path)
-	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil { //nolint:gosec // it is to be run
+	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil { //nolint:gosec // it must be executable
 		t.Fatal(err)
 	}
 	stores := []*stub.Server{stub.New(t), stub.New(t)}
@@ -55,7 +55,7 @@ func testFewFiles(t *testing.T, path string) {
 	var done sync.WaitGroup
 	var mu sync.Mutex
 	stored := 0
-	for i := range limit / 2 { // with idle clients there, and more than fit
+	for i := range limit / 2 { // while idle clients are connected, and more than fit
 		done.Go(func() {
 			status, err := upload(b.addr, "/b/"+strconv.Itoa(i), 100<<10) // through pipes
 			mu.Lock()
@@ -78,7 +78,7 @@ func testFewFiles(t *testing.T, path string) {
 	if most >= limit {
 		t.Errorf("%d files were open, all that there are", most)
 	}
-	if stored < 5 { // the more requests at once, the more get 503
+	if stored < 5 { // the more requests at once, the more get a 503
 		t.Errorf("%d of %d uploads were taken", stored, limit/2)
 	}
 	_, text, err := testkit.Send("GET", "http://"+b.admin+"/metrics", "")
@@ -86,15 +86,15 @@ func testFewFiles(t *testing.T, path string) {
 		t.Errorf("accepting has failed, which it need not have (%v)", err)
 	}
 	b.terminate()
-	for _, r := range b.records() { // a machine that is busy has others
+	for _, r := range b.records() { // a busy machine has others as well
 		if strings.Contains(r.Error, "too many open files") {
 			t.Errorf("a divergence for want of files: %+v", r)
 		}
 	}
 }
 
-// testOutOfFiles: where files run out all the same, the listeners go on, and all is well
-// again when there are some.
+// testOutOfFiles: if descriptors run out all the same, the listeners go on, and all is well again
+// once there are some.
 func testOutOfFiles(t *testing.T, path string) {
 	s := stub.New(t)
 	b := startBinary(t, path, []*stub.Server{s}, "")

@@ -14,9 +14,9 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// testLogsNobodyTakes: neither a reader of stdout and stderr that has gone (EPIPE, and
-// SIGPIPE with it), nor one that stands still, nor a full disk ends the process, holds
-// a request up or keeps the process from its end.
+// testLogsNobodyTakes: neither a reader of stdout and stderr that has gone (EPIPE, and with it
+// SIGPIPE), nor one that does not read, nor a full disk ends the process, holds up a request or
+// keeps the process from stopping.
 func testLogsNobodyTakes(t *testing.T, path string) {
 	for _, gone := range []bool{true, false} {
 		t.Run(fmt.Sprintf("gone=%t", gone), func(t *testing.T) {

@@ -24,10 +24,10 @@ import (
 	"github.com/akubra/akubra/synclog"
 )
 
-// full makes the tests of this file as large as the promises are.
+// full runs the tests of this file at the sizes that the rules promise.
 var full = flag.Bool("full", false, "end-to-end tests in full size: minutes, and gigabytes over loopback")
 
-// binary is the proxy as a process of its own, as an operator has it.
+// binary is the proxy as a separate process, as an operator runs it.
 type binary struct {
 	t      testing.TB
 	cmd    *exec.Cmd
@@ -40,7 +40,7 @@ type binary struct {
 // mainPackage is the command, wherever its tests are.
 const mainPackage = "github.com/akubra/akubra"
 
-// TestBinary builds the proxy once, and runs it in front of stub storages.
+// TestBinary builds the proxy once and runs it in front of stub backends.
 func TestBinary(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "akubra")
@@ -71,7 +71,8 @@ func TestBinary(t *testing.T) {
 	beside("one thread more than processors", testProcessors)
 }
 
-// startBinary starts the proxy before the storages, with more configuration and environment.
+// startBinary starts the proxy in front of the backends, with additional configuration and
+// environment.
 func startBinary(t testing.TB, path string, stores []*stub.Server, more string, env ...string) *binary {
 	t.Helper()
 	dir := t.TempDir()
@@ -104,7 +105,7 @@ func startBinary(t testing.TB, path string, stores []*stub.Server, more string, 
 	return b
 }
 
-// terminate sends SIGTERM and wants exit code 0.
+// terminate sends SIGTERM and expects exit code 0.
 func (b *binary) terminate() {
 	b.t.Helper()
 	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -149,7 +150,7 @@ func (b *binary) status() (s struct {
 	return s
 }
 
-// upload streams n bytes to key, and returns the answer's status.
+// upload streams n bytes to key and returns the response's status.
 func upload(addr, key string, n int64) (status int, err error) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -186,8 +187,7 @@ func testLaggard(t *testing.T, path string) {
 		t.Fatalf("upload: %d, %v", status, err)
 	}
 	t.Logf("64 MiB past a storage of 200 KB/s took %v, StallTimeout is 2s", took)
-	// The promise is StallTimeout and a second; what is on top is for machines
-	// that are busy with other tests.
+	// The promise is StallTimeout plus a second; the rest is for machines busy with other tests.
 	if took > 10*time.Second {
 		t.Errorf("the slow storage cost the client %v", took)
 	}
@@ -267,8 +267,8 @@ func testTermination(t *testing.T, path string) {
 	}
 }
 
-// testKillResets kills the proxy in the middle of bodies of all sizes, by all ways that they
-// take: no backend may take the end of the connection for the body's end (R31).
+// testKillResets kills the proxy in the middle of bodies of all sizes, on every path that they
+// take: no backend may take the end of the connection for the end of the body (R31).
 func testKillResets(t *testing.T, path string) {
 	well, hangs := stub.New(t), stub.New(t)
 	b := startBinary(t, path, []*stub.Server{well, hangs}, "ConnectionTimeout: 1h")
@@ -285,7 +285,7 @@ func testKillResets(t *testing.T, path string) {
 			head := fmt.Sprintf("PUT /b/%d-%d HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", size, sent, size)
 			send(head, sent)
 			hangs.BehaveNext(stub.Behaviour{During: stub.HangThere, After: int64(sent / 4)})
-			send(strings.Replace(head, "/b/", "/b/hung-", 1), min(sent, 200<<10)) // no more than is held for the one that hangs
+			send(strings.Replace(head, "/b/", "/b/hung-", 1), min(sent, 200<<10)) // no more than is held for the backend that hangs
 		}
 	}
 	chunked := "PUT /b/chunked HTTP/1.1\r\nHost: s3.test\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n"
@@ -304,7 +304,7 @@ func testKillResets(t *testing.T, path string) {
 	}
 }
 
-// processors is what the scheduler takes by itself, or GOMAXPROCS says.
+// processors is what the scheduler uses by default, or what GOMAXPROCS says.
 var processors = runtime.GOMAXPROCS(0)
 
 func testProcessors(t *testing.T, path string) {
@@ -317,7 +317,7 @@ func testProcessors(t *testing.T, path string) {
 			t.Logf("GOMAXPROCS=%s: what it is without is not looked at", given)
 			continue
 		}
-		b := startBinary(t, path, []*stub.Server{stub.New(t)}, "", "GOMAXPROCS="+c.env) // an empty one is none
+		b := startBinary(t, path, []*stub.Server{stub.New(t)}, "", "GOMAXPROCS="+c.env) // an empty value counts as none
 		_, text, err := testkit.Send("GET", "http://"+b.admin+"/metrics", "")
 		if want := fmt.Sprintf("\ngo_gomaxprocs %d\n", c.want); err != nil || !strings.Contains(text, want) {
 			t.Errorf("GOMAXPROCS=%s: no line %q in the metrics (%v)", c.env, want, err)
@@ -381,7 +381,7 @@ func testDemotion(t *testing.T, path string) {
 	if _, ok := breaks.Object("/b/0"); !ok {
 		t.Error("the first object is missing")
 	}
-	// Each object but the first is missing on the second storage, and recorded.
+	// Each object but the first is missing on the second backend, and recorded.
 	testkit.Eventually(t, "each missing copy is recorded", func() bool { return len(b.records()) == i })
 	if !strings.Contains(b.stderr.String(), "demoted") {
 		t.Error("nobody was told of the demotion")

@@ -12,10 +12,10 @@ import (
 )
 
 func journalDumpCommand(parent *kingpin.CmdClause) *kingpin.CmdClause {
-	return parent.Command("dump", "Every record of the journal's files with its fields and offset, and what is damaged in them. A running proxy is not disturbed.")
+	return parent.Command("dump", "Print every record in the journal's files with its fields and offset, and any damage. A running proxy is not disturbed.")
 }
 
-// journalDump shows the journal's files to people.
+// journalDump prints the journal's files for people.
 func (c *cli) journalDump(config *config.Config) int {
 	out := bufio.NewWriter(c.stdout)
 	if err := errors.Join(journal.Dump(config.JournalDir(), out), out.Flush()); err != nil {

@@ -31,6 +31,6 @@ func TestR23ClientsDoNotWaitForLogs(t *testing.T) { // not beside others: stderr
 	}
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
-	_, _ = io.CopyN(io.Discard, reader, 128<<10) // its goroutine, which the process's end would take along
+	_, _ = io.CopyN(io.Discard, reader, 128<<10) // its goroutine, which would end with the process
 	_ = reader.Close()
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// operateCommands are those about the running proxy, which they ask over AdminListen.
+// operateCommands are the commands about the running proxy, which they ask through AdminListen.
 type operateCommands struct {
 	status, on, off *kingpin.CmdClause
 	watch, json     bool
@@ -31,10 +31,10 @@ type operateCommands struct {
 
 func newOperateCommands(app *kingpin.Application) *operateCommands {
 	o := &operateCommands{}
-	o.status = app.Command("status", "Show how the running proxy and its backends do. Exit code 1 if it is not ready.")
-	o.status.Flag("watch", "Go on showing it, until it is told to stop.").BoolVar(&o.watch)
-	o.status.Flag("json", "The proxy's own JSON.").BoolVar(&o.json)
-	maintenance := app.Command("maintenance", "Take a backend of the running proxy into maintenance, or out of it. It survives a restart.")
+	o.status = app.Command("status", "Show the state of the running proxy and its backends. Exit code 1 if it is not ready.")
+	o.status.Flag("watch", "Keep showing it until stopped.").BoolVar(&o.watch)
+	o.status.Flag("json", "Print the proxy's own JSON.").BoolVar(&o.json)
+	maintenance := app.Command("maintenance", "Take a backend of the running proxy into or out of maintenance. This survives a restart.")
 	o.on = maintenance.Command("on", "The backend gets no requests; what is written meanwhile is repaired afterwards.")
 	o.off = maintenance.Command("off", "The backend gets requests again.")
 	for _, cmd := range []*kingpin.CmdClause{o.on, o.off} {
@@ -68,11 +68,11 @@ const (
 	maxStatus     = 4 << 20
 )
 
-// askAdmin sends a request to the running proxy. What is no 200 is an error, in the proxy's
+// askAdmin sends a request to the running proxy. Any status but 200 is an error, in the proxy's
 // words.
 func askAdmin(ctx context.Context, conf *config.Config, method, path string) ([]byte, error) {
 	if conf.AdminListen == "" {
-		return nil, errors.New("cannot reach the running proxy: there is no AdminListen")
+		return nil, errors.New("cannot reach the running proxy: AdminListen is off")
 	}
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -80,7 +80,7 @@ func askAdmin(ctx context.Context, conf *config.Config, method, path string) ([]
 	if err != nil {
 		return nil, err
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // through no proxy
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // ignores HTTP_PROXY
 	resp, err := client.Do(req)
 	if ue, ok := errors.AsType[*url.Error](err); ok {
 		return nil, fmt.Errorf("cannot reach a running proxy at AdminListen (%s): %w", conf.AdminListen, ue.Err)
@@ -98,7 +98,7 @@ func askAdmin(ctx context.Context, conf *config.Config, method, path string) ([]
 	return body, err
 }
 
-// maintain begins or ends a backend's maintenance (R14).
+// maintain starts or ends a backend's maintenance (R14).
 func (c *cli) maintain(ctx context.Context, conf *config.Config, backend, method string) int {
 	name := backendNamed(conf, backend)
 	if name == "" {
@@ -115,7 +115,7 @@ func (c *cli) maintain(ctx context.Context, conf *config.Config, backend, method
 	return exitOK
 }
 
-// proxyStatus is what is shown of /status.
+// proxyStatus is the part of /status that is shown.
 type proxyStatus struct {
 	Version  string
 	Uptime   string
@@ -166,7 +166,7 @@ func (c *cli) showStatus(ctx context.Context, conf *config.Config, asJSON bool, 
 	return exitOK
 }
 
-// write shows the status: a sentence, a line per backend, and why those fail that do.
+// write shows the status: a sentence, a line per backend, and why those that fail do so.
 func (s *proxyStatus) write(w io.Writer, now time.Time) {
 	fmt.Fprintf(w, "%s\n\n", s.sentence())
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -196,7 +196,7 @@ func (s *proxyStatus) write(w io.Writer, now time.Time) {
 	fmt.Fprintf(w, "\nakubra %s, up %s, %d requests in flight\n", text.Printable(s.Version), text.Printable(s.Uptime), s.InFlight)
 }
 
-// sentence says in one how things are.
+// sentence summarizes the status in one sentence.
 func (s *proxyStatus) sentence() string {
 	var out, failing []string
 	for i := range s.Backends {
@@ -231,7 +231,7 @@ func (s *proxyStatus) sentence() string {
 	return text.Printable(how) + "."
 }
 
-// reasonsText says how many keys are parked for which reason.
+// reasonsText lists how many keys are parked for which reason.
 func reasonsText(parked map[string]int) string {
 	var all []string
 	for _, why := range task.ParkReasons {
@@ -245,7 +245,7 @@ func reasonsText(parked map[string]int) string {
 	return " (" + strings.Join(all, ", ") + ")"
 }
 
-// watchStatus shows the status again and again, on a terminal always in the same place.
+// watchStatus shows the status repeatedly, on a terminal always in the same place.
 func (c *cli) watchStatus(ctx context.Context, conf *config.Config, asJSON bool) int {
 	terminal := newProgress(c.stdout).terminal
 	for {
@@ -266,7 +266,7 @@ func (c *cli) watchStatus(ctx context.Context, conf *config.Config, asJSON bool)
 	}
 }
 
-// showVersion says what this program is, for a report of a mistake.
+// showVersion prints what this program is, for bug reports.
 func (c *cli) showVersion() int {
 	fmt.Fprintf(c.stdout, "akubra %s\n%s %s/%s\n", c.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return exitOK

@@ -14,7 +14,7 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// Maintenance set by a command is there at once, and after a restart (R14).
+// Maintenance set by a command takes effect at once, and lasts beyond a restart (R14).
 func TestR14MaintenanceCommand(t *testing.T) {
 	r := newStoresRig(t, "")
 	names := r.names()
@@ -47,7 +47,7 @@ func TestR14MaintenanceCommand(t *testing.T) {
 	stop()
 }
 
-// status says why a backend fails, and what it owes (R36).
+// status says why a backend fails, and what is pending for it (R36).
 func TestR36StatusCommand(t *testing.T) {
 	r := newStoresRig(t, "")
 	p := mustStart(t, "-c", r.config)
@@ -66,7 +66,7 @@ func TestR36StatusCommand(t *testing.T) {
 		t.Errorf("exit code %d, %+v", exit, s)
 	}
 	r.restart(1)
-	// --watch shows it again and again, until it is told to stop.
+	// --watch shows it repeatedly, until it is stopped.
 	watched, signals := testkit.NewTranscript(), make(chan os.Signal)
 	ended := make(chan int, 1)
 	go func() {
@@ -137,7 +137,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestManualPage: the page has every command, and every flag of each.
+// TestManualPage: the page contains every command, and every flag of each.
 func TestManualPage(t *testing.T) {
 	page := strings.ReplaceAll(testkit.MustReadFile(t, "../../docs/akubra.1"), `\-`, "-")
 	look := func(command []string) {

@@ -11,17 +11,17 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// progress is a command's screen: lines that stay, and on a terminal one below them
-// that tells how far it is. Any goroutine may call its methods.
+// progress is a command's screen: lines that stay and, on a terminal, one line below them that
+// shows the progress. Any goroutine may call its methods.
 type progress struct {
 	w        io.Writer
 	terminal bool
 
 	mu   sync.Mutex
-	line string // what stands below, "" for nothing
+	line string // the line at the bottom, or ""
 }
 
-// progressWidth is what any terminal has: a longer line would not be wiped.
+// progressWidth is what any terminal has; a longer line would not be erased.
 const progressWidth = 79
 
 const progressInterval = 200 * time.Millisecond
@@ -35,8 +35,8 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
 }
 
-// begin shows what line says until the returned function is called, which may be
-// called again.
+// begin shows what line returns until the returned function is called, which may be called more
+// than once.
 func (p *progress) begin(line func() string) (end func()) {
 	if !p.terminal {
 		return func() {}
@@ -77,7 +77,7 @@ func (p *progress) wipeLocked() {
 	}
 }
 
-// print writes a line that stays, to w, which may be another one on the same screen.
+// print writes a line that stays to w, which may be another writer on the same screen.
 func (p *progress) print(w io.Writer, line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,12 +90,12 @@ func (p *progress) print(w io.Writer, line string) {
 
 func (p *progress) warn(err error) { p.print(p.w, "akubra: "+text.Printable(err.Error())) }
 
-// Info and Warn are repair's Log.
+// Info and Warn implement repair's Log.
 func (p *progress) Info(msg string, keyvals ...any) {
 	p.print(p.w, "akubra: "+withValues(msg, keyvals))
 }
 
-// Warn is what the operator may want to act on.
+// Warn is for what the operator may want to act on.
 func (p *progress) Warn(msg string, keyvals ...any) {
 	p.print(p.w, "akubra: warning: "+withValues(msg, keyvals))
 }
@@ -113,7 +113,7 @@ func withValues(msg string, keyvals []any) string {
 	return text.Printable(b.String())
 }
 
-// bar is a part of 1 as a picture.
+// bar draws a fraction between 0 and 1.
 func bar(part float64) string {
 	const width = 20
 	n := int(part * width)

@@ -13,7 +13,7 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// What stays is written whole, and what stands below it is wiped before.
+// Lines that stay are written whole, and the progress line below is erased first.
 func TestProgressOnATerminal(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

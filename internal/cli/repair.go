@@ -17,10 +17,10 @@ import (
 
 const noCredentials = "Without credentials akubra cannot repair. `akubra journal export -c FILE` gives what is to be repaired as JSON lines, for a process of your own."
 
-// repair empties the journal, as far as it can.
+// repair works through the journal, as far as it can.
 func (c *cli) repair(config *config.Config, f *repairFlags) int {
 	if f.follow && (f.once || f.dryRun) {
-		return c.wrong(errors.New("repair takes --follow alone, without --once and --dry-run"))
+		return c.wrong(errors.New("repair does not accept --once or --dry-run with --follow"))
 	}
 	o, err := service.RepairOptions(config, os.Environ())
 	if err != nil {
@@ -64,7 +64,7 @@ func (c *cli) repairWork(ctx context.Context, w *work, o *repair.Options, f *rep
 	}
 	o.OnFailed = func(t task.Task, err error) {
 		if t.Parked != "" {
-			screen.Warn("parked, and left to you", "object", describe(&t), "reason", string(t.Parked), "tries", t.Tries, "error", err)
+			screen.Warn("parked: needs you", "object", describe(&t), "reason", string(t.Parked), "tries", t.Tries, "error", err)
 		}
 	}
 	o.Pending = func() int {
@@ -96,7 +96,7 @@ func (c *cli) repairWork(ctx context.Context, w *work, o *repair.Options, f *rep
 	return c.repairSummary(ctx, w, &s, f.dryRun), err
 }
 
-// repairSummary says what came of it, and gives the exit code.
+// repairSummary prints the result and returns the exit code.
 func (c *cli) repairSummary(ctx context.Context, w *work, s *repair.Summary, dryRun bool) int {
 	did := "repaired"
 	if dryRun {
@@ -149,7 +149,7 @@ func repairProgress(s repair.Status, total int) string {
 	return line
 }
 
-// describe is what a task is about, for people.
+// describe says what a task is about, for people.
 func describe(t *task.Task) string {
 	if w := ledger.NewestOf(t); t.Key == "" || ofPart(&w) {
 		return fmt.Sprintf("%s %s", w.Method, text.Printable(text.HideSecrets(w.Target)))

@@ -24,7 +24,7 @@ const notToBeShown = "s3cr3t/with+odd=signs"
 // storesRig is two S3 stores, and a configuration for a proxy in front of them.
 type storesRig struct {
 	t       *testing.T
-	stores  []*demo.Store
+	stores  []*demo.Backend
 	config  string
 	dataDir string
 }
@@ -35,9 +35,9 @@ func newStoresRig(t *testing.T, more string) *storesRig {
 	dir := t.TempDir()
 	var urls []string
 	for _, name := range []string{"first", "second"} {
-		s, err := demo.NewStore(name, dir, "bkt")
+		s, err := demo.NewBackend(name, dir, "bkt")
 		if err == nil {
-			s.Addr = testkit.MustFreeAddr(t) // its own while it is stopped, too
+			s.Addr = testkit.MustFreeAddr(t) // reserved while it is stopped, too
 			err = s.Start()
 		}
 		if err != nil {
@@ -55,7 +55,7 @@ func newStoresRig(t *testing.T, more string) *storesRig {
 	return r
 }
 
-// restart starts a store again. It ends before the test's goroutines are counted.
+// restart starts a backend again. It stops before the test's goroutines are counted.
 func (r *storesRig) restart(store int) {
 	r.t.Helper()
 	if err := r.stores[store].Start(); err != nil {
@@ -66,7 +66,7 @@ func (r *storesRig) restart(store int) {
 
 func (r *storesRig) names() []string { return []string{r.stores[0].Addr, r.stores[1].Addr} }
 
-// put stores an object in one store alone.
+// put stores an object on one backend only.
 func (r *storesRig) put(store int, key, body string) {
 	r.t.Helper()
 	testkit.MustSend(r.t, "PUT", "http://"+r.stores[store].Addr+"/bkt/"+key, body)
@@ -95,7 +95,7 @@ func (r *storesRig) wantBoth(key, want string) {
 	}
 }
 
-// resolved are the keys that the synclog says are equal again.
+// resolved are the keys that the synclog reports as back in sync.
 func (r *storesRig) resolved() (keys []string) {
 	r.t.Helper()
 	for line := range strings.Lines(testkit.MustReadFile(r.t, filepath.Join(filepath.Dir(r.config), "sync.log"))) {
@@ -110,7 +110,7 @@ func (r *storesRig) resolved() (keys []string) {
 	return keys
 }
 
-// journaled makes the journal as a proxy leaves it.
+// journaled prepares the journal as a proxy leaves it.
 func (r *storesRig) journaled(do func(n *ledger.NamedJournal)) {
 	r.t.Helper()
 	n := ledgertest.MustOpen(r.t, r.dataDir, r.names()...)
@@ -186,7 +186,7 @@ func TestRepairNeedsCredentials(t *testing.T) {
 	ledgertest.MustOpen(t, dataDir, "a:9000", "b:9000")
 	for _, args := range [][]string{{"repair", "-c", config}, {"verify", "--bucket", "bkt", "-c", config}} {
 		_, stderr := mustRun(t, exitWrong, args...)
-		if !strings.Contains(stderr, `Credentials: there are none for backend "http://a:9000"; set `) || !strings.Contains(stderr, `"http://b:9000"`) {
+		if !strings.Contains(stderr, `Credentials: no keys for backend "http://a:9000"; set `) || !strings.Contains(stderr, `"http://b:9000"`) {
 			t.Errorf("%q: stderr %s", args, stderr)
 		}
 		if args[0] == "repair" && !strings.Contains(stderr, "akubra journal export") {
@@ -195,7 +195,7 @@ func TestRepairNeedsCredentials(t *testing.T) {
 	}
 }
 
-// The journal is the proxy's while it runs: repair asks it.
+// The journal belongs to the proxy while it runs; repair asks the proxy.
 func TestRepairBesideProxy(t *testing.T) {
 	t.Parallel()
 	r := newStoresRig(t, "ConnectionDialTimeout: 1s\n")
@@ -230,7 +230,7 @@ func TestRepairBesideProxy(t *testing.T) {
 	p.wantExit(t, exitOK)
 }
 
-// putObject writes through the proxy, and waits for all legs.
+// putObject writes through the proxy and waits for all legs.
 func (p *process) putObject(t *testing.T, key, body string) {
 	t.Helper()
 	testkit.MustSend(t, "PUT", "http://"+p.Addr()+"/bkt/"+key, body)
@@ -305,7 +305,7 @@ func TestRepairFollows(t *testing.T) {
 	p.wantExit(t, exitOK)
 }
 
-// mustAdd journals a difference in a running proxy.
+// mustAdd adds a difference to the journal of a running proxy.
 func mustAdd(t *testing.T, p *process, task *task.Task) {
 	t.Helper()
 	client := remote.NewClient(p.AdminAddr(), func(err error) { t.Error(err) })
@@ -340,7 +340,7 @@ func TestRepairCannotReachTheProxy(t *testing.T) {
 		t.Errorf("stderr %q", stderr)
 	}
 
-	// Another proxy than the one that has the journal.
+	// A proxy other than the one that has the journal.
 	other := newStoresRig(t, "")
 	p := mustStart(t, "-c", other.config)
 	t.Setenv("AKUBRA_ADMINLISTEN", p.AdminAddr())
@@ -372,27 +372,26 @@ func TestServeNeedsTheJournal(t *testing.T) {
 	if exit != exitWrong || !strings.HasPrefix(stderr, "DataDir (from AKUBRA_DATADIR): ") || !strings.HasSuffix(stderr, "not a directory\n") {
 		t.Errorf("exit code %d, stderr %q", exit, stderr)
 	}
-	t.Setenv("AKUBRA_ONJOURNALERROR", "continue") // is about failures later on
+	t.Setenv("AKUBRA_ONJOURNALERROR", "continue") // concerns later failures only
 	if exit, _, _ := runArgs("-c", r.config); exit != exitWrong {
 		t.Errorf("exit code %d", exit)
 	}
 }
 
-// A start that fails, or a repair that cannot be, must leave the journal to others.
+// A start that fails, or a repair that cannot run, must leave the journal to others.
 func TestServeGivesTheJournalBack(t *testing.T) {
 	r := newStoresRig(t, "Repair: {Enabled: true}\n")
 	t.Setenv("AKUBRA_CREDENTIALS_ACCESSKEY", "")
 	t.Setenv("AKUBRA_CREDENTIALS_SECRETKEY", "")
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	exit, _, stderr := runArgs("-c", r.config)
-	if exit != exitWrong || !strings.HasPrefix(stderr, "Credentials: there are none for backend ") {
+	if exit != exitWrong || !strings.HasPrefix(stderr, "Credentials: no keys for backend ") {
 		t.Errorf("exit code %d, stderr %q", exit, stderr)
 	}
 	ledgertest.MustOpen(t, r.dataDir, r.names()...)
 }
 
-// What is owed to a storage that was taken out of the configuration is kept, and
-// told of.
+// What is pending for a backend that was removed from the configuration is kept, and reported.
 func TestServeTellsWhoIsGone(t *testing.T) {
 	t.Parallel()
 	r := newStoresRig(t, "")

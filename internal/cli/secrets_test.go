@@ -16,8 +16,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// TestR37NoSecretIsKept: of a presigned request nothing is left that could send it
-// again: in no log, not in the journal, not on a page; but the backends get it.
+// TestR37NoSecretIsKept: nothing from which a presigned request could be sent again is kept,
+// neither in a log, nor in the journal, nor on a page; but the backends get it.
 func TestR37NoSecretIsKept(t *testing.T) {
 	const secret = "0123feedhush"
 	got := make(chan string, 100)
@@ -50,7 +50,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 		}
 	}
 	for range 2 {
-		// A bad request, which the proxy itself answers.
+		// A bad request, which the proxy answers itself.
 		_, _, _ = testkit.Send("GET", "http://"+p.Addr()+"/bkt/key%00?Signature="+secret, "")
 	}
 	testkit.Eventually(t, "everything is owed", func() bool {
@@ -70,7 +70,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 		}
 		fmt.Fprintf(&next, "%+v\n", task)
 	}
-	client.Close() // at the end of its session the files have what was written
+	client.Close() // at the end of its session, the files contain what was written
 	shown := map[string]string{"/journal/next": next.String()}
 	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"export"}, {"stats"}} {
 		exit, stdout, stderr := runArgs(append(append([]string{"synclog"}, args...), "-c", config)...)

@@ -13,7 +13,7 @@ import (
 	"github.com/akubra/akubra/internal/systemd"
 )
 
-// serve runs the proxy until it is told to stop.
+// serve runs the proxy until it is stopped.
 func (c *cli) serve(conf *config.Config, path string) int {
 	if mistakes := service.Preflight(conf, os.Environ()); mistakes != nil {
 		return c.wrong(mistakes)
@@ -23,7 +23,7 @@ func (c *cli) serve(conf *config.Config, path string) int {
 		fmt.Fprintln(c.stderr, err)
 		return exitFailed
 	}
-	defer func() { _ = l.Close() }() // however it ends, what was logged is written
+	defer func() { _ = l.Close() }() // however it ends, what was logged gets written
 	signals, unsubscribe := c.subscribe()
 	defer unsubscribe()
 	sockets, err := systemd.Inherit()
@@ -41,7 +41,7 @@ func (c *cli) serve(conf *config.Config, path string) int {
 	}
 	if err != nil {
 		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
-		if !conf.Logging.Mainlog.Stderr { // there it would stand twice
+		if !conf.Logging.Mainlog.Stderr { // otherwise it would appear there twice
 			l.Main.Error().Err(err).Msg("cannot start")
 		}
 		_ = l.Close()
@@ -102,7 +102,7 @@ func stop(p *service.Proxy, l *logs.Logs, signals <-chan os.Signal) int {
 				continue
 			}
 			l.Main.Error().Stringer("signal", s).Int("inflight", p.InFlight()).
-				Msg("stopping at once, on the second signal: what is in flight is cut off, and the next start records the writes among it")
+				Msg("stopping at once, on the second signal: requests in flight are cut off, and the next start records the writes among them")
 			return exitFailed
 		}
 	}

@@ -118,7 +118,7 @@ func readJournal(c *cli, config *config.Config, fn func(t *task.Task, backends [
 		return fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", config.JournalDir(), config.DataDir)
 	}
 	for _, problem := range read.Problems {
-		fmt.Fprintf(c.stderr, "akubra: what stands there is missing here: %v\n", problem)
+		fmt.Fprintf(c.stderr, "akubra: warning: the output lacks part of the journal: %v\n", problem)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot read the journal in %q: %w", config.JournalDir(), err)

@@ -23,7 +23,7 @@ type listTable struct {
 	rows     int
 }
 
-// tableRows are aligned with each other: a table of millions must not be held.
+// tableRows is how many rows are aligned together: a table of millions must not be held in memory.
 const tableRows = 1000
 
 func (l *listTable) entry(t *task.Task, _ []string) error {
@@ -97,21 +97,21 @@ func age(now time.Time, seq uint64) string {
 	return fmt.Sprintf("%ds", d/time.Second)
 }
 
-// ofPart reports whether a write was to a part of an object, or of a bucket, alone.
+// ofPart reports whether a write concerned only a part of an object or bucket.
 func ofPart(w *task.Write) bool { return w.Aspect >= task.Tags && w.Aspect <= task.Setting }
 
-// listJSON has all that the journal knows.
+// listJSON contains everything that the journal knows.
 type listJSON struct{ out io.Writer }
 
 type listedEntry struct {
 	Time           time.Time  `json:"ts"`
-	First          time.Time  `json:"first"` // the oldest write that is owed
+	First          time.Time  `json:"first"` // the oldest pending write
 	Method         string     `json:"method"`
 	Path           jsonText   `json:"path"`
 	Host           jsonText   `json:"host"`
 	Bucket         jsonText   `json:"bucket"`
 	Key            jsonText   `json:"key"`
-	KeyBytes       []byte     `json:"keybytes,omitempty"` // where the key is no UTF-8
+	KeyBytes       []byte     `json:"keybytes,omitempty"` // if the key is not UTF-8
 	ETag           jsonText   `json:"etag"`
 	Size           int64      `json:"size"`
 	ID             jsonText   `json:"id"`
@@ -127,10 +127,10 @@ type listedEntry struct {
 	LastError      jsonText   `json:"lasterror"`
 }
 
-// jsonText becomes JSON's text, and may lose what is no UTF-8.
+// jsonText becomes a JSON string, and may lose bytes that are not UTF-8.
 type jsonText string
 
-// bytesOf is a key for JSON where its text would not do, as base64.
+// bytesOf returns a key's bytes, as base64 in JSON, if a JSON string cannot hold it.
 func bytesOf(key string) []byte {
 	if utf8.ValidString(key) {
 		return nil
@@ -159,16 +159,16 @@ func (l *listJSON) end() error { return nil }
 func writeJSONLine(w io.Writer, v any) error {
 	line, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // only types of this package come here
+		panic(err) // can only be a type of this package
 	}
 	_, err = w.Write(append(text.EscapeControls(line), '\n'))
 	return err
 }
 
-// exportJSON is the synclog as it would be if it were written now.
+// exportJSON is the synclog as if it were written now.
 type exportJSON struct {
 	out     io.Writer
-	backend string // "" for all
+	backend string // "" means all
 	line    []byte
 }
 

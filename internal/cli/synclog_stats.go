@@ -13,7 +13,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// pendingStats count what is pending.
+// pendingStats counts what is pending.
 type pendingStats struct {
 	Keys      int            `json:"keys"`
 	Open      int            `json:"open"`
@@ -29,7 +29,7 @@ func newPendingStats() *pendingStats {
 	return &pendingStats{ByBackend: map[string]int{}, ByReason: map[string]int{}, ByAge: map[string]int{}, ParkedFor: map[string]int{}}
 }
 
-// maxReasons bounds the table of reasons, which hold what backends say.
+// maxReasons bounds the table of reasons, which contain what backends say.
 const maxReasons = 100
 
 const otherReasons = "other reasons"
@@ -87,7 +87,7 @@ func (s *statsWriter) end() error {
 	if s.json {
 		return writeJSONLine(s.out, s.stats)
 	}
-	// Numbers first: what backends say has any length.
+	// Numbers first, because what backends say has any length.
 	fmt.Fprintf(s.out, "%8d pending\n", s.stats.Keys)
 	if s.stats.Keys == 0 {
 		return nil
@@ -105,7 +105,7 @@ func (s *statsWriter) end() error {
 	return nil // the writer keeps its error
 }
 
-// counts are the most frequent first.
+// counts prints the most frequent ones first.
 func counts(w io.Writer, title string, all map[string]int) {
 	fmt.Fprintln(w, title)
 	names := slices.SortedFunc(maps.Keys(all), func(a, b string) int {

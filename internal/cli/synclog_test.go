@@ -16,7 +16,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// writeCommandConfig is for the commands that read or empty a journal.
+// writeCommandConfig is for the commands that read or work through a journal.
 func writeCommandConfig(t *testing.T, urls []string, more string) (path, dataDir string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func writeCommandConfig(t *testing.T, urls []string, more string) (path, dataDir
 	return path, dataDir
 }
 
-// mustRun wants an exit code, and gives what was said.
+// mustRun expects an exit code and returns the output.
 func mustRun(t *testing.T, want int, args ...string) (stdout, stderr string) {
 	t.Helper()
 	exit, stdout, stderr := runArgs(args...)
@@ -166,7 +166,7 @@ func TestPendingStats(t *testing.T) {
 	if s.ByReason[ledger.NotEnded] != 1 || s.Open != 1 {
 		t.Errorf("open: %+v", s)
 	}
-	for i := range 2 * maxReasons { // what backends say is theirs
+	for i := range 2 * maxReasons { // backends can say anything
 		add(0, fmt.Sprint(i), false)
 	}
 	if len(s.ByReason) != maxReasons+1 || s.ByReason[otherReasons] != maxReasons+2 || s.ByReason["r"] != 9 {

@@ -23,9 +23,9 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// A moody store is an S3 storage in memory that misbehaves. Whatever it does to an
-// answer, it has carried out a request by the time that its connection ends, or
-// never does: what comes later than that, nobody could tell from a new write.
+// A moody backend is an S3 backend in memory that misbehaves. Whatever it does to a response, it
+// has either carried out the request by the time the connection ends, or never does: anything later
+// could not be told from a new write.
 type moodyStore struct {
 	addr   string
 	mood   atomic.Int32
@@ -38,7 +38,7 @@ type moodyStore struct {
 const (
 	moodWell  = iota
 	moodSlow  // to answer
-	moodFlaps // refuses, hangs up before or behind the deed
+	moodFlaps // refuses, or hangs up before or after acting
 )
 
 func newMoodyStore(t *testing.T, seed uint64, bucket string) *moodyStore {
@@ -114,7 +114,7 @@ func (s *moodyStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.inner.ServeHTTP(w, r)
 }
 
-// heldAnswer keeps an answer back until send.
+// heldAnswer holds a response back until send.
 type heldAnswer struct {
 	http.ResponseWriter
 	status int
@@ -139,7 +139,7 @@ func (h *heldAnswer) send() {
 	_, _ = h.ResponseWriter.Write(h.body.Bytes())
 }
 
-// get reads an object right from the store; "" stands for none, as no body is empty.
+// get reads an object directly from the backend; "" means none, as no body is empty.
 func (s *moodyStore) get(t *testing.T, key string) string {
 	t.Helper()
 	status, body, err := testkit.Send("GET", "http://"+s.addr+key, "")
@@ -156,12 +156,12 @@ func (s *moodyStore) get(t *testing.T, key string) string {
 	return value
 }
 
-// enlarge makes an object of a value that goes through pipes.
+// enlarge makes a value large enough to go through pipes.
 func enlarge(value string) string {
 	return strings.Repeat(value+"\n", 80<<10/(len(value)+1))
 }
 
-// history is what clients did, and were told, by a clock that counts events.
+// history is what clients did and were told, by a clock that counts events.
 type history struct {
 	clock atomic.Int64
 	mu    sync.Mutex
@@ -169,10 +169,10 @@ type history struct {
 	acked int
 }
 
-// deed is one write. Its effect, if it had one, was between begin and end.
+// deed is one write. If it took effect, it did so between begin and end.
 type deed struct {
 	begin, end int64
-	value      string // "" is a delete
+	value      string // "" means a delete
 	acked      bool
 }
 
@@ -185,10 +185,10 @@ func (h *history) note(key string, d deed) {
 	}
 }
 
-// allows reports whether value may be what key is at rest: a write that no
-// acknowledged one has begun after.
+// allows reports whether value may be key's final value: that of a write after whose end no
+// acknowledged one has begun.
 func (h *history) allows(key, value string) bool {
-	deeds := append([]deed{{acked: true}}, h.byKey[key]...) // at first there is nothing
+	deeds := append([]deed{{acked: true}}, h.byKey[key]...) // initially there is nothing
 	for i := range deeds {
 		if deeds[i].value != value {
 			continue
@@ -239,8 +239,7 @@ Backends:
 	return x
 }
 
-// life starts the proxy, loads it with a number of writes, and kills it in the
-// middle of more.
+// life starts the proxy, sends it a number of writes, and kills it in the middle of more.
 func (x *torture) life(cycle, writes int) {
 	said := testkit.NewTranscript()
 	cmd := exec.Command(x.path, "-c", x.config)
@@ -283,7 +282,7 @@ func (x *torture) ackedSoFar() int {
 	return x.h.acked
 }
 
-// write is one client: objects of its own, and some that others write, too.
+// write is one client, with objects of its own and some that others write too.
 func (x *torture) write(cycle, c int, stop <-chan struct{}) {
 	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
@@ -367,9 +366,9 @@ func about(list, key string) string {
 	return b.String()
 }
 
-// TestR20Torture: the proxy is killed over and over, one store being slow and the
-// other one flapping. What was acknowledged is on both in the end, and nothing that
-// was replaced or deleted by a later acknowledged write is anywhere.
+// TestR20Torture: the proxy is killed over and over, with one backend slow and the other flapping.
+// In the end both have what was acknowledged, and nothing that a later acknowledged write replaced
+// or deleted.
 func TestR20Torture(t *testing.T) {
 	t.Parallel()
 	cycles, writes := 20, 60

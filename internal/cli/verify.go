@@ -15,7 +15,7 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// verify compares the backends. Differences go to stdout, all else to stderr.
+// verify compares the backends. Differences go to stdout, everything else to stderr.
 func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 	if (f.bucket == "") != f.all {
 		_ = c.wrong(errors.New("verify needs a bucket or all of them: --bucket BUCKET or --all"))
@@ -39,7 +39,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 	}
 	unseen := func(err error) int {
 		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
-		return exitWrong // 1 is that they differ
+		return exitWrong // 1 means that they differ
 	}
 	if f.journal {
 		w, err := openWork(config, screen.warn)
@@ -53,7 +53,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 		}()
 		o.Journal, o.Busy = w, w.busy
 	} else if config.AdminListen != "" {
-		// Where a proxy runs, it says what is pending or being written.
+		// If a proxy runs, it knows what is pending or being written.
 		proxy := remote.NewClient(config.AdminListen, screen.warn)
 		defer proxy.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), remote.Timeout)
@@ -128,7 +128,7 @@ type differenceJSON struct {
 func differenceLine(d *repair.Difference, asJSON bool) string {
 	if asJSON {
 		var b strings.Builder
-		_ = writeJSONLine(&b, &differenceJSON{d.Kind, d.Bucket, jsonText(d.Key), bytesOf(d.Key), d.Have}) // a Builder takes all
+		_ = writeJSONLine(&b, &differenceJSON{d.Kind, d.Bucket, jsonText(d.Key), bytesOf(d.Key), d.Have}) // a Builder never fails
 		return strings.TrimSuffix(b.String(), "\n")
 	}
 	var b strings.Builder

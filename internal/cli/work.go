@@ -20,33 +20,33 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// work is the journal as a command has it: opened by this process, or by a running
-// proxy, which is asked then.
+// work is the journal as a command uses it: opened by this process, or by a running proxy, which is
+// then asked.
 type work struct {
 	repair.Journal
-	fence    repair.Fence // nil where no proxy runs
+	fence    repair.Fence // nil if no proxy runs
 	status   func(ctx context.Context) (remote.Status, error)
 	resolved func(t *task.Task, action string)
-	out      func(backend string) bool // maintained, or out of the proxy's pool
+	out      func(backend string) bool // in maintenance, or out of the proxy's pool
 	close    func() error
-	remote   *remote.Client // nil where no proxy runs
+	remote   *remote.Client // nil if no proxy runs
 	config   *config.Config
-	// busy is repair.VerifyOptions'.
+	// busy is repair.VerifyOptions' Busy.
 	busy func(bucket, key string) (busy, parked bool, err error)
 }
 
-// commandGC keeps the memory of a command small beside that of the proxy: what the
-// journal has of a million keys has no pointers that a collection would follow.
+// commandGC keeps a command's memory small beside the proxy's: what the journal holds for a million
+// keys contains no pointers for a collection to follow.
 const commandGC = 20
 
-// openWork opens the journal of config, or finds the proxy that has it open. warn
-// may be called from any goroutine.
+// openWork opens the journal of config, or finds the proxy that has it open. warn may be called on
+// any goroutine.
 func openWork(config *config.Config, warn func(error)) (*work, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(commandGC)
 	}
 	dir := config.JournalDir()
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // opening would make it
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // opening would create it
 		return nil, fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", dir, config.DataDir)
 	}
 	names := config.BackendNames()
@@ -67,7 +67,7 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 	}
 	record := synclog.New(synclog.Options{Out: out, Methods: config.SyncLogMethods, OnError: func(_ *synclog.Record, err error) { warn(err) }})
 	out.Start(func(q *logs.Queue, err error) {
-		warn(fmt.Errorf("cannot write log to %q, and try on: %w", q.Name, err))
+		warn(fmt.Errorf("cannot write log to %q, trying again: %w", q.Name, err))
 	}, nil)
 	local := &ledger.NamedJournal{Journal: j, Names: names, Dir: dir}
 	_, maintained, err := maintenance.Load(config.DataDir, names, config.MaintainedMask())
@@ -97,7 +97,7 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 	}, nil
 }
 
-// remoteWork finds the proxy where the journal is locked, as the error locked says.
+// remoteWork finds the proxy that has the journal locked; locked is the error about that.
 func remoteWork(config *config.Config, warn func(error), locked error) (*work, error) {
 	if config.AdminListen == "" {
 		return nil, fmt.Errorf("%w: a running proxy has to be asked, and there is no AdminListen to reach it at", locked)

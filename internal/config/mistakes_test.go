@@ -85,7 +85,7 @@ func TestR21NearKeys(t *testing.T) {
 		}
 	}
 	lines := configMistakes(t, twoBackends, "AKUBRA_PASSWORD=x")
-	wantMistakes(t, lines, []string{"AKUBRA_PASSWORD: unknown variable, and no known one is similar; a variable is AKUBRA_ and a key in capitals, with _ between levels"})
+	wantMistakes(t, lines, []string{"AKUBRA_PASSWORD: unknown variable, and no known one is similar; a variable is AKUBRA_ followed by a key in capitals, with _ between levels"})
 }
 
 // R21: text that somebody expects to be expanded is refused, not taken literally.

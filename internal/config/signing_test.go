@@ -102,7 +102,7 @@ func TestCredentialsMissing(t *testing.T) {
 	c := mustParseConfig(t, twoBackends+"BackendCredentials: [{Backend: http://a, AccessKey: AK, SecretKey: sk}]")
 	_, err := c.SigningKeys([]string{"AWS_ACCESS_KEY_ID=AK"})
 	lines, ok := errors.AsType[Errors](err)
-	if !ok || len(lines) != 1 || !strings.HasPrefix(lines[0], `Credentials: there are none for backend "https://b:9000"; set AccessKey`) {
+	if !ok || len(lines) != 1 || !strings.HasPrefix(lines[0], `Credentials: no keys for backend "https://b:9000"; set AccessKey`) {
 		t.Errorf("error %T %v", err, err)
 	}
 
@@ -121,8 +121,8 @@ func TestCredentialsMissing(t *testing.T) {
 func TestR21CredentialMistakes(t *testing.T) {
 	file := writeCredentials(t, awsFile)
 	for name, tc := range map[string]struct{ yaml, want string }{
-		"no secret":          {"Credentials: {AccessKey: AK}", `Credentials.SecretKey: what is there is not allowed, must be the secret of Credentials.AccessKey, which is given alone`},
-		"no access key":      {"Credentials: {SecretKey: " + notToBeSeen + "}", `Credentials.AccessKey: what is there is not allowed, must be the access key of Credentials.SecretKey, which is given alone`},
+		"no secret":          {"Credentials: {AccessKey: AK}", `Credentials.SecretKey: what is there is not allowed, must be the secret key for Credentials.AccessKey, which is set`},
+		"no access key":      {"Credentials: {SecretKey: " + notToBeSeen + "}", `Credentials.AccessKey: what is there is not allowed, must be the access key for Credentials.SecretKey, which is set`},
 		"both":               {"Credentials: {AccessKey: AK, SecretKey: sk, File: /f}", `Credentials.File: "/f" is not allowed, must be empty if Credentials.AccessKey is set`},
 		"odd access key":     {"Credentials: {AccessKey: 'A K', SecretKey: sk}", `Credentials.AccessKey: what is there is not allowed, must be an access key, without spaces, commas and slashes`},
 		"secret as list":     {"Credentials: {AccessKey: AK, SecretKey: [" + notToBeSeen + "]}", `Credentials.SecretKey: what is there is not allowed, must be text (write it in quotes)`},
@@ -142,7 +142,7 @@ func TestR21CredentialMistakes(t *testing.T) {
 		"unknown backend":    {"BackendCredentials: [{Backend: http://c, AccessKey: a, SecretKey: b}]", `BackendCredentials[0].Backend: "http://c" is not allowed, must be one of Backends`},
 		"backend twice":      {"BackendCredentials: [{Backend: http://a, AccessKey: a, SecretKey: b}, {Backend: 'http://A:80', AccessKey: a, SecretKey: b}]", `BackendCredentials[1].Backend: "http://A:80" is not allowed, must be another backend than BackendCredentials[0]`},
 		"nothing in it":      {"BackendCredentials: [{Backend: http://a}]", `BackendCredentials[0]: must have AccessKey and SecretKey, or File, or Region`},
-		"no secret inside":   {"BackendCredentials: [{Backend: http://a, AccessKey: a}]", `BackendCredentials[0].SecretKey: what is there is not allowed, must be the secret of BackendCredentials[0].AccessKey, which is given alone`},
+		"no secret inside":   {"BackendCredentials: [{Backend: http://a, AccessKey: a}]", `BackendCredentials[0].SecretKey: what is there is not allowed, must be the secret key for BackendCredentials[0].AccessKey, which is set`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lines := configMistakes(t, twoBackends+tc.yaml)

@@ -1,9 +1,9 @@
-// Package congestion chooses the congestion control of TCP connections, on Linux.
+// Package congestion chooses the congestion control of TCP connections on Linux.
 //
-// BBR paces what it sends, by a timer a packet where no queueing discipline does it
-// (tcp(7), tc-fq(8)), which costs more CPU than all else of a large request
-// (bench/NOTES.md), and gains nothing over a short way. So another algorithm takes its
-// place for peers that are near: the way to them was short when they connected.
+// BBR paces what it sends, with a timer per packet if no queueing discipline does it (tcp(7),
+// tc-fq(8)). That costs more CPU than everything else in a large request (bench/NOTES.md) and gains
+// nothing over a short path. So another algorithm replaces it for peers that are near, which means
+// that the path to them was short when they connected.
 package congestion
 
 import (
@@ -17,40 +17,40 @@ import (
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
-// What a Control may be made with, beside the name of an algorithm.
+// What a Control can be made with, besides the name of an algorithm.
 const (
-	// Auto is the system's algorithm, but for near peers another one in the place of BBR.
+	// Auto is the system's algorithm, but with another one instead of BBR for near peers.
 	Auto = "auto"
 	// System is the system's algorithm.
 	System = "system"
 )
 
-// A storage is near as long as connecting to it takes less than nearTime, and from then
-// on until it has taken longer than farTime: a machine that is busy answers late at
-// times. A client's connection is near if it took less than nearTime itself.
+// A backend is near once connecting to it takes less than nearTime, until it takes longer than
+// farTime: a busy machine sometimes answers late. A client's connection is near if connecting took
+// less than nearTime.
 const (
 	nearTime = time.Millisecond
 	farTime  = 10 * time.Millisecond
 )
 
-// Control chooses for the connections to one peer, or for those that one listener
-// accepts. Its methods may be called from any goroutine.
+// Control chooses the algorithm for the connections to one peer, or for those that one listener
+// accepts. Any goroutine may call its methods.
 type Control struct {
-	// Paces reports whether an algorithm is one to be replaced. A test has its own; it has
-	// to set it before the first connection.
+	// Paces reports whether an algorithm must be replaced. A test may set its own, before the first
+	// connection.
 	Paces func(algorithm string) bool
 
 	name string
 	near atomic.Bool
-	// hopeless: there is no other algorithm to be had.
+	// hopeless is true if no other algorithm is available.
 	hopeless atomic.Bool
-	// system is the algorithm that sockets have had before another one took its place; nil
-	// as long as none has.
+	// system is the algorithm that sockets had before another one replaced it; nil until that
+	// happens.
 	system   atomic.Pointer[string]
 	nearTime time.Duration
 }
 
-// New makes a Control for Auto, System, or the name of an algorithm. Empty is System.
+// New makes a Control for Auto, System, or the name of an algorithm. Empty means System.
 func New(name string) *Control {
 	if name == "" {
 		name = System
@@ -64,15 +64,15 @@ func New(name string) *Control {
 // Near reports whether the peer was near when it was last measured.
 func (g *Control) Near() bool { return g.near.Load() }
 
-// Dial is a net.Dialer's Control: the algorithm is chosen before the socket connects, for
-// once BBR has begun to pace one, another algorithm goes on with it.
+// Dial is a net.Dialer's Control. It chooses the algorithm before the socket connects, because once
+// BBR has started to pace a socket, a later algorithm keeps doing so.
 func (g *Control) Dial(_, _ string, raw syscall.RawConn) error {
 	return g.control(raw, g.near.Load())
 }
 
-// Listen listens for TCP. Accepted connections have the algorithm of their listener; for
-// the reason that Dial has, they begin as near ones, and those that are not are given back
-// the system's.
+// Listen listens for TCP. Accepted connections inherit the listener's algorithm; for the same
+// reason as in Dial they start as near ones, and those that are not get the system's algorithm
+// back.
 func (g *Control) Listen(addr string) (net.Listener, error) {
 	choose := func(_, _ string, raw syscall.RawConn) error { return g.control(raw, true) }
 	ln, err := (&net.ListenConfig{Control: choose}).Listen(context.Background(), "tcp", addr)
@@ -113,8 +113,8 @@ func (g *Control) control(raw syscall.RawConn, near bool) error {
 	return nonblock.Control(raw, func(fd int) error { return g.choose(fd, near) })
 }
 
-// Dialled looks how near the peer is, over a new connection. It reports whether that one has
-// an algorithm that no later one of a peer as near would get.
+// Dialled measures with a new connection how near the peer is. It reports whether that connection
+// has another algorithm than a later one would get.
 func (g *Control) Dialled(raw syscall.RawConn) (outdated bool) {
 	if g.name != Auto || raw == nil || g.hopeless.Load() {
 		return false

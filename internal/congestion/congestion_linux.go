@@ -11,11 +11,11 @@ import (
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
-// unpaced are the algorithms that take BBR's place: Linux's default, and the one that
-// every system has and lets everybody use.
+// unpaced are the algorithms that replace BBR: Linux's default, and the one that every system has
+// and lets everybody use.
 var unpaced = [...]string{"cubic", "reno"}
 
-// choose sets a socket's algorithm, if it is to have another one than the system's.
+// choose sets a socket's algorithm if it should differ from the system's.
 func (g *Control) choose(fd int, near bool) error {
 	switch g.name {
 	case System:
@@ -44,8 +44,7 @@ func (g *Control) choose(fd int, near bool) error {
 	return nil
 }
 
-// accepted gives a client's connection that is not near the algorithm that it would have
-// had anyway.
+// accepted gives a client's connection that is not near the algorithm that it would normally have.
 func (g *Control) accepted(nc net.Conn) {
 	system := g.system.Load()
 	if system == nil {
@@ -57,7 +56,7 @@ func (g *Control) accepted(nc net.Conn) {
 	}
 	_ = raw.Control(func(fd uintptr) {
 		if rtt, ok := roundTrip(int(fd)); !ok || rtt >= g.nearTime {
-			_ = setAlgorithm(int(fd), *system) // or it keeps the other one, which works, too
+			_ = setAlgorithm(int(fd), *system) // otherwise it keeps the other one, which works too
 		}
 	})
 }
@@ -71,7 +70,7 @@ func algorithmOf(fd int) (name string, ok bool) {
 	return strings.TrimRight(name, "\x00"), err == nil
 }
 
-// roundTrip is what the system has measured: of a new connection, the handshake.
+// roundTrip is the time measured by the system; for a new connection, that of the handshake.
 func roundTrip(fd int) (d time.Duration, ok bool) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
@@ -80,7 +79,7 @@ func roundTrip(fd int) (d time.Duration, ok bool) {
 	return time.Duration(info.Rtt) * time.Microsecond, true
 }
 
-// Check tells why an algorithm cannot be used here, or nil.
+// Check returns why an algorithm cannot be used here, or nil.
 func (g *Control) Check() error {
 	if g.name == Auto || g.name == System {
 		return nil

@@ -16,7 +16,7 @@ func roundTrip(int) (d time.Duration, ok bool) { return 0, false }
 
 func (g *Control) accepted(net.Conn) {}
 
-// Check tells why an algorithm cannot be used: only the system's is to be had here.
+// Check returns why an algorithm cannot be used: only the system's is available here.
 func (g *Control) Check() error {
 	if g.name == Auto || g.name == System {
 		return nil

@@ -1,9 +1,9 @@
-// Package datadir makes and opens what is in the proxy's DataDir.
+// Package datadir creates and opens what is in the proxy's DataDir.
 //
-// DataDir may be a symbolic link; nothing in it may be one, for what is behind it is
-// not the proxy's. What root makes there belongs to the owner of the directory that it
-// is made in: `akubra repair` may run as root while the proxy does not, and must leave
-// behind nothing that the proxy cannot open.
+// DataDir may be a symbolic link. Nothing in it may be one, because its target does not belong to
+// the proxy. What root creates there is given to the owner of its directory: `akubra repair` may
+// run as root while the proxy does not, and must not leave behind anything that the proxy cannot
+// open.
 package datadir
 
 import (
@@ -16,8 +16,8 @@ import (
 	"syscall"
 )
 
-// MkdirAll makes a directory for its owner alone, durably, with its parents. One that
-// is there may be a symbolic link only where follow is set.
+// MkdirAll creates a directory, accessible only to its owner, durably and with its parents. An
+// existing one may be a symbolic link only if follow is set.
 func MkdirAll(dir string, follow bool) error {
 	err := isDir(dir, follow)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -30,7 +30,7 @@ func MkdirAll(dir string, follow bool) error {
 		}
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		if errors.Is(err, fs.ErrExist) { // somebody else was faster, or it is a link to nowhere
+		if errors.Is(err, fs.ErrExist) { // somebody else was faster, or it is a dangling link
 			return isDir(dir, follow)
 		}
 		return err
@@ -66,7 +66,7 @@ func stat(name string, follow bool) (fs.FileInfo, error) {
 	return os.Lstat(name)
 }
 
-// SyncDir makes durable which files a directory has.
+// SyncDir makes the list of a directory's files durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -76,8 +76,8 @@ func SyncDir(dir string) error {
 	return d.Sync()
 }
 
-// OpenFile opens a file in a directory of DataDir. flag is as for os.OpenFile, but that
-// a file which is made is its owner's alone.
+// OpenFile opens a file in a directory of DataDir. flag is as for os.OpenFile; a file that is
+// created is accessible only to its owner.
 func OpenFile(name string, flag int) (*os.File, error) {
 	if flag&os.O_CREATE == 0 {
 		return openRegular(name, flag)
@@ -94,23 +94,23 @@ func OpenFile(name string, flag int) (*os.File, error) {
 			return nil, err
 		}
 		f, err = openRegular(name, flag&^os.O_CREATE)
-		if !errors.Is(err, fs.ErrNotExist) { // else it has gone meanwhile
+		if !errors.Is(err, fs.ErrNotExist) { // otherwise it has just been removed
 			return f, err
 		}
 	}
 }
 
 var (
-	errSymlink    = errors.New("it is a symbolic link, and those are not followed in DataDir")
-	errNotRegular = errors.New("it is no regular file")
-	errLinked     = errors.New("it has another name too, so that writing to it would change another file")
+	errSymlink    = errors.New("it is a symbolic link, which is not followed in DataDir")
+	errNotRegular = errors.New("it is not a regular file")
+	errLinked     = errors.New("it has another name too, so writing to it would change another file")
 )
 
 func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// openFile follows no link, and does not wait for the other end of a pipe.
+// openFile follows no link and does not wait for the other end of a pipe.
 func openFile(name string, flag int) (*os.File, error) {
 	f, err := os.OpenFile(name, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil && isSymlink(name) {
@@ -140,8 +140,8 @@ func openRegular(name string, flag int) (*os.File, error) {
 	return f, nil
 }
 
-// NotLinked is nil where a file that is open has one name at most. What is written in
-// place, by root perhaps, must be nobody else's file.
+// NotLinked returns nil if an open file has at most one name. A file that is written in place,
+// perhaps by root, must not be anybody else's.
 func NotLinked(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -153,7 +153,7 @@ func NotLinked(f *os.File) error {
 	return nil
 }
 
-// handOver gives what root has made to the owner of the directory that it is in.
+// handOver gives what root has created to the owner of its directory.
 func handOver(f *os.File, dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -181,11 +181,11 @@ func sys(info fs.FileInfo) *syscall.Stat_t {
 	return s
 }
 
-// Identity tells one file of this machine from all others, as long as it is open. The
-// zero Identity is no file's.
+// Identity distinguishes a file of this machine from all others while it is open. The zero Identity
+// belongs to no file.
 type Identity struct{ Dev, Ino uint64 }
 
-// IdentityOf gives the identity of a file by what os tells of it.
+// IdentityOf returns the identity of a file from its os.FileInfo.
 func IdentityOf(info fs.FileInfo) Identity {
 	s := sys(info)
 	return Identity{Dev: uint64(s.Dev), Ino: s.Ino} // Dev has another type on other systems
@@ -239,7 +239,7 @@ func unlessHidden(dir string, err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pe.Err
 	}
-	return fmt.Errorf("cannot look at %q: %w", dir, err)
+	return fmt.Errorf("cannot examine %q: %w", dir, err)
 }
 
 func checkMode(dir string, follow bool) error {
@@ -253,7 +253,7 @@ func checkMode(dir string, follow bool) error {
 	case !mode.IsDir():
 		return fmt.Errorf("%q is no directory", dir)
 	case mode&0o002 != 0: // sticky or not
-		return fmt.Errorf("all users may write to %q (%v): chmod o-w, or name a directory in it", dir, mode)
+		return fmt.Errorf("all users may write to %q (%v): chmod o-w, or use a directory below it", dir, mode)
 	case mode&0o020 != 0 && !trusted(sys(info)):
 		return fmt.Errorf("group %d, which is not one of the proxy's, may write to %q (%v): chmod g-w, or chgrp", sys(info).Gid, dir, mode)
 	}

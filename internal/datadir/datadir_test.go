@@ -180,7 +180,7 @@ func TestCheck(t *testing.T) {
 		{"something else in it", func(dir, _ string) error { return os.Symlink("/", dir+"/x") }, ""},
 		{"behind a link", func(dir, _ string) error { return errors.Join(os.Rename(dir, dir+"2"), os.Symlink(dir+"2", dir)) }, ""},
 		{"all may write", func(dir, _ string) error { return os.Chmod(dir, 0o777) }, `all users may write to "%s" (drwxrwxrwx): chmod o-w`},
-		{"all may write, sticky", func(dir, _ string) error { return os.Chmod(dir, fs.ModeSticky|0o777) }, `all users may write to "%s" (dtrwxrwxrwx): chmod o-w, or name a directory in it`},
+		{"all may write, sticky", func(dir, _ string) error { return os.Chmod(dir, fs.ModeSticky|0o777) }, `all users may write to "%s" (dtrwxrwxrwx): chmod o-w, or use a directory below it`},
 		{"all may write to the journal", func(_, journal string) error { return os.Chmod(journal, 0o702) }, `all users may write to "%s/journal" (drwx----w-): chmod o-w`},
 		{"behind a link all may write", func(dir, _ string) error {
 			return errors.Join(os.Rename(dir, dir+"2"), os.Symlink(dir+"2", dir), os.Chmod(dir+"2", 0o777))
@@ -189,7 +189,7 @@ func TestCheck(t *testing.T) {
 		{"no directory", func(dir, _ string) error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)) }, `"%s" is no directory`},
 		{"below a file", func(dir, _ string) error {
 			return errors.Join(os.RemoveAll(filepath.Dir(dir)), os.WriteFile(filepath.Dir(dir), nil, 0o600))
-		}, `cannot look at "%s": not a directory`},
+		}, `cannot examine "%s": not a directory`},
 		{"journal a link", func(dir, journal string) error {
 			return errors.Join(os.Rename(journal, dir+"/x"), os.Symlink("x", journal))
 		}, `"%s/journal" is a symbolic link`},

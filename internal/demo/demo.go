@@ -13,40 +13,40 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// Bucket is there from the start.
+// Bucket exists from the start.
 const Bucket = "demo"
 
 // Options are the flags of `akubra demo`.
 type Options struct {
-	Break  string // the name of the store to stop at the start, or ""
+	Break  string // the name of the backend to stop at the start, or ""
 	Dir    string
 	Listen string
 	Admin  string
 }
 
-// StartStores returns the stores that it made, even with an error.
-func StartStores(o *Options) (stores []*Store, err error) {
+// StartBackends returns the backends that it made, even with an error.
+func StartBackends(o *Options) (backends []*Backend, err error) {
 	for _, name := range []string{"first", "second"} {
-		s, err := NewStore(name, o.Dir, Bucket)
+		s, err := NewBackend(name, o.Dir, Bucket)
 		if err != nil {
-			return stores, err
+			return backends, err
 		}
-		stores = append(stores, s)
+		backends = append(backends, s)
 		if err := s.firstStart(); err != nil {
-			return stores, err
+			return backends, err
 		}
 	}
-	for _, s := range stores {
+	for _, s := range backends {
 		if s.Name == o.Break {
-			s.Stop() // its address is known now, and nobody else's
+			s.Stop() // its address is now known, and reserved
 		}
 	}
-	return stores, nil
+	return backends, nil
 }
 
-// Config is the configuration of the proxy in front of stores, checked. It has
-// short times, for the demo's backends are near and break often.
-func Config(o *Options, stores []*Store) (*config.Config, error) {
+// Config is the configuration of the proxy in front of backends, checked. Its times are short,
+// because the demo's backends are near and fail often.
+func Config(o *Options, backends []*Backend) (*config.Config, error) {
 	config := config.Default()
 	config.Listen = o.Listen
 	config.AdminListen = o.Admin
@@ -54,7 +54,7 @@ func Config(o *Options, stores []*Store) (*config.Config, error) {
 	config.ConnectionDialTimeout = time.Second
 	config.ShutdownTimeout = 5 * time.Second
 	config.FailureLimit = 3
-	// Beside the stores' directories, and not where a proxy's own journal would be.
+	// Beside the backends' directories, not where a real proxy's journal would be.
 	config.DataDir = filepath.Join(o.Dir, "demo")
 	config.Credentials.AccessKey, config.Credentials.SecretKey = "demo", "demo"
 	for _, s := range stores {
@@ -64,24 +64,24 @@ func Config(o *Options, stores []*Store) (*config.Config, error) {
 	return config, err
 }
 
-// Logs go to the screen, each line with its log's name.
+// Logs writes the logs to the screen, each line with its log's name.
 func Logs(out *Screen) *logs.Logs {
 	return logs.Plain(out.named("mainlog: "), out.named("synclog: "))
 }
 
-// Keys is what may be typed.
-const Keys = `Type 1 or 2 and Enter to stop or start a store, q and Enter (or Ctrl-C) to end.
+// Keys explains what may be typed.
+const Keys = `Type 1 or 2 and Enter to stop or start a backend, q and Enter (or Ctrl-C) to end.
 `
 
-// Welcome is what the screen says at the start, of a proxy that serves at addr, and operators
-// at admin unless that is "".
-func Welcome(version, addr, admin string, stores []*Store, dir string) string {
+// Welcome is the screen's first text, for a proxy at addr with its admin listener at admin, or
+// without one if admin is "".
+func Welcome(version, addr, admin string, backends []*Backend, dir string) string {
 	var b strings.Builder
 	url := "http://" + text.Dialable(addr)
-	fmt.Fprintf(&b, "Akubra %s: what you put into bucket %q here arrives in both stores.\n\n", version, Bucket)
+	fmt.Fprintf(&b, "Akubra %s: what you put into bucket %q here arrives on both backends.\n\n", version, Bucket)
 	fmt.Fprintf(&b, "  proxy         %s\n", url)
-	for i, s := range stores {
-		fmt.Fprintf(&b, "  %d %-6s store http://%s  its objects are files in %s%s\n", i+1, s.Name, s.Addr, s.objects,
+	for i, s := range backends {
+		fmt.Fprintf(&b, "  %d %-6s backend http://%s  its objects are files in %s%s\n", i+1, s.Name, s.Addr, s.objects,
 			map[bool]string{true: "", false: "  (stopped)"}[s.running()])
 	}
 	if admin != "" {
@@ -104,42 +104,42 @@ or with curl alone:
   curl %[4]s/%[2]s/hello.txt
   head %[3]s/hello.txt
 
-Then stop a store and put an object again. The client notices nothing; what the
-store missed is a line of the synclog, and is printed here. Start the store, and it
+Then stop a backend and put an object again. The client notices nothing; what the
+backend missed is a line of the synclog, and is printed here. Start the backend, and it
 gets what it missed, which is another line. A file that the client uploads in parts
-(aws: from 8 MB on) goes to one store, and comes to the other one in the same way.
+(aws: from 8 MB on) goes to one backend, and comes to the other one in the same way.
 
 `, aws, Bucket, copies, url)
 	b.WriteString(Keys)
 	return b.String()
 }
 
-// Toggle stops or starts the store and says what that means.
-func (s *Store) Toggle() string {
+// Toggle stops or starts the backend and returns what that means.
+func (s *Backend) Toggle() string {
 	if s.running() {
 		s.Stop()
-		return fmt.Sprintf("The %s store (%s) is stopped: the synclog will name what it misses.\n", s.Name, s.Addr)
+		return fmt.Sprintf("The %s backend (%s) is stopped: the synclog will name what it misses.\n", s.Name, s.Addr)
 	}
 	if err := s.Start(); err != nil {
 		return fmt.Sprintf("%v\n", err)
 	}
-	return fmt.Sprintf("The %s store (%s) is started: it gets what it missed, and what is put from now on, within seconds.\n", s.Name, s.Addr)
+	return fmt.Sprintf("The %s backend (%s) is started: within seconds it gets what it missed, and from now on what is put.\n", s.Name, s.Addr)
 }
 
-// Screen keeps the lines of many goroutines whole.
+// Screen keeps lines from many goroutines whole.
 type Screen struct {
 	mu sync.Mutex
 	W  io.Writer
 }
 
-// Print writes text as it is.
+// Print writes text unchanged.
 func (s *Screen) Print(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, _ = io.WriteString(s.W, text) // a screen that is gone stops nothing
+	_, _ = io.WriteString(s.W, text) // a closed screen stops nothing
 }
 
-// named is a log's way to the screen.
+// named writes a log to the screen.
 func (s *Screen) named(prefix string) io.Writer { return &namedLog{s, prefix} }
 
 type namedLog struct {

@@ -1,6 +1,6 @@
-// Package demo is what `akubra demo` shows: two S3 stores in this process, which keep their
-// objects as files, the configuration of a proxy in front of them, and the screen.
+// Package demo is what `akubra demo` runs: two S3 backends in this process that keep their objects
+// as files, the configuration of a proxy in front of them, and the screen.
 //
-// Whoever starts stores stops them; one goroutine alone may call a Store's methods. A Screen
-// takes lines from any goroutine.
+// Whoever starts backends must stop them; only one goroutine may call a Backend's methods. Any
+// goroutine may print to a Screen.
 package demo

@@ -12,18 +12,18 @@ import (
 	"syscall"
 )
 
-// Cause is one way to fail, as metrics label it.
+// Cause is a kind of failure, as metrics label it.
 type Cause string
 
 // The causes.
 const (
 	Refused     Cause = "refused"     // nobody listens at its address
-	Name        Cause = "name"        // its name cannot be resolved
-	Unreachable Cause = "unreachable" // no connection can be made, for any other reason
-	TLS         Cause = "tls"         // no TLS connection can be made
+	Name        Cause = "name"        // its host name cannot be resolved
+	Unreachable Cause = "unreachable" // no connection is possible, for any other reason
+	TLS         Cause = "tls"         // no TLS connection is possible
 	Timeout     Cause = "timeout"     // no answer, or no progress
-	Reset       Cause = "reset"       // the connection ended before the answer
-	Answer      Cause = "answer"      // what it sends is no answer
+	Reset       Cause = "reset"       // the connection ended before the response
+	Answer      Cause = "answer"      // what it sends is not a response
 	Denied      Cause = "denied"      // 401, 403
 	Overloaded  Cause = "overloaded"  // 503
 	Full        Cause = "full"        // 507
@@ -31,40 +31,40 @@ const (
 	Slow        Cause = "slow"        // requests wait for it
 )
 
-// Causes are all of them, in the order in which they are shown.
+// Causes are all causes, in the order in which they are shown.
 var Causes = []Cause{Refused, Name, Unreachable, TLS, Timeout, Reset, Answer, Denied, Overloaded, Full, Error, Slow}
 
 func (c Cause) index() int { return slices.Index(Causes, c) }
 
-// connecting are the causes that are over as soon as it can be connected to.
+// connecting reports whether the cause is over as soon as a connection succeeds.
 func (c Cause) connecting() bool {
 	return c == Refused || c == Name || c == Unreachable || c == TLS
 }
 
-// transport are the causes of a backend that may answer nothing at all.
+// transport reports whether the backend may not answer anything at all.
 func (c Cause) transport() bool {
 	return c.connecting() || c == Timeout || c == Reset || c == Answer
 }
 
 var meanings = map[Cause]string{
 	Refused:     "it refuses connections: does it run, and is the port right?",
-	Name:        "its name cannot be resolved: is it spelt right, and does DNS answer?",
+	Name:        "its name cannot be resolved: is it spelled correctly, and does DNS answer?",
 	Unreachable: "it cannot be connected to: is it up, and is the network or a firewall in the way?",
 	TLS:         "no TLS connection to it can be made",
-	Timeout:     "it takes connections, but does not answer",
-	Reset:       "it closes connections before it has answered",
-	Answer:      "what it sends is no answer of HTTP: is it a storage, at the right port, and http:// rather than https://?",
-	Denied:      "it refuses requests for lack of rights: are the clients' keys and policies the same as on the other backends?",
-	Overloaded:  "it says that it is overloaded, or not ready (503)",
-	Full:        "it says that it has no room left",
+	Timeout:     "it accepts connections but does not answer",
+	Reset:       "it closes connections before answering",
+	Answer:      "what it sends is not an HTTP response: is it an S3 backend, on the right port, and http:// rather than https://?",
+	Denied:      "it denies access: are the clients' keys and policies the same as on the other backends?",
+	Overloaded:  "it reports that it is overloaded or not ready (503)",
+	Full:        "it reports that it has no room left",
 	Error:       "it answers with an error of its own",
 	Slow:        "it lags behind: requests wait for it",
 }
 
-// Explain says what has kept an answer from coming, as a cause and in an operator's words.
+// Explain returns the cause of a failed request, and what it means in an operator's words.
 func Explain(err error) (c Cause, means string) { return ofError(err) }
 
-// ofError sorts what has kept an answer from coming.
+// ofError classifies what prevented a response.
 func ofError(err error) (c Cause, means string) {
 	c = causeOf(err)
 	means = meanings[c]
@@ -115,18 +115,18 @@ func meaningOfTLS(err error) string {
 	var header tls.RecordHeaderError
 	switch {
 	case errors.As(err, &authority):
-		return "its certificate is signed by nobody who is trusted here (TLS.Backends.CAFile)"
+		return "its certificate is not signed by a trusted authority (TLS.Backends.CAFile)"
 	case errors.As(err, &host):
 		return "its certificate is for another name"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "its certificate has expired or is not valid yet, or this machine's clock is wrong"
 	case errors.As(err, &header):
-		return "it does not speak TLS at this port: is it http:// rather than https://?"
+		return "it does not speak TLS on this port: is it http:// rather than https://?"
 	}
 	return meanings[TLS]
 }
 
-// ofAnswer sorts an answer that is an error; ok is false for what its client is to blame for.
+// ofAnswer classifies an error response; ok is false if the client is at fault.
 func ofAnswer(status int, code string) (c Cause, ok bool) {
 	switch {
 	case status == 401 || status == 403 || status < 300 && slices.Contains(refusals, code):
@@ -136,7 +136,7 @@ func ofAnswer(status int, code string) (c Cause, ok bool) {
 	case status == 503 || status < 300 && (code == "SlowDown" || code == "ServiceUnavailable"):
 		return Overloaded, true
 	case status == 501:
-		return "", false // it lacks what it was asked for
+		return "", false // it lacks the requested feature
 	case status >= 500:
 		return Error, true
 	}
@@ -145,7 +145,7 @@ func ofAnswer(status int, code string) (c Cause, ok bool) {
 
 var refusals = []string{"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled", "AccountProblem", "ExpiredToken", "InvalidToken"}
 
-// clientsFault are the codes in a 200 that are no news of the backend (R25).
+// clientsFault are the codes in a 200 that say nothing about the backend (R25).
 var clientsFault = []string{
 	"NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NoSuchVersion", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "EntityTooLarge",
 	"PreconditionFailed", "ConditionalRequestConflict", "InvalidRequest", "InvalidArgument", "InvalidDigest", "BadDigest", "MalformedXML",

@@ -1,13 +1,13 @@
-// Package health keeps why each backend fails, so that an operator is told (R36): at the
-// first failure, then at most once a minute with a count, and when it is over; what is
-// going on, and the last error, can be asked for at any time.
+// Package health keeps track of why each backend fails, so that an operator is told (R36): at the
+// first failure, then at most once a minute with a count, and when it is over. The current failures
+// and the last error can be read at any time.
 //
-// What comes in is what the engine hears of backends (Well, Unwell), what the synclog is
-// told (Denied), what probes find (Reached, Unreached), and once a second the limiter's
-// look at what is waited for (Look). It is sorted into a few causes, by which metrics and
-// alerts go; the words are those of the error.
+// Its input is what the engine learns about backends (Well, Answered, Failed, Lagged), what the
+// synclog is told (Denied), what probes find (Reached, Unreached), and once a second the limiter's
+// view of what is waiting (Look). It is classified into a few causes, which metrics and alerts use;
+// the text is the error's.
 //
-// Health does no I/O. Any goroutine may call its methods; Well, which is on the way of each
-// request, is a load where all is well. Options.Failing and Over are called with no lock
-// held, by whoever brought the news, and must not wait.
+// Health does no I/O. Any goroutine may call its methods. Well, which is called for each request,
+// is just a load as long as all is well. Options.Failing and Over are called without a lock, on the
+// goroutine that reported the event, and must not block.
 package health

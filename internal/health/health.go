@@ -9,54 +9,53 @@ import (
 )
 
 const (
-	// remind is the least time between two lines about one cause (R36).
+	// remind is the minimum time between two lines about one cause (R36).
 	remind = time.Minute
-	// calm is how long nothing of the kind may have come before it is called over: what
-	// fails every other time fails.
+	// calm is how long a cause must not have occurred before it counts as over: what fails every
+	// other time is failing.
 	calm = 3 * time.Second
-	// forgotten is how long a failure is shown as going on where nobody asks the backend
-	// again for what has failed.
+	// forgotten is how long a failure counts as current if nobody repeats what has failed.
 	forgotten = 5 * time.Minute
-	// slowAfter is how long a request may wait for a backend before it is slow.
+	// slowAfter is how long a request may wait for a backend before that backend counts as slow.
 	slowAfter = 2 * time.Second
-	// deniedWrites and deniedReads in a row, without any that is not, are no single
-	// client's doing. Some storages answer 403 to a read of what is not there.
+	// This many refusals in a row, deniedWrites or deniedReads, cannot come from a single client.
+	// Some backends answer 403 to a read of something that does not exist.
 	deniedWrites = 5
 	deniedReads  = 20
 
-	maxText = 300 // of an error
+	maxText = 300 // of an error, in bytes
 )
 
-// Options set a Health up.
+// Options configures a Health.
 type Options struct {
 	Names []string // of the backends, by index
-	// Failing hears of what the operator should be told: a first failure, and what has come
-	// since the last time it was told. Over hears of its end.
+	// Failing is told what the operator should know: a first failure, and later failures with their
+	// count since the last report. Over is told when a failure has ended.
 	Failing, Over func(Event)
-	// Now is the clock; nil is time.Now.
+	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
-// Event is what there is to tell of one cause.
+// Event is a report about one cause.
 type Event struct {
 	Backend int
 	Name    string
 	Cause   Cause
 	Means   string // in an operator's words
-	Error   string // in those of the error
-	First   bool   // it has begun
-	Count   uint64 // failures since it was told last; of an Over, in all
+	Error   string // the error's text
+	First   bool   // the first report
+	Count   uint64 // failures since the last report; for Over, in total
 	Since   time.Time
-	For     time.Duration // from the first failure to the last one; of an Over
+	For     time.Duration // from the first failure to the last one; for Over
 }
 
-// Health keeps how the backends do.
+// Health keeps the state of the backends.
 type Health struct {
 	o        Options
 	backends []backend
 }
 
-// class tells writes from reads: a full disk fails the one and not the other.
+// class separates writes from reads: a full disk fails the former and not the latter.
 type class int
 
 const (
@@ -74,16 +73,16 @@ func classOf(write bool) class {
 
 type backend struct {
 	name string
-	// watched: something has failed, so that what goes well is news. Set under mu.
+	// watched is true if something has failed, so that successes matter. Set under mu.
 	watched atomic.Bool
 
 	mu       sync.Mutex
-	failing  []failing // by Causes
-	counts   []uint64  // failures ever, by Causes
-	silent   bool      // a probe had no answer, and nothing has since
+	failing  []failing // indexed like Causes
+	counts   []uint64  // failures in total, indexed like Causes
+	silent   bool      // a probe got no response, and nothing has since
 	denied   [classes]int
-	good     [classes]time.Time // last answer that was no error
-	answered time.Time          // last answer
+	good     [classes]time.Time // last response that was not an error
+	answered time.Time          // last response
 	reached  time.Time          // last probe that was answered
 
 	last struct {
@@ -94,16 +93,16 @@ type backend struct {
 	}
 }
 
-// failing is one cause that goes on, where since is not zero.
+// failing is one cause; it is current unless since is zero.
 type failing struct {
 	since  time.Time
 	last   [classes]time.Time
 	text   string
 	means  string
-	count  uint64 // since it has begun
+	count  uint64 // since it began
 	untold uint64
-	told   time.Time // ever
-	begun  bool      // that it has begun was told
+	told   time.Time // last report, of any failure of this cause
+	begun  bool      // the first report has been made
 }
 
 func (f *failing) latest() time.Time {
@@ -113,7 +112,7 @@ func (f *failing) latest() time.Time {
 	return f.last[reads]
 }
 
-// New makes a Health by which all is well.
+// New makes a Health in which all is well.
 func New(o Options) *Health {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -126,7 +125,7 @@ func New(o Options) *Health {
 	return h
 }
 
-// Well notes an answer that is no error of the backend's.
+// Well records a response that is not an error of the backend's.
 func (h *Health) Well(backend int, write bool) {
 	b := &h.backends[backend]
 	if !b.watched.Load() {
@@ -139,8 +138,8 @@ func (h *Health) Well(backend int, write bool) {
 	b.silent = false
 }
 
-// Answered notes an answer that may be an error of the backend's; code is S3's, of an error
-// document, or "".
+// Answered records a response that may be an error of the backend's. code is S3's code from an
+// error document, or "".
 func (h *Health) Answered(backend int, write bool, status int, code string) {
 	cause, wrong := ofAnswer(status, code)
 	if !wrong {
@@ -165,20 +164,20 @@ func (h *Health) Answered(backend int, write bool, status int, code string) {
 	h.failUnlock(backend, cause, c, meanings[cause], text)
 }
 
-// Failed notes that there was no answer: err is why, text is how the synclog puts it.
+// Failed records that there was no response: err is the reason, text is its wording in the synclog.
 func (h *Health) Failed(backend int, write bool, err error, text string) {
 	cause, means := ofError(err)
 	h.backends[backend].mu.Lock()
 	h.failUnlock(backend, cause, classOf(write), means, text)
 }
 
-// Lagged notes that the backend was cut from a request, since the others waited for it.
+// Lagged records that the backend was cut from a request because the others were waiting for it.
 func (h *Health) Lagged(backend int, write bool, text string) {
 	h.backends[backend].mu.Lock()
 	h.failUnlock(backend, Slow, classOf(write), meanings[Slow], text)
 }
 
-// Denied notes that the backend has refused what another one took.
+// Denied records that the backend has refused what another backend accepted.
 func (h *Health) Denied(name string, write bool, status int) {
 	for i := range h.backends {
 		if b := &h.backends[i]; b.name == name {
@@ -188,7 +187,7 @@ func (h *Health) Denied(name string, write bool, status int) {
 	}
 }
 
-// Reached notes an answer to a probe, Unreached that there was none.
+// Reached records that a probe was answered.
 func (h *Health) Reached(backend int) {
 	b := &h.backends[backend]
 	b.mu.Lock()
@@ -196,7 +195,7 @@ func (h *Health) Reached(backend int) {
 	b.reached, b.silent = h.o.Now(), false
 }
 
-// Unreached: see Reached.
+// Unreached records that a probe was not answered.
 func (h *Health) Unreached(backend int, err error) {
 	cause, means := ofError(err)
 	b := &h.backends[backend]
@@ -205,8 +204,8 @@ func (h *Health) Unreached(backend int, err error) {
 	h.failUnlock(backend, cause, reads, means, err.Error())
 }
 
-// Doubtful reports whether a probe should find out if the backend answers at all: its last
-// requests have not been answered.
+// Doubtful reports whether a probe should find out if the backend answers at all, because its last
+// requests went unanswered.
 func (h *Health) Doubtful(backend int) bool {
 	b := &h.backends[backend]
 	if !b.watched.Load() {
@@ -231,8 +230,7 @@ func (h *Health) Doubtful(backend int) bool {
 	return false
 }
 
-// failUnlock notes a failure, and tells of it where it is to be told. It unlocks the
-// backend.
+// failUnlock records a failure, and reports it if a report is due. It unlocks the backend.
 func (h *Health) failUnlock(backend int, cause Cause, c class, means, text string) {
 	b, now := &h.backends[backend], h.o.Now()
 	if len(text) > maxText {
@@ -256,7 +254,7 @@ func (h *Health) failUnlock(backend int, cause Cause, c class, means, text strin
 	}
 }
 
-// tell takes what is to be told of a cause now, if anything is.
+// tell returns the report about a cause that is due now, if any.
 func (b *backend) tell(backend, i int, now time.Time) (e Event, tell bool) {
 	f := &b.failing[i]
 	if f.untold == 0 || !f.told.IsZero() && now.Sub(f.told) < remind {
@@ -290,13 +288,13 @@ func (b *backend) over(i int, now time.Time) bool {
 	return true
 }
 
-// Waiting is what the limiter knows of requests that wait for a backend.
+// Waiting is what the limiter knows about requests that wait for a backend.
 type Waiting struct {
 	Requests int
 	Longest  time.Duration
 }
 
-// Look is to be called about once a second. waiting is by backend.
+// Look must be called about once a second. waiting is indexed by backend.
 func (h *Health) Look(waiting []Waiting) {
 	now := h.o.Now()
 	for i := range h.backends {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// rig is a Health whose clock stands still unless it is told otherwise.
+// rig is a Health whose clock stands still unless it is moved.
 type rig struct {
 	*Health
 	now    time.Time
@@ -40,7 +40,7 @@ func newRig(names ...string) *rig {
 	return r
 }
 
-// pass lets time pass, with a look each second.
+// pass lets time pass, with a Look each second.
 func (r *rig) pass(d time.Duration, each func()) {
 	for range d / time.Second {
 		r.now = r.now.Add(time.Second)
@@ -61,7 +61,7 @@ func (r *rig) want(t *testing.T, events ...string) {
 
 var refused = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 
-// A failure is told at once, then once a minute with a count, and its end.
+// A failure is reported at once, then once a minute with a count; its end is reported too.
 func TestR36AtMostOnceAMinute(t *testing.T) {
 	r := newRig("a", "b")
 	fail := func() { r.Failed(1, true, refused, "no luck") }
@@ -72,7 +72,7 @@ func TestR36AtMostOnceAMinute(t *testing.T) {
 	r.pass(2*time.Second, fail)
 	r.want(t, "b still refused 60: no luck")
 	r.pass(30*time.Second, nil)
-	r.want(t) // nobody knows if it works again
+	r.want(t) // nobody knows whether it works again
 	r.Well(1, false)
 	r.Look(make([]Waiting, 2))
 	r.want(t, "b over refused 62 in 1m1s")
@@ -89,7 +89,7 @@ func TestR36AtMostOnceAMinute(t *testing.T) {
 	r.want(t, "b first refused 1: no luck")
 }
 
-// What fails every other time fails: its end is not told before it is calm.
+// Something that fails every other time is failing: its end is not reported before it is calm.
 func TestR36Flapping(t *testing.T) {
 	r := newRig("a")
 	r.pass(100*time.Second, func() {
@@ -103,7 +103,7 @@ func TestR36Flapping(t *testing.T) {
 	}
 }
 
-// A full disk fails writes and not reads, which so are not its end.
+// A full disk fails writes but not reads, so successful reads do not end the failure.
 func TestR36ReadsAreNoNewsOfWrites(t *testing.T) {
 	r := newRig("a")
 	r.Answered(0, true, 507, "")
@@ -118,8 +118,8 @@ func TestR36ReadsAreNoNewsOfWrites(t *testing.T) {
 	r.want(t, "a over error 1 in 0s")
 }
 
-// One client with wrong keys is no backend's failure; a row of refusals is one, and one of
-// what another backend took.
+// A client with wrong keys does not mean that the backend fails. A series of refusals does, and so
+// does a single one of what another backend accepted.
 func TestR36Denied(t *testing.T) {
 	r := newRig("a", "b")
 	for range 100 {
@@ -139,7 +139,7 @@ func TestR36Denied(t *testing.T) {
 	r.want(t, "b first denied 1: answered 403 to what another backend took")
 }
 
-// What a client is to blame for, and a feature that is lacking, are no failures.
+// What a client is to blame for, and missing features, are not failures.
 func TestR36ClientsFaults(t *testing.T) {
 	r := newRig("a")
 	for _, status := range []int{400, 404, 409, 412, 416, 501} {
@@ -165,7 +165,7 @@ func TestR36Causes(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: "x", IsTimeout: true}}, Name, "DNS"},
 		{&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, Unreachable, "firewall"},
 		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}, Unreachable, "network"},
-		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, TLS, "nobody who is trusted"},
+		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, TLS, "not signed by a trusted authority"},
 		{&tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}}, TLS, "another name"},
 		{&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}}, TLS, "expired"},
 		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, TLS, "http://"},
@@ -173,7 +173,7 @@ func TestR36Causes(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, Reset, "closes"},
 		{io.EOF, Reset, "closes"},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, Timeout, "does not answer"},
-		{errors.New("malformed status line"), Answer, "no answer of HTTP"},
+		{errors.New("malformed status line"), Answer, "not an HTTP response"},
 	} {
 		for _, err := range []error{c.err, wrap(c.err)} {
 			if cause, means := ofError(err); cause != c.cause || !strings.Contains(means, c.means) {
@@ -188,8 +188,7 @@ func TestR36Causes(t *testing.T) {
 	}
 }
 
-// A backend whose last request was not answered is asked if it answers anything, and is
-// silent until it does.
+// A backend whose last request went unanswered is probed, and is silent until it answers.
 func TestR36Silent(t *testing.T) {
 	r := newRig("a")
 	if r.Doubtful(0) {
@@ -229,10 +228,10 @@ func TestR36Silent(t *testing.T) {
 	}
 }
 
-// What goes well costs no memory, and no lock.
+// A success costs no memory and no lock.
 func TestWellAllocatesNothing(t *testing.T) {
 	r := newRig("a")
-	r.backends[0].mu.Lock() // would wait
+	r.backends[0].mu.Lock() // would block
 	if n := testing.AllocsPerRun(100, func() { r.Well(0, true) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -5,34 +5,34 @@ import (
 	"time"
 )
 
-// Status is how one backend does, for people and metrics.
+// Status is the state of one backend, for operators and metrics.
 type Status struct {
-	// Silent: it does not answer anything.
+	// Silent means that the backend does not answer at all.
 	Silent bool `json:"silent"`
-	// Failing are the causes that go on.
+	// Failing are the current causes.
 	Failing []Failure `json:"failing"`
-	// LastError is the last one, also where it is over.
+	// LastError is the last error, even if it is over.
 	LastError *Failure `json:"lasterror,omitempty"`
-	// Errors are the failures ever, by cause; causes without any are left out.
+	// Errors are the failures in total, by cause; causes without failures are left out.
 	Errors map[Cause]uint64 `json:"errors,omitempty"`
 }
 
-// Is reports whether a cause goes on.
+// Is reports whether a cause is current.
 func (s *Status) Is(cause Cause) bool {
 	return slices.ContainsFunc(s.Failing, func(f Failure) bool { return f.Cause == cause })
 }
 
-// Failure is one cause of a backend's.
+// Failure is one cause of failure of a backend.
 type Failure struct {
 	Cause Cause     `json:"cause"`
 	Means string    `json:"means"`
 	Error string    `json:"error"`
-	Since time.Time `json:"since,omitzero"` // zero where it is over
+	Since time.Time `json:"since,omitzero"` // zero if it is over
 	Last  time.Time `json:"last"`
-	Count uint64    `json:"count"` // since Since; where it is over, ever
+	Count uint64    `json:"count"` // since Since, or in total if it is over
 }
 
-// Status is that of all backends.
+// Status returns the state of all backends.
 func (h *Health) Status() []Status {
 	all := make([]Status, len(h.backends))
 	for i := range h.backends {
@@ -41,7 +41,7 @@ func (h *Health) Status() []Status {
 	return all
 }
 
-// StatusOf is that of one backend.
+// StatusOf returns the state of one backend.
 func (h *Health) StatusOf(backend int) Status {
 	b := &h.backends[backend]
 	b.mu.Lock()

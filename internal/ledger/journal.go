@@ -42,12 +42,12 @@ func OpenJournal(c *config.Config, names []string, onError func(error), onRevive
 		Writes: max(inflight.DefaultMax, 8*c.MaxConcurrentRequests),
 	})
 	if errors.Is(err, journal.ErrLocked) {
-		return nil, fmt.Errorf("cannot open the journal (DataDir: %q), since another proxy or `akubra repair` is at it: %w", c.DataDir, err)
+		return nil, fmt.Errorf("cannot open the journal (DataDir: %q), because another proxy or `akubra repair` has it open: %w", c.DataDir, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the journal (DataDir: %q): %w", c.DataDir, err)
 	}
-	if j.Failed() { // at once: it can be read, but what would be the use
+	if j.Failed() { // already: it can be read, but that would be of no use
 		_ = j.Close() // what it could not write it had not promised
 		err := journal.ErrFailed
 		if why := trouble.Load(); why != nil {
@@ -73,36 +73,36 @@ var (
 	_ repair.ParkedFinder = (*NamedJournal)(nil)
 )
 
-// Next is repair.Journal's.
+// Next implements repair.Journal.
 func (n *NamedJournal) Next(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
 	t, next, ok = n.Journal.Next(cursor)
 	return t, next, ok, nil
 }
 
-// NextParked makes it repair.ParkedFinder.
+// NextParked implements repair.ParkedFinder.
 func (n *NamedJournal) NextParked(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
 	t, next, ok = n.Journal.NextParked(cursor)
 	return t, next, ok, nil
 }
 
-// Find makes it repair.Finder.
+// Find implements repair.Finder.
 func (n *NamedJournal) Find(bucket, key string) (t task.Task, place uint64, ok bool, err error) {
 	t, ok = n.Journal.Find([]byte(bucket), []byte(key), nil)
 	return t, t.Place, ok, nil
 }
 
-// Resolve is repair.Journal's.
+// Resolve implements repair.Journal.
 func (n *NamedJournal) Resolve(t *task.Task) (bool, error) {
 	return n.Journal.Resolve(t), nil
 }
 
-// Note is repair.Journal's.
+// Note implements repair.Journal.
 func (n *NamedJournal) Note(t *task.Task) error {
-	n.Journal.Note(t) // or something newer came, which has no tries yet
+	n.Journal.Note(t) // if something newer came instead, it has no tries yet
 	return nil
 }
 
-// Add journals what verify has found.
+// Add writes what verify has found to the journal.
 func (n *NamedJournal) Add(t *task.Task) error {
 	e := journal.Entry{Aspect: task.Found, Bucket: []byte(t.Bucket), Key: []byte(t.Key), Target: []byte(t.Target)}
 	for i := range t.Writes {

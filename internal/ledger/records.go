@@ -10,11 +10,11 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// OpResolved is the op of a record that tells of a divergence's end.
+// OpResolved is the op of a record that reports the end of a divergence.
 const OpResolved = "resolved"
 
-// ResolvedRecord is the synclog's line for a key that is equal again (R16): action
-// is what was done for it.
+// ResolvedRecord is the synclog's line for a key that is back in sync (R16); action is what was
+// done.
 func ResolvedRecord(t *task.Task, action string, names []string) synclog.Record {
 	r := recordOf(t, action, names)
 	r.Time, r.Op = time.Now(), OpResolved
@@ -42,10 +42,10 @@ func recordOf(t *task.Task, reason string, names []string) synclog.Record {
 	return r
 }
 
-// NotEnded is the reason of an entry that has none yet.
-const NotEnded = "outcome unknown: in flight, or cut off with the proxy"
+// NotEnded is the reason of an entry that does not have one yet.
+const NotEnded = "outcome unknown: in flight, or cut off when the proxy ended"
 
-// ReasonOf is why a key is pending, NotEnded where that is not known yet.
+// ReasonOf is why a key is pending, or NotEnded if that is not known yet.
 func ReasonOf(t *task.Task) string {
 	w := NewestOf(t)
 	if t.Open && w.Reason == "" {
@@ -54,7 +54,7 @@ func ReasonOf(t *task.Task) string {
 	return w.Reason
 }
 
-// OwedRecords is a record for each backend that a task is owed by.
+// OwedRecords returns a record for each backend on which a task is pending.
 func OwedRecords(t *task.Task, reason string, names []string) []synclog.Record {
 	all := t.Owed()
 	records := make([]synclog.Record, len(all))
@@ -65,7 +65,7 @@ func OwedRecords(t *task.Task, reason string, names []string) []synclog.Record {
 	return records
 }
 
-// NewestOf is the write that a line about a task tells of.
+// NewestOf is the write that a line about a task describes.
 func NewestOf(t *task.Task) task.Write {
 	if w := t.Newest(); w != nil {
 		return *w

@@ -135,7 +135,7 @@ func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
 			})
 			told := testkit.MustReadFile(t, main)
 			if strings.Count(told, "cannot write a log") != 1 ||
-				strings.Count(told, fmt.Sprintf(`"lines":%d,`, s.Lost)) != 1 || strings.Count(told, "lines of it are lost") != 1 {
+				strings.Count(told, fmt.Sprintf(`"lines":%d,`, s.Lost)) != 1 || strings.Count(told, "but lines were lost") != 1 {
 				t.Errorf("main log after %d lost lines: %s", s.Lost, told)
 			}
 		})

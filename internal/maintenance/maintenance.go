@@ -1,11 +1,11 @@
-// Package maintenance keeps which backends were taken into maintenance, or out of it, while
-// the proxy ran, so that it survives a restart (R14). It is a small file in DataDir, which is
-// written as a whole and replaced in one step.
+// Package maintenance records which backends were taken into or out of maintenance while the proxy
+// ran, so that this survives a restart (R14). It is a small file in DataDir, written completely and
+// replaced atomically.
 //
-// What was set at run time goes before the configuration, until the configuration says
-// something else of that backend than it did then: whoever changed it later meant that.
+// What was set at run time takes precedence over the configuration, until the configuration of that
+// backend is changed: whoever changed it later meant that.
 //
-// A File may be used from any goroutine.
+// Any goroutine may use a File.
 package maintenance
 
 import (
@@ -27,16 +27,16 @@ const fileName = "maintenance.json"
 type File struct {
 	path       string
 	names      []string // of the backends, by index
-	configured uint64   // set of those that the configuration has in maintenance
+	configured uint64   // set of the backends that the configuration has in maintenance
 
 	mu  sync.Mutex
 	set map[string]entry
 }
 
-// entry is what was set of one backend.
+// entry is what was set for one backend.
 type entry struct {
 	Maintained bool      `json:"maintained"`
-	Configured bool      `json:"configured"` // what the configuration said then
+	Configured bool      `json:"configured"` // what the configuration said at that time
 	Since      time.Time `json:"since"`
 }
 
@@ -44,8 +44,8 @@ type document struct {
 	Backends map[string]entry `json:"backends"`
 }
 
-// Load reads the file in dataDir. mask is the set of backends in maintenance, by names; with
-// an error it is the configuration's, configured, and File works all the same.
+// Load reads the file in dataDir. mask is the set of backends in maintenance, by names. After an
+// error mask is configured, the configuration's, and File still works.
 func Load(dataDir string, names []string, configured uint64) (f *File, mask uint64, err error) {
 	f = &File{path: filepath.Join(dataDir, fileName), names: names, configured: configured, set: map[string]entry{}}
 	r, err := datadir.OpenFile(f.path, os.O_RDONLY)
@@ -53,12 +53,12 @@ func Load(dataDir string, names []string, configured uint64) (f *File, mask uint
 		return f, configured, nil
 	}
 	if err != nil {
-		return f, configured, fmt.Errorf("cannot read what is in maintenance from %q: %w", f.path, err)
+		return f, configured, fmt.Errorf("cannot read the state of maintenance from %q: %w", f.path, err)
 	}
 	defer r.Close()
 	var doc document
 	if err := json.NewDecoder(r).Decode(&doc); err != nil {
-		return f, configured, fmt.Errorf("cannot read what is in maintenance from %q: %w", f.path, err)
+		return f, configured, fmt.Errorf("cannot read the state of maintenance from %q: %w", f.path, err)
 	}
 	mask = configured
 	for i, name := range names {
@@ -74,14 +74,14 @@ func Load(dataDir string, names []string, configured uint64) (f *File, mask uint
 	}
 	if mask == 1<<len(names)-1 {
 		f.set = map[string]entry{}
-		return f, configured, fmt.Errorf("cannot keep what is in maintenance by %q: no backend would be left", f.path)
+		return f, configured, fmt.Errorf("cannot use the state of maintenance in %q: no backend would be left", f.path)
 	}
 	return f, mask, nil
 }
 
 func (f *File) isConfigured(backend int) bool { return f.configured&(1<<backend) != 0 }
 
-// Set writes down that a backend is in maintenance, or is not.
+// Set saves that a backend is in maintenance, or is not.
 func (f *File) Set(backend int, on bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,7 +91,7 @@ func (f *File) Set(backend int, on bool) error {
 		f.set[f.names[backend]] = entry{Maintained: on, Configured: f.isConfigured(backend), Since: time.Now().UTC()}
 	}
 	if err := f.writeLocked(); err != nil {
-		return fmt.Errorf("cannot write down what is in maintenance: %w", err)
+		return fmt.Errorf("cannot save the state of maintenance: %w", err)
 	}
 	return nil
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/akubra/akubra/internal/health"
 )
 
-// ObserveHealth lets a scrape ask why backends fail. Call it once, before Write.
+// ObserveHealth lets a scrape read why backends fail. It must be called once, before Write.
 func (m *Metrics) ObserveHealth(status func() []health.Status) { m.health = status }
 
-// writeHealth tells why backends fail (R36): by cause for alerts, and in the words of the
-// error while one goes on.
+// writeHealth reports why backends fail (R36): by cause, for alerts, and with the error's text
+// while a failure lasts.
 func (m *Metrics) writeHealth(w io.Writer) {
 	if m.health == nil {
 		return

@@ -12,16 +12,15 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// Journal is what a scrape asks the journal. Its methods may be called from any
-// goroutine.
+// Journal is what a scrape reads from the journal. Any goroutine may call its methods.
 type Journal interface {
 	Stats() journal.Stats
 	// Failed reports whether nothing can be written any more.
 	Failed() bool
 }
 
-// ObserveJournal lets a scrape ask the journal, and repair where it runs in this
-// process (status is false otherwise). Call it once, before write.
+// ObserveJournal lets a scrape read the journal and, if it runs in this process, repair (status
+// returns false otherwise). It must be called once, before Write.
 func (m *Metrics) ObserveJournal(j Journal, status func() (repair.Status, bool)) {
 	m.journal, m.repair = j, status
 }
@@ -69,7 +68,7 @@ func (m *Metrics) writeJournal(w io.Writer) {
 	}
 }
 
-// oldestSeconds is the age of what is pending the longest, 0 where nothing is.
+// oldestSeconds is the age of the oldest pending entry, or 0 if nothing is pending.
 func oldestSeconds(seq uint64, now time.Time) float64 {
 	if seq == 0 {
 		return 0

@@ -12,10 +12,9 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// Metrics counts for /metrics and /status. The engine's methods may be
-// called from any goroutine and allocate nothing: every counter they know exists
-// from the start, and what they do not know is counted as labelOther, so that no
-// client can make up series. Each instance has a set of its own.
+// Metrics counts for /metrics and /status. Any goroutine may call the engine's methods, which
+// allocate nothing: every counter exists from the start, and unknown values are counted as
+// labelOther, so that no client can create a series. Each instance has its own set.
 type Metrics struct {
 	set   *metrics.Set
 	names []string // of the backends
@@ -31,19 +30,19 @@ type Metrics struct {
 	ringWaits    *metrics.Counter
 	ringSeconds  *metrics.FloatCounter
 
-	// Set by observe, nil before.
+	// Set by Observe; nil before.
 	status   func() []limiter.Status
 	records  func() synclog.Counts
 	inFlight func() int
 
-	// Set by ObserveHealth, nil before.
+	// Set by ObserveHealth; nil before.
 	health func() []health.Status
-	// Set by ObserveClients, nil before.
+	// Set by ObserveClients; nil before.
 	clients func() engine.Clients
-	// Set by ObserveLogs, nil before.
+	// Set by ObserveLogs; nil before.
 	logs func() []LogState
 
-	// Set by ObserveJournal, nil before.
+	// Set by ObserveJournal; nil before.
 	journal Journal
 	repair  func() (repair.Status, bool)
 }
@@ -55,10 +54,10 @@ type backendMetrics struct {
 
 var _ engine.Metrics = (*Metrics)(nil)
 
-// labelOther stands for every value of a label that has no counter of its own.
+// labelOther stands for every label value without a counter of its own.
 const labelOther = "other"
 
-// The values of labels; labelOther is the last of each.
+// The values of labels; labelOther is the last of each list.
 var (
 	metricMethods  = [...]string{"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", labelOther}
 	metricCodes    = [...]string{"2xx", "3xx", "4xx", "5xx", labelOther}
@@ -68,9 +67,9 @@ var (
 	}
 )
 
-// metricDivergences are the reasons that the engine gives, by what it was doing.
+// metricDivergences are the engine's reasons, by operation.
 var metricDivergences = [...]struct{ op, reason string }{
-	{engine.OpStoring, engine.OutcomePositive}, // of a multi-object delete: all keys but some (R24)
+	{engine.OpStoring, engine.OutcomePositive}, // a multi-object delete that succeeded for all but some keys (R24)
 	{engine.OpStoring, engine.OutcomeNegative},
 	{engine.OpStoring, engine.OutcomeFailed},
 	{engine.OpStoring, engine.OutcomeStalled},
@@ -97,13 +96,12 @@ var metricReads = [...]string{
 	engine.ReadHedgeWon, engine.ReadResumed, labelOther,
 }
 
-// latencyBuckets are seconds: from a small object next door to a large one far away.
+// latencyBuckets are in seconds: from a small object nearby to a large one far away.
 var latencyBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 
-// New makes the counters of backends with these names, by index; version is the
-// proxy's own.
+// New makes the counters for backends with these names, by index; version is the proxy's own.
 func New(version string, names []string) *Metrics {
-	metrics.ExposeMetadata(true) // the library's one global switch; # TYPE lines
+	metrics.ExposeMetadata(true) // the library's only global switch: # TYPE lines
 	set := metrics.NewSet()
 	m := &Metrics{
 		set:          set,
@@ -143,11 +141,11 @@ func New(version string, names []string) *Metrics {
 	return m
 }
 
-// RequestBegun counts a request that has come.
+// RequestBegun counts a request that has arrived.
 func (m *Metrics) RequestBegun() { m.begun.Inc() }
 
-// RequestEnded counts a request that the client's side is done with. Where there
-// was no answer of a backend, firstAnswer is 0 and says nothing about latency.
+// RequestEnded counts a request that is finished for its client. If no backend's response was used,
+// firstAnswer is 0 and does not count as a latency.
 func (m *Metrics) RequestEnded(method string, status int, bytesIn int64, firstAnswer time.Duration) {
 	m.requests[methodIndex(method)][codeIndex(status)].Inc()
 	m.requestBytes.AddInt64(bytesIn)
@@ -156,17 +154,17 @@ func (m *Metrics) RequestEnded(method string, status int, bytesIn int64, firstAn
 	}
 }
 
-// LegEnded counts what one backend came to, and the bytes it was sent.
+// LegEnded counts one backend's outcome and the bytes that it was sent.
 func (m *Metrics) LegEnded(backend int, outcome string, bytesOut int64) {
 	b := &m.backends[backend]
 	b.legs[outcomeIndex(outcome)].Inc()
 	b.bytes.AddInt64(bytesOut)
 }
 
-// LegsEnded measures a request until its last leg's end.
+// LegsEnded records how long a request took until its last leg ended.
 func (m *Metrics) LegsEnded(lastLeg time.Duration) { m.lastLeg.Update(lastLeg.Seconds()) }
 
-// RingWaited counts a request whose ring was full for a time.
+// RingWaited counts a request whose ring was full for some time.
 func (m *Metrics) RingWaited(d time.Duration) {
 	m.ringWaits.Inc()
 	m.ringSeconds.Add(d.Seconds())
@@ -186,7 +184,7 @@ func (m *Metrics) Read(event string) {
 	m.reads[len(metricReads)-1].Inc()
 }
 
-// The indices are loops over a few short strings: cheaper than a map's hash.
+// The index functions loop over a few short strings, which is cheaper than hashing for a map.
 
 func methodIndex(method string) int {
 	for i, known := range metricMethods {
@@ -216,7 +214,7 @@ func outcomeIndex(outcome string) int {
 func divergenceIndex(op, reason string) int {
 	for i, known := range &metricDivergences {
 		if op == known.op && (reason == known.reason || known.reason == labelOther) {
-			return i // an op's labelOther stands after its other reasons
+			return i // an operation's labelOther comes after its other reasons
 		}
 	}
 	return len(metricDivergences) - 1

@@ -50,7 +50,7 @@ func TestMetricsCount(t *testing.T) {
 		`akubra_requests_total{method="other",code="other"}`:              1,
 		`akubra_requests_total{method="DELETE",code="4xx"}`:               0,
 		`akubra_request_bytes_total`:                                      4097,
-		`akubra_first_answer_seconds_count`:                               2, // not the answers that were none of a backend
+		`akubra_first_answer_seconds_count`:                               2, // without the responses that came from no backend
 		`akubra_first_answer_seconds_bucket{le="0.0025"}`:                 0,
 		`akubra_first_answer_seconds_bucket{le="0.005"}`:                  2,
 		`akubra_last_leg_seconds_bucket{le="1"}`:                          0,
@@ -94,7 +94,7 @@ func TestMetricsCount(t *testing.T) {
 	}
 }
 
-// Each word of the engine's has a counter of its own.
+// Each of the engine's words has a counter of its own.
 func TestMetricsKnowTheEnginesWords(t *testing.T) {
 	for _, outcome := range []string{
 		engine.OutcomePositive, engine.OutcomeNegative, engine.OutcomeFailed, engine.OutcomeStalled, engine.OutcomeAborted,
@@ -149,7 +149,7 @@ func TestMetricsObserve(t *testing.T) {
 	})
 }
 
-// A label can hold anything; what it holds cannot make up other series.
+// A label can contain anything, but its content cannot create other series.
 func TestMetricsQuoteLabels(t *testing.T) {
 	names := []string{"[2001:db8::1]:9000", `a"} 1`, `back\slash`, "new\nline", "schön:80", "{brace}"}
 	l := limiter.New(limiter.Options{Backends: names})
@@ -191,7 +191,7 @@ func TestMetricsConcurrently(t *testing.T) {
 	}
 }
 
-// hotPath is what one request to two backends counts, and what seldom comes.
+// hotPath is what one request to two backends counts, and what is rare.
 func hotPath(m *Metrics) {
 	m.RequestBegun()
 	m.RequestEnded("PUT", 200, 4096, 3*time.Millisecond)

@@ -15,16 +15,16 @@ import (
 	"github.com/akubra/akubra/synclog"
 )
 
-// Observe lets a scrape ask for what others count. Call it once, before write.
-// The functions may be called from any goroutine.
+// Observe lets a scrape read what others count. It must be called once, before Write. The functions
+// may be called on any goroutine.
 func (m *Metrics) Observe(status func() []limiter.Status, records func() synclog.Counts, inFlight func() int) {
 	m.status, m.records, m.inFlight = status, records, inFlight
 }
 
-// ObserveClients is observe for the connections of clients.
+// ObserveClients is Observe for the connections of clients.
 func (m *Metrics) ObserveClients(clients func() engine.Clients) { m.clients = clients }
 
-// writeClients tells of the connections of clients (R23).
+// writeClients reports the connections of clients (R23).
 func (m *Metrics) writeClients(w io.Writer) {
 	if m.clients == nil {
 		return
@@ -47,8 +47,8 @@ func (m *Metrics) Write(w io.Writer) {
 	metrics.WriteFDMetrics(w)
 }
 
-// writeObserved asks the limiter once a scrape: it looks through all its slots
-// for that, which gauges with a callback each would repeat.
+// writeObserved asks the limiter once per scrape, because the limiter scans all its slots each
+// time; a callback per gauge would repeat that.
 func (m *Metrics) writeObserved(w io.Writer) {
 	if m.status == nil {
 		return
@@ -72,21 +72,21 @@ func (m *Metrics) writeObserved(w io.Writer) {
 	}
 	metrics.WriteMetadataIfNeeded(w, "akubra_backend_up", "gauge")
 	for i := range all {
-		silent := i < len(how) && how[i].Silent // the last one is never demoted (R36)
+		silent := i < len(how) && how[i].Silent // the last backend is never demoted (R36)
 		_, _ = fmt.Fprintf(w, "%s %d\n", series("akubra_backend_up", "backend", all[i].Name), oneIf(all[i].State == limiter.StateActive && !silent))
 	}
 	family("akubra_backend_maintained", "gauge", func(s *limiter.Status) uint64 { return oneIf(s.Maintained) })
 	family("akubra_backend_demotions_total", "counter", func(s *limiter.Status) uint64 { return s.Demotions })
 }
 
-// LogState is how one output of a log is taken.
+// LogState is how well one output of a log keeps up.
 type LogState struct {
 	Log, Output string
 	Waiting     int    // lines
-	Lost        uint64 // lines, ever
+	Lost        uint64 // lines, in total
 }
 
-// ObserveLogs lets a scrape ask how the logs are taken. Call it once, before write.
+// ObserveLogs lets a scrape read how well the logs keep up. It must be called once, before Write.
 func (m *Metrics) ObserveLogs(states func() []LogState) { m.logs = states }
 
 func (m *Metrics) writeLogs(w io.Writer) {
@@ -111,10 +111,10 @@ func oneIf(yes bool) uint64 {
 	return 0
 }
 
-// labelEscapes are those of the text format; Go's own %q has more of them.
+// labelEscapes are the escapes of the text format; Go's %q has more.
 var labelEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
-// series is a metric's name with labels, given as name, value, name, value …
+// series is a metric's name with labels, which are given as name, value, name, value …
 func series(name string, labels ...string) string {
 	var b strings.Builder
 	b.WriteString(name)
@@ -126,7 +126,7 @@ func series(name string, labels ...string) string {
 	return b.String()
 }
 
-// Totals are the counters as /status shows them.
+// Totals are the counters shown by /status.
 type Totals struct {
 	Requests     uint64  `json:"requests"` // answered
 	RequestBytes uint64  `json:"requestbytes"`
@@ -135,7 +135,7 @@ type Totals struct {
 	RingSeconds  float64 `json:"ringwaitseconds"`
 }
 
-// Totals are the sums since the start.
+// Totals returns the sums since the start.
 func (m *Metrics) Totals() Totals {
 	t := Totals{RequestBytes: m.requestBytes.Get(), RingWaits: m.ringWaits.Get(), RingSeconds: m.ringSeconds.Get()}
 	for i := range m.requests {
@@ -149,7 +149,7 @@ func (m *Metrics) Totals() Totals {
 	return t
 }
 
-// Legs are how often each outcome came of a backend, and the bytes it was sent.
+// Legs returns how often each outcome occurred at a backend, and the bytes it was sent.
 func (m *Metrics) Legs(backend int) (outcomes map[string]uint64, bytes uint64) {
 	outcomes = make(map[string]uint64, len(metricOutcomes))
 	for i, c := range m.backends[backend].legs {

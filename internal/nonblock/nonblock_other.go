@@ -16,10 +16,10 @@ func Receive(fd int, p []byte) (int, error) { return Read(fd, p) }
 // Send is Write for a socket.
 func Send(fd int, p []byte) (int, error) { return Write(fd, p) }
 
-// SendMore is Send: what it allows is not known here.
+// SendMore is Send: this system has no equivalent.
 func SendMore(fd int, p []byte) (int, error) { return Send(fd, p) }
 
-// Peek is recv(2) of a byte that stays where it is.
+// Peek is recv(2) of one byte, which is not consumed.
 func Peek(fd int, p *[1]byte) (int, error) {
 	n, _, err := unix.Recvfrom(fd, p[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	return max(n, 0), err

@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// Socket is the socket under a TCP connection, or nil.
+// Socket returns the socket under a TCP connection, or nil.
 func Socket(nc net.Conn) syscall.RawConn {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
@@ -18,7 +18,7 @@ func Socket(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
-// Control is raw's Control for an f that can fail: it keeps the file open while f runs.
+// Control is raw's Control for a function that can fail; it keeps the file open while f runs.
 func Control(raw syscall.RawConn, f func(fd int) error) error {
 	var err error
 	if cerr := raw.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// cleanupTimeout bounds taking back what was written, also where the check was broken off.
+// cleanupTimeout bounds the removal of what was written, even if the check was interrupted.
 const cleanupTimeout = 10 * time.Second
 
 // What a backend does about the conditions of a write.
@@ -70,7 +70,7 @@ func (r *Report) tryConditions(ctx context.Context, c *client.Client, bucket str
 	}
 }
 
-// trial is an object that is written to find out.
+// trial is an object written to find out.
 type trial struct {
 	ctx         context.Context
 	client      *client.Client

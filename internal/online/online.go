@@ -1,10 +1,10 @@
-// Package online looks at the backends as they are (R21): whether each can be reached, what
-// its certificate, its clock and its keys are like, and what they differ in: buckets,
-// versioning, whether conditions of a write are kept.
+// Package online examines the backends (R21): whether each can be reached, the state of its
+// certificate, clock and keys, and where the backends differ: buckets, versioning, whether
+// conditional writes are honored.
 //
-// Check reads, but for conditions, which cannot be seen without a write: it makes one small
-// object in a bucket that keeps no versions, and deletes it again. It starts a goroutine per
-// backend, and has ended them when it returns.
+// Check only reads, except for conditional writes, which cannot be examined otherwise: it writes
+// one small object to a bucket that keeps no versions, and deletes it again. It starts goroutines
+// for the backends, which have ended when it returns.
 package online
 
 import (
@@ -28,28 +28,28 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// Bounds of what is taken for well.
+// Limits of what counts as good.
 const (
-	clockWarned  = time.Minute      // more makes a difference to who reads times
-	clockRefused = 15 * time.Minute // S3 refuses signatures from here on
+	clockWarned  = time.Minute      // a larger difference matters to readers of timestamps
+	clockRefused = 15 * time.Minute // from here on S3 refuses signatures
 	expirySoon   = 14 * 24 * time.Hour
 	maxDocument  = 4 << 20
-	maxBuckets   = 1000 // that are looked at one by one
+	maxBuckets   = 1000 // examined one by one
 )
 
-// Options are what to look at.
+// Options say what to examine.
 type Options struct {
 	Backends []client.Options
-	// Unsigned is why a backend has no keys, "" where it has; by backend.
+	// Unsigned is why a backend has no keys, by backend; "" if it has.
 	Unsigned []string
-	// Bucket is where conditions are tried; "" is any that keeps no versions. With ReadOnly
-	// they are not.
+	// Bucket is where conditional writes are tried; "" means any bucket that keeps no versions.
+	// With ReadOnly they are not tried.
 	Bucket   string
 	ReadOnly bool
-	Now      func() time.Time // nil is time.Now
+	Now      func() time.Time // nil means time.Now
 }
 
-// Report is what was found of one backend. A text that is "" was not looked at.
+// Report is what was found about one backend. A text that is "" was not examined.
 type Report struct {
 	Name, URL  string
 	Dial       string
@@ -57,13 +57,13 @@ type Report struct {
 	Clock      string
 	Signed     string
 	Buckets    []string
-	Missing    []string // buckets that others have
+	Missing    []string // buckets that other backends have
 	Conditions string
 	Versioning map[string]string // by bucket
-	// Problems keep it from working, Warnings may.
+	// Problems keep the backend from working; Warnings might.
 	Problems, Warnings []string
 
-	listed bool // Buckets are known
+	listed bool // Buckets is known
 }
 
 type check struct {
@@ -72,7 +72,7 @@ type check struct {
 	clients []*client.Client
 }
 
-// Check looks at all of them.
+// Check examines all backends.
 func Check(ctx context.Context, o Options) ([]Report, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -83,7 +83,7 @@ func Check(ctx context.Context, o Options) ([]Report, error) {
 		c.reports[i] = Report{Name: b.Name, URL: b.URL, Versioning: map[string]string{}}
 		var err error
 		if c.clients[i], err = client.New(b); err != nil {
-			return nil, err // none has dialled
+			return nil, err // none has dialed yet
 		}
 	}
 	defer func() {
@@ -105,9 +105,9 @@ func Check(ctx context.Context, o Options) ([]Report, error) {
 			if r := &c.reports[i]; r.listed {
 				r.Conditions = "not tried"
 				if !told {
-					r.warn("whether it keeps conditions of a write was not tried: %s", why)
+					r.warn("did not try whether it honors conditional writes: %s", why)
 				}
-				told = true // it is the same for all
+				told = true // the reason is the same for all
 			}
 		}
 	} else {
@@ -116,7 +116,7 @@ func Check(ctx context.Context, o Options) ([]Report, error) {
 	return c.reports, nil
 }
 
-// each calls f for every backend, all at once.
+// each calls f for every backend, concurrently.
 func (c *check) each(f func(i int)) {
 	var all sync.WaitGroup
 	for i := range c.reports {
@@ -133,12 +133,12 @@ func (r *Report) warn(format string, args ...any) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
 }
 
-// connect dials, and shakes hands.
+// connect dials and does the TLS handshake.
 func (c *check) connect(ctx context.Context, i int) bool {
 	r, o := &c.reports[i], &c.o.Backends[i]
 	u, err := url.Parse(o.URL)
 	if err != nil {
-		r.problem("no URL: %v", err)
+		r.problem("it has no valid URL: %v", err)
 		return false
 	}
 	secure := u.Scheme == "https"
@@ -187,7 +187,7 @@ func (r *Report) certificate(s tls.ConnectionState, unverified bool, now time.Ti
 	}
 }
 
-// sign sends a signed `GET /`, by which the clock can be told, too.
+// sign sends a signed `GET /`, whose response also shows the clock.
 func (c *check) sign(ctx context.Context, i int) {
 	r := &c.reports[i]
 	sent := c.o.Now()
@@ -201,7 +201,7 @@ func (c *check) sign(ctx context.Context, i int) {
 	switch why := c.o.Unsigned[i]; {
 	case why != "" && (err == nil || answer != nil):
 		r.Signed = "no keys"
-		r.problem("nothing could be signed: %s", why)
+		r.problem("cannot sign a request: %s", why)
 		return
 	case err != nil:
 		r.Signed = "refused"
@@ -219,7 +219,7 @@ func (c *check) sign(ctx context.Context, i int) {
 	}
 	if err := xml.Unmarshal(body, &doc); err != nil || doc.XMLName.Local != "ListAllMyBucketsResult" {
 		r.Signed = "no S3"
-		r.problem("answers to GET / with what is no list of buckets: is it an S3 storage?")
+		r.problem("its response to GET / is not a list of buckets: is it an S3 backend?")
 		return
 	}
 	r.Signed, r.listed = "ok", true
@@ -230,8 +230,8 @@ func (c *check) sign(ctx context.Context, i int) {
 	c.region(ctx, i)
 }
 
-// region asks for a bucket that nobody has: some storages (MinIO) list their buckets to
-// signatures of any region, and refuse everything else.
+// region asks for a bucket that nobody has: some backends (MinIO) list their buckets for signatures
+// of any region, but refuse everything else.
 func (c *check) region(ctx context.Context, i int) {
 	r := &c.reports[i]
 	_, _, err := c.clients[i].Document(ctx, &client.Request{
@@ -243,7 +243,7 @@ func (c *check) region(ctx context.Context, i int) {
 	}
 }
 
-// wrongRegion reports whether a request was refused for the region that it was signed for.
+// wrongRegion reports whether a request was refused because of the region that it was signed for.
 func (c *check) wrongRegion(err error) bool {
 	lower := ""
 	if err != nil {
@@ -255,7 +255,8 @@ func (c *check) wrongRegion(err error) bool {
 		status/100 == 4 && (strings.Contains(lower, "region") || strings.Contains(lower, "credential should be scoped"))
 }
 
-// clock compares the Date of an answer, cut to the second, with this machine's clock.
+// clock compares the Date of a response, which is truncated to the second, with this machine's
+// clock.
 func (r *Report) clock(date string, sent, got time.Time) {
 	theirs, err := http.ParseTime(date)
 	if err != nil {
@@ -282,7 +283,7 @@ func (r *Report) clock(date string, sent, got time.Time) {
 	}
 }
 
-// whyRefused puts the refusal of a signed request into an operator's words.
+// whyRefused explains the refusal of a signed request in an operator's words.
 func (c *check) whyRefused(i int, err error) string {
 	region := c.clients[i].Region()
 	lower := strings.ToLower(err.Error())
@@ -290,23 +291,23 @@ func (c *check) whyRefused(i int, err error) string {
 	case client.HasCode(err, "InvalidAccessKeyId"), client.Status(err)/100 == 4 && strings.Contains(lower, "no user exists"): // versitygw
 		return fmt.Sprintf("its AccessKey is wrong: %v", err)
 	case client.HasCode(err, "RequestTimeTooSkewed", "RequestExpired"):
-		return fmt.Sprintf("it refuses the time of the signature; see the clocks: %v", err)
+		return fmt.Sprintf("it refuses the time of the signature; compare the clocks: %v", err)
 	case c.wrongRegion(err):
 		return fmt.Sprintf("its region is not %q: set Region in Credentials or BackendCredentials: %v", region, err)
 	case client.HasCode(err, "SignatureDoesNotMatch"):
 		return fmt.Sprintf("its SecretKey is wrong (or its region is not %q): %v", region, err)
 	case client.HasCode(err, "ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
-		return fmt.Sprintf("its session token is no good: %v", err)
+		return fmt.Sprintf("its session token is not valid: %v", err)
 	case client.Status(err) == http.StatusUnauthorized || client.Status(err) == http.StatusForbidden:
 		return fmt.Sprintf("its keys are wrong, or may not list buckets: %v", err)
 	case client.Status(err) != 0:
 		return fmt.Sprintf("it refuses a signed GET /: %v", err)
 	}
 	_, means := health.Explain(err)
-	return fmt.Sprintf("it gives no answer to a signed GET /: %s (%v)", means, err)
+	return fmt.Sprintf("it does not answer a signed GET /: %s (%v)", means, err)
 }
 
-// compareBuckets names those that are not on each.
+// compareBuckets finds the buckets that some backends lack.
 func (c *check) compareBuckets() {
 	all := map[string]int{}
 	for i := range c.reports {
@@ -325,12 +326,12 @@ func (c *check) compareBuckets() {
 			}
 		}
 		if len(r.Missing) > 0 {
-			r.problem("buckets that others have are missing: %s", strings.Join(r.Missing, ", "))
+			r.problem("it lacks buckets that other backends have: %s", strings.Join(r.Missing, ", "))
 		}
 	}
 }
 
-// What a bucket's versioning can be, beside what S3 says.
+// States of a bucket's versioning beside S3's own.
 const (
 	versioningOff     = "off"
 	versioningUnknown = "unknown"
@@ -372,16 +373,16 @@ func (c *check) compareVersioning() {
 	}
 }
 
-// conditionsBucket is where conditions can be tried on all that can be signed for, and why
-// nowhere if it is "".
+// conditionsBucket returns a bucket in which conditional writes can be tried on all backends that
+// have keys, or why there is none.
 func (c *check) conditionsBucket() (bucket, why string) {
 	if c.o.ReadOnly {
-		return "", "nothing is to be written"
+		return "", "nothing may be written"
 	}
 	if c.o.Bucket != "" {
 		return c.o.Bucket, ""
 	}
-	why = "there is no bucket that all have"
+	why = "there is no bucket that all backends have"
 	for i := range c.reports {
 		if !c.reports[i].listed {
 			continue
@@ -395,7 +396,7 @@ func (c *check) conditionsBucket() (bucket, why string) {
 			}
 			for j := range c.reports {
 				if r := &c.reports[j]; r.listed && r.Versioning[b] != versioningOff {
-					why = "each bucket that all have keeps versions, as far as it is known, of which a trial might leave some; --bucket names one all the same"
+					why = "every common bucket may keep versions, which a trial might leave behind; use --bucket to choose one anyway"
 					continue buckets
 				}
 			}

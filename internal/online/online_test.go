@@ -21,13 +21,13 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// storage is an S3 storage with keys of its own.
+// storage is an S3 backend with its own keys.
 type storage struct {
 	*s3mem.Storage
 	access, secret, region string
-	clock                  time.Duration // ahead
+	clock                  time.Duration // how far it is ahead
 	buckets                []string
-	lists                  bool // to any region
+	lists                  bool // whatever the region
 }
 
 func newStorage(m s3mem.Manners, buckets ...string) *storage {
@@ -38,7 +38,7 @@ func newStorage(m s3mem.Manners, buckets ...string) *storage {
 	return s
 }
 
-// ServeHTTP looks at the credentials first, as storages do, though not at the signature itself.
+// ServeHTTP checks the credentials first, as backends do, though not the signature itself.
 func (s *storage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := time.Now().Add(s.clock)
 	w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
@@ -75,7 +75,7 @@ func (s *storage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// check looks at these storages, of which the first is as it should be.
+// checkAll checks these backends, of which the first is healthy.
 func checkAll(t *testing.T, o Options, all ...http.Handler) []Report {
 	t.Helper()
 	for _, h := range all {
@@ -99,11 +99,11 @@ func options(url string) client.Options {
 	return client.Options{Name: name, URL: url, AccessKey: "AK", SecretKey: "SK", DialTimeout: 10 * time.Second, Timeout: 10 * time.Second}
 }
 
-// TestR21OnlineNamesWhatIsWrong: one of two backends is not as it should be.
+// TestR21OnlineNamesWhatIsWrong: one of two backends has something wrong.
 func TestR21OnlineNamesWhatIsWrong(t *testing.T) {
 	for name, c := range map[string]struct {
 		second  func() *storage
-		problem string // of the second one; "" is none
+		problem string // of the second one; "" means none
 		warning string
 		want    func(r *Report) bool
 	}{
@@ -128,10 +128,10 @@ func TestR21OnlineNamesWhatIsWrong(t *testing.T) {
 			"its clock is 1h0m0s behind this machine's", "", func(r *Report) bool { return r.Clock == "1h0m0s behind" }},
 		"clock two minutes off": {func() *storage { return newStorage(s3mem.Manners{Clock: 2 * time.Minute}, "one", "two") },
 			"", "its clock is 2m0s ahead", func(r *Report) bool { return r.Signed == "ok" }},
-		"bucket missing": {func() *storage { return newStorage(s3mem.Manners{}, "two") }, "buckets that others have are missing: one", "",
+		"bucket missing": {func() *storage { return newStorage(s3mem.Manners{}, "two") }, "it lacks buckets that other backends have: one", "",
 			func(r *Report) bool { return slices.Equal(r.Missing, []string{"one"}) && r.Conditions == "kept" }},
 		"conditions ignored": {func() *storage { return newStorage(s3mem.Manners{IgnoresConditions: true}, "one", "two") },
-			"it ignores conditions of a write", "", func(r *Report) bool { return r.Conditions == "ignored" }},
+			"it ignores conditional writes", "", func(r *Report) bool { return r.Conditions == "ignored" }},
 		"versioning": {func() *storage {
 			s := newStorage(s3mem.Manners{}, "one", "two")
 			s.MakeBucket("one", true, false)
@@ -163,7 +163,7 @@ func TestR21OnlineNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestR21OnlineWrites: conditions are tried where no versions stay behind, or where it is said
+// TestR21OnlineWrites: conditional writes are tried where no versions stay behind, or where told
 // to, or not at all.
 func TestR21OnlineWrites(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -226,7 +226,7 @@ func TestR21OnlineUnreached(t *testing.T) {
 		Unsigned: []string{"", "", "", "", "", "no keys are there"},
 	})
 	for i, want := range []string{
-		"", "signed by nobody who is trusted here", "does not speak TLS at this port", "refuses connections", "no list of buckets", "nothing could be signed: no keys are there",
+		"", "not signed by a trusted authority", "does not speak TLS on this port", "refuses connections", "not a list of buckets", "cannot sign a request: no keys are there",
 	} {
 		said := strings.Join(reports[i].Problems, "\n")
 		if (want == "") != (said == "") || !strings.Contains(said, want) {

@@ -18,15 +18,15 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// Bounds of the calls to a running proxy.
+// Limits of the calls to a running proxy.
 const (
 	Timeout           = 30 * time.Second
-	remoteConnections = 32 // well under admin.MaxConnections: a scraper must get in
+	remoteConnections = 32 // well below admin.MaxConnections, so that a scraper gets in
 	remoteMaxAnswer   = 1 << 20
 )
 
-// Client is a running proxy's journal and fence, over its admin listener. All
-// methods may be called from any goroutine.
+// Client gives access to a running proxy's journal and fence through its admin listener. Any
+// goroutine may call its methods.
 type Client struct {
 	base   string // http://host:port
 	client *http.Client
@@ -34,8 +34,8 @@ type Client struct {
 
 	mu      sync.Mutex
 	session string
-	out     []string // backends that the proxy leaves alone, as it said last
-	settles bool     // the session is a person's
+	out     []string // backends that the proxy leaves alone, as of its last answer
+	settles bool     // the session is for a person's decisions
 
 	stop context.CancelFunc
 	live sync.WaitGroup
@@ -47,8 +47,8 @@ var (
 	_ repair.Finder  = (*Client)(nil)
 )
 
-// NewClient makes the client of a proxy whose AdminListen is adminListen. warn hears of
-// failures that no call returns, from any goroutine.
+// NewClient makes the client of a proxy whose AdminListen is adminListen. warn is told of failures
+// that no call returns, on any goroutine.
 func NewClient(adminListen string, warn func(err error)) *Client {
 	return &Client{
 		base: "http://" + text.Dialable(adminListen),
@@ -76,18 +76,17 @@ func (r *Client) Check(ctx context.Context, dir string) error {
 	return nil
 }
 
-// Status is the journal's.
+// Status returns the journal's status.
 func (r *Client) Status(ctx context.Context) (s Status, err error) {
 	err = r.call(ctx, http.MethodGet, "/journal?limit=0", nil, &s)
 	return s, err
 }
 
-// Start begins a session, for which it waits while another repair has one, and keeps
-// it alive until Close.
+// Start starts a session, waiting while another repair has one, and keeps it alive until Close.
 func (r *Client) Start(ctx context.Context) error { return r.start(ctx, false) }
 
-// StartSettling is Start for a person's decisions, which are taken beside a repair in the
-// proxy, too (R35).
+// StartSettling is Start for a person's decisions, which may be taken even while the proxy itself
+// repairs (R35).
 func (r *Client) StartSettling(ctx context.Context) error { return r.start(ctx, true) }
 
 func (r *Client) start(ctx context.Context, settles bool) error {
@@ -105,7 +104,7 @@ func (r *Client) start(ctx context.Context, settles bool) error {
 		}
 		if !waiting {
 			waiting = true
-			r.warn(fmt.Errorf("waiting, since the proxy says: %w", err))
+			r.warn(fmt.Errorf("waiting because of the proxy's answer: %w", err))
 		}
 		select {
 		case <-ctx.Done():
@@ -133,8 +132,8 @@ func (r *Client) open(ctx context.Context) error {
 	return nil
 }
 
-// keepAlive says that this repair is still there, and begins another session where
-// the proxy was restarted.
+// keepAlive reports that this repair is still running, and starts another session if the proxy was
+// restarted.
 func (r *Client) keepAlive(ctx context.Context) {
 	tick := time.NewTicker(sessionTimeout / 3)
 	defer tick.Stop()
@@ -173,7 +172,7 @@ func (r *Client) Close() {
 	r.live.Wait()
 	if r.currentSession() != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), Timeout/10)
-		_, _ = r.post(ctx, "close", wireRequest{}) // it falls silent otherwise
+		_, _ = r.post(ctx, "close", wireRequest{}) // the session times out otherwise
 		cancel()
 	}
 	r.client.CloseIdleConnections()
@@ -185,67 +184,67 @@ func (r *Client) currentSession() string {
 	return r.session
 }
 
-// Next, Resolve, Note and Add are repair.Journal's.
+// Next, Resolve, Note and Add implement repair.Journal.
 func (r *Client) Next(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
 	a, err := r.post(context.Background(), "next", wireRequest{Cursor: cursor})
 	return a.Task, a.Next, a.OK, err
 }
 
-// NextParked is Next of those that are parked.
+// NextParked is Next restricted to parked keys.
 func (r *Client) NextParked(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
 	a, err := r.post(context.Background(), "parked", wireRequest{Cursor: cursor})
 	return a.Task, a.Next, a.OK, err
 }
 
-// Find gives what is pending of a key, and the cursor that gives it again.
+// Find returns what is pending for a key, and the cursor at which Next returns it.
 func (r *Client) Find(bucket, key string) (t task.Task, place uint64, ok bool, err error) {
 	a, err := r.post(context.Background(), "find", wireRequest{Key: wireKey{wireText(bucket), wireText(key)}})
 	return a.Task, a.Next, a.OK, err
 }
 
-// Resolve closes t, unless something newer came.
+// Resolve closes t, unless something newer has come.
 func (r *Client) Resolve(t *task.Task) (bool, error) {
 	a, err := r.post(context.Background(), "resolve", wireRequest{Task: hidden(t)})
 	return a.OK, err
 }
 
-// Note keeps what became of a try.
+// Note records the result of a try.
 func (r *Client) Note(t *task.Task) error {
 	_, err := r.post(context.Background(), "note", wireRequest{Task: hidden(t)})
 	return err
 }
 
-// Add journals what verify has found.
+// Add writes what verify has found to the journal.
 func (r *Client) Add(t *task.Task) error {
 	_, err := r.post(context.Background(), "add", wireRequest{Task: hidden(t)})
 	return err
 }
 
-// Resolved has the proxy write the synclog's line.
+// Resolved makes the proxy write the line in the synclog.
 func (r *Client) Resolved(t *task.Task, action string) {
 	if _, err := r.post(context.Background(), "resolved", wireRequest{Task: hidden(t), Action: action}); err != nil {
 		r.warn(err)
 	}
 }
 
-// Busy reports whether a key is pending or being written; parked, whether it waits for a
+// Busy reports whether a key is pending or being written; parked reports whether it waits for a
 // person.
 func (r *Client) Busy(bucket, key string) (busy, parked bool, err error) {
 	a, err := r.post(context.Background(), "busy", wireRequest{Key: wireKey{wireText(bucket), wireText(key)}})
 	return a.OK, a.Parked, err
 }
 
-// Begin is repair.Fence's; where the proxy does not answer, the key has to wait.
+// Begin implements repair.Fence; if the proxy does not answer, the key has to wait.
 func (r *Client) Begin(bucket, key string) bool { return r.fence("begin", bucket, key) }
 
-// End is repair.Fence's; where the proxy does not answer, nothing is known to be clean.
+// End implements repair.Fence; if the proxy does not answer, nothing counts as clean.
 func (r *Client) End(bucket, key string) bool { return r.fence("end", bucket, key) }
 
-// Seal is repair.Fence's.
+// Seal implements repair.Fence.
 func (r *Client) Seal(bucket, key string) bool { return r.fence("seal", bucket, key) }
 
-// Unseal is repair.Fence's. Where the proxy does not answer, the session's end is
-// what ends it.
+// Unseal implements repair.Fence. If the proxy does not answer, the key is unsealed when the
+// session ends.
 func (r *Client) Unseal(bucket, key string) { r.fence("unseal", bucket, key) }
 
 func (r *Client) fence(call, bucket, key string) bool {
@@ -262,7 +261,7 @@ func (r *Client) post(ctx context.Context, call string, q wireRequest) (a wireAn
 	return a, err
 }
 
-// refusedError is what the proxy says to a call that it understands.
+// refusedError is the proxy's refusal of a call that it understands.
 type refusedError struct {
 	status int
 	text   string
@@ -275,7 +274,7 @@ func (r *Client) call(ctx context.Context, method, path string, body, answer any
 	if body != nil {
 		var err error
 		if text, err = json.Marshal(body); err != nil {
-			panic(err) // only types of this package come here
+			panic(err) // can only be a type of this package
 		}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, r.base+path, bytes.NewReader(text))

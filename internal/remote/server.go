@@ -17,56 +17,55 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// sessionTimeout is how long a repair beside the proxy may be silent. It says
-// something each sessionTimeout/3 (Client), and what it holds is given back
-// if it was killed.
+// sessionTimeout is how long a repair beside the proxy may be silent. It calls every
+// sessionTimeout/3 (Client); if it was killed, what it holds is given back after this time.
 const sessionTimeout = 30 * time.Second
 
-// Calls are what the protocol has: POST /journal/CALL for each.
+// Calls are the calls of the protocol, each as POST /journal/CALL.
 var Calls = []string{"open", "live", "close", "next", "add", "resolve", "resolved", "note", "busy", "find", "parked", "begin", "seal", "unseal", "end"}
 
-// Store is what the protocol needs of the journal beside its tasks. All methods may
-// be called from any goroutine.
+// Store is what the protocol needs from the journal besides its tasks. Any goroutine may call its
+// methods.
 type Store interface {
 	Stats() journal.Stats
 	// Failed reports whether nothing can be written any more.
 	Failed() bool
-	// Flush returns when whoever reads the files finds what was written until now.
+	// Flush returns once everything written so far can be read from the files.
 	Flush() error
 }
 
-// Server lets `akubra repair` and `akubra verify` work on the journal of a
-// running proxy, which alone may have it open, and under its fence: a client's
-// write must win. One repair at a time, with a session: the keys that it has
-// fenced are its own, and are given back when it ends or falls silent.
+// Server lets `akubra repair` and `akubra verify` work on the journal of a running proxy, which
+// alone may have it open, and under its fence, because a client's write must win. One repair at a
+// time has a session; the keys that it has fenced belong to it, and are given back when it ends or
+// falls silent.
 type Server struct {
 	o ServerOptions
 
 	mu      sync.Mutex
-	session string // "" where there is none
+	session string // "" without one
 	begun   map[wireKey]struct{}
 	silent  *time.Timer // ends the session
 	closed  bool
 }
 
-// ServerOptions are the proxy's. All functions may be called from any goroutine.
+// ServerOptions are provided by the proxy. Any goroutine may call the functions.
 type ServerOptions struct {
-	Journal  repair.Journal // by the backends' names
-	Store    Store          // the same
+	Journal  repair.Journal // uses the backends' names
+	Store    Store          // the same journal
 	Names    []string       // of the backends, by the journal's index
-	Dir      string         // where the journal is
+	Dir      string         // the journal's directory
 	Fence    repair.Fence
 	Resolved func(t *task.Task, action string)
-	Out      func() []string // names of backends that are to be left alone
-	Busy     string          // why no repair may come from outside; "" if it may
-	// Parked is told of each key that a repair from outside has parked; may be nil.
+	Out      func() []string // names of the backends to leave alone
+	Busy     string          // why no outside repair is allowed; "" if it is
+	// Parked is told of each key that an outside repair has parked; may be nil.
 	Parked func(t *task.Task)
 }
 
 // NewServer makes a server without a session.
 func NewServer(o ServerOptions) *Server { return &Server{o: o} }
 
-// Close ends the session, if there is one, and allows no further.
+// Close ends the session, if any, and allows no more.
 func (a *Server) Close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -85,13 +84,14 @@ func (a *Server) endLocked() {
 	a.session, a.begun, a.silent = "", nil, nil
 }
 
-// errAnother passes: the other one ends, or falls silent.
-var errAnother = errors.New("another `akubra repair` is at it")
+// errAnother is temporary: the other session ends, or falls silent.
+var errAnother = errors.New("another `akubra repair` is running")
 
-var errSession = errors.New("this repair's session has ended: another one has begun, or it was silent for too long")
+var errSession = errors.New("this repair's session has ended: another one has started, or it was silent for too long")
 
-// open begins a session, unless another repair is at it. Beside one in the proxy only a
-// person may settle keys (R35): such are left alone by it, and the fence is between them.
+// open starts a session, unless another repair is running. While the proxy itself repairs, only a
+// person may settle keys (R35): those are keys that its repair leaves alone, and the fence keeps
+// the two apart.
 func (a *Server) open(settles bool) (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -120,7 +120,7 @@ func (a *Server) end(session string) error {
 	return nil
 }
 
-// in does what for the session, which has said something so.
+// in calls what on behalf of the session, which thereby counts as alive.
 func (a *Server) in(session string, what func()) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -142,7 +142,7 @@ func (a *Server) begin(session string, key wireKey) (ok bool, err error) {
 	return ok, err
 }
 
-// seal keeps clients from writing a key that was begun, or lets them again.
+// seal keeps clients from writing a key that was begun, or allows it again.
 func (a *Server) seal(session string, key wireKey, on bool) (ok bool, err error) {
 	err = a.in(session, func() {
 		_, mine := a.begun[key]
@@ -168,7 +168,7 @@ func (a *Server) finish(session string, key wireKey) (clean bool, err error) {
 	return clean, err
 }
 
-// busy reports whether a key is pending or being written; parked, whether it waits for a
+// busy reports whether a key is pending or being written; parked reports whether it waits for a
 // person.
 func (a *Server) busy(key wireKey) (busy, parked bool, err error) {
 	bucket, name := string(key.Bucket), string(key.Key)
@@ -187,8 +187,8 @@ func (a *Server) busy(key wireKey) (busy, parked bool, err error) {
 	return !a.o.Fence.End(bucket, name), false, nil
 }
 
-// serve answers one call of a repair. What waits for the disk is done without the
-// mutex, by whoever has a session.
+// serve answers one call of a repair. Calls that wait for the disk run without the mutex, for
+// whoever has a session.
 func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 	switch call {
 	case "open":
@@ -196,7 +196,7 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 		r.Session, err = a.open(q.Settle)
 		return r, err
 	case "close":
-		// Whoever reads the files next is to see what was resolved.
+		// Whoever reads the files next must see what was resolved.
 		return r, errors.Join(a.end(q.Session), a.o.Store.Flush())
 	case "begin":
 		r.OK, err = a.begin(q.Session, q.Key)
@@ -207,19 +207,19 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 	case "end":
 		r.OK, err = a.finish(q.Session, q.Key)
 		return r, err
-	case "next": // for a dry run, too, which has no session
+	case "next": // also for a dry run, which has no session
 		var t task.Task
 		if t, r.Next, r.OK, err = a.o.Journal.Next(q.Cursor); r.OK {
 			r.Task = hidden(&t)
 		}
 		return r, err
-	case "parked": // as next
+	case "parked": // like next
 		var t task.Task
 		if t, r.Next, r.OK, err = repair.OnlyParked(a.o.Journal).Next(q.Cursor); r.OK {
 			r.Task = hidden(&t)
 		}
 		return r, err
-	case "find": // as next
+	case "find": // like next
 		finder, finds := a.o.Journal.(repair.Finder)
 		if !finds {
 			return r, errors.New("the journal cannot be searched")
@@ -229,10 +229,10 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 			r.Task = hidden(&t)
 		}
 		return r, err
-	case "busy": // for verify, which has none either
+	case "busy": // for verify, which has no session either
 		r.OK, r.Parked, err = a.busy(q.Key)
 		return r, err
-	case "add": // verify has none
+	case "add": // verify has no session
 		return r, a.o.Journal.Add(&q.Task)
 	}
 	if err := a.in(q.Session, func() {}); err != nil {
@@ -254,8 +254,8 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 	return r, err
 }
 
-// Answer answers POST /journal/call with body: with an HTTP status, and either what its
-// JSON is made of or why not.
+// Answer answers POST /journal/CALL with an HTTP status and either the value for the JSON body or
+// an error.
 func (a *Server) Answer(call string, body []byte) (status int, answer any, err error) {
 	var q wireRequest
 	if err := json.Unmarshal(body, &q); err != nil {
@@ -271,7 +271,7 @@ func (a *Server) Answer(call string, body []byte) (status int, answer any, err e
 	return http.StatusOK, &r, nil
 }
 
-// Status is the answer of GET /journal, and a part of /status.
+// Status is the answer to GET /journal, and part of /status.
 type Status struct {
 	PID       int            `json:"pid"`
 	Dir       string         `json:"dir"`
@@ -281,8 +281,8 @@ type Status struct {
 	Open      int            `json:"open"`
 	Parked    int            `json:"parked"`
 	ParkedFor map[string]int `json:"parked_for"` // by reason
-	Gone      int            `json:"gone"`       // owed to backends that are not configured any more
-	Backends  map[string]int `json:"backends"`   // keys that each owes
+	Gone      int            `json:"gone"`       // keys pending for backends that are no longer configured
+	Backends  map[string]int `json:"backends"`   // keys pending for each
 	Oldest    *time.Time     `json:"oldest,omitempty"`
 	Segments  int            `json:"segments"`
 	Bytes     int64          `json:"bytes"`
@@ -290,12 +290,12 @@ type Status struct {
 	Batches   uint64         `json:"batches"`
 	Syncs     uint64         `json:"syncs"`
 	Failures  uint64         `json:"failures"`
-	Dropped   uint64         `json:"dropped"` // not promised, since it failed (OnJournalError: continue)
+	Dropped   uint64         `json:"dropped"` // not recorded since the journal failed (OnJournalError: continue)
 	Damaged   uint64         `json:"damaged"`
-	Repairing bool           `json:"repairing"` // an `akubra repair` is at it
+	Repairing bool           `json:"repairing"` // an `akubra repair` is running
 }
 
-// StatusOf is a status without what is known to the server alone.
+// StatusOf is a status without what only the server knows.
 func StatusOf(s *journal.Stats, names []string) Status {
 	r := Status{
 		Pending: s.Pending, Open: s.Open, Parked: s.Parked, Gone: s.Gone, Backends: map[string]int{}, ParkedFor: map[string]int{},
@@ -317,19 +317,19 @@ func StatusOf(s *journal.Stats, names []string) Status {
 	return r
 }
 
-// Status is what is pending, and whether a session is open.
+// Status returns what is pending, and whether a session is open.
 func (a *Server) Status() Status {
 	stats := a.o.Store.Stats()
 	s := StatusOf(&stats, a.o.Names)
 	s.PID, s.Dir, s.Failed = os.Getpid(), a.o.Dir, a.o.Store.Failed()
-	s.ID, _ = dirID(s.Dir) // it is compared with one that is not ""
+	s.ID, _ = dirID(s.Dir) // "" never matches
 	a.mu.Lock()
 	s.Repairing = a.session != ""
 	a.mu.Unlock()
 	return s
 }
 
-// dirID tells one directory of this machine from another, however it is reached.
+// dirID identifies a directory of this machine, whatever path leads to it.
 func dirID(dir string) (string, error) {
 	info, err := os.Stat(dir)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// What a repair beside a running proxy and the proxy tell each other, as JSON. Keys
-// and the like are any bytes, which JSON's text cannot hold: they are base64.
+// The messages between a running proxy and a repair beside it, as JSON. Keys and the like may
+// contain any bytes, which JSON text cannot hold, so they are base64.
 
 type wireRequest struct {
 	Session string    `json:"session,omitempty"`
@@ -17,25 +17,25 @@ type wireRequest struct {
 	Key     wireKey   `json:"key"`
 	Task    task.Task `json:"task"`
 	Action  string    `json:"action,omitempty"`
-	Settle  bool      `json:"settle,omitempty"` // open: it is a person who decides
+	Settle  bool      `json:"settle,omitempty"` // open: a person decides
 }
 
 type wireAnswer struct {
 	Session string    `json:"session,omitempty"`
-	Out     []string  `json:"out,omitempty"`    // backends that are to be left alone
-	Parked  bool      `json:"parked,omitempty"` // busy: it is pending, and left to a person
+	Out     []string  `json:"out,omitempty"`    // backends to leave alone
+	Parked  bool      `json:"parked,omitempty"` // busy: it is pending and waits for a person
 	OK      bool      `json:"ok"`
 	Next    uint64    `json:"next,omitempty"`
 	Task    task.Task `json:"task"`
 }
 
-// wireText is text of any bytes.
+// wireText is text that may contain any bytes.
 type wireText string
 
-// MarshalJSON is base64.
+// MarshalJSON encodes it as base64.
 func (w wireText) MarshalJSON() ([]byte, error) { return json.Marshal([]byte(w)) }
 
-// UnmarshalJSON is its reverse.
+// UnmarshalJSON reverses MarshalJSON.
 func (w *wireText) UnmarshalJSON(text []byte) error {
 	var b []byte
 	err := json.Unmarshal(text, &b)
@@ -48,8 +48,8 @@ type wireKey struct {
 	Key    wireText `json:"key"`
 }
 
-// hidden is a task as it goes over the wire: an old version may have left secrets in the
-// targets of writes. A bucket's task keeps its own, which says which one it is.
+// hidden is a task as it is sent: an old version may have left secrets in the targets of writes. A
+// bucket's task keeps its target, which identifies it.
 func hidden(t *task.Task) task.Task {
 	c := *t
 	c.Writes, c.Rivals = hiddenTargets(c.Writes), hiddenTargets(c.Rivals)

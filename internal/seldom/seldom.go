@@ -1,5 +1,5 @@
-// Package seldom keeps a log readable where the same thing may happen a thousand times
-// a second: it is said at once, then at most once a minute with a count.
+// Package seldom keeps a log readable if the same thing may happen a thousand times a second: it is
+// reported at once, then at most once a minute with a count.
 package seldom
 
 import (
@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// Every is the time between two lines about one thing.
+// Every is the time between two lines about the same thing.
 const Every = time.Minute
 
-// Counter counts one thing that happens. Its zero value is ready; all methods may be
-// called from any goroutine.
+// Counter counts one kind of event. Its zero value is ready to use; any goroutine may call its
+// methods.
 type Counter struct {
 	mu   sync.Mutex
 	said time.Time
 	n    uint64
 }
 
-// Happened counts once more, and reports whether that is to be said now, and how often
-// it has happened since it was said last.
+// Happened counts one more event. It reports whether to log now, and how many events there were
+// since the last report.
 func (c *Counter) Happened() (times uint64, say bool) { return c.happenedAt(time.Now()) }
 
 func (c *Counter) happenedAt(now time.Time) (times uint64, say bool) {

@@ -14,30 +14,28 @@ import (
 	"github.com/akubra/akubra/synclog/journal"
 )
 
-// maxBacklogKeys bounds what is remembered of each key: beyond it, every key that is
-// owed gets a line.
+// maxBacklogKeys bounds the remembered keys. Beyond it, every pending key gets a line.
 const maxBacklogKeys = 64 << 10
 
 const (
-	// backlogPause is between two looks whether there is room for more lines.
+	// backlogPause is the interval between checks for room for more lines.
 	backlogPause = 20 * time.Millisecond
-	// backlogRest is between two readings of the journal, in times of how long one took:
-	// a reader that takes too little comes and goes.
+	// backlogRest is the pause between two passes over the journal, as a multiple of how long a
+	// pass took: a slow reader stops and continues repeatedly.
 	backlogRest    = 9
 	maxBacklogRest = 10 * time.Second
 )
 
-// synclogBacklog sees to it that a synclog whose reader stopped misses nothing that
-// is still owed (R16, R23): it remembers, as hashes, the keys of the records that
-// there was no room for, and when lines are taken again, writes what the journal has
-// of them. A key that was repaired meanwhile needs no line.
+// synclogBacklog makes sure that a synclog whose reader stopped misses nothing that is still
+// pending (R16, R23). It remembers, as hashes, the keys of records for which there was no room.
+// When lines are accepted again, it writes what the journal has about these keys. A key repaired in
+// the meantime needs no line.
 //
-// Its goroutine runs from start to close, which has to come before the journal is
-// closed.
+// Its goroutine runs from start to close; close must come before the journal is closed.
 type synclogBacklog struct {
 	journal *journal.Journal
 	names   []string
-	sinks   []*logs.Queue            // the synclog's
+	sinks   []*logs.Queue            // the synclog's queues
 	wants   func(method string) bool // SyncLogMethods
 	log     *zerolog.Logger
 	seed    maphash.Seed
@@ -45,7 +43,7 @@ type synclogBacklog struct {
 	mu     sync.Mutex
 	keys   map[uint64]struct{}
 	all    bool          // more than keys can hold
-	queues []*logs.Queue // revived
+	queues []*logs.Queue // the queues to catch up
 
 	wake chan struct{}
 	stop chan struct{}
@@ -66,7 +64,7 @@ func (b *synclogBacklog) close() {
 	<-b.done
 }
 
-// missed remembers a record that was not taken.
+// missed remembers a record that was not accepted.
 func (b *synclogBacklog) missed(r *synclog.Record) {
 	hash := b.hash(r.Bucket, r.Key)
 	b.mu.Lock()
@@ -76,7 +74,7 @@ func (b *synclogBacklog) missed(r *synclog.Record) {
 	} else if _, known := b.keys[hash]; !known {
 		b.all = true
 	}
-	if !slices.ContainsFunc(b.sinks, (*logs.Queue).InTrouble) { // it was over before this was known
+	if !slices.ContainsFunc(b.sinks, (*logs.Queue).InTrouble) { // the trouble was over before this record was known
 		b.reviveLocked(b.sinks...)
 	}
 }
@@ -85,7 +83,7 @@ func (b *synclogBacklog) hash(bucket, key string) uint64 {
 	return maphash.Comparable(b.seed, [2]string{bucket, key})
 }
 
-// revived has the lines written that q has missed. It waits for nothing.
+// revived has the lines written that q has missed. It does not block.
 func (b *synclogBacklog) revived(q *logs.Queue) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -122,16 +120,16 @@ func (b *synclogBacklog) run() {
 			lines, complete = lines+n, complete && ok
 		}
 		if !complete || slices.ContainsFunc(b.sinks, (*logs.Queue).InTrouble) {
-			b.remember(keys, all) // for this one's next time, when some may come twice, or for another one
+			b.remember(keys, all) // for this queue's next time, when some lines may be repeated, or for another queue
 		}
 		if complete {
-			b.log.Warn().Int("lines", lines).Msg("lines that the synclog had missed are written, of all that is still owed")
+			b.log.Warn().Int("lines", lines).Msg("the synclog has caught up: lines it had missed are written, for all keys still pending")
 		}
 		b.pause(min(backlogRest*time.Since(began), maxBacklogRest))
 	}
 }
 
-// remember takes back what could not be written.
+// remember puts back what could not be written.
 func (b *synclogBacklog) remember(keys map[uint64]struct{}, all bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -141,7 +139,7 @@ func (b *synclogBacklog) remember(keys map[uint64]struct{}, all bool) {
 	b.keys, b.all = keys, b.all || all || len(keys) > maxBacklogKeys
 }
 
-// write gives q a line for each key and backend that is owed.
+// write gives q a line for each key and backend that is pending.
 func (b *synclogBacklog) write(q *logs.Queue, keys map[uint64]struct{}, all bool) (lines int, ok bool) {
 	var line []byte
 	for cursor := uint64(0); ; {
@@ -169,7 +167,7 @@ func (b *synclogBacklog) write(q *logs.Queue, keys map[uint64]struct{}, all bool
 	}
 }
 
-// room waits until q has some, and is false at the end.
+// room waits until q has room; it returns false when the backlog is closed.
 func (b *synclogBacklog) room(q *logs.Queue) bool {
 	for !q.Roomy() {
 		if b.pause(backlogPause) {
@@ -179,7 +177,7 @@ func (b *synclogBacklog) room(q *logs.Queue) bool {
 	return true
 }
 
-// pause waits, and reports whether it is the end.
+// pause waits, and reports whether the backlog is being closed.
 func (b *synclogBacklog) pause(d time.Duration) (end bool) {
 	if d > 0 {
 		timer := time.NewTimer(d)

@@ -13,13 +13,13 @@ import (
 	"github.com/akubra/akubra/synclog/journal"
 )
 
-// TestR23SynclogCatchesUp: what the synclog had no room for while its reader stood is
-// written when it reads again, of all keys that are still owed.
+// TestR23SynclogCatchesUp: what the synclog had no room for while its reader was stopped is written
+// when it reads again, for all keys that are still pending.
 func TestR23SynclogCatchesUp(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		keys int
-		lose bool // the keys' hashes do not fit
+		lose bool // there are too many keys to remember
 	}{
 		{"few", 300, false},
 		{"more than are remembered", 300, true},
@@ -63,7 +63,7 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 				record("PUT", key(i))
 			}
 			record("GET", "not-recorded")
-			for cursor, left := uint64(0), 3; left > 0; { // three keys are repaired: two with a line in the queue
+			for cursor, left := uint64(0), 3; left > 0; { // three keys are repaired; two of them have a line in the queue
 				p, next, ok := n.Journal.Next(cursor)
 				if !ok {
 					t.Fatal("the journal ends early")

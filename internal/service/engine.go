@@ -36,7 +36,7 @@ func (p *Proxy) makeEngine() error {
 	return err
 }
 
-// engineOptions are those that the configuration has.
+// engineOptions are the options that come from the configuration.
 func engineOptions(c *config.Config, files fileShares) engine.Options {
 	hedgeAfter, hedgeP95 := c.HedgeDelay()
 	return engine.Options{
@@ -81,7 +81,7 @@ func (p *Proxy) wanted(bucket, key string) {
 	}
 }
 
-// engineBackend makes a backend fit the engine's interface.
+// engineBackend adapts a backend to the engine's interface.
 type engineBackend struct{ *backends.Backend }
 
 func (b engineBackend) Acquire(fresh bool) (engine.Conn, error) {

@@ -7,26 +7,27 @@ import (
 	"github.com/akubra/akubra/internal/config"
 )
 
-// fileShares are how the process's files are shared out (R23): each connection is one, and
-// so is each end of a pipe. What runs out of its share waits or is refused; what would run
-// out of files would fail, be it a write of the journal.
+// fileShares is how the process's file descriptors are divided (R23): each connection takes one,
+// and so does each end of a pipe. Whatever exhausts its share waits or is refused. Exhausting all
+// descriptors instead would make calls fail, even writes of the journal.
 type fileShares struct {
 	limit    int // RLIMIT_NOFILE
 	clients  int // connections of clients
 	requests int // in flight at once
 	backends int // busy connections to backends: no more than ConnLimit
-	pipes    int // files of pipes
+	pipes    int // descriptors of pipes
 	admin    int // connections of the admin listener
 }
 
-// Files that are nobody's share: standard streams, logs, journal and its table, listeners,
-// what waits for connections, and what a connection past a bound needs to be refused.
+// ownFiles are the descriptors outside all shares: standard streams, logs, the journal and its
+// table, listeners, connections waiting to be accepted, and the one needed to refuse a connection
+// beyond a limit.
 const ownFiles = 40
 
-// Connections to backends that are kept idle while others are busy: one in so many.
+// idleBackendShare: one backend connection is kept idle for so many busy ones.
 const idleBackendShare = 4
 
-// shareFiles works out the shares. Go has raised the soft limit to the hard one.
+// shareFiles computes the shares. Go has raised the soft limit to the hard one.
 func shareFiles(c *config.Config) fileShares {
 	limit := 1 << 20
 	var r unix.Rlimit
@@ -45,23 +46,23 @@ func sharesOf(limit int, c *config.Config) fileShares {
 	}
 	s.pipes = max(0, min(c.MaxConcurrentRequests*2*(n+1), left/4))
 	left -= s.pipes
-	s.backends = max(min(c.ConnLimit, left/2*idleBackendShare/(idleBackendShare+1)), n) // a request needs one of each
+	s.backends = max(min(c.ConnLimit, left/2*idleBackendShare/(idleBackendShare+1)), n) // a request needs one at each backend
 	s.requests = c.MaxConcurrentRequests
 	if s.backends < c.ConnLimit {
-		// Else bursts alone would reach the limit at which backends are demoted (R13).
-		// A third is for legs in the background.
+		// Otherwise bursts alone would reach the limit at which backends are demoted (R13). A third
+		// is for legs in the background.
 		s.requests = min(s.requests, max(s.backends*2/3/n, 1))
 	}
 	left -= s.backends + s.backends/idleBackendShare
-	// As many again as one in eight, and eight, are about to go or to be refused.
+	// One in eight, plus eight, is for connections that are closing or being refused.
 	s.clients = max(min(wantedClients(c), (left-8)*8/9), 2)
 	return s
 }
 
-// wantedClients is the bound of clients' connections where files are plenty.
+// wantedClients is the limit for clients' connections if there are enough descriptors.
 func wantedClients(c *config.Config) int { return c.MaxConcurrentRequests * connectionsPerRequest }
 
-// tight reports whether there would be more connections if there were more files.
+// tight reports whether more descriptors would allow more connections.
 func (s fileShares) tight(c *config.Config) bool {
 	return s.clients < wantedClients(c) || s.backends < c.ConnLimit
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/akubra/akubra/internal/config"
 )
 
-// TestR23SharesFitIntoTheLimit: whatever the limit, all shares together do not exceed it,
-// and each has something.
+// TestR23SharesFitIntoTheLimit: whatever the limit, all shares together stay within it, and each
+// has something.
 func TestR23SharesFitIntoTheLimit(t *testing.T) {
 	for _, backends := range []int{1, 2, 3, 8, 64} {
 		for limit := 256; limit <= 1<<20; limit += limit / 8 {

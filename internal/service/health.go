@@ -13,11 +13,11 @@ import (
 
 var _ engine.Health = (*health.Health)(nil)
 
-// lookInterval is how often is looked for requests that wait for a backend.
+// lookInterval is how often to look for requests that wait for a backend.
 const lookInterval = time.Second
 
-// healthWatch has Health look, and tells the main log what it finds (R36). Its goroutine
-// runs from start to close.
+// healthWatch makes Health look regularly, and reports its findings in the main log (R36). Its
+// goroutine runs from start to close.
 type healthWatch struct {
 	*health.Health
 	status func() []limiter.Status
@@ -66,7 +66,7 @@ func (w *healthWatch) failing(e health.Event) {
 	line, msg := w.log.Warn(), "backend still fails: "+e.Means
 	if e.First {
 		msg = "backend fails: " + e.Means
-		if e.Cause != health.Slow { // some requests take their time
+		if e.Cause != health.Slow { // some requests are simply slow
 			line = w.log.Error()
 		}
 	}
@@ -77,11 +77,11 @@ func (w *healthWatch) failing(e health.Event) {
 func (w *healthWatch) over(e health.Event) {
 	w.log.Warn().Str("backend", e.Name).Str("cause", string(e.Cause)).Uint64("failures", e.Count).
 		Time("since", e.Since.UTC()).Str("for", e.For.Round(time.Millisecond).String()).Str("error", e.Error).
-		Msg("backend works again, as far as this goes: " + e.Means)
+		Msg("backend has recovered from: " + e.Means)
 }
 
-// returner is the prober's: the limiter decides about demoted backends (R13), Health about
-// those of which nobody knows if they answer (R36).
+// returner is the prober's Returner: the limiter decides about demoted backends (R13), Health about
+// those that may or may not answer (R36).
 type returner struct {
 	*limiter.Limiter
 	health *healthWatch
@@ -91,7 +91,7 @@ func (r returner) Returnable(backend int) bool {
 	if r.Limiter.Returnable(backend) {
 		return true
 	}
-	// A maintained one gets nothing (R14), and a demoted one waits until it is idle.
+	// A backend in maintenance gets nothing (R14), and a demoted one waits until it is idle.
 	return r.health.Doubtful(backend) && r.State(backend) == limiter.StateActive
 }
 

@@ -9,8 +9,7 @@ import (
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
 )
 
-// The way to the journal costs nothing of its own: what owes nothing is written
-// nowhere.
+// The adapter itself costs nothing: a write that leaves nothing pending is written nowhere.
 func TestEngineJournalAllocatesNothing(t *testing.T) {
 	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000")
 	var j engine.Journal = engineJournal{n.Journal}

@@ -18,9 +18,9 @@ import (
 	"github.com/akubra/akubra/limiter"
 )
 
-// A key of the configuration takes, beside its field: a default, a check, a line in
-// config.yaml.example, a row in README, and somebody who reads it. The tables below are what
-// cannot be read off the code.
+// Besides its field, a configuration key needs a default, a check, a line in config.yaml.example, a
+// row in README, and somebody who reads it. The tables below hold what cannot be derived from the
+// code.
 var (
 	// Keys whose default is nothing: none, off, empty, or taken from elsewhere.
 	defaultIsNothing = []string{
@@ -33,7 +33,7 @@ var (
 		"Credentials.AccessKey", "Credentials.SecretKey", "Credentials.Region", "Credentials.File", "BackendCredentials",
 		"ReadFrom", "Primary", "ProbeBucket", "ReadCheck", "Repair.ObjectsPerSecond", "Repair.BytesPerSecond", "Repair.CopyBucketConfig",
 	}
-	// A value of the right type that the check refuses, as it stands in YAML.
+	// A value of the right type that the check refuses, as written in YAML.
 	refused = map[string]string{
 		"Listen": "nowhere", "Backends": "[ftp://a]", "ConnLimit": "0", "ConnectionTimeout": "0s", "ConnectionDialTimeout": "0s",
 		"AdditionalRequestHeaders": "{Host: x}", "AdditionalResponseHeaders": "{Host: x}", "MaintainedBackend": "http://other",
@@ -51,12 +51,12 @@ var (
 		"BackendCredentials": "[{Backend: http://other}]", "Repair.Enabled": "some", "OnConflict": "some", "Repair.Concurrency": "0", "Repair.ObjectsPerSecond": "-1",
 		"Repair.BytesPerSecond": "-1", "Repair.MaxTries": "0",
 	}
-	// Keys that are right whatever their value is.
+	// Keys that accept any value.
 	allowedAny = []string{
-		"Credentials.Profile",                                                    // is looked for in File
+		"Credentials.Profile",                                                    // is looked up in File
 		"Logging.Synclog.File", "Logging.Accesslog.File", "Logging.Mainlog.File", // are opened at the start
 	}
-	// Who reads a key, where it is not the engine.
+	// Who reads a key, if not the engine.
 	readBy = map[string]string{
 		"Listen": "Proxy.Start", "Backends": "Proxy.makeBackends", "MaintainedBackend": "limiter", "ConnLimit": "shareFiles",
 		"AdminListen": "Proxy.Start", "AdminHosts": "admin", "FailureLimit": "limiter", "ShutdownDelay": "Proxy.Stop", "ShutdownTimeout": "Proxy.Stop",
@@ -75,14 +75,14 @@ func mustRead(t *testing.T, file string) string {
 	return string(content)
 }
 
-// TestEveryKeyIsEverywhere names what was forgotten when a key was added to Config, or what
-// was left behind when one was taken away.
+// TestEveryKeyIsEverywhere names what was forgotten when a key was added to Config, or left behind
+// when one was removed.
 func TestEveryKeyIsEverywhere(t *testing.T) {
 	var example map[string]any
 	if err := yaml.Unmarshal([]byte(mustRead(t, "config.yaml.example")), &example); err != nil {
 		t.Fatal(err)
 	}
-	// The first cell of a row has the key, or several.
+	// The first cell of a row contains the key, or several.
 	rows := strings.Join(regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|").FindAllString(mustRead(t, "README.md"), -1), "\n")
 	defaults := config.Default()
 	var paths, top []string
@@ -140,7 +140,7 @@ func keysOf(m map[string]string) func(yield func(string) bool) {
 	}
 }
 
-// wantRefused has a configuration with a wrong value at path checked.
+// wantRefused checks a configuration with a wrong value at path.
 func wantRefused(t *testing.T, path string, kind reflect.Kind) {
 	t.Helper()
 	value, ok := refused[path]
@@ -166,7 +166,7 @@ func wantRefused(t *testing.T, path string, kind reflect.Kind) {
 	}
 }
 
-// wantRead changes a key, and looks whether the engine's options change with it.
+// wantRead changes a key and checks that the engine's options change with it.
 func wantRead(t *testing.T, field reflect.StructField) {
 	t.Helper()
 	key := field.Tag.Get("koanf")
@@ -203,7 +203,7 @@ func wantRead(t *testing.T, field reflect.StructField) {
 	}
 }
 
-// What the configuration and the engine say alike without knowing each other is the same.
+// Words that configuration and engine share without knowing each other are the same.
 func TestWordsOnBothSides(t *testing.T) {
 	for word, engines := range map[string]string{
 		words.ReadPrefer: engine.ReadPrefer, words.ReadSpread: engine.ReadSpread,

@@ -13,16 +13,16 @@ import (
 	"github.com/akubra/akubra/synclog"
 )
 
-// engineLog is the engine's Log: its warnings go to the main log, each finished
-// request to the access log.
+// engineLog is the engine's Log: its warnings go to the main log, finished requests to the access
+// log.
 type engineLog struct {
 	logs *logs.Logs
 }
 
 var _ engine.Log = engineLog{}
 
-// Warn writes keyvals as the line's keys. A value without its key is kept under
-// "extra", for a warning must not lose anything over a slip of its caller.
+// Warn writes keyvals as keys of the line. A value without a key is kept under "extra": a warning
+// must not lose anything because its caller slipped.
 func (l engineLog) Warn(msg string, keyvals ...any) {
 	writeLog(l.logs.Main.Warn(), msg, keyvals)
 }
@@ -38,11 +38,11 @@ func writeLog(e *zerolog.Event, msg string, keyvals []any) {
 	e.Msg(msg)
 }
 
-// logValue is how people write v. JSON would show an error or an address as {},
-// a duration as a bare number, bytes as base64; and fmt bears with a nil pointer in the interface.
+// logValue is v the way people write it. JSON would show an error or an address as {}, a duration
+// as a bare number, and bytes as base64; and fmt can cope with a nil pointer in the interface.
 func logValue(v any) any {
 	switch v := v.(type) {
-	case time.Time: // RFC 3339 is its JSON
+	case time.Time: // JSON has it in RFC 3339
 		return v
 	case []byte:
 		return string(v)
@@ -56,7 +56,7 @@ func (l engineLog) AccessEnabled() bool {
 	return l.logs.AccessEnabled
 }
 
-// Access writes one line; its id is the one that records of divergences carry (R16).
+// Access writes one line; its id also appears in the records of divergences (R16).
 func (l engineLog) Access(a *engine.Access) {
 	l.logs.Access.Log().
 		Time("ts", a.Time.UTC()).
@@ -74,7 +74,7 @@ func (l engineLog) Access(a *engine.Access) {
 		Send()
 }
 
-// syncRecorder is the engine's Synclog.
+// syncRecorder implements the engine's Synclog.
 type syncRecorder struct {
 	log    *synclog.Log
 	health *health.Health
@@ -82,10 +82,9 @@ type syncRecorder struct {
 
 var _ engine.Synclog = syncRecorder{}
 
-// Record hands d on as it is, its secrets aside: Divergence and Record have the same
-// fields.
+// Record passes d on unchanged except for its secrets: Divergence and Record have the same fields.
 func (s syncRecorder) Record(d *engine.Divergence) {
-	if d.Status == 401 || d.Status == 403 { // what another one took, so that no client is to blame (R36)
+	if d.Status == 401 || d.Status == 403 { // another backend accepted it, so the client is not at fault (R36)
 		s.health.Denied(d.FailedHost, d.Op == engine.OpStoring, d.Status)
 	}
 	r := (*synclog.Record)(d)

@@ -9,12 +9,11 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// onlineTimeout is how long a backend may take for one answer while somebody waits at a
-// terminal.
+// onlineTimeout is how long a backend may take for one response while somebody waits at a terminal.
 const onlineTimeout = 10 * time.Second
 
-// CheckOnline looks at the backends of a configuration as they are (R21). bucket is where
-// conditions of a write are tried, "" is any that will do; with readOnly nothing is written.
+// CheckOnline examines the backends of a configuration (R21). Conditional writes are tried in
+// bucket; "" means any suitable one. With readOnly nothing is written.
 func CheckOnline(ctx context.Context, c *config.Config, environ []string, bucket string, readOnly bool) ([]online.Report, error) {
 	o := online.Options{Bucket: bucket, ReadOnly: readOnly}
 	var err error

@@ -20,9 +20,9 @@ import (
 	"github.com/akubra/akubra/synclog/journal"
 )
 
-// Preflight finds what is wrong with a configuration on this machine (R21): what it names,
-// and what is not there. It leaves nothing behind. `akubra check` and the start both ask it,
-// so that they cannot say one thing and the other.
+// Preflight finds what is wrong with a configuration on this machine (R21): what it names and does
+// not exist. It leaves nothing behind. Both `akubra check` and the start use it, so that they
+// cannot disagree.
 func Preflight(c *config.Config, environ []string) (mistakes config.Errors) {
 	add := func(format string, args ...any) {
 		mistakes = append(mistakes, text.Printable(fmt.Sprintf(format, args...)))
@@ -50,12 +50,12 @@ func Preflight(c *config.Config, environ []string) (mistakes config.Errors) {
 	return mistakes
 }
 
-// runningTimeout bounds the question whether it is this configuration's own proxy that runs.
+// runningTimeout bounds the question whether the running proxy has this configuration.
 const runningTimeout = 3 * time.Second
 
-// Occupied finds what a start would need and somebody else has: addresses, the journal. busy
-// reports whether that is the proxy of this configuration itself, which has to stop before
-// another one can start; there is no mistake then.
+// Occupied finds what a start would need but another process has: addresses, the journal. busy
+// reports whether that is the proxy with this very configuration, which only has to be stopped
+// first; then there are no problems.
 func Occupied(c *config.Config) (busy bool, problems []error) {
 	locked := journalLocked(c)
 	if locked != nil && c.AdminListen != "" {
@@ -84,7 +84,7 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 	for _, name := range []string{lockFile, journal.InflightName} {
 		f, err := os.Open(filepath.Join(c.JournalDir(), name))
 		if err != nil {
-			continue // it is made
+			continue // it will be created
 		}
 		if err := datadir.NotLinked(f); err != nil {
 			problems = append(problems, fmt.Errorf("cannot use the journal (DataDir: %q): %w", c.DataDir, err))
@@ -94,16 +94,16 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 	return false, problems
 }
 
-// lockFile is the journal's; see FORMAT.md.
+// lockFile is the journal's lock; see FORMAT.md.
 const lockFile = "lock"
 
-// journalLocked says who has the journal open, nil if nobody has.
+// journalLocked says who has the journal open; it returns nil if nobody has.
 func journalLocked(c *config.Config) error {
 	f, err := os.Open(filepath.Join(c.JournalDir(), lockFile))
 	if err != nil {
-		return nil // it is made at the start
+		return nil // it will be created
 	}
-	defer f.Close() // which unlocks it
+	defer f.Close() // also unlocks it
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
 		return errors.New("another process has it open")
 	}
@@ -121,7 +121,7 @@ func Warnings(c *config.Config, environ []string) []string {
 		lines = append(lines, line)
 	}
 	if s := shareFiles(c); s.tight(c) {
-		lines = append(lines, fmt.Sprintf("the limit of open files (ulimit -n: %d) allows for %d connections of clients instead of %d, and %d busy ones to backends instead of %d",
+		lines = append(lines, fmt.Sprintf("the limit of open files (ulimit -n: %d) allows for %d client connections instead of %d, and %d busy backend connections instead of %d",
 			s.limit, s.clients, wantedClients(c), s.backends, c.ConnLimit))
 	}
 	return lines

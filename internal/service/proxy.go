@@ -26,18 +26,18 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// What the configuration does not ask for.
+// Values that cannot be configured.
 const (
 	backendIdleTimeout = 20 * time.Second
-	answerHeadSize     = 16 << 10 // bytes of an answer's head
+	answerHeadSize     = 16 << 10 // bytes of a response's head
 	probeInterval      = time.Second
-	lastErrorAge       = time.Minute // of an error that a demotion is put down to
-	// connectionsPerRequest: clients keep idle connections, which cost little.
+	lastErrorAge       = time.Minute // age up to which an error is named as the cause of a demotion
+	// connectionsPerRequest allows for clients' idle connections, which cost little.
 	connectionsPerRequest = 8
 )
 
-// Proxy is the whole service as one configuration describes it: constructed by
-// New, started by Start, stopped by Stop in reverse.
+// Proxy is the whole service as described by one configuration: New constructs it, Start starts it,
+// and Stop stops it in reverse order.
 type Proxy struct {
 	// Config is what it was made of, and is only read.
 	Config  *config.Config
@@ -76,13 +76,13 @@ type Proxy struct {
 	failed        atomic.Bool // a listener has ended by itself
 }
 
-// New constructs the service, and opens the journal; nothing listens yet.
-// Start has to be called next, which closes it where it fails.
+// New constructs the service and opens the journal; nothing listens yet. Start must be called next;
+// if Start fails it closes the journal.
 func New(c *config.Config, l *logs.Logs, version string) (*Proxy, error) {
 	p := &Proxy{version: version, Config: c, logs: l, Failed: make(chan error, 2), watcher: netio.NewWatcher()}
 	p.current.Store(c)
 	if err := p.make(); err != nil {
-		_ = p.close() // why it does not start is told, and nothing was taken on
+		_ = p.close() // the other error is returned, and nothing was accepted yet
 		return nil, err
 	}
 	return p, nil
@@ -111,7 +111,7 @@ func (p *Proxy) make() error {
 	p.synclog = synclog.New(synclog.Options{
 		Out:     l.Sync,
 		Methods: c.SyncLogMethods,
-		OnError: func(r *synclog.Record, _ error) { p.backlog.missed(r) }, // the log tells of it
+		OnError: func(r *synclog.Record, _ error) { p.backlog.missed(r) }, // the log reports the error
 	})
 	p.backlog = newSynclogBacklog(p.journal, l.SynclogQueues(), p.synclog.Wants, &l.Main)
 	p.backlog.start()
@@ -210,23 +210,23 @@ func (p *Proxy) urls() []string {
 	return urls
 }
 
-// loadMaintenance gives the set of backends that are maintained from the start (R14).
+// loadMaintenance returns the set of backends that start in maintenance (R14).
 func (p *Proxy) loadMaintenance() (mask uint64) {
 	configured := p.Config.MaintainedMask()
 	var err error
 	if p.maintenance, mask, err = maintenance.Load(p.Config.DataDir, p.names(), configured); err != nil {
-		p.logs.Main.Error().Err(err).Msg("maintenance is as the configuration has it")
+		p.logs.Main.Error().Err(err).Msg("maintenance is as configured")
 	}
 	for i, name := range p.names() {
 		if now := mask&(1<<i) != 0; now != (configured&(1<<i) != 0) {
 			p.logs.Main.Warn().Str("backend", name).Bool("maintained", now).
-				Msg("maintenance is as it was set while the proxy ran, and not as in the configuration")
+				Msg("maintenance is as it was set while the proxy ran, not as configured")
 		}
 	}
 	return mask
 }
 
-// setMaintained is the limiter's, and survives a restart.
+// setMaintained is the limiter's SetMaintained, but survives a restart.
 func (p *Proxy) setMaintained(backend int, on bool) bool {
 	if !p.limiter.SetMaintained(backend, on) {
 		return false
@@ -254,7 +254,7 @@ func (p *Proxy) returned(e limiter.Event) {
 	}
 }
 
-// Start listens and serves until Stop. With an error there is nothing to stop.
+// Start listens and serves until Stop. After an error there is nothing to stop.
 func (p *Proxy) Start() (err error) {
 	defer func() {
 		if err != nil {
@@ -338,7 +338,7 @@ func (p *Proxy) report(err error) {
 // Addr is where clients are served.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// AdminAddr is where the admin listener is, "" if there is none.
+// AdminAddr is the admin listener's address, or "" without one.
 func (p *Proxy) AdminAddr() string {
 	if p.adminListener == nil {
 		return ""
@@ -346,10 +346,10 @@ func (p *Proxy) AdminAddr() string {
 	return p.adminListener.Addr().String()
 }
 
-// InFlight is how many requests of clients are under way.
+// InFlight is the number of clients' requests in flight.
 func (p *Proxy) InFlight() int { return p.engine.InFlight() }
 
-// JournalStatus is what is pending, and whether a repair beside this process is at it.
+// JournalStatus is what is pending, and whether a repair beside this process is working on it.
 func (p *Proxy) JournalStatus() remote.Status { return p.journalAdmin.Status() }
 
 // Stop says on /ready that the proxy goes, takes requests on for ShutdownDelay, finishes what
@@ -392,7 +392,7 @@ func (p *Proxy) Stop() {
 	p.logs.Main.Info().Msg("stopped")
 }
 
-// close lets go of what New has taken.
+// close releases what New has opened.
 func (p *Proxy) close() error {
 	p.watcher.Close()
 	if p.backlog != nil {

@@ -19,8 +19,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// remoteRig is the protocol of repairs beside a proxy over a real admin listener and
-// journal.
+// remoteRig is the protocol for repairs beside a proxy, with a real admin listener and journal.
 type remoteRig struct {
 	t       testing.TB
 	addr    string
@@ -94,7 +93,7 @@ func TestRemoteJournal(t *testing.T) {
 		t.Errorf("another journal: %v", err)
 	}
 
-	// Looking needs no session.
+	// Reading needs no session.
 	first, next, ok, err := remote.Next(0)
 	if err != nil || !ok || first.Key != "one\xff" || first.Newest().Reason != "stalled\n" || fmt.Sprint(first.Owed()) != "[b:9000]" {
 		t.Fatalf("Next: %+v, %t, %v", first, ok, err)

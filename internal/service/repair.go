@@ -16,7 +16,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// ledger.OpenJournal opens the journal, without which the proxy does not start (R20).
+// openJournal opens the journal, without which the proxy does not start (R20).
 func (p *Proxy) openJournal() error {
 	names := p.names()
 	j, err := ledger.OpenJournal(p.Config, names, p.journalTrouble, func() {
@@ -28,7 +28,7 @@ func (p *Proxy) openJournal() error {
 	p.journal = &ledger.NamedJournal{Journal: j, Names: names, Dir: p.Config.JournalDir()}
 	if gone := j.Gone(); len(gone) > 0 {
 		p.logs.Main.Warn().Strs("backends", gone).Int("keys", j.Stats().Gone).
-			Msg("the journal has keys that are owed to backends which are not configured any more: they are kept")
+			Msg("the journal has pending keys for backends that are no longer configured: they are kept")
 	}
 	return nil
 }
@@ -75,27 +75,27 @@ func (p *Proxy) makeRepair() error {
 	return nil
 }
 
-// resolved writes the synclog's line.
+// resolved writes the line in the synclog.
 func (p *Proxy) resolved(t *task.Task, action string) {
 	r := ledger.ResolvedRecord(t, action, p.journal.Names)
 	p.synclog.Record(&r)
 }
 
-// repairFailed tells of what needs a human; what will be tried again does not.
+// repairFailed reports what needs a human, not what will be tried again.
 func (p *Proxy) repairFailed(t task.Task, err error) {
 	if t.Parked != "" {
 		p.logs.Main.Error().Err(err).Str("bucket", t.Bucket).Str("key", t.Key).Str("reason", string(t.Parked)).Int("tries", t.Tries).
-			Msg("object parked: it cannot be repaired, and is left to you (akubra journal show, akubra resolve)")
+			Msg("object parked: it cannot be repaired automatically and needs you (akubra journal show, akubra resolve)")
 	}
 }
 
-// isOut reports whether a backend is to be left alone, since it is maintained or demoted.
+// isOut reports whether a backend must be left alone because it is in maintenance or demoted.
 func (p *Proxy) isOut(name string) bool {
 	return slices.Contains(p.Out(), name)
 }
 
-// Out are the names of the backends that are to be left alone, since they are maintained
-// or demoted.
+// Out are the names of the backends that must be left alone because they are in maintenance or
+// demoted.
 func (p *Proxy) Out() (names []string) {
 	for _, s := range p.status() {
 		if s.State != limiter.StateActive {
@@ -105,7 +105,7 @@ func (p *Proxy) Out() (names []string) {
 	return names
 }
 
-// repairStatus tells how far the repair in this process is; ok is false without one.
+// repairStatus returns the progress of the repair in this process; ok is false without one.
 func (p *Proxy) repairStatus() (s repair.Status, ok bool) {
 	if p.repairer == nil {
 		return repair.Status{}, false
@@ -113,7 +113,7 @@ func (p *Proxy) repairStatus() (s repair.Status, ok bool) {
 	return p.repairer.Status(), true
 }
 
-// closeJournal writes down what is buffered; nobody may use the journal any more.
+// closeJournal writes what is buffered; nobody may use the journal any more.
 func (p *Proxy) closeJournal() error {
 	if p.journal == nil {
 		return nil
@@ -121,7 +121,7 @@ func (p *Proxy) closeJournal() error {
 	return p.journal.Journal.Close()
 }
 
-// RepairOptions are those of the configuration.
+// RepairOptions returns the options that come from the configuration.
 func RepairOptions(c *config.Config, environ []string) (repair.Options, error) {
 	backends, err := RepairBackends(c, environ)
 	if err != nil {
@@ -155,7 +155,7 @@ func OpenManners(c *config.Config) (*repair.Manners, error) {
 	return repair.OpenManners(filepath.Join(c.DataDir, repair.MannersName))
 }
 
-// RepairBackends are the backends with the keys for each, which must be there.
+// RepairBackends returns the backends with their keys; each must have keys.
 func RepairBackends(c *config.Config, environ []string) ([]repair.Backend, error) {
 	keys, err := c.SigningKeys(environ)
 	if err != nil {
@@ -179,7 +179,7 @@ func RepairBackends(c *config.Config, environ []string) ([]repair.Backend, error
 	return backends, nil
 }
 
-// engineFence is repair's Fence where it runs in the proxy.
+// engineFence is repair's Fence when it runs in the proxy.
 type engineFence struct{ engine *engine.Engine }
 
 var _ repair.Fence = engineFence{}
@@ -189,10 +189,10 @@ func (f engineFence) Seal(bucket, key string) bool  { return f.engine.SealRepair
 func (f engineFence) Unseal(bucket, key string)     { f.engine.UnsealRepair(bucket, key) }
 func (f engineFence) End(bucket, key string) bool   { return f.engine.EndRepair(bucket, key) }
 
-// repairLog is repair's Log.
+// repairLog implements repair's Log.
 type repairLog struct{ engineLog }
 
-// Info is what the operator may want to know; Warn is the engine's.
+// Info writes what the operator may want to know; Warn is engineLog's.
 func (l repairLog) Info(msg string, keyvals ...any) {
 	writeLog(l.logs.Main.Info(), msg, keyvals)
 }

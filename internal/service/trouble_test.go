@@ -26,22 +26,22 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// ailing is a storage that can be made to fail, and to work again.
+// ailing is a backend that can be made to fail and to work again.
 type ailing struct {
 	url  string
 	fail func()
 	mend func()
 }
 
-// way is one way to fail, and what an operator is to be told of it.
+// way is one way to fail, and what an operator must be told about it.
 type way struct {
 	name  string
 	make  func(t *testing.T, dir string) ailing
 	cause health.Cause
-	error string // is in the words of the error
-	means string // is in the words for an operator
+	error string // must be in the error's text
+	means string // must be in the operator's words
 	copy  bool   // of a copy
-	alone bool   // a pool of this one alone does not answer
+	alone bool   // a pool of only this backend does not answer
 }
 
 // stubWay is a way of a stub.
@@ -59,7 +59,7 @@ func behaves(b stub.Behaviour) func(t *testing.T, dir string) ailing {
 	})
 }
 
-// certified is a storage whose certificate changes to one that is not accepted.
+// certified is a backend whose certificate changes to one that is not accepted.
 func certified(end time.Duration, trusted bool) func(t *testing.T, dir string) ailing {
 	return func(t *testing.T, dir string) ailing {
 		good, goodKey := testkit.MustWritePair(t, dir, "127.0.0.1")
@@ -77,7 +77,7 @@ func certified(end time.Duration, trusted bool) func(t *testing.T, dir string) a
 			_, _ = io.Copy(io.Discard, r.Body)
 		}))
 		s.Config.ErrorLog = log.New(io.Discard, "", 0)
-		s.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { // an address has no ServerName
+		s.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { // an IP address has no ServerName
 			return &tls.Config{Certificates: pairs[now.Load():][:1]}, nil
 		}}
 		s.StartTLS()
@@ -87,7 +87,7 @@ func certified(end time.Duration, trusted bool) func(t *testing.T, dir string) a
 	}
 }
 
-// names answers questions for backend.test. while it knows it.
+// names answers DNS queries for backend.test. while it knows it.
 type names struct {
 	known atomic.Bool
 	addr  string
@@ -114,7 +114,7 @@ func startNames(t *testing.T) *names {
 	return n
 }
 
-// answer is NXDOMAIN, or 127.0.0.1 for an A record, none for others (RFC 1035 §4).
+// answer is NXDOMAIN, or 127.0.0.1 for an A record and nothing for others (RFC 1035 §4).
 func (n *names) answer(q []byte) []byte {
 	end := 12
 	for end < len(q) && q[end] != 0 {
@@ -134,8 +134,7 @@ func (n *names) answer(q []byte) []byte {
 	return a
 }
 
-// named is a storage whose name cannot be resolved at times. It changes the process's
-// resolver.
+// named is a backend whose name sometimes cannot be resolved. It changes the process's resolver.
 func named(t *testing.T, _ string) ailing {
 	n := startNames(t)
 	before := net.DefaultResolver
@@ -148,15 +147,15 @@ func named(t *testing.T, _ string) ailing {
 	return ailing{"http://backend.test:" + port, func() { n.known.Store(false); s.CloseIdle() }, func() { n.known.Store(true) }}
 }
 
-// waysToFail are the twelve.
+// waysToFail are all twelve.
 var waysToFail = []way{
 	{name: "refused", make: stubWay((*stub.Server).Down, func(s *stub.Server) { _ = s.Up() }), cause: health.Refused, error: "connection refused", means: "refuses connections", alone: true},
 	{name: "unresolved", make: named, cause: health.Name, error: "no such host", means: "name cannot be resolved", alone: true},
 	{name: "hanging", make: behaves(stub.Behaviour{HangAfterBody: true}), cause: health.Slow, error: "have made no progress", means: "requests wait for it", alone: true},
 	{name: "reset", make: behaves(stub.Behaviour{During: stub.ResetThere}), cause: health.Reset, error: "reset", means: "closes connections", alone: true},
-	{name: "wrong certificate", make: certified(time.Hour, false), cause: health.TLS, error: "x509: certificate signed by unknown authority", means: "signed by nobody who is trusted", alone: true},
+	{name: "wrong certificate", make: certified(time.Hour, false), cause: health.TLS, error: "x509: certificate signed by unknown authority", means: "not signed by a trusted authority", alone: true},
 	{name: "expired certificate", make: certified(-time.Hour, true), cause: health.TLS, error: "x509: certificate has expired", means: "has expired", alone: true},
-	{name: "403", make: behaves(stub.Fails(403)), cause: health.Denied, error: "answered 403", means: "lack of rights"},
+	{name: "403", make: behaves(stub.Fails(403)), cause: health.Denied, error: "answered 403", means: "denies access"},
 	{name: "503", make: behaves(stub.Fails(503)), cause: health.Overloaded, error: "answered 503", means: "overloaded"},
 	{name: "507", make: behaves(stub.Fails(507)), cause: health.Full, error: "answered 507", means: "no room left"},
 	{name: "error in a 200", make: behaves(stub.ErrorIn200("InternalError")), cause: health.Error, error: "answered 200: InternalError", means: "an error of its own", copy: true},
@@ -237,7 +236,7 @@ func (r *troubled) send(n int) {
 	}
 }
 
-// status is what /status says of the ailing backend.
+// status is what /status says about the ailing backend.
 func (r *troubled) status() health.Status {
 	r.t.Helper()
 	var all struct {
@@ -262,7 +261,7 @@ func (r *troubled) metric(name string, labels string) float64 {
 	return all[name+`{backend="`+r.name+`"`+labels+`}`]
 }
 
-// line is the first line of the log that has all of these words.
+// line is the first line of the log that contains all of these words.
 func (r *troubled) line(words ...string) string {
 	for line := range strings.Lines(r.log.String()) {
 		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
@@ -278,8 +277,8 @@ func (w *way) in(failures []health.Failure) bool {
 	})
 }
 
-// TestR36TroubleIsTold: however a backend fails, the log, /status and the metrics say why,
-// and say when it is over.
+// TestR36TroubleIsTold: however a backend fails, the log, /status and the metrics say why, and say
+// when it is over.
 func TestR36TroubleIsTold(t *testing.T) {
 	for _, w := range waysToFail {
 		t.Run(w.name, func(t *testing.T) {
@@ -327,8 +326,8 @@ func TestR36TroubleIsTold(t *testing.T) {
 	}
 }
 
-// TestR36TheLastBackend: the last one in the pool is never demoted, but what does not answer
-// anything is not ready, and said not to be up.
+// TestR36TheLastBackend: the last backend in the pool is never demoted, but one that does not
+// answer makes the proxy not ready, and does not count as up.
 func TestR36TheLastBackend(t *testing.T) {
 	for _, w := range waysToFail {
 		if !w.alone {

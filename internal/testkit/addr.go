@@ -6,8 +6,8 @@ import (
 	"github.com/akubra/akubra/backends/stub"
 )
 
-// MustFreeAddr is an address on localhost that nobody listens at, and nobody will until the
-// test's end but who names it.
+// MustFreeAddr returns an address on localhost that nobody listens on, and that until the end of
+// the test only somebody who names it will.
 func MustFreeAddr(t testing.TB) string {
 	t.Helper()
 	addr, release, err := stub.Reserve()

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// MustWritePair makes a certificate, signed by itself, and its key, and files of both. It is
-// valid for an hour, for name.
+// MustWritePair makes a self-signed certificate and its key, as files. It is valid for an hour, for
+// name.
 func MustWritePair(t testing.TB, dir, name string) (certFile, keyFile string) {
 	t.Helper()
 	return MustWritePairUntil(t, dir, name, time.Now().Add(time.Hour))
 }
 
-// MustWritePairUntil is MustWritePair for a certificate with another end.
+// MustWritePairUntil is MustWritePair with another expiry date.
 func MustWritePairUntil(t testing.TB, dir, name string, end time.Time) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// MustDo does what has to succeed.
+// MustDo fails the test at the first error.
 func MustDo(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {

@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// Fence is a table of writes in flight, strict about being used in pairs.
+// Fence is a repair.Fence that checks that calls come in pairs.
 type Fence struct {
 	mu     sync.Mutex
 	busy   map[string]bool // keys that a client is writing
 	begun  map[string]bool
-	unfair []string // what was ended without being begun
+	unfair []string // what was ended without having been begun
 }
 
-// Begin is repair.Fence's, as the next three are.
+// Begin implements repair.Fence, as do the next three.
 func (f *Fence) Begin(bucket, key string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -29,17 +29,17 @@ func (f *Fence) Begin(bucket, key string) bool {
 	return true
 }
 
-// Seal is repair.Fence's.
+// Seal implements repair.Fence.
 func (f *Fence) Seal(bucket, key string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.begun[bucket+"/"+key] && !f.busy[bucket+"/"+key]
 }
 
-// Unseal is repair.Fence's.
+// Unseal implements repair.Fence.
 func (f *Fence) Unseal(string, string) {}
 
-// End is repair.Fence's.
+// End implements repair.Fence.
 func (f *Fence) End(bucket, key string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -51,7 +51,7 @@ func (f *Fence) End(bucket, key string) bool {
 	return !f.busy[name]
 }
 
-// SetBusy begins or ends a client's write of a key.
+// SetBusy starts or ends a client's write of a key.
 func (f *Fence) SetBusy(name string, busy bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -61,7 +61,7 @@ func (f *Fence) SetBusy(name string, busy bool) {
 	f.busy[name] = busy
 }
 
-// Want compares the keys that are begun, and wants no end without a beginning.
+// Want checks which keys are begun, and that nothing was ended without having been begun.
 func (f *Fence) Want(t testing.TB, begun ...string) {
 	t.Helper()
 	f.mu.Lock()

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// client keeps no connections, which would outlive the test.
+// client keeps no connections open, which would outlive the test.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// Send sends a request and reads the whole answer.
+// Send sends a request and reads the whole response.
 func Send(method, url, body string) (status int, answer string, err error) {
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
@@ -26,7 +26,7 @@ func Send(method, url, body string) (status int, answer string, err error) {
 	return resp.StatusCode, string(b), err
 }
 
-// MustSend is Send for what must be answered with 200.
+// MustSend is Send for a request that must be answered with 200.
 func MustSend(t testing.TB, method, url, body string) string {
 	t.Helper()
 	status, answer, err := Send(method, url, body)

@@ -13,8 +13,8 @@ var (
 	helpLine   = regexp.MustCompile(`^# HELP (\S+) ?.*$`)
 )
 
-// MustParseMetrics reads Prometheus's text format as strictly as Prometheus
-// does: samples by series, each once, each family typed once and in one piece.
+// MustParseMetrics parses Prometheus's text format as strictly as Prometheus does: samples by
+// series, each once; each family typed once and contiguous.
 func MustParseMetrics(t testing.TB, text string) map[string]float64 {
 	t.Helper()
 	samples := map[string]float64{}
@@ -56,7 +56,7 @@ func MustParseMetrics(t testing.TB, text string) map[string]float64 {
 	return samples
 }
 
-// WantSamples compares those samples that are in want.
+// WantSamples compares the samples that are in want.
 func WantSamples(t testing.TB, got, want map[string]float64) {
 	t.Helper()
 	for series, v := range want {

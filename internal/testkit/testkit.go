@@ -1,6 +1,6 @@
-// Package testkit has what the tests of several rooms share: waiting for what nobody tells
-// of, writers that can be waited for or held up, HTTP, and a strict reader of Prometheus's
-// text format. Nothing but tests may import it.
+// Package testkit has what the tests of several packages share: waiting for conditions, writers
+// that can be waited for or held up, HTTP, and a strict parser of Prometheus's text format. Only
+// tests may import it.
 package testkit
 
 import (
@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// MustPipeStderr is a pipe that takes the place of stderr until the test's end.
+// MustPipeStderr replaces stderr by a pipe until the end of the test.
 func MustPipeStderr(t testing.TB) (reader *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -40,25 +40,25 @@ func MustReadFile(t testing.TB, path string) string {
 	return string(b)
 }
 
-// Ignored are goroutines that end by themselves, or never and are one a process.
+// Ignored are goroutines that end by themselves, or exist once per process and never end.
 var Ignored = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
 	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 }
 
-// NoLeaks checks at the test's end that what was begun since has ended. It is for tests that
-// no other one runs beside.
+// NoLeaks checks at the end of the test that every goroutine started since has ended. It is for
+// tests that do not run in parallel.
 func NoLeaks(t testing.TB) {
 	t.Helper()
 	options := append([]goleak.Option{goleak.IgnoreCurrent()}, Ignored...)
 	t.Cleanup(func() { goleak.VerifyNone(t, options...) })
 }
 
-// Patience is for what should take no time.
+// Patience is the limit for what should take no time.
 const Patience = time.Minute
 
-// Eventually waits for what nobody tells of.
+// Eventually waits until done returns true.
 func Eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -70,7 +70,7 @@ func Eventually(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// Fill sets every field of a struct to something of its own.
+// Fill sets every field of a struct to a distinct value.
 func Fill(t testing.TB, v reflect.Value) {
 	t.Helper()
 	for i := range v.NumField() {

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Gate fails until it is opened; where err is nil it waits.
+// Gate fails until it is opened; if err is nil it waits instead.
 type Gate struct {
 	Text *Transcript
 
@@ -14,7 +14,7 @@ type Gate struct {
 	Wait chan struct{}
 }
 
-// Open lets all writes through from now on.
+// Open lets all later writes through.
 func (g *Gate) Open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -24,7 +24,7 @@ func (g *Gate) Open() {
 	g.Err = nil
 }
 
-// Write waits, or fails, until the gate is open.
+// Write waits or fails until the gate is open.
 func (g *Gate) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	wait, err := g.Wait, g.Err
@@ -38,14 +38,14 @@ func (g *Gate) Write(p []byte) (int, error) {
 	return g.Text.Write(p)
 }
 
-// Transcript keeps what is written to it, for any goroutine to wait for.
+// Transcript records what is written to it; any goroutine can wait for it.
 type Transcript struct {
 	mu    sync.Mutex
 	grown sync.Cond
 	text  strings.Builder
 }
 
-// NewTranscript makes an empty one.
+// NewTranscript makes an empty Transcript.
 func NewTranscript() *Transcript {
 	w := &Transcript{}
 	w.grown.L = &w.mu
@@ -65,7 +65,7 @@ func (w *Transcript) String() string {
 	return w.text.String()
 }
 
-// WaitFor returns once text was written; the test's own timeout bounds it.
+// WaitFor returns once text has been written; the test's own timeout bounds it.
 func (w *Transcript) WaitFor(text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -2,10 +2,10 @@ package text
 
 import "unicode/utf8"
 
-// EscapeControls escapes what a JSON line may hold as it is, but some readers take
-// for a line's end or a terminal's command (R37): DEL, the eight-bit control
-// characters, U+2028 and U+2029. All the others are escaped already, and all of
-// these stand within strings. It returns line where there are none.
+// EscapeControls escapes what a JSON line may contain but some readers take for the end of a line
+// or a terminal command (R37): DEL, the eight-bit control characters, U+2028 and U+2029. JSON
+// escapes all others already, and these occur only within strings. It returns line itself if there
+// are none.
 func EscapeControls(line []byte) []byte {
 	var out []byte
 	done := 0 // line[:done] is in out

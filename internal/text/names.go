@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// Nearest is the candidate that is the least far, as far counts; the first one of several.
+// Nearest is the candidate with the smallest distance by far; the first of several.
 func Nearest(candidates []string, far func(string) int) string {
 	return slices.MinFunc(candidates, func(a, b string) int { return far(a) - far(b) })
 }
 
-// Distance is Levenshtein's, letter case aside: how many letters to put in, take
-// out or change.
+// Distance is the Levenshtein distance, ignoring case: how many letters to insert, delete or
+// change.
 func Distance(a, b string) int {
 	a, b = strings.ToLower(a[:min(len(a), 64)]), strings.ToLower(b)
-	row := make([]int, len(b)+1) // of the table, for the part of a so far
+	row := make([]int, len(b)+1) // of the table, for the prefix of a so far
 	for j := range row {
 		row[j] = j
 	}
@@ -33,7 +33,7 @@ func Distance(a, b string) int {
 	return row[len(b)]
 }
 
-// Near reports whether a may have been meant for b: few of its letters are others.
+// Near reports whether a may have been meant as b, because only few letters differ.
 func Near(a, b string) bool {
 	return Distance(a, b) <= max(1, min(len(a), len(b))/3)
 }

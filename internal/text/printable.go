@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// Printable escapes what would break a line, or do something to a terminal.
+// Printable escapes whatever would break a line or affect a terminal.
 func Printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {

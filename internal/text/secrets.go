@@ -2,12 +2,12 @@ package text
 
 import "slices"
 
-// hiddenSecret stands in a target where a secret was.
+// hiddenSecret replaces a secret in a target.
 const hiddenSecret = "***"
 
-// secretParams are the parameters that a presigned URL has and nobody may see who
-// reads a log (R37): who knows them can send the request again. The last ones are
-// headers that some clients put into the query as they presign it. In small letters.
+// secretParams are the parameters of presigned URLs that no reader of a log may see (R37): with
+// them the request can be sent again. The last ones are headers that some clients move into the
+// query when presigning. In lower case.
 var secretParams = []string{
 	"x-amz-signature", "x-amz-security-token", "signature", "x-goog-signature", "x-amz-s3session-token",
 	"x-amz-server-side-encryption-customer-key", "x-amz-copy-source-server-side-encryption-customer-key",
@@ -16,9 +16,9 @@ var secretParams = []string{
 
 const longestSecretParam = len("x-amz-copy-source-server-side-encryption-customer-key")
 
-// HideSecrets is a raw request target without what only the client and the backends
-// may know: the values of secretParams, and a password. It returns target itself where
-// there is nothing to hide; it never writes to it.
+// HideSecrets returns a raw request target without what only the client and the backends may know:
+// the values of secretParams, and a password. It returns target itself if there is nothing to hide,
+// and never writes to it.
 func HideSecrets[T string | []byte](target T) T {
 	var out []byte
 	done := 0 // target[:done] is in out
@@ -35,7 +35,7 @@ func HideSecrets[T string | []byte](target T) T {
 	for i := 0; i < len(target); {
 		c := target[i]
 		i++
-		// Backends differ in what they take for a separator.
+		// Backends differ in what they regard as a separator.
 		if query = query || c == '?'; !query || c != '?' && c != '&' && c != ';' && c != '#' {
 			continue
 		}
@@ -56,8 +56,8 @@ func HideSecrets[T string | []byte](target T) T {
 	return T(append(out, target[done:]...))
 }
 
-// secretParam reports whether the parameter at i is one of secretParams, however its
-// name is written, and where its value begins.
+// secretParam reports whether the parameter at i is one of secretParams, however its name is
+// written, and where its value starts.
 func secretParam[T string | []byte](target T, i int) (value int, ok bool) {
 	var name [longestSecretParam]byte
 	for n := 0; i < len(target); n++ {
@@ -82,7 +82,7 @@ func secretParam[T string | []byte](target T, i int) (value int, ok bool) {
 	return 0, false
 }
 
-// userInfo is where user and password stand in an absolute target.
+// userInfo is the position of user and password in an absolute target.
 func userInfo[T string | []byte](target T) (from, to int, ok bool) {
 	for i := 0; i < len(target) && target[i] != '/' && target[i] != '?'; i++ {
 		if target[i] == ':' && i+2 < len(target) && target[i+1] == '/' && target[i+2] == '/' {

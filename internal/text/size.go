@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Bytes formats a number of bytes for people, as in 1.5 MiB.
+// Bytes formats a number of bytes for people, such as 1.5 MiB.
 func Bytes(bytes int64) string {
 	for _, u := range sizeUnits[:3] {
 		if bytes >= int64(u.bytes) {
@@ -29,7 +29,7 @@ var sizeUnits = []struct {
 	{"B", 1},
 }
 
-// ParseSize takes whole numbers with a unit or none: 65536, 64KiB, 1 MB.
+// ParseSize accepts whole numbers with or without a unit: 65536, 64KiB, 1 MB.
 func ParseSize(s string) (ByteSize, bool) {
 	unit := ByteSize(1)
 	for _, u := range sizeUnits {
@@ -45,7 +45,7 @@ func ParseSize(s string) (ByteSize, bool) {
 	return ByteSize(n) * unit, true
 }
 
-// String uses the largest unit that leaves a whole number.
+// String uses the largest unit that gives a whole number.
 func (b ByteSize) String() string {
 	for _, u := range sizeUnits[:3] {
 		if b != 0 && b%u.bytes == 0 {

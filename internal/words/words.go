@@ -1,23 +1,23 @@
-// Package words declares, once each, the words that travel as strings between rooms that do
-// not know each other: from the configuration to the engine, and from the limiter to the
-// engine, to metrics and to operators. They are constants, and part of what users see.
+// Package words declares, once each, the words that travel as strings between packages that do not
+// know each other: from the configuration to the engine, and from the limiter to the engine,
+// metrics and operators. They are constants, and users see them.
 package words
 
-// How many backends must have taken a write before the client is told so (WriteAck, R3).
+// How many backends must have accepted a write before the client is told so (WriteAck, R3).
 const (
 	AckFirst  = "first"
 	AckQuorum = "quorum"
 	AckAll    = "all"
 )
 
-// What a backend's state is (R13, R14).
+// The states of a backend (R13, R14).
 const (
 	StateActive     = "active"
 	StateDemoted    = "demoted"
-	StateMaintained = "maintained" // whether demoted besides or not
+	StateMaintained = "maintained" // demoted or not
 )
 
-// Who is asked for a read (ReadPolicy, R30).
+// Which backends are asked for a read (ReadPolicy, R30).
 const (
 	ReadAll     = "all"
 	ReadPrefer  = "prefer"

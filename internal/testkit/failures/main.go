@@ -1,11 +1,10 @@
-// Command failures makes the output of many tests readable: it copies what `go test -json`
-// says, as it comes, and at the end tells once more which tests have failed, each with its
-// own output.
+// Command failures makes the output of many tests readable: it copies the output of `go test -json`
+// as it arrives, and at the end repeats which tests have failed, each with its own output.
 //
 //	go test -json ./... | failures
 //
-// Its exit code is 1 if a test has failed, a package could not be built, or the stream ends
-// before go test has said how a package ended.
+// Its exit code is 1 if a test has failed, if a package could not be built, or if the stream ends
+// before go test has reported the end of a package.
 package main
 
 import (
@@ -37,19 +36,19 @@ type event struct {
 	Output     string
 }
 
-// name is a test, or a package without one.
+// name identifies a test, or a package if it has no test.
 type name struct{ pkg, test string }
 
-// How much of one test's output is told again: its beginning and its end.
+// How much of one test's output is repeated: its beginning and its end.
 const (
 	firstLines = 40
 	lastLines  = 160
 )
 
-// said is what a test has said, without the middle of it where that is long.
+// said is the output of a test, without its middle if it is long.
 type said struct {
 	first, last []string
-	left        int // lines that are in neither
+	left        int // number of lines that are left out
 }
 
 func (s *said) add(line string) {
@@ -64,15 +63,15 @@ func (s *said) add(line string) {
 	}
 }
 
-// summary is what is known of tests that have not passed.
+// summary is what is known about tests that have not passed.
 type summary struct {
 	output  map[name]*said
-	running map[name]bool // packages too
+	running map[name]bool // including packages
 	failed  []name
 	seen    bool // of any package
 }
 
-// tell copies the output, and then tells of what has failed. It reports whether nothing has.
+// tell copies the output and then reports what has failed. It reports whether nothing has.
 func tell(r io.Reader, w io.Writer) (ok bool, err error) {
 	s := summary{output: map[name]*said{}, running: map[name]bool{}}
 	in := bufio.NewReader(r)
@@ -81,7 +80,7 @@ func tell(r io.Reader, w io.Writer) (ok bool, err error) {
 		var e event
 		switch {
 		case len(line) == 0:
-		case line[0] != '{' || json.Unmarshal(line, &e) != nil: // what is no event is said by go itself
+		case line[0] != '{' || json.Unmarshal(line, &e) != nil: // what is not an event was printed by go itself
 			_, _ = w.Write(line)
 		default:
 			_, _ = io.WriteString(w, e.Output)
@@ -126,14 +125,13 @@ func (s *summary) of(n name) *said {
 	return s.output[n]
 }
 
-// frames reports whether a line only says which test the next ones are of.
+// frames reports whether a line only says which test the following lines belong to.
 func frames(line string) bool {
 	return slices.ContainsFunc([]string{"=== RUN ", "=== PAUSE ", "=== CONT ", "=== NAME "}, func(p string) bool { return strings.HasPrefix(line, p) })
 }
 
-// end tells of the tests that have failed or never ended, each with what it has said, and
-// reports whether there are none. One whose subtests have failed is told of only if it has
-// something to say itself.
+// end reports the tests that have failed or never ended, each with its output, and returns whether
+// there are none. A test whose subtests have failed is reported only if it has output of its own.
 func (s *summary) end(w io.Writer) (ok bool) {
 	for n := range s.running {
 		s.of(n).add("(it has not ended)\n")
@@ -171,8 +169,8 @@ func (s *summary) end(w io.Writer) (ok bool) {
 	return s.seen && len(s.failed) == 0
 }
 
-// telling reports whether a test that has failed is told of: a leaf, or one with a line of its
-// own besides the verdict.
+// telling reports whether a failed test is to be reported: a leaf, or one with a line of its own
+// besides the verdict.
 func (s *summary) telling(n name) bool {
 	within := n.test + "/"
 	if n.test == "" {
@@ -182,14 +180,14 @@ func (s *summary) telling(n name) bool {
 		return o.pkg == n.pkg && o != n && strings.HasPrefix(o.test, within)
 	})
 	if leaf || n.test == "" || s.output[n] == nil {
-		return leaf // a package ends with no more than its verdict if one of its tests has failed
+		return leaf // a package prints only its verdict if one of its tests has failed
 	}
 	return slices.ContainsFunc(s.output[n].first, func(line string) bool {
 		return !strings.HasPrefix(strings.TrimLeft(line, " "), "--- ")
 	})
 }
 
-// String is how a test is asked for.
+// String is the name by which the test can be run.
 func (n name) String() string {
 	if n.test == "" {
 		return n.pkg

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// bucketDocs are the sub-resources of a bucket that can be written.
+// bucketDocs are the subresources of a bucket that can be written.
 var bucketDocs = []string{"acl", "policy", "cors", "lifecycle", "versioning", "tagging", "encryption", "website", "notification", "object-lock"}
 
 func (s *Storage) bucketLocked(w http.ResponseWriter, r *request, b *Bucket) {
@@ -105,7 +105,7 @@ func element(name, text string) string {
 	return b.String() + "</" + name + ">"
 }
 
-// page are the keys of a listing's page, and the last of them where there are more.
+// page returns the keys of a listing's page, and the last of them if there are more.
 func (b *Bucket) page(r *request, after string) (keys []string, last string) {
 	most, _ := strconv.Atoi(r.query.Get("max-keys"))
 	if most <= 0 || most > 1000 {

@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// kept are the headers of an object besides x-amz-meta-*.
+// kept are the headers kept with an object besides x-amz-meta-*.
 var kept = []string{
 	"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Expires",
 	"X-Amz-Storage-Class", "X-Amz-Website-Redirect-Location",
 }
 
-// objectDocs are the sub-resources of an object that can be written.
+// objectDocs are the subresources of an object that can be written.
 var objectDocs = []string{"tagging", "acl", "retention", "legal-hold"}
 
 func (s *Storage) objectLocked(w http.ResponseWriter, r *request, b *Bucket) {
@@ -58,7 +58,7 @@ func (s *Storage) objectLocked(w http.ResponseWriter, r *request, b *Bucket) {
 	}
 }
 
-// find gives the place of a version in its key's stack: the first one where id is "", or -1.
+// find returns the position of a version in its key's stack: the first one if id is "", or -1.
 func (b *Bucket) find(key, id string) int {
 	for i, v := range b.Keys[key] {
 		if id == "" || v.ID == id {
@@ -104,7 +104,7 @@ func (s *Storage) putLocked(w http.ResponseWriter, r *request, b *Bucket) {
 	}
 }
 
-// source is what x-amz-copy-source names, or nil.
+// source is the version that x-amz-copy-source names, or nil.
 func (s *Storage) source(name string) *Version {
 	name, id, _ := strings.Cut(strings.TrimPrefix(name, "/"), "?versionId=")
 	name, _ = url.PathUnescape(name)
@@ -120,7 +120,7 @@ func (s *Storage) source(name string) *Version {
 	return nil
 }
 
-// newVersion is what a write's headers and body make; it has no id yet.
+// newVersion is what a write's headers and body create; it has no id yet.
 func (s *Storage) newVersion(h http.Header, body []byte) *Version {
 	v := &Version{Body: body, Header: http.Header{}, ETag: s.etag(body), Modified: s.now(), Docs: map[string]string{}}
 	for name, value := range h {
@@ -186,7 +186,7 @@ func (s *Storage) cannedACL(canned string) string {
 	return "<AccessControlPolicy><Owner><ID>" + owner + "</ID></Owner><AccessControlList>" + grants + "</AccessControlList></AccessControlPolicy>"
 }
 
-// storeLocked puts a version on top: over "null" where the bucket has no versions.
+// storeLocked puts a version on top; it replaces "null" if the bucket is not versioned.
 func (s *Storage) storeLocked(b *Bucket, key string, v *Version) {
 	stack := b.Keys[key]
 	if v.ID = s.id(); !b.Versioned {
@@ -196,7 +196,7 @@ func (s *Storage) storeLocked(b *Bucket, key string, v *Version) {
 	b.Keys[key] = append([]*Version{v}, stack...)
 }
 
-// deleteLocked deletes a version for good, or the key: with a marker where there are versions.
+// deleteLocked deletes a version for good, or the key: with a marker if the bucket is versioned.
 func (s *Storage) deleteLocked(b *Bucket, key, id string) (version string, marker bool) {
 	if id == "" && b.Versioned {
 		m := &Version{Marker: true, Modified: s.now()}
@@ -231,14 +231,14 @@ func (b *Bucket) locked(key, id string, now time.Time) bool {
 	return Inside(v.Docs["legal-hold"], "Status") == "ON" || now.Before(until)
 }
 
-// Inside is the text of a document's element, or "".
+// Inside is the text of an element of a document, or "".
 func Inside(doc, element string) string {
 	_, rest, _ := strings.Cut(doc, "<"+element+">")
 	text, _, _ := strings.Cut(rest, "</"+element+">")
 	return text
 }
 
-// holds reports whether a request's conditions hold, and answers where not.
+// holds reports whether a request's conditions hold, and answers the request if not.
 func (s *Storage) holds(w http.ResponseWriter, r *request, v *Version) bool {
 	match, none := r.Header.Get("If-Match"), r.Header.Get("If-None-Match")
 	writes := r.Method != http.MethodGet && r.Method != http.MethodHead
@@ -327,7 +327,7 @@ func (s *Storage) readLocked(w http.ResponseWriter, r *request, b *Bucket, at in
 	}
 }
 
-// under reports whether any object lies under a prefix.
+// under reports whether there is an object below a prefix.
 func (b *Bucket) under(prefix string) bool {
 	for key := range b.Keys {
 		if strings.HasPrefix(key, prefix) && b.current(key) != nil {

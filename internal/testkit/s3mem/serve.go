@@ -15,7 +15,7 @@ import (
 	"syscall"
 )
 
-// request is one, taken apart.
+// request is a parsed request.
 type request struct {
 	*http.Request
 	bucket, key string
@@ -23,8 +23,8 @@ type request struct {
 	body        []byte
 }
 
-// RoundTrip makes it an http.RoundTripper. Where the sender gives up while the storage is
-// frozen, what it sent may be done later: every second one is.
+// RoundTrip implements http.RoundTripper. If the sender gives up while the backend is frozen, the
+// request may still be carried out later: every second one is.
 func (s *Storage) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
@@ -45,14 +45,14 @@ func (s *Storage) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	there, back := s.delays()
 	if err := await(ctx, there); err != nil {
-		return nil, err // it never came
+		return nil, err // it never arrived
 	}
 	w, err := s.take(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	if err := await(ctx, back); err != nil {
-		return nil, err // it was done, and nobody hears of it
+		return nil, err // it was carried out, but nobody learns of it
 	}
 	res := w.Result()
 	res.Request = r
@@ -72,7 +72,7 @@ func (s *Storage) isDown() bool {
 	return s.state == Down
 }
 
-// take does a request, or waits until it can.
+// take carries out a request, waiting until that is possible.
 func (s *Storage) take(ctx context.Context, r *request) (*httptest.ResponseRecorder, error) {
 	for {
 		s.mu.Lock()
@@ -103,15 +103,15 @@ func (s *Storage) take(ctx context.Context, r *request) (*httptest.ResponseRecor
 	}
 }
 
-// ErrKilled is the cause of a context whose process is gone: of what that has sent to a
-// frozen storage nothing is done, for nobody could tell it from a newer write.
+// ErrKilled is the cause of a context whose process is gone: nothing that it sent to a frozen
+// backend is carried out, because nobody could tell it from a newer write.
 var ErrKilled = errors.New("s3mem: the sender was killed")
 
-// ServeHTTP makes it an http.Handler, which knows no delays.
+// ServeHTTP implements http.Handler; it knows no delays.
 func (s *Storage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // it did not come whole
+		return // it did not arrive completely
 	}
 	req, err := parse(r, body)
 	if err != nil {

@@ -1,11 +1,10 @@
-// Package s3mem is an S3 storage in memory, for tests: with versions, locks, uploads in
-// parts and whatever else clients use, with the manners that real storages have beside
-// S3's, and with all that befalls them: one is down, frozen, full, wiped, restored from an
-// older copy, or its disk rots.
+// Package s3mem is an S3 backend in memory, for tests: with versions, locks, multipart uploads and
+// whatever else clients use, with the peculiarities of real backends, and with everything that
+// happens to them: one is down, frozen, full, wiped, restored from an older copy, or its disk rots.
 //
-// A Storage is an http.RoundTripper, which needs no socket and waits in a way that
-// testing/synctest knows, and an http.Handler. storage.go is what it keeps and what
-// befalls it, serve.go how a request comes to it, the others are the requests.
+// A Storage is an http.RoundTripper, which needs no socket and waits in a way that testing/synctest
+// recognizes, and an http.Handler. storage.go has what it keeps and what happens to it, serve.go
+// how a request reaches it, and the other files the requests.
 package s3mem
 
 import (
@@ -21,54 +20,54 @@ import (
 	"time"
 )
 
-// Manners are what a storage does otherwise than S3.
+// Manners are the ways in which a backend differs from S3.
 type Manners struct {
-	Lossy             bool          // keeps no tags, no Cache-Control, no locks, and says nothing
-	Folders           bool          // SeaweedFS: "u/" is there while anything lies under it; keeps no content of "x/"
+	Lossy             bool          // silently drops tags, Cache-Control and locks
+	Folders           bool          // SeaweedFS: "u/" exists while anything is below it; the content of "x/" is not kept
 	Folds             bool          // "a//b" is "a/b"
-	Guesses           bool          // a Content-Type where none was sent
-	Clock             time.Duration // what its clock is ahead
-	Date              time.Duration // what the Date of its answers is ahead of that, as a load balancer's
-	IgnoresConditions bool          // If-Match and If-None-Match
-	OwnETags          bool          // 32 digits that are no MD5, as of storages that encrypt
+	Guesses           bool          // guesses a Content-Type if none was sent
+	Clock             time.Duration // how far its clock is ahead
+	Date              time.Duration // how far the Date of its responses is ahead of that, such as a load balancer's
+	IgnoresConditions bool          // ignores If-Match and If-None-Match
+	OwnETags          bool          // 32 digits that are not an MD5, as from backends that encrypt
 }
 
-// State is how well a storage is.
+// State is the condition of a backend.
 type State uint8
 
-// What befalls a storage for a while.
+// Temporary conditions of a backend.
 const (
 	Well   State = iota
 	Down         // connections are refused
-	Frozen       // connections are taken, and nothing is answered
+	Frozen       // connections are accepted, but nothing is answered
 )
 
-// Storage is one. Any goroutine may use it.
+// Storage is one backend. Any goroutine may use it.
 type Storage struct {
 	Name string
-	// Delay, unless nil, is asked how long a request takes on its way, and its answer.
+	// Delay, unless nil, returns how long a request and its response take on their way.
 	Delay func() (there, back time.Duration)
 
 	mu      sync.Mutex
 	manners Manners
 	state   State
-	refuses int           // answers this to every write (503, 507) or request (403); 0: none
+	refuses int           // answers every write (503, 507) or every request (403) with this; 0 for none
 	thawed  chan struct{} // closed when Frozen ends
-	late    []func()      // requests whose sender has given up while it was frozen
+	late    []func()      // requests whose sender gave up while it was frozen
 	buckets map[string]*Bucket
 	uploads map[string]*upload
 	ids     int
 }
 
-// Bucket is a bucket. What Storage.Bucket gives is a copy.
+// Bucket is a bucket. Storage.Bucket returns a copy.
 type Bucket struct {
 	Versioned bool
 	Lock      bool
-	Docs      map[string]string     // by sub-resource
+	Docs      map[string]string     // by subresource
 	Keys      map[string][]*Version // newest first; never empty
 }
 
-// Version is one version of an object, or a delete marker. It is never changed, but replaced.
+// Version is one version of an object, or a delete marker. It is never modified, only replaced.
 type Version struct {
 	ID       string // "null" without versioning
 	Marker   bool
@@ -86,7 +85,7 @@ type upload struct {
 	parts       map[int][]byte
 }
 
-// New makes a storage without buckets.
+// New makes a backend without buckets.
 func New(name string, m Manners) *Storage {
 	return &Storage{Name: name, manners: m, buckets: map[string]*Bucket{}, uploads: map[string]*upload{}}
 }
@@ -109,21 +108,21 @@ func (s *Storage) makeBucket(name string, versioned, lock bool) {
 	s.buckets[name] = b
 }
 
-// Bucket gives a bucket as it is now, or nil.
+// Bucket returns the current state of a bucket, or nil.
 func (s *Storage) Bucket(name string) *Bucket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.buckets[name].clone()
 }
 
-// Current gives an object's current version, or nil.
+// Current returns an object's current version, or nil.
 func (s *Storage) Current(bucket, key string) *Version {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.buckets[bucket].current(s.fold(key))
 }
 
-// Versions gives an object's versions and delete markers, newest first.
+// Versions returns an object's versions and delete markers, newest first.
 func (s *Storage) Versions(bucket, key string) []*Version {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,8 +157,8 @@ func (v *Version) clone() *Version {
 	return &c
 }
 
-// Set makes it Well, Down or Frozen. Of what came while it was frozen, some was taken in:
-// that is done first, whether its sender still waits or not.
+// Set makes it Well, Down or Frozen. Some of the requests received while it was frozen were
+// accepted; these are carried out first, whether their senders are still waiting or not.
 func (s *Storage) Set(state State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,17 +174,17 @@ func (s *Storage) Set(state State) {
 	s.state, s.late = state, nil
 }
 
-// Refuse makes it answer so to all writes (503, 507), or to all requests (403); 0 ends it.
+// Refuse makes it answer all writes (503, 507) or all requests (403) with this status; 0 ends that.
 func (s *Storage) Refuse(status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuses = status
 }
 
-// Copy is a backup of a storage.
+// Copy is a backup of a backend.
 type Copy map[string]*Bucket
 
-// Save gives a backup of all that is kept.
+// Save returns a backup of everything.
 func (s *Storage) Save() Copy {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,7 +195,7 @@ func (s *Storage) Save() Copy {
 	return c
 }
 
-// Restore makes it what it was; an empty Copy wipes it, an upload never survives.
+// Restore brings back a backup. An empty Copy wipes it; uploads never survive.
 func (s *Storage) Restore(c Copy) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +205,7 @@ func (s *Storage) Restore(c Copy) {
 	}
 }
 
-// Rot changes a byte of an object's current version, past all that could know of it.
+// Rot changes a byte of an object's current version, which nothing can notice.
 func (s *Storage) Rot(bucket, key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

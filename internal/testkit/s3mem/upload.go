@@ -40,7 +40,7 @@ func (s *Storage) uploadLocked(w http.ResponseWriter, r *request, b *Bucket) {
 	}
 }
 
-// completeLocked joins the parts that the list names, or all where there is no list.
+// completeLocked joins the parts that the list names, or all if there is no list.
 func (s *Storage) completeLocked(w http.ResponseWriter, r *request, b *Bucket, id string, u *upload) {
 	if !s.holds(w, r, b.current(r.key)) {
 		return

@@ -17,28 +17,28 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3afero"
 )
 
-// Store is an S3 server of the demo. It keeps its objects as plain files, checks
-// no signatures, and can be stopped and started. One goroutine may call its methods.
-type Store struct {
+// Backend is an S3 server of the demo. It keeps its objects as plain files, checks no signatures,
+// and can be stopped and started. Only one goroutine may call its methods.
+type Backend struct {
 	Name    string
-	Addr    string // the same after a stop and a start, and the next time where it is free
-	kept    string // the file that has addr
+	Addr    string // the same after a restart, and also in the next demo if it is free
+	kept    string // the file that stores addr
 	objects string // the directory of the bucket's objects
 	handler http.Handler
 	server  *http.Server // nil while stopped
 }
 
-// NewStore makes the store, with its bucket, under dir. It is not started yet.
-func NewStore(name, dir, bucket string) (*Store, error) {
+// NewBackend makes the backend, with its bucket, under dir. It is not started yet.
+func NewBackend(name, dir, bucket string) (*Backend, error) {
 	files, err := newFileBackend(filepath.Join(dir, name))
 	if err == nil {
 		err = files.CreateBucket(bucket)
-		if gofakes3.HasErrorCode(err, gofakes3.ErrBucketAlreadyExists) { // from the last time
+		if gofakes3.HasErrorCode(err, gofakes3.ErrBucketAlreadyExists) { // left from an earlier demo
 			err = nil
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot make store %q: %w", filepath.Join(dir, name), err)
+		return nil, fmt.Errorf("cannot create backend %q: %w", filepath.Join(dir, name), err)
 	}
 	s3 := gofakes3.New(files, gofakes3.WithTimeSkewLimit(0), gofakes3.WithLogger(gofakes3.DiscardLog()))
 	kept := filepath.Join(dir, name, "address")
@@ -46,7 +46,7 @@ func NewStore(name, dir, bucket string) (*Store, error) {
 	if err != nil || !addrOf(string(addr)).IsLoopback() {
 		addr = []byte("127.0.0.1:0")
 	}
-	return &Store{
+	return &Backend{
 		Name:    name,
 		Addr:    string(addr),
 		kept:    kept,
@@ -61,9 +61,9 @@ func addrOf(addr string) netip.Addr {
 	return ap.Addr()
 }
 
-// firstStart chooses the address: the one of the last time, by which the journal
-// knows the store, or a free one.
-func (s *Store) firstStart() error {
+// firstStart chooses the address: the last one, by which the journal knows the backend, or a free
+// one.
+func (s *Backend) firstStart() error {
 	if s.Start() != nil {
 		s.Addr = "127.0.0.1:0"
 		if err := s.Start(); err != nil {
@@ -71,41 +71,41 @@ func (s *Store) firstStart() error {
 		}
 	}
 	if err := os.WriteFile(s.kept, []byte(s.Addr), 0o600); err != nil {
-		return fmt.Errorf("cannot keep the address of the %s store: %w", s.Name, err)
+		return fmt.Errorf("cannot save the address of the %s backend: %w", s.Name, err)
 	}
 	return nil
 }
 
-// Start listens where it did before.
-func (s *Store) Start() error {
+// Start listens at the same address as before.
+func (s *Backend) Start() error {
 	listener, err := net.Listen("tcp", s.Addr)
 	if err != nil {
-		return fmt.Errorf("cannot start the %s store: %w", s.Name, err)
+		return fmt.Errorf("cannot start the %s backend: %w", s.Name, err)
 	}
 	s.Addr = listener.Addr().String()
-	// gofakes3 answers twice where a connection was cut, upon which net/http would complain.
+	// gofakes3 responds twice if a connection was cut, and net/http would log that.
 	s.server = &http.Server{Handler: s.handler, ErrorLog: log.New(io.Discard, "", 0)}
 	go func(server *http.Server) { _ = server.Serve(listener) }(s.server) // ends with Close
 	return nil
 }
 
-// Stop is as rude as a power cut: connections are cut, and no new ones accepted.
-func (s *Store) Stop() {
+// Stop is as abrupt as a power cut: connections are cut, and no new ones are accepted.
+func (s *Backend) Stop() {
 	if s.server != nil {
 		_ = s.server.Close()
 		s.server = nil
 	}
 }
 
-func (s *Store) running() bool { return s.server != nil }
+func (s *Backend) running() bool { return s.server != nil }
 
-// fileBackend is gofakes3's store on disk, cured of taking an object right from the
-// network: it would hold its only lock meanwhile, which for two uploads at a time,
-// each with the lock of one store and waiting for the other's, never ends; and it
-// would keep half of an object whose client went away (R6).
+// fileBackend is gofakes3's storage on disk, except that it does not read an object straight from
+// the network. gofakes3 would hold its only lock meanwhile, so two uploads at a time, each holding
+// the lock of one backend and waiting for the other's, would never end; and it would keep half of
+// an object whose client went away (R6).
 type fileBackend struct {
 	*s3afero.MultiBucketBackend
-	incoming string // a directory for what is on its way
+	incoming string // a directory for objects being uploaded
 }
 
 func newFileBackend(dir string) (*fileBackend, error) {
@@ -132,7 +132,7 @@ func (b *fileBackend) PutObject(bucket, key string, meta map[string]string, inpu
 		return gofakes3.PutObjectResult{}, err
 	}
 	defer f.Close()
-	if err := os.Remove(f.Name()); err != nil { // it lives on until it is closed
+	if err := os.Remove(f.Name()); err != nil { // it exists until it is closed
 		return gofakes3.PutObjectResult{}, err
 	}
 	n, err := io.Copy(f, input)
@@ -149,13 +149,13 @@ func (b *fileBackend) PutObject(bucket, key string, meta map[string]string, inpu
 	return b.MultiBucketBackend.PutObject(bucket, key, meta, f, size, conditions)
 }
 
-// DecodeChunks takes the chunks of signed and trailed bodies apart: gofakes3 knows
-// but one of their kinds, and would take the others' framing for the object.
+// DecodeChunks decodes the chunks of signed bodies and bodies with trailers: gofakes3 knows only
+// one of these codings and would take the framing of the others for the object.
 func DecodeChunks(next http.Handler) http.Handler {
 	const sha, length = "X-Amz-Content-Sha256", "X-Amz-Decoded-Content-Length"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.Header.Get(sha), "STREAMING-") {
-			// chunk-size;chunk-signature=… is a chunk of HTTP/1.1 with an extension.
+			// chunk-size;chunk-signature=… is an HTTP/1.1 chunk with an extension.
 			r.Body = struct {
 				io.Reader
 				io.Closer
@@ -174,8 +174,8 @@ func DecodeChunks(next http.Handler) http.Handler {
 	})
 }
 
-// withType gives an object the type that S3 gives it, where its client has none.
-// Otherwise the server would guess one for a GET, and have none for a HEAD.
+// withType gives an object S3's default type if its client has sent none. Otherwise the server
+// would guess one for a GET and have none for a HEAD.
 func withType(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		const name = "Content-Type"

@@ -13,17 +13,17 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-func newTestStore(t *testing.T) *Store {
+func newTestStore(t *testing.T) *Backend {
 	t.Helper()
-	s, err := NewStore("first", t.TempDir(), "demo")
+	s, err := NewBackend("first", t.TempDir(), "demo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// filesUnder are all files in the store's directories but those about the objects.
-func (s *Store) filesUnder(t *testing.T) (names []string) {
+// filesUnder are all files in the backend's directories but those about the objects.
+func (s *Backend) filesUnder(t *testing.T) (names []string) {
 	t.Helper()
 	root := filepath.Dir(filepath.Dir(s.objects))
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -39,7 +39,7 @@ func (s *Store) filesUnder(t *testing.T) (names []string) {
 }
 
 // gofakes3 would hold its lock while the first upload waits for its client.
-func TestDemoStoreTakesUploadsSideBySide(t *testing.T) {
+func TestDemoBackendTakesUploadsSideBySide(t *testing.T) {
 	s := newTestStore(t)
 	body, client := io.Pipe()
 	slow := httptest.NewRequest("PUT", "/demo/slow", body)
@@ -98,7 +98,7 @@ type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 
-func TestDemoStoreDecodesChunks(t *testing.T) {
+func TestDemoBackendDecodesChunks(t *testing.T) {
 	s := newTestStore(t)
 	signature := ";chunk-signature=" + strings.Repeat("0", 64)
 	for sha, body := range map[string]string{
