@@ -57,7 +57,7 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The lines belong where the proxy's are; on the screen the command speaks itself.
+	// The records belong with the proxy's; the command's own output goes to the screen.
 	lines := config.Logging.Synclog
 	lines.Stdout, lines.Stderr = false, false
 	out, err := logs.OpenOutput(lines)

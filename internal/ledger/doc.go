@@ -2,7 +2,6 @@
 // to the configuration, with backends as names instead of bits, as tasks for repair and as lines
 // for the synclog.
 //
-// OpenJournal opens it for this process alone, and NamedJournal is repair's Journal over
-// it. Whoever opens it closes it. All methods may be called from any
-// goroutine.
+// OpenJournal opens it for this process alone, and NamedJournal implements repair's Journal on top
+// of it. Whoever opens it must close it. Any goroutine may call all methods.
 package ledger

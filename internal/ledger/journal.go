@@ -15,8 +15,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// OpenJournal opens the journal for this process alone, and makes DataDir where it
-// is not there yet. onError and onRevive are journal.Options'; both may be nil.
+// OpenJournal opens the journal for this process alone and creates DataDir if necessary. onError
+// and onRevive are journal.Options'; both may be nil.
 func OpenJournal(c *config.Config, names []string, onError func(error), onRevive func()) (*journal.Journal, error) {
 	if err := datadir.MkdirAll(c.DataDir, true); err != nil {
 		return nil, fmt.Errorf("cannot make the directory of the journal (DataDir: %q): %w", c.DataDir, text.Cause(err))
@@ -37,8 +37,8 @@ func OpenJournal(c *config.Config, names []string, onError func(error), onRevive
 		},
 		OnRevive: onRevive,
 		Continue: c.OnJournalError == config.OnJournalErrorContinue,
-		// Each request may have some writes that go on in the background, and a
-		// multi-object delete has many.
+		// A request may leave some writes running in the background, and a multi-object delete has
+		// many.
 		Writes: max(inflight.DefaultMax, 8*c.MaxConcurrentRequests),
 	})
 	if errors.Is(err, journal.ErrLocked) {
@@ -58,8 +58,8 @@ func OpenJournal(c *config.Config, names []string, onError func(error), onRevive
 	return j, nil
 }
 
-// NamedJournal is repair's Journal in the process that has opened it: what the
-// journal keeps as masks are names there.
+// NamedJournal implements repair's Journal in the process that has opened it, with names in place
+// of the journal's masks.
 type NamedJournal struct {
 	Journal *journal.Journal
 	Names   []string

@@ -5,16 +5,16 @@ import (
 	"github.com/akubra/akubra/synclog/journal"
 )
 
-// engineJournal is the journal in the types of the engine, which does not know it.
+// engineJournal is the journal with the types of the engine, which does not know it.
 type engineJournal struct{ *journal.Journal }
 
 var _ engine.Journal = engineJournal{}
 
-// Begin is engine.Journal's.
+// Begin implements engine.Journal.
 func (j engineJournal) Begin(bucket, key, host, target []byte) (engine.JournalWrite, error) {
 	w, err := j.Journal.Begin(bucket, key, host, target)
 	if err != nil {
-		return nil, err // not a nil *journal.Write: it would be an interface that is not nil
+		return nil, err // a nil *journal.Write would become an interface that is not nil
 	}
 	return w, nil
 }

@@ -352,13 +352,13 @@ func (p *Proxy) InFlight() int { return p.engine.InFlight() }
 // JournalStatus is what is pending, and whether a repair beside this process is working on it.
 func (p *Proxy) JournalStatus() remote.Status { return p.journalAdmin.Status() }
 
-// Stop says on /ready that the proxy goes, takes requests on for ShutdownDelay, finishes what
-// is in flight within ShutdownTimeout, and records what is left as divergences (R22).
+// Stop makes /ready say that the proxy is going away, accepts requests for another ShutdownDelay,
+// finishes what is in flight within ShutdownTimeout, and records the rest as divergences (R22).
 func (p *Proxy) Stop() {
 	c := p.current.Load()
 	delay := c.ShutdownDelay
 	if p.failed.Load() {
-		delay = 0 // there is no listener to take requests
+		delay = 0 // there is no listener to accept requests
 	}
 	p.logs.Main.Info().Int("inflight", p.engine.InFlight()).Dur("delay", delay).Msg("stopping")
 	p.admin.Drain()

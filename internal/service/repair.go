@@ -36,17 +36,17 @@ func (p *Proxy) openJournal() error {
 func (p *Proxy) journalTrouble(err error) {
 	msg := "the journal is in trouble"
 	if errors.Is(err, journal.ErrUnnoted) {
-		msg = "a write is under way that nothing would be left of"
+		msg = "a write goes on without a record in the journal"
 	}
-	if errors.Is(err, journal.ErrGone) { // final, for another process may have what is there now
-		msg = "the journal is gone, and no write is kept any more until the proxy is started again: put DataDir back first " +
-			"if it was moved; if it was deleted, what the backends owed is known no more, and akubra verify --journal finds it"
+	if errors.Is(err, journal.ErrGone) { // final, since another process may own what is there now
+		msg = "the journal is gone, and nothing is recorded until the proxy is restarted: put DataDir back first " +
+			"if it was moved; if it was deleted, what the backends lacked is no longer known, and akubra verify --journal finds it"
 	}
 	p.logs.Main.Error().Err(err).Str("policy", p.Config.OnJournalError).Msg(msg)
 }
 
-// makeRepair makes what repairs: in this process, or for an `akubra repair` that
-// comes over the admin listener.
+// makeRepair sets up repair: in this process, or for an `akubra repair` that connects through the
+// admin listener.
 func (p *Proxy) makeRepair() error {
 	busy := ""
 	if on, _ := p.Config.Repairs(os.Environ()); on {

@@ -25,14 +25,14 @@ const (
 	ReadFastest = "fastest"
 )
 
-// When another backend is asked for a read as well (HedgeAfter, R30), besides a time.
+// When another backend is asked for a read as well (HedgeAfter, R30), besides after a fixed time.
 const (
 	HedgeOff = "off"
 	HedgeP95 = "p95"
 )
 
-// What becomes of a read that only backends can answer that owe what it asks for
-// (StaleReads, R30).
+// What happens to a read if the only backends that can answer it lack the newest write (StaleReads,
+// R30).
 const (
 	StaleRefuse = "refuse"
 	StaleAllow  = "allow"

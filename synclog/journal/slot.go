@@ -15,7 +15,7 @@ import (
 func entryOf(w *inflight.Write, names []string) Entry {
 	e := Entry{
 		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: text.HideSecrets(w.Target), Owed: 1<<len(names) - 1,
-		Reason: []byte("under way when the proxy died"), Unacknowledged: true,
+		Reason: []byte("in flight when the proxy died"), Unacknowledged: true,
 	}
 	a := &w.Ack
 	if len(e.Key) == 0 && bytes.IndexByte(e.Target, '?') >= 0 {

@@ -70,7 +70,7 @@ func (j *Journal) openTable() (err error) {
 		return j.Flush()
 	})
 	if err != nil {
-		return fmt.Errorf("journal: cannot open the table of writes under way: %w", err)
+		return fmt.Errorf("journal: cannot open the table of writes in flight: %w", err)
 	}
 	j.writes.table.SetMax(j.o.Writes)
 	j.writes.order = orderOf(j.o.Backends)
