@@ -103,7 +103,7 @@ func TestRunHelpAndVersion(t *testing.T) {
 		{"help demo", []string{"--break=STORE", "--listen="}},
 		{"repair --help", []string{"--[no-]once", "--[no-]follow", "--[no-]dry-run"}},
 		{"verify --help", []string{"--bucket=BUCKET", "--prefix=PREFIX", "--[no-]deep", "--[no-]journal"}},
-		{"demo --help", []string{"--break=STORE", "--dir="}},
+		{"demo --help", []string{"--break=BACKEND", "--dir="}},
 	} {
 		exit, stdout, stderr := runArgs(strings.Fields(c.args)...)
 		if exit != exitOK || stderr != "" {
