@@ -10,7 +10,7 @@ import (
 
 // A backend's answer goes to the client past the server's writer: that keeps one Server
 // and one Content-Encoding of a head, and none that is empty (R5). The server makes an
-// answer for each request all the same, and writes it into the void (clientConn.void).
+// answer for each request all the same, and writes it; that write is dropped (clientConn.dropNext).
 
 // passes reports whether the client gets the winner's answer, rather than one of the
 // proxy's own.
@@ -52,12 +52,12 @@ func (r *request) pastServer(ctx *fasthttp.RequestCtx, send func(to io.Writer) (
 	sent := false
 	defer func() {
 		if !sent { // a panic, which the handler's recover ends: part of the answer may have gone
-			r.client.conn.void = true
+			r.client.conn.dropNext = true
 			r.client.breakOff()
 		}
 	}()
 	last, err := send(to)
-	r.client.conn.void, sent = true, true
+	r.client.conn.dropNext, sent = true, true
 	if err != nil || last {
 		ctx.SetConnectionClose()
 	}
@@ -88,8 +88,8 @@ type tlsConn struct {
 
 // Write is for the server, as clientConn.Write is.
 func (c *tlsConn) Write(p []byte) (int, error) {
-	if c.client != nil && c.client.void {
-		c.client.void = false
+	if c.client != nil && c.client.dropNext {
+		c.client.dropNext = false
 		return len(p), nil
 	}
 	return c.Conn.Write(p)

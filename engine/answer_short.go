@@ -11,7 +11,7 @@ import "strconv"
 // the request is decided.
 func (r *request) isShort() bool {
 	l := r.winner()
-	if r.client.way != direct || l == nil || r.e.stopping.Load() || r.client.wasInterrupted() || r.head.isOptions() {
+	if r.client.way != detachable || l == nil || r.e.stopping.Load() || r.client.wasInterrupted() || r.head.isOptions() {
 		return false
 	}
 	return !l.open && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
@@ -19,7 +19,7 @@ func (r *request) isShort() bool {
 
 // answerShort sends it, and lets go of the request for the handler.
 func (r *request) answerShort() error {
-	r.client.conn.void = true
+	r.client.conn.dropNext = true
 	r.client.conn.endRequest(r.message.BodySize())
 	answer := r.makeShort(false)
 	n, err := r.client.conn.sendNow(answer)

@@ -16,18 +16,18 @@ const minGathered = body.MinGathered
 type clientWay uint8
 
 const (
-	viaServer clientWay = iota // by the handler's goroutine alone
-	direct                     // from any goroutine, and its connection goes on (answer_short.go)
-	oldClient                  // by the handler's, in HTTP/1.0
+	viaServer  clientWay = iota // by the handler's goroutine alone
+	detachable                  // from any goroutine, and its connection goes on (answer_short.go)
+	oldClient                   // by the handler's, in HTTP/1.0
 )
 
-// served is how far the client is served. Who answers changes it.
+// served is how far the client has been served. The goroutine that answers changes it.
 type served uint8
 
 const (
-	unserved served = iota
-	let             // it is not one of Engine.handling any more
-	paid            // and the client of a detached request has its answer
+	unserved    served = iota
+	letGo              // it is not one of Engine.handling any more
+	wasAnswered        // and the client of a detached request has its answer
 )
 
 // client is the client's side of a request: its connection, and what it is told. It is of
@@ -64,7 +64,7 @@ func (r *request) serveOn(ctx *fasthttp.RequestCtx) {
 	case !h.IsHTTP11():
 		c.way = oldClient
 	case plain && !h.ConnectionClose():
-		c.way = direct
+		c.way = detachable
 	}
 }
 
@@ -79,8 +79,8 @@ func (r *request) notServing() {
 // isThere reports whether the connection is known, and can be answered past the server.
 func (c *client) isThere() bool { return c.conn != nil }
 
-// isPaid reports whether the client of a detached request has its answer, or cannot have it.
-func (c *client) isPaid() bool { return c.served == paid }
+// isAnswered reports whether the client of a detached request has its answer, or cannot have it.
+func (c *client) isAnswered() bool { return c.served == wasAnswered }
 
 // wasTold reports whether it was noted what the client is told.
 func (c *client) wasTold() bool { return c.status != 0 }
@@ -176,7 +176,7 @@ func (c *client) endRequest(bodySize int64) {
 
 // leave notes that another goroutine than the handler's answers.
 func (c *client) leave(bodySize int64) {
-	c.conn.owe()
+	c.conn.leaveAnswer()
 	c.conn.endRequest(bodySize)
 }
 

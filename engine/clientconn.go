@@ -74,11 +74,11 @@ type clientConn struct {
 	// to be held back until a packet is full (minHeld).
 	goesOn bool
 
-	// void: what the server writes next is not sent, since another answer was, or
-	// is going to be (answer_pass.go). owed is about one that is going to be
-	// (clientconn_owed.go).
-	void bool
-	owed owedAnswer
+	// dropNext: the server's next write is not sent, because another answer was sent or is
+	// going to be (answer_pass.go). pending is the state of one that is going to be
+	// (clientconn_pending.go).
+	dropNext bool
+	pending  pendingAnswer
 
 	serving *request // what the server's goroutine is the handler of, for its panic
 
@@ -128,7 +128,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		if f := c.beforeWait; tried && f != nil {
 			c.beforeWait = nil
 			f()
-		} else if tried && c.owed.isOut() {
+		} else if tried && c.pending.isOut() {
 			c.awaitAnswer() // idle from then on
 		} else if tried {
 			break
@@ -230,10 +230,10 @@ func (c *clientConn) setReadDeadline(t time.Time) {
 	c.sock.SetReadDeadline(t)
 }
 
-// Write is for the server: it sends p, unless that is to go into the void.
+// Write is for the server: it sends p, or drops it if dropNext is set.
 func (c *clientConn) Write(p []byte) (int, error) {
-	if c.void && c.plain { // over TLS it is tlsConn that looks
-		c.void = false
+	if c.dropNext && c.plain { // over TLS it is tlsConn that looks
+		c.dropNext = false
 		return len(p), nil
 	}
 	return c.send(p)
@@ -331,7 +331,7 @@ func (c *clientConn) hurry() { c.sock.StopSending() }
 //
 // Where an answer is owed, it closes once that is paid.
 func (c *clientConn) Close() error {
-	if c.owed.tryPutOff() {
+	if c.pending.tryPutOff() {
 		return nil
 	}
 	err := net.ErrClosed

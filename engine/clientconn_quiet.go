@@ -37,7 +37,7 @@ func (c *clientConn) engineTime(t time.Time) int64 { return int64(t.Sub(c.door.e
 // nothing has come since, nor is an answer under way. It is called from the goroutine
 // that accepts, and once that has ended from Shutdown.
 func (c *clientConn) tryEvict(q quiet) bool {
-	if c.quiet() != q || c.owed.isOut() || c.hasMore() || !c.quietness.CompareAndSwap(int64(q), int64(evicted)) {
+	if c.quiet() != q || c.pending.isOut() || c.hasMore() || !c.quietness.CompareAndSwap(int64(q), int64(evicted)) {
 		return false
 	}
 	c.interrupt()
@@ -56,7 +56,7 @@ func (c *clientConn) hasMore() bool {
 // only where it has not had an answer already, or else where a request has come that
 // has lost the race for its place.
 func (c *clientConn) dismiss(problem *s3Error) {
-	if !c.plain || c.owed.isOut() {
+	if !c.plain || c.pending.isOut() {
 		return
 	}
 	answer, size, id := c.door.e.ownAnswer(problem)

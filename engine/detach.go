@@ -17,7 +17,7 @@ import (
 // detach leaves the request to who decides it, unless that has happened already. After
 // a true the handler may not touch the request any more.
 func (r *request) detach() bool {
-	if r.client.way != direct || !r.head.isAnsweredShortly() || r.e.stopping.Load() {
+	if r.client.way != detachable || !r.head.isAnsweredShortly() || r.e.stopping.Load() {
 		return false
 	}
 	// Nobody's leg is to wait for a disk: its connection may have another request already.
@@ -63,14 +63,14 @@ func (r *request) sendDetached(unwritten error) {
 		go r.sendRestFn()
 		return
 	}
-	r.paid(err, last)
+	r.answerDone(err, last)
 }
 
 // sendRest sends what of a short answer the socket has not taken at once.
 func (r *request) sendRest() {
 	defer r.recoverAnswer()
 	_, err := r.client.conn.send(r.client.out)
-	r.paid(err, r.client.last)
+	r.answerDone(err, r.client.last)
 }
 
 // makeError is makeShort for an answer of the proxy's own.
@@ -86,7 +86,7 @@ func (r *request) makeError(problem *s3Error, last bool) []byte {
 func (r *request) stream() {
 	defer r.recoverAnswer()
 	last := r.e.stopping.Load()
-	r.paid(r.sendOpen(senderTo{r.client.conn}, last), last)
+	r.answerDone(r.sendOpen(senderTo{r.client.conn}, last), last)
 }
 
 // sendOpen sends it as the backend does, but for what is hop-by-hop, and in chunks where
@@ -131,10 +131,10 @@ func (w *chunkWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// paid notes that the client has its answer, or cannot have it.
-func (r *request) paid(err error, last bool) {
-	r.client.served = paid
-	r.client.conn.pay(err != nil || last)
+// answerDone records that the client has its answer, or cannot have it.
+func (r *request) answerDone(err error, last bool) {
+	r.client.served = wasAnswered
+	r.client.conn.answerSent(err != nil || last)
 	r.release()
 }
 

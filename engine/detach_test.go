@@ -281,7 +281,7 @@ func TestOwedAnswerOutlastsTheIdleTime(t *testing.T) {
 	}
 	c := newClientConn(nc, newListener(nil, &Engine{epoch: time.Now()})).(*clientConn)
 	defer c.Close()
-	c.owe()
+	c.leaveAnswer()
 	read := make(chan error, 1)
 	go func() {
 		_, err := c.Read(make([]byte, 10))
@@ -290,7 +290,7 @@ func TestOwedAnswerOutlastsTheIdleTime(t *testing.T) {
 	// The time is over: it waits for the answer.
 	until(t, "the wait for the answer", func() bool {
 		_ = nc.SetReadDeadline(past)
-		return c.owed.state.Load()&answerAwaited != 0
+		return c.pending.state.Load()&answerAwaited != 0
 	})
 	if c.Close() != nil || len(read) > 0 {
 		t.Fatal("it is closed before the answer")
@@ -298,7 +298,7 @@ func TestOwedAnswerOutlastsTheIdleTime(t *testing.T) {
 	if _, err := c.send([]byte("answer")); err != nil {
 		t.Fatal(err)
 	}
-	c.pay(false)
+	c.answerSent(false)
 	if err := <-read; err == nil {
 		t.Error("it reads after it was closed")
 	}

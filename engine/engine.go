@@ -231,7 +231,7 @@ func New(o Options) (*Engine, error) {
 		LazyRequestTime:              true,
 		// An idle connection keeps no buffer for answers: 2,000 of them take 9 MB
 		// less. (A streaming server keeps the one for requests all the same.) It also makes
-		// the server flush after each response, in one write: clientConn.void relies on that.
+		// the server flush after each response, in one write: clientConn.dropNext relies on that.
 		ReduceMemoryUsage: true,
 		CloseOnShutdown:   true,
 		Logger:            serverLog{o.Log},

@@ -98,7 +98,7 @@ func (r *request) unhandle(size int64) {
 
 func (r *request) letNext() {
 	if r.client.served == unserved {
-		r.client.served = let
+		r.client.served = letGo
 		r.e.handling.Add(-1)
 	}
 }

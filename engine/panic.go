@@ -200,10 +200,10 @@ func (r *request) recoverAnswer() {
 		return
 	}
 	r.e.warnOfPanic(p, "answering a request")
-	if r.client.isPaid() {
+	if r.client.isAnswered() {
 		return // and let go of
 	}
 	r.e.attempt(r.forgoAnswer)
 	r.e.attempt(func() { r.letNext() })
-	r.e.attempt(func() { r.paid(errPanicked, true) })
+	r.e.attempt(func() { r.answerDone(errPanicked, true) })
 }
