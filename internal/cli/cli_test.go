@@ -100,7 +100,7 @@ func TestRunHelpAndVersion(t *testing.T) {
 	}{
 		{"--version", []string{testVersion}},
 		{"--help", []string{"-c, --conf=FILE", "serve*", "check", "demo", "journal list", "journal show", "resolve", "repair", "verify", "--help-long"}},
-		{"help demo", []string{"--break=STORE", "--listen="}},
+		{"help demo", []string{"--break=BACKEND", "--listen="}},
 		{"repair --help", []string{"--[no-]once", "--[no-]follow", "--[no-]dry-run"}},
 		{"verify --help", []string{"--bucket=BUCKET", "--prefix=PREFIX", "--[no-]deep", "--[no-]journal"}},
 		{"demo --help", []string{"--break=BACKEND", "--dir="}},

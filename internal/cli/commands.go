@@ -127,17 +127,17 @@ type journalCommands struct {
 
 func newJournalCommands(app *kingpin.Application) *journalCommands {
 	s := &journalCommands{}
-	parent := app.Command("journal", "Read the journal: what the backends owe. A running proxy is not disturbed.").Alias("synclog")
-	s.list = parent.Command("list", "A line for each key that is not the same on all backends, oldest first.")
+	parent := app.Command("journal", "Read the journal: what is pending on the backends. A running proxy is not disturbed.").Alias("synclog")
+	s.list = parent.Command("list", "List each key that is not the same on all backends, oldest first.")
 	s.show = parent.Command("show", "All that is known of one key, and what each backend has of it now, side by side.")
-	s.stats = parent.Command("stats", "How many there are, by backend, reason and age.")
-	s.export = parent.Command("export", "A JSON line for each key and backend, in the synclog's form, for a repair of your own.")
+	s.stats = parent.Command("stats", "Count these keys by backend, reason and age.")
+	s.export = parent.Command("export", "Print a JSON line for each key and backend, in the synclog's format, for a repair tool of your own.")
 	s.dump = journalDumpCommand(parent)
 	for _, cmd := range []*kingpin.CmdClause{s.list, s.stats, s.show} {
 		cmd.Flag("json", "JSON instead of a table.").BoolVar(&s.json)
 	}
 	for _, cmd := range []*kingpin.CmdClause{s.list, s.stats, s.export} {
-		cmd.Flag("backend", "Only what this backend owes.").PlaceHolder("HOST:PORT").StringVar(&s.backend)
+		cmd.Flag("backend", "Only what is pending on this backend.").PlaceHolder("HOST:PORT").StringVar(&s.backend)
 		cmd.Flag("bucket", "Only this bucket.").PlaceHolder("BUCKET").StringVar(&s.bucket)
 		cmd.Flag("reason", "Only what is parked for this reason (lost, conflict, damaged, not kept, needs a person, failed), or owed for one that has these words in it.").
 			PlaceHolder("REASON").StringVar(&s.reason)
@@ -176,7 +176,7 @@ func resolveCommand(app *kingpin.Application) (*kingpin.CmdClause, *resolveFlags
 	cmd.Flag("all", "Decide about all parked keys, with --newest, --prefer or --accept. It says first what it would do, and asks.").BoolVar(&f.all)
 	cmd.Flag("prefer", "With --all: all backends get what this one has, also where that is nothing.").PlaceHolder("HOST:PORT").StringVar(&f.prefer)
 	cmd.Flag("reason", "With --all: only what is parked for this reason.").PlaceHolder("REASON").StringVar(&f.reason)
-	cmd.Flag("dry-run", "Tell what would be done, and do nothing.").BoolVar(&f.dryRun)
+	cmd.Flag("dry-run", "Show what would be done, but do nothing.").BoolVar(&f.dryRun)
 	cmd.Flag("yes", "With --all: do not ask.").BoolVar(&f.yes)
 	return cmd, f
 }

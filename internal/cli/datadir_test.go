@@ -167,7 +167,7 @@ func TestServeFailsInItsOwnWords(t *testing.T) {
 	testkit.MustDo(t, os.MkdirAll(filepath.Dir(table), 0o700), os.WriteFile(filepath.Join(dir, "precious"), nil, 0o600),
 		os.Link(filepath.Join(dir, "precious"), table)) // which writing the table would overwrite
 	exit, _, stderr := runArgs("-c", config)
-	if exit != exitFailed || !strings.HasPrefix(stderr, "akubra: cannot open the journal (DataDir: ") || !strings.Contains(stderr, "cannot open the table of writes under way: ") || strings.Count(stderr, "\n") != 1 {
+	if exit != exitFailed || !strings.HasPrefix(stderr, "akubra: cannot open the journal (DataDir: ") || !strings.Contains(stderr, "cannot open the table of writes in flight: ") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("exit code %d, stderr %q", exit, stderr)
 	}
 	if got := testkit.MustReadFile(t, filepath.Join(dir, "main.log")); strings.Count(got, "\n") != 1 || !strings.Contains(got, "cannot open the table of writes in flight") {

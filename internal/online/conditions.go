@@ -52,19 +52,19 @@ func (r *Report) tryConditions(ctx context.Context, c *client.Client, bucket str
 	switch {
 	case match == nil:
 		r.Conditions = ConditionsIgnored
-		r.problem("it ignores conditions of a write (If-Match), so that two clients can overwrite each other unseen")
+		r.problem("it ignores conditional writes (If-Match), so two clients can overwrite each other unnoticed")
 	case created == nil && again == nil:
 		r.Conditions = ConditionsIgnored
-		r.problem("it ignores conditions of a write (If-None-Match), so that two clients can overwrite each other unseen")
+		r.problem("it ignores conditional writes (If-None-Match), so two clients can overwrite each other unnoticed")
 	case client.Unsupported(match) || client.Unsupported(created):
 		r.Conditions = ConditionsRefused
-		r.warn("it does not know conditions of a write, and refuses them")
+		r.warn("it does not support conditional writes and refuses them")
 	case client.Status(match)/100 != 4 || created != nil || client.Status(again)/100 != 4:
 		r.Conditions = ConditionsUnknown
-		r.warn("whether conditions of a write are kept cannot be seen: %v", errors.Join(match, created, again))
+		r.warn("cannot find out whether it honors conditional writes: %v", errors.Join(match, created, again))
 	case client.Status(match) == http.StatusForbidden:
 		r.Conditions = ConditionsUnknown
-		r.warn("whether conditions of a write are kept cannot be seen: %v", match)
+		r.warn("cannot find out whether it honors conditional writes: %v", match)
 	default:
 		r.Conditions = ConditionsKept
 	}
