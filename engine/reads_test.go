@@ -330,6 +330,7 @@ func TestR30WriteUnderWayIsOwed(t *testing.T) {
 				return stub.Behaviour{HangAfterBody: q.Method == "PUT"}
 			})
 			wantStatus(t, r.put("/b/k", "newer"), 200)
+			r.stores[1].Wait(t, func(q stub.Requests) bool { return q.Held() == 1 })
 			for range 20 {
 				if a := r.readOnce("GET", "/b/k"); string(a.Body) != "newer" {
 					t.Fatalf("it is %q", a.Body)
