@@ -140,12 +140,13 @@ func (c *client) Splice(src io.Reader, p []byte, pipe int) (n int, spliced bool,
 }
 
 // forsake leaves the end of the request, whose body never came, to the server's goroutine.
+// answers: that one has an answer to give.
 // It is false where there is no connection to leave it to.
-func (c *client) forsake(r *request) bool {
+func (c *client) forsake(r *request, answers bool) bool {
 	if c.conn == nil {
 		return false
 	}
-	c.conn.forsaken = r
+	c.conn.forsaken, c.conn.answers = r, answers
 	return true
 }
 

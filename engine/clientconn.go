@@ -89,6 +89,7 @@ type clientConn struct {
 
 	door      *listener // that it came by
 	forsaken  *request  // its body did not come, see pending; of the server's goroutine
+	answers   bool      // forsaken has an answer for the client
 	place     int       // among the listener's connections, or -1; under its lock
 	quietness atomic.Int64
 	fresh     bool // nothing has come yet

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/limiter"
 )
 
 // earlyAnswers are the ways of answering before the body's end.
@@ -273,20 +275,52 @@ func TestR9ExpectRejectedByAll(t *testing.T) {
 	for _, early := range earlyAnswers {
 		for _, large := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, large %v", early.name, large), func(t *testing.T) {
-				r := newRig(t, 2)
-				var document []byte
-				if large {
-					document = []byte(pattern(100 << 10))
-				}
-				for _, s := range r.stores {
-					s.Behave(stub.Behaviour{During: early.during, Status: 412, Body: document, Headers: stub.H("X-Why", "because")})
-				}
+				r := newRig(t, 2, waitingToContinue(patience)) // not asked, however busy the machine is
+				document := r.rejectEarly(early.during, large)
 				a := r.dial().Do(strings.Replace(expecting, " 5\r\n", " 5000000\r\n", 1))
 				wantStatus(t, a, 412)
 				if len(a.Interim) > 0 || a.Headers.Get("X-Why") != "because" || large && string(a.Body) != string(document) {
 					t.Errorf("answer %s with %d bytes, interim %v", a.RawHead, len(a.Body), a.Interim)
 				}
 				r.wantRecords("/b/k", "")
+			})
+		}
+	}
+}
+
+func waitingToContinue(wait time.Duration) setup {
+	return func(o *Options, _ *limiter.Options) { o.continueWait = wait }
+}
+
+// rejectEarly has all storages reject what comes by its head.
+func (r *rig) rejectEarly(during stub.During, large bool) (document []byte) {
+	if large {
+		document = []byte(pattern(100 << 10))
+	}
+	for _, s := range r.stores {
+		s.Behave(stub.Behaviour{During: during, Status: 412, Body: document, Headers: stub.H("X-Why", "because")})
+	}
+	return document
+}
+
+// One that was asked for it, since no backend had said anything for a while, gets the
+// rejection, too, before it has sent a byte.
+func TestR9ExpectRejectedLate(t *testing.T) {
+	t.Parallel()
+	for _, early := range earlyAnswers {
+		for _, large := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, large %v", early.name, large), func(t *testing.T) {
+				t.Parallel()
+				for range 5 {
+					r := newRig(t, 2, waitingToContinue(time.Nanosecond))
+					document := r.rejectEarly(early.during, large)
+					a := r.dial().Do(strings.Replace(expecting, " 5\r\n", " 5000000\r\n", 1))
+					wantStatus(t, a, 412)
+					if a.Headers.Get("X-Why") != "because" || large && string(a.Body) != string(document) {
+						t.Errorf("answer %s with %d bytes", a.RawHead, len(a.Body))
+					}
+					r.wantRecords("/b/k", "")
+				}
 			})
 		}
 	}

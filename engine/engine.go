@@ -112,7 +112,7 @@ type Options struct {
 	TLS *tls.Config
 
 	// Other than by default in tests: the constants of these names.
-	firstTimeout, headGrace, paceTime, answerPulse, drainGrace time.Duration
+	firstTimeout, headGrace, paceTime, answerPulse, drainGrace, continueWait time.Duration
 }
 
 // Engine is the proxy's server. New makes it, Serve runs it, Shutdown stops it.
@@ -202,6 +202,7 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e.o.firstTimeout = cmp.Or(o.firstTimeout, firstTimeout)
+	e.o.continueWait = cmp.Or(o.continueWait, continueWait)
 	e.o.headGrace = cmp.Or(o.headGrace, headGrace)
 	e.o.paceTime = cmp.Or(o.paceTime, paceTime)
 	e.o.drainGrace = cmp.Or(o.drainGrace, drainGrace)

@@ -133,6 +133,14 @@ func (e *Engine) refuse(ctx *fasthttp.RequestCtx, err error) {
 		}
 		if r := c.forsaken; r != nil {
 			c.forsaken = nil
+			if c.answers { // all have answered before the first byte of the body (R9)
+				<-r.race.decided()
+				r.client.endHere()
+				ctx.SetConnectionClose()
+				r.answer(ctx)
+				return
+			}
+			r.disposeOf(r.forgo())
 			r.finishHandler(ctx, r.fail(ctx, answer))
 			return
 		}

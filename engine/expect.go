@@ -20,7 +20,7 @@ func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
 		return ctx.Response.StatusCode()
 	}
 	r.message.Start()
-	timer := time.NewTimer(continueWait)
+	timer := time.NewTimer(e.o.continueWait)
 	defer timer.Stop()
 	select {
 	case <-r.ready:
@@ -49,8 +49,11 @@ func (p *pending) Close() error {
 		return nil
 	}
 	p.request = nil
-	r.abort()
-	if !r.client.forsake(r) {
+	answers := r.isDecided() // which has ended the read of the body, and not the client
+	if !answers {
+		r.abort()
+	}
+	if !r.client.forsake(r, answers) {
 		r.forsaken()
 	}
 	return nil
@@ -58,6 +61,7 @@ func (p *pending) Close() error {
 
 // forsaken lets go of a request whose client was not there to be answered.
 func (r *request) forsaken() {
+	r.disposeOf(r.forgo()) // it may have been decided
 	r.answeredWith(errIncompleteBody.status)
 	r.unhandle(0)
 	r.release()
