@@ -472,19 +472,21 @@ func TestR29HangingFollower(t *testing.T) {
 // laggard.
 func TestR29HeldIsNotStalled(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2, decidedBy, func(o *Options, _ *limiter.Options) {
-		o.StallTimeout, o.RingSize = 50*time.Millisecond, 16<<10
+	inSlowMotion(t, 50*time.Millisecond, func(t testing.TB, unit time.Duration) {
+		r := newRig(t, 2, decidedBy, func(o *Options, _ *limiter.Options) {
+			o.StallTimeout, o.RingSize = unit, 16<<10
+		})
+		body := pattern(2 << 20)
+		r.stores[0].Behave(stub.Behaviour{ReadRate: int(time.Duration(len(body)) * time.Second / (20 * unit))}) // 20 times as long
+		wantStatus(t, r.dial().Do(conditional("PUT", "/b/k", body)), 200)
+		r.wantRecords("/b/k", "")
+		for _, s := range r.stores {
+			wantStored(t, s, "/b/k", body)
+		}
+		if n := r.metrics.count(OutcomeStalled); n != 0 {
+			t.Errorf("%d were cut", n)
+		}
 	})
-	r.stores[0].Behave(stub.Behaviour{ReadRate: 2 << 20})
-	body := pattern(2 << 20)
-	wantStatus(t, r.dial().Do(conditional("PUT", "/b/k", body)), 200)
-	r.wantRecords("/b/k", "")
-	for _, s := range r.stores {
-		wantStored(t, s, "/b/k", body)
-	}
-	if n := r.metrics.count(OutcomeStalled); n != 0 {
-		t.Errorf("%d were cut", n)
-	}
 }
 
 // A client that goes away, or a proxy that stops, leaves nothing behind.
