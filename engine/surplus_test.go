@@ -404,6 +404,7 @@ func TestR32SurplusBytesAreNobodysAnswer(t *testing.T) {
 	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
 		for _, kind := range surplusKinds {
 			t.Run(kind.name, func(t *testing.T) {
+				t.Parallel()
 				s := newStrayServer(t, config)
 				written := make(chan struct{}, 1)
 				s.answer = func(c *strayConn, _ *http.Request, own string) {
