@@ -136,7 +136,7 @@ func TestRunWrongArguments(t *testing.T) {
 		{[]string{"synclog", "list"}, "akubra: no configuration given"},
 		{[]string{"repair"}, "akubra: no configuration given"},
 		{[]string{"verify", "--bucket", "b"}, "akubra: no configuration given"},
-		{[]string{"verify"}, "akubra: required flag(s) '--bucket' not provided"},
+		{[]string{"verify"}, "akubra: no configuration given"},
 		{[]string{"synclog", "dance", "-c", none}, "akubra: expected command but got \"dance\""},
 		{[]string{"repair", "--sometimes"}, "akubra: unknown long flag '--sometimes'"},
 		{[]string{"repair", "--once", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair does not accept --once or --dry-run with --follow"},
