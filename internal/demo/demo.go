@@ -57,7 +57,7 @@ func Config(o *Options, backends []*Backend) (*config.Config, error) {
 	// Beside the backends' directories, not where a real proxy's journal would be.
 	config.DataDir = filepath.Join(o.Dir, "demo")
 	config.Credentials.AccessKey, config.Credentials.SecretKey = "demo", "demo"
-	for _, s := range stores {
+	for _, s := range backends {
 		config.Backends = append(config.Backends, "http://"+s.Addr)
 	}
 	err := config.Complete()
