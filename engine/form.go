@@ -208,7 +208,7 @@ func (r *request) beginForm(key string) *s3Error {
 	var err error
 	if r.e.o.Journal != nil {
 		began = r.e.o.Journal.Stamp(time.Now())
-		write, err = r.e.o.Journal.Begin(r.head.target.Bucket, []byte(key), r.head.host, r.head.raw)
+		write, err = r.e.o.Journal.Begin(r.head.method, r.head.target.Bucket, []byte(key), r.head.host, r.head.raw)
 	}
 	if err != nil {
 		return r.notBegun(err)

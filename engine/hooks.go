@@ -161,10 +161,11 @@ type Divergence struct {
 type Journal interface {
 	// Begin notes that a write is about to go to the backends, so that a process
 	// that is killed leaves behind what it was about. key is decoded, and stays as it is
-	// until End; host and target serve writes that are about a bucket. An error means that
+	// until End; method, host and target
+	// are of the request; host and target serve writes that are about a bucket. An error means that
 	// the write must not go on; ErrTooManyWrites is one that may come again, ErrKeyTooLong
 	// one that the client is to blame for.
-	Begin(bucket, key, host, target []byte) (JournalWrite, error)
+	Begin(method string, bucket, key, host, target []byte) (JournalWrite, error)
 	// Stamp gives the next place in the order of writes: Unix time in
 	// nanoseconds, unique and ascending, over restarts too. now is the time.
 	Stamp(now time.Time) uint64

@@ -46,7 +46,7 @@ type ledgerWrite struct {
 	promised bool
 }
 
-func (l *ledger) Begin(bucket, key, _, _ []byte) (JournalWrite, error) {
+func (l *ledger) Begin(_ string, bucket, key, _, _ []byte) (JournalWrite, error) {
 	w := &ledgerWrite{l: l}
 	if err := w.Add(bucket, key); err != nil {
 		return nil, err

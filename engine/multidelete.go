@@ -81,7 +81,7 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 		if r.e.o.Journal != nil {
 			d.began = r.e.o.Journal.Stamp(time.Now())
 			if write == nil {
-				write, err = r.e.o.Journal.Begin(r.head.target.Bucket, []byte(o.Key), nil, nil)
+				write, err = r.e.o.Journal.Begin("DELETE", r.head.target.Bucket, []byte(o.Key), nil, nil)
 			} else {
 				err = write.Add(r.head.target.Bucket, []byte(o.Key))
 			}

@@ -40,9 +40,9 @@ type wiredJournal struct {
 	Journal
 }
 
-func (j wiredJournal) Begin(bucket, key, host, target []byte) (JournalWrite, error) {
+func (j wiredJournal) Begin(method string, bucket, key, host, target []byte) (JournalWrite, error) {
 	j.at("Begin")
-	w, err := j.Journal.Begin(bucket, key, host, target)
+	w, err := j.Journal.Begin(method, bucket, key, host, target)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (r *request) beginWrite() *s3Error {
 // note tells the journal that the write is under way, if it does not know yet.
 func (r *request) note() (err error) {
 	if r.ledger.write == nil {
-		r.ledger.write, err = r.e.o.Journal.Begin(r.head.target.Bucket, r.ledger.key, r.head.host, r.head.raw)
+		r.ledger.write, err = r.e.o.Journal.Begin(r.head.method, r.head.target.Bucket, r.ledger.key, r.head.host, r.head.raw)
 	}
 	return err
 }

@@ -63,7 +63,11 @@ func (p *proxy) note(w *write, key string) {
 		_ = w.noted.Add([]byte(w.bucket), []byte(key))
 		return
 	}
-	w.noted, _ = p.journal.Begin([]byte(w.bucket), []byte(key), nil, []byte(w.target()))
+	method, target := w.method, []byte(w.target())
+	if w.query == "delete" {
+		method, target = http.MethodDelete, nil
+	}
+	w.noted, _ = p.journal.Begin(method, []byte(w.bucket), []byte(key), nil, target)
 }
 
 func (p *proxy) acknowledge(w *write, legs []leg, winner int) error {

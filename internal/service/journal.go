@@ -11,8 +11,8 @@ type engineJournal struct{ *journal.Journal }
 var _ engine.Journal = engineJournal{}
 
 // Begin implements engine.Journal.
-func (j engineJournal) Begin(bucket, key, host, target []byte) (engine.JournalWrite, error) {
-	w, err := j.Journal.Begin(bucket, key, host, target)
+func (j engineJournal) Begin(method string, bucket, key, host, target []byte) (engine.JournalWrite, error) {
+	w, err := j.Journal.Begin(method, bucket, key, host, target)
 	if err != nil {
 		return nil, err // a nil *journal.Write would become an interface that is not nil
 	}

@@ -19,7 +19,7 @@ func TestEngineJournalAllocatesNothing(t *testing.T) {
 		{Method: "PUT", Bucket: bucket, Key: []byte("l")},
 	}
 	if allocs := testing.AllocsPerRun(1000, func() {
-		w, err := j.Begin(bucket, key, nil, target)
+		w, err := j.Begin("PUT", bucket, key, nil, target)
 		if err != nil {
 			t.Fatal(err)
 		}

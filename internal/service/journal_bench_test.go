@@ -19,7 +19,7 @@ func BenchmarkDoor(b *testing.B) {
 			e := engine.Promise{Method: "PUT", Target: target, Host: host, Bucket: bucket, Key: key, ETag: []byte("d41d8cd98f00b204e9800998ecf8427e"), ID: []byte("0123456789abcdef"), Size: 5}
 			b.ReportAllocs()
 			for b.Loop() {
-				w, err := j.Begin(bucket, key, host, target)
+				w, err := j.Begin("PUT", bucket, key, host, target)
 				if err != nil {
 					b.Fatal(err)
 				}

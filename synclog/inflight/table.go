@@ -82,7 +82,10 @@ var table = crc32.MakeTable(crc32.Castagnoli)
 // Write is one that was under way.
 type Write struct {
 	Bucket, Key, Host, Target []byte
-	Ack                       Ack
+	// Method is empty in a table of an earlier version, where it was not kept, and as
+	// Host and Target where it does not fit.
+	Method string
+	Ack    Ack
 }
 
 // Ack is what has to be known of a write that was acknowledged while it was still
@@ -180,6 +183,10 @@ func parse(slot []byte) (w Write, ok bool) {
 			return w, false
 		}
 	}
+	var method []byte
+	if _, ok := cut(rest, &method); ok {
+		w.Method = string(method)
+	}
 	if rest, ok := framed(slot[ackAt:]); ok {
 		w.Ack = parseAck(rest)
 	}
@@ -238,6 +245,12 @@ func (t *Table) Begin(w Write) (slot int32, err error) {
 	size := 4*2 + len(w.Bucket) + len(w.Key)
 	if size > ackAt-headLen {
 		return -1, ErrTooLong
+	}
+	if len(w.Method) > maxMethod || size+2+len(w.Method) > ackAt-headLen {
+		w.Method = ""
+	}
+	if w.Method != "" {
+		size += 2 + len(w.Method)
 	}
 	if size+len(w.Host)+len(w.Target) > ackAt-headLen {
 		w.Host, w.Target = nil, nil
@@ -352,6 +365,9 @@ func fill(p []byte, w *Write) (err error) {
 	rest := p[headLen:headLen]
 	for _, field := range [4][]byte{w.Bucket, w.Key, w.Host, w.Target} {
 		rest = appendField(rest, field)
+	}
+	if w.Method != "" {
+		rest = appendField(rest, w.Method)
 	}
 	seal(p, rest)
 	return nil

@@ -80,7 +80,7 @@ func TestWriteAllocatesNothing(t *testing.T) {
 			e.Owed = 2
 		}
 		if n := testing.AllocsPerRun(10000, func() {
-			w, err := j.Begin(bucket, key, host, target)
+			w, err := j.Begin("PUT", bucket, key, host, target)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -248,25 +248,49 @@ func (j *Journal) settleOpen(e *Entry) {
 	}
 }
 
-// settleSoon is settleOpen for who must not wait for a disk: where a record has to be read
-// another goroutine does it, which Close waits for.
-func (j *Journal) settleSoon(e *Entry) {
+// trySettle is settleOpen for what nobody will have to be told apart from: nothing is owed,
+// and nothing else is known of the key. It waits for no disk. Where it says no, the
+// settlement has to be in the log before the slot may go: after a kill the older writes that
+// are open would else stand for the key (R20, R35).
+func (j *Journal) trySettle(e *Entry) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	id, ok := j.opens.find(e.Seq)
 	if !ok || j.closed {
-		return
+		return true
 	}
-	if _, missing := j.missingLocked(j.opens.list[id].hash, nil); !missing {
-		j.settleLocked(e)
-		return
+	if !j.aloneLocked(id) {
+		return false
 	}
-	own := ownedBy(e)
-	j.wg.Go(func() {
+	j.settleLocked(e)
+	return true
+}
+
+// settleLate settles what trySettle has left, and has it written down, on a goroutine of
+// its own, which Close waits for. It ends the slots then.
+func (j *Journal) settleLate(es []*Entry, slots []int32) {
+	late := func() {
 		j.mu.Lock()
-		defer j.mu.Unlock()
-		j.recallAndSettleLocked(own)
-	})
+		for _, e := range es {
+			j.recallAndSettleLocked(e)
+		}
+		j.mu.Unlock()
+		_ = j.Flush() // where it fails, the slots are kept
+		for _, slot := range slots {
+			j.endSlot(slot)
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.closed { // else the slots stay for the next process
+		j.wg.Go(late)
+	}
+}
+
+// aloneLocked reports whether nothing but an intent is known of its key.
+func (j *Journal) aloneLocked(id uint32) bool {
+	hash := j.opens.list[id].hash
+	return !j.keys.mayHave(hash) && !j.opens.inFlight(hash, id)
 }
 
 // ownedBy is a settlement with memory of its own.
@@ -296,7 +320,7 @@ func (j *Journal) settleLocked(e *Entry) {
 		return
 	}
 	o := &j.opens.list[id]
-	if e.Owed&j.mine == 0 && !j.keys.mayHave(o.hash) && !j.opens.inFlight(o.hash, id) { // the usual case
+	if e.Owed&j.mine == 0 && j.aloneLocked(id) { // the usual case
 		logged := o.logged()
 		j.dropOpen(id)
 		if logged {

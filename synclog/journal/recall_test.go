@@ -311,3 +311,10 @@ func TestConcurrentMerges(t *testing.T) {
 		}
 	}
 }
+
+// settleSoon settles as Write does, for who must not wait for a disk.
+func (r *rig) settleSoon(e *Entry) {
+	if !r.trySettle(e) {
+		r.settleLate([]*Entry{ownedBy(e)}, nil)
+	}
+}

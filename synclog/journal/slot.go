@@ -22,7 +22,11 @@ func entryOf(w *inflight.Write, names []string) Entry {
 		e.Aspect = task.Setting
 	}
 	if a.Seq == 0 {
-		return e // whatever it was: its method is not known
+		// A target with a query may be of a part: what it did is not known.
+		if plainTarget(e.Target) {
+			e.Method = w.Method
+		}
+		return e
 	}
 	e.Seq, e.Method, e.ETag, e.ID, e.Size = a.Seq, a.Method, a.ETag, a.ID, a.Size
 	e.Unacknowledged = false
@@ -41,6 +45,13 @@ func entryOf(w *inflight.Write, names []string) Entry {
 		e.Owed, e.Took = a.Owed, a.Took
 	}
 	return e
+}
+
+// plainTarget reports whether a target names no part of an object. Some clients add the
+// operation's name (x-id) to each request.
+func plainTarget(target []byte) bool {
+	_, query, _ := bytes.Cut(target, []byte("?"))
+	return len(query) == 0 || bytes.HasPrefix(query, []byte("x-id=")) && bytes.IndexByte(query, '&') < 0
 }
 
 // Flags of an acknowledgement in a slot.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -83,8 +84,8 @@ func (j *Journal) openTable() (err error) {
 // target serve writes that are about a bucket. An error, which may be task.ErrTooManyWrites
 // or task.ErrKeyTooLong, means that the write must not go on. It waits for a disk only
 // where the table has to grow.
-func (j *Journal) Begin(bucket, key, host, target []byte) (*Write, error) {
-	slot, err := j.note(inflight.Write{Bucket: bucket, Key: key, Host: host, Target: text.HideSecrets(target)})
+func (j *Journal) Begin(method string, bucket, key, host, target []byte) (*Write, error) {
+	slot, err := j.note(inflight.Write{Method: method, Bucket: bucket, Key: key, Host: host, Target: text.HideSecrets(target)})
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (j *Journal) note(w inflight.Write) (slot int32, err error) {
 
 // Add is Begin for a further key that the same request writes.
 func (w *Write) Add(bucket, key []byte) error {
-	slot, err := w.j.note(inflight.Write{Bucket: bucket, Key: key})
+	slot, err := w.j.note(inflight.Write{Method: http.MethodDelete, Bucket: bucket, Key: key})
 	if err == nil && slot != noSlot {
 		w.more = append(w.more, slot)
 	}
@@ -171,19 +172,34 @@ func (w *Write) Settle(es []Entry) error {
 		hideSecrets(es)
 		return w.j.Promise(es)
 	}
+	var late []*Entry
 	owed := false
 	for i := range es {
-		if e := &es[i]; e.Owed == 0 {
-			w.j.settleSoon(e)
-		} else {
+		switch e := &es[i]; {
+		case e.Owed != 0:
 			w.j.settleOpen(e)
 			owed = true
+		case !w.j.trySettle(e):
+			late = append(late, ownedBy(e))
 		}
 	}
 	if owed && !w.j.o.Power {
 		_ = w.j.Flush() // where it fails, End keeps the slot
 	}
+	if late != nil {
+		w.j.settleLate(late, w.takeSlots())
+	}
 	return nil
+}
+
+// takeSlots takes over the slots that End would end.
+func (w *Write) takeSlots() (slots []int32) {
+	if w.slot != noSlot {
+		slots = append(slots, w.slot)
+	}
+	slots = append(slots, w.more...)
+	w.slot, w.more = noSlot, nil
+	return slots
 }
 
 // End notes that the write is over: all that was to be written of it is. While the journal

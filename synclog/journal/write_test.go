@@ -46,7 +46,7 @@ func openDoor(t testing.TB, dir string, o Options) *Journal {
 
 func mustBegin(t testing.TB, j *Journal, key string) *Write {
 	t.Helper()
-	w, err := j.Begin([]byte("b"), []byte(key), []byte("s3"), []byte("/b/"+key))
+	w, err := j.Begin("PUT", []byte("b"), []byte(key), []byte("s3"), []byte("/b/"+key))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,17 +174,17 @@ func TestR20WritesUnderWayAreTakenOver(t *testing.T) {
 	mustBegin(t, j, "done").End()
 	// MinIO ends where S3 does, versitygw where the file system does.
 	for _, n := range []int{1024, 1025, 3072, 3700} {
-		w, err := j.Begin([]byte("b"), []byte(strings.Repeat("k", n)), nil, nil)
+		w, err := j.Begin("PUT", []byte("b"), []byte(strings.Repeat("k", n)), nil, nil)
 		if err != nil {
 			t.Fatalf("a key of %d bytes: %v", n, err)
 		}
 		w.End()
 	}
-	if w, err := j.Begin([]byte("b"), []byte(strings.Repeat("k", 5000)), nil, nil); w != nil || !errors.Is(err, task.ErrKeyTooLong) {
+	if w, err := j.Begin("PUT", []byte("b"), []byte(strings.Repeat("k", 5000)), nil, nil); w != nil || !errors.Is(err, task.ErrKeyTooLong) {
 		t.Fatalf("a key that has no room: %v, %v", w, err)
 	}
 	j.writes.table.SetMax(2)
-	if w, err := j.Begin([]byte("b"), []byte("k"), nil, nil); w != nil || !errors.Is(err, task.ErrTooManyWrites) {
+	if w, err := j.Begin("PUT", []byte("b"), []byte("k"), nil, nil); w != nil || !errors.Is(err, task.ErrTooManyWrites) {
 		t.Fatalf("as many as may be: %v, %v", w, err)
 	}
 	if len(pendingTasks(j)) > 0 {
@@ -198,7 +198,7 @@ func TestR20WritesUnderWayAreTakenOver(t *testing.T) {
 			keys = append(keys, got[i].Key)
 		}
 		slices.Sort(keys)
-		if !slices.Equal(keys, []string{"k", "\xff"}) || got[0].Newest().Method != "" || len(got[0].Owed()) != 2 {
+		if !slices.Equal(keys, []string{"k", "\xff"}) || got[0].Newest().Method != "PUT" || len(got[0].Owed()) != 2 {
 			t.Fatalf("tasks %+v", got)
 		}
 	}
@@ -208,12 +208,12 @@ func TestR20WritesUnderWayAreTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.writes.table.SetMax(inflight.DefaultMax)
-	if _, err := j.Begin([]byte("b"), []byte("k"), nil, nil); err == nil {
+	if _, err := j.Begin("PUT", []byte("b"), []byte("k"), nil, nil); err == nil {
 		t.Fatal("noted nowhere")
 	}
 	var told []error
 	j.o.Continue, j.o.OnError = true, func(err error) { told = append(told, err) }
-	w, err := j.Begin([]byte("b"), []byte("k"), []byte("s3"), []byte("/b/k"))
+	w, err := j.Begin("PUT", []byte("b"), []byte("k"), []byte("s3"), []byte("/b/k"))
 	if err != nil || len(told) != 1 || !errors.Is(told[0], ErrUnnoted) {
 		t.Fatalf("%v, told of %v", err, told)
 	}
@@ -390,7 +390,7 @@ func TestR20NoWriteBeginsWithoutATable(t *testing.T) {
 	if !j.Refuses() || len(told) == 0 {
 		t.Fatalf("it works: told of %v", told)
 	}
-	if w, err := j.Begin([]byte("b"), []byte("k"), nil, nil); w != nil || !errors.Is(err, ErrFailed) {
+	if w, err := j.Begin("PUT", []byte("b"), []byte("k"), nil, nil); w != nil || !errors.Is(err, ErrFailed) {
 		t.Errorf("%v, %v", w, err)
 	}
 	disk.full.Store(false) // so that it closes

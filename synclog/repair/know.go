@@ -133,7 +133,10 @@ type knowledge struct {
 	rivals []claim // may have landed after it
 	lost   bool    // there were more rivals than are known
 	blur   bool    // stands overlapped with a write of which nothing is known
-	found  *claim  // a difference that verify has found: who is not right; may be nil
+	// crowded: it overlapped with others, of which some may not be known: one that ended
+	// well before the others is not kept.
+	crowded bool
+	found   *claim // a difference that verify has found: who is not right; may be nil
 	// revised are the backends where a version was deleted after stands began, so that
 	// another one may be the current one there.
 	revised uint64
@@ -159,7 +162,7 @@ func (k *knowledge) owes(i int) bool {
 
 func deletes(claims []*claim) bool {
 	for _, c := range claims {
-		if c.del {
+		if c.del || c.any { // what was in flight when the proxy died may be a delete
 			return true
 		}
 	}
@@ -173,7 +176,7 @@ func (k *knowledge) vague() bool {
 			return true
 		}
 	}
-	return k.lost || k.blur
+	return k.lost || k.blur || k.crowded
 }
 
 func unseen(views []view) (n int) {
@@ -261,7 +264,8 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 		}
 	}
 	// One that another write overlapped which is not kept: nobody knows what landed last.
-	k.blur = k.stands != nil && k.stands.overlapped && len(k.rivals) == 0 && !before
+	k.crowded = k.stands != nil && k.stands.overlapped && !before
+	k.blur = k.crowded && len(k.rivals) == 0
 	if w := t.Of(task.Found); w != nil && (k.stands == nil || w.Seq > k.stands.seq) {
 		c := r.claimOf(w)
 		k.found = &c

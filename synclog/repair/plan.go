@@ -259,6 +259,11 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 			return all.planCopy(claims, source, views, p)
 		}
 		return k.settled(parked(task.Damaged, "its content is not what its ETag says"), views, p)
+	}
+	if d, ok := k.planDoubtfulDelete(claims, views, p); ok {
+		return d
+	}
+	switch {
 	case damaged:
 		return k.settled(parked(task.Damaged, "its content is not what was acknowledged, and no other backend has it"), views, p)
 	case folded:

@@ -1,0 +1,24 @@
+package repair
+
+// planDoubtfulDelete carries out a delete of unknown outcome that came behind what stands, if
+// all that took what stands show that it came to pass. What others have is older, or of a
+// write that nobody was told of.
+func (k *knowledge) planDoubtfulDelete(claims []*claim, views []view, p policy) (d plan, ok bool) {
+	for _, c := range claims {
+		ok = ok || c.del && !c.acked
+	}
+	if !ok || k.stands == nil || k.stands.said == 0 {
+		return plan{}, false
+	}
+	d = plan{action: actDelete, source: -1}
+	for i := range views {
+		switch v := &views[i]; {
+		case v.is != present:
+		case has(k.stands.said, i) || !k.owes(i) || v.folded || v.refused != "":
+			return plan{}, false
+		default:
+			d.targets = append(d.targets, i)
+		}
+	}
+	return k.finish(d, plan{}, views, p), len(d.targets) > 0
+}
