@@ -316,7 +316,7 @@ func TestR22SecondSignalEndsAtOnce(t *testing.T) {
 	p.signals <- syscall.SIGINT
 	p.wantExit(t, exitFailed)
 	got := testkit.MustReadFile(t, filepath.Join(filepath.Dir(config), "main.log"))
-	if !strings.Contains(got, "second signal") || !strings.Contains(got, "the next start records the writes among it") {
+	if !strings.Contains(got, "second signal") || !strings.Contains(got, "the next start records the writes among them") {
 		t.Errorf("log: %s", got)
 	}
 	release() // the process would be gone by now; here it finishes what it began

@@ -81,7 +81,7 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 			}
 			stalled.Open()
 			testkit.Eventually(t, "the last key's line is written", func() bool { return strings.Contains(stalled.Text.String(), key(c.keys-2)) })
-			testkit.Eventually(t, "it is told", func() bool { return strings.Contains(told.String(), "lines that the synclog had missed are written") })
+			testkit.Eventually(t, "it is told", func() bool { return strings.Contains(told.String(), "the synclog has caught up") })
 			b.close()
 			if err := l.Close(); err != nil {
 				t.Fatal(err)

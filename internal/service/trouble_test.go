@@ -308,7 +308,7 @@ func TestR36TroubleIsTold(t *testing.T) {
 			bad.mend()
 			began = time.Now()
 			testkit.Eventually(t, "the log says that it is over", func() bool {
-				return r.line("backend works again", cause, `"backend":"`+r.name+`"`) != ""
+				return r.line("backend has recovered from", cause, `"backend":"`+r.name+`"`) != ""
 			})
 			testkit.Eventually(t, "it is over", func() bool {
 				s := r.status()
