@@ -164,6 +164,7 @@ func TestR30Hedge(t *testing.T) {
 			for range 3 {
 				wantStatus(t, r.readOnce(method, "/b/k"), 200)
 			}
+			r.stores[0].Wait(t, func(q stub.Requests) bool { return q.Held() == 3 })
 			r.stores[0].Unhang()
 			r.settled()
 			for _, event := range []string{ReadHedged, ReadHedgeWon} {
@@ -189,7 +190,11 @@ func TestR30HedgeLoses(t *testing.T) {
 			r.stores[1].Behave(second)
 			answered := make(chan *stub.Answer, 1)
 			go func() { answered <- r.readOnce("GET", "/b/k") }()
-			r.stores[1].Wait(t, func(q stub.Requests) bool { return len(q) > 0 })
+			if second.HangAfterBody {
+				r.awaitHeld(1)
+			} else {
+				r.stores[1].Wait(t, func(q stub.Requests) bool { return len(q) > 0 })
+			}
 			close(gate)
 			a := <-answered
 			wantStatus(t, a, 200)

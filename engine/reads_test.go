@@ -229,7 +229,11 @@ func TestR30BehindDoesNotAnswer(t *testing.T) {
 					r.journal.owe("b", "a key", 2)
 					answered := make(chan *stub.Answer, 1)
 					go func() { answered <- r.readOnce(method, "/b/a%20key") }()
-					r.stores[0].Wait(t, func(q stub.Requests) bool { return len(q) > 0 })
+					if tt.fresh.HangAfterBody {
+						r.awaitHeld(0)
+					} else {
+						r.stores[0].Wait(t, func(q stub.Requests) bool { return len(q) > 0 })
+					}
 					r.stores[0].Unhang()
 					a := <-answered
 					wantStatus(t, a, tt.status)
