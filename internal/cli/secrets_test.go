@@ -101,7 +101,8 @@ func TestR37NoSecretIsKept(t *testing.T) {
 		}
 	}
 	for _, where := range []string{"list --json", "export", filepath.Join(dir, "access.log"), filepath.Join(dir, "sync.log")} {
-		if !strings.Contains(shown[where], "Signature=***") || !strings.Contains(shown[where], "AKID") {
+		logs := strings.HasSuffix(where, ".log") // the journal has the key's newest target
+		if !strings.Contains(shown[where], "Signature=***") || logs && !strings.Contains(shown[where], "AKID") {
 			t.Errorf("%s does not show what is hidden: %s", where, shown[where])
 		}
 	}
