@@ -338,9 +338,10 @@ func (x *torture) repair() {
 		if try == 20 {
 			list, _ := exec.Command(x.path, "synclog", "list", "-c", x.config).CombinedOutput()
 			dump, _ := exec.Command(x.path, "journal", "dump", "-c", x.config).CombinedOutput()
-			lines := slices.DeleteFunc(strings.Split(string(dump), "\n"), func(s string) bool { return !strings.Contains(s, "b/shared/") && !strings.Contains(s, "ETag") })
-			key, _, _ := strings.Cut(string(list[strings.Index(string(list), "b/shared/"):]), " ")
-			show, _ := exec.Command(x.path, "journal", "show", key, "-c", x.config).CombinedOutput()
+			lines := slices.DeleteFunc(strings.Split(string(dump), "\n"), func(s string) bool { return !strings.Contains(s, "b/shared/") })
+			_, rest, _ := strings.Cut(string(list), "b/shared/")
+			number, _, _ := strings.Cut(rest, " ")
+			show, _ := exec.Command(x.path, "journal", "show", "b/shared/"+number, "-c", x.config).CombinedOutput()
 			x.t.Fatalf("repair: %v\n%s\n%s\n%s\nof the journal:\n%s", err, out, list, show, strings.Join(lines[max(0, len(lines)-40):], "\n"))
 		}
 	}

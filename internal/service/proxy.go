@@ -255,13 +255,9 @@ func (p *Proxy) returned(e limiter.Event) {
 }
 
 // Start listens and serves until Stop. After an error there is nothing to stop.
-func (p *Proxy) Start() (err error) {
-	defer func() {
-		if err != nil {
-			_ = p.close() // as in New
-		}
-	}()
-	if err = p.listen(); err != nil {
+func (p *Proxy) Start() error {
+	if err := p.listen(); err != nil {
+		_ = p.close() // as in New
 		return err
 	}
 	if p.adminListener != nil {
