@@ -112,7 +112,7 @@ func TestAllScenariosAreBounded(t *testing.T) {
 func TestMeasureInFrontOfStorages(t *testing.T) {
 	for _, scenario := range []string{"put", "get", "head", "mix", "noalive", "hung"} {
 		t.Run(scenario, func(t *testing.T) {
-			o := mustOptions(t, "-scenario", scenario, "-size", "100KiB", "-conns", "3", "-peers", "direct", "-rounds", "2", "-duration", "120ms", "-warmup", "20ms")
+			o := mustOptions(t, "-scenario", scenario, "-size", "100KiB", "-conns", "3", "-peers", "direct", "-rounds", "2", "-duration", "120ms", "-warmup", "1s")
 			var out bytes.Buffer
 			o.out = &out
 			cases := o.cases()

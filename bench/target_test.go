@@ -49,7 +49,7 @@ func TestTarget(t *testing.T) {
 			server := httptest.NewServer(signed(t, "secret", gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server(), &requests))
 			defer server.Close()
 			o := mustOptions(t, "-target", server.URL, "-access-key", "user", "-secret-key", "secret", "-scenario", scenario,
-				"-size", "3000", "-conns", "3", "-rounds", "1", "-duration", "100ms", "-warmup", "20ms")
+				"-size", "3000", "-conns", "3", "-rounds", "1", "-duration", "100ms", "-warmup", "1s")
 			var out bytes.Buffer
 			o.out = &out
 			rs := newResults(o, nil)
