@@ -53,7 +53,7 @@ func (w *run) copyAll(ctx context.Context, d plan, s *sight) error {
 		w.damaged[i] = ""
 		w.copied++
 		w.actions = append(w.actions, "copied "+src.name+" to "+dst.name)
-		if suspicious(w.t.Key) && s.objects[i] == nil {
+		if suspicious(w.t.Key) && s.objects[i] == nil && !w.folded[d.source] { // else they fold alike
 			errs = append(errs, w.unfold(ctx, i))
 			if w.folded[i] {
 				w.given[i] = gift{}

@@ -58,20 +58,17 @@ func (w *run) look(ctx context.Context) (*sight, error) {
 	return s, nil
 }
 
-// foldAlike takes a name that storages hold under another one for the key's own, where each
-// of them shows under the key what was acknowledged of it: they are equal to who asks.
+// foldAlike takes a name that a storage holds under another one for the key's own, where it
+// shows under the key what was acknowledged of it: that is what it has for who asks.
 func (k *knowledge) foldAlike(views []view) {
 	if k.stands == nil || k.stands.del || k.stands.etag == "" {
 		return
 	}
 	for i := range views {
 		own := views[i]
-		if own.folded = false; !k.stands.shownBy(i, &own) {
-			return
+		if own.folded = false; k.stands.shownBy(i, &own) {
+			views[i].folded = false
 		}
-	}
-	for i := range views {
-		views[i].folded = false
 	}
 }
 
