@@ -305,7 +305,6 @@ func TestR29FollowerRefuses(t *testing.T) {
 // stored is written down.
 func TestR29DeciderFails(t *testing.T) {
 	t.Parallel()
-	short := func(o *Options, _ *limiter.Options) { o.ConnectionTimeout = 500 * time.Millisecond }
 	for name, body := range bodies {
 		for what, b := range map[string]stub.Behaviour{
 			"hangs":          {HangAfterBody: true},
@@ -315,8 +314,12 @@ func TestR29DeciderFails(t *testing.T) {
 			"stores, fails":  {Status: 500, Store: stub.StoreAlways},
 		} {
 			for _, warm := range []bool{false, true} {
-				t.Run(fmt.Sprint(name, " ", what, " warm ", warm), func(t *testing.T) {
-					r := newRig(t, 2, decidedBy, short)
+				slowly(t, fmt.Sprint(name, " ", what, " warm ", warm), 500*time.Millisecond, func(t testing.TB, unit time.Duration) {
+					r := newRig(t, 2, decidedBy, func(o *Options, _ *limiter.Options) {
+						if b.HangAfterBody { // the others end by themselves
+							o.ConnectionTimeout = unit
+						}
+					})
 					c := r.dial()
 					if warm {
 						wantStatus(t, c.Do(putRequest("/b/other", "x")), 200)

@@ -108,20 +108,28 @@ func (l *leg) isWhole(body int) bool {
 	return int64(body) == a.Length
 }
 
+// receiveHead reads the next answer's head to buf, and parses it.
+func (l *leg) receiveHead(c Conn, br *bufio.Reader) error {
+	n, err := l.awaitHead(c, br)
+	if err != nil {
+		return err
+	}
+	raw, _ := br.Peek(n)
+	l.buf = append(l.buf[:0], raw...)
+	_, _ = br.Discard(n)
+	if err := l.answer.Parse(l.buf); err != nil {
+		return err
+	}
+	l.progress()
+	return nil
+}
+
 func (l *leg) receiveLong(c Conn) error {
 	br := c.Reader()
 	for {
-		n, err := l.awaitHead(c, br)
-		if err != nil {
+		if err := l.receiveHead(c, br); err != nil {
 			return err
 		}
-		raw, _ := br.Peek(n)
-		l.buf = append(l.buf[:0], raw...)
-		_, _ = br.Discard(n)
-		if err := l.answer.Parse(l.buf); err != nil {
-			return err
-		}
-		l.progress()
 		if l.timedOut(c) {
 			return errTimedOut
 		}

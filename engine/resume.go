@@ -140,17 +140,9 @@ func (l *leg) fetch(head []byte, fresh bool) error {
 	c.ReadTimeout(timeout)
 	br := c.Reader()
 	for {
-		n, err := l.awaitHead(c, br)
-		if err != nil {
+		if err := l.receiveHead(c, br); err != nil {
 			return err
 		}
-		raw, _ := br.Peek(n)
-		l.buf = append(l.buf[:0], raw...)
-		_, _ = br.Discard(n)
-		if err := l.answer.Parse(l.buf); err != nil {
-			return err
-		}
-		l.progress()
 		if l.answer.Status >= 200 {
 			l.reusable = l.leavesUsable(c)
 			return nil

@@ -45,11 +45,10 @@ func (r *request) noAnswer() *s3Error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.allEndedLocked() { // one beside a decider that has failed still writes its own fields
+		return errNoBackend
+	}
 	for i := range r.legs {
-		// One that is still under way, beside a decider that has failed, writes its own fields.
-		if s := r.race.votes[i].state; s == votePending || s == voteHeld {
-			return errNoBackend
-		}
 		var own *ownFailure
 		if !errors.As(r.legs[i].err, &own) {
 			return errNoBackend

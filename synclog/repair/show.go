@@ -65,7 +65,7 @@ func (r *Repairer) CloseIdle() {
 	}
 }
 
-// showBucket tells whether there is a bucket, or a setting of it.
+// showBucket reports whether there is a bucket, or a setting of it.
 func (r *Repairer) showBucket(ctx context.Context, b *backend, t *task.Task, h *Head) {
 	err := r.usable(b)
 	var o *object
