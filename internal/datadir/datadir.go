@@ -76,6 +76,31 @@ func SyncDir(dir string) error {
 	return d.Sync()
 }
 
+// Replace gives a file in a directory of DataDir new content, durably: whoever reads it, also
+// after a power cut, finds the old content or the new one. Processes may do so at once; in one
+// process the caller sees to it that one goroutine at a time does.
+func Replace(name string, content []byte) error {
+	next := fmt.Sprintf("%s.%d.new", name, os.Getpid())
+	f, err := OpenFile(next, os.O_WRONLY|os.O_CREATE)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil { // one that a process with this number has left may be longer
+		err = f.Truncate(int64(len(content)))
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(next, name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(next))
+	}
+	return SyncDir(filepath.Dir(name))
+}
+
 // OpenFile opens a file in a directory of DataDir. flag is as for os.OpenFile; a file that is
 // created is accessible only to its owner.
 func OpenFile(name string, flag int) (*os.File, error) {

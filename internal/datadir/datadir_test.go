@@ -226,3 +226,26 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
+
+// What is read is the old content or the new one, never a mix, and nothing else is left.
+func TestReplace(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "file")
+	for _, content := range []string{"a long one", "short", ""} {
+		if err := Replace(name, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(name); err != nil || string(got) != content {
+			t.Errorf("it is %q, want %q, %v", got, content, err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "dir"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replace(filepath.Join(dir, "dir"), nil); err == nil {
+		t.Error("a directory was replaced")
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 2 {
+		t.Errorf("there are %v, %v", files, err)
+	}
+}

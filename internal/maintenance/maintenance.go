@@ -101,23 +101,5 @@ func (f *File) writeLocked() error {
 	if err != nil {
 		return err
 	}
-	next := f.path + ".new"
-	w, err := datadir.OpenFile(next, os.O_WRONLY|os.O_CREATE)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(content, '\n'))
-	if err == nil {
-		err = w.Truncate(int64(len(content)) + 1)
-	}
-	if err == nil {
-		err = w.Sync()
-	}
-	if err := errors.Join(err, w.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(next, f.path); err != nil {
-		return err
-	}
-	return datadir.SyncDir(filepath.Dir(f.path))
+	return datadir.Replace(f.path, append(content, '\n'))
 }

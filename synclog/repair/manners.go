@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/akubra/akubra/internal/datadir"
 )
 
 // Memory keeps what backends are known not to keep of what they are given, for good: such
@@ -115,18 +116,7 @@ func (m *Manners) writeLocked() error {
 	if err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(m.path), filepath.Base(m.path)+".*")
-	if err == nil {
-		_, err = temp.Write(append(text, '\n'))
-		err = errors.Join(err, temp.Sync(), temp.Close())
-		if err == nil {
-			err = os.Rename(temp.Name(), m.path)
-		}
-		if err != nil {
-			_ = os.Remove(temp.Name())
-		}
-	}
-	if err != nil {
+	if err := datadir.Replace(m.path, append(text, '\n')); err != nil {
 		return fmt.Errorf("cannot keep what is known of backends in %q: %w", m.path, err)
 	}
 	return nil
