@@ -1,9 +1,10 @@
 package repair
 
-// planDoubtfulDelete carries out a delete of unknown outcome that came behind what stands, if
-// all that took what stands show that it came to pass. What others have is older, or of a
+// planDoubtfulDelete carries out a delete of unknown outcome, or one among rivals that are not
+// kept, that came behind what stands, if all that took what stands show that it came to pass. What others have is older, or of a
 // write that nobody was told of.
 func (k *knowledge) planDoubtfulDelete(claims []*claim, views []view, p policy) (d plan, ok bool) {
+	ok = k.lost // one of those that are not kept may be it
 	for _, c := range claims {
 		ok = ok || c.del && !c.acked
 	}
