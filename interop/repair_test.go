@@ -59,7 +59,13 @@ func TestRepair(t *testing.T) {
 			if n := d.journaled(); n < writes/2 {
 				t.Errorf("the journal has %d keys after %d writes", n, writes)
 			}
-			if r := d.command("verify", "--bucket", d.bucket); r.code != 1 {
+			// Of two versitygw it shows what they fold: they list a/b where a//b is pending.
+			r := d.command("verify", "--bucket", d.bucket)
+			var pending int
+			if _, counts, ok := strings.Cut(r.output, "missing somewhere), "); ok {
+				_, _ = fmt.Sscanf(counts, "%d are pending", &pending)
+			}
+			if pending < writes/2 || r.code > 1 {
 				t.Errorf("akubra verify before repair: exit code %d: %.1000s", r.code, r.output)
 			}
 			d.repair()
