@@ -1,5 +1,6 @@
 // Command failures makes the output of many tests readable: it copies the output of `go test -json`
-// as it arrives, and at the end repeats which tests have failed, each with its own output.
+// as it arrives, and at the end repeats which tests have failed, each with its own output. Last
+// comes a short list of them, each with the messages of its t.Error and t.Log calls.
 //
 //	go test -json ./... | failures
 //
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -162,11 +164,40 @@ func (s *summary) end(w io.Writer) (ok bool) {
 		fmt.Fprintf(w, "\n=== %d failed:\n", len(told))
 		for _, n := range told {
 			fmt.Fprintf(w, "    %s\n", n)
+			s.messages(w, n)
 		}
 	case !s.seen:
 		fmt.Fprintln(w, "\n=== no test has run")
 	}
 	return s.seen && len(s.failed) == 0
+}
+
+// How much the list says of a test.
+const (
+	maxMessages = 10
+	maxMessage  = 400 // bytes
+)
+
+// message matches a line that begins what t.Error or t.Log has printed, without the output of
+// the processes that a test has started.
+var message = regexp.MustCompile(`^ *[a-z0-9_]+_test\.go:[0-9]+: `)
+
+// messages prints the last messages of a test.
+func (s *summary) messages(w io.Writer, n name) {
+	o := s.output[n]
+	if o == nil {
+		return
+	}
+	var list []string
+	for _, line := range slices.Concat(o.first, o.last) {
+		if message.MatchString(line) && !strings.Contains(line, ": the last words of ") {
+			line = strings.TrimSpace(line)
+			list = append(list, line[:min(len(line), maxMessage)])
+		}
+	}
+	for _, line := range list[max(0, len(list)-maxMessages):] {
+		fmt.Fprintf(w, "        %s\n", line)
+	}
 }
 
 // telling reports whether a failed test is to be reported: a leaf, or one with a line of its own

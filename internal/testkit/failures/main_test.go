@@ -47,6 +47,8 @@ func TestTell(t *testing.T) {
 			false, "\n=== FAILED: p\na.go:1: no\nFAIL\n\n=== 1 failed:\n    p\n"},
 		{"it is killed", run(start, begun("A"), says("A", "a says")),
 			false, "\n=== FAILED: p A\na says\n(it has not ended)\n\n=== 1 failed:\n    p A\n"},
+		{"its messages", run(start, begun("A"), says("A", "    a_test.go:1: the last words of it:"), says("A", "        its words"), says("A", "    a_test.go:2: "+strings.Repeat("x", 1000)), ends("fail", "A"), fails),
+			false, "\n=== 1 failed:\n    p A\n        a_test.go:2: " + strings.Repeat("x", maxMessage-len("a_test.go:2: ")) + "\n"},
 		{"nothing", "", false, "\n=== no test has run\n"},
 		{"no JSON", "go: cannot find main module\n", false, "\n=== no test has run\n"},
 	} {
