@@ -172,7 +172,7 @@ type versioned struct {
 	bucket string
 	mu     sync.Mutex
 	known  map[string][]version // by key; what may be deleted for good
-	purged map[int64]bool       // by value
+	purged map[int64]string     // by value: the version's id, and when
 	odd    map[string]bool      // keys whose current version depends on what was purged
 }
 
@@ -187,7 +187,7 @@ func (s *soak) lockedBucket() {
 	if !s.all(minio) {
 		return
 	}
-	s.versioned = &versioned{bucket: "locked", known: map[string][]version{}, purged: map[int64]bool{}, odd: map[string]bool{}}
+	s.versioned = &versioned{bucket: "locked", known: map[string][]version{}, purged: map[int64]string{}, odd: map[string]bool{}}
 	if _, err := s.sdk.CreateBucket(s.Context(), &s3.CreateBucketInput{Bucket: &s.versioned.bucket, ObjectLockEnabledForBucket: aws.Bool(true)}); err != nil {
 		s.Fatal(err)
 	}
@@ -237,10 +237,11 @@ func (s *soak) version(number int, random *rand.Rand) bool {
 	v.known[key] = slices.Delete(all, at, at+1)
 	v.odd[key] = true
 	v.mu.Unlock()
+	begun := s.h.tick()
 	_, err := client.DeleteObject(s.Context(), &s3.DeleteObjectInput{Bucket: &v.bucket, Key: &key, VersionId: &gone.id})
 	if err == nil {
 		v.mu.Lock()
-		v.purged[gone.made] = true
+		v.purged[gone.made] = fmt.Sprintf("version %q, between %d and %d", gone.id, begun, s.h.tick())
 		v.mu.Unlock()
 	}
 	return spoke(err)
@@ -250,6 +251,7 @@ func (s *soak) version(number int, random *rand.Rand) bool {
 func (s *soak) compareVersions(parked map[string]string) {
 	s.Helper()
 	v, current := s.versioned, [2]map[string]int64{{}, {}}
+	had := map[string]string{}
 	for i, store := range s.stores {
 		pages := s3.NewListObjectVersionsPaginator(store.direct, &s3.ListObjectVersionsInput{Bucket: &v.bucket})
 		for pages.HasMorePages() {
@@ -269,9 +271,10 @@ func (s *soak) compareVersions(parked map[string]string) {
 				switch _, is := parked[v.bucket+"/"+*o.Key]; {
 				case err != nil || wrong != nil:
 					s.Errorf("%v: %q is what nobody put there: %v, %v", store, *o.Key, err, wrong)
-				case v.purged[id] && !is:
-					s.Errorf("%v: %q has value %d, which was deleted for good", store, *o.Key, id)
+				case v.purged[id] != "" && !is:
+					s.Errorf("%v: %q has value %d, which was deleted for good: %s, of:\n%s%s", store, *o.Key, id, v.purged[id], s.told(*o.Key), s.recorded(*o.Key))
 				}
+				had[*o.Key] += fmt.Sprintf("%v: version %q of %v: value %d\n", store, *o.VersionId, *o.LastModified, id)
 				if aws.ToBool(o.IsLatest) {
 					current[i][*o.Key] = id
 				}
@@ -281,14 +284,34 @@ func (s *soak) compareVersions(parked map[string]string) {
 			}
 		}
 	}
+	for key, versions := range had {
+		if s.Failed() {
+			s.Logf("%q:\n%s", key, versions)
+		}
+	}
 	for key := range s.h.byKey {
 		if !strings.HasPrefix(key, "locked/") || strings.Contains(key, "?") || parked[v.bucket+"/"+key] != "" {
 			continue
 		}
 		if a, b := current[0][key], current[1][key]; a != b || !v.odd[key] && !s.h.allows(key, a, s.h.tick()) {
-			s.Errorf("%q has the values %v and %v, of:\n%s", key, a, b, s.told(key))
+			s.Errorf("%q has the values %v and %v, of:\n%s%s", key, a, b, s.told(key), s.recorded(key))
 		}
 	}
+}
+
+// recorded is what the synclog says of a key.
+func (s *soak) recorded(key string) string {
+	var b strings.Builder
+	data, err := os.ReadFile(s.plain.synclog)
+	if err != nil {
+		s.Error(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, "\""+key+"\"") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // wantAspect compares a part of a key with its history.

@@ -354,7 +354,7 @@ func (s *soak) compare(parked map[string]string) {
 		}
 		if ids[0] != ids[1] || !s.h.allows(key, ids[0], now) {
 			wrong++
-			s.Errorf("%q has the values %v, of:\n%s", key, ids, s.told(key))
+			s.Errorf("%q has the values %v, of:\n%s%s", key, ids, s.told(key), s.recorded(key))
 		}
 	}
 	if s.versioned != nil {
