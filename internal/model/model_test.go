@@ -11,6 +11,7 @@ import (
 var (
 	seeds = flag.Int("seeds", 200, "histories that TestR35Random makes up")
 	first = flag.Uint64("first", 1, "seed of the first one")
+	most  = flag.Int("failures", 5, "histories that fail before TestR35Random stops")
 )
 
 // kept are histories that failed once: the inputs, and what random ones came to.
@@ -52,6 +53,7 @@ var kept = []struct{ name, history string }{
 	{"the version null, and an empty disk", "put v/k2 5; & deletes b/k1,b/k2; delete-null v/k2; wipe A"},
 	{"the version null, and a restored one", "put v/k1 2; & delete-null v/k1; copy v/u/ v/k3.txt; restore B"},
 	{"503 for a while, and one key alone", "refuse A 503; put b/u/a 4; wait 3h; put b/k2 3; wait 1h"},
+	{"other metadata of the same bytes, and who took it is out", "put b/k 2 cache=2; wait 1s; refuse B 503; put b/k2 7; copy b/k b/k cache=8; down A; wait 1h"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 }
 
@@ -85,7 +87,7 @@ func playRandom(t *testing.T, begin ...string) {
 		}
 		history, wrong = shorten(t, history, wrong, seed)
 		t.Errorf("seed %d: %safter:\n%s", seed, list(wrong), strings.Join(history, "; "))
-		if failed++; failed == 5 {
+		if failed++; failed == *most {
 			t.Fatal("that is enough")
 		}
 	}

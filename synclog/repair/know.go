@@ -127,6 +127,21 @@ func (c *claim) shownBy(i int, v *view) bool {
 	return v.etag == c.etagAt(i) && (c.size == 0 || v.size == c.size)
 }
 
+// certain reports whether what a backend shows is the write, as far as can be known now. One
+// that owes it may show the same content from before, with other metadata, as after a copy
+// onto itself: only who said that it took the write can tell.
+func (c *claim) certain(i int, views []view) bool {
+	if has(c.said, i) || !has(c.owed, i) {
+		return true
+	}
+	for j := range views {
+		if has(c.said, j) && views[j].is == unknown {
+			return false
+		}
+	}
+	return true
+}
+
 // knowledge is what is known of a key's content.
 type knowledge struct {
 	stands *claim  // nil: no acknowledged write is known

@@ -65,6 +65,8 @@ func planContent(k *knowledge, views []view, p policy) plan {
 	}
 	if c, source := k.winner(claims, views); c != nil && c.del {
 		return k.planDelete(c, claims, views, p)
+	} else if c != nil && !c.certain(source, views) {
+		return plan{source: -1, wait: true}
 	} else if c != nil {
 		return k.planCopy(claims, source, views, p)
 	}

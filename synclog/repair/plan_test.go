@@ -38,6 +38,8 @@ var rows = []row{
 	{"equal, another one is out that owes it", "PUT v1 (A B)", "v1 / v1 / out", "wait"},
 	{"who has it is out", "PUT v1 (A)", "out / v0", "wait"},
 	{"who has it is out, two others have the same old one", "PUT v1 (A)", "out / v0 / v0", "wait"},
+	{"who has it is out, the other one shows the same bytes, perhaps with other metadata", "PUT v1 (A)", "out / v1", "wait"},
+	{"who has it is out, one of two that lack it shows the same bytes", "PUT v1 (A)", "out / v1 / v0", "wait"},
 	{"a majority has something else", "PUT v1 (A)", "v1 / v0 / v0", "copy A to B C"},
 	{"each answered with an ETag of its own", "PUT v1 (A B=w1)", "v1 / w1 / v0", "copy A to C"},
 	{"the ETag is not known: who took it has it", "PUT * (A)", "v9 / v0", "copy A to B"},
