@@ -54,6 +54,8 @@ var kept = []struct{ name, history string }{
 	{"the version null, and a restored one", "put v/k1 2; & delete-null v/k1; copy v/u/ v/k3.txt; restore B"},
 	{"503 for a while, and one key alone", "refuse A 503; put b/u/a 4; wait 3h; put b/k2 3; wait 1h"},
 	{"other metadata of the same bytes, and who took it is out", "put b/k 2 cache=2; wait 1s; refuse B 503; put b/k2 7; copy b/k b/k cache=8; down A; wait 1h"},
+	{"a bucket that exists, and once more with locks", "down B; make m; freeze B; hold l/k2 OFF; make m lock"},
+	{"a bucket with locks, and late without", "freeze B; & make m lock; acl l/u//a private; put b/k3.txt 8; make m"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 }
 

@@ -74,19 +74,14 @@ func (w *run) bucketItself(ctx context.Context) (end, error) {
 	for range maxRounds {
 		s := w.lookAtBucket(ctx)
 		for i := range s.views {
-			switch v := &s.views[i]; {
-			case w.given[i].gone && v.is == present:
+			if v := &s.views[i]; w.given[i].gone && v.is == present {
 				v.refused = "a delete"
-			case v.is == present && !w.given[i].gone && w.know.owes(i):
-				// One that exists without locks cannot get them.
-				for j := range s.views {
-					if !w.know.owes(j) && s.views[j].is == present && s.views[j].meta != v.meta {
-						v.refused = lineLock
-					}
-				}
 			}
 		}
 		p := planContent(w.know, s.views, w.r.policy)
+		if lockedOtherwise(p, s.views) {
+			p = planContent(w.know, s.views, w.r.policy)
+		}
 		switch {
 		case p.park != "":
 			return w.leave(s, p)
@@ -108,6 +103,17 @@ func (w *run) bucketItself(ctx context.Context) (end, error) {
 		}
 	}
 	return endFailed, fmt.Errorf("cannot make bucket %q equal: it still differs after %d rounds", w.t.Bucket, maxRounds)
+}
+
+// lockedOtherwise reports whether a plan makes a bucket where it is already, only with object
+// lock or only without: one that exists can neither get it nor lose it.
+func lockedOtherwise(p plan, views []view) (any bool) {
+	for _, i := range p.targets {
+		if p.action == actCopy && views[i].is == present {
+			views[i].refused, any = lineLock, true
+		}
+	}
+	return any
 }
 
 func (w *run) actOnBucket(ctx context.Context, p plan) error {

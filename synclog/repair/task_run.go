@@ -271,6 +271,8 @@ func (w *run) heads(s *sight) string {
 		switch {
 		case c.del:
 			all = append(all, "acknowledged: a delete")
+		case w.t.Key == "":
+			all = append(all, "acknowledged: the bucket")
 		default:
 			all = append(all, fmt.Sprintf("acknowledged: %d B, ETag %q", c.size, c.etag))
 		}
@@ -283,6 +285,10 @@ func (w *run) heads(s *sight) string {
 			line += "not known"
 		case v.is == absent:
 			line += "none"
+		case w.t.Key == "" && v.hasName(lineLock):
+			line += "there, with object lock"
+		case w.t.Key == "":
+			line += "there, without object lock"
 		default:
 			line += fmt.Sprintf("%d B, ETag %q", v.size, v.etag)
 			if !v.modified.IsZero() {
