@@ -400,6 +400,10 @@ func (s *soak) untilParked() (parked map[string]string) {
 		if left == 0 {
 			for _, key := range slices.Sorted(maps.Keys(parked)) {
 				s.Logf("%q is parked: %s", key, parked[key])
+				if strings.Contains(parked[key], "past the proxy") { // where nothing is
+					s.Errorf("what the journal knows of %q:\n%s\nwhat its clients did:\n%s", key,
+						s.command("journal", "show", key).output, s.told(strings.TrimPrefix(key, s.bucket+"/")))
+				}
 			}
 			return parked
 		}

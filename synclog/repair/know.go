@@ -146,8 +146,11 @@ func (c *claim) certain(i int, views []view) bool {
 type knowledge struct {
 	stands *claim  // nil: no acknowledged write is known
 	rivals []claim // may have landed after it
-	lost   bool    // there were more rivals than are known
-	blur   bool    // stands overlapped with a write of which nothing is known
+	// past are acknowledged writes that come before what stands, and whose legs were out when
+	// that began: a backend that shows one had it late. None of them is ever right again.
+	past []claim
+	lost bool // there were more rivals than are known
+	blur bool // stands overlapped with a write of which nothing is known
 	// crowded: it overlapped with others, of which some may not be known: one that ended
 	// well before the others is not kept.
 	crowded bool
@@ -160,6 +163,17 @@ type knowledge struct {
 // doubtful reports whether it takes all backends to know what may be closed.
 func (k *knowledge) doubtful() bool {
 	return k.stands == nil || k.stands.overlapped || len(k.rivals) > 0 || k.lost
+}
+
+// isPast reports whether a backend shows a write of the proxy's own that what stands has
+// replaced: it is behind, and nobody has changed it past the proxy.
+func (k *knowledge) isPast(i int, v *view) bool {
+	for j := range k.past {
+		if k.past[j].shownBy(i, v) {
+			return true
+		}
+	}
+	return false
 }
 
 // owes reports whether a backend may lack any of the writes.
@@ -263,23 +277,22 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 		c := r.claimOf(w)
 		k.stands = &c
 	}
-	before := false
 	for i := range t.Rivals {
 		switch w := &t.Rivals[i]; {
 		case w.Aspect != task.Content:
 		case k.stands != nil && !w.Unacknowledged && w.Answered != 0 && w.Answered <= k.stands.seq:
-			// It comes before what stands on each backend that answered (R19). One that did
-			// not may take it late, over what stands.
-			before = true
+			// It comes before what stands (R19). A backend that gave no answer may take it
+			// late, over what stands.
 			c := r.claimOf(w)
 			k.stands.owed |= c.owed &^ c.said
 			k.stands.took &^= k.stands.owed
+			k.past = append(k.past, c)
 		case k.stands == nil || !w.Unacknowledged || w.Seq > k.stands.seq || k.stands.overlapped:
 			k.rivals = append(k.rivals, r.claimOf(w))
 		}
 	}
 	// One that another write overlapped which is not kept: nobody knows what landed last.
-	k.crowded = k.stands != nil && k.stands.overlapped && !before
+	k.crowded = k.stands != nil && k.stands.overlapped && len(k.past) == 0
 	k.blur = k.crowded && len(k.rivals) == 0
 	if w := t.Of(task.Found); w != nil && (k.stands == nil || w.Seq > k.stands.seq) {
 		c := r.claimOf(w)

@@ -155,7 +155,7 @@ func (k *knowledge) planCopy(claims []*claim, source int, views []view, p policy
 			leave = worse(leave, parked(task.Conflict, nameTaken))
 		case v.is == present && v.sameContent(&views[source]) && v.lost(&views[source]) != "":
 			leave = worse(leave, parked(task.NotKept, v.lost(&views[source])))
-		case k.owes(i) || v.damaged || k.rival(claims, i, v):
+		case k.owes(i) || v.damaged || k.isPast(i, v) || k.rival(claims, i, v):
 			d.targets = append(d.targets, i)
 		case v.is == present && v.sameContent(&views[source]):
 			name := v.metaBut(&views[source])
@@ -209,7 +209,7 @@ func (k *knowledge) planDelete(c *claim, claims []*claim, views []view, p policy
 		case v.is != present || v.folded:
 		case v.refused != "":
 			leave = worse(leave, parked(task.NotKept, v.refused))
-		case has(c.owed, i):
+		case has(c.owed, i) || k.isPast(i, v):
 			d.targets = append(d.targets, i)
 		case k.rival(claims, i, v): // of unknown outcome, and behind the delete: both are right
 			return k.planCopy(claims, i, views, p)
@@ -230,7 +230,7 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 	for i := range views {
 		folded = folded || views[i].folded
 		damaged = damaged || views[i].damaged
-		changed = changed || views[i].is == present && !k.owes(i)
+		changed = changed || views[i].is == present && !k.owes(i) && !k.isPast(i, &views[i])
 	}
 	switch {
 	case first < 0 && (k.stands == nil || k.lost || deletes(claims)):

@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the plan's table into docs/REPAIR
 // known is what was acknowledged, and what may have landed after it: "PUT v1 (A)", which A
 // took and the others owe; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
 // as is "PUT ?", whose ETag nobody knows; "found (B)" is a difference, after which only B
-// is to change.
+// is to change. "after PUT v0 (A B)" came before it for the clients, and was late at some.
 //
 // shown is what each backend has: an ETag, - for nothing, "out"; with "+m" for metadata m,
 // "broken" content, "folded" names, "lossy:m" for what it does not keep, "!m" for what it
@@ -80,6 +80,13 @@ var rows = []row{
 	{"a delete at the same time: the last copy stays", "DELETE (A) | PUT v2 (B)", "- / v2", "copy B to A"},
 	{"a delete at the same time, none is left", "DELETE (A) | PUT v2 (B)", "- / -", "equal"},
 	{"a delete at the same time landed last where both were taken", "PUT v1 (A) | DELETE (A)", "- / v0", "delete from B"},
+	{"the one before it was late where it was taken, too", "PUT v2 (A C) after PUT v1 (A B C)", "v2 / v0 / v1", "copy A to B C"},
+	{"the one before it was late, and all else is well", "PUT v2 (A B) after PUT v1 (A B)", "v2 / v1", "copy A to B"},
+	{"the delete before it was late", "PUT v2 (A B) after DELETE (A B)", "v2 / -", "copy A to B"},
+	{"the one before a delete was late", "DELETE (A B) after PUT v1 (A B)", "- / v1", "delete from B"},
+	{"the one before it was late, and all have that", "PUT v2 (B) after PUT v1 (A B)", "v1 / v1", "park: lost"},
+	{"one was before it, and what is there is of neither", "PUT v2 (A B) after PUT v1 (A B)", "v2 / v7", "park: conflict"},
+
 	{"of unknown outcome, and it came to pass nowhere", "PUT v1 (A) | PUT v2?", "v1 / v0", "copy A to B"},
 	{"of unknown outcome, and it came to pass on one", "PUT v1 (A) | PUT v2?", "v2 / v1", "copy B to A"},
 	{"of unknown outcome, and it came to pass everywhere", "PUT v1 (A) | PUT v2?", "v2 / v2", "equal"},
@@ -167,7 +174,12 @@ func parseRow(t *testing.T, r *row) (*knowledge, []view) {
 	}
 	all := uint64(1)<<len(views) - 1
 	k := &knowledge{}
-	for n, text := range strings.Split(r.known, " | ") {
+	known, past, _ := strings.Cut(r.known, " after ")
+	if past != "" {
+		before, _ := parseRow(t, &row{known: past, shown: r.shown})
+		k.past = append(k.past, *before.stands)
+	}
+	for n, text := range strings.Split(known, " | ") {
 		c := claim{seq: uint64(n + 1), acked: true}
 		text, by, _ := strings.Cut(text, " (")
 		for _, w := range strings.Fields(strings.TrimSuffix(by, ")")) {
@@ -259,6 +271,7 @@ func TestR35PlanConverges(t *testing.T) {
 	known := []string{
 		"PUT v1 (A)", "PUT v1 (A B)", "PUT v1 (B C)", "PUT * (A)", "DELETE (A)", "DELETE (A B)", "PUT v1 (A) | PUT v2 (B)",
 		"DELETE (A) | PUT v2 (B)", "PUT v1 (A) | PUT v2?", "PUT v1 (B) | DELETE ?", "PUT ?", "DELETE ?", "found (B)", "found (A B C)",
+		"PUT v1 (A B) after PUT v2 (A B C)", "DELETE (A B) after PUT v2 (A B C)",
 	}
 	n := len(words)
 	for i := range n * n * n {
