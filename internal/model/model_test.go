@@ -11,6 +11,7 @@ import (
 var (
 	seeds = flag.Int("seeds", 200, "histories that TestR35Random makes up")
 	first = flag.Uint64("first", 1, "seed of the first one")
+	alone = flag.String("history", "", "a history that TestR35Kept plays in place of those that are kept")
 	most  = flag.Int("failures", 5, "histories that fail before TestR35Random stops")
 )
 
@@ -56,11 +57,15 @@ var kept = []struct{ name, history string }{
 	{"other metadata of the same bytes, and who took it is out", "put b/k 2 cache=2; wait 1s; refuse B 503; put b/k2 7; copy b/k b/k cache=8; down A; wait 1h"},
 	{"a bucket that exists, and once more with locks", "down B; make m; freeze B; hold l/k2 OFF; make m lock"},
 	{"a bucket with locks, and late without", "freeze B; & make m lock; acl l/u//a private; put b/k3.txt 8; make m"},
+	{"a directory's marker in parts, with something below it", "manners A folders; down A; multi b/u/ 2; multi b/u//a 3 tags=3 cache=3"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 }
 
 // TestR35Kept plays the histories that failed once.
 func TestR35Kept(t *testing.T) {
+	if *alone != "" {
+		kept = append(kept[:0], struct{ name, history string }{"alone", *alone})
+	}
 	for _, k := range kept {
 		t.Run(strings.ReplaceAll(k.name, " ", "_"), func(t *testing.T) {
 			for seed := range uint64(8) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/akubra/akubra/synclog/repair/client"
 	"github.com/akubra/akubra/synclog/task"
@@ -167,6 +168,13 @@ func (w *run) stillThere(ctx context.Context, b *backend, was *object, locked bo
 		return nil
 	}
 	now, err := b.head(ctx, w.t.Bucket, w.t.Key)
+	if err == nil && was == nil && now != nil && strings.HasSuffix(w.t.Key, "/") {
+		// It may be a directory, as it was when it was looked up.
+		entry, known, listErr := b.listed(ctx, w.t.Bucket, w.t.Key)
+		if err = listErr; known && entry == nil {
+			now = nil
+		}
+	}
 	if err != nil {
 		return err
 	}
