@@ -32,8 +32,7 @@ func (r *record) owed() (mask uint64) {
 	return mask
 }
 
-// lacking are the backends that lack an acknowledged write of what a GET gives (R30): those
-// that took it, but where the order of writes is in doubt, have something as good.
+// lacking are the backends that lack an acknowledged write of what a GET gives, or may (R30).
 func (r *record) lacking() (mask uint64) {
 	for i := range r.writes {
 		mask |= lacking(&r.writes[i])
@@ -50,9 +49,16 @@ func (r *record) lacking() (mask uint64) {
 
 // lacking is what one write that was acknowledged adds to it. The ones that are under way
 // to some backends still are owed by these.
+//
+// Of those that took it and owe it all the same, an older write may land late on one that
+// gave no answer to that: who took it and owes nothing is asked instead. Where there is no
+// such one, ETags or the order of writes are in doubt everywhere, and each is as good.
 func lacking(e *Entry) uint64 {
 	if e.Unacknowledged || e.Aspect != task.Content && e.Aspect != task.Version {
 		return 0
+	}
+	if e.Took&^e.Owed != 0 {
+		return e.Owed
 	}
 	return e.Owed &^ e.Took
 }

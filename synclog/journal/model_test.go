@@ -64,10 +64,19 @@ func (k *modelKey) owed() (owed uint64) {
 func (k *modelKey) lacks() (lacks uint64) {
 	for _, e := range k.stands {
 		if e.Aspect == task.Content || e.Aspect == task.Version {
-			lacks |= e.Owed &^ e.Took
+			lacks |= lacksOf(e)
 		}
 	}
 	return lacks
+}
+
+// lacksOf: on who took the write and owes it an older one may land late. That is no matter
+// where nobody else is sure of it either.
+func lacksOf(e Entry) uint64 {
+	if sure := e.Took &^ e.Owed; sure != 0 {
+		return e.Owed
+	}
+	return e.Owed &^ e.Took
 }
 
 // end takes in a write whose legs have ended just now.
@@ -451,7 +460,7 @@ func (r *modelRun) checkOwed(lacking []int) {
 	outs := map[string]uint64{}
 	for _, e := range r.m.open {
 		if !e.Unacknowledged && (e.Aspect == task.Content || e.Aspect == task.Version) {
-			lacks := e.Owed &^ e.Took
+			lacks := lacksOf(e)
 			outs[string(e.Key)] |= lacks
 			for i := range lacking {
 				lacking[i] += int(lacks >> i & 1)

@@ -77,6 +77,30 @@ func TestR30OwesOfWritesUnderWay(t *testing.T) {
 	r.quiet()
 }
 
+// A backend that gave no answer to a write may take it late, over a newer one that it took:
+// until that was looked at, who is sure of the newer one is asked alone. Where nobody is sure,
+// each is as good.
+func TestR30OwesWhereAnOlderWriteMayLandLate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	took := func(key string, took, owed uint64) Entry {
+		e := put(key, owed)
+		e.Took = took
+		return e
+	}
+	r.promise(took("k", 1, 2))
+	r.wantOwes("k", 2)
+	r.promise(took("k", 3, 0))
+	r.wantOwes("k", 2)
+	r.promise(took("l", 3, 3))
+	r.wantOwes("l", 0)
+	r.promise(took("m", 1, 6))
+	r.promise(took("m", 7, 0))
+	r.wantOwes("m", 6)
+	r.promise(took("m", 5, 2))
+	r.wantOwes("m", 2)
+}
+
 // A record that cannot be read still says who is owed.
 func TestR30OwesOfADamagedRecord(t *testing.T) {
 	t.Parallel()
