@@ -27,6 +27,22 @@ const (
 	followHeld                    // they are kept from the message's end
 )
 
+// isHeld reports whether legs are held back until one has decided.
+func (c *race) isHeld() bool { return c.decidedBy() >= 0 && len(c.votes) > 1 }
+
+// decideBy makes a leg the one whose answer is the client's (R29); others of these backends
+// can take its place. Before the legs start.
+func (c *race) decideBy(leg int, deciders uint64) {
+	c.deciders = deciders
+	c.decider.Store(int32(leg))
+}
+
+// decidedBy is that leg, or -1.
+func (c *race) decidedBy() int { return int(c.decider.Load()) }
+
+// keep says how the other legs are kept back. Before the legs start.
+func (c *race) keep(how followers) { c.follow = how }
+
 // isConditional reports whether one backend has to decide the request.
 func (h *requestHead) isConditional() bool {
 	if !h.write || h.target.Sub {
@@ -66,17 +82,90 @@ func (r *request) chooseDecider() *s3Error {
 		r.wantKey()
 		return errNoDecider
 	}
-	b := r.e.primaries.first(r.head.bucket(), decidersOf(asked, owing, r.e.ignoring.Load(), r.e.all))
+	deciders := decidersOf(asked, owing, r.e.ignoring.Load(), r.e.all)
+	b := r.e.primaries.first(r.head.bucket(), deciders)
 	if b == nobody {
 		r.wantKey()
 		return errNoDecider
 	}
+	r.race.decideBy(r.legOf(b), deciders)
+	return nil
+}
+
+// legOf is the leg to a backend that the request has one for.
+func (r *request) legOf(backend int) int {
 	for i := range r.legs {
-		if r.legs[i].backend == b {
-			r.race.decideBy(i)
+		if r.legs[i].backend == backend {
+			return i
 		}
 	}
-	return nil
+	return nobody
+}
+
+// replaceDeciderLocked has the next one decide in the order of the bucket's backends, where
+// the decider has ended and has surely stored nothing: it cannot be reached, for example, and
+// has not left the pool yet. Of one that may have decided nobody knows what.
+func (r *request) replaceDeciderLocked(l *leg, hadNoSay bool) {
+	c := &r.race
+	if c.decidedBy() != l.index || c.end != undecided || !hadNoSay {
+		return
+	}
+	for c.deciders &^= 1 << l.backend; c.deciders != 0; {
+		b := r.e.primaries.first(r.head.bucket(), c.deciders)
+		next := r.legOf(b)
+		if c.votes[next].state != voteFailed { // what it has refused meanwhile is decided
+			c.decider.Store(int32(next))
+			c.promoted = true
+			return
+		}
+		c.deciders &^= 1 << b
+	}
+}
+
+// hadNoSay reports whether the leg has failed, for a reason that is the backend's, before that
+// could have taken the message for whole: what it has of it is reset (R31).
+func (l *leg) hadNoSay() bool {
+	if l.r.race.decidedBy() < 0 {
+		return false
+	}
+	cause := l.why()
+	return l.state == voteFailed && l.outcome != OutcomeAborted && (cause == nil || errors.Is(cause, errStalled)) &&
+		!l.sentAll.Load() && !l.mayHaveActed() && l.lacksEnd()
+}
+
+// endSize is more than what frames a body's end, which some storages do not wait for.
+const endSize = 2 << 10
+
+// lacksEnd reports whether so much of the message has not gone.
+func (l *leg) lacksEnd() bool {
+	length := l.r.head.bodyLength()
+	return l.sentSize == 0 || length >= 0 && int64(len(l.r.head.bytes()))+length-l.sentSize >= endSize
+}
+
+// takePromoted gives the leg back, once, that has become the decider, and how it was kept
+// back; nil if it needs nothing any more.
+func (r *request) takePromoted() (*leg, followers) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &r.race
+	promoted := c.promoted
+	c.promoted = false
+	l := &r.legs[c.decidedBy()]
+	if !promoted || l.voted {
+		return nil, followNone
+	}
+	return l, c.follow
+}
+
+// decide lets a leg go on that has become the decider.
+func (l *leg) decide(kept followers) {
+	switch kept {
+	case followParked:
+		l.follow()
+	case followHeld:
+		l.progress()
+		l.r.message.FreeOne(l.index)
+	}
 }
 
 // decidersOf is the set of backends that can decide a condition, of those asked: who owes
@@ -152,11 +241,14 @@ func (l *leg) mayHaveWhole() bool {
 // tellFollowers lets the followers go on, or ends them, once the decider's leg has ended.
 // Each leg's end calls it.
 func (r *request) tellFollowers() {
-	decider := r.race.decidedBy()
-	if decider < 0 {
+	if r.race.decidedBy() < 0 {
 		return
 	}
-	how, yes := r.takeFollowers()
+	if l, kept := r.takePromoted(); l != nil {
+		l.decide(kept)
+		return
+	}
+	decider, how, yes := r.takeFollowers()
 	switch {
 	case how == followNone:
 		return
@@ -171,6 +263,7 @@ func (r *request) tellFollowers() {
 		switch l := &r.legs[i]; {
 		case how == followHeld:
 			l.abort(errUndecided)
+		case l.voted: // it was the decider, before
 		case yes:
 			l.follow()
 		default:
@@ -206,16 +299,17 @@ func (l *leg) refusesCondition() bool {
 }
 
 // takeFollowers gives those back that are to be told, once, and what.
-func (r *request) takeFollowers() (how followers, yes bool) {
+func (r *request) takeFollowers() (decider int, how followers, yes bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &r.race
-	state := c.votes[c.decider].state
+	decider = c.decidedBy()
+	state := c.votes[decider].state
 	if state == votePending {
-		return followNone, false
+		return decider, followNone, false
 	}
 	how, c.follow = c.follow, followNone
-	return how, state == votePositive
+	return decider, how, state == votePositive
 }
 
 // isHolding reports whether the followers of a decider have yet to hear from it, while they
@@ -234,5 +328,5 @@ func (r *request) unlaunchedDecider() *leg {
 	if r.race.follow != followParked || r.started > 0 {
 		return nil
 	}
-	return &r.legs[r.race.decider]
+	return &r.legs[r.race.decidedBy()]
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math/bits"
+	"sync/atomic"
 	"time"
 
 	"github.com/akubra/akubra/s3"
@@ -40,7 +41,11 @@ type race struct {
 	stage     raceStage
 	end       raceEnd
 	follow    followers // of the decider
-	refusing  uint64    // legs whose answers say that a condition does not hold
+	// deciders are the backends that can decide in the decider's place; promoted tells that
+	// one has taken it, and has yet to be started, or to be given the message's end.
+	deciders uint64
+	promoted bool
+	refusing uint64 // legs whose answers say that a condition does not hold
 	// firstAnswer is how long the decision has taken; of who answers then.
 	firstAnswer time.Duration
 	decision    chan struct{} // capacity 1: decided, and the handler answers
@@ -48,8 +53,11 @@ type race struct {
 	// request whose answer may be late (hold.go).
 	begunHead []byte
 
+	// decider is the leg that decides a conditional write (decide.go), or -1. It is changed
+	// under mu, and read without.
+	decider atomic.Int32
+
 	// Set before the legs start.
-	decider int                 // the leg that decides a conditional write (decide.go), or -1
 	lacking uint64              // backends that are not asked for a copy, since they owe its source
 	skipped uint64              // backends that should have had a write but were not asked
 	slots   [MaxBackends]int32  // of the limiter, by backend, as it gave them
@@ -65,7 +73,8 @@ func (c *race) reset() {
 		c.reasons[bits.TrailingZeros64(s)] = ""
 	}
 	c.votes, c.begunHead = c.votes[:0], nil
-	c.ended, c.need, c.winner, c.decider, c.follow, c.refusing = 0, 0, -1, -1, followNone, 0
+	c.ended, c.need, c.winner, c.follow, c.refusing, c.deciders, c.promoted = 0, 0, -1, followNone, 0, 0, false
+	c.decider.Store(nobody)
 	c.versioned, c.versionAt, c.late, c.patience = 0, 0, false, nil
 	c.stage, c.end, c.firstAnswer = raceReading, undecided, 0
 	c.lacking, c.skipped, c.asked = 0, 0, 0
@@ -91,8 +100,8 @@ func (r *request) pickLocked() (leg int, v verdict) {
 	switch {
 	case r.plan.n > 0:
 		return pickRead(c.votes, &r.plan)
-	case c.decider >= 0:
-		return pickDecided(c.votes, c.refusing, c.need, c.decider, c.isRead())
+	case c.decidedBy() >= 0:
+		return pickDecided(c.votes, c.refusing, c.need, c.decidedBy(), c.isRead())
 	}
 	leg, v = pick(c.votes, c.need, c.isRead())
 	if c.versioned == 0 {
@@ -132,18 +141,6 @@ func (r *request) unholdLocked(leg int) *leg {
 	r.refs.Add(1)
 	return &r.legs[leg]
 }
-
-// isHeld reports whether legs are held back until one has decided.
-func (c *race) isHeld() bool { return c.decider >= 0 && len(c.votes) > 1 }
-
-// decideBy makes a leg the one whose answer is the client's (R29). Before the legs start.
-func (c *race) decideBy(leg int) { c.decider = leg }
-
-// decidedBy is that leg, or -1.
-func (c *race) decidedBy() int { return c.decider }
-
-// keep says how the other legs are kept back. Before the legs start.
-func (c *race) keep(how followers) { c.follow = how }
 
 // decided is where the handler waits for the decision.
 func (c *race) decided() <-chan struct{} { return c.decision }
@@ -218,6 +215,7 @@ func (r *request) noteRead() (losers uint64) {
 // takeVote takes the vote of a leg that has ended. waits: what that brings about may have
 // to wait.
 func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool, next *leg) {
+	noSay := l.hadNoSay() // which must not be asked under mu
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.e.recoverStep("ending a leg")
@@ -232,6 +230,7 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	if l.state == votePositive && r.head.write && s3.IsVersion(l.answer.VersionID()) {
 		r.noteVersionLocked(l)
 	}
+	r.replaceDeciderLocked(l, noSay)
 	late = c.end != undecided && c.winner != l.index
 	losers, answers, next = r.decideLocked()
 	last = r.allEndedLocked()

@@ -52,9 +52,10 @@ func newRequest(e *Engine) *request {
 		e:      e,
 		legs:   make([]leg, 0, n),
 		ready:  make(chan struct{}, 1),
-		race:   race{votes: make([]vote, 0, n), winner: -1, decider: -1, decision: make(chan struct{}, 1)},
+		race:   race{votes: make([]vote, 0, n), decision: make(chan struct{}, 1)},
 		ledger: requestLedger{settled: make(chan struct{}, 1)},
 	}
+	r.race.reset()
 	r.message.Init(body.Hooks{
 		Start:  r.launch,
 		Push:   r.push,

@@ -36,12 +36,7 @@ func (r *request) primaryLeg() int {
 		asked |= 1 << r.legs[i].backend
 	}
 	b := r.e.primaries.first(r.head.bucket(), asked)
-	for i := range r.legs {
-		if r.legs[i].backend == b {
-			return i
-		}
-	}
-	return nobody
+	return r.legOf(b)
 }
 
 // primaryLate answers without the primary, on a goroutine of its own.

@@ -217,6 +217,14 @@ func (r *Ring) Free() {
 	r.mu.Unlock()
 }
 
+// FreeOne lets go of reader i alone.
+func (r *Ring) FreeOne(i int) {
+	r.mu.Lock()
+	r.held &^= 1 << i
+	r.data.Broadcast()
+	r.mu.Unlock()
+}
+
 // endLocked is how much of what was published reader i may have.
 func (r *Ring) endLocked(i int) int64 {
 	if r.held&(1<<i) != 0 {
