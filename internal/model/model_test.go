@@ -60,6 +60,7 @@ var kept = []struct{ name, history string }{
 	{"a directory's marker in parts, with something below it", "manners A folders; down A; multi b/u/ 2; multi b/u//a 3 tags=3 cache=3"},
 	{"a name that is folded over another one's last copy", "manners A folds; down B; put b/u//a 10 acl=public-read; put b/u/a 14"},
 	{"of unknown outcome, where tags and Cache-Control are not kept", "manners A lossy; freeze A; freeze B; put v/u/ 4 tags=4 cache=4"},
+	{"a locked version, deleted where nobody knows it", "put l/k1 3 tags=3 hold retain=1; & deletes-version l/k1 0"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 }
 

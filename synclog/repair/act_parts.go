@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 
@@ -120,6 +119,11 @@ func (w *run) carryVersions(ctx context.Context, s *sight) (acted bool, p plan, 
 			return false, p, err
 		}
 	}
+	seen := func(i int) bool { return errs[i] == nil && !gone[i] }
+	if acted, p, err = w.carryNamed(ctx, writes, stacks, seen); acted || err != nil || p.park != "" {
+		return acted, p, err
+	}
+	wait := p.wait
 	for target := range w.r.backends {
 		var owed []*task.Write
 		source, out, told := -1, false, false
@@ -166,8 +170,9 @@ func (w *run) carryVersions(ctx context.Context, s *sight) (acted bool, p plan, 
 		if err != nil {
 			return acted, p, err
 		}
-		acted, p = acted || did, worse(p, leave)
+		acted, p, wait = acted || did, worse(p, leave), wait || leave.wait
 	}
+	p.wait = p.wait || wait
 	if anyDeletes(writes) && !acted && p.park == "" && !p.wait && !w.sameStacks(stacks) {
 		p = parked(task.NeedsPerson, "a version was deleted, and the backends' versions are not the same since")
 	}
@@ -209,26 +214,11 @@ func (w *run) carryTo(ctx context.Context, source, target int, owed []*task.Writ
 			w.r.backends[source].name, len(stacks[source]), b.name, len(stacks[target]))), nil
 	}
 	for _, id := range gone {
-		if w.r.o.DryRun {
-			w.deleted++
-			w.actions = append(w.actions, "would delete version "+id+" from "+b.name)
-			continue
-		}
-		if !w.r.mayWrite(b, w.t) {
-			return acted, plan{source: -1, wait: true}, nil
-		}
-		if err := w.seal(); err != nil {
+		did, leave, err := w.deleteVersion(ctx, target, id)
+		acted = acted || did
+		if err != nil || leave.park != "" || leave.wait {
 			return acted, leave, err
 		}
-		_, err := b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: w.t.Bucket, Key: w.t.Key, Query: []client.Param{{Name: "versionId", Value: id}}})
-		w.unseal()
-		if err != nil && client.Status(err) != http.StatusNotFound {
-			return acted, leave, b.at(err)
-		}
-		w.r.wrote(b)
-		acted = true
-		w.deleted++
-		w.actions = append(w.actions, "deleted version "+id+" from "+b.name)
 	}
 	if acted || len(others) == 0 {
 		return acted, leave, nil

@@ -469,6 +469,53 @@ func TestR35PlanVersions(t *testing.T) {
 	}
 }
 
+// R35: a delete of a version that was acknowledged by backends that do not know its id is done
+// where the id is known, and at its place on the others, there first.
+func TestR35PlanNamed(t *testing.T) {
+	for _, c := range []struct {
+		about, said, id string
+		stacks          []string
+		want            string
+	}{
+		{"done by who gave the id", "A", "1", []string{"2", "9:v1 8:v0"}, ""},
+		{"done by nobody", "B", "1", []string{"1:v0", "8:v0"}, "B:8 A:1"},
+		{"done by nobody, below others", "B", "1", []string{"2:v1 1:v0", "9:v1 8:v0"}, "B:8 A:1"},
+		{"done by nobody, and the others have other versions", "B", "1", []string{"2:v1 1:v0", "8:v1"}, "A:1"},
+		{"begun, and ended before its end", "B", "1", []string{"2:v1 1:v0", "9:v1"}, "A:1"},
+		{"who gave the id is out", "B", "1", []string{"out", "9:v0"}, ""},
+		{"another one is out", "B", "1", []string{"1:v0", "8:v0", "out"}, "A:1"},
+		{"replicas of each other", "C", "1", []string{"1:v0", "1:v0", "8:v0"}, "B:1 A:1"},
+		{"it has come back", "A", "1", []string{"1:v0", "8:v0"}, "park: conflict"},
+	} {
+		write := claim{acked: true}
+		var stacks [][]version
+		for _, text := range c.stacks {
+			var all []version
+			for _, w := range strings.Fields(text) {
+				id, etag, _ := strings.Cut(w, ":")
+				all = append(all, version{id: id, etag: etag})
+			}
+			stacks = append(stacks, all)
+		}
+		for _, w := range strings.Fields(c.said) {
+			write.said |= 1 << (w[0] - 'A')
+		}
+		write.owed = 1<<len(stacks) - 1
+		gone, leave := planNamed(&write, c.id, stacks, func(i int) bool { return c.stacks[i] != "out" })
+		var all []string
+		for _, v := range gone {
+			all = append(all, names([]int{v.backend})+":"+v.id)
+		}
+		got := strings.Join(all, " ")
+		if leave.park != "" {
+			got = leave.String()
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", c.about, got, c.want)
+		}
+	}
+}
+
 // R35: what a task tells of the content, and what stands beside it.
 func TestR35KnowledgeOf(t *testing.T) {
 	w := newWorld(t, 2)

@@ -1,0 +1,136 @@
+package repair
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/akubra/akubra/synclog/repair/client"
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// A backend says yes to the delete of a version whose id it does not know, and the client
+// is told so, even if the one that gave the id was out, or refused. What tells then is the
+// id itself: it is never given twice, and while it is in a backend's list the delete has
+// not been done there.
+
+// namedVersion is a version of one backend.
+type namedVersion struct {
+	backend int
+	id      string
+}
+
+// planNamed finds where an acknowledged delete of a version has not been done at all: the
+// backend that owes it has its id. That one is deleted last, and before it what the other
+// backends have in its place, if they have the same versions: whatever ends the run in
+// between, the id is still there to tell. leave is for one that is there again.
+func planNamed(c *claim, id string, stacks [][]version, seen func(int) bool) (gone []namedVersion, leave plan) {
+	holder, at := -1, 0
+	same := true
+	for i := range stacks {
+		if !seen(i) {
+			same = false
+			continue
+		}
+		found := indexOf(stacks[i], id)
+		switch {
+		case found < 0:
+		case has(c.said, i):
+			return nil, parked(task.Conflict, "version "+id+" was deleted, and has come back past the proxy")
+		case has(c.owed, i):
+			if holder >= 0 { // replicas of each other
+				gone = append(gone, namedVersion{i, id})
+			} else {
+				holder, at = i, found
+			}
+		}
+	}
+	if holder < 0 {
+		return nil, plan{}
+	}
+	for i := range stacks {
+		if seen(i) {
+			_, ok := counterpart(stacks[holder], stacks[i], id)
+			same = same && ok
+		}
+	}
+	if len(gone) == 0 && same {
+		for i := range stacks {
+			if i != holder && has(c.owed, i) {
+				gone = append(gone, namedVersion{i, stacks[i][at].id})
+			}
+		}
+	}
+	return append(gone, namedVersion{holder, id}), plan{}
+}
+
+// carryNamed deletes versions where planNamed finds them.
+func (w *run) carryNamed(ctx context.Context, writes []*task.Write, stacks [][]version, seen func(int) bool) (acted bool, p plan, err error) {
+	p.source = -1
+	for _, write := range writes {
+		c, id := w.r.claimOf(write), versionID(write)
+		if !c.acked || !deletesVersion(write) || id == nullVersion {
+			continue
+		}
+		gone, leave := planNamed(&c, id, stacks, seen)
+		p = worse(p, leave)
+		for _, v := range gone {
+			did, leave, err := w.deleteVersion(ctx, v.backend, v.id)
+			acted, p = acted || did, worse(p, leave)
+			p.wait = p.wait || leave.wait
+			if err != nil || leave.park != "" || leave.wait {
+				return acted, p, err
+			}
+		}
+		if acted { // the lists are old now
+			return acted, p, nil
+		}
+	}
+	return acted, p, nil
+}
+
+// deleteVersion deletes one version of one backend for good.
+func (w *run) deleteVersion(ctx context.Context, i int, id string) (acted bool, leave plan, err error) {
+	b := w.r.backends[i]
+	leave.source = -1
+	switch {
+	case w.r.o.DryRun:
+		w.deleted++
+		w.actions = append(w.actions, "would delete version "+id+" from "+b.name)
+		return false, leave, nil
+	case !w.r.mayWrite(b, w.t):
+		leave.wait = true
+		return false, leave, nil
+	}
+	if err := w.seal(); err != nil {
+		return false, leave, err
+	}
+	version := []client.Param{{Name: "versionId", Value: id}}
+	_, err = b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: w.t.Bucket, Key: w.t.Key, Query: version})
+	w.unseal()
+	switch {
+	case client.Status(err) == http.StatusForbidden && w.locked(ctx, b, version):
+		return false, parked(task.NeedsPerson, fmt.Sprintf("version %s was deleted, and is locked on %q", id, b.name)), nil
+	case err != nil && client.Status(err) != http.StatusNotFound:
+		return false, leave, b.at(err)
+	}
+	w.r.wrote(b)
+	w.deleted++
+	w.actions = append(w.actions, "deleted version "+id+" from "+b.name)
+	return true, leave, nil
+}
+
+// locked reports whether a version may not be deleted, by its legal hold or its retention.
+func (w *run) locked(ctx context.Context, b *backend, version []client.Param) bool {
+	if hold, err := b.getDocument(ctx, w.t.Bucket, w.t.Key, "legal-hold", version...); err == nil && hold.normal != "" {
+		return true
+	}
+	doc, err := b.getDocument(ctx, w.t.Bucket, w.t.Key, "retention", version...)
+	if err != nil {
+		return false
+	}
+	_, until := cutSpace(doc.normal)
+	at, err := time.Parse(time.RFC3339, until)
+	return err == nil && at.After(w.r.o.Now())
+}
