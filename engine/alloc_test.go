@@ -38,7 +38,7 @@ func TestStepsDoNotAllocate(t *testing.T) {
 	if err := answer.Parse([]byte(sampleAnswer)); err != nil {
 		t.Fatal(err)
 	}
-	writes := newOverlaps()
+	writes, under := newOverlaps(), turn{}
 	parsed := s3.ParseTarget(target, host, sampleDomains)
 	hash := hashOfTarget(&parsed)
 	steps := map[string]func(){
@@ -75,14 +75,11 @@ func TestStepsDoNotAllocate(t *testing.T) {
 			}
 		},
 		"overlaps": func() {
-			writes.begin(hash)
-			writes.begin(hash)
-			writes.end(hash, 1, true)
-			writes.leave(hash)
-			if _, concurrent := writes.end(hash, 3, true); !concurrent {
-				t.Fatal("not seen")
+			writes.begin(&under, hash)
+			if also, untold := writes.end(&under, 3, true); also != 0 || untold {
+				t.Fatal("there is no other one")
 			}
-			writes.leave(hash)
+			writes.leave(&under)
 		},
 	}
 	for name, step := range steps {

@@ -52,12 +52,12 @@ func BenchmarkOverlaps(b *testing.B) {
 	var next atomic.Uint64
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
-		hash := next.Add(1) * 0x9e3779b97f4a7c15
+		hash, t := next.Add(1)*0x9e3779b97f4a7c15, turn{}
 		for pb.Next() {
 			hash += 0x9e3779b97f4a7c15
-			o.begin(hash)
-			o.end(hash, 3, true)
-			o.leave(hash)
+			o.begin(&t, hash)
+			o.end(&t, 3, true)
+			o.leave(&t)
 		}
 	})
 }

@@ -194,29 +194,31 @@ func TestR23ManyKeysInOneShard(t *testing.T) {
 	o := newOverlaps()
 	const n = 20_000
 	s := o.shard(0)
+	turns := make([]turn, n)
 	for i := range uint64(n) {
-		o.begin(i * overlapShards)
+		o.begin(&turns[i], i*overlapShards)
 		if s.listed > maxListed {
 			t.Fatalf("a list of %d", s.listed)
 		}
 	}
 	for i := range uint64(n) {
 		hash := i * overlapShards
-		if o.overlapped(hash) {
+		if o.overlapped(&turns[i]) {
 			t.Fatal("overlapped with itself")
 		}
 		if i%2 == 0 {
-			o.begin(hash)
-			if !o.overlapped(hash) {
+			var other turn
+			o.begin(&other, hash)
+			if !o.overlapped(&turns[i]) || !o.overlapped(&other) {
 				t.Fatal("not overlapped")
 			}
-			o.leave(hash)
+			o.leave(&other)
 		}
 		if !o.beginRepair(hash+overlapShards*n, 1) || o.beginRepair(hash, 1) {
 			t.Fatal("repair")
 		}
 		o.endRepair(hash + overlapShards*n)
-		o.leave(hash)
+		o.leave(&turns[i])
 	}
 	if s.keys != nil || s.more != nil || s.listed != 0 {
 		t.Errorf("left: %d listed, %d beside", s.listed, len(s.more))

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"math/bits"
 	"time"
 
 	"github.com/akubra/akubra/s3"
@@ -11,7 +10,7 @@ import (
 // what the backends disagree about and records it (R15 to R19, R24, R26).
 func (r *request) settle() {
 	r.countLegsEnded()
-	if r.race.isAbandoned() { // decided before the legs were told: no leg is pending now
+	if r.race.isAbandoned() && !r.mayBeStored() { // decided before the legs were told: no leg is pending now
 		r.endOverlaps(0)
 		r.leaveOverlaps()
 		return
@@ -35,7 +34,7 @@ func (r *request) settle() {
 func (r *request) settleStored(stored uint64) {
 	r.settleJournal()
 	switch {
-	case stored == 0:
+	case stored == 0 || r.race.isAbandoned():
 	case r.head.write:
 		r.recordWrite()
 	case r.head.is(s3.KindUpload):
@@ -140,46 +139,47 @@ func (r *request) recordMissing() {
 // endOverlaps tells the table of writes under way how the request has ended, and
 // notes the keys that another write overlapped with (R19).
 func (r *request) endOverlaps(stored uint64) {
-	if r.ledger.overlapping {
-		r.ledger.also = r.endOverlap(r.ledger.keyHash, stored)
+	if r.ledger.turn != nil {
+		r.ledger.also = r.endOverlap(r.ledger.turn, stored, 0)
 	}
 	for i := range r.ledger.deletes {
-		if d := &r.ledger.deletes[i]; d.write != 0 {
-			d.also = r.endOverlap(d.write, stored)
+		if d := &r.ledger.deletes[i]; d.turn.isUnderWay() {
+			d.also = r.endOverlap(&d.turn, stored, i)
 		}
 	}
 }
 
 // leaveOverlaps takes the request out of the table of writes under way.
 func (r *request) leaveOverlaps() {
-	if r.ledger.overlapping {
-		r.ledger.overlapping = false
+	if t := r.ledger.turn; t != nil {
+		r.ledger.turn = nil
 		r.decided()
-		r.e.writes.leave(r.ledger.keyHash)
+		r.e.writes.leave(t)
 	}
 	for i := range r.ledger.deletes {
-		if d := &r.ledger.deletes[i]; d.write != 0 {
-			r.e.writes.leave(d.write)
-			d.write = 0
+		if t := &r.ledger.deletes[i].turn; t.isUnderWay() {
+			r.e.writes.leave(t)
 		}
 	}
 }
 
-// endOverlap returns where the writes may have landed in another order.
-func (r *request) endOverlap(hash, stored uint64) uint64 {
-	also, concurrent := r.e.writes.end(hash, stored, r.mayBeStored())
-	if !concurrent || bits.OnesCount64(also) < 2 {
-		return 0
+// endOverlap returns where the writes may have landed in another order. entry is the
+// write's number among the entries for the journal.
+func (r *request) endOverlap(t *turn, stored uint64, entry int) uint64 {
+	also, untold := r.e.writes.end(t, stored, r.mayBeStored())
+	if !untold {
+		return also
 	}
-	return also
+	return r.e.writes.endBeside(t, &beside{stored: stored, landed: true, entry: r.besideEntry(entry)})
 }
 
 // mayBeStored reports whether a backend may hold what the request wrote: not where
-// each one has refused it, nor where the client's body never ended (R6).
+// each one has refused it, nor where too little of it has gone before its client left (R6).
 func (r *request) mayBeStored() bool {
 	for i := range r.legs {
-		if l := &r.legs[i]; l.state != voteNegative || l.answer.Status >= 500 {
-			return !r.race.isAbandoned()
+		l := &r.legs[i]
+		if (l.state != voteNegative || l.answer.Status >= 500) && (!r.race.isAbandoned() || l.hadObject()) {
+			return true
 		}
 	}
 	return false

@@ -185,9 +185,10 @@ func (r *request) beginForm(key string) *s3Error {
 	if len(r.head.target.Bucket) == 0 {
 		key = "" // it would be some other bucket's
 	}
-	var hash uint64
+	var t *turn
 	if key != "" {
-		if hash = hashKey(r.head.target.Bucket, key); !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
+		t = new(turn) // the request's own may be looked at: it may have been settled
+		if !r.e.writes.beginWithin(t, hashKey(r.head.target.Bucket, key), r.e.o.SlotTimeout) {
 			return errKeyBusy
 		}
 	}
@@ -198,8 +199,8 @@ func (r *request) beginForm(key string) *s3Error {
 		if taken { // it has come to be the request's
 			return
 		}
-		if key != "" {
-			r.e.writes.leave(hash)
+		if t != nil {
+			r.e.writes.leave(t)
 		}
 		if write != nil {
 			write.End()
@@ -216,8 +217,8 @@ func (r *request) beginForm(key string) *s3Error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if taken = !r.allEndedLocked(); taken { // else every backend has refused it already, and it has been settled
-		r.ledger.key, r.head.target.Key, r.ledger.keyHash, r.ledger.overlapping = []byte(key), []byte(s3.Escape(key)), hash, key != ""
-		r.ledger.began, r.ledger.write = began, write
+		r.head.target.Key = []byte(s3.Escape(key))
+		r.ledger.beginForm([]byte(key), t, began, write)
 	}
 	return nil
 }

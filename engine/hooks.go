@@ -200,6 +200,10 @@ type JournalWrite interface {
 	// they had. Without, an error means that the write must not be acknowledged. One that
 	// owes nothing only replaces what is known of its key.
 	Settle(ps []Promise) error
+	// Beside follows a Settle where other writes to the keys overlapped with this one, ended
+	// well before it, and may not be known: where their key is pending they are kept as what
+	// may have landed last. It waits for a disk at most to read, and keeps nothing of them.
+	Beside(ps []Promise)
 	// End notes that nothing of it is under way any more.
 	End()
 }

@@ -184,6 +184,16 @@ func (w *ledgerWrite) Settle(ps []Promise) error {
 	return nil
 }
 
+func (w *ledgerWrite) Beside(ps []Promise) {
+	w.l.mu.Lock()
+	defer w.l.mu.Unlock()
+	for i := range ps {
+		if p := ps[i]; w.l.entries[p.Seq] == nil && w.l.pendingLocked(&p) {
+			w.l.entries[p.Seq] = &entry{Promise: p, settled: true}
+		}
+	}
+}
+
 func (l *ledger) settleOne(p *Promise) {
 	if f := l.settle.Load(); f != nil {
 		(*f)(p.Owed)

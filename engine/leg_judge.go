@@ -57,6 +57,14 @@ func (l *leg) conclude(err error) {
 // is answered 404 the second time (R33).
 func (l *leg) mayHaveActed() bool { return l.sentSize > 0 && !l.r.head.isRepeatable() }
 
+// hadObject reports whether the leg may have sent all bytes of the object, although the
+// message that frames it in chunks has not come to its end: some storages have stored it by
+// then.
+func (l *leg) hadObject() bool {
+	size := l.r.head.decodedLength
+	return size > 0 && l.sentSize >= int64(l.r.head.length)+size
+}
+
 // describe puts an error into the words of the synclog.
 func (l *leg) describe(err error) error {
 	var unconnected *connectError

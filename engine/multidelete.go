@@ -16,11 +16,11 @@ type deletedObject struct {
 	VersionID string `xml:"VersionId"`
 }
 
-// deletion is one object that is to be deleted. write is its key in the table of
-// writes under way (R19), 0 where an object before it has the same one.
+// deletion is one object that is to be deleted. turn is its place in the table of writes
+// under way (R19); it is in there unless an object before it has the same key.
 type deletion struct {
 	deletedObject
-	write uint64
+	turn  turn
 	began uint64 // as a request's
 	seq   uint64 // as a request's
 	also  uint64 // as a request's
@@ -70,12 +70,11 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 		list = append(list, deletion{deletedObject: o})
 		d := &list[len(list)-1]
 		if hash := hashKey(r.head.target.Bucket, o.Key); !begun[hash] {
-			if !r.e.writes.beginWithin(hash, r.e.o.SlotTimeout) {
+			if !r.e.writes.beginWithin(&d.turn, hash, r.e.o.SlotTimeout) {
 				problem = errKeyBusy
 				break
 			}
 			begun[hash] = true
-			d.write = hash
 		}
 		var err error
 		if r.e.o.Journal != nil {
@@ -107,8 +106,8 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 // forget takes deletions back that have not come to be the request's.
 func (e *Engine) forget(list []deletion, write JournalWrite) {
 	for i := range list {
-		if d := &list[i]; d.write != 0 {
-			e.writes.leave(d.write)
+		if t := &list[i].turn; t.isUnderWay() {
+			e.writes.leave(t)
 		}
 	}
 	if write != nil {

@@ -85,7 +85,7 @@ func (r *request) facts(votes []vote) writeFacts {
 				f.key, _ = l.location()
 			}
 		case voteFailed:
-			f.acted = l.sentAll.Load() || l.mayHaveActed()
+			f.acted = l.sentAll.Load() || l.mayHaveActed() || l.hadObject()
 			f.err = l.err.Error()
 		case voteNegative:
 			f.err = l.err.Error()

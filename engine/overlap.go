@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math/bits"
 	"sync"
 	"time"
 )
@@ -33,15 +34,15 @@ const maxListed = 8
 
 // overlap is a run of writes to one key, each of which overlaps with another.
 type overlap struct {
-	hash   uint64 // of the key
-	next   *overlap
-	open   int32  // writes under way
-	landed bool   // one of the ended ones may be stored
-	runs   int32  // writes of the run so far, those that have left among them
-	stored uint64 // backends that took one of the ended ones
-	// repairing: one of the open ones is repair's; touched: a client's write has
-	// begun since that one did.
-	repairing, touched bool
+	hash  uint64 // of the key
+	next  *overlap
+	open  int32 // writes under way
+	turns *turn // the clients' among them, the newest first
+	begun uint32
+	// repairing are the backends that repair may be changing; one of the open ones is its
+	// then. touched: a client's write has begun since that one did.
+	repairing uint64
+	touched   bool
 	// deciding is the conditional write that is under way and not decided, or 0 (R29);
 	// moved, unless nil, is closed when that, or the run, has ended.
 	deciding requestID
@@ -49,6 +50,36 @@ type overlap struct {
 	// sealed, unless nil, is closed when clients' writes may begin again.
 	sealed chan struct{}
 }
+
+// turn is a client's write to a key while it is under way: of a request, or of one key of a
+// multi-object delete. The shard's lock guards it, but for what others have told it once it
+// has ended, which is its own.
+type turn struct {
+	hash   uint64 // of the key
+	next   *turn
+	number uint32 // in the order in which the run's writes have begun, from 1; 0: it is not under way
+	ended  bool
+	// repairing are the backends that repair was changing when it began.
+	repairing uint64
+	// beside are the writes that overlapped with it and have ended before it, up to maxBeside.
+	beside []*beside
+}
+
+// beside is a write that has ended, as those that overlapped with it know it. It does not
+// change.
+type beside struct {
+	number uint32 // as a turn's
+	upTo   uint32 // the run's newest when it ended: what began later is behind it everywhere
+	stored uint64 // backends that took it
+	landed bool   // it may be stored anywhere
+	// entry is for the journal, which would not know the write else: it was acknowledged,
+	// and ended well. nil: there is no journal, or the write was not acknowledged, and the
+	// journal was told so.
+	entry *Promise
+}
+
+// maxBeside is one more than the journal keeps of a key, so that it knows that there were more.
+const maxBeside = 9
 
 func newOverlaps() *overlaps { return &overlaps{} }
 
@@ -89,7 +120,7 @@ func (s *overlapShard) addLocked(hash uint64) *overlap {
 
 // begin notes that a write to the key has begun. Where repair is changing it at this
 // moment it does not: the channel is closed when it may be tried again.
-func (o *overlaps) begin(hash uint64) (sealed <-chan struct{}) {
+func (o *overlaps) begin(t *turn, hash uint64) (sealed <-chan struct{}) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	k := s.findLocked(hash)
@@ -97,17 +128,24 @@ func (o *overlaps) begin(hash uint64) (sealed <-chan struct{}) {
 		k = s.addLocked(hash)
 	}
 	if sealed = k.sealed; sealed == nil {
-		k.open++
-		k.runs++
-		k.touched = true
+		k.enterLocked(t)
 	}
 	s.mu.Unlock()
 	return sealed
 }
 
+// enterLocked makes t the run's newest write.
+func (k *overlap) enterLocked(t *turn) {
+	k.open++
+	k.begun++
+	k.touched = true
+	*t = turn{hash: k.hash, next: k.turns, number: k.begun, repairing: k.repairing}
+	k.turns = t
+}
+
 // beginWithin is begin that waits where it has to. It fails after timeout.
-func (o *overlaps) beginWithin(hash uint64, timeout time.Duration) bool {
-	sealed := o.begin(hash)
+func (o *overlaps) beginWithin(t *turn, hash uint64, timeout time.Duration) bool {
+	sealed := o.begin(t, hash)
 	if sealed == nil {
 		return true
 	}
@@ -116,7 +154,7 @@ func (o *overlaps) beginWithin(hash uint64, timeout time.Duration) bool {
 	for sealed != nil {
 		select {
 		case <-sealed:
-			sealed = o.begin(hash)
+			sealed = o.begin(t, hash)
 		case <-over.C:
 			return false
 		}
@@ -126,10 +164,10 @@ func (o *overlaps) beginWithin(hash uint64, timeout time.Duration) bool {
 
 // beginAlone is begin for a conditional write. It waits until no other one is being decided,
 // and for up to soft until nothing is under way. It fails after hard.
-func (o *overlaps) beginAlone(hash uint64, id requestID, soft, hard time.Duration) bool {
+func (o *overlaps) beginAlone(t *turn, hash uint64, id requestID, soft, hard time.Duration) bool {
 	var late, over <-chan time.Time
 	for patient := true; ; {
-		moved := o.tryBeginAlone(hash, id, patient)
+		moved := o.tryBeginAlone(t, hash, id, patient)
 		if moved == nil {
 			return true
 		}
@@ -147,7 +185,7 @@ func (o *overlaps) beginAlone(hash uint64, id requestID, soft, hard time.Duratio
 }
 
 // tryBeginAlone gives the channel that is closed when it may be tried again, or begins.
-func (o *overlaps) tryBeginAlone(hash uint64, id requestID, patient bool) (moved <-chan struct{}) {
+func (o *overlaps) tryBeginAlone(t *turn, hash uint64, id requestID, patient bool) (moved <-chan struct{}) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,9 +201,8 @@ func (o *overlaps) tryBeginAlone(hash uint64, id requestID, patient bool) (moved
 		}
 		return k.moved
 	}
-	k.open++
-	k.runs++
-	k.touched, k.deciding = true, id
+	k.enterLocked(t)
+	k.deciding = id
 	return nil
 }
 
@@ -188,14 +225,22 @@ func (k *overlap) tell() {
 	}
 }
 
-// overlapped reports whether a write to the key overlaps, or has overlapped, with
-// another one of those under way.
-func (o *overlaps) overlapped(hash uint64) bool {
-	s := o.shard(hash)
+// overlapped reports whether a write overlaps, or has overlapped, with another one.
+func (o *overlaps) overlapped(t *turn) bool {
+	s := o.shard(t.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.findLocked(hash)
-	return k.runs > 1 || k.repairing
+	return t.repairing != 0 || len(t.beside) > 0 || s.findLocked(t.hash).othersLocked(t)
+}
+
+// othersLocked reports whether a client's write overlaps with t that has not ended.
+func (k *overlap) othersLocked(t *turn) bool {
+	for w := k.turns; w != nil; w = w.next {
+		if w != t && !w.ended {
+			return true
+		}
+	}
+	return false
 }
 
 // underWay reports whether a client's write to the key is.
@@ -204,30 +249,100 @@ func (o *overlaps) underWay(hash uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.findLocked(hash)
-	return k != nil && k.runs > 0
+	return k != nil && k.turns != nil
 }
 
 // end notes that all legs of a write have ended, on these backends positively;
-// landed reports whether it may have come to be stored anywhere. concurrent tells
-// whether such a write of the same run has ended before it; stored is then where
-// either of them may be. The write counts as under way until leave.
-func (o *overlaps) end(hash, positive uint64, landed bool) (stored uint64, concurrent bool) {
-	s := o.shard(hash)
+// landed reports whether it may have come to be stored anywhere. The write counts as under
+// way until leave. untold: there are others that overlap with it, which have to be told of
+// it: endBeside has to follow, and nothing is noted yet.
+func (o *overlaps) end(t *turn, positive uint64, landed bool) (also uint64, untold bool) {
+	s := o.shard(t.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.findLocked(hash)
-	concurrent = k.landed && positive != 0
-	k.landed = k.landed || landed
-	k.stored |= positive
-	return k.stored, concurrent
+	if landed && s.findLocked(t.hash).othersLocked(t) {
+		return 0, true
+	}
+	t.ended = true
+	return t.also(positive), false
+}
+
+// endBeside is end for a write that others are told of. It gives where the writes may have
+// landed in another order.
+func (o *overlaps) endBeside(t *turn, b *beside) (also uint64) {
+	s := o.shard(t.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.ended = true
+	if also = t.also(b.stored); also != 0 {
+		b.entry = nil // it tells the journal itself that it is owed
+	}
+	k := s.findLocked(t.hash)
+	b.number, b.upTo = t.number, k.begun
+	for w := k.turns; w != nil; w = w.next {
+		if w != t && !w.ended {
+			w.tell(b)
+		}
+	}
+	return also
+}
+
+// isUnderWay reports whether it is in the table. Its owner asks.
+func (t *turn) isUnderWay() bool { return t.number != 0 }
+
+// tell notes that a write that overlaps with t has ended. What that one came behind on all
+// backends is not the last there.
+func (t *turn) tell(b *beside) {
+	kept := t.beside[:0]
+	for _, old := range t.beside {
+		if old.upTo >= b.number {
+			kept = append(kept, old)
+		}
+	}
+	if len(kept) == maxBeside {
+		kept = append(kept[:0], kept[1:]...)
+	}
+	t.beside = append(kept, b)
+}
+
+// also is where t, which these backends took, may have landed in another order than a write
+// that overlapped with it and has ended.
+func (t *turn) also(positive uint64) uint64 {
+	set, overlaps := positive|t.repairing, t.repairing != 0
+	for _, b := range t.beside {
+		set |= b.stored
+		overlaps = overlaps || b.landed
+	}
+	if !overlaps || positive == 0 || bits.OnesCount64(set) < 2 {
+		return 0
+	}
+	return set
+}
+
+// entries adds what the journal has to be told beside a write that has ended: those that
+// overlapped with it, ended before it, and were acknowledged.
+func (t *turn) entries(es []Promise) []Promise {
+	for _, b := range t.beside {
+		if b.entry != nil {
+			es = append(es, *b.entry)
+		}
+	}
+	return es
 }
 
 // leave takes a write that has ended out.
-func (o *overlaps) leave(hash uint64) {
-	s := o.shard(hash)
+func (o *overlaps) leave(t *turn) {
+	s := o.shard(t.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leaveLocked(s.findLocked(hash))
+	k := s.findLocked(t.hash)
+	at := &k.turns
+	for *at != t {
+		at = &(*at).next
+	}
+	*at = t.next
+	*t = turn{}
+	s.leaveLocked(k)
 }
 
 // leaveLocked ends the run with its last write.
@@ -263,7 +378,7 @@ func (o *overlaps) beginRepair(hash, backends uint64) bool {
 	// What repair copies may be anywhere: a write that begins from now on
 	// overlaps with it.
 	k := s.addLocked(hash)
-	k.open, k.landed, k.stored, k.repairing = 1, true, backends, true
+	k.open, k.repairing = 1, backends
 	return true
 }
 
@@ -273,12 +388,12 @@ func (o *overlaps) endRepair(hash uint64) (clean bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.findLocked(hash)
-	if k == nil || !k.repairing {
+	if k == nil || k.repairing == 0 {
 		panic("engine: EndRepair without BeginRepair")
 	}
 	clean = !k.touched
 	k.unseal()
-	k.repairing = false
+	k.repairing = 0
 	s.leaveLocked(k)
 	return clean
 }
@@ -289,7 +404,7 @@ func (o *overlaps) seal(hash uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.findLocked(hash)
-	if k == nil || !k.repairing || k.touched || k.sealed != nil {
+	if k == nil || k.repairing == 0 || k.touched || k.sealed != nil {
 		return false
 	}
 	k.sealed = make(chan struct{})

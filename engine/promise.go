@@ -204,6 +204,7 @@ func (r *request) settleJournal() {
 // settlePromises tells the journal what has become of an intent.
 func (r *request) settlePromises() {
 	_ = r.ledger.write.Settle(r.promises(r.race.votes)) // it does not fail after Acknowledge
+	r.tellBeside()
 }
 
 // writeDown puts into the journal how a request has ended that is not in it: all
@@ -231,20 +232,29 @@ func (r *request) writeDown() error {
 	if err := r.note(); err != nil { // of a delete, or a form, that was refused before its keys were read
 		return err
 	}
-	return r.ledger.write.Settle(ps)
+	if err := r.ledger.write.Settle(ps); err != nil {
+		return err
+	}
+	r.tellBeside()
+	return nil
 }
 
 // promises are the entries for the journal, as the votes stand: one, or one a key
 // of a multi-object delete (R24). They are valid until the next call.
 func (r *request) promises(votes []vote) []Promise {
+	j := &r.ledger
+	j.idText = strconv.AppendUint(j.idText[:0], uint64(r.head.id), 16)
+	j.entries = r.appendPromises(j.entries[:0], j.idText, votes)
+	return j.entries
+}
+
+func (r *request) appendPromises(to []Promise, id []byte, votes []vote) []Promise {
 	p := Promise{
 		Seq: r.ledger.seq, Method: r.head.method, Target: r.head.raw, Host: r.head.host, Bucket: r.head.target.Bucket, Key: r.ledger.key,
-		Size: r.objectSize(),
+		Size: r.objectSize(), ID: id,
 	}
-	r.ledger.idText = strconv.AppendUint(r.ledger.idText[:0], uint64(r.head.id), 16)
-	p.ID = r.ledger.idText
 	if len(r.ledger.deletes) > 0 {
-		return r.deletePromises(p, votes)
+		return r.appendDeletePromises(to, p, votes)
 	}
 	o := r.outcome(votes)
 	p.Owed, p.Took, p.Reason, p.Open = o.owed, o.took, o.reason(), o.out != 0
@@ -258,8 +268,7 @@ func (r *request) promises(votes []vote) []Promise {
 	p.Aspect = task.AspectOf(p.Method, p.Target, p.Key, r.head.target.Sub)
 	p.Overlapped = r.overlaps()
 	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
-	r.ledger.entries = append(r.ledger.entries[:0], p)
-	return r.ledger.entries
+	return append(to, p)
 }
 
 // otherETags are those that backends have answered with besides the first one: storages
@@ -287,13 +296,12 @@ func firstPositive(votes []vote) int {
 	return first
 }
 
-// deletePromises makes an entry of each key of a multi-object delete, of the same kind
+// appendDeletePromises makes an entry of each key of a multi-object delete, of the same kind
 // as a DELETE of it (R24). One with a version id is a write to that version, and its
 // target says so (R35).
-func (r *request) deletePromises(p Promise, votes []vote) []Promise {
+func (r *request) appendDeletePromises(to []Promise, p Promise, votes []vote) []Promise {
 	w := r.deleteFacts(votes)
 	told := r.told() // whose answer the client gets, which names the keys that are not deleted
-	r.ledger.entries = r.ledger.entries[:0]
 	p.Method = "DELETE"
 	for i := range r.ledger.deletes {
 		d, p := &r.ledger.deletes[i], p
@@ -305,8 +313,8 @@ func (r *request) deletePromises(p Promise, votes []vote) []Promise {
 			p.Aspect = task.Version
 			p.Target = append(append(bytes.Clone(r.head.raw), "&versionId="...), url.QueryEscape(d.VersionID)...)
 		}
-		p.Overlapped = d.write != 0 && r.e.writes.overlapped(d.write)
-		r.ledger.entries = append(r.ledger.entries, p)
+		p.Overlapped = d.turn.isUnderWay() && r.e.writes.overlapped(&d.turn)
+		to = append(to, p)
 	}
-	return r.ledger.entries
+	return to
 }

@@ -33,10 +33,10 @@ type requestLedger struct {
 	write JournalWrite // nil: the journal was not told that it is under way
 	began uint64       // the place of the write's beginning in the order of writes
 	seq   uint64       // the write's own place; under the request's mu
-	// overlapping: the request is in the table of writes under way (R19), under
-	// keyHash; whoever settles it takes it out.
-	overlapping bool
-	keyHash     uint64
+	// turn is its place in the table of writes under way (R19), nil where it has none;
+	// whoever settles it takes it out. It is own, but for a form's.
+	turn *turn
+	own  turn
 	// deletes are the keys of a multi-object delete (R24): the handler fills it
 	// in before the body goes out, under the request's mu.
 	deletes []deletion
@@ -68,9 +68,14 @@ func (j *requestLedger) reset() {
 	}
 	clear(j.entries[:cap(j.entries)])
 	j.key, j.write, j.began, j.seq = nil, nil, 0, 0
-	j.overlapping, j.keyHash, j.deletes, j.charge = false, 0, nil, 0
+	j.turn, j.deletes, j.charge = nil, nil, 0
 	j.made.Store(0)
 	j.state, j.nothingOwed, j.also, j.err = journalUnwritten, false, 0, nil
+}
+
+// beginForm notes the write of a form's file.
+func (j *requestLedger) beginForm(key []byte, t *turn, began uint64, write JournalWrite) {
+	j.key, j.turn, j.began, j.write = key, t, began, write
 }
 
 // take notes that a multi-object delete takes so much of the memory for them (R23).
@@ -91,19 +96,21 @@ func (j *requestLedger) madeSize() int64 { return j.made.Load() }
 
 // overlaps reports whether another write to the key is, or was, under way beside this one.
 func (r *request) overlaps() bool {
-	return r.ledger.overlapping && r.e.writes.overlapped(r.ledger.keyHash)
+	return r.ledger.turn != nil && r.e.writes.overlapped(r.ledger.turn)
 }
 
 // enterOverlaps notes that the write is under way, if it is one to one key. It is false
 // where repair keeps the key for too long.
 func (r *request) enterOverlaps() bool {
-	if !r.head.isOneKey() || r.ledger.overlapping { // since beginAlone
+	j := &r.ledger
+	if !r.head.isOneKey() || j.turn != nil { // since beginAlone
 		return true
 	}
-	j := &r.ledger
-	j.keyHash = hashOfTarget(&r.head.target)
-	j.overlapping = r.e.writes.beginWithin(j.keyHash, r.e.o.SlotTimeout)
-	return j.overlapping
+	if !r.e.writes.beginWithin(&j.own, hashOfTarget(&r.head.target), r.e.o.SlotTimeout) {
+		return false
+	}
+	j.turn = &j.own
+	return true
 }
 
 // beginAlone waits until no other conditional write to the key is under way, and, briefly,
@@ -114,11 +121,10 @@ func (r *request) beginAlone() *s3Error {
 		return nil
 	}
 	j := &r.ledger
-	j.keyHash = hashOfTarget(&r.head.target)
-	if !r.e.writes.beginAlone(j.keyHash, r.head.id, min(aloneWait, r.e.o.SlotTimeout), r.e.o.SlotTimeout) {
+	if !r.e.writes.beginAlone(&j.own, hashOfTarget(&r.head.target), r.head.id, min(aloneWait, r.e.o.SlotTimeout), r.e.o.SlotTimeout) {
 		return errKeyContended
 	}
-	j.overlapping = true
+	j.turn = &j.own
 	return nil
 }
 
@@ -126,7 +132,7 @@ func (r *request) beginAlone() *s3Error {
 // is written down.
 func (r *request) decided() {
 	if r.head.isConditional() {
-		r.e.writes.decided(r.ledger.keyHash, r.head.id)
+		r.e.writes.decided(hashOfTarget(&r.head.target), r.head.id)
 	}
 }
 

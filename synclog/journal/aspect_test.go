@@ -216,3 +216,61 @@ func TestR35WhenAClientWasTold(t *testing.T) {
 		}
 	})
 }
+
+// R19, R35: a write that ended well while another one was under way is not in the log. Where
+// that one then is owed, it is told of both.
+func TestR35WhatEndedBesideIsKnown(t *testing.T) {
+	t.Parallel()
+	for _, promised := range []bool{false, true} {
+		r := newRig(t, Options{})
+		first, second := put("k", 0), put("k", 3)
+		first.Seq, second.Seq = r.Stamp(time.Now()), r.Stamp(time.Now())
+		first.Took, second.Took = 3, 3
+		first.Settled, first.Overlapped, second.Overlapped = r.Stamp(time.Now()), true, true
+		w := &Write{j: r.Journal, slot: noSlot} // a table is a file of the system
+		if promised {
+			open := opened(second)
+			if err := w.Acknowledge([]Entry{open}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Settle([]Entry{second}); err != nil {
+			t.Fatal(err)
+		}
+		w.Beside([]Entry{first})
+		w.Beside([]Entry{first}) // another write that it overlapped with tells so, too
+		w.End()
+		r.always(func(p *task.Task) {
+			if len(p.Writes) != 1 || p.Writes[0].Seq != second.Seq || len(p.Rivals) != 1 || p.Rivals[0].Seq != first.Seq || p.Rivals[0].Settled != first.Settled {
+				t.Fatalf("promised %t: %+v", promised, p)
+			}
+		})
+		// One that had ended before what stands began is no rival.
+		third := put("k", 1)
+		r.promise(third)
+		w = &Write{j: r.Journal, slot: noSlot}
+		w.Beside([]Entry{first})
+		w.End()
+		r.always(func(p *task.Task) {
+			if len(p.Rivals) != 0 {
+				t.Fatalf("promised %t: %+v", promised, p)
+			}
+		})
+	}
+}
+
+// R35: what was owed before a write that a backend took may still land there, also where
+// another backend lacks that write.
+func TestR35WhatMayLandLate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.promise(put("k", 2))
+	newer := put("k", 1)
+	newer.Took = 2 | 4
+	r.promise(newer)
+	r.always(func(p *task.Task) {
+		if got := maskOf(p.Writes[0].Owed, r.o.Backends); got != 1|2 {
+			t.Fatalf("owed %b: %+v", got, p)
+		}
+	})
+}

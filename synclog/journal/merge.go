@@ -192,10 +192,15 @@ func (r *record) replace(at int, w *Entry, mine uint64) {
 	if !left && !w.Overlapped {
 		r.rivalsLost &^= 1 << w.Aspect
 	}
-	if w.Owed == 0 || ofTarget(w) { // the latter may be owed what others were, which are missing
+	switch {
+	case w.Owed == 0 || ofTarget(w): // the latter may be owed what others were, which are missing
 		// All have taken w, so that it is known who has it. A write before it that a backend
 		// gave no answer to may still land there: the key is looked at once more.
 		w.Owed |= past
+	case len(w.ETag) > 0 || w.Method == "DELETE":
+		// The same of those that took w, while another one lacks it: what they show tells
+		// whether they have it.
+		w.Owed |= past & w.Took
 	}
 	w.Owed |= past &^ mine
 	r.writes = insert(r.writes, w)

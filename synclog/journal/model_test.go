@@ -133,6 +133,8 @@ func (m *model) end(e Entry, now uint64) {
 		k.rivals[a] = left
 		if e.Owed == 0 {
 			e.Owed = past
+		} else if len(e.ETag) > 0 || e.Method == "DELETE" {
+			e.Owed |= past & e.Took
 		}
 		if e.Aspect == task.Version {
 			e.Owed |= past

@@ -58,6 +58,24 @@ func (j *Journal) Promise(es []Entry) error {
 	return err
 }
 
+// beside takes in writes that have ended, as a touch each, buffered. What is open, or known
+// otherwise, is left as it is.
+func (j *Journal) beside(es []Entry) {
+	es = slices.DeleteFunc(es, func(e Entry) bool { return admit(&e) != nil || e.Seq == 0 || len(e.Key) == 0 })
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.recalled = j.recallAllLocked(es)
+	for i := range es {
+		e := es[i]
+		e.Owed, e.Took = e.Owed&j.mine, e.Took&j.mine
+		if _, open := j.opens.find(e.Seq); !open && !j.closed && (j.failure == nil || len(j.cur.buf) <= maxHeld) {
+			j.applyLocked(j.hashOf(identOf(&e)), &e, 0)
+		}
+	}
+	j.recalled = recalled{}
+	j.knowLocked()
+}
+
 // recallAllLocked has the records read that entries are merged with. It gives the lock up
 // meanwhile, and goes on until nothing has changed since.
 func (j *Journal) recallAllLocked(es []Entry) (got recalled) {
@@ -364,7 +382,9 @@ func (j *Journal) endLocked(id uint32, e *Entry) {
 func (j *Journal) applyLocked(hash uint32, e *Entry, closes uint64) {
 	of := identOf(e)
 	e.Open = false
-	e.Settled = j.Stamp(time.Now()) // so that it shows which writes overlapped
+	if e.Settled == 0 {
+		e.Settled = j.Stamp(time.Now()) // so that it shows which writes overlapped
+	}
 	j.logOpensOfLocked(hash)
 	id, old := j.find(of, hash)
 	if old == nil {

@@ -192,6 +192,15 @@ func (w *Write) Settle(es []Entry) error {
 	return nil
 }
 
+// Beside tells of writes to the same keys that overlapped with this one and have ended,
+// once this one is settled. They owed nothing, so that the log may not have them; where
+// their key is pending they are rivals. What is lost of that with the process leaves the
+// write as one that overlapped with others that are not known.
+func (w *Write) Beside(es []Entry) {
+	hideSecrets(es)
+	w.j.beside(es)
+}
+
 // takeSlots takes over the slots that End would end.
 func (w *Write) takeSlots() (slots []int32) {
 	if w.slot != noSlot {

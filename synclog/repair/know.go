@@ -151,8 +151,7 @@ type knowledge struct {
 	past []claim
 	lost bool // there were more rivals than are known
 	blur bool // stands overlapped with a write of which nothing is known
-	// crowded: it overlapped with others, of which some may not be known: one that ended
-	// well before the others is not kept.
+	// crowded: it overlapped with others, of which some may not be known.
 	crowded bool
 	found   *claim // a difference that verify has found: who is not right; may be nil
 	// revised are the backends where a version was deleted after stands began, so that
@@ -291,9 +290,10 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 			k.rivals = append(k.rivals, r.claimOf(w))
 		}
 	}
-	// One that another write overlapped which is not kept: nobody knows what landed last.
+	// One that another acknowledged write overlapped which is not known, since the process
+	// ended before it was told of: nobody knows what landed last.
 	k.crowded = k.stands != nil && k.stands.overlapped && len(k.past) == 0
-	k.blur = k.crowded && len(k.rivals) == 0
+	k.blur = k.crowded && !slices.ContainsFunc(k.rivals, func(c claim) bool { return c.acked })
 	if w := t.Of(task.Found); w != nil && (k.stands == nil || w.Seq > k.stands.seq) {
 		c := r.claimOf(w)
 		k.found = &c

@@ -11,7 +11,7 @@ import (
 // masks, by their place in the configuration, and bytes may be borrowed.
 type Entry struct {
 	// Seq is the write's place in the order of writes, see Write; 0: the journal gives one.
-	// Settled is set by the journal, when the write has ended.
+	// Settled is set by the journal, when the write has ended, unless it is told later (Beside).
 	Seq, Settled uint64
 	// Answered is set by the journal, too: when the write was promised with legs out, in the
 	// order of Seq. A write with a higher Seq began after the client could be told of this one.

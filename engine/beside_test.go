@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"crypto/md5"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/akubra/akubra/backends/stub"
+)
+
+// knows is what the ledger has of a key, by method and ETag, in the order of stamps.
+func (l *ledger) knows(bucket, key string) (list []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, seq := range slices.Sorted(maps.Keys(l.entries)) {
+		if e := l.entries[seq]; string(e.Bucket) == bucket && string(e.Key) == key {
+			list = append(list, fmt.Sprintf("%s %.4s owed %d of %d", e.Method, e.ETag, e.Owed, e.Took))
+		}
+	}
+	return list
+}
+
+// R19, R35: of writes that overlap the one that ends first, and well, owes nothing by itself.
+// But its content may be what a backend is left with: the one that ends last tells of both.
+func TestR35WritesThatOverlapAreAllKnown(t *testing.T) {
+	t.Parallel()
+	etag := func(body string) string { return fmt.Sprintf("%.4x", md5.Sum([]byte(body)))[:4] }
+	one, two := etag("one"), etag("two")
+	for _, tt := range []struct {
+		name          string
+		first, second string // the first is held until the second has ended
+		fails         int    // status of the first one at backend 0, unless 0
+		want          []string
+	}{
+		{"PUT PUT", putRequest("/b/k", "one"), putRequest("/b/k", "two"), 0,
+			[]string{"PUT " + one + " owed 3 of 3", "PUT " + two + " owed 0 of 3"}},
+		{"one of them fails on a backend", putRequest("/b/k", "one"), putRequest("/b/k", "two"), 403,
+			[]string{"PUT " + one + " owed 1 of 2", "PUT " + two + " owed 0 of 3"}},
+		{"DELETE PUT", requestFor("DELETE", "/b/k"), putRequest("/b/k", "two"), 0,
+			[]string{"DELETE  owed 3 of 3", "PUT " + two + " owed 0 of 3"}},
+		{"PUT, and a delete of many", putRequest("/b/k", "one"), deleteRequestOf("other", "k"), 0,
+			[]string{"PUT " + one + " owed 3 of 3", "DELETE  owed 0 of 3"}},
+		{"a delete of many, and PUT", deleteRequestOf("other", "k"), putRequest("/b/k", "two"), 0,
+			[]string{"DELETE  owed 3 of 3", "PUT " + two + " owed 0 of 3"}},
+		{"none of unknown outcome is beside it", putRequest("/b/k", "one"), "PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 9\r\n\r\nab", 0, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 2)
+			gate := make(chan struct{})
+			open := sync.OnceFunc(func() { close(gate) })
+			t.Cleanup(open)
+			for i, s := range r.stores {
+				held := stub.Behaviour{Gate: gate}
+				if i == 0 {
+					held.Status = tt.fails
+				}
+				s.BehaveNext(held)
+			}
+			a, b := r.dial(), r.dial()
+			a.Send(tt.first)
+			for _, s := range r.stores {
+				s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+			}
+			b.Send(tt.second)
+			if tt.want != nil {
+				if answer, err := b.ReadAnswer(); err != nil || answer.Status/100 != 2 {
+					t.Fatal(answer, err)
+				}
+			} else {
+				for _, s := range r.stores {
+					s.Wait(t, func(rs stub.Requests) bool { return len(rs) == 2 })
+				}
+				b.Close()
+			}
+			eventually(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
+			open()
+			if answer, err := a.ReadAnswer(); err != nil || answer.Status/100 != 2 {
+				t.Fatal(answer, err)
+			}
+			r.settled()
+			if got := r.journal.knows("b", "k"); !slices.Equal(got, tt.want) {
+				t.Errorf("the journal knows %q, want %q", got, tt.want)
+			}
+			r.wantNoOverlaps()
+		})
+	}
+}
+
+// R6, R35: a client that leaves once all bytes of the object have gone, but not the end of
+// what frames them in chunks: some storages have stored it by then. That is of unknown
+// outcome, and no divergence.
+func TestR35ClientGoneInTheFrame(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		body string
+		want []string
+	}{
+		{"5;chunk-signature=0\r\nhello\r\n0;chunk-sig", []string{"PUT  owed 3 of 0"}},
+		{"5;c", nil},
+	} {
+		r := newRig(t, 2)
+		client := r.dial()
+		client.Send("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Encoding: aws-chunked\r\nX-Amz-Decoded-Content-Length: 5\r\nContent-Length: 100\r\n\r\n" + tt.body)
+		for _, s := range r.stores {
+			s.Wait(t, func(rs stub.Requests) bool { return len(rs) == 1 && rs[0].BodyBytes >= int64(len(tt.body)) })
+		}
+		client.Close()
+		if list := r.settled(); len(list) != 0 {
+			t.Errorf("%q: records %+v", tt.body, list)
+		}
+		if got := r.journal.knows("b", "k"); !slices.Equal(got, tt.want) {
+			t.Errorf("%q: the journal knows %q, want %q", tt.body, got, tt.want)
+		}
+		if e := r.journal.newest("b", "k"); tt.want != nil && !e.Unacknowledged {
+			t.Errorf("%q: nobody was told of it: %+v", tt.body, e)
+		}
+		r.wantNoOverlaps()
+	}
+}
