@@ -186,8 +186,9 @@ type Journal interface {
 // JournalWrite is a write that Begin has noted. One goroutine at a time may use it, and
 // nobody after End.
 type JournalWrite interface {
-	// Add is Begin for a further key that the request writes (R24).
-	Add(bucket, key []byte) error
+	// Add is Begin for a further key that the request deletes (R24). target, unless nil, says
+	// which version of it.
+	Add(bucket, key, target []byte) error
 	// Waits reports whether Acknowledge waits for a disk.
 	Waits() bool
 	// Acknowledge makes durable what the backends may owe of a write whose legs are out,

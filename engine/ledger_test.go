@@ -28,6 +28,7 @@ type ledger struct {
 	mu      sync.Mutex
 	entries map[uint64]*entry
 	slots   []string // of Begin; "" once ended
+	targets []string // of the slots
 	wrong   []string
 }
 
@@ -46,15 +47,15 @@ type ledgerWrite struct {
 	promised bool
 }
 
-func (l *ledger) Begin(_ string, bucket, key, _, _ []byte) (JournalWrite, error) {
+func (l *ledger) Begin(_ string, bucket, key, _, target []byte) (JournalWrite, error) {
 	w := &ledgerWrite{l: l}
-	if err := w.Add(bucket, key); err != nil {
+	if err := w.Add(bucket, key, target); err != nil {
 		return nil, err
 	}
 	return w, nil
 }
 
-func (w *ledgerWrite) Add(bucket, key []byte) error {
+func (w *ledgerWrite) Add(bucket, key, target []byte) error {
 	l := w.l
 	if l.full.Load() {
 		return errLedger
@@ -68,6 +69,7 @@ func (w *ledgerWrite) Add(bucket, key []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slots = append(l.slots, string(bucket)+"/"+string(key))
+	l.targets = append(l.targets, string(target))
 	w.slots = append(w.slots, len(l.slots)-1)
 	return nil
 }
@@ -163,7 +165,9 @@ func (w *ledgerWrite) Acknowledge(ps []Promise) error {
 	l.mu.Lock()
 	for i := range ps {
 		p := &ps[i]
-		begun := func(slot int) bool { return l.slots[slot] == string(p.Bucket)+"/"+string(p.Key) }
+		begun := func(slot int) bool {
+			return l.slots[slot] == string(p.Bucket)+"/"+string(p.Key) && (p.Aspect != task.Version || l.targets[slot] == string(p.Target))
+		}
 		if !p.Open || len(ps) > 1 && !slices.ContainsFunc(w.slots, begun) {
 			l.wrong = append(l.wrong, "an intent that is not its write's: "+string(p.Target))
 		}

@@ -79,10 +79,11 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 		var err error
 		if r.e.o.Journal != nil {
 			d.began = r.e.o.Journal.Stamp(time.Now())
+			target := r.versionTarget(o.VersionID)
 			if write == nil {
-				write, err = r.e.o.Journal.Begin("DELETE", r.head.target.Bucket, []byte(o.Key), nil, nil)
+				write, err = r.e.o.Journal.Begin("DELETE", r.head.target.Bucket, []byte(o.Key), nil, target)
 			} else {
-				err = write.Add(r.head.target.Bucket, []byte(o.Key))
+				err = write.Add(r.head.target.Bucket, []byte(o.Key), target)
 			}
 		}
 		if err != nil {

@@ -67,9 +67,9 @@ type wiredWrite struct {
 	acknowledged bool
 }
 
-func (w *wiredWrite) Add(bucket, key []byte) error {
+func (w *wiredWrite) Add(bucket, key, target []byte) error {
 	w.at("Add")
-	return w.JournalWrite.Add(bucket, key)
+	return w.JournalWrite.Add(bucket, key, target)
 }
 func (w *wiredWrite) Waits() bool { w.at("Waits"); return w.JournalWrite.Waits() }
 func (w *wiredWrite) Acknowledge(ps []Promise) error {

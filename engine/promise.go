@@ -311,10 +311,19 @@ func (r *request) appendDeletePromises(to []Promise, p Promise, votes []vote) []
 		p.Unacknowledged = o.took&told == 0
 		if d.VersionID != "" {
 			p.Aspect = task.Version
-			p.Target = append(append(bytes.Clone(r.head.raw), "&versionId="...), url.QueryEscape(d.VersionID)...)
+			p.Target = r.versionTarget(d.VersionID)
 		}
 		p.Overlapped = d.turn.isUnderWay() && r.e.writes.overlapped(&d.turn)
 		to = append(to, p)
 	}
 	return to
+}
+
+// versionTarget is the target by which the journal knows the delete of one version by
+// DeleteObjects; nil where the object itself is deleted.
+func (r *request) versionTarget(id string) []byte {
+	if id == "" {
+		return nil
+	}
+	return append(append(bytes.Clone(r.head.raw), "&versionId="...), url.QueryEscape(id)...)
 }

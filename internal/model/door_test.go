@@ -58,14 +58,17 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 }
 
 // note tells the journal that a key is about to be written.
-func (p *proxy) note(w *write, key string) {
-	if w.noted != nil {
-		_ = w.noted.Add([]byte(w.bucket), []byte(key))
-		return
-	}
+func (p *proxy) note(w *write, key, version string) {
 	method, target := w.method, []byte(w.target())
 	if w.query == "delete" {
 		method, target = http.MethodDelete, nil
+		if version != "" {
+			target = []byte(w.target() + "&versionId=" + version)
+		}
+	}
+	if w.noted != nil {
+		_ = w.noted.Add([]byte(w.bucket), []byte(key), target)
+		return
 	}
 	w.noted, _ = p.journal.Begin(method, []byte(w.bucket), []byte(key), nil, target)
 }

@@ -61,6 +61,8 @@ var kept = []struct{ name, history string }{
 	{"a name that is folded over another one's last copy", "manners A folds; down B; put b/u//a 10 acl=public-read; put b/u/a 14"},
 	{"of unknown outcome, where tags and Cache-Control are not kept", "manners A lossy; freeze A; freeze B; put v/u/ 4 tags=4 cache=4"},
 	{"a locked version, deleted where nobody knows it", "put l/k1 3 tags=3 hold retain=1; & deletes-version l/k1 0"},
+	{"a version deleted by DeleteObjects, and the proxy killed", "put v/k1 3; deletes-version v/k1 0; kill"},
+	{"a version deleted while its PUT is under way, and the proxy killed", "& put v/k2 4 tags=4 cache=4; acl b/u/ public-read; deletes-version v/k2 0; kill"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 }
 

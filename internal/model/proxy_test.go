@@ -175,7 +175,7 @@ func (p *proxy) do(w *write, over func()) outcome {
 	}
 	for i := range w.keys {
 		k := &w.keys[i]
-		p.note(w, k.key)
+		p.note(w, k.key, k.version)
 		k.seq = p.journal.Stamp(time.Now())
 	}
 	legs, ended := p.launch(w)

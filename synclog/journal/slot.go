@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"hash/crc32"
+	"net/http"
 	"strings"
 
 	"github.com/akubra/akubra/internal/text"
@@ -23,8 +24,11 @@ func entryOf(w *inflight.Write, names []string) Entry {
 	}
 	if a.Seq == 0 {
 		// A target with a query may be of a part: what it did is not known.
-		if plainTarget(e.Target) {
+		switch {
+		case plainTarget(e.Target):
 			e.Method = w.Method
+		case w.Method == http.MethodDelete && task.AspectOf(w.Method, e.Target, e.Key, true) == task.Version:
+			e.Aspect, e.Method = task.Version, w.Method
 		}
 		return e
 	}

@@ -117,9 +117,11 @@ func (j *Journal) note(w inflight.Write) (slot int32, err error) {
 	return noSlot, err
 }
 
-// Add is Begin for a further key that the same request writes.
-func (w *Write) Add(bucket, key []byte) error {
-	slot, err := w.j.note(inflight.Write{Method: http.MethodDelete, Bucket: bucket, Key: key})
+// Add is Begin for a further key that the same request deletes; target, unless nil, says
+// which version of it. Of several keys the slots cannot say all that an intent says.
+func (w *Write) Add(bucket, key, target []byte) error {
+	w.whole = false
+	slot, err := w.j.note(inflight.Write{Method: http.MethodDelete, Bucket: bucket, Key: key, Target: text.HideSecrets(target)})
 	if err == nil && slot != noSlot {
 		w.more = append(w.more, slot)
 	}

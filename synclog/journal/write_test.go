@@ -129,7 +129,7 @@ func TestWriteSettlesAllFields(t *testing.T) {
 	var many []Entry
 	for i := range 1000 {
 		if i > 0 {
-			if err := write.Add([]byte("b"), fmt.Append(nil, i)); err != nil {
+			if err := write.Add([]byte("b"), fmt.Append(nil, i), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -157,6 +157,44 @@ func TestWriteSettlesAllFields(t *testing.T) {
 	}
 	if n := j.Stats().Batches - before; n > 10 { // the flusher's are among them
 		t.Errorf("%d writes to the log", n)
+	}
+}
+
+// R20, R35: a delete of a version that was under way when a process ended is one, and none of
+// the object, whether DELETE or DeleteObjects asked for it; acknowledged or not.
+func TestR35VersionsUnderWayAreVersions(t *testing.T) {
+	dir := t.TempDir()
+	j := openDoor(t, dir, Options{})
+	target := func(id string) []byte { return []byte("/b?delete&versionId=" + id) }
+	for _, acknowledged := range []bool{false, true} {
+		w, err := j.Begin("DELETE", []byte("b"), []byte("k"), nil, target("1"))
+		if err == nil {
+			err = w.Add([]byte("b"), []byte("k"), target("2"))
+		}
+		if err == nil && acknowledged {
+			if !w.Waits() {
+				t.Error("the slots cannot say all of two keys, but it would not wait for the log")
+			}
+			e := Entry{Method: "DELETE", Aspect: task.Version, Target: target("1"), Bucket: []byte("b"), Key: []byte("k"), Took: 1, Owed: 3, Open: true}
+			other := e
+			e.Seq, other.Seq, other.Target = j.Stamp(time.Now()), j.Stamp(time.Now()), target("2")
+			err = w.Acknowledge([]Entry{e, other})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := takenOver(t, killed(t, dir))
+		if len(got) != 1 {
+			t.Fatalf("tasks %+v", got)
+		}
+		for _, w := range slices.Concat(got[0].Writes, got[0].Rivals) {
+			if w.Aspect != task.Version || w.Method != "DELETE" {
+				t.Errorf("acknowledged %t: it is taken for %+v", acknowledged, w)
+			}
+		}
+		if n := len(got[0].Writes); (n == 2) != acknowledged {
+			t.Errorf("%d acknowledged ones, although %t", n, acknowledged)
+		}
 	}
 }
 
@@ -358,7 +396,7 @@ func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 		_ = j.Promise([]Entry{{Method: "PUT", Bucket: []byte("b"), Key: []byte("x"), Owed: 1}})
 	}
 	other := mustBegin(t, j, "other")
-	if err := other.Add([]byte("b"), []byte("further")); err != nil {
+	if err := other.Add([]byte("b"), []byte("further"), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.End()

@@ -202,10 +202,10 @@ func (w *run) carryTo(ctx context.Context, source, target int, owed []*task.Writ
 	var deleted []string
 	var others []*task.Write
 	for _, write := range owed {
-		if deletesVersion(write) {
-			deleted = append(deleted, versionID(write))
-		} else {
+		if id := versionID(write); !deletesVersion(write) {
 			others = append(others, write)
+		} else if !contains(deleted, id) { // a slot may have left it a second time
+			deleted = append(deleted, id)
 		}
 	}
 	gone, ok := planVersions(stacks[source], stacks[target], deleted)
