@@ -57,7 +57,7 @@ func (w *run) carryPart(ctx context.Context, s *sight, write *task.Write) (acted
 			return false, p, err
 		}
 	}
-	p = planPart(&c, parts, name)
+	p = planPart(&c, parts, name, c.overlapped || w.know.stands != nil && w.know.stands.overlapped)
 	if p.action != actCopy {
 		return false, p, nil
 	}

@@ -91,11 +91,13 @@ func (v *view) hasLine(line string) bool {
 
 // claim is a write as the plan knows it, by the backends' bits.
 type claim struct {
-	seq   uint64
-	del   bool
-	etag  string
-	etags []string // by backend, where one answered with another; may be nil
-	size  int64    // 0: not known
+	seq uint64
+	del bool
+	// clears: of a sub-resource, the write was a DELETE of it.
+	clears bool
+	etag   string
+	etags  []string // by backend, where one answered with another; may be nil
+	size   int64    // 0: not known
 	// said are those that answered that they took it; took are those of them that owe
 	// nothing of it.
 	said, took, owed uint64
@@ -253,6 +255,7 @@ func (r *Repairer) claimOf(w *task.Write) claim {
 		etag: strings.Trim(w.ETag, `"`), size: w.Size, took: r.bits(w.Took), owed: r.bits(w.Owed),
 		acked: !w.Unacknowledged, overlapped: w.Overlapped, any: w.Unacknowledged && w.Method == "",
 	}
+	c.clears = w.Aspect != task.Content && w.Method == http.MethodDelete
 	c.said = c.took
 	c.took &^= c.owed
 	if c.del {

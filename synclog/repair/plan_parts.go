@@ -22,8 +22,10 @@ func (p *part) same(o *part) bool {
 }
 
 // planPart plans for one sub-resource of an object: each is carried over by itself, as it
-// is now, from who took the newest write of it.
-func planPart(c *claim, parts []part, name string) plan {
+// is now, from who took the newest write of it. In doubt, which is where a write of the content
+// may have landed behind that one and taken the part away, who has the part goes before who has
+// none, and nobody is known to have been changed.
+func planPart(c *claim, parts []part, name string, doubt bool) plan {
 	d := plan{action: actCopy, source: -1}
 	equal, out, gone := true, false, true
 	for i := range parts {
@@ -35,7 +37,7 @@ func planPart(c *claim, parts []part, name string) plan {
 		gone = gone && p.object.is == absent
 		equal = equal && p.object.is == parts[0].object.is && p.same(&parts[0])
 		took := p.object.is == present && !p.none && !p.lossy && !has(c.owed, i) && (has(c.took, i) || c.took == 0 && c.acked)
-		if d.source < 0 && took {
+		if took && (d.source < 0 || doubt && !c.clears && p.is == present && parts[d.source].is != present) {
 			d.source = i
 		}
 	}
@@ -47,7 +49,7 @@ func planPart(c *claim, parts []part, name string) plan {
 	case d.source < 0 && equal:
 		return plan{source: -1} // of unknown outcome, and everywhere the same
 	case d.source < 0:
-		if c.acked {
+		if c.acked && !doubt {
 			return parked(task.Conflict, "?"+name+" differs, and no backend is known to have the newest")
 		}
 		return planEither(parts, name)
@@ -65,7 +67,7 @@ func planPart(c *claim, parts []part, name string) plan {
 		case p.same(source):
 		case p.refused || p.none || p.lossy && source.is == present:
 			leave = worse(leave, parked(task.NotKept, "?"+name))
-		case has(c.owed, i):
+		case has(c.owed, i) || doubt:
 			d.targets = append(d.targets, i)
 		case p.is != present:
 			leave = worse(leave, parked(task.NotKept, "?"+name))

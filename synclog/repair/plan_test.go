@@ -394,6 +394,11 @@ func TestR35PlanPart(t *testing.T) {
 		{"the object is gone", "A", "gone gone", "equal"},
 		{"of unknown outcome", "", "t1 t0", "copy A to B"},
 		{"of unknown outcome, one has none", "", "- t0", "copy B to A"},
+		{"in doubt, and taken away from one", "A B ?", "- t1", "copy B to A"},
+		{"in doubt, and the other one has an older one", "A B ?", "t1 t0", "copy A to B"},
+		{"in doubt, and who took it has none now", "A ?", "- t0", "copy A to B"},
+		{"in doubt, and all owe it", "?", "- t1", "copy B to A"},
+		{"in doubt, and it was deleted", "A B DELETE ?", "t1 -", "copy A to B"},
 	} {
 		var parts []part
 		for _, w := range strings.Fields(c.shown) {
@@ -419,11 +424,19 @@ func TestR35PlanPart(t *testing.T) {
 			parts = append(parts, p)
 		}
 		write := claim{acked: c.took != ""}
+		doubt := false
 		for _, w := range strings.Fields(c.took) {
-			write.took |= 1 << (w[0] - 'A')
+			switch w {
+			case "?":
+				doubt = true
+			case "DELETE":
+				write.clears = true
+			default:
+				write.took |= 1 << (w[0] - 'A')
+			}
 		}
 		write.owed = (1<<len(parts) - 1) &^ write.took
-		if got := planPart(&write, parts, "tagging").String(); got != c.want {
+		if got := planPart(&write, parts, "tagging", doubt).String(); got != c.want {
 			t.Errorf("%s: %s took it, shown %q: got %q, want %q", c.about, c.took, c.shown, got, c.want)
 		}
 	}
