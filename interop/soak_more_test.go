@@ -299,9 +299,24 @@ func (s *soak) compareVersions(parked map[string]string) {
 	}
 }
 
-// recorded is what the synclog says of a key.
+// note keeps what the journal knows of each key before it is repaired.
+func (s *soak) note() {
+	s.Helper()
+	for line := range strings.Lines(s.command("journal", "list", "--json").output) {
+		var t struct{ Bucket, Key string }
+		if err := json.Unmarshal([]byte(line), &t); err != nil {
+			s.Fatalf("%q: %v", line, err)
+		}
+		if strings.HasPrefix(t.Key, "soak/") || strings.HasPrefix(t.Key, "locked/") {
+			s.noted[t.Key] += s.command("journal", "show", t.Bucket+"/"+t.Key).output
+		}
+	}
+}
+
+// recorded is what the synclog and the journal say of a key.
 func (s *soak) recorded(key string) string {
 	var b strings.Builder
+	b.WriteString(s.noted[key])
 	data, err := os.ReadFile(s.plain.synclog)
 	if err != nil {
 		s.Error(err)
@@ -381,6 +396,7 @@ func (s *soak) wipe() {
 // that, by bucket and key.
 func (s *soak) untilParked() (parked map[string]string) {
 	s.Helper()
+	s.note()
 	for begun := time.Now(); ; time.Sleep(300 * time.Millisecond) {
 		r := s.command("repair")
 		left := 0

@@ -80,7 +80,8 @@ type soak struct {
 	wipes                            int
 	others                           atomic.Int64 // what soak_more_test.go has
 	sources                          sources
-	versioned                        *versioned // nil: not both stores have versions
+	versioned                        *versioned        // nil: not both stores have versions
+	noted                            map[string]string // by key; what the journal knew before repair
 }
 
 func newSoak(t *testing.T, kinds [2]string, seed uint64) *soak {
@@ -91,6 +92,7 @@ func newSoak(t *testing.T, kinds [2]string, seed uint64) *soak {
 		h:    history{byKey: make(map[string][]*deed)},
 		http: &http.Client{Transport: newTransport(nil), Timeout: 15 * time.Second},
 
+		noted:   map[string]string{},
 		sources: sources{current: map[string]int64{}, busy: map[string]bool{}},
 	}
 	s.lockedBucket()

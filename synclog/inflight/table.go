@@ -13,9 +13,10 @@
 //	  3840     4  length m of the rest; 0 is a write that was not acknowledged
 //	  3844     4  CRC32C of the rest
 //	  3848     m  seq, owed and size (8 each), order (4), aux (1), method, ETag and id as
-//	              above, then took (8), aspect (1) and flags (1)
+//	              above, then took (8), aspect (1), flags (1) and answered (8)
 //
-// aux says what aspect and flags say now; a table of before has no more than that.
+// aux says what aspect and flags say now; the first tables had no more than that, and
+// later ones no answered.
 //
 // Both parts are written from the back to the front, so that one which its writer
 // did not live to complete is empty, or has a wrong checksum: the write had not
@@ -100,6 +101,9 @@ type Ack struct {
 	Took      uint64
 	Aspect    uint8
 	Flags     uint8
+	// Answered is when the client was told, in the order of Seq; 0 where an earlier version
+	// did not keep it.
+	Answered uint64
 	// Old: of a table that an earlier version has left: Took and Aspect are not known, and
 	// Flags are its own.
 	Old bool
@@ -211,6 +215,9 @@ func parseAck(rest []byte) (a Ack) {
 	a.Method = string(method)
 	if len(rest) >= ackMore {
 		a.Took, a.Aspect, a.Flags, a.Old = le.Uint64(rest), rest[8], rest[9], false
+		if rest = rest[ackMore:]; len(rest) >= ackWhen {
+			a.Answered = le.Uint64(rest)
+		}
 	}
 	return a
 }
@@ -329,7 +336,7 @@ func (t *Table) slot(slot int32) []byte {
 // under way. An ETag and ID that do not fit are left out. The error is the system's.
 // It must not be called after, or while, the slot's End is.
 func (t *Table) Acknowledge(slot int32, a *Ack) error {
-	if len(a.Method)+len(a.ETag)+len(a.ID) > ackSize-headLen-ackFixed-3*2-ackMore {
+	if len(a.Method)+len(a.ETag)+len(a.ID) > ackSize-headLen-ackFixed-3*2-ackMore-ackWhen {
 		short := *a
 		short.Method, short.ETag, short.ID = short.Method[:min(len(short.Method), maxMethod)], nil, nil
 		a = &short
@@ -349,13 +356,15 @@ func fillAck(p []byte, a *Ack) (err error) {
 	rest = appendField(rest, a.ETag)
 	rest = appendField(rest, a.ID)
 	rest = binary.LittleEndian.AppendUint64(rest, a.Took)
-	seal(p, append(rest, a.Aspect, a.Flags))
+	rest = append(rest, a.Aspect, a.Flags)
+	seal(p, binary.LittleEndian.AppendUint64(rest, a.Answered))
 	return nil
 }
 
 const (
 	ackFixed  = 3*8 + 4 + 1
 	ackMore   = 8 + 1 + 1
+	ackWhen   = 8
 	maxMethod = 16 // S3 knows none that is longer
 )
 

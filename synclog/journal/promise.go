@@ -20,6 +20,15 @@ import (
 // becomes of the entries is unknown. With Options.Continue failures are told to
 // OnError alone.
 func (j *Journal) Promise(es []Entry) error {
+	for i := range es {
+		es[i].Answered = 0 // it is this call that says so
+	}
+	return j.promise(es)
+}
+
+// promise is Promise that keeps Answered of what is not open: of what an earlier process has
+// left.
+func (j *Journal) promise(es []Entry) error {
 	touches := true
 	for i := range es {
 		e := &es[i]
@@ -103,6 +112,7 @@ func (j *Journal) intend(e *Entry) error {
 	if err := j.refusalLocked(); err != nil {
 		return err
 	}
+	e.Answered = 0
 	j.promiseLocked(e, false)
 	j.knowLocked()
 	return nil
@@ -232,7 +242,7 @@ func (j *Journal) promiseLocked(e *Entry, logged bool) {
 		}
 	}
 	j.stamp(e)
-	if e.Answered = 0; e.Open && !e.Unacknowledged {
+	if e.Open && !e.Unacknowledged {
 		e.Answered = j.Stamp(time.Now())
 	}
 	w := *e

@@ -32,7 +32,7 @@ func entryOf(w *inflight.Write, names []string) Entry {
 		}
 		return e
 	}
-	e.Seq, e.Method, e.ETag, e.ID, e.Size = a.Seq, a.Method, a.ETag, a.ID, a.Size
+	e.Seq, e.Answered, e.Method, e.ETag, e.ID, e.Size = a.Seq, a.Answered, a.Method, a.ETag, a.ID, a.Size
 	e.Unacknowledged = false
 	switch {
 	case a.Old:
@@ -68,7 +68,7 @@ const (
 // backends.
 func ackOf(e *Entry, order uint32) inflight.Ack {
 	a := inflight.Ack{
-		Seq: e.Seq, Owed: e.Owed, Took: e.Took, Order: order, Size: e.Size, Aspect: uint8(e.Aspect), Method: e.Method, ETag: e.ETag, ID: e.ID,
+		Seq: e.Seq, Answered: e.Answered, Owed: e.Owed, Took: e.Took, Order: order, Size: e.Size, Aspect: uint8(e.Aspect), Method: e.Method, ETag: e.ETag, ID: e.ID,
 	}
 	if e.Overlapped {
 		a.Flags |= slotOverlapped

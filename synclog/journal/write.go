@@ -65,7 +65,7 @@ func (j *Journal) openTable() (err error) {
 		for i := range left {
 			entries[i] = entryOf(&left[i], j.o.Backends)
 		}
-		if err := j.Promise(entries); err != nil {
+		if err := j.promise(entries); err != nil {
 			return err
 		}
 		return j.Flush()

@@ -514,3 +514,31 @@ func TestR20SlotKeepsFlags(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// R35: a delete that began after a PUT had been acknowledged stands for the key, also if the
+// process is killed while both are under way to a backend.
+func TestR35SlotKeepsWhenItWasAnswered(t *testing.T) {
+	dir := t.TempDir()
+	j := openDoor(t, dir, Options{})
+	for _, method := range []string{"PUT", "DELETE"} {
+		w, err := j.Begin(method, []byte("b"), []byte("k"), []byte("s3"), []byte("/b/k"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := intentOf(j, "k")
+		e.Method, e.Took = method, 1
+		if method == "DELETE" {
+			e.ETag, e.Size = nil, 0
+		}
+		if err := w.Acknowledge([]Entry{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := takenOver(t, killed(t, dir), "a:9000", "b:9000")
+	if len(got) != 1 || len(got[0].Writes) != 1 || len(got[0].Rivals) != 0 {
+		t.Fatalf("tasks %+v", got)
+	}
+	if w := got[0].Writes[0]; w.Method != "DELETE" || w.Overlapped || !slices.Equal(w.Owed, []string{"a:9000", "b:9000"}) {
+		t.Errorf("%+v", w)
+	}
+}
