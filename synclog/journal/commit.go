@@ -14,6 +14,8 @@ type batch struct {
 	seg  *segment
 	base int64 // its place in the segment
 	buf  []byte
+	// closes are the hashes of keys that its records end, see closing.go.
+	closes []uint32
 
 	// Group commit: the first to wait writes for all; those who come meanwhile
 	// fill the next batch.
@@ -47,7 +49,7 @@ func (j *Journal) freeLocked(b *batch) {
 	if cap(b.buf) > maxIdleBuffer {
 		b.buf = nil
 	}
-	b.seg, b.buf, b.done, b.err = nil, b.buf[:0], false, nil
+	b.seg, b.buf, b.closes, b.done, b.err = nil, b.buf[:0], b.closes[:0], false, nil
 	j.freeBatches = append(j.freeBatches, b)
 }
 
@@ -100,20 +102,22 @@ func (j *Journal) appendedLocked(start int) place {
 	return place{seg: b.seg.num, off: uint32(b.base + int64(start)), size: len(b.buf) - start}
 }
 
-func (j *Journal) appendSettleLocked(seq uint64) {
+func (j *Journal) appendSettleLocked(seq uint64, hash uint32) {
+	j.closesLocked(hash)
 	start := len(j.cur.buf)
 	j.cur.buf = beginFrame(j.cur.buf, typeSettle)
 	j.cur.buf = binary.LittleEndian.AppendUint64(j.cur.buf, seq)
 	j.appendedLocked(start)
 }
 
-func (j *Journal) appendGoneLocked(of ident, closes uint64) {
+func (j *Journal) appendGoneLocked(of ident, hash uint32, closes uint64) {
+	j.closesLocked(hash)
 	start := len(j.cur.buf)
 	j.cur.buf = appendGone(beginFrame(j.cur.buf, typeGone), of, closes)
 	j.appendedLocked(start)
 }
 
-// waitLocked returns when b, the current batch, is written and, if that is asked
+// waitLocked returns when b, the current batch or the one that is being written, is written and, if that is asked
 // for, synced. It gives the lock up meanwhile.
 func (j *Journal) waitLocked(b *batch) error {
 	b.waiters++
@@ -155,6 +159,7 @@ func (j *Journal) leadLocked(sync bool) {
 		j.failLocked(b, b.seg, err)
 	} else {
 		b.seg.size = b.base + int64(len(b.buf))
+		j.closedLocked(b)
 		if sync {
 			b.seg.synced = max(b.seg.synced, b.seg.size)
 			j.dirSynced = max(j.dirSynced, made)

@@ -89,6 +89,7 @@ func (j *Journal) relocateLocked(from, to *batch) {
 		return true
 	})
 	to.buf = append(to.buf, from.buf...)
+	j.closesElsewhereLocked(from, to)
 }
 
 // forgetSegmentLocked drops a segment that has come to nothing. Its file, if there

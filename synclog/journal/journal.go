@@ -86,13 +86,14 @@ type Journal struct {
 	// looked at.
 	_     [64]byte
 	seq   atomic.Uint64 // the last stamp
-	known atomic.Int64  // keys and intents
+	known atomic.Int64  // keys, intents, and what the log has yet to end
 	syncs atomic.Uint64
 
 	mu sync.Mutex
 	book
 	counts      counts
 	freeBatches []*batch
+	closing     map[uint32]*batch // by hash, see closing.go
 	nextNum     uint32
 	idle        sync.Cond // writing became nil, or a segment lost a reader
 	dirMade     uint64    // changes of the directory so far
@@ -320,4 +321,6 @@ func (j *Journal) Failed() bool { return j.fails.Load() }
 func (j *Journal) Quiet() bool { return j.known.Load() == 0 }
 
 // knowLocked keeps what Quiet looks at without the lock.
-func (j *Journal) knowLocked() { j.known.Store(int64(j.keys.live + j.opens.len())) }
+func (j *Journal) knowLocked() {
+	j.known.Store(int64(j.keys.live + j.opens.len() + len(j.closing)))
+}

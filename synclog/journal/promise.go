@@ -57,7 +57,10 @@ func (j *Journal) promise(es []Entry) error {
 	}
 	j.recalled = nil
 	j.knowLocked()
-	if len(b.buf) == before || j.failure != nil {
+	if len(b.buf) == before {
+		b = j.closingLocked(es)
+	}
+	if b == nil || j.failure != nil {
 		return nil
 	}
 	err := j.waitLocked(b)
@@ -315,10 +318,10 @@ func (j *Journal) settleLate(es []*Entry, slots []int32) {
 	}
 }
 
-// aloneLocked reports whether nothing but an intent is known of its key.
+// aloneLocked reports whether nothing but an intent is known of its key, to the log as well.
 func (j *Journal) aloneLocked(id uint32) bool {
 	hash := j.opens.list[id].hash
-	return !j.keys.mayHave(hash) && !j.opens.inFlight(hash, id)
+	return !j.keys.mayHave(hash) && !j.opens.inFlight(hash, id) && j.closing[hash] == nil
 }
 
 // ownedBy is a settlement with memory of its own.
@@ -349,10 +352,10 @@ func (j *Journal) settleLocked(e *Entry) {
 	}
 	o := &j.opens.list[id]
 	if e.Owed&j.mine == 0 && j.aloneLocked(id) { // the usual case
-		logged := o.logged()
+		logged, hash := o.logged(), o.hash
 		j.dropOpen(id)
 		if logged {
-			j.appendSettleLocked(e.Seq)
+			j.appendSettleLocked(e.Seq, hash)
 		}
 		j.knowLocked()
 		return
@@ -402,7 +405,7 @@ func (j *Journal) applyLocked(hash uint32, e *Entry, closes uint64) {
 		// have to be told apart from.
 		if e.Owed == 0 && !j.othersOpen(of, hash, e.Seq) && !(e.Overlapped && j.othersOpen(of, hash, 0)) {
 			if closes != 0 {
-				j.appendSettleLocked(closes)
+				j.appendSettleLocked(closes, hash)
 			}
 			return
 		}
@@ -418,7 +421,7 @@ func (j *Journal) applyLocked(hash uint32, e *Entry, closes uint64) {
 	}
 	old.take(e, j.mine)
 	if old.owed() == 0 && !j.othersOpen(of, hash, 0) {
-		j.appendGoneLocked(of, closes)
+		j.appendGoneLocked(of, hash, closes)
 		j.dropKey(id)
 		return
 	}

@@ -117,7 +117,7 @@ func (j *Journal) Resolve(t *task.Task) bool {
 		j.moveKey(id, r, j.appendLocked(r))
 		j.keys.changed(id)
 	} else {
-		j.appendGoneLocked(of, 0)
+		j.appendGoneLocked(of, hash, 0)
 		j.dropKey(id)
 	}
 	j.knowLocked()
@@ -138,7 +138,7 @@ func (j *Journal) Note(t *task.Task) bool {
 		return false
 	}
 	if r.note(t, j.o.Backends); r.owed() == 0 {
-		j.appendGoneLocked(of, 0)
+		j.appendGoneLocked(of, hash, 0)
 		j.dropKey(id)
 	} else {
 		j.moveKey(id, r, j.appendLocked(r))

@@ -198,6 +198,72 @@ func TestR35VersionsUnderWayAreVersions(t *testing.T) {
 	}
 }
 
+// R20, R35: what the log has of a write that is over, and of which it does not know that yet,
+// does not stand for the key after a kill, if another write has come to all since: that one
+// is known, or what was there before it is closed.
+func TestR35WhatIsOverDoesNotComeBack(t *testing.T) {
+	del := func(j *Journal) (*Write, Entry) {
+		e := intentOf(j, "k")
+		e.Method, e.Took = "DELETE", 1
+		w := mustBegin(t, j, "k")
+		if err := w.Acknowledge([]Entry{e}); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Flush(); err != nil { // a tick
+			t.Fatal(err)
+		}
+		e.Open = false
+		return w, e
+	}
+	for name, over := range map[string]func(j *Journal){
+		"a settlement": func(j *Journal) {
+			w, e := del(j)
+			e.Owed, e.Took = 0, 3
+			if err := w.Settle([]Entry{e}); err != nil {
+				t.Fatal(err)
+			}
+			w.End()
+		},
+		"a repair": func(j *Journal) {
+			w, e := del(j)
+			if err := w.Settle([]Entry{e}); err != nil {
+				t.Fatal(err)
+			}
+			w.End()
+			if tasks := pendingTasks(j); len(tasks) != 1 || !j.Resolve(&tasks[0]) {
+				t.Fatalf("cannot resolve %+v", tasks)
+			}
+		},
+	} {
+		for _, promised := range []bool{false, true} {
+			dir := t.TempDir()
+			j := openDoor(t, dir, Options{SyncEvery: time.Hour})
+			over(j)
+			if j.Quiet() {
+				t.Errorf("%s: the engine would not tell of what comes now", name)
+			}
+			e := intentOf(j, "k")
+			e.Took = 1
+			w := mustBegin(t, j, "k")
+			if promised {
+				if err := w.Acknowledge([]Entry{e}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e.Open, e.Owed, e.Took = false, 0, 3
+			if err := w.Settle([]Entry{e}); err != nil {
+				t.Fatal(err)
+			}
+			w.End()
+			for _, task := range takenOver(t, killed(t, dir)) {
+				if newest := task.Newest(); newest.Method == "DELETE" {
+					t.Errorf("%s, promised %t: the delete stands: %+v", name, promised, task)
+				}
+			}
+		}
+	}
+}
+
 // What is under way when a process ends is pending when the next one begins, once; and a
 // disk that has no room for it keeps writes from going on, unless that is wanted
 // (OnJournalError).
