@@ -84,6 +84,18 @@ func planPart(c *claim, parts []part, name string, doubt bool) plan {
 	return plan{source: -1, wait: out && c.owed != 0 && outOwes(c, parts)}
 }
 
+// gone reports whether an acknowledged part has gone with the object, on each backend that
+// took it: a copy of the object would bring back what was there before the part was
+// written, and make it the newest.
+func (c *claim) gone(views []view) bool {
+	for i := range views {
+		if has(c.took, i) && views[i].is != absent {
+			return false
+		}
+	}
+	return c.acked && c.took != 0
+}
+
 // planEither is for a write of unknown outcome: both states are right; one that is there
 // goes before none.
 func planEither(parts []part, name string) plan {

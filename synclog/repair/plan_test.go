@@ -442,6 +442,26 @@ func TestR35PlanPart(t *testing.T) {
 	}
 }
 
+// R35: a part is gone where none of those that took it has the object any more.
+func TestR35PartGone(t *testing.T) {
+	for _, c := range []struct {
+		took, shown string
+		want        bool
+	}{
+		{"B", "v1 / -", true}, {"B", "v1 / v1", false}, {"B", "v1 / v0", false}, {"B", "v1 / out", false},
+		{"A B", "v1 / -", false}, {"B C", "v1 / - / -", true}, {"B C", "v1 / - / v1", false}, {"", "v1 / -", false},
+	} {
+		_, views := parseRow(t, &row{known: "PUT v1 (A)", shown: c.shown})
+		write := claim{acked: true}
+		for _, w := range strings.Fields(c.took) {
+			write.took |= 1 << (w[0] - 'A')
+		}
+		if got := write.gone(views); got != c.want {
+			t.Errorf("%q took it, shown %q: %t", c.took, c.shown, got)
+		}
+	}
+}
+
 // R35: what was done to a version is found by the versions that rest.
 func TestR35PlanVersions(t *testing.T) {
 	stack := func(text string) (all []version) { // "id:etag", "id:x" is a delete marker
