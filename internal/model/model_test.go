@@ -65,6 +65,8 @@ var kept = []struct{ name, history string }{
 	{"a version deleted while its PUT is under way, and the proxy killed", "& put v/k2 4 tags=4 cache=4; acl b/u/ public-read; deletes-version v/k2 0; kill"},
 	{"a PUT after a delete, all well, and the proxy killed", "deletes l/k2,l/k1; acl b/k3.txt public-read; put l/k2 5 cache=5 retain=1; put v/u/ 7; kill"},
 	{"an ACL whose only taker is restored", "put v/k3.txt 2; wait 1s; freeze A; put l/k1 8; acl v/k3.txt public-read; wait 1s; restore B"},
+	{"two PUTs, and a backend that keeps no holds", "manners A lossy; put l/k3.txt 2 acl=public-read hold; put l/k3.txt 7 hold"},
+	{"one behind, two PUTs, and a backend that keeps no holds", "manners A lossy; down B; put l/k3.txt 2 acl=public-read hold; up B; put l/k3.txt 7 hold"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 }
 

@@ -55,6 +55,7 @@ type known struct {
 	rotten    bool               // its content was changed on a disk
 	lost      bool               // the last copy is gone, and not by repair
 	forgotten bool               // so, when the journal had nothing of the key
+	parts     map[string]*deed   // aspects whose last copy is gone so, with the deed that was the newest then
 	torn      bool               // another key was folded into it
 }
 
@@ -173,7 +174,13 @@ func (t *truth) eatenLocked(key string, deeds map[string]*deed) {
 		}
 	}
 	for a, d := range deeds {
-		if !d.acked || !d.settled || permits(d.values, nothing) || name == "" {
+		if !d.acked || !d.settled || permits(d.values, nothing) {
+			continue
+		}
+		if name == "" { // a bucket: a lossy storage makes none with locks
+			if a == "content" && slices.ContainsFunc(t.manners, func(m s3mem.Manners) bool { return m.Lossy }) && !t.held(key, k) {
+				d.values = append(d.values, "a bucket")
+			}
 			continue
 		}
 		if a == "content" && !t.held(key, k) {
@@ -272,9 +279,12 @@ func content(body, cache string) string {
 func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pending, do func(*s3mem.Storage)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	had := map[string]bool{}
+	had, parts := map[string]bool{}, map[string]map[string]bool{}
 	for key, k := range t.keys {
-		had[key] = holds(hit, key, k)
+		had[key], parts[key] = holds(hit, key, k), map[string]bool{}
+		for _, a := range aspects[1:] {
+			parts[key][a] = t.shows(key, k, a)
+		}
 	}
 	do(hit)
 	for key, k := range t.keys {
@@ -287,12 +297,41 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 			// Of a content that all had taken the journal knows no more.
 			k.lost, k.forgotten = true, pending[key] == nil || pending[key].Of(task.Content) == nil
 		}
+		for _, a := range aspects[1:] {
+			// Tags and the like that a lossy storage has said yes to were on this one alone.
+			if parts[key][a] && !t.shows(key, k, a) && !owesPart(pending[key], a) {
+				if k.parts == nil {
+					k.parts = map[string]*deed{}
+				}
+				k.parts[a] = k.deeds[a][len(k.deeds[a])-1]
+			}
+		}
 		bucket, name, _ := strings.Cut(key, "/")
 		if v := hit.Current(bucket, name); only != "" && v != nil && len(v.Parts) > 0 && !slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return s != hit && holds(s, key, k) }) {
 			k.lost, k.forgotten = true, true // the ETag of parts is no MD5 of it
 		}
 	}
 }
+
+// shows reports whether any storage has a part as it was acknowledged; true where there may
+// be none.
+func (t *truth) shows(key string, k *known, aspect string) bool {
+	allowed := k.allowed(aspect)
+	bucket, name, _ := strings.Cut(key, "/")
+	return permits(allowed, nothing) || slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool {
+		return permits(allowed, valuesOf(s.Current(bucket, name))[aspect])
+	})
+}
+
+// owesPart reports whether the journal has anything of an aspect, or of the content, which
+// goes for all.
+func owesPart(t *pending, aspect string) bool {
+	return t != nil && slices.ContainsFunc(slices.Concat(t.Writes, t.Rivals), func(w task.Write) bool {
+		return w.Aspect == task.Content || partOf[w.Aspect] == aspect
+	})
+}
+
+var partOf = map[task.Aspect]string{task.Tags: "tags", task.ACL: "acl", task.Retention: "retention", task.LegalHold: "hold"}
 
 // holds reports whether a storage has what was acknowledged of a key, as its current
 // version or as an older one.
@@ -339,6 +378,9 @@ func (t *truth) check(parked map[string]string) (wrong []found) {
 				values["content"] = bucketOf(s.Bucket(bucket))
 			}
 			for _, a := range aspects {
+				if k.parts[a] != nil && k.parts[a] == k.deeds[a][len(k.deeds[a])-1] {
+					continue // nobody can know
+				}
 				if a != "content" && values["content"] == nothing || t.manners[i].Lossy && (a == "tags" || a == "retention" || a == "hold") {
 					continue
 				}
@@ -397,7 +439,7 @@ func owes(t *pending, backend, aspect string) bool {
 		return false
 	}
 	for _, w := range slices.Concat(t.Writes, t.Rivals) {
-		of := map[task.Aspect]string{task.Tags: "tags", task.ACL: "acl", task.Retention: "retention", task.LegalHold: "hold"}[w.Aspect]
+		of := partOf[w.Aspect]
 		if slices.Contains(w.Owed, backend) && (of == aspect || of == "") {
 			return true
 		}

@@ -114,7 +114,7 @@ func (k *knowledge) winner(claims []*claim, views []view) (best *claim, source i
 		return k.stands, -1
 	}
 	if best != nil {
-		return best, source
+		return best, fullest(best, source, claims, views)
 	}
 	// Nothing is there of what was put: an acknowledged delete that was done is right.
 	for _, c := range claims {

@@ -61,6 +61,8 @@ var rows = []row{
 	{"it has the content, and is known not to keep the rest", "PUT v1 (A)", "v1+tags / v1 lossy:tags", "park: not kept"},
 	{"who took it is known not to keep what the other one has (5)", "PUT v1 (A)", "v1 lossy:tags / v1+tags", "park: not kept"},
 	{"two took it, one of which keeps less: the other is the source", "PUT v1 (A C)", "v1 lossy:tags / v0 / v1+tags", "copy C to B"},
+	{"two took it, one of which shows less: the other is the source", "PUT v1 (A C)", "v1 / v0 / v1+tags", "copy C to B"},
+	{"two took it, one of which shows less, and nobody is behind", "PUT v1 (A B)", "v1 / v1+tags", "park: not kept"},
 
 	{"deleted", "DELETE (A)", "- / v0", "delete from B"},
 	{"deleted everywhere", "DELETE (A)", "- / -", "equal"},
@@ -74,6 +76,7 @@ var rows = []row{
 
 	{"two at the same time, each on one", "PUT v1 (A) | PUT v2 (B)", "v1 / v2", "copy A to B"},
 	{"two at the same time, all have the one", "PUT v1 (A) | PUT v2 (B)", "v2 / v2", "equal"},
+	{"two at the same time, all have the one, and one shows less of it", "PUT v1 (A B) | PUT v2 (A B)", "v1 / v1+tags", "copy B to A"},
 	{"two at the same time, only one is left (8)", "PUT v1 (A) | PUT v2 (B)", "- / v2", "copy B to A"},
 	{"two at the same time, nobody has either", "PUT v1 (A) | PUT v2 (B)", "- / -", "park: lost"},
 	{"two at the same time, one backend is out", "PUT v1 (A) | PUT v2 (B)", "v1 / out", "wait"},
