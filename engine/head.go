@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/akubra/akubra/http1"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // head is what the proxy reads out of a request's head. Its slices point into
@@ -15,10 +16,11 @@ type head struct {
 	chunked       bool
 	unknownCoding bool // Transfer-Encoding is something else than chunked
 	expect        bool
-	partial       bool // Range, If-Range or If-Match is there
-	copySource    bool // x-amz-copy-source is there (CopyObject, UploadPartCopy)
-	condition     bool // If-Match, If-None-Match or one of the x-amz-if- fields (R29)
-	forced        bool // x-minio-force-delete: a bucket goes with all that is in it
+	partial       bool         // Range, If-Range or If-Match is there
+	copySource    bool         // x-amz-copy-source is there (CopyObject, UploadPartCopy)
+	condition     bool         // If-Match, If-None-Match or one of the x-amz-if- fields (R29)
+	carried       task.Carried // what it brings beside content
+	forced        bool         // x-minio-force-delete: a bucket goes with all that is in it
 	host          []byte
 	userAgent     []byte
 	decodedLength int64 // x-amz-decoded-content-length, or -1
@@ -195,6 +197,8 @@ func (h *head) note(name, value []byte) fieldKind {
 			return fieldFraming
 		case http1.EqualFold(name, "Connection"):
 			return fieldConnection
+		case http1.EqualFold(name, "Cache-Control"):
+			h.carried |= task.CarriedMetadata
 		}
 	case 'e':
 		if http1.EqualFold(name, "Expect") {
@@ -251,6 +255,18 @@ func (h *head) note(name, value []byte) fieldKind {
 			h.copySource = true
 		case len(name) > len("X-Amz-If-") && http1.EqualFold(name[:len("X-Amz-If-")], "X-Amz-If-"):
 			h.condition = true
+		case len(name) > len("X-Amz-Meta-") && http1.EqualFold(name[:len("X-Amz-Meta-")], "X-Amz-Meta-"):
+			h.carried |= task.CarriedMetadata
+		case http1.EqualFold(name, "X-Amz-Tagging"):
+			if len(value) > 0 {
+				h.carried |= task.CarriedTags
+			}
+		case http1.EqualFold(name, "X-Amz-Object-Lock-Legal-Hold"):
+			if http1.EqualFold(value, "ON") {
+				h.carried |= task.CarriedLock
+			}
+		case http1.EqualFold(name, "X-Amz-Object-Lock-Mode"):
+			h.carried |= task.CarriedLock
 		case http1.EqualFold(name, "X-Minio-Force-Delete"):
 			h.forced = http1.EqualFold(value, "true")
 		case http1.EqualFold(name, "X-Amz-Decoded-Content-Length"):

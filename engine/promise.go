@@ -268,6 +268,9 @@ func (r *request) appendPromises(to []Promise, id []byte, votes []vote) []Promis
 	p.Aspect = task.AspectOf(p.Method, p.Target, p.Key, r.head.target.Sub)
 	p.Overlapped = r.overlaps()
 	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
+	if p.Aspect == task.Content && p.Method == "PUT" && !r.head.copySource {
+		p.Carried = r.head.carried // of a copy a directive says whether it counts
+	}
 	return append(to, p)
 }
 

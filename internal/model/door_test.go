@@ -54,6 +54,16 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 		}
 	}
 	e.Overlapped = p.fence.overlapped(name(w.bucket, w.keys[i].key))
+	if e.Aspect == task.Content && e.Method == http.MethodPut && w.from == "" {
+		for header, kind := range map[string]task.Carried{
+			"X-Amz-Tagging": task.CarriedTags, "Cache-Control": task.CarriedMetadata,
+			"X-Amz-Object-Lock-Legal-Hold": task.CarriedLock, "X-Amz-Object-Lock-Mode": task.CarriedLock,
+		} {
+			if w.header.Get(header) != "" {
+				e.Carried |= kind
+			}
+		}
+	}
 	return e
 }
 

@@ -67,6 +67,10 @@ var kept = []struct{ name, history string }{
 	{"an ACL whose only taker is restored", "put v/k3.txt 2; wait 1s; freeze A; put l/k1 8; acl v/k3.txt public-read; wait 1s; restore B"},
 	{"two PUTs, and a backend that keeps no holds", "manners A lossy; put l/k3.txt 2 acl=public-read hold; put l/k3.txt 7 hold"},
 	{"one behind, two PUTs, and a backend that keeps no holds", "manners A lossy; down B; put l/k3.txt 2 acl=public-read hold; up B; put l/k3.txt 7 hold"},
+	{"a hold that who took it does not keep, and the proxy killed", "manners A lossy; & copy b/k1 v/k1; put b/u/a 4 tags=4; put l/u/a 5 hold; kill"},
+	{"Cache-Control that who took it does not keep, and the proxy killed", "manners B lossy; put v/u/ 1 cache=1; kill"},
+	{"tags that who took it does not keep, and the proxy killed", "manners B lossy; put l/k1 7 tags=7 acl=public-read; kill"},
+	{"all of it, and the proxy killed", "manners A lossy; put l/k1 1 cache=1 retain=1; kill"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 }
 

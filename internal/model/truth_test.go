@@ -100,7 +100,7 @@ func (t *truth) answered(key string, deeds map[string]*deed, acked, maybe bool) 
 		}
 		k.overlaps = k.overlaps || !acked
 		d.acked = acked
-		if !acked && slices.ContainsFunc(t.manners, func(m s3mem.Manners) bool { return m.Lossy }) {
+		if !acked && t.anyLossy() {
 			// Of a write that nobody was told of there may be no more than a lossy storage
 			// keeps, and nobody can tell that from what was sent.
 			for _, v := range d.values {
@@ -178,7 +178,7 @@ func (t *truth) eatenLocked(key string, deeds map[string]*deed) {
 			continue
 		}
 		if name == "" { // a bucket: a lossy storage makes none with locks
-			if a == "content" && slices.ContainsFunc(t.manners, func(m s3mem.Manners) bool { return m.Lossy }) && !t.held(key, k) {
+			if a == "content" && t.anyLossy() && !t.held(key, k) {
 				d.values = append(d.values, "a bucket")
 			}
 			continue
@@ -294,8 +294,9 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 		k.disturbed = true
 		k.rotten = k.rotten || only != ""
 		if had[key] && !t.held(key, k) {
-			// Of a content that all had taken the journal knows no more.
-			k.lost, k.forgotten = true, pending[key] == nil || pending[key].Of(task.Content) == nil
+			// Of a content that all had taken the journal knows no more. Where a lossy storage
+			// had taken it, what there is of it is what that one keeps.
+			k.lost, k.forgotten = true, pending[key] == nil || pending[key].Of(task.Content) == nil || t.anyLossy()
 		}
 		for _, a := range aspects[1:] {
 			// Tags and the like that a lossy storage has said yes to were on this one alone.
@@ -311,6 +312,10 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 			k.lost, k.forgotten = true, true // the ETag of parts is no MD5 of it
 		}
 	}
+}
+
+func (t *truth) anyLossy() bool {
+	return slices.ContainsFunc(t.manners, func(m s3mem.Manners) bool { return m.Lossy })
 }
 
 // shows reports whether any storage has a part as it was acknowledged; true where there may

@@ -22,14 +22,21 @@ import (
 // without one, where the client waits for both.
 func TestR35FromARequestToItsTask(t *testing.T) {
 	const other = "00112233445566778899aabbccddeeff"
-	for _, c := range []struct {
+	type request struct {
 		name   string
 		method string
 		path   string
 		header string
 		second stub.Behaviour
 		want   func(w *task.Write, first, second string) bool
-	}{
+	}
+	carries := func(header string, kind task.Carried) request {
+		return request{
+			"what it carries: " + header, http.MethodPut, "/b/k", header, stub.Behaviour{Status: 500},
+			func(w *task.Write, _, _ string) bool { return w.Carried == kind },
+		}
+	}
+	for _, c := range []request{
 		{
 			"a forced delete of a bucket", http.MethodDelete, "/b", "x-minio-force-delete", stub.Behaviour{Status: 500},
 			func(w *task.Write, _, _ string) bool {
@@ -47,6 +54,8 @@ func TestR35FromARequestToItsTask(t *testing.T) {
 				return len(w.ETags) == 1 && of(second) == other && of(first) != other && of(first) != "" && len(w.Took) == 2 && len(w.Owed) == 2
 			},
 		},
+		carries("x-amz-tagging", task.CarriedTags), carries("x-amz-meta-color", task.CarriedMetadata), carries("cache-control", task.CarriedMetadata),
+		carries("x-amz-object-lock-mode", task.CarriedLock), carries("content-type", 0),
 	} {
 		for _, intent := range []bool{false, true} {
 			if !intent && c.second.Status >= 300 {

@@ -101,6 +101,9 @@ const (
 	flagAnswered    // when follows
 )
 
+// shiftCarried is where the bits of task.Carried are in a write's flags: the last three.
+const shiftCarried = 5
+
 const flagTargetsLost = 1 << 0 // of a state's flags
 
 // appendEntry appends a write, without its bucket and key.
@@ -118,6 +121,7 @@ func appendEntry(dst []byte, e *Entry, key, target []byte) []byte {
 	if e.Answered != 0 {
 		flags |= flagAnswered
 	}
+	flags |= byte(e.Carried) << shiftCarried
 	raw := e.Target
 	if len(key) > 0 && isUsual(raw, e.Bucket, key) || len(key) == 0 && len(raw) > 0 && bytes.Equal(raw, target) {
 		flags |= flagUsualTarget
@@ -167,6 +171,7 @@ func (d *decoder) entry(e *Entry, bucket, key, target []byte) {
 	e.Overlapped = flags&flagOverlapped != 0
 	e.Unacknowledged = flags&flagUnacknowledged != 0
 	e.Unrepeatable = flags&flagUnrepeatable != 0
+	e.Carried = task.Carried(flags >> shiftCarried)
 	e.Seq = d.uint64()
 	if settled := d.uvarint(); settled != 0 {
 		if settled > maxSeq || e.Seq >= maxSeq {

@@ -40,6 +40,7 @@ func entryOf(w *inflight.Write, names []string) Entry {
 	default:
 		e.Aspect = task.Aspect(a.Aspect)
 		e.Overlapped, e.Unrepeatable = a.Flags&slotOverlapped != 0, a.Flags&slotUnrepeatable != 0
+		e.Carried = task.Carried(a.Flags >> slotCarried)
 	}
 	if e.Aspect != task.Content && len(w.Target) == 0 {
 		// Of a part of which nobody knows which it is, the whole object is looked at.
@@ -62,6 +63,8 @@ func plainTarget(target []byte) bool {
 const (
 	slotOverlapped = 1 << iota
 	slotUnrepeatable
+	// The bits of task.Carried follow.
+	slotCarried = 2
 )
 
 // ackOf is what a slot has to say of a write that is acknowledged; order is orderOf the
@@ -76,6 +79,7 @@ func ackOf(e *Entry, order uint32) inflight.Ack {
 	if e.Unrepeatable {
 		a.Flags |= slotUnrepeatable
 	}
+	a.Flags |= uint8(e.Carried) << slotCarried
 	return a
 }
 

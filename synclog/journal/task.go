@@ -33,6 +33,7 @@ func writeOf(e *Entry, names []string) task.Write {
 		ETag: string(e.ETag), ID: string(e.ID), Reason: string(e.Reason), Size: e.Size,
 		Took: namesOf(e.Took, names), Owed: namesOf(e.Owed, names),
 		Overlapped: e.Overlapped, Unacknowledged: e.Unacknowledged, Unrepeatable: e.Unrepeatable,
+		Carried: e.Carried,
 	}
 	for _, x := range e.ETags {
 		if x.Backend < len(names) {

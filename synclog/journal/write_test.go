@@ -101,7 +101,7 @@ func TestWriteSettlesAllFields(t *testing.T) {
 	w := task.Write{
 		Seq: j.Stamp(time.Now()), Method: "DELETE", Target: "/b\xff/k?x&X-Amz-Signature=***", Host: "h", ETag: "e", ID: "i", Reason: "r",
 		Size: 7, Owed: []string{"b:9000"}, Took: []string{"a:9000"}, ETags: map[string]string{"b:9000": "other"},
-		Overlapped: true, Unacknowledged: true, Unrepeatable: true,
+		Overlapped: true, Unacknowledged: true, Unrepeatable: true, Carried: task.CarriedLock,
 	}
 	want := task.Task{Bucket: "b\xff", Key: "k\x00", First: w.Seq, Rivals: []task.Write{w}}
 	target := []byte("/b\xff/k?x&X-Amz-Signature=secret")
@@ -109,7 +109,7 @@ func TestWriteSettlesAllFields(t *testing.T) {
 		Seq: w.Seq, Method: w.Method, Target: target, Host: []byte(w.Host), Bucket: []byte(want.Bucket),
 		Key: []byte(want.Key), ETag: []byte(w.ETag), ID: []byte(w.ID), Reason: []byte(w.Reason), Size: w.Size,
 		Owed: 0b10, Took: 0b01, ETags: []task.BackendETag{{Backend: 1, ETag: []byte("other")}},
-		Overlapped: true, Unacknowledged: true, Unrepeatable: true,
+		Overlapped: true, Unacknowledged: true, Unrepeatable: true, Carried: task.CarriedLock,
 	}
 	write := mustBegin(t, j, "k")
 	if err := write.Settle([]Entry{e}); err != nil {
@@ -568,7 +568,7 @@ func TestR20SlotKeepsFlags(t *testing.T) {
 	dir := t.TempDir()
 	j := openDoor(t, dir, Options{})
 	w, e := mustBegin(t, j, "k"), intentOf(j, "k")
-	e.Took, e.Overlapped, e.Unrepeatable = 1, true, true
+	e.Took, e.Overlapped, e.Unrepeatable, e.Carried = 1, true, true, task.CarriedTags|task.CarriedMetadata
 	if err := w.Acknowledge([]Entry{e}); err != nil {
 		t.Fatal(err)
 	}
@@ -576,7 +576,7 @@ func TestR20SlotKeepsFlags(t *testing.T) {
 	if len(got) != 1 || len(got[0].Writes) != 1 {
 		t.Fatalf("tasks %+v", got)
 	}
-	if s := got[0].Writes[0]; !s.Overlapped || !s.Unrepeatable || !slices.Equal(s.Took, []string{"a:9000"}) {
+	if s := got[0].Writes[0]; s.Carried != e.Carried || !s.Overlapped || !s.Unrepeatable || !slices.Equal(s.Took, []string{"a:9000"}) {
 		t.Errorf("%+v", s)
 	}
 }

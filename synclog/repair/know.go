@@ -104,6 +104,7 @@ type claim struct {
 	acked            bool
 	any              bool // of unknown outcome, and it is not known what it was
 	overlapped       bool
+	carried          task.Carried
 }
 
 func has(set uint64, i int) bool { return set&(1<<i) != 0 }
@@ -253,7 +254,7 @@ func (r *Repairer) claimOf(w *task.Write) claim {
 	c := claim{
 		seq: w.Seq, del: w.Delete() || w.Aspect == task.Content && w.Method == http.MethodPost && hasParam(queryOf(w.Target), "delete"),
 		etag: strings.Trim(w.ETag, `"`), size: w.Size, took: r.bits(w.Took), owed: r.bits(w.Owed),
-		acked: !w.Unacknowledged, overlapped: w.Overlapped, any: w.Unacknowledged && w.Method == "",
+		acked: !w.Unacknowledged, overlapped: w.Overlapped, carried: w.Carried, any: w.Unacknowledged && w.Method == "",
 	}
 	c.clears = w.Aspect != task.Content && w.Method == http.MethodDelete
 	c.said = c.took

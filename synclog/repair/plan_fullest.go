@@ -1,14 +1,19 @@
 package repair
 
-import "strings"
+import (
+	"strings"
 
-// fullest is the source of a write among those that took it and show it: one that has
-// metadata, tags or a lock that the first one lacks, for that one may drop them, which
-// nobody has noticed yet. Not where another write has left the same bytes: then what is
-// more may be that one's.
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// fullest is the source of a write among those that show it: one that has metadata, tags or
+// a lock that the first one lacks, for that one may drop them, which nobody has noticed yet.
+// It took the write as well, or what it has more was carried by the write, so that the
+// first one does drop it. Not where another write has left the same bytes: then what is more
+// may be that one's.
 func fullest(c *claim, source int, claims []*claim, views []view) int {
 	for i := range views {
-		if !has(c.said, i) || !c.shownBy(i, &views[i]) || !views[i].keepsMore(&views[source]) {
+		if !c.shownBy(i, &views[i]) || !views[i].keepsMore(&views[source]) || !has(c.said, i) && !(has(c.said, source) && c.drops(&views[source], &views[i])) {
 			continue
 		}
 		alone := true
@@ -35,4 +40,38 @@ func (v *view) hasAllNamesOf(o *view) bool {
 		}
 	}
 	return true
+}
+
+// drops reports whether all that a view has more than that of a backend which took the write
+// is of kinds that the write carried, and of which that one has nothing.
+func (c *claim) drops(took, more *view) bool {
+	for line := range strings.Lines(more.meta) {
+		name, _, _ := strings.Cut(line, ":")
+		if kind := kindOf(name); !took.hasName(name) && (c.carried&kind == 0 || took.hasKind(kind)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *view) hasKind(kind task.Carried) bool {
+	for line := range strings.Lines(v.meta) {
+		if name, _, _ := strings.Cut(line, ":"); kindOf(name) == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// kindOf is the kind of a line of metadata; 0 for what any backend may add by itself.
+func kindOf(name string) task.Carried {
+	switch name {
+	case lineTags:
+		return task.CarriedTags
+	case lineHold, lineMode, lineDate:
+		return task.CarriedLock
+	case lineACL, headerType:
+		return 0
+	}
+	return task.CarriedMetadata
 }

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the plan's table into docs/REPAIR
 // row is one line of the plan's table. Backends are A, B and C.
 //
 // known is what was acknowledged, and what may have landed after it: "PUT v1 (A)", which A
-// took and the others owe; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
+// took and the others owe, "with tags", which it brought; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
 // as is "PUT ?", whose ETag nobody knows; "found (B)" is a difference, after which only B
 // is to change. "after PUT v0 (A B)" came before it for the clients, and was late at some.
 //
@@ -61,6 +61,10 @@ var rows = []row{
 	{"it has the content, and is known not to keep the rest", "PUT v1 (A)", "v1+tags / v1 lossy:tags", "park: not kept"},
 	{"who took it is known not to keep what the other one has (5)", "PUT v1 (A)", "v1 lossy:tags / v1+tags", "park: not kept"},
 	{"two took it, one of which keeps less: the other is the source", "PUT v1 (A C)", "v1 lossy:tags / v0 / v1+tags", "copy C to B"},
+	{"of unknown outcome where more of what it brought is to be seen than where it was taken", "PUT v1 (A) with tags", "v1 / v1+Tags", "park: not kept"},
+	{"… and a third one is behind", "PUT v1 (A) with tags", "v1 / v1+Tags / v0", "copy B to C"},
+	{"it brought no tags: those on the other one are older", "PUT v1 (A) with metadata", "v1 / v1+Tags", "copy A to B"},
+	{"it brought other tags than the other one has", "PUT v1 (A) with tags", "v1+Tags / v1+Cache", "copy A to B"},
 	{"two took it, one of which shows less: the other is the source", "PUT v1 (A C)", "v1 / v0 / v1+tags", "copy C to B"},
 	{"two took it, one of which shows less, and nobody is behind", "PUT v1 (A B)", "v1 / v1+tags", "park: not kept"},
 
@@ -185,6 +189,8 @@ func parseRow(t *testing.T, r *row) (*knowledge, []view) {
 	for n, text := range strings.Split(known, " | ") {
 		c := claim{seq: uint64(n + 1), acked: true}
 		text, by, _ := strings.Cut(text, " (")
+		by, brought, _ := strings.Cut(by, ") with ")
+		c.carried = map[string]task.Carried{"tags": task.CarriedTags, "metadata": task.CarriedMetadata}[brought]
 		for _, w := range strings.Fields(strings.TrimSuffix(by, ")")) {
 			i := int(w[0] - 'A')
 			c.took |= 1 << i

@@ -34,6 +34,7 @@ type Entry struct {
 	Open bool
 	// The others are as in Write.
 	Overlapped, Unacknowledged, Unrepeatable bool
+	Carried                                  Carried
 }
 
 // BackendETag is the ETag with which one backend answered.

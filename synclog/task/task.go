@@ -69,7 +69,21 @@ type Write struct {
 	// Unrepeatable: the write cannot be made again from what the backends have, as a
 	// bucket's delete with x-minio-force-delete.
 	Unrepeatable bool
+	// Carried is what else than content the write is known to have brought.
+	Carried Carried
 }
+
+// Carried are kinds of what belongs to an object beside its content. A backend that took a
+// write which carried one, and shows nothing of it, does not keep that kind. What is not
+// set is not known: uploads in parts say it when they begin, and copies bring their source's.
+type Carried uint8
+
+// The kinds. Their bits are in the journal's files.
+const (
+	CarriedTags     Carried = 1 << iota
+	CarriedLock             // a legal hold or a retention
+	CarriedMetadata         // Cache-Control or x-amz-meta-…
+)
 
 // Delete reports whether the write took the object, or the bucket, away.
 func (w *Write) Delete() bool { return w.Aspect == Content && w.Method == "DELETE" }
