@@ -154,11 +154,14 @@ func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error
 	if r.head.contentLength > maxDeleteBody {
 		return errDeleteTooLarge
 	}
-	data, objects, err := r.readDeleteList(body)
+	data, objects, conditional, err := r.readDeleteList(body)
 	if err != nil {
 		return r.bodyEnded(err)
 	}
-	if problem := r.beginDeletes(objects); problem != nil {
+	if problem := r.beginDeletes(objects, conditional); problem != nil {
+		return problem
+	}
+	if problem := r.chooseDeletesDecider(conditional); problem != nil {
 		return problem
 	}
 	r.message.AddBody(len(data))

@@ -68,28 +68,36 @@ func (r *request) chooseDecider() *s3Error {
 	if !r.head.isConditional() {
 		return nil
 	}
-	asked := uint64(0)
-	for i := range r.legs {
-		asked |= 1 << r.legs[i].backend
-	}
 	owing := r.owedForDecision()
 	if r.head.is(s3.KindComplete) {
 		// Its upload's owner decides. Where that is not known each backend is asked, and
 		// the others have no such upload.
-		if owing&asked == 0 {
+		if owing&r.asked() == 0 {
 			return nil
 		}
-		r.wantKey()
-		return errNoDecider
+	} else if r.decideByFirst(owing) {
+		return nil
 	}
-	deciders := decidersOf(asked, owing, r.e.ignoring.Load(), r.e.all)
+	r.wantKey()
+	return errNoDecider
+}
+
+// asked is the set of backends that the request has legs to.
+func (r *request) asked() (set uint64) {
+	for i := range r.legs {
+		set |= 1 << r.legs[i].backend
+	}
+	return set
+}
+
+// decideByFirst has the first one decide that can, if there is one. Before the legs start.
+func (r *request) decideByFirst(owing uint64) bool {
+	deciders := decidersOf(r.asked(), owing, r.e.ignoring.Load(), r.e.all)
 	b := r.e.primaries.first(r.head.bucket(), deciders)
-	if b == nobody {
-		r.wantKey()
-		return errNoDecider
+	if b != nobody {
+		r.race.decideBy(r.legOf(b), deciders)
 	}
-	r.race.decideBy(r.legOf(b), deciders)
-	return nil
+	return b != nobody
 }
 
 // legOf is the leg to a backend that the request has one for.
@@ -105,11 +113,8 @@ func (r *request) legOf(backend int) int {
 // replaceDeciderLocked has the next one decide in the order of the bucket's backends, where
 // the decider has ended and has surely stored nothing: it cannot be reached, for example, and
 // has not left the pool yet. Of one that may have decided nobody knows what.
-func (r *request) replaceDeciderLocked(l *leg, hadNoSay bool) {
+func (r *request) replaceDeciderLocked(l *leg) {
 	c := &r.race
-	if c.decidedBy() != l.index || c.end != undecided || !hadNoSay {
-		return
-	}
 	for c.deciders &^= 1 << l.backend; c.deciders != 0; {
 		b := r.e.primaries.first(r.head.bucket(), c.deciders)
 		next := r.legOf(b)
@@ -122,12 +127,46 @@ func (r *request) replaceDeciderLocked(l *leg, hadNoSay bool) {
 	}
 }
 
+// deciderSaid is what the end of a leg means if that is the decider.
+type deciderSaid uint8
+
+const (
+	saidAll    deciderSaid = iota // as its vote
+	saidNone                      // nothing, and so the next one decides
+	saidPartly                    // yes to some of several conditions
+)
+
+// asDecider gives that. The request's mu must not be held.
+func (l *leg) asDecider() deciderSaid {
+	switch {
+	case l.r.race.decidedBy() < 0:
+	case l.hadNoSay():
+		return saidNone
+	case l.refusesDeletes():
+		return saidPartly
+	}
+	return saidAll
+}
+
+// noteDeciderLocked takes that in.
+func (r *request) noteDeciderLocked(l *leg, said deciderSaid) {
+	c := &r.race
+	if c.decidedBy() != l.index || c.end != undecided {
+		return
+	}
+	switch said {
+	case saidNone:
+		r.replaceDeciderLocked(l)
+	case saidPartly:
+		// Nobody else is given the list: to wait for more backends would be in vain.
+		c.partly, c.need = true, 1
+	case saidAll:
+	}
+}
+
 // hadNoSay reports whether the leg has failed, for a reason that is the backend's, before that
 // could have taken the message for whole: what it has of it is reset (R31).
 func (l *leg) hadNoSay() bool {
-	if l.r.race.decidedBy() < 0 {
-		return false
-	}
 	cause := l.why()
 	return l.state == voteFailed && l.outcome != OutcomeAborted && (cause == nil || errors.Is(cause, errStalled)) &&
 		!l.sentAll.Load() && !l.mayHaveActed() && l.lacksEnd()
@@ -248,11 +287,11 @@ func (r *request) tellFollowers() {
 		l.decide(kept)
 		return
 	}
-	decider, how, yes := r.takeFollowers()
+	decider, how, no := r.takeFollowers()
 	switch {
 	case how == followNone:
 		return
-	case how == followHeld && yes:
+	case how == followHeld && no == nil:
 		r.message.Free()
 		return
 	}
@@ -262,9 +301,9 @@ func (r *request) tellFollowers() {
 		}
 		switch l := &r.legs[i]; {
 		case how == followHeld:
-			l.abort(errUndecided)
+			l.abort(no)
 		case l.voted: // it was the decider, before
-		case yes:
+		case no == nil:
 			l.follow()
 		default:
 			l.neverFollows()
@@ -298,18 +337,25 @@ func (l *leg) refusesCondition() bool {
 	return false
 }
 
-// takeFollowers gives those back that are to be told, once, and what.
-func (r *request) takeFollowers() (decider int, how followers, yes bool) {
+// takeFollowers gives those back that are to be told, once, and why they end, unless they
+// follow.
+func (r *request) takeFollowers() (decider int, how followers, no error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &r.race
 	decider = c.decidedBy()
 	state := c.votes[decider].state
 	if state == votePending {
-		return decider, followNone, false
+		return decider, followNone, nil
 	}
 	how, c.follow = c.follow, followNone
-	return decider, how, state == votePositive
+	switch {
+	case state != votePositive:
+		no = errUndecided
+	case c.partly:
+		no = errPartlyDecided
+	}
+	return decider, how, no
 }
 
 // isHolding reports whether the followers of a decider have yet to hear from it, while they

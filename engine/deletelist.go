@@ -81,16 +81,16 @@ func (b *deleteReader) rest() error {
 }
 
 // parseDeletes reads the list of objects that is asked to be deleted, each of them once.
-// It reads no further than it has to: not behind the list, nor the first thing in it
-// that is out of bounds.
-func parseDeletes(from io.Reader, awsChunked bool) ([]deletedObject, error) {
+// conditional are the keys of those that have a condition. It reads no further than it has
+// to: not behind the list, nor the first thing in it that is out of bounds.
+func parseDeletes(from io.Reader, awsChunked bool) (objects []deletedObject, conditional map[string]bool, err error) {
 	if awsChunked { // framed once more, by a client that signs each piece
 		from = &http1.ChunkReader{From: bufio.NewReaderSize(from, 4096)}
 	}
 	p := deleteParser{d: xml.NewDecoder(&gapReader{from: from})}
 	p.d.CharsetReader = asciiReader
-	err := p.parse()
-	return p.objects, err
+	err = p.parse()
+	return p.objects, p.conditional, err
 }
 
 type deleteParser struct {
@@ -103,8 +103,10 @@ type deleteParser struct {
 
 	object             deletedObject
 	hasKey, hasVersion bool
-	text               *string // where an element's text belongs
-	objectAt           bool    // within an Object
+	hasCondition       bool
+	conditional        map[string]bool // keys of objects that have a condition
+	text               *string         // where an element's text belongs
+	objectAt           bool            // within an Object
 }
 
 var errNoList = errors.New("no list of objects")
@@ -152,6 +154,8 @@ func (p *deleteParser) start(name string) error {
 		return p.field(&p.hasKey, &p.object.Key)
 	case p.depth == 3 && p.objectAt && name == "VersionId":
 		return p.field(&p.hasVersion, &p.object.VersionID)
+	case p.depth == 3 && p.objectAt && (name == "ETag" || name == "LastModifiedTime" || name == "Size"):
+		p.hasCondition = true
 	}
 	return nil
 }
@@ -196,7 +200,13 @@ func (p *deleteParser) end() error {
 			p.seen[p.object] = true
 			p.objects = append(p.objects, p.object)
 		}
-		p.object, p.objectAt, p.hasKey, p.hasVersion = deletedObject{}, false, false, false
+		if p.hasCondition {
+			if p.conditional == nil {
+				p.conditional = make(map[string]bool)
+			}
+			p.conditional[p.object.Key] = true
+		}
+		p.object, p.objectAt, p.hasKey, p.hasVersion, p.hasCondition = deletedObject{}, false, false, false, false
 	}
 	return nil
 }
@@ -246,21 +256,21 @@ func (g *gapReader) Read(p []byte) (int, error) {
 
 // readDeleteList reads the body, and the list in it as far as it is one. A problem is one
 // for the client.
-func (r *request) readDeleteList(body io.Reader) (data []byte, objects []deletedObject, err error) {
+func (r *request) readDeleteList(body io.Reader) (data []byte, objects []deletedObject, conditional map[string]bool, err error) {
 	b := &deleteReader{r: r, from: body}
-	objects, err = parseDeletes(b, r.head.awsChunked)
+	objects, conditional, err = parseDeletes(b, r.head.awsChunked)
 	var problem *s3Error
 	if errors.As(err, &problem) {
-		return nil, nil, problem
+		return nil, nil, nil, problem
 	}
 	if err := b.rest(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err != nil { // a backend might read it, and nobody would know what was deleted
-		return nil, nil, errDeleteMalformed
+		return nil, nil, nil, errDeleteMalformed
 	}
 	if !r.head.chunked && int64(len(b.data)) < r.head.contentLength {
-		return nil, nil, fmt.Errorf("%w: the list", io.ErrUnexpectedEOF)
+		return nil, nil, nil, fmt.Errorf("%w: the list", io.ErrUnexpectedEOF)
 	}
-	return b.data, objects, nil
+	return b.data, objects, conditional, nil
 }

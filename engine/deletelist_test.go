@@ -242,7 +242,7 @@ func FuzzParseDeletes(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		got, err := parseDeletes(strings.NewReader(string(doc)), false)
+		got, _, err := parseDeletes(strings.NewReader(string(doc)), false)
 		var problem *s3Error
 		var whole struct {
 			Objects []deletedObject `xml:"Object"`
@@ -273,7 +273,7 @@ func FuzzParseDeletes(f *testing.F) {
 func TestR24ListInPieces(t *testing.T) {
 	t.Parallel()
 	doc := deleteBody(deleteKeys(100)...)
-	got, err := parseDeletes(oneByte{strings.NewReader(doc)}, false)
+	got, _, err := parseDeletes(oneByte{strings.NewReader(doc)}, false)
 	if err != nil || len(got) != 100 || got[99].Key != "k99" {
 		t.Fatal(len(got), err)
 	}

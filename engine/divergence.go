@@ -157,9 +157,7 @@ func (r *request) leaveOverlaps() {
 		r.e.writes.leave(t)
 	}
 	for i := range r.ledger.deletes {
-		if t := &r.ledger.deletes[i].turn; t.isUnderWay() {
-			r.e.writes.leave(t)
-		}
+		r.leaveDelete(&r.ledger.deletes[i])
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // continueWait is how long a client that waits for 100 Continue is kept waiting
@@ -18,6 +20,10 @@ func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
 	r := e.begin(ctx)
 	if r == nil {
 		return ctx.Response.StatusCode()
+	}
+	if r.head.is(s3.KindDelete) { // who gets it first depends on what stands in it (R29)
+		ctx.SetUserValue(pendingKey{}, &pending{request: r})
+		return fasthttp.StatusContinue
 	}
 	r.message.Start()
 	timer := time.NewTimer(e.o.continueWait)

@@ -40,7 +40,7 @@ func (l *leg) conclude(err error) {
 		l.tellFailure(err)
 		limiter.Failed(l.backend, l.r.e.now())
 	}
-	if err != nil && l.answer.Status == 0 && l.mayHaveActed() && !errors.Is(l.err, errClientGone) {
+	if err != nil && l.answer.Status == 0 && l.mayHaveActed() && !errors.Is(l.err, errClientGone) && !errors.Is(l.err, errUndecided) {
 		l.err = fmt.Errorf("outcome unknown: %w", l.err)
 	}
 	l.observe()

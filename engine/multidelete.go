@@ -21,6 +21,7 @@ type deletedObject struct {
 type deletion struct {
 	deletedObject
 	turn  turn
+	alone bool   // no other conditional write to the key may be decided meanwhile (R29)
 	began uint64 // as a request's
 	seq   uint64 // as a request's
 	also  uint64 // as a request's
@@ -51,8 +52,9 @@ func (d *deletions) problem(o deletedObject) string {
 }
 
 // beginDeletes notes which keys the request deletes, each of which is a write
-// (R19, R24).
-func (r *request) beginDeletes(objects []deletedObject) *s3Error {
+// (R19, R24); the conditional ones come first, in an order that all such requests go by, so
+// that no two wait for one another.
+func (r *request) beginDeletes(objects []deletedObject, conditional map[string]bool) *s3Error {
 	if problem := r.chargeDelete(int64(len(objects)) * deletionCost); problem != nil {
 		return problem
 	}
@@ -63,18 +65,18 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 	noted := false
 	defer func() {
 		if !noted { // a panic
-			r.e.forget(list, write)
+			r.forget(list, write)
 		}
 	}()
-	for _, o := range objects {
+	for _, o := range conditionalFirst(objects, conditional) {
 		list = append(list, deletion{deletedObject: o})
 		d := &list[len(list)-1]
 		if hash := hashKey(r.head.target.Bucket, o.Key); !begun[hash] {
-			if !r.e.writes.beginWithin(&d.turn, hash, r.e.o.SlotTimeout) {
-				problem = errKeyBusy
+			if problem = r.beginDelete(&d.turn, hash, conditional[o.Key]); problem != nil {
 				break
 			}
 			begun[hash] = true
+			d.alone = conditional[o.Key]
 		}
 		var err error
 		if r.e.o.Journal != nil {
@@ -99,17 +101,37 @@ func (r *request) beginDeletes(objects []deletedObject) *s3Error {
 	r.mu.Unlock()
 	noted = true
 	if over { // every backend has refused it already, and it has been settled
-		r.e.forget(list, write)
+		r.forget(list, write)
 	}
 	return problem
 }
 
+// beginDelete notes that a key is about to be deleted.
+func (r *request) beginDelete(t *turn, hash uint64, conditional bool) *s3Error {
+	switch e := r.e; {
+	case conditional && !e.writes.beginAlone(t, hash, r.head.id, min(aloneWait, e.o.SlotTimeout), e.o.SlotTimeout):
+		return errKeyContended
+	case !conditional && !e.writes.beginWithin(t, hash, e.o.SlotTimeout):
+		return errKeyBusy
+	}
+	return nil
+}
+
+// leaveDelete takes a deletion out of the table of writes under way, if it is in there.
+func (r *request) leaveDelete(d *deletion) {
+	if !d.turn.isUnderWay() {
+		return
+	}
+	if d.alone {
+		r.e.writes.decided(d.turn.hash, r.head.id)
+	}
+	r.e.writes.leave(&d.turn)
+}
+
 // forget takes deletions back that have not come to be the request's.
-func (e *Engine) forget(list []deletion, write JournalWrite) {
+func (r *request) forget(list []deletion, write JournalWrite) {
 	for i := range list {
-		if t := &list[i].turn; t.isUnderWay() {
-			e.writes.leave(t)
-		}
+		r.leaveDelete(&list[i])
 	}
 	if write != nil {
 		write.End()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"math/bits"
 
 	"github.com/akubra/akubra/s3"
@@ -85,7 +86,8 @@ func (r *request) facts(votes []vote) writeFacts {
 				f.key, _ = l.location()
 			}
 		case voteFailed:
-			f.acted = l.sentAll.Load() || l.mayHaveActed() || l.hadObject()
+			acted := l.mayHaveActed() || l.hadObject()
+			f.acted = l.sentAll.Load() || acted && !errors.Is(l.err, errUndecided) // it was kept from the end
 			f.err = l.err.Error()
 		case voteNegative:
 			f.err = l.err.Error()

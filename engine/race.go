@@ -45,6 +45,7 @@ type race struct {
 	// one has taken it, and has yet to be started, or to be given the message's end.
 	deciders uint64
 	promoted bool
+	partly   bool   // the decider has refused some of several conditions
 	refusing uint64 // legs whose answers say that a condition does not hold
 	// firstAnswer is how long the decision has taken; of who answers then.
 	firstAnswer time.Duration
@@ -73,9 +74,9 @@ func (c *race) reset() {
 		c.reasons[bits.TrailingZeros64(s)] = ""
 	}
 	c.votes, c.begunHead = c.votes[:0], nil
-	c.ended, c.need, c.winner, c.follow, c.refusing, c.deciders, c.promoted = 0, 0, -1, followNone, 0, 0, false
+	c.ended, c.need, c.winner, c.follow, c.refusing, c.deciders = 0, 0, -1, followNone, 0, 0
 	c.decider.Store(nobody)
-	c.versioned, c.versionAt, c.late, c.patience = 0, 0, false, nil
+	c.versioned, c.versionAt, c.late, c.patience, c.promoted, c.partly = 0, 0, false, nil, false, false
 	c.stage, c.end, c.firstAnswer = raceReading, undecided, 0
 	c.lacking, c.skipped, c.asked = 0, 0, 0
 }
@@ -215,7 +216,7 @@ func (r *request) noteRead() (losers uint64) {
 // takeVote takes the vote of a leg that has ended. waits: what that brings about may have
 // to wait.
 func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool, next *leg) {
-	noSay := l.hadNoSay() // which must not be asked under mu
+	said := l.asDecider() // which must not be asked under mu
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.e.recoverStep("ending a leg")
@@ -230,7 +231,7 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	if l.state == votePositive && r.head.write && s3.IsVersion(l.answer.VersionID()) {
 		r.noteVersionLocked(l)
 	}
-	r.replaceDeciderLocked(l, noSay)
+	r.noteDeciderLocked(l, said)
 	late = c.end != undecided && c.winner != l.index
 	losers, answers, next = r.decideLocked()
 	last = r.allEndedLocked()

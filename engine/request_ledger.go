@@ -134,6 +134,11 @@ func (r *request) decided() {
 	if r.head.isConditional() {
 		r.e.writes.decided(hashOfTarget(&r.head.target), r.head.id)
 	}
+	for i := range r.ledger.deletes {
+		if d := &r.ledger.deletes[i]; d.alone && d.turn.isUnderWay() {
+			r.e.writes.decided(d.turn.hash, r.head.id)
+		}
+	}
 }
 
 // noteBegin gives the write the place of its beginning in the order of writes.

@@ -31,12 +31,7 @@ func (r *request) learnVersion() {
 
 // primaryLeg is the leg of whoever speaks for the others, of those that were asked.
 func (r *request) primaryLeg() int {
-	asked := uint64(0)
-	for i := range r.legs {
-		asked |= 1 << r.legs[i].backend
-	}
-	b := r.e.primaries.first(r.head.bucket(), asked)
-	return r.legOf(b)
+	return r.legOf(r.e.primaries.first(r.head.bucket(), r.asked()))
 }
 
 // primaryLate answers without the primary, on a goroutine of its own.
