@@ -197,6 +197,10 @@ func TestPeersConfigurations(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
 	}
+	text = nginxConfig("127.0.0.1:1", &c, stores[:1])
+	if strings.Contains(text, "mirror") || strings.Contains(text, "1002") || !strings.Contains(text, "proxy_pass http://store0;") {
+		t.Errorf("one storage alone:\n%s", text)
+	}
 	c = Case{Conns: 32, Backends: 2}
 	if text := string(akubraFiles("a", "b", &c, stores)["akubra.yaml"]); strings.Contains(text, "Limit") || strings.Contains(text, "Max") {
 		t.Errorf("not all is at its default:\n%s", text)

@@ -15,7 +15,7 @@ func (o *options) measure(ctx context.Context, c *Case, peer string, round int, 
 		return nil, err
 	}
 	defer p.stop()
-	if peer == "direct" {
+	if drivesOne(peer) {
 		stores = stores[:1]
 	}
 	var conf = trusted

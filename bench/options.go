@@ -57,7 +57,7 @@ func parseOptions(args []string) (*options, error) {
 	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured `time` of each case, peer and round")
 	fs.DurationVar(&o.warmUp, "warmup", time.Second, "`time` before it that does not count")
 	fs.DurationVar(&o.timeout, "timeout", 30*time.Second, "`time` for one request")
-	fs.StringVar(&peers, "peers", "direct,nginx,akubra", "what to drive, with commas")
+	fs.StringVar(&peers, "peers", "direct,nginx,akubra", "what to drive, with commas; also nginx-proxy")
 	fs.StringVar(&o.proxy, "proxy", "./akubra", "the proxy's `binary`")
 	fs.Func("config", "a `line` for the proxy's configuration, as in 'StallTimeout: 1s' (may be repeated)", func(s string) error {
 		o.config = append(o.config, s)

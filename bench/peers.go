@@ -11,13 +11,18 @@ import (
 	"time"
 )
 
-var peerNames = []string{"direct", "nginx", "akubra"}
+var peerNames = []string{"direct", "nginx-proxy", "nginx", "akubra"}
+
+// drivesOne reports whether a peer has the first storage alone behind it.
+func drivesOne(peer string) bool { return peer == "direct" || peer == "nginx-proxy" }
 
 // startPeer starts what is to be driven in front of the storages.
 func startPeer(name string, o *options, c *Case, stores []*process) (*process, error) {
 	switch name {
 	case "direct": // plain also where the others speak TLS: the cheapest there is
 		return &process{addr: stores[0].addr}, nil
+	case "nginx-proxy": // what a reverse proxy in front of one storage costs, to hold reads against
+		return startNginx(c, stores[:1])
 	case "nginx":
 		return startNginx(c, stores)
 	case "akubra":

@@ -93,9 +93,12 @@ func usedMetrics(runs []*Run) []*metric {
 	return used
 }
 
+type ratio struct{ metric, over string }
+
 // ratios are what is printed of akubra beside its peers.
-var ratios = []struct{ metric, over string }{
+var ratios = []ratio{
 	{"cpu_us", "nginx"}, {"cpu_s_per_gb", "nginx"}, {"ok_per_s", "nginx"}, {"p99_s", "nginx"}, {"peak_mb", "nginx"},
+	{"cpu_us", "nginx-proxy"}, {"ok_per_s", "nginx-proxy"},
 	{"ok_per_s", "direct"}, {"p99_s", "direct"},
 }
 
@@ -103,6 +106,9 @@ var ratios = []struct{ metric, over string }{
 // within one round: a noisy machine is noisy for both.
 func printRatios(w io.Writer, runs []*Run) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	ratios := slices.DeleteFunc(slices.Clone(ratios), func(of ratio) bool {
+		return !slices.ContainsFunc(runs, func(r *Run) bool { return r.Peer == of.over })
+	})
 	fmt.Fprint(t, "\nakubra over\t")
 	for _, of := range ratios {
 		fmt.Fprintf(t, "%s / %s\t", metricOf(of.metric).title, of.over)

@@ -53,7 +53,7 @@ func verify(c *Case, peer string, r *recorder, counts []*storeCounts) error {
 	if r.sent.Load() != r.succeeded.Load()+r.failed.Load() {
 		return fmt.Errorf("%d requests were sent, but %d succeeded and %d failed", r.sent.Load(), r.succeeded.Load(), r.failed.Load())
 	}
-	if c.Fault != "" && peer != "direct" {
+	if c.Fault != "" && !drivesOne(peer) {
 		counts = counts[:len(counts)-1]
 	}
 	clean := r.failed.Load() == 0
