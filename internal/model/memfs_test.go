@@ -18,6 +18,7 @@ type memFS struct {
 	files map[string]*memFile
 	locks map[string]bool
 	ids   uint64
+	real  map[string]journal.Identity // of files that are none of memory; nobody replaces one
 }
 
 type memFile struct {
@@ -145,7 +146,18 @@ func (m *memFS) Identify(name string) (journal.Identity, error) {
 	}
 	switch filepath.Base(name) {
 	case journal.InflightName: // a real file, which is mapped
-		return datadir.Identify(name)
+		id, known := m.real[name]
+		if known {
+			return id, nil
+		}
+		id, err := datadir.Identify(name)
+		if err == nil && id != (journal.Identity{}) {
+			if m.real == nil {
+				m.real = map[string]journal.Identity{}
+			}
+			m.real[name] = id
+		}
+		return id, err
 	case journalDir:
 		return journal.Identity{Dev: 1, Ino: 1 << 32}, nil
 	}

@@ -177,14 +177,11 @@ func (t *truth) eatenLocked(key string, deeds map[string]*deed) {
 		if !d.acked || !d.settled || permits(d.values, nothing) {
 			continue
 		}
-		if name == "" { // a bucket: a lossy storage makes none with locks
-			if a == "content" && t.anyLossy() && !t.held(key, k) {
-				d.values = append(d.values, "a bucket")
-			}
-			continue
-		}
 		if a == "content" && !t.held(key, k) {
 			k.lost, k.forgotten = true, true
+		}
+		if name == "" {
+			continue
 		}
 		had := func(s *s3mem.Storage) bool { return permits(d.values, valuesOf(s.Current(bucket, name))[a]) }
 		for i, s := range t.stores {
