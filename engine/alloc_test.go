@@ -33,7 +33,7 @@ var (
 func TestStepsDoNotAllocate(t *testing.T) {
 	target, host, head := []byte(sampleTarget), []byte(sampleHost), []byte(sampleHead)
 	dst := make([]byte, 0, 4<<10)
-	e := &Engine{addResponse: sampleAdded}
+	e := &generation{addResponse: sampleAdded}
 	var answer http1.Answer
 	if err := answer.Parse([]byte(sampleAnswer)); err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	if b.ended {
 		return 0, io.EOF
 	}
-	b.c.ReadTimeout(b.l.r.e.o.ConnectionTimeout)
+	b.c.ReadTimeout(b.l.r.o.ConnectionTimeout)
 	var n int
 	var err error
 	switch {
@@ -190,8 +190,8 @@ func (r *request) respond(ctx *fasthttp.RequestCtx) int {
 			problem = errSourceOwed
 		}
 	}
-	if r.head.isOptions() && r.e.cors {
-		return r.e.preflight(ctx)
+	if r.head.isOptions() && r.o.cors {
+		return r.o.preflight(ctx)
 	}
 	problem.send(ctx, r.head.name())
 	return problem.status
@@ -199,10 +199,10 @@ func (r *request) respond(ctx *fasthttp.RequestCtx) int {
 
 // preflight answers a CORS preflight request that no backend allows with the
 // configured headers.
-func (e *Engine) preflight(ctx *fasthttp.RequestCtx) int {
+func (g *generation) preflight(ctx *fasthttp.RequestCtx) int {
 	ctx.Response.Reset()
 	ctx.Response.Header.SetNoDefaultContentType(true)
-	for _, h := range e.addResponse {
+	for _, h := range g.addResponse {
 		ctx.Response.Header.Set(h.name, h.value)
 	}
 	return fasthttp.StatusOK

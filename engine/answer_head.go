@@ -9,8 +9,8 @@ import (
 // appendAnswerHead appends the head that goes to the client: a's, if that need not
 // change and there is nothing to add; else without hop-by-hop fields, second lengths and
 // that of a 204, which must have none (RFC 9110 §8.6).
-func (e *Engine) appendAnswerHead(dst []byte, a *http1.Answer, method string) []byte {
-	if e.passesOn(a) {
+func (g *generation) appendAnswerHead(dst []byte, a *http1.Answer, method string) []byte {
+	if g.passesOn(a) {
 		return append(dst, a.Raw...)
 	}
 	line, rest := http1.CutLine(a.Raw)
@@ -44,21 +44,21 @@ func (e *Engine) appendAnswerHead(dst []byte, a *http1.Answer, method string) []
 			}
 			hasLength = true
 		}
-		for i := range e.addResponse {
-			if http1.EqualFold(name, e.addResponse[i].name) {
+		for i := range g.addResponse {
+			if http1.EqualFold(name, g.addResponse[i].name) {
 				sent |= 1 << i
 			}
 		}
 		dst = append(dst, line...)
 		dst = append(dst, "\r\n"...)
 	}
-	for i := range e.addResponse {
+	for i := range g.addResponse {
 		if sent&(1<<i) == 0 {
-			dst = appendField(dst, e.addResponse[i].name, e.addResponse[i].value)
+			dst = appendField(dst, g.addResponse[i].name, g.addResponse[i].value)
 		}
 	}
 	return append(dst, "\r\n"...)
 }
 
 // passesOn reports whether a goes to the client as it is.
-func (e *Engine) passesOn(a *http1.Answer) bool { return !a.Changes && len(e.addResponse) == 0 }
+func (g *generation) passesOn(a *http1.Answer) bool { return !a.Changes && len(g.addResponse) == 0 }

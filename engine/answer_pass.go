@@ -19,7 +19,7 @@ func (r *request) passes() bool {
 	if l == nil || !r.client.isThere() {
 		return false
 	}
-	return !(r.head.isOptions() && r.e.cors && l.state != votePositive) && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
+	return !(r.head.isOptions() && r.o.cors && l.state != votePositive) && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
 }
 
 // passOn sends the winner's answer, and lets go of the request for the handler. last: it

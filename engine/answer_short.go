@@ -42,7 +42,7 @@ func (r *request) makeShort(last bool) []byte {
 	r.answeredWith(a.Status)
 	r.unhandle(int64(len(l.body)))
 	framed := a.Length >= 0 || r.head.bodyless(a.Status)
-	if r.e.passesOn(a) && framed && !last && !r.client.isOld() && !l.isBehind() {
+	if r.o.passesOn(a) && framed && !last && !r.client.isOld() && !l.isBehind() {
 		return l.buf
 	}
 	r.client.out = r.appendHead(r.client.out[:0], last, false)
@@ -58,7 +58,7 @@ func (r *request) makeShort(last bool) []byte {
 // appendHead appends the head of the winner's answer, with what the proxy has to say of
 // the connection and of the body's coding.
 func (r *request) appendHead(dst []byte, last, chunked bool) []byte {
-	dst = r.e.appendAnswerHead(dst, &r.winner().answer, r.head.method)
+	dst = r.o.appendAnswerHead(dst, &r.winner().answer, r.head.method)
 	dst = dst[:len(dst)-2] // the blank line
 	if r.winner().isBehind() {
 		r.e.o.Metrics.Read(ReadStale)

@@ -79,7 +79,7 @@ const (
 // copyChunked copies a body without a length: decoded by the server, framed
 // anew for the backends, trailer fields passed on (RFC 9112 §7.1).
 func (r *request) copyChunked(ctx *fasthttp.RequestCtx, body io.Reader) error {
-	limit := r.e.o.MaxBodySize
+	limit := r.o.MaxBodySize
 	for {
 		room, err := r.message.Reserve()
 		if err != nil {

@@ -301,7 +301,7 @@ func (c *clientConn) SetDeadline(time.Time) error { return nil }
 func (c *clientConn) beginBody(beforeWait func()) {
 	c.wait = waitBody
 	c.beforeWait = beforeWait
-	c.pace = paceOf(&c.door.e.o)
+	c.pace = paceOf(&c.door.e.current().Options)
 }
 
 func (c *clientConn) endBody() { c.beforeWait = nil }
@@ -312,7 +312,7 @@ func (c *clientConn) endRequest(bodySize int64) {
 	c.large = bodySize >= minGathered
 	c.wait = waitRequest
 	c.pace = pace{}
-	c.sendPace = paceOf(&c.door.e.o)
+	c.sendPace = paceOf(&c.door.e.current().Options)
 }
 
 // interrupt makes the read under way, and each later one, fail at once. The

@@ -93,7 +93,7 @@ func (r *request) asked() (set uint64) {
 // decideByFirst has the first one decide that can, if there is one. Before the legs start.
 func (r *request) decideByFirst(owing uint64) bool {
 	deciders := decidersOf(r.asked(), owing, r.e.ignoring.Load(), r.e.all)
-	b := r.e.primaries.first(r.head.bucket(), deciders)
+	b := r.o.primaries.first(r.head.bucket(), deciders)
 	if b != nobody {
 		r.race.decideBy(r.legOf(b), deciders)
 	}
@@ -116,7 +116,7 @@ func (r *request) legOf(backend int) int {
 func (r *request) replaceDeciderLocked(l *leg) {
 	c := &r.race
 	for c.deciders &^= 1 << l.backend; c.deciders != 0; {
-		b := r.e.primaries.first(r.head.bucket(), c.deciders)
+		b := r.o.primaries.first(r.head.bucket(), c.deciders)
 		next := r.legOf(b)
 		if c.votes[next].state != voteFailed { // what it has refused meanwhile is decided
 			c.decider.Store(int32(next))

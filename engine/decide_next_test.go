@@ -14,7 +14,7 @@ import (
 // orderOf is the order of the bucket's backends behind the one that decidedBy fixes.
 func (r *rig) orderOf(bucket string) (order []int) {
 	for left := r.e.all; left != 0; {
-		b := r.e.primaries.first([]byte(bucket), left)
+		b := r.e.current().primaries.first([]byte(bucket), left)
 		order = append(order, b)
 		left &^= 1 << b
 	}

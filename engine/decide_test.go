@@ -392,7 +392,7 @@ func TestR29WhoDecides(t *testing.T) {
 			wantStatus(t, a, 412)
 			next := tt.want
 			if next == -2 {
-				next = r.e.primaries.first([]byte("b"), 0b110)
+				next = r.e.current().primaries.first([]byte("b"), 0b110)
 			}
 			if got := a.Headers.Get("X-Store"); got != fmt.Sprint(next) {
 				t.Errorf("storage %s has decided, want %d", got, next)

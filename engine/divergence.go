@@ -40,7 +40,7 @@ func (r *request) settleStored(stored uint64) {
 	case r.head.is(s3.KindUpload):
 		// It is about an upload that is one backend's own.
 	case r.head.isRead():
-		if r.e.o.RecordReads {
+		if r.o.RecordReads {
 			r.recordMissing()
 		}
 		r.checkRead()

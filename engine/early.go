@@ -12,7 +12,7 @@ import (
 
 // headerReceived is called by the server between head and body.
 func (e *Engine) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if n := int64(h.ContentLength()); n > 0 && e.refusesBody(h, n) {
+	if n := int64(h.ContentLength()); n > 0 && e.refusesBody(e.current(), h, n) {
 		// No byte is read: for the server there is no body. The handler knows the
 		// length from the raw head, refuses it, and the connection is closed (R7).
 		h.SetContentLength(0)
@@ -22,19 +22,19 @@ func (e *Engine) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfi
 
 // refusesBody reports whether a request with a body of n bytes is refused by its head
 // alone, as far as that can be told without parsing it once more.
-func (e *Engine) refusesBody(h *fasthttp.RequestHeader, n int64) bool {
-	if e.tooLarge(n) || e.closing.Load() || e.handling.Load() >= int64(e.o.MaxConcurrentRequests) {
+func (e *Engine) refusesBody(g *generation, h *fasthttp.RequestHeader, n int64) bool {
+	if g.tooLarge(n) || e.closing.Load() || e.handling.Load() >= int64(g.MaxConcurrentRequests) {
 		return true
 	}
 	if n <= maxDeleteBody || !h.IsPost() {
 		return false
 	}
-	t := s3.ParseTarget(h.RequestURI(), h.Host(), e.o.Domains)
+	t := s3.ParseTarget(h.RequestURI(), h.Host(), g.Domains)
 	return t.KindOf("POST", false) == s3.KindDelete
 }
 
 // tooLarge reports whether a body of n bytes is larger than MaxBodySize.
-func (e *Engine) tooLarge(n int64) bool { return e.o.MaxBodySize > 0 && n > e.o.MaxBodySize }
+func (g *generation) tooLarge(n int64) bool { return g.MaxBodySize > 0 && n > g.MaxBodySize }
 
 // withheld reports whether the server was told not to read the body.
 func withheld(ctx *fasthttp.RequestCtx, h *head) bool {

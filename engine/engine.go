@@ -29,10 +29,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/bits"
+	"math"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,12 +116,9 @@ type Options struct {
 
 // Engine is the proxy's server. New makes it, Serve runs it, Shutdown stops it.
 type Engine struct {
-	o           Options
-	all         uint64 // the set of all backends
-	ringSize    int
-	addRequest  headers
-	addResponse headers
-	cors        bool // addResponse makes an answer to a preflight request
+	o          Options // as New got them; of those that can change only current tells
+	generation atomic.Pointer[generation]
+	all        uint64 // the set of all backends
 
 	server   *fasthttp.Server
 	epoch    time.Time
@@ -135,8 +131,7 @@ type Engine struct {
 	reads    readStats
 	checks   readChecks
 
-	primaries *primaries
-	ignoring  atomic.Uint64 // backends that ignore conditions (R29)
+	ignoring atomic.Uint64 // backends that ignore conditions (R29)
 
 	stopping atomic.Bool // each answer from now on is its connection's last
 	closing  atomic.Bool // no new requests, also on connections that are open
@@ -158,48 +153,26 @@ type Engine struct {
 	idle     chan struct{} // closed when there is no active one; nil if nobody waits for that
 }
 
-// maxAdditional bounds configured headers a direction: a request's own are kept
-// in a 64-bit set.
-const maxAdditional = 64
-
 // New makes an engine; nothing is started yet. Errors name the wrong option.
 func New(o Options) (*Engine, error) {
 	if n := len(o.Backends); n == 0 || n > MaxBackends {
 		return nil, fmt.Errorf("cannot make an engine for %d backends: 1 to %d are possible", n, MaxBackends)
 	}
-	if len(o.AdditionalRequestHeaders) > maxAdditional || len(o.AdditionalResponseHeaders) > maxAdditional {
-		return nil, fmt.Errorf("cannot add more than %d headers", maxAdditional)
-	}
-	switch o.WriteAck {
-	case AckFirst, AckQuorum, AckAll:
-	default:
-		return nil, fmt.Errorf("cannot use WriteAck %q: it is none of %s, %s, %s", o.WriteAck, AckFirst, AckQuorum, AckAll)
-	}
-	if err := o.checkReads(); err != nil {
+	g, err := newGeneration(o)
+	if err != nil {
 		return nil, err
 	}
 	e := &Engine{
-		o:           o,
-		all:         1<<len(o.Backends) - 1,
-		ringSize:    1 << bits.Len(uint(max(o.RingSize, 4096)-1)),
-		addRequest:  sortedHeaders(o.AdditionalRequestHeaders),
-		addResponse: sortedHeaders(o.AdditionalResponseHeaders),
-		epoch:       time.Now(),
-		idBase:      rand.Uint64() &^ 0xffffffff,
-		uploads:     newOwners(maxUploads),
-		pages:       newOwners(maxPages),
-		versions:    newOwners(maxVersions),
-		parts:       newPartSizes(maxPartSizes),
-		writes:      newOverlaps(),
-		reads:       readStats{latencies: make([][readClasses]latency, len(o.Backends))},
-	}
-	names := make([]string, len(o.Backends))
-	for i, b := range o.Backends {
-		names[i] = b.Name()
-	}
-	var err error
-	if e.primaries, err = newPrimaries(names, o.ReadFrom, o.Primary); err != nil {
-		return nil, err
+		o:        g.Options,
+		all:      1<<len(o.Backends) - 1,
+		epoch:    time.Now(),
+		idBase:   rand.Uint64() &^ 0xffffffff,
+		uploads:  newOwners(maxUploads),
+		pages:    newOwners(maxPages),
+		versions: newOwners(maxVersions),
+		parts:    newPartSizes(maxPartSizes),
+		writes:   newOverlaps(),
+		reads:    readStats{latencies: make([][readClasses]latency, len(o.Backends))},
 	}
 	e.o.firstTimeout = cmp.Or(o.firstTimeout, firstTimeout)
 	e.o.continueWait = cmp.Or(o.continueWait, continueWait)
@@ -210,9 +183,8 @@ func New(o Options) (*Engine, error) {
 	if len(o.Backends) == MaxBackends {
 		e.all = ^uint64(0)
 	}
-	for _, h := range e.addResponse {
-		e.cors = e.cors || strings.HasPrefix(strings.ToLower(h.name), "access-control-")
-	}
+	g.Options = e.o
+	e.generation.Store(g)
 	e.requests.New = func() any { return newRequest(e) }
 	e.server = &fasthttp.Server{
 		Handler:                      e.handle,
@@ -228,7 +200,7 @@ func New(o Options) (*Engine, error) {
 		DisablePreParseMultipartForm: true,
 		ReadBufferSize:               o.MaxHeaderSize,
 		WriteBufferSize:              writeBufferSize,
-		Concurrency:                  o.MaxConnections + int(aside(int64(o.MaxConnections))) + 1, // the listener's bound comes first
+		Concurrency:                  math.MaxInt32, // the listener's bound comes first, and can change
 		LazyRequestTime:              true,
 		// An idle connection keeps no buffer for answers: 2,000 of them take 9 MB
 		// less. (A streaming server keeps the one for requests all the same.) It also makes
@@ -244,15 +216,6 @@ func New(o Options) (*Engine, error) {
 
 // writeBufferSize is a client connection's buffer for answers.
 const writeBufferSize = 8 << 10
-
-func sortedHeaders(m map[string]string) headers {
-	var list headers
-	for name, value := range m {
-		list = append(list, header{name, value})
-	}
-	slices.SortFunc(list, func(a, b header) int { return strings.Compare(a.name, b.name) })
-	return list
-}
 
 // Serve accepts clients on ln until Shutdown; it returns nil then.
 func (e *Engine) Serve(ln net.Listener) error {

@@ -112,7 +112,7 @@ func (e *Engine) ownAnswer(problem *s3Error) (answer []byte, size int, id string
 func (e *Engine) told(remote net.Addr, id, method, target string, status, size int) {
 	e.o.Metrics.RequestBegun()
 	e.o.Metrics.RequestEnded(method, status, 0, 0)
-	if e.o.Log.AccessEnabled() {
+	if e.current().logsAccess {
 		e.o.Log.Access(&Access{
 			Time: time.Now(), ID: id, Remote: remote.String(), Method: method, Path: target,
 			Status: status, BytesOut: int64(size),
@@ -169,7 +169,7 @@ func (e *Engine) answerAlone(ctx *fasthttp.RequestCtx, problem *s3Error, method,
 	problem.send(ctx, id)
 	ctx.Response.SkipBody = method == "HEAD"
 	e.o.Metrics.RequestEnded(method, problem.status, 0, 0)
-	if e.o.Log.AccessEnabled() {
+	if e.current().logsAccess {
 		e.o.Log.Access(&Access{
 			Time: time.Now(), ID: id, Remote: ctx.RemoteAddr().String(), Method: method, Path: target,
 			Host: string(ctx.Host()), UserAgent: string(ctx.UserAgent()), Status: problem.status,

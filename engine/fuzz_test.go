@@ -205,7 +205,7 @@ func FuzzAnswerHead(f *testing.F) {
 	} {
 		f.Add([]byte(raw))
 	}
-	e := &Engine{addResponse: fuzzAdditional}
+	e := &generation{addResponse: fuzzAdditional}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		n := http1.HeadEnd(data)
 		for i := range data {

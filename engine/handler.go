@@ -105,7 +105,7 @@ func (r *request) letNext() {
 
 func (r *request) logAccess(size int64) {
 	defer r.e.recoverStep("logging a request")
-	if log := r.e.o.Log; log.AccessEnabled() {
+	if r.o.logsAccess {
 		a := Access{
 			Time: r.head.begun, ID: r.head.id.String(), Remote: r.client.remote, Method: r.head.method, Path: string(r.head.raw),
 			Host: string(r.head.host), UserAgent: string(r.head.userAgent), Status: r.client.status,
@@ -114,7 +114,7 @@ func (r *request) logAccess(size int64) {
 		if l := r.winner(); l != nil {
 			a.Backend = l.name()
 		}
-		log.Access(&a)
+		r.e.o.Log.Access(&a)
 	}
 }
 
@@ -153,7 +153,8 @@ func (e *Engine) begin(ctx *fasthttp.RequestCtx) *request {
 func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	// Legs in the background do not count: a backend that hangs would use up the
 	// bound. They have one of their own, the limiter's.
-	if e.handling.Add(1) > int64(e.o.MaxConcurrentRequests) || e.closing.Load() {
+	o := e.current() // the request keeps it (R22)
+	if e.handling.Add(1) > int64(o.MaxConcurrentRequests) || e.closing.Load() {
 		e.handling.Add(-1)
 		e.refuseEarly(ctx, errTooManyRequests)
 		return nil
@@ -161,6 +162,7 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	e.inFlight.Add(1)
 	r := e.requests.Get().(*request) //nolint:forcetypeassert // the pool holds nothing else
 	r.refs.Store(1)
+	r.o = o
 	r.head.begun = time.Now()
 	r.head.id = e.newID()
 	r.head.tried = tried
@@ -221,16 +223,16 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 		fields = addHost(fields, raw, ctx.LocalAddr())
 	}
 	var problem string
-	r.head.buf, r.head.head, problem = buildHead(r.head.buf[:0], r.head.method, raw, fields, r.e.addRequest)
+	r.head.buf, r.head.head, problem = buildHead(r.head.buf[:0], r.head.method, raw, fields, r.o.addRequest)
 	if problem != "" {
 		return badRequest(problem)
 	}
 	r.head.keep(len(raw))
-	if r.e.tooLarge(r.head.contentLength) || r.e.tooLarge(r.head.decodedLength) {
+	if r.o.tooLarge(r.head.contentLength) || r.o.tooLarge(r.head.decodedLength) {
 		return errEntityTooLarge
 	}
 	r.race.begin(r.head.hasBody())
-	r.head.target = s3.ParseTarget(r.head.raw, r.head.host, r.e.o.Domains)
+	r.head.target = s3.ParseTarget(r.head.raw, r.head.host, r.o.Domains)
 	if r.head.method == "PUT" || r.head.method == "POST" || r.head.method == "DELETE" {
 		r.head.target.Sub = r.head.target.IsSubWrite(r.head.method)
 		if r.head.method == "PUT" && !r.head.target.Sub {
@@ -249,7 +251,7 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 	case withheld(ctx, &r.head.head): // and there is room now
 		return errTooManyRequests
 	}
-	if r.e.o.Log.AccessEnabled() {
+	if r.o.logsAccess {
 		r.client.remote = ctx.RemoteAddr().String()
 	}
 	return nil
@@ -260,9 +262,9 @@ func (r *request) makeMessage() {
 	r.message.Begin(body.Options{
 		Head:         r.head.bytes(),
 		Length:       r.head.bodyLength(),
-		MaxRing:      r.e.ringSize,
+		MaxRing:      r.o.ringSize,
 		Readers:      len(r.legs),
-		StallTimeout: r.e.o.StallTimeout,
+		StallTimeout: r.o.StallTimeout,
 		Begun:        r.head.begun,
 		NoPipes:      !r.client.isPlain() || r.head.isWatched() || r.race.isHeld(),
 	})

@@ -4,11 +4,11 @@ import "time"
 
 // hedgeDelay is how long the first backend of a read may take before the next one is asked
 // as well; 0 is for ever.
-func (e *Engine) hedgeDelay(backend int, class readClass) time.Duration {
-	if e.o.HedgeP95 {
-		return time.Duration(e.reads.latencies[backend][class].p95.Load())
+func (r *request) hedgeDelay(backend int, class readClass) time.Duration {
+	if r.o.HedgeP95 {
+		return time.Duration(r.e.reads.latencies[backend][class].p95.Load())
 	}
-	return e.o.HedgeAfter
+	return r.o.HedgeAfter
 }
 
 // startHedge has the next backend asked where the first one is slow. Launch calls it.
@@ -21,11 +21,11 @@ func (r *request) startHedge() {
 	for i := range r.launched {
 		r.legs[i].asked = now
 	}
-	r.e.reads.hedges.began(r.e.o.HedgeBudget)
+	r.e.reads.hedges.began(r.o.HedgeBudget)
 	if p.first != 1 || p.fresh < 2 {
 		return
 	}
-	d := r.e.hedgeDelay(r.legs[0].backend, r.head.readClass())
+	d := r.hedgeDelay(r.legs[0].backend, r.head.readClass())
 	if d <= 0 {
 		return
 	}

@@ -246,7 +246,8 @@ type Access struct {
 type Log interface {
 	// Warn reports something that the operator may want to act on.
 	Warn(msg string, keyvals ...any)
-	// AccessEnabled reports whether Access wants to be called at all.
+	// AccessEnabled reports whether Access wants to be called at all. It is asked once, by New
+	// and by each Reconfigure, for the requests that begin from then on.
 	AccessEnabled() bool
 	Access(a *Access)
 }

@@ -103,7 +103,7 @@ func BenchmarkHostileAnswers(b *testing.B) {
 	}, func(b *testing.B, raw []byte) {
 		message := append([]byte("HTTP/1.1 200 OK\r\n"), raw...)
 		message = append(message, "\r\n"...)
-		e := &Engine{addResponse: fuzzAdditional}
+		e := &generation{addResponse: fuzzAdditional}
 		var dst []byte
 		for b.Loop() {
 			var a http1.Answer

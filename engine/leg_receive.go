@@ -226,7 +226,7 @@ func (l *leg) keepWaiting(c Conn, err error) bool {
 		return false
 	}
 	l.unsent = unsent
-	c.ReadTimeout(l.r.e.o.ConnectionTimeout)
+	c.ReadTimeout(l.r.o.ConnectionTimeout)
 	return true
 }
 

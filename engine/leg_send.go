@@ -45,7 +45,7 @@ func (l *leg) refused() bool { return l.inline && l.sendErr != nil && l.conn.Reu
 // trySend sends a whole message if the socket takes it at once. What it does not take is
 // left to send; an error is left to whoever reads.
 func (l *leg) trySend(c Conn, message body.Chunk) (all bool) {
-	timeout, size := l.r.e.o.ConnectionTimeout, message.Len()
+	timeout, size := l.r.o.ConnectionTimeout, message.Len()
 	// A small message goes out in one write; a larger one may not (R31). Over TLS nothing
 	// goes out here, and the connection stays as the last request has left it.
 	if l.plain() {
@@ -119,7 +119,7 @@ func (l *leg) send() {
 	if begins && !l.sendTo.Alive() {
 		err = errUnasked
 	} else {
-		_, err = l.sendChunks(l.sendTo, body.Chunk{}, l.r.e.o.ConnectionTimeout, begins)
+		_, err = l.sendChunks(l.sendTo, body.Chunk{}, l.r.o.ConnectionTimeout, begins)
 	}
 	if begins && l.sentSize == 0 {
 		l.begun <- false
@@ -131,7 +131,7 @@ func (l *leg) send() {
 func (l *leg) endSend(err error) {
 	c := l.sendTo
 	l.sendErr = err
-	timeout := l.r.e.o.ConnectionTimeout
+	timeout := l.r.o.ConnectionTimeout
 	if err == nil {
 		l.unsent = c.Unsent()
 		l.sentAll.Store(true)

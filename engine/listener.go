@@ -21,7 +21,6 @@ import (
 type listener struct {
 	*accept.Listener
 	e   *Engine
-	max int64
 	tls *tls.Config // of the clients; nil is plain HTTP
 
 	open    atomic.Int64  // connections that were accepted and not closed
@@ -83,12 +82,24 @@ const (
 var cutNames = [cutReasons]string{"refused", "idle", "silent", "head", "body", "answer"}
 
 func newListener(ln net.Listener, e *Engine) *listener {
-	l := &listener{e: e, max: int64(e.o.MaxConnections), tls: e.o.TLS, left: make(chan struct{}, 1), ended: make(chan struct{})}
+	l := &listener{e: e, tls: e.o.TLS, left: make(chan struct{}, 1), ended: make(chan struct{})}
 	l.Listener = accept.New(ln, accept.Options{
 		Log:        func(msg string, keyvals ...any) { e.o.Log.Warn(msg, keyvals...) },
 		OutOfFiles: e.relieve,
 	})
 	return l
+}
+
+// max is the bound, which can change while connections are open.
+func (l *listener) max() int64 { return int64(l.e.current().MaxConnections) }
+
+// shrink evicts what is idle and past the bound, where that has been lowered.
+func (l *listener) shrink() {
+	for l.open.Load()-l.leaving.Load() > l.max() {
+		if evicted, _ := l.evict(); !evicted {
+			return
+		}
+	}
 }
 
 func (l *listener) cut(reason int) { l.cuts[reason].Add(1) }
@@ -100,12 +111,12 @@ func (l *listener) Accept() (net.Conn, error) {
 			l.end.Do(func() { close(l.ended) })
 			return nil, err
 		}
-		if l.open.Add(1) <= l.max || l.makeRoom() {
+		if l.open.Add(1) <= l.max() || l.makeRoom() {
 			return newClientConn(nc, l), nil
 		}
 		l.open.Add(-1)
 		l.cut(cutRefused)
-		if l.refusing.Add(1) > aside(l.max) {
+		if l.refusing.Add(1) > aside(l.max()) {
 			l.refusing.Add(-1)
 			l.refuseShort(nc)
 			continue
@@ -123,14 +134,14 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) makeRoom() bool {
 	if times, say := l.atBound.Happened(); say {
 		l.e.o.Log.Warn("as many clients are connected as can be: the ones that are idle make room, or else new ones get 503",
-			"bound", l.max, "times", times, "evicted", l.cuts[cutIdle].Load()+l.cuts[cutHead].Load(), "refused", l.cuts[cutRefused].Load())
+			"bound", l.max(), "times", times, "evicted", l.cuts[cutIdle].Load()+l.cuts[cutHead].Load(), "refused", l.cuts[cutRefused].Load())
 	}
 	patience := time.NewTimer(roomTime)
 	defer patience.Stop()
 	for {
 		open, wait := l.open.Load(), roomTime
-		if open <= l.max+aside(l.max) { // else those that were evicted have to go first
-			if open-l.leaving.Load() <= l.max {
+		if l.leaving.Load() < aside(l.max()) { // else those that were evicted have to go first
+			if open-l.leaving.Load() <= l.max() {
 				return true
 			}
 			evicted, later := l.evict()
@@ -293,7 +304,7 @@ type Clients struct {
 
 // Clients tells about the connections of clients.
 func (e *Engine) Clients() Clients {
-	s := Clients{Bound: e.o.MaxConnections, Cut: make(map[string]uint64, cutReasons)}
+	s := Clients{Bound: e.current().MaxConnections, Cut: make(map[string]uint64, cutReasons)}
 	e.mu.Lock()
 	l := e.listener
 	e.mu.Unlock()

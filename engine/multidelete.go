@@ -109,9 +109,9 @@ func (r *request) beginDeletes(objects []deletedObject, conditional map[string]b
 // beginDelete notes that a key is about to be deleted.
 func (r *request) beginDelete(t *turn, hash uint64, conditional bool) *s3Error {
 	switch e := r.e; {
-	case conditional && !e.writes.beginAlone(t, hash, r.head.id, min(aloneWait, e.o.SlotTimeout), e.o.SlotTimeout):
+	case conditional && !e.writes.beginAlone(t, hash, r.head.id, min(aloneWait, r.o.SlotTimeout), r.o.SlotTimeout):
 		return errKeyContended
-	case !conditional && !e.writes.beginWithin(t, hash, e.o.SlotTimeout):
+	case !conditional && !e.writes.beginWithin(t, hash, r.o.SlotTimeout):
 		return errKeyBusy
 	}
 	return nil

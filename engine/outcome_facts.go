@@ -106,7 +106,7 @@ func (r *request) facts(votes []vote) writeFacts {
 }
 
 // comparesETags reports whether ETags of positive answers ought to be one (R18).
-func (r *request) comparesETags() bool { return r.e.o.CompareETags && r.head.hasETag() }
+func (r *request) comparesETags() bool { return r.o.CompareETags && r.head.hasETag() }
 
 // etag is the object's, without quotes: a field of the answer's head, or an
 // element of its body where the object was made from another one or from parts.

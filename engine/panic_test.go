@@ -109,8 +109,7 @@ type wiredLog struct {
 	Log
 }
 
-func (l wiredLog) AccessEnabled() bool { l.at("AccessEnabled"); return l.Log.AccessEnabled() }
-func (l wiredLog) Access(a *Access)    { l.at("Access"); l.Log.Access(a) }
+func (l wiredLog) Access(a *Access) { l.at("Access"); l.Log.Access(a) }
 
 type wiredSynclog struct {
 	wired
@@ -153,7 +152,7 @@ func TestR22PanicsEndTheirRequest(t *testing.T) {
 	hooks := []string{
 		"Begin", "Add", "Stamp", "Acknowledge", "Settle", "Settle acknowledged", "Refuses", "Waits", "Quiet", "Owed", "Wanted",
 		"RequestBegun", "RequestEnded", "LegEnded", "LegsEnded", "Diverged",
-		"AccessEnabled", "Access", "Record", "Progress", "Answered", "Succeeded", "Acquire", "Plain",
+		"Access", "Record", "Progress", "Answered", "Succeeded", "Acquire", "Plain",
 	}
 	requests := map[string]string{
 		"put": putRequest("/b/k", "body"), "large put": putRequest("/b/k", pattern(1<<20)), "get": requestFor("GET", "/b/large"),

@@ -102,8 +102,8 @@ func (e *Engine) inPool() (set uint64) {
 
 // primaryOf is the set of the one backend that speaks for all about a bucket: its primary,
 // or whoever stands in for one that is out of the pool. It is empty if nobody is there.
-func (e *Engine) primaryOf(bucket []byte, but uint64) uint64 {
-	b := e.primaries.first(bucket, e.inPool()&^but)
+func (r *request) primaryOf(bucket []byte, but uint64) uint64 {
+	b := r.o.primaries.first(bucket, r.e.inPool()&^but)
 	if b == nobody {
 		return 0
 	}

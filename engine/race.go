@@ -246,7 +246,7 @@ func (r *request) mayWaitLocked(last, answers bool) bool {
 	switch {
 	case !r.head.is(s3.KindPlain) || r.race.isAbandoned():
 		return true
-	case answers && (r.e.o.Log.AccessEnabled() || r.mayWaitForIntent()):
+	case answers && (r.o.logsAccess || r.mayWaitForIntent()):
 		return true
 	case !last:
 		return false

@@ -24,7 +24,7 @@ type readChecks struct{ underWay atomic.Int64 }
 
 // mayCheck reports whether the read, which has ended, is one to be compared.
 func (r *request) mayCheck() bool {
-	share := r.e.o.ReadCheck
+	share := r.o.ReadCheck
 	if share <= 0 || r.plan.n == 0 || r.plan.all || !r.race.askedOne() || !r.head.isRouted() || len(r.head.target.Key) == 0 ||
 		r.head.target.Sub || r.head.partial || r.head.hasBody() {
 		return false

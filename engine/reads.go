@@ -183,7 +183,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 	if !r.head.isRouted() || want != e.all { // a page stays with its backend (R28)
 		return want, nil
 	}
-	all := e.o.ReadPolicy == ReadAll
+	all := r.o.ReadPolicy == ReadAll
 	quiet := e.o.Journal == nil || e.o.Journal.Quiet()
 	if quiet && all {
 		return want, nil
@@ -208,7 +208,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		if n == 0 {
 			return want, nil // takeSlots says so
 		}
-		route(&r.plan, e.o.ReadPolicy, e.o.StaleReads, listing, list[:n])
+		route(&r.plan, r.o.ReadPolicy, r.o.StaleReads, listing, list[:n])
 		if r.plan.n > 0 {
 			r.countAvoided(owed, list[:n])
 			break
@@ -261,20 +261,20 @@ func (r *request) owedIn(counts []int) (owed uint64) {
 // fillAnswerers says of each backend in the pool what route goes by.
 func (r *request) fillAnswerers(list *[MaxBackends]answerer, owed uint64, counts []int) (n int) {
 	e := r.e
-	explore := e.o.ReadPolicy == ReadFastest && uint64(r.head.id)%exploreEach == 0
+	explore := r.o.ReadPolicy == ReadFastest && uint64(r.head.id)%exploreEach == 0
 	class := r.head.readClass()
 	for b, backend := range e.o.Backends {
 		if e.o.Limiter.State(b) != stateActive {
 			continue
 		}
-		c := answerer{backend: b, weight: e.weight(b), rank: e.primaries.rank(r.head.target.Bucket, b)}
+		c := answerer{backend: b, weight: r.o.weight(b), rank: r.o.primaries.rank(r.head.target.Bucket, b)}
 		switch {
 		case counts != nil:
 			c.owes = counts[b]
 		case owed&(1<<b) != 0:
 			c.owes = 1
 		}
-		switch e.o.ReadPolicy {
+		switch r.o.ReadPolicy {
 		case ReadSpread:
 			c.dice = mix(uint64(r.head.id)*diceFactor, backend.Name())
 		case ReadFastest:
@@ -297,11 +297,11 @@ const exploreEach = 256
 const diceFactor = 0x9e3779b97f4a7c15
 
 // weight is a backend's in ReadFrom.
-func (e *Engine) weight(backend int) int {
-	if e.o.ReadFrom == nil {
+func (g *generation) weight(backend int) int {
+	if g.ReadFrom == nil {
 		return 1
 	}
-	return e.o.ReadFrom[backend]
+	return g.ReadFrom[backend]
 }
 
 // wantKey tells repair that a client waits for the key.

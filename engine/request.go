@@ -18,6 +18,7 @@ import (
 // the concern is about: the others ask its methods (TestRequestFieldsHaveOwners).
 type request struct {
 	e    *Engine
+	o    *generation // as it was when the request began
 	refs atomic.Int32
 
 	prev, next *request // the engine's list, under its lock
@@ -50,6 +51,7 @@ func newRequest(e *Engine) *request {
 	n := len(e.o.Backends)
 	r := &request{
 		e:      e,
+		o:      e.current(),
 		legs:   make([]leg, 0, n),
 		ready:  make(chan struct{}, 1),
 		race:   race{votes: make([]vote, 0, n), decision: make(chan struct{}, 1)},

@@ -106,7 +106,7 @@ func (r *request) enterOverlaps() bool {
 	if !r.head.isOneKey() || j.turn != nil { // since beginAlone
 		return true
 	}
-	if !r.e.writes.beginWithin(&j.own, hashOfTarget(&r.head.target), r.e.o.SlotTimeout) {
+	if !r.e.writes.beginWithin(&j.own, hashOfTarget(&r.head.target), r.o.SlotTimeout) {
 		return false
 	}
 	j.turn = &j.own
@@ -121,7 +121,7 @@ func (r *request) beginAlone() *s3Error {
 		return nil
 	}
 	j := &r.ledger
-	if !r.e.writes.beginAlone(&j.own, hashOfTarget(&r.head.target), r.head.id, min(aloneWait, r.e.o.SlotTimeout), r.e.o.SlotTimeout) {
+	if !r.e.writes.beginAlone(&j.own, hashOfTarget(&r.head.target), r.head.id, min(aloneWait, r.o.SlotTimeout), r.o.SlotTimeout) {
 		return errKeyContended
 	}
 	j.turn = &j.own

@@ -39,7 +39,7 @@ func (b *answerBody) resume(cause error) bool {
 	owed := r.owedOf() | b.tried
 	n := r.fillAnswerers(&list, owed, nil)
 	var p readPlan
-	route(&p, r.e.o.ReadPolicy, StaleRefuse, false, list[:n])
+	route(&p, r.o.ReadPolicy, StaleRefuse, false, list[:n])
 	for _, backend := range p.order[:p.n] {
 		b.tried |= 1 << backend
 		l := r.rest(int(backend), winner, winner.answer.Length-b.left)
@@ -125,7 +125,7 @@ func (l *leg) fetch(head []byte, fresh bool) error {
 	if err != nil {
 		return err
 	}
-	timeout := l.r.e.o.ConnectionTimeout
+	timeout := l.r.o.ConnectionTimeout
 	if l.plain() {
 		c.Guard(len(head) > body.ShortMessage)
 	}

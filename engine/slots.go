@@ -20,7 +20,7 @@ func (r *request) route() uint64 {
 			return 1 << backend
 		}
 	case s3.KindInitiate:
-		return r.e.primaryOf(r.head.bucket(), r.head.tried)
+		return r.primaryOf(r.head.bucket(), r.head.tried)
 	}
 	if r.head.target.Version {
 		if backend, ok := r.versionOwner(); ok {
@@ -33,7 +33,7 @@ func (r *request) route() uint64 {
 		}
 	}
 	if r.head.isListing() && (r.head.target.Versions || r.head.target.Uploads) {
-		return r.e.primaryOf(r.head.bucket(), 0) // ids are one backend's own (R28)
+		return r.primaryOf(r.head.bucket(), 0) // ids are one backend's own (R28)
 	}
 	return r.e.all
 }
@@ -66,7 +66,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	r.setLegs(got, slots)
 	want |= r.race.lacking
 	if r.head.write && want == e.all && !r.head.isUploadsOwn() {
-		r.race.need = e.acks()
+		r.race.need = r.acks()
 		r.race.skipped = want &^ got
 		for s := r.race.skipped; s != 0; s &= s - 1 {
 			b := bits.TrailingZeros64(s)
@@ -96,7 +96,7 @@ func (c *race) hasOwnVersion() bool {
 
 func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
 	e := r.e
-	deadline := time.NewTimer(e.o.SlotTimeout)
+	deadline := time.NewTimer(r.o.SlotTimeout)
 	defer deadline.Stop()
 	retry := time.NewTicker(slotRetry)
 	defer retry.Stop()
@@ -116,9 +116,10 @@ func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64
 
 // acks is how many positive answers a write takes (R3). Backends under
 // maintenance are left out by the operator's own will; demoted ones count.
-func (e *Engine) acks() int {
+func (r *request) acks() int {
+	e := r.e
 	n := len(e.o.Backends)
-	switch e.o.WriteAck {
+	switch r.o.WriteAck {
 	case AckQuorum:
 		return n/2 + 1
 	case AckAll:

@@ -93,7 +93,7 @@ func (r *request) retryElsewhere(ctx *fasthttp.RequestCtx) bool {
 		return false
 	}
 	tried := r.head.tried | 1<<l.backend
-	if r.head.hasBody() || r.e.primaryOf(r.head.bucket(), tried) == 0 {
+	if r.head.hasBody() || r.primaryOf(r.head.bucket(), tried) == 0 {
 		return false
 	}
 	next := func() *request {

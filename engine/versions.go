@@ -31,7 +31,7 @@ func (r *request) learnVersion() {
 
 // primaryLeg is the leg of whoever speaks for the others, of those that were asked.
 func (r *request) primaryLeg() int {
-	return r.legOf(r.e.primaries.first(r.head.bucket(), r.asked()))
+	return r.legOf(r.o.primaries.first(r.head.bucket(), r.asked()))
 }
 
 // primaryLate answers without the primary, on a goroutine of its own.
@@ -59,7 +59,7 @@ func (r *request) noteVersionLocked(l *leg) {
 func (r *request) awaitPrimaryLocked() {
 	if c := &r.race; c.patience == nil {
 		r.refs.Add(1)
-		c.patience = time.AfterFunc(max(r.e.o.PrimaryWait-(r.head.age()-c.versionAt), 0), r.primaryLate)
+		c.patience = time.AfterFunc(max(r.o.PrimaryWait-(r.head.age()-c.versionAt), 0), r.primaryLate)
 	}
 }
 

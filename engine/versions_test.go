@@ -214,7 +214,7 @@ func TestR28ListingsOfThePrimary(t *testing.T) {
 			a := r.dial().Do(requestFor("GET", target))
 			wantStatus(t, a, 200)
 			if want == 1 {
-				want = r.e.primaries.first([]byte("b"), 0b110)
+				want = r.e.current().primaries.first([]byte("b"), 0b110)
 			}
 			if got := a.Headers.Get("X-Store"); got != fmt.Sprint(want) {
 				t.Errorf("%s comes from %s, want %d", target, got, want)
