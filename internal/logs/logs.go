@@ -28,12 +28,11 @@ func init() {
 // Logs are the open sinks of a LoggingConfig. Any goroutine may use them, and nobody who logs waits
 // for a reader (Queue).
 type Logs struct {
-	Main          zerolog.Logger
-	Access        zerolog.Logger
-	AccessEnabled bool
-	Sync          io.Writer // for synclog.Log: one whole line per Write
+	Main   zerolog.Logger
+	Access zerolog.Logger
+	Sync   io.Writer // for synclog.Log: one whole line per Write
 
-	outputs []*Output // main, access and sync
+	outputs [len(logNames)]*switched // main, access and sync
 
 	synclogLost atomic.Pointer[func(*Queue)] // see OnSynclogLost; nil until then
 	reopening   sync.Mutex
@@ -49,12 +48,10 @@ func Open(c config.LoggingConfig) (*Logs, error) {
 	accessOut, accessErr := OpenOutput(c.Accesslog)
 	syncOut, syncErr := OpenOutput(c.Synclog)
 	l := &Logs{
-		Main:          zerolog.New(mainOut).Level(level).With().Timestamp().Logger(),
-		Access:        zerolog.New(accessOut),
-		AccessEnabled: len(accessOut.sinks) > 0,
-		Sync:          syncOut,
-		outputs:       []*Output{mainOut, accessOut, syncOut},
+		outputs: [...]*switched{newSwitched(mainOut, level), newSwitched(accessOut, zerolog.TraceLevel), newSwitched(syncOut, zerolog.TraceLevel)},
 	}
+	l.Main = zerolog.New(l.outputs[0]).With().Timestamp().Logger()
+	l.Access, l.Sync = zerolog.New(l.outputs[1]), l.outputs[2]
 	if err := named(errors.Join(levelErr, mainErr), accessErr, syncErr); err != nil {
 		l.Start()
 		_ = l.Close() // the other error is the one to report
@@ -67,41 +64,51 @@ func Open(c config.LoggingConfig) (*Logs, error) {
 // Start starts writing. Problems are reported in the main log; if it is the main log itself that
 // nobody reads, they wait there.
 func (l *Logs) Start() {
-	for i, o := range l.outputs {
-		trouble := func(q *Queue, err error) {
-			l.Main.Error().Str("log", logNames[i]).Str("output", q.Name).Err(err).
-				Msg("cannot write a log: its lines are queued, and lost once the queue is full")
-		}
-		revive := func(q *Queue, lost uint64) {
-			if lost == 0 {
-				l.Main.Warn().Str("log", logNames[i]).Str("output", q.Name).Msg("a log can be written again, no lines were lost")
-				return
-			}
-			l.Main.Error().Str("log", logNames[i]).Str("output", q.Name).Uint64("lines", lost).
-				Msg("a log can be written again, but lines were lost")
-			if f := l.synclogLost.Load(); f != nil && o == l.outputs[2] {
-				(*f)(q)
-			}
-		}
-		o.Start(trouble, revive)
+	for i, s := range l.outputs {
+		l.begin(i, s.out.Load().sinks)
 	}
 }
+
+// begin starts writing to the sinks of log i.
+func (l *Logs) begin(i int, sinks []*Queue) {
+	trouble := func(q *Queue, err error) {
+		l.Main.Error().Str("log", logNames[i]).Str("output", q.Name).Err(err).
+			Msg("cannot write a log: its lines are queued, and lost once the queue is full")
+	}
+	revive := func(q *Queue, lost uint64) {
+		if lost == 0 {
+			l.Main.Warn().Str("log", logNames[i]).Str("output", q.Name).Msg("a log can be written again, no lines were lost")
+			return
+		}
+		l.Main.Error().Str("log", logNames[i]).Str("output", q.Name).Uint64("lines", lost).
+			Msg("a log can be written again, but lines were lost")
+		if f := l.synclogLost.Load(); f != nil && i == 2 {
+			(*f)(q)
+		}
+	}
+	(&Output{sinks: sinks}).Start(trouble, revive)
+}
+
+// AccessEnabled reports whether the access log goes anywhere.
+func (l *Logs) AccessEnabled() bool { return len(l.outputs[1].out.Load().sinks) > 0 }
 
 // OnSynclogLost has f called for each of the synclog's queues that works again after it has lost
 // lines. f is called on any goroutine and must not wait.
 func (l *Logs) OnSynclogLost(f func(q *Queue)) { l.synclogLost.Store(&f) }
 
 // SynclogQueues are the queues of the synclog's outputs.
-func (l *Logs) SynclogQueues() []*Queue { return l.outputs[2].sinks }
+func (l *Logs) SynclogQueues() []*Queue { return l.outputs[2].out.Load().sinks }
 
 // Plain makes logs that write to two writers directly; main gets only warnings and errors. If sync
 // is nil, the synclog goes to what AddSynclog adds, once Start has been called.
 func Plain(main, sync io.Writer) *Logs {
 	l := &Logs{
-		Main:    zerolog.New(main).Level(zerolog.WarnLevel).With().Timestamp().Logger(),
-		Access:  zerolog.Nop(),
-		Sync:    sync,
-		outputs: []*Output{{}, {}, {}},
+		Main:   zerolog.New(main).Level(zerolog.WarnLevel).With().Timestamp().Logger(),
+		Access: zerolog.Nop(),
+		Sync:   sync,
+	}
+	for i := range l.outputs {
+		l.outputs[i] = newSwitched(&Output{}, zerolog.TraceLevel)
 	}
 	if sync == nil {
 		l.Sync = l.outputs[2]
@@ -112,7 +119,7 @@ func Plain(main, sync io.Writer) *Logs {
 // AddSynclog adds w to the synclog's outputs, with at most maxLines lines queued for it. It must be
 // called before Start.
 func (l *Logs) AddSynclog(name string, w io.Writer, maxLines int) {
-	l.outputs[2].add(name, &logFile{f: keptOpen{w}}).maxLines = maxLines
+	l.outputs[2].out.Load().add(name, &logFile{f: keptOpen{w}}).maxLines = maxLines
 }
 
 // State is what metrics report about one sink.
@@ -124,8 +131,8 @@ type State struct {
 
 // States are those of all sinks, the main log's first.
 func (l *Logs) States() (all []State) {
-	for i, o := range l.outputs {
-		for _, q := range o.sinks {
+	for i, out := range l.outputs {
+		for _, q := range out.out.Load().sinks {
 			s := State{Log: strings.ToLower(strings.TrimPrefix(logNames[i], "Logging.")), Output: q.Name}
 			s.Waiting, s.Lost = q.state()
 			all = append(all, s)
@@ -139,7 +146,7 @@ func (l *Logs) States() (all []State) {
 func (l *Logs) Reopen() error {
 	l.reopening.Lock()
 	defer l.reopening.Unlock()
-	return named(l.outputs[0].reopen(), l.outputs[1].reopen(), l.outputs[2].reopen())
+	return named(l.outputs[0].out.Load().reopen(), l.outputs[1].out.Load().reopen(), l.outputs[2].out.Load().reopen())
 }
 
 // ReopenSoon is Reopen with the result reported in the main log. It waits only briefly, so that a
@@ -166,7 +173,7 @@ const reopenPatience = 4 * reopenFlush
 // Flush waits until everything logged so far is written, but not longer than d for each log.
 func (l *Logs) Flush(d time.Duration) {
 	for _, o := range l.outputs {
-		o.flush(d)
+		o.out.Load().flush(d)
 	}
 }
 
@@ -174,10 +181,10 @@ func (l *Logs) Flush(d time.Duration) {
 // written. All readers that take nothing together get logCloseTimeout.
 func (l *Logs) Close() error {
 	for _, o := range l.outputs {
-		o.finish()
+		o.out.Load().finish()
 	}
 	deadline := time.Now().Add(logCloseTimeout)
-	return named(l.outputs[0].closeBy(deadline), l.outputs[1].closeBy(deadline), l.outputs[2].closeBy(deadline))
+	return named(l.outputs[0].out.Load().closeBy(deadline), l.outputs[1].out.Load().closeBy(deadline), l.outputs[2].out.Load().closeBy(deadline))
 }
 
 func named(mainErr, accessErr, syncErr error) error {

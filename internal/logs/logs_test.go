@@ -52,7 +52,9 @@ func mustFlush(t *testing.T, w any) {
 	case *Output:
 		outputs = []*Output{w}
 	case *Logs:
-		outputs = w.outputs
+		for _, s := range w.outputs {
+			outputs = append(outputs, s.out.Load())
+		}
 	}
 	for _, o := range outputs {
 		o.flush(testkit.Patience)

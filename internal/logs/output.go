@@ -19,9 +19,11 @@ import (
 
 // Output passes each line to all of its sinks and waits for none of them (R23).
 type Output struct {
-	sinks  []*Queue
-	file   *logFile // nil without one
-	syslog io.Closer
+	sinks          []*Queue
+	stdout, stderr *Queue   // of sinks; nil without
+	file           *logFile // nil without one
+	syslog         *syslogCloser
+	facility       string // of syslog
 }
 
 // logCloseTimeout is how long Close waits for a reader to take the last lines.
@@ -39,10 +41,10 @@ func OpenOutput(c config.LogOutput) (*Output, error) {
 	o := &Output{}
 	var errs []error
 	if c.Stdout {
-		o.add("stdout", &logFile{f: keptOpen{os.Stdout}})
+		o.stdout = o.add("stdout", &logFile{f: keptOpen{os.Stdout}})
 	}
 	if c.Stderr {
-		o.add("stderr", &logFile{f: keptOpen{os.Stderr}})
+		o.stderr = o.add("stderr", &logFile{f: keptOpen{os.Stderr}})
 	}
 	if c.File != "" {
 		f, torn, err := openAppend(c.File)
@@ -59,6 +61,7 @@ func OpenOutput(c config.LogOutput) (*Output, error) {
 			var w *syslog.Writer
 			if w, err = dialSyslog(facility|syslog.LOG_INFO, "akubra"); err == nil {
 				o.syslog = &syslogCloser{w, o.add("syslog", syslogWriter{zerolog.SyslogLevelWriter(w)})}
+				o.facility = c.Syslog
 			} else {
 				err = fmt.Errorf("cannot reach syslog for facility %q: %w", c.Syslog, err)
 			}

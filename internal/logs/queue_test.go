@@ -187,8 +187,8 @@ func TestR23LogCloseIsBounded(t *testing.T) {
 	// The goroutines that the end of the process would have ended.
 	_ = reader.Close()
 	_ = daemon.Close()
-	for _, o := range l.outputs {
-		for _, q := range o.sinks {
+	for _, s := range l.outputs {
+		for _, q := range s.out.Load().sinks {
 			<-q.done
 		}
 	}

@@ -53,7 +53,7 @@ func logValue(v any) any {
 }
 
 func (l engineLog) AccessEnabled() bool {
-	return l.logs.AccessEnabled
+	return l.logs.AccessEnabled()
 }
 
 // Access writes one line; its id also appears in the records of divergences (R16).
