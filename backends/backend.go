@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -48,8 +49,10 @@ type Backend struct {
 	name        string
 	url         string
 	addr        string
-	dialTimeout time.Duration
-	tls         *tls.Config
+	host        string // of addr
+	secure      bool   // over TLS
+	dialTimeout atomic.Int64
+	tls         atomic.Pointer[tls.Config] // nil without TLS
 	congestion  *congestion.Control
 	watcher     *netio.Watcher
 	client      *fasthttp.HostClient
@@ -62,24 +65,19 @@ func New(o Options) (*Backend, error) {
 		return nil, fmt.Errorf("cannot use backend %q: it has no host", o.URL)
 	}
 	b := &Backend{
-		name: o.URL.Host, url: o.URL.Scheme + "://" + o.URL.Host, addr: o.URL.Host, dialTimeout: o.DialTimeout,
+		name: o.URL.Host, url: o.URL.Scheme + "://" + o.URL.Host, addr: o.URL.Host, host: o.URL.Hostname(),
 		congestion: congestion.New(o.CongestionControl), watcher: o.Watcher,
 	}
 	if err := b.congestion.Check(); err != nil {
 		return nil, fmt.Errorf("cannot use backend %q: %w", o.URL, err)
 	}
+	b.SetDialTimeout(o.DialTimeout)
 	port := "80"
 	switch o.URL.Scheme {
 	case "http":
 	case "https":
-		port = "443"
-		b.tls = &tls.Config{MinVersion: tls.VersionTLS12}
-		if o.TLS != nil {
-			b.tls = o.TLS.Clone()
-		}
-		if b.tls.ServerName == "" {
-			b.tls.ServerName = o.URL.Hostname()
-		}
+		port, b.secure = "443", true
+		b.tls.Store(b.withName(o.TLS))
 	default:
 		return nil, fmt.Errorf("cannot use backend %q: the scheme is neither http nor https", o.URL)
 	}
@@ -107,7 +105,33 @@ func (b *Backend) Name() string { return b.name }
 func (b *Backend) URL() string { return b.url }
 
 // Plain reports whether connections are TCP without TLS.
-func (b *Backend) Plain() bool { return b.tls == nil }
+func (b *Backend) Plain() bool { return !b.secure }
+
+// SetTLS has new connections use c, which may be nil, as Options.TLS. Connections made before are
+// not used for another request: what they have agreed on may not be trusted any more. It does
+// nothing for a backend without TLS.
+func (b *Backend) SetTLS(c *tls.Config) {
+	if b.Plain() {
+		return
+	}
+	b.tls.Store(b.withName(c))
+	b.client.CloseIdleConnections()
+}
+
+// withName is a copy of c for this backend.
+func (b *Backend) withName(c *tls.Config) *tls.Config {
+	if c == nil {
+		c = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	c = c.Clone()
+	if c.ServerName == "" {
+		c.ServerName = b.host
+	}
+	return c
+}
+
+// SetDialTimeout bounds the dials and handshakes that begin from now on.
+func (b *Backend) SetDialTimeout(d time.Duration) { b.dialTimeout.Store(int64(d)) }
 
 // Acquire takes the most recently used idle connection that is Alive, or makes a new one that is
 // not connected yet; it never waits. With fresh it always makes a new one and closes any idle ones

@@ -498,7 +498,7 @@ func TestAbortDuringConnect(t *testing.T) {
 func TestR11DialTimeoutCoversTheHandshake(t *testing.T) {
 	p := newPeer(t)
 	b := newBackend(t, "https://"+p.ln.Addr().String(), nil)
-	b.dialTimeout = 50 * time.Millisecond
+	b.SetDialTimeout(50 * time.Millisecond)
 	c := acquire(t, b, false)
 	begun := time.Now()
 	err := c.Connect()

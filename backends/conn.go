@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/akubra/akubra/internal/netio"
 	"github.com/akubra/akubra/internal/nonblock"
@@ -22,8 +23,9 @@ type Conn struct {
 
 	net.Conn  // nil until Connect
 	sock      netio.Socket
-	tls       *tlsSocket // between the socket and TLS; else nil
-	resetting bool       // Reset is closing the connection
+	tls       *tlsSocket  // between the socket and TLS; else nil
+	agreed    *tls.Config // that the handshake was made with; nil without TLS
+	resetting bool        // Reset is closing the connection
 
 	reader    *bufio.Reader
 	unread    []byte // what the reader gets first, followed by unreadErr
@@ -46,7 +48,7 @@ func (c *Conn) Connect() error {
 	if c.Conn != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.backend.dialTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.backend.dialTimeout.Load()))
 	defer cancel()
 	c.mu.Lock()
 	c.cancel = cancel
@@ -76,14 +78,15 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	}
 	c.outdated = c.backend.congestion.Dialled(nonblock.Socket(nc))
 	watcher := c.backend.watcher
-	if c.backend.tls != nil {
+	c.agreed = c.backend.tls.Load()
+	if c.agreed != nil {
 		watcher = nil
 	}
 	c.mu.Lock()
 	watcher.Open(&c.sock, nc)
 	c.mu.Unlock()
 	nc = c.sock.NetConn()
-	if c.backend.tls == nil {
+	if c.agreed == nil {
 		if err := c.sock.Look(); err != nil {
 			_ = nc.Close()
 			return nil, err
@@ -91,7 +94,7 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 		return nc, nil
 	}
 	c.tls = &tlsSocket{Conn: nc, sock: &c.sock}
-	tc := tls.Client(c.tls, c.backend.tls)
+	tc := tls.Client(c.tls, c.agreed)
 	err = tc.HandshakeContext(ctx)
 	if err == nil {
 		err = c.tls.lookAtNew(ctx, tc)
@@ -117,11 +120,14 @@ func (c *Conn) look() error {
 func (c *Conn) Reused() bool { return c.reused }
 
 // takeUp marks an idle connection as in use again. It returns false if the peer has closed it or
-// sent something unasked.
+// sent something unasked, or if TLS would be agreed on in another way now.
 func (c *Conn) takeUp() bool {
 	c.sock.TakeUp()
-	return c.Alive()
+	return c.isTrusted() && c.Alive()
 }
+
+// isTrusted reports whether the connection was made with the backend's current TLS configuration.
+func (c *Conn) isTrusted() bool { return c.tls == nil || c.agreed == c.backend.tls.Load() }
 
 // Alive reports whether the peer has neither closed the connection nor sent anything unasked (R32).
 // Nobody may read or write during the call.
@@ -148,10 +154,10 @@ func (c *Conn) aborted() bool { return c.sock.ReceivingStopped() }
 func (c *Conn) AbortWrite() { c.sock.StopSending() }
 
 // Release returns the connection to the backend's pool. It closes the connection instead if it was
-// aborted, if bytes that nobody asked for are buffered, or if the backend has turned out to need
-// another congestion control since it was dialed.
+// aborted, if bytes that nobody asked for are buffered, or if since it was dialed the backend has
+// turned out to need another congestion control or was given another TLS configuration.
 func (c *Conn) Release() {
-	if c.outdated && c.backend.congestion.Near() || c.aborted() || c.sock.SendingStopped() || len(c.unread) > 0 || (c.reader != nil && c.reader.Buffered() > 0) {
+	if c.outdated && c.backend.congestion.Near() || !c.isTrusted() || c.aborted() || c.sock.SendingStopped() || len(c.unread) > 0 || (c.reader != nil && c.reader.Buffered() > 0) {
 		c.Discard()
 		return
 	}

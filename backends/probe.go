@@ -3,6 +3,7 @@ package backends
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -51,7 +52,7 @@ type Prober struct {
 	backends []*Backend
 	returner Returner
 	interval time.Duration
-	timeout  time.Duration
+	timeout  atomic.Int64
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -60,8 +61,13 @@ type Prober struct {
 // NewProber makes a prober that checks every interval and waits up to timeout for a response. The
 // list has the same order as the returner's numbers.
 func NewProber(list []*Backend, returner Returner, interval, timeout time.Duration) *Prober {
-	return &Prober{backends: list, returner: returner, interval: interval, timeout: timeout, stop: make(chan struct{})}
+	p := &Prober{backends: list, returner: returner, interval: interval, stop: make(chan struct{})}
+	p.SetTimeout(timeout)
+	return p
 }
+
+// SetTimeout changes how long probes that begin from now on wait for a response.
+func (p *Prober) SetTimeout(d time.Duration) { p.timeout.Store(int64(d)) }
 
 // Start starts the goroutines.
 func (p *Prober) Start() {
@@ -88,7 +94,7 @@ func (p *Prober) watch(i int) {
 		if !p.returner.Returnable(i) {
 			continue
 		}
-		if err := p.backends[i].Probe(p.timeout); err != nil {
+		if err := p.backends[i].Probe(time.Duration(p.timeout.Load())); err != nil {
 			p.returner.Unreached(i, err)
 		} else {
 			p.returner.Return(i)

@@ -76,12 +76,13 @@ func (l *Limiter) tellDemoted(e *Event) {
 // one in the pool. In that case a later failure demotes it, once it no longer is the last.
 func (l *Limiter) Failed(backend int, now int64) {
 	b := &l.backends[backend]
-	if n := b.failures.Add(1); l.failureLimit <= 0 || n < l.failureLimit {
+	most := l.failureLimit.Load()
+	if n := b.failures.Add(1); most <= 0 || n < most {
 		return
 	}
 	l.mu.Lock()
 	// Check again under the lock: a Return may have reset the count in between.
-	if b.failures.Load() < l.failureLimit {
+	if b.failures.Load() < most {
 		l.mu.Unlock()
 		return
 	}
@@ -113,7 +114,7 @@ func (l *Limiter) Returnable(backend int) bool {
 	// This is busy < limit/len/2 without the division, which would round a small share down to a
 	// number that nothing is below.
 	return l.demoted&^l.maintained&bit(backend) != 0 &&
-		2*l.backends[backend].slots.taken()*len(l.backends) < l.limit
+		2*l.backends[backend].slots.taken()*len(l.backends) < int(l.limit.Load())
 }
 
 // Return puts a demoted backend back into the pool and resets its failures. It reports whether this

@@ -94,8 +94,9 @@ type Count struct {
 
 // Limiter implements the engine's interface of the same name.
 type Limiter struct {
-	limit        int
-	failureLimit int64
+	limit        atomic.Int64
+	failureLimit atomic.Int64
+	room         int // the highest limit that fits into the slots
 	stalledAfter int64
 	onDemote     func(Event)
 	onReturn     func(Event)
@@ -132,20 +133,35 @@ func New(o Options) *Limiter {
 		o.StalledAfter = DefaultStalledAfter
 	}
 	l := &Limiter{
-		limit:        min(max(o.ConnLimit, len(o.Backends)), maxLimit),
-		failureLimit: int64(o.FailureLimit),
 		stalledAfter: int64(o.StalledAfter),
 		onDemote:     o.OnDemote,
 		onReturn:     o.OnReturn,
 		backends:     make([]backend, len(o.Backends)),
 		maintained:   o.Maintained & all(len(o.Backends)),
 	}
+	l.room = min(max(o.ConnLimit, len(o.Backends), leastRoom), maxLimit)
+	l.SetLimits(o.ConnLimit, o.FailureLimit)
 	for i, name := range o.Backends {
 		l.backends[i].name = name
-		l.backends[i].slots.init(l.limit)
+		l.backends[i].slots.init(l.room)
 	}
 	l.refreshLocked()
 	return l
+}
+
+// leastRoom is how far ConnLimit can be raised later at least, for a few kilobytes of memory.
+const leastRoom = 1 << 16
+
+// SetLimits changes ConnLimit and FailureLimit (see Options), at once: whoever waits at the old
+// limit tries again, and slots past a lowered one are not taken away, but TryBegin refuses until
+// enough have ended. It reports whether ConnLimit fits into what New made room for; where it does
+// not, the limit is as high as that goes.
+func (l *Limiter) SetLimits(connLimit, failureLimit int) (fits bool) {
+	limit := min(max(connLimit, len(l.backends)), maxLimit)
+	l.limit.Store(int64(min(limit, l.room)))
+	l.failureLimit.Store(int64(failureLimit))
+	l.wake()
+	return limit <= l.room
 }
 
 // all is the set of the first n backends.
@@ -189,7 +205,7 @@ func (l *Limiter) take(now int64, want uint64, slots *[MaxBackends]int32) (got u
 	}
 	// If somebody is waiting, check before taking: slots taken and given back would wake all
 	// waiters.
-	if l.changed.Load() != nil && l.sum(pool)+bits.OnesCount64(got) > l.limit {
+	if l.changed.Load() != nil && l.sum(pool)+bits.OnesCount64(got) > int(l.limit.Load()) {
 		return 0, false
 	}
 	for set := got; set != 0; set &= set - 1 {
@@ -199,7 +215,7 @@ func (l *Limiter) take(now int64, want uint64, slots *[MaxBackends]int32) (got u
 			return 0, false
 		}
 	}
-	if l.sum(pool) > l.limit {
+	if l.sum(pool) > int(l.limit.Load()) {
 		l.giveBack(got, slots)
 		return 0, false
 	}

@@ -36,7 +36,7 @@ type Counts struct {
 
 // Log writes records.
 type Log struct {
-	methods []string
+	methods atomic.Pointer[[]string]
 	onError func(*Record, error)
 	buffers bytebufferpool.Pool
 
@@ -51,10 +51,8 @@ func New(o Options) *Log {
 	if o.Out == nil {
 		panic("synclog: Options.Out is nil") // every record would be lost
 	}
-	l := &Log{methods: slices.Clone(o.Methods), onError: o.OnError, out: o.Out}
-	if len(l.methods) == 0 {
-		l.methods = []string{"PUT", "POST", "DELETE"}
-	}
+	l := &Log{onError: o.OnError, out: o.Out}
+	l.SetMethods(o.Methods)
 	if l.onError == nil {
 		l.onError = func(*Record, error) {}
 	}
@@ -81,7 +79,18 @@ func (l *Log) Record(r *Record) {
 }
 
 // Wants reports whether records with this method are written.
-func (l *Log) Wants(method string) bool { return method == "" || slices.Contains(l.methods, method) }
+func (l *Log) Wants(method string) bool {
+	return method == "" || slices.Contains(*l.methods.Load(), method)
+}
+
+// SetMethods changes which records are written from now on (Options.Methods).
+func (l *Log) SetMethods(methods []string) {
+	if len(methods) == 0 {
+		methods = []string{"PUT", "POST", "DELETE"}
+	}
+	methods = slices.Clone(methods)
+	l.methods.Store(&methods)
+}
 
 func (l *Log) write(line []byte) error {
 	l.mu.Lock()

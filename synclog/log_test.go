@@ -169,3 +169,17 @@ func BenchmarkRecord(b *testing.B) {
 		}
 	})
 }
+
+// TestR22MethodsChange: which methods are recorded changes from one record to the next.
+func TestR22MethodsChange(t *testing.T) {
+	var out bytes.Buffer
+	l := New(Options{Out: &out, Methods: []string{"GET"}})
+	for _, methods := range [][]string{{"PUT"}, nil, {"GET"}} {
+		l.Record(&Record{Method: "PUT"})
+		l.SetMethods(methods)
+	}
+	l.Record(&Record{Method: "PUT"})
+	if got := l.Counts(); got.Written != 2 || got.Skipped != 2 {
+		t.Errorf("%+v", got)
+	}
+}
