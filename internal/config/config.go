@@ -34,29 +34,30 @@ type Config struct {
 	MaintainedBackend         oneOrMany         `koanf:"MaintainedBackend"` // see MaintainedMask
 	SyncLogMethods            []string          `koanf:"SyncLogMethods"`
 
-	AdminListen           string            `koanf:"AdminListen"` // empty means off
-	AdminHosts            []string          `koanf:"AdminHosts"`  // see admin.Hosts
-	Domains               []string          `koanf:"Domains"`
-	WriteAck              string            `koanf:"WriteAck"`
-	ReadPolicy            string            `koanf:"ReadPolicy"`
-	ReadFrom              map[string]string `koanf:"ReadFrom"` // see ReadWeights
-	StaleReads            string            `koanf:"StaleReads"`
-	HedgeAfter            string            `koanf:"HedgeAfter"` // see HedgeDelay
-	HedgeBudget           float64           `koanf:"HedgeBudget"`
-	ReadCheck             float64           `koanf:"ReadCheck"` // 0 means off
-	CompareETags          bool              `koanf:"CompareETags"`
-	RingSize              text.ByteSize     `koanf:"RingSize"`
-	StallTimeout          time.Duration     `koanf:"StallTimeout"`
-	FailureLimit          int               `koanf:"FailureLimit"` // 0 means off
-	MaxBodySize           text.ByteSize     `koanf:"MaxBodySize"`  // 0 means no limit
-	MaxHeaderSize         text.ByteSize     `koanf:"MaxHeaderSize"`
-	MaxConcurrentRequests int               `koanf:"MaxConcurrentRequests"`
-	MinClientRate         text.ByteSize     `koanf:"MinClientRate"` // per second; 0 means off
-	ShutdownDelay         time.Duration     `koanf:"ShutdownDelay"` // 0 means off
-	ShutdownTimeout       time.Duration     `koanf:"ShutdownTimeout"`
-	CongestionControl     string            `koanf:"CongestionControl"`
-	TLS                   TLSConfig         `koanf:"TLS"`
-	Logging               LoggingConfig     `koanf:"Logging"`
+	AdminListen           string             `koanf:"AdminListen"` // empty means off
+	AdminHosts            []string           `koanf:"AdminHosts"`  // see admin.Hosts
+	Domains               []string           `koanf:"Domains"`
+	WriteAck              string             `koanf:"WriteAck"`
+	ReadPolicy            string             `koanf:"ReadPolicy"`
+	ReadFrom              map[string]string  `koanf:"ReadFrom"` // see ReadWeights
+	StaleReads            string             `koanf:"StaleReads"`
+	HedgeAfter            string             `koanf:"HedgeAfter"` // see HedgeDelay
+	HedgeBudget           float64            `koanf:"HedgeBudget"`
+	ReadCheck             float64            `koanf:"ReadCheck"` // 0 means off
+	CompareETags          bool               `koanf:"CompareETags"`
+	RingSize              text.ByteSize      `koanf:"RingSize"`
+	StallTimeout          time.Duration      `koanf:"StallTimeout"`
+	FailureLimit          int                `koanf:"FailureLimit"` // 0 means off
+	MaxBodySize           text.ByteSize      `koanf:"MaxBodySize"`  // 0 means no limit
+	MaxHeaderSize         text.ByteSize      `koanf:"MaxHeaderSize"`
+	MaxConcurrentRequests int                `koanf:"MaxConcurrentRequests"`
+	MinClientRate         text.ByteSize      `koanf:"MinClientRate"` // per second; 0 means off
+	ShutdownDelay         time.Duration      `koanf:"ShutdownDelay"` // 0 means off
+	ShutdownTimeout       time.Duration      `koanf:"ShutdownTimeout"`
+	CongestionControl     string             `koanf:"CongestionControl"`
+	TLS                   TLSConfig          `koanf:"TLS"`
+	BackendTLS            []BackendTLSConfig `koanf:"BackendTLS"` // see TLSOf
+	Logging               LoggingConfig      `koanf:"Logging"`
 
 	Primary     oneOrMany     `koanf:"Primary"` // see PrimaryRules
 	PrimaryWait time.Duration `koanf:"PrimaryWait"`
@@ -119,6 +120,7 @@ func Default() *Config {
 		MinClientRate:         64,
 		ShutdownTimeout:       30 * time.Second,
 		CongestionControl:     congestion.Auto,
+		TLS:                   TLSConfig{MinVersion: minTLS, Backends: TLSBackendConfig{MinVersion: minTLS}},
 		Logging: LoggingConfig{
 			Synclog:   LogOutput{Stderr: true, Level: "info"},
 			Accesslog: LogOutput{Level: "info"},
@@ -145,6 +147,11 @@ func (c *Config) finish() {
 	for i := range c.BackendCredentials {
 		if b := &c.BackendCredentials[i]; b.Profile == "" {
 			b.Profile = defaultProfile
+		}
+	}
+	for i := range c.BackendTLS {
+		if b := &c.BackendTLS[i]; b.MinVersion == "" {
+			b.MinVersion = minTLS
 		}
 	}
 }

@@ -60,7 +60,7 @@ func TestConfigExample(t *testing.T) {
 	want.MaintainedBackend, want.Primary, want.Domains, want.AdminHosts = oneOrMany{}, oneOrMany{}, []string{}, []string{}
 	want.AdditionalRequestHeaders, want.AdditionalResponseHeaders = map[string]string{}, map[string]string{}
 	want.ReadFrom = map[string]string{}
-	want.BackendCredentials = []BackendCredentialsConfig{}
+	want.BackendCredentials, want.BackendTLS = []BackendCredentialsConfig{}, []BackendTLSConfig{}
 	want.finish()
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -172,7 +172,7 @@ func TestR21Mistakes(t *testing.T) {
 		"number in list":       {"SyncLogMethods: [PUT, 5]", `^SyncLogMethods\[1\]: "5" is not allowed, must be one of GET, `},
 		"number as only one":   {"MaintainedBackend: [5]", `^MaintainedBackend: "5" is not allowed, must be one of Backends$`},
 		"map for list":         {"MaintainedBackend: {a: b}", `^MaintainedBackend: a map is not allowed, must be text, or a list`},
-		"text for map":         {"TLS: on", `^TLS: "on" is not allowed, must be a map with the keys CertFile, KeyFile, Backends$`},
+		"text for map":         {"TLS: on", `^TLS: "on" is not allowed, must be a map with the keys CertFile, KeyFile, MinVersion, Backends$`},
 		"list for headers":     {"AdditionalRequestHeaders: [X]", `^AdditionalRequestHeaders: a list is not allowed, must be a map of header names`},
 		"map for header":       {"AdditionalRequestHeaders: {X: {Y: z}}", `^AdditionalRequestHeaders\[X\]: a map is not allowed, must be text`},
 		"duration, no unit":    {"ConnectionTimeout: 3", `^ConnectionTimeout: 3 is not allowed, must be a duration with its unit, as in`},

@@ -132,7 +132,7 @@ func decodeValue(from, to reflect.Value) (any, error) {
 		if from.Kind() != reflect.Slice {
 			return refuse("a list")
 		}
-	case []BackendCredentialsConfig:
+	case []BackendCredentialsConfig, []BackendTLSConfig:
 		if from.Kind() != reflect.Slice {
 			return refuse("a list of maps with the keys " + strings.Join(fieldNames(to.Type().Elem()), ", "))
 		}

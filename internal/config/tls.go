@@ -9,18 +9,60 @@ import (
 
 // TLSConfig is the listener's certificate and the TLS settings for https:// backends.
 type TLSConfig struct {
-	CertFile string           `koanf:"CertFile"`
-	KeyFile  string           `koanf:"KeyFile"`
-	Backends TLSBackendConfig `koanf:"Backends"`
+	CertFile   string           `koanf:"CertFile"`
+	KeyFile    string           `koanf:"KeyFile"`
+	MinVersion string           `koanf:"MinVersion"` // of clients; see tlsVersions
+	Backends   TLSBackendConfig `koanf:"Backends"`
 }
 
-// TLSBackendConfig are the TLS settings for all https:// backends.
+// TLSBackendConfig are the TLS settings for all https:// backends that have none of their own.
 type TLSBackendConfig struct {
 	CAFile             string `koanf:"CAFile"` // empty means the system's
 	InsecureSkipVerify bool   `koanf:"InsecureSkipVerify"`
 	ClientCertFile     string `koanf:"ClientCertFile"`
 	ClientKeyFile      string `koanf:"ClientKeyFile"`
+	MinVersion         string `koanf:"MinVersion"`
 }
+
+// BackendTLSConfig are the TLS settings of one backend, which stand in the place of all those in
+// TLS.Backends.
+type BackendTLSConfig struct {
+	Backend            string `koanf:"Backend"` // one of Backends
+	CAFile             string `koanf:"CAFile"`
+	InsecureSkipVerify bool   `koanf:"InsecureSkipVerify"`
+	ClientCertFile     string `koanf:"ClientCertFile"`
+	ClientKeyFile      string `koanf:"ClientKeyFile"`
+	MinVersion         string `koanf:"MinVersion"`
+}
+
+func (b *BackendTLSConfig) settings() TLSBackendConfig {
+	return TLSBackendConfig{
+		CAFile: b.CAFile, InsecureSkipVerify: b.InsecureSkipVerify,
+		ClientCertFile: b.ClientCertFile, ClientKeyFile: b.ClientKeyFile, MinVersion: b.MinVersion,
+	}
+}
+
+// TLSOf returns the TLS settings of one backend, by index, and the key where they stand.
+func (c *Config) TLSOf(backend int) (key string, settings TLSBackendConfig) {
+	for i := range c.BackendTLS {
+		if sameBackend(c.BackendTLS[i].Backend, c.Backends[backend]) {
+			return element("BackendTLS", i), c.BackendTLS[i].settings()
+		}
+	}
+	return "TLS.Backends", c.TLS.Backends
+}
+
+// ClientTLS returns the TLS configuration for one backend, by index; ServerName still has to be set.
+func (c *Config) ClientTLS(backend int) (*tls.Config, error) {
+	_, settings := c.TLSOf(backend)
+	return settings.Client()
+}
+
+// minTLS is the default of MinVersion. Older ones are broken (RFC 8996).
+const minTLS = "1.2"
+
+// tlsVersions are what MinVersion may be.
+var tlsVersions = map[string]uint16{minTLS: tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
 // Listener returns the listener's TLS configuration, or nil for plain HTTP.
 func (t *TLSConfig) Listener() (*tls.Config, error) {
@@ -31,12 +73,12 @@ func (t *TLSConfig) Listener() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use certificate %q with key %q: %w", t.CertFile, t.KeyFile, err)
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{cert}}, nil
+	return &tls.Config{MinVersion: tlsVersions[t.MinVersion], NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{cert}}, nil
 }
 
-// Client returns the TLS configuration for https:// backends; ServerName still has to be set.
+// Client returns the TLS configuration of these settings; ServerName still has to be set.
 func (t *TLSBackendConfig) Client() (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.InsecureSkipVerify}
+	conf := &tls.Config{MinVersion: tlsVersions[t.MinVersion], InsecureSkipVerify: t.InsecureSkipVerify}
 	if t.CAFile != "" {
 		var err error
 		if conf.RootCAs, err = loadCAs(t.CAFile); err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
@@ -91,5 +92,40 @@ func TestConfigTLS(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Each backend has the settings of its own entry, wholly, or those of all.
+func TestBackendTLS(t *testing.T) {
+	dir := t.TempDir()
+	ca, _ := mustWritePair(t, dir, "ca")
+	cert, key := mustWritePair(t, dir, "client")
+	const backends = "Backends: ['https://one:1', 'https://two:2', 'http://three:3']\n"
+	c := mustParseConfig(t, backends+"TLS: {MinVersion: 1.3, CertFile: "+cert+", KeyFile: "+key+", Backends: {CAFile: "+ca+", InsecureSkipVerify: true}}\n"+
+		"BackendTLS: [{Backend: 'https://TWO:2', ClientCertFile: "+cert+", ClientKeyFile: "+key+", MinVersion: 1.3}]\n")
+	one, err := c.ClientTLS(0)
+	if err != nil || one.RootCAs == nil || !one.InsecureSkipVerify || one.Certificates != nil || one.MinVersion != tls.VersionTLS12 {
+		t.Errorf("of all: %+v, %v", one, err)
+	}
+	two, err := c.ClientTLS(1)
+	if err != nil || two.RootCAs != nil || two.InsecureSkipVerify || len(two.Certificates) != 1 || two.MinVersion != tls.VersionTLS13 {
+		t.Errorf("its own: %+v, %v", two, err)
+	}
+	if listener, err := c.TLS.Listener(); err != nil || listener.MinVersion != tls.VersionTLS13 {
+		t.Errorf("listener: %+v, %v", listener, err)
+	}
+	for text, want := range map[string]string{
+		"BackendTLS: [{Backend: 'https://other'}]":                               "BackendTLS[0].Backend: \"https://other\" is not allowed, must be one of Backends",
+		"BackendTLS: [{Backend: 'http://three:3'}]":                              "BackendTLS[0].Backend: \"http://three:3\" is not allowed, must be a backend with https://",
+		"BackendTLS: [{Backend: 'https://one:1'}, {Backend: 'https://one:1'}]":   "BackendTLS[1].Backend: \"https://one:1\" is not allowed, must be another backend than BackendTLS[0]",
+		"BackendTLS: [{Backend: 'https://one:1', MinVersion: 1.1}]":              "BackendTLS[0].MinVersion: \"1.1\" is not allowed, must be one of 1.2, 1.3",
+		"BackendTLS: [{Backend: 'https://one:1', CAFile: " + key + "}]":          "BackendTLS[0].CAFile: \"" + key + "\" is not allowed, must be a file of PEM certificates: it contains no certificate",
+		"BackendTLS: [{Backend: 'https://one:1', CaFile: x}]":                    "BackendTLS[0].CaFile: unknown key, the nearest known one is BackendTLS[0].CAFile",
+		"BackendTLS: [{Backend: 'https://one:1', ClientCertFile: " + cert + "}]": "BackendTLS[0].ClientKeyFile: \"\" is not allowed, must be the key of BackendTLS[0].ClientCertFile",
+		"TLS: {MinVersion: '1.0'}":                                               "TLS.MinVersion: \"1.0\" is not allowed, must be one of 1.2, 1.3",
+	} {
+		if lines := configMistakes(t, backends+text+"\n"); len(lines) != 1 || !strings.HasSuffix(lines[0], want) {
+			t.Errorf("%s: %q, want %q", text, lines, want)
+		}
 	}
 }

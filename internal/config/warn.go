@@ -19,7 +19,7 @@ const expirySoon = 14 * 24 * time.Hour
 // its check; certificates are checked as of now.
 func (c *Config) Warnings(now time.Time) (lines []string) {
 	warn := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	tlsBackends := slices.ContainsFunc(c.Backends, func(s string) bool { return strings.HasPrefix(strings.ToLower(s), "https:") })
+	tlsBackends := slices.ContainsFunc(c.Backends, isTLS)
 	b := c.TLS.Backends
 	switch {
 	case b.InsecureSkipVerify && tlsBackends:
@@ -27,6 +27,11 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 	case b.InsecureSkipVerify || b.CAFile != "" || b.ClientCertFile != "":
 		if !tlsBackends {
 			warn("TLS.Backends: has no effect, since none of Backends begins with https://")
+		}
+	}
+	for i, own := range c.BackendTLS {
+		if own.InsecureSkipVerify {
+			warn("%s.InsecureSkipVerify: any certificate is accepted, so anyone in between can read and change everything", element("BackendTLS", i))
 		}
 	}
 	if !loopbackOnly(c.AdminListen) {
@@ -90,16 +95,20 @@ func (c *Config) warnOfFiles(now time.Time, warn func(format string, args ...any
 			}
 		}
 	}
-	for _, f := range [][2]string{
-		{"TLS.CertFile", c.TLS.CertFile}, {"TLS.Backends.CAFile", c.TLS.Backends.CAFile},
-		{"TLS.Backends.ClientCertFile", c.TLS.Backends.ClientCertFile},
-	} {
+	certificates := [][2]string{{"TLS.CertFile", c.TLS.CertFile}}
+	secrets := [][2]string{{"TLS.KeyFile", c.TLS.KeyFile}, {"Credentials.File", c.Credentials.File}}
+	clients := func(path string, s TLSBackendConfig) {
+		certificates = append(certificates, [2]string{path + ".CAFile", s.CAFile}, [2]string{path + ".ClientCertFile", s.ClientCertFile})
+		secrets = append(secrets, [2]string{path + ".ClientKeyFile", s.ClientKeyFile})
+	}
+	clients("TLS.Backends", c.TLS.Backends)
+	for i := range c.BackendTLS {
+		clients(element("BackendTLS", i), c.BackendTLS[i].settings())
+	}
+	for _, f := range certificates {
 		if f[1] != "" {
 			certificate(f[0], f[1])
 		}
-	}
-	secrets := [][2]string{
-		{"TLS.KeyFile", c.TLS.KeyFile}, {"TLS.Backends.ClientKeyFile", c.TLS.Backends.ClientKeyFile}, {"Credentials.File", c.Credentials.File},
 	}
 	for i := range c.BackendCredentials {
 		secrets = append(secrets, [2]string{element("BackendCredentials", i) + ".File", c.BackendCredentials[i].File})

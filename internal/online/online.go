@@ -180,7 +180,7 @@ func (r *Report) certificate(s tls.ConnectionState, unverified bool, now time.Ti
 	r.TLS = fmt.Sprintf("%s, until %s", tls.VersionName(s.Version), cert.NotAfter.UTC().Format(time.DateOnly))
 	if unverified {
 		r.TLS += ", not verified"
-		r.warn("any certificate is accepted (TLS.Backends.InsecureSkipVerify)")
+		r.warn("any certificate is accepted (InsecureSkipVerify)")
 	}
 	if left := cert.NotAfter.Sub(now); left < expirySoon {
 		r.warn("its certificate %q expires on %s", cert.Subject, cert.NotAfter.UTC().Format(time.RFC3339))

@@ -26,7 +26,7 @@ var (
 	defaultIsNothing = []string{
 		"Backends", "MaintainedBackend", "AdditionalRequestHeaders", "AdditionalResponseHeaders", "AdminHosts", "Domains",
 		"StallTimeout", "ShutdownDelay", "TLS.CertFile", "TLS.KeyFile", "TLS.Backends.CAFile", "TLS.Backends.InsecureSkipVerify",
-		"TLS.Backends.ClientCertFile", "TLS.Backends.ClientKeyFile",
+		"TLS.Backends.ClientCertFile", "TLS.Backends.ClientKeyFile", "BackendTLS",
 		"Logging.Synclog.Stdout", "Logging.Synclog.File", "Logging.Synclog.Syslog",
 		"Logging.Accesslog.Stdout", "Logging.Accesslog.Stderr", "Logging.Accesslog.File", "Logging.Accesslog.Syslog",
 		"Logging.Mainlog.Stdout", "Logging.Mainlog.File", "Logging.Mainlog.Syslog",
@@ -44,6 +44,7 @@ var (
 		"MaxConcurrentRequests": "0", "MinClientRate": "-1", "ShutdownDelay": "-1s", "ShutdownTimeout": "-1s", "CongestionControl": "'?'",
 		"TLS.CertFile": "none", "TLS.KeyFile": "none", "TLS.Backends.CAFile": "none",
 		"TLS.Backends.ClientCertFile": "none", "TLS.Backends.ClientKeyFile": "none",
+		"TLS.MinVersion": "'1.1'", "TLS.Backends.MinVersion": "1.4", "BackendTLS": "[{Backend: 'http://a'}]",
 		"Logging.Synclog.Syslog": "x", "Logging.Accesslog.Syslog": "x", "Logging.Mainlog.Syslog": "x",
 		"Logging.Synclog.Level": "x", "Logging.Accesslog.Level": "x", "Logging.Mainlog.Level": "x",
 		"DataDir": "''", "Durability": "some", "OnJournalError": "some",
@@ -60,7 +61,7 @@ var (
 	readBy = map[string]string{
 		"Listen": "Proxy.Start", "Backends": "Proxy.makeBackends", "MaintainedBackend": "limiter", "ConnLimit": "shareFiles",
 		"AdminListen": "Proxy.Start", "AdminHosts": "admin", "FailureLimit": "limiter", "ShutdownDelay": "Proxy.Stop", "ShutdownTimeout": "Proxy.Stop",
-		"CongestionControl": "backends", "TLS": "Proxy.makeEngine, Proxy.makeBackends", "Logging": "logs", "DataDir": "ledger",
+		"CongestionControl": "backends", "TLS": "Proxy.makeEngine, Proxy.makeBackends", "BackendTLS": "Proxy.makeBackends", "Logging": "logs", "DataDir": "ledger",
 		"Durability": "ledger", "OnJournalError": "ledger, Proxy.journalTrouble", "Credentials": "RepairBackends",
 		"BackendCredentials": "RepairBackends", "ProbeBucket": "Proxy.makeProbe", "Repair": "RepairOptions", "OnConflict": "RepairOptions",
 	}

@@ -25,12 +25,12 @@ func CheckOnline(ctx context.Context, c *config.Config, environ []string, bucket
 
 // onlineBackends are those of a configuration, and why one has no keys, "" where it has.
 func onlineBackends(c *config.Config, environ []string) (all []client.Options, unsigned []string, err error) {
-	tlsConfig, err := c.TLS.Backends.Client()
-	if err != nil {
-		return nil, nil, err
-	}
 	names := c.BackendNames()
 	for i, u := range c.BackendURLs() {
+		tlsConfig, err := c.ClientTLS(i)
+		if err != nil {
+			return nil, nil, err
+		}
 		b := client.Options{
 			Name: names[i], URL: u.String(), TLS: tlsConfig, Region: c.Credentials.Region,
 			DialTimeout: c.ConnectionDialTimeout, Timeout: min(c.ConnectionTimeout, onlineTimeout),

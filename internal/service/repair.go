@@ -161,13 +161,13 @@ func RepairBackends(c *config.Config, environ []string) ([]repair.Backend, error
 	if err != nil {
 		return nil, err
 	}
-	tlsConfig, err := c.TLS.Backends.Client()
-	if err != nil {
-		return nil, err
-	}
 	var backends []repair.Backend
 	names := c.BackendNames()
 	for i, u := range c.BackendURLs() {
+		tlsConfig, err := c.ClientTLS(i)
+		if err != nil {
+			return nil, err
+		}
 		backends = append(backends, repair.Backend{
 			Name: names[i], URL: u.String(), TLS: tlsConfig,
 			Credentials: repair.Credentials{
