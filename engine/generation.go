@@ -75,6 +75,12 @@ func sortedHeaders(m map[string]string) headers {
 // current is the generation of requests that begin now.
 func (e *Engine) current() *generation { return e.generation.Load() }
 
+// Check reports what Reconfigure would say.
+func (e *Engine) Check(o Options) error {
+	_, err := newGeneration(o.withFixedOf(&e.o))
+	return err
+}
+
 // Reconfigure makes o the options of requests that begin from now on; those under way keep
 // theirs (R22). Of o it takes what can change while the engine runs: the rest stays as New
 // was given it, and may be left out. After an error nothing has changed. Any goroutine may

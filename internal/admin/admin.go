@@ -60,7 +60,10 @@ type Options struct {
 	// CheckConfig checks a configuration that came from the network, of at most MaxConfig bytes,
 	// without opening any file that it names. unopened are the keys of such files.
 	CheckConfig func(text []byte) (unopened, mistakes []string)
-	MaxConfig   int
+	// Reload reads the configuration's file again, and returns what became of that, for the JSON
+	// body; ok is false if nothing was changed because of a mistake. by is who asks.
+	Reload    func(by string) (result any, ok bool)
+	MaxConfig int
 	// Repair returns false if no repair runs in this process.
 	Repair func() (repair.Status, bool)
 	// Log is told of each change made through this listener.
@@ -88,6 +91,7 @@ type Metrics interface {
 type Admin struct {
 	o        Options
 	routes   []adminRoute
+	hosts    atomic.Pointer[[]string]
 	server   *fasthttp.Server
 	started  time.Time
 	draining atomic.Bool
@@ -108,6 +112,7 @@ func New(o Options) *Admin {
 		o.Health = func() []health.Status { return make([]health.Status, len(o.URLs)) }
 	}
 	a := &Admin{o: o, started: time.Now(), served: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	a.SetHosts(o.Hosts)
 	a.routes = append(slices.Clone(adminRoutes), a.journalRoutes()...)
 	a.server = &fasthttp.Server{
 		Name:               "akubra",

@@ -427,7 +427,7 @@ func TestR14AdminMaintenanceRace(t *testing.T) {
 func TestR37AdminAnswersItsOwnAlone(t *testing.T) {
 	r := newAdminRig(t, "a:9000", "b:9000")
 	_, port, _ := net.SplitHostPort(r.addr)
-	r.admin.o.Hosts = []string{"akubra.example", "Node-7"}
+	r.admin.SetHosts([]string{"akubra.example", "Node-7"})
 	for _, c := range []struct {
 		name, host string
 		status     int

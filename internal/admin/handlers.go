@@ -205,6 +205,17 @@ func (a *Admin) validate(ctx *fasthttp.RequestCtx, _ string) {
 	adminJSON(ctx, fasthttp.StatusBadRequest, validation{Mistakes: mistakes, Unopened: unopened})
 }
 
+// reload has the proxy read its own file again, not the body: whoever posts here may decide when, but
+// not what (R22).
+func (a *Admin) reload(ctx *fasthttp.RequestCtx, _ string) {
+	result, ok := a.o.Reload(remoteHost(ctx.RemoteAddr()))
+	status := fasthttp.StatusOK
+	if !ok {
+		status = fasthttp.StatusBadRequest
+	}
+	adminJSON(ctx, status, result)
+}
+
 func (a *Admin) journal(ctx *fasthttp.RequestCtx, _ string) {
 	if a.o.JournalPage == nil {
 		adminJSON(ctx, fasthttp.StatusOK, a.o.JournalStatus())

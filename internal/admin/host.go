@@ -25,6 +25,9 @@ func Hosts(listen string, more []string) []string {
 	return slices.DeleteFunc(hosts, func(host string) bool { return host == "" })
 }
 
+// SetHosts changes the names that the listener answers to (Options.Hosts).
+func (a *Admin) SetHosts(hosts []string) { a.hosts.Store(&hosts) }
+
 // ownHost reports whether a Host is this listener's own. A page in the operator's browser can reach
 // any address under a name of its own site that was made to resolve to it (DNS rebinding), and
 // could read the response; but then Host is that name. Nobody can make an IP address or localhost
@@ -41,7 +44,7 @@ func (a *Admin) ownHost(host string) bool {
 	}
 	name = strings.TrimSuffix(name, ".")
 	return strings.EqualFold(name, "localhost") ||
-		slices.ContainsFunc(a.o.Hosts, func(own string) bool { return strings.EqualFold(name, strings.TrimSuffix(own, ".")) })
+		slices.ContainsFunc(*a.hosts.Load(), func(own string) bool { return strings.EqualFold(name, strings.TrimSuffix(own, ".")) })
 }
 
 // ownRequest refuses requests to a Host that is not this listener's own, and requests from other

@@ -31,6 +31,7 @@ var adminRoutes = []adminRoute{
 	{"POST", "/backends/NAME/maintenance", (*Admin).beginMaintenance},
 	{"DELETE", "/backends/NAME/maintenance", (*Admin).endMaintenance},
 	{"POST", "/configuration/validate", (*Admin).validate},
+	{"POST", "/configuration/reload", (*Admin).reload},
 	{"GET", "/journal", (*Admin).journal},
 }
 

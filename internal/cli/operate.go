@@ -24,9 +24,9 @@ import (
 
 // operateCommands are the commands about the running proxy, which they ask through AdminListen.
 type operateCommands struct {
-	status, on, off *kingpin.CmdClause
-	watch, json     bool
-	backend         string
+	status, on, off, reload *kingpin.CmdClause
+	watch, json             bool
+	backend                 string
 }
 
 func newOperateCommands(app *kingpin.Application) *operateCommands {
@@ -34,6 +34,8 @@ func newOperateCommands(app *kingpin.Application) *operateCommands {
 	o.status = app.Command("status", "Show the state of the running proxy and its backends. Exit code 1 if it is not ready.")
 	o.status.Flag("watch", "Keep showing it until stopped.").BoolVar(&o.watch)
 	o.status.Flag("json", "Print the proxy's own JSON.").BoolVar(&o.json)
+	o.reload = app.Command("reload", "Have the running proxy read its configuration again, and say what became of it. Exit code 1 if something needs a restart, 2 if nothing was changed because of a mistake.")
+	o.reload.Flag("json", "Print the proxy's own JSON.").BoolVar(&o.json)
 	maintenance := app.Command("maintenance", "Take a backend of the running proxy into or out of maintenance. This survives a restart.")
 	o.on = maintenance.Command("on", "The backend gets no requests; what is written meanwhile is repaired afterwards.")
 	o.off = maintenance.Command("off", "The backend gets requests again.")
@@ -44,7 +46,7 @@ func newOperateCommands(app *kingpin.Application) *operateCommands {
 }
 
 func (o *operateCommands) is(command string) bool {
-	return slices.Contains([]string{o.status.FullCommand(), o.on.FullCommand(), o.off.FullCommand()}, command)
+	return slices.Contains([]string{o.status.FullCommand(), o.on.FullCommand(), o.off.FullCommand(), o.reload.FullCommand()}, command)
 }
 
 func (o *operateCommands) run(c *cli, conf *config.Config, command string) int {
@@ -55,6 +57,8 @@ func (o *operateCommands) run(c *cli, conf *config.Config, command string) int {
 		return c.maintain(ctx, conf, o.backend, http.MethodPost)
 	case o.off.FullCommand():
 		return c.maintain(ctx, conf, o.backend, http.MethodDelete)
+	case o.reload.FullCommand():
+		return c.reload(ctx, conf, o.json)
 	}
 	if o.watch {
 		return c.watchStatus(ctx, conf, o.json)
@@ -71,31 +75,42 @@ const (
 // askAdmin sends a request to the running proxy. Any status but 200 is an error, in the proxy's
 // words.
 func askAdmin(ctx context.Context, conf *config.Config, method, path string) ([]byte, error) {
-	if conf.AdminListen == "" {
-		return nil, errors.New("cannot reach the running proxy: AdminListen is off")
+	status, body, err := sendAdmin(ctx, conf, adminTimeout, method, path)
+	if err == nil && status != http.StatusOK {
+		err = adminProblem(status, body)
 	}
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	return body, err
+}
+
+// adminProblem is what the proxy says in an answer that is not the one asked for.
+func adminProblem(status int, body []byte) error {
+	var problem struct{ Error string }
+	_ = json.Unmarshal(body, &problem)
+	return errors.New(cmp.Or(text.Printable(problem.Error), fmt.Sprintf("%d %s", status, http.StatusText(status))))
+}
+
+// sendAdmin sends a request to the running proxy, and returns its answer.
+func sendAdmin(ctx context.Context, conf *config.Config, timeout time.Duration, method, path string) (status int, body []byte, err error) {
+	if conf.AdminListen == "" {
+		return 0, nil, errors.New("cannot reach the running proxy: AdminListen is off")
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+text.Dialable(conf.AdminListen)+path, http.NoBody)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // ignores HTTP_PROXY
 	resp, err := client.Do(req)
 	if ue, ok := errors.AsType[*url.Error](err); ok {
-		return nil, fmt.Errorf("cannot reach a running proxy at AdminListen (%s): %w", conf.AdminListen, ue.Err)
+		return 0, nil, fmt.Errorf("cannot reach a running proxy at AdminListen (%s): %w", conf.AdminListen, ue.Err)
 	}
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxStatus))
-	if err == nil && resp.StatusCode != http.StatusOK {
-		var problem struct{ Error string }
-		_ = json.Unmarshal(body, &problem)
-		err = errors.New(cmp.Or(text.Printable(problem.Error), resp.Status))
-	}
-	return body, err
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxStatus))
+	return resp.StatusCode, body, err
 }
 
 // maintain starts or ends a backend's maintenance (R14).

@@ -32,6 +32,7 @@ func (c *cli) serve(conf *config.Config, path string) int {
 		p, err = service.New(conf, l, c.version)
 	}
 	if err == nil {
+		p.File = path
 		p.Inherit(sockets.Clients, sockets.Admin)
 		err = p.Start()
 	}
@@ -71,7 +72,7 @@ func (c *cli) serve(conf *config.Config, path string) int {
 			}
 			told(systemd.Reloading())
 			l.ReopenSoon()
-			reload(p, l, path)
+			reload(p)
 			told(systemd.Ready())
 		case err := <-p.Failed:
 			l.Main.Error().Err(err).Msg("cannot go on")

@@ -1,6 +1,9 @@
 package config
 
-import "reflect"
+import (
+	"reflect"
+	"strings"
+)
 
 // Changes are the keys in which two configurations differ, by their paths, in Config's order.
 func Changes(one, other *Config) (paths []string) {
@@ -11,6 +14,7 @@ func Changes(one, other *Config) (paths []string) {
 			switch {
 			case a.Field(i).Kind() == reflect.Struct:
 				walk(path, a.Field(i), b.Field(i))
+			case isEmpty(a.Field(i)) && isEmpty(b.Field(i)):
 			case !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()):
 				paths = append(paths, path)
 			}
@@ -18,4 +22,46 @@ func Changes(one, other *Config) (paths []string) {
 	}
 	walk("", reflect.ValueOf(*one), reflect.ValueOf(*other))
 	return paths
+}
+
+// Paths are the paths of all keys that have a value of their own, in Config's order.
+func Paths() (paths []string) {
+	for _, path := range knownPaths {
+		if known[path].Kind() != reflect.Struct {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// isEmpty reports whether v is a list or a map without elements, or nil.
+func isEmpty(v reflect.Value) bool {
+	return (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0
+}
+
+// Keeping is c with other's values at paths, as Changes gives them. It is checked; an error is of
+// type Errors, and c is returned then.
+func (c *Config) Keeping(other *Config, paths []string) (*Config, error) {
+	kept := *c
+	for _, path := range paths {
+		to, from := reflect.ValueOf(&kept).Elem(), reflect.ValueOf(other).Elem()
+		for name := range strings.SplitSeq(path, ".") {
+			to, from = fieldOf(to, name), fieldOf(from, name)
+		}
+		to.Set(from)
+	}
+	if err := kept.Complete(); err != nil {
+		return c, err
+	}
+	return &kept, nil
+}
+
+// fieldOf is the field of a key's name.
+func fieldOf(v reflect.Value, name string) reflect.Value {
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("koanf") == name {
+			return v.Field(i)
+		}
+	}
+	panic("config: no key " + name)
 }

@@ -27,10 +27,9 @@ const fileName = "maintenance.json"
 type File struct {
 	path       string
 	names      []string // of the backends, by index
-	configured uint64   // set of the backends that the configuration has in maintenance
-
-	mu  sync.Mutex
-	set map[string]entry
+	mu         sync.Mutex
+	configured uint64 // set of the backends that the configuration has in maintenance
+	set        map[string]entry
 }
 
 // entry is what was set for one backend.
@@ -89,6 +88,28 @@ func (f *File) Set(backend int, on bool) error {
 		delete(f.set, f.names[backend])
 	} else {
 		f.set[f.names[backend]] = entry{Maintained: on, Configured: f.isConfigured(backend), Since: time.Now().UTC()}
+	}
+	if err := f.writeLocked(); err != nil {
+		return fmt.Errorf("cannot save the state of maintenance: %w", err)
+	}
+	return nil
+}
+
+// Configure notes that the configuration has another set of backends in maintenance. What was set at
+// run time is forgotten for the backends in which it differs.
+func (f *File) Configure(configured uint64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changed, forgotten := f.configured^configured, false
+	f.configured = configured
+	for i, name := range f.names {
+		if _, ok := f.set[name]; ok && changed&(1<<i) != 0 {
+			delete(f.set, name)
+			forgotten = true
+		}
+	}
+	if !forgotten {
+		return nil
 	}
 	if err := f.writeLocked(); err != nil {
 		return fmt.Errorf("cannot save the state of maintenance: %w", err)

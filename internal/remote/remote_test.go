@@ -144,7 +144,7 @@ func TestClientWithoutProxy(t *testing.T) {
 }
 
 func TestServerBusy(t *testing.T) {
-	a := NewServer(ServerOptions{Busy: "the proxy repairs by itself"})
+	a := NewServer(ServerOptions{Busy: func() string { return "the proxy repairs by itself" }})
 	if _, err := a.open(false); err == nil || err.Error() != "the proxy repairs by itself" {
 		t.Errorf("a session beside the proxy's own repair: %v", err)
 	}

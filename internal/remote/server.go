@@ -57,13 +57,25 @@ type ServerOptions struct {
 	Fence    repair.Fence
 	Resolved func(t *task.Task, action string)
 	Out      func() []string // names of the backends to leave alone
-	Busy     string          // why no outside repair is allowed; "" if it is
+	Busy     func() string   // why no outside repair is allowed; "" if it is
 	// Parked is told of each key that an outside repair has parked; may be nil.
 	Parked func(t *task.Task)
 }
 
 // NewServer makes a server without a session.
-func NewServer(o ServerOptions) *Server { return &Server{o: o} }
+func NewServer(o ServerOptions) *Server {
+	if o.Busy == nil {
+		o.Busy = func() string { return "" }
+	}
+	return &Server{o: o}
+}
+
+// End ends the session, if any; another one can be opened.
+func (a *Server) End() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.endLocked()
+}
 
 // Close ends the session, if any, and allows no more.
 func (a *Server) Close() {
@@ -98,8 +110,8 @@ func (a *Server) open(settles bool) (string, error) {
 	switch {
 	case a.closed:
 		return "", errors.New("the proxy is stopping")
-	case a.o.Busy != "" && !settles:
-		return "", errors.New(a.o.Busy)
+	case a.o.Busy() != "" && !settles:
+		return "", errors.New(a.o.Busy())
 	case a.session != "":
 		return "", errAnother
 	}

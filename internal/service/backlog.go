@@ -35,7 +35,6 @@ const (
 type synclogBacklog struct {
 	journal *journal.Journal
 	names   []string
-	sinks   []*logs.Queue            // the synclog's queues
 	wants   func(method string) bool // SyncLogMethods
 	log     *zerolog.Logger
 	seed    maphash.Seed
@@ -44,6 +43,7 @@ type synclogBacklog struct {
 	keys   map[uint64]struct{}
 	all    bool          // more than keys can hold
 	queues []*logs.Queue // the queues to catch up
+	sinks  []*logs.Queue // the synclog's queues
 
 	wake chan struct{}
 	stop chan struct{}
@@ -111,7 +111,7 @@ func (b *synclogBacklog) run() {
 		case <-b.wake:
 		}
 		b.mu.Lock()
-		queues, keys, all := b.queues, b.keys, b.all
+		queues, keys, all, sinks := b.queues, b.keys, b.all, b.sinks
 		b.queues, b.keys, b.all = nil, map[uint64]struct{}{}, false
 		b.mu.Unlock()
 		began, lines, complete := time.Now(), 0, true
@@ -119,7 +119,7 @@ func (b *synclogBacklog) run() {
 			n, ok := b.write(q, keys, all)
 			lines, complete = lines+n, complete && ok
 		}
-		if !complete || slices.ContainsFunc(b.sinks, (*logs.Queue).InTrouble) {
+		if !complete || slices.ContainsFunc(sinks, (*logs.Queue).InTrouble) {
 			b.remember(keys, all) // for this queue's next time, when some lines may be repeated, or for another queue
 		}
 		if complete {

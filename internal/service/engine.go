@@ -1,7 +1,6 @@
 package service
 
 import (
-	"crypto/tls"
 	"slices"
 
 	"github.com/akubra/akubra/backends"
@@ -10,27 +9,14 @@ import (
 )
 
 func (p *Proxy) makeEngine() error {
-	c := p.Config
-	var clientTLS *tls.Config
-	if c.TLS.CertFile != "" {
-		var err error
-		if clientTLS, err = c.TLS.Listener(); err != nil {
-			return err
-		}
-		pair, err := p.certificates.add(c.TLS.CertFile, c.TLS.KeyFile, &p.logs.Main)
-		if err != nil {
-			return err
-		}
-		clientTLS.Certificates, clientTLS.GetCertificate = nil, pair.get
-	}
 	pool := make([]engine.Backend, len(p.backends))
 	for i, b := range p.backends {
 		pool[i] = engineBackend{b}
 	}
-	o := engineOptions(c, p.files)
+	o := engineOptions(p.Config, p.files)
 	o.Backends, o.Limiter, o.Synclog, o.Log = pool, p.limiter, syncRecorder{p.synclog, p.health.Health}, engineLog{p.logs}
 	o.Health = p.health.Health
-	o.Metrics, o.Journal, o.Wanted, o.TLS = p.metrics, engineJournal{p.journal.Journal}, p.wanted, clientTLS
+	o.Metrics, o.Journal, o.Wanted, o.TLS = p.metrics, engineJournal{p.journal.Journal}, p.wanted, p.clientTLS()
 	var err error
 	p.engine, err = engine.New(o)
 	return err
@@ -76,8 +62,8 @@ func primaryRules(c *config.Config) (rules []engine.PrimaryRule) {
 
 // wanted has repair take a key first that a client waits for.
 func (p *Proxy) wanted(bucket, key string) {
-	if p.repairer != nil {
-		p.repairer.Prefer(bucket, key)
+	if r := p.repairer.Load(); r != nil {
+		r.Prefer(bucket, key)
 	}
 }
 

@@ -204,6 +204,45 @@ func wantRead(t *testing.T, field reflect.StructField) {
 	}
 }
 
+// TestR22EveryKeyAtReload names the keys of which it is not said whether a reload applies them: in
+// keysAtReload, and where one needs a restart in README.md and config.yaml.example.
+func TestR22EveryKeyAtReload(t *testing.T) {
+	var all, restart []string
+	for _, path := range config.Paths() {
+		all = append(all, path)
+		switch keysAtReload[path] {
+		case isApplied:
+		case needsRestart:
+			restart = append(restart, path)
+		default:
+			t.Errorf("%s is not in keysAtReload: is it applied at a reload?", path)
+		}
+	}
+	for path := range keysAtReload {
+		if !slices.Contains(all, path) {
+			t.Errorf("%s is in keysAtReload, and no key", path)
+		}
+	}
+	_, list, _ := strings.Cut(mustRead(t, "README.md"), "These keys need a restart:")
+	list, _, _ = strings.Cut(list, ".")
+	var said []string
+	for _, quoted := range regexp.MustCompile("`[^`]+`").FindAllString(list, -1) {
+		said = append(said, strings.Trim(quoted, "`"))
+	}
+	if !slices.Equal(said, restart) {
+		t.Errorf("README.md says that these keys need a restart: %q, want %q", said, restart)
+	}
+	said = nil
+	for _, found := range regexp.MustCompile(`(?m)^# Needs a restart\.\n([A-Za-z]+):`).FindAllStringSubmatch(mustRead(t, "config.yaml.example"), -1) {
+		said = append(said, found[1])
+	}
+	slices.Sort(said)
+	slices.Sort(restart)
+	if !slices.Equal(said, restart) {
+		t.Errorf("config.yaml.example says that these keys need a restart: %q, want %q", said, restart)
+	}
+}
+
 // Words that configuration and engine share without knowing each other are the same.
 func TestWordsOnBothSides(t *testing.T) {
 	for word, engines := range map[string]string{

@@ -60,7 +60,7 @@ func (p *Proxy) journalPage(limit int, reason string, ask bool) (status int, pag
 	}
 	var asker *repair.Repairer
 	if ask {
-		if asker, err = NewAsker(p.Config, os.Environ(), p.isOut); err != nil {
+		if asker, err = NewAsker(p.current.Load(), os.Environ(), p.isOut); err != nil {
 			return http.StatusConflict, nil, fmt.Errorf("cannot ask the backends: %w", err)
 		}
 		defer asker.CloseIdle()

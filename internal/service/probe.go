@@ -110,18 +110,19 @@ func (p *conditionsProbe) close() {
 	}
 }
 
-// makeProbe makes the probe of conditions, whose findings go to the engine and to the log.
-func (p *Proxy) makeProbe() (err error) {
-	if p.probe, err = newConditionsProbe(p.Config, os.Environ()); p.probe == nil {
-		return err
+// newProbe makes the probe of conditions, whose findings go to the engine and to the log.
+func (p *Proxy) newProbe(c *config.Config) (*conditionsProbe, error) {
+	probe, err := newConditionsProbe(c, os.Environ())
+	if probe == nil {
+		return nil, err
 	}
-	p.probe.found = p.engine.SetIgnoring
-	p.probe.log = func(backend, what, why string) {
+	probe.found = p.engine.SetIgnoring
+	probe.log = func(backend, what, why string) {
 		log := p.logs.Main.Info()
 		if what != online.ConditionsKept {
 			log = p.logs.Main.Warn()
 		}
 		log.Str("backend", backend).Str("conditions", what).Str("reason", why).Msg("whether a backend heeds the conditions of a write")
 	}
-	return nil
+	return probe, nil
 }

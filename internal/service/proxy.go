@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -40,8 +41,11 @@ const (
 // and Stop stops it in reverse order.
 type Proxy struct {
 	// Config is what it was made of, and is only read.
-	Config  *config.Config
-	current atomic.Pointer[config.Config] // as it was last reloaded; only live keys are read of it
+	Config *config.Config
+	// File is where it was read from, for Reload; to be set before Start. "" is nowhere.
+	File    string
+	current atomic.Pointer[config.Config] // as it was last reloaded, but for what needs a restart
+
 	// Failed hears why a listener has ended by itself: the proxy is to be stopped then.
 	Failed chan error
 
@@ -58,15 +62,23 @@ type Proxy struct {
 	metrics     *metrics.Metrics
 	engine      *engine.Engine
 	prober      *backends.Prober
-	probe       *conditionsProbe // nil without ProbeBucket
 	admin       *admin.Admin
 
 	journal      *ledger.NamedJournal
-	repairer     *repair.Repairer // nil unless it repairs by itself
+	repairer     atomic.Pointer[repair.Repairer] // nil unless it repairs by itself
+	manners      *repair.Manners                 // nil until it has repaired by itself
 	journalAdmin *remote.Server
 
-	files        fileShares
-	certificates certificates
+	listenerTLS atomic.Pointer[tls.Config] // nil without TLS
+	tlsWatch    *tlsWatch
+
+	reloading  sync.Mutex // held over a reload, and over a look at the files of TLS
+	tls        []*tlsPart // whoever holds reloading
+	committing sync.Mutex // held while what was prepared takes its place; over no file but the logs'
+	stopped    bool       // nothing takes the place of anything any more
+	files      fileShares
+	signed     signed
+	probe      *conditionsProbe // nil without ProbeBucket
 
 	inherited, inheritedAdmin net.Listener // see Inherit
 
@@ -124,9 +136,6 @@ func (p *Proxy) make() error {
 		return err
 	}
 	p.prober = backends.NewProber(p.backends, returner{p.limiter, p.health}, probeInterval, c.ConnectionDialTimeout)
-	if err := p.makeProbe(); err != nil {
-		return err
-	}
 	p.metrics.Observe(p.status, p.synclog.Counts, p.engine.InFlight)
 	p.metrics.ObserveHealth(p.health.Status)
 	p.metrics.ObserveClients(p.engine.Clients)
@@ -150,7 +159,11 @@ func (p *Proxy) make() error {
 		CheckConfig:   config.CheckText,
 		MaxConfig:     config.MaxSize,
 		Repair:        p.repairStatus,
-		Log:           engineLog{l}.Warn,
+		Reload: func(by string) (any, bool) {
+			r := p.Reload(by)
+			return r, r.Mistakes == nil
+		},
+		Log: engineLog{l}.Warn,
 	})
 	return nil
 }
@@ -165,15 +178,9 @@ func (p *Proxy) logStates() (all []metrics.LogState) {
 func (p *Proxy) status() []limiter.Status { return p.limiter.Status(p.engine.Now()) }
 
 func (p *Proxy) makeBackends() error {
-	tlsConfig, err := p.Config.TLS.Backends.Client()
-	if err != nil {
+	var err error
+	if p.tls, err = loadTLS(p.Config); err != nil {
 		return err
-	}
-	files := p.Config.TLS.Backends
-	if pair, err := p.certificates.add(files.ClientCertFile, files.ClientKeyFile, &p.logs.Main); err != nil {
-		return err
-	} else if pair != nil {
-		tlsConfig.Certificates, tlsConfig.GetClientCertificate = nil, pair.getClient
 	}
 	for _, u := range p.Config.BackendURLs() {
 		b, err := backends.New(backends.Options{
@@ -181,7 +188,6 @@ func (p *Proxy) makeBackends() error {
 			DialTimeout: p.Config.ConnectionDialTimeout,
 			IdleTimeout: backendIdleTimeout,
 			ReadBuffer:  answerHeadSize,
-			TLS:         tlsConfig,
 
 			CongestionControl: p.Config.CongestionControl,
 			Watcher:           p.watcher,
@@ -191,6 +197,8 @@ func (p *Proxy) makeBackends() error {
 		}
 		p.backends = append(p.backends, b)
 	}
+	p.useTLS(p.tls)
+	p.tlsWatch = newTLSWatch(p.lookAtTLS)
 	return nil
 }
 
@@ -249,8 +257,8 @@ func (p *Proxy) demoted(e limiter.Event) {
 
 func (p *Proxy) returned(e limiter.Event) {
 	p.logs.Main.Warn().Str("backend", e.Name).Msg("backend is back in the pool")
-	if p.repairer != nil {
-		p.repairer.Kick()
+	if r := p.repairer.Load(); r != nil {
+		r.Kick()
 	}
 }
 
@@ -260,18 +268,20 @@ func (p *Proxy) Start() error {
 		_ = p.close() // as in New
 		return err
 	}
+	p.committing.Lock() // a reload that somebody asks for at once finds everything started
+	defer p.committing.Unlock()
 	if p.adminListener != nil {
 		p.serving.Go(func() { p.report(p.admin.Serve(p.adminListener)) })
 	}
 	p.watcher.Start()
-	p.certificates.start()
+	p.tlsWatch.start()
 	p.prober.Start()
 	if p.probe != nil {
 		p.probe.start()
 	}
 	p.health.start()
-	if p.repairer != nil {
-		p.repairer.Start()
+	if r := p.repairer.Load(); r != nil {
+		r.Start()
 	}
 	p.serving.Go(func() { p.report(p.engine.Serve(p.listener)) })
 	p.logs.Main.Info().Str("version", p.version).Str("listen", p.Addr()).Str("admin", p.AdminAddr()).
@@ -362,13 +372,16 @@ func (p *Proxy) Stop() {
 	time.Sleep(delay)
 	ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
-	if p.repairer != nil {
-		p.repairer.Close()
+	p.committing.Lock()
+	p.stopped = true
+	p.committing.Unlock()
+	if r := p.repairer.Load(); r != nil {
+		r.Close()
 	}
 	if err := p.engine.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
 		p.logs.Main.Warn().Dur("timeout", c.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
 	}
-	p.certificates.close()
+	p.tlsWatch.close()
 	p.prober.Close()
 	if p.probe != nil {
 		p.probe.close()

@@ -2,7 +2,6 @@ package service
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -48,24 +47,17 @@ func (p *Proxy) journalTrouble(err error) {
 // makeRepair sets up repair: in this process, or for an `akubra repair` that connects through the
 // admin listener.
 func (p *Proxy) makeRepair() error {
-	busy := ""
-	if on, _ := p.Config.Repairs(os.Environ()); on {
-		busy = "the proxy repairs by itself (Repair), and shows how far it is at /status"
-		o, err := RepairOptions(p.Config, os.Environ())
-		if err != nil {
-			return err
+	first, err := p.prepareSigned(p.Config, false)
+	if err != nil {
+		return err
+	}
+	p.repairer.Store(first.repairer)
+	p.probe, p.signed = first.probe, first
+	busy := func() string {
+		if p.repairer.Load() == nil {
+			return ""
 		}
-		if o.Memory, err = OpenManners(p.Config); err != nil {
-			return err
-		}
-		o.Journal, o.Fence, o.Log = p.journal, engineFence{p.engine}, repairLog{engineLog{p.logs}}
-		o.Maintained = p.isOut
-		o.OnResolved = func(t task.Task, action string) { p.resolved(&t, action) }
-		o.OnFailed = p.repairFailed
-		o.Pending = func() int { return p.journal.Journal.Stats().Pending }
-		if p.repairer, err = repair.New(o); err != nil {
-			return err
-		}
+		return "the proxy repairs by itself (Repair), and shows how far it is at /status"
 	}
 	p.journalAdmin = remote.NewServer(remote.ServerOptions{
 		Journal: p.journal, Store: p.journal.Journal, Names: p.journal.Names, Dir: p.journal.Dir,
@@ -73,6 +65,23 @@ func (p *Proxy) makeRepair() error {
 		Parked: func(t *task.Task) { p.repairFailed(*t, errors.New(t.LastError)) },
 	})
 	return nil
+}
+
+// newRepairer makes a repairer for this process, with the options that come from the configuration.
+func (p *Proxy) newRepairer(o repair.Options) (*repair.Repairer, error) {
+	if p.manners == nil { // one for all: it is about one file
+		var err error
+		if p.manners, err = OpenManners(p.Config); err != nil {
+			return nil, err
+		}
+	}
+	o.Memory = p.manners
+	o.Journal, o.Fence, o.Log = p.journal, engineFence{p.engine}, repairLog{engineLog{p.logs}}
+	o.Maintained = p.isOut
+	o.OnResolved = func(t task.Task, action string) { p.resolved(&t, action) }
+	o.OnFailed = p.repairFailed
+	o.Pending = func() int { return p.journal.Journal.Stats().Pending }
+	return repair.New(o)
 }
 
 // resolved writes the line in the synclog.
@@ -107,10 +116,11 @@ func (p *Proxy) Out() (names []string) {
 
 // repairStatus returns the progress of the repair in this process; ok is false without one.
 func (p *Proxy) repairStatus() (s repair.Status, ok bool) {
-	if p.repairer == nil {
+	r := p.repairer.Load()
+	if r == nil {
 		return repair.Status{}, false
 	}
-	return p.repairer.Status(), true
+	return r.Status(), true
 }
 
 // closeJournal writes what is buffered; nobody may use the journal any more.

@@ -1,0 +1,189 @@
+package service
+
+import (
+	"bytes"
+	"crypto/tls"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/akubra/akubra/internal/config"
+)
+
+// tlsInterval is how often the files of TLS are looked at.
+const tlsInterval = 5 * time.Second
+
+// tlsPart is the TLS configuration of the listener, or of backends that share their settings, as
+// the files had it when they could last be used (R22). conf never changes: another one takes its
+// place.
+type tlsPart struct {
+	key      string // where its settings stand
+	backends []int  // nil: it is the listener's
+	load     func() (*tls.Config, error)
+	conf     *tls.Config
+	failures int // in a row, to load it again
+}
+
+// loadTLS loads what a configuration says of TLS: the listener's, and that of each https backend.
+func loadTLS(c *config.Config) (parts []*tlsPart, err error) {
+	if c.TLS.CertFile != "" {
+		parts = append(parts, &tlsPart{key: "TLS", load: c.TLS.Listener})
+	}
+	byKey := map[string]*tlsPart{}
+	for i, u := range c.BackendURLs() {
+		if u.Scheme != "https" {
+			continue
+		}
+		key, settings := c.TLSOf(i)
+		part := byKey[key]
+		if part == nil {
+			part = &tlsPart{key: key, load: settings.Client}
+			byKey[key], parts = part, append(parts, part)
+		}
+		part.backends = append(part.backends, i)
+	}
+	for _, part := range parts {
+		if part.conf, err = part.load(); err != nil {
+			return nil, err
+		}
+	}
+	return parts, nil
+}
+
+// keepTLS has the parts of next that are as they were keep their configuration, and returns the
+// others: what has agreed on one that stays need not agree again.
+func keepTLS(old, next []*tlsPart) (changed []*tlsPart) {
+	for _, part := range next {
+		i := slices.IndexFunc(old, func(o *tlsPart) bool { return slices.Equal(o.backends, part.backends) })
+		if i >= 0 && sameTLS(old[i].conf, part.conf) {
+			part.conf = old[i].conf
+			continue
+		}
+		changed = append(changed, part)
+	}
+	return changed
+}
+
+func sameTLS(a, b *tls.Config) bool {
+	return a.MinVersion == b.MinVersion && a.InsecureSkipVerify == b.InsecureSkipVerify && a.RootCAs.Equal(b.RootCAs) &&
+		slices.EqualFunc(a.Certificates, b.Certificates, func(a, b tls.Certificate) bool {
+			return slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal)
+		})
+}
+
+// useTLS puts parts into use: handshakes from now on are made with them.
+func (p *Proxy) useTLS(parts []*tlsPart) {
+	for _, part := range parts {
+		if part.backends == nil {
+			p.listenerTLS.Store(part.conf)
+		}
+		for _, i := range part.backends {
+			p.backends[i].SetTLS(part.conf)
+		}
+	}
+}
+
+// clientTLS is the listener's configuration: each handshake gets the one that is current. It is nil
+// without TLS.
+func (p *Proxy) clientTLS() *tls.Config {
+	current := p.listenerTLS.Load()
+	if current == nil {
+		return nil
+	}
+	c := current.Clone()
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return p.listenerTLS.Load(), nil }
+	return c
+}
+
+// tlsWatch looks at the files of TLS all the time. Its goroutine runs from start to close.
+type tlsWatch struct {
+	look     func()
+	interval time.Duration
+	stop     chan struct{}
+	done     sync.WaitGroup
+}
+
+func newTLSWatch(look func()) *tlsWatch {
+	return &tlsWatch{look: look, interval: tlsInterval, stop: make(chan struct{})}
+}
+
+func (w *tlsWatch) start() {
+	w.done.Go(func() {
+		tick := time.NewTicker(w.interval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-w.stop:
+				return
+			case <-tick.C:
+				w.look()
+			}
+		}
+	})
+}
+
+func (w *tlsWatch) close() {
+	close(w.stop)
+	w.done.Wait()
+}
+
+// lookAtTLS takes what the files of TLS have now. What cannot be used leaves the old one, and is
+// told once, at the second time, for certificate and key are replaced one after the other.
+func (p *Proxy) lookAtTLS() {
+	if !p.reloading.TryLock() {
+		return // a reload looks at them
+	}
+	defer p.reloading.Unlock()
+	var changed []*tlsPart
+	for _, part := range p.tls {
+		conf, err := part.load()
+		if err != nil {
+			if part.failures++; part.failures == 2 {
+				p.logs.Main.Error().Err(err).Str("key", part.key).Msg("cannot reload TLS certificates: the old ones stay")
+			}
+			continue
+		}
+		part.failures = 0
+		if !sameTLS(conf, part.conf) {
+			changed = append(changed, part)
+			part.conf = conf
+		}
+	}
+	if len(changed) == 0 {
+		return
+	}
+	next, err := p.prepareSigned(p.current.Load(), true)
+	if err != nil {
+		p.logs.Main.Error().Err(err).Msg("repair goes on with the old TLS certificates")
+	}
+	p.committing.Lock()
+	defer p.committing.Unlock()
+	if p.stopped {
+		next.cancel()
+		return
+	}
+	p.useTLS(changed)
+	p.tellTLS(changed)
+	next.commit(p)
+}
+
+// tellTLS says that parts are used from now on.
+func (p *Proxy) tellTLS(parts []*tlsPart) {
+	for _, part := range parts {
+		line := p.logs.Main.Info().Str("key", part.key)
+		if part.backends != nil {
+			var names []string
+			for _, i := range part.backends {
+				names = append(names, p.backends[i].Name())
+			}
+			line = line.Str("backends", strings.Join(names, ", "))
+		}
+		for _, pair := range part.conf.Certificates {
+			if pair.Leaf != nil {
+				line = line.Time("until", pair.Leaf.NotAfter)
+			}
+		}
+		line.Msg("TLS certificates reloaded")
+	}
+}
