@@ -60,6 +60,7 @@ func TestBinary(t *testing.T) {
 	beside("R22 restarts under a socket that is held", testHeldSocket)
 	beside("R22 restarts with ShutdownDelay", testShutdownDelay)
 	beside("R22 certificates are replaced", testCertificates)
+	beside("R22 reloads under load", testReloads)
 	beside("R22 systemd is told", testNotify)
 	beside("R22 SIGTERM records what is left", testTermination)
 	beside("R23 more clients than connections", testOverload)
