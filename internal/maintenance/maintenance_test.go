@@ -45,6 +45,20 @@ func TestR14TheConfigurationThatWasChangedLaterGoesFirst(t *testing.T) {
 	mustLoad(t, dir, 0b010, 0)
 }
 
+// A configuration that is reloaded decides about the backends in which it differs (R22), and a restart
+// with it finds the same.
+func TestR14ReloadedConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	f := mustLoad(t, dir, 0b001, 0b001)
+	testkit.MustDo(t, f.Set(0, false), f.Set(1, true))
+	testkit.MustDo(t, f.Configure(0b101)) // which differs in the third
+	mustLoad(t, dir, 0b101, 0b110)
+	testkit.MustDo(t, f.Configure(0b100)) // and in the first
+	mustLoad(t, dir, 0b100, 0b110)
+	testkit.MustDo(t, f.Set(2, false))
+	mustLoad(t, dir, 0b100, 0b010)
+}
+
 // What cannot be read, or would leave no backend, is told, and the configuration's stands.
 func TestR14WhatCannotBeKept(t *testing.T) {
 	dir := t.TempDir()
