@@ -44,8 +44,9 @@ type adminRig struct {
 	client  *http.Client
 	served  chan error
 
-	mu   sync.Mutex
-	logs []string
+	mu      sync.Mutex
+	logs    []string
+	reloads int
 }
 
 func newAdminRig(t testing.TB, names ...string) *adminRig {
@@ -73,6 +74,12 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 		},
 		CheckConfig: config.CheckText, MaxConfig: config.MaxSize,
 		Repair: func() (repair.Status, bool) { return repair.Status{Resolved: 7}, true },
+		Reload: func(by string) (any, bool) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.reloads++
+			return map[string]any{"by": by, "nth": r.reloads}, r.reloads == 1
+		},
 		Log: func(msg string, keyvals ...any) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -192,6 +199,7 @@ func TestAdminRoutes(t *testing.T) {
 		{"GET", "/backends/a:9000/maintenance", 405, "DELETE, POST"},
 		{"OPTIONS", "/backends/a:9000/maintenance", 405, "DELETE, POST"},
 		{"GET", "/configuration/validate", 405, "POST"},
+		{"GET", "/configuration/reload", 405, "POST"},
 		{"GET", "/", 404, ""},
 		{"GET", "/health/", 404, ""},
 		{"GET", "//health", 404, ""},
@@ -614,6 +622,23 @@ func TestR37ValidateOpensNoFile(t *testing.T) {
 	}
 	if _, err := config.Load(path); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("check: %v", err)
+	}
+}
+
+// R22, R37: a reload is asked for with POST, by nobody but the operator, and takes nothing from the body.
+func TestR22AdminReload(t *testing.T) {
+	r := newAdminRig(t, "a:9000")
+	var got struct {
+		By  string
+		Nth int
+	}
+	r.want(421, nil, "POST", "/configuration/reload", "", "Host", "evil.example")
+	r.want(403, nil, "POST", "/configuration/reload", "", "Origin", "http://evil.example")
+	if r.want(200, &got, "POST", "/configuration/reload", "Listen: :1"); got.By != "127.0.0.1" || got.Nth != 1 {
+		t.Errorf("%+v", got)
+	}
+	if r.want(400, &got, "POST", "/configuration/reload", ""); got.Nth != 2 { // there was a mistake
+		t.Errorf("%+v", got)
 	}
 }
 

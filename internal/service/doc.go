@@ -7,6 +7,9 @@
 // syncRecorder, engineFence; and synclogBacklog, which makes up for the synclog's lines that
 // found no room.
 //
+// Reload puts another configuration into the place of the one in use, as far as that can be done while
+// requests run (reload.go).
+//
 // A Proxy belongs to its caller, who calls New, Start and Stop one after the other; any goroutine
 // may call everything else. The goroutines belong to the parts, and Stop waits for them.
 package service
