@@ -56,7 +56,7 @@ func (c *client) reset() {
 func (r *request) serveOn(ctx *fasthttp.RequestCtx) {
 	c := &r.client
 	if c.conn = clientOf(ctx); c.conn != nil {
-		c.conn.serving = r
+		c.conn.serving, c.conn.o = r, r.o
 	}
 	_, plain := ctx.Conn().(*clientConn)
 	c.plain = plain

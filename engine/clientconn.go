@@ -80,7 +80,8 @@ type clientConn struct {
 	dropNext bool
 	pending  pendingAnswer
 
-	serving *request // what the server's goroutine is the handler of, for its panic
+	serving *request    // what the server's goroutine is the handler of, for its panic
+	o       *generation // of the request that was begun last
 
 	headBegun bool
 	idleUntil time.Time // the read deadline, if it was set while waiting for a request
@@ -301,7 +302,7 @@ func (c *clientConn) SetDeadline(time.Time) error { return nil }
 func (c *clientConn) beginBody(beforeWait func()) {
 	c.wait = waitBody
 	c.beforeWait = beforeWait
-	c.pace = paceOf(&c.door.e.current().Options)
+	c.pace = paceOf(&c.o.Options)
 }
 
 func (c *clientConn) endBody() { c.beforeWait = nil }
@@ -312,7 +313,7 @@ func (c *clientConn) endRequest(bodySize int64) {
 	c.large = bodySize >= minGathered
 	c.wait = waitRequest
 	c.pace = pace{}
-	c.sendPace = paceOf(&c.door.e.current().Options)
+	c.sendPace = paceOf(&c.o.Options)
 }
 
 // interrupt makes the read under way, and each later one, fail at once. The
