@@ -255,6 +255,9 @@ func TestR35WhatIsOverDoesNotComeBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.End()
+			for j.writes.table.Len() > 0 { // it is settled late; killed copies one file after the other
+				time.Sleep(time.Millisecond)
+			}
 			for _, task := range takenOver(t, killed(t, dir)) {
 				if newest := task.Newest(); newest.Method == "DELETE" {
 					t.Errorf("%s, promised %t: the delete stands: %+v", name, promised, task)
