@@ -23,9 +23,10 @@ func entryOf(w *inflight.Write, names []string) Entry {
 		e.Aspect = task.Setting
 	}
 	if a.Seq == 0 {
-		// A target with a query may be of a part: what it did is not known.
+		// A target with a query may be of a part: what it did is not known, but that only a
+		// DELETE takes an object away.
 		switch {
-		case plainTarget(e.Target):
+		case plainTarget(e.Target), len(e.Key) > 0 && w.Method != http.MethodDelete:
 			e.Method = w.Method
 		case w.Method == http.MethodDelete && task.AspectOf(w.Method, e.Target, e.Key, true) == task.Version:
 			e.Aspect, e.Method = task.Version, w.Method

@@ -561,8 +561,15 @@ func TestR20EntryOfAWriteUnderWay(t *testing.T) {
 		t.Errorf("of a table of before: %+v", e)
 	}
 	w.Ack = inflight.Ack{}
-	if e := entryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != "" || !e.Unacknowledged {
-		t.Errorf("not acknowledged: %+v", e)
+	for _, method := range []string{"", "PUT", "DELETE"} {
+		want := method
+		if method == "DELETE" { // of the tags, or of all: any other method leaves an object there
+			want = ""
+		}
+		w.Method = method
+		if e := entryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != want || e.Aspect != task.Content || !e.Unacknowledged {
+			t.Errorf("not acknowledged, %q: %+v", method, e)
+		}
 	}
 }
 
