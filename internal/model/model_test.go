@@ -72,6 +72,7 @@ var kept = []struct{ name, history string }{
 	{"tags that who took it does not keep, and the proxy killed", "manners B lossy; put l/k1 7 tags=7 acl=public-read; kill"},
 	{"all of it, and the proxy killed", "manners A lossy; put l/k1 1 cache=1 retain=1; kill"},
 	{"lost, while an ACL of unknown outcome was under way", "put b/k3.txt 8 tags=8 cache=8; & acl b/k3.txt private; kill; wipe B"},
+	{"tags of the current version, by its id, behind a PUT", "freeze A; acl v/k2 private; & put v/k2 7; up A; multi l/u/a 10 tags=10 retain=1; tag-version v/k2 0 16"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 }
 

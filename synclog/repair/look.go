@@ -291,21 +291,20 @@ func (w *run) partsOfAll(ctx context.Context, s *sight, name string) (parts []pa
 }
 
 // apartOf are the lines of metadata that are aspects of their own here.
-func apartOf(parts []*task.Write) (names []string) {
+func apartOf(parts, versions []*task.Write) (names []string) {
 	for _, p := range parts {
-		switch p.Aspect {
-		case task.Tags:
-			names = append(names, lineTags)
-		case task.ACL:
-			names = append(names, lineACL)
-		case task.Retention:
-			names = append(names, lineMode, lineDate)
-		case task.LegalHold:
-			names = append(names, lineHold)
+		names = append(names, partLines[partNames[p.Aspect]]...)
+	}
+	for _, v := range versions { // which may be the current one
+		if !deletesVersion(v) {
+			names = append(names, partLines[subresourceOf(v.Target)]...)
 		}
 	}
 	return names
 }
+
+// partLines are the lines of metadata that a sub-resource is seen by.
+var partLines = map[string][]string{"tagging": {lineTags}, "acl": {lineACL}, "retention": {lineMode, lineDate}, "legal-hold": {lineHold}}
 
 // stacks are a key's versions on all backends; one that does not know versions has what
 // a look shows, as its "null" version.

@@ -117,7 +117,7 @@ func (w *run) renew() bool {
 	if w.decided == nil {
 		w.parts = partsOf(w.t)
 	}
-	w.apart = apartOf(w.parts)
+	w.apart = apartOf(w.parts, versionsOf(w.t))
 	return true
 }
 
