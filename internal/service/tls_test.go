@@ -21,8 +21,7 @@ import (
 type tlsRig struct {
 	*Proxy
 	said                       *testkit.Transcript
-	cert, key, ca, client, own string // files: the listener's, and those for the first backend
-	ownKey                     string
+	cert, key, ca, own, ownKey string // files: the listener's, and those for the first backend
 }
 
 func mustStartTLS(t *testing.T, backends ...string) *tlsRig {
