@@ -75,7 +75,7 @@ func TestStepsDoNotAllocate(t *testing.T) {
 			}
 		},
 		"overlaps": func() {
-			writes.begin(&under, hash)
+			writes.begin(&under, hash, writer{})
 			if also, untold := writes.end(&under, 3, true); also != 0 || untold {
 				t.Fatal("there is no other one")
 			}

@@ -55,7 +55,7 @@ func BenchmarkOverlaps(b *testing.B) {
 		hash, t := next.Add(1)*0x9e3779b97f4a7c15, turn{}
 		for pb.Next() {
 			hash += 0x9e3779b97f4a7c15
-			o.begin(&t, hash)
+			o.begin(&t, hash, writer{})
 			o.end(&t, 3, true)
 			o.leave(&t)
 		}

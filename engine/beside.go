@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"math/bits"
 	"strconv"
 	"time"
 
@@ -12,6 +13,82 @@ import (
 // But where another one to its key overlapped with it, and ends later, either may be what a
 // backend is left with (R19): so the later one tells the journal of both, for repair to know
 // what it finds for what it is (R35).
+
+// beside is a write that has ended, as those that overlapped with it know it. It does not
+// change.
+type beside struct {
+	number uint32 // as a turn's
+	upTo   uint32 // the run's newest when it ended: what began later is behind it everywhere
+	stored uint64 // backends that took it
+	landed bool   // it may be stored anywhere
+	// entry is for the journal, which would not know the write else: it was acknowledged,
+	// and ended well. nil: there is no journal, or the write was not acknowledged, and the
+	// journal was told so.
+	entry *Promise
+}
+
+// maxBeside is one more than the journal keeps of a key, so that it knows that there were more.
+const maxBeside = 9
+
+// endBeside is end for a write that others are told of. It gives where the writes may have
+// landed in another order.
+func (o *overlaps) endBeside(t *turn, b *beside) (also uint64) {
+	s := o.shard(t.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.ended = true
+	if also = t.also(b.stored); also != 0 {
+		b.entry = nil // it tells the journal itself that it is owed
+	}
+	k := s.findLocked(t.hash)
+	b.number, b.upTo = t.number, k.begun
+	for w := k.turns; w != nil; w = w.next {
+		if w != t && !w.ended && w.overlaps(t) {
+			w.tell(b)
+		}
+	}
+	return also
+}
+
+// tell notes that a write that overlaps with t has ended. What that one came behind on all
+// backends is not the last there.
+func (t *turn) tell(b *beside) {
+	kept := t.beside[:0]
+	for _, old := range t.beside {
+		if old.upTo >= b.number {
+			kept = append(kept, old)
+		}
+	}
+	if len(kept) == maxBeside {
+		kept = append(kept[:0], kept[1:]...)
+	}
+	t.beside = append(kept, b)
+}
+
+// also is where t, which these backends took, may have landed in another order than a write
+// that overlapped with it and has ended.
+func (t *turn) also(positive uint64) uint64 {
+	set, overlaps := positive|t.repairing, t.repairing != 0
+	for _, b := range t.beside {
+		set |= b.stored
+		overlaps = overlaps || b.landed
+	}
+	if !overlaps || positive == 0 || bits.OnesCount64(set) < 2 {
+		return 0
+	}
+	return set
+}
+
+// entries adds what the journal has to be told beside a write that has ended: those that
+// overlapped with it, ended before it, and were acknowledged.
+func (t *turn) entries(es []Promise) []Promise {
+	for _, b := range t.beside {
+		if b.entry != nil {
+			es = append(es, *b.entry)
+		}
+	}
+	return es
+}
 
 // besideEntry is what the journal will have to be told by the writes that overlap with the
 // request's, or with one of its keys. nil: it is told anyway, or nothing may be said of it.

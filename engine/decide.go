@@ -260,9 +260,16 @@ func (r *request) launchDecider() {
 	}
 }
 
-// launch starts the leg: on an idle connection at once, with the whole message if that is
-// there and the leg may have it.
+// launch starts the leg, in its turn (R19).
 func (l *leg) launch(whole bool) {
+	if !l.waitsForTurn() {
+		l.start(whole)
+	}
+}
+
+// start starts the leg: on an idle connection at once, with the whole message if that is
+// there and the leg may have it.
+func (l *leg) start(whole bool) {
 	message, is := l.r.message.Whole()
 	if !l.sendAtOnce(message, is && whole) {
 		go l.runFn()

@@ -459,16 +459,15 @@ func TestR29OneWinner(t *testing.T) {
 func TestR29HangingFollower(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, decidedBy)
-	r.stores[1].Behave(stub.Behaviour{HangAfterBody: true})
+	r.stores[1].BehaveNext(stub.Behaviour{HangAfterBody: true})
 	for _, body := range []string{"one", "two"} {
 		wantStatus(t, r.dial().Do(conditional("PUT", "/b/k", body)), 200)
 	}
 	wantStored(t, r.stores[0], "/b/k", "two")
-	r.stores[1].Wait(t, func(rs stub.Requests) bool {
-		return len(rs) == 2 && rs[0].Stage == stub.StageHeld && rs[1].Stage == stub.StageHeld
-	})
+	r.stores[1].Wait(t, func(rs stub.Requests) bool { return len(rs) == 1 && rs.Held() == 1 }) // the other one waits (R19)
 	r.stores[1].Unhang()
-	r.settled()
+	r.wantRecords("/b/k", "")
+	wantStored(t, r.stores[1], "/b/k", "two")
 }
 
 // A follower that waits for the decider is neither stalled, nor does it make the decider a

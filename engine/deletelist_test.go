@@ -196,7 +196,7 @@ func TestR23ManyKeysInOneShard(t *testing.T) {
 	s := o.shard(0)
 	turns := make([]turn, n)
 	for i := range uint64(n) {
-		o.begin(&turns[i], i*overlapShards)
+		o.begin(&turns[i], i*overlapShards, writer{})
 		if s.listed > maxListed {
 			t.Fatalf("a list of %d", s.listed)
 		}
@@ -208,7 +208,7 @@ func TestR23ManyKeysInOneShard(t *testing.T) {
 		}
 		if i%2 == 0 {
 			var other turn
-			o.begin(&other, hash)
+			o.begin(&other, hash, writer{})
 			if !o.overlapped(&turns[i]) || !o.overlapped(&other) {
 				t.Fatal("not overlapped")
 			}

@@ -154,7 +154,7 @@ func (r *request) leaveOverlaps() {
 	if t := r.ledger.turn; t != nil {
 		r.ledger.turn = nil
 		r.decided()
-		r.e.writes.leave(t)
+		startNext(r.e.writes.leave(t), false)
 	}
 	for i := range r.ledger.deletes {
 		r.leaveDelete(&r.ledger.deletes[i])

@@ -188,7 +188,7 @@ func (r *request) beginForm(key string) *s3Error {
 	var t *turn
 	if key != "" {
 		t = new(turn) // the request's own may be looked at: it may have been settled
-		if !r.e.writes.beginWithin(t, hashKey(r.head.target.Bucket, key), r.o.SlotTimeout) {
+		if !r.e.writes.beginWithin(t, hashKey(r.head.target.Bucket, key), r.writer(), r.o.SlotTimeout) {
 			return errKeyBusy
 		}
 	}
@@ -200,7 +200,7 @@ func (r *request) beginForm(key string) *s3Error {
 			return
 		}
 		if t != nil {
-			r.e.writes.leave(t)
+			startNext(r.e.writes.leave(t), false)
 		}
 		if write != nil {
 			write.End()

@@ -266,7 +266,7 @@ func (r *request) makeMessage() {
 		Readers:      len(r.legs),
 		StallTimeout: r.o.StallTimeout,
 		Begun:        r.head.begun,
-		NoPipes:      !r.client.isPlain() || r.head.isWatched() || r.race.isHeld(),
+		NoPipes:      !r.client.isPlain() || r.head.isWatched() || r.race.isHeld() || r.isHeldBack(),
 	})
 }
 

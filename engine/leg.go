@@ -60,6 +60,13 @@ type leg struct {
 	unsent   int  // at most so many bytes did the kernel hold when they were last looked at; valid once sentAll
 	reusable bool // conn can be used again once the answer is read
 
+	// Its place among the legs of a key to one backend: order.go.
+	hold      atomic.Int32 // how many it has to follow, and parkedBit
+	patience  *time.Timer  // of a parked one
+	crowded   bool         // too many wait already
+	deferred  bool         // it does not wait; of launch
+	unordered bool         // and this one starts at once
+
 	state    voteState
 	err      error // why state is not votePositive
 	outcome  string
@@ -104,6 +111,10 @@ func (l *leg) clear() {
 	l.open, l.gotBytes, l.reusable, l.finished = false, false, false, false
 	l.tried, l.arrived, l.voted = false, false, false
 	l.held, l.asked = false, 0
+	if l.hold.Load() != 0 {
+		l.hold.Store(0)
+	}
+	l.patience, l.crowded, l.deferred, l.unordered = nil, false, false, false
 	l.state, l.err, l.outcome = votePending, nil, ""
 }
 
@@ -268,6 +279,9 @@ func (l *leg) abort(cause error) {
 		l.conn.Abort()
 	}
 	l.leaveLocked()
+	if l.unpark() {
+		go l.endUnbegun(l.cause)
+	}
 }
 
 // leave ends sending, from any goroutine: what has not gone by now does not go.

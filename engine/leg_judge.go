@@ -22,6 +22,8 @@ func (l *leg) conclude(err error) {
 		l.tellAnswer()
 	case errors.Is(cause, errClientGone) || errors.Is(err, body.ErrCanceled):
 		l.state, l.err, l.outcome = voteFailed, errClientGone, OutcomeAborted
+	case errors.Is(err, errDeferred) && cause == nil:
+		l.state, l.err, l.outcome = voteFailed, err, OutcomeDeferred
 	case errors.Is(cause, errUndecided):
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeAborted
 	case errors.Is(cause, errShutdown):

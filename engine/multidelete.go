@@ -109,9 +109,9 @@ func (r *request) beginDeletes(objects []deletedObject, conditional map[string]b
 // beginDelete notes that a key is about to be deleted.
 func (r *request) beginDelete(t *turn, hash uint64, conditional bool) *s3Error {
 	switch e := r.e; {
-	case conditional && !e.writes.beginAlone(t, hash, r.head.id, min(aloneWait, r.o.SlotTimeout), r.o.SlotTimeout):
+	case conditional && !e.writes.beginAlone(t, hash, r.writer(), r.head.id, min(aloneWait, r.o.SlotTimeout), r.o.SlotTimeout):
 		return errKeyContended
-	case !conditional && !e.writes.beginWithin(t, hash, r.o.SlotTimeout):
+	case !conditional && !e.writes.beginWithin(t, hash, r.writer(), r.o.SlotTimeout):
 		return errKeyBusy
 	}
 	return nil
@@ -125,7 +125,7 @@ func (r *request) leaveDelete(d *deletion) {
 	if d.alone {
 		r.e.writes.decided(d.turn.hash, r.head.id)
 	}
-	r.e.writes.leave(&d.turn)
+	startNext(r.e.writes.leave(&d.turn), false)
 }
 
 // forget takes deletions back that have not come to be the request's.

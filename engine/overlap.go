@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -53,33 +53,54 @@ type overlap struct {
 
 // turn is a client's write to a key while it is under way: of a request, or of one key of a
 // multi-object delete. The shard's lock guards it, but for what others have told it once it
-// has ended, which is its own.
+// has ended, which is its own, and for what is atomic.
 type turn struct {
+	writer
 	hash   uint64 // of the key
 	next   *turn
 	number uint32 // in the order in which the run's writes have begun, from 1; 0: it is not under way
 	ended  bool
+	// passed is the first write of the run that began after its client may have been told, or 0.
+	passed uint32
+	// out are the backends that it has legs to. waits are those whose legs have to follow
+	// another write's (order.go). followed: such a leg may wait for one of this write's.
+	out      atomic.Uint64
+	waits    uint64
+	followed atomic.Bool
 	// repairing are the backends that repair was changing when it began.
 	repairing uint64
 	// beside are the writes that overlapped with it and have ended before it, up to maxBeside.
 	beside []*beside
 }
 
-// beside is a write that has ended, as those that overlapped with it know it. It does not
-// change.
-type beside struct {
-	number uint32 // as a turn's
-	upTo   uint32 // the run's newest when it ended: what began later is behind it everywhere
-	stored uint64 // backends that took it
-	landed bool   // it may be stored anywhere
-	// entry is for the journal, which would not know the write else: it was acknowledged,
-	// and ended well. nil: there is no journal, or the write was not acknowledged, and the
-	// journal was told so.
-	entry *Promise
+// writer is whose write a turn is.
+type writer struct {
+	r *request // nil: nobody's, in a test
+	// part: it is to a part of the object (tags, ACL), which overlaps with nothing, but has
+	// its place in the order.
+	part bool
+	// unordered: its legs have started already, or cannot wait.
+	unordered bool
 }
 
-// maxBeside is one more than the journal keeps of a key, so that it knows that there were more.
-const maxBeside = 9
+// precedes reports whether w's client was told before t began, so that it comes first on
+// each backend (R19).
+func (w *turn) precedes(t *turn) bool {
+	return w.number < t.number && w.passed != 0 && w.passed <= t.number
+}
+
+// overlaps reports whether either of two writes may be the last on any backend.
+func (t *turn) overlaps(w *turn) bool {
+	switch {
+	case t.part || w.part:
+		return false
+	case t.precedes(w):
+		return w.unordered
+	case w.precedes(t):
+		return t.unordered
+	}
+	return true
+}
 
 func newOverlaps() *overlaps { return &overlaps{} }
 
@@ -120,7 +141,7 @@ func (s *overlapShard) addLocked(hash uint64) *overlap {
 
 // begin notes that a write to the key has begun. Where repair is changing it at this
 // moment it does not: the channel is closed when it may be tried again.
-func (o *overlaps) begin(t *turn, hash uint64) (sealed <-chan struct{}) {
+func (o *overlaps) begin(t *turn, hash uint64, by writer) (sealed <-chan struct{}) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	k := s.findLocked(hash)
@@ -128,24 +149,30 @@ func (o *overlaps) begin(t *turn, hash uint64) (sealed <-chan struct{}) {
 		k = s.addLocked(hash)
 	}
 	if sealed = k.sealed; sealed == nil {
-		k.enterLocked(t)
+		k.enterLocked(t, by)
 	}
 	s.mu.Unlock()
 	return sealed
 }
 
 // enterLocked makes t the run's newest write.
-func (k *overlap) enterLocked(t *turn) {
+func (k *overlap) enterLocked(t *turn, by writer) {
 	k.open++
 	k.begun++
 	k.touched = true
-	*t = turn{hash: k.hash, next: k.turns, number: k.begun, repairing: k.repairing}
+	*t = turn{writer: by, hash: k.hash, next: k.turns, number: k.begun, repairing: k.repairing}
+	for w := t.next; w != nil; w = w.next {
+		if w.passed == 0 && w.r != nil && w.r.ledger.isAnswered() {
+			w.passed = t.number
+		}
+	}
 	k.turns = t
+	k.orderLocked(t)
 }
 
 // beginWithin is begin that waits where it has to. It fails after timeout.
-func (o *overlaps) beginWithin(t *turn, hash uint64, timeout time.Duration) bool {
-	sealed := o.begin(t, hash)
+func (o *overlaps) beginWithin(t *turn, hash uint64, by writer, timeout time.Duration) bool {
+	sealed := o.begin(t, hash, by)
 	if sealed == nil {
 		return true
 	}
@@ -154,7 +181,7 @@ func (o *overlaps) beginWithin(t *turn, hash uint64, timeout time.Duration) bool
 	for sealed != nil {
 		select {
 		case <-sealed:
-			sealed = o.begin(t, hash)
+			sealed = o.begin(t, hash, by)
 		case <-over.C:
 			return false
 		}
@@ -164,10 +191,10 @@ func (o *overlaps) beginWithin(t *turn, hash uint64, timeout time.Duration) bool
 
 // beginAlone is begin for a conditional write. It waits until no other one is being decided,
 // and for up to soft until nothing is under way. It fails after hard.
-func (o *overlaps) beginAlone(t *turn, hash uint64, id requestID, soft, hard time.Duration) bool {
+func (o *overlaps) beginAlone(t *turn, hash uint64, by writer, id requestID, soft, hard time.Duration) bool {
 	var late, over <-chan time.Time
 	for patient := true; ; {
-		moved := o.tryBeginAlone(t, hash, id, patient)
+		moved := o.tryBeginAlone(t, hash, by, id, patient)
 		if moved == nil {
 			return true
 		}
@@ -185,7 +212,7 @@ func (o *overlaps) beginAlone(t *turn, hash uint64, id requestID, soft, hard tim
 }
 
 // tryBeginAlone gives the channel that is closed when it may be tried again, or begins.
-func (o *overlaps) tryBeginAlone(t *turn, hash uint64, id requestID, patient bool) (moved <-chan struct{}) {
+func (o *overlaps) tryBeginAlone(t *turn, hash uint64, by writer, id requestID, patient bool) (moved <-chan struct{}) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +228,7 @@ func (o *overlaps) tryBeginAlone(t *turn, hash uint64, id requestID, patient boo
 		}
 		return k.moved
 	}
-	k.enterLocked(t)
+	k.enterLocked(t, by)
 	k.deciding = id
 	return nil
 }
@@ -236,7 +263,7 @@ func (o *overlaps) overlapped(t *turn) bool {
 // othersLocked reports whether a client's write overlaps with t that has not ended.
 func (k *overlap) othersLocked(t *turn) bool {
 	for w := k.turns; w != nil; w = w.next {
-		if w != t && !w.ended {
+		if w != t && !w.ended && w.overlaps(t) {
 			return true
 		}
 	}
@@ -267,71 +294,12 @@ func (o *overlaps) end(t *turn, positive uint64, landed bool) (also uint64, unto
 	return t.also(positive), false
 }
 
-// endBeside is end for a write that others are told of. It gives where the writes may have
-// landed in another order.
-func (o *overlaps) endBeside(t *turn, b *beside) (also uint64) {
-	s := o.shard(t.hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t.ended = true
-	if also = t.also(b.stored); also != 0 {
-		b.entry = nil // it tells the journal itself that it is owed
-	}
-	k := s.findLocked(t.hash)
-	b.number, b.upTo = t.number, k.begun
-	for w := k.turns; w != nil; w = w.next {
-		if w != t && !w.ended {
-			w.tell(b)
-		}
-	}
-	return also
-}
-
 // isUnderWay reports whether it is in the table. Its owner asks.
 func (t *turn) isUnderWay() bool { return t.number != 0 }
 
-// tell notes that a write that overlaps with t has ended. What that one came behind on all
-// backends is not the last there.
-func (t *turn) tell(b *beside) {
-	kept := t.beside[:0]
-	for _, old := range t.beside {
-		if old.upTo >= b.number {
-			kept = append(kept, old)
-		}
-	}
-	if len(kept) == maxBeside {
-		kept = append(kept[:0], kept[1:]...)
-	}
-	t.beside = append(kept, b)
-}
-
-// also is where t, which these backends took, may have landed in another order than a write
-// that overlapped with it and has ended.
-func (t *turn) also(positive uint64) uint64 {
-	set, overlaps := positive|t.repairing, t.repairing != 0
-	for _, b := range t.beside {
-		set |= b.stored
-		overlaps = overlaps || b.landed
-	}
-	if !overlaps || positive == 0 || bits.OnesCount64(set) < 2 {
-		return 0
-	}
-	return set
-}
-
-// entries adds what the journal has to be told beside a write that has ended: those that
-// overlapped with it, ended before it, and were acknowledged.
-func (t *turn) entries(es []Promise) []Promise {
-	for _, b := range t.beside {
-		if b.entry != nil {
-			es = append(es, *b.entry)
-		}
-	}
-	return es
-}
-
-// leave takes a write that has ended out.
-func (o *overlaps) leave(t *turn) {
+// leave takes a write that has ended out. What followed it starts, if it is still waiting:
+// startNext has to follow.
+func (o *overlaps) leave(t *turn) (next []*leg) {
 	s := o.shard(t.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -341,8 +309,11 @@ func (o *overlaps) leave(t *turn) {
 		at = &(*at).next
 	}
 	*at = t.next
+	t.out.Store(0)
+	next = k.followersLocked(t, ^uint64(0), false)
 	*t = turn{}
 	s.leaveLocked(k)
+	return next
 }
 
 // leaveLocked ends the run with its last write.
@@ -364,89 +335,4 @@ func (s *overlapShard) leaveLocked(k *overlap) {
 	*at = k.next
 	s.listed--
 	k.next, s.free = s.free, k
-}
-
-// beginRepair notes that repair is about to make the key equal, unless a client
-// is writing it: then it must come back later.
-func (o *overlaps) beginRepair(hash, backends uint64) bool {
-	s := o.shard(hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.findLocked(hash) != nil {
-		return false
-	}
-	// What repair copies may be anywhere: a write that begins from now on
-	// overlaps with it.
-	k := s.addLocked(hash)
-	k.open, k.repairing = 1, backends
-	return true
-}
-
-// endRepair ends it, and reports whether no client's write has begun meanwhile.
-func (o *overlaps) endRepair(hash uint64) (clean bool) {
-	s := o.shard(hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	k := s.findLocked(hash)
-	if k == nil || k.repairing == 0 {
-		panic("engine: EndRepair without BeginRepair")
-	}
-	clean = !k.touched
-	k.unseal()
-	k.repairing = 0
-	s.leaveLocked(k)
-	return clean
-}
-
-// seal keeps clients' writes from beginning, unless one has since beginRepair.
-func (o *overlaps) seal(hash uint64) bool {
-	s := o.shard(hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	k := s.findLocked(hash)
-	if k == nil || k.repairing == 0 || k.touched || k.sealed != nil {
-		return false
-	}
-	k.sealed = make(chan struct{})
-	return true
-}
-
-func (o *overlaps) unseal(hash uint64) {
-	s := o.shard(hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if k := s.findLocked(hash); k != nil {
-		k.unseal()
-	}
-}
-
-func (k *overlap) unseal() {
-	if k.sealed != nil {
-		close(k.sealed)
-		k.sealed = nil
-	}
-}
-
-// SealRepair makes clients' writes to the key wait, for SlotTimeout each at most,
-// while repair changes it on a backend: a storage that knows no conditional writes
-// would take repair's copy over theirs. It is false where one has begun since
-// BeginRepair: repair must look again. UnsealRepair has to follow a true, soon;
-// EndRepair does so, too.
-func (e *Engine) SealRepair(bucket, key string) bool { return e.writes.seal(hashKey(bucket, key)) }
-
-// UnsealRepair ends what SealRepair began, if it is not over yet.
-func (e *Engine) UnsealRepair(bucket, key string) { e.writes.unseal(hashKey(bucket, key)) }
-
-// BeginRepair notes that repair is about to make an object equal on all backends.
-// It is false where a client's write to it is under way: repair comes back later.
-// key is decoded. Any goroutine may call it; EndRepair has to follow a true.
-func (e *Engine) BeginRepair(bucket, key string) bool {
-	return e.writes.beginRepair(hashKey(bucket, key), e.all)
-}
-
-// EndRepair ends what BeginRepair began. It is false where a client's write has
-// begun meanwhile: what repair has seen and done may be out of date. Such a write
-// becomes a divergence by itself (R19).
-func (e *Engine) EndRepair(bucket, key string) (clean bool) {
-	return e.writes.endRepair(hashKey(bucket, key))
 }

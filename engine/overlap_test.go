@@ -104,32 +104,6 @@ func TestR19WritesThatOverlap(t *testing.T) {
 	}
 }
 
-// One client, one write after the other: the next one begins while a leg of the
-// last is still on its way to the second storage.
-func TestR19LegInTheBackgroundOverlaps(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, 2)
-	open := gated(t, r.stores[1])
-	client := r.dial()
-	wantStatus(t, client.Do(putRequest("/b/k", "one")), 200)
-	wantStatus(t, client.Do(putRequest("/b/k", "two")), 200)
-	wantStatus(t, client.Do(requestFor("DELETE", "/b/k")), 204)
-	open()
-	list := r.settled()
-	if concurrentWrites(list) != 2 || len(list) != 2 {
-		t.Fatalf("records: %+v", list)
-	}
-	// All is quiet: what follows overlaps with nothing.
-	for range 5 {
-		wantStatus(t, client.Do(putRequest("/b/k", "three")), 200)
-		r.settled()
-	}
-	if got := r.settled(); len(got) != 2 {
-		t.Fatalf("recorded: %+v", got[2:])
-	}
-	r.wantNoOverlaps()
-}
-
 // wantNoOverlaps: the table of writes under way is empty at rest.
 func (r *rig) wantNoOverlaps() {
 	r.t.Helper()

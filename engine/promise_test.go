@@ -385,14 +385,20 @@ func TestR19LastBegunIsKnown(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2)
 	gate := make(chan struct{})
-	r.stores[1].BehaveNext(stub.Behaviour{Gate: gate}, stub.Behaviour{})
 	c := r.dial()
-	wantStatus(t, c.Do(putRequest("/b/k", "one")), 200) // its second leg is held
-	r.stores[1].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
-	wantStatus(t, c.Do(putRequest("/b/k", "two")), 200)
-	r.stores[1].WaitDone(t, 1)
+	for _, s := range r.stores {
+		s.BehaveNext(stub.Behaviour{Gate: gate}, stub.Behaviour{})
+	}
+	c.Send(putRequest("/b/k", "one"))
+	for _, s := range r.stores {
+		s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	}
+	wantStatus(t, r.put("/b/k", "two"), 200)
 	eventually(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
 	close(gate)
+	if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
+		t.Fatal(a, err)
+	}
 	r.settled()
 	if list := r.journal.owing(); len(list) != 1 || list[0].Owed != 0b11 {
 		t.Fatalf("owed: %+v", list)

@@ -372,8 +372,9 @@ func (r *request) setAnswered() {
 
 func (r *request) setAnsweredLocked() {
 	now := int64(r.head.begun.Sub(r.e.epoch) + r.race.firstAnswer)
+	r.ledger.noteAnswered()
 	for i := range r.race.votes {
-		if l := &r.legs[i]; r.race.votes[i].state == votePending && !l.held {
+		if l := &r.legs[i]; r.race.votes[i].state == votePending && !l.held && !l.isParked() {
 			r.e.o.Limiter.Answered(l.backend, l.slot, now)
 		}
 	}

@@ -161,13 +161,14 @@ func (r *request) launch() {
 	r.startHedge()
 	first := r.launched
 	r.refs.Add(int32(first))
+	r.planOrder()
 	if r.race.isHeld() {
 		r.launchDecider()
 		return
 	}
 	message, whole := r.message.Whole()
 	for i := range first {
-		if l := &r.legs[i]; !l.sendAtOnce(message, whole) {
+		if l := &r.legs[i]; !l.waitsForTurn() && !l.sendAtOnce(message, whole) {
 			go l.runFn()
 		}
 		r.started++
@@ -199,6 +200,7 @@ func (r *request) endBody() {
 // legEnded takes a leg's vote, and lets go of the request: the last thing that a leg does.
 // What of that may wait for something, where the leg must not, is next.
 func (r *request) legEnded(l *leg) (next func()) {
+	r.passTurn(l)
 	late, losers, last, answers, waits, held := r.takeVote(l)
 	r.stopHedge()
 	if held != nil {

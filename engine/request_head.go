@@ -102,6 +102,11 @@ func (h *requestHead) isOneKey() bool {
 	return h.write && len(h.target.Key) > 0 && !h.target.Sub && h.target.UploadID == "" || h.kind == s3.KindComplete
 }
 
+// isPart reports whether it writes a part of the object that it names: its tags, its ACL.
+func (h *requestHead) isPart() bool {
+	return h.write && len(h.target.Key) > 0 && h.target.Sub && h.target.UploadID == ""
+}
+
 // isListing reports whether the answer may name a next page.
 func (h *requestHead) isListing() bool {
 	return h.method == "GET" && len(h.target.Key) == 0 && len(h.target.Bucket) > 0

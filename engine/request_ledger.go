@@ -1,6 +1,10 @@
 package engine
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/akubra/akubra/s3"
+)
 
 // journalState is how far a write has come on its way into the journal. Two goroutines
 // write it down between them: the one that answers the client, and the last leg's.
@@ -42,6 +46,8 @@ type requestLedger struct {
 	deletes []deletion
 	charge  int64 // of Engine.deleting; the handler's
 
+	answered atomic.Bool // its client may have been told
+
 	made atomic.Int64 // size of the object that an upload by form or in parts makes; 0: not known
 
 	state journalState // under the request's mu
@@ -70,6 +76,7 @@ func (j *requestLedger) reset() {
 	j.key, j.write, j.began, j.seq = nil, nil, 0, 0
 	j.turn, j.deletes, j.charge = nil, nil, 0
 	j.made.Store(0)
+	j.answered.Store(false)
 	j.state, j.nothingOwed, j.also, j.err = journalUnwritten, false, 0, nil
 }
 
@@ -103,14 +110,73 @@ func (r *request) overlaps() bool {
 // where repair keeps the key for too long.
 func (r *request) enterOverlaps() bool {
 	j := &r.ledger
-	if !r.head.isOneKey() || j.turn != nil { // since beginAlone
+	if j.turn != nil { // since beginAlone
+		r.e.writes.orderLegs(j.turn)
 		return true
 	}
-	if !r.e.writes.beginWithin(&j.own, hashOfTarget(&r.head.target), r.o.SlotTimeout) {
+	if !r.head.isOneKey() && !r.head.isPart() {
+		return true
+	}
+	if !r.e.writes.beginWithin(&j.own, hashOfTarget(&r.head.target), r.writer(), r.o.SlotTimeout) {
 		return false
 	}
 	j.turn = &j.own
 	return true
+}
+
+// writer is whose turn the request's is.
+func (r *request) writer() writer {
+	return writer{r: r, part: r.head.isPart(), unordered: r.message.Started()}
+}
+
+// isHeldBack reports whether a leg has to follow an earlier write's.
+func (r *request) isHeldBack() bool {
+	for i := range r.legs {
+		if r.legs[i].isHeldBack() {
+			return true
+		}
+	}
+	return false
+}
+
+// noteAnswered notes that the client may be told now: what begins from now on comes behind
+// the request's writes (R19).
+func (j *requestLedger) noteAnswered() { j.answered.Store(true) }
+
+func (j *requestLedger) isAnswered() bool { return j.answered.Load() }
+
+// unorder notes that the request's writes do not wait for others.
+func (j *requestLedger) unorder(e *Engine) {
+	if j.turn != nil {
+		e.writes.unorder(j.turn)
+	}
+	for i := range j.deletes {
+		if t := &j.deletes[i].turn; t.isUnderWay() {
+			e.writes.unorder(t)
+		}
+	}
+}
+
+// passTurn notes that a leg is about to end, and starts those that have waited for it.
+func (r *request) passTurn(l *leg) {
+	if !r.head.write {
+		return
+	}
+	t, deletes := r.ledger.turn, r.ledger.deletes
+	if r.head.is(s3.KindDelete) || r.head.is(s3.KindForm) { // the handler may be about to set them
+		r.mu.Lock()
+		t, deletes = r.ledger.turn, r.ledger.deletes
+		r.mu.Unlock()
+	}
+	unsure := l.state == voteFailed && (l.sentAll.Load() || l.mayHaveActed() || l.hadObject())
+	if t != nil {
+		startNext(r.e.writes.legEnded(t, l.backend, unsure), unsure)
+	}
+	for i := range deletes {
+		if t := &deletes[i].turn; t.isUnderWay() {
+			startNext(r.e.writes.legEnded(t, l.backend, unsure), unsure)
+		}
+	}
 }
 
 // beginAlone waits until no other conditional write to the key is under way, and, briefly,
@@ -121,7 +187,7 @@ func (r *request) beginAlone() *s3Error {
 		return nil
 	}
 	j := &r.ledger
-	if !r.e.writes.beginAlone(&j.own, hashOfTarget(&r.head.target), r.head.id, min(aloneWait, r.o.SlotTimeout), r.o.SlotTimeout) {
+	if !r.e.writes.beginAlone(&j.own, hashOfTarget(&r.head.target), r.writer(), r.head.id, min(aloneWait, r.o.SlotTimeout), r.o.SlotTimeout) {
 		return errKeyContended
 	}
 	j.turn = &j.own

@@ -133,6 +133,10 @@ func (r *request) acks() int {
 	return 1
 }
 
+// suffices reports whether so many legs can make the write one that was acknowledged. Before
+// the legs start.
+func (c *race) suffices(legs int) bool { return legs >= c.need }
+
 // stateMaintained is the Limiter's word for a backend that the operator has
 // taken out (R14).
 const stateMaintained = words.StateMaintained

@@ -63,7 +63,7 @@ var (
 	metricCodes    = [...]string{"2xx", "3xx", "4xx", "5xx", labelOther}
 	metricOutcomes = [...]string{
 		engine.OutcomePositive, engine.OutcomeNegative, engine.OutcomeFailed,
-		engine.OutcomeStalled, engine.OutcomeAborted, labelOther,
+		engine.OutcomeStalled, engine.OutcomeDeferred, engine.OutcomeAborted, labelOther,
 	}
 )
 
@@ -73,6 +73,7 @@ var metricDivergences = [...]struct{ op, reason string }{
 	{engine.OpStoring, engine.OutcomeNegative},
 	{engine.OpStoring, engine.OutcomeFailed},
 	{engine.OpStoring, engine.OutcomeStalled},
+	{engine.OpStoring, engine.OutcomeDeferred},
 	{engine.OpStoring, engine.OutcomeAborted},
 	{engine.OpStoring, limiter.StateDemoted},
 	{engine.OpStoring, limiter.StateMaintained},
