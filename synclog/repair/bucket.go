@@ -107,13 +107,13 @@ func (w *run) bucketItself(ctx context.Context) (end, error) {
 
 // lockedOtherwise reports whether a plan makes a bucket where it is already, only with object
 // lock or only without: one that exists can neither get it nor lose it.
-func lockedOtherwise(p plan, views []view) (any bool) {
+func lockedOtherwise(p plan, views []view) (found bool) {
 	for _, i := range p.targets {
 		if p.action == actCopy && views[i].is == present {
-			views[i].refused, any = lineLock, true
+			views[i].refused, found = lineLock, true
 		}
 	}
-	return any
+	return found
 }
 
 func (w *run) actOnBucket(ctx context.Context, p plan) error {
