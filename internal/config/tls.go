@@ -5,6 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 )
 
 // TLSConfig is the listener's certificate and the TLS settings for https:// backends.
@@ -133,3 +136,44 @@ func loadCAs(path string) (*x509.CertPool, error) {
 	}
 	return pool, nil
 }
+
+func (m *mistakes) checkTLSVersion(path, version string) {
+	if tlsVersions[version] == 0 {
+		m.add(path, version, "one of %s", strings.Join(slices.Sorted(maps.Keys(tlsVersions)), ", "))
+	}
+}
+
+// checkClientTLS checks the TLS settings of one backend, or of all.
+func (m *mistakes) checkClientTLS(path string, c TLSBackendConfig) {
+	if at := join(path, "CAFile"); c.CAFile != "" && m.mayOpen(at) {
+		if _, err := loadCAs(c.CAFile); err != nil {
+			m.add(at, c.CAFile, "a file of PEM certificates: %v", err)
+		}
+	}
+	m.checkPair(join(path, "ClientCertFile"), c.ClientCertFile, join(path, "ClientKeyFile"), c.ClientKeyFile)
+	m.checkTLSVersion(join(path, "MinVersion"), c.MinVersion)
+}
+
+func (m *mistakes) checkBackendTLS(all []BackendTLSConfig, backends []string) {
+	seen := map[string]string{}
+	for i := range all {
+		c, path := &all[i], element("BackendTLS", i)
+		which := slices.IndexFunc(backends, func(b string) bool { return sameBackend(b, c.Backend) })
+		switch {
+		case m.broken[path]:
+			continue
+		case len(backends) == 0: // reported already
+		case which < 0:
+			m.add(join(path, "Backend"), c.Backend, "one of Backends")
+		case !isTLS(backends[which]):
+			m.add(join(path, "Backend"), c.Backend, "a backend with https://")
+		case seen[backends[which]] != "":
+			m.add(join(path, "Backend"), c.Backend, "another backend than %s", seen[backends[which]])
+		default:
+			seen[backends[which]] = path
+		}
+		m.checkClientTLS(path, c.settings())
+	}
+}
+
+func isTLS(backend string) bool { return strings.HasPrefix(strings.ToLower(backend), "https:") }

@@ -218,34 +218,6 @@ func (p *Proxy) urls() []string {
 	return urls
 }
 
-// loadMaintenance returns the set of backends that start in maintenance (R14).
-func (p *Proxy) loadMaintenance() (mask uint64) {
-	configured := p.Config.MaintainedMask()
-	var err error
-	if p.maintenance, mask, err = maintenance.Load(p.Config.DataDir, p.names(), configured); err != nil {
-		p.logs.Main.Error().Err(err).Msg("maintenance is as configured")
-	}
-	for i, name := range p.names() {
-		if now := mask&(1<<i) != 0; now != (configured&(1<<i) != 0) {
-			p.logs.Main.Warn().Str("backend", name).Bool("maintained", now).
-				Msg("maintenance is as it was set while the proxy ran, not as configured")
-		}
-	}
-	return mask
-}
-
-// setMaintained is the limiter's SetMaintained, but survives a restart.
-func (p *Proxy) setMaintained(backend int, on bool) bool {
-	if !p.limiter.SetMaintained(backend, on) {
-		return false
-	}
-	if err := p.maintenance.Set(backend, on); err != nil {
-		p.logs.Main.Error().Err(err).Str("backend", p.names()[backend]).Bool("maintained", on).
-			Msg("maintenance was changed, but a restart will forget it")
-	}
-	return true
-}
-
 func (p *Proxy) demoted(e limiter.Event) {
 	line := p.logs.Main.Error().Str("backend", e.Name).Str("reason", e.Reason).Interface("counts", e.Counts)
 	if last := p.health.StatusOf(e.Backend).LastError; last != nil && time.Since(last.Last) < lastErrorAge { // R36
