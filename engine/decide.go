@@ -169,7 +169,7 @@ func (r *request) noteDeciderLocked(l *leg, said deciderSaid) {
 func (l *leg) hadNoSay() bool {
 	cause := l.why()
 	return l.state == voteFailed && l.outcome != OutcomeAborted && (cause == nil || errors.Is(cause, errStalled)) &&
-		!l.sentAll.Load() && !l.mayHaveActed() && l.lacksEnd()
+		!l.sentAll.Load() && !l.mayHaveActed() && !l.hadObject() && l.lacksEnd()
 }
 
 // endSize is more than what frames a body's end, which some storages do not wait for.

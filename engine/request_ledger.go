@@ -201,8 +201,9 @@ func (r *request) decided() {
 		r.e.writes.decided(hashOfTarget(&r.head.target), r.head.id)
 	}
 	for i := range r.ledger.deletes {
-		if d := &r.ledger.deletes[i]; d.alone && d.turn.isUnderWay() {
-			r.e.writes.decided(d.turn.hash, r.head.id)
+		// The last leg may be leaving the table at the same time: of the turn nothing is looked at.
+		if d := &r.ledger.deletes[i]; d.alone {
+			r.e.writes.decided(hashKey(r.head.target.Bucket, d.Key), r.head.id)
 		}
 	}
 }
