@@ -75,7 +75,8 @@ type soak struct {
 	http   *http.Client
 
 	puts, gets, deletes, bulks, cuts atomic.Int64 // tried
-	given, absent, stale, failed     atomic.Int64 // of the gets
+	given, absent, stale             atomic.Int64 // of the gets
+	refused, unheard                 atomic.Int64 // the same: by the proxy, and without an answer
 	freezes, kills, ends, both       int
 	wipes                            int
 	others                           atomic.Int64 // what soak_more_test.go has
@@ -226,9 +227,12 @@ func (s *soak) get(key string) bool {
 	status, body, err := s.do(http.MethodGet, byHeader, key, nil)
 	var id int64
 	switch {
-	case err != nil || status != 200 && status != 404:
-		s.failed.Add(1) // and the client knows
-		return err == nil
+	case err != nil: // the proxy is dead, for the most part
+		s.unheard.Add(1)
+		return false
+	case status != 200 && status != 404:
+		s.refused.Add(1) // and the client knows
+		return true
 	case status == 404:
 		s.absent.Add(1)
 	default:
@@ -309,10 +313,10 @@ func (s *soak) count(when string) {
 	s.Logf(`%sthere were
 %7d PUTs, %d DELETEs, %d multi-object deletes, %d other writes; %d writes were acknowledged
 %7d uploads cut off
-%7d GETs: %d gave an object, %d gave 404, %d failed; %d of them were behind an acknowledged write
+%7d GETs: %d gave an object, %d gave 404, %d were refused, %d had no answer; %d were behind an acknowledged write
 %7d times a backend was frozen, %d times one was killed, %d times the proxy was; %d times a frozen backend and the proxy, %d times one was wiped`, when,
 		s.puts.Load(), s.deletes.Load(), s.bulks.Load(), s.others.Load(), acked, s.cuts.Load(),
-		s.gets.Load(), s.given.Load(), s.absent.Load(), s.failed.Load(), s.stale.Load(), s.freezes, s.kills, s.ends, s.both, s.wipes)
+		s.gets.Load(), s.given.Load(), s.absent.Load(), s.refused.Load(), s.unheard.Load(), s.stale.Load(), s.freezes, s.kills, s.ends, s.both, s.wipes)
 }
 
 // rest lets all come to rest, repairs, and gives what is parked.
