@@ -245,6 +245,7 @@ func (s *soak) get(key string) bool {
 	}
 	if !s.h.allows(key, id, begin) {
 		s.stale.Add(1)
+		s.Errorf("GET %q, begun at %d, gives %d, which is behind an acknowledged write (R30), of:\n%s", key, begin, id, s.told(key))
 	}
 	return true
 }
@@ -371,6 +372,8 @@ func (s *soak) compare(parked map[string]string) {
 
 // told are the last writes of a key.
 func (s *soak) told(key string) string {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
 	var b strings.Builder
 	all := s.h.byKey[key]
 	for _, d := range all[max(0, len(all)-30):] {
