@@ -41,10 +41,8 @@ func (k *overlap) orderLocked(t *turn) {
 			waits |= w.out.Load()
 		}
 	}
-	if waits &= t.out.Load(); waits == 0 {
-		return
-	}
-	if t.unordered {
+	waits &= t.out.Load()
+	if t.unordered = t.unordered && waits != 0; t.unordered {
 		return
 	}
 	t.waits = waits

@@ -289,3 +289,68 @@ func TestR19AnyOrderOfAnswers(t *testing.T) {
 	}
 	r.wantNoOverlaps()
 }
+
+// Where each backend still has one of two earlier writes, a small one waits for the first that
+// is free, and a large one goes on at once: its client's answer comes first.
+func TestR19AllBackendsAreBusy(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"three", pattern(1 << 20)} {
+		r := newRig(t, 2)
+		gates := [2][2]chan struct{}{} // by storage and write
+		for i, s := range r.stores {
+			gates[i] = [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+			s.BehaveNext(stub.Behaviour{Gate: gates[i][0]}, stub.Behaviour{Gate: gates[i][1]})
+		}
+		clients := []*stub.Client{r.dial(), r.dial()}
+		for n, client := range clients {
+			client.Send(putRequest("/b/k", fmt.Sprint("write ", n)))
+			for _, s := range r.stores {
+				s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == n+1 })
+			}
+		}
+		for n, client := range clients {
+			close(gates[n][n])
+			if a, err := client.ReadAnswer(); err != nil || a.Status != 200 {
+				t.Fatal(a, err)
+			}
+		}
+		third := r.dial()
+		third.Send(putRequest("/b/k", body))
+		large := len(body) > 1000
+		if large {
+			if a, err := third.ReadAnswer(); err != nil || a.Status != 200 {
+				t.Fatal(a, err)
+			}
+		} else {
+			eventually(t, "its legs wait", func() bool { return r.e.InFlight() == 3 && r.waiting("b", "k") == 1 })
+		}
+		close(gates[0][1])
+		if !large {
+			if a, err := third.ReadAnswer(); err != nil || a.Status != 200 {
+				t.Fatal(a, err)
+			}
+		}
+		close(gates[1][0])
+		// The first two overlapped, and the large one with either.
+		if list, n := r.settled(), concurrentWrites(r.records.list()); len(list) != n || large && n < 2 || !large && n != 1 {
+			t.Errorf("%d bytes: records: %+v", len(body), list)
+		}
+		r.wantNoOverlaps()
+	}
+}
+
+// waiting is how many writes to a key wait for their turn at any backend.
+func (r *rig) waiting(bucket, key string) (n int) {
+	hash := hashKey(bucket, key)
+	s := r.e.writes.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.findLocked(hash); k != nil {
+		for w := k.turns; w != nil; w = w.next {
+			if w.waits != 0 {
+				n++
+			}
+		}
+	}
+	return n
+}

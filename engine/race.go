@@ -362,8 +362,7 @@ func (r *request) tryDetach() bool {
 	return true
 }
 
-// setAnswered notes that the client has its answer: legs that go on now have no
-// excuse (R13).
+// setAnswered notes that the client has its answer: legs have no excuse now (R13).
 func (r *request) setAnswered() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
