@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"math/bits"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,10 +60,10 @@ func (t *turn) tell(b *beside) {
 			kept = append(kept, old)
 		}
 	}
-	if len(kept) == maxBeside {
-		kept = append(kept[:0], kept[1:]...)
+	if kept = append(kept, b); len(kept) > maxBeside {
+		kept = slices.Delete(kept, 0, 1)
 	}
-	t.beside = append(kept, b)
+	t.beside = kept
 }
 
 // also is where t, which these backends took, may have landed in another order than a write

@@ -83,10 +83,10 @@ type writer struct {
 	unordered bool
 }
 
-// precedes reports whether w's client was told before t began, so that it comes first on
+// precedes reports whether its client was told before later began, so that it comes first on
 // each backend (R19).
-func (w *turn) precedes(t *turn) bool {
-	return w.number < t.number && w.passed != 0 && w.passed <= t.number
+func (t *turn) precedes(later *turn) bool {
+	return t.number < later.number && t.passed != 0 && t.passed <= later.number
 }
 
 // overlaps reports whether either of two writes may be the last on any backend.
