@@ -93,7 +93,7 @@ func (j *job) hostile(number int, cut *atomic.Int64, stop <-chan struct{}) {
 			j.Error(err)
 			return
 		}
-		conn, err := u.begin(random.IntN(max(len(u.body)-20, 1)))
+		conn, err := u.begin(random.IntN(max(len(u.body)-chunkedEnd, 1)))
 		if err != nil {
 			continue // the proxy has refused it
 		}
