@@ -229,37 +229,19 @@ func (n *near) compare() {
 // direction, however many are on their way, and so does a reset. It returns its address.
 func farRelay(t *testing.T, to string, delay time.Duration) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var open sync.WaitGroup
-	open.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			open.Go(func() {
-				store, err := net.Dial("tcp", to)
-				if err != nil { // as if it had not been accepted
-					_ = conn.(*net.TCPConn).SetLinger(0)
-					_ = conn.Close()
-					return
-				}
-				var both sync.WaitGroup
-				both.Go(func() { carry(store, conn, delay) })
-				both.Go(func() { carry(conn, store, delay) })
-				both.Wait()
-				_, _ = conn.Close(), store.Close()
-			})
+	return serveConns(t, func(conn net.Conn) {
+		store, err := net.Dial("tcp", to)
+		if err != nil { // as if it had not been accepted
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+			return
 		}
+		var both sync.WaitGroup
+		both.Go(func() { carry(store, conn, delay) })
+		both.Go(func() { carry(conn, store, delay) })
+		both.Wait()
+		_, _ = conn.Close(), store.Close()
 	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		open.Wait() // the proxy and the stores, which were started later, have ended
-	})
-	return ln.Addr().String()
 }
 
 type piece struct {

@@ -13,6 +13,28 @@ import (
 // sends by up to jitter. It returns its address.
 func relay(t *testing.T, to string, jitter time.Duration) string {
 	t.Helper()
+	return serveConns(t, func(conn net.Conn) {
+		store, err := net.Dial("tcp", to)
+		if err != nil { // the store is away
+			_ = conn.Close()
+			return
+		}
+		var back sync.WaitGroup
+		defer back.Wait()
+		defer conn.Close()
+		defer store.Close()
+		back.Go(func() {
+			_, _ = io.Copy(conn, store)
+			_ = conn.Close()
+		})
+		_, _ = io.Copy(lateWriter{store, jitter}, conn)
+	})
+}
+
+// serveConns has serve handle each connection that is made to the address that it returns,
+// on a goroutine of its own, and waits for them at the test's end.
+func serveConns(t *testing.T, serve func(conn net.Conn)) string {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -24,19 +46,7 @@ func relay(t *testing.T, to string, jitter time.Duration) string {
 			if err != nil {
 				return
 			}
-			open.Go(func() {
-				defer conn.Close()
-				store, err := net.Dial("tcp", to)
-				if err != nil {
-					return // the store is away
-				}
-				defer store.Close()
-				open.Go(func() {
-					_, _ = io.Copy(conn, store)
-					_ = conn.Close()
-				})
-				_, _ = io.Copy(lateWriter{store, jitter}, conn)
-			})
+			open.Go(func() { serve(conn) })
 		}
 	})
 	t.Cleanup(func() {

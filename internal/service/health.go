@@ -1,7 +1,6 @@
 package service
 
 import (
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,44 +15,22 @@ var _ engine.Health = (*health.Health)(nil)
 // lookInterval is how often to look for requests that wait for a backend.
 const lookInterval = time.Second
 
-// healthWatch makes Health look regularly, and reports its findings in the main log (R36). Its
-// goroutine runs from start to close.
+// healthWatch makes Health look regularly, and reports its findings in the main log (R36).
 type healthWatch struct {
 	*health.Health
+	*watch
 	status func() []limiter.Status
 	log    *zerolog.Logger
-
-	stop chan struct{}
-	done sync.WaitGroup
 }
 
 func newHealthWatch(names []string, status func() []limiter.Status, log *zerolog.Logger) *healthWatch {
-	w := &healthWatch{status: status, log: log, stop: make(chan struct{})}
+	w := &healthWatch{status: status, log: log}
+	w.watch = newWatch(w.lookAtWaiting, lookInterval)
 	w.Health = health.New(health.Options{Names: names, Failing: w.failing, Over: w.over})
 	return w
 }
 
-func (w *healthWatch) start() {
-	w.done.Go(func() {
-		tick := time.NewTicker(lookInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-w.stop:
-				return
-			case <-tick.C:
-				w.look()
-			}
-		}
-	})
-}
-
-func (w *healthWatch) close() {
-	close(w.stop)
-	w.done.Wait()
-}
-
-func (w *healthWatch) look() {
+func (w *healthWatch) lookAtWaiting() {
 	all := w.status()
 	waiting := make([]health.Waiting, len(all))
 	for i := range all {

@@ -70,7 +70,7 @@ type Proxy struct {
 	journalAdmin *remote.Server
 
 	listenerTLS atomic.Pointer[tls.Config] // nil without TLS
-	tlsWatch    *tlsWatch
+	tlsWatch    *watch
 
 	reloading  sync.Mutex // held over a reload, and over a look at the files of TLS
 	tls        []*tlsPart // whoever holds reloading
@@ -198,7 +198,7 @@ func (p *Proxy) makeBackends() error {
 		p.backends = append(p.backends, b)
 	}
 	p.useTLS(p.tls)
-	p.tlsWatch = newTLSWatch(p.lookAtTLS)
+	p.tlsWatch = newWatch(p.lookAtTLS, tlsInterval)
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/akubra/akubra/internal/config"
@@ -94,38 +93,6 @@ func (p *Proxy) clientTLS() *tls.Config {
 	c := current.Clone()
 	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return p.listenerTLS.Load(), nil }
 	return c
-}
-
-// tlsWatch looks at the files of TLS all the time. Its goroutine runs from start to close.
-type tlsWatch struct {
-	look     func()
-	interval time.Duration
-	stop     chan struct{}
-	done     sync.WaitGroup
-}
-
-func newTLSWatch(look func()) *tlsWatch {
-	return &tlsWatch{look: look, interval: tlsInterval, stop: make(chan struct{})}
-}
-
-func (w *tlsWatch) start() {
-	w.done.Go(func() {
-		tick := time.NewTicker(w.interval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-w.stop:
-				return
-			case <-tick.C:
-				w.look()
-			}
-		}
-	})
-}
-
-func (w *tlsWatch) close() {
-	close(w.stop)
-	w.done.Wait()
 }
 
 // lookAtTLS takes what the files of TLS have now. What cannot be used leaves the old one, and is
