@@ -10,6 +10,9 @@ func TestRequestAllocatesNothing(t *testing.T) {
 	now := int64(0)
 	if n := testing.AllocsPerRun(1000, func() {
 		now++
+		if l.Crowded(now, l.Pool()) != 0 {
+			t.Fatal("crowded")
+		}
 		if _, ok := l.TryBegin(now, l.Pool(), &slots); !ok {
 			t.Fatal("refused")
 		}
@@ -17,6 +20,9 @@ func TestRequestAllocatesNothing(t *testing.T) {
 			l.Progress(i, slots[i], now)
 			l.Answered(i, slots[i], now)
 			l.Succeeded(i)
+			if at, ok := l.AnsweredAt(i, slots[i]); ok {
+				l.Lagged(i, now, now-at)
+			}
 			l.End(i, slots[i])
 		}
 	}); n != 0 {

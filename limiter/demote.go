@@ -17,9 +17,13 @@ func (l *Limiter) refreshLocked() {
 	l.nextScan.Store(math.MinInt64)
 }
 
-// demoteStalledLocked demotes the backend with the most stalled slots; ties go to the one with the
-// most busy slots, then to the first. It returns nil if no backend has a stalled slot, if the slots
-// were scanned just now, or if only one backend is left in the pool.
+// stalledShare is the share of a backend's busy slots, one in so many, that has to be stalled for a
+// demotion: one among hundreds is a request that is slow, and not a backend (R13).
+const stalledShare = 4
+
+// demoteStalledLocked demotes the backend with the most stalled slots, of those where they are a share
+// that counts; ties go to the one with the most busy slots, then to the first. It returns nil if there
+// is none, if the slots were scanned just now, or if only one backend is left in the pool.
 func (l *Limiter) demoteStalledLocked(now int64) *Event {
 	pool := l.pool.Load()
 	if now < l.nextScan.Load() || bits.OnesCount64(pool) < 2 {
@@ -35,6 +39,9 @@ func (l *Limiter) demoteStalledLocked(now int64) *Event {
 			continue // cannot have more stalled slots, nor win a tie
 		}
 		busy, n, _ := b.slots.count(now, l.stalledAfter)
+		if n*stalledShare < busy {
+			continue
+		}
 		if n > worstStalled || n > 0 && n == worstStalled && busy > worstBusy {
 			worst, worstStalled, worstBusy = i, n, busy
 		}
@@ -54,6 +61,8 @@ func (l *Limiter) demoteLocked(backend int, reason string, now int64) *Event {
 	b := &l.backends[backend]
 	b.demotions++
 	b.reason = reason
+	b.pause = nextPause(b.pause, b.returned, now)
+	b.until = now + b.pause
 	l.demoted |= bit(backend)
 	l.refreshLocked()
 
@@ -64,6 +73,25 @@ func (l *Limiter) demoteLocked(backend int, reason string, now int64) *Event {
 		e.Counts[i] = Count{Name: b.name, Busy: busy, Stalled: stalled}
 	}
 	return e
+}
+
+// A backend that is demoted again within a moment of its return stays out for firstPause, and for twice
+// as long each further time, up to lastPause.
+const (
+	aMoment    = int64(30 * time.Second)
+	firstPause = int64(2 * time.Second)
+	lastPause  = int64(time.Minute)
+)
+
+// nextPause is how long a backend stays out at least that is demoted now. returned is 0 if it never was
+// out before.
+//
+// It is a pure function of its arguments.
+func nextPause(pause, returned, now int64) int64 {
+	if returned == 0 || now-returned > max(aMoment, 2*pause) {
+		return 0
+	}
+	return min(max(2*pause, firstPause), lastPause)
 }
 
 func (l *Limiter) tellDemoted(e *Event) {
@@ -99,21 +127,25 @@ func (l *Limiter) Failed(backend int, now int64) {
 
 // Succeeded resets the count of consecutive failures.
 func (l *Limiter) Succeeded(backend int) {
-	// Normally this is only a load, so it takes no cache line from other cores.
-	if b := &l.backends[backend]; b.failures.Load() != 0 {
+	// Normally these are only loads, so they take no cache line from other cores.
+	b := &l.backends[backend]
+	if b.failures.Load() != 0 {
 		b.failures.Store(0)
+	}
+	if !b.succeeded.Load() {
+		b.succeeded.Store(true)
 	}
 }
 
 // Returnable reports whether a probe may bring the backend back: it is demoted, and its busy
-// connections have fallen below half of its share of the limit. A backend in maintenance is not
+// connections have fallen below half of its share of the limit, and its pause is over. A backend in maintenance is not
 // returnable: it gets no traffic, not even probes (R14).
 func (l *Limiter) Returnable(backend int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// This is busy < limit/len/2 without the division, which would round a small share down to a
 	// number that nothing is below.
-	return l.demoted&^l.maintained&bit(backend) != 0 &&
+	return l.demoted&^l.maintained&bit(backend) != 0 && (l.clock == nil || l.clock() >= l.backends[backend].until) &&
 		2*l.backends[backend].slots.taken()*len(l.backends) < int(l.limit.Load())
 }
 
@@ -129,6 +161,9 @@ func (l *Limiter) Return(backend int) bool {
 	}
 	l.demoted &^= bit(backend)
 	b.failures.Store(0)
+	if l.clock != nil {
+		b.returned = l.clock()
+	}
 	l.refreshLocked()
 	event := Event{Backend: backend, Name: b.name, Reason: b.reason}
 	l.mu.Unlock()

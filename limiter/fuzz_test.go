@@ -64,7 +64,7 @@ func (m *model) begin(now int64, want uint64) (got uint64, ok bool) {
 	worst, worstStalled, worstBusy := -1, 0, 0
 	for i := range m.n {
 		s, b := m.stalled(i, now), m.busy(1<<i)
-		if m.pool()>>i&1 != 0 && s > 0 && (s > worstStalled || s == worstStalled && b > worstBusy) {
+		if m.pool()>>i&1 != 0 && s > 0 && s*stalledShare >= b && (s > worstStalled || s == worstStalled && b > worstBusy) {
 			worst, worstStalled, worstBusy = i, s, b
 		}
 	}

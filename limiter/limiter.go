@@ -5,12 +5,13 @@
 // and Answered record what happens to it, and End gives it back. The sum of slots over the backends
 // in the pool never exceeds the limit. When it would, the backend with the most stalled slots is
 // demoted and its slots no longer count; if no slot is stalled, the caller has to wait (see
-// Changed). FailureLimit failures in a row also demote a backend. It comes back through Return,
-// which a prober calls after asking Returnable. Maintenance is independent of demotion; the
+// Changed). FailureLimit failures in a row also demote a backend, and so does silence (see Silence).
+// It comes back through Return, which a prober calls after asking Returnable. Beside the limit of all
+// each backend has one of its own, which adapts (see Crowded). Maintenance is independent of demotion; the
 // operator sets and clears it.
 //
-// The package does no I/O, starts no goroutine and reads no clock. Times are non-negative
-// nanoseconds of one monotonic clock that the caller provides. Every method may be called from any
+// The package does no I/O and starts no goroutine. Times are non-negative nanoseconds of one monotonic
+// clock that the caller provides. Every method may be called from any
 // goroutine. OnDemote and OnReturn run on the goroutine whose call caused the transition, with no
 // lock held.
 //
@@ -67,12 +68,16 @@ type Options struct {
 	// either order.
 	OnDemote func(Event)
 	OnReturn func(Event)
+	// Now is the clock by which a backend stays out for longer that was out a moment ago. If it is
+	// nil, each one comes back as soon as it may.
+	Now func() int64
 }
 
 // Reasons for a demotion.
 const (
 	ReasonStalled  = "stalled"
 	ReasonFailures = "failures"
+	ReasonSilent   = "silent"
 )
 
 // Event is a demotion or a return.
@@ -100,6 +105,7 @@ type Limiter struct {
 	stalledAfter int64
 	onDemote     func(Event)
 	onReturn     func(Event)
+	clock        func() int64
 	backends     []backend
 
 	pool     atomic.Uint64 // stored by refreshLocked only, under mu
@@ -117,10 +123,17 @@ type backend struct {
 	failures atomic.Int64 // consecutive; not under mu, so a decision checks it again there
 
 	slots table
+	lag   gauge
+	// succeeded is set by Succeeded, and taken by whoever asks for silence.
+	succeeded atomic.Bool
+	heard     int64 // when a leg ended well last, as far as Silence has asked; its goroutine's
 
 	// Guarded by mu.
 	demotions uint64
 	reason    string // of the last demotion
+	returned  int64  // when it came back last, if ever
+	pause     int64  // how long it stays out at least since until then
+	until     int64  // it does not come back before
 }
 
 // New makes a Limiter in which every backend is active, except those in maintenance. It panics if
@@ -136,6 +149,7 @@ func New(o Options) *Limiter {
 		stalledAfter: int64(o.StalledAfter),
 		onDemote:     o.OnDemote,
 		onReturn:     o.OnReturn,
+		clock:        o.Now,
 		backends:     make([]backend, len(o.Backends)),
 		maintained:   o.Maintained & all(len(o.Backends)),
 	}
@@ -144,6 +158,7 @@ func New(o Options) *Limiter {
 	for i, name := range o.Backends {
 		l.backends[i].name = name
 		l.backends[i].slots.init(l.room)
+		l.backends[i].lag.init()
 	}
 	l.refreshLocked()
 	return l

@@ -1,0 +1,46 @@
+package limiter
+
+// A backend is silent while something is waited for, and no leg ends well. It may be slow, or a link was
+// cut without a word: whoever asks finds out by a probe, and demotes the backend where that fails (R13).
+
+// Silence returns how long the backend has been silent, or 0. It scans every slot. One goroutine may call
+// it for a backend, and the time is only as exact as it calls it often.
+func (l *Limiter) Silence(backend int, now int64) int64 {
+	b := &l.backends[backend]
+	if b.succeeded.Load() {
+		b.succeeded.Store(false)
+		b.heard = now
+	}
+	return max(0, min(b.slots.longestWait(now), now-b.heard))
+}
+
+// Heard ends a silence: the backend has answered a probe. It is for Silence's goroutine.
+func (l *Limiter) Heard(backend int, now int64) { l.backends[backend].heard = now }
+
+// DemoteSilent demotes a backend that a probe has not reached, unless it is the last one in the pool. It
+// reports whether it did.
+func (l *Limiter) DemoteSilent(backend int, now int64) bool {
+	l.mu.Lock()
+	event := l.demoteLocked(backend, ReasonSilent, now)
+	l.mu.Unlock()
+	if event == nil {
+		return false
+	}
+	l.wake()
+	l.tellDemoted(event)
+	return true
+}
+
+// longestWait is how long the busy slot has waited for its backend that has done so for longest; one
+// that only lasts after its client was answered does not wait.
+func (t *table) longestWait(now int64) (longest int64) {
+	for c := range t.used.Load() / chunkSize {
+		chunk := t.chunks[c].Load()
+		for i := range chunk {
+			if s := &chunk[i]; s.answered.Load() != free {
+				longest = max(longest, now-s.progress.Load())
+			}
+		}
+	}
+	return longest
+}
