@@ -128,6 +128,8 @@ type Engine struct {
 	versions *owners // of versions, by bucket and id
 	parts    *partSizes
 	writes   *overlaps
+	adaptive Adaptive // the Limiter, or nil
+	lanes    []lane   // of large bodies, by backend (R10)
 	reads    readStats
 	checks   readChecks
 
@@ -172,8 +174,10 @@ func New(o Options) (*Engine, error) {
 		versions: newOwners(maxVersions),
 		parts:    newPartSizes(maxPartSizes),
 		writes:   newOverlaps(),
+		lanes:    make([]lane, len(o.Backends)),
 		reads:    readStats{latencies: make([][readClasses]latency, len(o.Backends))},
 	}
+	e.adaptive, _ = o.Limiter.(Adaptive)
 	e.o.firstTimeout = cmp.Or(o.firstTimeout, firstTimeout)
 	e.o.continueWait = cmp.Or(o.continueWait, continueWait)
 	e.o.headGrace = cmp.Or(o.headGrace, headGrace)

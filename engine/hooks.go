@@ -117,6 +117,18 @@ type Limiter interface {
 	Failed(backend int, now int64)
 }
 
+// Adaptive is a Limiter that has a limit of its own for each backend, which follows how long
+// legs go on after their clients were answered (R13). A Limiter need not be one.
+type Adaptive interface {
+	// AnsweredAt is when the client was answered, and false before. Not after End.
+	AnsweredAt(backend int, slot int32) (at int64, ok bool)
+	// Lagged notes that a leg ended well so long after that.
+	Lagged(backend int, now, lag int64)
+	// Crowded is the set of backends in the pool, of want, where a leg would only wait: they
+	// are busy up to their limits, and another one is not.
+	Crowded(now int64, want uint64) uint64
+}
+
 // Health hears how the backends do, leg by leg, so that an operator can be told (R36). What
 // ends with a client, or here, is no news of a backend. All methods may be called from any
 // goroutine, and must not wait; Well is called for nearly every leg.

@@ -72,6 +72,8 @@ type leg struct {
 	outcome  string
 	finished bool
 	voted    bool  // its end was taken: what panics now is the request's
+	lane     *lane // of a large body, until the leg ends; nil for any other (deferred.go)
+	laned    int64 // bytes that were counted there; of who sends
 	held     bool  // it was not asked, and has no slot (reads_race.go); under the request's mu once the legs run
 	asked    int64 // of a planned read: when, by the engine's clock
 }
@@ -115,6 +117,7 @@ func (l *leg) clear() {
 		l.hold.Store(0)
 	}
 	l.patience, l.crowded, l.deferred, l.unordered = nil, false, false, false
+	l.lane, l.laned = nil, 0
 	l.state, l.err, l.outcome = votePending, nil, ""
 }
 
@@ -344,6 +347,7 @@ func (l *leg) finish(reuse bool) {
 	}
 	l.finished, l.open = true, false
 	l.giveBack(reuse)
+	l.leaveLane()
 	l.r.e.o.Limiter.End(l.backend, l.slot)
 	l.r.e.o.Metrics.LegEnded(l.backend, l.outcome, l.sentSize)
 }

@@ -18,6 +18,7 @@ func (l *leg) conclude(err error) {
 	switch {
 	case err == nil:
 		limiter.Succeeded(l.backend)
+		l.noteEnd()
 		l.judge()
 		l.tellAnswer()
 	case errors.Is(cause, errClientGone) || errors.Is(err, body.ErrCanceled):

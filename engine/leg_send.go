@@ -178,6 +178,7 @@ func (l *leg) sendChunks(c Conn, chunk body.Chunk, patience time.Duration, begin
 			n, err = c.TryWrite(chunk.Bytes)
 		}
 		l.sentSize += int64(n)
+		l.noteLane(n)
 		chunk.Skip(n)
 		if err == nil && chunk.Whole && chunk.Len() == 0 {
 			return true, nil // the ring is complete, and nobody waits for room in it

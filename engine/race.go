@@ -173,6 +173,9 @@ func (c *race) isRead() bool { return c.stage != raceReading }
 // leaveOut notes backends that are not asked for a copy.
 func (c *race) leaveOut(owing uint64) { c.lacking = owing }
 
+// leftOut are those backends.
+func (c *race) leftOut() uint64 { return c.lacking }
+
 // isBodyRead is race.isRead for any goroutine.
 func (r *request) isBodyRead() bool {
 	r.mu.Lock()

@@ -62,6 +62,7 @@ func newRequest(e *Engine) *request {
 		Start:  r.launch,
 		Push:   r.push,
 		Cut:    func(reader int) { r.legs[reader].abort(errStalled) },
+		Lag:    r.noteLag,
 		Plain:  r.takesPipes,
 		Client: &r.client,
 		Buffer: e.o.MaxHeaderSize,

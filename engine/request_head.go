@@ -96,6 +96,10 @@ func (h *requestHead) isAnsweredShortly() bool {
 	return h.kind == s3.KindPlain && h.method != "GET" && !h.target.Selects && h.method != "OPTIONS"
 }
 
+// isSwift reports whether a backend has little to do for it, so that the time that it takes
+// says something about the way there.
+func (h *requestHead) isSwift() bool { return h.kind == s3.KindPlain && !h.chunked }
+
 // isOneKey reports whether it writes one key that it names, so that it may overlap with
 // another write (R19).
 func (h *requestHead) isOneKey() bool {

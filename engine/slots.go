@@ -43,10 +43,15 @@ func (r *request) route() uint64 {
 func (r *request) takeSlots(want uint64) *s3Error {
 	e := r.e
 	slots := &r.race.slots
-	var got uint64
+	var got, crowded uint64
+	now := int64(r.head.begun.Sub(e.epoch))
+	mayDefer := r.mayDefer(want)
+	if mayDefer && e.adaptive != nil {
+		crowded = e.adaptive.Crowded(now, want)
+	}
 	for {
 		var ok bool
-		if got, ok = e.o.Limiter.TryBegin(int64(r.head.begun.Sub(e.epoch)), want, slots); !ok {
+		if got, ok = e.o.Limiter.TryBegin(now, want, slots); !ok {
 			got, ok = r.awaitSlots(want, slots)
 		}
 		if !ok {
@@ -63,7 +68,13 @@ func (r *request) takeSlots(want uint64) *s3Error {
 		r.setReadLegs(got, slots)
 		return nil
 	}
+	var late uint64
+	if mayDefer {
+		late = r.deferLegs(got, crowded, slots)
+		got &^= late
+	}
 	r.setLegs(got, slots)
+	r.takeLanes()
 	want |= r.race.lacking
 	if r.head.write && want == e.all && !r.head.isUploadsOwn() {
 		r.race.need = r.acks()
@@ -72,6 +83,10 @@ func (r *request) takeSlots(want uint64) *s3Error {
 			b := bits.TrailingZeros64(s)
 			if r.race.lacking&(1<<b) != 0 {
 				r.race.reasons[b] = ReasonSource
+				continue
+			}
+			if late&(1<<b) != 0 {
+				r.race.reasons[b] = ReasonDeferred
 				continue
 			}
 			if r.race.reasons[b] = e.o.Limiter.State(b); r.race.reasons[b] == stateActive {

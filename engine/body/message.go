@@ -57,6 +57,7 @@ type Hooks struct {
 	Start  func()           // starts the readers
 	Push   func()           // sends what the readers have in their pipes, as far as that needs no waiting
 	Cut    func(reader int) // see ring.Options.OnCut (R10)
+	Lag    func(reader int) // see ring.Options.OnLag; may be nil
 	Plain  func() bool      // reports whether every reader can send from a pipe
 	Client Client
 	Buffer int // size of the server's read buffer: smaller reads go through it
@@ -122,16 +123,20 @@ func (m *Message) Init(h Hooks) {
 
 // Begin takes memory for a message and puts the head into it.
 func (m *Message) Begin(o Options) {
-	size := int64(len(o.Head)) + o.Length
+	size, total := int64(len(o.Head))+o.Length, int64(0)
 	if o.Length < 0 {
 		size = int64(o.MaxRing)
+	} else {
+		total = size
 	}
 	m.Ring = ring.Get(ring.Options{
 		Size:         max(ring.SizeFor(size, o.MaxRing), ring.SizeFor(int64(len(o.Head)), 1<<26)),
 		Head:         o.Head,
 		Readers:      o.Readers,
 		StallTimeout: o.StallTimeout,
+		Total:        total,
 		OnCut:        m.h.Cut,
+		OnLag:        m.h.Lag,
 	})
 	m.readers, m.length, m.left, m.head, m.begun = o.Readers, o.Length, o.Length, len(o.Head), o.Begun
 	if o.NoPipes {

@@ -44,10 +44,25 @@ func (r *Ring) holdersLocked() (left time.Duration, laggards bool) {
 		behind := r.written - rd.pos
 		rd.holding = rd.attached && (behind == int64(len(r.buf)) || r.draining && behind > 0)
 		if rd.holding && !rd.cut {
-			left = min(left, r.stallTimeout-rd.stalled)
+			left = min(left, r.allowanceLocked(rd)-rd.stalled)
 		}
 	}
 	return left, r.stallTimeout > 0 && r.idlerLocked()
+}
+
+// nearlyThrough: a reader is nearly through if it has left less than one part in so many of the stream.
+const nearlyThrough = 8
+
+// lagShare: a reader lags if it has used up one part in so many of its StallTimeout.
+const lagShare = 10
+
+// allowanceLocked is how long a reader may hold the writer back in total. One that is nearly through is let
+// through: what it has read would be lost (R10).
+func (r *Ring) allowanceLocked(rd *reader) time.Duration {
+	if left := r.total - rd.pos; r.total > 0 && left < r.total/nearlyThrough {
+		return 2 * r.stallTimeout
+	}
+	return r.stallTimeout
 }
 
 // idlerLocked reports whether some reader has read everything. A stream's last reader cannot be
@@ -71,16 +86,25 @@ func (r *Ring) chargeLocked(waited time.Duration) {
 			continue
 		}
 		rd.stalled += waited
-		if rd.attached && !rd.cut && rd.stalled >= r.stallTimeout && r.idlerLocked() {
+		if !rd.lags && rd.stalled >= r.stallTimeout/lagShare && r.onLag != nil {
+			rd.lags = true
+			r.callLocked(r.onLag, i)
+		}
+		if rd.attached && !rd.cut && rd.stalled >= r.allowanceLocked(rd) && r.idlerLocked() {
 			rd.cut = true
 			r.data.Broadcast()
 			if r.onCut != nil {
-				r.mu.Unlock()
-				r.onCut(i)
-				r.mu.Lock()
+				r.callLocked(r.onCut, i)
 			}
 		}
 	}
+}
+
+// callLocked calls f without the lock.
+func (r *Ring) callLocked(f func(reader int), reader int) {
+	r.mu.Unlock()
+	f(reader)
+	r.mu.Lock()
 }
 
 // wakeWriterLocked makes a waiting writer check again.

@@ -44,6 +44,7 @@ type reader struct {
 	stalled  time.Duration // how long it has held the writer back in total (R10)
 	attached bool
 	cut      bool
+	lags     bool // onLag was called
 	left     bool // Leave was called
 	holding  bool // the writer waits for it
 }
@@ -75,7 +76,8 @@ type Ring struct {
 	// stallTimeout is how long in total a reader may hold the writer back while another reader is
 	// idle. onCut is then called, without the lock.
 	stallTimeout time.Duration
-	onCut        func(reader int)
+	total        int64 // length of the stream; 0 if unknown
+	onCut, onLag func(reader int)
 }
 
 // Options say how to carry a stream.
@@ -88,12 +90,17 @@ type Options struct {
 	// Readers is the number of readers; all are attached from the start.
 	Readers int
 	// StallTimeout is how long in total a reader may hold the writer back while another reader is
-	// idle (R10). 0 means forever.
+	// idle (R10). 0 means forever. One that is nearly through has twice as long.
 	StallTimeout time.Duration
+	// Total is the length of the whole stream, or 0 if it is not known.
+	Total int64
 	// OnCut is called on the writer's goroutine when it cuts a reader. It must make that reader's
 	// goroutine call Detach soon, by aborting what the reader writes to; until then the memory that
 	// the reader may be using is not overwritten.
 	OnCut func(reader int)
+	// OnLag is called on the writer's goroutine, once a reader, when it has used up a part of
+	// StallTimeout. May be nil.
+	OnLag func(reader int)
 }
 
 // Get returns a ring for a new stream.
@@ -101,7 +108,7 @@ func Get(o Options) *Ring {
 	r := fromPool(o.Size)
 	r.written = int64(copy(r.buf, o.Head))
 	r.reserved = r.written
-	r.stallTimeout, r.onCut = o.StallTimeout, o.OnCut
+	r.stallTimeout, r.total, r.onCut, r.onLag = o.StallTimeout, o.Total, o.OnCut, o.OnLag
 	if cap(r.readers) < o.Readers {
 		r.readers = make([]reader, o.Readers)
 	}
@@ -118,7 +125,7 @@ func (r *Ring) Put() {
 	if r.woken && len(r.space) > 0 {
 		<-r.space
 	}
-	r.onCut, r.err, r.woken, r.held = nil, nil, false, 0
+	r.onCut, r.onLag, r.err, r.woken, r.held = nil, nil, nil, false, 0
 	r.written, r.reserved, r.inside, r.waited = 0, 0, 0, 0
 	r.closed, r.blocked, r.draining, r.outside, r.kept = false, false, false, false, false
 	toPool(r)
@@ -340,3 +347,10 @@ func (r *Ring) wrappedLocked() bool {
 // Waited is how long the writer has waited for room so far. It is for the writer's goroutine, and
 // for the owner once the writer has stopped.
 func (r *Ring) Waited() time.Duration { return r.waited }
+
+// Stalled is how long a reader has held the writer back for others, in total.
+func (r *Ring) Stalled(reader int) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.readers[reader].stalled
+}

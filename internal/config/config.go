@@ -94,14 +94,14 @@ type RepairConfig struct {
 	CopyBucketConfig bool          `koanf:"CopyBucketConfig"`
 }
 
-// Default is the only place for defaults. It leaves out Backends, which have none, and
-// StallTimeout, which finish derives from ConnectionTimeout.
+// Default is the only place for defaults. It leaves out Backends, which have none.
 func Default() *Config {
 	return &Config{
 		Listen:                ":8080",
 		ConnLimit:             1000,
 		ConnectionTimeout:     30 * time.Second,
 		ConnectionDialTimeout: 3 * time.Second,
+		StallTimeout:          time.Second, // R10
 		SyncLogMethods:        []string{"PUT", "POST", "DELETE"},
 		AdminListen:           "127.0.0.1:8071",
 		WriteAck:              words.AckFirst,

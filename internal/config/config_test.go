@@ -85,7 +85,7 @@ func TestConfigOriginal(t *testing.T) {
 		"Cache-Control":    "public, s-maxage=600, max-age=600",
 		"X-akubra-version": "0.9.26",
 	}
-	want.ConnectionTimeout, want.StallTimeout = 3*time.Second, 3*time.Second
+	want.ConnectionTimeout = 3 * time.Second
 	want.ConnectionDialTimeout = time.Second
 	want.MaintainedBackend = oneOrMany{"http://s3.dc2.internal"}
 	want.SyncLogMethods = []string{"PUT", "DELETE"}
@@ -113,6 +113,8 @@ func TestConfigValues(t *testing.T) {
 		"no methods":        {"SyncLogMethods: []", func(c *Config) any { return c.SyncLogMethods }, []string{"PUT", "POST", "DELETE"}},
 		"fewer methods":     {"SyncLogMethods: [GET]", func(c *Config) any { return c.SyncLogMethods }, []string{"GET"}},
 		"zero duration":     {"ShutdownTimeout: 0", func(c *Config) any { return c.ShutdownTimeout }, time.Duration(0)},
+		"the stall timeout": {"ConnectionTimeout: 9s", func(c *Config) any { return c.StallTimeout }, time.Second}, // R10
+		"no stall timeout":  {"ConnectionTimeout: 9s\nStallTimeout: 0s", func(c *Config) any { return c.StallTimeout }, 9 * time.Second},
 		"own stall timeout": {"StallTimeout: 2s", func(c *Config) any { return c.StallTimeout }, 2 * time.Second},
 		"none maintained":   {"MaintainedBackend: ''", func(c *Config) any { return c.MaintainedMask() }, uint64(0)},
 		"list maintained":   {"MaintainedBackend: [http://A:80/]", func(c *Config) any { return c.MaintainedMask() }, uint64(1)},
@@ -348,7 +350,7 @@ func TestConfigEnvironment(t *testing.T) {
 	want.Backends = []string{"http://c", "http://d:9000", "http://e"}
 	want.ConnLimit = 5
 	want.AdditionalRequestHeaders = map[string]string{"X-A": "file", "X-B": "010", "X-C": "environment"}
-	want.ConnectionTimeout, want.StallTimeout = 7*time.Second, 7*time.Second
+	want.ConnectionTimeout = 7 * time.Second
 	want.MaintainedBackend = oneOrMany{"http://d:9000"}
 	want.RingSize = 1 << 20
 	want.AdminListen = ""

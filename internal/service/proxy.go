@@ -118,6 +118,7 @@ func (p *Proxy) make() error {
 		Maintained:   p.loadMaintenance(),
 		OnDemote:     p.demoted,
 		OnReturn:     p.returned,
+		Now:          func() int64 { return p.engine.Now() },
 	})
 	p.health = newHealthWatch(names, p.status, &l.Main)
 	p.synclog = synclog.New(synclog.Options{

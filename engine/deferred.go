@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"math/bits"
+	"time"
+)
+
+// A write is deferred at a backend where it would only wait: the leg is not begun, nobody waits for it,
+// and the backend owes the write (R10, R13). It is like a write that a demoted backend does not get, with
+// a reason of its own. What the client is told takes no part of a deferred leg, so that there are always
+// enough others.
+
+// ReasonDeferred is why a backend is skipped that could not have kept up.
+const ReasonDeferred = "deferred"
+
+// mayDefer reports whether the request may do without a backend of those it is for: it is a write that
+// every backend ought to have, or a read that nothing is known of that would tell one from the other.
+func (r *request) mayDefer(want uint64) bool {
+	switch {
+	case len(r.e.o.Backends) < 2 || want&(want-1) == 0 || r.plan.n > 0:
+		return false
+	case r.head.write:
+		return want|r.race.leftOut() == r.e.all && !r.head.isUploadsOwn()
+	}
+	return r.head.isRouted()
+}
+
+// deferLegs says which of the backends that the request has slots at do without it, and gives these slots
+// back. crowded are those that are busy up to their limits (R13).
+func (r *request) deferLegs(got, crowded uint64, slots *[MaxBackends]int32) (late uint64) {
+	e := r.e
+	late = got & crowded
+	large := r.isLarge()
+	if late == 0 && !large {
+		return 0
+	}
+	spare := bits.OnesCount64(got) - 1
+	if r.head.write {
+		spare = bits.OnesCount64(got) - r.acks()
+	}
+	if large {
+		late |= r.full(got)
+	}
+	if late &= ^r.keptForDecision(got); late == got {
+		late = 0 // all are slow: waiting for them is right
+	}
+	for ; bits.OnesCount64(late) > max(spare, 0); late &= late - 1 {
+		continue
+	}
+	for set := late; set != 0; set &= set - 1 {
+		b := bits.TrailingZeros64(set)
+		e.o.Limiter.End(b, slots[b])
+	}
+	return late
+}
+
+// isLarge reports whether the request's body does not fit into its ring, so that a slow leg holds its
+// client back.
+func (r *request) isLarge() bool {
+	return r.head.write && (r.head.chunked || r.head.contentLength > int64(r.o.ringSize))
+}
+
+// bodySize is how much of a body the client sends, or unknownSize.
+func (r *request) bodySize() int64 {
+	if n := r.head.bodyLength(); n >= 0 {
+		return n
+	}
+	return unknownSize
+}
+
+// full is the set of backends that could not carry another large body.
+func (r *request) full(got uint64) (full uint64) {
+	now := r.e.now()
+	for set := got; set != 0; set &= set - 1 {
+		b := bits.TrailingZeros64(set)
+		if !r.e.lanes[b].fits(now, r.bodySize(), r.o.StallTimeout) {
+			full |= 1 << b
+		}
+	}
+	return full
+}
+
+// keptForDecision is the backend that decides a conditional write, as a set: it is not deferred, for the
+// next one would decide by what it knows alone (R29).
+func (r *request) keptForDecision(got uint64) uint64 {
+	if !r.head.isConditional() {
+		return 0
+	}
+	b := r.o.primaries.first(r.head.bucket(), decidersOf(got, r.owedForDecision(), r.e.ignoring.Load(), r.e.all))
+	if b == nobody {
+		return 0
+	}
+	return 1 << b
+}
+
+// takeLanes counts the request's legs in their backends' lanes, if its body is a large one.
+func (r *request) takeLanes() {
+	if len(r.legs) < 2 || !r.isLarge() {
+		return
+	}
+	now := r.e.now()
+	for i := range r.legs {
+		l := &r.legs[i]
+		l.lane = &r.e.lanes[l.backend]
+		l.lane.begin(now, r.bodySize())
+	}
+}
+
+// leaveLane is the end of that; finish calls it, once.
+func (l *leg) leaveLane() {
+	if l.lane == nil {
+		return
+	}
+	var held time.Duration
+	if l.r.message.Exists() {
+		held = l.r.message.Stalled(l.index)
+	}
+	l.lane.end(l.r.e.now(), l.r.bodySize(), l.laned, held, l.outcome == OutcomeStalled)
+}
+
+// noteLane counts bytes that the backend's connection has taken.
+func (l *leg) noteLane(n int) {
+	if l.lane != nil {
+		l.laned += int64(n)
+		l.lane.sent.Add(int64(n))
+	}
+}
+
+// noteLag notes that the leg holds its client back; the message calls it.
+func (r *request) noteLag(leg int) {
+	if lane := r.legs[leg].lane; lane != nil {
+		lane.lags(r.e.now())
+	}
+}
+
+// noteEnd tells the limiter how long the leg went on after its client was answered (R13). A large body may
+// still be in the kernel's buffers then, which says nothing of others.
+func (l *leg) noteEnd() {
+	limiter := l.r.e.adaptive
+	if limiter == nil || l.lane != nil || !l.r.head.isSwift() {
+		return
+	}
+	at, ok := limiter.AnsweredAt(l.backend, l.slot)
+	if !ok {
+		return
+	}
+	now := l.r.e.now()
+	limiter.Lagged(l.backend, now, now-at)
+}

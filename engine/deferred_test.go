@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/limiter"
+)
+
+// full makes a backend one that has held clients back lately and that cannot carry another large body in
+// time.
+func (r *rig) full(backend int) {
+	l := &r.e.lanes[backend]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rate, l.fresh, l.ever, l.heldAt = 1, true, true, r.e.now()
+}
+
+const largeBody = 2 << 20
+
+// wantDeferred checks that a write was deferred at these stores: recorded with that reason, owed, and not
+// begun.
+func (r *rig) wantDeferred(path string, stores ...int) {
+	r.t.Helper()
+	r.wantRecords(path, ReasonDeferred, stores...)
+	for _, i := range stores {
+		if n := r.stores[i].Counts().Requests; n != 0 {
+			r.t.Errorf("store %d got %d requests", i, n)
+		}
+		bucket, key, _ := strings.Cut(path[1:], "/")
+		if r.journal.Owed([]byte(bucket), []byte(key))&(1<<i) == 0 {
+			r.t.Errorf("store %d does not owe %s", i, path)
+		}
+	}
+}
+
+// TestR10FullBackendIsDeferred: a large body is not begun at a backend that could not carry it in time.
+func TestR10FullBackendIsDeferred(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		ack      string
+		n        int
+		full     []int
+		size     int
+		chunked  bool
+		header   string
+		deferred []int
+	}{
+		{name: "one of two", n: 2, full: []int{1}, size: largeBody, deferred: []int{1}},
+		{name: "a small body", n: 2, full: []int{1}, size: 100 << 10},
+		{name: "all", n: 2, full: []int{0, 1}, size: largeBody},
+		{name: "two of three", n: 3, full: []int{0, 2}, size: largeBody, deferred: []int{0, 2}},
+		{name: "quorum", ack: AckQuorum, n: 3, full: []int{0}, size: largeBody, deferred: []int{0}},
+		{name: "quorum needs it", ack: AckQuorum, n: 2, full: []int{0}, size: largeBody},
+		{name: "all are needed", ack: AckAll, n: 3, full: []int{0}, size: largeBody},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, tt.n, anyway(func(o *Options) {
+				if tt.ack != "" {
+					o.WriteAck = tt.ack
+				}
+			}))
+			for _, i := range tt.full {
+				r.full(i)
+			}
+			body := pattern(tt.size)
+			wantStatus(t, r.put("/b/k", body), 200)
+			r.wantDeferred("/b/k", tt.deferred...)
+			for i, s := range r.stores {
+				if fmt.Sprint(tt.deferred) == "[]" || !strings.Contains(fmt.Sprint(tt.deferred), fmt.Sprint(i)) {
+					wantStored(t, s, "/b/k", body)
+				}
+			}
+			r.wantNoBlame()
+		})
+	}
+}
+
+// The backend that decides a condition is not deferred, whatever it carries (R29).
+func TestR10R29DeciderIsNotDeferred(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	decider := r.e.current().primaries.first([]byte("b"), r.e.all)
+	r.full(decider)
+	body := pattern(largeBody)
+	raw := strings.Replace(putRequest("/b/k", body), "\r\n\r\n", "\r\nIf-None-Match: *\r\n\r\n", 1)
+	wantStatus(t, r.dial().Do(raw), 200)
+	r.wantRecords("/b/k", "")
+	r.full(1 - decider)
+	wantStatus(t, r.dial().Do(strings.Replace(raw, "/b/k", "/b/other", 1)), 200)
+	r.wantRecords("/b/other", ReasonDeferred, 1-decider)
+	wantStored(t, r.stores[decider], "/b/other", body)
+}
+
+// TestR10SlowBackendNeverSetsTheSpeed: what a slow backend cannot carry is not begun there, rather than sent
+// in part and cut; each client is held back at first at most, and everything adds up.
+func TestR10SlowBackendNeverSetsTheSpeed(t *testing.T) {
+	t.Parallel()
+	const stall, n = 800 * time.Millisecond, 12
+	slowly(t, "slow", stall, func(t testing.TB, stall time.Duration) {
+		r := newTightRig(t, 2, withStallTimeout(stall), withRing(64<<10))
+		r.stores[1].Behave(stub.Behaviour{ReadRate: 512 << 10})
+		acknowledged := map[string]string{}
+		client := r.dial()
+		for i := range n {
+			path, body := fmt.Sprintf("/b/%d", i), pattern(12<<20)
+			wantStatus(t, client.Do(putRequest(path, body)), 200)
+			acknowledged[path] = body
+		}
+		r.wantAddsUp(acknowledged)
+		stalled, deferred := r.metrics.count(OutcomeStalled), 0
+		for _, d := range r.records.list() {
+			if d.Error == ReasonDeferred {
+				deferred++
+			}
+		}
+		if stalled == 0 || stalled > 2 || stalled+deferred != n {
+			t.Errorf("of %d bodies %d were cut and %d deferred", n, stalled, deferred)
+		}
+	})
+}
+
+// crowdedLimiter says which backends are crowded.
+type crowdedLimiter struct {
+	*limiter.Limiter
+	crowded atomic.Uint64
+	asked   atomic.Int64
+}
+
+func (l *crowdedLimiter) Crowded(_ int64, want uint64) uint64 {
+	l.asked.Add(1)
+	return want & l.crowded.Load()
+}
+
+// TestR13CrowdedBackendIsDeferred: what does not fit into a backend's own limit is deferred, of any kind of
+// write, and a read goes elsewhere.
+func TestR13CrowdedBackendIsDeferred(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, raw string
+		status    int
+		path      string
+	}{
+		{"PUT", putRequest("/b/k", "x"), 200, "/b/k"},
+		{"DELETE", requestFor("DELETE", "/b/k"), 204, "/b/k"},
+		{"tags", putRequest("/b/k?tagging", "<Tagging/>"), 200, "/b/k?tagging"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 2)
+			l := &crowdedLimiter{Limiter: r.limiter}
+			r.e.adaptive = l
+			for _, s := range r.stores {
+				s.Put("/b/k", []byte("old"))
+			}
+			l.crowded.Store(0b10)
+			wantStatus(t, r.dial().Do(tt.raw), tt.status)
+			r.wantRecords(tt.path, ReasonDeferred, 1)
+			if n := r.stores[1].Counts().Requests; n != 0 {
+				t.Errorf("it got %d requests", n)
+			}
+			if s := r.limiter.State(1); s != limiter.StateActive {
+				t.Errorf("it is %s", s)
+			}
+			l.crowded.Store(0b11)
+			wantStatus(t, r.dial().Do(putRequest("/b/other", "x")), 200)
+			r.wantRecords("/b/other", "")
+		})
+	}
+	t.Run("GET", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, 2)
+		l := &crowdedLimiter{Limiter: r.limiter}
+		r.e.adaptive = l
+		for _, s := range r.stores {
+			s.Put("/b/k", []byte("old"))
+		}
+		l.crowded.Store(0b01)
+		for range 5 {
+			wantStatus(t, r.dial().Do(requestFor("GET", "/b/k")), 200)
+		}
+		r.settled()
+		if n := r.stores[0].Counts().Requests; n != 0 {
+			t.Errorf("it got %d requests", n)
+		}
+	})
+}
+
+// TestR13LagReachesTheLimiter: how long the legs of a slow backend go on after their clients were answered
+// makes its limit.
+func TestR13LagReachesTheLimiter(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	l := &laggedLimiter{Limiter: r.limiter}
+	r.e.adaptive = l
+	open := gated(t, r.stores[1])
+	wantStatus(t, r.put("/b/k", "x"), 200)
+	answered := time.Now()
+	time.Sleep(20 * time.Millisecond) // the least that is to be told
+	open()
+	most := time.Since(answered)
+	r.settled()
+	if n := l.n.Load(); n != 1 {
+		t.Fatalf("%d lags", n)
+	}
+	if l.backend.Load() != 1 || l.lag.Load() < int64(20*time.Millisecond) {
+		t.Errorf("backend %d lagged for %v, of about %v", l.backend.Load(), time.Duration(l.lag.Load()), most)
+	}
+}
+
+type laggedLimiter struct {
+	*limiter.Limiter
+	n, backend, lag atomic.Int64
+}
+
+func (l *laggedLimiter) Lagged(backend int, now, lag int64) {
+	l.n.Add(1)
+	l.backend.Store(int64(backend))
+	l.lag.Store(lag)
+	l.Limiter.Lagged(backend, now, lag)
+}

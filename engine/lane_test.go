@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"testing"
+	"time"
+)
+
+const mib = 1 << 20
+
+// road is a backend in a test's own time that takes so many bytes a second of the bodies that are under way
+// there, one after the other. A lane says which are begun.
+type road struct {
+	lane
+	rate  float64
+	stall time.Duration
+	now   int64
+
+	under                 []*parcel
+	begun, deferred, cuts int
+	well, inVain          int64         // bytes
+	held                  time.Duration // of all clients
+}
+
+type parcel struct {
+	size, sent int64
+	held       int64
+	lags       bool
+}
+
+const tick = int64(time.Millisecond)
+
+// run brings n bodies of this size a second, for so many seconds, from clients that are as fast as can be.
+func (r *road) run(seconds, n float64, size int64) {
+	due := 0.0
+	for range int(seconds * 1000) {
+		r.now += tick
+		for due += n / 1000; due >= 1; due-- {
+			if !r.fits(r.now, size, r.stall) {
+				r.deferred++
+				continue
+			}
+			r.begun++
+			r.begin(r.now, size)
+			r.under = append(r.under, &parcel{size: size})
+		}
+		r.move()
+	}
+}
+
+// move is a tick: those under way share the rate, and each of their clients waits.
+func (r *road) move() {
+	var left []*parcel
+	share := int64(r.rate / 1000 / float64(max(len(r.under), 1)))
+	for _, p := range r.under {
+		n := min(share, p.size-p.sent)
+		p.sent += n
+		r.sent.Add(n)
+		p.held += tick
+		r.held += time.Duration(tick)
+		if !p.lags && p.held >= int64(r.stall)/10 {
+			p.lags = true
+			r.lags(r.now)
+		}
+		switch {
+		case p.sent == p.size:
+			r.well += p.size
+			r.end(r.now, p.size, p.sent, time.Duration(p.held), false)
+		case p.held >= int64(r.stall):
+			r.cuts++
+			r.inVain += p.sent
+			r.end(r.now, p.size, p.sent, time.Duration(p.held), true)
+		default:
+			left = append(left, p)
+		}
+	}
+	r.under = left
+}
+
+func newRoad() *road { return &road{rate: 12.5e6, stall: time.Second, now: int64(time.Hour)} }
+
+// TestR10Lane: below the link's rate nothing is deferred and nothing is cut; beyond it clients are hardly held
+// back, and what is begun ends well.
+func TestR10Lane(t *testing.T) {
+	t.Run("below the rate", func(t *testing.T) {
+		for _, size := range []int64{mib / 2, mib, 4 * mib, 8 * mib} {
+			r := newRoad()
+			r.run(60, 0.9*r.rate/float64(size), size)
+			if r.deferred > 0 || r.cuts > 0 {
+				t.Errorf("of %d bodies of %d MiB %d were deferred and %d cut", r.begun+r.deferred, size/mib, r.deferred, r.cuts)
+			}
+		}
+	})
+	t.Run("at twice the rate", func(t *testing.T) {
+		for _, size := range []int64{mib / 2, mib, 4 * mib} {
+			r := newRoad()
+			n := 2 * r.rate / float64(size)
+			r.run(60, n, size)
+			if r.inVain*9 > r.well {
+				t.Errorf("%d MiB: %d bytes went in vain, %d well", size/mib, r.inVain, r.well)
+			}
+			r.begun, r.held, r.deferred = 0, 0, 0
+			r.run(60, n, size)
+			if held := r.held.Seconds() / 60; held > 0.02 {
+				t.Errorf("%d MiB: a client was held back for %.1f %% of the time", size/mib, 100*held)
+			}
+			if r.begun == 0 {
+				t.Errorf("%d MiB: nothing was begun in a minute: nobody sees when the link is better", size/mib)
+			}
+			r.cuts, r.deferred = 0, 0
+			r.run(10, 0.5*n/2, size)
+			r.begun, r.deferred = 0, 0
+			r.run(60, 0.7*n/2, size)
+			if r.deferred > 0 || r.cuts > 0 {
+				t.Errorf("%d MiB: when it was over, %d of %d were deferred, %d cut", size/mib, r.deferred, r.begun+r.deferred, r.cuts)
+			}
+		}
+	})
+	// 100 MiB take 8.4 s: each would be cut.
+	t.Run("larger than it carries in time", func(t *testing.T) {
+		r := newRoad()
+		r.run(30*60, 0.1, 100*mib)
+		if r.cuts > 8 {
+			t.Errorf("%d of %d were begun in vain", r.cuts, r.cuts+r.deferred)
+		}
+		if r.cuts < 3 {
+			t.Errorf("%d were tried in half an hour", r.cuts)
+		}
+	})
+}
+
+// A client that is slower than the backend is held back by nobody, however large its body is.
+func TestR10SlowClientsAreNotDeferred(t *testing.T) {
+	l, now := lane{}, int64(0)
+	for range 100 {
+		now += int64(time.Second)
+		if !l.fits(now, 1<<30, time.Second) {
+			t.Fatal("deferred")
+		}
+		l.begin(now, 1<<30)
+		l.sent.Add(1 << 20)
+	}
+}
+
+func TestR10WhatALaneTakesAtATime(t *testing.T) {
+	now := int64(time.Hour)
+	carrying := func(mibs ...int64) *lane { // 10 MiB a second, and it has held somebody back
+		l := &lane{rate: 10 * mib, fresh: true, heldAt: now, ever: true}
+		for _, n := range mibs {
+			l.begin(now, n*mib)
+		}
+		return l
+	}
+	over := func() *lane {
+		l := carrying()
+		l.over, l.until = true, now+overStretch
+		return l
+	}
+	for _, tt := range []struct {
+		name  string
+		l     *lane
+		size  int64
+		stall time.Duration
+		want  bool
+	}{
+		{"what it takes in time", carrying(), 9 * mib, time.Second, true},
+		{"more", carrying(), 11 * mib, time.Second, false},
+		{"beside others", carrying(3, 3), 3 * mib, time.Second, true},
+		{"beside more", carrying(4, 4), 3 * mib, time.Second, false},
+		{"a longer time", carrying(4, 4), 3 * mib, 2 * time.Second, true},
+		{"no time given", carrying(400), 300 * mib, 0, true},
+		{"held nobody back", &lane{rate: mib, fresh: true}, 900 * mib, time.Second, true},
+		{"not for long", &lane{rate: mib, fresh: true, ever: true, heldAt: now - heldLately - 1}, 900 * mib, time.Second, true},
+		{"rate not known", &lane{ever: true, heldAt: now}, 900 * mib, time.Second, true},
+		{"size not known", carrying(), unknownSize, time.Second, true},
+		{"size not known, and too much comes", over(), unknownSize, time.Second, false},
+		{"too much comes", over(), 11 * mib, time.Second, false},
+		{"too much comes: one at a time", over(), mib, time.Second, true},
+	} {
+		if got := tt.l.fits(now, tt.size, tt.stall); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+	l := over()
+	if !l.fits(now, mib, time.Second) || l.fits(now+int64(4*time.Second), mib, time.Second) {
+		t.Error("too much comes: the next one is due ten seconds after it")
+	}
+}
