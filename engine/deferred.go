@@ -26,8 +26,8 @@ func (r *request) mayDefer(want uint64) bool {
 }
 
 // deferLegs says which of the backends that the request has slots at do without it, and gives these slots
-// back. crowded are those that are busy up to their limits (R13).
-func (r *request) deferLegs(got, crowded uint64, slots *[MaxBackends]int32) (late uint64) {
+// back. crowded are those that are busy up to their limits (R13), kept is one that is not deferred.
+func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32) (late uint64) {
 	e := r.e
 	late = got & crowded
 	large := r.isLarge()
@@ -41,7 +41,7 @@ func (r *request) deferLegs(got, crowded uint64, slots *[MaxBackends]int32) (lat
 	if large {
 		late |= r.full(got)
 	}
-	if late &= ^r.keptForDecision(got); late == got {
+	if late &^= kept; late == got {
 		late = 0 // all are slow: waiting for them is right
 	}
 	for ; bits.OnesCount64(late) > max(spare, 0); late &= late - 1 {
@@ -82,11 +82,11 @@ func (r *request) full(got uint64) (full uint64) {
 
 // keptForDecision is the backend that decides a conditional write, as a set: it is not deferred, for the
 // next one would decide by what it knows alone (R29).
-func (r *request) keptForDecision(got uint64) uint64 {
+func (r *request) keptForDecision(want uint64) uint64 {
 	if !r.head.isConditional() {
 		return 0
 	}
-	b := r.o.primaries.first(r.head.bucket(), decidersOf(got, r.owedForDecision(), r.e.ignoring.Load(), r.e.all))
+	b := r.o.primaries.first(r.head.bucket(), decidersOf(want&r.e.inPool(), r.owedForDecision(), r.e.ignoring.Load(), r.e.all))
 	if b == nobody {
 		return 0
 	}

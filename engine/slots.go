@@ -43,11 +43,14 @@ func (r *request) route() uint64 {
 func (r *request) takeSlots(want uint64) *s3Error {
 	e := r.e
 	slots := &r.race.slots
-	var got, crowded uint64
+	var got, crowded, kept uint64
 	now := int64(r.head.begun.Sub(e.epoch))
 	mayDefer := r.mayDefer(want)
 	if mayDefer && e.adaptive != nil {
 		crowded = e.adaptive.Crowded(now, want)
+	}
+	if crowded != 0 || mayDefer && r.isLarge() {
+		kept = r.keptForDecision(want)
 	}
 	for {
 		var ok bool
@@ -70,7 +73,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	}
 	var late uint64
 	if mayDefer {
-		late = r.deferLegs(got, crowded, slots)
+		late = r.deferLegs(got, crowded, kept, slots)
 		got &^= late
 	}
 	r.setLegs(got, slots)

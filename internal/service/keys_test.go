@@ -25,7 +25,7 @@ var (
 	// Keys whose default is nothing: none, off, empty, or taken from elsewhere.
 	defaultIsNothing = []string{
 		"Backends", "MaintainedBackend", "AdditionalRequestHeaders", "AdditionalResponseHeaders", "AdminHosts", "Domains",
-		"StallTimeout", "ShutdownDelay", "TLS.CertFile", "TLS.KeyFile", "TLS.Backends.CAFile", "TLS.Backends.InsecureSkipVerify",
+		"ShutdownDelay", "TLS.CertFile", "TLS.KeyFile", "TLS.Backends.CAFile", "TLS.Backends.InsecureSkipVerify",
 		"TLS.Backends.ClientCertFile", "TLS.Backends.ClientKeyFile", "BackendTLS",
 		"Logging.Synclog.Stdout", "Logging.Synclog.File", "Logging.Synclog.Syslog",
 		"Logging.Accesslog.Stdout", "Logging.Accesslog.Stderr", "Logging.Accesslog.File", "Logging.Accesslog.Syslog",
