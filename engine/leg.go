@@ -219,7 +219,13 @@ func (l *leg) connect(fresh bool) (Conn, error) {
 	if cause := l.why(); cause != nil {
 		return nil, cause
 	}
-	if err := c.Connect(); err != nil {
+	var err error
+	if c.Reused() {
+		err = c.Connect()
+	} else {
+		err = l.dial(c)
+	}
+	if err != nil {
 		return c, &connectError{err}
 	}
 	return c, nil

@@ -29,10 +29,12 @@ func (l *leg) conclude(err error) {
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeAborted
 	case errors.Is(cause, errShutdown):
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeAborted
+	case errors.Is(cause, errDemoted), errors.Is(err, errDemoted): // it was told of already
+		l.state, l.err, l.outcome = voteFailed, errDemoted, OutcomeFailed
 	case errors.Is(cause, errPanicked):
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeFailed
 	case cause != nil:
-		l.state, l.err, l.outcome = voteFailed, cause, OutcomeStalled
+		l.state, l.err, l.outcome = voteFailed, l.whyCut(cause, err), OutcomeStalled
 		l.tellFailure(nil) // before a demotion, which gives it as the reason
 		limiter.Failed(l.backend, l.r.e.now())
 	case outOfFiles(err): // the backend is not to blame (R23)
@@ -53,6 +55,15 @@ func (l *leg) conclude(err error) {
 	}
 	// Until its answer is picked, or is not, it waits for others (R13).
 	limiter.Progress(l.backend, l.slot, farFuture)
+}
+
+// whyCut says of a leg that was cut for cause whether there was a connection to cut.
+func (l *leg) whyCut(cause, err error) error {
+	var unconnected *connectError
+	if errors.Is(cause, errStalled) && errors.As(err, &unconnected) {
+		return fmt.Errorf("stalled: cannot connect to backend %q: no connection within StallTimeout", l.name())
+	}
+	return cause
 }
 
 // mayHaveActed reports whether the backend may have done what the leg asks for, which had

@@ -111,6 +111,18 @@ func (r *request) pickLocked() (leg int, v verdict) {
 	return pickVersioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
 }
 
+// holdsLocked reports whether a leg that is out is to be cut when its backend leaves the pool: any one,
+// or one that a client waits for who has, or may have, another backend's answer.
+func (c *race) holdsLocked(leg int, any bool) bool {
+	switch {
+	case any && (c.votes[leg].state == votePending || c.winner == leg):
+		return true
+	case c.votes[leg].state != votePending || len(c.votes) < 2:
+		return false
+	}
+	return c.end == undecided || c.stage == raceReading
+}
+
 // hold keeps the legs from first on from being asked.
 func (c *race) hold(first int) {
 	for i := first; i < len(c.votes); i++ {

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// errDemoted ends a leg whose backend has left the pool.
+var errDemoted = errors.New("demoted: the backend left the pool while the request was under way")
+
+// LetGo cuts legs of a backend that has left the pool, so that it holds no client any longer (R13): each
+// one that a client waits for beside others. With all of them it cuts the others, too, for a backend that
+// nothing reaches. What is cut is reset (R31) and owed. Any goroutine may call it, and it does not wait; a
+// request that is about to begin may escape it, so that it should be called again.
+func (e *Engine) LetGo(backend int, all bool) {
+	for _, r := range e.list() {
+		r.letGo(backend, all)
+		r.release()
+	}
+}
+
+func (r *request) letGo(backend int, all bool) {
+	if l := r.heldBy(backend, all); l != nil {
+		l.abort(errDemoted)
+	}
+	if !all {
+		return
+	}
+	r.mu.Lock()
+	spare := r.spare
+	r.mu.Unlock() // leg.mu is not to be taken under it
+	if spare != nil && spare.backend == backend {
+		spare.abort(errDemoted)
+	}
+}
+
+// heldBy is the leg of that backend, if it is to be cut.
+func (r *request) heldBy(backend int, all bool) *leg {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.legs {
+		if l := &r.legs[i]; l.backend == backend && !l.held && r.race.holdsLocked(i, all) {
+			return l
+		}
+	}
+	return nil
+}
+
+// A dial that does not succeed may take long, and so may those behind it. Only so many are made at a time
+// to one backend; who waits for a place has no connection within the dial's time, either (R13, R23).
+const (
+	maxDials  = 128
+	dialPause = 50 * time.Millisecond // how often who waits looks whether that is over
+)
+
+// dial connects c, once there is a place for it.
+func (l *leg) dial(c Conn) error {
+	places := l.r.e.dials[l.backend]
+	select {
+	case places <- struct{}{}:
+	default:
+		if err := l.awaitPlace(places); err != nil {
+			return err
+		}
+	}
+	defer func() { <-places }()
+	return c.Connect()
+}
+
+func (l *leg) awaitPlace(places chan struct{}) error {
+	e := l.r.e
+	over := time.NewTimer(e.o.SlotTimeout)
+	defer over.Stop()
+	look := time.NewTicker(dialPause)
+	defer look.Stop()
+	for {
+		select {
+		case places <- struct{}{}:
+			return nil
+		case <-over.C:
+			return fmt.Errorf("cannot connect to backend %q: %w", l.name(), os.ErrDeadlineExceeded)
+		case <-look.C:
+		}
+		if cause := l.why(); cause != nil {
+			return cause
+		}
+		if e.o.Limiter.State(l.backend) == stateDemoted {
+			return errDemoted
+		}
+	}
+}
