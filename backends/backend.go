@@ -30,6 +30,10 @@ const maxConns = 1 << 20
 type Options struct {
 	URL         *url.URL      // http or https, with host and an optional port
 	DialTimeout time.Duration // bounds a dial and the TLS handshake (R11)
+	// UserTimeout is how long the peer's system may acknowledge nothing of what was sent before the
+	// connection fails (Linux, TCP_USER_TIMEOUT); 0 is the system's default. It must be no less than
+	// the patience that Send is given: the same bounds a peer that takes nothing (R11).
+	UserTimeout time.Duration
 	// IdleTimeout is how long an idle connection is kept.
 	IdleTimeout time.Duration
 	// ReadBuffer bounds the head of a response, in bytes.
@@ -52,6 +56,7 @@ type Backend struct {
 	host        string // of addr
 	secure      bool   // over TLS
 	dialTimeout atomic.Int64
+	userTimeout atomic.Int64
 	tls         atomic.Pointer[tls.Config] // nil without TLS
 	congestion  *congestion.Control
 	watcher     *netio.Watcher
@@ -72,6 +77,7 @@ func New(o Options) (*Backend, error) {
 		return nil, fmt.Errorf("cannot use backend %q: %w", o.URL, err)
 	}
 	b.SetDialTimeout(o.DialTimeout)
+	b.SetUserTimeout(o.UserTimeout)
 	port := "80"
 	switch o.URL.Scheme {
 	case "http":
@@ -132,6 +138,9 @@ func (b *Backend) withName(c *tls.Config) *tls.Config {
 
 // SetDialTimeout bounds the dials and handshakes that begin from now on.
 func (b *Backend) SetDialTimeout(d time.Duration) { b.dialTimeout.Store(int64(d)) }
+
+// SetUserTimeout is Options.UserTimeout for connections from now on.
+func (b *Backend) SetUserTimeout(d time.Duration) { b.userTimeout.Store(int64(d)) }
 
 // Acquire takes the most recently used idle connection that is Alive, or makes a new one that is
 // not connected yet; it never waits. With fresh it always makes a new one and closes any idle ones

@@ -70,12 +70,17 @@ func (c *Conn) Connect() error {
 	return nil
 }
 
+// keepAlive keeps flows through middleboxes that forget those on which nothing moves, and finds out idle
+// connections whose link was cut.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
+
 func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Control: c.backend.congestion.Dial}
+	d := net.Dialer{Control: c.backend.congestion.Dial, KeepAliveConfig: keepAlive}
 	nc, err := d.DialContext(ctx, "tcp", c.backend.addr)
 	if err != nil {
 		return nil, err
 	}
+	netio.SetUserTimeout(nc, time.Duration(c.backend.userTimeout.Load()))
 	c.outdated = c.backend.congestion.Dialled(nonblock.Socket(nc))
 	watcher := c.backend.watcher
 	c.agreed = c.backend.tls.Load()

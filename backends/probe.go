@@ -47,7 +47,7 @@ type Returner interface {
 }
 
 // Prober probes only the backends that its Returner asks for and returns those that answer to the
-// pool (R13). It owns one goroutine per backend.
+// pool (R13). It owns one goroutine per backend, and one per probe in progress.
 type Prober struct {
 	backends []*Backend
 	returner Returner
@@ -82,22 +82,36 @@ func (p *Prober) Close() {
 	p.done.Wait()
 }
 
+// A probe whose first packet was lost learns of a link that is up again only when TCP tries once more,
+// after 1, 3, 7 … seconds (RFC 6298). So another one is begun each nextProbe meanwhile, up to maxProbes.
+const (
+	nextProbe = time.Second
+	maxProbes = 4
+)
+
 func (p *Prober) watch(i int) {
 	ticker := time.NewTicker(p.interval)
 	defer ticker.Stop()
+	results := make(chan error, maxProbes)
+	running, last := 0, time.Time{}
 	for {
 		select {
 		case <-p.stop:
 			return
+		case err := <-results:
+			switch running--; {
+			case err != nil:
+				p.returner.Unreached(i, err)
+			case p.returner.Returnable(i): // another one may have brought it back
+				p.returner.Return(i)
+			}
+			continue
 		case <-ticker.C:
 		}
-		if !p.returner.Returnable(i) {
+		if running == maxProbes || running > 0 && time.Since(last) < nextProbe || !p.returner.Returnable(i) {
 			continue
 		}
-		if err := p.backends[i].Probe(time.Duration(p.timeout.Load())); err != nil {
-			p.returner.Unreached(i, err)
-		} else {
-			p.returner.Return(i)
-		}
+		running, last = running+1, time.Now()
+		p.done.Go(func() { results <- p.backends[i].Probe(time.Duration(p.timeout.Load())) })
 	}
 }

@@ -138,6 +138,25 @@ func TestR13ProberBringsBackWhatAnswers(t *testing.T) {
 	}
 }
 
+// A probe that was begun while the link was cut may hang for long after that: another one sees that it is
+// whole again.
+func TestR13ProbeThatHangsKeepsNobodyOut(t *testing.T) {
+	s := stub.New(t)
+	s.BehaveNext(stub.Behaviour{HangAfterBody: true})
+	d := &demoted{came: make(chan int, 10)}
+	d.out.Store(1)
+	p := NewProber([]*Backend{newBackend(t, s.URL(), nil)}, d, 5*time.Millisecond, time.Hour)
+	p.Start()
+	if b := <-d.came; b != 0 {
+		t.Errorf("%d came back", b)
+	}
+	if n := len(s.Requests()); n > 3 {
+		t.Errorf("%d probes", n)
+	}
+	s.Unhang()
+	p.Close()
+}
+
 func TestProberClosesWhileAProbeWaits(t *testing.T) {
 	s := stub.New(t)
 	s.Behave(stub.Behaviour{HangAfterBody: true})

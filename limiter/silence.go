@@ -31,6 +31,9 @@ func (l *Limiter) DemoteSilent(backend int, now int64) bool {
 	return true
 }
 
+// Busy is how many connections of the backend are busy, whether it is in the pool or not.
+func (l *Limiter) Busy(backend int) int { return l.backends[backend].slots.taken() }
+
 // longestWait is how long the busy slot has waited for its backend that has done so for longest; one
 // that only lasts after its client was answered does not wait.
 func (t *table) longestWait(now int64) (longest int64) {

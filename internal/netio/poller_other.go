@@ -5,7 +5,11 @@ package netio
 import (
 	"errors"
 	"net"
+	"time"
 )
+
+// SetUserTimeout has no effect here.
+func SetUserTimeout(net.Conn, time.Duration) {}
 
 // poller and polled exist on Linux only.
 type (

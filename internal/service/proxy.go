@@ -62,6 +62,7 @@ type Proxy struct {
 	metrics     *metrics.Metrics
 	engine      *engine.Engine
 	prober      *backends.Prober
+	silence     *silenceWatch
 	admin       *admin.Admin
 
 	journal      *ledger.NamedJournal
@@ -137,6 +138,7 @@ func (p *Proxy) make() error {
 		return err
 	}
 	p.prober = backends.NewProber(p.backends, returner{p.limiter, p.health}, probeInterval, c.ConnectionDialTimeout)
+	p.silence = newSilenceWatch(p.backends, p.limiter, p.engine, p.health, c.ConnectionDialTimeout)
 	p.metrics.Observe(p.status, p.synclog.Counts, p.engine.InFlight)
 	p.metrics.ObserveHealth(p.health.Status)
 	p.metrics.ObserveClients(p.engine.Clients)
@@ -187,6 +189,7 @@ func (p *Proxy) makeBackends() error {
 		b, err := backends.New(backends.Options{
 			URL:         u,
 			DialTimeout: p.Config.ConnectionDialTimeout,
+			UserTimeout: p.Config.ConnectionTimeout,
 			IdleTimeout: backendIdleTimeout,
 			ReadBuffer:  answerHeadSize,
 
@@ -226,6 +229,7 @@ func (p *Proxy) demoted(e limiter.Event) {
 			Uint64("failures", last.Count).Time("last", last.Last)
 	}
 	line.Msg("backend demoted: it gets no requests until it answers again")
+	p.silence.demoted(e)
 }
 
 func (p *Proxy) returned(e limiter.Event) {
@@ -249,6 +253,7 @@ func (p *Proxy) Start() error {
 	p.watcher.Start()
 	p.tlsWatch.start()
 	p.prober.Start()
+	p.silence.start()
 	if p.probe != nil {
 		p.probe.start()
 	}

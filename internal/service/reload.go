@@ -168,8 +168,10 @@ func (p *Proxy) apply(r *Reloaded, current, next *config.Config) error {
 	}
 	for _, b := range p.backends {
 		b.SetDialTimeout(next.ConnectionDialTimeout)
+		b.SetUserTimeout(next.ConnectionTimeout)
 	}
 	p.prober.SetTimeout(next.ConnectionDialTimeout)
+	p.silence.setPatience(next.ConnectionDialTimeout)
 	p.tls = parts
 	p.useTLS(tlsChanged)
 	p.admin.SetHosts(admin.Hosts(next.AdminListen, next.AdminHosts))

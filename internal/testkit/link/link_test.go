@@ -1,0 +1,113 @@
+package link
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// echo is a server that gives back what it gets.
+func echo(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(c, c)
+				_ = c.Close()
+			}()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+func TestLink(t *testing.T) {
+	l, err := New(echo(t), Options{Delay: 20 * time.Millisecond, Rate: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	begun := time.Now()
+	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB: 250 ms
+	go func() {
+		_, _ = c.Write(data)
+		_ = c.(*net.TCPConn).CloseWrite()
+	}()
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, data) {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	if took := time.Since(begun); took < 290*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestCut(t *testing.T) {
+	l, err := New(echo(t), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", l.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	says := func(c net.Conn, within time.Duration) bool {
+		_, _ = c.Write([]byte("x"))
+		_ = c.SetReadDeadline(time.Now().Add(within))
+		n, _ := c.Read(make([]byte, 1))
+		return n == 1
+	}
+	const never, soon = 50 * time.Millisecond, time.Minute
+	old := dial()
+	if !says(old, soon) {
+		t.Fatal("no echo")
+	}
+	l.Cut()
+	fresh := dial()
+	if says(old, never) || says(fresh, never) {
+		t.Fatal("it is not cut")
+	}
+	l.Mend(false)
+	if !says(old, soon) || !says(fresh, soon) {
+		t.Fatal("it is not whole")
+	}
+	again, idle := dial(), dial() // on the others more has come than was read
+	if !says(again, soon) || !says(idle, soon) {
+		t.Fatal("it is not whole")
+	}
+	l.Cut()
+	if says(again, never) {
+		t.Fatal("it is not cut")
+	}
+	l.Mend(true)
+	if says(again, never) || says(idle, never) {
+		t.Fatal("nothing was forgotten")
+	}
+	if !says(dial(), soon) {
+		t.Fatal("it is not whole")
+	}
+}
