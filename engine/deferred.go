@@ -102,7 +102,8 @@ func (r *request) takeLanes() {
 	for i := range r.legs {
 		l := &r.legs[i]
 		l.lane = &r.e.lanes[l.backend]
-		l.lane.begin(now, r.bodySize())
+		l.load.size = max(r.bodySize(), 0)
+		l.lane.begin(now, &l.load)
 	}
 }
 
@@ -115,21 +116,24 @@ func (l *leg) leaveLane() {
 	if l.r.message.Exists() {
 		held = l.r.message.Stalled(l.index)
 	}
-	l.lane.end(l.r.e.now(), l.r.bodySize(), l.laned, held, l.outcome == OutcomeStalled)
+	l.lane.end(l.r.e.now(), &l.load, held, l.outcome == OutcomeStalled)
 }
 
 // noteLane counts bytes that the backend's connection has taken.
 func (l *leg) noteLane(n int) {
 	if l.lane != nil {
-		l.laned += int64(n)
+		l.load.sent.Add(int64(n))
 		l.lane.sent.Add(int64(n))
 	}
 }
 
-// noteLag notes that the leg holds its client back; the message calls it.
-func (r *request) noteLag(leg int) {
-	if lane := r.legs[leg].lane; lane != nil {
-		lane.lags(r.e.now())
+// lagShare: a client is held back once it has waited for one part in so many of StallTimeout.
+const lagShare = 10
+
+// noteLag notes that the request's client has waited for a leg, total in sum; the message calls it.
+func (r *request) noteLag(leg int, waited, total time.Duration) {
+	if l := &r.legs[leg]; l.lane != nil {
+		l.lane.lag(r.e.now(), &l.load, waited, total, total >= r.o.StallTimeout/lagShare)
 	}
 }
 

@@ -17,7 +17,7 @@ func (r *rig) full(backend int) {
 	l := &r.e.lanes[backend]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rate, l.fresh, l.ever, l.heldAt = 1, true, true, r.e.now()
+	l.rate, l.share, l.fresh, l.ever, l.heldAt = 1, 1, true, true, r.e.now()
 }
 
 const largeBody = 2 << 20

@@ -128,9 +128,9 @@ type Engine struct {
 	versions *owners // of versions, by bucket and id
 	parts    *partSizes
 	writes   *overlaps
-	adaptive Adaptive        // the Limiter, or nil
-	dials    []chan struct{} // places for dials under way, by backend
-	lanes    []lane          // of large bodies, by backend (R10)
+	adaptive Adaptive // the Limiter, or nil
+	dials    []dials  // under way, by backend
+	lanes    []lane   // of large bodies, by backend (R10)
 	reads    readStats
 	checks   readChecks
 
@@ -175,12 +175,9 @@ func New(o Options) (*Engine, error) {
 		versions: newOwners(maxVersions),
 		parts:    newPartSizes(maxPartSizes),
 		writes:   newOverlaps(),
-		dials:    make([]chan struct{}, len(o.Backends)),
+		dials:    make([]dials, len(o.Backends)),
 		lanes:    make([]lane, len(o.Backends)),
 		reads:    readStats{latencies: make([][readClasses]latency, len(o.Backends))},
-	}
-	for i := range e.dials {
-		e.dials[i] = make(chan struct{}, maxDials)
 	}
 	e.adaptive, _ = o.Limiter.(Adaptive)
 	e.o.firstTimeout = cmp.Or(o.firstTimeout, firstTimeout)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,16 +23,16 @@ type lane struct {
 	sent atomic.Int64 // bytes of large bodies that its connections have taken
 
 	mu    sync.Mutex
-	legs  int   // large bodies under way
-	owed  int64 // their sizes
-	gone  int64 // what of sent belongs to legs that have ended
+	loads []*cargo // of large bodies under way
 	rate  float64
-	fresh bool  // rate was measured
-	from  int64 // when the stretch of time began by which rate is measured
-	base  int64 // and what was sent by then
+	fresh bool          // rate was measured
+	from  int64         // when the stretch of time began by which rate is measured
+	base  int64         // what was sent by then
+	waits time.Duration // how long clients have waited in the stretch, in sum
+
+	share float64 // of the time that a body takes, for which its client waits for this backend
 
 	heldAt int64 // when it held somebody back last
-	held   bool  // in the stretch
 	ever   bool  // at all
 	lately int64 // so long ago counts
 
@@ -45,11 +46,26 @@ type lane struct {
 
 // What a backend has held back within heldLately counts. Each leg that is cut doubles that, up to
 // heldLongest, since it has carried bytes in vain.
+// cargo is a large body on its way to one backend.
+type cargo struct {
+	size  int64
+	begun int64
+	sent  atomic.Int64
+	lags  bool // its client was held back; under the lane's mu
+}
+
+// isOf reports whether the cargo is one of the backend's: its client is held back, or it is too new to tell.
+// What a client sends more slowly than the backend takes it is none.
+func (b *cargo) isOf(now int64, stall time.Duration) bool {
+	return b.lags || now-b.begun < int64(stall)
+}
+
 const (
 	heldLately   = int64(30 * time.Second)
 	heldLongest  = int64(10 * time.Minute)
 	rateStretch  = int64(250 * time.Millisecond)
 	leastStretch = int64(100 * time.Millisecond)
+	mostStretch  = int64(2 * time.Second)
 	overStretch  = int64(5 * time.Second)
 	// heldShare: clients wait for one part of the time in so many.
 	heldShare = 100
@@ -82,17 +98,24 @@ func (l *lane) fitsLocked(now, size int64, stall time.Duration) bool {
 		l.over = float64(l.wanted) >= carriedShare*l.rate*seconds(now-l.until+overStretch)
 		l.until, l.wanted = now+overStretch, 0
 	}
-	// Each gets its share of the rate, so that it takes as long as if all were as large.
 	size = max(size, 0)
-	under := max(l.owed-(l.sent.Load()-l.gone), 0) + size
-	takes := int64(float64(max(under, int64(l.legs+1)*size)) / max(l.rate, 1) * float64(time.Second))
+	under, n := size, int64(1)
+	for _, b := range l.loads {
+		if b.isOf(now, stall) {
+			under += max(b.size-b.sent.Load(), 0)
+			n++
+		}
+	}
+	// Each gets its share of the rate, so that it takes as long as if all were as large. Some of that it
+	// would take in any case: for its client, and for the other backends.
+	takes := int64(float64(max(under, n*size)) / max(l.rate, 1) * l.share * float64(time.Second))
 	switch {
-	case long && l.legs == 0: // the backend may have become better
+	case long && n == 1: // the backend may have become better
 		l.heldAt, l.next = now, now+heldShare*takes
 		return true
 	case size == 0:
 		return !l.over
-	case l.over && (l.legs > 0 || now < l.next):
+	case l.over && (n > 1 || now < l.next):
 		return false
 	case takes <= int64(stall):
 		if l.over {
@@ -106,19 +129,18 @@ func (l *lane) fitsLocked(now, size int64, stall time.Duration) bool {
 }
 
 // begin counts a body as under way.
-func (l *lane) begin(now, size int64) {
+func (l *lane) begin(now int64, b *cargo) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.legs == 0 {
-		l.from, l.base, l.held = now, l.sent.Load(), false
+	if len(l.loads) == 0 {
+		l.restartLocked(now)
 	}
-	l.legs++
-	l.owed += max(size, 0)
+	b.begun, b.lags = now, false
+	l.loads = append(l.loads, b)
 }
 
-// end is its end. sent is what of it the backend's connection took, waited how long it held its client
-// back; cut reports whether it was cut for that.
-func (l *lane) end(now, size, sent int64, waited time.Duration, cut bool) {
+// end is its end. waited is how long it held its client back; cut reports whether it was cut for that.
+func (l *lane) end(now int64, b *cargo, waited time.Duration, cut bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waited += waited
@@ -128,38 +150,49 @@ func (l *lane) end(now, size, sent int64, waited time.Duration, cut bool) {
 	case waited > 0:
 		l.lately = 0
 	}
-	if l.legs == 1 {
+	if len(l.loads) == 1 {
 		l.measureLocked(now, leastStretch)
 	} else {
 		l.measureLocked(now, rateStretch)
 	}
-	l.legs--
-	l.owed -= max(size, 0)
-	l.gone += sent
+	i := slices.Index(l.loads, b)
+	l.loads = slices.Delete(l.loads, i, i+1)
 }
 
-// lags notes that the backend holds a client back.
-func (l *lane) lags(now int64) {
+// lag notes that the client of a cargo has waited, total in sum; lags: for so long that it was held back.
+func (l *lane) lag(now int64, b *cargo, waited, total time.Duration, lags bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.heldAt, l.held, l.ever = now, true, true
+	l.waits += waited
+	if lags {
+		share := min(float64(total)/float64(max(now-b.begun, 1)), 1)
+		if !l.ever {
+			l.share = share
+		}
+		l.share += (share - l.share) / 8
+		l.heldAt, l.ever, b.lags = now, true, true
+	}
+	l.measureLocked(now, rateStretch)
 }
 
-// measureLocked measures the rate, if the stretch of time was that long. What went while nobody was held
-// back says how much it carries at least.
+// measureLocked measures the rate, if the stretch of time was that long. What went while nobody waited for the
+// backend says how much it carries at least, and nothing about a long time does.
 func (l *lane) measureLocked(now, least int64) {
-	if l.legs == 0 || now-l.from < least {
+	length := now - l.from
+	if len(l.loads) == 0 || length < least {
 		return
 	}
-	sent := l.sent.Load()
-	rate := float64(sent-l.base) / seconds(now-l.from)
-	switch {
-	case !l.fresh:
+	rate := float64(l.sent.Load()-l.base) / seconds(length)
+	switch held := int64(l.waits) >= length/2; {
+	case length > mostStretch:
+	case !l.fresh && held:
 		l.rate, l.fresh = rate, true
-	case l.held || rate > l.rate:
+	case l.fresh && (held || rate > l.rate):
 		l.rate += (rate - l.rate) / 2
 	}
-	l.from, l.base, l.held = now, sent, false
+	l.restartLocked(now)
 }
+
+func (l *lane) restartLocked(now int64) { l.from, l.base, l.waits = now, l.sent.Load(), 0 }
 
 func seconds(ns int64) float64 { return float64(ns) / float64(time.Second) }

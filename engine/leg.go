@@ -73,7 +73,7 @@ type leg struct {
 	finished bool
 	voted    bool  // its end was taken: what panics now is the request's
 	lane     *lane // of a large body, until the leg ends; nil for any other (deferred.go)
-	laned    int64 // bytes that were counted there; of who sends
+	load     cargo // what it carries of that
 	held     bool  // it was not asked, and has no slot (reads_race.go); under the request's mu once the legs run
 	asked    int64 // of a planned read: when, by the engine's clock
 }
@@ -117,7 +117,10 @@ func (l *leg) clear() {
 		l.hold.Store(0)
 	}
 	l.patience, l.crowded, l.deferred, l.unordered = nil, false, false, false
-	l.lane, l.laned = nil, 0
+	if l.lane != nil {
+		l.lane = nil
+		l.load.sent.Store(0)
+	}
 	l.state, l.err, l.outcome = votePending, nil, ""
 }
 

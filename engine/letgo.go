@@ -1,11 +1,6 @@
 package engine
 
-import (
-	"errors"
-	"fmt"
-	"os"
-	"time"
-)
+import "errors"
 
 // errDemoted ends a leg whose backend has left the pool.
 var errDemoted = errors.New("demoted: the backend left the pool while the request was under way")
@@ -46,48 +41,4 @@ func (r *request) heldBy(backend int, all bool) *leg {
 		}
 	}
 	return nil
-}
-
-// A dial that does not succeed may take long, and so may those behind it. Only so many are made at a time
-// to one backend; who waits for a place has no connection within the dial's time, either (R13, R23).
-const (
-	maxDials  = 128
-	dialPause = 50 * time.Millisecond // how often who waits looks whether that is over
-)
-
-// dial connects c, once there is a place for it.
-func (l *leg) dial(c Conn) error {
-	places := l.r.e.dials[l.backend]
-	select {
-	case places <- struct{}{}:
-	default:
-		if err := l.awaitPlace(places); err != nil {
-			return err
-		}
-	}
-	defer func() { <-places }()
-	return c.Connect()
-}
-
-func (l *leg) awaitPlace(places chan struct{}) error {
-	e := l.r.e
-	over := time.NewTimer(e.o.SlotTimeout)
-	defer over.Stop()
-	look := time.NewTicker(dialPause)
-	defer look.Stop()
-	for {
-		select {
-		case places <- struct{}{}:
-			return nil
-		case <-over.C:
-			return fmt.Errorf("cannot connect to backend %q: %w", l.name(), os.ErrDeadlineExceeded)
-		case <-look.C:
-		}
-		if cause := l.why(); cause != nil {
-			return cause
-		}
-		if e.o.Limiter.State(l.backend) == stateDemoted {
-			return errDemoted
-		}
-	}
 }

@@ -177,6 +177,18 @@ func TestR13DialsAreBounded(t *testing.T) {
 	}
 	r.e.LetGo(0, true)
 	r.settled()
+	var d dials
+	for range maxDials {
+		if !d.tryBegin(1) {
+			t.Error("no place for the first ones")
+		}
+	}
+	if d.tryBegin(1) {
+		t.Error("a place for another one")
+	}
+	if d.end(2, true); !d.tryBegin(3) || !d.tryBegin(3) || d.tryBegin(3+justNow) {
+		t.Error("more have places once one has succeeded, for a second")
+	}
 	if b.now.Load() != 0 {
 		t.Errorf("%d dials go on", b.now.Load())
 	}

@@ -53,9 +53,6 @@ func (r *Ring) holdersLocked() (left time.Duration, laggards bool) {
 // nearlyThrough: a reader is nearly through if it has left less than one part in so many of the stream.
 const nearlyThrough = 8
 
-// lagShare: a reader lags if it has used up one part in so many of its StallTimeout.
-const lagShare = 10
-
 // allowanceLocked is how long a reader may hold the writer back in total. One that is nearly through is let
 // through: what it has read would be lost (R10).
 func (r *Ring) allowanceLocked(rd *reader) time.Duration {
@@ -86,25 +83,21 @@ func (r *Ring) chargeLocked(waited time.Duration) {
 			continue
 		}
 		rd.stalled += waited
-		if !rd.lags && rd.stalled >= r.stallTimeout/lagShare && r.onLag != nil {
-			rd.lags = true
-			r.callLocked(r.onLag, i)
+		if total := rd.stalled; r.onLag != nil {
+			r.mu.Unlock()
+			r.onLag(i, waited, total)
+			r.mu.Lock()
 		}
 		if rd.attached && !rd.cut && rd.stalled >= r.allowanceLocked(rd) && r.idlerLocked() {
 			rd.cut = true
 			r.data.Broadcast()
 			if r.onCut != nil {
-				r.callLocked(r.onCut, i)
+				r.mu.Unlock()
+				r.onCut(i)
+				r.mu.Lock()
 			}
 		}
 	}
-}
-
-// callLocked calls f without the lock.
-func (r *Ring) callLocked(f func(reader int), reader int) {
-	r.mu.Unlock()
-	f(reader)
-	r.mu.Lock()
 }
 
 // wakeWriterLocked makes a waiting writer check again.

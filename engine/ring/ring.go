@@ -44,7 +44,6 @@ type reader struct {
 	stalled  time.Duration // how long it has held the writer back in total (R10)
 	attached bool
 	cut      bool
-	lags     bool // onLag was called
 	left     bool // Leave was called
 	holding  bool // the writer waits for it
 }
@@ -77,7 +76,8 @@ type Ring struct {
 	// idle. onCut is then called, without the lock.
 	stallTimeout time.Duration
 	total        int64 // length of the stream; 0 if unknown
-	onCut, onLag func(reader int)
+	onCut        func(reader int)
+	onLag        func(reader int, waited, total time.Duration)
 }
 
 // Options say how to carry a stream.
@@ -98,9 +98,9 @@ type Options struct {
 	// goroutine call Detach soon, by aborting what the reader writes to; until then the memory that
 	// the reader may be using is not overwritten.
 	OnCut func(reader int)
-	// OnLag is called on the writer's goroutine, once a reader, when it has used up a part of
-	// StallTimeout. May be nil.
-	OnLag func(reader int)
+	// OnLag is called on the writer's goroutine when it has waited for a reader while another one was
+	// idle, total in sum. May be nil.
+	OnLag func(reader int, waited, total time.Duration)
 }
 
 // Get returns a ring for a new stream.
