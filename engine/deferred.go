@@ -127,8 +127,8 @@ func (l *leg) noteLane(n int) {
 	}
 }
 
-// lagShare: a client is held back once it has waited for one part in so many of StallTimeout.
-const lagShare = 10
+// lagShare: a client may be held back once it has waited for one part in so many of StallTimeout.
+const lagShare = 4
 
 // noteLag notes that the request's client has waited for a leg, total in sum; the message calls it.
 func (r *request) noteLag(leg int, waited, total time.Duration) {

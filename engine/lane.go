@@ -51,13 +51,13 @@ type cargo struct {
 	size  int64
 	begun int64
 	sent  atomic.Int64
-	lags  bool // its client was held back; under the lane's mu
+	lags  int64 // when its client was held back last, or 0; under the lane's mu
 }
 
 // isOf reports whether the cargo is one of the backend's: its client is held back, or it is too new to tell.
 // What a client sends more slowly than the backend takes it is none.
 func (b *cargo) isOf(now int64, stall time.Duration) bool {
-	return b.lags || now-b.begun < int64(stall)
+	return b.lags != 0 && now-b.lags < int64(stall) || now-b.begun < int64(stall)
 }
 
 const (
@@ -101,8 +101,8 @@ func (l *lane) fitsLocked(now, size int64, stall time.Duration) bool {
 	size = max(size, 0)
 	under, n := size, int64(1)
 	for _, b := range l.loads {
-		if b.isOf(now, stall) {
-			under += max(b.size-b.sent.Load(), 0)
+		if left := b.size - b.sent.Load(); left > size/8 && b.isOf(now, stall) { // the others are out of the way soon
+			under += left
 			n++
 		}
 	}
@@ -135,7 +135,7 @@ func (l *lane) begin(now int64, b *cargo) {
 	if len(l.loads) == 0 {
 		l.restartLocked(now)
 	}
-	b.begun, b.lags = now, false
+	b.begun, b.lags = now, 0
 	l.loads = append(l.loads, b)
 }
 
@@ -146,6 +146,10 @@ func (l *lane) end(now int64, b *cargo, waited time.Duration, cut bool) {
 	l.waited += waited
 	switch {
 	case cut:
+		l.heldLocked(now, b, waited)
+		if !l.fresh {
+			l.rate, l.fresh = float64(b.sent.Load())/seconds(max(now-b.begun, 1)), true
+		}
 		l.lately = min(max(2*l.lately, heldLately), heldLongest)
 	case waited > 0:
 		l.lately = 0
@@ -159,20 +163,27 @@ func (l *lane) end(now int64, b *cargo, waited time.Duration, cut bool) {
 	l.loads = slices.Delete(l.loads, i, i+1)
 }
 
-// lag notes that the client of a cargo has waited, total in sum; lags: for so long that it was held back.
+// lag notes that the client of a cargo has waited, total in sum; lags: for so long that it may have been held
+// back. It was if it has waited for most of its time: of two backends that are alike each one is a little
+// slower now and then.
 func (l *lane) lag(now int64, b *cargo, waited, total time.Duration, lags bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waits += waited
-	if lags {
-		share := min(float64(total)/float64(max(now-b.begun, 1)), 1)
-		if !l.ever {
-			l.share = share
-		}
-		l.share += (share - l.share) / 8
-		l.heldAt, l.ever, b.lags = now, true, true
+	if lags && 2*int64(total) >= now-b.begun {
+		l.heldLocked(now, b, total)
 	}
 	l.measureLocked(now, rateStretch)
+}
+
+// heldLocked notes that the backend has held a client back, for total in sum.
+func (l *lane) heldLocked(now int64, b *cargo, total time.Duration) {
+	share := min(float64(total)/float64(max(now-b.begun, 1)), 1)
+	if !l.ever {
+		l.share = share
+	}
+	l.share += (share - l.share) / 8
+	l.heldAt, l.ever, b.lags = now, true, now
 }
 
 // measureLocked measures the rate, if the stretch of time was that long. What went while nobody waited for the

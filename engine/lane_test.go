@@ -143,6 +143,38 @@ func TestR10SlowClientsAreNotDeferred(t *testing.T) {
 	}
 }
 
+// Of two backends that are alike each is a little slower now and then: however large a body is, that is no
+// reason to leave it out.
+func TestR10ALittleSlowerIsNotDeferred(t *testing.T) {
+	l, now := lane{}, int64(time.Hour)
+	for range 20 {
+		if !l.fits(now, 1<<30, time.Second) {
+			t.Fatal("deferred")
+		}
+		b := &cargo{size: 1 << 30}
+		l.begin(now, b)
+		var waited time.Duration
+		for b.sent.Load() < b.size {
+			now += 10 * tick
+			b.sent.Add(4 * mib)
+			l.sent.Add(4 * mib)
+			waited += 3 * time.Millisecond
+			l.lag(now, b, 3*time.Millisecond, waited, waited >= time.Second/lagShare)
+		}
+		l.end(now, b, waited, false)
+	}
+	// One that is half as slow again is cut, and deferred from then on.
+	b := &cargo{size: 1 << 30}
+	l.begin(now, b)
+	now += int64(3 * time.Second)
+	b.sent.Add(900 * mib)
+	l.sent.Add(900 * mib)
+	l.end(now, b, time.Second, true)
+	if l.fits(now, 16<<30, time.Second) || !l.fits(now, mib, time.Second) {
+		t.Error("what would be cut again is to be deferred, and nothing else")
+	}
+}
+
 func TestR10WhatALaneTakesAtATime(t *testing.T) {
 	now := int64(time.Hour)
 	carrying := func(mibs ...int64) *lane { // 10 MiB a second, and it has held somebody back
@@ -169,6 +201,7 @@ func TestR10WhatALaneTakesAtATime(t *testing.T) {
 		{"beside others", carrying(3, 3), 3 * mib, time.Second, true},
 		{"beside more", carrying(4, 4), 3 * mib, time.Second, false},
 		{"a longer time", carrying(4, 4), 3 * mib, 2 * time.Second, true},
+		{"beside one that is nearly through", func() *lane { l := carrying(9); l.loads[0].sent.Add(8.5 * mib); return l }(), 9 * mib, time.Second, true},
 		{"more, but it would take that time anyway", func() *lane { l := carrying(); l.share = 0.1; return l }(), 99 * mib, time.Second, true},
 		{"no time given", carrying(400), 300 * mib, 0, true},
 		{"held nobody back", &lane{rate: mib, fresh: true}, 900 * mib, time.Second, true},

@@ -113,9 +113,9 @@ func (r *request) pickLocked() (leg int, v verdict) {
 
 // holdsLocked reports whether a leg that is out is to be cut when its backend leaves the pool: any one,
 // or one that a client waits for who has, or may have, another backend's answer.
-func (c *race) holdsLocked(leg int, any bool) bool {
+func (c *race) holdsLocked(leg int, all bool) bool {
 	switch {
-	case any && (c.votes[leg].state == votePending || c.winner == leg):
+	case all && (c.votes[leg].state == votePending || c.winner == leg):
 		return true
 	case c.votes[leg].state != votePending || len(c.votes) < 2:
 		return false

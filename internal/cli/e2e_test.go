@@ -272,7 +272,8 @@ func testTermination(t *testing.T, path string) {
 // take: no backend may take the end of the connection for the end of the body (R31).
 func testKillResets(t *testing.T, path string) {
 	well, hangs := stub.New(t), stub.New(t)
-	b := startBinary(t, path, []*stub.Server{well, hangs}, "ConnectionTimeout: 1h")
+	// Nobody is cut or deferred meanwhile (R10): each one is to have a part.
+	b := startBinary(t, path, []*stub.Server{well, hangs}, "ConnectionTimeout: 1h\nStallTimeout: 0s")
 	requests := 0
 	send := func(head string, sent int) {
 		requests++
