@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -149,8 +150,8 @@ func TestR13DialsAreBounded(t *testing.T) {
 	}), func(_ *Options, lo *limiter.Options) { lo.FailureLimit = 10 })
 	c := r.dial()
 	const n = 2*maxDials + 50
-	for range n {
-		wantStatus(t, c.Do(putRequest("/b/k", "x")), 200)
+	for i := range n { // of a key each: who follows another write waits for that (R19)
+		wantStatus(t, c.Do(putRequest(fmt.Sprint("/b/k", i), "x")), 200)
 		if r.limiter.State(0) == limiter.StateDemoted {
 			break
 		}
