@@ -7,11 +7,8 @@ import (
 
 // A write is deferred at a backend where it would only wait: the leg is not begun, nobody waits for it,
 // and the backend owes the write (R10, R13). It is like a write that a demoted backend does not get, with
-// a reason of its own. What the client is told takes no part of a deferred leg, so that there are always
+// a reason of its own (OutcomeDeferred). What the client is told takes no part of a deferred leg, so that there are always
 // enough others.
-
-// ReasonDeferred is why a backend is skipped that could not have kept up.
-const ReasonDeferred = "deferred"
 
 // mayDefer reports whether the request may do without a backend of those it is for: it is a write that
 // every backend ought to have, or a read that nothing is known of that would tell one from the other.

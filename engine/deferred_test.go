@@ -26,7 +26,7 @@ const largeBody = 2 << 20
 // begun.
 func (r *rig) wantDeferred(path string, stores ...int) {
 	r.t.Helper()
-	r.wantRecords(path, ReasonDeferred, stores...)
+	r.wantRecords(path, OutcomeDeferred, stores...)
 	for _, i := range stores {
 		if n := r.stores[i].Counts().Requests; n != 0 {
 			r.t.Errorf("store %d got %d requests", i, n)
@@ -94,7 +94,7 @@ func TestR10R29DeciderIsNotDeferred(t *testing.T) {
 	r.wantRecords("/b/k", "")
 	r.full(1 - decider)
 	wantStatus(t, r.dial().Do(strings.Replace(raw, "/b/k", "/b/other", 1)), 200)
-	r.wantRecords("/b/other", ReasonDeferred, 1-decider)
+	r.wantRecords("/b/other", OutcomeDeferred, 1-decider)
 	wantStored(t, r.stores[decider], "/b/other", body)
 }
 
@@ -116,7 +116,7 @@ func TestR10SlowBackendNeverSetsTheSpeed(t *testing.T) {
 		r.wantAddsUp(acknowledged)
 		stalled, deferred := r.metrics.count(OutcomeStalled), 0
 		for _, d := range r.records.list() {
-			if d.Error == ReasonDeferred {
+			if d.Error == OutcomeDeferred {
 				deferred++
 			}
 		}
@@ -161,7 +161,7 @@ func TestR13CrowdedBackendIsDeferred(t *testing.T) {
 			}
 			l.crowded.Store(0b10)
 			wantStatus(t, r.dial().Do(tt.raw), tt.status)
-			r.wantRecords(tt.path, ReasonDeferred, 1)
+			r.wantRecords(tt.path, OutcomeDeferred, 1)
 			if n := r.stores[1].Counts().Requests; n != 0 {
 				t.Errorf("it got %d requests", n)
 			}

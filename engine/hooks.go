@@ -286,6 +286,6 @@ const (
 	OutcomeNegative = "negative" // an answer that is not positive
 	OutcomeFailed   = "failed"   // no answer
 	OutcomeStalled  = "stalled"  // cut from the ring (R10)
-	OutcomeDeferred = "deferred" // not begun, since it could not be without holding anybody back (R19)
+	OutcomeDeferred = "deferred" // not begun, since it could not be without holding anybody back (R10, R13, R19)
 	OutcomeAborted  = "aborted"  // the client went away (R6), or nobody needs the answer any more
 )

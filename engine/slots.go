@@ -89,7 +89,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 				continue
 			}
 			if late&(1<<b) != 0 {
-				r.race.reasons[b] = ReasonDeferred
+				r.race.reasons[b] = OutcomeDeferred
 				continue
 			}
 			if r.race.reasons[b] = e.o.Limiter.State(b); r.race.reasons[b] == stateActive {

@@ -77,7 +77,6 @@ var metricDivergences = [...]struct{ op, reason string }{
 	{engine.OpStoring, engine.OutcomeAborted},
 	{engine.OpStoring, limiter.StateDemoted},
 	{engine.OpStoring, limiter.StateMaintained},
-	{engine.OpStoring, engine.ReasonDeferred},
 	{engine.OpStoring, "etag"},
 	{engine.OpStoring, "concurrent"},
 	{engine.OpStoring, "multipart"},
