@@ -133,6 +133,8 @@ type crowdedLimiter struct {
 	asked   atomic.Int64
 }
 
+func (l *crowdedLimiter) over(under *limiter.Limiter) { l.Limiter = under }
+
 func (l *crowdedLimiter) Crowded(_ int64, want uint64) uint64 {
 	l.asked.Add(1)
 	return want & l.crowded.Load()
@@ -153,9 +155,8 @@ func TestR13CrowdedBackendIsDeferred(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, 2)
-			l := &crowdedLimiter{Limiter: r.limiter}
-			r.e.adaptive = l
+			l := &crowdedLimiter{}
+			r := newRig(t, 2, anyway(func(o *Options) { o.Limiter = l }))
 			for _, s := range r.stores {
 				s.Put("/b/k", []byte("old"))
 			}
@@ -175,9 +176,8 @@ func TestR13CrowdedBackendIsDeferred(t *testing.T) {
 	}
 	t.Run("GET", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, 2)
-		l := &crowdedLimiter{Limiter: r.limiter}
-		r.e.adaptive = l
+		l := &crowdedLimiter{}
+		r := newRig(t, 2, anyway(func(o *Options) { o.Limiter = l }))
 		for _, s := range r.stores {
 			s.Put("/b/k", []byte("old"))
 		}
@@ -196,9 +196,8 @@ func TestR13CrowdedBackendIsDeferred(t *testing.T) {
 // makes its limit.
 func TestR13LagReachesTheLimiter(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2)
-	l := &laggedLimiter{Limiter: r.limiter}
-	r.e.adaptive = l
+	l := &laggedLimiter{}
+	r := newRig(t, 2, anyway(func(o *Options) { o.Limiter = l }))
 	open := gated(t, r.stores[1])
 	wantStatus(t, r.put("/b/k", "x"), 200)
 	answered := time.Now()
@@ -218,6 +217,8 @@ type laggedLimiter struct {
 	*limiter.Limiter
 	n, backend, lag atomic.Int64
 }
+
+func (l *laggedLimiter) over(under *limiter.Limiter) { l.Limiter = under }
 
 func (l *laggedLimiter) Lagged(backend int, now, lag int64) {
 	l.n.Add(1)

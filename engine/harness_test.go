@@ -211,6 +211,8 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 	if w, ok := o.Limiter.(wiredLimiter); ok {
 		w.Limiter = r.limiter
 		o.Limiter = w
+	} else if w, ok := o.Limiter.(interface{ over(l *limiter.Limiter) }); ok {
+		w.over(r.limiter)
 	} else {
 		o.Limiter = r.limiter
 	}

@@ -187,7 +187,8 @@ func TestR13DialsAreBounded(t *testing.T) {
 	if d.tryBegin(1) {
 		t.Error("a place for another one")
 	}
-	if d.end(2, true); !d.tryBegin(3) || !d.tryBegin(3) || d.tryBegin(3+justNow) {
+	d.end(2, true)
+	if first, second := d.tryBegin(3), d.tryBegin(3); !first || !second || d.tryBegin(3+justNow) {
 		t.Error("more have places once one has succeeded, for a second")
 	}
 	if b.now.Load() != 0 {

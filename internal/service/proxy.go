@@ -360,6 +360,7 @@ func (p *Proxy) Stop() {
 		p.logs.Main.Warn().Dur("timeout", c.ShutdownTimeout).Msg("requests were cut off at the end of ShutdownTimeout")
 	}
 	p.tlsWatch.close()
+	p.silence.close()
 	p.prober.Close()
 	if p.probe != nil {
 		p.probe.close()
