@@ -44,8 +44,6 @@ type lane struct {
 	deferred int64
 }
 
-// What a backend has held back within heldLately counts. Each leg that is cut doubles that, up to
-// heldLongest, since it has carried bytes in vain.
 // cargo is a large body on its way to one backend.
 type cargo struct {
 	size  int64
@@ -61,6 +59,8 @@ func (b *cargo) isOf(now int64, stall time.Duration) bool {
 }
 
 const (
+	// What a backend has held back within heldLately counts. Each leg that is cut doubles that, up to
+	// heldLongest, since it has carried bytes in vain.
 	heldLately   = int64(30 * time.Second)
 	heldLongest  = int64(10 * time.Minute)
 	rateStretch  = int64(250 * time.Millisecond)

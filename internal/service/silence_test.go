@@ -121,17 +121,17 @@ func TestR13SilentBackend(t *testing.T) {
 			t.Fatalf("%d demotions, %v", o.demotions, o.unreachable)
 		}
 		o.probe <- nil
-		w.done.Wait()
+		w.probes.Wait()
 	})
 	t.Run("a refused probe", func(t *testing.T) {
 		o, w, _, pass := watch()
 		o.probe <- errors.New("refused")
 		pass(1.6)
-		w.done.Wait()
+		w.probes.Wait()
 		o.probe <- errors.New("refused again")
 		pass(0.1)
 		pass(0.1)
-		w.done.Wait()
+		w.probes.Wait()
 		pass(1.3)
 		if o.demotions != 1 || len(o.unreachable) != 1 || !strings.Contains(o.unreachable[0].Error(), "refused") {
 			t.Fatalf("%d demotions, %v", o.demotions, o.unreachable)
@@ -142,7 +142,7 @@ func TestR13SilentBackend(t *testing.T) {
 		for range 5 {
 			o.probe <- nil
 			pass(1.6)
-			w.done.Wait()
+			w.probes.Wait()
 			pass(0.2)
 		}
 		if o.demotions > 0 || o.heard == 0 {
