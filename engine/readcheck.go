@@ -59,18 +59,17 @@ func (r *request) isSettled() bool {
 }
 
 func (r *request) compareRead() {
-	var list [MaxBackends]answerer
 	first := &r.legs[0]
-	n := r.fillAnswerers(&list, 1<<first.backend, nil)
+	list := r.appendAnswerers(nil, 1<<first.backend, nil)
 	var p readPlan
 	if !r.isSettled() {
 		return
 	}
 	// Which of the others is asked is left to chance: in the end each one is.
-	for i := range list[:n] {
+	for i := range list {
 		list[i].dice = mix(uint64(r.head.id), r.e.o.Backends[list[i].backend].Name())
 	}
-	if route(&p, ReadSpread, StaleRefuse, false, list[:n]); p.n == 0 {
+	if route(&p, ReadSpread, StaleRefuse, false, list); p.n == 0 {
 		return
 	}
 	l := r.askBeside(int(p.order[0]), func(head []byte) []byte {

@@ -203,14 +203,13 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		if owed == 0 && all {
 			return want, nil
 		}
-		var list [MaxBackends]answerer
-		n := r.fillAnswerers(&list, owed, counts)
-		if n == 0 {
+		r.answerers = r.appendAnswerers(r.answerers[:0], owed, counts)
+		if len(r.answerers) == 0 {
 			return want, nil // takeSlots says so
 		}
-		route(&r.plan, r.o.ReadPolicy, r.o.StaleReads, listing, list[:n])
+		route(&r.plan, r.o.ReadPolicy, r.o.StaleReads, listing, r.answerers)
 		if r.plan.n > 0 {
-			r.countAvoided(owed, list[:n])
+			r.countAvoided(owed, r.answerers)
 			break
 		}
 		if e.now()-begun > int64(readWait) || !e.writes.underWay(hashOfTarget(&r.head.target)) || e.closing.Load() {
@@ -258,8 +257,8 @@ func (r *request) owedIn(counts []int) (owed uint64) {
 	return owed
 }
 
-// fillAnswerers says of each backend in the pool what route goes by.
-func (r *request) fillAnswerers(list *[MaxBackends]answerer, owed uint64, counts []int) (n int) {
+// appendAnswerers says of each backend in the pool what route goes by.
+func (r *request) appendAnswerers(list []answerer, owed uint64, counts []int) []answerer {
 	e := r.e
 	explore := r.o.ReadPolicy == ReadFastest && uint64(r.head.id)%exploreEach == 0
 	class := r.head.readClass()
@@ -283,10 +282,9 @@ func (r *request) fillAnswerers(list *[MaxBackends]answerer, owed uint64, counts
 				c.latency = int64(mix(uint64(r.head.id)*diceFactor, backend.Name()) >> 1)
 			}
 		}
-		list[n] = c
-		n++
+		list = append(list, c)
 	}
-	return n
+	return list
 }
 
 // Under ReadFastest one read of so many goes to any backend, so that one that has become

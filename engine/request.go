@@ -28,11 +28,14 @@ type request struct {
 	message body.Message // what goes to the backends
 	legs    []leg
 
-	mu     sync.Mutex
-	spare  *leg          // goes on with an answer that broke off (resume.go); under mu
-	plan   readPlan      // of a read that is planned; else empty
-	race   race          // whose answer the client gets
-	ledger requestLedger // what the journal knows of it (promise.go)
+	mu    sync.Mutex
+	spare *leg     // goes on with an answer that broke off (resume.go); under mu
+	plan  readPlan // of a read that is planned; else empty
+	race  race     // whose answer the client gets
+	// answerers is what planRead goes by. It is kept here, and not on the stack, since a stack that has
+	// grown stays so large while the connection is idle.
+	answerers []answerer
+	ledger    requestLedger // what the journal knows of it (promise.go)
 
 	started  int           // legs that run; the handler's goroutine only
 	launched int           // legs that launch starts; the same
@@ -50,12 +53,13 @@ var errClientGone = errors.New("client gone")
 func newRequest(e *Engine) *request {
 	n := len(e.o.Backends)
 	r := &request{
-		e:      e,
-		o:      e.current(),
-		legs:   make([]leg, 0, n),
-		ready:  make(chan struct{}, 1),
-		race:   race{votes: make([]vote, 0, n), decision: make(chan struct{}, 1)},
-		ledger: requestLedger{settled: make(chan struct{}, 1)},
+		e:         e,
+		o:         e.current(),
+		legs:      make([]leg, 0, n),
+		ready:     make(chan struct{}, 1),
+		race:      race{votes: make([]vote, 0, n), decision: make(chan struct{}, 1)},
+		answerers: make([]answerer, 0, n),
+		ledger:    requestLedger{settled: make(chan struct{}, 1)},
 	}
 	r.race.reset()
 	r.message.Init(body.Hooks{

@@ -35,11 +35,9 @@ func (b *answerBody) resume(cause error) bool {
 	r, winner := b.l.r, b.first()
 	b.l.tellBrokenOff(cause)
 	b.tried |= 1 << b.l.backend
-	var list [MaxBackends]answerer
 	owed := r.owedOf() | b.tried
-	n := r.fillAnswerers(&list, owed, nil)
 	var p readPlan
-	route(&p, r.o.ReadPolicy, StaleRefuse, false, list[:n])
+	route(&p, r.o.ReadPolicy, StaleRefuse, false, r.appendAnswerers(nil, owed, nil))
 	for _, backend := range p.order[:p.n] {
 		b.tried |= 1 << backend
 		l := r.rest(int(backend), winner, winner.answer.Length-b.left)

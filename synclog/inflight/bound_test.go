@@ -44,7 +44,7 @@ func TestR23WritesAreBounded(t *testing.T) {
 	}
 	size := sizeOf(t, path)
 	for range 1000 {
-		if _, err := table.Begin(write("b", "one more")); !errors.Is(err, ErrFull) {
+		if _, err := table.Begin(new(write("b", "one more"))); !errors.Is(err, ErrFull) {
 			t.Fatalf("error is %v", err)
 		}
 	}
@@ -144,7 +144,7 @@ func TestR23EndWaitsForNoDisk(t *testing.T) {
 		err := table.Acknowledge(slot, &Ack{Seq: 1, Method: "PUT"})
 		table.End(slot)
 		table.End(other)
-		if _, failed := table.Begin(write("b", "m")); err == nil { // there is room
+		if _, failed := table.Begin(new(write("b", "m"))); err == nil { // there is room
 			err = failed
 		}
 		done <- err
@@ -184,7 +184,7 @@ func TestTableUnderLoad(t *testing.T) {
 				var slots []int32
 				for i := range random.IntN(3 * chunkSlots) {
 					key := fmt.Sprintf("%d/%d", w, i)
-					slot, err := table.Begin(write("b", key))
+					slot, err := table.Begin(new(write("b", key)))
 					if err != nil {
 						t.Error(err)
 						return

@@ -248,19 +248,21 @@ func cut(p []byte, field *[]byte) (rest []byte, ok bool) {
 // Begin notes a write; what goes to a backend goes after it. A host or target that
 // does not fit is left out; w.Ack does not count. An error is ErrTooLong, or the
 // system's when the file has to grow: the write must not go on then.
-func (t *Table) Begin(w Write) (slot int32, err error) {
+func (t *Table) Begin(w *Write) (slot int32, err error) {
 	size := 4*2 + len(w.Bucket) + len(w.Key)
 	if size > ackAt-headLen {
 		return -1, ErrTooLong
 	}
-	if len(w.Method) > maxMethod || size+2+len(w.Method) > ackAt-headLen {
-		w.Method = ""
+	method := w.Method
+	if len(method) > maxMethod || size+2+len(method) > ackAt-headLen {
+		method = ""
 	}
-	if w.Method != "" {
-		size += 2 + len(w.Method)
+	if method != "" {
+		size += 2 + len(method)
 	}
-	if size+len(w.Host)+len(w.Target) > ackAt-headLen {
-		w.Host, w.Target = nil, nil
+	host, target := w.Host, w.Target
+	if size+len(host)+len(target) > ackAt-headLen {
+		host, target = nil, nil
 	}
 	for {
 		var ok bool
@@ -271,7 +273,7 @@ func (t *Table) Begin(w Write) (slot int32, err error) {
 			return -1, err
 		}
 	}
-	if err := fill(t.slot(slot), &w); err != nil {
+	if err := fill(t.slot(slot), method, w.Bucket, w.Key, host, target); err != nil {
 		return -1, err // the slot stays out of use
 	}
 	return slot, nil
@@ -368,15 +370,16 @@ const (
 	maxMethod = 16 // S3 knows none that is longer
 )
 
-func fill(p []byte, w *Write) (err error) {
+func fill(p []byte, method string, bucket, key, host, target []byte) (err error) {
 	defer unguard(debug.SetPanicOnFault(true), &err)
 	store(p[ackAt:], 0)
 	rest := p[headLen:headLen]
-	for _, field := range [4][]byte{w.Bucket, w.Key, w.Host, w.Target} {
-		rest = appendField(rest, field)
-	}
-	if w.Method != "" {
-		rest = appendField(rest, w.Method)
+	rest = appendField(rest, bucket)
+	rest = appendField(rest, key)
+	rest = appendField(rest, host)
+	rest = appendField(rest, target)
+	if method != "" {
+		rest = appendField(rest, method)
 	}
 	seal(p, rest)
 	return nil

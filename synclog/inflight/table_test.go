@@ -33,7 +33,7 @@ func write(bucket, key string) Write {
 
 func mustBegin(t testing.TB, table *Table, w Write) int32 {
 	t.Helper()
-	slot, err := table.Begin(w)
+	slot, err := table.Begin(&w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestLongOnes(t *testing.T) {
 	long := write("b", strings.Repeat("k", 1024))
 	long.Target = bytes.Repeat([]byte("%41"), 1024)
 	mustBegin(t, table, long)
-	if _, err := table.Begin(write("b", strings.Repeat("k", SlotSize))); !errors.Is(err, ErrTooLong) {
+	if _, err := table.Begin(new(write("b", strings.Repeat("k", SlotSize)))); !errors.Is(err, ErrTooLong) {
 		t.Fatalf("error is %v", err)
 	}
 	again, left := mustOpen(t, copyOf(t, path))
@@ -270,7 +270,7 @@ func TestManyAtOnce(t *testing.T) {
 			random := rand.New(rand.NewPCG(uint64(g), 1))
 			for i := range each {
 				key := fmt.Sprint(g, "-", i)
-				slot, err := table.Begin(write("b", key))
+				slot, err := table.Begin(new(write("b", key)))
 				if err != nil {
 					t.Error(err)
 					return
@@ -306,7 +306,7 @@ func TestPageThatIsNotThere(t *testing.T) {
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := table.Begin(write("b", "k2")); err == nil {
+	if _, err := table.Begin(new(write("b", "k2"))); err == nil {
 		t.Fatal("written to nowhere")
 	}
 	table.End(slot)

@@ -85,7 +85,7 @@ func (j *Journal) openTable() (err error) {
 // or task.ErrKeyTooLong, means that the write must not go on. It waits for a disk only
 // where the table has to grow.
 func (j *Journal) Begin(method string, bucket, key, host, target []byte) (*Write, error) {
-	slot, err := j.note(inflight.Write{Method: method, Bucket: bucket, Key: key, Host: host, Target: text.HideSecrets(target)})
+	slot, err := j.note(&inflight.Write{Method: method, Bucket: bucket, Key: key, Host: host, Target: text.HideSecrets(target)})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (j *Journal) Begin(method string, bucket, key, host, target []byte) (*Write
 	return w, nil
 }
 
-func (j *Journal) note(w inflight.Write) (slot int32, err error) {
+func (j *Journal) note(w *inflight.Write) (slot int32, err error) {
 	if j.writes.table == nil {
 		err = ErrFailed // as it was opened
 	} else {
@@ -121,7 +121,7 @@ func (j *Journal) note(w inflight.Write) (slot int32, err error) {
 // which version of it. Of several keys the slots cannot say all that an intent says.
 func (w *Write) Add(bucket, key, target []byte) error {
 	w.whole = false
-	slot, err := w.j.note(inflight.Write{Method: http.MethodDelete, Bucket: bucket, Key: key, Target: text.HideSecrets(target)})
+	slot, err := w.j.note(&inflight.Write{Method: http.MethodDelete, Bucket: bucket, Key: key, Target: text.HideSecrets(target)})
 	if err == nil && slot != noSlot {
 		w.more = append(w.more, slot)
 	}
