@@ -31,6 +31,7 @@ type deleteError struct {
 	Key       string
 	VersionID string `xml:"VersionId"`
 	Code      string
+	Message   string
 }
 
 // deletions is what a backend's positive answer says of the keys: why it has not deleted
@@ -38,6 +39,7 @@ type deleteError struct {
 type deletions struct {
 	unreadable bool
 	failed     map[deletedObject]string
+	locked     map[deletedObject]bool // of them, versions that may be locked
 }
 
 func (d *deletions) problem(o deletedObject) string {
@@ -97,6 +99,7 @@ func (r *request) beginDeletes(objects []deletedObject, conditional map[string]b
 	over := r.allEndedLocked()
 	if !over {
 		r.ledger.deletes, r.ledger.write = list, write
+		r.noteNamed(list)
 	}
 	r.mu.Unlock()
 	noted = true
@@ -152,6 +155,12 @@ func (l *leg) deletions() (d deletions) {
 			d.failed = make(map[deletedObject]string)
 		}
 		d.failed[deletedObject{e.Key, e.VersionID}] = "not deleted: " + e.Code
+		if isLock(e.Code, []byte(e.Message)) {
+			if d.locked == nil {
+				d.locked = make(map[deletedObject]bool)
+			}
+			d.locked[deletedObject{e.Key, e.VersionID}] = true
+		}
 	}
 	return d
 }

@@ -35,7 +35,8 @@ type race struct {
 	need      int           // positive answers that it takes; set before the legs start
 	winner    int           // the leg whose answer the client gets, or -1; of who answers once it is decided
 	versioned uint64        // legs whose positive answers tell a version's id (versions.go)
-	versionAt time.Duration // when the first of them came
+	versionAt time.Duration // when the first of them, or of those that say yes to such a delete, came
+	says      [MaxBackends]say // of versions that are to be deleted (versions_named.go), by leg
 	late      bool          // PrimaryWait is over
 	patience  *time.Timer   // for the primary; nil if nobody waits
 	stage     raceStage
@@ -105,10 +106,10 @@ func (r *request) pickLocked() (leg int, v verdict) {
 		return pickDecided(c.votes, c.refusing, c.need, c.decidedBy(), c.isRead())
 	}
 	leg, v = pick(c.votes, c.need, c.isRead())
-	if c.versioned == 0 {
-		return leg, v
+	if c.versioned != 0 {
+		leg, v = pickVersioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
 	}
-	return pickVersioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
+	return r.pickNamedLocked(leg, v)
 }
 
 // holdsLocked reports whether a leg that is out is to be cut when its backend leaves the pool: any one,
@@ -231,7 +232,7 @@ func (r *request) noteRead() (losers uint64) {
 // takeVote takes the vote of a leg that has ended. waits: what that brings about may have
 // to wait.
 func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool, next *leg) {
-	said := l.asDecider() // which must not be asked under mu
+	said, says := l.asDecider(), l.saysOfVersions() // which must not be asked under mu
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.e.recoverStep("ending a leg")
@@ -246,6 +247,7 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	if l.state == votePositive && r.head.write && s3.IsVersion(l.answer.VersionID()) {
 		r.noteVersionLocked(l)
 	}
+	r.noteSayLocked(l, says)
 	r.noteDeciderLocked(l, said)
 	late = c.end != undecided && c.winner != l.index
 	losers, answers, next = r.decideLocked()

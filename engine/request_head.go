@@ -86,9 +86,9 @@ func (h *requestHead) isUploadsOwn() bool {
 // isLate reports whether its answer may take minutes (hold.go).
 func (h *requestHead) isLate() bool { return h.copies() || h.kind == s3.KindComplete }
 
-// wantsWhole reports whether answers are read to their end before they count (R24, R25, R26).
+// wantsWhole reports whether answers are read to their end before they count (R24, R25, R26, R28).
 func (h *requestHead) wantsWhole() bool {
-	return h.isLate() || h.kind == s3.KindInitiate || h.kind == s3.KindDelete
+	return h.isLate() || h.kind == s3.KindInitiate || h.kind == s3.KindDelete || h.deletesVersion()
 }
 
 // isAnsweredShortly reports whether its answer is most likely a short one, and comes soon.

@@ -45,6 +45,10 @@ type requestLedger struct {
 	// in before the body goes out, under the request's mu.
 	deletes []deletion
 	charge  int64 // of Engine.deleting; the handler's
+	// named is how many of them name a version by its id, and givers are the backends that
+	// gave these, as far as that is known; as deletes.
+	named  int
+	givers uint64
 
 	answered atomic.Bool // its client may have been told
 
@@ -74,7 +78,7 @@ func (j *requestLedger) reset() {
 	}
 	clear(j.entries[:cap(j.entries)])
 	j.key, j.write, j.began, j.seq = nil, nil, 0, 0
-	j.turn, j.deletes, j.charge = nil, nil, 0
+	j.turn, j.deletes, j.charge, j.named, j.givers = nil, nil, 0, 0, 0
 	j.made.Store(0)
 	j.answered.Store(false)
 	j.state, j.nothingOwed, j.also, j.err = journalUnwritten, false, 0, nil

@@ -48,7 +48,7 @@ func (r *request) primaryLate() {
 // noteVersionLocked notes that a leg's answer tells a version's id.
 func (r *request) noteVersionLocked(l *leg) {
 	c := &r.race
-	if c.versioned == 0 {
+	if c.versionAt == 0 {
 		c.versionAt = r.head.age()
 	}
 	c.versioned |= 1 << l.index

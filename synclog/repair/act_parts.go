@@ -123,6 +123,10 @@ func (w *run) carryVersions(ctx context.Context, s *sight) (acted bool, p plan, 
 	if acted, p, err = w.carryNamed(ctx, writes, stacks, seen); acted || err != nil || p.park != "" {
 		return acted, p, err
 	}
+	writes = slices.DeleteFunc(writes, func(write *task.Write) bool {
+		c := w.r.claimOf(write)
+		return deletesVersion(write) && neverDone(&c, versionID(write), stacks, seen)
+	})
 	wait := p.wait
 	for target := range w.r.backends {
 		var owed []*task.Write

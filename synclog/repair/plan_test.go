@@ -558,6 +558,40 @@ func TestR35PlanNamed(t *testing.T) {
 	}
 }
 
+// R35: a delete of a version that was refused is not done because a backend that does not know
+// its id has said yes to it.
+func TestR35PlanNeverDone(t *testing.T) {
+	for _, c := range []struct {
+		about  string
+		acked  bool
+		id     string
+		stacks []string
+		want   bool
+	}{
+		{"refused by who gave the id", false, "1", []string{"1", "8 9"}, true},
+		{"refused by who gave the id, and another one is out", false, "1", []string{"1", "out"}, true},
+		{"it is gone", false, "1", []string{"2", "8"}, false},
+		{"acknowledged", true, "1", []string{"1", "8"}, false},
+		{"a version that all have", false, "null", []string{"null", "null"}, false},
+		{"replicas of each other", false, "1", []string{"2 1", "2"}, false},
+		{"who gave the id is out", false, "1", []string{"out", "8"}, false},
+		{"both have a null version", false, "1", []string{"1 null", "8 null"}, true},
+	} {
+		var stacks [][]version
+		for _, text := range c.stacks {
+			var all []version
+			for _, id := range strings.Fields(text) {
+				all = append(all, version{id: id})
+			}
+			stacks = append(stacks, all)
+		}
+		got := neverDone(&claim{acked: c.acked}, c.id, stacks, func(i int) bool { return c.stacks[i] != "out" })
+		if got != c.want {
+			t.Errorf("%s: %t", c.about, got)
+		}
+	}
+}
+
 // R35: what a task tells of the content, and what stands beside it.
 func TestR35KnowledgeOf(t *testing.T) {
 	w := newWorld(t, 2)

@@ -65,6 +65,30 @@ func planNamed(c *claim, id string, stacks [][]version, seen func(int) bool) (go
 	return append(gone, namedVersion{holder, id}), plan{}
 }
 
+// neverDone reports whether a delete of a version of which no client was told that it is done,
+// as where that is locked, did nothing: the version is still there. Others that said yes do
+// not know its id, unless they are replicas of that one.
+func neverDone(c *claim, id string, stacks [][]version, seen func(int) bool) bool {
+	if c.acked || id == nullVersion {
+		return false
+	}
+	there, replicas := false, false
+	ids := map[string]int{}
+	for i := range stacks {
+		if !seen(i) {
+			continue
+		}
+		there = there || indexOf(stacks[i], id) >= 0
+		for j := range stacks[i] {
+			v := stacks[i][j].id
+			other, known := ids[v]
+			replicas = replicas || known && other != i && v != nullVersion
+			ids[v] = i
+		}
+	}
+	return there && !replicas
+}
+
 // carryNamed deletes versions where planNamed finds them.
 func (w *run) carryNamed(ctx context.Context, writes []*task.Write, stacks [][]version, seen func(int) bool) (acted bool, p plan, err error) {
 	p.source = -1
