@@ -27,6 +27,7 @@ const (
 	journalDir  = "journal"
 	legTimeout  = 10 * time.Second // ConnectionTimeout
 	repairTries = 20
+	primaryWait = time.Second // PrimaryWait
 )
 
 var names = []string{"A:80", "B:80"}
@@ -149,6 +150,13 @@ type leg struct {
 	unsure   bool // it may have taken it
 	etag     string
 	failed   map[int]bool // keys of DeleteObjects that it did not delete
+	locked   bool         // since a version is locked
+}
+
+// deletesVersion reports whether it deletes a version by its id.
+func (w *write) deletesVersion() bool {
+	id, named := strings.CutPrefix(w.query, "versionId=")
+	return named && w.method == http.MethodDelete && id != "null" || w.query == "delete" && w.keys[0].version != ""
 }
 
 func (l *leg) took(key int) bool { return l.positive && !l.failed[key] }
@@ -260,6 +268,7 @@ func (p *proxy) send(l *leg, s *s3mem.Storage, w *write) {
 	if l.etag == "" {
 		l.etag = strings.Trim(strings.ReplaceAll(s3mem.Inside(string(body), "ETag"), "&quot;", `"`), `"`)
 	}
+	l.locked = bytes.Contains(body, []byte("<Code>AccessDenied</Code>"))
 	if w.query == "delete" {
 		var doc struct{ Error []struct{ Key string } }
 		_ = xml.Unmarshal(body, &doc)
@@ -288,19 +297,34 @@ func (p *proxy) follow(w *write, legs []leg, ended <-chan leg, answer chan<- out
 			out++
 		}
 	}
-	promised := false
-	for ; out > 0; out-- {
-		l := <-ended
-		legs[l.backend] = l
-		if winner < 0 && l.positive {
-			if winner = l.backend; out > 1 {
-				promised = true
-				if p.acknowledge(w, legs, winner) != nil {
-					return
-				}
-				p.answer(w, legs, winner, answer)
+	promised, locked, named := false, false, w.deletesVersion()
+	var waits <-chan time.Time // for what others say of a version (R28)
+	for out > 0 {
+		waited := !named
+		select {
+		case <-waits:
+			waited = true
+		case l := <-ended:
+			out--
+			legs[l.backend] = l
+			if named && l.positive && waits == nil {
+				waits = time.After(primaryWait)
+			}
+			locked = locked || named && l.locked
+			if l.positive && (winner < 0 || !promised && named && l.locked) {
+				winner = l.backend
 			}
 		}
+		if waited && winner >= 0 && !promised && !locked && out > 0 {
+			promised = true
+			if p.acknowledge(w, legs, winner) != nil {
+				return
+			}
+			p.answer(w, legs, winner, answer)
+		}
+	}
+	if locked && !promised && !legs[max(winner, 0)].locked {
+		winner = -1
 	}
 	if p.ctx.Err() != nil {
 		return // the process is dead
