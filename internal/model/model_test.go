@@ -74,6 +74,7 @@ var kept = []struct{ name, history string }{
 	{"lost, while an ACL of unknown outcome was under way", "put b/k3.txt 8 tags=8 cache=8; & acl b/k3.txt private; kill; wipe B"},
 	{"tags of the current version, by its id, behind a PUT", "freeze A; acl v/k2 private; & put v/k2 7; up A; multi l/u/a 10 tags=10 retain=1; tag-version v/k2 0 16"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
+	{"who took it is wiped, and the other one has it under an ETag of its own", "manners A etags; put b/k2 3 tags=3; put b/u//a 5 tags=5; freeze B; acl b/k1 private; down B; wipe A"},
 }
 
 // TestR35Kept plays the histories that failed once.

@@ -153,6 +153,8 @@ type knowledge struct {
 	// that began: a backend that shows one had it late. None of them is ever right again.
 	past []claim
 	lost bool // there were more rivals than are known
+	// own: backends have ETags of their own, so that one does not tell what another one has.
+	own  bool
 	blur bool // stands overlapped with a write of which nothing is known
 	// crowded: it overlapped with others, of which some may not be known.
 	crowded bool
@@ -275,7 +277,7 @@ func (r *Repairer) claimOf(w *task.Write) claim {
 
 // knowledgeOf is what a task tells of the content.
 func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
-	k := &knowledge{lost: t.RivalsLost}
+	k := &knowledge{lost: t.RivalsLost, own: r.o.IgnoreETags || slices.ContainsFunc(r.backends, func(b *backend) bool { return b.opaque.Load() })}
 	if w := t.Of(task.Content); w != nil {
 		c := r.claimOf(w)
 		k.stands = &c

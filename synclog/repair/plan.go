@@ -226,8 +226,9 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 		return plan{source: -1, wait: true}
 	}
 	first := firstPresent(views)
-	damaged, changed, folded := false, false, false
+	damaged, changed, folded, maybe := false, false, false, false
 	for i := range views {
+		maybe = maybe || k.stands != nil && k.mayHave(i, &views[i])
 		folded = folded || views[i].folded
 		damaged = damaged || views[i].damaged
 		changed = changed || views[i].is == present && !k.owes(i) && !k.isPast(i, &views[i])
@@ -272,6 +273,8 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 		return k.settled(parked(task.Conflict, nameTaken), views, p)
 	case changed:
 		return k.settled(parked(task.Conflict, "it was changed past the proxy, and no backend has what was acknowledged"), views, p)
+	case maybe:
+		return k.settled(parked(task.Conflict, "who took it has it no more, and whether another backend has it its ETag does not tell"), views, p)
 	}
 	return parked(task.Lost, "it was acknowledged, and no backend has it any more")
 }

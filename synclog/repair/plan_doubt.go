@@ -1,5 +1,13 @@
 package repair
 
+// mayHave reports whether a backend that owes what stands may show it all the same, under an
+// ETag of its own, which it has told nobody.
+func (k *knowledge) mayHave(i int, v *view) bool {
+	c := k.stands
+	told := i < len(c.etags) && c.etags[i] != ""
+	return k.own && !told && !has(c.said, i) && v.is == present && !v.damaged && !v.folded && (c.size == 0 || v.size == c.size)
+}
+
 // planDoubtfulDelete carries out a delete of unknown outcome, or one among rivals that are not
 // kept, that came behind what stands, if all that took what stands show that it came to pass. What others have is older, or of a
 // write that nobody was told of.

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the plan's table into docs/REPAIR
 // row is one line of the plan's table. Backends are A, B and C.
 //
 // known is what was acknowledged, and what may have landed after it: "PUT v1 (A)", which A
-// took and the others owe, "with tags", which it brought; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
+// took and the others owe, "with tags", which it brought, or "with own ETags", which tell nothing of one another; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
 // as is "PUT ?", whose ETag nobody knows; "found (B)" is a difference, after which only B
 // is to change. "after PUT v0 (A B)" came before it for the clients, and was late at some.
 //
@@ -46,6 +46,7 @@ var rows = []row{
 	{"the same bytes, other metadata", "PUT v1 (A)", "v1+new / v1+old", "copy A to B"},
 	{"nobody has it any more (9)", "PUT v1 (A)", "- / v0", "park: lost"},
 	{"nobody has it any more, the other one lacks it too", "PUT v1 (A)", "- / -", "park: lost"},
+	{"nobody has it any more by its ETag, where the other one may have it under its own", "PUT v1 (A) with own ETags", "- / w1", "park: conflict"},
 	{"changed past the proxy", "PUT v1 (A)", "v7 / v0", "park: conflict"},
 	{"restored from an older copy", "PUT v1 (A)", "v0 / v0", "park: conflict"},
 	{"changed past the proxy where it was taken", "PUT v1 (A B)", "v1 / v7", "park: conflict"},
@@ -190,6 +191,7 @@ func parseRow(t *testing.T, r *row) (*knowledge, []view) {
 		c := claim{seq: uint64(n + 1), acked: true}
 		text, by, _ := strings.Cut(text, " (")
 		by, brought, _ := strings.Cut(by, ") with ")
+		k.own = k.own || brought == "own ETags"
 		c.carried = map[string]task.Carried{"tags": task.CarriedTags, "metadata": task.CarriedMetadata}[brought]
 		for _, w := range strings.Fields(strings.TrimSuffix(by, ")")) {
 			i := int(w[0] - 'A')
