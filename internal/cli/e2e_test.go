@@ -61,6 +61,8 @@ func TestBinary(t *testing.T) {
 	beside("R22 restarts with ShutdownDelay", testShutdownDelay)
 	beside("R22 certificates are replaced", testCertificates)
 	beside("R22 reloads under load", testReloads)
+	beside("R22 restarts, reloads and certificates in turn", testRolling)
+	beside("R22 the same over a pair with ShutdownDelay", testRollingPair)
 	beside("R22 systemd is told", testNotify)
 	beside("R22 SIGTERM records what is left", testTermination)
 	beside("R23 more clients than connections", testOverload)
