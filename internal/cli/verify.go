@@ -32,7 +32,6 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 		Missing:          f.missing,
 		Concurrency:      config.Repair.Concurrency,
 		ObjectsPerSecond: config.Repair.ObjectsPerSecond,
-		BytesPerSecond:   int64(config.Repair.BytesPerSecond),
 		DialTimeout:      config.ConnectionDialTimeout,
 		Timeout:          config.ConnectionTimeout,
 		Log:              screen,

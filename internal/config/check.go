@@ -119,7 +119,7 @@ func (c *Config) check(m *mistakes) {
 	}
 	checkRange(m, "Repair.Concurrency", c.Repair.Concurrency, 1, maxConcurrency, "")
 	checkRange(m, "Repair.ObjectsPerSecond", c.Repair.ObjectsPerSecond, 0, maxCount, " (0 is no limit)")
-	checkRange(m, "Repair.BytesPerSecond", c.Repair.BytesPerSecond, 0, math.MaxInt64, " (0 is no limit)")
+	m.checkRates("Repair.BytesPerSecond", c.Repair.BytesPerSecond, c.Backends)
 	checkRange(m, "Repair.MaxTries", c.Repair.MaxTries, 1, maxCount, "")
 }
 

@@ -86,12 +86,12 @@ const (
 
 // RepairConfig sets how fast and how persistently backends are repaired.
 type RepairConfig struct {
-	Enabled          string        `koanf:"Enabled"` // inside the proxy, see Repairs; `akubra repair` works without it
-	Concurrency      int           `koanf:"Concurrency"`
-	ObjectsPerSecond float64       `koanf:"ObjectsPerSecond"` // 0 means no limit
-	BytesPerSecond   text.ByteSize `koanf:"BytesPerSecond"`   // 0 means no limit
-	MaxTries         int           `koanf:"MaxTries"`
-	CopyBucketConfig bool          `koanf:"CopyBucketConfig"`
+	Enabled          string  `koanf:"Enabled"` // inside the proxy, see Repairs; `akubra repair` works without it
+	Concurrency      int     `koanf:"Concurrency"`
+	ObjectsPerSecond float64 `koanf:"ObjectsPerSecond"` // 0 means no limit
+	BytesPerSecond   Rates   `koanf:"BytesPerSecond"`   // see Config.BytesPerSecond
+	MaxTries         int     `koanf:"MaxTries"`
+	CopyBucketConfig bool    `koanf:"CopyBucketConfig"`
 }
 
 // Default is the only place for defaults. It leaves out Backends, which have none.

@@ -182,66 +182,70 @@ func TestR21Mistakes(t *testing.T) {
 		"no size":              {"RingSize: 64kilo", `^RingSize: "64kilo" is not allowed, must be a size in bytes, as in`},
 		"size too long":        {"MaxBodySize: 9999999999GiB", `^MaxBodySize: "9999999999GiB" is not allowed, must be a size`},
 
-		"negative timeout":    {"ConnectionTimeout: -3s\nStallTimeout: 1s", `^ConnectionTimeout: -3s is not allowed, must be longer than 0s$`},
-		"no dial timeout":     {"ConnectionDialTimeout: 0s", `^ConnectionDialTimeout: 0s is not allowed, must be longer than 0s$`},
-		"negative stall":      {"StallTimeout: -1ms", `^StallTimeout: -1ms is not allowed, must be 0s or longer$`},
-		"negative shutdown":   {"ShutdownTimeout: -1s", `^ShutdownTimeout: -1s is not allowed, must be 0s or longer$`},
-		"fewer connections":   {"ConnLimit: 1", `^ConnLimit: 1 is not allowed, must be from 2 to 1000000, and at least the number of backends$`},
-		"negative failures":   {"FailureLimit: -1", `^FailureLimit: -1 is not allowed, must be from 0 to`},
-		"small ring":          {"RingSize: 4KiB", `^RingSize: 4KiB is not allowed, must be from 16KiB to 64MiB$`},
-		"large ring":          {"RingSize: 65MiB", `^RingSize: 65MiB is not allowed, must be from 16KiB to 64MiB$`},
-		"negative body":       {"MaxBodySize: -1", `^MaxBodySize: -1 is not allowed, must be at least 0 \(0 is no limit\)$`},
-		"small header":        {"MaxHeaderSize: 1KiB", `^MaxHeaderSize: 1KiB is not allowed, must be from 4KiB to 1MiB$`},
-		"fast clients":        {"MinClientRate: 2MiB", `^MinClientRate: 2MiB is not allowed, must be from 0 to 1MiB \(0 is off\)$`},
-		"slow clients":        {"MinClientRate: -1", `^MinClientRate: -1 is not allowed, must be from 0 to`},
-		"no requests":         {"MaxConcurrentRequests: 0", `^MaxConcurrentRequests: 0 is not allowed, must be from 1 to`},
-		"congestion control":  {"CongestionControl: BBR", `^CongestionControl: "BBR" is not allowed, must be auto, system, or an algorithm's name, as in cubic$`},
-		"write ack":           {"WriteAck: All", `^WriteAck: "All" is not allowed, must be one of first, quorum, all$`},
-		"method":              {"SyncLogMethods: [PUT, put]", `^SyncLogMethods\[1\]: "put" is not allowed, must be one of GET, HEAD,`},
-		"maintained unknown":  {"MaintainedBackend: http://c", `^MaintainedBackend: "http://c" is not allowed, must be one of Backends$`},
-		"maintained in list":  {"MaintainedBackend: [http://a, http://b:9000]", `^MaintainedBackend\[1\]: "http://b:9000" is not`},
-		"all maintained":      {"MaintainedBackend: [http://a, https://b:9000]", `^MaintainedBackend: \["http://a" "https://b:9000"\] is not allowed, must be fewer`},
-		"listen, no port":     {"Listen: localhost", `^Listen: "localhost" is not allowed, must be host:port, or :port for all addresses$`},
-		"listen, bad port":    {"Listen: ':80800'", `^Listen: ":80800" is`},
-		"listen, no host":     {"Listen: 'a b:80'", `^Listen: "a b:80" is`},
-		"admin, no port":      {"AdminListen: ':'", `^AdminListen: ":" is not allowed, must be host:port`},
-		"one address":         {"Listen: 127.0.0.1:80\nAdminListen: 127.0.0.1:80", `^AdminListen: "127.0.0.1:80" is not allowed, must be an address of its own: Listen has "127.0.0.1:80"$`},
-		"address in all":      {"Listen: ':80'\nAdminListen: 127.0.0.1:80", `^AdminListen: "127.0.0.1:80" is not`},
-		"all with address":    {"Listen: localhost:80\nAdminListen: '[::]:80'", `^AdminListen: "\[::\]:80" is not`},
-		"domain with scheme":  {"Domains: [http://s3.example.com]", `^Domains\[0\]: "http://s3.example.com" is not allowed, must be a plain host name`},
-		"domain with port":    {"Domains: [ok, 's3:80']", `^Domains\[1\]: "s3:80" is`},
-		"domain with dot":     {"Domains: [.s3]", `^Domains\[0\]: ".s3" is`},
-		"admin host and port": {"AdminHosts: [ok, 'akubra:80']", `^AdminHosts\[1\]: "akubra:80" is not allowed, must be a plain host name`},
-		"address as domain":   {"Domains: [127.0.0.1]", `^Domains\[0\]: "127.0.0.1" is`},
-		"header name":         {"AdditionalRequestHeaders: {'X Y': z}", `^AdditionalRequestHeaders\[X Y\]: "X Y" is not allowed, must be a header's name`},
-		"no header name":      {"AdditionalRequestHeaders: {'': z}", `^AdditionalRequestHeaders\[\]: "" is not allowed, must be a header's name`},
-		"header line break":   {`AdditionalResponseHeaders: {X: "a\r\nY: b"}`, `^AdditionalResponseHeaders\[X\]: "a\\r\\nY: b" is not allowed, must be a header's value`},
-		"header space":        {"AdditionalResponseHeaders: {X: ' a'}", `^AdditionalResponseHeaders\[X\]: " a" is`},
-		"hop-by-hop header":   {"AdditionalRequestHeaders: {transfer-Encoding: x}", `^AdditionalRequestHeaders\[transfer-Encoding\]: "transfer-Encoding" is not allowed, must be another header`},
-		"host header":         {"AdditionalRequestHeaders: {Host: x}", `^AdditionalRequestHeaders\[Host\]: `},
-		"length header":       {"AdditionalResponseHeaders: {Content-Length: 5}", `^AdditionalResponseHeaders\[Content-Length\]: `},
-		"one header twice":    {"AdditionalRequestHeaders: {X-A: 1, x-a: 2}", `^AdditionalRequestHeaders\[x-a\]: "x-a" is not allowed, must be another header than X-A$`},
-		"level":               {"Logging: {Accesslog: {Level: loud}}", `^Logging\.Accesslog\.Level: "loud" is not allowed, must be one of trace, debug,`},
-		"durability":          {"Durability: Power", `^Durability: "Power" is not allowed, must be one of process, power$`},
-		"on journal error":    {"OnJournalError: ignore", `^OnJournalError: "ignore" is not allowed, must be one of refuse, continue$`},
-		"no data directory":   {"DataDir: ''", `^DataDir: "" is not allowed, must be a directory`},
-		"no repairers":        {"Repair: {Concurrency: 0}", `^Repair.Concurrency: 0 is not allowed, must be from 1 to 256$`},
-		"negative rate":       {"Repair: {ObjectsPerSecond: -0.5}", `^Repair.ObjectsPerSecond: -0.5 is not allowed, must be from 0 to 1e\+06 \(0 is no limit\)$`},
-		"rate as text":        {"Repair: {ObjectsPerSecond: fast}", `^Repair.ObjectsPerSecond: "fast" is not allowed, must be a number$`},
-		"rate no number":      {"Repair: {ObjectsPerSecond: .nan}", `^Repair.ObjectsPerSecond: NaN is not allowed, must be from 0`},
-		"negative bytes":      {"Repair: {BytesPerSecond: -1}", `^Repair.BytesPerSecond: -1 is not allowed, must be at least 0 \(0 is no limit\)$`},
-		"no tries":            {"Repair: {MaxTries: 0}", `^Repair.MaxTries: 0 is not allowed, must be from 1 to`},
-		"facility":            {"Logging: {Synclog: {Syslog: local9}}", `^Logging\.Synclog\.Syslog: "local9" is not allowed, must be empty or a facility`},
-		"R15 synclog nowhere": {"Logging: {Synclog: {Stderr: false}}", `^Logging\.Synclog: must go to Stdout, Stderr, File or Syslog`},
-		"second document":     {"---\nListen: ':80'", `^line 2: cannot parse YAML: a second YAML document begins here`},
-		"key twice":           {"Listen: ':80'\nListen: ':81'", `^line 3: cannot parse YAML: mapping key "Listen" already defined at line 2$`},
-		"empty key":           {"TLS: {'': 5}", `^TLS\."": unknown key`},
-		"null key":            {"TLS: {~: 5}", `^TLS\.~: unknown key`},
-		"indentation":         {"Logging:\n  Mainlog:\n    Level: info\n   File: x", `^line 5: cannot parse YAML: did not find expected key$`},
-		"open bracket":        {"Domains: [a\nListen: ':80'", `^line 2: cannot parse YAML: did not find expected`},
-		"no map":              {"- Listen", `^line 2: cannot parse YAML: did not find expected key$`},
-		"map as key":          {"{a: b}: c", `^line 2: cannot parse YAML: cannot unmarshal !!map into string$`},
-		"syntax":              {"Listen: ':80'\nConnLimit: 5: 6", `^line 3: cannot parse YAML: mapping values are not allowed`},
+		"negative timeout":     {"ConnectionTimeout: -3s\nStallTimeout: 1s", `^ConnectionTimeout: -3s is not allowed, must be longer than 0s$`},
+		"no dial timeout":      {"ConnectionDialTimeout: 0s", `^ConnectionDialTimeout: 0s is not allowed, must be longer than 0s$`},
+		"negative stall":       {"StallTimeout: -1ms", `^StallTimeout: -1ms is not allowed, must be 0s or longer$`},
+		"negative shutdown":    {"ShutdownTimeout: -1s", `^ShutdownTimeout: -1s is not allowed, must be 0s or longer$`},
+		"fewer connections":    {"ConnLimit: 1", `^ConnLimit: 1 is not allowed, must be from 2 to 1000000, and at least the number of backends$`},
+		"negative failures":    {"FailureLimit: -1", `^FailureLimit: -1 is not allowed, must be from 0 to`},
+		"small ring":           {"RingSize: 4KiB", `^RingSize: 4KiB is not allowed, must be from 16KiB to 64MiB$`},
+		"large ring":           {"RingSize: 65MiB", `^RingSize: 65MiB is not allowed, must be from 16KiB to 64MiB$`},
+		"negative body":        {"MaxBodySize: -1", `^MaxBodySize: -1 is not allowed, must be at least 0 \(0 is no limit\)$`},
+		"small header":         {"MaxHeaderSize: 1KiB", `^MaxHeaderSize: 1KiB is not allowed, must be from 4KiB to 1MiB$`},
+		"fast clients":         {"MinClientRate: 2MiB", `^MinClientRate: 2MiB is not allowed, must be from 0 to 1MiB \(0 is off\)$`},
+		"slow clients":         {"MinClientRate: -1", `^MinClientRate: -1 is not allowed, must be from 0 to`},
+		"no requests":          {"MaxConcurrentRequests: 0", `^MaxConcurrentRequests: 0 is not allowed, must be from 1 to`},
+		"congestion control":   {"CongestionControl: BBR", `^CongestionControl: "BBR" is not allowed, must be auto, system, or an algorithm's name, as in cubic$`},
+		"write ack":            {"WriteAck: All", `^WriteAck: "All" is not allowed, must be one of first, quorum, all$`},
+		"method":               {"SyncLogMethods: [PUT, put]", `^SyncLogMethods\[1\]: "put" is not allowed, must be one of GET, HEAD,`},
+		"maintained unknown":   {"MaintainedBackend: http://c", `^MaintainedBackend: "http://c" is not allowed, must be one of Backends$`},
+		"maintained in list":   {"MaintainedBackend: [http://a, http://b:9000]", `^MaintainedBackend\[1\]: "http://b:9000" is not`},
+		"all maintained":       {"MaintainedBackend: [http://a, https://b:9000]", `^MaintainedBackend: \["http://a" "https://b:9000"\] is not allowed, must be fewer`},
+		"listen, no port":      {"Listen: localhost", `^Listen: "localhost" is not allowed, must be host:port, or :port for all addresses$`},
+		"listen, bad port":     {"Listen: ':80800'", `^Listen: ":80800" is`},
+		"listen, no host":      {"Listen: 'a b:80'", `^Listen: "a b:80" is`},
+		"admin, no port":       {"AdminListen: ':'", `^AdminListen: ":" is not allowed, must be host:port`},
+		"one address":          {"Listen: 127.0.0.1:80\nAdminListen: 127.0.0.1:80", `^AdminListen: "127.0.0.1:80" is not allowed, must be an address of its own: Listen has "127.0.0.1:80"$`},
+		"address in all":       {"Listen: ':80'\nAdminListen: 127.0.0.1:80", `^AdminListen: "127.0.0.1:80" is not`},
+		"all with address":     {"Listen: localhost:80\nAdminListen: '[::]:80'", `^AdminListen: "\[::\]:80" is not`},
+		"domain with scheme":   {"Domains: [http://s3.example.com]", `^Domains\[0\]: "http://s3.example.com" is not allowed, must be a plain host name`},
+		"domain with port":     {"Domains: [ok, 's3:80']", `^Domains\[1\]: "s3:80" is`},
+		"domain with dot":      {"Domains: [.s3]", `^Domains\[0\]: ".s3" is`},
+		"admin host and port":  {"AdminHosts: [ok, 'akubra:80']", `^AdminHosts\[1\]: "akubra:80" is not allowed, must be a plain host name`},
+		"address as domain":    {"Domains: [127.0.0.1]", `^Domains\[0\]: "127.0.0.1" is`},
+		"header name":          {"AdditionalRequestHeaders: {'X Y': z}", `^AdditionalRequestHeaders\[X Y\]: "X Y" is not allowed, must be a header's name`},
+		"no header name":       {"AdditionalRequestHeaders: {'': z}", `^AdditionalRequestHeaders\[\]: "" is not allowed, must be a header's name`},
+		"header line break":    {`AdditionalResponseHeaders: {X: "a\r\nY: b"}`, `^AdditionalResponseHeaders\[X\]: "a\\r\\nY: b" is not allowed, must be a header's value`},
+		"header space":         {"AdditionalResponseHeaders: {X: ' a'}", `^AdditionalResponseHeaders\[X\]: " a" is`},
+		"hop-by-hop header":    {"AdditionalRequestHeaders: {transfer-Encoding: x}", `^AdditionalRequestHeaders\[transfer-Encoding\]: "transfer-Encoding" is not allowed, must be another header`},
+		"host header":          {"AdditionalRequestHeaders: {Host: x}", `^AdditionalRequestHeaders\[Host\]: `},
+		"length header":        {"AdditionalResponseHeaders: {Content-Length: 5}", `^AdditionalResponseHeaders\[Content-Length\]: `},
+		"one header twice":     {"AdditionalRequestHeaders: {X-A: 1, x-a: 2}", `^AdditionalRequestHeaders\[x-a\]: "x-a" is not allowed, must be another header than X-A$`},
+		"level":                {"Logging: {Accesslog: {Level: loud}}", `^Logging\.Accesslog\.Level: "loud" is not allowed, must be one of trace, debug,`},
+		"durability":           {"Durability: Power", `^Durability: "Power" is not allowed, must be one of process, power$`},
+		"on journal error":     {"OnJournalError: ignore", `^OnJournalError: "ignore" is not allowed, must be one of refuse, continue$`},
+		"no data directory":    {"DataDir: ''", `^DataDir: "" is not allowed, must be a directory`},
+		"no repairers":         {"Repair: {Concurrency: 0}", `^Repair.Concurrency: 0 is not allowed, must be from 1 to 256$`},
+		"negative rate":        {"Repair: {ObjectsPerSecond: -0.5}", `^Repair.ObjectsPerSecond: -0.5 is not allowed, must be from 0 to 1e\+06 \(0 is no limit\)$`},
+		"rate as text":         {"Repair: {ObjectsPerSecond: fast}", `^Repair.ObjectsPerSecond: "fast" is not allowed, must be a number$`},
+		"rate no number":       {"Repair: {ObjectsPerSecond: .nan}", `^Repair.ObjectsPerSecond: NaN is not allowed, must be from 0`},
+		"negative bytes":       {"Repair: {BytesPerSecond: -1}", `^Repair.BytesPerSecond: -1 is not allowed, must be at least 0 \(0 is no limit\)$`},
+		"bytes as text":        {"Repair: {BytesPerSecond: fast}", `^Repair.BytesPerSecond: "fast" is not allowed, must be a size in bytes, as in 1MB, or a map of such by backend$`},
+		"bytes of nobody":      {"Repair: {BytesPerSecond: {'http://x': 5}}", `^Repair.BytesPerSecond\[http://x\]: 5 is not allowed, must be the rate of one of Backends, or of the default$`},
+		"negative bytes of":    {"Repair: {BytesPerSecond: {default: 7, 'http://a': -1}}", `^Repair.BytesPerSecond\[http://a\]: -1 is not allowed, must be at least 0`},
+		"bytes of one as text": {"Repair: {BytesPerSecond: {default: fast}}", `^Repair.BytesPerSecond\[default\]: "fast" is not allowed, must be a size in bytes`},
+		"no tries":             {"Repair: {MaxTries: 0}", `^Repair.MaxTries: 0 is not allowed, must be from 1 to`},
+		"facility":             {"Logging: {Synclog: {Syslog: local9}}", `^Logging\.Synclog\.Syslog: "local9" is not allowed, must be empty or a facility`},
+		"R15 synclog nowhere":  {"Logging: {Synclog: {Stderr: false}}", `^Logging\.Synclog: must go to Stdout, Stderr, File or Syslog`},
+		"second document":      {"---\nListen: ':80'", `^line 2: cannot parse YAML: a second YAML document begins here`},
+		"key twice":            {"Listen: ':80'\nListen: ':81'", `^line 3: cannot parse YAML: mapping key "Listen" already defined at line 2$`},
+		"empty key":            {"TLS: {'': 5}", `^TLS\."": unknown key`},
+		"null key":             {"TLS: {~: 5}", `^TLS\.~: unknown key`},
+		"indentation":          {"Logging:\n  Mainlog:\n    Level: info\n   File: x", `^line 5: cannot parse YAML: did not find expected key$`},
+		"open bracket":         {"Domains: [a\nListen: ':80'", `^line 2: cannot parse YAML: did not find expected`},
+		"no map":               {"- Listen", `^line 2: cannot parse YAML: did not find expected key$`},
+		"map as key":           {"{a: b}: c", `^line 2: cannot parse YAML: cannot unmarshal !!map into string$`},
+		"syntax":               {"Listen: ':80'\nConnLimit: 5: 6", `^line 3: cannot parse YAML: mapping values are not allowed`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lines := configMistakes(t, twoBackends+tc.yaml)
@@ -471,6 +475,36 @@ func TestR28PrimaryRules(t *testing.T) {
 		c.Primary = oneOrMany{wrong}
 		if err := c.Complete(); err == nil || !strings.Contains(err.Error(), "Primary: ") {
 			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+}
+
+// TestRepairRates: what is written without a map is for each backend, and a map says by backend.
+func TestRepairRates(t *testing.T) {
+	const two = "Backends: ['http://a', 'http://b:9000']\nRepair: {BytesPerSecond: "
+	for value, want := range map[string][]int64{
+		"0":                                   {0, 0},
+		"1MiB":                                {1 << 20, 1 << 20},
+		"65536":                               {65536, 65536},
+		"{}":                                  {0, 0},
+		"{default: 5}":                        {5, 5},
+		"{'http://b:9000': 7KiB}":             {0, 7 << 10},
+		"{default: 5, 'http://A:80/': 0}":     {0, 5},
+		"{'http://a': 1, 'http://b:9000': 2}": {1, 2},
+	} {
+		c, err := Parse([]byte(two+value+"}\n"), nil)
+		if err != nil {
+			t.Errorf("%s: %v", value, err)
+		} else if got := c.BytesPerSecond(); !slices.Equal(got, want) {
+			t.Errorf("%s: %d instead of %d", value, got, want)
+		}
+	}
+	for value, want := range map[string][]int64{"3MB": {3e6, 3e6}, "{'http://b:9000': 9}": {0, 9}, "12": {12, 12}} {
+		c, err := Parse([]byte("Backends: ['http://a', 'http://b:9000']\n"), []string{"AKUBRA_REPAIR_BYTESPERSECOND=" + value})
+		if err != nil {
+			t.Errorf("%s in the environment: %v", value, err)
+		} else if got := c.BytesPerSecond(); !slices.Equal(got, want) {
+			t.Errorf("%s in the environment: %d instead of %d", value, got, want)
 		}
 	}
 }

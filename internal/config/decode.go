@@ -88,6 +88,8 @@ func decodeValue(from, to reflect.Value) (any, error) {
 			if n, ok := text.ParseSize(v); ok {
 				return n, nil
 			}
+		case text.ByteSize: // of ratesOf
+			return v, nil
 		}
 		return refuse("a size in bytes, as in 65536, 256KiB or 1MB")
 	case int:
@@ -113,6 +115,13 @@ func decodeValue(from, to reflect.Value) (any, error) {
 			return c, nil
 		}
 		return refuse("park, newest, or a map with the key prefer and one of Backends")
+	case Rates:
+		if r, ok := ratesOf(value); ok {
+			return r, nil
+		}
+		if from.Kind() != reflect.Map {
+			return refuse("a size in bytes, as in 1MB, or a map of such by backend")
+		}
 	case string, secret:
 		if s, ok := value.(string); ok {
 			return s, nil

@@ -141,7 +141,6 @@ func RepairOptions(c *config.Config, environ []string) (repair.Options, error) {
 		Backends:         backends,
 		Concurrency:      c.Repair.Concurrency,
 		ObjectsPerSecond: c.Repair.ObjectsPerSecond,
-		BytesPerSecond:   int64(c.Repair.BytesPerSecond),
 		MaxTries:         c.Repair.MaxTries,
 		CopyBucketConfig: c.Repair.CopyBucketConfig,
 		OnConflict:       onConflict(c),
@@ -172,14 +171,18 @@ func RepairBackends(c *config.Config, environ []string) ([]repair.Backend, error
 		return nil, err
 	}
 	var backends []repair.Backend
-	names := c.BackendNames()
+	names, rates, weights := c.BackendNames(), c.BytesPerSecond(), c.ReadWeights()
 	for i, u := range c.BackendURLs() {
 		tlsConfig, err := c.ClientTLS(i)
 		if err != nil {
 			return nil, err
 		}
+		weight := 1
+		if weights != nil {
+			weight = weights[i]
+		}
 		backends = append(backends, repair.Backend{
-			Name: names[i], URL: u.String(), TLS: tlsConfig,
+			Name: names[i], URL: u.String(), TLS: tlsConfig, BytesPerSecond: rates[i], Weight: weight,
 			Credentials: repair.Credentials{
 				AccessKey: keys[i].AccessKey, SecretKey: string(keys[i].SecretKey),
 				SessionToken: string(keys[i].SessionToken), Region: keys[i].Region,

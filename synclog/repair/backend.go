@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
@@ -43,6 +45,8 @@ type backend struct {
 	log      Log
 	breaker  breaker
 	refusals refusals
+	bytes    *rate.Limiter // nil: no bound
+	weight   int
 
 	lacks  atomic.Uint32 // features
 	opaque atomic.Bool   // its ETags are no MD5s
@@ -74,7 +78,10 @@ func newBackends(o []Backend, dial, timeout time.Duration, conns int, log Log) (
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, &backend{Client: conn, name: o[i].Name, log: log, breaker: breaker{probing: make(chan struct{}, 1)}})
+		all = append(all, &backend{
+			Client: conn, name: o[i].Name, log: log, breaker: breaker{probing: make(chan struct{}, 1)},
+			bytes: byteLimiter(o[i].BytesPerSecond), weight: o[i].Weight,
+		})
 	}
 	return all, nil
 }

@@ -227,7 +227,7 @@ func (c *transfer) blame(err error) error {
 // may be at it still when the request has ended.
 type meter struct {
 	ctx  context.Context //nolint:containedctx // of one copy
-	r    *Repairer
+	c    *transfer
 	body io.Reader
 	left int64
 
@@ -259,19 +259,19 @@ func (m *meter) allowed() error {
 }
 
 func (c *transfer) meter(ctx context.Context, body io.Reader, size int64) *meter {
-	return &meter{ctx: ctx, r: c.r, body: body, left: size}
+	return &meter{ctx: ctx, c: c, body: body, left: size}
 }
 
 func (m *meter) Read(p []byte) (int, error) {
 	if len(p) > meterStep {
 		p = p[:meterStep]
 	}
-	if err := m.r.waitBytes(m.ctx, len(p)); err != nil {
+	if err := waitBytes(m.ctx, len(p), m.c.src, m.c.dst); err != nil {
 		return 0, err
 	}
 	n, err := m.body.Read(p)
 	m.left -= int64(n)
-	m.r.counts.moved(n)
+	m.c.r.counts.moved(n)
 	if errors.Is(err, io.EOF) && m.left > 0 {
 		return n, io.ErrUnexpectedEOF
 	}

@@ -594,7 +594,8 @@ func TestClose(t *testing.T) {
 func TestRateLimits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
-	w.o.ObjectsPerSecond, w.o.BytesPerSecond, w.o.Concurrency, w.o.OnResolved = 100, 1<<20, 4, nil
+	w.o.ObjectsPerSecond, w.o.Concurrency, w.o.OnResolved = 100, 4, nil
+	w.o.Backends[1].BytesPerSecond = 1 << 20
 	for i := range 10 {
 		key := fmt.Sprint("k", i)
 		w.wrote(key, w.stores[0].put("b", key, strings.Repeat("x", 10<<10), time.Minute).etag, 1)

@@ -22,12 +22,17 @@ func byteLimiter(perSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), meterStep)
 }
 
-// waitBytes waits until n more bytes may be moved, n being at most meterStep.
-func (r *Repairer) waitBytes(ctx context.Context, n int) error {
-	if r.bytes == nil {
-		return nil
+// waitBytes waits until n more bytes may be moved to or from each of some backends, n being at most meterStep.
+func waitBytes(ctx context.Context, n int, of ...*backend) error {
+	for _, b := range of {
+		if b.bytes == nil {
+			continue
+		}
+		if err := b.bytes.WaitN(ctx, n); err != nil {
+			return err
+		}
 	}
-	return r.bytes.WaitN(ctx, n)
+	return nil
 }
 
 // backoff is how long a task rests after its n-th failure: full jitter, so that

@@ -84,7 +84,7 @@ func (r *Repairer) equalContent(ctx context.Context, bucket, key string, a *obje
 	defer other.Close()
 	var p, q [16 << 10]byte
 	for {
-		if err := r.waitBytes(ctx, len(p)); err != nil {
+		if err := waitBytes(ctx, len(p), at, bt); err != nil {
 			return false, err
 		}
 		n, errP := io.ReadFull(one, p[:])
@@ -139,7 +139,7 @@ func (r *Repairer) sum(ctx context.Context, b *backend, bucket, key string, o *o
 	long, short := sha256.New(), md5.New() //nolint:gosec // what ETags are
 	var p [16 << 10]byte
 	for {
-		if err := r.waitBytes(ctx, len(p)); err != nil {
+		if err := waitBytes(ctx, len(p), b); err != nil {
 			return sums{}, err
 		}
 		n, err := io.ReadFull(body, p[:])

@@ -53,6 +53,11 @@ type Backend struct {
 	TLS         *tls.Config // for https; may be nil
 	// Transport takes the requests; nil: sockets of repair's own.
 	Transport http.RoundTripper
+	// BytesPerSecond bounds what repair sends there and reads there, each copy counting at both its ends;
+	// 0: no bound.
+	BytesPerSecond int64
+	// Weight is how near it is, or cheap: content is read where that is highest.
+	Weight int
 }
 
 // Options for a Repairer. Zero values of optional fields are replaced by New.
@@ -62,9 +67,8 @@ type Options struct {
 	Fence    Fence // may be nil
 	// Concurrency is how many tasks are worked on at once; 0 is 4.
 	Concurrency int
-	// ObjectsPerSecond and BytesPerSecond bound the work; 0: no bound.
+	// ObjectsPerSecond bounds the work; 0: no bound.
 	ObjectsPerSecond float64
-	BytesPerSecond   int64
 	// MaxTries is the number of failures after which a task is parked; 0 is 20.
 	MaxTries int
 	// RetryParked takes parked tasks too.
@@ -127,7 +131,6 @@ type Repairer struct {
 	backends []*backend
 	index    map[string]int // of backends, by name
 	objects  *rate.Limiter  // nil: no bound
-	bytes    *rate.Limiter  // nil: no bound
 	counts   counts
 	policy   policy
 	kick     chan struct{}
@@ -167,7 +170,7 @@ func New(o Options) (*Repairer, error) {
 	r := &Repairer{
 		o: o, index: map[string]int{}, kick: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		inFlight: map[string]struct{}{}, told: map[string]struct{}{},
-		objects: objectLimiter(o.ObjectsPerSecond), bytes: byteLimiter(o.BytesPerSecond),
+		objects: objectLimiter(o.ObjectsPerSecond),
 	}
 	var err error
 	if r.backends, err = newBackends(o.Backends, o.DialTimeout, o.Timeout, o.Concurrency, o.Log); err != nil {

@@ -49,7 +49,7 @@ func Verify(ctx context.Context, o VerifyOptions) (VerifySummary, error) {
 	}
 	r, err := New(Options{
 		Backends: o.Backends, Journal: journal, Log: o.Log, DialTimeout: o.DialTimeout, Timeout: o.Timeout,
-		Concurrency: o.Concurrency, ObjectsPerSecond: o.ObjectsPerSecond, BytesPerSecond: o.BytesPerSecond, IgnoreETags: o.IgnoreETags, Memory: o.Memory,
+		Concurrency: o.Concurrency, ObjectsPerSecond: o.ObjectsPerSecond, IgnoreETags: o.IgnoreETags, Memory: o.Memory,
 	})
 	if err != nil {
 		return VerifySummary{}, err

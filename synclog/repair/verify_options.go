@@ -31,7 +31,6 @@ type VerifyOptions struct {
 	Progress         func(VerifySummary)
 	Concurrency      int     // keys that are looked at one by one at once
 	ObjectsPerSecond float64 // of keys that are looked at one by one
-	BytesPerSecond   int64   // of content read
 	DialTimeout      time.Duration
 	Timeout          time.Duration
 	Log              Log
