@@ -30,15 +30,15 @@ const (
 // fields are under the request's mu where it is not told otherwise.
 type race struct {
 	votes     []vote
-	ended     int           // legs that have a vote
-	asked     int           // legs that were started, or are about to be: the first ones
-	need      int           // positive answers that it takes; set before the legs start
-	winner    int           // the leg whose answer the client gets, or -1; of who answers once it is decided
-	versioned uint64        // legs whose positive answers tell a version's id (versions.go)
-	versionAt time.Duration // when the first of them, or of those that say yes to such a delete, came
+	ended     int              // legs that have a vote
+	asked     int              // legs that were started, or are about to be: the first ones
+	need      int              // positive answers that it takes; set before the legs start
+	winner    int              // the leg whose answer the client gets, or -1; of who answers once it is decided
+	versioned uint64           // legs whose positive answers tell a version's id (versions.go)
+	versionAt time.Duration    // when the first of them, or of those that say yes to such a delete, came
 	says      [MaxBackends]say // of versions that are to be deleted (versions_named.go), by leg
-	late      bool          // PrimaryWait is over
-	patience  *time.Timer   // for the primary; nil if nobody waits
+	late      bool             // PrimaryWait is over
+	patience  *time.Timer      // for the primary; nil if nobody waits
 	stage     raceStage
 	end       raceEnd
 	follow    followers // of the decider
