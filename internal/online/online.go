@@ -15,7 +15,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -307,30 +306,6 @@ func (c *check) whyRefused(i int, err error) string {
 	return fmt.Sprintf("it does not answer a signed GET /: %s (%v)", means, err)
 }
 
-// compareBuckets finds the buckets that some backends lack.
-func (c *check) compareBuckets() {
-	all := map[string]int{}
-	for i := range c.reports {
-		for _, b := range c.reports[i].Buckets {
-			all[b]++
-		}
-	}
-	for i := range c.reports {
-		r := &c.reports[i]
-		if !r.listed {
-			continue
-		}
-		for _, b := range slices.Sorted(maps.Keys(all)) {
-			if !slices.Contains(r.Buckets, b) {
-				r.Missing = append(r.Missing, b)
-			}
-		}
-		if len(r.Missing) > 0 {
-			r.problem("it lacks buckets that other backends have: %s", strings.Join(r.Missing, ", "))
-		}
-	}
-}
-
 // States of a bucket's versioning beside S3's own.
 const (
 	versioningOff     = "off"
@@ -354,21 +329,6 @@ func (c *check) versioning(ctx context.Context, i int) {
 			r.Versioning[bucket] = versioningUnknown
 		default:
 			r.Versioning[bucket] = cmp.Or(strings.ToLower(doc.Status), versioningOff)
-		}
-	}
-}
-
-func (c *check) compareVersioning() {
-	for i := range c.reports {
-		r := &c.reports[i]
-		for _, bucket := range r.Buckets {
-			for j := range c.reports[:i] {
-				other, ok := c.reports[j].Versioning[bucket]
-				if own := r.Versioning[bucket]; ok && own != other && own != versioningUnknown && other != versioningUnknown {
-					r.warn("versioning of bucket %q is %s, and %s on %s", bucket, own, other, c.reports[j].Name)
-					break
-				}
-			}
 		}
 	}
 }
