@@ -35,34 +35,49 @@ type load struct {
 
 // startLoad has n clients PUT and GET at the address that where gives for each request.
 func startLoad(t testing.TB, n int, scheme string, transport func() *http.Transport, where func() string) *load {
-	l := &load{t: t, stop: make(chan struct{})}
+	l := newLoad(t)
 	for i := range n {
-		l.clients.Go(func() {
-			tr := transport()
-			defer tr.CloseIdleConnections()
-			client := &http.Client{Transport: tr}
-			for round := 0; ; round++ {
-				select {
-				case <-l.stop:
-					return
-				default:
-				}
-				url := fmt.Sprintf("%s://%s/b/%d-%d", scheme, where(), i, round%10)
-				body := strings.Repeat("x", 100+round%7*20_000)
-				if err := request(client, "PUT", url, body); err != nil {
-					t.Errorf("request %d: %v", l.done.Load(), err)
-					return
-				}
-				if err := request(client, "GET", url, ""); err != nil {
-					t.Errorf("request %d: %v", l.done.Load(), err)
-					return
-				}
-				l.done.Add(2)
+		tr := transport()
+		client := &http.Client{Transport: tr}
+		l.add(func(round int) error {
+			url := fmt.Sprintf("%s://%s/b/%d-%d", scheme, where(), i, round%10)
+			body := strings.Repeat("x", 100+round%7*20_000)
+			if err := request(client, "PUT", url, body); err != nil {
+				return err
 			}
-		})
+			l.done.Add(1)
+			if err := request(client, "GET", url, ""); err != nil {
+				return err
+			}
+			l.done.Add(1)
+			return nil
+		}, tr.CloseIdleConnections)
 	}
+	return l
+}
+
+func newLoad(t testing.TB) *load {
+	l := &load{t: t, stop: make(chan struct{})}
 	t.Cleanup(l.end)
 	return l
+}
+
+// add starts a client, which does one round after the other, and adds to done what was answered.
+func (l *load) add(round func(n int) error, closeAll func()) {
+	l.clients.Go(func() {
+		defer closeAll()
+		for n := 0; ; n++ {
+			select {
+			case <-l.stop:
+				return
+			default:
+			}
+			if err := round(n); err != nil {
+				l.t.Errorf("round %d, request %d: %v", n, l.done.Load(), err)
+				return
+			}
+		}
+	})
 }
 
 func request(client *http.Client, method, url, body string) error {

@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -37,19 +36,17 @@ func rollingRounds() int {
 // rolling is a proxy over TLS in front of two backends that keep what they are given, and clients
 // that PUT, GET, HEAD and DELETE all the time and bear no error and no wrong byte.
 type rolling struct {
+	*load
 	t        *testing.T
 	path     string // of the program
 	stores   []*s3mem.Storage
 	backends []string
 	trusted  *x509.CertPool
 	pairs    [][2]string // certificate and key, each used once
-	answered atomic.Int64
-	stop     chan struct{}
-	clients  sync.WaitGroup
 }
 
 func newRolling(t *testing.T, path string) *rolling {
-	r := &rolling{t: t, path: path, trusted: x509.NewCertPool(), stop: make(chan struct{})}
+	r := &rolling{t: t, path: path, trusted: x509.NewCertPool()}
 	for i := range 2 {
 		store := s3mem.New(fmt.Sprint("store", i), s3mem.Manners{})
 		store.MakeBucket("b", false, false)
@@ -64,7 +61,7 @@ func newRolling(t *testing.T, path string) *rolling {
 		}
 		r.pairs = append(r.pairs, [2]string{cert, key})
 	}
-	t.Cleanup(r.end)
+	r.load = newLoad(t) // it ends before the backends
 	return r
 }
 
@@ -136,46 +133,12 @@ func (p *rolled) reload() {
 	p.want()
 }
 
-// load starts the clients. Where gives each of them the address for its next request.
-func (r *rolling) load(n int, where func() string) {
+// start starts the clients. Where gives each of them the address for its next request.
+func (r *rolling) start(n int, where func() string) {
 	for i := range n {
-		c := &strictClient{tls: &tls.Config{RootCAs: r.trusted}, where: where, each: i%2 == 0}
-		r.clients.Go(func() {
-			defer c.close()
-			for round := 0; ; round++ {
-				select {
-				case <-r.stop:
-					return
-				default:
-				}
-				if err := c.round(i, round); err != nil {
-					r.t.Errorf("client %d, round %d: %v", i, round, err)
-					return
-				}
-				r.answered.Add(c.sent)
-				c.sent = 0
-			}
-		})
+		c := &strictClient{tls: &tls.Config{RootCAs: r.trusted}, where: where, each: i%2 == 0, sent: &r.done}
+		r.add(func(round int) error { return c.round(i, round) }, c.close)
 	}
-}
-
-// goOn waits until so many more requests were answered.
-func (r *rolling) goOn(n int64) {
-	r.t.Helper()
-	want := r.answered.Load() + n
-	testkit.Eventually(r.t, "requests are answered", func() bool { return r.answered.Load() >= want || r.t.Failed() })
-	if r.t.Failed() {
-		r.t.FailNow()
-	}
-}
-
-func (r *rolling) end() {
-	select {
-	case <-r.stop:
-	default:
-		close(r.stop)
-	}
-	r.clients.Wait()
 }
 
 // wantEqual checks, once the clients have ended, that nothing is owed and that the backends have
@@ -203,7 +166,7 @@ func (r *rolling) wantEqual(proxies ...*rolled) {
 			t.Errorf("%s differs between the backends", key)
 		}
 	}
-	t.Logf("%d requests", r.answered.Load())
+	t.Logf("%d requests", r.done.Load())
 }
 
 // strictClient sends each request once: unlike net/http's client it repeats none whose connection
@@ -215,7 +178,7 @@ type strictClient struct {
 	conn  *tls.Conn
 	addr  string
 	in    *bufio.Reader
-	sent  int64
+	sent  *atomic.Int64
 }
 
 // round puts an object, reads it, and deletes most of them again.
@@ -286,7 +249,7 @@ func (c *strictClient) do(method, key string, body []byte, status int, want []by
 	case method == "HEAD" && status == 200 && resp.ContentLength != int64(size):
 		return fmt.Errorf("a length of %d", resp.ContentLength)
 	}
-	c.sent++
+	c.sent.Add(1)
 	if resp.Close || c.each {
 		c.close()
 	}
@@ -308,7 +271,7 @@ func testRolling(t *testing.T, path string) {
 	p.hold()
 	p.change()
 	p.start()
-	r.load(6, func() string { return p.addr })
+	r.start(6, func() string { return p.addr })
 	for range rollingRounds() {
 		r.goOn(60)
 		p.reload()
@@ -345,7 +308,7 @@ func testRollingPair(t *testing.T, path string) {
 		_ = res.Body.Close()
 		return res.StatusCode == 200
 	}
-	r.load(4, func() string {
+	r.start(4, func() string {
 		for {
 			if p := pair[turn.Add(1)/8%2]; ready(p) {
 				return p.addr
