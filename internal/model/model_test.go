@@ -75,6 +75,7 @@ var kept = []struct{ name, history string }{
 	{"tags of the current version, by its id, behind a PUT", "freeze A; acl v/k2 private; & put v/k2 7; up A; multi l/u/a 10 tags=10 retain=1; tag-version v/k2 0 16"},
 	{"tags of unknown outcome, and ETags of its own", "manners B etags; freeze B; put b/k2 6 tags=6; & tag b/k2 14; up B; kill"},
 	{"who took it is wiped, and the other one has it under an ETag of its own", "manners A etags; put b/k2 3 tags=3; put b/u//a 5 tags=5; freeze B; acl b/k1 private; down B; wipe A"},
+	{"Cache-Control that who took it does not keep, and a delete of unknown outcome", "manners A lossy; & put v/k2 6 cache=6; put l/k2 9 tags=9 hold; delete b/k3.txt; freeze B; freeze A; deletes v/k3.txt,v/k2"},
 }
 
 // TestR35Kept plays the histories that failed once.

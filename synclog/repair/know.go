@@ -158,6 +158,7 @@ type knowledge struct {
 	blur bool // stands overlapped with a write of which nothing is known
 	// crowded: it overlapped with others, of which some may not be known.
 	crowded bool
+	tagged  bool   // there were writes of its tags alone since
 	found   *claim // a difference that verify has found: who is not right; may be nil
 	// revised are the backends where a version was deleted after stands began, so that
 	// another one may be the current one there.

@@ -105,7 +105,7 @@ func (r *Repairer) lookUp(ctx context.Context, bucket, key string, objects []*ob
 // were written with others: where a backend that owes the content shows it already, where
 // one was given it in this run, and where verify has found a difference.
 func (w *run) lookCloser(ctx context.Context, s *sight) error {
-	closer := w.know.found != nil || w.decided != nil
+	closer := w.know.found != nil || w.decided != nil || w.know.stands != nil && w.know.stands.carried&task.CarriedTags != 0
 	counts := map[int]bool{}
 	for i := range s.views {
 		v := &s.views[i]

@@ -54,6 +54,36 @@ func (c *claim) drops(took, more *view) bool {
 	return true
 }
 
+// told parks what would be closed as equal, if the write brought tags or metadata of which no
+// backend shows anything: who took it has said yes to what it does not keep, and there is nobody
+// to copy it from (R35). Another one that took it and is out may have it. Of a lock it cannot be
+// told, for one that has expired is not to be seen.
+func (k *knowledge) told(c *claim, views []view, p plan) plan {
+	if p.action != actNothing || p.park != "" || p.wait || !c.acked {
+		return p
+	}
+	for _, kind := range []task.Carried{task.CarriedTags, task.CarriedMetadata} {
+		if c.carried&kind == 0 || kind == task.CarriedTags && k.tagged {
+			continue
+		}
+		kept, out := false, false
+		for i := range views {
+			kept = kept || views[i].hasKind(kind)
+			out = out || has(c.said, i) && views[i].is == unknown
+		}
+		switch {
+		case kept:
+		case out:
+			return plan{source: -1, wait: true}
+		default:
+			return parked(task.NotKept, kindNames[kind]+" that it was written with, of which no backend has anything")
+		}
+	}
+	return p
+}
+
+var kindNames = map[task.Carried]string{task.CarriedTags: "tags", task.CarriedMetadata: "metadata"}
+
 func (v *view) hasKind(kind task.Carried) bool {
 	for line := range strings.Lines(v.meta) {
 		if name, _, _ := strings.Cut(line, ":"); kindOf(name) == kind {

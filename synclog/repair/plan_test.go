@@ -69,6 +69,12 @@ var rows = []row{
 	{"two took it, one of which shows less: the other is the source", "PUT v1 (A C)", "v1 / v0 / v1+tags", "copy C to B"},
 	{"two took it, one of which shows less, and nobody is behind", "PUT v1 (A B)", "v1 / v1+tags", "park: not kept"},
 
+	{"who took it has not kept its tags, and nobody has them: the content first", "PUT v1 (A) with tags", "v1 / v0", "copy A to B"},
+	{"… which all have now", "PUT v1 (A) with tags", "v1 / v1", "park: not kept"},
+	{"so it is with metadata", "PUT v1 (A) with metadata", "v1+Tags / v1+Tags", "park: not kept"},
+	{"another one that took it is out, and may have it", "PUT v1 (A C) with tags", "v1 / v1 / out", "wait"},
+	{"a delete of unknown outcome, and who has not deleted has not kept the metadata", "PUT v1 (A B) with metadata | DELETE ?", "v1 / -", "copy A to B"},
+	{"… after which all have what is left", "PUT v1 (A B) with metadata | DELETE ?", "v1 / v1", "park: not kept"},
 	{"deleted", "DELETE (A)", "- / v0", "delete from B"},
 	{"deleted everywhere", "DELETE (A)", "- / -", "equal"},
 	{"deleted, by DeleteObjects after a PUT (1)", "DELETE (A)", "- / v0", "delete from B"},

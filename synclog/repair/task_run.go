@@ -118,6 +118,7 @@ func (w *run) renew() bool {
 		w.parts = partsOf(w.t)
 	}
 	w.apart = apartOf(w.parts, versionsOf(w.t))
+	w.know.tagged = contains(w.apart, lineTags)
 	return true
 }
 

@@ -1,0 +1,48 @@
+package repair
+
+import (
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// R35: what only a backend has taken that does not keep it is told of, once the content is
+// everywhere; not where the client has taken it away itself since, nor where somebody has it.
+func TestR35WhatNobodyHasKeptIsTold(t *testing.T) {
+	put := func(w *world, carried task.Carried) task.Write {
+		write := w.by(task.Content, "PUT", md5Hex([]byte("new")), "", 0)
+		write.Carried = carried
+		return write
+	}
+	untag := func(w *world, took ...int) task.Write { return w.by(task.Tags, "DELETE", "", "tagging", took...) }
+	for name, tt := range map[string]struct {
+		has    []string // the new object's headers
+		writes func(w *world) []task.Write
+		parked bool
+	}{
+		"tags":             {nil, func(w *world) []task.Write { return []task.Write{put(w, task.CarriedTags)} }, true},
+		"metadata":         {nil, func(w *world) []task.Write { return []task.Write{put(w, task.CarriedMetadata)} }, true},
+		"tags of the two":  {[]string{"Cache-Control", "no-store"}, func(w *world) []task.Write { return []task.Write{put(w, task.CarriedMetadata|task.CarriedTags)} }, true},
+		"it is kept":       {[]string{"X-Amz-Tagging", "a=1"}, func(w *world) []task.Write { return []task.Write{put(w, task.CarriedTags)} }, false},
+		"nothing":          {nil, func(w *world) []task.Write { return []task.Write{put(w, 0)} }, false},
+		"a lock":           {nil, func(w *world) []task.Write { return []task.Write{put(w, task.CarriedLock)} }, false},
+		"untagged since":   {nil, func(w *world) []task.Write { return []task.Write{put(w, task.CarriedTags), untag(w, 0)} }, false},
+		"untagged by both": {nil, func(w *world) []task.Write { return []task.Write{put(w, task.CarriedTags), untag(w, 0, 1)} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 2)
+			w.stores[0].put("b", "k", "new", time.Hour, tt.has...)
+			w.stores[1].put("b", "k", "old", time.Hour)
+			w.knows("k", tt.writes(w)...)
+			if tt.parked {
+				w.mustPark("k", task.NotKept)
+			} else {
+				w.mustResolve()
+			}
+			if o, _ := w.stores[1].get("b", "k"); string(o.body) != "new" {
+				t.Errorf("B has %q", o.body)
+			}
+		})
+	}
+}
