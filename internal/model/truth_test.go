@@ -102,14 +102,11 @@ func (t *truth) answered(key string, deeds map[string]*deed, acked, maybe bool) 
 		d.acked = acked
 		if !acked && t.anyLossy() {
 			// Of a write that nobody was told of there may be no more than a lossy storage
-			// keeps, and nobody can tell that from what was sent.
-			for _, v := range d.values {
-				v, _, _ = strings.Cut(v, " with ")
-				if a != "content" {
-					v = nothing
-				}
-				if !slices.Contains(d.values, v) {
-					d.values = append(d.values, v)
+			// keeps, and nobody can tell that from what was sent; nor, where it took
+			// something away on the other one alone, what that was.
+			for _, e := range k.deeds[a] {
+				if e == d || permits(d.values, nothing) {
+					e.strip(a)
 				}
 			}
 		}
@@ -121,6 +118,19 @@ func (t *truth) answered(key string, deeds map[string]*deed, acked, maybe bool) 
 		}
 	}
 	t.eatenLocked(key, deeds)
+}
+
+// strip adds what a lossy storage keeps of what the deed left.
+func (d *deed) strip(aspect string) {
+	for _, v := range d.values {
+		v, _, _ = strings.Cut(v, " with ")
+		if aspect != "content" {
+			v = nothing
+		}
+		if !slices.Contains(d.values, v) {
+			d.values = append(d.values, v)
+		}
+	}
 }
 
 // reads notes what a copy may find at its source now.
