@@ -80,6 +80,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		b.ended = err == io.EOF
 	}
 	b.size += int64(n)
+	b.l.received += int64(n)
 	if b.listing {
 		b.l.r.learnPages(&b.pages, p[:n], b.l.backend)
 	}
@@ -143,6 +144,9 @@ func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
 		if err == io.EOF {
 			return done, nil
 		}
+		if err != nil {
+			b.l.failure = failureOf(err)
+		}
 		if err != nil && b.resume(err) {
 			continue
 		}
@@ -193,7 +197,7 @@ func (r *request) respond(ctx *fasthttp.RequestCtx) int {
 	if r.head.isOptions() && r.o.cors {
 		return r.o.preflight(ctx)
 	}
-	problem.send(ctx, r.head.name())
+	r.e.telling(problem).send(ctx, r.head.name())
 	return problem.status
 }
 

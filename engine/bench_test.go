@@ -75,10 +75,12 @@ func (discardLog) AccessEnabled() bool                                { return f
 func (discardLog) Access(*Access)                                     {}
 func (discardMetrics) RequestBegun()                                  {}
 func (discardMetrics) RequestEnded(string, int, int64, time.Duration) {}
-func (discardMetrics) LegEnded(int, string, int64)                    {}
+func (discardMetrics) LegEnded(int, LegEnd)                           {}
+func (discardMetrics) LegSkipped(int, Class, Result)                  {}
+func (discardMetrics) Refused(string)                                 {}
 func (discardMetrics) LegsEnded(time.Duration)                        {}
 func (discardMetrics) RingWaited(time.Duration)                       {}
-func (discardMetrics) Diverged(string, string)                        {}
+func (discardMetrics) Diverged(int, string, string)                   {}
 func (discardMetrics) Read(string)                                    {}
 
 // BenchmarkFanOut is the whole way over loopback: a client, the engine and two

@@ -544,7 +544,7 @@ func TestR15BackendThatReturnsMeanwhileWasStillSkipped(t *testing.T) {
 	l.out.Store(0b10)
 	var log testLog
 	e, err := New(Options{
-		Backends: strangers(2), Limiter: l, Log: &log, WriteAck: AckFirst, RingSize: 4096,
+		Backends: strangers(2), Limiter: l, Log: &log, Metrics: discardMetrics{}, WriteAck: AckFirst, RingSize: 4096,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -76,7 +76,7 @@ func (r *request) sendRest() {
 // makeError is makeShort for an answer of the proxy's own.
 func (r *request) makeError(problem *s3Error, last bool) []byte {
 	var size int
-	r.client.out, size = problem.append(r.client.out[:0], r.head.name(), r.head.resource(), r.head.method, last)
+	r.client.out, size = r.e.telling(problem).append(r.client.out[:0], r.head.name(), r.head.resource(), r.head.method, last)
 	r.answeredWith(problem.status)
 	r.unhandle(int64(size))
 	return r.client.out

@@ -65,9 +65,9 @@ func (r *request) divergence(op string) Divergence {
 	}
 }
 
-// record hands a divergence on. reason is what metrics count it by.
-func (r *request) record(d *Divergence, reason string) {
-	r.e.o.Metrics.Diverged(d.Op, reason)
+// record hands a divergence on. backend is the one that failed, and reason what metrics count it by.
+func (r *request) record(backend int, d *Divergence, reason string) {
+	r.e.o.Metrics.Diverged(backend, d.Op, reason)
 	r.e.o.Synclog.Record(d)
 }
 
@@ -114,7 +114,7 @@ func (r *request) recordLacks(d *Divergence, o *outcome, order bool) {
 		}
 		d.FailedHost, d.SuccessHost = r.e.o.Backends[l.backend].Name(), r.e.o.Backends[l.beside].Name()
 		d.Status, d.Error, d.ETag = l.status, l.err, string(l.etag)
-		r.record(d, l.reason)
+		r.record(l.backend, d, l.reason)
 	}
 }
 
@@ -131,7 +131,7 @@ func (r *request) recordMissing() {
 			d := r.divergence(OpReading)
 			d.SuccessHost, d.ETag = has.name(), string(has.etag())
 			d.FailedHost, d.Status, d.Error = l.name(), 404, l.err.Error()
-			r.record(&d, "missing")
+			r.record(l.backend, &d, "missing")
 		}
 	}
 }

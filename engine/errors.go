@@ -18,41 +18,62 @@ type s3Error struct {
 	status  int
 	code    string
 	message string
+	reason  string // what metrics count it by; "" where it tells what a backend has said
+}
+
+// Refusals are the reasons of the proxy's own answers, with their statuses.
+func Refusals() map[string]int { return refusals }
+
+var refusals = map[string]int{}
+
+// refusal makes an answer of the proxy's own. It is for this package's variables alone.
+func refusal(reason string, status int, code, message string) *s3Error {
+	refusals[reason] = status
+	return &s3Error{status, code, message, reason}
+}
+
+// telling counts an answer of the proxy's own, which its caller sends.
+func (e *Engine) telling(problem *s3Error) *s3Error {
+	if problem.reason != "" {
+		e.o.Metrics.Refused(problem.reason)
+	}
+	return problem
 }
 
 func (e *s3Error) Error() string { return e.code + ": " + e.message }
 
 var (
-	errNoBackend          = &s3Error{503, "ServiceUnavailable", "No backend answered. Please try again."}
-	errNoPool             = &s3Error{503, "ServiceUnavailable", "The backend that serves this request is not available. Please try again."}
-	errSlowDown           = &s3Error{503, "SlowDown", "No connection to a backend is free. Please reduce your request rate."}
-	errSourceOwed         = &s3Error{503, "SlowDown", "The backend that would copy this object does not have its latest version yet. Please try again."}
-	errBehind             = &s3Error{503, "SlowDown", "The backends that are available do not have the latest version of this object yet. Please try again."}
-	errKeyBusy            = &s3Error{503, "SlowDown", "The object is being repaired. Please try again."}
-	errKeyContended       = &s3Error{503, "SlowDown", "Too many conditional requests are writing this object. Please try again."}
-	errNoDecider          = &s3Error{503, "SlowDown", "No backend that could decide the condition is available and up to date. Please try again."}
-	errTooManyRequests    = &s3Error{503, "SlowDown", "Too many requests are in flight. Please reduce your request rate."}
-	errTooManyWrites      = &s3Error{503, "SlowDown", "Too many writes are under way. Please reduce your request rate."}
-	errTooManyConnections = &s3Error{503, "SlowDown", "Too many connections are open. Please reduce your request rate."}
-	errJournal            = &s3Error{503, "ServiceUnavailable", "The proxy accepts no writes because its journal cannot be written. Please contact its operator."}
-	errStopping           = &s3Error{503, "ServiceUnavailable", "The proxy is shutting down. Please try again."}
-	errEntityTooLarge     = &s3Error{400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size."}
-	errKeyTooLong         = &s3Error{400, "KeyTooLongError", "Your key is too long."}
-	errIncompleteBody     = &s3Error{400, "IncompleteBody", "The request body ended before the number of bytes that was announced."}
-	errMalformedBody      = &s3Error{400, "InvalidRequest", "The request body's chunked coding is malformed."}
-	errRequestTimeout     = &s3Error{400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period."}
-	errDeleteTooLarge     = &s3Error{400, "MalformedXML", "The list of objects to delete is larger than 2 MB."}
-	errDeleteTooMany      = &s3Error{400, "MalformedXML", "The list of objects to delete has more than 1,000."}
-	errDeleteMalformed    = &s3Error{400, "MalformedXML", "The list of objects to delete is not well-formed, or does not have the published form."}
-	errDeleteKeyTooLong   = &s3Error{400, "KeyTooLongError", "The key of an object to delete is too long."}
-	errMethod             = &s3Error{405, "MethodNotAllowed", "The specified method is not allowed against this resource."}
-	errHeadTooLarge       = &s3Error{431, "RequestHeaderSectionTooLarge", "Your request header exceeds the maximum allowed size."}
-	errVersion            = &s3Error{505, "HttpVersionNotSupported", "The HTTP version specified is not supported."}
-	errInternal           = &s3Error{500, "InternalError", "We encountered an internal error. Please try again."}
+	errNoBackend          = refusal("no_backend", 503, "ServiceUnavailable", "No backend answered. Please try again.")
+	errNoPool             = refusal("no_owner", 503, "ServiceUnavailable", "The backend that serves this request is not available. Please try again.")
+	errSlowDown           = refusal("no_connection", 503, "SlowDown", "No connection to a backend is free. Please reduce your request rate.")
+	errSourceOwed         = refusal("source_owed", 503, "SlowDown", "The backend that would copy this object does not have its latest version yet. Please try again.")
+	errBehind             = refusal("behind", 503, "SlowDown", "The backends that are available do not have the latest version of this object yet. Please try again.")
+	errKeyBusy            = refusal("key_in_repair", 503, "SlowDown", "The object is being repaired. Please try again.")
+	errKeyContended       = refusal("key_contended", 503, "SlowDown", "Too many conditional requests are writing this object. Please try again.")
+	errNoDecider          = refusal("no_decider", 503, "SlowDown", "No backend that could decide the condition is available and up to date. Please try again.")
+	errTooManyRequests    = refusal("requests", 503, "SlowDown", "Too many requests are in flight. Please reduce your request rate.")
+	errTooManyWrites      = refusal("writes", 503, "SlowDown", "Too many writes are under way. Please reduce your request rate.")
+	errTooManyConnections = refusal("connections", 503, "SlowDown", "Too many connections are open. Please reduce your request rate.")
+	errJournal            = refusal("journal", 503, "ServiceUnavailable", "The proxy accepts no writes because its journal cannot be written. Please contact its operator.")
+	errStopping           = refusal("stopping", 503, "ServiceUnavailable", "The proxy is shutting down. Please try again.")
+	errEntityTooLarge     = refusal("body_too_large", 400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+	errKeyTooLong         = refusal("key_too_long", 400, "KeyTooLongError", "Your key is too long.")
+	errIncompleteBody     = refusal("incomplete_body", 400, "IncompleteBody", "The request body ended before the number of bytes that was announced.")
+	errMalformedBody      = refusal("malformed_body", 400, "InvalidRequest", "The request body's chunked coding is malformed.")
+	errRequestTimeout     = refusal("client_timeout", 400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period.")
+	errDeleteTooLarge     = refusal("delete_too_large", 400, "MalformedXML", "The list of objects to delete is larger than 2 MB.")
+	errDeleteTooMany      = refusal("delete_too_many", 400, "MalformedXML", "The list of objects to delete has more than 1,000.")
+	errDeleteMalformed    = refusal("delete_malformed", 400, "MalformedXML", "The list of objects to delete is not well-formed, or does not have the published form.")
+	errDeleteKeyTooLong   = refusal("delete_key_too_long", 400, "KeyTooLongError", "The key of an object to delete is too long.")
+	errMethod             = refusal("method", 405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+	errHeadTooLarge       = refusal("head_too_large", 431, "RequestHeaderSectionTooLarge", "Your request header exceeds the maximum allowed size.")
+	errVersion            = refusal("http_version", 505, "HttpVersionNotSupported", "The HTTP version specified is not supported.")
+	errMalformed          = refusal("malformed", 400, "InvalidRequest", "The request is ambiguous or malformed.")
+	errInternal           = refusal("internal", 500, "InternalError", "We encountered an internal error. Please try again.")
 )
 
 func badRequest(problem string) *s3Error {
-	return &s3Error{400, "InvalidRequest", "The request is ambiguous or malformed: " + problem + "."}
+	return &s3Error{400, "InvalidRequest", "The request is ambiguous or malformed: " + problem + ".", errMalformed.reason}
 }
 
 // resourceOf is what S3 calls the resource of a request target: its path. A query may hold
@@ -103,7 +124,7 @@ func (e *s3Error) append(dst []byte, requestID, resource, method string, last bo
 // its body, and its id.
 func (e *Engine) ownAnswer(problem *s3Error) (answer []byte, size int, id string) {
 	id = e.newID().String()
-	answer, size = problem.append(nil, id, "/", "", true)
+	answer, size = e.telling(problem).append(nil, id, "/", "", true)
 	return answer, size, id
 }
 
@@ -166,7 +187,7 @@ func problemOf(err error) *s3Error {
 // proxy's own, which is counted and stands in the access log as any other answer (R8).
 func (e *Engine) answerAlone(ctx *fasthttp.RequestCtx, problem *s3Error, method, target string) {
 	id := e.newID().String()
-	problem.send(ctx, id)
+	e.telling(problem).send(ctx, id)
 	ctx.Response.SkipBody = method == "HEAD"
 	e.o.Metrics.RequestEnded(method, problem.status, 0, 0)
 	if e.current().logsAccess {

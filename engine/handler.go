@@ -120,7 +120,7 @@ func (r *request) logAccess(size int64) {
 
 // fail makes an error of the proxy's own the answer, and the connection's last.
 func (r *request) fail(ctx *fasthttp.RequestCtx, problem *s3Error) int {
-	problem.send(ctx, r.head.id.String())
+	r.e.telling(problem).send(ctx, r.head.id.String())
 	ctx.SetConnectionClose()
 	return problem.status
 }

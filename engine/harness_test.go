@@ -103,12 +103,19 @@ func (l *testLog) Access(a *Access) {
 	l.access = append(l.access, *a)
 }
 
+// testLeg is a leg that has ended.
+type testLeg struct {
+	backend int
+	LegEnd
+}
+
 // testMetrics counts outcomes.
 type testMetrics struct {
 	mu       sync.Mutex
 	outcomes map[string]int
 	begun    int
 	requests int
+	legs     []testLeg
 	before   atomic.Pointer[func(outcome string)] // called before the end of a leg is taken; may wait
 }
 
@@ -123,17 +130,28 @@ func (m *testMetrics) RequestEnded(string, int, int64, time.Duration) {
 	m.requests++
 }
 
-func (m *testMetrics) LegEnded(_ int, outcome string, _ int64) {
+func (m *testMetrics) LegEnded(backend int, l LegEnd) {
 	if f := m.before.Load(); f != nil {
-		(*f)(outcome)
+		(*f)(l.Outcome)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.outcomes[outcome]++
+	m.outcomes[l.Outcome]++
+	m.legs = append(m.legs, testLeg{backend, l})
 }
-func (m *testMetrics) LegsEnded(time.Duration)  {}
-func (m *testMetrics) RingWaited(time.Duration) {}
-func (m *testMetrics) Diverged(string, string)  {}
+func (m *testMetrics) LegSkipped(backend int, class Class, why Result) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.legs = append(m.legs, testLeg{backend, LegEnd{Class: class, Result: why}})
+}
+func (m *testMetrics) Refused(reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.outcomes["refused "+reason]++
+}
+func (m *testMetrics) LegsEnded(time.Duration)      {}
+func (m *testMetrics) RingWaited(time.Duration)     {}
+func (m *testMetrics) Diverged(int, string, string) {}
 func (m *testMetrics) Read(event string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

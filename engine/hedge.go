@@ -17,10 +17,6 @@ func (r *request) startHedge() {
 	if p.n == 0 || p.all {
 		return
 	}
-	now := r.e.now()
-	for i := range r.launched {
-		r.legs[i].asked = now
-	}
 	r.e.reads.hedges.began(r.o.HedgeBudget)
 	if p.first != 1 || p.fresh < 2 {
 		return

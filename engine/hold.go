@@ -152,7 +152,7 @@ func (r *request) heldDocument() []byte {
 		if text == "" {
 			text = "Internal Error"
 		}
-		problem = &s3Error{l.answer.Status, strings.ReplaceAll(text, " ", ""), "The backend answered: " + text + "."}
+		problem = &s3Error{l.answer.Status, strings.ReplaceAll(text, " ", ""), "The backend answered: " + text + ".", ""}
 	}
-	return []byte(strings.TrimPrefix(problem.body(r.head.name(), r.head.resource()), xml.Header))
+	return []byte(strings.TrimPrefix(r.e.telling(problem).body(r.head.name(), r.head.resource()), xml.Header))
 }

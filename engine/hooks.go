@@ -269,13 +269,17 @@ type Metrics interface {
 	RequestBegun()
 	// RequestEnded: the handler is done with the client's request.
 	RequestEnded(method string, status int, bytesIn int64, firstAnswer time.Duration)
-	// LegEnded: a leg has ended with one of the Outcome* words.
-	LegEnded(backend int, outcome string, bytesOut int64)
+	// LegEnded: a leg has ended.
+	LegEnded(backend int, l LegEnd)
+	// LegSkipped: a backend was left out of a request that it should have had, with the reason.
+	LegSkipped(backend int, class Class, r Result)
 	// LegsEnded: the last leg of a request has ended, this long after its start.
 	LegsEnded(lastLeg time.Duration)
 	// RingWaited: the writer of a ring waited for room, this long in all.
 	RingWaited(d time.Duration)
-	Diverged(op, reason string)
+	Diverged(backend int, op, reason string)
+	// Refused: the client gets an error of the proxy's own; reason is one of Refusals.
+	Refused(reason string)
 	// Read counts what is done about a read, by one of the Read… words (R30).
 	Read(event string)
 }

@@ -207,3 +207,27 @@ func (l *lane) measureLocked(now, least int64) {
 func (l *lane) restartLocked(now int64) { l.from, l.base, l.waits = now, l.sent.Load(), 0 }
 
 func seconds(ns int64) float64 { return float64(ns) / float64(time.Second) }
+
+// LaneStatus is what is known of how one backend takes large bodies.
+type LaneStatus struct {
+	Rate     float64       // bytes a second that it carries; 0 before it has held anybody back
+	Held     time.Duration // how long clients waited for it, in sum
+	Deferred int64         // bodies that were not begun there
+	Over     bool          // more is wanted than it carries
+	Bodies   int           // under way
+}
+
+// Lanes tells about them, by backend.
+func (e *Engine) Lanes() []LaneStatus {
+	all, now := make([]LaneStatus, len(e.lanes)), e.now()
+	for i := range e.lanes {
+		l := &e.lanes[i]
+		l.mu.Lock()
+		all[i] = LaneStatus{Held: l.waited, Deferred: l.deferred, Over: l.over && now < l.until+overStretch, Bodies: len(l.loads)}
+		if l.fresh {
+			all[i].Rate = l.rate
+		}
+		l.mu.Unlock()
+	}
+	return all
+}

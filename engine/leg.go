@@ -75,7 +75,10 @@ type leg struct {
 	lane     *lane // of a large body, until the leg ends; nil for any other (deferred.go)
 	load     cargo // what it carries of that
 	held     bool  // it was not asked, and has no slot (reads_race.go); under the request's mu once the legs run
-	asked    int64 // of a planned read: when, by the engine's clock
+	asked    int64 // when, by the engine's clock; 0 before
+	headAt   int64 // when its answer's head had come; 0 where all of the answer came with it
+	received int64 // bytes of the answer
+	failure  Result
 }
 
 // farFuture tells the limiter that a leg does not wait for its backend.
@@ -112,7 +115,7 @@ func (l *leg) clear() {
 	l.buf, l.body, l.answer = l.buf[:0], nil, http1.Answer{}
 	l.open, l.gotBytes, l.reusable, l.finished = false, false, false, false
 	l.tried, l.arrived, l.voted = false, false, false
-	l.held, l.asked = false, 0
+	l.held, l.asked, l.headAt, l.received, l.failure = false, 0, 0, 0, ResultNone
 	if l.hold.Load() != 0 {
 		l.hold.Store(0)
 	}
@@ -346,7 +349,10 @@ func (l *leg) drain() {
 }
 
 func (l *leg) disposeOf(short bool) {
-	l.finish(short && l.reusable && !l.aborted.Load() && l.conn.Skip(l.answer.Length) == nil)
+	if short = short && l.reusable && !l.aborted.Load() && l.conn.Skip(l.answer.Length) == nil; short {
+		l.received += l.answer.Length
+	}
+	l.finish(short)
 }
 
 // finish gives connection and slot back, once.
@@ -358,7 +364,7 @@ func (l *leg) finish(reuse bool) {
 	l.giveBack(reuse)
 	l.leaveLane()
 	l.r.e.o.Limiter.End(l.backend, l.slot)
-	l.r.e.o.Metrics.LegEnded(l.backend, l.outcome, l.sentSize)
+	l.count()
 }
 
 // neverRan ends a leg that was not started.

@@ -30,18 +30,18 @@ func (l *leg) conclude(err error) {
 	case errors.Is(cause, errShutdown):
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeAborted
 	case errors.Is(cause, errDemoted), errors.Is(err, errDemoted): // it was told of already
-		l.state, l.err, l.outcome = voteFailed, errDemoted, OutcomeFailed
+		l.state, l.err, l.outcome, l.failure = voteFailed, errDemoted, OutcomeFailed, ResultDropped
 	case errors.Is(cause, errPanicked):
-		l.state, l.err, l.outcome = voteFailed, cause, OutcomeFailed
+		l.state, l.err, l.outcome, l.failure = voteFailed, cause, OutcomeFailed, ResultOwn
 	case cause != nil:
 		l.state, l.err, l.outcome = voteFailed, l.whyCut(cause, err), OutcomeStalled
 		l.tellFailure(nil) // before a demotion, which gives it as the reason
 		limiter.Failed(l.backend, l.r.e.now())
 	case outOfFiles(err): // the backend is not to blame (R23)
-		l.state, l.err, l.outcome = voteFailed, &ownFailure{l.describe(err)}, OutcomeFailed
+		l.state, l.err, l.outcome, l.failure = voteFailed, &ownFailure{l.describe(err)}, OutcomeFailed, ResultOwn
 		l.r.e.relieve()
 	default:
-		l.state, l.err, l.outcome = voteFailed, l.describe(err), OutcomeFailed
+		l.state, l.err, l.outcome, l.failure = voteFailed, l.describe(err), OutcomeFailed, failureOf(err)
 		l.tellFailure(err)
 		limiter.Failed(l.backend, l.r.e.now())
 	}

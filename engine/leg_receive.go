@@ -86,6 +86,7 @@ func (l *leg) receiveShort(c Conn, wait bool) bool {
 	}
 	if head := http1.HeadEnd(p); err == nil && head > 0 && l.answer.Parse(p[:head]) == nil && l.isWhole(n-head) {
 		l.buf = p
+		l.received += int64(n)
 		l.setBuf(head)
 		return true
 	}
@@ -117,10 +118,12 @@ func (l *leg) receiveHead(c Conn, br *bufio.Reader) error {
 	raw, _ := br.Peek(n)
 	l.buf = append(l.buf[:0], raw...)
 	_, _ = br.Discard(n)
+	l.received += int64(n)
 	if err := l.answer.Parse(l.buf); err != nil {
 		return err
 	}
-	l.progress()
+	l.headAt = l.r.e.now()
+	l.r.e.o.Limiter.Progress(l.backend, l.slot, l.headAt)
 	return nil
 }
 
@@ -245,6 +248,7 @@ func (l *leg) readBody(c Conn, br *bufio.Reader) error {
 		l.buf = append(l.buf, b...)
 		l.setBuf(head)
 		_, _ = br.Discard(len(b))
+		l.received += int64(len(b))
 		return nil
 	}
 	l.open = true

@@ -298,13 +298,22 @@ func (l *listener) refuseShort(nc net.Conn) {
 type Clients struct {
 	Open           int
 	Bound          int
+	Requests       int // that clients wait for
+	RequestsBound  int
+	Deletes        int64 // bytes that lists of objects to delete take
+	DeletesBound   int64
 	AcceptFailures uint64            // how often none could be accepted, for a time
 	Cut            map[string]uint64 // refused or cut, by the reason
 }
 
 // Clients tells about the connections of clients.
 func (e *Engine) Clients() Clients {
-	s := Clients{Bound: e.current().MaxConnections, Cut: make(map[string]uint64, cutReasons)}
+	o := e.current()
+	s := Clients{
+		Bound: o.MaxConnections, Cut: make(map[string]uint64, cutReasons),
+		Requests: int(e.handling.Load()), RequestsBound: o.MaxConcurrentRequests,
+		Deletes: e.deleting.Load(), DeletesBound: maxDeleteMemory,
+	}
 	e.mu.Lock()
 	l := e.listener
 	e.mu.Unlock()

@@ -197,7 +197,8 @@ func (l *leg) startInTurn() {
 		}
 		r.e.o.Limiter.Answered(l.backend, l.slot, r.e.now())
 	}
-	l.progress()
+	l.asked = r.e.now()
+	r.e.o.Limiter.Progress(l.backend, l.slot, l.asked)
 	l.start(l.mayHaveWhole())
 }
 

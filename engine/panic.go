@@ -46,7 +46,7 @@ func (e *Engine) recoverHandler(ctx *fasthttp.RequestCtx) {
 	e.warnOfPanic(p, "handling a request")
 	e.attempt(func() {
 		// This ends an answer that was to be streamed, and with it the handler's part.
-		errInternal.send(ctx, e.newID().String())
+		e.telling(errInternal).send(ctx, e.newID().String())
 	})
 	if c := clientOf(ctx); c != nil {
 		c.beforeWait, c.beforeSplice, c.spliceTo = nil, nil, 0

@@ -96,13 +96,16 @@ func (m wiredMetrics) RequestEnded(method string, status int, in int64, first ti
 	m.at("RequestEnded")
 	m.Metrics.RequestEnded(method, status, in, first)
 }
-func (m wiredMetrics) LegEnded(backend int, outcome string, out int64) {
+func (m wiredMetrics) LegEnded(backend int, l LegEnd) {
 	m.at("LegEnded")
-	m.Metrics.LegEnded(backend, outcome, out)
+	m.Metrics.LegEnded(backend, l)
 }
 func (m wiredMetrics) LegsEnded(last time.Duration) { m.at("LegsEnded"); m.Metrics.LegsEnded(last) }
-func (m wiredMetrics) Diverged(op, reason string)   { m.at("Diverged"); m.Metrics.Diverged(op, reason) }
-func (m wiredMetrics) RingWaited(d time.Duration)   { m.at("RingWaited"); m.Metrics.RingWaited(d) }
+func (m wiredMetrics) Diverged(backend int, op, reason string) {
+	m.at("Diverged")
+	m.Metrics.Diverged(backend, op, reason)
+}
+func (m wiredMetrics) RingWaited(d time.Duration) { m.at("RingWaited"); m.Metrics.RingWaited(d) }
 
 type wiredLog struct {
 	wired

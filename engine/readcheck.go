@@ -94,7 +94,7 @@ func (r *request) compareRead() {
 	d := r.divergence(OpReading)
 	d.SuccessHost, d.ETag = first.name(), string(first.etag())
 	d.FailedHost, d.Status, d.Error = l.name(), status, problem
-	r.record(&d, reason)
+	r.record(l.backend, &d, reason)
 }
 
 // difference compares another backend's answer with the one to the client; problem is ""
@@ -153,7 +153,7 @@ func (r *request) askBeside(backend int, more func(head []byte) []byte) *leg {
 	if err == nil {
 		return l
 	}
-	l.outcome = OutcomeFailed
+	l.outcome, l.failure = OutcomeFailed, failureOf(err)
 	l.finish(false)
 	return nil
 }

@@ -165,6 +165,10 @@ func (r *request) launch() {
 	r.client.dropWait() // it would do so once more
 	r.startHedge()
 	first := r.launched
+	now := r.e.now()
+	for i := range first {
+		r.legs[i].asked = now
+	}
 	r.refs.Add(int32(first))
 	r.planOrder()
 	if r.race.isHeld() {

@@ -90,9 +90,9 @@ func (r *request) rest(backend int, winner *leg, from int64) *leg {
 		err = errNotTheSame
 	}
 	if err != nil {
-		l.outcome = OutcomeFailed
+		l.outcome, l.failure = OutcomeFailed, failureOf(err)
 		if l.answer.Status != 0 {
-			l.state, l.outcome = voteNegative, OutcomeNegative
+			l.state, l.outcome, l.failure = voteNegative, OutcomeNegative, ResultNone
 		}
 		l.finish(false)
 		return nil
@@ -152,7 +152,7 @@ func (l *leg) fetch(head []byte, fresh bool) error {
 func (r *request) setSpare(l *leg) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.spare = l
+	r.spare, l.asked = l, r.e.now()
 }
 
 // abortSpare aborts it. The legs were aborted before.

@@ -75,6 +75,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	if mayDefer {
 		late = r.deferLegs(got, crowded, kept, slots)
 		got &^= late
+		r.countSkipped(late, ResultDeferred)
 	}
 	r.setLegs(got, slots)
 	r.takeLanes()
@@ -96,6 +97,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 				r.race.reasons[b] = stateDemoted // it has come back since
 			}
 		}
+		r.countSkipped(r.race.skipped&^late, ResultSkipped)
 	}
 	if r.head.write && r.head.target.Version && want != e.all {
 		r.race.skipped = e.all &^ got

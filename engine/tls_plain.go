@@ -43,7 +43,7 @@ var errPlain = badRequest("this port speaks TLS, and the request came without: u
 func (c *clientConn) refusePlain(method string) {
 	e := c.door.e
 	id := e.newID().String()
-	answer, size := errPlain.append(nil, id, "/", method, true)
+	answer, size := e.telling(errPlain).append(nil, id, "/", method, true)
 	c.linger = true
 	if _, err := c.Write(answer); err == nil {
 		e.told(c.RemoteAddr(), id, method, "", errPlain.status, size)

@@ -176,7 +176,7 @@ func FuzzOperations(f *testing.F) {
 					Name: s.Name, Waiting: s.Waiting, State: r.State(i), Reason: s.Reason,
 					Demoted: m.demoted>>i&1 != 0, Maintained: m.maintained>>i&1 != 0,
 					Busy: m.busy(1 << i), Stalled: m.stalled(i, now),
-					Failures: m.failures[i], Demotions: uint64(m.demotions[i]),
+					Failures: m.failures[i], Demotions: uint64(m.demotions[i]), Limit: r.Limit(), // no lag is noted here
 				}
 				if s != want {
 					t.Fatalf("op %d: status %+v, want %+v", k, s, want)

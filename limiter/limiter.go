@@ -182,6 +182,9 @@ func (l *Limiter) SetLimits(connLimit, failureLimit int) (fits bool) {
 // all is the set of the first n backends.
 func all(n int) uint64 { return math.MaxUint64 >> (MaxBackends - n) }
 
+// Limit is how many slots can be taken over the backends in the pool.
+func (l *Limiter) Limit() int { return int(l.limit.Load()) }
+
 // Pool is the set of backends that currently get new requests.
 func (l *Limiter) Pool() uint64 { return l.pool.Load() }
 

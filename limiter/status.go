@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"math"
 	"time"
 
 	"github.com/akubra/akubra/internal/words"
@@ -22,7 +23,12 @@ type Status struct {
 	Busy       int    `json:"busy"`
 	Stalled    int    `json:"stalled"`
 	// Waiting is how long the longest stalled slot has been waiting, in seconds.
-	Waiting   float64 `json:"waitingseconds"`
+	Waiting float64 `json:"waitingseconds"`
+	// Limit is how many slots may be busy before the backend is crowded, which adapts to its lag.
+	Limit int `json:"limit"`
+	// LagFloor is the least lag while nothing queued, in seconds; LagKnown is false before there was one.
+	LagFloor  float64 `json:"lagfloorseconds"`
+	LagKnown  bool    `json:"-"`
 	Failures  int     `json:"failures"`  // in a row, so far
 	Demotions uint64  `json:"demotions"` // since the start
 	// Reason is why the backend was last demoted, or "".
@@ -63,9 +69,13 @@ func (l *Limiter) Status(now int64) []Status {
 			Busy:       busy,
 			Stalled:    stalled,
 			Waiting:    time.Duration(longest).Seconds(),
+			Limit:      l.limitOf(b, now),
 			Failures:   int(b.failures.Load()),
 			Demotions:  b.demotions,
 			Reason:     b.reason,
+		}
+		if floor := b.lag.floor.Load(); floor != math.MaxInt64 {
+			all[i].LagFloor, all[i].LagKnown = time.Duration(floor).Seconds(), true
 		}
 	}
 	return all

@@ -300,8 +300,8 @@ func TestAdminStatusAndMetrics(t *testing.T) {
 	r := newAdminRig(t, "a:9000", "b:9000")
 	r.limiter.Failed(1, 1)
 	r.metrics.RequestEnded("PUT", 200, 10, time.Millisecond)
-	r.metrics.LegEnded(0, engine.OutcomePositive, 10)
-	r.metrics.Diverged(engine.OpStoring, limiter.StateDemoted)
+	r.metrics.LegEnded(0, engine.LegEnd{Outcome: engine.OutcomePositive, Sent: 10})
+	r.metrics.Diverged(0, engine.OpStoring, limiter.StateDemoted)
 
 	var s adminStatus
 	text := r.want(200, &s, "GET", "/status", "")

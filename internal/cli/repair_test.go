@@ -252,15 +252,15 @@ func TestRepairInTheProxy(t *testing.T) {
 		t.Fatal(status, err)
 	}
 	testkit.WantSamples(t, testkit.MustParseMetrics(t, metrics), map[string]float64{
-		`akubra_repair_repaired_total`:                                           1,
-		`akubra_repair_bytes_total`:                                              5,
-		`akubra_journal_pending{backend="` + r.stores[1].Addr + `"}`:             0,
-		`akubra_repair_backend_out{backend="` + r.stores[0].Addr + `"}`:          0,
-		`akubra_journal_failed`:                                                  0,
-		`akubra_journal_oldest_seconds`:                                          0,
-		`akubra_divergences_total{op="storing",reason="failed"}`:                 1,
-		`akubra_backend_up{backend="` + r.stores[0].Addr + `"}`:                  1,
-		`akubra_legs_total{backend="` + r.stores[1].Addr + `",outcome="failed"}`: 1,
+		`akubra_repair_repaired_total`:                                  1,
+		`akubra_repair_bytes_total`:                                     5,
+		`akubra_journal_pending{backend="` + r.stores[1].Addr + `"}`:    0,
+		`akubra_repair_backend_out{backend="` + r.stores[0].Addr + `"}`: 0,
+		`akubra_journal_failed`:                                         0,
+		`akubra_journal_oldest_seconds`:                                 0,
+		`akubra_divergences_total{backend="` + r.stores[1].Addr + `",op="storing",reason="failed"}`: 1,
+		`akubra_backend_up{backend="` + r.stores[0].Addr + `"}`:                                     1,
+		`akubra_legs_total{backend="` + r.stores[1].Addr + `",outcome="failed"}`:                    1,
 	})
 	_, text, err := testkit.Send("GET", "http://"+p.AdminAddr()+"/status", "")
 	if err != nil || !strings.Contains(text, `"resolved": 1`) {

@@ -94,6 +94,9 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 		s, err = repair.Verify(ctx, o)
 	}
 	end()
+	if err := service.KeepVerified(config, s, err == nil && f.all); err != nil {
+		screen.warn(err)
+	}
 	fmt.Fprintf(c.stderr, "compared %d keys: %d differ (%d missing somewhere)", s.Keys, s.Differences, s.Missing)
 	if s.Busy > 0 {
 		fmt.Fprintf(c.stderr, ", %d are pending or being written", s.Busy)

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -123,6 +124,18 @@ func loadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	return tls.X509KeyPair(cert, key)
+}
+
+// Certificates reads the certificates in a PEM file. Others than certificates, and what cannot be parsed,
+// are left out.
+func Certificates(path string) (all []*x509.Certificate, err error) {
+	text, err := readPEM(path)
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); block.Type == "CERTIFICATE" && err == nil {
+			all = append(all, c)
+		}
+	}
+	return all, err
 }
 
 func loadCAs(path string) (*x509.CertPool, error) {

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net"
 	"net/netip"
@@ -75,15 +73,11 @@ func loopbackOnly(listen string) bool {
 // warnOfFiles checks certificates, and who may read secrets.
 func (c *Config) warnOfFiles(now time.Time, warn func(format string, args ...any)) {
 	certificate := func(key, file string) {
-		text, err := readPEM(file)
+		all, err := Certificates(file)
 		if err != nil {
 			return // reported already
 		}
-		for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-			cert, err := x509.ParseCertificate(block.Bytes)
-			if block.Type != "CERTIFICATE" || err != nil {
-				continue
-			}
+		for _, cert := range all {
 			name := cert.Subject.String()
 			switch {
 			case now.After(cert.NotAfter):

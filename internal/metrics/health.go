@@ -1,49 +1,39 @@
 package metrics
 
-import (
-	"fmt"
-	"io"
-
-	"github.com/VictoriaMetrics/metrics"
-
-	"github.com/akubra/akubra/internal/health"
-)
+import "github.com/akubra/akubra/internal/health"
 
 // ObserveHealth lets a scrape read why backends fail. It must be called once, before Write.
 func (m *Metrics) ObserveHealth(status func() []health.Status) { m.health = status }
 
 // writeHealth reports why backends fail (R36): by cause, for alerts, and with the error's text
 // while a failure lasts.
-func (m *Metrics) writeHealth(w io.Writer) {
+func (m *Metrics) writeHealth(p *page) {
 	if m.health == nil {
 		return
 	}
 	all := m.health()
-	line := func(value any, name string, labels ...string) {
-		_, _ = fmt.Fprintf(w, "%s %v\n", series(name, labels...), value)
-	}
-	metrics.WriteMetadataIfNeeded(w, "akubra_backend_errors_total", "counter")
+	p.begin("akubra_backend_errors_total")
 	for i := range all {
 		for _, cause := range health.Causes {
-			line(all[i].Errors[cause], "akubra_backend_errors_total", "backend", m.names[i], "cause", string(cause))
+			p.count(all[i].Errors[cause], m.names[i], string(cause))
 		}
 	}
-	metrics.WriteMetadataIfNeeded(w, "akubra_backend_failing", "gauge")
+	p.begin("akubra_backend_failing")
 	for i := range all {
 		for _, cause := range health.Causes {
-			line(oneIf(all[i].Is(cause)), "akubra_backend_failing", "backend", m.names[i], "cause", string(cause))
+			p.count(oneIf(all[i].Is(cause)), m.names[i], string(cause))
 		}
 	}
-	metrics.WriteMetadataIfNeeded(w, "akubra_backend_failure_info", "gauge")
+	p.begin("akubra_backend_failure_info")
 	for i := range all {
 		for _, f := range all[i].Failing {
-			line(1, "akubra_backend_failure_info", "backend", m.names[i], "cause", string(f.Cause), "means", f.Means, "error", f.Error)
+			p.count(1, m.names[i], string(f.Cause), f.Means, f.Error)
 		}
 	}
-	metrics.WriteMetadataIfNeeded(w, "akubra_backend_last_error_timestamp_seconds", "gauge")
+	p.begin("akubra_backend_last_error_timestamp_seconds")
 	for i := range all {
 		if last := all[i].LastError; last != nil {
-			line(last.Last.Unix(), "akubra_backend_last_error_timestamp_seconds", "backend", m.names[i])
+			p.value(float64(last.Last.Unix()), m.names[i])
 		}
 	}
 }

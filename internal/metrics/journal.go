@@ -1,11 +1,7 @@
 package metrics
 
 import (
-	"fmt"
-	"io"
 	"time"
-
-	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
@@ -15,6 +11,8 @@ import (
 // Journal is what a scrape reads from the journal. Any goroutine may call its methods.
 type Journal interface {
 	Stats() journal.Stats
+	// Owing says by backend how much it is owed, about, and since when.
+	Owing() journal.Owing
 	// Failed reports whether nothing can be written any more.
 	Failed() bool
 }
@@ -25,45 +23,58 @@ func (m *Metrics) ObserveJournal(j Journal, status func() (repair.Status, bool))
 	m.journal, m.repair = j, status
 }
 
-func (m *Metrics) writeJournal(w io.Writer) {
+func (m *Metrics) writeJournal(p *page) {
 	if m.journal == nil {
 		return
 	}
 	s := m.journal.Stats()
-	metrics.WriteMetadataIfNeeded(w, "akubra_journal_pending", "gauge")
+	p.begin("akubra_journal_pending")
 	for i, name := range m.names {
 		if i < len(s.ByBackend) {
-			_, _ = fmt.Fprintf(w, "%s %d\n", series("akubra_journal_pending", "backend", name), s.ByBackend[i])
+			p.count(uint64(s.ByBackend[i]), name)
 		}
 	}
-	gauge := func(name string, n int) { metrics.WriteGaugeUint64(w, name, uint64(max(0, n))) }
+	owed := m.journal.Owing()
+	p.begin("akubra_backend_owed_bytes")
+	for i, name := range m.names {
+		if i < len(owed.Bytes) {
+			p.count(uint64(max(0, owed.Bytes[i])), name)
+		}
+	}
+	p.begin("akubra_backend_owed_oldest_seconds")
+	for i, name := range m.names {
+		if i < len(owed.Oldest) {
+			p.value(oldestSeconds(owed.Oldest[i], time.Now()), name)
+		}
+	}
+	gauge := func(name string, n int) { p.oneSize(name, int64(n)) }
 	gauge("akubra_journal_keys", s.Pending)
 	gauge("akubra_journal_open", s.Open)
 	gauge("akubra_journal_parked", s.Parked)
-	metrics.WriteMetadataIfNeeded(w, "akubra_journal_parked_keys", "gauge")
+	p.begin("akubra_journal_parked_keys")
 	for _, why := range task.ParkReasons {
-		_, _ = fmt.Fprintf(w, "%s %d\n", series("akubra_journal_parked_keys", "reason", string(why)), s.ParkedFor[why])
+		p.count(uint64(s.ParkedFor[why]), string(why))
 	}
 	gauge("akubra_journal_gone", s.Gone)
 	gauge("akubra_journal_segments", s.Segments)
 	gauge("akubra_journal_bytes", int(s.Bytes))
-	metrics.WriteGaugeFloat64(w, "akubra_journal_oldest_seconds", oldestSeconds(s.Oldest, time.Now()))
-	metrics.WriteGaugeUint64(w, "akubra_journal_failed", oneIf(m.journal.Failed()))
-	metrics.WriteCounterUint64(w, "akubra_journal_written_total", s.Written)
-	metrics.WriteCounterUint64(w, "akubra_journal_batches_total", s.Batches)
-	metrics.WriteCounterUint64(w, "akubra_journal_syncs_total", s.Syncs)
-	metrics.WriteCounterUint64(w, "akubra_journal_failures_total", s.Failures)
-	metrics.WriteCounterUint64(w, "akubra_journal_dropped_total", s.Dropped)
-	metrics.WriteCounterUint64(w, "akubra_journal_damaged_total", s.Damaged)
+	p.oneValue("akubra_journal_oldest_seconds", oldestSeconds(s.Oldest, time.Now()))
+	p.one("akubra_journal_failed", oneIf(m.journal.Failed()))
+	p.one("akubra_journal_written_total", s.Written)
+	p.one("akubra_journal_batches_total", s.Batches)
+	p.one("akubra_journal_syncs_total", s.Syncs)
+	p.oneValue("akubra_journal_sync_seconds_total", s.SyncTime.Seconds())
+	p.one("akubra_journal_failures_total", s.Failures)
+	p.one("akubra_journal_dropped_total", s.Dropped)
+	p.one("akubra_journal_damaged_total", s.Damaged)
 	if r, ok := m.repair(); ok {
-		metrics.WriteCounterUint64(w, "akubra_repair_repaired_total", r.Resolved)
-		metrics.WriteCounterUint64(w, "akubra_repair_failed_total", r.Failed)
-		metrics.WriteCounterUint64(w, "akubra_repair_parked_total", r.Parked)
-		metrics.WriteCounterUint64(w, "akubra_repair_bytes_total", r.Bytes)
-		metrics.WriteMetadataIfNeeded(w, "akubra_repair_backend_out", "gauge")
+		p.one("akubra_repair_repaired_total", r.Resolved)
+		p.one("akubra_repair_failed_total", r.Failed)
+		p.one("akubra_repair_parked_total", r.Parked)
+		p.one("akubra_repair_bytes_total", r.Bytes)
+		p.begin("akubra_repair_backend_out")
 		for i := range r.Backends {
-			b := &r.Backends[i]
-			_, _ = fmt.Fprintf(w, "%s %d\n", series("akubra_repair_backend_out", "backend", b.Name), oneIf(b.Out))
+			p.count(oneIf(r.Backends[i].Out), r.Backends[i].Name)
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package metrics
 
 import (
+	"maps"
+	"slices"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -13,22 +17,27 @@ import (
 )
 
 // Metrics counts for /metrics and /status. Any goroutine may call the engine's methods, which
-// allocate nothing: every counter exists from the start, and unknown values are counted as
-// labelOther, so that no client can create a series. Each instance has its own set.
+// allocate nothing and take no lock: every counter exists from the start, and unknown values are
+// counted as labelOther, so that no client can create a series.
+//
+// What different processors change at once is in cache lines of its own: each backend's counters, and
+// those of requests.
 type Metrics struct {
-	set   *metrics.Set
-	names []string // of the backends
+	version  string
+	names    []string // of the backends
+	backends []backendMetrics
+	refused  []refusal // ascending by reason
 
-	begun        *metrics.Counter
-	requests     [len(metricMethods)][len(metricCodes)]*metrics.Counter
-	requestBytes *metrics.Counter
-	firstAnswer  *metrics.PrometheusHistogram
-	lastLeg      *metrics.PrometheusHistogram
-	backends     []backendMetrics
-	divergences  [len(metricDivergences)]*metrics.Counter
-	reads        [len(metricReads)]*metrics.Counter
-	ringWaits    *metrics.Counter
-	ringSeconds  *metrics.FloatCounter
+	_            [64]byte
+	begun        atomic.Uint64
+	requestBytes atomic.Uint64
+	requests     [len(metricMethods)][len(metricCodes)]atomic.Uint64
+	firstAnswer  latencies
+	lastLeg      latencies
+	reads        [len(metricReads)]atomic.Uint64
+	ringWaits    atomic.Uint64
+	ringWaited   atomic.Int64 // nanoseconds
+	_            [64]byte
 
 	// Set by Observe; nil before.
 	status   func() []limiter.Status
@@ -41,15 +50,35 @@ type Metrics struct {
 	clients func() engine.Clients
 	// Set by ObserveLogs; nil before.
 	logs func() []LogState
+	// Set by ObserveLanes; nil before.
+	lanes func() []engine.LaneStatus
+	// Set by ObserveProcess; nil before.
+	process func() Process
 
 	// Set by ObserveJournal; nil before.
 	journal Journal
 	repair  func() (repair.Status, bool)
 }
 
+// backendMetrics are one backend's.
 type backendMetrics struct {
-	legs  [len(metricOutcomes)]*metrics.Counter
-	bytes *metrics.Counter
+	classes     [engine.Classes]classMetrics
+	legs        [len(metricOutcomes)]atomic.Uint64
+	divergences [len(metricDivergences)]atomic.Uint64
+	_           [64]byte
+}
+
+// classMetrics are those of one class of requests.
+type classMetrics struct {
+	results        [engine.Results]atomic.Uint64
+	sent, received atomic.Uint64
+	first, total   latencies
+}
+
+// refusal is one kind of error of the proxy's own.
+type refusal struct {
+	reason, code string
+	count        atomic.Uint64
 }
 
 var _ engine.Metrics = (*Metrics)(nil)
@@ -97,92 +126,89 @@ var metricReads = [...]string{
 	engine.ReadHedgeWon, engine.ReadResumed, labelOther,
 }
 
-// latencyBuckets are in seconds: from a small object nearby to a large one far away.
-var latencyBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
-
 // New makes the counters for backends with these names, by index; version is the proxy's own.
 func New(version string, names []string) *Metrics {
 	metrics.ExposeMetadata(true) // the library's only global switch: # TYPE lines
-	set := metrics.NewSet()
-	m := &Metrics{
-		set:          set,
-		names:        names,
-		begun:        set.NewCounter("akubra_requests_begun_total"),
-		requestBytes: set.NewCounter("akubra_request_bytes_total"),
-		firstAnswer:  set.NewPrometheusHistogramExt("akubra_first_answer_seconds", latencyBuckets),
-		lastLeg:      set.NewPrometheusHistogramExt("akubra_last_leg_seconds", latencyBuckets),
-		backends:     make([]backendMetrics, len(names)),
-		ringWaits:    set.NewCounter("akubra_ring_waits_total"),
-		ringSeconds:  set.NewFloatCounter("akubra_ring_wait_seconds_total"),
+	m := &Metrics{version: version, names: names, backends: make([]backendMetrics, len(names))}
+	reasons := engine.Refusals()
+	m.refused = make([]refusal, len(reasons))
+	for i, reason := range slices.Sorted(maps.Keys(reasons)) {
+		m.refused[i].reason, m.refused[i].code = reason, strconv.Itoa(reasons[reason])
 	}
-	for i, method := range metricMethods {
-		for j, code := range metricCodes {
-			m.requests[i][j] = set.NewCounter(series("akubra_requests_total", "method", method, "code", code))
-		}
-	}
-	for i, name := range names {
-		b := &m.backends[i]
-		b.bytes = set.NewCounter(series("akubra_backend_bytes_total", "backend", name))
-		for j, outcome := range metricOutcomes {
-			b.legs[j] = set.NewCounter(series("akubra_legs_total", "backend", name, "outcome", outcome))
-		}
-	}
-	for i, d := range &metricDivergences {
-		m.divergences[i] = set.NewCounter(series("akubra_divergences_total", "op", d.op, "reason", d.reason))
-	}
-	for i, event := range metricReads {
-		m.reads[i] = set.NewCounter(series("akubra_reads_total", "event", event))
-	}
-	set.NewGauge(series("akubra_build_info", "version", version), func() float64 { return 1 })
-	set.RegisterMetricsWriter(m.writeObserved)
-	set.RegisterMetricsWriter(m.writeHealth)
-	set.RegisterMetricsWriter(m.writeClients)
-	set.RegisterMetricsWriter(m.writeJournal)
-	set.RegisterMetricsWriter(m.writeLogs)
 	return m
 }
 
 // RequestBegun counts a request that has arrived.
-func (m *Metrics) RequestBegun() { m.begun.Inc() }
+func (m *Metrics) RequestBegun() { m.begun.Add(1) }
 
 // RequestEnded counts a request that is finished for its client. If no backend's response was used,
 // firstAnswer is 0 and does not count as a latency.
 func (m *Metrics) RequestEnded(method string, status int, bytesIn int64, firstAnswer time.Duration) {
-	m.requests[methodIndex(method)][codeIndex(status)].Inc()
-	m.requestBytes.AddInt64(bytesIn)
+	m.requests[methodIndex(method)][codeIndex(status)].Add(1)
+	if bytesIn > 0 {
+		m.requestBytes.Add(uint64(bytesIn))
+	}
 	if firstAnswer > 0 {
-		m.firstAnswer.Update(firstAnswer.Seconds())
+		m.firstAnswer.observe(firstAnswer)
 	}
 }
 
-// LegEnded counts one backend's outcome and the bytes that it was sent.
-func (m *Metrics) LegEnded(backend int, outcome string, bytesOut int64) {
+// LegEnded counts how a request to one backend has ended.
+func (m *Metrics) LegEnded(backend int, l engine.LegEnd) {
 	b := &m.backends[backend]
-	b.legs[outcomeIndex(outcome)].Inc()
-	b.bytes.AddInt64(bytesOut)
+	b.legs[outcomeIndex(l.Outcome)].Add(1)
+	c := &b.classes[l.Class]
+	c.results[l.Result].Add(1)
+	if l.Sent > 0 {
+		c.sent.Add(uint64(l.Sent))
+	}
+	if l.Received > 0 {
+		c.received.Add(uint64(l.Received))
+	}
+	if l.Total > 0 {
+		c.first.observe(l.First)
+		c.total.observe(l.Total)
+	}
+}
+
+// LegSkipped counts a backend that a request did without.
+func (m *Metrics) LegSkipped(backend int, class engine.Class, why engine.Result) {
+	m.backends[backend].classes[class].results[why].Add(1)
 }
 
 // LegsEnded records how long a request took until its last leg ended.
-func (m *Metrics) LegsEnded(lastLeg time.Duration) { m.lastLeg.Update(lastLeg.Seconds()) }
+func (m *Metrics) LegsEnded(lastLeg time.Duration) { m.lastLeg.observe(lastLeg) }
 
 // RingWaited counts a request whose ring was full for some time.
 func (m *Metrics) RingWaited(d time.Duration) {
-	m.ringWaits.Inc()
-	m.ringSeconds.Add(d.Seconds())
+	m.ringWaits.Add(1)
+	m.ringWaited.Add(int64(d))
 }
 
 // Diverged counts a divergence.
-func (m *Metrics) Diverged(op, reason string) { m.divergences[divergenceIndex(op, reason)].Inc() }
+func (m *Metrics) Diverged(backend int, op, reason string) {
+	m.backends[backend].divergences[divergenceIndex(op, reason)].Add(1)
+}
+
+// Refused counts an answer of the proxy's own.
+func (m *Metrics) Refused(reason string) {
+	for i := range m.refused {
+		if m.refused[i].reason == reason {
+			m.refused[i].count.Add(1)
+			return
+		}
+	}
+}
 
 // Read counts what was done about a read.
 func (m *Metrics) Read(event string) {
 	for i, known := range metricReads {
 		if event == known {
-			m.reads[i].Inc()
+			m.reads[i].Add(1)
 			return
 		}
 	}
-	m.reads[len(metricReads)-1].Inc()
+	m.reads[len(metricReads)-1].Add(1)
 }
 
 // The index functions loop over a few short strings, which is cheaper than hashing for a map.

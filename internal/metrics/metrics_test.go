@@ -30,49 +30,70 @@ func TestMetricsCount(t *testing.T) {
 	m.RequestEnded("PUT", 204, 1, 3*time.Millisecond)
 	m.RequestEnded("GET", 503, 0, 0)
 	m.RequestEnded("PROPFIND", 0, 0, 0)
-	m.LegEnded(0, engine.OutcomePositive, 4000)
-	m.LegEnded(1, engine.OutcomeStalled, 30)
-	m.LegEnded(1, "exploded", 1)
+	m.LegEnded(0, engine.LegEnd{
+		Class: engine.ClassWrite, Outcome: engine.OutcomePositive, Result: engine.Result2xx, Sent: 4000, Received: 90,
+		First: 2 * time.Millisecond, Total: time.Second,
+	})
+	m.LegEnded(1, engine.LegEnd{Class: engine.ClassWrite, Outcome: engine.OutcomeStalled, Result: engine.ResultStalled, Sent: 30})
+	m.LegSkipped(1, engine.ClassWrite, engine.ResultDeferred)
+	m.Refused("journal")
+	m.Refused("nonsense")
+	m.LegEnded(1, engine.LegEnd{Class: engine.ClassGet, Outcome: "exploded", Result: engine.ResultReset, Sent: 1})
 	m.LegsEnded(2 * time.Second)
 	m.RingWaited(250 * time.Millisecond)
 	m.RingWaited(500 * time.Millisecond)
-	m.Diverged(engine.OpStoring, engine.OutcomeStalled)
-	m.Diverged(engine.OpStoring, "sunspots")
-	m.Diverged(engine.OpReading, "missing")
-	m.Diverged(engine.OpReading, engine.OutcomeStalled)
-	m.Diverged("guessing", "missing")
+	m.Diverged(1, engine.OpStoring, engine.OutcomeStalled)
+	m.Diverged(1, engine.OpStoring, "sunspots")
+	m.Diverged(1, engine.OpReading, "missing")
+	m.Diverged(1, engine.OpReading, engine.OutcomeStalled)
+	m.Diverged(1, "guessing", "missing")
 	got := scrape(t, m)
 	testkit.WantSamples(t, got, map[string]float64{
-		`akubra_build_info{version="v1.2"}`:                               1,
-		`akubra_requests_begun_total`:                                     3,
-		`akubra_requests_total{method="PUT",code="2xx"}`:                  2,
-		`akubra_requests_total{method="GET",code="5xx"}`:                  1,
-		`akubra_requests_total{method="other",code="other"}`:              1,
-		`akubra_requests_total{method="DELETE",code="4xx"}`:               0,
-		`akubra_request_bytes_total`:                                      4097,
-		`akubra_first_answer_seconds_count`:                               2, // without the responses that came from no backend
-		`akubra_first_answer_seconds_bucket{le="0.0025"}`:                 0,
-		`akubra_first_answer_seconds_bucket{le="0.005"}`:                  2,
-		`akubra_last_leg_seconds_bucket{le="1"}`:                          0,
-		`akubra_last_leg_seconds_bucket{le="2.5"}`:                        1,
-		`akubra_last_leg_seconds_bucket{le="+Inf"}`:                       1,
-		`akubra_last_leg_seconds_sum`:                                     2,
-		`akubra_legs_total{backend="a:9000",outcome="positive"}`:          1,
-		`akubra_legs_total{backend="b:9000",outcome="positive"}`:          0,
-		`akubra_legs_total{backend="b:9000",outcome="stalled"}`:           1,
-		`akubra_legs_total{backend="b:9000",outcome="other"}`:             1,
-		`akubra_backend_bytes_total{backend="a:9000"}`:                    4000,
-		`akubra_backend_bytes_total{backend="b:9000"}`:                    31,
-		`akubra_ring_waits_total`:                                         2,
-		`akubra_ring_wait_seconds_total`:                                  .75,
-		`akubra_divergences_total{op="storing",reason="stalled"}`:         1,
-		`akubra_divergences_total{op="storing",reason="other"}`:           1,
-		`akubra_divergences_total{op="reading",reason="missing"}`:         1,
-		`akubra_divergences_total{op="reading",reason="other"}`:           1,
-		`akubra_divergences_total{op="other",reason="other"}`:             1,
-		`akubra_divergences_total{op="storing",reason="multipart"}`:       0,
-		`akubra_divergences_total{op="storing",reason="maintained"}`:      0,
-		`akubra_legs_total{backend="a:9000",outcome="` + "aborted" + `"}`: 0,
+		`akubra_build_info{version="v1.2"}`:                                                    1,
+		`akubra_requests_begun_total`:                                                          3,
+		`akubra_requests_total{method="PUT",code="2xx"}`:                                       2,
+		`akubra_requests_total{method="GET",code="5xx"}`:                                       1,
+		`akubra_requests_total{method="other",code="other"}`:                                   1,
+		`akubra_requests_total{method="DELETE",code="4xx"}`:                                    0,
+		`akubra_request_bytes_total`:                                                           4097,
+		`akubra_first_answer_seconds_count`:                                                    2, // without the responses that came from no backend
+		`akubra_first_answer_seconds_bucket{le="0.0025"}`:                                      0,
+		`akubra_first_answer_seconds_bucket{le="0.005"}`:                                       2,
+		`akubra_last_leg_seconds_bucket{le="1"}`:                                               0,
+		`akubra_last_leg_seconds_bucket{le="2.5"}`:                                             1,
+		`akubra_last_leg_seconds_bucket{le="+Inf"}`:                                            1,
+		`akubra_last_leg_seconds_sum`:                                                          2,
+		`akubra_legs_total{backend="a:9000",outcome="positive"}`:                               1,
+		`akubra_legs_total{backend="b:9000",outcome="positive"}`:                               0,
+		`akubra_legs_total{backend="b:9000",outcome="stalled"}`:                                1,
+		`akubra_legs_total{backend="b:9000",outcome="other"}`:                                  1,
+		`akubra_backend_bytes_total{backend="a:9000"}`:                                         4000,
+		`akubra_backend_bytes_total{backend="b:9000"}`:                                         31,
+		`akubra_backend_results_total{backend="a:9000",class="write",result="2xx"}`:            1,
+		`akubra_backend_results_total{backend="b:9000",class="write",result="stalled"}`:        1,
+		`akubra_backend_results_total{backend="b:9000",class="write",result="deferred"}`:       1,
+		`akubra_backend_results_total{backend="b:9000",class="get",result="reset"}`:            1,
+		`akubra_backend_results_total{backend="b:9000",class="list",result="404"}`:             0,
+		`akubra_backend_sent_bytes_total{backend="a:9000",class="write"}`:                      4000,
+		`akubra_backend_received_bytes_total{backend="a:9000",class="write"}`:                  90,
+		`akubra_backend_first_byte_seconds_bucket{backend="a:9000",class="write",le="0.001"}`:  0,
+		`akubra_backend_first_byte_seconds_bucket{backend="a:9000",class="write",le="0.0025"}`: 1,
+		`akubra_backend_first_byte_seconds_count{backend="b:9000",class="write"}`:              0,
+		`akubra_backend_duration_seconds_sum{backend="a:9000",class="write"}`:                  1,
+		`akubra_backend_duration_seconds_bucket{backend="a:9000",class="write",le="0.5"}`:      0,
+		`akubra_backend_duration_seconds_bucket{backend="a:9000",class="write",le="1"}`:        1,
+		`akubra_proxy_errors_total{reason="journal",code="503"}`:                               1,
+		`akubra_proxy_errors_total{reason="internal",code="500"}`:                              0,
+		`akubra_ring_waits_total`:                                                              2,
+		`akubra_ring_wait_seconds_total`:                                                       .75,
+		`akubra_divergences_total{backend="b:9000",op="storing",reason="stalled"}`:             1,
+		`akubra_divergences_total{backend="b:9000",op="storing",reason="other"}`:               1,
+		`akubra_divergences_total{backend="b:9000",op="reading",reason="missing"}`:             1,
+		`akubra_divergences_total{backend="b:9000",op="reading",reason="other"}`:               1,
+		`akubra_divergences_total{backend="b:9000",op="other",reason="other"}`:                 1,
+		`akubra_divergences_total{backend="b:9000",op="storing",reason="multipart"}`:           0,
+		`akubra_divergences_total{backend="b:9000",op="storing",reason="maintained"}`:          0,
+		`akubra_legs_total{backend="a:9000",outcome="` + "aborted" + `"}`:                      0,
 	})
 	if _, there := got["akubra_requests_in_flight"]; there {
 		t.Error("what nobody observes is shown")
@@ -195,11 +216,14 @@ func TestMetricsConcurrently(t *testing.T) {
 func hotPath(m *Metrics) {
 	m.RequestBegun()
 	m.RequestEnded("PUT", 200, 4096, 3*time.Millisecond)
-	m.LegEnded(0, engine.OutcomePositive, 4096)
-	m.LegEnded(1, engine.OutcomeStalled, 4096)
+	m.LegEnded(0, engine.LegEnd{
+		Class: engine.ClassWrite, Outcome: engine.OutcomePositive, Result: engine.Result2xx, Sent: 4096, Received: 90,
+		First: time.Millisecond, Total: time.Millisecond,
+	})
+	m.LegEnded(1, engine.LegEnd{Class: engine.ClassWrite, Outcome: engine.OutcomeStalled, Result: engine.ResultStalled, Sent: 4096})
 	m.LegsEnded(5 * time.Millisecond)
 	m.RingWaited(time.Millisecond)
-	m.Diverged(engine.OpStoring, engine.OutcomeStalled)
+	m.Diverged(1, engine.OpStoring, engine.OutcomeStalled)
 }
 
 func BenchmarkMetricsRequest(b *testing.B) {
@@ -216,6 +240,9 @@ type journalOf journal.Stats
 
 func (j journalOf) Stats() journal.Stats { return journal.Stats(j) }
 func (j journalOf) Failed() bool         { return false }
+func (j journalOf) Owing() journal.Owing {
+	return journal.Owing{Oldest: []uint64{0, j.Oldest}, Bytes: []int64{0, 4096}}
+}
 
 func TestMetricsJournal(t *testing.T) {
 	m := New("v1.2", []string{"a:9000", "b:9000"})
@@ -235,18 +262,20 @@ func TestMetricsJournal(t *testing.T) {
 	})
 	got := scrape(t, m)
 	testkit.WantSamples(t, got, map[string]float64{
-		`akubra_journal_pending{backend="a:9000"}`: 1,
-		`akubra_journal_pending{backend="b:9000"}`: 2,
-		`akubra_journal_keys`:                      2,
-		`akubra_journal_open`:                      0,
-		`akubra_journal_parked`:                    0,
-		`akubra_journal_gone`:                      0,
-		`akubra_journal_segments`:                  1,
-		`akubra_journal_written_total`:             2,
-		`akubra_journal_failures_total`:            3,
-		`akubra_journal_dropped_total`:             4,
-		`akubra_journal_damaged_total`:             5,
-		`akubra_journal_failed`:                    0,
+		`akubra_journal_pending{backend="a:9000"}`:             1,
+		`akubra_journal_pending{backend="b:9000"}`:             2,
+		`akubra_journal_keys`:                                  2,
+		`akubra_backend_owed_bytes{backend="b:9000"}`:          4096,
+		`akubra_backend_owed_oldest_seconds{backend="a:9000"}`: 0,
+		`akubra_journal_open`:                                  0,
+		`akubra_journal_parked`:                                0,
+		`akubra_journal_gone`:                                  0,
+		`akubra_journal_segments`:                              1,
+		`akubra_journal_written_total`:                         2,
+		`akubra_journal_failures_total`:                        3,
+		`akubra_journal_dropped_total`:                         4,
+		`akubra_journal_damaged_total`:                         5,
+		`akubra_journal_failed`:                                0,
 	})
 	if old := got["akubra_journal_oldest_seconds"]; !(old > 0 && old < 3600) || got["akubra_journal_bytes"] == 0 {
 		t.Errorf("oldest %v s, %v bytes", old, got["akubra_journal_bytes"])

@@ -1,13 +1,8 @@
 package metrics
 
 import (
-	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"strings"
-
-	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/health"
@@ -25,58 +20,135 @@ func (m *Metrics) Observe(status func() []limiter.Status, records func() synclog
 func (m *Metrics) ObserveClients(clients func() engine.Clients) { m.clients = clients }
 
 // writeClients reports the connections of clients (R23).
-func (m *Metrics) writeClients(w io.Writer) {
+func (m *Metrics) writeClients(p *page) {
 	if m.clients == nil {
 		return
 	}
 	c := m.clients()
-	metrics.WriteGaugeUint64(w, "akubra_client_connections", uint64(max(0, c.Open)))
-	metrics.WriteGaugeUint64(w, "akubra_client_connections_max", uint64(c.Bound))
-	metrics.WriteCounterUint64(w, "akubra_accept_failures_total", c.AcceptFailures)
-	const cut = "akubra_client_connections_cut_total"
-	metrics.WriteMetadataIfNeeded(w, cut, "counter")
+	p.oneSize("akubra_requests_waiting", int64(c.Requests))
+	p.oneSize("akubra_requests_limit", int64(c.RequestsBound))
+	p.oneSize("akubra_deletes_memory_bytes", c.Deletes)
+	p.oneSize("akubra_deletes_memory_limit_bytes", c.DeletesBound)
+	p.oneSize("akubra_client_connections", int64(c.Open))
+	p.oneSize("akubra_client_connections_max", int64(c.Bound))
+	p.one("akubra_accept_failures_total", c.AcceptFailures)
+	p.begin("akubra_client_connections_cut_total")
 	for _, reason := range slices.Sorted(maps.Keys(c.Cut)) {
-		_, _ = fmt.Fprintf(w, "%s %d\n", series(cut, "reason", reason), c.Cut[reason])
+		p.count(c.Cut[reason], reason)
 	}
 }
 
-// Write writes everything in Prometheus's text format.
-func (m *Metrics) Write(w io.Writer) {
-	m.set.WritePrometheus(w)
-	metrics.WriteProcessMetrics(w)
-	metrics.WriteFDMetrics(w)
+// writeCounted reports what is counted here.
+func (m *Metrics) writeCounted(p *page) {
+	p.begin("akubra_build_info")
+	p.count(1, m.version)
+	p.one("akubra_requests_begun_total", m.begun.Load())
+	p.begin("akubra_requests_total")
+	for i, method := range metricMethods {
+		for j, code := range metricCodes {
+			p.count(m.requests[i][j].Load(), method, code)
+		}
+	}
+	p.one("akubra_request_bytes_total", m.requestBytes.Load())
+	p.begin("akubra_first_answer_seconds")
+	p.histogram(&m.firstAnswer)
+	p.begin("akubra_last_leg_seconds")
+	p.histogram(&m.lastLeg)
+	p.begin("akubra_proxy_errors_total")
+	for i := range m.refused {
+		p.count(m.refused[i].count.Load(), m.refused[i].reason, m.refused[i].code)
+	}
+	p.begin("akubra_reads_total")
+	for i, event := range metricReads {
+		p.count(m.reads[i].Load(), event)
+	}
+	p.one("akubra_ring_waits_total", m.ringWaits.Load())
+	p.oneValue("akubra_ring_wait_seconds_total", m.ringSeconds())
+	m.writeLegs(p)
+}
+
+// writeLegs reports what is counted by backend.
+func (m *Metrics) writeLegs(p *page) {
+	class := func(name string, sample func(c *classMetrics, values ...string)) {
+		p.begin(name)
+		for i := range m.backends {
+			for c := range engine.Classes {
+				sample(&m.backends[i].classes[c], m.names[i], engine.Class(c).String())
+			}
+		}
+	}
+	class("akubra_backend_results_total", func(c *classMetrics, values ...string) {
+		for r := engine.ResultNone + 1; int(r) < engine.Results; r++ {
+			p.count(c.results[r].Load(), append(values, r.String())...)
+		}
+	})
+	class("akubra_backend_first_byte_seconds", func(c *classMetrics, values ...string) { p.histogram(&c.first, values...) })
+	class("akubra_backend_duration_seconds", func(c *classMetrics, values ...string) { p.histogram(&c.total, values...) })
+	class("akubra_backend_sent_bytes_total", func(c *classMetrics, values ...string) { p.count(c.sent.Load(), values...) })
+	class("akubra_backend_received_bytes_total", func(c *classMetrics, values ...string) { p.count(c.received.Load(), values...) })
+	p.begin("akubra_backend_bytes_total")
+	for i := range m.backends {
+		p.count(m.backends[i].sent(), m.names[i])
+	}
+	p.begin("akubra_legs_total")
+	for i := range m.backends {
+		for j, outcome := range metricOutcomes {
+			p.count(m.backends[i].legs[j].Load(), m.names[i], outcome)
+		}
+	}
+	p.begin("akubra_divergences_total")
+	for i := range m.backends {
+		for j, d := range &metricDivergences {
+			p.count(m.backends[i].divergences[j].Load(), m.names[i], d.op, d.reason)
+		}
+	}
+}
+
+// sent is the bytes that the backend was sent.
+func (b *backendMetrics) sent() (n uint64) {
+	for i := range b.classes {
+		n += b.classes[i].sent.Load()
+	}
+	return n
 }
 
 // writeObserved asks the limiter once per scrape, because the limiter scans all its slots each
-// time; a callback per gauge would repeat that.
-func (m *Metrics) writeObserved(w io.Writer) {
+// time.
+func (m *Metrics) writeObserved(p *page) {
 	if m.status == nil {
 		return
 	}
-	metrics.WriteGaugeUint64(w, "akubra_requests_in_flight", uint64(max(0, m.inFlight())))
+	p.oneSize("akubra_requests_in_flight", int64(m.inFlight()))
 	records := m.records()
-	metrics.WriteCounterUint64(w, "akubra_synclog_records_total", records.Written)
-	metrics.WriteCounterUint64(w, "akubra_synclog_failed_total", records.Failed)
+	p.one("akubra_synclog_records_total", records.Written)
+	p.one("akubra_synclog_failed_total", records.Failed)
 	all := m.status()
-	family := func(name, kind string, value func(s *limiter.Status) uint64) {
-		metrics.WriteMetadataIfNeeded(w, name, kind)
+	family := func(name string, value func(s *limiter.Status) uint64) {
+		p.begin(name)
 		for i := range all {
-			_, _ = fmt.Fprintf(w, "%s %d\n", series(name, "backend", all[i].Name), value(&all[i]))
+			p.count(value(&all[i]), all[i].Name)
 		}
 	}
-	family("akubra_backend_busy", "gauge", func(s *limiter.Status) uint64 { return uint64(s.Busy) })
-	family("akubra_backend_stalled", "gauge", func(s *limiter.Status) uint64 { return uint64(s.Stalled) })
+	family("akubra_backend_busy", func(s *limiter.Status) uint64 { return uint64(s.Busy) })
+	family("akubra_backend_stalled", func(s *limiter.Status) uint64 { return uint64(s.Stalled) })
+	family("akubra_backend_limit", func(s *limiter.Status) uint64 { return uint64(s.Limit) })
+	p.begin("akubra_backend_lag_floor_seconds")
+	for i := range all {
+		if s := &all[i]; s.LagKnown {
+			p.value(s.LagFloor, s.Name)
+		}
+	}
 	var how []health.Status
 	if m.health != nil {
 		how = m.health()
 	}
-	metrics.WriteMetadataIfNeeded(w, "akubra_backend_up", "gauge")
+	p.begin("akubra_backend_up")
 	for i := range all {
 		silent := i < len(how) && how[i].Silent // the last backend is never demoted (R36)
-		_, _ = fmt.Fprintf(w, "%s %d\n", series("akubra_backend_up", "backend", all[i].Name), oneIf(all[i].State == limiter.StateActive && !silent))
+		p.count(oneIf(all[i].State == limiter.StateActive && !silent), all[i].Name)
 	}
-	family("akubra_backend_maintained", "gauge", func(s *limiter.Status) uint64 { return oneIf(s.Maintained) })
-	family("akubra_backend_demotions_total", "counter", func(s *limiter.Status) uint64 { return s.Demotions })
+	family("akubra_backend_maintained", func(s *limiter.Status) uint64 { return oneIf(s.Maintained) })
+	family("akubra_backend_demotions_total", func(s *limiter.Status) uint64 { return s.Demotions })
 }
 
 // LogState is how well one output of a log keeps up.
@@ -89,19 +161,19 @@ type LogState struct {
 // ObserveLogs lets a scrape read how well the logs keep up. It must be called once, before Write.
 func (m *Metrics) ObserveLogs(states func() []LogState) { m.logs = states }
 
-func (m *Metrics) writeLogs(w io.Writer) {
+func (m *Metrics) writeLogs(p *page) {
 	if m.logs == nil {
 		return
 	}
 	all := m.logs()
-	family := func(name, kind string, value func(s *LogState) uint64) {
-		metrics.WriteMetadataIfNeeded(w, name, kind)
-		for i := range all {
-			_, _ = fmt.Fprintf(w, "%s %d\n", series(name, "log", all[i].Log, "output", all[i].Output), value(&all[i]))
-		}
+	p.begin("akubra_log_lost_lines_total")
+	for i := range all {
+		p.count(all[i].Lost, all[i].Log, all[i].Output)
 	}
-	family("akubra_log_lost_lines_total", "counter", func(s *LogState) uint64 { return s.Lost })
-	family("akubra_log_waiting_lines", "gauge", func(s *LogState) uint64 { return uint64(max(0, s.Waiting)) })
+	p.begin("akubra_log_waiting_lines")
+	for i := range all {
+		p.count(uint64(max(0, all[i].Waiting)), all[i].Log, all[i].Output)
+	}
 }
 
 func oneIf(yes bool) uint64 {
@@ -109,21 +181,6 @@ func oneIf(yes bool) uint64 {
 		return 1
 	}
 	return 0
-}
-
-// labelEscapes are the escapes of the text format; Go's %q has more.
-var labelEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
-
-// series is a metric's name with labels, which are given as name, value, name, value …
-func series(name string, labels ...string) string {
-	var b strings.Builder
-	b.WriteString(name)
-	for i := 0; i < len(labels); i += 2 {
-		b.WriteByte("{,"[min(i, 1)])
-		b.WriteString(labels[i] + `="` + labelEscapes.Replace(labels[i+1]) + `"`)
-	}
-	b.WriteByte('}')
-	return b.String()
 }
 
 // Totals are the counters shown by /status.
@@ -137,23 +194,28 @@ type Totals struct {
 
 // Totals returns the sums since the start.
 func (m *Metrics) Totals() Totals {
-	t := Totals{RequestBytes: m.requestBytes.Get(), RingWaits: m.ringWaits.Get(), RingSeconds: m.ringSeconds.Get()}
+	t := Totals{RequestBytes: m.requestBytes.Load(), RingWaits: m.ringWaits.Load(), RingSeconds: m.ringSeconds()}
 	for i := range m.requests {
-		for _, c := range m.requests[i] {
-			t.Requests += c.Get()
+		for j := range m.requests[i] {
+			t.Requests += m.requests[i][j].Load()
 		}
 	}
-	for _, c := range m.divergences {
-		t.Divergences += c.Get()
+	for i := range m.backends {
+		for j := range m.backends[i].divergences {
+			t.Divergences += m.backends[i].divergences[j].Load()
+		}
 	}
 	return t
 }
 
+func (m *Metrics) ringSeconds() float64 { return float64(m.ringWaited.Load()) / 1e9 }
+
 // Legs returns how often each outcome occurred at a backend, and the bytes it was sent.
 func (m *Metrics) Legs(backend int) (outcomes map[string]uint64, bytes uint64) {
+	b := &m.backends[backend]
 	outcomes = make(map[string]uint64, len(metricOutcomes))
-	for i, c := range m.backends[backend].legs {
-		outcomes[metricOutcomes[i]] = c.Get()
+	for i := range b.legs {
+		outcomes[metricOutcomes[i]] = b.legs[i].Load()
 	}
-	return outcomes, m.backends[backend].bytes.Get()
+	return outcomes, b.sent()
 }

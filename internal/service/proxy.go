@@ -73,6 +73,8 @@ type Proxy struct {
 	listenerTLS atomic.Pointer[tls.Config] // nil without TLS
 	tlsWatch    *watch
 
+	certificates atomic.Pointer[[]metrics.Certificate] // in use; see noteCertificates
+
 	reloading  sync.Mutex // held over a reload, and over a look at the files of TLS
 	tls        []*tlsPart // whoever holds reloading
 	committing sync.Mutex // held while what was prepared takes its place; over no file but the logs'
@@ -139,11 +141,7 @@ func (p *Proxy) make() error {
 	}
 	p.prober = backends.NewProber(p.backends, returner{p.limiter, p.health}, probeInterval, c.ConnectionDialTimeout)
 	p.silence = newSilenceWatch(p.backends, p.limiter, p.engine, p.health, c.ConnectionDialTimeout)
-	p.metrics.Observe(p.status, p.synclog.Counts, p.engine.InFlight)
-	p.metrics.ObserveHealth(p.health.Status)
-	p.metrics.ObserveClients(p.engine.Clients)
-	p.metrics.ObserveJournal(p.journal.Journal, p.repairStatus)
-	p.metrics.ObserveLogs(p.logStates)
+	p.observe()
 	p.admin = admin.New(admin.Options{
 		Version:       p.version,
 		URLs:          p.urls(),

@@ -20,6 +20,7 @@ type tlsPart struct {
 	key      string // where its settings stand
 	backends []int  // nil: it is the listener's
 	load     func() (*tls.Config, error)
+	caFile   string // "" is the system's authorities
 	conf     *tls.Config
 	failures int // in a row, to load it again
 }
@@ -37,7 +38,7 @@ func loadTLS(c *config.Config) (parts []*tlsPart, err error) {
 		key, settings := c.TLSOf(i)
 		part := byKey[key]
 		if part == nil {
-			part = &tlsPart{key: key, load: settings.Client}
+			part = &tlsPart{key: key, load: settings.Client, caFile: settings.CAFile}
 			byKey[key], parts = part, append(parts, part)
 		}
 		part.backends = append(part.backends, i)
@@ -81,6 +82,21 @@ func (p *Proxy) useTLS(parts []*tlsPart) {
 			p.backends[i].SetTLS(part.conf)
 		}
 	}
+	p.noteCertificates()
+}
+
+// authorities is when the first of the backends' own authorities expires.
+func (t *tlsPart) authorities() (until time.Time, ok bool) {
+	if t.caFile == "" {
+		return until, false
+	}
+	certificates, err := config.Certificates(t.caFile)
+	for _, c := range certificates {
+		if until.IsZero() || c.NotAfter.Before(until) {
+			until = c.NotAfter
+		}
+	}
+	return until, err == nil && !until.IsZero()
 }
 
 // clientTLS is the listener's configuration: each handshake gets the one that is current. It is nil

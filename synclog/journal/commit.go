@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"time"
 )
 
 // batch is what is written in one go: its records have their places in the log
@@ -196,8 +197,7 @@ func (j *Journal) write(b *batch, sync, dir bool) error {
 	if !sync {
 		return nil
 	}
-	j.syncs.Add(1)
-	if err := seg.file.Sync(); err != nil {
+	if err := j.sync(seg.file); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
 	if !dir {
@@ -207,6 +207,15 @@ func (j *Journal) write(b *batch, sync, dir bool) error {
 		return fmt.Errorf("sync of the directory: %w", err)
 	}
 	return nil
+}
+
+// sync syncs a segment's file, and notes how long that takes.
+func (j *Journal) sync(f File) error {
+	begun := time.Now()
+	err := f.Sync()
+	j.syncs.Add(1)
+	j.syncTime.Add(int64(time.Since(begun)))
+	return err
 }
 
 func writeFull(f File, p []byte, off int64) error {

@@ -148,8 +148,7 @@ func (j *Journal) syncSegmentsLocked(epoch uint64) error {
 		size := s.size
 		s.readers++
 		j.mu.Unlock()
-		j.syncs.Add(1)
-		err := s.file.Sync()
+		err := j.sync(s.file)
 		j.mu.Lock()
 		j.releaseLocked(s)
 		if err != nil {

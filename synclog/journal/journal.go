@@ -84,10 +84,11 @@ type Journal struct {
 	fails atomic.Bool // failure != nil
 	// From here on each write changes something: not in a cache line with what is only
 	// looked at.
-	_     [64]byte
-	seq   atomic.Uint64 // the last stamp
-	known atomic.Int64  // keys, intents, and what the log has yet to end
-	syncs atomic.Uint64
+	_        [64]byte
+	seq      atomic.Uint64 // the last stamp
+	known    atomic.Int64  // keys, intents, and what the log has yet to end
+	syncs    atomic.Uint64
+	syncTime atomic.Int64 // nanoseconds
 
 	mu sync.Mutex
 	book

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"math/bits"
+	"time"
 
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -22,6 +23,7 @@ type Stats struct {
 	// and syncs, entries given up while failed (Options.Continue), and damages
 	// found, torn ends among them.
 	Written, Batches, Syncs, Failures, Dropped, Damaged uint64
+	SyncTime                                            time.Duration // of Syncs, in all
 }
 
 // Stats tells how things are.
@@ -32,7 +34,7 @@ func (j *Journal) Stats() Stats {
 	s := Stats{
 		Pending: k.visible, Open: j.opens.len(), Parked: k.parked, ByBackend: make([]int, len(j.o.Backends)),
 		Segments: len(j.segs), Bytes: j.total(),
-		Written: j.counts.Written, Batches: j.counts.Batches, Syncs: j.syncs.Load(),
+		Written: j.counts.Written, Batches: j.counts.Batches, Syncs: j.syncs.Load(), SyncTime: time.Duration(j.syncTime.Load()),
 		Failures: j.counts.Failures, Dropped: j.counts.Dropped, Damaged: j.damaged,
 	}
 	for i, n := range k.byKind {

@@ -1,0 +1,26 @@
+package backends
+
+import (
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// roundTrip is what the system has measured on a connection; 0 is not known.
+func roundTrip(nc net.Conn) (d time.Duration) {
+	tc, ok := nc.(*net.TCPConn)
+	if !ok {
+		return 0
+	}
+	raw, err := tc.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			d = time.Duration(info.Rtt) * time.Microsecond
+		}
+	})
+	return d
+}

@@ -1,0 +1,60 @@
+package service
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/metrics"
+)
+
+// observe has a scrape read what the parts count and know.
+func (p *Proxy) observe() {
+	m := p.metrics
+	m.Observe(p.status, p.synclog.Counts, p.engine.InFlight)
+	m.ObserveHealth(p.health.Status)
+	m.ObserveClients(p.engine.Clients)
+	m.ObserveJournal(p.journal.Journal, p.repairStatus)
+	m.ObserveLogs(p.logStates)
+	m.ObserveLanes(p.engine.Lanes)
+	m.ObserveProcess(p.processState)
+}
+
+// processState is what a scrape reads of the rest of the process.
+func (p *Proxy) processState() metrics.Process {
+	s := metrics.Process{Connections: p.limiter.Limit(), RoundTrips: make([]time.Duration, len(p.backends))}
+	for i, b := range p.backends {
+		s.RoundTrips[i] = b.RoundTrip()
+	}
+	if certificates := p.certificates.Load(); certificates != nil {
+		s.Certificates = *certificates
+	}
+	var fs unix.Statfs_t
+	if unix.Statfs(p.Config.DataDir, &fs) == nil && fs.Bsize > 0 {
+		s.DataFree, s.DataSize = fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize)
+	}
+	if v, err := ReadVerified(p.Config); err == nil {
+		s.Verified = v
+	}
+	return s
+}
+
+// noteCertificates keeps when the certificates in use expire.
+func (p *Proxy) noteCertificates() {
+	var all []metrics.Certificate
+	for _, part := range p.tls {
+		use := "client"
+		if part.backends == nil {
+			use = "listener"
+		}
+		for _, pair := range part.conf.Certificates {
+			if pair.Leaf != nil {
+				all = append(all, metrics.Certificate{Use: use, Key: part.key, Until: pair.Leaf.NotAfter})
+			}
+		}
+		if until, ok := part.authorities(); ok {
+			all = append(all, metrics.Certificate{Use: "ca", Key: part.key, Until: until})
+		}
+	}
+	p.certificates.Store(&all)
+}

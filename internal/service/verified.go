@@ -1,0 +1,62 @@
+package service
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/datadir"
+	"github.com/akubra/akubra/internal/metrics"
+	"github.com/akubra/akubra/synclog/repair"
+)
+
+// verifiedName is the file in DataDir by which the proxy knows what the last `akubra verify` has found.
+const verifiedName = "verified.json"
+
+type verified struct {
+	Ended       time.Time `json:"ended"`
+	Complete    bool      `json:"complete"`
+	Compared    int64     `json:"compared"`
+	Differences int64     `json:"differences"`
+	Errors      int64     `json:"errors"`
+}
+
+// KeepVerified keeps what a verify has found, for the metrics of the proxy with the same DataDir. Where
+// there is no DataDir it does nothing: the proxy runs elsewhere.
+func KeepVerified(c *config.Config, s repair.VerifySummary, complete bool) error {
+	if _, err := os.Stat(c.DataDir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	v := verified{time.Now().UTC().Truncate(time.Second), complete, s.Keys, s.Differences, s.Errors}
+	text, err := json.MarshalIndent(v, "", "\t")
+	if err == nil {
+		err = datadir.Replace(filepath.Join(c.DataDir, verifiedName), append(text, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot keep for the metrics what verify has found: %w", err)
+	}
+	return nil
+}
+
+// ReadVerified reads that; it is nil if there was no verify.
+func ReadVerified(c *config.Config) (*metrics.Verified, error) {
+	text, err := os.ReadFile(filepath.Join(c.DataDir, verifiedName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var v verified
+	if err == nil {
+		err = json.Unmarshal(text, &v)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read what verify has found: %w", err)
+	}
+	return &metrics.Verified{
+		Ended: v.Ended, Complete: v.Complete, Compared: int(v.Compared), Differences: int(v.Differences), Errors: int(v.Errors),
+	}, nil
+}
