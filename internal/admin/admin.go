@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +69,8 @@ type Options struct {
 	Repair func() (repair.Status, bool)
 	// Log is told of each change made through this listener.
 	Log func(msg string, keyvals ...any)
+	// OnlyMetrics: it serves /metrics, /health and /ready, and nothing else.
+	OnlyMetrics bool
 	// Connections bounds the listener's connections; 0 means MaxConnections.
 	Connections int
 }
@@ -92,6 +95,7 @@ type Admin struct {
 	o        Options
 	routes   []adminRoute
 	hosts    atomic.Pointer[[]string]
+	token    atomic.Pointer[[sha256.Size]byte] // of metrics, hashed; nil: none is asked for
 	server   *fasthttp.Server
 	started  time.Time
 	draining atomic.Bool
@@ -114,6 +118,9 @@ func New(o Options) *Admin {
 	a := &Admin{o: o, started: time.Now(), served: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	a.SetHosts(o.Hosts)
 	a.routes = append(slices.Clone(adminRoutes), a.journalRoutes()...)
+	if o.OnlyMetrics {
+		a.routes = metricsRoutes
+	}
 	a.server = &fasthttp.Server{
 		Name:               "akubra",
 		Handler:            a.handle,

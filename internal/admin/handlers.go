@@ -76,6 +76,11 @@ func answerReadiness(ctx *fasthttp.RequestCtx, r readiness) {
 }
 
 func (a *Admin) metrics(ctx *fasthttp.RequestCtx, _ string) {
+	if !a.mayReadMetrics(ctx) {
+		ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="akubra metrics"`)
+		adminError(ctx, fasthttp.StatusUnauthorized, "cannot show metrics without their token (MetricsToken): send it as Authorization: Bearer")
+		return
+	}
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	a.o.Metrics.Write(ctx)
 }

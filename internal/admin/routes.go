@@ -35,6 +35,9 @@ var adminRoutes = []adminRoute{
 	{"GET", "/journal", (*Admin).journal},
 }
 
+// metricsRoutes are those of a listener for metrics alone.
+var metricsRoutes = adminRoutes[:3:3]
+
 // journalRoutes are the calls of the protocol behind JournalCalls, for `akubra repair` and `akubra
 // verify` beside this proxy.
 func (a *Admin) journalRoutes() (routes []adminRoute) {

@@ -55,6 +55,7 @@ func (c *Config) check(m *mistakes) {
 			m.add("AdminListen", c.AdminListen, "an address of its own: Listen has %q", c.Listen)
 		}
 	}
+	m.checkMetrics(c)
 	for i, host := range c.AdminHosts {
 		if !validHost(host) {
 			m.add(element("AdminHosts", i), host, "a plain host name, as in akubra.example.com, without scheme or port")
@@ -198,6 +199,8 @@ func (m *mistakes) checkOwnAddresses(c *Config) {
 		switch {
 		case ownAddress(c.Listen, u, local):
 			m.add(element("Backends", i), s, "another address than the proxy's own: Listen has %q", c.Listen)
+		case c.MetricsListen != "" && ownAddress(c.MetricsListen, u, local):
+			m.add(element("Backends", i), s, "another address than the proxy's own: MetricsListen has %q", c.MetricsListen)
 		case c.AdminListen != "" && ownAddress(c.AdminListen, u, local):
 			m.add(element("Backends", i), s, "another address than the proxy's own: AdminListen has %q", c.AdminListen)
 		}

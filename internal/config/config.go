@@ -34,8 +34,10 @@ type Config struct {
 	MaintainedBackend         oneOrMany         `koanf:"MaintainedBackend"` // see MaintainedMask
 	SyncLogMethods            []string          `koanf:"SyncLogMethods"`
 
-	AdminListen           string             `koanf:"AdminListen"` // empty means off
-	AdminHosts            []string           `koanf:"AdminHosts"`  // see admin.Hosts
+	AdminListen           string             `koanf:"AdminListen"`   // empty means off
+	AdminHosts            []string           `koanf:"AdminHosts"`    // see admin.Hosts
+	MetricsListen         string             `koanf:"MetricsListen"` // empty means on AdminListen alone
+	MetricsToken          secret             `koanf:"MetricsToken"`  // empty means that everybody may read them
 	Domains               []string           `koanf:"Domains"`
 	WriteAck              string             `koanf:"WriteAck"`
 	ReadPolicy            string             `koanf:"ReadPolicy"`

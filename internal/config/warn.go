@@ -36,8 +36,16 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 		warn("AdminListen: %q can be reached from other machines, and asks for no password: whoever reaches it can read the state and "+
 			"take backends into maintenance. 127.0.0.1 limits it to this machine", c.AdminListen)
 	}
-	if c.AdminListen == "" {
-		warn("AdminListen: off, so there are no metrics, and `akubra repair` and `akubra verify --journal` cannot work beside the proxy")
+	if !loopbackOnly(c.MetricsListen) && c.MetricsToken == "" {
+		warn("MetricsListen: %q can be reached from other machines, and asks for no token: whoever reaches it can read the backends' names "+
+			"and errors. Set MetricsToken", c.MetricsListen)
+	}
+	switch without := "`akubra repair` and `akubra verify --journal` cannot work beside the proxy"; {
+	case c.AdminListen != "":
+	case c.MetricsListen == "":
+		warn("AdminListen: off, so there are no metrics, and %s", without)
+	default:
+		warn("AdminListen: off, so %s", without)
 	}
 	if len(c.Backends) == 1 {
 		warn("Backends: there is only one, so nothing is replicated")

@@ -40,7 +40,10 @@ func shareFiles(c *config.Config) fileShares {
 func sharesOf(limit int, c *config.Config) fileShares {
 	n := len(c.Backends)
 	s := fileShares{limit: limit, admin: min(max(limit/16, 8), admin.MaxConnections)}
-	left := limit - ownFiles - s.admin - n    // with a probe of each backend
+	left := limit - ownFiles - s.admin - n // with a probe of each backend
+	if c.MetricsListen != "" {
+		left -= min(s.admin, metricsConnections)
+	}
 	if c.Repair.Enabled != config.RepairOff { // it may be on
 		left -= min(2*n*c.Repair.Concurrency, limit/8)
 	}

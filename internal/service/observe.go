@@ -1,10 +1,13 @@
 package service
 
 import (
+	"fmt"
+	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/akubra/akubra/internal/admin"
 	"github.com/akubra/akubra/internal/metrics"
 )
 
@@ -57,4 +60,52 @@ func (p *Proxy) noteCertificates() {
 		}
 	}
 	p.certificates.Store(&all)
+}
+
+// metricsConnections bounds the connections of MetricsListen, which are those of a few scrapers.
+const metricsConnections = 16
+
+// makeMetricsPage makes what is served on MetricsListen. What is on AdminListen is there already.
+func (p *Proxy) makeMetricsPage() {
+	c := p.Config
+	p.metricsPage = admin.New(admin.Options{
+		OnlyMetrics: true,
+		Version:     p.version,
+		URLs:        p.urls(),
+		Hosts:       admin.Hosts(c.MetricsListen, c.AdminHosts),
+		Status:      p.status,
+		Health:      p.health.Status,
+		Metrics:     p.metrics,
+		Connections: min(p.files.admin, metricsConnections),
+		Log:         engineLog{p.logs}.Warn,
+	})
+	p.setMetricsToken(string(c.MetricsToken))
+}
+
+// listenForMetrics listens on MetricsListen, if there is one. After an error nothing listens.
+func (p *Proxy) listenForMetrics() (err error) {
+	if p.Config.MetricsListen == "" {
+		return nil
+	}
+	if p.metricsListener, err = net.Listen("tcp", p.Config.MetricsListen); err == nil {
+		return nil
+	}
+	_ = p.listener.Close()
+	if p.adminListener != nil {
+		_ = p.adminListener.Close()
+	}
+	return fmt.Errorf("cannot listen (MetricsListen: %q): %w", p.Config.MetricsListen, err)
+}
+
+// MetricsAddr is MetricsListen's address, or "" without one.
+func (p *Proxy) MetricsAddr() string {
+	if p.metricsListener == nil {
+		return ""
+	}
+	return p.metricsListener.Addr().String()
+}
+
+func (p *Proxy) setMetricsToken(token string) {
+	p.admin.SetMetricsToken(token)
+	p.metricsPage.SetMetricsToken(token)
 }

@@ -70,7 +70,7 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 	if locked != nil {
 		problems = append(problems, fmt.Errorf("cannot open the journal (DataDir: %q): %w", c.DataDir, locked))
 	}
-	for _, l := range [][2]string{{"Listen", c.Listen}, {"AdminListen", c.AdminListen}} {
+	for _, l := range [][2]string{{"Listen", c.Listen}, {"AdminListen", c.AdminListen}, {"MetricsListen", c.MetricsListen}} {
 		if l[1] == "" {
 			continue
 		}

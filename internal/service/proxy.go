@@ -64,6 +64,7 @@ type Proxy struct {
 	prober      *backends.Prober
 	silence     *silenceWatch
 	admin       *admin.Admin
+	metricsPage *admin.Admin // on MetricsListen
 
 	journal      *ledger.NamedJournal
 	repairer     atomic.Pointer[repair.Repairer] // nil unless it repairs by itself
@@ -85,10 +86,11 @@ type Proxy struct {
 
 	inherited, inheritedAdmin net.Listener // see Inherit
 
-	listener      net.Listener
-	adminListener net.Listener
-	serving       sync.WaitGroup
-	failed        atomic.Bool // a listener has ended by itself
+	listener        net.Listener
+	adminListener   net.Listener
+	metricsListener net.Listener
+	serving         sync.WaitGroup
+	failed          atomic.Bool // a listener has ended by itself
 }
 
 // New constructs the service and opens the journal; nothing listens yet. Start must be called next;
@@ -166,6 +168,7 @@ func (p *Proxy) make() error {
 		},
 		Log: engineLog{l}.Warn,
 	})
+	p.makeMetricsPage()
 	return nil
 }
 
@@ -248,6 +251,9 @@ func (p *Proxy) Start() error {
 	if p.adminListener != nil {
 		p.serving.Go(func() { p.report(p.admin.Serve(p.adminListener)) })
 	}
+	if p.metricsListener != nil {
+		p.serving.Go(func() { p.report(p.metricsPage.Serve(p.metricsListener)) })
+	}
 	p.watcher.Start()
 	p.tlsWatch.start()
 	p.prober.Start()
@@ -298,7 +304,7 @@ func (p *Proxy) listen() (err error) {
 		_ = p.listener.Close()
 		return fmt.Errorf("cannot listen (AdminListen: %q): %w", p.Config.AdminListen, err)
 	}
-	return nil
+	return p.listenForMetrics()
 }
 
 // Look returns as long as nothing of what requests need hangs.
@@ -344,6 +350,7 @@ func (p *Proxy) Stop() {
 	}
 	p.logs.Main.Info().Int("inflight", p.engine.InFlight()).Dur("delay", delay).Msg("stopping")
 	p.admin.Drain()
+	p.metricsPage.Drain()
 	p.engine.Drain()
 	time.Sleep(delay)
 	ctx, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
@@ -367,6 +374,9 @@ func (p *Proxy) Stop() {
 	p.journalAdmin.Close()
 	if p.adminListener != nil {
 		_ = p.admin.Shutdown(context.Background())
+	}
+	if p.metricsListener != nil {
+		_ = p.metricsPage.Shutdown(context.Background())
 	}
 	p.serving.Wait()
 	for _, b := range p.backends {

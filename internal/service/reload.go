@@ -24,7 +24,7 @@ const (
 // keysAtReload has every key. TestR22EveryKeyAtReload names the ones that were forgotten, here, in
 // README.md and in config.yaml.example.
 var keysAtReload = map[string]atReload{
-	"Listen": needsRestart, "Backends": needsRestart, "AdminListen": needsRestart, "MaxHeaderSize": needsRestart,
+	"Listen": needsRestart, "Backends": needsRestart, "AdminListen": needsRestart, "MetricsListen": needsRestart, "MaxHeaderSize": needsRestart,
 	"CongestionControl": needsRestart, "DataDir": needsRestart, "Durability": needsRestart, "OnJournalError": needsRestart,
 
 	"MaintainedBackend": isApplied, "ConnLimit": isApplied, "ConnectionTimeout": isApplied, "ConnectionDialTimeout": isApplied,
@@ -33,7 +33,7 @@ var keysAtReload = map[string]atReload{
 	"PrimaryWait": isApplied, "ProbeBucket": isApplied, "AdditionalRequestHeaders": isApplied, "AdditionalResponseHeaders": isApplied,
 	"Domains": isApplied, "SyncLogMethods": isApplied, "CompareETags": isApplied, "RingSize": isApplied, "MaxBodySize": isApplied,
 	"MaxConcurrentRequests": isApplied, "MinClientRate": isApplied, "ShutdownDelay": isApplied, "ShutdownTimeout": isApplied,
-	"AdminHosts": isApplied, "OnConflict": isApplied, "BackendCredentials": isApplied, "BackendTLS": isApplied,
+	"AdminHosts": isApplied, "MetricsToken": isApplied, "OnConflict": isApplied, "BackendCredentials": isApplied, "BackendTLS": isApplied,
 	"Credentials.AccessKey": isApplied, "Credentials.SecretKey": isApplied, "Credentials.Region": isApplied,
 	"Credentials.File": isApplied, "Credentials.Profile": isApplied,
 	"Repair.Enabled": isApplied, "Repair.Concurrency": isApplied, "Repair.ObjectsPerSecond": isApplied,
@@ -175,6 +175,8 @@ func (p *Proxy) apply(r *Reloaded, current, next *config.Config) error {
 	p.tls = parts
 	p.useTLS(tlsChanged)
 	p.admin.SetHosts(admin.Hosts(next.AdminListen, next.AdminHosts))
+	p.metricsPage.SetHosts(admin.Hosts(next.MetricsListen, next.AdminHosts))
+	p.setMetricsToken(string(next.MetricsToken))
 	if err := p.engine.Reconfigure(options); err != nil {
 		p.logs.Main.Error().Err(err).Msg("requests go on with the options that they had") // Check has seen none
 	}
