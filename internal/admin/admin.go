@@ -3,7 +3,6 @@ package admin
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +41,7 @@ type Options struct {
 	Version string
 	URLs    []string // of the backends, by index
 	Hosts   []string // names that it answers to, besides addresses and localhost (see Hosts)
+	Token   string   // what it asks for (see SetToken); "" is nothing
 	// Status and SetMaintained are the limiter's.
 	Status        func() []limiter.Status
 	SetMaintained func(backend int, on bool) bool
@@ -67,7 +67,7 @@ type Options struct {
 	MaxConfig int
 	// Repair returns false if no repair runs in this process.
 	Repair func() (repair.Status, bool)
-	// Log is told of each change made through this listener.
+	// Log is told of each change that is asked for through this listener (audit).
 	Log func(msg string, keyvals ...any)
 	// OnlyMetrics: it serves /metrics, /health and /ready, and nothing else.
 	OnlyMetrics bool
@@ -87,18 +87,19 @@ type Metrics interface {
 // Admin is the second listener: health, metrics, state, profiles, and the few things that an
 // operator can change without a restart (see adminRoutes).
 //
-// It asks for no password: whoever can reach AdminListen is the operator. A web page in the
-// operator's browser is not, so pages of other sites are refused (ownRequest, R37).
+// Unless it has a token (SetToken) it asks for no password: whoever can reach AdminListen is the
+// operator. A web page in the operator's browser is not, so pages of other sites are refused
+// (ownRequest, R37).
 //
 // Serve owns the server's goroutines; Shutdown stops them and waits for them.
 type Admin struct {
-	o        Options
-	routes   []adminRoute
-	hosts    atomic.Pointer[[]string]
-	token    atomic.Pointer[[sha256.Size]byte] // of metrics, hashed; nil: none is asked for
-	server   *fasthttp.Server
-	started  time.Time
-	draining atomic.Bool
+	o                   Options
+	routes              []adminRoute
+	hosts               atomic.Pointer[[]string]
+	token, metricsToken token
+	server              *fasthttp.Server
+	started             time.Time
+	draining            atomic.Bool
 
 	maintaining sync.Mutex // held for a change of maintenance, including the check before it
 
@@ -117,6 +118,7 @@ func New(o Options) *Admin {
 	}
 	a := &Admin{o: o, started: time.Now(), served: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	a.SetHosts(o.Hosts)
+	a.SetToken(o.Token)
 	a.routes = append(slices.Clone(adminRoutes), a.journalRoutes()...)
 	if o.OnlyMetrics {
 		a.routes = metricsRoutes

@@ -76,7 +76,7 @@ func answerReadiness(ctx *fasthttp.RequestCtx, r readiness) {
 }
 
 func (a *Admin) metrics(ctx *fasthttp.RequestCtx, _ string) {
-	if !a.mayReadMetrics(ctx) {
+	if !a.metricsToken.isIn(ctx) {
 		ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="akubra metrics"`)
 		adminError(ctx, fasthttp.StatusUnauthorized, "cannot show metrics without their token (MetricsToken): send it as Authorization: Bearer")
 		return
@@ -165,6 +165,10 @@ func (a *Admin) endMaintenance(ctx *fasthttp.RequestCtx, name string)   { a.main
 func (a *Admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 	a.maintaining.Lock()
 	defer a.maintaining.Unlock()
+	action := "maintenance on"
+	if !on {
+		action = "maintenance off"
+	}
 	all := a.o.Status()
 	backend := slices.IndexFunc(all, func(s limiter.Status) bool { return strings.EqualFold(s.Name, name) })
 	if backend < 0 {
@@ -172,21 +176,21 @@ func (a *Admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 		for i := range all {
 			names[i] = all[i].Name
 		}
+		a.audit(ctx, action, name, "refused: there is no such backend")
 		adminJSON(ctx, fasthttp.StatusNotFound, map[string]any{"error": fmt.Sprintf("cannot find backend %q", name), "backends": names})
 		return
 	}
 	others := slices.ContainsFunc(all, func(s limiter.Status) bool { return !s.Maintained && s.Name != all[backend].Name })
 	if on && !others && !all[backend].Maintained {
+		a.audit(ctx, action, all[backend].Name, "refused: every other backend is in maintenance")
 		adminError(ctx, fasthttp.StatusConflict, fmt.Sprintf("cannot take backend %q into maintenance: every other one is in maintenance, so no request could be served", all[backend].Name))
 		return
 	}
+	result := "it was so already"
 	if a.o.SetMaintained(backend, on) {
-		message := "backend taken into maintenance: it gets no requests"
-		if !on {
-			message = "backend's maintenance ended"
-		}
-		a.o.Log(message, "backend", all[backend].Name, "by", remoteHost(ctx.RemoteAddr()))
+		result = "done"
 	}
+	a.audit(ctx, action, all[backend].Name, result)
 	adminJSON(ctx, fasthttp.StatusOK, a.backendStatus(a.o.Status(), backend))
 }
 
@@ -214,10 +218,11 @@ func (a *Admin) validate(ctx *fasthttp.RequestCtx, _ string) {
 // not what (R22).
 func (a *Admin) reload(ctx *fasthttp.RequestCtx, _ string) {
 	result, ok := a.o.Reload(remoteHost(ctx.RemoteAddr()))
-	status := fasthttp.StatusOK
+	status, became := fasthttp.StatusOK, "done"
 	if !ok {
-		status = fasthttp.StatusBadRequest
+		status, became = fasthttp.StatusBadRequest, "refused: there is a mistake"
 	}
+	a.audit(ctx, "reload", "configuration", became)
 	adminJSON(ctx, status, result)
 }
 

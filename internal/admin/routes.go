@@ -102,6 +102,13 @@ func (a *Admin) route(ctx *fasthttp.RequestCtx) {
 		}
 		return
 	}
+	if path != "/metrics" && !a.token.isIn(ctx) {
+		if !a.routeForAnyone(ctx, method, path) {
+			ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
+			adminError(ctx, fasthttp.StatusUnauthorized, "cannot answer without the token: send AdminToken of the configuration as Authorization: Bearer TOKEN")
+		}
+		return
+	}
 	var allowed []string
 	for i := range a.routes {
 		r := &a.routes[i]

@@ -4,28 +4,34 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"strings"
+	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 )
 
-// SetMetricsToken has /metrics ask for a token; "" asks for none.
-func (a *Admin) SetMetricsToken(token string) {
-	if token == "" {
-		a.token.Store(nil)
-		return
-	}
-	sum := sha256.Sum256([]byte(token))
-	a.token.Store(&sum)
+// token is what a request has to bring, as "Authorization: Bearer TOKEN". The zero token asks for nothing.
+type token struct {
+	hash atomic.Pointer[[sha256.Size]byte]
 }
 
-// mayReadMetrics reports whether the request has the token. How long that takes tells nothing of the token,
-// not even its length (R37).
-func (a *Admin) mayReadMetrics(ctx *fasthttp.RequestCtx) bool {
-	want := a.token.Load()
+// set changes the token; "" asks for nothing.
+func (t *token) set(content string) {
+	if content == "" {
+		t.hash.Store(nil)
+		return
+	}
+	sum := sha256.Sum256([]byte(content))
+	t.hash.Store(&sum)
+}
+
+// isIn reports whether the request brings the token, or needs none. How long that takes tells nothing of
+// the token, not even its length (R37).
+func (t *token) isIn(ctx *fasthttp.RequestCtx) bool {
+	want := t.hash.Load()
 	if want == nil {
 		return true
 	}
-	scheme, token, _ := strings.Cut(string(ctx.Request.Header.Peek("Authorization")), " ")
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	scheme, given, _ := strings.Cut(string(ctx.Request.Header.Peek("Authorization")), " ")
+	sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
 	return subtle.ConstantTimeCompare(sum[:], want[:]) == 1 && strings.EqualFold(scheme, "Bearer")
 }

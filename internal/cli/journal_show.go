@@ -68,6 +68,7 @@ func (s *journalCommands) find(ctx context.Context, c *cli, conf *config.Config)
 	bucket, key, _ := strings.Cut(ledger.BareObject(s.object), "/")
 	if key != "" && conf.AdminListen != "" {
 		proxy := remote.NewClient(conf.AdminListen, func(error) {})
+		proxy.Token = string(conf.AdminToken)
 		defer proxy.Close()
 		ctx, cancel := context.WithTimeout(ctx, remote.Timeout)
 		defer cancel()

@@ -100,6 +100,9 @@ func sendAdmin(ctx context.Context, conf *config.Config, timeout time.Duration, 
 	if err != nil {
 		return 0, nil, err
 	}
+	if conf.AdminToken != "" {
+		req.Header.Set("Authorization", "Bearer "+string(conf.AdminToken))
+	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // ignores HTTP_PROXY
 	resp, err := client.Do(req)
 	if ue, ok := errors.AsType[*url.Error](err); ok {

@@ -54,6 +54,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 	} else if config.AdminListen != "" {
 		// If a proxy runs, it knows what is pending or being written.
 		proxy := remote.NewClient(config.AdminListen, screen.warn)
+		proxy.Token = string(config.AdminToken)
 		defer proxy.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), remote.Timeout)
 		if proxy.Check(ctx, config.JournalDir()) == nil {

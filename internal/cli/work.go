@@ -103,6 +103,7 @@ func remoteWork(config *config.Config, warn func(error), locked error) (*work, e
 		return nil, fmt.Errorf("%w: a running proxy has to be asked, and there is no AdminListen to reach it at", locked)
 	}
 	r := remote.NewClient(config.AdminListen, warn)
+	r.Token = string(config.AdminToken)
 	ctx, cancel := context.WithTimeout(context.Background(), remote.Timeout)
 	defer cancel()
 	if err := r.Check(ctx, config.JournalDir()); err != nil {

@@ -38,6 +38,7 @@ type Config struct {
 	AdminHosts            []string           `koanf:"AdminHosts"`    // see admin.Hosts
 	MetricsListen         string             `koanf:"MetricsListen"` // empty means on AdminListen alone
 	MetricsToken          secret             `koanf:"MetricsToken"`  // empty means that everybody may read them
+	AdminToken            secret             `koanf:"AdminToken"`    // empty means none is asked for
 	Domains               []string           `koanf:"Domains"`
 	WriteAck              string             `koanf:"WriteAck"`
 	ReadPolicy            string             `koanf:"ReadPolicy"`

@@ -52,7 +52,7 @@ func (s secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // secretPath reports whether the value at path may be a secret, or contain one if it has the wrong
 // type. Such a value must not be quoted.
 func secretPath(path string) bool {
-	if path == "MetricsToken" {
+	if path == "MetricsToken" || path == "AdminToken" {
 		return true
 	}
 	list, rest, _ := strings.Cut(path, "[")

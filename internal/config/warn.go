@@ -32,9 +32,9 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 			warn("%s.InsecureSkipVerify: any certificate is accepted, so anyone in between can read and change everything", element("BackendTLS", i))
 		}
 	}
-	if !loopbackOnly(c.AdminListen) {
+	if !loopbackOnly(c.AdminListen) && c.AdminToken == "" {
 		warn("AdminListen: %q can be reached from other machines, and asks for no password: whoever reaches it can read the state and "+
-			"take backends into maintenance. 127.0.0.1 limits it to this machine", c.AdminListen)
+			"take backends into maintenance. 127.0.0.1 limits it to this machine, and AdminToken to who knows it", c.AdminListen)
 	}
 	if !loopbackOnly(c.MetricsListen) && c.MetricsToken == "" {
 		warn("MetricsListen: %q can be reached from other machines, and asks for no token: whoever reaches it can read the backends' names "+

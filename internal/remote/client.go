@@ -28,6 +28,9 @@ const (
 // Client gives access to a running proxy's journal and fence through its admin listener. Any
 // goroutine may call its methods.
 type Client struct {
+	// Token is the proxy's AdminToken; to be set before the first call.
+	Token string
+
 	base   string // http://host:port
 	client *http.Client
 	warn   func(err error)
@@ -280,6 +283,9 @@ func (r *Client) call(ctx context.Context, method, path string, body, answer any
 	req, err := http.NewRequestWithContext(ctx, method, r.base+path, bytes.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("cannot ask the proxy: %w", err)
+	}
+	if r.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.Token)
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 var (
 	// Keys whose default is nothing: none, off, empty, or taken from elsewhere.
 	defaultIsNothing = []string{
-		"Backends", "MaintainedBackend", "AdditionalRequestHeaders", "AdditionalResponseHeaders", "AdminHosts", "MetricsListen", "MetricsToken", "Domains",
+		"Backends", "MaintainedBackend", "AdditionalRequestHeaders", "AdditionalResponseHeaders", "AdminHosts", "AdminToken", "MetricsListen", "MetricsToken", "Domains",
 		"ShutdownDelay", "TLS.CertFile", "TLS.KeyFile", "TLS.Backends.CAFile", "TLS.Backends.InsecureSkipVerify",
 		"TLS.Backends.ClientCertFile", "TLS.Backends.ClientKeyFile", "BackendTLS",
 		"Logging.Synclog.Stdout", "Logging.Synclog.File", "Logging.Synclog.Syslog",
@@ -37,7 +37,7 @@ var (
 	refused = map[string]string{
 		"Listen": "nowhere", "Backends": "[ftp://a]", "ConnLimit": "0", "ConnectionTimeout": "0s", "ConnectionDialTimeout": "0s",
 		"AdditionalRequestHeaders": "{Host: x}", "AdditionalResponseHeaders": "{Host: x}", "MaintainedBackend": "http://other",
-		"SyncLogMethods": "[BREW]", "AdminListen": "nowhere", "MetricsListen": "nowhere", "MetricsToken": "short", "AdminHosts": "['http://a']", "Domains": "['http://a']",
+		"SyncLogMethods": "[BREW]", "AdminListen": "nowhere", "MetricsListen": "nowhere", "MetricsToken": "short", "AdminHosts": "['http://a']", "AdminToken": "'too short'", "Domains": "['http://a']",
 		"Primary": "http://other", "PrimaryWait": "-1s", "ProbeBucket": "a/b",
 		"ReadPolicy": "some", "ReadFrom": "{'http://other': 1}", "StaleReads": "some", "HedgeAfter": "never", "HedgeBudget": "2", "ReadCheck": "-1",
 		"WriteAck": "some", "RingSize": "1", "StallTimeout": "-1s", "FailureLimit": "-1", "MaxBodySize": "-1", "MaxHeaderSize": "1",
@@ -60,7 +60,7 @@ var (
 	// Who reads a key, if not the engine.
 	readBy = map[string]string{
 		"Listen": "Proxy.Start", "Backends": "Proxy.makeBackends", "MaintainedBackend": "limiter", "ConnLimit": "shareFiles",
-		"AdminListen": "Proxy.Start", "AdminHosts": "admin", "MetricsListen": "Proxy.listenForMetrics", "MetricsToken": "admin", "FailureLimit": "limiter", "ShutdownDelay": "Proxy.Stop", "ShutdownTimeout": "Proxy.Stop",
+		"AdminListen": "Proxy.Start", "AdminHosts": "admin", "AdminToken": "admin", "MetricsListen": "Proxy.listenForMetrics", "MetricsToken": "admin", "FailureLimit": "limiter", "ShutdownDelay": "Proxy.Stop", "ShutdownTimeout": "Proxy.Stop",
 		"CongestionControl": "backends", "TLS": "Proxy.makeEngine, Proxy.makeBackends", "BackendTLS": "Proxy.makeBackends", "Logging": "logs", "DataDir": "ledger",
 		"Durability": "ledger", "OnJournalError": "ledger, Proxy.journalTrouble", "Credentials": "RepairBackends",
 		"BackendCredentials": "RepairBackends", "ProbeBucket": "Proxy.makeProbe", "Repair": "RepairOptions", "OnConflict": "RepairOptions",

@@ -60,6 +60,7 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 	locked := journalLocked(c)
 	if locked != nil && c.AdminListen != "" {
 		r := remote.NewClient(c.AdminListen, func(error) {})
+		r.Token = string(c.AdminToken)
 		defer r.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), runningTimeout)
 		defer cancel()

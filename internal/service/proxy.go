@@ -148,6 +148,7 @@ func (p *Proxy) make() error {
 		Version:       p.version,
 		URLs:          p.urls(),
 		Hosts:         admin.Hosts(c.AdminListen, c.AdminHosts),
+		Token:         string(c.AdminToken),
 		Status:        p.status,
 		Health:        p.health.Status,
 		SetMaintained: p.setMaintained,

@@ -33,7 +33,7 @@ var keysAtReload = map[string]atReload{
 	"PrimaryWait": isApplied, "ProbeBucket": isApplied, "AdditionalRequestHeaders": isApplied, "AdditionalResponseHeaders": isApplied,
 	"Domains": isApplied, "SyncLogMethods": isApplied, "CompareETags": isApplied, "RingSize": isApplied, "MaxBodySize": isApplied,
 	"MaxConcurrentRequests": isApplied, "MinClientRate": isApplied, "ShutdownDelay": isApplied, "ShutdownTimeout": isApplied,
-	"AdminHosts": isApplied, "MetricsToken": isApplied, "OnConflict": isApplied, "BackendCredentials": isApplied, "BackendTLS": isApplied,
+	"AdminHosts": isApplied, "AdminToken": isApplied, "MetricsToken": isApplied, "OnConflict": isApplied, "BackendCredentials": isApplied, "BackendTLS": isApplied,
 	"Credentials.AccessKey": isApplied, "Credentials.SecretKey": isApplied, "Credentials.Region": isApplied,
 	"Credentials.File": isApplied, "Credentials.Profile": isApplied,
 	"Repair.Enabled": isApplied, "Repair.Concurrency": isApplied, "Repair.ObjectsPerSecond": isApplied,
@@ -177,6 +177,7 @@ func (p *Proxy) apply(r *Reloaded, current, next *config.Config) error {
 	p.admin.SetHosts(admin.Hosts(next.AdminListen, next.AdminHosts))
 	p.metricsPage.SetHosts(admin.Hosts(next.MetricsListen, next.AdminHosts))
 	p.setMetricsToken(string(next.MetricsToken))
+	p.admin.SetToken(string(next.AdminToken))
 	if err := p.engine.Reconfigure(options); err != nil {
 		p.logs.Main.Error().Err(err).Msg("requests go on with the options that they had") // Check has seen none
 	}
