@@ -23,6 +23,9 @@ var version = "dev"
 //go:embed config.yaml.example
 var example string
 
+//go:embed docs/akubra.1
+var manual string
+
 func main() {
 	// A log's reader that goes away must not take the proxy with it.
 	signal.Ignore(syscall.SIGPIPE)
@@ -30,7 +33,7 @@ func main() {
 	if version == "dev" {
 		version = builtVersion()
 	}
-	os.Exit(cli.Run(os.Args[1:], version, example))
+	os.Exit(cli.Run(os.Args[1:], version, example, manual))
 }
 
 // addProcessor has the scheduler use one thread more than the machine, or the

@@ -23,9 +23,9 @@ const (
 )
 
 // Run executes the command in args as the whole of this process and returns its exit code. example
-// is config.yaml.example.
-func Run(args []string, version, example string) int {
-	c := &cli{version: version, example: example, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+// is config.yaml.example, manual docs/akubra.1.
+func Run(args []string, version, example, manual string) int {
+	c := &cli{version: version, example: example, manual: manual, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	return c.run(args)
 }
 
@@ -33,6 +33,7 @@ func Run(args []string, version, example string) int {
 type cli struct {
 	version        string
 	example        string
+	manual         string
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	signals        <-chan os.Signal     // nil: the process's own

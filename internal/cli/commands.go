@@ -30,6 +30,7 @@ func (c *cli) run(args []string) int {
 	operate := newOperateCommands(app)
 	example := app.Command("config", "Print a configuration to start from, with every key, its default and its meaning.")
 	version := app.Command("version", "Print the version and what it was built with.")
+	manual := app.Command("man", "Print the manual page, as in: akubra man > akubra.1 && man ./akubra.1")
 	completion, shell := completionCommand(app)
 
 	command, err := app.Parse(args)
@@ -48,6 +49,9 @@ func (c *cli) run(args []string) int {
 		return c.demo(demoOptions)
 	case command == example.FullCommand():
 		fmt.Fprint(c.stdout, c.example)
+		return exitOK
+	case command == manual.FullCommand():
+		fmt.Fprint(c.stdout, c.manual)
 		return exitOK
 	case command == version.FullCommand():
 		return c.showVersion()

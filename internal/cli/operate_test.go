@@ -154,7 +154,7 @@ func TestManualPage(t *testing.T) {
 	}
 	for _, command := range []string{
 		"", "serve", "check", "status", "maintenance on", "maintenance off", "repair", "verify", "journal list", "journal stats",
-		"journal export", "journal show", "journal dump", "resolve", "config", "version", "completion", "demo",
+		"journal export", "journal show", "journal dump", "resolve", "config", "version", "man", "completion", "demo",
 	} {
 		look(strings.Fields(command))
 	}
