@@ -47,6 +47,7 @@ func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32
 	for set := late; set != 0; set &= set - 1 {
 		b := bits.TrailingZeros64(set)
 		e.o.Limiter.End(b, slots[b])
+		e.lanes[b].deferredAt.Store(e.now())
 	}
 	return late
 }

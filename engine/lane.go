@@ -22,6 +22,8 @@ import (
 type lane struct {
 	sent atomic.Int64 // bytes of large bodies that its connections have taken
 
+	deferredAt atomic.Int64 // when a leg to it was deferred last, whatever its body; see Pressed
+
 	mu    sync.Mutex
 	loads []*cargo // of large bodies under way
 	rate  float64

@@ -120,6 +120,13 @@ func (l *Limiter) Lagged(backend int, now, lag int64) {
 	b.lag.note(now, max(lag, 0), b.slots.taken(), l.mostOf())
 }
 
+// AtLimit reports whether legs are under way at a backend up to its limit.
+func (l *Limiter) AtLimit(now int64, backend int) bool {
+	b := &l.backends[backend]
+	busy := b.slots.taken()
+	return busy >= leastLimit && busy >= l.limitOf(b, now)
+}
+
 // Crowded returns those backends of want at whose limits there is no room: a leg to one of them would
 // only wait there. A backend is crowded only beside another one that is not, and that has less than
 // half as many legs under way: where all are slow, waiting for them is right. It takes nothing and
@@ -132,13 +139,11 @@ func (l *Limiter) Crowded(now int64, want uint64) (crowded uint64) {
 	least := math.MaxInt
 	for set := want; set != 0; set &= set - 1 {
 		i := bits.TrailingZeros64(set)
-		b := &l.backends[i]
-		busy := b.slots.taken()
-		if busy >= leastLimit && busy >= l.limitOf(b, now) {
+		if l.AtLimit(now, i) {
 			crowded |= bit(i)
 			continue
 		}
-		least = min(least, busy)
+		least = min(least, l.backends[i].slots.taken())
 	}
 	if least == math.MaxInt {
 		return 0

@@ -175,6 +175,9 @@ func TestR13HungOneIsNotCrowded(t *testing.T) {
 	if got := r.Crowded(now, 0b11); got != 0b10 {
 		t.Fatalf("crowded are %b", got)
 	}
+	if r.AtLimit(now, 0) || !r.AtLimit(now, 1) {
+		t.Errorf("at their limits: %v, %v", r.AtLimit(now, 0), r.AtLimit(now, 1))
+	}
 	if got := r.Crowded(now, 0b10); got != 0 {
 		t.Errorf("nobody else is asked, but crowded are %b", got)
 	}

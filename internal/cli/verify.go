@@ -30,7 +30,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 		Backends: backends, Bucket: f.bucket, Prefix: f.prefix, Deep: f.deep,
 		IgnoreETags:      !config.CompareETags,
 		Missing:          f.missing,
-		Concurrency:      config.Repair.Concurrency,
+		Concurrency:      config.Repair.Objects(),
 		ObjectsPerSecond: config.Repair.ObjectsPerSecond,
 		DialTimeout:      config.ConnectionDialTimeout,
 		Timeout:          config.ConnectionTimeout,

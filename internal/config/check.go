@@ -124,7 +124,7 @@ func (c *Config) check(m *mistakes) {
 	if c.Repair.Enabled == RepairOn && len(c.Backends) == 1 {
 		m.add("Repair.Enabled", true, "false when there is only one backend")
 	}
-	checkRange(m, "Repair.Concurrency", c.Repair.Concurrency, 1, maxConcurrency, "")
+	m.checkConcurrency(c.Repair.Concurrency)
 	checkRange(m, "Repair.ObjectsPerSecond", c.Repair.ObjectsPerSecond, 0, maxCount, " (0 is no limit)")
 	m.checkRates("Repair.BytesPerSecond", c.Repair.BytesPerSecond, c.Backends)
 	checkRange(m, "Repair.MaxTries", c.Repair.MaxTries, 1, maxCount, "")

@@ -89,8 +89,8 @@ const (
 
 // RepairConfig sets how fast and how persistently backends are repaired.
 type RepairConfig struct {
-	Enabled          string  `koanf:"Enabled"` // inside the proxy, see Repairs; `akubra repair` works without it
-	Concurrency      int     `koanf:"Concurrency"`
+	Enabled          string  `koanf:"Enabled"`          // inside the proxy, see Repairs; `akubra repair` works without it
+	Concurrency      string  `koanf:"Concurrency"`      // see Objects
 	ObjectsPerSecond float64 `koanf:"ObjectsPerSecond"` // 0 means no limit
 	BytesPerSecond   Rates   `koanf:"BytesPerSecond"`   // see Config.BytesPerSecond
 	MaxTries         int     `koanf:"MaxTries"`
@@ -133,7 +133,7 @@ func Default() *Config {
 		Durability:     DurabilityProcess,
 		OnJournalError: OnJournalErrorRefuse,
 		Credentials:    CredentialsConfig{Profile: defaultProfile},
-		Repair:         RepairConfig{Enabled: RepairAuto, Concurrency: 4, MaxTries: 20},
+		Repair:         RepairConfig{Enabled: RepairAuto, Concurrency: ConcurrencyAuto, MaxTries: 20},
 		OnConflict:     OnConflictPark,
 	}
 }

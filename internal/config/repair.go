@@ -3,9 +3,19 @@ package config
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/akubra/akubra/internal/text"
 )
+
+// ConcurrencyAuto: repair finds out by itself how many objects at a time a backend takes.
+const ConcurrencyAuto = "auto"
+
+// Objects is how many objects are repaired at a time; 0 is auto.
+func (c RepairConfig) Objects() int {
+	n, _ := strconv.Atoi(c.Concurrency) // checked
+	return n
+}
 
 // Rates are bytes a second by backend. A single rate, which each backend has, may be written without
 // the map.
@@ -41,6 +51,16 @@ func (c *Config) BytesPerSecond() []int64 {
 		}
 	}
 	return rates
+}
+
+func (m *mistakes) checkConcurrency(s string) {
+	if n, err := strconv.Atoi(s); s != ConcurrencyAuto && (err != nil || n < 1 || n > maxConcurrency) {
+		var value any = s
+		if err == nil {
+			value = n
+		}
+		m.add("Repair.Concurrency", value, "from 1 to %d, or auto", maxConcurrency)
+	}
 }
 
 func (m *mistakes) checkRates(path string, rates Rates, backends []string) {

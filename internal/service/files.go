@@ -5,6 +5,7 @@ import (
 
 	"github.com/akubra/akubra/internal/admin"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
 // fileShares is how the process's file descriptors are divided (R23): each connection takes one,
@@ -27,14 +28,17 @@ const ownFiles = 40
 // idleBackendShare: one backend connection is kept idle for so many busy ones.
 const idleBackendShare = 4
 
-// shareFiles computes the shares. Go has raised the soft limit to the hard one.
-func shareFiles(c *config.Config) fileShares {
-	limit := 1 << 20
+func fileLimit() int {
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) == nil && r.Cur < 1<<20 {
-		limit = int(r.Cur)
+		return int(r.Cur)
 	}
-	return sharesOf(limit, c)
+	return 1 << 20
+}
+
+// shareFiles computes the shares. Go has raised the soft limit to the hard one.
+func shareFiles(c *config.Config) fileShares {
+	return sharesOf(fileLimit(), c)
 }
 
 func sharesOf(limit int, c *config.Config) fileShares {
@@ -45,7 +49,7 @@ func sharesOf(limit int, c *config.Config) fileShares {
 		left -= min(s.admin, metricsConnections)
 	}
 	if c.Repair.Enabled != config.RepairOff { // it may be on
-		left -= min(2*n*c.Repair.Concurrency, limit/8)
+		left -= repairFiles(limit, c)
 	}
 	s.pipes = max(0, min(c.MaxConcurrentRequests*2*(n+1), left/4))
 	left -= s.pipes
@@ -60,6 +64,24 @@ func sharesOf(limit int, c *config.Config) fileShares {
 	// One in eight, plus eight, is for connections that are closing or being refused.
 	s.clients = max(min(wantedClients(c), (left-8)*8/9), 2)
 	return s
+}
+
+// repairFiles are the descriptors that repair may take: for each object up to two connections to each backend.
+func repairFiles(limit int, c *config.Config) int {
+	n := 2 * len(c.Backends)
+	if objects := c.Repair.Objects(); objects > 0 {
+		return min(n*objects, limit/8)
+	}
+	return min(n*repair.MostConcurrency, limit/16)
+}
+
+// leastRepairs are worth it however few descriptors there are.
+const leastRepairs = 4
+
+// mostRepairs is how many objects may be repaired at a time, where the configuration does not say.
+func mostRepairs(c *config.Config) int {
+	files := repairFiles(fileLimit(), c)
+	return min(max(files/(2*len(c.Backends)), leastRepairs), repair.MostConcurrency)
 }
 
 // wantedClients is the limit for clients' connections if there are enough descriptors.

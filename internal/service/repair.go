@@ -77,7 +77,7 @@ func (p *Proxy) newRepairer(o repair.Options) (*repair.Repairer, error) {
 	}
 	o.Memory = p.manners
 	o.Journal, o.Fence, o.Log = p.journal, engineFence{p.engine}, repairLog{engineLog{p.logs}}
-	o.Maintained = p.isOut
+	o.Maintained, o.Pressed = p.isOut, p.isPressed
 	o.OnResolved = func(t task.Task, action string) { p.resolved(&t, action) }
 	o.OnFailed = p.repairFailed
 	o.Pending = func() int { return p.journal.Journal.Stats().Pending }
@@ -101,6 +101,13 @@ func (p *Proxy) repairFailed(t task.Task, err error) {
 // isOut reports whether a backend must be left alone because it is in maintenance or demoted.
 func (p *Proxy) isOut(name string) bool {
 	return slices.Contains(p.Out(), name)
+}
+
+// isPressed reports whether clients need all the room that there is at a backend, so that repair stays behind
+// them: writes have just been deferred there, wait for it, or are under way up to its limit (R10, R13).
+func (p *Proxy) isPressed(name string) bool {
+	i := slices.Index(p.names(), name)
+	return i >= 0 && (p.engine.Pressed(i) || p.limiter.AtLimit(p.engine.Now(), i))
 }
 
 // Out are the names of the backends that must be left alone because they are in maintenance or
@@ -139,7 +146,8 @@ func RepairOptions(c *config.Config, environ []string) (repair.Options, error) {
 	}
 	return repair.Options{
 		Backends:         backends,
-		Concurrency:      c.Repair.Concurrency,
+		Concurrency:      c.Repair.Objects(),
+		Most:             mostRepairs(c),
 		ObjectsPerSecond: c.Repair.ObjectsPerSecond,
 		MaxTries:         c.Repair.MaxTries,
 		CopyBucketConfig: c.Repair.CopyBucketConfig,

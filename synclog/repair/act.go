@@ -22,6 +22,7 @@ func (w *run) copyAll(ctx context.Context, d plan, s *sight) error {
 	var errs []error
 	for _, i := range d.targets {
 		dst := w.r.backends[i]
+		dst.readFrom(d.source)
 		if mine, err := w.own(ctx, i, s); err != nil || !mine {
 			errs = append(errs, err)
 			continue

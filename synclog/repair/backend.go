@@ -45,6 +45,9 @@ type backend struct {
 	log      Log
 	breaker  breaker
 	refusals refusals
+	pace     pace
+	gate     gate
+	moved    atomic.Int64  // bytes of content that were sent there
 	bytes    *rate.Limiter // nil: no bound
 	weight   int
 
@@ -127,6 +130,7 @@ func backendFault(err error) bool {
 
 func (b *backend) status() BackendStatus {
 	s := BackendStatus{Name: b.name, Out: b.breaker.open.Load()}
+	s.Busy, s.Limit = b.gate.state()
 	b.breaker.mu.Lock()
 	defer b.breaker.mu.Unlock()
 	s.Failures, s.LastError = b.breaker.failures, b.breaker.last

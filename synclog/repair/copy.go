@@ -272,6 +272,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.body.Read(p)
 	m.left -= int64(n)
 	m.c.r.counts.moved(n)
+	m.c.dst.moved.Add(int64(n))
 	if errors.Is(err, io.EOF) && m.left > 0 {
 		return n, io.ErrUnexpectedEOF
 	}

@@ -35,7 +35,11 @@ func newObject(h http.Header, size int64) *object {
 
 // head looks at an object; it is nil where there is none.
 func (b *backend) head(ctx context.Context, bucket, key string, params ...client.Param) (*object, error) {
+	begun := time.Now()
 	res, err := b.Do(ctx, &client.Request{Method: http.MethodHead, Bucket: bucket, Key: key, Query: params})
+	if err == nil || client.Status(err) == http.StatusNotFound {
+		b.pace.note(time.Since(begun))
+	}
 	if err != nil {
 		switch client.Status(err) {
 		case http.StatusNotFound:

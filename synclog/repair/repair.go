@@ -5,7 +5,7 @@
 // not enough, the key is parked (R35).
 //
 // The way of a task: scan.go takes it from the journal, oldest first, and gives it
-// to one of Concurrency workers; task_run.go is one task's way, observe.go and look.go the
+// to a worker, once the gates (gate.go) of the backends that lack it have room; task_run.go is one task's way, observe.go and look.go the
 // look at the backends, know.go and plan.go what is known and what follows, act.go,
 // copy.go, multipart.go, subresource.go and bucket.go the deeds, outcome.go what comes of
 // it; settle.go is a person's decision. verify.go walks listings to find what no journal knows.
@@ -65,8 +65,13 @@ type Options struct {
 	Backends []Backend // all of the proxy's, those under maintenance too
 	Journal  Journal
 	Fence    Fence // may be nil
-	// Concurrency is how many tasks are worked on at once; 0 is 4.
+	// Concurrency is how many tasks are worked on at once; 0: as many as the backends carry, up to Most.
 	Concurrency int
+	// Most bounds that; 0 is MostConcurrency.
+	Most int
+	// Pressed reports whether clients need all the room that there is at a backend: repair stays behind them. It
+	// is asked often, from any goroutine; may be nil.
+	Pressed func(name string) bool
 	// ObjectsPerSecond bounds the work; 0: no bound.
 	ObjectsPerSecond float64
 	// MaxTries is the number of failures after which a task is parked; 0 is 20.
@@ -135,10 +140,11 @@ type Repairer struct {
 	policy   policy
 	kick     chan struct{}
 	asked    chan struct{}  // there is a wanted key
+	freed    chan struct{}  // there may be room at a gate
 	running  sync.WaitGroup // workers, the scanner, probes to come
 
 	mu       sync.Mutex
-	inFlight map[string]struct{} // keys being worked on
+	inFlight map[string][]int    // keys being worked on, and the gates that they have a place at
 	wanted   []wantedKey         // keys to be taken first
 	stop     context.CancelFunc  // nil: neither RunOnce nor Start
 	told     map[string]struct{} // what was warned of once
@@ -154,7 +160,7 @@ func New(o Options) (*Repairer, error) {
 	if o.Journal == nil {
 		return nil, errors.New("cannot repair without a journal")
 	}
-	o.Concurrency = defaultTo(o.Concurrency, 4)
+	o.Most = defaultTo(o.Most, MostConcurrency)
 	o.MaxTries = defaultTo(o.MaxTries, 20)
 	o.DialTimeout = defaultTo(o.DialTimeout, 3*time.Second)
 	o.Timeout = defaultTo(o.Timeout, 30*time.Second)
@@ -168,18 +174,19 @@ func New(o Options) (*Repairer, error) {
 		o.Now = time.Now
 	}
 	r := &Repairer{
-		o: o, index: map[string]int{}, kick: make(chan struct{}, 1), asked: make(chan struct{}, 1),
-		inFlight: map[string]struct{}{}, told: map[string]struct{}{},
+		o: o, index: map[string]int{}, kick: make(chan struct{}, 1), asked: make(chan struct{}, 1), freed: make(chan struct{}, 1),
+		inFlight: map[string][]int{}, told: map[string]struct{}{},
 		objects: objectLimiter(o.ObjectsPerSecond),
 	}
 	var err error
-	if r.backends, err = newBackends(o.Backends, o.DialTimeout, o.Timeout, o.Concurrency, o.Log); err != nil {
+	if r.backends, err = newBackends(o.Backends, o.DialTimeout, o.Timeout, r.workerCount(), o.Log); err != nil {
 		return nil, err
 	}
 	if o.Memory == nil {
 		r.o.Memory, _ = OpenManners("") // nothing is read
 	}
 	for i, b := range r.backends {
+		b.gate = newGate(o.Concurrency, o.Most)
 		if _, twice := r.index[b.name]; twice {
 			return nil, fmt.Errorf("cannot repair with backend %q twice", b.name)
 		}

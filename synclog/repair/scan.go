@@ -76,14 +76,20 @@ func (r *Repairer) scan(ctx context.Context, p *pass) error {
 		case p.look || r.waits(&t) || !r.take(&t):
 			continue
 		}
-		r.give(ctx, p, &t)
+		r.give(ctx, p, &t, false)
 	}
 	return ctx.Err()
 }
 
-// give hands a task that was taken to a worker.
-func (r *Repairer) give(ctx context.Context, p *pass, t *task.Task) {
+// give hands a task that was taken to a worker; one that somebody waits for does not wait for room.
+func (r *Repairer) give(ctx context.Context, p *pass, t *task.Task, wanted bool) {
 	p.given++
+	if wanted {
+		r.enter(t, true)
+	} else if !r.admit(ctx, p, t) {
+		r.letGo(t)
+		return
+	}
 	select {
 	case p.work <- *t:
 	case <-ctx.Done():
@@ -127,22 +133,24 @@ func (r *Repairer) take(t *task.Task) bool {
 	if _, taken := r.inFlight[id]; taken {
 		return false
 	}
-	r.inFlight[id] = struct{}{}
+	r.inFlight[id] = nil
 	r.counts.inFlight.Add(1)
 	return true
 }
 
 func (r *Repairer) letGo(t *task.Task) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	gates := r.inFlight[taskID(t)]
 	delete(r.inFlight, taskID(t))
+	r.mu.Unlock()
 	r.counts.inFlight.Add(-1)
+	r.leave(gates)
 }
 
 // workers starts the workers; they end when work is closed.
 func (r *Repairer) workers(ctx context.Context, work <-chan task.Task, s *tally) *sync.WaitGroup {
 	var wg sync.WaitGroup
-	for range r.o.Concurrency {
+	for range r.workerCount() {
 		wg.Go(func() {
 			for t := range work {
 				r.handle(ctx, &t, s)

@@ -33,12 +33,15 @@ type Status struct {
 
 // BackendStatus is one backend's part in the repair.
 type BackendStatus struct {
-	Name      string    `json:"name"`
-	Out       bool      `json:"out"`     // the breaker is open
-	Refuses   bool      `json:"refuses"` // it takes no writes, for reasons of its own
-	Until     time.Time `json:"until,omitzero"`
-	Failures  uint64    `json:"failures"` // that were the backend's own
-	LastError string    `json:"last_error,omitempty"`
+	Name     string    `json:"name"`
+	Out      bool      `json:"out"`     // the breaker is open
+	Refuses  bool      `json:"refuses"` // it takes no writes, for reasons of its own
+	Until    time.Time `json:"until,omitzero"`
+	Failures uint64    `json:"failures"` // that were the backend's own
+	// Busy is how many keys that it lacks are worked on, Limit how many may be.
+	Busy      int    `json:"busy"`
+	Limit     int    `json:"limit"`
+	LastError string `json:"last_error,omitempty"`
 }
 
 // counts are what Status tells.

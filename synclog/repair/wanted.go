@@ -64,6 +64,6 @@ func (r *Repairer) giveWanted(ctx context.Context, p *pass) {
 		if t.Place = place; r.waits(&t) || !r.take(&t) {
 			continue
 		}
-		r.give(ctx, p, &t)
+		r.give(ctx, p, &t, true)
 	}
 }

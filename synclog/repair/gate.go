@@ -1,0 +1,324 @@
+package repair
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// How many keys are worked on at once at a backend that lacks them is a gate's, one for each backend. Its
+// limit is of the kind of TCP Vegas: it grows while more is done by it and the backend answers about as fast as
+// it ever does, and shrinks to what it has carried where that takes longer, for then more would only wait in line.
+// Where the live path is short of room itself (Options.Pressed), a gate lets one key through at a time.
+const (
+	// MostConcurrency bounds the keys that are worked on at once, at all backends: each takes a connection or
+	// two to every backend, and up to smallObject bytes.
+	MostConcurrency = 128
+	// firstConcurrency is where a gate begins, and fewConcurrency what it never falls below by itself: so
+	// few make no queue.
+	firstConcurrency = 8
+	fewConcurrency   = 4
+	// leastConcurrency is what repair keeps whatever clients need.
+	leastConcurrency = 1
+	// paceTolerance is what an answer may take longer than the fastest one in any case.
+	paceTolerance = 3 * time.Millisecond
+	// gateInterval is how long a gate looks at answers at least.
+	gateInterval = 100 * time.Millisecond
+	// leastAnswers are needed to judge by.
+	leastAnswers = 5
+	// probeReadings: after so many the limit is raised to see whether that brings more now.
+	probeReadings = 8
+	// keyWork is what a key counts as beside its bytes, where it is measured how much is done.
+	keyWork = 64 << 10
+	// pressedAgain is how often it is asked whether clients still need all the room; nobody tells.
+	pressedAgain = 100 * time.Millisecond
+)
+
+// reading is what a gate goes by: a while in which up to peak keys were worked on at once.
+type reading struct {
+	limit, peak, most int
+	rising            bool          // it was never too much: the limit doubles
+	answer            time.Duration // half of the answers took no longer
+	floor             time.Duration // what one takes where nothing waits
+	rate              float64       // of work done
+	raised            float64       // what that was when the limit was raised last; 0: it was not
+	ago               int           // readings since then
+}
+
+// nextConcurrency is the limit after a reading.
+//
+// It is a pure function of its argument.
+func nextConcurrency(g reading) (next int, stillRising bool) {
+	bound := g.floor + max(g.floor, paceTolerance)
+	switch carried := min(g.limit, g.peak); {
+	case g.answer > bound:
+		// By Little's law so many would be answered within the bound.
+		next = int(float64(carried) * float64(bound) / float64(g.answer))
+		return min(max(next, carried/2, fewConcurrency), g.most), false
+	case g.peak < g.limit: // it is not the limit that keeps them few
+		return g.limit, g.rising
+	case g.rising && g.rate >= g.raised*9/8:
+		return min(2*g.limit, g.most), true
+	case !g.rising && g.rate < g.raised*33/32 && g.ago < probeReadings:
+		return g.limit, false // more has brought nothing
+	case g.rising:
+		return g.limit, false
+	}
+	return min(g.limit+g.limit/8+1, g.most), false
+}
+
+// pace is how long a backend takes to answer what has no content. Looks are that, and each key needs some.
+type pace struct {
+	mu    sync.Mutex
+	last  [32]time.Duration // a ring
+	n     int               // answers so far
+	floor time.Duration
+}
+
+func (p *pace) note(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last[p.n%len(p.last)] = d
+	p.n++
+	if p.floor == 0 || d < p.floor {
+		p.floor = d
+	}
+}
+
+// since is the median of the answers after the n-th, as far as they are kept, and 0 where they are too few.
+func (p *pace) since(n int) (median, floor time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.n-n < leastAnswers {
+		return 0, p.floor
+	}
+	var some []time.Duration
+	for i := max(n, p.n-len(p.last)); i < p.n; i++ {
+		some = append(some, p.last[i%len(p.last)])
+	}
+	slices.Sort(some)
+	return some[len(some)/2], p.floor
+}
+
+func (p *pace) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n
+}
+
+// lengthen notes that the way itself may have become longer: few keys make no queue.
+func (p *pace) lengthen(answer time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.floor += max(answer-p.floor, 0) / 8
+}
+
+// usual is about how long an answer takes, 0 where nobody knows.
+func (p *pace) usual() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.floor
+}
+
+// gate bounds how many keys that one backend lacks are worked on at once.
+type gate struct {
+	fixed bool // by the configuration
+
+	mu      sync.Mutex
+	limit   int
+	busy    int
+	peak    int  // of busy, since the last look
+	rising  bool // it was never too much
+	pressed bool // by clients, when it was last asked
+	keys    int  // that are done
+	raised  float64
+	ago     int
+	last    time.Time // of the last look, and bytes that were moved by then
+	moved   int64
+	until   time.Time
+	sources uint64 // where content was read, since the last look
+	seen    []int  // answers of each backend, by then
+}
+
+func newGate(fixed, most int) gate {
+	if fixed > 0 {
+		return gate{fixed: true, limit: fixed}
+	}
+	return gate{limit: min(firstConcurrency, most), rising: true}
+}
+
+// enter takes a place, if there is one. pressed: clients need the room. With force it goes past the limit.
+func (g *gate) enter(pressed, force bool) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pressed && !pressed && !g.fixed { // what there was room for before says nothing of now
+		g.limit, g.rising, g.seen = min(g.limit, firstConcurrency), true, nil
+		g.raised, g.ago = 0, 0
+	}
+	g.pressed = pressed
+	limit := g.limit
+	if pressed {
+		limit = leastConcurrency
+	}
+	if g.busy >= limit && !force {
+		return false
+	}
+	g.busy++
+	g.peak = max(g.peak, g.busy)
+	return true
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.busy--
+	g.keys++
+}
+
+// workerCount is how many workers there are.
+func (r *Repairer) workerCount() int {
+	if r.o.Concurrency > 0 {
+		return r.o.Concurrency
+	}
+	return r.o.Most
+}
+
+// state is for Status.
+func (g *gate) state() (busy, limit int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pressed {
+		return g.busy, leastConcurrency
+	}
+	return g.busy, g.limit
+}
+
+// adapt sets the limit of a backend's gate by how fast the farthest of those answers that its keys had to do
+// with: they are on their way there for most of the time.
+func (r *Repairer) adapt(i int) {
+	g := &r.backends[i].gate
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.fixed || g.pressed || now.Before(g.until) {
+		return
+	}
+	far := i
+	for j, b := range r.backends {
+		if has(g.sources, j) && b.pace.usual() > r.backends[far].pace.usual() {
+			far = j
+		}
+	}
+	var answer, floor time.Duration
+	if g.seen != nil {
+		if answer, floor = r.backends[far].pace.since(g.seen[far]); answer == 0 {
+			return
+		}
+		rate := float64(r.backends[i].moved.Load()-g.moved+keyWork*int64(g.keys)) / now.Sub(g.last).Seconds()
+		g.ago++
+		next, rising := nextConcurrency(reading{
+			limit: g.limit, peak: g.peak, most: r.o.Most, rising: g.rising, answer: answer, floor: floor, rate: rate, raised: g.raised, ago: g.ago,
+		})
+		switch {
+		case next < g.limit:
+			g.raised, g.ago = 0, 0
+		case next > g.limit && (r.backends[i].spent() || r.backends[far].spent()):
+			next, rising = g.limit, g.rising
+		case next > g.limit:
+			g.raised, g.ago = rate, 0
+		}
+		g.limit, g.rising = next, rising
+		if g.peak <= fewConcurrency {
+			r.backends[far].pace.lengthen(answer)
+		}
+	}
+	g.seen = g.seen[:0]
+	for _, b := range r.backends {
+		g.seen = append(g.seen, b.pace.count())
+	}
+	g.peak, g.sources, g.keys, g.moved = g.busy, 0, 0, r.backends[i].moved.Load()
+	g.last, g.until = now, now.Add(max(gateInterval, 4*floor)) // a key takes about three answers
+}
+
+// spent reports whether it is BytesPerSecond that holds a backend's copies up.
+func (b *backend) spent() bool { return b.bytes != nil && b.bytes.Tokens() < 1 }
+
+// readFrom notes that a backend's keys are copied from another one.
+func (b *backend) readFrom(source int) {
+	b.gate.mu.Lock()
+	defer b.gate.mu.Unlock()
+	b.gate.sources |= 1 << source
+}
+
+// lacking are the backends that a task is for, of those that can be asked, and whether clients need all the room
+// at one of them, or at each one that its content can be read from.
+func (r *Repairer) lacking(t *task.Task) (targets []int, pressed bool) {
+	owed := t.Owed()
+	sources, free := 0, 0
+	for i, b := range r.backends {
+		if r.usable(b) != nil {
+			continue
+		}
+		busy := r.o.Pressed != nil && r.o.Pressed(b.name)
+		if slices.Contains(owed, b.name) {
+			targets = append(targets, i)
+			pressed = pressed || busy
+			continue
+		}
+		if sources++; !busy {
+			free++
+		}
+	}
+	return targets, pressed || sources > 0 && free == 0
+}
+
+// enter takes a task's places at the gates of all backends that it is for, or none.
+func (r *Repairer) enter(t *task.Task, force bool) bool {
+	targets, pressed := r.lacking(t)
+	for n, i := range targets {
+		if !r.backends[i].gate.enter(pressed, force) {
+			for _, j := range targets[:n] {
+				r.backends[j].gate.leave()
+			}
+			return false
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inFlight[taskID(t)] = targets
+	return true
+}
+
+// admit waits until there is room for a task; meanwhile keys that somebody waits for are handed out.
+func (r *Repairer) admit(ctx context.Context, p *pass, t *task.Task) bool {
+	for !r.enter(t, false) {
+		timer := time.NewTimer(pressedAgain)
+		select {
+		case <-timer.C:
+		case <-r.freed:
+		case <-r.asked:
+			r.giveWanted(ctx, p)
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// leave gives a task's places back.
+func (r *Repairer) leave(gates []int) {
+	for _, i := range gates {
+		r.backends[i].gate.leave()
+		r.adapt(i)
+	}
+	select {
+	case r.freed <- struct{}{}:
+	default: // whoever waits will look
+	}
+}

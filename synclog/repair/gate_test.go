@@ -1,0 +1,190 @@
+package repair
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestNextConcurrency(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		name       string
+		g          reading
+		want       int
+		wantRising bool
+	}{
+		{"it doubles at first", reading{limit: 8, peak: 8, rising: true, answer: 31 * ms, floor: 30 * ms, rate: 1}, 16, true},
+		{"while that brings more", reading{limit: 16, peak: 16, rising: true, answer: 31 * ms, floor: 30 * ms, rate: 1.3, raised: 1}, 32, true},
+		{"and no longer", reading{limit: 16, peak: 16, rising: true, answer: 31 * ms, floor: 30 * ms, rate: 1, raised: 1}, 16, false},
+		{"up to the most", reading{limit: 100, peak: 100, rising: true, answer: 31 * ms, floor: 30 * ms}, 128, true},
+		{"then it grows by an eighth", reading{limit: 32, peak: 32, answer: 50 * ms, floor: 30 * ms}, 37, false},
+		{"while that brings more, too", reading{limit: 32, peak: 32, answer: 50 * ms, floor: 30 * ms, rate: 1.1, raised: 1, ago: 1}, 37, false},
+		{"and no longer, either", reading{limit: 32, peak: 32, answer: 50 * ms, floor: 30 * ms, rate: 1, raised: 1, ago: 1}, 32, false},
+		{"but for another try", reading{limit: 32, peak: 32, answer: 50 * ms, floor: 30 * ms, rate: 1, raised: 1, ago: 8}, 37, false},
+		{"from one, too", reading{limit: 1, peak: 1, answer: 30 * ms, floor: 30 * ms}, 2, false},
+		{"what is not used does not grow", reading{limit: 32, peak: 20, rising: true, answer: 31 * ms, floor: 30 * ms}, 32, true},
+		{"a queue shrinks it to what was carried", reading{limit: 64, peak: 64, rising: true, answer: 90 * ms, floor: 30 * ms}, 42, false},
+		{"by half at most", reading{limit: 64, peak: 64, answer: 900 * ms, floor: 30 * ms}, 32, false},
+		{"what was used counts", reading{limit: 64, peak: 16, answer: 90 * ms, floor: 30 * ms}, 10, false},
+		{"never below a few", reading{limit: 5, peak: 5, answer: 900 * ms, floor: 30 * ms}, 4, false},
+		{"a near one may take a little longer", reading{limit: 8, peak: 8, answer: 3 * ms, floor: ms / 10}, 10, false},
+		{"but not much", reading{limit: 32, peak: 32, answer: 62 * ms / 10, floor: ms / 10}, 16, false},
+	} {
+		c.g.most = MostConcurrency
+		if got, rising := nextConcurrency(c.g); got != c.want || rising != c.wantRising {
+			t.Errorf("%s: got %d, %v, want %d, %v", c.name, got, rising, c.want, c.wantRising)
+		}
+	}
+}
+
+// farWorld has n objects of a size at the first backend, which all others lack.
+func farWorld(t *testing.T, n, size int, wires ...*wire) *world {
+	t.Helper()
+	w := newWired(t, wires...)
+	w.o.Concurrency = 0
+	body := strings.Repeat("x", size)
+	var owed []int
+	for i := range wires[1:] {
+		owed = append(owed, i+1)
+	}
+	for i := range n {
+		key := fmt.Sprint("k", i)
+		w.wrote(key, w.stores[0].put("b", key, body, time.Minute).etag, owed...)
+	}
+	return w
+}
+
+// TestConcurrencyFollowsTheRoundTrip: over a long way as many keys are worked on as it takes, by themselves.
+func TestConcurrencyFollowsTheRoundTrip(t *testing.T) {
+	t.Parallel()
+	for _, trip := range []time.Duration{30 * time.Millisecond, 80 * time.Millisecond} {
+		t.Run(trip.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				near, far := &wire{}, &wire{trip: trip, rate: 12.5e6}
+				w := farWorld(t, 1000, 1<<10, near, far)
+				begun := time.Now()
+				w.mustResolve()
+				took := time.Since(begun)
+				// Four at a time, as it used to be, take 750 round trips.
+				if far.peak < 64 || far.peak > MostConcurrency || took > 60*trip {
+					t.Errorf("up to %d requests at once, and %s", far.peak, took)
+				}
+			})
+		})
+	}
+}
+
+// TestConcurrencyFillsTheLinkOnly: where the rate is what takes the time, more keys at once would only make a queue,
+// in which clients would have to wait.
+func TestConcurrencyFillsTheLinkOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		near, far := &wire{}, &wire{trip: 30 * time.Millisecond, rate: 12.5e6}
+		w := farWorld(t, 50, 1<<20, near, far)
+		begun := time.Now()
+		w.mustResolve()
+		took := time.Since(begun)
+		if least := time.Duration(50 * (1 << 20) / 12.5e6 * float64(time.Second)); took > least*11/10 {
+			t.Errorf("it took %s, and the bytes %s", took, least)
+		}
+		if far.peak > 24 {
+			t.Errorf("up to %d requests at once", far.peak)
+		}
+	})
+}
+
+// TestConcurrencySparesASlowStorage: one that does four things at a time is not given a hundred.
+func TestConcurrencySparesASlowStorage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		near, slow := &wire{}, &wire{work: 10 * time.Millisecond, hands: make(chan struct{}, 4)}
+		w := farWorld(t, 400, 1<<10, near, slow)
+		w.mustResolve()
+		if slow.peak > 24 {
+			t.Errorf("up to %d requests at once", slow.peak)
+		}
+	})
+}
+
+// TestConcurrencyOfANumber: what the configuration says counts.
+func TestConcurrencyOfANumber(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		near, far := &wire{}, &wire{trip: 30 * time.Millisecond}
+		w := farWorld(t, 100, 1<<10, near, far)
+		w.o.Concurrency = 3
+		w.mustResolve()
+		if far.peak != 3 {
+			t.Errorf("up to %d requests at once instead of 3", far.peak)
+		}
+	})
+}
+
+// TestRepairStaysBehindClients: while clients need all the room at a backend, one key at a time is worked on
+// there, and not none; afterwards as many as before. That goes for whom it is read from, too.
+func TestRepairStaysBehindClients(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		pressed int
+	}{{"the one that lacks it", 1}, {"the one that has it", 0}} {
+		for _, concurrency := range []int{0, 8} {
+			t.Run(fmt.Sprint(c.name, ", concurrency ", concurrency), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					near, far := &wire{}, &wire{trip: 30 * time.Millisecond}
+					w := farWorld(t, 1000, 1<<10, near, far)
+					var pressed atomic.Bool
+					pressed.Store(true)
+					w.o.Concurrency = concurrency
+					w.o.Pressed = func(name string) bool { return pressed.Load() && name == w.o.Backends[c.pressed].Name }
+					r := w.repairer()
+					r.Start()
+					defer r.Close()
+					time.Sleep(10 * time.Second)
+					far.mu.Lock()
+					peak := far.peak
+					far.mu.Unlock()
+					behind := r.Status().Resolved
+					if peak != 1 || behind < 50 {
+						t.Errorf("up to %d requests at once, and %d keys, while clients needed the room", peak, behind)
+					}
+					pressed.Store(false)
+					time.Sleep(15 * time.Second)
+					far.mu.Lock()
+					defer far.mu.Unlock()
+					if left := w.q.left(); far.peak < 8 || len(left) > 0 {
+						t.Errorf("up to %d requests at once, and %d keys left, when clients needed it no more", far.peak, len(left))
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestWantedKeysDoNotWaitForRoom: a client waits for these.
+func TestWantedKeysDoNotWaitForRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		near, far := &wire{}, &wire{trip: time.Second}
+		w := farWorld(t, 20, 1<<10, near, far)
+		w.o.Pressed = func(string) bool { return true }
+		r := w.repairer()
+		r.Start()
+		defer r.Close()
+		time.Sleep(500 * time.Millisecond)
+		r.Prefer("b", "k15")
+		time.Sleep(4 * time.Second)
+		left := w.q.left()
+		if len(left) < 15 || slices.ContainsFunc(left, func(f flat) bool { return f.Key == "k15" }) {
+			t.Errorf("%d are left: %v", len(left), left)
+		}
+	})
+}
