@@ -14,7 +14,7 @@ import (
 // BenchmarkRepair copies objects of 4 KiB from one stub storage to another one; all
 // of them share this machine.
 func BenchmarkRepair(b *testing.B) {
-	for _, workers := range []int{4, 16} {
+	for _, workers := range []int{4, 16, 0} {
 		b.Run(fmt.Sprint("workers=", workers), func(b *testing.B) {
 			from, to := stub.New(b, stub.KeepRequests(0)), stub.New(b, stub.KeepRequests(0))
 			body := make([]byte, 4<<10)
