@@ -116,10 +116,13 @@ func (p *pace) lengthen(answer time.Duration) {
 	p.floor += max(answer-p.floor, 0) / 8
 }
 
-// usual is about how long an answer takes, 0 where nobody knows.
+// usual is about how long an answer takes, 0 where too few have come to tell.
 func (p *pace) usual() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.n < leastAnswers {
+		return 0
+	}
 	return p.floor
 }
 

@@ -205,7 +205,7 @@ func (w *run) plan(s *sight) plan {
 		k.byVersions(s.views):
 		return plan{source: -1, wait: unseen(s.views) == len(s.views)}
 	}
-	p := planContent(k, s.views, w.r.policy)
+	p := w.nearer(planContent(k, s.views, w.r.policy), s)
 	for _, part := range w.parts {
 		if c := w.r.claimOf(part); p.action == actCopy && c.gone(s.views) {
 			return k.settled(parked(task.Conflict, "?"+partNames[part.Aspect]+" was acknowledged, and where it was taken the object is gone"), s.views, w.r.policy)
