@@ -15,7 +15,10 @@ import (
 func (w *run) copyAll(ctx context.Context, d plan, s *sight) error {
 	from := s.objects[d.source]
 	src := w.r.backends[d.source]
+	reader := &transfer{r: w.r, bucket: w.t.Bucket, key: w.t.Key, src: src, from: from}
+	content, wait := reader.readAhead(ctx)
 	x, l, err := w.belongings(ctx, d.source, s)
+	wait()
 	if err != nil {
 		return err
 	}
@@ -23,12 +26,13 @@ func (w *run) copyAll(ctx context.Context, d plan, s *sight) error {
 	for _, i := range d.targets {
 		dst := w.r.backends[i]
 		dst.readFrom(d.source)
+		dst.overwritten.Store(s.objects[i] != nil)
 		if mine, err := w.own(ctx, i, s); err != nil || !mine {
 			errs = append(errs, err)
 			continue
 		}
 		c := &transfer{
-			r: w.r, bucket: w.t.Bucket, key: w.t.Key, src: src, dst: dst, from: from, to: s.objects[i], extras: x, lock: l,
+			r: w.r, bucket: w.t.Bucket, key: w.t.Key, src: src, dst: dst, from: from, to: s.objects[i], extras: x, lock: l, content: content,
 			sent: &w.bytes, still: func(ctx context.Context, locked bool) error { return w.stillThere(ctx, dst, s.objects[i], locked) },
 			seal: w.seal, unseal: w.unseal,
 			began: func(id string) {
@@ -117,11 +121,14 @@ func (w *run) own(ctx context.Context, i int, s *sight) (bool, error) {
 	if s.objects[i] == nil || suspicious(w.t.Key) {
 		return true, nil // suspicious ones were looked up before
 	}
-	entry, known, err := w.r.backends[i].listed(ctx, w.t.Bucket, w.t.Key)
-	if err != nil {
-		return false, err
+	l := s.listed[i]
+	if !l.asked {
+		l.entry, l.known, l.err = w.r.backends[i].listed(ctx, w.t.Bucket, w.t.Key)
 	}
-	if known && entry == nil {
+	if l.err != nil {
+		return false, l.err
+	}
+	if l.known && l.entry == nil {
 		w.folded[i] = true
 		return false, errMoved
 	}
@@ -189,6 +196,7 @@ func (w *run) deleteAll(ctx context.Context, d plan, s *sight) error {
 	var errs []error
 	for _, i := range d.targets {
 		b := w.r.backends[i]
+		b.overwritten.Store(true)
 		if mine, err := w.own(ctx, i, s); err != nil || !mine {
 			errs = append(errs, err)
 			continue

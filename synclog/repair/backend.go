@@ -51,6 +51,9 @@ type backend struct {
 	bytes    *rate.Limiter // nil: no bound
 	weight   int
 
+	// overwritten: the last copy there went over something, or it was a delete.
+	overwritten atomic.Bool
+
 	lacks  atomic.Uint32 // features
 	opaque atomic.Bool   // its ETags are no MD5s
 	honest atomic.Bool   // they are, as far as was seen

@@ -39,6 +39,7 @@ type transfer struct {
 	skip        feature // what this object goes without
 	extras      extras
 	lock        lock
+	content     *ahead // of a small object; nil: it is streamed
 	// still is asked before the last bytes of a long copy go out: an error keeps
 	// the target from storing it. locked: the target may hold the key meanwhile.
 	still func(ctx context.Context, locked bool) error
@@ -104,22 +105,31 @@ func closedOnUs(err error) bool {
 
 // single copies by one GET and one PUT.
 func (c *transfer) single(ctx context.Context) (string, error) {
-	res, err := c.get(ctx, http.Header{"X-Amz-Checksum-Mode": {"ENABLED"}})
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	if res.ContentLength != c.from.size {
-		return "", fmt.Errorf("%w (it has %d bytes in place of %d)", errMoved, res.ContentLength, c.from.size)
+	var read http.Header
+	var small []byte
+	var large io.Reader
+	if c.content != nil {
+		var err error
+		if small, err = c.content.take(ctx, c); err != nil {
+			return "", err
+		}
+		read = c.content.header
+	} else {
+		res, err := c.open(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer res.Body.Close()
+		read, large = res.Header, res.Body
 	}
 	// Of its headers only the checksums, which only a GET was asked for: looks are
 	// compared, and there are servers that guess a Content-Type for a GET alone.
 	c.from.header = c.from.header.Clone()
-	copyPrefixed(c.from.header, res.Header, "X-Amz-Checksum-")
+	copyPrefixed(c.from.header, read, "X-Amz-Checksum-")
 	header := c.headers()
 	c.condition(header)
-	if use := c.used(); use&featChecksum != 0 && res.Header.Get("X-Amz-Checksum-Type") != "COMPOSITE" {
-		copyPrefixed(header, res.Header, "X-Amz-Checksum-")
+	if use := c.used(); use&featChecksum != 0 && read.Get("X-Amz-Checksum-Type") != "COMPOSITE" {
+		copyPrefixed(header, read, "X-Amz-Checksum-")
 		delete(header, "X-Amz-Checksum-Type")
 	}
 	if isMD5(c.from.etag) && !c.from.encrypted && !c.src.opaque.Load() && !c.r.o.IgnoreETags {
@@ -128,24 +138,14 @@ func (c *transfer) single(ctx context.Context) (string, error) {
 		}
 	}
 	put := &client.Request{Method: http.MethodPut, Bucket: c.bucket, Key: c.key, Header: header}
-	if c.from.size <= smallObject {
-		put.Body = make([]byte, c.from.size)
-		if _, err := io.ReadFull(c.meter(ctx, res.Body, c.from.size), put.Body); err != nil {
-			return "", c.src.at(err)
-		}
-		sum := md5.Sum(put.Body) //nolint:gosec // what ETags are
-		if err := c.whole(ctx, hex.EncodeToString(sum[:])); err != nil {
-			return "", err
-		}
-		if c.src.opaque.Load() {
-			delete(header, "Content-Md5")
-		}
+	if c.content != nil {
+		put.Body = small
 		if err := c.seal(); err != nil {
 			return "", err
 		}
 	} else {
 		sum := md5.New() //nolint:gosec // what ETags are
-		body := c.meter(ctx, io.TeeReader(res.Body, sum), c.from.size)
+		body := c.meter(ctx, io.TeeReader(large, sum), c.from.size)
 		locked := c.used()&featCondition != 0
 		body.last = func(ctx context.Context) error {
 			if err := c.whole(ctx, hex.EncodeToString(sum.Sum(nil))); err != nil {
@@ -177,6 +177,16 @@ func (c *transfer) whole(ctx context.Context, md5 string) error {
 		return c.src.at(fmt.Errorf("%w: backend %q has content with the MD5 %s under the ETag %s", errDamaged, c.src.name, md5, c.from.etag))
 	}
 	return nil
+}
+
+// open opens all of the source's object, with its checksums.
+func (c *transfer) open(ctx context.Context) (*http.Response, error) {
+	res, err := c.get(ctx, http.Header{"X-Amz-Checksum-Mode": {"ENABLED"}})
+	if err == nil && res.ContentLength != c.from.size {
+		_ = res.Body.Close()
+		err = fmt.Errorf("%w (it has %d bytes in place of %d)", errMoved, res.ContentLength, c.from.size)
+	}
+	return res, err
 }
 
 // get opens the source's object, which must be the one that was looked at.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/akubra/akubra/synclog/repair/client"
 )
@@ -45,6 +46,14 @@ func normalTags(doc []byte) (string, error) {
 
 // extrasOf asks a backend for tags and the ACL, where it can have any.
 func (r *Repairer) extrasOf(ctx context.Context, b *backend, bucket, key string, o *object) (x extras, err error) {
+	var acl document
+	var aclErr error
+	var asking sync.WaitGroup
+	mayACL := b.has(featACL) && mayHaveACL(o.header)
+	if mayACL { // both at once
+		asking.Go(func() { acl, aclErr = b.getDocument(ctx, bucket, key, "acl") })
+	}
+	defer asking.Wait()
 	if b.has(featTagging) && o.tagCount() != 0 {
 		doc, err := b.getDocument(ctx, bucket, key, "tagging")
 		switch {
@@ -61,11 +70,11 @@ func (r *Repairer) extrasOf(ctx context.Context, b *backend, bucket, key string,
 			x.tags = doc.normal
 		}
 	}
-	if !b.has(featACL) || !mayHaveACL(o.header) {
+	asking.Wait()
+	if !mayACL {
 		return x, nil
 	}
-	doc, err := b.getDocument(ctx, bucket, key, "acl")
-	switch {
+	switch doc, err := acl, aclErr; {
 	case errors.Is(err, errMoved) || backendFault(err) || ctx.Err() != nil:
 		return x, err
 	case client.Status(err) == http.StatusForbidden:

@@ -14,12 +14,16 @@ type sight struct {
 	objects []*object
 	errs    []error
 	views   []view
+	listed  []listed // where that was asked already
 }
 
 // look asks all backends that can be asked, and puts together what planContent goes by.
 func (w *run) look(ctx context.Context) (*sight, error) {
 	s := &sight{views: make([]view, len(w.r.backends))}
+	listings, wait := w.listAhead(ctx)
 	s.objects, s.errs = w.r.observe(ctx, w.t.Bucket, w.t.Key)
+	wait()
+	s.listed = listings
 	if suspicious(w.t.Key) {
 		for i, folded := range w.r.lookUp(ctx, w.t.Bucket, w.t.Key, s.objects, s.errs) {
 			w.folded[i] = w.folded[i] || folded
