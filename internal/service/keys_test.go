@@ -19,7 +19,7 @@ import (
 )
 
 // Besides its field, a configuration key needs a default, a check, a line in config.yaml.example, a
-// row in README, and somebody who reads it. The tables below hold what cannot be derived from the
+// row in docs/CONFIGURATION.md, and somebody who reads it. The tables below hold what cannot be derived from the
 // code.
 var (
 	// Keys whose default is nothing: none, off, empty, or taken from elsewhere.
@@ -84,7 +84,7 @@ func TestEveryKeyIsEverywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The first cell of a row contains the key, or several.
-	rows := strings.Join(regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|").FindAllString(mustRead(t, "README.md"), -1), "\n")
+	rows := strings.Join(regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|").FindAllString(mustRead(t, "docs/CONFIGURATION.md"), -1), "\n")
 	defaults := config.Default()
 	var paths, top []string
 	var walk func(parent string, v reflect.Value, example map[string]any)
@@ -113,7 +113,7 @@ func TestEveryKeyIsEverywhere(t *testing.T) {
 		key := field.Tag.Get("koanf")
 		top = append(top, key)
 		if !strings.Contains(rows, "`"+key+"`") {
-			t.Errorf("%s has no row in README.md", key)
+			t.Errorf("%s has no row in docs/CONFIGURATION.md", key)
 		}
 		wantRead(t, field)
 	}
@@ -205,7 +205,7 @@ func wantRead(t *testing.T, field reflect.StructField) {
 }
 
 // TestR22EveryKeyAtReload names the keys of which it is not said whether a reload applies them: in
-// keysAtReload, and where one needs a restart in README.md and config.yaml.example.
+// keysAtReload, and where one needs a restart in docs/CONFIGURATION.md and config.yaml.example.
 func TestR22EveryKeyAtReload(t *testing.T) {
 	var all, restart []string
 	for _, path := range config.Paths() {
@@ -223,14 +223,14 @@ func TestR22EveryKeyAtReload(t *testing.T) {
 			t.Errorf("%s is in keysAtReload, and no key", path)
 		}
 	}
-	_, list, _ := strings.Cut(mustRead(t, "README.md"), "These keys need a restart:")
+	_, list, _ := strings.Cut(mustRead(t, "docs/CONFIGURATION.md"), "These keys need a restart:")
 	list, _, _ = strings.Cut(list, ".")
 	var said []string
 	for _, quoted := range regexp.MustCompile("`[^`]+`").FindAllString(list, -1) {
 		said = append(said, strings.Trim(quoted, "`"))
 	}
 	if !slices.Equal(said, restart) {
-		t.Errorf("README.md says that these keys need a restart: %q, want %q", said, restart)
+		t.Errorf("docs/CONFIGURATION.md says that these keys need a restart: %q, want %q", said, restart)
 	}
 	said = nil
 	for _, found := range regexp.MustCompile(`(?m)^# Needs a restart\.\n([A-Za-z]+):`).FindAllStringSubmatch(mustRead(t, "config.yaml.example"), -1) {

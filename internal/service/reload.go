@@ -22,7 +22,7 @@ const (
 )
 
 // keysAtReload has every key. TestR22EveryKeyAtReload names the ones that were forgotten, here, in
-// README.md and in config.yaml.example.
+// docs/CONFIGURATION.md and in config.yaml.example.
 var keysAtReload = map[string]atReload{
 	"Listen": needsRestart, "Backends": needsRestart, "AdminListen": needsRestart, "MetricsListen": needsRestart, "MaxHeaderSize": needsRestart,
 	"CongestionControl": needsRestart, "DataDir": needsRestart, "Durability": needsRestart, "OnJournalError": needsRestart,
