@@ -54,7 +54,7 @@ func TestDocumentsNameCommands(t *testing.T) {
 					command = strings.Join(words[:n], " ")
 				}
 			}
-			group := len(words) > 0 && strings.Contains(help, "\n"+words[0]+" ")
+			group := len(words) == 1 && strings.Contains(help, "\n"+words[0]+" ")
 			if command == "" && !strings.HasPrefix(m[1], "-") && !group {
 				t.Errorf("%s names %q, which is no command", name, "akubra "+m[1])
 			}
