@@ -52,7 +52,7 @@ func mustScrape(t *testing.T) scraped {
 	c.Listen, c.AdminListen, c.MetricsListen, c.DataDir = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", filepath.Join(dir, "data")
 	c.Backends, c.MetricsToken = []string{good.URL(), bad.URL()}, token
 	c.TLS.CertFile, c.TLS.KeyFile = testkit.MustWritePair(t, dir, "127.0.0.1")
-	c.Credentials.AccessKey, c.Credentials.SecretKey, c.Repair.Concurrency = "key", "secret", 1
+	c.Credentials.AccessKey, c.Credentials.SecretKey, c.Repair.Concurrency = "key", "secret", "1"
 	c.Logging.Mainlog = config.LogOutput{File: filepath.Join(dir, "main.log"), Level: "info"}
 	c.Logging.Synclog = config.LogOutput{File: filepath.Join(dir, "sync.log"), Level: "info"}
 	testkit.MustDo(t, c.Complete())
