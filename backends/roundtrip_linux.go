@@ -5,16 +5,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/nonblock"
 )
 
 // roundTrip is what the system has measured on a connection; 0 is not known.
 func roundTrip(nc net.Conn) (d time.Duration) {
-	tc, ok := nc.(*net.TCPConn)
-	if !ok {
-		return 0
-	}
-	raw, err := tc.SyscallConn()
-	if err != nil {
+	raw := nonblock.Socket(nc)
+	if raw == nil {
 		return 0
 	}
 	_ = raw.Control(func(fd uintptr) {
