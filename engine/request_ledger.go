@@ -99,6 +99,30 @@ func (j *requestLedger) giveBack(e *Engine) {
 	}
 }
 
+// noteNamed notes how many versions a multi-object delete names by their ids, and which
+// backends gave them, as far as that is known. Under the request's mu.
+func (r *request) noteNamed(list []deletion) {
+	for i := range list {
+		if id := list[i].VersionID; s3.IsVersion(id) {
+			r.ledger.named++
+			if owner, known := r.e.versions.get(r.versionKey(id)); known {
+				r.ledger.givers |= 1 << owner
+			}
+		}
+	}
+}
+
+// given is how many versions it names, and which backends gave them, as far as that is known.
+func (j *requestLedger) given() (n int, backends uint64) { return j.named, j.givers }
+
+// namesVersions are the deletes if any of them names a version.
+func (j *requestLedger) namesVersions() []deletion {
+	if j.named == 0 {
+		return nil
+	}
+	return j.deletes
+}
+
 // setMade notes the size of the object that the request makes.
 func (j *requestLedger) setMade(size int64) { j.made.Store(size) }
 

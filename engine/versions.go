@@ -81,3 +81,34 @@ func (r *request) waitNoMore() (losers uint64, answers bool) {
 	losers, answers, _ = r.decideLocked()
 	return losers, answers
 }
+
+// noteSayLocked notes what the leg's answer says of versions.
+func (r *request) noteSayLocked(l *leg, s say) {
+	if !r.head.deletesVersion() && !r.head.is(s3.KindDelete) {
+		return
+	}
+	c := &r.race
+	c.says[l.index] = s
+	if l.state == votePositive && c.versionAt == 0 {
+		c.versionAt = r.head.age()
+	}
+}
+
+// pickNamedLocked asks pickNamed, where the request deletes versions by their ids.
+func (r *request) pickNamedLocked(leg int, v verdict) (int, verdict) {
+	c := &r.race
+	n, backends := r.ledger.given()
+	if r.head.deletesVersion() {
+		n = 1
+	}
+	if n == 0 {
+		return leg, v
+	}
+	givers := uint64(0)
+	for i := range c.votes {
+		if backends&(1<<r.legs[i].backend) != 0 {
+			givers |= 1 << i
+		}
+	}
+	return pickNamed(c.votes, leg, v, c.says[:], say(n)*saysOwn, givers, c.late) //nolint:gosec // no more than maxDeletes
+}

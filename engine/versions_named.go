@@ -28,19 +28,6 @@ func (h *requestHead) deletesVersion() bool {
 	return h.method == "DELETE" && h.target.Version && !h.target.Sub
 }
 
-// noteNamed notes how many versions a multi-object delete names by their ids, and which
-// backends gave them, as far as that is known. Under the request's mu.
-func (r *request) noteNamed(list []deletion) {
-	for i := range list {
-		if id := list[i].VersionID; s3.IsVersion(id) {
-			r.ledger.named++
-			if owner, known := r.e.versions.get(r.versionKey(id)); known {
-				r.ledger.givers |= 1 << owner
-			}
-		}
-	}
-}
-
 // saysOfVersions weighs the leg's answer. The request's mu must not be held.
 func (l *leg) saysOfVersions() (s say) {
 	r := l.r
@@ -49,12 +36,16 @@ func (l *leg) saysOfVersions() (s say) {
 		return saysYes
 	case r.head.deletesVersion() && l.state == voteNegative && l.isLocked():
 		return saysOwn
-	case !r.head.is(s3.KindDelete) || l.state != votePositive || !l.sentAll.Load() || r.ledger.named == 0:
+	case !r.head.is(s3.KindDelete) || l.state != votePositive || !l.sentAll.Load():
 		return saysNothing // the list may be yet to come
 	}
+	named := r.ledger.namesVersions()
+	if len(named) == 0 {
+		return saysNothing
+	}
 	d := l.deletions()
-	for i := range r.ledger.deletes {
-		o := &r.ledger.deletes[i]
+	for i := range named {
+		o := &named[i]
 		if !s3.IsVersion(o.VersionID) {
 			continue
 		}
@@ -83,36 +74,6 @@ func isLock(code string, message []byte) bool {
 	}
 	message = bytes.ToLower(message)
 	return bytes.Contains(message, []byte("worm")) || bytes.Contains(message, []byte("object lock"))
-}
-
-// noteSayLocked notes what the leg's answer says of versions.
-func (r *request) noteSayLocked(l *leg, s say) {
-	if !r.head.deletesVersion() && !r.head.is(s3.KindDelete) {
-		return
-	}
-	c := &r.race
-	c.says[l.index] = s
-	if l.state == votePositive && c.versionAt == 0 {
-		c.versionAt = r.head.age()
-	}
-}
-
-// pickNamedLocked asks pickNamed, where the request deletes versions by their ids.
-func (r *request) pickNamedLocked(leg int, v verdict) (int, verdict) {
-	c := &r.race
-	n, givers := r.ledger.named, uint64(0)
-	if r.head.deletesVersion() {
-		n = 1
-	}
-	if n == 0 {
-		return leg, v
-	}
-	for i := range c.votes {
-		if r.ledger.givers&(1<<r.legs[i].backend) != 0 {
-			givers |= 1 << i
-		}
-	}
-	return pickNamed(c.votes, leg, v, c.says[:], say(n)*saysOwn, givers, c.late) //nolint:gosec // no more than maxDeletes
 }
 
 // pickNamed corrects what pick says of a delete of versions by their ids: a yes waits for what
