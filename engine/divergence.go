@@ -16,6 +16,7 @@ func (r *request) settle() {
 		return
 	}
 	stored := r.stored()
+	r.learnPair()
 	r.endOverlaps(stored)
 	if r.ledger.also != 0 {
 		// The other write may have come since mayWaitLocked has looked: what is written

@@ -126,6 +126,7 @@ type Engine struct {
 	uploads  *owners // of multipart uploads, by id
 	pages    *owners // of pages of listings, by token
 	versions *owners // of versions, by bucket and id
+	pairs    pairs   // what versions are called elsewhere
 	parts    *partSizes
 	writes   *overlaps
 	adaptive Adaptive // the Limiter, or nil

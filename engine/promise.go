@@ -266,6 +266,9 @@ func (r *request) appendPromises(to []Promise, id []byte, votes []vote) []Promis
 		p.Key = []byte(o.key)
 	}
 	p.Aspect = task.AspectOf(p.Method, p.Target, p.Key, r.head.target.Sub)
+	if p.Aspect == task.Version {
+		p.ETags = r.pairOf(r.namedVersion())
+	}
 	p.Overlapped = r.overlaps()
 	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
 	if p.Aspect == task.Content && p.Method == "PUT" && !r.head.copySource {
@@ -314,7 +317,7 @@ func (r *request) appendDeletePromises(to []Promise, p Promise, votes []vote) []
 		p.Unacknowledged = o.took&told == 0
 		if d.VersionID != "" {
 			p.Aspect = task.Version
-			p.Target = r.versionTarget(d.VersionID)
+			p.Target, p.ETags = r.versionTarget(d.VersionID), r.pairOf(d.VersionID)
 		}
 		p.Overlapped = d.turn.isUnderWay() && r.e.writes.overlapped(&d.turn)
 		to = append(to, p)

@@ -17,7 +17,7 @@ func (r *request) versionKey(id string) string { return string(r.head.target.Buc
 
 // versionOwner is the backend that gave the id that the request names.
 func (r *request) versionOwner() (backend int, ok bool) {
-	return r.e.versions.get(r.versionKey(s3.Unescape([]byte(queryValue(r.head.target.Query, "versionId")))))
+	return r.e.versions.get(r.versionKey(r.namedVersion()))
 }
 
 // learnVersion remembers whose id the client is told. Who answers calls it.
@@ -53,6 +53,9 @@ func (r *request) noteVersionLocked(l *leg) {
 	}
 	c.versioned |= 1 << l.index
 }
+
+// madeVersions are the legs whose answers tell a version's id, once all have ended.
+func (r *request) madeVersions() (legs uint64) { return r.race.versioned }
 
 // awaitPrimaryLocked lets the answer wait for the primary's, PrimaryWait from the first one
 // on.

@@ -53,6 +53,15 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 			}
 		}
 	}
+	if e.Aspect == task.Version {
+		id := w.keys[i].version
+		if _, query, ok := strings.Cut(w.query, "versionId="); ok {
+			id = query
+		}
+		p.mu.Lock()
+		e.ETags = p.pairs[name(w.bucket, id)]
+		p.mu.Unlock()
+	}
 	e.Overlapped = p.fence.overlapped(name(w.bucket, w.keys[i].key))
 	if e.Aspect == task.Content && e.Method == http.MethodPut && w.from == "" {
 		for header, kind := range map[string]task.Carried{
@@ -65,6 +74,25 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 		}
 	}
 	return e
+}
+
+// learnPair remembers what the others call the version that a write has made.
+func (p *proxy) learnPair(w *write, legs []leg, winner int) {
+	if winner < 0 || w.query != "" || w.key == "" || legs[winner].version == "" {
+		return
+	}
+	var ids []task.BackendETag
+	for i := range legs {
+		if l := &legs[i]; i != winner && l.positive && l.version != "" {
+			ids = append(ids, task.BackendETag{Backend: i, ETag: []byte(l.version)})
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pairs == nil {
+		p.pairs = map[string][]task.BackendETag{}
+	}
+	p.pairs[name(w.bucket, legs[winner].version)] = ids
 }
 
 // note tells the journal that a key is about to be written.

@@ -20,6 +20,7 @@ import (
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 const (
@@ -45,6 +46,8 @@ type proxy struct {
 	stores  []*s3mem.Storage
 	sloppy  bool // ETags are no storage's business (R18)
 	writes  sync.WaitGroup
+	mu      sync.Mutex
+	pairs   map[string][]task.BackendETag // what versions are called elsewhere, by the id that a client was told
 }
 
 // startProxy opens what an earlier life has left in files and dir.
@@ -149,6 +152,7 @@ type leg struct {
 	positive bool
 	unsure   bool // it may have taken it
 	etag     string
+	version  string
 	failed   map[int]bool // keys of DeleteObjects that it did not delete
 	locked   bool         // since a version is locked
 }
@@ -265,6 +269,7 @@ func (p *proxy) send(l *leg, s *s3mem.Storage, w *write) {
 	l.positive = res.StatusCode/100 == 2 && !bytes.Contains(body, []byte("<Error><Code>")) || w.query == "delete" && res.StatusCode == 200
 	l.unsure = res.StatusCode >= 500 && res.StatusCode != 503
 	l.etag = strings.Trim(res.Header.Get("ETag"), `"`)
+	l.version = res.Header.Get("X-Amz-Version-Id")
 	if l.etag == "" {
 		l.etag = strings.Trim(strings.ReplaceAll(s3mem.Inside(string(body), "ETag"), "&quot;", `"`), `"`)
 	}
@@ -329,6 +334,7 @@ func (p *proxy) follow(w *write, legs []leg, ended <-chan leg, answer chan<- out
 	if p.ctx.Err() != nil {
 		return // the process is dead
 	}
+	p.learnPair(w, legs, winner)
 	p.settle(w, legs, winner, promised)
 	if !promised {
 		p.answer(w, legs, winner, answer)

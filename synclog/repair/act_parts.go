@@ -127,6 +127,7 @@ func (w *run) carryVersions(ctx context.Context, s *sight) (acted bool, p plan, 
 		c := w.r.claimOf(write)
 		return deletesVersion(write) && neverDone(&c, versionID(write), stacks, seen)
 	})
+	writes, exact := w.withoutPaired(writes, stacks, seen)
 	wait := p.wait
 	for target := range w.r.backends {
 		var owed []*task.Write
@@ -177,7 +178,7 @@ func (w *run) carryVersions(ctx context.Context, s *sight) (acted bool, p plan, 
 		acted, p, wait = acted || did, worse(p, leave), wait || leave.wait
 	}
 	p.wait = p.wait || wait
-	if anyDeletes(writes) && !acted && p.park == "" && !p.wait && !w.sameStacks(stacks) {
+	if exact && !acted && p.park == "" && !p.wait && !sameTops(stacks) || anyDeletes(writes) && !acted && p.park == "" && !p.wait && !w.sameStacks(stacks) {
 		p = parked(task.NeedsPerson, "a version was deleted, and the backends' versions are not the same since")
 	}
 	if w.know.byVersions(s.views) && !w.know.stands.del && !acted && w.deleted == 0 && p.park == "" && !p.wait && firstPresent(s.views) < 0 {
@@ -212,7 +213,15 @@ func (w *run) carryTo(ctx context.Context, source, target int, owed []*task.Writ
 			deleted = append(deleted, id)
 		}
 	}
-	gone, ok := planVersions(stacks[source], stacks[target], deleted)
+	paired := func(write *task.Write) bool {
+		c := w.r.claimOf(write)
+		return indexOf(stacks[source], versionID(write)) >= 0 && indexOf(stacks[target], c.pairedWith(target)) >= 0
+	}
+	var gone []string
+	ok := len(deleted) == 0 && !slices.ContainsFunc(others, func(write *task.Write) bool { return !paired(write) })
+	if !ok {
+		gone, ok = planVersions(stacks[source], stacks[target], deleted)
+	}
 	if !ok {
 		return false, parked(task.NeedsPerson, fmt.Sprintf("a write to a version: %q has %d versions, and %q has %d, which are not the same but for that",
 			w.r.backends[source].name, len(stacks[source]), b.name, len(stacks[target]))), nil
@@ -241,6 +250,10 @@ func (w *run) carryTo(ctx context.Context, source, target int, owed []*task.Writ
 func (w *run) carryVersionPart(ctx context.Context, source, target int, write *task.Write, stacks [][]version) (acted bool, leave plan, err error) {
 	name, id := subresourceOf(write.Target), versionID(write)
 	at, same := counterpart(stacks[source], stacks[target], id)
+	c := w.r.claimOf(write)
+	if paired := indexOf(stacks[target], c.pairedWith(target)); paired >= 0 && indexOf(stacks[source], id) >= 0 {
+		at, same = paired, true
+	}
 	switch {
 	case same && at < 0:
 		return false, plan{source: -1}, nil // it is there no more

@@ -566,6 +566,72 @@ func TestR35PlanNamed(t *testing.T) {
 	}
 }
 
+// R35: a version that was deleted is deleted under the ids that it is known to have, whatever
+// else the backends have.
+func TestR35PlanPaired(t *testing.T) {
+	for _, c := range []struct {
+		about, said string
+		pairs       []string // by backend; "" is who gave the id, or not known
+		stacks      []string
+		want        string
+		done        bool
+	}{
+		{"it is there under its own id", "A", []string{"", "8"}, []string{"2:v1", "9:v1 8:v0"}, "B:8", false},
+		{"of two with the same content", "A", []string{"", "8"}, []string{"2:v0", "9:v0 8:v0 7:v0"}, "B:8", false},
+		{"beside others that the giver has not", "A", []string{"", "8"}, []string{"", "9:v1 8:v0 7:v2"}, "B:8", false},
+		{"it is gone", "A", []string{"", "8"}, []string{"2:v1", "9:v1 7:v2"}, "", true},
+		{"it is out", "A", []string{"", "8"}, []string{"2:v1", "out"}, "", false},
+		{"who gave it is out", "A", []string{"", "8"}, []string{"out", "8:v0"}, "B:8", false},
+		{"who gave it has not done it", "B", []string{"", "8"}, []string{"3:v7 1:v0", "8:v0"}, "B:8 A:1", false},
+		{"of a third one it is not known", "A", []string{"", "8", ""}, []string{"2:v1", "9:v1", "6:v0"}, "", false},
+		{"it has come back", "A", []string{"", "8"}, []string{"1:v0", "8:v0"}, "park: conflict", false},
+	} {
+		var stacks [][]version
+		for _, text := range c.stacks {
+			var all []version
+			for _, w := range strings.Fields(text) {
+				id, etag, _ := strings.Cut(w, ":")
+				all = append(all, version{id: id, etag: etag})
+			}
+			stacks = append(stacks, all)
+		}
+		write := claim{acked: true, owed: 1<<len(stacks) - 1, etags: c.pairs}
+		for _, w := range strings.Fields(c.said) {
+			write.said |= 1 << (w[0] - 'A')
+		}
+		seen := func(i int) bool { return c.stacks[i] != "out" }
+		gone, leave := planNamed(&write, "1", stacks, seen)
+		var all []string
+		for _, v := range gone {
+			all = append(all, names([]int{v.backend})+":"+v.id)
+		}
+		got := strings.Join(all, " ")
+		if leave.park != "" {
+			got = leave.String()
+		}
+		left, done := planPaired(&write, "1", stacks, seen)
+		if done = done && len(left) == 0; got != c.want || done != c.done {
+			t.Errorf("%s: got %q, want %q; done %t, want %t", c.about, got, c.want, done, c.done)
+		}
+	}
+}
+
+// R35: what all have the same of, or nothing.
+func TestR35SameTops(t *testing.T) {
+	v0, v1, marker := version{id: "1", etag: "v0"}, version{id: "2", etag: "v1"}, version{id: "3", marker: true}
+	for _, c := range []struct {
+		a, b []version
+		want bool
+	}{
+		{[]version{v0}, []version{{id: "9", etag: "v0"}, v1}, true}, {[]version{v0}, []version{v1, v0}, false},
+		{nil, []version{marker, v0}, true}, {[]version{marker}, nil, true}, {nil, nil, true}, {nil, []version{v0}, false}, {[]version{marker}, []version{v0}, false},
+	} {
+		if got := sameTops([][]version{c.a, c.b}); got != c.want {
+			t.Errorf("%v, %v: %t", c.a, c.b, got)
+		}
+	}
+}
+
 // R35: a delete of a version that was refused is not done because a backend that does not know
 // its id has said yes to it.
 func TestR35PlanNeverDone(t *testing.T) {

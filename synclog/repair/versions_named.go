@@ -21,11 +21,40 @@ type namedVersion struct {
 	id      string
 }
 
+// pairedWith is the id that the version a write names has on a backend, as the proxy has seen
+// when it was made; "" where it is not known.
+func (c *claim) pairedWith(i int) string {
+	if i < len(c.etags) {
+		return c.etags[i]
+	}
+	return ""
+}
+
+// planPaired finds where a version that was deleted for its client is still there under the
+// id that it has on that backend, which is known. Nothing else of the lists matters then. done
+// tells that it is known of each backend, and that all can be seen.
+func planPaired(c *claim, id string, stacks [][]version, seen func(int) bool) (gone []namedVersion, done bool) {
+	others := 0
+	done = true
+	for i := range stacks {
+		paired := c.pairedWith(i)
+		if paired == "" {
+			others++ // who gave the id that the client knows
+		} else if seen(i) && has(c.owed, i) && indexOf(stacks[i], paired) >= 0 {
+			gone = append(gone, namedVersion{i, paired})
+		}
+		done = done && seen(i) && (paired != "" || indexOf(stacks[i], id) < 0)
+	}
+	return gone, done && others == 1
+}
+
 // planNamed finds where an acknowledged delete of a version has not been done at all: the
 // backend that owes it has its id. That one is deleted last, and before it what the other
 // backends have in its place, if they have the same versions: whatever ends the run in
 // between, the id is still there to tell. leave is for one that is there again.
 func planNamed(c *claim, id string, stacks [][]version, seen func(int) bool) (gone []namedVersion, leave plan) {
+	gone, _ = planPaired(c, id, stacks, seen)
+	paired := len(gone)
 	holder, at := -1, 0
 	same := true
 	for i := range stacks {
@@ -47,7 +76,7 @@ func planNamed(c *claim, id string, stacks [][]version, seen func(int) bool) (go
 		}
 	}
 	if holder < 0 {
-		return nil, plan{}
+		return gone, plan{}
 	}
 	for i := range stacks {
 		if seen(i) {
@@ -55,9 +84,9 @@ func planNamed(c *claim, id string, stacks [][]version, seen func(int) bool) (go
 			same = same && ok
 		}
 	}
-	if len(gone) == 0 && same {
+	if len(gone) == paired && same {
 		for i := range stacks {
-			if i != holder && has(c.owed, i) {
+			if i != holder && has(c.owed, i) && c.pairedWith(i) == "" {
 				gone = append(gone, namedVersion{i, stacks[i][at].id})
 			}
 		}
@@ -88,6 +117,40 @@ func neverDone(c *claim, id string, stacks [][]version, seen func(int) bool) boo
 	}
 	return there && !replicas
 }
+
+// withoutPaired are the writes but for deletes that are known to be done everywhere, by the
+// ids that the version had. exact tells that there were some.
+func (w *run) withoutPaired(writes []*task.Write, stacks [][]version, seen func(int) bool) (rest []*task.Write, exact bool) {
+	for _, write := range writes {
+		c, id := w.r.claimOf(write), versionID(write)
+		if c.acked && deletesVersion(write) && id != nullVersion {
+			if gone, done := planPaired(&c, id, stacks, seen); done && len(gone) == 0 {
+				exact = true
+				continue
+			}
+		}
+		rest = append(rest, write)
+	}
+	return rest, exact
+}
+
+// sameTops reports whether all backends have the same current version.
+func sameTops(stacks [][]version) bool {
+	for i := range stacks {
+		switch a, b := stacks[0], stacks[i]; {
+		case len(a) == 0 || len(b) == 0:
+			if isThere(a) || isThere(b) {
+				return false
+			}
+		case !a[0].same(&b[0]):
+			return false
+		}
+	}
+	return true
+}
+
+// isThere reports whether a key with these versions is to be seen.
+func isThere(stack []version) bool { return len(stack) > 0 && !stack[0].marker }
 
 // carryNamed deletes versions where planNamed finds them.
 func (w *run) carryNamed(ctx context.Context, writes []*task.Write, stacks [][]version, seen func(int) bool) (acted bool, p plan, err error) {

@@ -27,7 +27,8 @@ type Entry struct {
 	// write is about a bucket; ETag is without quotes, and empty where it is not known;
 	// Reason is why something is owed, and empty while it is only legs that are out.
 	Target, Host, Bucket, Key, ETag, ID, Reason []byte
-	// ETags are those that differ from ETag.
+	// ETags are those that differ from ETag. Of a write to a version they are the ids that it has
+	// on other backends than the one whose id the target names, as far as they are known.
 	ETags  []BackendETag
 	Aspect Aspect
 	// Open: legs are out, and a settlement will come.

@@ -58,7 +58,8 @@ type Write struct {
 	// to a version, or a write before it, which the backend lacked, may land late.
 	Took, Owed []string
 	// ETags are those of backends that answered with another ETag than the first one, by
-	// name: storages that encrypt, or compose uploads in their own way (R18).
+	// name: storages that encrypt, or compose uploads in their own way (R18). Of a write to a
+	// version they are the ids that it has on others than the one that gave its target's.
 	ETags map[string]string
 	// Overlapped: another acknowledged write of the aspect was under way at the same time,
 	// and may have landed after this one on any backend (R19).

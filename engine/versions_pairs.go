@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"bytes"
+	"math/bits"
+	"sync"
+
+	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// A write into a bucket with versions gives an id on each backend, and its client is told one
+// of them (R28). Requests are not changed, so that one which names the version later goes
+// where the id came from. What the others call the same version goes into the journal then,
+// for repair to do it there: of versions with the same content nothing else tells which is
+// which (R35).
+
+// maxPairs bounds how many versions are remembered with the ids that they have elsewhere, and
+// maxPairID how long such an id may be, which the journal would cut.
+const (
+	maxPairs  = 1 << 14
+	maxPairID = 256
+)
+
+// pairs remembers of a version's id, with its bucket, which ids it has on the other backends.
+// It keeps two generations, as owners do.
+type pairs struct {
+	mu         sync.Mutex
+	young, old map[string][]task.BackendETag
+}
+
+// get gives the ids, which must not be changed.
+func (p *pairs) get(id string) []task.BackendETag {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ids, ok := p.young[id]; ok {
+		return ids
+	}
+	return p.old[id]
+}
+
+func (p *pairs) put(id string, ids []task.BackendETag) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.young) >= maxPairs/2 || p.young == nil {
+		p.old, p.young = p.young, make(map[string][]task.BackendETag)
+	}
+	p.young[id] = ids
+}
+
+// learnPair remembers the ids of the version that the request made on each backend, under the
+// one that its client is told. The last leg has ended.
+func (r *request) learnPair() {
+	all := r.madeVersions()
+	if bits.OnesCount64(all) < 2 || r.head.target.Version || r.head.target.Sub {
+		return // what it names was there before
+	}
+	told, id := r.told(), ""
+	var ids []task.BackendETag
+	for s := all; s != 0; s &= s - 1 {
+		l := &r.legs[bits.TrailingZeros64(s)]
+		v := l.answer.VersionID()
+		switch {
+		case told == 1<<l.backend:
+			id = string(v)
+		case len(v) <= maxPairID:
+			ids = append(ids, task.BackendETag{Backend: l.backend, ETag: bytes.Clone(v)})
+		}
+	}
+	if id != "" && len(ids) > 0 {
+		r.e.pairs.put(r.versionKey(id), ids)
+	}
+}
+
+// pairOf is what other backends call the version of this id, as far as that is known.
+func (r *request) pairOf(id string) []task.BackendETag {
+	if !s3.IsVersion(id) {
+		return nil
+	}
+	return r.e.pairs.get(r.versionKey(id))
+}
+
+// namedVersion is the id that the request's target names.
+func (r *request) namedVersion() string {
+	return s3.Unescape([]byte(queryValue(r.head.target.Query, "versionId")))
+}
