@@ -122,22 +122,19 @@ func (c *transfer) upload(ctx context.Context, l layout) (etag string, err error
 		}
 	}()
 	c.began(id)
+	all, err := c.sendParts(ctx, l, id)
+	if err != nil {
+		return "", err
+	}
 	done := completeUpload{Part: make([]completePart, 0, l.count)}
 	var sent int64
 	sum := md5.New() //nolint:gosec // what ETags are
-	for n, number := 1, 1; n <= l.count; number++ {
-		part, err := c.part(ctx, l, id, n, number)
-		if l.byNumber && client.Status(err) == http.StatusRequestedRangeNotSatisfiable && number < maxParts && number-n < maxGap {
-			continue // a client may leave numbers out
-		}
-		if err != nil {
-			return "", err
-		}
+	for i, part := range all {
 		sent += part.size
 		sum.Write(part.md5)
-		done.Part = append(done.Part, completePart{n, part.etag})
-		n++
+		done.Part = append(done.Part, completePart{i + 1, part.etag})
 	}
+	*c.sent += sent
 	if err := c.wholeParts(ctx, l, fmt.Sprintf("%x-%d", sum.Sum(nil), l.count)); err != nil {
 		return "", err
 	}
@@ -217,7 +214,6 @@ func (c *transfer) part(ctx context.Context, l layout, id string, n, number int)
 	if err != nil {
 		return p, c.blame(err)
 	}
-	*c.sent += p.size
 	p.etag, p.md5 = h.Get("Etag"), sum.Sum(nil)
 	return p, nil
 }

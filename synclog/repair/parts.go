@@ -1,0 +1,104 @@
+package repair
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/akubra/akubra/synclog/repair/client"
+)
+
+// partsAtOnce is how many parts of one object are on their way at most: each but the first takes a place at the
+// target's gate while it is sent, if there is one, so that few large objects fill a long way as many
+// small ones do.
+const partsAtOnce = 8
+
+// sendParts copies all parts to an upload. Clients may leave numbers out: the parts are sent as if none was
+// until one is missing, and one after the other from there on.
+func (c *transfer) sendParts(ctx context.Context, l layout, id string) ([]sentPart, error) {
+	all := make([]sentPart, l.count)
+	missing, err := c.sendBeside(ctx, l, id, all)
+	if err != nil {
+		return nil, err
+	}
+	for n, number := missing, missing; n <= l.count; number++ {
+		part, err := c.part(ctx, l, id, n, number)
+		if isGap(l, err) && number < maxParts && number-n < maxGap {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all[n-1] = part
+		n++
+	}
+	return all, nil
+}
+
+// isGap reports whether the source has no part of that number.
+func isGap(l layout, err error) bool {
+	return l.byNumber && client.Status(err) == http.StatusRequestedRangeNotSatisfiable
+}
+
+// sendBeside sends parts beside each other, the n-th being that of the number n, until one is missing; missing is the
+// first such n, or one more than there are.
+func (c *transfer) sendBeside(ctx context.Context, l layout, id string, all []sentPart) (missing int, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		mu   sync.Mutex
+		next = 1
+		busy sync.WaitGroup
+	)
+	missing = l.count + 1
+	take := func() (n int, ok bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		n, ok = next, err == nil && next < missing
+		next++
+		return n, ok
+	}
+	send := func(n int) {
+		part, partErr := c.part(ctx, l, id, n, n)
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case isGap(l, partErr):
+			missing = min(missing, n)
+		case partErr != nil && err == nil:
+			err = partErr // the first is the cause of the others
+			cancel()
+		}
+		all[n-1] = part
+	}
+	var helpers atomic.Int64
+	gates := []int{c.r.index[c.dst.name]}
+	for n, ok := take(); ok; n, ok = take() {
+		for range min(partsAtOnce-1, l.count-n) - int(helpers.Load()) {
+			if !c.dst.gate.enter(c.pressed(), false) {
+				break
+			}
+			helpers.Add(1)
+			busy.Go(func() {
+				defer c.r.leave(gates)
+				defer helpers.Add(-1)
+				for !c.pressed() {
+					n, ok := take()
+					if !ok {
+						return
+					}
+					send(n)
+				}
+			})
+		}
+		send(n)
+	}
+	busy.Wait()
+	return missing, err
+}
+
+// pressed reports whether clients need all the room at either end.
+func (c *transfer) pressed() bool {
+	return c.r.o.Pressed != nil && (c.r.o.Pressed(c.dst.name) || c.r.o.Pressed(c.src.name))
+}
