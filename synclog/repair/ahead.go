@@ -64,7 +64,6 @@ func (a *ahead) take(ctx context.Context, c *transfer) ([]byte, error) {
 			return nil, err
 		}
 		c.r.counts.moved(n)
-		c.dst.moved.Add(int64(n))
 	}
 	return a.body, c.whole(ctx, a.md5)
 }

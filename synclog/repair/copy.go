@@ -167,6 +167,9 @@ func (c *transfer) single(ctx context.Context) (string, error) {
 		return "", c.blame(err)
 	}
 	*c.sent += c.from.size
+	if c.content != nil {
+		c.dst.moved.Add(c.from.size)
+	}
 	return s3.Unquote(h.Get("Etag")), nil
 }
 

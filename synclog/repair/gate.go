@@ -41,7 +41,7 @@ const (
 type reading struct {
 	limit, peak, most int
 	rising            bool          // it was never too much: the limit doubles
-	answer            time.Duration // half of the answers took no longer
+	answer            time.Duration // a quarter of the answers took no longer: what did has other reasons than a queue
 	floor             time.Duration // what one takes where nothing waits
 	rate              float64       // of work done
 	raised            float64       // what that was when the limit was raised last; 0: it was not
@@ -60,12 +60,13 @@ func nextConcurrency(g reading) (next int, stillRising bool) {
 		return min(max(next, carried/2, fewConcurrency), g.most), false
 	case g.peak < g.limit: // it is not the limit that keeps them few
 		return g.limit, g.rising
-	case g.rising && g.rate >= g.raised*9/8:
-		return min(2*g.limit, g.most), true
-	case !g.rising && g.rate < g.raised*33/32 && g.ago < probeReadings:
-		return g.limit, false // more has brought nothing
 	case g.rising:
-		return g.limit, false
+		if g.rate < g.raised*9/8 || g.answer > g.floor+max(g.floor, paceTolerance)/2 {
+			return g.limit, false // twice as much would be too much
+		}
+		return min(2*g.limit, g.most), true
+	case g.rate < g.raised*33/32 && g.ago < probeReadings:
+		return g.limit, false // more has brought nothing
 	}
 	return min(g.limit+g.limit/8+1, g.most), false
 }
@@ -83,24 +84,30 @@ func (p *pace) note(d time.Duration) {
 	defer p.mu.Unlock()
 	p.last[p.n%len(p.last)] = d
 	p.n++
-	if p.floor == 0 || d < p.floor {
-		p.floor = d
-	}
 }
 
-// since is the median of the answers after the n-th, as far as they are kept, and 0 where they are too few.
-func (p *pace) since(n int) (median, floor time.Duration) {
+// since is what a quarter of the answers after the n-th took at most, as far as they are kept, and the least that
+// this ever was; false where there are too few.
+func (p *pace) since(n int) (answer, floor time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.n-n < leastAnswers {
-		return 0, p.floor
+		return 0, 0, false
 	}
+	answer = p.quarterLocked(n)
+	if p.floor == 0 || answer < p.floor {
+		p.floor = answer
+	}
+	return answer, p.floor, true
+}
+
+func (p *pace) quarterLocked(n int) time.Duration {
 	var some []time.Duration
 	for i := max(n, p.n-len(p.last)); i < p.n; i++ {
 		some = append(some, p.last[i%len(p.last)])
 	}
 	slices.Sort(some)
-	return some[len(some)/2], p.floor
+	return some[len(some)/4]
 }
 
 func (p *pace) count() int {
@@ -123,7 +130,7 @@ func (p *pace) usual() time.Duration {
 	if p.n < leastAnswers {
 		return 0
 	}
-	return p.floor
+	return p.quarterLocked(0)
 }
 
 // gate bounds how many keys that one backend lacks are worked on at once.
@@ -217,7 +224,8 @@ func (r *Repairer) adapt(i int) {
 	}
 	var answer, floor time.Duration
 	if g.seen != nil {
-		if answer, floor = r.backends[far].pace.since(g.seen[far]); answer == 0 {
+		var ok bool
+		if answer, floor, ok = r.backends[far].pace.since(g.seen[far]); !ok {
 			return
 		}
 		rate := float64(r.backends[i].moved.Load()-g.moved+keyWork*int64(g.keys)) / now.Sub(g.last).Seconds()

@@ -22,6 +22,7 @@ func TestNextConcurrency(t *testing.T) {
 		{"it doubles at first", reading{limit: 8, peak: 8, rising: true, answer: 31 * ms, floor: 30 * ms, rate: 1}, 16, true},
 		{"while that brings more", reading{limit: 16, peak: 16, rising: true, answer: 31 * ms, floor: 30 * ms, rate: 1.3, raised: 1}, 32, true},
 		{"and no longer", reading{limit: 16, peak: 16, rising: true, answer: 31 * ms, floor: 30 * ms, rate: 1, raised: 1}, 16, false},
+		{"where a queue begins it is enough", reading{limit: 16, peak: 16, rising: true, answer: 46 * ms, floor: 30 * ms, rate: 2, raised: 1}, 16, false},
 		{"up to the most", reading{limit: 100, peak: 100, rising: true, answer: 31 * ms, floor: 30 * ms}, 128, true},
 		{"then it grows by an eighth", reading{limit: 32, peak: 32, answer: 50 * ms, floor: 30 * ms}, 37, false},
 		{"while that brings more, too", reading{limit: 32, peak: 32, answer: 50 * ms, floor: 30 * ms, rate: 1.1, raised: 1, ago: 1}, 37, false},
@@ -85,19 +86,25 @@ func TestConcurrencyFollowsTheRoundTrip(t *testing.T) {
 // in which clients would have to wait.
 func TestConcurrencyFillsTheLinkOnly(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		near, far := &wire{}, &wire{trip: 30 * time.Millisecond, rate: 12.5e6}
-		w := farWorld(t, 50, 1<<20, near, far)
-		begun := time.Now()
-		w.mustResolve()
-		took := time.Since(begun)
-		if least := time.Duration(50 * (1 << 20) / 12.5e6 * float64(time.Second)); took > least*11/10 {
-			t.Errorf("it took %s, and the bytes %s", took, least)
-		}
-		if far.peak > 24 {
-			t.Errorf("up to %d requests at once", far.peak)
-		}
-	})
+	for _, c := range []struct{ n, size, most int }{{50, 1 << 20, 24}, {400, 64 << 10, 64}} {
+		t.Run(fmt.Sprint(c.size), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				near, far := &wire{}, &wire{trip: 30 * time.Millisecond, rate: 12.5e6}
+				w := farWorld(t, c.n, c.size, near, far)
+				begun := time.Now()
+				w.mustResolve()
+				took := time.Since(begun)
+				// It takes a moment to find out.
+				if least := time.Duration(float64(c.n*c.size) / 12.5e6 * float64(time.Second)); took > least*11/10+200*time.Millisecond {
+					t.Errorf("it took %s, and the bytes %s", took, least)
+				}
+				if far.peak > c.most {
+					t.Errorf("up to %d requests at once", far.peak)
+				}
+			})
+		})
+	}
 }
 
 // TestConcurrencySparesASlowStorage: one that does four things at a time is not given a hundred.
