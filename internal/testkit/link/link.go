@@ -1,12 +1,21 @@
 // Package link is a long, narrow way to a backend, in this process: a relay of TCP connections with a delay, a
-// rate that all of them share, a queue, and cuts of which nobody is told. It needs no rights. It loses no
-// packets: what TCP makes of loss is seen over a real link only.
+// rate and a queue that all of them share, loss, and cuts of which nobody is told. It needs no rights.
+//
+// It is made so that its connections behave as TCP's do over a real link: each begins with a small window that
+// doubles with each round trip, up to what the link takes; its sender has small segments, so that the system
+// sets no more memory aside for what was written than over a real link; and a packet that is lost is there a
+// round trip late, with all that the connection has sent after it. Loss does not make it slower beyond that:
+// so it is with BBR, and not with CUBIC or Reno.
 package link
 
 import (
+	"context"
 	"io"
+	"math"
+	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,9 +23,21 @@ import (
 type Options struct {
 	Delay time.Duration // each direction
 	Rate  int64         // bytes a second, each direction; 0 is no limit
-	// Queue is how many bytes wait before the rate takes them; who sends more has to wait. 0 is 256 KiB.
+	// Queue is how many bytes of all connections wait before the rate takes them; who sends more has to wait.
+	// 0 is 256 KiB.
 	Queue int
+	// Loss is the share of packets that are lost.
+	Loss float64
 }
+
+const (
+	segment     = 1448           // bytes of a packet
+	firstWindow = 10 * segment   // RFC 6928
+	leastWindow = 64 << 10       // of what a window grows up to
+	parcelSize  = firstWindow    // bytes that go together
+	mostWindow  = int64(4 << 20) // where no rate says what the link takes
+	mostParcels = 1 << 10        // on their way on one connection: more than the window has room for
+)
 
 // Link is a relay to one address. Any goroutine may call its methods.
 type Link struct {
@@ -25,6 +46,7 @@ type Link struct {
 	ln     net.Listener
 	there  lane
 	back   lane
+	window int64 // of a connection, at most
 
 	mu    sync.Mutex
 	up    chan struct{} // closed while the link is whole
@@ -35,22 +57,26 @@ type Link struct {
 	done  sync.WaitGroup
 }
 
-// lane is one direction: when its rate is free again.
+// lane is one direction.
 type lane struct {
-	mu   sync.Mutex
-	free time.Time
+	mu      sync.Mutex
+	free    time.Time // when its rate is
+	carried atomic.Int64
 }
 
 // New listens on a port of its own, and relays to target until Close.
 func New(target string, o Options) (*Link, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := (&net.ListenConfig{Control: limitSegments}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	if o.Queue == 0 {
 		o.Queue = 256 << 10
 	}
-	l := &Link{o: o, target: target, ln: ln, up: make(chan struct{}), ended: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	l := &Link{o: o, target: target, ln: ln, window: mostWindow, up: make(chan struct{}), ended: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	if o.Rate > 0 { // twice what is on its way at that rate, as BBR has it
+		l.window = max(4*int64(o.Delay.Seconds()*float64(o.Rate)), leastWindow)
+	}
 	close(l.up)
 	l.done.Go(l.accept)
 	return l, nil
@@ -58,6 +84,9 @@ func New(target string, o Options) (*Link, error) {
 
 // Addr is where to connect to.
 func (l *Link) Addr() string { return l.ln.Addr().String() }
+
+// Carried is how many bytes have gone to the target, and from it.
+func (l *Link) Carried() (there, back int64) { return l.there.carried.Load(), l.back.carried.Load() }
 
 // Cut stops everything, of which neither side is told: connections stay as they are, and new ones get no
 // answer. Mend ends it.
@@ -190,11 +219,44 @@ type parcel struct {
 	err  error
 }
 
-const parcelSize = 16 << 10
+// flow is what one connection has sent in one direction.
+type flow struct {
+	mu     sync.Mutex
+	freed  sync.Cond
+	under  int64 // bytes that the other side has not acknowledged
+	window int64
+}
+
+// begin waits until the window has room, and returns how much.
+func (f *flow) begin() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.under >= f.window {
+		f.freed.Wait()
+	}
+	return f.window - f.under
+}
+
+func (f *flow) sent(n int) {
+	f.mu.Lock()
+	f.under += int64(n)
+	f.mu.Unlock()
+}
+
+// acknowledged makes room, and the window larger.
+func (f *flow) acknowledged(n int, most int64) {
+	f.mu.Lock()
+	f.under -= int64(n)
+	f.window = min(f.window+int64(n), most)
+	f.mu.Unlock()
+	f.freed.Signal()
+}
 
 // carry moves bytes from one side to the other.
 func (l *Link) carry(from, to net.Conn, lane *lane, number int) {
-	parcels := make(chan parcel, max(l.o.Queue/parcelSize, 1))
+	f := &flow{window: firstWindow}
+	f.freed.L = &f.mu
+	parcels := make(chan parcel, mostParcels)
 	gone := make(chan struct{})
 	var sending sync.WaitGroup
 	sending.Go(func() {
@@ -206,6 +268,8 @@ func (l *Link) carry(from, to net.Conn, lane *lane, number int) {
 				if _, err := to.Write(p.data); err != nil {
 					break
 				}
+				n := len(p.data)
+				time.AfterFunc(l.o.Delay, func() { f.acknowledged(n, l.window) })
 			}
 			if p.err != nil {
 				l.end(to, p.err)
@@ -213,17 +277,27 @@ func (l *Link) carry(from, to net.Conn, lane *lane, number int) {
 			}
 		}
 		l.end(from, io.ErrClosedPipe)
+		f.acknowledged(math.MaxInt32, math.MaxInt64) // who waits for room is to see that
 		for range parcels {
 			continue
 		}
 	})
+	var last time.Time
 	for {
-		buf := make([]byte, parcelSize)
+		buf := make([]byte, min(parcelSize, f.begin()))
 		n, err := from.Read(buf)
 		l.pass(number)
-		at := lane.take(n, l.o.Rate)
+		f.sent(n)
+		at := lane.take(n, l.o.Rate, l.o.Queue).Add(l.o.Delay)
+		if l.o.Loss > 0 && rand.Float64() < 1-math.Pow(1-l.o.Loss, math.Ceil(float64(n)/segment)) { //nolint:gosec // no secret
+			at = at.Add(2 * l.o.Delay)
+		}
+		if at.Before(last) {
+			at = last
+		}
+		last = at
 		select {
-		case parcels <- parcel{buf[:n], at.Add(l.o.Delay), err}:
+		case parcels <- parcel{buf[:n], at, err}:
 		case <-gone:
 			err = io.ErrClosedPipe
 		}
@@ -246,14 +320,19 @@ func (l *Link) end(c net.Conn, err error) {
 	_ = tcp.Close()
 }
 
-// take is when n bytes have gone that come now.
-func (l *lane) take(n int, rate int64) time.Time {
-	now := time.Now()
+// take is when n bytes have gone that come now. It waits while the queue is full, each for those before it.
+func (l *lane) take(n int, rate int64, queue int) time.Time {
+	l.carried.Add(int64(n))
 	if rate <= 0 {
-		return now
+		return time.Now()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now()
+	if full := time.Duration(float64(queue) / float64(rate) * float64(time.Second)); l.free.Sub(now) > full {
+		time.Sleep(l.free.Sub(now) - full)
+		now = time.Now()
+	}
 	if l.free.Before(now) {
 		l.free = now
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -109,5 +110,56 @@ func TestCut(t *testing.T) {
 	}
 	if !says(dial(), soon) {
 		t.Fatal("it is not whole")
+	}
+}
+
+// transfer sends n bytes to the other side and back, on each of some connections, and returns how long all take.
+func transfer(t *testing.T, l *Link, conns, n int) time.Duration {
+	t.Helper()
+	data := make([]byte, n)
+	begun := time.Now()
+	var all sync.WaitGroup
+	for range conns {
+		c, err := net.Dial("tcp", l.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() { _, _ = c.Write(data) })
+		all.Go(func() {
+			defer func() { _ = c.Close() }()
+			if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	return time.Since(begun)
+}
+
+// A connection's first bytes take a round trip each time its window is full; those of all go through one queue;
+// what is lost is a round trip late.
+func TestWindowRateAndLoss(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		o        Options
+		conns, n int
+		least    time.Duration
+	}{
+		{"within the first window", Options{Delay: 20 * time.Millisecond}, 1, firstWindow, 40 * time.Millisecond},
+		{"three more windows", Options{Delay: 20 * time.Millisecond}, 1, 8 * firstWindow, 160 * time.Millisecond},
+		{"many share the rate", Options{Rate: 2 << 20, Queue: 64 << 10}, 8, 64 << 10, 250 * time.Millisecond},
+		{"all is lost once", Options{Delay: 20 * time.Millisecond, Loss: 1}, 1, 1000, 120 * time.Millisecond},
+	} {
+		l, err := New(echo(t), tt.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := transfer(t, l, tt.conns, tt.n); took < tt.least-time.Millisecond {
+			t.Errorf("%s: it took %v, want %v at least", tt.name, took, tt.least)
+		}
+		if there, back := l.Carried(); there != int64(tt.conns*tt.n) || there != back {
+			t.Errorf("%s: it carried %d, %d", tt.name, there, back)
+		}
+		l.Close()
 	}
 }
