@@ -20,6 +20,7 @@ type request struct {
 	body   []byte // its first bytes, or all of them; repeated up to size
 	size   int64  // of the body
 	answer int64  // bytes that must come back; -1 where any number may
+	status int    // the answer's, if it is not to be 2xx
 }
 
 // source makes the requests of one connection, one after the other.
@@ -155,7 +156,8 @@ func (c *client) readAnswer(r *request) (goesOn bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
-	case a.Status > 299:
+	case r.status != 0 && a.Status == r.status:
+	case r.status != 0 || a.Status > 299:
 		return !a.Close, statusError(a.Status)
 	case r.answer >= 0 && n != r.answer:
 		return !a.Close, errShort

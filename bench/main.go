@@ -10,7 +10,7 @@
 // measured and how.
 //
 // The parts: options and scenario say what to measure; run and measure do it;
-// store, fault and process are the storages; load, client, source and recorder
+// store, fault and process are the storages, and wan is a far one; load, client, source and recorder
 // are what drives; result, table, bars, compare and report are what comes of it.
 package main
 

@@ -10,6 +10,9 @@ import (
 // measure starts a peer, drives it, and stops it.
 func (o *options) measure(ctx context.Context, c *Case, peer string, round int, all []*process) (*Run, error) {
 	stores := all[:c.Backends]
+	if c.Way != nil {
+		return o.measureWan(ctx, c, peer, round, stores)
+	}
 	p, err := startPeer(peer, o, c, stores)
 	if err != nil {
 		return nil, err

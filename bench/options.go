@@ -22,6 +22,7 @@ type options struct {
 	rate     float64
 	cut      bool
 	rounds   int
+	long     bool // -duration is given
 	duration time.Duration
 	warmUp   time.Duration
 	timeout  time.Duration
@@ -57,7 +58,7 @@ func parseOptions(args []string) (*options, error) {
 	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured `time` of each case, peer and round")
 	fs.DurationVar(&o.warmUp, "warmup", time.Second, "`time` before it that does not count")
 	fs.DurationVar(&o.timeout, "timeout", 30*time.Second, "`time` for one request")
-	fs.StringVar(&peers, "peers", "direct,nginx,akubra", "what to drive, with commas; also nginx-proxy")
+	fs.StringVar(&peers, "peers", "direct,nginx,akubra", "what to drive, with commas; also nginx-proxy, akubra-near (default of wan: akubra-near,nginx,akubra)")
 	fs.StringVar(&o.proxy, "proxy", "./akubra", "the proxy's `binary`")
 	fs.Func("config", "a `line` for the proxy's configuration, as in 'StallTimeout: 1s' (may be repeated)", func(s string) error {
 		o.config = append(o.config, s)
@@ -80,8 +81,17 @@ func parseOptions(args []string) (*options, error) {
 	}
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	if o.scenario == "all" { // there is much of it
+	switch o.scenario {
+	case "all": // there is much of it
 		o.shorten(given)
+	case wanScenario:
+		o.long = given["duration"]
+		if !given["rounds"] {
+			o.rounds = 1
+		}
+		if !given["peers"] {
+			peers = "akubra-near,nginx,akubra"
+		}
 	}
 	var err error
 	o.peers = strings.Split(peers, ",")
@@ -169,6 +179,7 @@ Scenarios:
 	for i := range scenarios {
 		fmt.Fprintf(os.Stderr, "  %-9s %s\n", scenarios[i].name, scenarios[i].about)
 	}
+	fmt.Fprint(os.Stderr, "  wan       uploads, the last storage is far away, behind a narrow link\n")
 	fmt.Fprint(os.Stderr, "  all       each of them, shortened, and 1 to 2000 connections and 2 to 5 storages\n\nFlags:\n")
 	fs.PrintDefaults()
 }

@@ -11,10 +11,12 @@ import (
 	"time"
 )
 
-var peerNames = []string{"direct", "nginx-proxy", "nginx", "akubra"}
+var peerNames = []string{"direct", "nginx-proxy", "akubra-near", "nginx", "akubra"}
 
 // drivesOne reports whether a peer has the first storage alone behind it.
-func drivesOne(peer string) bool { return peer == "direct" || peer == "nginx-proxy" }
+func drivesOne(peer string) bool {
+	return peer == "direct" || peer == "nginx-proxy" || peer == "akubra-near"
+}
 
 // startPeer starts what is to be driven in front of the storages.
 func startPeer(name string, o *options, c *Case, stores []*process) (*process, error) {
@@ -25,6 +27,8 @@ func startPeer(name string, o *options, c *Case, stores []*process) (*process, e
 		return startNginx(c, stores[:1])
 	case "nginx":
 		return startNginx(c, stores)
+	case "akubra-near": // the proxy without the others: what these cost its clients
+		return startAkubra(o.proxy, c, stores[:1])
 	case "akubra":
 		return startAkubra(o.proxy, c, stores)
 	}

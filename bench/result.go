@@ -49,6 +49,7 @@ type Run struct {
 	Before  *histogram.Histogram `json:"latency_before_fault,omitempty"`
 	Settled *histogram.Histogram `json:"latency_settled,omitempty"` // in the window's last third
 
+	Wan      *wanSeen           `json:"wan,omitempty"`
 	Usage    usage              `json:"usage"`
 	Syscalls *Syscalls          `json:"syscalls,omitempty"`
 	Series   *Series            `json:"series"`
@@ -120,6 +121,11 @@ var metrics = []metric{
 		}
 		return r.Syscalls.PerRequest
 	}},
+	{"diverged", "diverged", -1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return float64(w.diverged()) }) }},
+	{"link_used", "link", 1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return w.Used }) }},
+	{"link_well", "well", 1, true, func(r *Run) float64 { return r.wan((*wanSeen).well) }},
+	{"demoted_s", "demoted", -1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return orNaN(int64(w.Demoted)) / 1e9 }) }},
+	{"back_s", "back", -1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return orNaN(int64(w.Back)) / 1e9 }) }},
 	{"peak_mb", "peak MB", -1, true, func(r *Run) float64 { return orNaN(r.Usage.Peak) / 1e6 }},
 }
 

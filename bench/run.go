@@ -58,7 +58,7 @@ func (o *options) measureAll(ctx context.Context, rs *Results, rounds int, cases
 			c := &cases[i]
 			for j, of := 0, peers(c); j < len(of); j++ {
 				peer := of[(j+round)%len(of)]
-				if missing[peer] {
+				if missing[peer] || !c.Way.drives(peer) {
 					continue
 				}
 				r, err := o.measure(ctx, c, peer, round, stores)

@@ -21,7 +21,11 @@ type Case struct {
 	TLS      bool          `json:"tls,omitempty"`
 	NoAlive  bool          `json:"noalive,omitempty"`
 	Idle     bool          `json:"idle,omitempty"`
-	Cut      bool          `json:"cut,omitempty"` // what is on its way at the window's end is broken off
+	Cut      bool          `json:"cut,omitempty"`     // what is on its way at the window's end is broken off
+	Way      *Way          `json:"way,omitempty"`     // to the last storage
+	Limit    int64         `json:"limit,omitempty"`   // no more requests than so many, within Duration
+	OneKey   bool          `json:"one_key,omitempty"` // all go to one
+	Missing  bool          `json:"missing,omitempty"` // no storage has what is asked for
 	Duration time.Duration `json:"duration_ns"`
 	WarmUp   time.Duration `json:"warmup_ns"`
 	Config   []string      `json:"config,omitempty"` // lines of the proxy's configuration beside its defaults
@@ -43,6 +47,12 @@ func (c *Case) String() string {
 	}
 	if c.Cut {
 		b.WriteString(" cut")
+	}
+	if c.OneKey {
+		b.WriteString(" one key")
+	}
+	if c.Way != nil {
+		b.WriteString(" " + c.Way.String())
 	}
 	return b.String()
 }
@@ -89,7 +99,7 @@ func scenarioNames() []string {
 	for i := range scenarios {
 		names = append(names, scenarios[i].name)
 	}
-	return append(names, "all")
+	return append(names, wanScenario, "all")
 }
 
 // inFlightBytes bounds what the connections of a case have on their way together,
@@ -145,6 +155,9 @@ const minLong = 3 * time.Second
 
 // cases are all that -scenario asks for.
 func (o *options) cases() []Case {
+	if o.scenario == wanScenario {
+		return o.wanCases()
+	}
 	var cases []Case
 	for i := range scenarios {
 		if s := &scenarios[i]; o.scenario == "all" || o.scenario == s.name {

@@ -70,7 +70,15 @@ const stubAuth = "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPL
 func (s *stubSource) next(r *request) {
 	method, size := pick(s.random, s.c)
 	*r = request{method: method}
-	s.buf = fmt.Appendf(s.buf[:0], "%s /bench/%016x", method, s.random.Uint64())
+	key := s.random.Uint64()
+	if s.c.OneKey {
+		key = 0
+	}
+	s.buf = fmt.Appendf(s.buf[:0], "%s /bench/%016x", method, key)
+	if s.c.Missing {
+		size = missingSize
+		r.status = 404
+	}
 	switch method {
 	case "PUT":
 		r.size, r.body, r.answer = size, payload, -1

@@ -13,14 +13,17 @@ import (
 )
 
 const (
-	sizeParam = "?size=" // GET /key?size=N answers N bytes
-	storeETag = `"d41d8cd98f00b204e9800998ecf8427e"`
+	sizeParam = "?size=" // GET /key?size=N answers N bytes, or 404 for missingSize
+	// missingSize is that of an object which is not there.
+	missingSize = -1
+	storeETag   = `"d41d8cd98f00b204e9800998ecf8427e"`
 )
 
 var (
-	putAnswer    = []byte("HTTP/1.1 200 OK\r\nServer: store\r\nETag: " + storeETag + "\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
-	deleteAnswer = []byte("HTTP/1.1 204 No Content\r\nServer: store\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n")
-	zeros        = make([]byte, 1<<20)
+	putAnswer     = []byte("HTTP/1.1 200 OK\r\nServer: store\r\nETag: " + storeETag + "\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
+	missingAnswer = []byte("HTTP/1.1 404 Not Found\r\nServer: store\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
+	deleteAnswer  = []byte("HTTP/1.1 204 No Content\r\nServer: store\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n")
+	zeros         = make([]byte, 1<<20)
 )
 
 const (
@@ -107,6 +110,9 @@ func (c *storeConn) answer(f *fault, head []byte) error {
 		size := int64(0)
 		if _, v, ok := bytes.Cut(target, []byte(sizeParam)); ok {
 			size, _ = strconv.ParseInt(string(v), 10, 64)
+		}
+		if size == missingSize {
+			return c.write(missingAnswer, true)
 		}
 		return c.sendObject(f, string(method) == "HEAD", size)
 	}

@@ -18,6 +18,9 @@ func (r *Run) line() string {
 	if r.Usage.Peak > 0 {
 		s += fmt.Sprintf("  cpu %s µs  peak %s MB", formatNumber(v("cpu_us")), formatNumber(v("peak_mb")))
 	}
+	if r.Wan != nil {
+		s += r.Wan.line()
+	}
 	for kind, n := range r.Errors {
 		s += fmt.Sprintf("  %d × %s", n, kind)
 	}
@@ -99,7 +102,8 @@ type ratio struct{ metric, over string }
 var ratios = []ratio{
 	{"cpu_us", "nginx"}, {"cpu_s_per_gb", "nginx"}, {"ok_per_s", "nginx"}, {"p99_s", "nginx"}, {"peak_mb", "nginx"},
 	{"cpu_us", "nginx-proxy"}, {"ok_per_s", "nginx-proxy"},
-	{"ok_per_s", "direct"}, {"p99_s", "direct"},
+	{"p50_s", "akubra-near"}, {"p99_s", "akubra-near"},
+	{"ok_per_s", "direct"}, {"p50_s", "direct"}, {"p99_s", "direct"},
 }
 
 // printRatios prints the proxy's figures over its peers'. Each ratio is taken
