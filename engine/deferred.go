@@ -122,8 +122,15 @@ func (l *leg) noteLane(n int) {
 	if l.lane != nil {
 		l.load.sent.Add(int64(n))
 		l.lane.sent.Add(int64(n))
+		if n > 0 {
+			l.lane.moved.Store(l.r.e.now())
+		}
 	}
 }
+
+// isMerelySlow reports whether the backend still takes large bodies while a leg to it is cut: it is at the limit
+// of what it carries, and that is no failure (R13).
+func (l *leg) isMerelySlow() bool { return l.lane != nil && l.lane.moves(l.r.e.now(), &l.load) }
 
 // lagShare: a client may be held back once it has waited for one part in so many of StallTimeout.
 const lagShare = 4
@@ -135,11 +142,15 @@ func (r *request) noteLag(leg int, waited, total time.Duration) {
 	}
 }
 
-// noteEnd tells the limiter how long the leg went on after its client was answered (R13). A large body may
-// still be in the kernel's buffers then, which says nothing of others.
+// maxUnheld is the largest body that may hold no client back although its backend is slow: the system keeps
+// as much of it (the default bound of tcp_wmem), beside the ring.
+const maxUnheld = 4 << 20
+
+// noteEnd tells the limiter how long the leg went on after its client was answered (R13). That of a body which
+// is larger than what is kept on the way says nothing of others; its lane knows of it.
 func (l *leg) noteEnd() {
 	limiter := l.r.e.adaptive
-	if limiter == nil || l.lane != nil || !l.r.head.isSwift() {
+	if limiter == nil || l.lane != nil && l.load.sent.Load() > maxUnheld || !l.r.head.isSwift() {
 		return
 	}
 	at, ok := limiter.AnsweredAt(l.backend, l.slot)

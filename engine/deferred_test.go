@@ -226,3 +226,44 @@ func (l *laggedLimiter) Lagged(backend int, now, lag int64) {
 	l.lag.Store(lag)
 	l.Limiter.Lagged(backend, now, lag)
 }
+
+// TestR13LagOfLargeBodies: a body that is larger than the ring, and not larger than what the system keeps beside
+// it, holds no client back, so that its backend's lag is all that tells of it.
+func TestR13LagOfLargeBodies(t *testing.T) {
+	t.Parallel()
+	for size, want := range map[int]int64{2 << 20: 1, maxUnheld + 1: 0} {
+		l := &laggedLimiter{}
+		r := newRig(t, 2, withRing(256<<10), anyway(func(o *Options) { o.Limiter = l }))
+		open := gated(t, r.stores[1])
+		wantStatus(t, r.put("/b/k", pattern(size)), 200)
+		open()
+		r.settled()
+		if n := l.n.Load(); n != want {
+			t.Errorf("of a body of %d bytes %d lags were told, want %d", size, n, want)
+		}
+	}
+}
+
+// TestR13SlowIsNoFailure: a leg that is cut is no failure of a backend that takes its bytes all the time, and is
+// one of a backend that takes none.
+func TestR13SlowIsNoFailure(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		backend stub.Behaviour
+		want    string
+	}{
+		{"slow", stub.Behaviour{ReadRate: 512 << 10}, limiter.StateActive},
+		{"hung", stub.Behaviour{During: stub.HangThere}, limiter.StateDemoted},
+	} {
+		slowlyBeside(t, tt.name, time.Second, func(t testing.TB, stall time.Duration) {
+			r := newTightRig(t, 2, withStallTimeout(stall), withRing(64<<10), func(_ *Options, lo *limiter.Options) { lo.FailureLimit = 1 })
+			r.stores[1].Behave(tt.backend)
+			wantStatus(t, r.put("/b/k", pattern(12<<20)), 200)
+			r.wantRecords("/b/k", OutcomeStalled, 1)
+			if s := r.limiter.State(1); s != tt.want {
+				t.Errorf("it is %s, want %s", s, tt.want)
+			}
+		})
+	}
+}

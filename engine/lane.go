@@ -20,7 +20,8 @@ import (
 //     a time, and only so many that clients wait for a hundredth of the time, until no more is wanted
 //     than it carries. That is enough to see what it carries. Repair brings the rest.
 type lane struct {
-	sent atomic.Int64 // bytes of large bodies that its connections have taken
+	sent  atomic.Int64 // bytes of large bodies that its connections have taken
+	moved atomic.Int64 // when they took some last
 
 	deferredAt atomic.Int64 // when a leg to it was deferred last, whatever its body; see Pressed
 
@@ -207,6 +208,12 @@ func (l *lane) measureLocked(now, least int64) {
 }
 
 func (l *lane) restartLocked(now int64) { l.from, l.base, l.waits = now, l.sent.Load(), 0 }
+
+// moves reports whether the lane's connections go on taking bytes, while the cargo is under way. What they take
+// at first says nothing: the system takes it for a backend that takes nothing, too.
+func (l *lane) moves(now int64, b *cargo) bool {
+	return now-l.moved.Load() < (now-b.begun)/2
+}
 
 func seconds(ns int64) float64 { return float64(ns) / float64(time.Second) }
 

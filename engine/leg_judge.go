@@ -36,7 +36,9 @@ func (l *leg) conclude(err error) {
 	case cause != nil:
 		l.state, l.err, l.outcome = voteFailed, l.whyCut(cause, err), OutcomeStalled
 		l.tellFailure(nil) // before a demotion, which gives it as the reason
-		limiter.Failed(l.backend, l.r.e.now())
+		if !l.isMerelySlow() {
+			limiter.Failed(l.backend, l.r.e.now())
+		}
 	case outOfFiles(err): // the backend is not to blame (R23)
 		l.state, l.err, l.outcome, l.failure = voteFailed, &ownFailure{l.describe(err)}, OutcomeFailed, ResultOwn
 		l.r.e.relieve()
