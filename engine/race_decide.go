@@ -1,0 +1,179 @@
+package engine
+
+import "github.com/akubra/akubra/s3"
+
+// noteRead counts the body as read.
+func (r *request) noteRead() (losers uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.race.stage = raceRead
+	losers, _, _ = r.decideLocked() // nothing is detached yet, nor held
+	return losers
+}
+
+// takeVote takes the vote of a leg that has ended. waits: what that brings about may have
+// to wait.
+func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool, next *leg) {
+	said, says := l.asDecider(), l.saysOfVersions() // which must not be asked under mu
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.e.recoverStep("ending a leg")
+	c := &r.race
+	l.voted = true
+	c.ended++
+	c.votes[l.index] = vote{state: l.state, order: c.ended}
+	r.plan.note(l)
+	if l.refusesCondition() {
+		c.refusing |= 1 << l.index
+	}
+	if l.state == votePositive && r.head.write && s3.IsVersion(l.answer.VersionID()) {
+		r.noteVersionLocked(l)
+	}
+	r.noteSayLocked(l, says)
+	r.noteDeciderLocked(l, said)
+	late = c.end != undecided && c.winner != l.index
+	losers, answers, next = r.decideLocked()
+	last = r.allEndedLocked()
+	waits = true
+	waits = l.arrived && r.mayWaitLocked(last, answers)
+	return late, losers, last, answers, waits, next
+}
+
+// mayWaitLocked reports whether what the end of a leg brings about may have to wait: for a
+// disk, or for somebody to read a log. Where all is well it has not.
+func (r *request) mayWaitLocked(last, answers bool) bool {
+	switch {
+	case !r.head.is(s3.KindPlain) || r.race.isAbandoned():
+		return true
+	case answers && (r.o.logsAccess || r.mayWaitForIntent()):
+		return true
+	case !last:
+		return false
+	}
+	_, out, well := r.goesWell(r.race.votes)
+	if !well || out != 0 || r.overlaps() {
+		return true
+	}
+	return r.mayWriteDownLocked()
+}
+
+// decideLocked asks the picker once. It returns the legs whose answers nobody
+// is going to read now, as a set of leg numbers, and whether it is the caller who
+// has to answer (detach.go). next is a leg that the caller has to ask (reads_race.go).
+func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
+	c := &r.race
+	if c.end != undecided {
+		return 0, false, nil
+	}
+	leg, v := r.pickLocked()
+	switch v {
+	case verdictWait:
+		return 0, false, nil
+	case verdictPrimary:
+		r.awaitPrimaryLocked()
+		return 0, false, nil
+	case verdictNext:
+		return 0, false, r.unholdLocked(leg)
+	case verdictAnswer:
+		c.winner = leg
+		if r.plan.hedged && leg == 1 && c.votes[0].state == votePending {
+			r.e.o.Metrics.Read(ReadHedgeWon)
+		}
+	case verdictNone:
+		c.winner = -1
+	}
+	// All have answered before the end of the body (R9): the handler waits for
+	// a client that may itself wait for the answer.
+	if !c.isRead() {
+		r.client.interrupt()
+	}
+	return r.setDecidedLocked(), c.stage == raceDetached, nil
+}
+
+func (r *request) setDecidedLocked() (losers uint64) {
+	c := &r.race
+	r.stopWaitingLocked()
+	c.end = decided
+	c.firstAnswer = r.head.age()
+	for i := range c.votes {
+		if c.votes[i].hasEnded() && i != c.winner {
+			losers |= 1 << i
+		}
+	}
+	if c.stage != raceDetached {
+		c.decision <- struct{}{}
+	}
+	return losers
+}
+
+// abandon decides it because the client is gone, if it is not decided.
+func (r *request) abandon() (losers uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// Where all legs have ended by themselves, settle is looking already.
+	gone := !r.allEndedLocked()
+	if r.race.end == undecided {
+		r.race.winner = -1
+		losers = r.setDecidedLocked()
+	}
+	if gone {
+		r.race.end = abandoned
+	}
+	return losers
+}
+
+// forgo takes the client's answer back, or decides that it gets none.
+func (r *request) forgo() (losers uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &r.race
+	if c.end == undecided {
+		c.winner = -1
+		losers = r.setDecidedLocked()
+	} else if c.winner >= 0 {
+		losers, c.winner = 1<<c.winner, -1
+	}
+	return losers
+}
+
+// told is the backend whose answer the client gets, as a set; none if there is no such
+// one, or a panic has taken it back (forgo).
+func (r *request) told() (set uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.winner(); l != nil {
+		set = 1 << l.backend
+	}
+	return set
+}
+
+// tryDetach makes who decides the request answer it, unless it is decided, or the body was
+// not read: each leg may have left before its end (R9).
+func (r *request) tryDetach() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.race.end != undecided || r.race.stage != raceRead {
+		return false
+	}
+	r.client.leave(r.message.BodySize())
+	r.race.stage = raceDetached
+	r.notServing()
+	return true
+}
+
+// setAnswered notes that the client has its answer: legs have no excuse now (R13).
+func (r *request) setAnswered() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setAnsweredLocked()
+}
+
+func (r *request) setAnsweredLocked() {
+	now := int64(r.head.begun.Sub(r.e.epoch) + r.race.firstAnswer)
+	r.ledger.noteAnswered()
+	for i := range r.race.votes {
+		if l := &r.legs[i]; r.race.votes[i].state == votePending && !l.held && !l.isParked() {
+			r.e.o.Limiter.Answered(l.backend, l.slot, now)
+		}
+	}
+}
