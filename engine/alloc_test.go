@@ -76,7 +76,7 @@ func TestStepsDoNotAllocate(t *testing.T) {
 		},
 		"overlaps": func() {
 			writes.begin(&under, hash, writer{})
-			if also, untold := writes.end(&under, 3, true); also != 0 || untold {
+			if differing, untold := writes.end(&under, 3, true); differing != 0 || untold {
 				t.Fatal("there is no other one")
 			}
 			writes.leave(&under)

@@ -33,12 +33,12 @@ const maxBeside = 9
 
 // endBeside is end for a write that others are told of. It gives where the writes may have
 // landed in another order.
-func (o *overlaps) endBeside(t *turn, b *beside) (also uint64) {
+func (o *overlaps) endBeside(t *turn, b *beside) (unordered uint64) {
 	s := o.shard(t.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.ended = true
-	if also = t.also(b.stored); also != 0 {
+	if unordered = t.differing(b.stored); unordered != 0 {
 		b.entry = nil // it tells the journal itself that it is owed
 	}
 	k := s.findLocked(t.hash)
@@ -48,7 +48,7 @@ func (o *overlaps) endBeside(t *turn, b *beside) (also uint64) {
 			w.tell(b)
 		}
 	}
-	return also
+	return unordered
 }
 
 // tell notes that a write that overlaps with t has ended. What that one came behind on all
@@ -66,9 +66,9 @@ func (t *turn) tell(b *beside) {
 	t.beside = kept
 }
 
-// also is where t, which these backends took, may have landed in another order than a write
+// differing is where t, which these backends took, may have landed in another order than a write
 // that overlapped with it and has ended.
-func (t *turn) also(positive uint64) uint64 {
+func (t *turn) differing(positive uint64) uint64 {
 	set, overlaps := positive|t.repairing, t.repairing != 0
 	for _, b := range t.beside {
 		set |= b.stored

@@ -18,7 +18,7 @@ func (r *request) settle() {
 	stored := r.stored()
 	r.learnPair()
 	r.endOverlaps(stored)
-	if r.ledger.also != 0 {
+	if r.ledger.unordered != 0 {
 		// The other write may have come since mayWaitLocked has looked: what is written
 		// down now keeps nobody waiting.
 		r.refs.Add(1)
@@ -96,7 +96,7 @@ func (r *request) recordDeletes() {
 	d := r.divergence(OpStoring)
 	for _, order := range []bool{true, false} {
 		for i := range r.ledger.deletes {
-			if object := &r.ledger.deletes[i]; !order || object.also != 0 {
+			if object := &r.ledger.deletes[i]; !order || object.unordered != 0 {
 				o := w.outcomeOf(object)
 				d.Key = object.Key
 				r.recordLacks(&d, &o, order)
@@ -141,11 +141,11 @@ func (r *request) recordMissing() {
 // notes the keys that another write overlapped with (R19).
 func (r *request) endOverlaps(stored uint64) {
 	if r.ledger.turn != nil {
-		r.ledger.also = r.endOverlap(r.ledger.turn, stored, 0)
+		r.ledger.unordered = r.endOverlap(r.ledger.turn, stored, 0)
 	}
 	for i := range r.ledger.deletes {
 		if d := &r.ledger.deletes[i]; d.turn.isUnderWay() {
-			d.also = r.endOverlap(&d.turn, stored, i)
+			d.unordered = r.endOverlap(&d.turn, stored, i)
 		}
 	}
 }
@@ -165,9 +165,9 @@ func (r *request) leaveOverlaps() {
 // endOverlap returns where the writes may have landed in another order. entry is the
 // write's number among the entries for the journal.
 func (r *request) endOverlap(t *turn, stored uint64, entry int) uint64 {
-	also, untold := r.e.writes.end(t, stored, r.mayBeStored())
+	differing, untold := r.e.writes.end(t, stored, r.mayBeStored())
 	if !untold {
-		return also
+		return differing
 	}
 	return r.e.writes.endBeside(t, &beside{stored: stored, landed: true, entry: r.besideEntry(entry)})
 }

@@ -20,11 +20,11 @@ type deletedObject struct {
 // under way (R19); it is in there unless an object before it has the same key.
 type deletion struct {
 	deletedObject
-	turn  turn
-	alone bool   // no other conditional write to the key may be decided meanwhile (R29)
-	began uint64 // as a request's
-	seq   uint64 // as a request's
-	also  uint64 // as a request's
+	turn      turn
+	alone     bool   // no other conditional write to the key may be decided meanwhile (R29)
+	began     uint64 // as a request's
+	seq       uint64 // as a request's
+	unordered uint64 // as a request's
 }
 
 type deleteError struct {

@@ -17,9 +17,9 @@ func (r *request) outcome(votes []vote) outcome {
 	}
 	o := outcome{took: took, out: out, owed: out}
 	// While a leg is out, also is not known yet, and may be written by its goroutine.
-	if out == 0 && r.ledger.also != 0 {
+	if out == 0 && r.ledger.unordered != 0 {
 		first := &r.legs[firstPositive(votes)]
-		o.lackOrder(r.ledger.also, first.backend, first.etag())
+		o.lackOrder(r.ledger.unordered, first.backend, first.etag())
 	}
 	return o
 }
@@ -100,7 +100,7 @@ func (r *request) facts(votes []vote) writeFacts {
 		w.legs = append(w.legs, legFacts{backend: b, vote: vote{state: voteFailed}, outcome: r.race.reasonOf(b), err: r.race.reasons[b]})
 	}
 	if !open {
-		w.overlapped = r.ledger.also
+		w.overlapped = r.ledger.unordered
 	}
 	return w
 }
@@ -150,7 +150,7 @@ func (w *deleteFacts) outcomeOf(d *deletion) outcome {
 		w.legs[i].problem = w.answers[i].problem(d.deletedObject)
 	}
 	if !open {
-		w.overlapped = d.also
+		w.overlapped = d.unordered
 	}
 	return whoLacks(&w.writeFacts)
 }

@@ -327,7 +327,7 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 				r := newRequest(e)
 				r.head.method, r.head.write, r.head.target = "PUT", true, s3.ParseTarget([]byte(target), nil, nil)
 				if i&1 != 0 {
-					r.ledger.also = 0b11
+					r.ledger.unordered = 0b11
 				}
 				legs := 3
 				if i&2 != 0 {

@@ -283,7 +283,7 @@ func (o *overlaps) underWay(hash uint64) bool {
 // landed reports whether it may have come to be stored anywhere. The write counts as under
 // way until leave. untold: there are others that overlap with it, which have to be told of
 // it: endBeside has to follow, and nothing is noted yet.
-func (o *overlaps) end(t *turn, positive uint64, landed bool) (also uint64, untold bool) {
+func (o *overlaps) end(t *turn, positive uint64, landed bool) (unordered uint64, untold bool) {
 	s := o.shard(t.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -291,7 +291,7 @@ func (o *overlaps) end(t *turn, positive uint64, landed bool) (also uint64, unto
 		return 0, true
 	}
 	t.ended = true
-	return t.also(positive), false
+	return t.differing(positive), false
 }
 
 // isUnderWay reports whether it is in the table. Its owner asks.

@@ -88,7 +88,7 @@ func (r *request) beginPromise() (waits bool, err error) {
 		return waits, err
 	}
 	if err = r.note(); err == nil {
-		err = r.ledger.write.Acknowledge(r.promises(r.ledger.cast))
+		err = r.ledger.write.Acknowledge(r.promises(r.ledger.settledVotes))
 	}
 	if r.endIntent(err) {
 		r.settlePromised(err == nil)
@@ -114,7 +114,7 @@ func (r *request) mayIntend() (intends, waits bool, err error) {
 	}
 	r.stampLocked()
 	r.ledger.state = journalPromising
-	r.ledger.cast = append(r.ledger.cast[:0], r.race.votes...)
+	r.ledger.settledVotes = append(r.ledger.settledVotes[:0], r.race.votes...)
 	return true, false, nil
 }
 
@@ -194,7 +194,7 @@ func (r *request) settleJournal() {
 		return
 	}
 	var err error
-	if !r.ledger.nothingOwed || r.ledger.also != 0 {
+	if !r.ledger.nothingOwed || r.ledger.unordered != 0 {
 		err = r.writeDown()
 	}
 	r.leaveOverlaps()

@@ -58,14 +58,14 @@ type requestLedger struct {
 	// nothingOwed: all legs have ended well before the answer, and the journal knew of
 	// nothing that the write could replace; of the last leg.
 	nothingOwed bool
-	also        uint64        // backends where overlapping writes may differ; settle's
+	unordered   uint64        // backends where overlapping writes may differ; settle's
 	settled     chan struct{} // capacity 1: journalAwaited has become journalSettled
 	err         error         // valid once journalSettled
 
 	// Memory for entries; of the goroutine that promises or settles.
-	cast    []vote
-	entries []Promise
-	idText  []byte
+	settledVotes []vote
+	entries      []Promise
+	idText       []byte
 }
 
 // keptEntries is the most entries that memory is kept for.
@@ -81,7 +81,7 @@ func (j *requestLedger) reset() {
 	j.turn, j.deletes, j.charge, j.named, j.givers = nil, nil, 0, 0, 0
 	j.made.Store(0)
 	j.answered.Store(false)
-	j.state, j.nothingOwed, j.also, j.err = journalUnwritten, false, 0, nil
+	j.state, j.nothingOwed, j.unordered, j.err = journalUnwritten, false, 0, nil
 }
 
 // beginForm notes the write of a form's file.
