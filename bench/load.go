@@ -41,6 +41,17 @@ func (l *load) open() error {
 	return nil
 }
 
+// reconnect has each connection be a new one.
+func (l *load) reconnect() error {
+	l.close()
+	for _, c := range l.clients {
+		if err := c.open(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (l *load) close() {
 	for _, c := range l.clients {
 		c.close()

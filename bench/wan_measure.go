@@ -38,10 +38,14 @@ func (o *options) measureWan(ctx context.Context, c *Case, peer string, round in
 	if _, err := takeAll(stores); err != nil {
 		return nil, err
 	}
-	began, writes := time.Now(), int64(0)
+	began, writes, warmErrors := time.Now(), int64(0), map[string]int64(nil)
 	if c.WarmUp > 0 {
 		warm := l.run(ctx, c.WarmUp, nil)
-		writes = warm.puts.Load()
+		writes, warmErrors = warm.puts.Load(), warm.errors
+		// Those that it did not need may have waited for their first request for too long by now.
+		if err := l.reconnect(); err != nil {
+			return nil, err
+		}
 	}
 	before, err := p.usageBefore()
 	if err != nil {
@@ -73,6 +77,9 @@ func (o *options) measureWan(ctx context.Context, c *Case, peer string, round in
 		return nil, err
 	}
 	run := newRun(c, peer, round, r, after.since(before))
+	for kind, n := range warmErrors {
+		run.Errors["warm-up: "+kind] = n
+	}
 	if c.Limit > 0 {
 		run.Seconds = took.Seconds()
 	}
