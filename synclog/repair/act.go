@@ -55,6 +55,9 @@ func (w *run) copyAll(ctx context.Context, d plan, s *sight) error {
 			continue
 		}
 		w.r.wrote(dst)
+		if !reader.another.Load() {
+			c.notePair()
+		}
 		w.given[i] = gift{etag: etag, from: from, source: d.source, extras: c.extras}
 		w.damaged[i] = ""
 		w.copied++

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/akubra/akubra/s3"
@@ -35,8 +36,10 @@ type transfer struct {
 	bucket, key string
 	src, dst    *backend
 	from        *object
-	to          *object // nil: absent
-	skip        feature // what this object goes without
+	to          *object     // nil: absent
+	made        string      // the id of the version that the copy is, of a target with versions
+	another     atomic.Bool // the source is another version by now
+	skip        feature     // what this object goes without
 	extras      extras
 	lock        lock
 	content     *ahead // of a small object; nil: it is streamed
@@ -170,6 +173,7 @@ func (c *transfer) single(ctx context.Context) (string, error) {
 	if c.content != nil {
 		c.dst.moved.Add(c.from.size)
 	}
+	c.made = h.Get(headerVersion)
 	return s3.Unquote(h.Get("Etag")), nil
 }
 
@@ -204,6 +208,9 @@ func (c *transfer) get(ctx context.Context, header http.Header, params ...client
 	}
 	if err != nil {
 		return nil, c.src.at(err)
+	}
+	if res.Header.Get(headerVersion) != c.from.header.Get(headerVersion) {
+		c.another.Store(true)
 	}
 	if etag := s3.Unquote(res.Header.Get("Etag")); etag != c.from.etag {
 		_ = res.Body.Close()

@@ -398,6 +398,7 @@ func (f *fake) objectLocked(w http.ResponseWriter, r *http.Request, b *fakeBucke
 		}
 		o = f.storeLocked(bucket, key, body, r.Header)
 		w.Header().Set("ETag", `"`+o.etag+`"`)
+		b.tell(w, key)
 	case "DELETE":
 		if o != nil && f.forbidden(w, r, o, f.quirks.refuseDeleteIf) {
 			return
@@ -410,6 +411,7 @@ func (f *fake) objectLocked(w http.ResponseWriter, r *http.Request, b *fakeBucke
 			refuse(w, 404, "NoSuchKey")
 			return
 		}
+		b.tell(w, key)
 		f.readLocked(w, r, o, query.Get("partNumber"))
 	}
 }
@@ -509,6 +511,7 @@ func (f *fake) uploadLocked(w http.ResponseWriter, r *http.Request, bucket, key 
 		o := f.storeLocked(bucket, key, nil, u.header)
 		o.joined(parts)
 		delete(f.uploads, id)
+		f.buckets[bucket].tell(w, key)
 		fmt.Fprintf(w, "<CompleteMultipartUploadResult><ETag>&quot;%s&quot;</ETag></CompleteMultipartUploadResult>", o.etag)
 	}
 }

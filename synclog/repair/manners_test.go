@@ -140,6 +140,13 @@ func (b *fakeBucket) push(key string, o *fakeObject) {
 	b.stacks[key] = slices.Insert(b.stacks[key], 0, fakeVersion{fmt.Sprintf("%p-%d", b, b.given), o})
 }
 
+// tell tells the id of a key's current version.
+func (b *fakeBucket) tell(w http.ResponseWriter, key string) {
+	if b.versioned {
+		w.Header().Set(headerVersion, b.stacks[key][0].id)
+	}
+}
+
 func (b *fakeBucket) version(key, id string) *fakeObject {
 	for _, v := range b.stacks[key] {
 		if v.id == id {

@@ -225,7 +225,7 @@ func (c *transfer) complete(ctx context.Context, id string, done completeUpload)
 	}
 	header := make(http.Header, 4)
 	c.condition(header)
-	body, _, err := c.dst.Document(ctx, &client.Request{
+	body, h, err := c.dst.Document(ctx, &client.Request{
 		Method: http.MethodPost, Bucket: c.bucket, Key: c.key, Header: header, Body: doc, Wait: completeWait,
 		Query: []client.Param{{Name: "uploadId", Value: id}},
 	}, maxDocument)
@@ -239,6 +239,7 @@ func (c *transfer) complete(ctx context.Context, id string, done completeUpload)
 	if err := xml.Unmarshal(body, &result); err != nil {
 		return "", c.dst.errorf("has answered a completion with what is no document: %w", err)
 	}
+	c.made = h.Get(headerVersion)
 	return s3.Unquote(result.ETag), nil
 }
 

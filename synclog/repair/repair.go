@@ -138,6 +138,7 @@ type Repairer struct {
 	objects  *rate.Limiter  // nil: no bound
 	counts   counts
 	policy   policy
+	pairs    pairs
 	kick     chan struct{}
 	asked    chan struct{}  // there is a wanted key
 	freed    chan struct{}  // there may be room at a gate

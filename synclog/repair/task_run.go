@@ -113,6 +113,7 @@ func (w *run) renew() bool {
 		t.Place = w.t.Place
 		*w.t = t
 	}
+	w.r.pairs.recall(w.t)
 	w.know = w.r.knowledgeOf(w.t)
 	if w.decided == nil {
 		w.parts = partsOf(w.t)

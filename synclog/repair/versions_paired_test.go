@@ -55,6 +55,40 @@ func TestR35PairedVersions(t *testing.T) {
 		w.mustPark("k", task.NeedsPerson)
 		mustBe(t, "versions of B", versions(w), fmt.Sprint(ids[1][1:]))
 	})
+	for _, tt := range []struct {
+		name        string
+		parts, from int // whose id the client names
+	}{{"by one request", 1, 0}, {"in parts", 2, 0}, {"by the copy's id", 1, 1}} {
+		t.Run("a copy of repair's own "+tt.name, func(t *testing.T) {
+			w := newWorld(t, 2)
+			w.versioned()
+			w.stores[1].put("b", "k", "w", time.Hour)
+			w.stores[0].put("b", "k", "v0", time.Hour)
+			if tt.parts > 1 {
+				o, _ := w.stores[0].get("b", "k")
+				o.joined([][]byte{[]byte("v"), []byte("0")})
+			}
+			w.knows("k", w.by(task.Content, "PUT", w.stores[0].etags("b", "k")[0], "", 0))
+			r := w.repairer()
+			run := func() {
+				t.Helper()
+				if _, err := r.RunOnce(t.Context()); err != nil || len(w.q.left()) > 0 {
+					t.Fatalf("%v; left: %+v", err, w.q.left())
+				}
+			}
+			run()
+			ids := [2][]string{w.stores[0].versionIDs("b", "k"), w.stores[1].versionIDs("b", "k")}
+			for _, s := range w.stores {
+				s.put("b", "k", "now", time.Minute)
+			}
+			w.stores[tt.from].purges("k", ids[tt.from][0])
+			w.knows("k", w.by(task.Version, "DELETE", "", "versionId="+ids[tt.from][0], tt.from))
+			run()
+			for i, s := range w.stores {
+				mustBe(t, "versions of "+s.name, fmt.Sprint(s.versionIDs("b", "k")[1:]), fmt.Sprint(ids[i][1:]))
+			}
+		})
+	}
 	t.Run("tags", func(t *testing.T) {
 		w, old, there := apart(t)
 		w.stores[0].buckets["b"].version("k", old).docs["tagging"] = tagDoc("a=1")
