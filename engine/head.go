@@ -198,7 +198,9 @@ func (h *head) note(name, value []byte) fieldKind {
 		case http1.EqualFold(name, "Connection"):
 			return fieldConnection
 		case http1.EqualFold(name, "Cache-Control"):
-			h.carried |= task.CarriedMetadata
+			if len(value) > 0 {
+				h.carried |= task.CarriedMetadata
+			}
 		}
 	case 'e':
 		if http1.EqualFold(name, "Expect") {
@@ -256,7 +258,9 @@ func (h *head) note(name, value []byte) fieldKind {
 		case len(name) > len("X-Amz-If-") && http1.EqualFold(name[:len("X-Amz-If-")], "X-Amz-If-"):
 			h.condition = true
 		case len(name) > len("X-Amz-Meta-") && http1.EqualFold(name[:len("X-Amz-Meta-")], "X-Amz-Meta-"):
-			h.carried |= task.CarriedMetadata
+			if len(value) > 0 { // some storages keep no empty ones
+				h.carried |= task.CarriedMetadata
+			}
 		case http1.EqualFold(name, "X-Amz-Tagging"):
 			if len(value) > 0 {
 				h.carried |= task.CarriedTags

@@ -573,3 +573,25 @@ func TestR20OverlappingWritesAreInTheOrderOfTheirBeginnings(t *testing.T) {
 		t.Errorf("the last write is %+v", last)
 	}
 }
+
+// What a PUT brings beside content is told to the journal, where a backend that keeps it would
+// show it (R35).
+func TestR35JournalKnowsWhatAPutBrings(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	for _, tt := range []struct {
+		header string
+		want   task.Carried
+	}{
+		{"X-Any: 1", 0}, {"Cache-Control: no-store", task.CarriedMetadata}, {"cache-control:", 0}, {"Cache-Control:  ", 0},
+		{"x-amz-meta-a: 1", task.CarriedMetadata}, {"x-amz-meta-a:", 0}, {"X-Amz-Tagging: a=1", task.CarriedTags}, {"X-Amz-Tagging: ", 0},
+		{"x-amz-object-lock-legal-hold: ON", task.CarriedLock}, {"x-amz-object-lock-legal-hold: OFF", 0},
+	} {
+		r.stores[1].Behave(stub.Fails(503))
+		r.dial().Do("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 4\r\n" + tt.header + "\r\n\r\nbody")
+		r.settled()
+		if e := r.journal.newest("b", "k"); e.Carried != tt.want || e.Took != 1 {
+			t.Errorf("%s: %+v, want %b", tt.header, e, tt.want)
+		}
+	}
+}
