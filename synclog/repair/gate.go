@@ -306,6 +306,7 @@ func (r *Repairer) enter(t *task.Task, force bool) bool {
 // admit waits until there is room for a task; meanwhile keys that somebody waits for are handed out.
 func (r *Repairer) admit(ctx context.Context, p *pass, t *task.Task) bool {
 	for !r.enter(t, false) {
+		r.giveBeside(ctx, p, t)
 		timer := time.NewTimer(pressedAgain)
 		select {
 		case <-timer.C:

@@ -195,3 +195,30 @@ func TestWantedKeysDoNotWaitForRoom(t *testing.T) {
 		}
 	})
 }
+
+// TestSlowBackendHoldsUpNoOther: keys that another backend lacks do not wait behind those of a slow one.
+func TestSlowBackendHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWired(t, &wire{}, &wire{trip: time.Second}, &wire{})
+		w.o.Concurrency = 0
+		for i := range 600 {
+			key, owed := fmt.Sprint("slow", i), 1
+			if i >= 500 {
+				key, owed = fmt.Sprint("fast", i), 2
+			}
+			etag := w.stores[0].put("b", key, "x", time.Minute).etag
+			w.stores[3-owed].put("b", key, "x", time.Minute)
+			w.wrote(key, etag, owed)
+		}
+		w.o.Pressed = func(name string) bool { return name == w.o.Backends[1].Name } // one key at a time
+		r := w.repairer()
+		r.Start()
+		defer r.Close()
+		time.Sleep(time.Minute)
+		left := w.q.left()
+		if slices.ContainsFunc(left, func(f flat) bool { return strings.HasPrefix(f.Key, "fast") }) || len(left) < 100 {
+			t.Errorf("%d keys are left", len(left))
+		}
+	})
+}

@@ -39,6 +39,7 @@ type pass struct {
 	sum    *Summary  // nil: nobody wants to know
 	given  int       // tasks handed to workers
 	wakeAt time.Time // the earliest NotBefore of those that rest
+	beside beside    // see giveBeside
 }
 
 func (r *Repairer) scan(ctx context.Context, p *pass) error {
