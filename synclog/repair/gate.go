@@ -71,68 +71,6 @@ func nextConcurrency(g reading) (next int, stillRising bool) {
 	return min(g.limit+g.limit/8+1, g.most), false
 }
 
-// pace is how long a backend takes to answer what has no content. Looks are that, and each key needs some.
-type pace struct {
-	mu    sync.Mutex
-	last  [32]time.Duration // a ring
-	n     int               // answers so far
-	floor time.Duration
-}
-
-func (p *pace) note(d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.last[p.n%len(p.last)] = d
-	p.n++
-}
-
-// since is what a quarter of the answers after the n-th took at most, as far as they are kept, and the least that
-// this ever was; false where there are too few.
-func (p *pace) since(n int) (answer, floor time.Duration, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.n-n < leastAnswers {
-		return 0, 0, false
-	}
-	answer = p.quarterLocked(n)
-	if p.floor == 0 || answer < p.floor {
-		p.floor = answer
-	}
-	return answer, p.floor, true
-}
-
-func (p *pace) quarterLocked(n int) time.Duration {
-	var some []time.Duration
-	for i := max(n, p.n-len(p.last)); i < p.n; i++ {
-		some = append(some, p.last[i%len(p.last)])
-	}
-	slices.Sort(some)
-	return some[len(some)/4]
-}
-
-func (p *pace) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.n
-}
-
-// lengthen notes that the way itself may have become longer: few keys make no queue.
-func (p *pace) lengthen(answer time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.floor += max(answer-p.floor, 0) / 8
-}
-
-// usual is about how long an answer takes, 0 where too few have come to tell.
-func (p *pace) usual() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.n < leastAnswers {
-		return 0
-	}
-	return p.quarterLocked(0)
-}
-
 // gate bounds how many keys that one backend lacks are worked on at once.
 type gate struct {
 	fixed bool // by the configuration
@@ -140,10 +78,11 @@ type gate struct {
 	mu      sync.Mutex
 	limit   int
 	busy    int
-	peak    int  // of busy, since the last look
-	rising  bool // it was never too much
-	pressed bool // by clients, when it was last asked
-	keys    int  // that are done
+	peak    int    // of busy, since the last look
+	rising  bool   // it was never too much
+	pressed bool   // by clients, when it was last asked
+	keys    int    // that are done
+	cut     shrunk // when the limit shrank last
 	raised  float64
 	ago     int
 	last    time.Time // of the last look, and bytes that were moved by then
@@ -158,6 +97,18 @@ func newGate(fixed, most int) gate {
 		return gate{fixed: true, limit: fixed}
 	}
 	return gate{limit: min(firstConcurrency, most), rising: true}
+}
+
+// shrunk is what was seen when a gate's limit shrank.
+type shrunk struct {
+	peak   int
+	answer time.Duration
+}
+
+// inVain reports whether fewer keys have made answers no faster: it is no queue of ours that they wait in. The way
+// has become longer, or others are at it.
+func (c shrunk) inVain(peak int, answer time.Duration) bool {
+	return c.peak > 0 && (peak*8 <= c.peak*7 || peak <= fewConcurrency) && answer*10 >= c.answer*9
 }
 
 // enter takes a place, if there is one. pressed: clients need the room. With force it goes past the limit.
@@ -217,6 +168,9 @@ func (r *Repairer) adapt(i int) {
 		return
 	}
 	far := i
+	if g.peak > g.limit { // those that went past it, or began before it shrank, say nothing of it yet
+		g.peak, g.seen = g.busy, nil
+	}
 	for j, b := range r.backends {
 		if has(g.sources, j) && b.pace.usual() > r.backends[far].pace.usual() {
 			far = j
@@ -230,21 +184,23 @@ func (r *Repairer) adapt(i int) {
 		}
 		rate := float64(r.backends[i].moved.Load()-g.moved+keyWork*int64(g.keys)) / now.Sub(g.last).Seconds()
 		g.ago++
+		if g.cut.inVain(g.peak, answer) {
+			floor = r.backends[far].pace.lengthen(answer)
+			g.limit, g.cut = max(g.limit, g.cut.peak), shrunk{}
+			g.peak = g.limit
+		}
 		next, rising := nextConcurrency(reading{
 			limit: g.limit, peak: g.peak, most: r.o.Most, rising: g.rising, answer: answer, floor: floor, rate: rate, raised: g.raised, ago: g.ago,
 		})
 		switch {
 		case next < g.limit:
-			g.raised, g.ago = 0, 0
+			g.raised, g.ago, g.cut = 0, 0, shrunk{min(g.limit, g.peak), answer}
 		case next > g.limit && (r.backends[i].spent() || r.backends[far].spent()):
 			next, rising = g.limit, g.rising
 		case next > g.limit:
 			g.raised, g.ago = rate, 0
 		}
 		g.limit, g.rising = next, rising
-		if g.peak <= fewConcurrency {
-			r.backends[far].pace.lengthen(answer)
-		}
 	}
 	g.seen = g.seen[:0]
 	for _, b := range r.backends {

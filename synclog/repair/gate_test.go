@@ -222,3 +222,25 @@ func TestSlowBackendHoldsUpNoOther(t *testing.T) {
 		}
 	})
 }
+
+// TestLongerWayIsNoQueue: where answers take longer for reasons that are not repair's, a gate does not stay small.
+func TestLongerWayIsNoQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		far := &wire{trip: 20 * time.Millisecond}
+		w := farWorld(t, 3000, 1<<10, &wire{}, far)
+		r := w.repairer()
+		r.Start()
+		defer r.Close()
+		time.Sleep(500 * time.Millisecond)
+		far.mu.Lock()
+		far.trip = 150 * time.Millisecond
+		far.mu.Unlock()
+		before := len(w.q.left())
+		time.Sleep(15 * time.Second)
+		// Four at a time would be 130 of them.
+		if done := before - len(w.q.left()); done < 2000 {
+			t.Errorf("%d were repaired of %d", done, before)
+		}
+	})
+}

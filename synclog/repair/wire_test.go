@@ -69,8 +69,11 @@ const headSize = 500
 
 func (l *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	l.count(1)
+	l.mu.Lock()
+	trip := l.trip
+	l.mu.Unlock()
 	l.pass(&l.there, headSize)
-	time.Sleep(l.trip / 2)
+	time.Sleep(trip / 2)
 	served := httptest.NewRequestWithContext(req.Context(), req.Method, "http://"+req.Host+"/", &paced{l, &l.there, req.Body})
 	served.RequestURI, served.Header, served.ContentLength = req.URL.RequestURI(), req.Header, req.ContentLength
 	if l.hands != nil {
@@ -82,7 +85,7 @@ func (l *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	l.f.serve(answer, served)
 	_ = req.Body.Close()
 	l.pass(&l.back, headSize)
-	time.Sleep(l.trip / 2)
+	time.Sleep(trip / 2)
 	l.count(-1)
 	if err := req.Context().Err(); err != nil {
 		return nil, err
