@@ -65,8 +65,8 @@ func nextConcurrency(g reading) (next int, stillRising bool) {
 			return g.limit, false // twice as much would be too much
 		}
 		return min(2*g.limit, g.most), true
-	case g.rate < g.raised*33/32 && g.ago < probeReadings:
-		return g.limit, false // more has brought nothing
+	case g.rate < g.raised*33/32 && g.ago < probeReadings && g.answer > g.floor+max(g.floor, paceTolerance)/4:
+		return g.limit, false // more has brought nothing but a queue
 	}
 	return min(g.limit+g.limit/8+1, g.most), false
 }

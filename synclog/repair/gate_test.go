@@ -27,6 +27,7 @@ func TestNextConcurrency(t *testing.T) {
 		{"then it grows by an eighth", reading{limit: 32, peak: 32, answer: 50 * ms, floor: 30 * ms}, 37, false},
 		{"while that brings more, too", reading{limit: 32, peak: 32, answer: 50 * ms, floor: 30 * ms, rate: 1.1, raised: 1, ago: 1}, 37, false},
 		{"and no longer, either", reading{limit: 32, peak: 32, answer: 50 * ms, floor: 30 * ms, rate: 1, raised: 1, ago: 1}, 32, false},
+		{"which is not known where nothing waits", reading{limit: 32, peak: 32, answer: 31 * ms, floor: 30 * ms, rate: 1, raised: 1, ago: 1}, 37, false},
 		{"but for another try", reading{limit: 32, peak: 32, answer: 50 * ms, floor: 30 * ms, rate: 1, raised: 1, ago: 8}, 37, false},
 		{"from one, too", reading{limit: 1, peak: 1, answer: 30 * ms, floor: 30 * ms}, 2, false},
 		{"what is not used does not grow", reading{limit: 32, peak: 20, rising: true, answer: 31 * ms, floor: 30 * ms}, 32, true},
