@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
+	"github.com/akubra/akubra/internal/service"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/repair"
 )
 
@@ -63,6 +66,12 @@ func TestVerify(t *testing.T) {
 	_, stderr = mustRun(t, exitFailed, "verify", "--all", "--journal", "--missing", "copy", "-c", r.config)
 	if !strings.Contains(stderr, "3 differ (1 missing somewhere), 3 journaled\n") {
 		t.Errorf("stderr %q", stderr)
+	}
+	conf, err := config.Load(r.config)
+	testkit.MustDo(t, err)
+	told, err := service.ReadVerified(conf)
+	if err != nil || told == nil || !told.Complete || told.Compared != 4 || told.Differences != 3 || told.Errors != 0 || time.Since(told.Ended) > time.Hour {
+		t.Errorf("the metrics are told %+v, %v", told, err)
 	}
 	// What is missing is copied; who is right of two that differ only a person knows.
 	stdout, _ = mustRun(t, exitFailed, "repair", "-c", r.config)
