@@ -26,10 +26,18 @@ func (l *leg) isResumable() bool {
 		a.Status == 200 && a.Length > 0 && !a.Chunked && len(etag) > 2 && etag[0] == '"'
 }
 
+// whyOver is why nobody goes on with an answer that was cut, or nil: its backend has only left the pool (LetGo).
+func (l *leg) whyOver() error {
+	if why := l.why(); !errors.Is(why, errDemoted) {
+		return why
+	}
+	return nil
+}
+
 // resume goes on with the answer from another backend after cause. It reports whether
 // Read can be called again.
 func (b *answerBody) resume(cause error) bool {
-	if b.left <= 0 || b.first().why() != nil || !b.first().isResumable() {
+	if b.left <= 0 || b.first().whyOver() != nil || !b.first().isResumable() {
 		return false
 	}
 	r, winner := b.l.r, b.first()
@@ -79,7 +87,7 @@ func (r *request) rest(backend int, winner *leg, from int64) *leg {
 	l.reset(r, winner.index, backend, slots[backend])
 	r.setSpare(l)
 	etag := winner.answer.ETag()
-	err := winner.why() // what aborts it looks for the spare one, too
+	err := winner.whyOver() // what aborts it looks for the spare one, too
 	if err == nil {
 		head := r.head.bytes()
 		head = fmt.Appendf(append([]byte(nil), head[:len(head)-2]...), "Range: bytes=%d-\r\nIf-Match: %s\r\n\r\n", from, etag)
