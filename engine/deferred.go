@@ -26,7 +26,7 @@ func (r *request) mayDefer(want uint64) bool {
 // back. crowded are those that are busy up to their limits (R13), kept is one that is not deferred.
 func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32) (late uint64) {
 	e := r.e
-	late = got & crowded
+	late = r.notAhead(got&crowded, got)
 	large := r.isLarge()
 	if late == 0 && !large {
 		return 0
@@ -48,6 +48,29 @@ func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32
 		b := bits.TrailingZeros64(set)
 		e.o.Limiter.End(b, slots[b])
 		e.lanes[b].deferredAt.Store(e.now())
+	}
+	return late
+}
+
+// notAhead takes those out of late, which are busy, that owe less in the bucket than one which would have the
+// write: such a backend has just come back and is catching up, and if the other one began to owe as well,
+// none would have the bucket as a whole (R30). Nobody waits for a busy backend, so that it costs no client
+// anything to ask it.
+func (r *request) notAhead(late, got uint64) uint64 {
+	j := r.e.o.Journal
+	if late == 0 || !r.head.write || j == nil || j.Quiet() {
+		return late
+	}
+	counts := make([]int, len(r.e.o.Backends))
+	j.OwedIn(r.head.target.Bucket, counts)
+	most := 0
+	for set := got &^ late; set != 0; set &= set - 1 {
+		most = max(most, counts[bits.TrailingZeros64(set)])
+	}
+	for set := late; set != 0; set &= set - 1 {
+		if b := bits.TrailingZeros64(set); counts[b] < most {
+			late &^= 1 << b
+		}
 	}
 	return late
 }

@@ -192,6 +192,38 @@ func TestR13CrowdedBackendIsDeferred(t *testing.T) {
 	})
 }
 
+// TestR13R30BusyBackendThatLacksLessIsAsked: while one backend catches up, the other one that is busy goes on
+// getting what is written to the bucket, so that there is one which has all of it.
+func TestR13R30BusyBackendThatLacksLessIsAsked(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name       string
+		owed       uint64 // of another key
+		bucket     string
+		isDeferred bool
+	}{
+		{"the other one lacks more", 0b01, "b", false},
+		{"elsewhere", 0b01, "other", true},
+		{"it lacks as much", 0b11, "b", true},
+		{"it lacks more", 0b10, "b", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l := &crowdedLimiter{}
+			r := newRig(t, 2, anyway(func(o *Options) { o.Limiter = l }))
+			r.journal.owe(tt.bucket, "another", tt.owed)
+			l.crowded.Store(0b10)
+			wantStatus(t, r.put("/b/k", "x"), 200)
+			if tt.isDeferred {
+				r.wantRecords("/b/k", OutcomeDeferred, 1)
+			} else {
+				r.wantRecords("/b/k", "")
+				wantStored(t, r.stores[1], "/b/k", "x")
+			}
+		})
+	}
+}
+
 // TestR13LagReachesTheLimiter: how long the legs of a slow backend go on after their clients were answered
 // makes its limit.
 func TestR13LagReachesTheLimiter(t *testing.T) {
