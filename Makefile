@@ -10,7 +10,7 @@ PARALLEL ?= 8
 # What to pass on: make run ARGS="--break second", make bench ARGS="...".
 ARGS     ?=
 
-.PHONY: help build run demo test race bench pgo lint torture fuzz interop release clean
+.PHONY: help build run demo test race bench pgo lint torture fuzz interop release packages clean
 
 help: ## What there is to make.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  %-9s %s\n' "$$name" "$$what"; done
@@ -57,14 +57,12 @@ fuzz: ## Each fuzz target for FUZZTIME (20s).
 interop: build ## Real S3 clients through the proxy to real S3 servers. Installs Debian packages that are missing.
 	AKUBRA=$(CURDIR)/akubra ./interop/run.sh
 
-release: ## Binaries for all platforms, with their checksums, in dist/.
-	rm -rf dist && mkdir dist
-	@for platform in $(RELEASES); do \
-		export GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
-		echo "dist/akubra-$(VERSION)-$$GOOS-$$GOARCH"; \
-		$(BUILD) -o "dist/akubra-$(VERSION)-$$GOOS-$$GOARCH" . || exit 1; \
-	done
-	cd dist && if command -v sha256sum >/dev/null; then sha256sum akubra-*; else shasum -a 256 akubra-*; fi > sha256sums
+release: ## Everything that is released, in dist/: binaries, deb, rpm, image, Helm chart, SBOMs, checksums. Linux, macOS.
+	rm -rf dist
+	VERSION=$(VERSION) RELEASES="$(RELEASES)" deploy/release.sh dist
+
+packages: release ## Makes the release again, compares, and installs, runs and removes it. Debian, as root.
+	deploy/test.sh dist $(ARGS)
 
 clean: ## What was built here. ./data, the demo's objects, stays.
 	rm -rf akubra dist
