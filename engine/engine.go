@@ -134,6 +134,7 @@ type Engine struct {
 	far      []distance // how, by backend
 	lanes    []lane     // of large bodies, by backend (R10)
 	reads    readStats
+	slow     slowRequests
 	checks   readChecks
 
 	ignoring atomic.Uint64 // backends that ignore conditions (R29)

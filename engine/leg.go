@@ -79,6 +79,7 @@ type leg struct {
 	headAt   int64 // when its answer's head had come; 0 where all of the answer came with it
 	received int64 // bytes of the answer
 	failure  Result
+	took     time.Duration // until it had ended, where somebody watches (slow.go)
 }
 
 // farFuture tells the limiter that a leg does not wait for its backend.
@@ -115,7 +116,7 @@ func (l *leg) clear() {
 	l.buf, l.body, l.answer = l.buf[:0], nil, http1.Answer{}
 	l.open, l.gotBytes, l.reusable, l.finished = false, false, false, false
 	l.tried, l.arrived, l.voted = false, false, false
-	l.held, l.asked, l.headAt, l.received, l.failure = false, 0, 0, 0, ResultNone
+	l.held, l.asked, l.headAt, l.received, l.failure, l.took = false, 0, 0, 0, ResultNone, 0
 	if l.hold.Load() != 0 {
 		l.hold.Store(0)
 	}

@@ -169,7 +169,11 @@ func (l *leg) finishStreamed(reuse bool) {
 // countLegsEnded is for settle, which goes on whatever becomes of it.
 func (r *request) countLegsEnded() {
 	defer r.e.recoverStep("settling a request")
-	r.e.o.Metrics.LegsEnded(r.head.age())
+	whole := r.head.age()
+	r.e.o.Metrics.LegsEnded(whole)
+	if whole >= slowAtLeast && r.e.slow.watched.Load() {
+		r.noteSlow(whole)
+	}
 }
 
 // settleSafely runs settle, or a part of it, whose panic leaves nothing behind that others

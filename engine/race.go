@@ -87,6 +87,9 @@ func (c *race) begin(hasBody bool) {
 	}
 }
 
+// ran is how many legs there were, whose answer the client got, or -1, and how long that took to decide.
+func (c *race) ran() (legs, winner int, first time.Duration) { return c.asked, c.winner, c.firstAnswer }
+
 // enter makes it a race of so many legs.
 func (c *race) enter(legs int) {
 	c.votes = c.votes[:legs]

@@ -20,6 +20,9 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	defer r.e.recoverStep("ending a leg")
 	c := &r.race
 	l.voted = true
+	if r.e.slow.watched.Load() {
+		l.took = r.head.age()
+	}
 	c.ended++
 	c.votes[l.index] = vote{state: l.state, order: c.ended}
 	r.plan.note(l)

@@ -24,7 +24,7 @@ fail() {
 command -v go >/dev/null || fail "cannot run without go: see https://go.dev/dl"
 
 missing=
-for pair in aws:awscli s3cmd:s3cmd rclone:rclone curl:curl; do
+for pair in aws:awscli s3cmd:s3cmd rclone:rclone curl:curl chromium:chromium; do
 	command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 if [ -n "$missing" ]; then

@@ -64,6 +64,7 @@ func (l *Limiter) demoteLocked(backend int, reason string, now int64) *Event {
 	b.pause = nextPause(b.pause, b.returned, now)
 	b.until = now + b.pause
 	l.demoted |= bit(backend)
+	b.changed = now
 	l.refreshLocked()
 
 	e := &Event{Backend: backend, Name: b.name, Reason: reason, Counts: make([]Count, len(l.backends))}
@@ -163,6 +164,9 @@ func (l *Limiter) Return(backend int) bool {
 	b.failures.Store(0)
 	if l.clock != nil {
 		b.returned = l.clock()
+		if l.maintained&bit(backend) == 0 {
+			b.changed = b.returned
+		}
 	}
 	l.refreshLocked()
 	event := Event{Backend: backend, Name: b.name, Reason: b.reason}
@@ -186,6 +190,9 @@ func (l *Limiter) SetMaintained(backend int, on bool) bool {
 		return false
 	}
 	l.maintained ^= bit(backend)
+	if l.clock != nil {
+		l.backends[backend].changed = l.clock()
+	}
 	l.refreshLocked()
 	l.mu.Unlock()
 

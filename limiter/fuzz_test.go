@@ -173,7 +173,7 @@ func FuzzOperations(f *testing.F) {
 					t.Fatalf("op %d: %d stalled ones have waited for %v s", k, s.Stalled, s.Waiting)
 				}
 				want := Status{
-					Name: s.Name, Waiting: s.Waiting, State: r.State(i), Reason: s.Reason,
+					Name: s.Name, Waiting: s.Waiting, State: r.State(i), Reason: s.Reason, Since: s.Since,
 					Demoted: m.demoted>>i&1 != 0, Maintained: m.maintained>>i&1 != 0,
 					Busy: m.busy(1 << i), Stalled: m.stalled(i, now),
 					Failures: m.failures[i], Demotions: uint64(m.demotions[i]), Limit: r.Limit(), // no lag is noted here

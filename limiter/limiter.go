@@ -134,6 +134,7 @@ type backend struct {
 	returned  int64  // when it came back last, if ever
 	pause     int64  // how long it stays out at least since until then
 	until     int64  // it does not come back before
+	changed   int64  // when its state changed last; 0: it is as it was at the start
 }
 
 // New makes a Limiter in which every backend is active, except those in maintenance. It panics if

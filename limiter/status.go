@@ -31,6 +31,8 @@ type Status struct {
 	LagKnown  bool    `json:"-"`
 	Failures  int     `json:"failures"`  // in a row, so far
 	Demotions uint64  `json:"demotions"` // since the start
+	// Since is how long the backend has been in its state, in seconds.
+	Since float64 `json:"stateseconds"`
 	// Reason is why the backend was last demoted, or "".
 	Reason string `json:"reason,omitempty"`
 }
@@ -72,6 +74,7 @@ func (l *Limiter) Status(now int64) []Status {
 			Limit:      l.limitOf(b, now),
 			Failures:   int(b.failures.Load()),
 			Demotions:  b.demotions,
+			Since:      time.Duration(max(0, now-b.changed)).Seconds(),
 			Reason:     b.reason,
 		}
 		if floor := b.lag.floor.Load(); floor != math.MaxInt64 {

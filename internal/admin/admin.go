@@ -55,9 +55,9 @@ type Options struct {
 	JournalStatus func() any
 	JournalPage   func(limit int, reason string, ask bool) (status int, page any, err error)
 	// JournalCall answers POST /journal/CALL for each of JournalCalls, with an HTTP status and
-	// either the value for the JSON body or an error.
+	// either the value for the JSON body or an error. by is who calls.
 	JournalCalls []string
-	JournalCall  func(call string, body []byte) (status int, answer any, err error)
+	JournalCall  func(call string, body []byte, by string) (status int, answer any, err error)
 	// CheckConfig checks a configuration that came from the network, of at most MaxConfig bytes,
 	// without opening any file that it names. unopened are the keys of such files.
 	CheckConfig func(text []byte) (unopened, mistakes []string)
@@ -67,6 +67,21 @@ type Options struct {
 	MaxConfig int
 	// Repair returns false if no repair runs in this process.
 	Repair func() (repair.Status, bool)
+	// Owed is what the journal knows; nil is nothing.
+	Owed func() Owed
+	// Latency is how long a backend takes to answer, the 50th, 95th and 99th in a hundred; zero is
+	// not known. May be nil.
+	Latency func(backend int) [3]time.Duration
+	// Slow are the slowest requests of late, for JSON; WatchSlow says whether anybody wants to
+	// know. Both may be nil.
+	Slow      func() any
+	WatchSlow func(on bool)
+	// ConfigDiffers is what the configuration's file has that does not count yet, for JSON; it is asked
+	// every few seconds while somebody watches. May be nil.
+	ConfigDiffers func() any
+	// Settle carries out a person's decision about a parked key, for the JSON body of an answer.
+	// May be nil.
+	Settle func(d Decision) (result string, err error)
 	// Log is told of each change that is asked for through this listener (audit).
 	Log func(msg string, keyvals ...any)
 	// OnlyMetrics: it serves /metrics, /health and /ready, and nothing else.
@@ -101,6 +116,8 @@ type Admin struct {
 	started             time.Time
 	draining            atomic.Bool
 
+	live *live
+
 	maintaining sync.Mutex // held for a change of maintenance, including the check before it
 
 	mu       sync.Mutex
@@ -117,6 +134,10 @@ func New(o Options) *Admin {
 		o.Health = func() []health.Status { return make([]health.Status, len(o.URLs)) }
 	}
 	a := &Admin{o: o, started: time.Now(), served: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	if a.o.Owed == nil {
+		a.o.Owed = func() Owed { return Owed{} }
+	}
+	a.live = newLive(a.liveSample(), a.o.Owed, a.watched)
 	a.SetHosts(o.Hosts)
 	a.SetToken(o.Token)
 	a.routes = append(slices.Clone(adminRoutes), a.journalRoutes()...)
@@ -161,6 +182,9 @@ func (a *Admin) Serve(ln net.Listener) error {
 	a.mu.Unlock()
 
 	defer close(a.served)
+	if !a.o.OnlyMetrics {
+		a.live.start()
+	}
 	if err := a.server.Serve(ln); err != nil {
 		return fmt.Errorf("cannot serve admin on %q: %w", ln.Addr(), err)
 	}
@@ -180,6 +204,7 @@ func (a *Admin) Shutdown(ctx context.Context) error {
 	a.closed = true
 	ln := a.listener
 	a.mu.Unlock()
+	a.live.close() // its streams would go on for ever
 	if ln == nil {
 		return nil
 	}

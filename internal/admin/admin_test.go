@@ -66,7 +66,7 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 		InFlight: inFlight, Records: records, Metrics: r.metrics,
 		JournalStatus: func() any { return map[string]int{"pending": 1} },
 		JournalCalls:  []string{"open", "next"},
-		JournalCall: func(call string, body []byte) (int, any, error) {
+		JournalCall: func(call string, body []byte, _ string) (int, any, error) {
 			if call == "open" {
 				return http.StatusLocked, nil, errors.New("another one is at it")
 			}
@@ -200,7 +200,12 @@ func TestAdminRoutes(t *testing.T) {
 		{"OPTIONS", "/backends/a:9000/maintenance", 405, "DELETE, POST"},
 		{"GET", "/configuration/validate", 405, "POST"},
 		{"GET", "/configuration/reload", 405, "POST"},
-		{"GET", "/", 404, ""},
+		{"GET", "/", 200, ""},
+		{"HEAD", "/", 200, ""},
+		{"POST", "/", 405, "GET, HEAD"},
+		{"GET", "/page.js", 200, ""},
+		{"GET", "/page.css", 200, ""},
+		{"GET", "/page/index.html", 404, ""},
 		{"GET", "/health/", 404, ""},
 		{"GET", "//health", 404, ""},
 		{"GET", "/x/../health", 404, ""},

@@ -87,6 +87,7 @@ func (a *Admin) metrics(ctx *fasthttp.RequestCtx, _ string) {
 
 // adminStatus is the response to /status.
 type adminStatus struct {
+	Sentence string          `json:"sentence"` // how things are
 	Version  string          `json:"version"`
 	Started  time.Time       `json:"started"`
 	Uptime   string          `json:"uptime"`
@@ -131,6 +132,7 @@ func (a *Admin) status(ctx *fasthttp.RequestCtx, _ string) {
 	for i := range all {
 		s.Backends = append(s.Backends, a.backendStatus(all, i))
 	}
+	s.Sentence, _ = a.sentence(all, a.o.Health(), a.o.Owed())
 	adminJSON(ctx, fasthttp.StatusOK, s)
 }
 

@@ -25,6 +25,10 @@ var adminRoutes = []adminRoute{
 	{"GET", "/health", (*Admin).health},
 	{"GET", "/ready", (*Admin).ready},
 	{"GET", "/metrics", (*Admin).metrics},
+	{"GET", "/", (*Admin).page},
+	{"GET", "/page.js", (*Admin).page},
+	{"GET", "/page.css", (*Admin).page},
+	{"GET", "/events", (*Admin).events},
 	{"GET", "/status", (*Admin).status},
 	{"GET", "/debug/pprof", (*Admin).pprofIndex},
 	{"GET", "/debug/pprof/*", (*Admin).pprof},
@@ -33,6 +37,7 @@ var adminRoutes = []adminRoute{
 	{"POST", "/configuration/validate", (*Admin).validate},
 	{"POST", "/configuration/reload", (*Admin).reload},
 	{"GET", "/journal", (*Admin).journal},
+	{"POST", "/parked/resolve", (*Admin).settle},
 }
 
 // metricsRoutes are those of a listener for metrics alone.
@@ -43,7 +48,7 @@ var metricsRoutes = adminRoutes[:3:3]
 func (a *Admin) journalRoutes() (routes []adminRoute) {
 	for _, call := range a.o.JournalCalls {
 		routes = append(routes, adminRoute{"POST", "/journal/" + call, func(a *Admin, ctx *fasthttp.RequestCtx, _ string) {
-			status, answer, err := a.o.JournalCall(call, ctx.PostBody())
+			status, answer, err := a.o.JournalCall(call, ctx.PostBody(), remoteHost(ctx.RemoteAddr()))
 			if err != nil {
 				adminError(ctx, status, err.Error())
 				return
@@ -102,7 +107,7 @@ func (a *Admin) route(ctx *fasthttp.RequestCtx) {
 		}
 		return
 	}
-	if path != "/metrics" && !a.token.isIn(ctx) {
+	if path != "/metrics" && !isPage(path) && !a.token.isIn(ctx) {
 		if !a.routeForAnyone(ctx, method, path) {
 			ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 			adminError(ctx, fasthttp.StatusUnauthorized, "cannot answer without the token: send AdminToken of the configuration as Authorization: Bearer TOKEN")

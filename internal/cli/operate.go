@@ -19,7 +19,6 @@ import (
 
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/text"
-	"github.com/akubra/akubra/synclog/task"
 )
 
 // operateCommands are the commands about the running proxy, which they ask through AdminListen.
@@ -135,6 +134,7 @@ func (c *cli) maintain(ctx context.Context, conf *config.Config, backend, method
 
 // proxyStatus is the part of /status that is shown.
 type proxyStatus struct {
+	Sentence string
 	Version  string
 	Uptime   string
 	Ready    bool
@@ -150,11 +150,7 @@ type proxyStatus struct {
 		}
 	}
 	Journal struct {
-		Pending, Parked int
-		ParkedFor       map[string]int `json:"parked_for"`
-		Failed          bool
-		Backends        map[string]int
-		Oldest          *time.Time
+		Backends map[string]int
 	}
 }
 
@@ -186,7 +182,7 @@ func (c *cli) showStatus(ctx context.Context, conf *config.Config, asJSON bool, 
 
 // write shows the status: a sentence, a line per backend, and why those that fail do so.
 func (s *proxyStatus) write(w io.Writer, now time.Time) {
-	fmt.Fprintf(w, "%s\n\n", s.sentence())
+	fmt.Fprintf(w, "%s\n\n", text.Printable(s.Sentence))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "BACKEND\tSTATE\tBUSY\tSTALLED\tOWES")
 	for i := range s.Backends {
@@ -212,55 +208,6 @@ func (s *proxyStatus) write(w io.Writer, now time.Time) {
 		}
 	}
 	fmt.Fprintf(w, "\nakubra %s, up %s, %d requests in flight\n", text.Printable(s.Version), text.Printable(s.Uptime), s.InFlight)
-}
-
-// sentence summarizes the status in one sentence.
-func (s *proxyStatus) sentence() string {
-	var out, failing []string
-	for i := range s.Backends {
-		b := &s.Backends[i]
-		switch {
-		case b.State != "active":
-			out = append(out, b.Name+" is "+b.State)
-		case b.Health.Silent:
-			failing = append(failing, b.Name+" does not answer")
-		case len(b.Health.Failing) > 0:
-			failing = append(failing, b.Name+" fails")
-		}
-	}
-	how := "All backends are in the pool"
-	if problems := slices.Concat(out, failing); len(problems) > 0 {
-		how = "Of " + fmt.Sprint(len(s.Backends)) + " backends " + strings.Join(problems, ", ")
-	}
-	switch {
-	case s.Journal.Failed:
-		how += "; the journal cannot be written"
-	case s.Journal.Pending == 0:
-		how += "; nothing is pending"
-	default:
-		how += fmt.Sprintf("; %d keys are pending", s.Journal.Pending)
-		if s.Journal.Parked > 0 {
-			how += fmt.Sprintf(", %d of them parked%s", s.Journal.Parked, reasonsText(s.Journal.ParkedFor))
-		}
-	}
-	if !s.Ready {
-		how = "Not ready. " + how
-	}
-	return text.Printable(how) + "."
-}
-
-// reasonsText lists how many keys are parked for which reason.
-func reasonsText(parked map[string]int) string {
-	var all []string
-	for _, why := range task.ParkReasons {
-		if n := parked[string(why)]; n > 0 {
-			all = append(all, fmt.Sprintf("%d %s", n, why))
-		}
-	}
-	if all == nil {
-		return ""
-	}
-	return " (" + strings.Join(all, ", ") + ")"
 }
 
 // watchStatus shows the status repeatedly, on a terminal always in the same place.

@@ -28,7 +28,7 @@ func TestR14MaintenanceCommand(t *testing.T) {
 	wantSaid(exitFailed, "cannot reach a running proxy at AdminListen", "maintenance", "on", names[0])
 	wantSaid(exitFailed, "cannot reach a running proxy at AdminListen", "status")
 	p := mustStart(t, "-c", r.config)
-	wantSaid(exitOK, "All backends are in the pool; nothing is pending.", "status")
+	wantSaid(exitOK, "All backends are in sync.", "status")
 	wantSaid(exitWrong, `there is no backend "none:1"; there are `+names[0], "maintenance", "on", "none:1")
 	wantSaid(exitOK, names[1]+" is in maintenance", "maintenance", "on", "http://"+names[1]+"/")
 	wantSaid(exitFailed, "no request could be served", "maintenance", "on", names[0])
@@ -43,7 +43,7 @@ func TestR14MaintenanceCommand(t *testing.T) {
 	wantSaid(exitOK, names[1]+" is out of maintenance", "maintenance", "off", names[1])
 	stop()
 	p = mustStart(t, "-c", r.config)
-	wantSaid(exitOK, "All backends are in the pool", "status")
+	wantSaid(exitOK, "All backends are in sync", "status")
 	stop()
 }
 
@@ -56,7 +56,7 @@ func TestR36StatusCommand(t *testing.T) {
 	testkit.MustSend(t, "PUT", "http://"+p.Addr()+"/bkt/k", "content")
 	testkit.Eventually(t, "status says what is wrong", func() bool {
 		exit, stdout, _ := runArgs("status", "-c", r.config)
-		return exit == exitOK && strings.Contains(stdout, "Of 2 backends "+names[1]+" does not answer; 1 keys are pending.") &&
+		return exit == exitOK && strings.Contains(stdout, "Of 2 backends "+names[1]+" does not answer; 1 key behind at "+names[1]+", oldest ") &&
 			strings.Contains(stdout, names[1]+" fails: it refuses connections") && strings.Contains(stdout, "connection refused")
 	})
 	var s proxyStatus
@@ -74,7 +74,7 @@ func TestR36StatusCommand(t *testing.T) {
 		ended <- c.run([]string{"status", "--watch", "-c", r.config})
 	}()
 	testkit.Eventually(t, "it is over", func() bool {
-		return strings.Contains(watched.String(), "All backends are in the pool; 1 keys are pending.") &&
+		return strings.Contains(watched.String(), "1 key behind at "+names[1]+", oldest ") &&
 			strings.Contains(watched.String(), ", which is over: ")
 	})
 	signals <- syscall.SIGINT

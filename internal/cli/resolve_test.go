@@ -221,7 +221,7 @@ func TestR35ResolveBesideProxy(t *testing.T) {
 				t.Errorf("no %q in\n%s", want, show)
 			}
 		}
-		if status, _ := mustRun(t, exitOK, "status", "-c", r.config); !strings.Contains(status, "2 of them parked (2 conflict)") {
+		if status, _ := mustRun(t, exitOK, "status", "-c", r.config); !strings.Contains(status, "2 parked (2 conflict)") {
 			t.Errorf("status:\n%s", status)
 		}
 		mustRun(t, exitOK, "resolve", "bkt/one", "--take", r.names()[1], "-c", r.config)

@@ -93,7 +93,7 @@ func (s *statsWriter) end() error {
 		return nil
 	}
 	fmt.Fprintf(s.out, "%8d of them open, %d parked%s; by the proxy's clock the oldest is of %s (%s ago)\n",
-		s.stats.Open, s.stats.Parked, reasonsText(s.stats.ParkedFor), s.stats.Oldest.Format(time.RFC3339), age(s.now, uint64(s.stats.Oldest.UnixNano())))
+		s.stats.Open, s.stats.Parked, task.ReasonsText(s.stats.ParkedFor), s.stats.Oldest.Format(time.RFC3339), age(s.now, uint64(s.stats.Oldest.UnixNano())))
 	counts(s.out, "owed by", s.stats.ByBackend)
 	counts(s.out, "reason", s.stats.ByReason)
 	fmt.Fprint(s.out, "age by the proxy's clock\n")

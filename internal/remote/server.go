@@ -43,6 +43,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	session string // "" without one
+	settle  bool   // it is for a person's decisions
 	begun   map[wireKey]struct{}
 	silent  *time.Timer // ends the session
 	closed  bool
@@ -58,6 +59,8 @@ type ServerOptions struct {
 	Resolved func(t *task.Task, action string)
 	Out      func() []string // names of the backends to leave alone
 	Busy     func() string   // why no outside repair is allowed; "" if it is
+	// Settled is told of each key that a person has decided about in a session (R35); may be nil.
+	Settled func(t *task.Task, action, by string)
 	// Parked is told of each key that an outside repair has parked; may be nil.
 	Parked func(t *task.Task)
 }
@@ -116,9 +119,16 @@ func (a *Server) open(settles bool) (string, error) {
 		return "", errAnother
 	}
 	session := rand.Text()
-	a.session, a.begun = session, map[wireKey]struct{}{}
+	a.session, a.settle, a.begun = session, settles, map[wireKey]struct{}{}
 	a.silent = time.AfterFunc(sessionTimeout, func() { _ = a.end(session) })
 	return session, nil
+}
+
+// settles reports whether a session is for a person's decisions.
+func (a *Server) settles(session string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.session == session && a.settle
 }
 
 // end ends a session.
@@ -201,7 +211,7 @@ func (a *Server) busy(key wireKey) (busy, parked bool, err error) {
 
 // serve answers one call of a repair. Calls that wait for the disk run without the mutex, for
 // whoever has a session.
-func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
+func (a *Server) serve(call string, q *wireRequest, by string) (r wireAnswer, err error) {
 	switch call {
 	case "open":
 		r.Out = a.o.Out()
@@ -258,6 +268,9 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 		r.OK, err = a.o.Journal.Resolve(&t)
 	case "resolved":
 		a.o.Resolved(&t, q.Action)
+		if a.o.Settled != nil && a.settles(q.Session) {
+			a.o.Settled(&t, q.Action, by)
+		}
 	case "note":
 		if err = a.o.Journal.Note(&t); err == nil && t.Parked != "" && a.o.Parked != nil {
 			a.o.Parked(&t)
@@ -267,13 +280,13 @@ func (a *Server) serve(call string, q *wireRequest) (r wireAnswer, err error) {
 }
 
 // Answer answers POST /journal/CALL with an HTTP status and either the value for the JSON body or
-// an error.
-func (a *Server) Answer(call string, body []byte) (status int, answer any, err error) {
+// an error. by is who calls, for Settled.
+func (a *Server) Answer(call string, body []byte, by string) (status int, answer any, err error) {
 	var q wireRequest
 	if err := json.Unmarshal(body, &q); err != nil {
 		return http.StatusBadRequest, nil, fmt.Errorf("cannot read the call: %w", err)
 	}
-	r, err := a.serve(call, &q)
+	r, err := a.serve(call, &q, by)
 	switch {
 	case errors.Is(err, errAnother):
 		return http.StatusLocked, nil, err

@@ -84,6 +84,8 @@ type Proxy struct {
 	signed     signed
 	probe      *conditionsProbe // nil without ProbeBucket
 
+	configFile configFile // of the page
+
 	inherited, inheritedAdmin net.Listener // see Inherit
 
 	listener        net.Listener
@@ -127,7 +129,7 @@ func (p *Proxy) make() error {
 	})
 	p.health = newHealthWatch(names, p.status, &l.Main)
 	p.synclog = synclog.New(synclog.Options{
-		Out:     l.Sync,
+		Out:     synclogTee{l.Sync, p},
 		Methods: c.SyncLogMethods,
 		OnError: func(r *synclog.Record, _ error) { p.backlog.missed(r) }, // the log reports the error
 	})
@@ -156,6 +158,12 @@ func (p *Proxy) make() error {
 		Records:       p.synclog.Counts,
 		Connections:   p.files.admin,
 		Metrics:       p.metrics,
+		Owed:          p.owed,
+		Latency:       p.engine.ReadLatency,
+		Slow:          p.slow,
+		WatchSlow:     p.engine.WatchSlow,
+		ConfigDiffers: p.configDiffers,
+		Settle:        p.settle,
 		JournalStatus: func() any { return p.journalAdmin.Status() },
 		JournalPage:   p.journalPage,
 		JournalCalls:  remote.Calls,

@@ -151,7 +151,7 @@ func TestRemoteJournal(t *testing.T) {
 	}
 
 	other := r.mustReach()
-	if _, _, err := r.server.Answer("open", []byte("{}")); err == nil || !strings.Contains(err.Error(), "another `akubra repair`") {
+	if _, _, err := r.server.Answer("open", []byte("{}"), ""); err == nil || !strings.Contains(err.Error(), "another `akubra repair`") {
 		t.Errorf("a second repair: %v", err)
 	}
 	remote.Begin("b", "two")

@@ -62,6 +62,9 @@ func (p *Proxy) makeRepair() error {
 	p.journalAdmin = remote.NewServer(remote.ServerOptions{
 		Journal: p.journal, Store: p.journal.Journal, Names: p.journal.Names, Dir: p.journal.Dir,
 		Fence: engineFence{p.engine}, Resolved: p.resolved, Out: p.Out, Busy: busy,
+		Settled: func(t *task.Task, action, by string) {
+			p.logs.Main.Warn().Str("action", "resolve").Str("what", ledger.ObjectOf(t)).Str("by", by).Str("result", action).Msg("audit")
+		},
 		Parked: func(t *task.Task) { p.repairFailed(*t, errors.New(t.LastError)) },
 	})
 	return nil

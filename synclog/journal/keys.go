@@ -53,8 +53,10 @@ type keys struct {
 	kinds
 
 	live, visible, parked int
-	bytes                 int64 // of the live records, about
-	lastAge               uint64
+	// appeared and vanished count keys that became visible, and that ended being so.
+	appeared, vanished uint64
+	bytes              int64 // of the live records, about
+	lastAge            uint64
 }
 
 func (k *keys) init(mine uint64) {
@@ -134,6 +136,7 @@ func (k *keys) count(id uint32, at place, kind uint16, parked bool) {
 		s.bits |= slotHidden
 	} else {
 		k.visible++
+		k.appeared++
 		k.pages[id>>pageShift].visible++
 		if parked {
 			s.bits |= slotParked
@@ -147,6 +150,7 @@ func (k *keys) uncount(id uint32) {
 	s := k.at(id)
 	if s.bits&slotHidden == 0 {
 		k.visible--
+		k.vanished++
 		k.pages[id>>pageShift].visible--
 	}
 	if s.bits&slotParked != 0 {
@@ -159,8 +163,12 @@ func (k *keys) uncount(id uint32) {
 // set gives a key a new record.
 func (k *keys) set(id uint32, r *record, at place) {
 	kind := k.kindOf(r) // first, so that one that stays is kept
+	appeared, vanished := k.appeared, k.vanished
 	k.uncount(id)
 	k.count(id, at, kind, len(r.parked) > 0)
+	if k.appeared > appeared && k.vanished > vanished { // it was visible, and still is
+		k.appeared, k.vanished = appeared, vanished
+	}
 }
 
 // mayHave reports whether there may be a key with this hash.

@@ -19,6 +19,10 @@ type Stats struct {
 	Segments  int
 	Bytes     int64 // of all segments
 
+	// Added are keys that became pending, those that were so at Open among them, and Closed those that
+	// are not any more.
+	Added, Closed uint64
+
 	// Since Open: intents and states written, group commits, syncs, failed writes
 	// and syncs, entries given up while failed (Options.Continue), and damages
 	// found, torn ends among them.
@@ -37,6 +41,7 @@ func (j *Journal) Stats() Stats {
 		Written: j.counts.Written, Batches: j.counts.Batches, Syncs: j.syncs.Load(), SyncTime: time.Duration(j.syncTime.Load()),
 		Failures: j.counts.Failures, Dropped: j.counts.Dropped, Damaged: j.damaged,
 	}
+	s.Added, s.Closed = k.appeared, k.vanished
 	for i, n := range k.byKind {
 		if n == 0 {
 			continue

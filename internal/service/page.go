@@ -1,0 +1,213 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/akubra/akubra/internal/admin"
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/text"
+	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// What the live page and /status show of the parts that the admin listener does not know.
+
+// owed is the journal's state.
+func (p *Proxy) owed() admin.Owed {
+	s, stats := p.journalAdmin.Status(), p.journal.Journal.Stats()
+	o := admin.Owed{
+		Pending: s.Pending, Parked: s.Parked, ParkedFor: s.ParkedFor, ByBackend: stats.ByBackend,
+		Added: stats.Added, Closed: stats.Closed, Failed: s.Failed, Repairing: s.Repairing,
+	}
+	if s.Oldest != nil {
+		o.Oldest = *s.Oldest
+	}
+	return o
+}
+
+// slowRequest is a slow request as the page shows it. Times are in milliseconds.
+type slowRequest struct {
+	Time   time.Time `json:"time"`
+	ID     string    `json:"id"`
+	Method string    `json:"method"`
+	Path   string    `json:"path"`
+	First  float64   `json:"first"`
+	Whole  float64   `json:"whole"`
+	Legs   []slowLeg `json:"legs"`
+}
+
+type slowLeg struct {
+	Backend string  `json:"backend"`
+	Took    float64 `json:"took"`
+	Outcome string  `json:"outcome"`
+	Won     bool    `json:"won"`
+}
+
+// longestPath is how much the page has of a path.
+const longestPath = 300
+
+func (p *Proxy) slow() any {
+	all := []slowRequest{}
+	names := p.names()
+	for _, r := range p.engine.Slow() {
+		s := slowRequest{
+			Time: r.Time.UTC(), ID: r.ID, Method: r.Method, Path: text.Printable(text.HideSecrets(r.Path)),
+			First: millis(r.First), Whole: millis(r.Whole), Legs: []slowLeg{},
+		}
+		if len(s.Path) > longestPath {
+			s.Path = strings.ToValidUTF8(s.Path[:longestPath], "") + "…"
+		}
+		for _, l := range r.Legs {
+			s.Legs = append(s.Legs, slowLeg{Backend: names[l.Backend], Took: millis(l.Took), Outcome: cmp.Or(l.Outcome, "not asked"), Won: l.Won})
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// configDiffers is what the configuration's file says that does not count yet.
+type configDiffers struct {
+	File     string       `json:"file"`
+	Changes  []configDiff `json:"changes"`
+	Mistakes []string     `json:"mistakes,omitempty"` // why the file cannot be used as it is
+}
+
+type configDiff struct {
+	Key     string `json:"key"`
+	Running string `json:"running"`
+	InFile  string `json:"infile"`
+	Restart bool   `json:"restart"` // a reload is not enough
+}
+
+// configFile remembers what was found, so that the file is read only after a change of it or of what is
+// in use.
+type configFile struct {
+	mu      sync.Mutex
+	size    int64
+	changed time.Time
+	current *config.Config
+	found   *configDiffers
+}
+
+func (p *Proxy) configDiffers() any {
+	if p.File == "" {
+		return nil
+	}
+	f, current := &p.configFile, p.current.Load()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	info, err := os.Stat(p.File)
+	if err != nil {
+		return &configDiffers{File: p.File, Changes: []configDiff{}, Mistakes: []string{fmt.Sprintf("cannot read it: %v", text.Cause(err))}}
+	}
+	if f.found == nil || f.size != info.Size() || !f.changed.Equal(info.ModTime()) || f.current != current {
+		f.size, f.changed, f.current = info.Size(), info.ModTime(), current
+		f.found = p.compareFile(current)
+	}
+	return f.found
+}
+
+func (p *Proxy) compareFile(current *config.Config) *configDiffers {
+	found := &configDiffers{File: p.File, Changes: []configDiff{}}
+	next, err := config.Load(p.File)
+	if err != nil {
+		lines, ok := errors.AsType[config.Errors](err)
+		if !ok {
+			lines = config.Errors{err.Error()}
+		}
+		found.Mistakes = lines
+		return found
+	}
+	restart := restartFor(p.Config, next)
+	for _, key := range config.Changes(current, next) {
+		found.Changes = append(found.Changes, configDiff{
+			Key: key, Running: current.Shown(key), InFile: next.Shown(key), Restart: slices.Contains(restart, key),
+		})
+	}
+	return found
+}
+
+// settle carries out a person's decision about a parked key (R35), as akubra resolve does: the fence keeps
+// it and every repair apart.
+func (p *Proxy) settle(d admin.Decision) (result string, err error) {
+	bucket, key := d.Bucket, string(d.Key)
+	t, _, ok, err := p.journal.Find(bucket, key)
+	switch {
+	case err != nil:
+		return "", err
+	case !ok || key == "":
+		return "", errors.New("cannot settle it: nothing is pending of it, or it is a bucket, which akubra resolve can settle")
+	case t.Parked == "":
+		return "", errors.New("cannot settle it: it is not parked any more")
+	case d.Retry:
+		return p.retry(&t)
+	}
+	o, err := RepairOptions(p.current.Load(), os.Environ())
+	if err != nil {
+		return "", fmt.Errorf("cannot settle it without keys for the backends: %w", err)
+	}
+	if p.manners != nil {
+		o.Memory = p.manners
+	}
+	o.Journal, o.Fence, o.Log, o.Maintained = p.journal, engineFence{p.engine}, repairLog{engineLog{p.logs}}, p.isOut
+	o.OnResolved = func(t task.Task, action string) { p.resolved(&t, action) }
+	r, err := repair.New(o)
+	if err != nil {
+		return "", err
+	}
+	defer r.CloseIdle()
+	ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
+	defer cancel()
+	got, err := r.Settle(ctx, bucket, key, "", repair.Decision{Take: d.Take, Delete: d.Delete, Accept: d.Accept, Newest: d.Newest})
+	switch {
+	case err != nil:
+		return "", err
+	case got.Err != nil:
+		return "", fmt.Errorf("it stays parked: %w", got.Err)
+	case !got.Done:
+		return "", errors.New("it stays parked: it could not be settled")
+	}
+	return "settled: " + got.Action, nil
+}
+
+// settlePatience is less than what the admin listener has for an answer.
+const settlePatience = 25 * time.Second
+
+// retry has repair try a parked key again.
+func (p *Proxy) retry(t *task.Task) (result string, err error) {
+	t.Parked, t.Tries, t.NotBefore, t.LastError = "", 0, time.Time{}, ""
+	if err := p.journal.Note(t); err != nil {
+		return "", err
+	}
+	r := p.repairer.Load()
+	if r == nil {
+		return "not parked any more: akubra repair tries it again", nil
+	}
+	r.Prefer(t.Bucket, t.Key)
+	r.Kick()
+	return "not parked any more: repair tries it again", nil
+}
+
+// synclogTee gives each line of the synclog to the page as well.
+type synclogTee struct {
+	io.Writer
+	p *Proxy
+}
+
+func (t synclogTee) Write(line []byte) (int, error) {
+	if a := t.p.admin; a != nil { // nothing is recorded before it is made
+		a.Line(line)
+	}
+	return t.Writer.Write(line)
+}
