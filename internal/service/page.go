@@ -15,6 +15,7 @@ import (
 	"github.com/akubra/akubra/internal/admin"
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/text"
+	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -31,7 +32,26 @@ func (p *Proxy) owed() admin.Owed {
 	if s.Oldest != nil {
 		o.Oldest = *s.Oldest
 	}
+	o.Bytes = p.owedBytes.get(p.journal.Journal.Owing)
 	return o
+}
+
+// owedBytes remembers for a while what each backend is owed in bytes, which takes a look at all keys.
+type owedBytes struct {
+	mu     sync.Mutex
+	looked time.Time
+	bytes  []int64
+}
+
+const owedBytesAge = 10 * time.Second
+
+func (b *owedBytes) get(owing func() journal.Owing) []int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.looked) >= owedBytesAge {
+		b.bytes, b.looked = owing().Bytes, time.Now()
+	}
+	return b.bytes
 }
 
 // slowRequest is a slow request as the page shows it. Times are in milliseconds.

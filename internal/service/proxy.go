@@ -85,6 +85,7 @@ type Proxy struct {
 	probe      *conditionsProbe // nil without ProbeBucket
 
 	configFile configFile // of the page
+	owedBytes  owedBytes  // likewise
 
 	inherited, inheritedAdmin net.Listener // see Inherit
 
