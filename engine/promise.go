@@ -88,7 +88,7 @@ func (r *request) beginPromise() (waits bool, err error) {
 		return waits, err
 	}
 	if err = r.note(); err == nil {
-		err = r.ledger.write.Acknowledge(r.promises(r.ledger.settledVotes))
+		err = r.ledger.write.Acknowledge(r.promises(r.ledger.promisedVotes))
 	}
 	if r.endIntent(err) {
 		r.settlePromised(err == nil)
@@ -114,7 +114,7 @@ func (r *request) mayIntend() (intends, waits bool, err error) {
 	}
 	r.stampLocked()
 	r.ledger.state = journalPromising
-	r.ledger.settledVotes = append(r.ledger.settledVotes[:0], r.race.votes...)
+	r.ledger.promisedVotes = append(r.ledger.promisedVotes[:0], r.race.result()...)
 	return true, false, nil
 }
 
@@ -124,7 +124,7 @@ func (r *request) mayIntend() (intends, waits bool, err error) {
 func (r *request) settlePromised(promised bool) {
 	owed := false
 	if promised {
-		o := r.outcome(r.race.votes)
+		o := r.outcome(r.race.result())
 		owed = o.owed != 0
 	}
 	if owed {
@@ -203,7 +203,7 @@ func (r *request) settleJournal() {
 
 // settlePromises tells the journal what has become of an intent.
 func (r *request) settlePromises() {
-	_ = r.ledger.write.Settle(r.promises(r.race.votes)) // it does not fail after Acknowledge
+	_ = r.ledger.write.Settle(r.promises(r.race.result())) // it does not fail after Acknowledge
 	r.tellBeside()
 }
 
@@ -211,9 +211,9 @@ func (r *request) settlePromises() {
 // legs ended before the client could be told, or it is not told of a success.
 func (r *request) writeDown() error {
 	acked := r.stamp()
-	ps := r.promises(r.race.votes)
+	ps := r.promises(r.race.result())
 	if !acked {
-		o := r.outcome(r.race.votes)
+		o := r.outcome(r.race.result())
 		if o.took|o.unsure == 0 {
 			return nil
 		}

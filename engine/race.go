@@ -167,7 +167,7 @@ func (c *race) duration() time.Duration { return c.firstAnswer }
 // asks.
 func (c *race) isAbandoned() bool { return c.end == abandoned }
 
-// result is the votes, once all legs have ended.
+// result is the votes; until all legs have ended, under the request's mu.
 func (c *race) result() []vote { return c.votes }
 
 // hasFailed reports whether a leg had no answer. Who answers asks.

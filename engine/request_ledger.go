@@ -63,9 +63,9 @@ type requestLedger struct {
 	err         error         // valid once journalSettled
 
 	// Memory for entries; of the goroutine that promises or settles.
-	settledVotes []vote
-	entries      []Promise
-	idText       []byte
+	promisedVotes []vote
+	entries       []Promise
+	idText        []byte
 }
 
 // keptEntries is the most entries that memory is kept for.

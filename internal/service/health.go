@@ -78,3 +78,20 @@ func (r returner) Return(backend int) bool {
 }
 
 func (r returner) Unreached(backend int, err error) { r.health.Unreached(backend, err) }
+
+func (p *Proxy) demoted(e limiter.Event) {
+	line := p.logs.Main.Error().Str("backend", e.Name).Str("reason", e.Reason).Interface("counts", e.Counts)
+	if last := p.health.StatusOf(e.Backend).LastError; last != nil && time.Since(last.Last) < lastErrorAge { // R36
+		line = line.Str("cause", string(last.Cause)).Str("means", last.Means).Str("error", last.Error).
+			Uint64("failures", last.Count).Time("last", last.Last)
+	}
+	line.Msg("backend demoted: it gets no requests until it answers again")
+	p.silence.demoted(e)
+}
+
+func (p *Proxy) returned(e limiter.Event) {
+	p.logs.Main.Warn().Str("backend", e.Name).Msg("backend is back in the pool")
+	if r := p.repairer.Load(); r != nil {
+		r.Kick()
+	}
+}
