@@ -25,6 +25,7 @@ const (
 	followNone   followers = iota // there are none, or they have been told
 	followParked                  // they were not started
 	followHeld                    // they are kept from the message's end
+	followNever                   // so they are for good: the decider has refused, and they are cut
 )
 
 // isHeld reports whether legs are held back until one has decided.
@@ -356,22 +357,25 @@ func (r *request) takeFollowers() (decider int, how followers, no error) {
 	if state == votePending {
 		return decider, followNone, nil
 	}
-	how, c.follow = c.follow, followNone
 	switch {
+	case c.follow == followNever:
+		return decider, followNone, nil
 	case state != votePositive:
 		no = errUndecided
 	case c.partly:
 		no = errPartlyDecided
 	}
+	if how, c.follow = c.follow, followNone; how == followHeld && no != nil {
+		c.follow = followNever // one of them may be about to look whether it may have the whole message
+	}
 	return decider, how, no
 }
 
-// isHolding reports whether the followers of a decider have yet to hear from it, while they
-// have all but the message's end.
+// isHolding reports whether the followers of a decider are kept from the message's end.
 func (r *request) isHolding() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.race.follow == followHeld
+	return r.race.follow == followHeld || r.race.follow == followNever
 }
 
 // unlaunchedDecider is the decider's leg if launchDecider has not come to its end and the

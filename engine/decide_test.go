@@ -569,3 +569,33 @@ func TestR29Copy(t *testing.T) {
 		wantStored(t, s, "/b/k", "body")
 	}
 }
+
+// A follower that is yet to be connected when the decider refuses may look at the message just before it is cut:
+// it may not have the whole of it then, either (R29).
+func TestR29RefusedFollowerNeverHasTheWholeMessage(t *testing.T) {
+	t.Parallel()
+	for state, may := range map[voteState]bool{voteNegative: false, voteFailed: false, votePositive: true} {
+		r := newRequest(newRig(t, 2).e)
+		r.legs = r.legs[:2]
+		for i := range r.legs {
+			r.legs[i].r, r.legs[i].index = r, i
+		}
+		r.race.enter(2)
+		r.race.decideBy(0, 0b01)
+		r.race.keep(followHeld)
+		follower := &r.legs[1]
+		if follower.mayHaveWhole() {
+			t.Error("before the decider has answered it may have the whole message")
+		}
+		r.race.votes[0] = vote{state: state, order: 1}
+		if _, how, no := r.takeFollowers(); how != followHeld || (no == nil) != may {
+			t.Errorf("%d: the followers are told %v, %v", state, how, no)
+		}
+		if follower.mayHaveWhole() != may {
+			t.Errorf("%d: that it may have the whole message is %v", state, !may)
+		}
+		if _, how, _ := r.takeFollowers(); how != followNone {
+			t.Errorf("%d: they are told twice", state)
+		}
+	}
+}
