@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,10 +40,10 @@ type lane struct {
 	ever   bool  // at all
 	lately int64 // so long ago counts
 
-	over     bool  // more has come than it carries
-	until    int64 // when that is looked at again
-	wanted   int64 // bytes that were wanted since the last look
-	next     int64 // no body before
+	over     bool    // more has come than it carries
+	until    int64   // when that is looked at again
+	wanted   float64 // bytes that were wanted since the last look
+	next     int64   // no body before
 	waited   time.Duration
 	deferred int64
 }
@@ -74,6 +75,9 @@ const (
 	heldShare = 100
 	// carriedShare is how much of its rate may be wanted for a lane not to be full.
 	carriedShare = 0.8
+	// mostTakes is the longest time that a body is taken to take, in ns. A client may announce a body of any
+	// size, so that sizes are added up as floats.
+	mostTakes = float64(math.MaxInt64 / 2 / heldShare)
 )
 
 // unknownSize is a body whose length the client does not tell.
@@ -85,7 +89,7 @@ func (l *lane) fits(now, size int64, stall time.Duration) bool {
 	defer l.mu.Unlock()
 	l.measureLocked(now, rateStretch)
 	ok := l.fitsLocked(now, size, stall)
-	if l.wanted += max(size, 0); !ok {
+	if l.wanted += float64(max(size, 0)); !ok {
 		l.deferred++
 	}
 	return ok
@@ -98,20 +102,20 @@ func (l *lane) fitsLocked(now, size int64, stall time.Duration) bool {
 		return true
 	}
 	if l.over && now >= l.until {
-		l.over = float64(l.wanted) >= carriedShare*l.rate*seconds(now-l.until+overStretch)
+		l.over = l.wanted >= carriedShare*l.rate*seconds(now-l.until+overStretch)
 		l.until, l.wanted = now+overStretch, 0
 	}
 	size = max(size, 0)
-	under, n := size, int64(1)
+	under, n := float64(size), 1
 	for _, b := range l.loads {
 		if left := b.size - b.sent.Load(); left > size/8 && b.isOf(now, stall) { // the others are out of the way soon
-			under += left
+			under += float64(left)
 			n++
 		}
 	}
 	// Each gets its share of the rate, so that it takes as long as if all were as large. Some of that it
 	// would take in any case: for its client, and for the other backends.
-	takes := int64(float64(max(under, n*size)) / max(l.rate, 1) * l.share * float64(time.Second))
+	takes := int64(min(max(under, float64(n)*float64(size))/max(l.rate, 1)*l.share*float64(time.Second), mostTakes))
 	switch {
 	case long && n == 1: // the backend may have become better
 		l.heldAt, l.next = now, now+heldShare*takes

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -219,5 +220,30 @@ func TestR10WhatALaneTakesAtATime(t *testing.T) {
 	l := over()
 	if !l.fits(now, mib, time.Second) || l.fits(now+int64(4*time.Second), mib, time.Second) {
 		t.Error("too much comes: the next one is due ten seconds after it")
+	}
+}
+
+// TestR10LaneOfEndlessBodies: the larger a body is said to be, the less does it fit, whatever the numbers come to.
+func TestR10LaneOfEndlessBodies(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int64{5 << 30, 20 << 30, 1 << 50, math.MaxInt64} {
+		now := int64(time.Hour)
+		l := &lane{fresh: true, ever: true, share: 1, heldAt: now} // a backend of which nothing is taken
+		for range 3 {
+			if l.fits(now, size, time.Second) {
+				t.Errorf("%d bytes fit", size)
+			}
+			l.begin(now, &cargo{size: size})
+		}
+		l.over, l.until = true, now // looked at again, it is still over
+		now += overStretch
+		if l.fits(now, size, time.Second) || !l.over {
+			t.Errorf("%d bytes fit, after a while: %v over", size, l.over)
+		}
+		// The one that goes to see whether the backend has become better is the only one for a long time.
+		l.loads, l.heldAt = nil, now-2*heldLately
+		if !l.fits(now, size, time.Second) || l.next < now {
+			t.Errorf("%d bytes: the next one may come at %d, now is %d", size, l.next, now)
+		}
 	}
 }
