@@ -3,6 +3,8 @@ package engine
 import (
 	"math/bits"
 	"time"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // A write is deferred at a backend where it would only wait: the leg is not begun, nobody waits for it,
@@ -17,9 +19,25 @@ func (r *request) mayDefer(want uint64) bool {
 	case len(r.e.o.Backends) < 2 || want&(want-1) == 0 || r.plan.n > 0:
 		return false
 	case r.head.write:
-		return want|r.race.leftOut() == r.e.all && !r.head.isUploadsOwn()
+		return want|r.race.leftOut() == r.e.all && r.head.mayComeLater()
 	}
 	return r.head.isRouted()
+}
+
+// mayComeLater reports whether it is as good if a backend gets the write from repair. It is not:
+//
+//   - where it may be the one backend whose answer counts: of an upload, or of a version whose owner is not
+//     known (R26, R28), and of a list of deletes, which may name versions or have conditions (R28, R29);
+//   - where much else fails at the backend until then: it is about a bucket;
+//   - where repair has more to do for it than the backend: it is a copy.
+func (h *requestHead) mayComeLater() bool {
+	switch {
+	case h.isUploadsOwn() || h.copies() || h.target.Version:
+		return false
+	case len(h.target.Key) == 0:
+		return h.is(s3.KindForm)
+	}
+	return true
 }
 
 // deferLegs says which of the backends that the request has slots at do without it, and gives these slots

@@ -192,6 +192,71 @@ func TestR13CrowdedBackendIsDeferred(t *testing.T) {
 	})
 }
 
+// TestR13NeverDeferred: a busy backend gets at once what repair would not bring as well, and what the client
+// may need its answer to.
+func TestR13NeverDeferred(t *testing.T) {
+	t.Parallel()
+	for name, raw := range map[string]string{
+		"a list of deletes":     deleteRequestOf("k", "other"),
+		"a copy":                "PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nX-Amz-Copy-Source: /b/src\r\nContent-Length: 0\r\n\r\n",
+		"a new bucket":          putRequest("/new", ""),
+		"a bucket's policy":     putRequest("/b?policy", "{}"),
+		"a bucket's end":        requestFor("DELETE", "/b"),
+		"a version's delete":    requestFor("DELETE", "/b/k?versionId=x"),
+		"a version's tags":      putRequest("/b/k?tagging&versionId=x", "<Tagging/>"),
+		"an unknown upload":     requestFor("DELETE", "/b/k?uploadId=x"),
+		"an unknown one's part": putRequest("/b/k?partNumber=1&uploadId=x", "part"),
+		"an unknown one's end":  completeRequest("/b/k", "x", `"e"`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &crowdedLimiter{}
+			r := newRig(t, 2, anyway(func(o *Options) { o.Limiter = l }))
+			for _, s := range r.stores {
+				s.Put("/b", nil)
+				s.Put("/b/src", []byte("source"))
+				s.Put("/b/k", []byte("old"))
+			}
+			l.crowded.Store(0b10)
+			r.dial().Do(raw)
+			r.settled()
+			if n := r.stores[1].Counts().Requests; n != 1 {
+				t.Errorf("it got %d requests", n)
+			}
+		})
+	}
+}
+
+// TestR13R28BusyOwnerOfAVersionIsAsked: whose a version is does not show after a restart, and the one that has it
+// may be busy: the client gets its answer all the same, and not that of one that does not know the version.
+func TestR13R28BusyOwnerOfAVersionIsAsked(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		raw           string
+		stranger, own stub.Behaviour
+		want          int
+	}{
+		"tags": {
+			putRequest("/b/k?tagging&versionId=x", "<Tagging/>"),
+			stub.Behaviour{Status: 404, Body: errorBody("NoSuchVersion", "")}, stub.Behaviour{Status: 200}, 200,
+		},
+		"a lock": {
+			requestFor("DELETE", "/b/k?versionId=x"),
+			stub.Behaviour{Status: 204}, stub.Behaviour{Status: 403, Body: errorBody("AccessDenied", "Access Denied")}, 403,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &crowdedLimiter{}
+			r := newRig(t, 2, anyway(func(o *Options) { o.Limiter, o.PrimaryWait = l, patience }))
+			l.crowded.Store(0b10)
+			r.stores[0].Behave(tt.stranger)
+			r.stores[1].Behave(tt.own)
+			wantStatus(t, r.dial().Do(tt.raw), tt.want)
+		})
+	}
+}
+
 // TestR13R30BusyBackendThatLacksLessIsAsked: while one backend catches up, the other one that is busy goes on
 // getting what is written to the bucket, so that there is one which has all of it.
 func TestR13R30BusyBackendThatLacksLessIsAsked(t *testing.T) {
