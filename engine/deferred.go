@@ -40,6 +40,29 @@ func (h *requestHead) mayComeLater() bool {
 	return true
 }
 
+// askLater makes it a planned read that asks busy backends only where no other one has what is asked for: of what
+// has not come by way of the proxy one of them may be the only one that has it (R3). It gives those that are asked
+// at once.
+func (r *request) askLater(want, busy uint64) uint64 {
+	p := &r.plan
+	p.reset()
+	p.all, p.busy = true, true
+	for set := want &^ busy; set != 0; set &= set - 1 {
+		p.order[p.n] = uint8(bits.TrailingZeros64(set))
+		p.n++
+	}
+	p.first = p.n
+	if r.head.hasBody() { // which is not kept for another one
+		busy = 0
+	}
+	for set := busy; set != 0; set &= set - 1 {
+		p.order[p.n] = uint8(bits.TrailingZeros64(set))
+		p.n++
+	}
+	p.fresh = p.n
+	return p.asked()
+}
+
 // deferLegs says which of the backends that the request has slots at do without it, and gives these slots
 // back. crowded are those that are busy up to their limits (R13), kept is one that is not deferred.
 func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32) (late uint64) {

@@ -192,6 +192,45 @@ func TestR13CrowdedBackendIsDeferred(t *testing.T) {
 	})
 }
 
+// TestR3R13BusyBackendMayHaveWhatOthersLack: a read is not answered that there is nothing, or not at all, while a
+// busy backend has it.
+func TestR3R13BusyBackendMayHaveWhatOthersLack(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string]stub.Behaviour{"they lack it": {}, "they are broken": stub.Fails(500), "they refuse": stub.Fails(403)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &crowdedLimiter{}
+			r := newRig(t, 3, anyway(func(o *Options) { o.Limiter = l }))
+			l.crowded.Store(0b010)
+			r.stores[0].Behave(b)
+			r.stores[2].Behave(b)
+			r.stores[1].Put("/b/k", []byte("old"))
+			for _, method := range []string{"GET", "HEAD"} {
+				wantStatus(t, r.dial().Do(requestFor(method, "/b/k")), 200)
+			}
+			a := r.dial().Do(requestFor("GET", "/b/none"))
+			r.settled()
+			if b.Status == 0 {
+				wantStatus(t, a, 404)
+			}
+			for i, s := range r.stores {
+				if n := s.Counts().Requests; n != 3 {
+					t.Errorf("store %d got %d requests", i, n)
+				}
+			}
+		})
+	}
+	t.Run("the only others have left the pool", func(t *testing.T) {
+		t.Parallel()
+		l := &crowdedLimiter{}
+		r := newRig(t, 2, anyway(func(o *Options) { o.Limiter = l }))
+		l.crowded.Store(0b01) // as it was a moment ago
+		r.limiter.SetMaintained(1, true)
+		r.stores[0].Put("/b/k", []byte("old"))
+		wantStatus(t, r.dial().Do(requestFor("GET", "/b/k")), 200)
+	})
+}
+
 // TestR13NeverDeferred: a busy backend gets at once what repair would not bring as well, and what the client
 // may need its answer to.
 func TestR13NeverDeferred(t *testing.T) {

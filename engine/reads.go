@@ -70,6 +70,8 @@ type readPlan struct {
 	// all: every backend speaks, and what one of them refuses is no answer as long as another
 	// one may give it (R3).
 	all bool
+	// busy: those that are not asked at once are only busy (R13), and so have as much to say as the others.
+	busy bool
 	// Under the request's mu: whether the second one was asked because the first is slow, and
 	// what the answers of legs say that have ended.
 	hedged bool
@@ -77,7 +79,7 @@ type readPlan struct {
 }
 
 // reset empties it.
-func (p *readPlan) reset() { p.n, p.first, p.fresh, p.hedged = 0, 0, 0, false }
+func (p *readPlan) reset() { p.n, p.first, p.fresh, p.busy, p.hedged = 0, 0, 0, false, false }
 
 // note takes in what a leg has come to.
 func (p *readPlan) note(l *leg) {

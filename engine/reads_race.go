@@ -75,7 +75,7 @@ func pickRead(votes []vote, p *readPlan) (leg int, v verdict) {
 		return sure, verdictAnswer
 	case pending > 0:
 		return 0, verdictWait
-	case held >= 0 && (sure < 0 || !p.all && held < p.fresh && missing == 1):
+	case held >= 0 && (sure < 0 || p.busy || !p.all && held < p.fresh && missing == 1):
 		return held, verdictNext
 	case p.all && broken >= 0 && (sure < 0 || votes[broken].order < votes[sure].order):
 		return broken, verdictAnswer // R4

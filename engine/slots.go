@@ -49,7 +49,10 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	if mayDefer && e.adaptive != nil {
 		crowded = e.adaptive.Crowded(now, want)
 	}
-	if crowded != 0 || mayDefer && r.isLarge() {
+	if crowded != 0 && !r.head.write {
+		want = r.askLater(want, crowded)
+		r.countSkipped(crowded, ResultDeferred)
+	} else if crowded != 0 || mayDefer && r.isLarge() {
 		kept = r.keptForDecision(want)
 	}
 	for {
