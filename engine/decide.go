@@ -169,7 +169,7 @@ func (r *request) noteDeciderLocked(l *leg, said deciderSaid) {
 // could have taken the message for whole: what it has of it is reset (R31).
 func (l *leg) hadNoSay() bool {
 	cause := l.why()
-	return l.state == voteFailed && l.outcome != OutcomeAborted && (cause == nil || errors.Is(cause, errStalled)) &&
+	return l.state == voteFailed && l.outcome != OutcomeAborted && (cause == nil || errors.Is(cause, errStalled) || errors.Is(cause, errDemoted)) &&
 		!l.sentAll.Load() && !l.mayHaveActed() && !l.hadObject() && l.lacksEnd()
 }
 

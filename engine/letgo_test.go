@@ -126,6 +126,35 @@ func TestR13R30DemotionLetsReadsGo(t *testing.T) {
 	}
 }
 
+// A conditional write whose decider leaves the pool before that can have decided is decided by the next one (R29),
+// unless that has left, too.
+func TestR13R29DemotedDeciderIsReplaced(t *testing.T) {
+	t.Parallel()
+	for name, gone := range map[string][]int{"the first": {0}, "the first two": {0, 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newTightRig(t, 3, withRing(64<<10), anyway(func(o *Options) { o.ReadFrom = []int{3, 2, 1} })) // their order
+			r.stores[0].Behave(stub.Behaviour{During: stub.HangThere, After: 1000})
+			large := pattern(12 << 20)
+			c := r.dial()
+			go func() { _, _ = c.Write([]byte(conditional("PUT", "/b/k", large))) }()
+			for _, s := range r.stores {
+				s.Wait(t, func(rs stub.Requests) bool { return len(rs) == 1 })
+			}
+			for _, i := range gone {
+				r.e.LetGo(i, false)
+			}
+			a, err := c.ReadAnswer()
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantStatus(t, a, 200)
+			r.wantRecords("/b/k", "demoted", gone...)
+			wantStored(t, r.stores[2], "/b/k", large)
+		})
+	}
+}
+
 // countedDials is a backend that nothing reaches, and which counts who tries.
 type countedDials struct {
 	dialer
