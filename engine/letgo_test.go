@@ -51,6 +51,24 @@ func TestR13DemotionLetsGo(t *testing.T) {
 		}
 		r.wantRecords("/b/k", "demoted", 1)
 	})
+	// Nobody else is left who may answer: to cut it would only be another failure.
+	t.Run("the others have failed", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, 2)
+		r.stores[0].Behave(stub.Behaviour{Cut: stub.CutReset, CutAt: stub.NoAnswer})
+		open := gated(t, r.stores[1])
+		c := r.dial()
+		c.Send(putRequest("/b/k", "x"))
+		eventually(t, "the other one has failed", func() bool { return r.voted() == 1 })
+		r.e.LetGo(1, false)
+		open()
+		a, err := c.ReadAnswer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantStatus(t, a, 200)
+		wantStored(t, r.stores[1], "/b/k", "x")
+	})
 	// Nobody waits for it: it may go on, unless nothing reaches the backend.
 	for _, all := range []bool{false, true} {
 		t.Run("in the background", func(t *testing.T) {

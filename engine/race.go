@@ -119,10 +119,20 @@ func (c *race) holdsLocked(leg int, all bool) bool {
 	switch {
 	case all && (c.votes[leg].state == votePending || c.winner == leg):
 		return true
-	case c.votes[leg].state != votePending || len(c.votes) < 2:
+	case c.votes[leg].state != votePending || !c.hasOtherLocked(leg):
 		return false
 	}
 	return c.end == undecided || c.stage == raceReading
+}
+
+// hasOtherLocked reports whether another leg has, or may have, an answer.
+func (c *race) hasOtherLocked(leg int) bool {
+	for i := range c.votes {
+		if i != leg && c.votes[i].state != voteFailed {
+			return true
+		}
+	}
+	return false
 }
 
 // hold keeps the legs from first on from being asked.
