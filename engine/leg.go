@@ -287,7 +287,8 @@ func (l *leg) restart() error {
 func (l *leg) abort(cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cause == nil {
+	// A backend that leaves the pool ends no answer (resume), but who does that may come after it.
+	if l.cause == nil || errors.Is(l.cause, errDemoted) && (errors.Is(cause, errShutdown) || errors.Is(cause, errClientGone)) {
 		l.cause = cause
 		l.aborted.Store(true)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/engine/body"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
@@ -170,6 +171,28 @@ func TestR13R29DemotedDeciderIsReplaced(t *testing.T) {
 			r.wantRecords("/b/k", "demoted", gone...)
 			wantStored(t, r.stores[2], "/b/k", large)
 		})
+	}
+}
+
+// An answer that goes on from another backend, since its own has left the pool, ends with the proxy all the same
+// (R22), and with its client.
+func TestR13R22LetGoIsNotTheLastWord(t *testing.T) {
+	t.Parallel()
+	for cause, over := range map[error]bool{errShutdown: true, errClientGone: true, errStalled: false} {
+		r := newRequest(newRig(t, 2).e)
+		r.legs = r.legs[:1]
+		l := &r.legs[0]
+		l.r = r
+		r.message.Begin(body.Options{Head: []byte("GET / HTTP/1.1\r\n\r\n"), Readers: 1})
+		l.abort(errDemoted)
+		if err := l.whyOver(); err != nil {
+			t.Errorf("over, for its backend has left: %v", err)
+		}
+		l.abort(cause)
+		if err := l.whyOver(); (err != nil) != over {
+			t.Errorf("%v: over is %v", cause, err)
+		}
+		r.message.Put()
 	}
 }
 
