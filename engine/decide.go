@@ -371,6 +371,15 @@ func (r *request) takeFollowers() (decider int, how followers, no error) {
 	return decider, how, no
 }
 
+// isRefusedLocked reports whether legs are parked that end now, for the decider has not said yes.
+func (c *race) isRefusedLocked() bool {
+	if c.follow != followParked {
+		return false
+	}
+	d := &c.votes[c.decidedBy()]
+	return d.hasEnded() && d.state != votePositive
+}
+
 // isHolding reports whether the followers of a decider are kept from the message's end.
 func (r *request) isHolding() bool {
 	r.mu.Lock()

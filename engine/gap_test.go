@@ -165,6 +165,40 @@ func TestGapBehindTheIntent(t *testing.T) {
 	r.wantOwing("PUT slow 10 answered 500")
 }
 
+// A decider that fails ends the legs that are parked, the last of which writes down what it may have stored: not on
+// the goroutine of a poller, either.
+func TestGapBehindARefusal(t *testing.T) {
+	t.Parallel()
+	const many = 16
+	stores := []*stub.Server{stub.New(t), stub.New(t)}
+	r := newRigOn(t, stores, decidedBy, ownPollers(t, stores))
+	r.putMany(many, 0)
+
+	onDisk, written := make(chan struct{}), make(chan struct{}, 1)
+	release := sync.OnceFunc(func() { close(onDisk) })
+	t.Cleanup(release)
+	write := func(es []Promise) {
+		if string(es[0].Key) == "slow" {
+			written <- struct{}{}
+			<-onDisk
+		}
+	}
+	r.journal.promise.Store(&write)
+	stores[0].BehaveNext(stub.Behaviour{Status: 500})
+	c := r.dial()
+	c.Send(conditional("PUT", "/b/slow", "body"))
+	<-written
+	r.putMany(many, 1)
+	release()
+	a, err := c.ReadAnswer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, a, 500)
+	r.settled()
+	wantAbsent(t, stores[1], "/b/slow")
+}
+
 // find reports whether ok says yes of the request for a key that is under way.
 func (r *rig) find(key string, ok func(*request) bool) (found bool) {
 	for _, q := range r.e.list() {

@@ -50,6 +50,8 @@ func (r *request) mayWaitLocked(last, answers bool) bool {
 		return true
 	case answers && (r.o.logsAccess || r.mayWaitForIntent()):
 		return true
+	case r.race.isRefusedLocked(): // those that are parked end with this leg, and the last of them settles
+		return true
 	case !last:
 		return false
 	}
