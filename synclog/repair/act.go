@@ -125,7 +125,7 @@ func (w *run) own(ctx context.Context, i int, s *sight) (bool, error) {
 		return true, nil // suspicious ones were looked up before
 	}
 	l := s.listed[i]
-	if !l.asked {
+	if !l.asked || l.known && l.entry == nil { // it may have come between the listing and the look
 		l.entry, l.known, l.err = w.r.backends[i].listed(ctx, w.t.Bucket, w.t.Key)
 	}
 	if l.err != nil {
