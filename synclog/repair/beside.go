@@ -41,14 +41,15 @@ func (r *Repairer) giveBeside(ctx context.Context, p *pass, waiting *task.Task) 
 			continue
 		}
 		if !r.enter(&t, false) {
-			r.letGo(&t)
+			r.putBack(&t)
 			continue
 		}
 		select {
 		case p.work <- t:
 			p.given++
-		default: // all workers are busy
-			r.letGo(&t)
+		default: // all workers are busy: it is the next one
+			r.putBack(&t)
+			b.cursor = t.Place
 			return
 		}
 	}

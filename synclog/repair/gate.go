@@ -139,6 +139,13 @@ func (g *gate) leave() {
 	g.keys++
 }
 
+// giveBack is leave where nothing was done.
+func (g *gate) giveBack() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.busy--
+}
+
 // workerCount is how many workers there are.
 func (r *Repairer) workerCount() int {
 	if r.o.Concurrency > 0 {
@@ -247,9 +254,7 @@ func (r *Repairer) enter(t *task.Task, force bool) bool {
 	targets, pressed := r.lacking(t)
 	for n, i := range targets {
 		if !r.backends[i].gate.enter(pressed, force) {
-			for _, j := range targets[:n] {
-				r.backends[j].gate.leave()
-			}
+			r.unenter(targets[:n])
 			return false
 		}
 	}
@@ -259,7 +264,8 @@ func (r *Repairer) enter(t *task.Task, force bool) bool {
 	return true
 }
 
-// admit waits until there is room for a task; meanwhile keys that somebody waits for are handed out.
+// admit waits until there is room for a task, or somebody waits for its key; meanwhile other such keys are handed
+// out.
 func (r *Repairer) admit(ctx context.Context, p *pass, t *task.Task) bool {
 	for !r.enter(t, false) {
 		r.giveBeside(ctx, p, t)
@@ -268,6 +274,10 @@ func (r *Repairer) admit(ctx context.Context, p *pass, t *task.Task) bool {
 		case <-timer.C:
 		case <-r.freed:
 		case <-r.asked:
+			if r.unwant(t) {
+				timer.Stop()
+				return r.enter(t, true)
+			}
 			r.giveWanted(ctx, p)
 		case <-ctx.Done():
 		}
@@ -279,7 +289,15 @@ func (r *Repairer) admit(ctx context.Context, p *pass, t *task.Task) bool {
 	return true
 }
 
-// leave gives a task's places back.
+// unenter gives places back that were of no use. Nobody is told: who waits for room would look again at once,
+// and find as much as before.
+func (r *Repairer) unenter(gates []int) {
+	for _, i := range gates {
+		r.backends[i].gate.giveBack()
+	}
+}
+
+// leave gives the places of a task back that was worked on.
 func (r *Repairer) leave(gates []int) {
 	for _, i := range gates {
 		r.backends[i].gate.leave()

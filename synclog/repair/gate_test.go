@@ -245,3 +245,60 @@ func TestLongerWayIsNoQueue(t *testing.T) {
 		}
 	})
 }
+
+// TestKeysBesideAreLookedAtALittleAtATime: a journal full of keys of the slow backend is not read over and over.
+func TestKeysBesideAreLookedAtALittleAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const keys, seconds = 3000, 20
+		w := newWired(t, &wire{}, &wire{trip: time.Second}, &wire{})
+		w.o.Concurrency = 0
+		for i := range keys {
+			w.wrote(fmt.Sprint("slow", i), w.stores[0].put("b", fmt.Sprint("slow", i), "x", time.Minute).etag, 1)
+		}
+		w.o.Pressed = func(name string) bool { return name == w.o.Backends[1].Name } // one key at a time
+		q := &lookQueue{queue: w.q}
+		w.o.Journal = q
+		r := w.repairer()
+		r.Start()
+		defer r.Close()
+		time.Sleep(seconds * time.Second)
+		if looks, most := q.looks.Load(), int64(seconds*besideSteps*int(time.Second/pressedAgain)); looks < keys || looks > most*11/10 {
+			t.Errorf("%d tasks were looked at, want %d at most", looks, most)
+		}
+	})
+}
+
+// TestGateCountsWhatIsDone: places that are given back, since there is none at another gate, are no work.
+func TestGateCountsWhatIsDone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3)
+	r := w.repairer()
+	both := w.wrote("k", w.stores[0].put("b", "k", "x", time.Minute).etag, 1, 2)
+	owed := both.task(w.q.names...)
+	if !r.backends[2].gate.enter(false, false) || !r.take(&owed) || r.enter(&owed, false) {
+		t.Fatal("there is room at the gate of a backend that has none")
+	}
+	r.putBack(&owed)
+	if g := &r.backends[1].gate; g.keys != 0 || g.busy != 0 || len(r.freed) != 0 {
+		t.Errorf("%d keys are done, %d are worked on, %d are told of room", g.keys, g.busy, len(r.freed))
+	}
+}
+
+// R30: nor does the one that is the next for whom there is room.
+func TestR30WantedKeyAtTheGateDoesNotWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := farWorld(t, 20, 1<<10, &wire{}, &wire{trip: time.Second})
+		w.o.Pressed = func(string) bool { return true }
+		r := w.repairer()
+		r.Start()
+		defer r.Close()
+		time.Sleep(500 * time.Millisecond) // k0 takes three seconds
+		r.Prefer("b", "k1")
+		time.Sleep(4 * time.Second)
+		if left := w.q.left(); slices.ContainsFunc(left, func(f flat) bool { return f.Key == "k1" }) {
+			t.Errorf("it is not repaired yet: %d are left", len(left))
+		}
+	})
+}

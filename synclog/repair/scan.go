@@ -88,13 +88,13 @@ func (r *Repairer) give(ctx context.Context, p *pass, t *task.Task, wanted bool)
 	if wanted {
 		r.enter(t, true)
 	} else if !r.admit(ctx, p, t) {
-		r.letGo(t)
+		r.putBack(t)
 		return
 	}
 	select {
 	case p.work <- *t:
 	case <-ctx.Done():
-		r.letGo(t)
+		r.putBack(t)
 	}
 }
 
@@ -139,13 +139,17 @@ func (r *Repairer) take(t *task.Task) bool {
 	return true
 }
 
-func (r *Repairer) letGo(t *task.Task) {
+// letGo ends the work on a task, and putBack what take began where there was none.
+func (r *Repairer) letGo(t *task.Task)   { r.leave(r.untake(t)) }
+func (r *Repairer) putBack(t *task.Task) { r.unenter(r.untake(t)) }
+
+func (r *Repairer) untake(t *task.Task) (gates []int) {
 	r.mu.Lock()
-	gates := r.inFlight[taskID(t)]
+	gates = r.inFlight[taskID(t)]
 	delete(r.inFlight, taskID(t))
 	r.mu.Unlock()
 	r.counts.inFlight.Add(-1)
-	r.leave(gates)
+	return gates
 }
 
 // workers starts the workers; they end when work is closed.

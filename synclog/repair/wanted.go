@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"slices"
 
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -38,6 +39,18 @@ func (r *Repairer) Prefer(bucket, key string) {
 	case r.asked <- struct{}{}:
 	default: // it will look
 	}
+}
+
+// unwant reports whether somebody waits for a task's key, which is about to be handed out.
+func (r *Repairer) unwant(t *task.Task) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.Index(r.wanted, wantedKey{t.Bucket, t.Key})
+	if i < 0 {
+		return false
+	}
+	r.wanted = slices.Delete(r.wanted, i, i+1)
+	return true
 }
 
 // giveWanted hands out the keys that are waited for, before the pass goes on with the
