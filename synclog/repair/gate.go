@@ -78,6 +78,8 @@ type gate struct {
 	mu      sync.Mutex
 	limit   int
 	busy    int
+	parts   int    // of busy: parts of large objects (see partsAtOnce)
+	waits   bool   // the last key that came found no place
 	peak    int    // of busy, since the last look
 	rising  bool   // it was never too much
 	pressed bool   // by clients, when it was last asked
@@ -115,6 +117,12 @@ func (c shrunk) inVain(peak int, answer time.Duration) bool {
 func (g *gate) enter(pressed, force bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	entered := g.takeLocked(pressed, force)
+	g.waits = !entered
+	return entered
+}
+
+func (g *gate) takeLocked(pressed, force bool) bool {
 	if g.pressed && !pressed && !g.fixed { // what there was room for before says nothing of now
 		g.limit, g.rising, g.seen = min(g.limit, firstConcurrency), true, nil
 		g.raised, g.ago = 0, 0
@@ -303,6 +311,11 @@ func (r *Repairer) leave(gates []int) {
 		r.backends[i].gate.leave()
 		r.adapt(i)
 	}
+	r.tellFreed()
+}
+
+// tellFreed has whoever waits for room look for it.
+func (r *Repairer) tellFreed() {
 	select {
 	case r.freed <- struct{}{}:
 	default: // whoever waits will look

@@ -11,7 +11,7 @@ import (
 
 // partsAtOnce is how many parts of one object are on their way at most: each but the first takes a place at the
 // target's gate while it is sent, if there is one, so that few large objects fill a long way as many
-// small ones do.
+// small ones do. While keys wait there, parts have half of the places at most: a large object may take hours.
 const partsAtOnce = 8
 
 // sendParts copies all parts to an upload. Clients may leave numbers out: the parts are sent as if none was
@@ -73,23 +73,28 @@ func (c *transfer) sendBeside(ctx context.Context, l layout, id string, all []se
 		all[n-1] = part
 	}
 	var helpers atomic.Int64
-	gates := []int{c.r.index[c.dst.name]}
 	for n, ok := take(); ok; n, ok = take() {
 		for range min(partsAtOnce-1, l.count-n) - int(helpers.Load()) {
-			if !c.dst.gate.enter(c.pressed(), false) {
+			if !c.dst.gate.enterPart(c.pressed()) {
 				break
 			}
 			helpers.Add(1)
 			busy.Go(func() {
-				defer c.r.leave(gates)
 				defer helpers.Add(-1)
 				for !c.pressed() {
 					n, ok := take()
 					if !ok {
-						return
+						break
 					}
 					send(n)
+					if c.dst.gate.yieldPart() {
+						c.r.tellFreed()
+						return
+					}
 				}
+				c.dst.gate.leavePart()
+				c.r.adapt(c.r.index[c.dst.name])
+				c.r.tellFreed()
 			})
 		}
 		send(n)
@@ -101,4 +106,35 @@ func (c *transfer) sendBeside(ctx context.Context, l layout, id string, all []se
 // pressed reports whether clients need all the room at either end.
 func (c *transfer) pressed() bool {
 	return c.r.o.Pressed != nil && (c.r.o.Pressed(c.dst.name) || c.r.o.Pressed(c.src.name))
+}
+
+// enterPart takes a place for a part, if there is one.
+func (g *gate) enterPart(pressed bool) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.waits && g.parts >= g.limit/2 || !g.takeLocked(pressed, false) {
+		return false
+	}
+	g.parts++
+	return true
+}
+
+// leavePart gives a part's place back.
+func (g *gate) leavePart() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.parts--
+	g.busy--
+}
+
+// yieldPart is leavePart if a key waits for the place.
+func (g *gate) yieldPart() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.waits || g.parts <= g.limit/2 {
+		return false
+	}
+	g.parts--
+	g.busy--
+	return true
 }

@@ -112,3 +112,36 @@ func TestPartThatFails(t *testing.T) {
 		}
 	})
 }
+
+// TestPartsLeaveRoomForKeys: a large object, which may take hours, does not keep the small ones of the same backend
+// waiting until it is done.
+func TestPartsLeaveRoomForKeys(t *testing.T) {
+	t.Parallel()
+	for _, concurrency := range []int{0, 4} {
+		t.Run(fmt.Sprint(concurrency), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWired(t, &wire{}, &wire{trip: time.Second})
+				w.o.Concurrency = concurrency
+				var parts []string
+				for i := range 1000 { // two minutes and more
+					parts = append(parts, fmt.Sprint("part", i))
+				}
+				w.wrote("big", w.stores[0].putParts("b", "big", parts...).etag, 1)
+				r := w.repairer()
+				r.Start()
+				defer r.Close()
+				time.Sleep(10 * time.Second) // it has all the room that there is
+				for i := range 10 {
+					key := fmt.Sprint("small", i)
+					w.wrote(key, w.stores[0].put("b", key, "x", time.Minute).etag, 1)
+				}
+				r.Kick()
+				time.Sleep(40 * time.Second)
+				if left := w.q.left(); len(left) != 1 || left[0].Key != "big" {
+					t.Errorf("%d keys are left", len(left))
+				}
+			})
+		})
+	}
+}
