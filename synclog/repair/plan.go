@@ -68,7 +68,7 @@ func planContent(k *knowledge, views []view, p policy) plan {
 	} else if c != nil && !c.certain(source, views) {
 		return plan{source: -1, wait: true}
 	} else if c != nil {
-		return k.told(c, views, k.planCopy(claims, source, views, p))
+		return k.told(c, claims, views, k.planCopy(claims, source, views, p))
 	}
 	return k.planNobody(claims, views, p)
 }

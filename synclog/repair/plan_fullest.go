@@ -57,8 +57,9 @@ func (c *claim) drops(took, more *view) bool {
 // told parks what would be closed as equal, if the write brought tags or metadata of which no
 // backend shows anything: who took it has said yes to what it does not keep, and there is nobody
 // to copy it from (R35). Another one that took it and is out may have it. Of a lock it cannot be
-// told, for one that has expired is not to be seen.
-func (k *knowledge) told(c *claim, views []view, p plan) plan {
+// told, for one that has expired is not to be seen; nor where another write, which brought nothing of the kind, has
+// left the same bytes.
+func (k *knowledge) told(c *claim, claims []*claim, views []view, p plan) plan {
 	if p.action != actNothing || p.park != "" || p.wait || !c.acked {
 		return p
 	}
@@ -70,6 +71,9 @@ func (k *knowledge) told(c *claim, views []view, p plan) plan {
 		for i := range views {
 			kept = kept || views[i].hasKind(kind)
 			out = out || has(c.said, i) && views[i].is == unknown
+			for _, o := range claims {
+				kept = kept || o != c && !o.del && o.carried&kind == 0 && o.etagAt(i) != "" && o.shownBy(i, &views[i])
+			}
 		}
 		switch {
 		case kept:
