@@ -1,11 +1,23 @@
 package repair
 
+import "github.com/akubra/akubra/synclog/task"
+
 // mayHave reports whether a backend that owes what stands may show it all the same, under an
 // ETag of its own, which it has told nobody.
 func (k *knowledge) mayHave(i int, v *view) bool {
 	c := k.stands
 	told := i < len(c.etags) && c.etags[i] != ""
 	return k.own && !told && !has(c.said, i) && v.is == present && !v.damaged && !v.folded && (c.size == 0 || v.size == c.size)
+}
+
+// planMaybe leaves what may be there to a person. A policy does not take the side of a backend that has nothing: what
+// the others have may be the last copy, and an absence alone deletes nothing (R35).
+func (k *knowledge) planMaybe(views []view, p policy) plan {
+	leave := parked(task.Conflict, "who took it has it no more, and whether another backend has it its ETag does not tell")
+	if p.prefer >= 0 && views[p.prefer].is == absent {
+		return leave
+	}
+	return k.settled(leave, views, p)
 }
 
 // planDoubtfulDelete carries out a delete of unknown outcome, or one among rivals that are not

@@ -380,6 +380,9 @@ func TestR35OnConflict(t *testing.T) {
 		{"found (A B)", "v1 / v2", newest, "copy B to A"},
 		{"found (A B)", "v1 / v2", a, "copy A to B"},
 		{"PUT v1 (A)", "- / v0", newest, "park: lost"},
+		{"PUT v1 (A) with own ETags", "- / w1", newest, "copy B to A"},
+		{"PUT v1 (A) with own ETags", "- / w1", b, "copy B to A"},
+		{"PUT v1 (A) with own ETags", "- / w1", a, "park: conflict"}, // it may be the last one
 		{"PUT v1 (A)", "v1 broken / v0", b, "park: damaged"},
 		{"PUT v1 (A)", "v1 / v0", b, "copy A to B"},
 		{"PUT v1 (A B)", "v1 / out", b, "equal"},
