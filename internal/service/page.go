@@ -189,7 +189,7 @@ func (p *Proxy) settle(d admin.Decision) (result string, err error) {
 	defer r.CloseIdle()
 	ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
 	defer cancel()
-	got, err := r.Settle(ctx, bucket, key, "", repair.Decision{Take: d.Take, Delete: d.Delete, Accept: d.Accept, Newest: d.Newest})
+	got, err := r.Settle(ctx, bucket, key, "", repair.Decision{Take: d.Take, Delete: d.Delete, Accept: d.Accept, Newest: d.Newest, OnlyParked: true})
 	switch {
 	case err != nil:
 		return "", err

@@ -8,12 +8,14 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// Decision is what a person decides about a key (akubra resolve); one of its fields is set.
+// Decision is what a person decides about a key (akubra resolve); one of its first four fields is set.
 type Decision struct {
 	Take   string // all shall have what this backend has, also where that is nothing
 	Delete bool   // none shall have it
 	Accept bool   // it stays as it is
 	Newest bool   // all shall have what is the youngest by the backends' own clocks
+	// OnlyParked: not if it is parked no more, since there has been a write that the person has not seen.
+	OnlyParked bool
 }
 
 func (d *Decision) check(r *Repairer) error {
@@ -95,6 +97,9 @@ func (r *Repairer) Settle(ctx context.Context, bucket, key, target string, d Dec
 	}
 	if !ok {
 		return Settled{}, fmt.Errorf("cannot settle %q in bucket %q: %w", key, bucket, ErrNotPending)
+	}
+	if d.OnlyParked && t.Parked == "" {
+		return Settled{}, fmt.Errorf("cannot settle %q in bucket %q: it is not parked any more", key, bucket)
 	}
 	ctx, end, err := r.begin(ctx)
 	if err != nil {

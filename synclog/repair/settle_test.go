@@ -113,3 +113,41 @@ func TestR35SettleAll(t *testing.T) {
 		t.Errorf("%q, %+v", w.has(1), left)
 	}
 }
+
+// R35: a decision is about what the person has seen. A write that was acknowledged since is not undone by it, however
+// short before the fence it came, nor where it has un-parked the key.
+func TestR35SettleIsNotAboutANewerWrite(t *testing.T) {
+	w := conflict(t, "k")
+	parked := w.q.left()[0]
+	newer := w.by(task.Content, "PUT", md5Hex([]byte("newer")), "", 0, 1)
+	newer.Seq, newer.Target = parked.Seq+1, "/b/k"
+	w.o.Fence = &writtenFence{newFence(), func() {
+		for _, s := range w.stores {
+			s.put("b", "k", "newer", 0)
+		}
+		w.q.push(flat{Bucket: "b", Key: "k", Seq: newer.Seq, First: parked.First, whole: &task.Task{Bucket: "b", Key: "k", Writes: []task.Write{newer}}})
+	}}
+	for _, d := range []Decision{{Delete: true}, {Delete: true, OnlyParked: true}} { // the second time it is there already
+		s, err := w.repairer().Settle(t.Context(), "b", "k", "", d)
+		if d.OnlyParked != (err != nil) || s.Done {
+			t.Errorf("%+v: %+v, %v", d, s, err)
+		}
+		if w.has(0) != "newer" || w.has(1) != "newer" || len(w.q.left()) != 1 {
+			t.Fatalf("%+v: %q, %q, %+v", d, w.has(0), w.has(1), w.q.left())
+		}
+	}
+}
+
+// writtenFence is one before which a client writes the key, once.
+type writtenFence struct {
+	*fence
+	write func()
+}
+
+func (f *writtenFence) Begin(bucket, key string) bool {
+	if f.write != nil {
+		f.write()
+		f.write = nil
+	}
+	return f.fence.Begin(bucket, key)
+}

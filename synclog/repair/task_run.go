@@ -110,6 +110,9 @@ func (w *run) renew() bool {
 		if !ok || taskID(&t) != taskID(w.t) {
 			return false
 		}
+		if w.decided != nil && newestSeq(&t) != newestSeq(w.t) {
+			return false // the decision was about something else
+		}
 		t.Place = w.t.Place
 		*w.t = t
 	}
