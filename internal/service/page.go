@@ -187,7 +187,7 @@ func (p *Proxy) settle(d admin.Decision) (result string, err error) {
 		return "", err
 	}
 	defer r.CloseIdle()
-	ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
+	ctx, cancel := context.WithTimeout(p.life, settlePatience)
 	defer cancel()
 	got, err := r.Settle(ctx, bucket, key, "", repair.Decision{Take: d.Take, Delete: d.Delete, Accept: d.Accept, Newest: d.Newest, OnlyParked: true})
 	switch {

@@ -94,6 +94,9 @@ type Proxy struct {
 	metricsListener net.Listener
 	serving         sync.WaitGroup
 	failed          atomic.Bool // a listener has ended by itself
+
+	life context.Context    //nolint:containedctx // until Stop, of what the operator's pages begin
+	end  context.CancelFunc // ends life
 }
 
 // New constructs the service and opens the journal; nothing listens yet. Start must be called next;
@@ -101,6 +104,7 @@ type Proxy struct {
 func New(c *config.Config, l *logs.Logs, version string) (*Proxy, error) {
 	p := &Proxy{version: version, Config: c, logs: l, Failed: make(chan error, 2), watcher: netio.NewWatcher()}
 	p.current.Store(c)
+	p.life, p.end = context.WithCancel(context.Background())
 	if err := p.make(); err != nil {
 		_ = p.close() // the other error is returned, and nothing was accepted yet
 		return nil, err
@@ -351,6 +355,7 @@ func (p *Proxy) Stop() {
 	p.committing.Lock()
 	p.stopped = true
 	p.committing.Unlock()
+	p.end()
 	if r := p.repairer.Load(); r != nil {
 		r.Close()
 	}
@@ -383,6 +388,7 @@ func (p *Proxy) Stop() {
 
 // close releases what New has opened.
 func (p *Proxy) close() error {
+	p.end()
 	p.watcher.Close()
 	if p.backlog != nil {
 		p.backlog.close()
