@@ -137,7 +137,8 @@ func New(o Options) *Admin {
 	if a.o.Owed == nil {
 		a.o.Owed = func() Owed { return Owed{} }
 	}
-	a.live = newLive(a.liveSample(), a.o.Owed, a.watched)
+	connections := cmp.Or(o.Connections, MaxConnections)
+	a.live = newLive(connections, a.liveSample(), a.o.Owed, a.watched)
 	a.SetHosts(o.Hosts)
 	a.SetToken(o.Token)
 	a.routes = append(slices.Clone(adminRoutes), a.journalRoutes()...)
@@ -150,7 +151,7 @@ func New(o Options) *Admin {
 		ErrorHandler:       a.refuse,
 		ConnState:          a.track,
 		Logger:             silence{},
-		Concurrency:        cmp.Or(o.Connections, MaxConnections),
+		Concurrency:        connections,
 		ReadBufferSize:     adminHeaderSize,
 		ReadTimeout:        adminReadTimeout,
 		WriteTimeout:       adminWriteTimeout,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -35,6 +36,8 @@ type live struct {
 	owed    func() Owed   // for the history
 	watched func(on bool) // the first one has come, or the last one has gone
 
+	most int // watchers
+
 	kick chan struct{} // somebody has come, or gone
 	stop chan struct{}
 	done sync.WaitGroup
@@ -62,9 +65,11 @@ func (p point) MarshalJSON() ([]byte, error) {
 	return json.Marshal([4]int64{p.at, int64(p.owed), int64(p.in), int64(p.out)}) //nolint:gosec // counts of a minute
 }
 
-func newLive(sample func() any, owed func() Owed, watched func(on bool)) *live {
+// newLive makes one for a listener with so many connections. Streams take half of them at most, so that health checks,
+// scrapers and commands get in.
+func newLive(connections int, sample func() any, owed func() Owed, watched func(on bool)) *live {
 	return &live{
-		sample: sample, owed: owed, watched: watched, watchers: map[*watcher]struct{}{},
+		most: min(maxWatchers, connections/2), sample: sample, owed: owed, watched: watched, watchers: map[*watcher]struct{}{},
 		kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 }
@@ -85,11 +90,18 @@ func (l *live) close() {
 		l.closed = true
 		close(l.stop)
 	}
+	l.mu.Unlock()
+	l.dismiss()
+	l.done.Wait()
+}
+
+// dismiss ends every watcher's stream.
+func (l *live) dismiss() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for w := range l.watchers {
 		l.leaveLocked(w)
 	}
-	l.mu.Unlock()
-	l.done.Wait()
 }
 
 func (l *live) run() {
@@ -233,10 +245,7 @@ func event(name string, data any) []byte {
 	return []byte("event: " + name + "\ndata: " + string(body) + "\n\n")
 }
 
-var (
-	errTooManyWatchers = errors.New("cannot show the page to more than 64 watchers at once: close one of the others")
-	errGoingAway       = errors.New("cannot show the page: the proxy is stopping")
-)
+var errGoingAway = errors.New("cannot show the page: the proxy is stopping")
 
 // watch begins a stream of events on conn.
 func (l *live) watch(conn net.Conn) (*watcher, error) {
@@ -245,8 +254,8 @@ func (l *live) watch(conn net.Conn) (*watcher, error) {
 	switch {
 	case l.closed:
 		return nil, errGoingAway
-	case len(l.watchers) >= maxWatchers:
-		return nil, errTooManyWatchers
+	case len(l.watchers) >= l.most:
+		return nil, fmt.Errorf("cannot show the page to more than %d watchers at once: close one of the others", l.most)
 	}
 	w := &watcher{live: l, conn: conn, events: make(chan []byte, watcherEvents)}
 	l.watchers[w] = struct{}{}

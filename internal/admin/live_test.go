@@ -161,7 +161,7 @@ func TestR23PageWatchers(t *testing.T) {
 // Nobody samples for nobody; the parts are told.
 func TestPageSamplerRests(t *testing.T) {
 	watched := make(chan bool, 4)
-	l := newLive(func() any { return 1 }, func() Owed { return Owed{} }, func(on bool) { watched <- on })
+	l := newLive(MaxConnections, func() any { return 1 }, func() Owed { return Owed{} }, func(on bool) { watched <- on })
 	l.start()
 	defer l.close()
 	w, err := l.watch(nopConn{})
@@ -189,7 +189,7 @@ type nopConn struct{ net.Conn }
 
 // R23: who does not read loses its stream, and holds up nobody.
 func TestR23PageSlowWatcher(t *testing.T) {
-	l := newLive(func() any { return 1 }, func() Owed { return Owed{} }, func(bool) {})
+	l := newLive(MaxConnections, func() any { return 1 }, func() Owed { return Owed{} }, func(bool) {})
 	w, err := l.watch(nopConn{})
 	testkit.MustDo(t, err)
 	for range watcherEvents + 2 {
@@ -211,7 +211,7 @@ func TestR23PageSlowWatcher(t *testing.T) {
 // The history is bounded, and has what came and went by the minute.
 func TestPageHistory(t *testing.T) {
 	o := Owed{Pending: 3, Added: 10, Closed: 7}
-	l := newLive(func() any { return 1 }, func() Owed { return o }, func(bool) {})
+	l := newLive(MaxConnections, func() any { return 1 }, func() Owed { return o }, func(bool) {})
 	at := time.Unix(1e9, 0)
 	l.remember(at)
 	o = Owed{Pending: 8, Added: 20, Closed: 12}
@@ -301,5 +301,56 @@ func TestR35PageSettles(t *testing.T) {
 	want := "audit action resolve --take a:9000 what b/k by 127.0.0.1 result settled: copied; audit action retry what b/k by 127.0.0.1 result refused: not now"
 	if logs := strings.Join(r.takeLogs(), "; "); logs != want {
 		t.Errorf("logged %q, want %q", logs, want)
+	}
+}
+
+// R37: with another token the streams end that began without it, and those of who knows it begin again; the same token
+// changes nothing.
+func TestR37PageEndsWithItsToken(t *testing.T) {
+	r := newAdminRig(t, "a:9000")
+	const token = "0123456789abcdef"
+	bearer := ""
+	r.client.Transport = withHeader{r.client.Transport, &bearer}
+	for _, next := range []string{token, "fedcba9876543210", ""} {
+		s := r.watch()
+		var got snapshot
+		s.next("snapshot", &got)
+		r.admin.SetToken(strings.TrimPrefix(bearer, "Bearer "))
+		s.next("state", &got.State)
+		r.admin.SetToken(next)
+		giveUp := time.AfterFunc(20*time.Second, func() { _ = s.resp.Body.Close() })
+		if err := s.ended(); err != nil || !giveUp.Stop() {
+			t.Errorf("before %q the stream does not end: %v", next, err)
+		}
+		if next != "" {
+			r.want(401, nil, "GET", "/events", "")
+		}
+		bearer = "Bearer " + next
+	}
+	r.watch()
+}
+
+// withHeader sends Authorization along.
+type withHeader struct {
+	http.RoundTripper
+	bearer *string
+}
+
+func (w withHeader) RoundTrip(req *http.Request) (*http.Response, error) {
+	if *w.bearer != "" {
+		req.Header.Set("Authorization", *w.bearer)
+	}
+	return w.RoundTripper.RoundTrip(req)
+}
+
+// R23: streams leave room for health checks where there are few connections.
+func TestR23PageLeavesRoom(t *testing.T) {
+	l := newLive(8, func() any { return 1 }, func() Owed { return Owed{} }, func(bool) {})
+	for range 4 {
+		_, err := l.watch(nopConn{})
+		testkit.MustDo(t, err)
+	}
+	if _, err := l.watch(nopConn{}); err == nil || !strings.Contains(err.Error(), "more than 4 watchers") {
+		t.Errorf("the fifth: %v", err)
 	}
 }

@@ -54,6 +54,11 @@ func (a *Admin) events(ctx *fasthttp.RequestCtx, _ string) {
 		adminError(ctx, fasthttp.StatusServiceUnavailable, err.Error())
 		return
 	}
+	if !a.token.isIn(ctx) { // it has been changed just now, and the streams that there were have been ended
+		_ = w.Close()
+		a.askToken(ctx)
+		return
+	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.Response.Header.Set("X-Accel-Buffering", "no") // of an nginx in between
 	ctx.SetContentType("text/event-stream")

@@ -109,8 +109,7 @@ func (a *Admin) route(ctx *fasthttp.RequestCtx) {
 	}
 	if path != "/metrics" && !isPage(path) && !a.token.isIn(ctx) {
 		if !a.routeForAnyone(ctx, method, path) {
-			ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
-			adminError(ctx, fasthttp.StatusUnauthorized, "cannot answer without the token: send AdminToken of the configuration as Authorization: Bearer TOKEN")
+			a.askToken(ctx)
 		}
 		return
 	}

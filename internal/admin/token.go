@@ -14,14 +14,15 @@ type token struct {
 	hash atomic.Pointer[[sha256.Size]byte]
 }
 
-// set changes the token; "" asks for nothing.
-func (t *token) set(content string) {
-	if content == "" {
-		t.hash.Store(nil)
-		return
+// set changes the token, and reports whether it was another one; "" asks for nothing.
+func (t *token) set(content string) (changed bool) {
+	var next *[sha256.Size]byte
+	if content != "" {
+		sum := sha256.Sum256([]byte(content))
+		next = &sum
 	}
-	sum := sha256.Sum256([]byte(content))
-	t.hash.Store(&sum)
+	was := t.hash.Swap(next)
+	return (was == nil) != (next == nil) || was != nil && *was != *next
 }
 
 // isIn reports whether the request brings the token, or needs none. How long that takes tells nothing of
