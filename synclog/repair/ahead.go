@@ -32,6 +32,9 @@ func (c *transfer) readAhead(ctx context.Context) (content *ahead, wait func()) 
 }
 
 func (a *ahead) read(ctx context.Context, c *transfer) error {
+	if c.from.size < 0 {
+		return c.src.errorf("does not tell the object's length")
+	}
 	res, err := c.open(ctx)
 	if err != nil {
 		return err

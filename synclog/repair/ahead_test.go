@@ -34,3 +34,25 @@ func TestR35ListingAheadOfTheLook(t *testing.T) {
 	}
 	w.mustEqual("k")
 }
+
+// A source that does not tell how long an object is fails that key, and nothing else.
+func TestSourceWithoutLength(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	etag := w.stores[0].put("b", "k", "content", time.Minute).etag
+	w.wrote("k", etag, 1)
+	w.stores[0].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.RequestURI != "/b/k" {
+			return false
+		}
+		rw.Header().Set("ETag", `"`+etag+`"`)
+		rw.WriteHeader(http.StatusOK)
+		rw.(http.Flusher).Flush() // chunked
+		fmt.Fprint(rw, "content")
+		return true
+	})
+	w.once()
+	if left := w.q.left(); len(left) != 1 || !strings.Contains(left[0].LastError, "length") {
+		t.Errorf("left: %+v", left)
+	}
+}
