@@ -249,7 +249,13 @@ func (c *clientConn) send(p []byte) (int, error) {
 	sent := 0
 	for sent < len(p) {
 		n, err := c.sock.Send(netio.Piece{Bytes: p[sent:], More: c.goesOn})
-		if isTimeout(err) && !c.sock.SendingStopped() {
+		switch {
+		case !isTimeout(err):
+		case c.sock.SendingStopped(): // see hurry; the socket may not have been asked at all
+			if n, err = c.sendNow(p[sent:]); n == 0 && err == nil {
+				err = os.ErrDeadlineExceeded
+			}
+		default:
 			c.sock.SetWriteDeadline(time.Time{}) // as in Read
 			if !c.sock.SendTried() {
 				continue

@@ -168,6 +168,32 @@ func TestR22WaitingClientIsAnswered(t *testing.T) {
 	}
 }
 
+// The same for whoever's handler waits for the answer.
+func TestR22WaitingReaderIsAnswered(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"GET", "DELETE"} {
+		t.Run(method, func(t *testing.T) {
+			r := newRig(t, 2, logged)
+			for _, s := range r.stores {
+				s.Behave(stub.Behaviour{HangAfterBody: true})
+			}
+			c := r.dial()
+			r.e.Drain() // so that no handler leaves its request
+			c.Send(requestFor(method, "/b/k"))
+			for _, s := range r.stores {
+				s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+			}
+			w := later(c, method)
+			done := r.shutdown(50 * time.Millisecond)
+			wantXMLError(t, w.get(t), 503)
+			closedCleanly(t, c)
+			if err := within(t, done); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Shutdown: %v", err)
+			}
+		})
+	}
+}
+
 // A body that has not come to its end by then is stored nowhere.
 func TestR22ClientInMidBodyIsCut(t *testing.T) {
 	t.Parallel()
