@@ -66,6 +66,7 @@ type leg struct {
 	crowded   bool         // too many wait already
 	deferred  bool         // it does not wait; of launch
 	unordered bool         // and this one starts at once
+	unsure    atomic.Bool  // an earlier one may still land there
 
 	state    voteState
 	err      error // why state is not votePositive
@@ -117,10 +118,7 @@ func (l *leg) clear() {
 	l.open, l.gotBytes, l.reusable, l.finished = false, false, false, false
 	l.tried, l.arrived, l.voted = false, false, false
 	l.held, l.asked, l.headAt, l.received, l.failure, l.took = false, 0, 0, 0, ResultNone, 0
-	if l.hold.Load() != 0 {
-		l.hold.Store(0)
-	}
-	l.patience, l.crowded, l.deferred, l.unordered = nil, false, false, false
+	l.clearTurn()
 	if l.lane != nil {
 		l.lane = nil
 		l.load.sent.Store(0)

@@ -132,9 +132,23 @@ func (l *leg) earlierEnded(unsure bool) {
 		go l.endUnbegun(errDeferred)
 		return
 	}
+	if unsure {
+		l.unsure.Store(true)
+	}
 	if l.hold.Add(-1) == parkedBit && l.unpark() {
 		l.startInTurn()
 	}
+}
+
+// clearTurn forgets the leg's place.
+func (l *leg) clearTurn() {
+	if l.hold.Load() != 0 {
+		l.hold.Store(0)
+	}
+	if l.unsure.Load() {
+		l.unsure.Store(false)
+	}
+	l.patience, l.crowded, l.deferred, l.unordered = nil, false, false, false
 }
 
 // isHeldBack reports whether the leg has to follow another one, or had to when it was asked
@@ -261,6 +275,9 @@ const (
 // waitsForTurn reports whether the leg is not started now, since it follows another one.
 func (l *leg) waitsForTurn() bool {
 	switch {
+	case !l.unordered && l.unsure.Load() && l.r.isDecided(): // a follower, which its decider has kept from its turn
+		go l.endUnbegun(errDeferred)
+		return true
 	case !l.isHeldBack() || l.unordered:
 		return false
 	case l.deferred:

@@ -354,3 +354,35 @@ func (r *rig) waiting(bucket, key string) (n int) {
 	}
 	return n
 }
+
+// A conditional write's follower does not come to a backend either where an earlier write may still land, whose leg
+// has ended without an answer while the decider was asked (R29).
+func TestR19R29FollowerBehindAnUnsureLeg(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, decidedBy)
+	fails, decides := make(chan struct{}), make(chan struct{})
+	r.stores[1].BehaveNext(stub.Behaviour{Gate: fails, Cut: stub.CutReset, CutAt: stub.NoAnswer})
+	wantStatus(t, r.put("/b/k", "one"), 200)
+	r.stores[0].BehaveNext(stub.Behaviour{Gate: decides})
+	c := r.dial()
+	c.Send(conditional("PUT", "/b/k", "two"))
+	r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	close(fails)
+	eventually(t, "the first write has ended", func() bool { return r.e.InFlight() == 1 })
+	close(decides)
+	a, err := c.ReadAnswer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, a, 200)
+	r.settled()
+	if n := len(r.stores[1].Requests()); n != 1 {
+		t.Errorf("%d came", n)
+	}
+	if n := r.metrics.count(OutcomeDeferred); n != 1 {
+		t.Errorf("%d deferred", n)
+	}
+	if owed := r.journal.newest("b", "k").Owed; owed != 0b10 {
+		t.Errorf("owed by %b", owed)
+	}
+}
