@@ -167,7 +167,7 @@ func upload(addr, key string, n int64) (status int, err error) {
 	for left := n; left > 0; {
 		m, err := nc.Write(piece[:min(left, int64(len(piece)))])
 		if err != nil {
-			return 0, err
+			break // it was refused before its end: the answer says so
 		}
 		left -= int64(m)
 	}
