@@ -176,7 +176,8 @@ func TestR25AnswerInTimeIsAsItIs(t *testing.T) {
 // The head of the only backend goes on, but for the length of what it announces.
 func TestR25HeadOfTheOnlyBackend(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2, pulsing, func(o *Options, _ *limiter.Options) {
+	r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
+		o.answerPulse = 500 * time.Millisecond // twice that is how long the backend's head may take
 		o.AdditionalResponseHeaders = map[string]string{"X-Added": "a"}
 	})
 	request, to := completion(r)
