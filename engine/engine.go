@@ -129,10 +129,9 @@ type Engine struct {
 	pairs    pairs   // what versions are called elsewhere
 	parts    *partSizes
 	writes   *overlaps
-	adaptive Adaptive   // the Limiter, or nil
-	dials    []dials    // under way, by backend
-	far      []distance // how, by backend
-	lanes    []lane     // of large bodies, by backend (R10)
+	adaptive Adaptive // the Limiter, or nil
+	dials    []dials  // under way, by backend
+	lanes    []lane   // of large bodies, by backend (R10)
 	reads    readStats
 	slow     slowRequests
 	checks   readChecks
@@ -179,7 +178,6 @@ func New(o Options) (*Engine, error) {
 		parts:    newPartSizes(maxPartSizes),
 		writes:   newOverlaps(),
 		dials:    make([]dials, len(o.Backends)),
-		far:      make([]distance, len(o.Backends)),
 		lanes:    make([]lane, len(o.Backends)),
 		reads:    readStats{latencies: make([][readClasses]latency, len(o.Backends))},
 	}

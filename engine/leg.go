@@ -322,7 +322,7 @@ func (l *leg) why() error {
 }
 
 // maxDrained is the largest rest of an answer that nobody reads which is waited
-// for, because a new connection costs more (see distance); drainTimeout bounds the wait.
+// for, because a new connection costs more; drainTimeout bounds the wait.
 const (
 	maxDrained   = 1 << 20
 	drainTimeout = time.Second
@@ -345,8 +345,7 @@ func (l *leg) drain() {
 	}
 	l.conn.ReadTimeout(drainTimeout)
 	l.progress()
-	n := l.answer.Length
-	l.disposeOf(n > 0 && n <= maxDrained && l.r.e.far[l.backend].takes(n, l.r.head.age()))
+	l.disposeOf(l.answer.Length > 0 && l.answer.Length <= maxDrained)
 }
 
 func (l *leg) disposeOf(short bool) {
