@@ -322,8 +322,7 @@ func (r *request) tellFollowers() {
 // follow starts a leg that was parked.
 func (l *leg) follow() {
 	defer l.recoverLeg()
-	l.asked = l.r.e.now()
-	l.r.e.o.Limiter.Progress(l.backend, l.slot, l.asked)
+	l.beginWaiting()
 	l.launch(true)
 }
 

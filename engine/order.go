@@ -211,8 +211,7 @@ func (l *leg) startInTurn() {
 		}
 		r.e.o.Limiter.Answered(l.backend, l.slot, r.e.now())
 	}
-	l.asked = r.e.now()
-	r.e.o.Limiter.Progress(l.backend, l.slot, l.asked)
+	l.beginWaiting()
 	l.start(l.mayHaveWhole())
 }
 

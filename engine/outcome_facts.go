@@ -16,7 +16,7 @@ func (r *request) outcome(votes []vote) outcome {
 		return whoLacks(&w)
 	}
 	o := outcome{took: took, out: out, owed: out}
-	// While a leg is out, also is not known yet, and may be written by its goroutine.
+	// While a leg is out, unordered is not known yet, and may be written by its goroutine.
 	if out == 0 && r.ledger.unordered != 0 {
 		first := &r.legs[firstPositive(votes)]
 		o.lackOrder(r.ledger.unordered, first.backend, first.etag())

@@ -89,7 +89,7 @@ func (a *Admin) pageState() *pageState {
 	all, how, owed := a.o.Status(), a.o.Health(), a.o.Owed()
 	s := &pageState{
 		Now: time.Now().UTC(), Version: a.o.Version, Started: a.started.UTC(), Ready: a.readiness(all).Ready, InFlight: a.o.InFlight(),
-		Buttons: a.token.hash.Load() != nil, Owed: owed.Pending, Parked: owed.Parked, For: owed.ParkedFor, Jobs: a.jobs(&owed),
+		Buttons: a.token.isSet(), Owed: owed.Pending, Parked: owed.Parked, For: owed.ParkedFor, Jobs: a.jobs(&owed),
 	}
 	s.Sentence, s.Tone = a.sentence(all, how, owed)
 	if a.o.Slow != nil {

@@ -25,6 +25,9 @@ func (t *token) set(content string) (changed bool) {
 	return (was == nil) != (next == nil) || was != nil && *was != *next
 }
 
+// isSet reports whether it asks for anything.
+func (t *token) isSet() bool { return t.hash.Load() != nil }
+
 // isIn reports whether the request brings the token, or needs none. How long that takes tells nothing of
 // the token, not even its length (R37).
 func (t *token) isIn(ctx *fasthttp.RequestCtx) bool {

@@ -192,6 +192,41 @@ func (s *restarted) terminate() {
 	}
 }
 
+// leave is terminate with a look at /ready, by which whoever asks knows.
+func (s *restarted) leave() {
+	s.t.Helper()
+	testkit.MustDo(s.t, s.cmd.Process.Signal(syscall.SIGTERM))
+	testkit.Eventually(s.t, "/ready says no", func() bool { return !s.isReady() })
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Errorf("the proxy ended with %v", err)
+	}
+}
+
+var readyAsker = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+func (s *restarted) isReady() bool {
+	res, err := readyAsker.Get("http://" + s.admin + "/ready")
+	if err != nil {
+		return false
+	}
+	_ = res.Body.Close()
+	return res.StatusCode == 200
+}
+
+// firstReady is the address of the first one of those that next gives which is ready, or "" when the test ends.
+func firstReady(t *testing.T, next func() *restarted) string {
+	for {
+		if s := next(); s.isReady() {
+			return s.addr
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-t.Context().Done():
+			return ""
+		}
+	}
+}
+
 func newTransport() *http.Transport { return &http.Transport{MaxIdleConnsPerHost: 1} }
 
 // testHeldSocket: a socket that outlives the proxy refuses nobody while it is started again.
@@ -225,35 +260,13 @@ func testShutdownDelay(t *testing.T, path string) {
 		pair[i].start()
 	}
 	var turn atomic.Uint64
-	asker := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	ready := func(s *restarted) bool {
-		res, err := asker.Get("http://" + s.admin + "/ready")
-		if err != nil {
-			return false
-		}
-		_ = res.Body.Close()
-		return res.StatusCode == 200
-	}
 	l := startLoad(t, 4, "http", newTransport, func() string {
-		for {
-			if s := pair[turn.Add(1)%2]; ready(s) {
-				return s.addr
-			}
-			select {
-			case <-time.After(time.Millisecond):
-			case <-t.Context().Done():
-				return ""
-			}
-		}
+		return firstReady(t, func() *restarted { return pair[turn.Add(1)%2] })
 	})
 	for i := range restarts {
 		l.goOn(20)
 		s := pair[i%2]
-		testkit.MustDo(t, s.cmd.Process.Signal(syscall.SIGTERM))
-		testkit.Eventually(t, "/ready says no", func() bool { return !ready(s) })
-		if err := s.cmd.Wait(); err != nil {
-			t.Errorf("the proxy ended with %v", err)
-		}
+		s.leave()
 		s.start()
 	}
 	l.end()

@@ -299,26 +299,8 @@ func testRollingPair(t *testing.T, path string) {
 		pair[i].start()
 	}
 	var turn atomic.Uint64
-	asker := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	ready := func(p *rolled) bool {
-		res, err := asker.Get("http://" + p.admin + "/ready")
-		if err != nil {
-			return false
-		}
-		_ = res.Body.Close()
-		return res.StatusCode == 200
-	}
 	r.start(4, func() string {
-		for {
-			if p := pair[turn.Add(1)/8%2]; ready(p) {
-				return p.addr
-			}
-			select {
-			case <-time.After(time.Millisecond):
-			case <-t.Context().Done():
-				return ""
-			}
-		}
+		return firstReady(t, func() *restarted { return pair[turn.Add(1)/8%2].restarted })
 	})
 	for i := range rollingRounds() {
 		p := pair[i%2]
@@ -326,11 +308,7 @@ func testRollingPair(t *testing.T, path string) {
 		p.reload()
 		r.goOn(40)
 		p.change()
-		testkit.MustDo(t, p.cmd.Process.Signal(syscall.SIGTERM))
-		testkit.Eventually(t, "/ready says no", func() bool { return !ready(p) })
-		if err := p.cmd.Wait(); err != nil {
-			t.Errorf("the proxy ended with %v", err)
-		}
+		p.leave()
 		p.start()
 		p.want()
 	}

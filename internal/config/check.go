@@ -16,9 +16,6 @@ import (
 	"github.com/akubra/akubra/internal/words"
 )
 
-// minAdminToken is the length of an AdminToken at least: nothing slows down who guesses.
-const minAdminToken = 16
-
 // MaxBackends is the most backends allowed: each is a bit of a 64-bit mask.
 const MaxBackends = 64
 
@@ -64,9 +61,7 @@ func (c *Config) check(m *mistakes) {
 			m.add(element("AdminHosts", i), host, "a plain host name, as in akubra.example.com, without scheme or port")
 		}
 	}
-	if c.AdminToken != "" && (len(c.AdminToken) < minAdminToken || strings.ContainsFunc(string(c.AdminToken), func(r rune) bool { return r <= ' ' || r > '~' })) {
-		m.add("AdminToken", c.AdminToken, "at least %d characters of ASCII, without spaces", minAdminToken)
-	}
+	m.checkToken("AdminToken", c.AdminToken, "", "ASCII, without spaces")
 	for i, domain := range c.Domains {
 		if !validDomain(domain) {
 			m.add(element("Domains", i), domain, "a plain host name, as in s3.example.com, without scheme or port")

@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// leastToken is how long a token must be that nobody shall guess.
+// leastToken is the length of a token at least: nothing slows down who guesses.
 const leastToken = 16
 
 // checkMetrics checks the keys about metrics.
@@ -16,8 +16,14 @@ func (m *mistakes) checkMetrics(c *Config) {
 		}
 	}
 	// As RFC 6750 allows it after "Bearer".
-	bad := strings.ContainsFunc(string(c.MetricsToken), func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == ',' })
-	if c.MetricsToken != "" && (len(c.MetricsToken) < leastToken || bad) {
-		m.add("MetricsToken", c.MetricsToken, "at least %d characters of ASCII without spaces, quotes and commas", leastToken)
+	m.checkToken("MetricsToken", c.MetricsToken, `",`, "ASCII without spaces, quotes and commas")
+}
+
+// checkToken checks a token, which may be empty. Of visible ASCII it may have all but what is forbidden; allowed
+// says so.
+func (m *mistakes) checkToken(key string, token secret, forbidden, allowed string) {
+	bad := strings.ContainsFunc(string(token), func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(forbidden, r) })
+	if token != "" && (len(token) < leastToken || bad) {
+		m.add(key, token, "at least %d characters of %s", leastToken, allowed)
 	}
 }
