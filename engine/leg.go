@@ -131,12 +131,6 @@ func (l *leg) name() string { return l.r.e.o.Backends[l.backend].Name() }
 // progress tells the limiter that bytes have moved.
 func (l *leg) progress() { l.r.e.o.Limiter.Progress(l.backend, l.slot, l.r.e.now()) }
 
-// beginWaiting notes that a leg which was kept back begins now: until then its backend was not to blame.
-func (l *leg) beginWaiting() {
-	l.asked = l.r.e.now()
-	l.r.e.o.Limiter.Progress(l.backend, l.slot, l.asked)
-}
-
 // setConn makes c the leg's connection. An abort from then on reaches it; one that came
 // before shows in aborted.
 func (l *leg) setConn(c Conn) {

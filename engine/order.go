@@ -293,3 +293,9 @@ func (r *request) askedBackends() (set uint64) {
 	}
 	return set
 }
+
+// beginWaiting notes that a leg which was kept back begins now: until then its backend was not to blame.
+func (l *leg) beginWaiting() {
+	l.asked = l.r.e.now()
+	l.r.e.o.Limiter.Progress(l.backend, l.slot, l.asked)
+}
