@@ -113,6 +113,11 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	if h.chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
+	if h.chunked && h.awsChunked {
+		// Such a body has two ends, and versitygw reads to the inner one only: it takes the rest for
+		// another request, and sends a second answer (R32). It does neither if told to close.
+		dst = append(dst, "Connection: close\r\n"...)
+	}
 	if h.expect {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
 	}

@@ -35,6 +35,11 @@ func TestR2BuildHead(t *testing.T) {
 			head{contentLength: -1, chunked: true, decodedLength: 7},
 		},
 		{
+			"chunked twice", "Transfer-Encoding: chunked\r\nHost: h\r\nx-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\n\r\n",
+			"Host: h\r\nx-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\nX-Add: 1\r\nX-Too: 2\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n",
+			head{contentLength: -1, chunked: true, awsChunked: true, decodedLength: -1},
+		},
+		{
 			"expect", "Expect: 100-Continue\r\nHost: h\r\nX-Add: x\r\nX-TOO: y\r\n\r\n",
 			"Host: h\r\nX-Add: x\r\nX-TOO: y\r\nExpect: 100-continue\r\n", head{contentLength: -1, expect: true, decodedLength: -1},
 		},

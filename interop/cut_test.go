@@ -22,9 +22,6 @@ import (
 // backend stores the part of it that came. versitygw takes the end of a connection
 // for the end of a body, so that it is the one to ask.
 func TestR31CutUploads(t *testing.T) {
-	two := func(kind string) func(t *testing.T) *world {
-		return func(t *testing.T) *world { return newStores(t, [2]string{kind, kind}) }
-	}
 	topologies := []struct {
 		name string
 		new  func(t *testing.T) *world
@@ -55,6 +52,11 @@ func TestR31CutUploads(t *testing.T) {
 	for _, end := range silences {
 		end()
 	}
+}
+
+// two makes stores of one kind.
+func two(kind string) func(t *testing.T) *world {
+	return func(t *testing.T) *world { return newStores(t, [2]string{kind, kind}) }
 }
 
 // cuts are uploads that end in their middle.
