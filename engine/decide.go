@@ -93,7 +93,7 @@ func (r *request) asked() (set uint64) {
 
 // decideByFirst has the first one decide that can, if there is one. Before the legs start.
 func (r *request) decideByFirst(owing uint64) bool {
-	deciders := decidersOf(r.asked(), owing, r.e.ignoring.Load(), r.e.all)
+	deciders := r.couldDecide(r.asked(), owing)
 	b := r.o.primaries.first(r.head.bucket(), deciders)
 	if b != nobody {
 		r.race.decideBy(r.legOf(b), deciders)

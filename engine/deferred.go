@@ -148,7 +148,7 @@ func (r *request) keptForDecision(want uint64) uint64 {
 	if !r.head.isConditional() {
 		return 0
 	}
-	b := r.o.primaries.first(r.head.bucket(), decidersOf(want&r.e.inPool(), r.owedForDecision(), r.e.ignoring.Load(), r.e.all))
+	b := r.o.primaries.first(r.head.bucket(), r.couldDecide(want&r.e.inPool(), r.owedForDecision()))
 	if b == nobody {
 		return 0
 	}

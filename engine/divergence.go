@@ -157,6 +157,9 @@ func (r *request) leaveOverlaps() {
 		r.decided()
 		startNext(r.e.writes.leave(t), false)
 	}
+	if r.head.isOfBucket() {
+		startNext(r.e.ofBuckets.leave(&r.ofBucket), false)
+	}
 	for i := range r.ledger.deletes {
 		r.leaveDelete(&r.ledger.deletes[i])
 	}

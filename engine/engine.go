@@ -120,21 +120,22 @@ type Engine struct {
 	generation atomic.Pointer[generation]
 	all        uint64 // the set of all backends
 
-	server   *fasthttp.Server
-	epoch    time.Time
-	idBase   uint64
-	uploads  *owners // of multipart uploads, by id
-	pages    *owners // of pages of listings, by token
-	versions *owners // of versions, by bucket and id
-	pairs    pairs   // what versions are called elsewhere
-	parts    *partSizes
-	writes   *overlaps
-	adaptive Adaptive // the Limiter, or nil
-	dials    []dials  // under way, by backend
-	lanes    []lane   // of large bodies, by backend (R10)
-	reads    readStats
-	slow     slowRequests
-	checks   readChecks
+	server    *fasthttp.Server
+	epoch     time.Time
+	idBase    uint64
+	uploads   *owners // of multipart uploads, by id
+	pages     *owners // of pages of listings, by token
+	versions  *owners // of versions, by bucket and id
+	pairs     pairs   // what versions are called elsewhere
+	parts     *partSizes
+	writes    *overlaps
+	ofBuckets bucketWrites
+	adaptive  Adaptive // the Limiter, or nil
+	dials     []dials  // under way, by backend
+	lanes     []lane   // of large bodies, by backend (R10)
+	reads     readStats
+	slow      slowRequests
+	checks    readChecks
 
 	ignoring atomic.Uint64 // backends that ignore conditions (R29)
 

@@ -195,6 +195,7 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 		e.refuseEarly(ctx, problem)
 		return nil
 	}
+	r.enterBucket()
 	r.noteBegin()
 	r.makeMessage()
 	e.enlist(r)

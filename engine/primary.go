@@ -101,9 +101,14 @@ func (e *Engine) inPool() (set uint64) {
 }
 
 // primaryOf is the set of the one backend that speaks for all about a bucket: its primary,
-// or whoever stands in for one that is out of the pool. It is empty if nobody is there.
+// or whoever stands in for one that is out of the pool, or lacks something of the bucket itself. It is
+// empty if nobody is there.
 func (r *request) primaryOf(bucket []byte, but uint64) uint64 {
-	b := r.o.primaries.first(bucket, r.e.inPool()&^but)
+	among := r.e.inPool() &^ but
+	if have := among &^ r.lackBucket(); have != 0 {
+		among = have
+	}
+	b := r.o.primaries.first(bucket, among)
 	if b == nobody {
 		return 0
 	}

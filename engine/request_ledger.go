@@ -200,6 +200,9 @@ func (r *request) passTurn(l *leg) {
 	if t != nil {
 		startNext(r.e.writes.legEnded(t, l.backend, unsure), unsure)
 	}
+	if r.head.isOfBucket() {
+		startNext(r.e.ofBuckets.legEnded(&r.ofBucket, l.backend), unsure)
+	}
 	for i := range deletes {
 		if t := &deletes[i].turn; t.isUnderWay() {
 			startNext(r.e.writes.legEnded(t, l.backend, unsure), unsure)

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/akubra/akubra/s3"
+)
+
+// bucketWrites is the table of writes to buckets themselves that are under way: a bucket is made, or
+// gets a setting. What a client does in the bucket once it was told comes behind that on each backend
+// (R19), or it would be refused for a bucket that is not there yet, or be done without the setting.
+type bucketWrites struct {
+	count atomic.Int32 // of the list: hardly ever is it not empty
+	mu    sync.Mutex
+	list  *bucketWrite
+}
+
+// bucketWrite is one of them. The table's lock guards it.
+type bucketWrite struct {
+	r      *request // nil: it is not in the table
+	next   *bucketWrite
+	out    uint64 // backends with a leg of it that has not ended
+	behind []*leg // those that wait for one of these; each holds its request
+}
+
+// isOfBucket reports whether it writes to the bucket itself.
+func (h *requestHead) isOfBucket() bool {
+	return h.write && len(h.target.Key) == 0 && len(h.target.Bucket) > 0 && h.kind == s3.KindPlain
+}
+
+// enterBucket has the request's legs wait for those of writes to its bucket that were acknowledged before
+// it began, and enters the request in the table if it is such a write. Before its legs start.
+func (r *request) enterBucket() {
+	t, own := &r.e.ofBuckets, r.head.isOfBucket()
+	if !r.head.write || !own && t.count.Load() == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for w := t.list; w != nil; w = w.next {
+		if w.r.ledger.isAnswered() && bytes.Equal(w.r.head.bucket(), r.head.bucket()) {
+			w.putBehindLocked(r)
+		}
+	}
+	if own {
+		r.ofBucket = bucketWrite{r: r, next: t.list, out: r.asked()}
+		t.list = &r.ofBucket
+		t.count.Add(1)
+	}
+}
+
+// putBehindLocked has legs of a request wait for those of w to the same backends. Where too many wait
+// already they are deferred.
+func (w *bucketWrite) putBehindLocked(r *request) {
+	for i := range r.legs {
+		l := &r.legs[i]
+		if w.out&(1<<l.backend) == 0 {
+			continue
+		}
+		l.hold.Add(1)
+		if len(w.behind) >= maxWaiting {
+			l.crowded = true
+			continue
+		}
+		r.refs.Add(1)
+		w.behind = append(w.behind, l)
+	}
+}
+
+// legEnded notes that a leg has ended, and gives those that have waited for it: startNext has to follow.
+func (t *bucketWrites) legEnded(w *bucketWrite, backend int) (next []*leg) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w.r == nil {
+		return nil
+	}
+	w.out &^= 1 << backend
+	w.behind = slices.DeleteFunc(w.behind, func(l *leg) bool {
+		if l.backend == backend {
+			next = append(next, l)
+		}
+		return l.backend == backend
+	})
+	if w.out == 0 {
+		t.removeLocked(w)
+	}
+	return next
+}
+
+// leave takes w out, if it is still there, and gives what has waited for it: startNext has to follow.
+func (t *bucketWrites) leave(w *bucketWrite) (next []*leg) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w.r == nil {
+		return nil
+	}
+	next = w.behind
+	t.removeLocked(w)
+	return next
+}
+
+func (t *bucketWrites) removeLocked(w *bucketWrite) {
+	at := &t.list
+	for *at != w {
+		at = &(*at).next
+	}
+	*at = w.next
+	*w = bucketWrite{}
+	t.count.Add(-1)
+}
+
+// lackBucket is the set of backends that owe something of the bucket itself, as that it is made: what is
+// done in it is better asked of another one, as long as there is one.
+func (r *request) lackBucket() uint64 {
+	if j := r.e.o.Journal; j != nil && !j.Quiet() {
+		return j.Owed(r.head.bucket(), nil)
+	}
+	return 0
+}
+
+// couldDecide is decidersOf without those that lack something of the bucket itself, as long as there are
+// others.
+func (r *request) couldDecide(asked, owing uint64) uint64 {
+	set := decidersOf(asked, owing, r.e.ignoring.Load(), r.e.all)
+	if have := set &^ r.lackBucket(); have != 0 {
+		return have
+	}
+	return set
+}
