@@ -68,6 +68,7 @@ func TestBinary(t *testing.T) {
 	beside("R23 more clients than connections", testOverload)
 	beside("R31 kill -9 resets what is under way", testKillResets)
 	beside("R23 few files", testFewFiles)
+	beside("R23 idle connections keep small stacks", testIdleStacks)
 	beside("R23 out of files", testOutOfFiles)
 	beside("R13 demotion and return", testDemotion)
 	beside("R23 logs that nobody takes", testLogsNobodyTakes)
