@@ -37,10 +37,10 @@ var answerBodies = sync.Pool{New: func() any { return new(answerBody) }}
 
 func newAnswerBody(l *leg, c Conn, br *bufio.Reader) *answerBody {
 	b := answerBodies.Get().(*answerBody) //nolint:forcetypeassert // the pool holds nothing else
-	*b = answerBody{
-		l: l, c: c, br: br, left: l.answer.Length,
-		chunked: l.answer.Chunked, chunks: http1.ChunkReader{From: br},
-	}
+	// Not as a whole, for which there would have to be one on the stack as well.
+	b.l, b.c, b.br = l, c, br
+	b.left, b.chunked = l.answer.Length, l.answer.Chunked
+	b.chunks.From = br
 	return b
 }
 

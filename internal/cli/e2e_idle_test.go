@@ -24,6 +24,9 @@ func testIdleStacks(t *testing.T, path string) {
 		s.Behave(stub.Behaviour{Status: 200}) // of listings, too
 	}
 	b := startBinary(t, path, stores, "ConnLimit: 10000")
+	// Something is pending, as with a backend away, so that the journal is asked whenever it may be.
+	stores[1].BehaveNext(stub.Fails(503))
+	testkit.MustSend(t, "PUT", "http://"+b.addr+"/b/pending", "")
 	grown := stacks(t, b)
 	for _, request := range []struct{ name, method, target, fields, body string }{
 		{"PUT", "PUT", "/b/k", "X-Amz-Meta-Color: blue\r\nContent-Type: text/plain\r\n", strings.Repeat("x", 4<<10)},
@@ -34,6 +37,8 @@ func testIdleStacks(t *testing.T, path string) {
 		{"GET of a range", "GET", "/b/k", "Range: bytes=0-9\r\n", ""},
 		{"ListObjectsV2", "GET", "/b/?list-type=2&prefix=some%2Ffolder&delimiter=%2F&max-keys=100", "", ""},
 		{"DELETE", "DELETE", "/b/k", "", ""},
+		{"PUT of 64 KiB", "PUT", "/b/large", "", strings.Repeat("x", 64<<10)},
+		{"GET of 64 KiB", "GET", "/b/large", "", ""},
 	} {
 		for range conns {
 			c := stub.Dial(t, b.addr)

@@ -1,9 +1,17 @@
 package journal
 
-import "github.com/akubra/akubra/synclog/task"
+import (
+	"sync"
+
+	"github.com/akubra/akubra/synclog/task"
+)
 
 // maxIdent is how long a key may be for Owed to allocate nothing.
 const maxIdent = 1280
+
+// identBuffers are Owed's. On the stack one would make that of each client's connection grow to 8 KiB, for
+// good, as soon as anything is pending.
+var identBuffers = sync.Pool{New: func() any { return new([maxIdent]byte) }}
 
 // Owed is the set of backends that lack an acknowledged write of what a GET of the key
 // gives, or may (R30): by what is pending, and by acknowledged writes whose legs are out.
@@ -14,16 +22,9 @@ func (j *Journal) Owed(bucket, key []byte) (owed uint64) {
 	if j.Quiet() {
 		return 0
 	}
-	return j.owed(bucket, key)
-}
-
-// owed is Owed of a journal that is not quiet. It stands apart, so that whoever asks a quiet one needs no
-// stack for the key.
-//
-//go:noinline
-func (j *Journal) owed(bucket, key []byte) (owed uint64) {
-	var buf [maxIdent]byte
+	buf := identBuffers.Get().(*[maxIdent]byte) //nolint:forcetypeassert // the pool holds nothing else
 	hash := uint32(sipHash(j.hashKey[0], j.hashKey[1], ident{bucket: bucket, key: key}.append(buf[:0])))
+	identBuffers.Put(buf)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for id := j.opens.oldest(hash); id != noOpen; id = j.opens.list[id].newer {
