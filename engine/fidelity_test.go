@@ -272,7 +272,7 @@ func TestR2ChunkedBodiesAndTrailers(t *testing.T) {
 				wantStored(t, r.stores[i], "/b/k", body)
 				// A hop-by-hop field, and so set anew, behind the others.
 				const coding = "Transfer-Encoding: chunked\r\n"
-				if want := strings.TrimSuffix(strings.Replace(head, coding, "", 1), "\r\n") + coding + "\r\n"; string(got.RawHead) != want {
+				if want := strings.TrimSuffix(strings.Replace(head, coding, "", 1), "\r\n") + coding + "Connection: close\r\n\r\n"; string(got.RawHead) != want {
 					t.Errorf("head arrives as %q, want %q", got.RawHead, want)
 				}
 				var trailers []string

@@ -82,7 +82,7 @@ func expectedFields(sent []rawField) (fields []rawField) {
 		}
 	}
 	if chunked {
-		fields = append(fields, rawField{"Transfer-Encoding", " chunked"})
+		fields = append(fields, rawField{"Transfer-Encoding", " chunked"}, rawField{"Connection", " close"})
 	}
 	if expect {
 		fields = append(fields, rawField{"Expect", " 100-continue"})

@@ -118,9 +118,7 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	if h.chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
-	if h.chunked && h.awsChunked {
-		// Such a body has two ends, and versitygw reads to the inner one only: it takes the rest for
-		// another request, and sends a second answer (R32). It does neither if told to close.
+	if h.endsConn() {
 		dst = append(dst, "Connection: close\r\n"...)
 	}
 	if h.expect {
@@ -128,6 +126,12 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	}
 	return append(dst, "\r\n"...), h, ""
 }
+
+// endsConn reports whether a backend is to close the connection behind its answer: versitygw
+// does not read a chunked body to its end where it need not (it refuses the request, is asked for
+// something that has no body, or has come to the end of the aws-chunked body within), takes what
+// is left for another request, and answers that too (R32). Told to close, it does neither.
+func (h *head) endsConn() bool { return h.chunked }
 
 func appendField(dst []byte, name, value string) []byte {
 	dst = append(dst, name...)

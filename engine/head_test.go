@@ -31,7 +31,7 @@ func TestR2BuildHead(t *testing.T) {
 		},
 		{
 			"chunked", "TRANSFER-encoding: Chunked\r\nHost: h\r\nx-amz-decoded-content-length: 7\r\n\r\n",
-			"Host: h\r\nx-amz-decoded-content-length: 7\r\nX-Add: 1\r\nX-Too: 2\r\nTransfer-Encoding: chunked\r\n",
+			"Host: h\r\nx-amz-decoded-content-length: 7\r\nX-Add: 1\r\nX-Too: 2\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n",
 			head{contentLength: -1, chunked: true, decodedLength: 7},
 		},
 		{

@@ -60,7 +60,7 @@ func (l *leg) timedOut(c Conn) bool {
 func (l *leg) leavesUsable(c Conn) bool {
 	a := &l.answer
 	switch {
-	case a.Close || l.sendErr != nil:
+	case a.Close || l.sendErr != nil || l.r.head.endsConn():
 		return false
 	case !l.r.head.bodyless(a.Status):
 		return true
