@@ -232,6 +232,7 @@ func (k *knowledge) bothTook(i, j int, a, b *view) bool {
 func (w *run) judge(s *sight) {
 	for i := range s.views {
 		g, v := &w.given[i], &s.views[i]
+		v.refused = w.refused[i]
 		if g.gone && v.is == present && !v.folded {
 			v.refused = "a delete"
 		}

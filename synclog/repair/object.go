@@ -45,7 +45,10 @@ func (b *backend) head(ctx context.Context, bucket, key string, params ...client
 		case http.StatusNotFound:
 			return nil, nil //nolint:nilnil // there is none
 		case http.StatusForbidden, http.StatusBadRequest:
-			return nil, b.at(b.whyNot(ctx, bucket, key, err))
+			if err = b.whyNot(ctx, bucket, key, err); noSuchName(err) {
+				return nil, nil //nolint:nilnil // there is none, nor can be
+			}
+			return nil, b.at(err)
 		}
 		return nil, b.at(err)
 	}

@@ -50,6 +50,7 @@ type run struct {
 	given   []gift
 	damaged []string // the ETag of content that is
 	folded  []bool
+	refused []string        // the object, and in which words
 	gave    map[string]bool // "?tagging 1": a part that a backend was given
 	result
 }
@@ -65,7 +66,7 @@ type gift struct {
 
 func (r *Repairer) newRun(t *task.Task) *run {
 	n := len(r.backends)
-	return &run{r: r, t: t, given: make([]gift, n), damaged: make([]string, n), folded: make([]bool, n)}
+	return &run{r: r, t: t, given: make([]gift, n), damaged: make([]string, n), folded: make([]bool, n), refused: make([]string, n)}
 }
 
 // do makes the backends equal about the task's object.

@@ -1,0 +1,51 @@
+package repair
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// refusesNames answers as MinIO does to a name that it cannot have.
+func (f *fake) refusesNames(part, code string) {
+	f.hook = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, part) {
+			return false
+		}
+		refuse(w, 400, code)
+		return true
+	}
+}
+
+// R35: what a backend can never have under such a name is not there, whatever it says to a
+// look: a delete is done, and an object is not kept by it. Neither is tried over and over.
+func TestR35NamesThatABackendRefuses(t *testing.T) {
+	for _, code := range []string{"XMinioInvalidObjectName", "XMinioInvalidResourceName", "KeyTooLongError"} {
+		w := newWorld(t, 2)
+		w.stores[1].refusesNames("d//e", code)
+		w.knows("d//e", w.by(task.Content, "DELETE", "", "", 0))
+		w.mustResolve()
+		o := w.stores[0].put("b", "d//e", "v1", 0)
+		w.knows("d//e", w.by(task.Content, "PUT", o.etag, "", 0))
+		w.mustPark("d//e", task.NotKept)
+	}
+}
+
+// R35: an object that a target takes in no way is not kept by it, at once; the others get it.
+func TestR35ObjectThatABackendRefuses(t *testing.T) {
+	w := newWorld(t, 3)
+	w.stores[1].hook = func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.Method == "PUT" {
+			refuse(rw, 400, "DirectoryObjectContainsData")
+		}
+		return r.Method == "PUT"
+	}
+	o := w.stores[0].put("b", "x/", "v1", 0)
+	w.knows("x/", w.by(task.Content, "PUT", o.etag, "", 0))
+	w.mustPark("x/", task.NotKept)
+	if o, ok := w.stores[2].get("b", "x/"); !ok || string(o.body) != "v1" {
+		t.Errorf("the third one has %+v", o)
+	}
+}
