@@ -17,6 +17,7 @@ type manners struct {
 	guesses     bool // a Content-Type where none was sent
 	full        bool // 507 to what is written
 	readOnly    bool // 403 to what is written
+	fails       bool // 500 to what is written: versitygw on a read-only file system
 }
 
 const lockDoc = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
@@ -57,6 +58,9 @@ func (f *fake) mannersLocked(w http.ResponseWriter, r *http.Request, b *fakeBuck
 		return true
 	case write && f.quirks.readOnly:
 		refuse(w, 403, "AccessDenied")
+		return true
+	case write && f.quirks.fails:
+		refuse(w, 500, "InternalError")
 		return true
 	case r.Method == "DELETE" && query.Has("versionId"):
 		b.drop(*key, query.Get("versionId"))

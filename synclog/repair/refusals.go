@@ -30,7 +30,9 @@ const (
 	pauseFirst = time.Second
 	pauseMost  = 5 * time.Minute
 	// refusedInRow is how many writes a backend has to refuse, with none taken between, for
-	// what may as well be about a key to be about the backend.
+	// what may as well be about a key to be about the backend. Of what a backend fails at
+	// (500) they have to be of so many keys, each not for the first time: one alone may be too
+	// much for it, and what has failed once may well succeed a moment later.
 	refusedInRow = 3
 	// maxTurns are remembered of those that had their turn.
 	maxTurns = 1024
@@ -56,7 +58,25 @@ func refusal(err error) (maybe, sure bool) {
 	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return true, false
 	}
-	return false, false
+	return status >= 500 && !client.Unsupported(err), false
+}
+
+// failsAt reports whether an error is a backend's failure at a write, rather than its refusal.
+func failsAt(err error) bool {
+	_, sure := refusal(err)
+	return !sure && client.Status(err) >= 500 && client.Status(err) != http.StatusServiceUnavailable
+}
+
+// inARowLocked is how many refusals may be about the backend.
+func (q *refusals) inARowLocked(err error) (n int) {
+	if !failsAt(err) {
+		return len(q.streak)
+	}
+	keys := map[string]struct{}{}
+	for i := range q.streak {
+		keys[taskID(&q.streak[i])] = struct{}{}
+	}
+	return len(keys)
 }
 
 // mayWrite reports whether a backend takes writes, or it is time to try one, and this
@@ -129,8 +149,12 @@ func (r *Repairer) refusedWrite(ctx context.Context, b *backend, t *task.Task, e
 	}
 	q := &b.refusals
 	q.mu.Lock()
+	if t.Tries == 0 && !q.closed && failsAt(err) {
+		q.mu.Unlock()
+		return false
+	}
 	q.streak = append(q.streak, *t)
-	if !sure && !q.closed && len(q.streak) < refusedInRow {
+	if !sure && !q.closed && q.inARowLocked(err) < refusedInRow {
 		q.mu.Unlock()
 		return false
 	}

@@ -88,3 +88,64 @@ func TestR35OneRefusedKey(t *testing.T) {
 		}
 	}
 }
+
+// R35: a backend that fails at all writes (500) uses up no key's tries, however long; what it
+// has failed at once is tried again before.
+func TestR35BackendThatFailsAtAllWrites(t *testing.T) {
+	w := newWorld(t, 2)
+	now := time.Now()
+	w.o.Now = func() time.Time { return now }
+	w.o.MaxTries, w.o.RetryBase, w.o.RetryMax = 3, time.Second, time.Second
+	w.stores[1].quirks.fails = true
+	for i := range 10 {
+		key := fmt.Sprint("k", i)
+		w.knows(key, w.by(task.Content, "PUT", w.stores[0].put("b", key, "x", 0).etag, "", 0))
+	}
+	r := w.repairer()
+	pass := func() {
+		t.Helper()
+		now = now.Add(time.Hour)
+		if _, err := r.RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 20 {
+		pass()
+	}
+	for _, f := range w.q.left() {
+		if f.Parked != "" || f.Tries > 1 {
+			t.Errorf("%+v", f)
+		}
+	}
+	if n := w.stores[1].requests("PUT"); n > 40 || !r.Status().Backends[1].Refuses {
+		t.Errorf("%d writes were tried, %+v", n, r.Status().Backends[1])
+	}
+	w.stores[1].quirks.fails = false
+	for range 3 {
+		pass()
+	}
+	if left := w.q.left(); len(left) > 0 {
+		t.Errorf("%d are left: %+v", len(left), left)
+	}
+}
+
+// R35: one key that a backend fails at uses up its tries, and is shown to a person: it may be
+// too much for it.
+func TestR35OneKeyThatABackendFailsAt(t *testing.T) {
+	w := newWorld(t, 2)
+	now := time.Now()
+	w.o.Now = func() time.Time { return now }
+	w.o.MaxTries, w.o.RetryBase, w.o.RetryMax = 2*refusedInRow, time.Second, time.Second
+	w.stores[1].quirks.fails = true
+	w.knows("poison", w.by(task.Content, "PUT", w.stores[0].put("b", "poison", "x", 0).etag, "", 0))
+	r := w.repairer()
+	for range w.o.MaxTries {
+		now = now.Add(time.Hour)
+		if _, err := r.RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := w.q.left(); len(left) != 1 || left[0].Parked != task.Failed || r.Status().Backends[1].Refuses {
+		t.Errorf("%+v, %+v", left, r.Status().Backends[1])
+	}
+}
