@@ -74,6 +74,8 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 		switch {
 		case ctx.Err() != nil || errors.Is(err, errMoved) || faultOf(err) == c.src:
 			return "", err
+		case c.misjudged(ctx, err):
+			c.skip |= featCondition
 		case c.moved(err):
 			return "", fmt.Errorf("%w (%w)", errMoved, err)
 		case client.HasCode(err, "NoSuchBucket") && !madeBucket:

@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -19,6 +20,12 @@ func (c *transfer) moved(err error) bool {
 		return client.HasCode(err, "NoSuchKey")
 	}
 	return false
+}
+
+// misjudged reports whether a condition was refused although the target is as it was: versitygw
+// says so of If-None-Match where a delete marker is the current version.
+func (c *transfer) misjudged(ctx context.Context, err error) bool {
+	return client.Status(err) == http.StatusPreconditionFailed && c.used()&featCondition != 0 && c.still(ctx, false) == nil
 }
 
 // refused finds what of a request a target may have refused it for; known tells

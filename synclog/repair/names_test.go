@@ -49,3 +49,25 @@ func TestR35ObjectThatABackendRefuses(t *testing.T) {
 		t.Errorf("the third one has %+v", o)
 	}
 }
+
+// R35: a storage that refuses a condition which holds (versitygw does over a delete marker) gets
+// the copy without.
+func TestR35ConditionThatATargetMisjudges(t *testing.T) {
+	for _, there := range []bool{false, true} {
+		w := newWorld(t, 2)
+		w.stores[1].hook = func(rw http.ResponseWriter, r *http.Request) bool {
+			misjudged := r.Method == "PUT" && (r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Match") != "")
+			if misjudged {
+				refuse(rw, 412, "PreconditionFailed")
+			}
+			return misjudged
+		}
+		if there {
+			w.stores[1].put("b", "k", "v0", 0)
+		}
+		o := w.stores[0].put("b", "k", "v1", 0)
+		w.knows("k", w.by(task.Content, "PUT", o.etag, "", 0))
+		w.mustResolve()
+		mustBe(t, "B", w.body(1, "k"), "v1")
+	}
+}
