@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,7 +57,7 @@ type backend struct {
 	opaque atomic.Bool   // its ETags are no MD5s
 	honest atomic.Bool   // they are, as far as was seen
 
-	judging sync.Mutex // of the two
+	judging chan struct{} // of the two, by one at a time; no mutex, which is not held over I/O
 }
 
 func (b *backend) has(f feature) bool { return feature(b.lacks.Load())&f == 0 }
@@ -85,7 +84,7 @@ func newBackends(o []Backend, dial, timeout time.Duration, conns int, log Log) (
 			return nil, err
 		}
 		all = append(all, &backend{
-			Client: conn, name: o[i].Name, log: log, breaker: breaker{probing: make(chan struct{}, 1)},
+			Client: conn, name: o[i].Name, log: log, judging: make(chan struct{}, 1), breaker: breaker{probing: make(chan struct{}, 1)},
 			bytes: byteLimiter(o[i].BytesPerSecond), weight: o[i].Weight,
 		})
 	}

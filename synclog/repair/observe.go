@@ -171,8 +171,12 @@ const opaqueSamples = 3
 // opaque reports whether a backend's ETags only look like MD5s. It is asked where one is
 // not: another object of the bucket whose ETag is its MD5 shows that this one is damaged.
 func (r *Repairer) opaque(ctx context.Context, b *backend, bucket, key string) bool {
-	b.judging.Lock()
-	defer b.judging.Unlock()
+	select {
+	case b.judging <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	defer func() { <-b.judging }()
 	if b.opaque.Load() {
 		return true
 	}
