@@ -91,10 +91,10 @@ func bars() []bar {
 				func(b *barRuns) float64 { return b.median(like, "allocs") }})
 		}
 	}
-	all = append(all, bar{"memory with 2000 idle connections, MB", 60, false, func(b *barRuns) float64 { return b.median(idleCase, "peak_mb") }})
+	all = append(all, bar{"memory with 2000 idle connections, MiB", 60e6 / mib, false, func(b *barRuns) float64 { return b.median(idleCase, "peak_mib") }})
 	for _, like := range crowdCases {
-		all = append(all, bar{"memory with 256 uploads of " + formatSize(like.Size) + ", MB", (256*ringSize + 60e6) / 1e6, false,
-			func(b *barRuns) float64 { return b.median(like, "peak_mb") }})
+		all = append(all, bar{"memory with 256 uploads of " + formatSize(like.Size) + ", MiB", (256*ringSize + 60e6) / mib, false,
+			func(b *barRuns) float64 { return b.median(like, "peak_mib") }})
 	}
 	// That a third storage costs at most 35 % more than the second did can be read both
 	// ways: all that three cost over all that two do, and what either adds.

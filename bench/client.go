@@ -21,6 +21,18 @@ type request struct {
 	size   int64  // of the body
 	answer int64  // bytes that must come back; -1 where any number may
 	status int    // the answer's, if it is not to be 2xx
+
+	operation string    // what it counts as, where that is not the method
+	firstByte time.Time // of the answer's head, once it came
+	got       int64     // bytes of the answer's body
+}
+
+// op is what the request counts as in a mix.
+func (r *request) op() string {
+	if r.operation != "" {
+		return r.operation
+	}
+	return r.method
 }
 
 // source makes the requests of one connection, one after the other.
@@ -145,6 +157,10 @@ func (c *client) send(r *request) error {
 func (c *client) readAnswer(r *request) (goesOn bool, err error) {
 	var a http1.Answer
 	for a.Status < 200 {
+		if _, err := c.br.Peek(1); err != nil {
+			return false, err
+		}
+		r.firstByte = time.Now()
 		if c.head, err = readHead(c.br, c.head); err != nil {
 			return false, err
 		}
@@ -153,6 +169,9 @@ func (c *client) readAnswer(r *request) (goesOn bool, err error) {
 		}
 	}
 	n, err := c.readBody(r.method, &a)
+	if r.method != "HEAD" {
+		r.got = n
+	}
 	switch {
 	case err != nil:
 		return false, err

@@ -16,8 +16,8 @@ var compared = []struct {
 	metric    string
 	overNginx bool
 }{
-	{"ok_per_s", true}, {"p50_s", false}, {"p99_s", false}, {"cpu_us", true}, {"cpu_s_per_gb", false},
-	{"allocs", false}, {"alloc_bytes", false}, {"switches", false}, {"syscalls", false}, {"peak_mb", false},
+	{"ok_per_s", true}, {"p50_s", false}, {"p99_s", false}, {"cpu_us", true}, {"cpu_s_per_gib", false},
+	{"allocs", false}, {"alloc_bytes", false}, {"switches", false}, {"syscalls", false}, {"peak_mib", false},
 }
 
 // confidence is how sure it is that a median lies within what stands beside it.
@@ -62,20 +62,17 @@ func printComparison(w io.Writer, old, recent []*Run) (cases int) {
 		for _, peer := range g.peers {
 			for _, of := range compared {
 				m := metricOf(of.metric)
-				few = printChange(t, peer, m.title, m, m.format, valuesOf(was.runs[peer], m), valuesOf(g.runs[peer], m)) || few
+				few = printChange(t, peer, m.head(), m, m.format, valuesOf(was.runs[peer], m), valuesOf(g.runs[peer], m)) || few
 				if of.overNginx && peer == "akubra" {
-					few = printChange(t, peer, m.title+" / nginx", m, formatNumber, ratiosOf(was.runs[peer], was.runs["nginx"], m),
+					few = printChange(t, peer, m.head()+" / nginx", m, formatNumber, ratiosOf(was.runs[peer], was.runs["nginx"], m),
 						ratiosOf(g.runs[peer], g.runs["nginx"], m)) || few
 				}
 			}
 		}
 		_ = t.Flush()
 	}
-	if few {
-		fmt.Fprintln(w, "\n?: too few rounds for any change to be sure (four on each side are the least: -rounds).")
-	}
 	if cases > 0 {
-		fmt.Fprintln(w, "\nAs benchstat does it: medians, where they lie with 95 %; p: Mann-Whitney, ~ from 0.05 on; better or worse below.")
+		explain(w, few)
 	}
 	return cases
 }
@@ -100,4 +97,40 @@ func printChange(w io.Writer, peer, title string, m *metric, format func(float64
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%+.1f %%\t%.3f\t%d+%d\t%s\t\n", peer, title, format(was.Center), was.PctRangeString(),
 		format(is.Center), is.PctRangeString(), 100*(is.Center/was.Center-1), test.P, test.N1, test.N2, verdict)
 	return few
+}
+
+// printTargets compares each target with the first, over the same rounds: as a whole, and
+// by operation.
+func printTargets(w io.Writer, runs []*Run, targets []*s3Target) {
+	if len(targets) < 2 {
+		return
+	}
+	first, few := targets[0].name, false
+	for _, g := range groups(runs) {
+		for _, other := range targets[1:] {
+			fmt.Fprintf(w, "\n%s: %s over %s\n", g.c, other.name, first)
+			t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+			fmt.Fprintf(t, "\t\t%s\t±\t%s\t±\tchange\tp\tn\t\t\n", first, other.name)
+			for _, name := range append([]string{""}, operations[:]...) {
+				was, is, title := g.runs[first], g.runs[other.name], "all"
+				if name != "" {
+					was, is, title = operationRuns(was, name), operationRuns(is, name), name
+				}
+				for _, metric := range []string{"ok_per_s", "mib_per_s", "first_p50_s", "p50_s", "p99_s"} {
+					m := metricOf(metric)
+					few = printChange(t, title, m.head(), m, m.format, valuesOf(was, m), valuesOf(is, m)) || few
+				}
+			}
+			_ = t.Flush()
+		}
+	}
+	explain(w, few)
+}
+
+// explain says how to read what printChange prints.
+func explain(w io.Writer, few bool) {
+	if few {
+		fmt.Fprintln(w, "\n?: too few rounds for any change to be sure (four on each side are the least: -rounds).")
+	}
+	fmt.Fprintln(w, "\nAs benchstat does it: medians, where they lie with 95 %; p: Mann-Whitney, ~ from 0.05 on; better or worse below.")
 }

@@ -53,8 +53,8 @@ func versions(o *options) map[string]string {
 			}
 		}
 	}
-	if o.s3.url != "" {
-		v["target"] = o.s3.url
+	for _, t := range o.targets {
+		v[t.name] = t.url
 		return v
 	}
 	v["akubra"] = firstLine(o.proxy, "--version")

@@ -58,7 +58,7 @@ func command(ctx context.Context, args []string) error {
 	}
 	rs, err := newResults(o, args), error(nil)
 	switch {
-	case o.s3.url != "":
+	case len(o.targets) > 0:
 		err = o.runTarget(ctx, rs)
 	case o.bars:
 		err = o.runBars(ctx, rs)

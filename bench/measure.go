@@ -129,7 +129,7 @@ func newRun(c *Case, peer string, round int, r *recorder, used usage) *Run {
 		Round: round, Peer: peer, Case: *c, Started: r.start, Seconds: r.window.Seconds(),
 		Sent: r.sent.Load(), Succeeded: r.succeeded.Load(), Failed: r.failed.Load(), Unsent: r.unsent.Load(),
 		Errors: r.errors, Bytes: r.moved.Load(), BytesWithin: r.bytesInWindow(),
-		Latency: r.latencyBetween(0, 1), LateP99: int64(r.late.At(.99)),
+		Latency: r.latencyBetween(0, 1), First: &r.first, LateP99: int64(r.late.At(.99)), Operations: r.byOperation(c),
 		Usage: used, Series: r.series(),
 	}
 	run.SucceededWithin, run.FailedWithin = r.inWindow()

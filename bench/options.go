@@ -20,6 +20,7 @@ type options struct {
 	backends []int
 	conns    []int
 	rate     float64
+	mix      mix
 	cut      bool
 	rounds   int
 	long     bool // -duration is given
@@ -33,7 +34,7 @@ type options struct {
 	bars     bool
 	json     string
 	profile  string
-	s3       s3Target
+	targets  []*s3Target
 
 	out io.Writer // tables
 	log io.Writer // how it goes on, while it does
@@ -47,9 +48,10 @@ func parseOptions(args []string) (*options, error) {
 		fs.SetOutput(os.Stderr)
 		usageText(fs)
 	}
-	var sizes, backends, conns, peers, trickle string
+	var sizes, backends, conns, peers, trickle, mixed string
 	fs.StringVar(&o.scenario, "scenario", "put", "what to measure: "+strings.Join(scenarioNames(), ", "))
 	fs.StringVar(&sizes, "size", "", "object `sizes`, with commas: 0,4KiB,16MiB (default: the scenario's)")
+	fs.StringVar(&mixed, "mix", defaultMix, "`shares` of the operations of mix; also head and list")
 	fs.StringVar(&backends, "backends", "", "`numbers` of storages behind the proxy, with commas (default: the scenario's, mostly 2)")
 	fs.StringVar(&conns, "conns", "", "`numbers` of connections, with commas (default 32, less for sizes from 64MiB)")
 	fs.Float64Var(&o.rate, "rate", 0, "open loop: so many `requests` a second, latency from when each is due (0: closed loop)")
@@ -70,7 +72,9 @@ func parseOptions(args []string) (*options, error) {
 	fs.BoolVar(&o.bars, "bars", false, "measure what the project demands of itself, and say which bars are passed")
 	fs.StringVar(&o.json, "json", "", "write the raw results to this `file`")
 	fs.StringVar(&o.profile, "profile", "", "write a CPU profile of the proxy to this `file`, of the last case and round")
-	o.s3.flags(fs)
+	var s3 s3Target
+	var urls []string
+	s3.flags(fs, &urls)
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil, err
 	} else if err != nil {
@@ -98,6 +102,9 @@ func parseOptions(args []string) (*options, error) {
 	if o.fault.rate, err = parseSize(trickle); err != nil {
 		return nil, err
 	}
+	if o.mix, err = parseMix(mixed); err != nil {
+		return nil, err
+	}
 	if o.sizes, err = list(sizes, parseSize); err != nil {
 		return nil, err
 	}
@@ -107,7 +114,10 @@ func parseOptions(args []string) (*options, error) {
 	if o.conns, err = list(conns, positive); err != nil {
 		return nil, err
 	}
-	err = o.check()
+	if err = o.check(); err != nil {
+		return nil, err
+	}
+	o.targets, err = s3.targets(urls)
 	return o, err
 }
 
@@ -139,7 +149,7 @@ func (o *options) check() error {
 			return fmt.Errorf("cannot use -peers %q: it is none of %s", p, strings.Join(peerNames, ", "))
 		}
 	}
-	return o.s3.check()
+	return nil
 }
 
 // list reads values with commas; an empty one is nil.
@@ -170,7 +180,7 @@ func usageText(fs *flag.FlagSet) {
 	fmt.Fprint(os.Stderr, `bench measures the proxy beside its peers, or any S3 endpoint.
 
   bench [flags]                    starts storages, proxy and peers here, and drives them
-  bench -target URL [flags]        drives an S3 endpoint
+  bench -target URL [flags]        drives an S3 endpoint; with several of them, in turn, and compares
   bench compare OLD.json NEW.json  tells what changed, and how sure that is
   bench report IN.json OUT.html    writes a page with plots
 

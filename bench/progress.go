@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -46,40 +48,50 @@ func progressLine(c *Case, r *recorder) string {
 	passed := min(max(time.Since(r.start), time.Millisecond), r.window)
 	full := int(progressWidth * passed / r.window)
 	n := float64(r.succeeded.Load()) / passed.Seconds()
-	line := fmt.Sprintf("%s  [%s%s] %.1f/%.1fs  %s req/s  %s MB/s", c, strings.Repeat("█", full), strings.Repeat("·", progressWidth-full),
-		passed.Seconds(), r.window.Seconds(), formatNumber(n), formatNumber(float64(r.moved.Load())/1e6/passed.Seconds()))
+	line := fmt.Sprintf("%s  [%s%s] %.1f/%.1f s  %s requests/s  %s MiB/s", c, strings.Repeat("█", full), strings.Repeat("·", progressWidth-full),
+		passed.Seconds(), r.window.Seconds(), formatNumber(n), formatNumber(float64(r.moved.Load())/mib/passed.Seconds()))
 	if failed := r.failed.Load(); failed > 0 {
 		line += fmt.Sprintf("  %d failed", failed)
 	}
 	return line
 }
 
-// printSummary says in words how an endpoint did.
+// printSummary says in words how the targets did.
 func printSummary(w io.Writer, runs []*Run) {
 	for _, g := range groups(runs) {
-		all := g.runs["target"]
-		v := func(name string) float64 { return medianOf(all, metricOf(name)) }
-		var sent, failed, unsent int64
-		errors := map[string]int64{}
-		for _, r := range all {
-			sent, failed, unsent = sent+r.Sent, failed+r.Failed, unsent+r.Unsent
-			for kind, n := range r.Errors {
-				errors[kind] += n
-			}
+		for _, peer := range g.peers {
+			summarize(w, g, peer)
 		}
-		fmt.Fprintf(w, "\n%s: %s requests/s, %s MB/s; half of them answered within %s, 99 %% within %s, the slowest took %s.\n", g.c,
-			formatNumber(v("ok_per_s")), formatNumber(v("mb_per_s")), formatSeconds(v("p50_s")), formatSeconds(v("p99_s")), formatSeconds(v("max_s")))
-		switch {
-		case failed == 0:
-			fmt.Fprintf(w, "All %d requests succeeded.\n", sent)
-		default:
-			fmt.Fprintf(w, "%d of %d requests failed:\n", failed, sent)
-			for kind, n := range errors {
-				fmt.Fprintf(w, "  %8d  %s\n", n, kind)
-			}
+	}
+}
+
+func summarize(w io.Writer, g *group, peer string) {
+	all := g.runs[peer]
+	v := func(name string) string { m := metricOf(name); return m.say(medianOf(all, m)) }
+	var sent, unsent int64
+	errors := map[string]int64{}
+	for _, r := range all {
+		sent, unsent = sent+r.Sent, unsent+r.Unsent
+		for kind, n := range r.Errors {
+			errors[kind] += n
 		}
-		if unsent > 0 {
-			fmt.Fprintf(w, "%d requests were due but never sent: the rate is more than it takes with %d connections.\n", unsent, g.c.Conns)
+	}
+	name := g.c.String()
+	if len(g.peers) > 1 {
+		name = peer + ", " + name
+	}
+	fmt.Fprintf(w, "\n%s: %s requests/s, %s; half of them answered within %s, 99 %% within %s, the slowest took %s.\n", name,
+		formatNumber(medianOf(all, metricOf("ok_per_s"))), v("mib_per_s"), v("p50_s"), v("p99_s"), v("max_s"))
+	switch failed := failures(all); {
+	case failed == 0:
+		fmt.Fprintf(w, "All %d requests succeeded.\n", sent)
+	default:
+		fmt.Fprintf(w, "%d of %d requests failed:\n", failed, sent)
+		for _, kind := range slices.Sorted(maps.Keys(errors)) {
+			fmt.Fprintf(w, "  %8d  %s\n", errors[kind], kind)
 		}
+	}
+	if unsent > 0 {
+		fmt.Fprintf(w, "%d requests were due but never sent: the rate is more than it takes with %d connections.\n", unsent, g.c.Conns)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ type recorder struct {
 	slots  []slot
 	whole  histogram.Histogram // latencies of all that succeeded
 	late   histogram.Histogram // from a request's intended start to its real one
+	first  histogram.Histogram // to the answer's first byte, of all that succeeded
 
 	sent, succeeded, failed, unsent atomic.Int64
 	puts, gets, deletes, stored     atomic.Int64 // of those that succeeded, what a storage must have seen
@@ -32,6 +34,18 @@ type recorder struct {
 	mu        sync.Mutex
 	straddled [2]float64 // the shares of requests that ended after the window; 1 are those that failed
 	errors    map[string]int64
+
+	operations [len(operations)]operation
+}
+
+// operations are those that results tell apart.
+var operations = [...]string{"PUT", "GET", "HEAD", "DELETE", "LIST"}
+
+// operation is what became of one kind of request.
+type operation struct {
+	sent, failed   atomic.Int64
+	bytes          atomic.Int64 // of bodies of those that succeeded, both ways
+	latency, first histogram.Histogram
 }
 
 // slot is a part of the window. Latencies count where a request began, all else
@@ -67,6 +81,8 @@ func (r *recorder) at(t time.Time) *slot {
 // done reports a request: when it was to begin, when it did, and when it ended.
 func (r *recorder) done(req *request, intended, began, ended time.Time, err error) {
 	r.sent.Add(1)
+	op := &r.operations[max(0, slices.Index(operations[:], req.op()))]
+	op.sent.Add(1)
 	s := r.at(ended)
 	if end := r.start.Add(r.window); s == nil && began.Before(end) {
 		r.mu.Lock()
@@ -75,6 +91,7 @@ func (r *recorder) done(req *request, intended, began, ended time.Time, err erro
 	}
 	if err != nil {
 		r.failed.Add(1)
+		op.failed.Add(1)
 		if s != nil {
 			s.failed.Add(1)
 		}
@@ -88,6 +105,11 @@ func (r *recorder) done(req *request, intended, began, ended time.Time, err erro
 	latency := ended.Sub(intended)
 	r.whole.Record(latency)
 	r.late.Record(began.Sub(intended))
+	first := req.firstByte.Sub(intended)
+	r.first.Record(first)
+	op.latency.Record(latency)
+	op.first.Record(first)
+	op.bytes.Add(req.size + req.got)
 	if s != nil {
 		s.done.Add(1)
 	}

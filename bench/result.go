@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/akubra/akubra/bench/histogram"
 )
 
 // resultSchema counts up with every change that readers of the JSON must know.
-const resultSchema = 1
+// 2: bytes are counted in powers of two everywhere (mib_per_s, cpu_s_per_gib, peak_mib).
+const resultSchema = 2
 
 // Results is what -json writes. README.md documents it.
 type Results struct {
@@ -43,11 +45,14 @@ type Run struct {
 	FailedWithin    float64 `json:"failed_within"`
 	BytesWithin     int64   `json:"bytes_within"`
 
-	Latency *histogram.Histogram `json:"latency"` // of the successes
+	Latency *histogram.Histogram `json:"latency"`              // of the successes
+	First   *histogram.Histogram `json:"first_byte,omitempty"` // to the answer's first byte, of the same
 	LateP99 int64                `json:"late_p99_ns"`
 	FaultAt float64              `json:"fault_at_seconds,omitempty"`
 	Before  *histogram.Histogram `json:"latency_before_fault,omitempty"`
 	Settled *histogram.Histogram `json:"latency_settled,omitempty"` // in the window's last third
+
+	Operations map[string]*Operation `json:"operations,omitempty"` // of a mix, by name
 
 	Wan      *wanSeen           `json:"wan,omitempty"`
 	Usage    usage              `json:"usage"`
@@ -73,7 +78,8 @@ type Series struct {
 // metric is one figure of a run.
 type metric struct {
 	name, title string
-	better      int // 1: more is better, -1: less is
+	unit        string // "" is a plain number
+	better      int    // 1: more is better, -1: less is
 	proxyOnly   bool
 	of          func(r *Run) float64 // NaN where there is none
 }
@@ -92,42 +98,55 @@ func (r *Run) at(p float64) float64 {
 	return r.Latency.At(p).Seconds()
 }
 
+// firstAt is NaN where no request waits for a body: there it would be the latency once more.
+func (r *Run) firstAt(p float64) float64 {
+	if m := r.Case.Method; r.First == nil || r.First.Count() == 0 || m != "GET" && m != "LIST" && m != methodMix {
+		return math.NaN()
+	}
+	return r.First.At(p).Seconds()
+}
+
 func (r *Run) cpu() time.Duration { return r.Usage.User + r.Usage.System }
 
 var metrics = []metric{
-	{"sent_per_s", "sent/s", 1, false, func(r *Run) float64 { return (r.SucceededWithin + r.FailedWithin) / r.Seconds }},
-	{"ok_per_s", "ok/s", 1, false, func(r *Run) float64 { return r.SucceededWithin / r.Seconds }},
-	{"mb_per_s", "MB/s", 1, false, func(r *Run) float64 { return float64(r.BytesWithin) / 1e6 / r.Seconds }},
-	{"p50_s", "p50", -1, false, func(r *Run) float64 { return r.at(.5) }},
-	{"p90_s", "p90", -1, false, func(r *Run) float64 { return r.at(.9) }},
-	{"p99_s", "p99", -1, false, func(r *Run) float64 { return r.at(.99) }},
-	{"p999_s", "p99.9", -1, false, func(r *Run) float64 { return r.at(.999) }},
-	{"max_s", "max", -1, false, func(r *Run) float64 { return r.at(1) }},
-	{"cpu_us", "CPU µs", -1, true, func(r *Run) float64 { return r.per(r.cpu().Seconds() * 1e6) }},
-	{"user_us", "user", -1, true, func(r *Run) float64 { return r.per(r.Usage.User.Seconds() * 1e6) }},
-	{"system_us", "system", -1, true, func(r *Run) float64 { return r.per(r.Usage.System.Seconds() * 1e6) }},
-	{"cpu_s_per_gb", "CPU s/GB", -1, true, func(r *Run) float64 {
-		if r.Bytes < 1e6 {
+	{"sent_per_s", "sent", "/s", 1, false, func(r *Run) float64 { return (r.SucceededWithin + r.FailedWithin) / r.Seconds }},
+	{"ok_per_s", "ok", "/s", 1, false, func(r *Run) float64 { return r.SucceededWithin / r.Seconds }},
+	{"mib_per_s", "bodies", "MiB/s", 1, false, func(r *Run) float64 { return float64(r.BytesWithin) / mib / r.Seconds }},
+	{"first_p50_s", "first p50", "ms", -1, false, func(r *Run) float64 { return r.firstAt(.5) }},
+	{"first_p99_s", "first p99", "ms", -1, false, func(r *Run) float64 { return r.firstAt(.99) }},
+	{"p50_s", "p50", "ms", -1, false, func(r *Run) float64 { return r.at(.5) }},
+	{"p90_s", "p90", "ms", -1, false, func(r *Run) float64 { return r.at(.9) }},
+	{"p99_s", "p99", "ms", -1, false, func(r *Run) float64 { return r.at(.99) }},
+	{"p999_s", "p99.9", "ms", -1, false, func(r *Run) float64 { return r.at(.999) }},
+	{"max_s", "max", "ms", -1, false, func(r *Run) float64 { return r.at(1) }},
+	{"cpu_us", "CPU", "µs", -1, true, func(r *Run) float64 { return r.per(r.cpu().Seconds() * 1e6) }},
+	{"user_us", "user", "µs", -1, true, func(r *Run) float64 { return r.per(r.Usage.User.Seconds() * 1e6) }},
+	{"system_us", "system", "µs", -1, true, func(r *Run) float64 { return r.per(r.Usage.System.Seconds() * 1e6) }},
+	{"cpu_s_per_gib", "CPU", "s/GiB", -1, true, func(r *Run) float64 {
+		if r.Bytes < mib {
 			return math.NaN()
 		}
-		return r.cpu().Seconds() / (float64(r.Bytes) / 1e9)
+		return r.cpu().Seconds() / (float64(r.Bytes) / (1 << 30))
 	}},
-	{"allocs", "allocs", -1, true, func(r *Run) float64 { return r.per(orNaN(r.Usage.Mallocs)) }},
-	{"alloc_bytes", "alloc B", -1, true, func(r *Run) float64 { return r.per(orNaN(r.Usage.Alloced)) }},
-	{"switches", "switches", -1, true, func(r *Run) float64 { return r.per(orNaN(r.Usage.Switches)) }},
-	{"syscalls", "syscalls", -1, true, func(r *Run) float64 {
+	{"allocs", "allocs", "", -1, true, func(r *Run) float64 { return r.per(orNaN(r.Usage.Mallocs)) }},
+	{"alloc_bytes", "alloc", "B", -1, true, func(r *Run) float64 { return r.per(orNaN(r.Usage.Alloced)) }},
+	{"switches", "switches", "", -1, true, func(r *Run) float64 { return r.per(orNaN(r.Usage.Switches)) }},
+	{"syscalls", "syscalls", "", -1, true, func(r *Run) float64 {
 		if r.Syscalls == nil {
 			return math.NaN()
 		}
 		return r.Syscalls.PerRequest
 	}},
-	{"diverged", "diverged", -1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return float64(w.diverged()) }) }},
-	{"link_used", "link", 1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return w.Used }) }},
-	{"link_well", "well", 1, true, func(r *Run) float64 { return r.wan((*wanSeen).well) }},
-	{"demoted_s", "demoted", -1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return orNaN(int64(w.Demoted)) / 1e9 }) }},
-	{"back_s", "back", -1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return orNaN(int64(w.Back)) / 1e9 }) }},
-	{"peak_mb", "peak MB", -1, true, func(r *Run) float64 { return orNaN(r.Usage.Peak) / 1e6 }},
+	{"diverged", "diverged", "", -1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return float64(w.diverged()) }) }},
+	{"link_used", "link", "%", 1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return w.Used }) }},
+	{"link_well", "well", "%", 1, true, func(r *Run) float64 { return r.wan((*wanSeen).well) }},
+	{"demoted_s", "demoted", "s", -1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return orNaN(int64(w.Demoted)) / 1e9 }) }},
+	{"back_s", "back", "s", -1, true, func(r *Run) float64 { return r.wan(func(w *wanSeen) float64 { return orNaN(int64(w.Back)) / 1e9 }) }},
+	{"peak_mib", "peak", "MiB", -1, true, func(r *Run) float64 { return orNaN(r.Usage.Peak) / mib }},
 }
+
+// mib is what throughput and memory are counted in: powers of two, as objects' sizes are.
+const mib = 1 << 20
 
 func orNaN(n int64) float64 {
 	if n == 0 {
@@ -179,12 +198,59 @@ func readResults(path string) (*Results, error) {
 	if err := json.Unmarshal(b, rs); err != nil {
 		return nil, fmt.Errorf("cannot read results %q: %w", path, err)
 	}
-	if rs.Schema != resultSchema {
-		return nil, fmt.Errorf("cannot read results %q: their schema is %d, this reads %d", path, rs.Schema, resultSchema)
+	if rs.Schema < 1 || rs.Schema > resultSchema {
+		return nil, fmt.Errorf("cannot read results %q: their schema is %d, this reads up to %d", path, rs.Schema, resultSchema)
 	}
 	rs.Command = hideSecrets(rs.Command, "") // of a version that wrote them down
 	return rs, nil
 }
 
-// Title is the metric's name as people read it.
+// Title is the metric's name as people read it, Unit what its values are in.
 func (m *metric) Title() string { return m.title }
+
+// Unit is "" where values are plain numbers.
+func (m *metric) Unit() string { return m.unit }
+
+// Good says which way is, in a sign and in words.
+func (m *metric) Good() string {
+	if m.better > 0 {
+		return "↑ more is better"
+	}
+	return "↓ less is better"
+}
+
+// head is title and unit, for text.
+func (m *metric) head() string {
+	if strings.HasPrefix(m.unit, "/") {
+		return m.title + m.unit
+	}
+	return strings.TrimSpace(m.title + " " + m.unit)
+}
+
+// scaled is a value in the metric's unit.
+func (m *metric) scaled(v float64) float64 {
+	switch m.unit {
+	case "ms":
+		return v * 1e3
+	case "%":
+		return v * 100
+	}
+	return v
+}
+
+// format is a value as tables have it, in the metric's unit.
+func (m *metric) format(v float64) string {
+	v = m.scaled(v)
+	if m.unit == "ms" && v < 1 {
+		return fmt.Sprintf("%.3f", v) // to the microsecond
+	}
+	return formatNumber(v)
+}
+
+// say is the same with the unit, for sentences.
+func (m *metric) say(v float64) string {
+	if m.unit == "" || strings.HasPrefix(m.unit, "/") || math.IsNaN(v) {
+		return m.format(v) + m.unit
+	}
+	return m.format(v) + " " + m.unit
+}

@@ -9,7 +9,11 @@ import (
 )
 
 func newResults(o *options, args []string) *Results {
-	return &Results{Schema: resultSchema, Started: time.Now(), Command: hideSecrets(args, o.s3.secretKey), Machine: thisMachine(), Versions: versions(o)}
+	secret := ""
+	if len(o.targets) > 0 {
+		secret = o.targets[0].secretKey
+	}
+	return &Results{Schema: resultSchema, Started: time.Now(), Command: hideSecrets(args, secret), Machine: thisMachine(), Versions: versions(o)}
 }
 
 // runCases measures and prints the tables.

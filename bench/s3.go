@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,16 +20,22 @@ import (
 // s3Target is an endpoint of a user's own, from -target and its fellows. Buckets
 // are addressed path-style.
 type s3Target struct {
-	url, accessKey, secretKey, region, bucket string
-	insecure                                  bool
+	name, url, accessKey, secretKey, region, bucket string
+	insecure                                        bool
 
 	host string // as in Host
 	addr string // host:port to connect to
 	tls  bool
+
+	prefix string // of all keys
 }
 
-func (t *s3Target) flags(fs *flag.FlagSet) {
-	fs.StringVar(&t.url, "target", "", "drive the S3 endpoint at this `URL` instead of storages here")
+// flags sets what all targets have in common, and the URLs of each.
+func (t *s3Target) flags(fs *flag.FlagSet, urls *[]string) {
+	fs.Func("target", "drive the S3 endpoint at this `URL` instead of storages here; given again, all of them in turn, against the first (NAME=URL names one)", func(s string) error {
+		*urls = append(*urls, s)
+		return nil
+	})
 	fs.StringVar(&t.accessKey, "access-key", os.Getenv("AWS_ACCESS_KEY_ID"), "access `key` for -target (default $AWS_ACCESS_KEY_ID)")
 	fs.StringVar(&t.secretKey, "secret-key", "", "secret `key` for -target (default $AWS_SECRET_ACCESS_KEY)")
 	fs.StringVar(&t.region, "region", "us-east-1", "`region` for -target's signatures")
@@ -35,10 +43,31 @@ func (t *s3Target) flags(fs *flag.FlagSet) {
 	fs.BoolVar(&t.insecure, "insecure", false, "take any certificate from -target")
 }
 
-func (t *s3Target) check() error {
-	if t.url == "" {
-		return nil
+// targets are those that were given. All have the same keys.
+func (t *s3Target) targets(urls []string) ([]*s3Target, error) {
+	var all []*s3Target
+	for _, url := range urls {
+		one := *t
+		one.url = url
+		if name, rest, ok := strings.Cut(url, "="); ok && !strings.ContainsAny(name, ":/") {
+			one.name, one.url = name, rest
+		}
+		if err := one.check(); err != nil {
+			return nil, err
+		}
+		if one.name == "" && len(urls) > 1 {
+			one.name = one.host
+		}
+		one.name = cmp.Or(one.name, "target")
+		if slices.ContainsFunc(all, func(o *s3Target) bool { return o.name == one.name }) {
+			return nil, fmt.Errorf("cannot use two -target %s: name one of them, as in -target other=%s", one.name, hideSecret(one.url))
+		}
+		all = append(all, &one)
 	}
+	return all, nil
+}
+
+func (t *s3Target) check() error {
 	if t.secretKey == "" {
 		t.secretKey = os.Getenv("AWS_SECRET_ACCESS_KEY")
 	}
@@ -60,10 +89,11 @@ func (t *s3Target) check() error {
 }
 
 // s3Request signs a request and writes its head.
-func (t *s3Target) s3Request(buf []byte, s *sigv4.Signer, method, path string, size int64, hash string, fresh bool) []byte {
+func (t *s3Target) s3Request(buf []byte, s *sigv4.Signer, method, target string, size int64, hash string, fresh bool) []byte {
 	header := make(http.Header, 4)
-	s.Sign(header, method, t.host, path, "", hash, time.Now())
-	buf = fmt.Appendf(buf[:0], "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: akubra-bench\r\n", method, path, t.host)
+	path, query, _ := strings.Cut(target, "?")
+	s.Sign(header, method, t.host, path, query, hash, time.Now())
+	buf = fmt.Appendf(buf[:0], "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: akubra-bench\r\n", method, target, t.host)
 	for name, values := range header {
 		buf = fmt.Appendf(buf, "%s: %s\r\n", name, values[0])
 	}
@@ -86,6 +116,7 @@ func (t *s3Target) signer() *sigv4.Signer {
 type s3Source struct {
 	t      *s3Target
 	c      *Case
+	mix    *mix
 	signer *sigv4.Signer
 	hashes map[int64]string // of payloads, by size
 	prefix string
@@ -103,9 +134,9 @@ const (
 	keptKeys  = 1000 // on each connection, at most
 )
 
-func (t *s3Target) newSource(c *Case, hashes map[int64]string, prefix string, conn int) *s3Source {
-	s := &s3Source{t: t, c: c, signer: t.signer(), hashes: hashes, random: rand.New(rand.NewPCG(1, uint64(conn)))}
-	s.prefix = fmt.Sprintf("/%s/%s/%04d/", t.bucket, prefix, conn)
+func (t *s3Target) newSource(c *Case, hashes map[int64]string, conn int) *s3Source {
+	s := &s3Source{t: t, c: c, mix: mixOf(c), signer: t.signer(), hashes: hashes, random: rand.New(rand.NewPCG(1, uint64(conn)))}
+	s.prefix = fmt.Sprintf("/%s/%s/%04d/", t.bucket, t.prefix, conn)
 	size := c.Size
 	if c.Method == methodMix {
 		size = 2 * mixMedian
@@ -121,7 +152,15 @@ func (t *s3Target) newSource(c *Case, hashes map[int64]string, prefix string, co
 func (s *s3Source) path() string { return fmt.Sprintf("%s%06d", s.prefix, s.key) }
 
 func (s *s3Source) next(r *request) {
-	method, size := pick(s.random, s.c)
+	method, size := pick(s.random, s.c, s.mix)
+	if method == "LIST" {
+		*r = request{method: "GET", operation: method, answer: -1}
+		// The connection's own keys, so that a listing has about as many wherever it stands.
+		target := fmt.Sprintf("/%s%s&prefix=%s", s.t.bucket, listParam, url.QueryEscape(strings.TrimPrefix(s.prefix, "/"+s.t.bucket+"/")))
+		s.buf = s.t.s3Request(s.buf, s.signer, "GET", target, 0, sigv4.Empty, s.c.NoAlive)
+		r.head = s.buf
+		return
+	}
 	s.turn = (s.turn + 1) % len(s.sizes)
 	s.key = s.turn
 	if method != "PUT" {

@@ -12,7 +12,8 @@ const methodMix = "MIX"
 // Case is one thing to be measured; every peer is driven with it in each round.
 type Case struct {
 	Scenario string        `json:"scenario"`
-	Method   string        `json:"method"` // MIX is the production mix
+	Method   string        `json:"method"`        // MIX is the production mix
+	Mix      string        `json:"mix,omitempty"` // if it is not the production mix
 	Size     int64         `json:"size"`
 	Backends int           `json:"backends"`
 	Conns    int           `json:"conns"`
@@ -35,6 +36,9 @@ type Case struct {
 func (c *Case) String() string {
 	var b strings.Builder
 	b.WriteString(c.Scenario)
+	if c.Mix != "" {
+		b.WriteString(" " + c.Mix)
+	}
 	if c.Method != methodMix && !c.Idle {
 		fmt.Fprintf(&b, " %s", formatSize(c.Size))
 	}
@@ -84,7 +88,7 @@ var scenarios = []scenario{
 	{"put", "uploads", Case{Method: "PUT"}, allSizes, []int{2}},
 	{"get", "downloads", Case{Method: "GET"}, allSizes, []int{2}},
 	{"head", "HEAD of objects", Case{Method: "HEAD"}, allSizes, []int{2}},
-	{"mix", "a production mix: sizes log-normal around 50 KiB, 80 % PUT, 15 % GET, 5 % DELETE", Case{Method: methodMix}, []int64{0}, []int{2}},
+	{"mix", "a production mix: sizes log-normal around 50 KiB, 80 % PUT, 15 % GET, 5 % DELETE (-mix)", Case{Method: methodMix}, []int64{0}, []int{2}},
 	{"slow", "uploads, one storage begins to trickle", Case{Method: "PUT", Fault: faultTrickle}, []int64{64 << 10}, []int{3}},
 	{"hung", "uploads, one storage hangs", Case{Method: "PUT", Fault: faultHang}, smallSize, []int{3}},
 	{"flapping", "uploads, one storage comes and goes", Case{Method: "PUT", Fault: faultFlap}, smallSize, []int{3}},
@@ -141,6 +145,9 @@ func (o *options) defaultConns(s *scenario, size int64) int {
 
 // finish sets what every case has from the flags.
 func (o *options) finish(c Case) Case {
+	if c.Method == methodMix {
+		c.Mix = o.mix.String()
+	}
 	c.Rate, c.Cut = o.rate, c.Cut || o.cut
 	c.Duration, c.WarmUp = o.duration, o.warmUp
 	c.Config = append(slices.Clone(c.Config), o.config...)

@@ -41,15 +41,22 @@ func formatSize(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// formatDuration is short, for tables.
+// formatDuration is for sentences; tables have one unit a column.
 func formatDuration(d time.Duration) string {
 	switch {
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%dµs", d.Microseconds())
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
 	case d < time.Second:
-		return fmt.Sprintf("%.1fms", float64(d.Microseconds())/1e3)
+		return formatNumber(d.Seconds()*1e3) + " ms"
 	}
-	return fmt.Sprintf("%.2fs", d.Seconds())
+	return formatNumber(d.Seconds()) + " s"
+}
+
+func formatSeconds(v float64) string {
+	if math.IsNaN(v) {
+		return "-"
+	}
+	return formatDuration(time.Duration(v * float64(time.Second)))
 }
 
 // formatNumber has three or four digits that count.

@@ -6,12 +6,11 @@ import (
 	"math/rand/v2"
 )
 
-// A production mix: log-normal sizes around mixMedian, in these shares of 100.
+// A production mix: log-normal sizes around mixMedian.
 const (
-	mixPuts, mixGets = 80, 15 // the rest are DELETEs
-	mixMedian        = 50 << 10
-	mixSigma         = 1.2
-	mixLargest       = 16 << 20
+	mixMedian  = 50 << 10
+	mixSigma   = 1.2
+	mixLargest = 16 << 20
 )
 
 // mixSizes are 256 quantiles of the distribution: the same for every peer, few
@@ -34,32 +33,26 @@ var payload = func() []byte {
 	return b
 }()
 
-// pick is a case's next method and size.
-func pick(r *rand.Rand, c *Case) (method string, size int64) {
+// pick is a case's next operation and size.
+func pick(r *rand.Rand, c *Case, m *mix) (op string, size int64) {
 	if c.Method != methodMix {
 		return c.Method, c.Size
 	}
-	size = mixSizes[r.IntN(len(mixSizes))]
-	switch p := r.IntN(100); {
-	case p < mixPuts:
-		return "PUT", size
-	case p < mixPuts+mixGets:
-		return "GET", size
-	}
-	return "DELETE", 0
+	return m.pick(r)
 }
 
 // stubSource makes requests for our own storages, which have every object of any
 // size and believe every signature. Keys are random: writes must not overlap.
 type stubSource struct {
 	c      *Case
+	mix    *mix
 	host   string
 	random *rand.Rand
 	buf    []byte
 }
 
 func newStubSource(c *Case, host string, conn int) source {
-	return &stubSource{c: c, host: host, random: rand.New(rand.NewPCG(rand.Uint64(), uint64(conn)))}
+	return &stubSource{c: c, mix: mixOf(c), host: host, random: rand.New(rand.NewPCG(rand.Uint64(), uint64(conn)))}
 }
 
 // stubAuth has the length of a real one.
@@ -68,20 +61,28 @@ const stubAuth = "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPL
 	"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\nX-Amz-Date: 20240101T000000Z\r\nUser-Agent: bench\r\n"
 
 func (s *stubSource) next(r *request) {
-	method, size := pick(s.random, s.c)
-	*r = request{method: method}
+	op, size := pick(s.random, s.c, s.mix)
+	method := op
+	if op == "LIST" {
+		method = "GET"
+	}
+	*r = request{method: method, operation: op, answer: -1}
 	key := s.random.Uint64()
 	if s.c.OneKey {
 		key = 0
 	}
-	s.buf = fmt.Appendf(s.buf[:0], "%s /bench/%016x", method, key)
+	if op == "LIST" {
+		s.buf = fmt.Appendf(s.buf[:0], "GET /bench%s&prefix=%04x", listParam, uint16(key))
+	} else {
+		s.buf = fmt.Appendf(s.buf[:0], "%s /bench/%016x", method, key)
+	}
 	if s.c.Missing {
 		size = missingSize
 		r.status = 404
 	}
-	switch method {
+	switch op {
 	case "PUT":
-		r.size, r.body, r.answer = size, payload, -1
+		r.size, r.body = size, payload
 	case "GET", "HEAD":
 		s.buf = fmt.Appendf(s.buf, "%s%d", sizeParam, size)
 		r.answer = size

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"html"
 	"net"
 	"strconv"
 	"sync"
@@ -16,7 +17,10 @@ const (
 	sizeParam = "?size=" // GET /key?size=N answers N bytes, or 404 for missingSize
 	// missingSize is that of an object which is not there.
 	missingSize = -1
-	storeETag   = `"d41d8cd98f00b204e9800998ecf8427e"`
+	// listParam asks for a listing. The answer has listedKeys, whatever the prefix.
+	listParam  = "?list-type=2&max-keys=100"
+	listedKeys = 100
+	storeETag  = `"d41d8cd98f00b204e9800998ecf8427e"`
 )
 
 var (
@@ -24,6 +28,14 @@ var (
 	missingAnswer = []byte("HTTP/1.1 404 Not Found\r\nServer: store\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
 	deleteAnswer  = []byte("HTTP/1.1 204 No Content\r\nServer: store\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n")
 	zeros         = make([]byte, 1<<20)
+	listAnswer    = func() []byte {
+		body := []byte(`<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bench</Name><IsTruncated>false</IsTruncated>`)
+		for i := range listedKeys {
+			body = fmt.Appendf(body, `<Contents><Key>%016x</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>%s</ETag><Size>4096</Size><StorageClass>STANDARD</StorageClass></Contents>`, i, html.EscapeString(storeETag))
+		}
+		body = append(body, "</ListBucketResult>"...)
+		return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: store\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	}()
 )
 
 const (
@@ -110,6 +122,9 @@ func (c *storeConn) answer(f *fault, head []byte) error {
 		size := int64(0)
 		if _, v, ok := bytes.Cut(target, []byte(sizeParam)); ok {
 			size, _ = strconv.ParseInt(string(v), 10, 64)
+		}
+		if bytes.Contains(target, []byte(listParam)) {
+			return c.write(listAnswer, true)
 		}
 		if size == missingSize {
 			return c.write(missingAnswer, true)

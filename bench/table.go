@@ -7,16 +7,14 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 )
 
 // line is a run as it is told of when it has ended.
 func (r *Run) line() string {
-	v := func(name string) float64 { return r.figure(metricOf(name)) }
-	s := fmt.Sprintf("%-7s %-24s %8s ok/s %8s MB/s  p50 %s p99 %s max %s", r.Peer, &r.Case,
-		formatNumber(v("ok_per_s")), formatNumber(v("mb_per_s")), formatSeconds(v("p50_s")), formatSeconds(v("p99_s")), formatSeconds(v("max_s")))
+	v := func(name string) string { m := metricOf(name); return m.format(r.figure(m)) }
+	s := fmt.Sprintf("%-7s %-24s %8s ok/s %8s MiB/s  p50 %s p99 %s max %s ms", r.Peer, &r.Case, v("ok_per_s"), v("mib_per_s"), v("p50_s"), v("p99_s"), v("max_s"))
 	if r.Usage.Peak > 0 {
-		s += fmt.Sprintf("  cpu %s µs  peak %s MB", formatNumber(v("cpu_us")), formatNumber(v("peak_mb")))
+		s += fmt.Sprintf("  CPU %s µs  peak %s MiB", v("cpu_us"), v("peak_mib"))
 	}
 	if r.Wan != nil {
 		s += r.Wan.line()
@@ -33,55 +31,47 @@ func (r *Run) line() string {
 	return s
 }
 
-func formatSeconds(v float64) string {
-	if math.IsNaN(v) {
-		return "-"
-	}
-	return formatDuration(time.Duration(v * float64(time.Second)))
-}
-
-// format is a value of a metric as tables have it.
-func (m *metric) format(v float64) string {
-	switch {
-	case math.IsNaN(v):
-		return "-"
-	case strings.HasSuffix(m.name, "_s"):
-		if m.better > 0 {
-			return formatNumber(v)
-		}
-		return formatSeconds(v)
-	}
-	return formatNumber(v)
-}
-
-// printTable prints the medians of each case's rounds, a line for each peer.
+// printTable prints the medians of each case's rounds, a line for each peer, and below it
+// one for each operation of a mix. Each column has its one unit.
 func printTable(w io.Writer, runs []*Run) {
 	columns := usedMetrics(runs)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(t, "\n\t")
 	for _, m := range columns {
-		fmt.Fprint(t, m.title, "\t")
+		fmt.Fprint(t, m.head(), "\t")
 	}
 	fmt.Fprintln(t, "errors\t")
 	for _, g := range groups(runs) {
 		fmt.Fprintln(t, g.c.String()+"\t"+strings.Repeat("\t", len(columns)+1))
 		for _, peer := range g.peers {
-			fmt.Fprint(t, peer, "\t")
-			failed := int64(0)
-			for _, r := range g.runs[peer] {
-				failed += r.Failed
+			printRow(t, peer, columns, g.runs[peer])
+			for _, name := range operations {
+				if runs := operationRuns(g.runs[peer], name); runs != nil {
+					printRow(t, peer+" "+name, columns, runs)
+				}
 			}
-			for _, m := range columns {
-				fmt.Fprint(t, m.format(medianOf(g.runs[peer], m)), "\t")
-			}
-			fmt.Fprintf(t, "%d\t\n", failed)
 		}
 	}
 	_ = t.Flush()
 	if !slices.Contains(columns, metricOf("cpu_us")) {
 		return
 	}
-	fmt.Fprintln(w, "\nCPU, user, system, allocs, alloc B, switches and syscalls are of the proxy, for each request.")
+	fmt.Fprintln(w, "\nCPU, user, system, allocs, alloc, switches and syscalls are of the proxy, for each request.")
+}
+
+func printRow(t io.Writer, name string, columns []*metric, runs []*Run) {
+	fmt.Fprint(t, name, "\t")
+	for _, m := range columns {
+		fmt.Fprint(t, m.format(medianOf(runs, m)), "\t")
+	}
+	fmt.Fprintf(t, "%d\t\n", failures(runs))
+}
+
+func failures(runs []*Run) (n int64) {
+	for _, r := range runs {
+		n += r.Failed
+	}
+	return n
 }
 
 // usedMetrics are those that any run has.
@@ -100,7 +90,7 @@ type ratio struct{ metric, over string }
 
 // ratios are what is printed of akubra beside its peers.
 var ratios = []ratio{
-	{"cpu_us", "nginx"}, {"cpu_s_per_gb", "nginx"}, {"ok_per_s", "nginx"}, {"p99_s", "nginx"}, {"peak_mb", "nginx"},
+	{"cpu_us", "nginx"}, {"cpu_s_per_gib", "nginx"}, {"ok_per_s", "nginx"}, {"p99_s", "nginx"}, {"peak_mib", "nginx"},
 	{"cpu_us", "nginx-proxy"}, {"ok_per_s", "nginx-proxy"},
 	{"p50_s", "akubra-near"}, {"p99_s", "akubra-near"},
 	{"ok_per_s", "direct"}, {"p50_s", "direct"}, {"p99_s", "direct"},
@@ -115,7 +105,7 @@ func printRatios(w io.Writer, runs []*Run) {
 	})
 	fmt.Fprint(t, "\nakubra over\t")
 	for _, of := range ratios {
-		fmt.Fprintf(t, "%s / %s\t", metricOf(of.metric).title, of.over)
+		fmt.Fprintf(t, "%s / %s\t", metricOf(of.metric).head(), of.over)
 	}
 	fmt.Fprintln(t)
 	some := false

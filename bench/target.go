@@ -16,38 +16,45 @@ import (
 	"github.com/akubra/akubra/s3/sigv4"
 )
 
-// runTarget drives an S3 endpoint, round by round, and removes what it put there.
+// runTarget drives S3 endpoints, round by round, and removes what it put there. The
+// targets of a case are driven right after each other, in an order that changes with the
+// round (measureAll), each with a bucket of its own: one may stand before the other.
 func (o *options) runTarget(ctx context.Context, rs *Results) (err error) {
-	t := &o.s3
 	cases := o.cases()
 	for i := range cases {
 		c := &cases[i]
-		if c.Fault != "" || c.Idle || c.TLS || c.Cut {
+		if c.Fault != "" || c.Idle || c.TLS || c.Cut || c.Way != nil {
 			return fmt.Errorf("cannot use -scenario %q or -cut with -target: put, get, head, mix and noalive can be", o.scenario)
 		}
 		c.Backends = 0 // nobody knows
 	}
-	remove, err := o.prepareBucket()
-	if err != nil {
-		return err
+	for _, t := range o.targets {
+		remove, err2 := o.prepareBucket(t)
+		if err2 != nil {
+			return err2
+		}
+		defer func() { err = errors.Join(err, remove()) }()
+		t.prefix = fmt.Sprintf("akubra-bench-%08x", rand.Uint32())
+		fmt.Fprintf(o.log, "driving %s, bucket %s, keys under %s/\n", t.url, t.bucket, t.prefix)
 	}
-	defer func() { err = errors.Join(err, remove()) }()
-	prefix := fmt.Sprintf("akubra-bench-%08x", rand.Uint32())
-	fmt.Fprintf(o.log, "driving %s, bucket %s, keys under %s/\n", t.url, t.bucket, prefix)
 	for round := range o.rounds {
 		for i := range cases {
-			r, err := o.measureTarget(ctx, &cases[i], round, prefix)
-			if err != nil {
-				return fmt.Errorf("cannot measure %s: %w", &cases[i], err)
-			}
-			fmt.Fprintf(o.log, "%d/%d %s\n", round+1, o.rounds, r.line())
-			rs.Runs = append(rs.Runs, r)
-			if ctx.Err() != nil {
-				return errors.New("interrupted")
+			for j := range o.targets {
+				t := o.targets[(j+round)%len(o.targets)]
+				r, err := o.measureTarget(ctx, t, &cases[i], round)
+				if err != nil {
+					return fmt.Errorf("cannot measure %s with %s: %w", t.name, &cases[i], err)
+				}
+				fmt.Fprintf(o.log, "%d/%d %s\n", round+1, o.rounds, r.line())
+				rs.Runs = append(rs.Runs, r)
+				if ctx.Err() != nil {
+					return errors.New("interrupted")
+				}
 			}
 		}
 	}
 	printTable(o.out, rs.Runs)
+	printTargets(o.out, rs.Runs, o.targets)
 	printSummary(o.out, rs.Runs)
 	return nil
 }
@@ -60,15 +67,15 @@ func (t *s3Target) dialer() func() (net.Conn, error) {
 	return dialer(t.addr, &tls.Config{ServerName: name, NextProtos: []string{"http/1.1"}, InsecureSkipVerify: t.insecure})
 }
 
-func (o *options) measureTarget(ctx context.Context, c *Case, round int, prefix string) (run *Run, err error) {
+func (o *options) measureTarget(ctx context.Context, t *s3Target, c *Case, round int) (run *Run, err error) {
 	hashes := payloadHashes(c)
-	l := &load{dial: o.s3.dialer(), conns: c.Conns, rate: c.Rate, fresh: c.NoAlive, timeout: o.timeout}
-	l.source = func(conn int) source { return o.s3.newSource(c, hashes, prefix, conn) }
+	l := &load{dial: t.dialer(), conns: c.Conns, rate: c.Rate, fresh: c.NoAlive, timeout: o.timeout}
+	l.source = func(conn int) source { return t.newSource(c, hashes, conn) }
 	defer l.close()
 	if err := l.open(); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, o.removeKeys(l)) }()
+	defer func() { err = errors.Join(err, removeKeys(l)) }()
 	if c.Method == "GET" || c.Method == "HEAD" {
 		if err := fill(l); err != nil {
 			return nil, err
@@ -85,7 +92,7 @@ func (o *options) measureTarget(ctx context.Context, c *Case, round int, prefix 
 	stop()
 	r := l.run(ctx, c.Duration, func(r *recorder) { stop = showProgress(o.log, c, r) })
 	stop()
-	run = newRun(c, "target", round, r, usage{})
+	run = newRun(c, t.name, round, r, usage{})
 	run.setFigures()
 	return run, nil
 }
@@ -125,7 +132,7 @@ func fill(l *load) error {
 
 // removeKeys deletes every key that a connection may have written, each on its own
 // connection.
-func (o *options) removeKeys(l *load) error {
+func removeKeys(l *load) error {
 	var all sync.WaitGroup
 	failed := make([]error, len(l.clients))
 	for i, c := range l.clients {
@@ -137,7 +144,7 @@ func (o *options) removeKeys(l *load) error {
 					continue
 				}
 				req := request{method: "DELETE", answer: -1}
-				req.head = o.s3.s3Request(s.buf, s.signer, "DELETE", s.path(), 0, sigv4.Empty, s.c.NoAlive)
+				req.head = s.t.s3Request(s.buf, s.signer, "DELETE", s.path(), 0, sigv4.Empty, s.c.NoAlive)
 				err := c.do(&req)
 				if err != nil && !errors.Is(err, statusError(404)) {
 					failed[i] = fmt.Errorf("cannot remove %s: %w", s.path(), err)
@@ -176,8 +183,7 @@ const bucketPause = 500 * time.Millisecond
 
 // prepareBucket makes a bucket of our own, unless one was given, and returns what
 // removes it.
-func (o *options) prepareBucket() (remove func() error, err error) {
-	t := &o.s3
+func (o *options) prepareBucket(t *s3Target) (remove func() error, err error) {
 	own := t.bucket == ""
 	if own {
 		t.bucket = fmt.Sprintf("akubra-bench-%08x", rand.Uint32())

@@ -91,7 +91,7 @@ func TestTargetKeepsAGivenBucket(t *testing.T) {
 	if err != nil || len(objects.Contents) != 0 {
 		t.Errorf("objects are left: %v, %v", objects, err)
 	}
-	o.s3.secretKey = "wrong"
+	o.targets[0].secretKey = "wrong"
 	if err := o.runTarget(context.Background(), newResults(o, nil)); err == nil || !strings.Contains(err.Error(), "403") {
 		t.Errorf("a wrong key: %v", err)
 	}
@@ -113,7 +113,7 @@ func TestProgressLine(t *testing.T) {
 	r.start = time.Now().Add(-5 * time.Second)
 	r.succeeded.Store(500)
 	r.failed.Store(2)
-	if line := progressLine(&c, r); !strings.Contains(line, "5.0/10.0s") || !strings.Contains(line, "████████████····") || !strings.Contains(line, "2 failed") {
+	if line := progressLine(&c, r); !strings.Contains(line, "5.0/10.0 s") || !strings.Contains(line, "████████████····") || !strings.Contains(line, "2 failed") {
 		t.Error(line)
 	}
 }
