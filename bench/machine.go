@@ -55,6 +55,8 @@ func versions(o *options) map[string]string {
 	}
 	for _, t := range o.targets {
 		v[t.name] = t.url
+	}
+	if len(o.targets) > 0 {
 		return v
 	}
 	v["akubra"] = firstLine(o.proxy, "--version")

@@ -37,6 +37,8 @@ type reportData struct {
 	CommandLine string
 	VersionLine string
 	Rounds      int
+	Contest     contest
+	Tiles       []tile
 	Bars        []relative
 	Scaling     []template.HTML
 	Sections    []section
@@ -54,6 +56,7 @@ type section struct {
 
 type row struct {
 	Peer  string
+	Part  bool // of the peer above it: an operation
 	Cells []string
 }
 
@@ -79,6 +82,8 @@ func writeReport(w io.Writer, rs *Results) error {
 	for _, r := range rs.Runs {
 		d.Rounds = max(d.Rounds, r.Round+1)
 	}
+	d.Contest = contestOf(rs.Runs)
+	d.Tiles = d.Contest.tiles(rs.Runs, all)
 	d.Bars = relatives(all)
 	d.Scaling = scalingCharts(all)
 	for i, g := range all {
@@ -131,19 +136,28 @@ func (d *reportData) section(g *group) section {
 		}))
 	}
 	if slices.ContainsFunc(g.peers, func(p string) bool { return g.runs[p][0].Usage.Peak > 0 }) {
-		s.Charts = append(s.Charts, overTime(g, "Resident memory over time", "MB", formatNumber, func(r *Run, i int) float64 {
-			return positiveOrNaN(r.Series.RSS[i]) / 1e6
+		s.Charts = append(s.Charts, overTime(g, "Resident memory over time", "MiB", formatNumber, func(r *Run, i int) float64 {
+			return positiveOrNaN(r.Series.RSS[i]) / mib
 		}))
 	}
 	for _, peer := range g.peers {
-		line := row{Peer: peer}
-		for _, m := range d.Columns {
-			line.Cells = append(line.Cells, m.format(medianOf(g.runs[peer], m)))
+		s.Rows = append(s.Rows, d.row(peer, g.runs[peer], false))
+		for _, name := range operations {
+			if runs := operationRuns(g.runs[peer], name); runs != nil {
+				s.Rows = append(s.Rows, d.row(name, runs, true))
+			}
 		}
-		s.Rows = append(s.Rows, line)
 		s.Notes = append(s.Notes, notes(peer, g.runs[peer])...)
 	}
 	return s
+}
+
+func (d *reportData) row(name string, runs []*Run, part bool) row {
+	line := row{Peer: name, Part: part}
+	for _, m := range d.Columns {
+		line.Cells = append(line.Cells, m.format(medianOf(runs, m)))
+	}
+	return line
 }
 
 // notes tell of what the figures do not.

@@ -9,12 +9,16 @@ import (
 	"github.com/akubra/akubra/bench/histogram"
 )
 
-// styleOf keeps a peer's colour over all charts.
-func styleOf(peer string) int {
-	if i := slices.Index(peerNames, peer); i >= 0 {
-		return i
+// chartStyles are how many colours the page has.
+const chartStyles = 5
+
+// styleOf keeps a peer's colour over all charts. Targets have theirs by their order among the
+// peers of a case, whatever they are called, the last colours first: those stand out.
+func styleOf(peer string, among []string) int {
+	if areTargets(among) {
+		return chartStyles - 1 - slices.Index(among, peer)%chartStyles
 	}
-	return len(peerNames) - 1 // a target is drawn as the proxy is
+	return slices.Index(peerNames, peer) % chartStyles
 }
 
 // shares are the percentiles that are drawn, evenly spread on the chart.
@@ -38,7 +42,7 @@ func latencyChart(g *group) template.HTML {
 		if h.Count() == 0 {
 			continue
 		}
-		l := chartLine{name: peer, style: styleOf(peer)}
+		l := chartLine{name: peer, style: styleOf(peer, g.peers)}
 		for _, p := range shares {
 			if (1-p)*float64(h.Count()) < 1 && p > .5 {
 				break // no request stands for this share
@@ -94,7 +98,7 @@ func overTime(g *group, title, y string, format func(float64) string, of func(r 
 	most, least, end := 0., math.Inf(1), 0.
 	for _, peer := range withoutDirect(g.peers) {
 		r := typical(g.runs[peer])
-		l := chartLine{name: peer, style: styleOf(peer)}
+		l := chartLine{name: peer, style: styleOf(peer, g.peers)}
 		some := false
 		for i := range r.Series.Requests {
 			v := of(r, i)
@@ -165,7 +169,7 @@ func scalingCharts(all []*group) []template.HTML {
 
 func scalingChart(family []*group, by, what string, m *metric, value func(*Case) *int) template.HTML {
 	titles := map[string]string{"ok_per_s": "Requests/s", "cpu_us": "CPU µs per request", "p99_s": "99th percentile"}
-	c := chart{title: fmt.Sprintf("%s, %s, by %s", titles[m.name], what, by), x: by, y: m.title, yFormat: m.format}
+	c := chart{title: fmt.Sprintf("%s, %s, by %s", titles[m.name], what, by), x: by, y: m.head(), yFormat: m.format}
 	lines := map[string]*chartLine{}
 	var order []string
 	var xs []float64
@@ -179,7 +183,7 @@ func scalingChart(family []*group, by, what string, m *metric, value func(*Case)
 				continue
 			}
 			if lines[peer] == nil {
-				lines[peer] = &chartLine{name: peer, style: styleOf(peer), dots: true}
+				lines[peer] = &chartLine{name: peer, style: styleOf(peer, g.peers), dots: true}
 				order = append(order, peer)
 			}
 			lines[peer].points = append(lines[peer].points, [2]float64{x, v})

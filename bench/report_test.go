@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,15 @@ func TestReport(t *testing.T) {
 			t.Errorf("%q is in it", bad)
 		}
 	}
+	// A line whose style has no colour cannot be seen.
+	for _, class := range regexp.MustCompile(`class="line s(\d+)"`).FindAllStringSubmatch(page, -1) {
+		for _, scheme := range []string{"light", "dark"} {
+			_, styles, _ := strings.Cut(page, map[string]string{"light": ":root {", "dark": "prefers-color-scheme: dark"}[scheme])
+			if styles, _, _ = strings.Cut(styles, "}"); !strings.Contains(styles, "--s"+class[1]+":") || !strings.Contains(page, ".s"+class[1]+" {") {
+				t.Errorf("s%s has no colour in the %s scheme", class[1], scheme)
+			}
+		}
+	}
 	if open, shut := strings.Count(page, "<svg"), strings.Count(page, "</svg>"); open != shut || open < 15 {
 		t.Errorf("%d charts begin, %d end", open, shut)
 	}
@@ -45,4 +55,50 @@ func TestReportOfNothing(t *testing.T) {
 		t.Fatal(err, out.String())
 	}
 	printTable(&out, rs.Runs)
+}
+
+// TestReportSays: what is compared, how it ended, in which unit, and which way is good.
+func TestReportSays(t *testing.T) {
+	rs := newResults(mustOptions(t), nil)
+	rs.Runs = someRuns(putOf(4<<10, 2, 32), 2, 1.2)
+	say := func() string {
+		var out bytes.Buffer
+		if err := writeReport(&out, rs); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	for _, want := range []string{"<title>akubra beside nginx ·", "<h1>akubra beside nginx</h1>", "CPU time per request", "1.20 × <b>✗ worse</b>",
+		"that of nginx", `title="less is better">p50<small>ms ↓</small>`, `title="more is better">ok<small>/s ↑</small>`, "<small>MiB ↓</small>", "of 1800, of all peers"} {
+		if !strings.Contains(say(), want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	rs.Runs[0].Wrong = "it is wrong"
+	if !strings.Contains(say(), "do not trust this page") {
+		t.Error("what does not add up stands at no prominent place")
+	}
+
+	// Targets: the first is the one to hold against, whatever they are called.
+	c := Case{Scenario: "mix", Method: methodMix, Conns: 1}
+	rs.Runs = nil
+	for _, peer := range []string{"storage", "akubra"} {
+		r := newRecorder(time.Second)
+		r.begin()
+		for _, method := range []string{"PUT", "GET"} {
+			r.done(&request{method: method, firstByte: r.start.Add(time.Millisecond)}, r.start, r.start, r.start.Add(2*time.Millisecond), nil)
+		}
+		rs.Runs = append(rs.Runs, newRun(&c, peer, 0, r, usage{}))
+	}
+	for _, want := range []string{"<h1>akubra beside storage</h1>", "time to first byte", "about the same", `<tr class="part"><td>GET</td>`} {
+		if !strings.Contains(say(), want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if page := say(); strings.Index(page, "<td>storage</td>") > strings.Index(page, "<td>akubra</td>") {
+		t.Error("the targets are not in their order")
+	}
+	if page := say(); strings.Count(page, `class="line s4"`) != strings.Count(page, `class="line s3"`) {
+		t.Error("two targets have one colour")
+	}
 }

@@ -211,12 +211,20 @@ func (m *metric) Title() string { return m.title }
 // Unit is "" where values are plain numbers.
 func (m *metric) Unit() string { return m.unit }
 
-// Good says which way is, in a sign and in words.
+// Good says which way is, Sign in a sign.
 func (m *metric) Good() string {
 	if m.better > 0 {
-		return "↑ more is better"
+		return "more is better"
 	}
-	return "↓ less is better"
+	return "less is better"
+}
+
+// Sign is an arrow.
+func (m *metric) Sign() string {
+	if m.better > 0 {
+		return "↑"
+	}
+	return "↓"
 }
 
 // head is title and unit, for text.

@@ -100,8 +100,13 @@ func startStores(n int) ([]*process, error) {
 // group is a case with its runs, by peer, in the order of rounds.
 type group struct {
 	c     *Case
-	peers []string // in the order of peerNames, others after them
+	peers []string // in the order of peerNames; targets as they were given
 	runs  map[string][]*Run
+}
+
+// areTargets reports whether peers are a user's own, of which one may bear a peer's name.
+func areTargets(peers []string) bool {
+	return slices.ContainsFunc(peers, func(p string) bool { return !slices.Contains(peerNames, p) })
 }
 
 // groups puts runs together by their cases, in the order they first came.
@@ -120,11 +125,11 @@ func groups(runs []*Run) []*group {
 		}
 		g.runs[r.Peer] = append(g.runs[r.Peer], r)
 	}
-	rank := func(peer string) int {
-		return (slices.Index(peerNames, peer) + 1 + len(peerNames)) % (len(peerNames) + 1)
-	}
+	rank := func(peer string) int { return slices.Index(peerNames, peer) }
 	for _, g := range all {
-		slices.SortStableFunc(g.peers, func(a, b string) int { return rank(a) - rank(b) })
+		if !areTargets(g.peers) {
+			slices.SortStableFunc(g.peers, func(a, b string) int { return rank(a) - rank(b) })
+		}
 	}
 	return all
 }
