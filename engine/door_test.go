@@ -40,18 +40,7 @@ func TestR23TheOldestIdleMakesRoom(t *testing.T) {
 	r := newRig(t, 1, withConnections(limit), logged)
 	var open []*stub.Client
 	idle := func(n int) { // the newest is known to be: the next one is younger
-		r.clients("all are idle", func(Clients) bool {
-			l := r.listener()
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			quiet := 0
-			for _, c := range l.conns {
-				if c.quiet().idle() {
-					quiet++
-				}
-			}
-			return quiet == n
-		})
+		r.clients("all are idle", func(Clients) bool { return r.idle() == n })
 	}
 	for i := range limit {
 		c := r.dial()
@@ -126,6 +115,19 @@ func (r *rig) listener() *listener {
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	return r.e.listener
+}
+
+// idle is how many connections of clients are between two requests.
+func (r *rig) idle() (n int) {
+	l := r.listener()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		if c.quiet().idle() {
+			n++
+		}
+	}
+	return n
 }
 
 // heads is how many connections are in the middle of a head.

@@ -533,7 +533,8 @@ func TestR23ConnectionsOverTLS(t *testing.T) {
 	if status := <-first; status != 200 {
 		t.Fatalf("status is %d", status)
 	}
-	// And now that it is idle it makes room.
+	// And once it is idle it makes room. The client has its answer before that.
+	until(t, "it is idle", func() bool { return r.idle() == 1 })
 	if status := get(&http.Client{Transport: transport}); status != 200 {
 		t.Fatalf("status is %d", status)
 	}
