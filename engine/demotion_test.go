@@ -446,6 +446,7 @@ func TestR13BackendThatHangsInItsAnswerIsStalled(t *testing.T) {
 			if _, err := client.ReadSome(a, 500<<10); err != nil {
 				t.Fatal(err)
 			}
+			r.legsEnded(OutcomeNegative, 1) // or it may be the one that is stalled
 			r.stores[1].Behave(stub.Behaviour{})
 			wantStatus(t, r.put("/b/other", "x"), 200)
 			if n, _ := events.count(); n != 1 || events.demoted[0].Backend != 0 {
