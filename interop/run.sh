@@ -8,8 +8,9 @@
 # INTEROP_BIN       where versitygw and minio are, or are built to
 #                   (${XDG_CACHE_HOME:-~/.cache}/akubra-interop/bin)
 # INTEROP_FULL      1: repair with 5,000 objects and one of 100 MB, instead of 600 and 12 MB;
-#                   225 cut uploads of each kind, instead of 45; a soak of 10 minutes; and
-#                   the whole main job among hostile clients
+#                   225 cut uploads of each kind, instead of 45; a soak of 10 minutes;
+#                   the whole main job among hostile clients; and 2,000 files to a near and a far
+#                   store, in the time that they may take
 # INTEROP_SOAK      how long the soak takes, of all topologies together (30s)
 # AKUBRA            the proxy's binary; without it, it is built from this tree
 # VERSITYGW, MINIO  the versions to build, if they are not there ("latest")
@@ -64,5 +65,7 @@ timeout=30m
 [ -z "${INTEROP_FULL:-}" ] || timeout=90m
 # It says tens of thousands of lines: which tests have failed, and what these said, comes
 # once more at the end.
-(cd .. && go build -o "$INTEROP_BIN/failures" ./internal/testkit/failures) || fail "cannot build failures"
+for tool in failures farlink; do
+	(cd .. && go build -o "$INTEROP_BIN/$tool" "./internal/testkit/$tool") || fail "cannot build $tool"
+done
 go test -count=1 -timeout $timeout -json "$@" ./... 2>&1 | "$INTEROP_BIN/failures"

@@ -10,7 +10,8 @@
 // process_test.go what runs; step_test.go is one step of the matrix with its
 // check; snapshot_test.go is what a store holds; synclog_test.go reads records;
 // clients_test.go lists the clients; the others are a client each, mainjob_test.go is
-// the main job on real input, and repair_test.go what makes the stores equal again.
+// the main job on real input, farsync_test.go the same to a near store and a far one, and
+// repair_test.go what makes the stores equal again.
 //
 // What hostile clients and storages in trouble must not do is in cut_test.go (uploads
 // that are cut off), soak_test.go, hostilejob_test.go, multidelete_test.go and
