@@ -101,11 +101,24 @@ func (r *request) sourceOwed() (set uint64) {
 	return set & r.e.all
 }
 
+// isSourceUnderWay reports whether a client's write to the copy's source is.
+func (r *request) isSourceUnderWay() bool {
+	return slices.ContainsFunc(r.head.source.names, func(n sourceName) bool {
+		return r.e.writes.underWay(hashKey(n.bucket, n.key))
+	})
+}
+
 // withSource takes backends out of want that owe a copy's source: an older one is not to
 // be copied, and the copy is owed there, too. Where nobody is left the client has to wait
-// for repair of the source. What all owe, none of them is known to have better.
+// for repair of the source; for a write to it that is under way the copy waits itself, and so does that
+// of a part, which is one backend's alone. What all owe, none of them is known to have better.
 func (r *request) withSource(want uint64) (uint64, *s3Error) {
 	owing := r.sourceOwed()
+	for p := r.e.brieflyPatient(); owing&want != 0 && owing != r.e.all && (r.head.isPartCopy() || want&^owing == 0); owing = r.sourceOwed() {
+		if !r.isSourceUnderWay() || !p.wait(r.e) {
+			break
+		}
+	}
 	if owing&want == 0 || owing == r.e.all {
 		return want, nil
 	}

@@ -96,7 +96,7 @@ func TestR30PartCopyWaitsForItsSource(t *testing.T) {
 	}
 }
 
-// An acknowledged write whose leg is still out is owed, too.
+// An acknowledged write whose leg is still out is owed, too: the copy waits for it.
 func TestR30PartCopyOfAWriteUnderWay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2)
@@ -105,10 +105,13 @@ func TestR30PartCopyOfAWriteUnderWay(t *testing.T) {
 	r.stores[1].BehaveNext(stub.Behaviour{Gate: gate})
 	wantStatus(t, r.put("/b/src", "source"), 200)
 	request := copyRequest(path+"?partNumber=1&uploadId="+id, "/b/src")
-	wantXMLError(t, r.dial().Do(request), 503)
+	r.stores[1].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	answers := make(chan *stub.Answer, 1)
+	go func() { answers <- r.dial().Do(request) }()
+	until(t, "the copy is being handled", func() bool { return r.e.handling.Load() == 1 })
 	close(gate)
+	wantStatus(t, <-answers, 200)
 	r.settled()
-	wantStatus(t, r.dial().Do(request), 200)
 }
 
 // A copy goes to those that have the source, and is owed by the others.

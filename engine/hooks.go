@@ -182,7 +182,8 @@ type Journal interface {
 	// nanoseconds, unique and ascending, over restarts too. now is the time.
 	Stamp(now time.Time) uint64
 	// Owed is the set of backends that owe the key's content, or may: what is written
-	// down of it, and acknowledged writes whose legs are out. It reads no disk.
+	// down of it, and acknowledged writes whose legs are out. Without a key: those that have not made,
+	// or removed, the bucket. It reads no disk.
 	Owed(bucket, key []byte) uint64
 	// OwedIn adds to counts, by backend, how many keys of a bucket a backend owes in the same
 	// sense. It reads no disk.

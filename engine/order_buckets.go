@@ -41,7 +41,7 @@ func (r *request) enterBucket() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for w := t.list; w != nil; w = w.next {
-		if w.r.ledger.isAnswered() && bytes.Equal(w.r.head.bucket(), r.head.bucket()) {
+		if w.precedes(r.head.bucket()) {
 			w.putBehindLocked(r)
 		}
 	}
@@ -90,6 +90,27 @@ func (t *bucketWrites) legEnded(w *bucketWrite, backend int) (next []*leg) {
 	return next
 }
 
+// late is the set of backends with a write to the bucket that is under way, and acknowledged.
+func (t *bucketWrites) late(bucket []byte) (set uint64) {
+	if t.count.Load() == 0 {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for w := t.list; w != nil; w = w.next {
+		if w.precedes(bucket) {
+			set |= w.out
+		}
+	}
+	return set
+}
+
+// precedes reports whether w's client was told, and it is about the bucket; "" is about all of them. The
+// table's lock must be held.
+func (w *bucketWrite) precedes(bucket []byte) bool {
+	return w.r.ledger.isAnswered() && (len(bucket) == 0 || bytes.Equal(w.r.head.bucket(), bucket))
+}
+
 // leave takes w out, if it is still there, and gives what has waited for it: startNext has to follow.
 func (t *bucketWrites) leave(w *bucketWrite) (next []*leg) {
 	t.mu.Lock()
@@ -112,13 +133,14 @@ func (t *bucketWrites) removeLocked(w *bucketWrite) {
 	t.count.Add(-1)
 }
 
-// lackBucket is the set of backends that owe something of the bucket itself, as that it is made: what is
-// done in it is better asked of another one, as long as there is one.
+// lackBucket is the set of backends that lack the bucket itself, or a setting of it that is under way: what
+// is done in it is better asked of another one, as long as there is one.
 func (r *request) lackBucket() uint64 {
-	if j := r.e.o.Journal; j != nil && !j.Quiet() {
-		return j.Owed(r.head.bucket(), nil)
+	late := r.e.ofBuckets.late(r.head.bucket())
+	if j := r.e.o.Journal; j != nil && !j.Quiet() && len(r.head.bucket()) > 0 {
+		return late | j.Owed(r.head.bucket(), nil)
 	}
-	return 0
+	return late
 }
 
 // couldDecide is decidersOf without those that lack something of the bucket itself, as long as there are

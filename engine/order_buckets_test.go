@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/limiter"
 )
 
 // A client makes a bucket, or sets something of it, and goes on in it once it was told, while the second
@@ -133,4 +135,87 @@ func TestR28PrimaryLacksTheBucket(t *testing.T) {
 		t.Errorf("the next upload is backend %d's", owner)
 	}
 	r.wantNoBucketWrites()
+}
+
+// Reads wait for nothing in a bucket that the second storage has made only: its 404 is no answer, a list of
+// buckets is the other one's, and a list of versions, which is the primary's, waits for what is under way there.
+func TestR30ReadsInNewBuckets(t *testing.T) {
+	t.Parallel()
+	t.Run("others are asked", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, 2)
+		open := gated(t, r.stores[1])
+		client := r.dial()
+		wantStatus(t, client.Do(putRequest("/new", "")), 200)
+		for _, path := range []string{"/new/none", "/new/none?tagging", "/", "/new?list-type=2"} {
+			a := client.Do(requestFor("GET", path))
+			if !asked(r.stores[0], path) {
+				t.Errorf("GET %s is answered %d, and not by the storage that has the bucket", path, a.Status)
+			}
+			if asked(r.stores[1], path) {
+				t.Errorf("GET %s is asked of a storage that does not have the bucket", path)
+			}
+		}
+		open()
+		r.settled()
+	})
+	t.Run("a list of versions", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, 2, decidedBy)
+		open := gated(t, r.stores[0])
+		client := r.dial()
+		wantStatus(t, client.Do(putRequest("/b/k", "one")), 200)
+		r.awaitHeld(0)
+		answers := make(chan *stub.Answer, 1)
+		go func() { answers <- r.dial().Do(requestFor("GET", "/b?versions")) }()
+		until(t, "the list is being handled", func() bool { return r.e.handling.Load() == 1 })
+		if asked(r.stores[0], "/b?versions") {
+			t.Error("the list did not wait for the write")
+		}
+		open()
+		<-answers
+		r.settled()
+		if !asked(r.stores[0], "/b?versions") {
+			t.Error("the list is not the primary's")
+		}
+	})
+}
+
+// asked reports whether a storage was asked for a target.
+func asked(s *stub.Server, target string) bool {
+	return slices.ContainsFunc(s.Requests(), func(q *stub.Request) bool { return q.Method == "GET" && q.Target == target })
+}
+
+// Under ReadPolicy all the id of the version that a read tells is the primary's, if it comes soon.
+func TestR28ReadsTellThePrimarysVersion(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"GET", "HEAD"} {
+		for wait, want := range map[time.Duration]string{time.Hour: "v0", time.Nanosecond: "v1"} {
+			t.Run(fmt.Sprint(method, " ", wait), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, 2, decidedBy, func(o *Options, _ *limiter.Options) { o.PrimaryWait = wait })
+				for _, s := range r.stores {
+					s.Put("/b/k", []byte("body"))
+				}
+				gate := make(chan struct{})
+				r.versioned(func(i int, b *stub.Behaviour) {
+					if i == 0 {
+						b.Gate = gate
+					}
+				})
+				answers := make(chan *stub.Answer, 1)
+				go func() { answers <- r.dial().Do(requestFor(method, "/b/k")) }()
+				if r.legsEnded(OutcomePositive, 1); want == "v0" {
+					close(gate)
+				}
+				if a := <-answers; a.Status != 200 || a.Headers.Get("x-amz-version-id") != want {
+					t.Errorf("%d %v, want %s", a.Status, a.Headers, want)
+				}
+				if want != "v0" {
+					close(gate)
+				}
+				r.settled()
+			})
+		}
+	}
 }

@@ -102,7 +102,11 @@ func (r *request) pickLocked() (leg int, v verdict) {
 	c := &r.race
 	switch {
 	case r.plan.n > 0:
-		return pickRead(c.votes, &r.plan)
+		leg, v = pickRead(c.votes, &r.plan)
+		if c.versioned != 0 && r.plan.all {
+			leg, v = pickVersioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
+		}
+		return leg, v
 	case c.decidedBy() >= 0:
 		return pickDecided(c.votes, c.refusing, c.need, c.decidedBy(), c.isRead())
 	}

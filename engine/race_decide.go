@@ -29,7 +29,7 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	if l.refusesCondition() {
 		c.refusing |= 1 << l.index
 	}
-	if l.state == votePositive && r.head.write && s3.IsVersion(l.answer.VersionID()) {
+	if l.state == votePositive && (r.head.write || r.head.isRouted()) && s3.IsVersion(l.answer.VersionID()) {
 		r.noteVersionLocked(l)
 	}
 	r.noteSayLocked(l, says)

@@ -5,8 +5,8 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
-	"time"
 
 	"github.com/akubra/akubra/internal/words"
 	"github.com/akubra/akubra/s3"
@@ -170,14 +170,6 @@ func (r *request) owedOf() uint64 {
 	return j.Owed(r.head.target.Bucket, r.head.decodedKey()) & r.e.all
 }
 
-// Where each backend owes the key only because writes to it are under way, a read waits for
-// these, at most for so long, and looks in so often: that is a matter of milliseconds.
-const (
-	readWait       = time.Second
-	firstReadPause = 100 * time.Microsecond
-	lastReadPause  = 10 * time.Millisecond
-)
-
 // planRead says which backends of want are asked for a read, and in which order. While
 // nothing is owed, and every one is asked, there is nothing to plan.
 func (r *request) planRead(want uint64) (uint64, *s3Error) {
@@ -191,7 +183,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		return want, nil
 	}
 	listing := len(r.head.target.Key) == 0
-	for begun, pause := e.now(), firstReadPause; ; pause = min(2*pause, lastReadPause) {
+	for p := e.brieflyPatient(); ; {
 		var owed uint64
 		var counts []int
 		switch {
@@ -201,6 +193,9 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 			owed = r.owedIn(counts)
 		default:
 			owed = r.owedOf()
+			if lack := owed | r.lackBucket(); e.inPool()&^lack != 0 {
+				owed = lack
+			}
 		}
 		if owed == 0 && all {
 			return want, nil
@@ -214,12 +209,11 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 			r.countAvoided(owed, r.answerers)
 			break
 		}
-		if e.now()-begun > int64(readWait) || !e.writes.underWay(hashOfTarget(&r.head.target)) || e.closing.Load() {
+		if !e.writes.underWay(hashOfTarget(&r.head.target)) || !p.wait(e) {
 			e.o.Metrics.Read(ReadRefused)
 			r.wantKey()
 			return 0, errBehind
 		}
-		time.Sleep(pause)
 	}
 	p := &r.plan
 	if r.head.hasBody() { // which is not kept for another one
@@ -250,7 +244,12 @@ func (p *readPlan) asked() (set uint64) {
 
 // owedIn counts what each backend owes of a bucket, and gives those that owe something.
 func (r *request) owedIn(counts []int) (owed uint64) {
-	r.e.o.Journal.OwedIn(r.head.target.Bucket, counts)
+	if len(r.head.target.Bucket) > 0 { // else it is the list of buckets
+		r.e.o.Journal.OwedIn(r.head.target.Bucket, counts)
+	}
+	for late := r.e.ofBuckets.late(r.head.target.Bucket); late != 0; late &= late - 1 {
+		counts[bits.TrailingZeros64(late)]++
+	}
 	for b, n := range counts {
 		if n > 0 {
 			owed |= 1 << b
@@ -349,6 +348,7 @@ func (r *request) readers(want uint64) (uint64, *s3Error) {
 	if problem != nil {
 		return 0, problem
 	}
+	r.awaitBucket(want)
 	return r.planRead(want)
 }
 

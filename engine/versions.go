@@ -57,12 +57,19 @@ func (r *request) noteVersionLocked(l *leg) {
 // madeVersions are the legs whose answers tell a version's id, once all have ended.
 func (r *request) madeVersions() (legs uint64) { return r.race.versioned }
 
+// readersShare is which part of PrimaryWait a read waits for: the other answer is as good, but for the id.
+const readersShare = 20
+
 // awaitPrimaryLocked lets the answer wait for the primary's, PrimaryWait from the first one
 // on.
 func (r *request) awaitPrimaryLocked() {
 	if c := &r.race; c.patience == nil {
 		r.refs.Add(1)
-		c.patience = time.AfterFunc(max(r.o.PrimaryWait-(r.head.age()-c.versionAt), 0), r.primaryLate)
+		wait := r.o.PrimaryWait
+		if !r.head.write {
+			wait /= readersShare
+		}
+		c.patience = time.AfterFunc(max(wait-(r.head.age()-c.versionAt), 0), r.primaryLate)
 	}
 }
 

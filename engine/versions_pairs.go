@@ -52,7 +52,7 @@ func (p *pairs) put(id string, ids []task.BackendETag) {
 // one that its client is told. The last leg has ended.
 func (r *request) learnPair() {
 	all := r.madeVersions()
-	if bits.OnesCount64(all) < 2 || r.head.target.Version || r.head.target.Sub {
+	if !r.head.write || bits.OnesCount64(all) < 2 || r.head.target.Version || r.head.target.Sub {
 		return // what it names was there before
 	}
 	told, id := r.told(), ""

@@ -16,14 +16,19 @@ var identBuffers = sync.Pool{New: func() any { return new([maxIdent]byte) }}
 // Owed is the set of backends that lack an acknowledged write of what a GET of the key
 // gives, or may (R30): by what is pending, and by acknowledged writes whose legs are out.
 // It goes by the key's hash alone, so that once in four billion times it is another key's.
-// It reads no disk and allocates nothing; nothing at all is to be done while nothing is
+// Without a key it is about the bucket itself: whether it is there. It reads no disk, and allocates nothing
+// for a key; nothing at all is to be done while nothing is
 // pending.
 func (j *Journal) Owed(bucket, key []byte) (owed uint64) {
 	if j.Quiet() {
 		return 0
 	}
+	of := ident{bucket: bucket, key: key}
+	if len(key) == 0 {
+		of.target = task.BucketTarget(bucket, nil)
+	}
 	buf := identBuffers.Get().(*[maxIdent]byte) //nolint:forcetypeassert // the pool holds nothing else
-	hash := uint32(sipHash(j.hashKey[0], j.hashKey[1], ident{bucket: bucket, key: key}.append(buf[:0])))
+	hash := uint32(sipHash(j.hashKey[0], j.hashKey[1], of.append(buf[:0])))
 	identBuffers.Put(buf)
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -146,3 +146,25 @@ func TestFind(t *testing.T) {
 		t.Error("one whose legs are out is found")
 	}
 }
+
+// Without a key it is the bucket that is owed, and neither a setting of it nor a key in it.
+func TestR30OwesTheBucket(t *testing.T) {
+	r := newRig(t, Options{})
+	of := func(target string) Entry {
+		e := put("", 2)
+		e.Target, e.Aspect = []byte(target), task.AspectOf("PUT", []byte(target), nil, target != "/b")
+		return e
+	}
+	r.promise(put("k", 2))
+	r.promise(of("/b?policy"))
+	if got := r.Owed([]byte("b"), nil); got != 0 {
+		t.Errorf("owed %b, want nothing", got)
+	}
+	r.promise(of("/b"))
+	if got := r.Owed([]byte("b"), nil); got != 2 {
+		t.Errorf("owed %b, want 10", got)
+	}
+	if got := r.Owed([]byte("other"), nil); got != 0 {
+		t.Errorf("owed %b of another one", got)
+	}
+}

@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"bytes"
+	"time"
+)
+
+// Where a backend lacks something only because a write is under way, whoever needs it waits for that, at
+// most for so long, and looks in so often: it is a matter of milliseconds.
+const (
+	briefWait       = time.Second
+	firstBriefPause = 100 * time.Microsecond
+	lastBriefPause  = 10 * time.Millisecond
+)
+
+// briefPatience is that of one request.
+type briefPatience struct {
+	until int64
+	pause time.Duration
+}
+
+func (e *Engine) brieflyPatient() briefPatience {
+	return briefPatience{until: e.now() + int64(briefWait), pause: firstBriefPause}
+}
+
+// wait waits for a moment, and reports whether it is worth to look again.
+func (p *briefPatience) wait(e *Engine) bool {
+	if e.now() > p.until || e.closing.Load() {
+		return false
+	}
+	time.Sleep(p.pause)
+	p.pause = min(2*p.pause, lastBriefPause)
+	return true
+}
+
+// underWayIn reports whether a write to a key of the bucket is under way at one of the backends whose
+// client may have been told. It looks at all writes that are under way.
+func (o *overlaps) underWayIn(bucket []byte, backends uint64) bool {
+	for i := range o.shards {
+		if o.shards[i].hasTurn(func(t *turn) bool {
+			return t.r != nil && t.out.Load()&backends != 0 && t.r.ledger.isAnswered() && bytes.Equal(t.r.head.bucket(), bucket)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasTurn reports whether f is true of one of the shard's.
+func (s *overlapShard) hasTurn(f func(t *turn) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of := func(k *overlap) bool {
+		for t := k.turns; t != nil; t = t.next {
+			if f(t) {
+				return true
+			}
+		}
+		return false
+	}
+	for k := s.keys; k != nil; k = k.next {
+		if of(k) {
+			return true
+		}
+	}
+	for _, k := range s.more {
+		if of(k) {
+			return true
+		}
+	}
+	return false
+}
+
+// awaitBucket waits until the backend of a list of versions, which is the primary's whoever was faster
+// (R28), has what was acknowledged in the bucket and is still under way there: what a client does not see in
+// the list it cannot remove before the bucket.
+func (r *request) awaitBucket(primary uint64) {
+	if !r.head.isListing() || !r.head.target.Versions || primary == r.e.all || r.e.o.Journal == nil || r.e.o.Journal.Quiet() {
+		return
+	}
+	for p := r.e.brieflyPatient(); r.e.writes.underWayIn(r.head.bucket(), primary) && p.wait(r.e); {
+	}
+}
