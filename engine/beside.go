@@ -92,14 +92,27 @@ func (t *turn) entries(es []Promise) []Promise {
 }
 
 // besideEntry is what the journal will have to be told by the writes that overlap with the
-// request's, or with one of its keys. nil: it is told anyway, or nothing may be said of it.
-func (r *request) besideEntry(i int) *Promise {
+// request's. nil: it is told anyway, or nothing may be said of it.
+func (r *request) besideEntry() *Promise {
 	if !r.journaled() || !r.stamp() {
 		return nil
 	}
-	// The request's own memory may be in use: somebody may be writing an intent.
-	es := r.appendPromises(nil, strconv.AppendUint(nil, uint64(r.head.id), 16), r.race.result())
-	e := &es[i]
+	return r.keepBeside(r.promiseOf(r.besideID(), r.race.result()))
+}
+
+// besideDelete is besideEntry for one key of a multi-object delete.
+func (r *request) besideDelete(w *deleteFacts, d *deletion) *Promise {
+	if !r.journaled() || !r.stamp() {
+		return nil
+	}
+	return r.keepBeside(r.promiseOfDelete(r.besideID(), w, d))
+}
+
+// besideID is the request's id, but not in its memory, which may be in use: somebody may be
+// writing an intent.
+func (r *request) besideID() []byte { return strconv.AppendUint(nil, uint64(r.head.id), 16) }
+
+func (r *request) keepBeside(e Promise) *Promise {
 	if e.Owed != 0 || e.Unacknowledged {
 		return nil
 	}
@@ -112,7 +125,7 @@ func (r *request) besideEntry(i int) *Promise {
 	for i := range e.ETags {
 		e.ETags[i].ETag = bytes.Clone(e.ETags[i].ETag)
 	}
-	return e
+	return &e
 }
 
 // tellBeside has the journal know the writes that overlapped with the request's and have

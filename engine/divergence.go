@@ -141,12 +141,20 @@ func (r *request) recordMissing() {
 // notes the keys that another write overlapped with (R19).
 func (r *request) endOverlaps(stored uint64) {
 	if r.ledger.turn != nil {
-		r.ledger.unordered = r.endOverlap(r.ledger.turn, stored, 0)
+		r.ledger.unordered = r.endOverlap(r.ledger.turn, stored, r.besideEntry)
 	}
+	var facts *deleteFacts // of all keys at once: each takes the answers to be read (R23)
 	for i := range r.ledger.deletes {
-		if d := &r.ledger.deletes[i]; d.turn.isUnderWay() {
-			d.unordered = r.endOverlap(&d.turn, stored, i)
+		d := &r.ledger.deletes[i]
+		if !d.turn.isUnderWay() {
+			continue
 		}
+		d.unordered = r.endOverlap(&d.turn, stored, func() *Promise {
+			if facts == nil {
+				facts = new(r.deleteFacts(r.race.result()))
+			}
+			return r.besideDelete(facts, d)
+		})
 	}
 }
 
@@ -165,14 +173,14 @@ func (r *request) leaveOverlaps() {
 	}
 }
 
-// endOverlap returns where the writes may have landed in another order. entry is the
-// write's number among the entries for the journal.
-func (r *request) endOverlap(t *turn, stored uint64, entry int) uint64 {
+// endOverlap returns where the writes may have landed in another order. entry makes what the journal
+// will have to be told of the write by those that overlap with it.
+func (r *request) endOverlap(t *turn, stored uint64, entry func() *Promise) uint64 {
 	differing, untold := r.e.writes.end(t, stored, r.mayBeStored())
 	if !untold {
 		return differing
 	}
-	return r.e.writes.endBeside(t, &beside{stored: stored, landed: true, entry: r.besideEntry(entry)})
+	return r.e.writes.endBeside(t, &beside{stored: stored, landed: true, entry: entry()})
 }
 
 // mayBeStored reports whether a backend may hold what the request wrote: not where

@@ -127,11 +127,12 @@ func (l *leg) etag() []byte {
 type deleteFacts struct {
 	writeFacts
 	answers []deletions // of the request's legs
+	told    uint64      // whose answer the client gets, which names the keys that are not deleted
 }
 
 func (r *request) deleteFacts(votes []vote) deleteFacts {
 	w := deleteFacts{writeFacts: r.facts(votes), answers: make([]deletions, len(votes))}
-	w.listed = true
+	w.listed, w.told = true, r.told()
 	for i := range votes {
 		if votes[i].state == votePositive {
 			w.answers[i] = r.legs[i].deletions()

@@ -249,13 +249,26 @@ func (r *request) promises(votes []vote) []Promise {
 }
 
 func (r *request) appendPromises(to []Promise, id []byte, votes []vote) []Promise {
-	p := Promise{
+	if len(r.ledger.deletes) == 0 {
+		return append(to, r.promiseOf(id, votes))
+	}
+	w := r.deleteFacts(votes)
+	for i := range r.ledger.deletes {
+		to = append(to, r.promiseOfDelete(id, &w, &r.ledger.deletes[i]))
+	}
+	return to
+}
+
+// basePromise is what the entries of all that the request writes have in common.
+func (r *request) basePromise(id []byte) Promise {
+	return Promise{
 		Seq: r.ledger.seq, Method: r.head.method, Target: r.head.raw, Host: r.head.host, Bucket: r.head.target.Bucket, Key: r.ledger.key,
 		Size: r.objectSize(), ID: id,
 	}
-	if len(r.ledger.deletes) > 0 {
-		return r.appendDeletePromises(to, p, votes)
-	}
+}
+
+func (r *request) promiseOf(id []byte, votes []vote) Promise {
+	p := r.basePromise(id)
 	o := r.outcome(votes)
 	p.Owed, p.Took, p.Reason, p.Open = o.owed, o.took, o.reason(), o.out != 0
 	if first := firstPositive(votes); first >= 0 && !r.head.is(s3.KindDelete) {
@@ -274,7 +287,7 @@ func (r *request) appendPromises(to []Promise, id []byte, votes []vote) []Promis
 	if p.Aspect == task.Content && p.Method == "PUT" && !r.head.copySource {
 		p.Carried = r.head.carried // of a copy a directive says whether it counts
 	}
-	return append(to, p)
+	return p
 }
 
 // otherETags are those that backends have answered with besides the first one: storages
@@ -302,27 +315,21 @@ func firstPositive(votes []vote) int {
 	return first
 }
 
-// appendDeletePromises makes an entry of each key of a multi-object delete, of the same kind
+// promiseOfDelete is the entry of one key of a multi-object delete, of the same kind
 // as a DELETE of it (R24). One with a version id is a write to that version, and its
 // target says so (R35).
-func (r *request) appendDeletePromises(to []Promise, p Promise, votes []vote) []Promise {
-	w := r.deleteFacts(votes)
-	told := r.told() // whose answer the client gets, which names the keys that are not deleted
-	p.Method = "DELETE"
-	for i := range r.ledger.deletes {
-		d, p := &r.ledger.deletes[i], p
-		o := w.outcomeOf(d)
-		p.Seq, p.Key = d.seq, []byte(d.Key)
-		p.Owed, p.Took, p.Reason, p.Open = o.owed, o.took, o.reason(), o.out != 0
-		p.Unacknowledged = o.took&told == 0
-		if d.VersionID != "" {
-			p.Aspect = task.Version
-			p.Target, p.ETags = r.versionTarget(d.VersionID), r.pairOf(d.VersionID)
-		}
-		p.Overlapped = d.turn.isUnderWay() && r.e.writes.overlapped(&d.turn)
-		to = append(to, p)
+func (r *request) promiseOfDelete(id []byte, w *deleteFacts, d *deletion) Promise {
+	p := r.basePromise(id)
+	o := w.outcomeOf(d)
+	p.Method, p.Seq, p.Key = "DELETE", d.seq, []byte(d.Key)
+	p.Owed, p.Took, p.Reason, p.Open = o.owed, o.took, o.reason(), o.out != 0
+	p.Unacknowledged = o.took&w.told == 0
+	if d.VersionID != "" {
+		p.Aspect = task.Version
+		p.Target, p.ETags = r.versionTarget(d.VersionID), r.pairOf(d.VersionID)
 	}
-	return to
+	p.Overlapped = d.turn.isUnderWay() && r.e.writes.overlapped(&d.turn)
+	return p
 }
 
 // versionTarget is the target by which the journal knows the delete of one version by
