@@ -97,9 +97,6 @@ type strayServer struct {
 	done      sync.WaitGroup
 }
 
-// strayTimeout is how long a request may take before the proxy gives it up.
-const strayTimeout = 5 * time.Second
-
 func newStrayServer(t testing.TB, config *tls.Config) *strayServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -199,14 +196,14 @@ func strayRig(t testing.TB, servers []*strayServer, roots *x509.CertPool, setups
 	watcher.Start()
 	t.Cleanup(watcher.Close)
 	use := func(o *Options, _ *limiter.Options) {
-		o.ConnectionTimeout = strayTimeout
+		o.ConnectionTimeout = patience // none of them is waited for in vain
 		for i, s := range servers {
 			scheme := "http"
 			if s.tls != nil {
 				scheme = "https"
 			}
 			b, err := backends.New(backends.Options{
-				URL: &url.URL{Scheme: scheme, Host: s.ln.Addr().String()}, DialTimeout: 5 * time.Second, IdleTimeout: time.Minute, ReadBuffer: 16 << 10,
+				URL: &url.URL{Scheme: scheme, Host: s.ln.Addr().String()}, DialTimeout: patience, IdleTimeout: time.Minute, ReadBuffer: 16 << 10,
 				TLS: &tls.Config{RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(8)}, Watcher: watcher,
 			})
 			if err != nil {
