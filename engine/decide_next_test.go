@@ -59,6 +59,9 @@ func testNextDecides(t *testing.T, body string, fail func(*stub.Server), down, s
 	c := r.dial()
 	wantStatus(t, c.Do(putRequest("/b/other", "x")), 200)
 	r.settled()
+	for _, s := range r.stores {
+		s.WaitDone(t, 1) // its connection is idle then, and can be closed
+	}
 	order := r.orderOf("b")
 	if order[0] != 0 {
 		t.Fatalf("the order is %v", order)
