@@ -215,7 +215,7 @@ func (w *world) follow() *Repairer {
 // await waits until ok, which has to come about soon.
 func (w *world) await(what string, ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			w.t.Fatalf("waited in vain until %s; left: %+v", what, w.q.left())
 		}
