@@ -400,3 +400,38 @@ func TestR9RejectionThatCrossesTheEndOfTheBody(t *testing.T) {
 	}
 	r.wantRecords("/b/k", "")
 }
+
+// TestR9EarlyRedirectionOfARead: a read may have a body, too, and what all answer to it before its end is
+// for the client, also where it is neither a success nor an error.
+func TestR9EarlyRedirectionOfARead(t *testing.T) {
+	t.Parallel()
+	for method, status := range map[string]int{"GET": 304, "HEAD": 304, "OPTIONS": 301, "POST": 307} {
+		for _, framing := range []string{"Content-Length: 5", "Transfer-Encoding: chunked"} {
+			t.Run(method+" "+framing, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, 2)
+				for _, s := range r.stores {
+					s.Behave(stub.Behaviour{During: stub.AnswerAndFin, Status: status})
+				}
+				target := "/b/k"
+				if method == "POST" {
+					target += "?select&select-type=2"
+				}
+				a := r.dial().Do(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: s3.test\r\n%s\r\nExpect: 100-continue\r\n\r\n", method, target, framing))
+				wantStatus(t, a, status)
+				r.settled()
+			})
+		}
+	}
+}
+
+// TestR9OneEarlyRedirectionOfARead: while another backend still takes the body, nothing is decided that would
+// leave it waiting for the rest.
+func TestR9OneEarlyRedirectionOfARead(t *testing.T) {
+	t.Parallel()
+	r := newTightRig(t, 2, withRing(64<<10))
+	r.stores[0].Behave(stub.Behaviour{During: stub.AnswerAndFin, Status: 304})
+	r.stores[1].Behave(stub.Behaviour{Status: 304})
+	wantStatus(t, r.dial().Do(chunkedRequest("GET", "/b/k", pattern(1<<20), 50_000)), 304)
+	r.settled()
+}

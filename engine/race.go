@@ -111,6 +111,10 @@ func (r *request) pickLocked() (leg int, v verdict) {
 		return pickDecided(c.votes, c.refusing, c.need, c.decidedBy(), c.isRead())
 	}
 	leg, v = pick(c.votes, c.need, c.isRead())
+	if v == verdictNone && !c.isRead() && !r.head.write {
+		// All have ended before the body: no leg waits for the rest of it.
+		leg, v = pick(c.votes, c.need, true)
+	}
 	if c.versioned != 0 {
 		leg, v = pickVersioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
 	}
