@@ -44,3 +44,41 @@ func TestR32ChunkedBodyEndsItsConnection(t *testing.T) {
 		}
 	})
 }
+
+// TestR32RefusedBodyEndsItsConnection: a backend that refuses a body of some size may have left it
+// unread, and take the rest for another request.
+func TestR32RefusedBodyEndsItsConnection(t *testing.T) {
+	t.Parallel()
+	overBoth(t, func(t *testing.T, config *tls.Config, roots *x509.CertPool) {
+		s := newStrayServer(t, config)
+		s.answer = func(c *strayConn, q *http.Request, own string) {
+			if c.answered {
+				t.Errorf("%s comes on the connection of a refused body", own)
+			}
+			if q.Method == "PUT" {
+				c.answered = q.ContentLength > surelyRead
+				c.write(headOf("403 Forbidden", own) + lengthOf(own) + "\r\n" + own)
+				return
+			}
+			c.write(ownAnswer(own))
+		}
+		s.start(t)
+		r := strayRig(t, []*strayServer{s}, roots)
+		c := dialStray(t, r.addr)
+		for i, size := range []int{0, 100, surelyRead, surelyRead + 1, 50_000, 300_000} {
+			own := fmt.Sprintf("own-%d", i)
+			if status, wrong := c.do("PUT", "/b/"+own, own, strings.Repeat("x", size)); status != 403 || wrong != "" {
+				t.Errorf("PUT of %d: %d %s", size, status, wrong)
+			}
+			r.settled()
+			if status, wrong := c.do("GET", "/b/"+own, own, ""); status != 200 || wrong != "" {
+				t.Errorf("GET behind a PUT of %d: %d %s", size, status, wrong)
+			}
+			r.settled()
+		}
+		// One for the first request, and one behind each of the three large ones.
+		if got := s.conns.Load(); got != 1+3 {
+			t.Errorf("%d connections, want 4", got)
+		}
+	})
+}

@@ -55,6 +55,10 @@ func (l *leg) timedOut(c Conn) bool {
 	return l.answer.Status == 408 && c.Reused() && l.r.message.Rewindable(l.index)
 }
 
+// surelyRead is how much of a body with a length backends read even where they refuse it. Some
+// versions of versitygw take the rest for another request, as they do with chunks (endsConn).
+const surelyRead = 8 << 10
+
 // leavesUsable reports whether another request can be sent once the answer is read, as
 // far as can be told by now (R32).
 func (l *leg) leavesUsable(c Conn) bool {
@@ -62,6 +66,8 @@ func (l *leg) leavesUsable(c Conn) bool {
 	switch {
 	case a.Close || l.sendErr != nil || l.r.head.endsConn():
 		return false
+	case a.Status >= 300 && l.r.head.contentLength > surelyRead:
+		return false // what is left of a body that it refused may be another request to it
 	case !l.r.head.bodyless(a.Status):
 		return true
 	case a.Status == 204 && (a.Chunked || a.Length > 0):
