@@ -199,11 +199,11 @@ func (l *leg) isMerelySlow() bool { return l.lane != nil && l.lane.moves(l.r.e.n
 // lagShare: a client may be held back once it has waited for one part in so many of StallTimeout.
 const lagShare = 4
 
-// noteLag notes that the request's client has waited for a leg, total in sum; the message calls it.
-func (r *request) noteLag(leg int, waited, total time.Duration) {
-	if l := &r.legs[leg]; l.lane != nil {
-		l.lane.lag(r.e.now(), &l.load, waited, total, total >= r.o.StallTimeout/lagShare)
-	}
+// noteLag notes that the request's client has waited for a leg, total in sum; the message calls it. It reports
+// whether the leg is to be cut for that, before its time.
+func (r *request) noteLag(leg int, waited, total time.Duration) (cut bool) {
+	l := &r.legs[leg]
+	return l.lane != nil && l.lane.lag(r.e.now(), &l.load, waited, total, r.o.StallTimeout)
 }
 
 // maxUnheld is the largest body that may hold no client back although its backend is slow: the system keeps

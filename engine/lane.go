@@ -26,13 +26,14 @@ type lane struct {
 
 	deferredAt atomic.Int64 // when a leg to it was deferred last, whatever its body; see Pressed
 
-	mu    sync.Mutex
-	loads []*cargo // of large bodies under way
-	rate  float64
-	fresh bool          // rate was measured
-	from  int64         // when the stretch of time began by which rate is measured
-	base  int64         // what was sent by then
-	waits time.Duration // how long clients have waited in the stretch, in sum
+	mu     sync.Mutex
+	loads  []*cargo // of large bodies under way
+	rate   float64
+	fresh  bool          // rate was measured
+	from   int64         // when the stretch of time began by which rate is measured
+	base   int64         // what was sent by then
+	waits  time.Duration // how long clients have waited in the stretch, in sum
+	stride stride
 
 	share float64 // of the time that a body takes, for which its client waits for this backend
 
@@ -141,6 +142,7 @@ func (l *lane) begin(now int64, b *cargo) {
 	defer l.mu.Unlock()
 	if len(l.loads) == 0 {
 		l.restartLocked(now)
+		l.stride = stride{from: now, base: l.sent.Load()}
 	}
 	b.begun, b.lags = now, 0
 	l.loads = append(l.loads, b)
@@ -155,7 +157,7 @@ func (l *lane) end(now int64, b *cargo, waited time.Duration, cut bool) {
 	case cut:
 		l.heldLocked(now, b, waited)
 		if !l.fresh {
-			l.rate, l.fresh = float64(b.sent.Load())/seconds(max(now-b.begun, 1)), true
+			l.rate, l.fresh = max(l.stride.rate, float64(b.sent.Load())/seconds(max(now-b.begun, 1))), true
 		}
 		l.lately = min(max(2*l.lately, heldLately), heldLongest)
 	case waited > 0:
@@ -170,17 +172,20 @@ func (l *lane) end(now int64, b *cargo, waited time.Duration, cut bool) {
 	l.loads = slices.Delete(l.loads, i, i+1)
 }
 
-// lag notes that the client of a cargo has waited, total in sum; lags: for so long that it may have been held
+// lag notes that the client of a cargo has waited, total in sum. After a part of StallTimeout it may have been held
 // back. It was if it has waited for most of its time: of two backends that are alike each one is a little
-// slower now and then.
-func (l *lane) lag(now int64, b *cargo, waited, total time.Duration, lags bool) {
+// slower now and then. It reports whether the body goes there in vain, and is to be cut at once.
+func (l *lane) lag(now int64, b *cargo, waited, total, stall time.Duration) (vain bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waits += waited
-	if lags && 2*int64(total) >= now-b.begun {
+	if total >= stall/lagShare && 2*int64(total) >= now-b.begun {
 		l.heldLocked(now, b, total)
 	}
+	vain = l.inVainLocked(now, b, total, stall)
+	l.stride.noteLocked(now, l.sent.Load(), waited, stall)
 	l.measureLocked(now, rateStretch)
+	return vain
 }
 
 // heldLocked notes that the backend has held a client back, for total in sum.

@@ -32,7 +32,7 @@ const tick = int64(time.Millisecond)
 // run brings n bodies of this size a second, for so many seconds, from clients that are as fast as can be.
 func (r *road) run(seconds, n float64, size int64) {
 	due := 0.0
-	for range int(seconds * 1000) {
+	for range int(seconds*1000 + 0.5) {
 		r.now += tick
 		for due += n / 1000; due >= 1; due-- {
 			if !r.fits(r.now, size, r.stall) {
@@ -58,12 +58,12 @@ func (r *road) move() {
 		r.sent.Add(n)
 		p.held += tick
 		r.held += time.Duration(tick)
-		r.lag(r.now, &p.cargo, time.Duration(tick), time.Duration(p.held), p.held >= int64(r.stall)/lagShare)
+		vain := r.lag(r.now, &p.cargo, time.Duration(tick), time.Duration(p.held), r.stall)
 		switch {
 		case sent == p.size:
 			r.well += p.size
 			r.end(r.now, &p.cargo, time.Duration(p.held), false)
-		case p.held >= int64(r.stall):
+		case vain, p.held >= int64(r.stall) && p.size-sent >= p.size/throughShare, p.held >= 2*int64(r.stall):
 			r.cuts++
 			r.inVain += sent
 			r.end(r.now, &p.cargo, time.Duration(p.held), true)
@@ -160,7 +160,7 @@ func TestR10ALittleSlowerIsNotDeferred(t *testing.T) {
 			b.sent.Add(4 * mib)
 			l.sent.Add(4 * mib)
 			waited += 3 * time.Millisecond
-			l.lag(now, b, 3*time.Millisecond, waited, waited >= time.Second/lagShare)
+			l.lag(now, b, 3*time.Millisecond, waited, time.Second)
 		}
 		l.end(now, b, waited, false)
 	}

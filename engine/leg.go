@@ -86,7 +86,7 @@ type leg struct {
 // farFuture tells the limiter that a leg does not wait for its backend.
 const farFuture = math.MaxInt64
 
-var errStalled = errors.New("stalled: it held the others back for longer than StallTimeout")
+var errStalled = errors.New("stalled: it held the others back for longer than StallTimeout, or would have")
 
 func (l *leg) reset(r *request, index, backend int, slot int32) {
 	l.r, l.index, l.backend, l.slot = r, index, backend, slot

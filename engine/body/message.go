@@ -54,11 +54,11 @@ type Client interface {
 
 // Hooks are what a message needs from its request. They are set once.
 type Hooks struct {
-	Start  func()                                        // starts the readers
-	Push   func()                                        // sends what the readers have in their pipes, as far as that needs no waiting
-	Cut    func(reader int)                              // see ring.Options.OnCut (R10)
-	Lag    func(reader int, waited, total time.Duration) // see ring.Options.OnLag; may be nil
-	Plain  func() bool                                   // reports whether every reader can send from a pipe
+	Start  func()                                             // starts the readers
+	Push   func()                                             // sends what the readers have in their pipes, as far as that needs no waiting
+	Cut    func(reader int)                                   // see ring.Options.OnCut (R10)
+	Lag    func(reader int, waited, total time.Duration) bool // see ring.Options.OnLag; may be nil
+	Plain  func() bool                                        // reports whether every reader can send from a pipe
 	Client Client
 	Buffer int // size of the server's read buffer: smaller reads go through it
 }

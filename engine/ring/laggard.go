@@ -2,8 +2,8 @@ package ring
 
 import "time"
 
-// waitLocked waits until a reader that holds the writer back has moved or left, or until one has
-// used up its StallTimeout; that one is cut. The lock is released while it waits and while OnCut
+// waitLocked waits until a reader that holds the writer back has moved or left, until it is time to
+// look at it, or until one has used up its StallTimeout; that one is cut. The lock is released while it waits and while OnCut
 // runs.
 func (r *Ring) waitLocked() {
 	left, laggards := r.holdersLocked()
@@ -33,12 +33,18 @@ func (r *Ring) waitLocked() {
 	}
 }
 
+// looks is how often in StallTimeout OnLag is asked about a reader that does not move.
+const looks = 8
+
 // holdersLocked marks the readers that hold the writer back and returns how long until the first of
-// them must be cut. They are laggards only while another reader is idle, having read everything:
+// them must be cut, or looked at. They are laggards only while another reader is idle, having read everything:
 // only then does waiting for them cost time that would not have been spent anyway (R10). Readers
 // that are all slow, even at different places, are not cut.
 func (r *Ring) holdersLocked() (left time.Duration, laggards bool) {
 	left = r.stallTimeout
+	if r.onLag != nil {
+		left /= looks
+	}
 	for i := range r.readers {
 		rd := &r.readers[i]
 		behind := r.written - rd.pos
@@ -74,7 +80,7 @@ func (r *Ring) idlerLocked() bool {
 }
 
 // chargeLocked charges the wait to the readers that caused it and cuts those that have used up
-// their StallTimeout. The idle reader may have left in the meantime, even during OnCut, so it is
+// their StallTimeout, or will have by what OnLag says. The idle reader may have left in the meantime, even during OnCut, so it is
 // looked for each time.
 func (r *Ring) chargeLocked(waited time.Duration) {
 	for i := range r.readers {
@@ -83,12 +89,13 @@ func (r *Ring) chargeLocked(waited time.Duration) {
 			continue
 		}
 		rd.stalled += waited
+		inVain := false
 		if total := rd.stalled; r.onLag != nil {
 			r.mu.Unlock()
-			r.onLag(i, waited, total)
+			inVain = r.onLag(i, waited, total)
 			r.mu.Lock()
 		}
-		if rd.attached && !rd.cut && rd.stalled >= r.allowanceLocked(rd) && r.idlerLocked() {
+		if rd.attached && !rd.cut && (inVain || rd.stalled >= r.allowanceLocked(rd)) && r.idlerLocked() {
 			rd.cut = true
 			r.data.Broadcast()
 			if r.onCut != nil {

@@ -32,13 +32,14 @@ func TestR10NearlyThroughIsLetThrough(t *testing.T) {
 				r := Get(Options{
 					Size: oddSize, Readers: 2, StallTimeout: timeout, Total: c.total,
 					OnCut: func(int) { cut = time.Since(begun); close(stop) },
-					OnLag: func(i int, waited, total time.Duration) {
+					OnLag: func(i int, waited, total time.Duration) bool {
 						if i == 0 && total == 0 {
-							return // it takes everything as it comes
+							return false // it takes everything as it comes
 						}
 						if lag += waited; i != 1 || lag != total {
 							t.Errorf("reader %d lags for %v, %v in all, not %v", i, waited, total, lag)
 						}
+						return false
 					},
 				})
 				for i := range 2 {
@@ -80,4 +81,39 @@ func TestR10NearlyThroughIsLetThrough(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestR10CutBeforeItsTime: a reader is looked at while it stands still, and cut as soon as OnLag says so.
+func TestR10CutBeforeItsTime(t *testing.T) {
+	const timeout = 8 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		var cut time.Duration
+		begun, stop := time.Now(), make(chan struct{})
+		r := Get(Options{
+			Size: oddSize, Readers: 2, StallTimeout: timeout,
+			OnCut: func(int) { cut = time.Since(begun); close(stop) },
+			OnLag: func(i int, _, total time.Duration) bool { return i == 1 && total >= timeout/4 },
+		})
+		go func() {
+			defer r.Detach(0)
+			for {
+				p, err := r.Next(0)
+				if err != nil {
+					return
+				}
+				r.Advance(0, len(p))
+			}
+		}()
+		go func() {
+			defer r.Detach(1)
+			<-stop
+		}()
+		mustWrite(t, r, make([]byte, 3*oddSize))
+		r.Close()
+		synctest.Wait()
+		if cut != timeout/4 {
+			t.Errorf("cut after %v", cut)
+		}
+		r.Put()
+	})
 }

@@ -77,7 +77,7 @@ type Ring struct {
 	stallTimeout time.Duration
 	total        int64 // length of the stream; 0 if unknown
 	onCut        func(reader int)
-	onLag        func(reader int, waited, total time.Duration)
+	onLag        func(reader int, waited, total time.Duration) (cut bool)
 }
 
 // Options say how to carry a stream.
@@ -99,8 +99,9 @@ type Options struct {
 	// the reader may be using is not overwritten.
 	OnCut func(reader int)
 	// OnLag is called on the writer's goroutine when it has waited for a reader while another one was
-	// idle, total in sum. May be nil.
-	OnLag func(reader int, waited, total time.Duration)
+	// idle, total in sum, and several times within StallTimeout. If it returns true the reader is cut,
+	// before its time. May be nil.
+	OnLag func(reader int, waited, total time.Duration) (cut bool)
 }
 
 // Get returns a ring for a new stream.

@@ -1,0 +1,60 @@
+package engine
+
+import "time"
+
+// stride is what a lane has carried lately, in stretches of time that are short enough to tell of a body that
+// has begun a moment ago whether it can end in time (R10).
+type stride struct {
+	from  int64 // when the stretch began
+	base  int64 // what the lane had sent by then
+	waits time.Duration
+	rate  float64 // of the last stretch, or 0
+	full  bool    // clients waited for most of it, and it was no faster than the one before
+}
+
+const (
+	// looks is how many stretches StallTimeout has.
+	looks = 8
+	// grownPace: what is so many times as fast as before has yet to come to its full speed, as TCP has over a
+	// long way.
+	grownPace = 1.5
+	// throughShare: a body of which less than one part in so many is left when its time is up is let through
+	// (package ring).
+	throughShare = 8
+)
+
+// noteLocked notes that clients have waited, and begins a new stretch when it is time.
+func (p *stride) noteLocked(now, sent int64, waited, stall time.Duration) {
+	p.waits += waited
+	length := now - p.from
+	if length < int64(stall)/looks {
+		return
+	}
+	last := p.rate
+	p.rate = float64(sent-p.base) / seconds(length)
+	p.full = last > 0 && p.rate > 0 && p.rate <= grownPace*last && int64(p.waits) >= length/2
+	p.from, p.base, p.waits = now, sent, 0
+}
+
+// inVainLocked reports whether a body that has held its client back, for total in sum, would have to be cut when
+// its time is up, at the pace of the lane: with all that has begun before it, for what has begun later is cut
+// before it. Of two backends that are alike one is slower now and then, but not nearly all of the time.
+func (l *lane) inVainLocked(now int64, b *cargo, total, stall time.Duration) bool {
+	if !l.stride.full || b.size == 0 || 4*int64(total) < 3*(now-b.begun) {
+		return false
+	}
+	left, ahead := float64(b.size-b.sent.Load()), 0.0
+	for _, o := range l.loads {
+		if o == b {
+			break
+		}
+		if o.isOf(now, stall) {
+			ahead += float64(o.size - o.sent.Load())
+		}
+	}
+	carries := l.stride.rate * (stall - total).Seconds()
+	if ahead == 0 {
+		return left-carries > float64(b.size)/throughShare
+	}
+	return ahead+left > carries
+}

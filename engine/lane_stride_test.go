@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"testing"
+	"time"
+)
+
+// TestR10InVain: a body that cannot end in time is not waited for until its time is up.
+func TestR10InVain(t *testing.T) {
+	t.Parallel()
+	r := newRoad()
+	r.run(2, 1, 100*mib)
+	if r.cuts == 0 || r.held > r.stall/2 {
+		t.Errorf("%d cuts; clients were held back for %v", r.cuts, r.held)
+	}
+}
+
+// TestR10InVainOfMany: where far more comes at once than the backend carries, what began first ends well.
+func TestR10InVainOfMany(t *testing.T) {
+	t.Parallel()
+	r := newRoad()
+	r.run(6, 300, mib)
+	if r.well < 5*mib || r.inVain > 9*mib {
+		t.Errorf("%d bytes went well, %d in vain, in %d bodies that were cut", r.well, r.inVain, r.cuts)
+	}
+}
+
+// TestR10NotInVain: a body whose backend has yet to come to its full speed, or stands still for a moment, has the
+// whole of its time; one that could end in time, too.
+func TestR10NotInVain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		rate func(at time.Duration) float64 // bytes a second
+		size int64
+	}{
+		{"faster and faster", func(at time.Duration) float64 {
+			return 150e3 * float64(int(1)<<min(at/(80*time.Millisecond), 10))
+		}, 64 * mib},
+		{"after a pause at its beginning", func(at time.Duration) float64 {
+			if at > 5*time.Millisecond && at < 600*time.Millisecond {
+				return 0
+			}
+			return 400e6
+		}, 1 << 30},
+		{"with a pause in its middle", func(at time.Duration) float64 {
+			if at > 2*time.Second && at < 2600*time.Millisecond {
+				return 0
+			}
+			return 400e6
+		}, 4 << 30},
+		{"slow, and in time", func(time.Duration) float64 { return 12.5e6 }, 11 * mib},
+		{"nearly in time", func(time.Duration) float64 { return 12.5e6 }, 13 * mib},
+		{"slower for most of the time", func(time.Duration) float64 { return 150e6 }, 800 * mib},
+		{"of a size that nobody knows", func(time.Duration) float64 { return 12.5e6 }, 0},
+	} {
+		l, b, now := &lane{}, &cargo{size: tt.size}, int64(time.Hour)
+		l.begin(now, b)
+		var waited time.Duration
+		full := 400e6 // of the client, and of the other backend
+		for at := time.Duration(0); waited < time.Second && (tt.size == 0 || b.sent.Load() < tt.size); at += time.Duration(tick) {
+			now += tick
+			rate := min(tt.rate(at), full)
+			b.sent.Add(int64(rate / 1000))
+			l.sent.Add(int64(rate / 1000))
+			held := time.Duration(float64(tick) * (1 - rate/full))
+			if waited += held; held > 0 && l.lag(now, b, held, waited, time.Second) {
+				t.Errorf("%s: cut after %v, of which it was waited for %v", tt.name, at, waited)
+				break
+			}
+		}
+	}
+}
