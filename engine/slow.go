@@ -108,26 +108,3 @@ func (r *request) slowRequest(whole time.Duration) SlowRequest {
 	}
 	return slow
 }
-
-// ReadLatency is how long a backend's answers to reads take, the median, the 95th and the 99th in a
-// hundred, by experience of late; zero where too little is known: under a ReadPolicy that asks all
-// backends nothing is.
-func (e *Engine) ReadLatency(backend int) (p [3]time.Duration) {
-	var counts [latencySteps]uint32
-	sum := uint32(0)
-	for class := range e.reads.latencies[backend] {
-		l := &e.reads.latencies[backend][class]
-		for i := range counts {
-			n := l.counts[i].Load()
-			counts[i] += n
-			sum += n
-		}
-	}
-	if sum < latencyEnough {
-		return p
-	}
-	for i, percent := range []uint64{50, 95, 99} {
-		p[i] = time.Duration(quantile(&counts, sum, percent))
-	}
-	return p
-}

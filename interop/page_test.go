@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
 
@@ -24,15 +25,7 @@ func TestPage(t *testing.T) {
 	t.Parallel()
 	w := newStores(t, [2]string{versitygw, versitygw})
 	p := w.newProxy(t, "page", "", fmt.Sprintf("AdminToken: %s\nCredentials: {AccessKey: %s, SecretKey: %s, Region: %s}\nFailureLimit: 3\n", pageToken, accessKey, secretKey, region))
-	shots := os.Getenv("PAGE_SHOTS")
-	if shots == "" {
-		dir, err := os.MkdirTemp("", "akubra-page-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		shots = dir
-	}
-	t.Logf("the screenshots are in %s", shots)
+	shots := shotsDir(t)
 	c := newSDK(p.url, nil)
 	bucket := "page"
 	p.process.await(t, "a bucket can be made", func(ctx context.Context) bool {
@@ -47,9 +40,8 @@ func TestPage(t *testing.T) {
 	}
 
 	b := newBrowser(t)
-	b.run(chromedp.Navigate(p.admin+"/"), chromedp.WaitVisible("#token"),
-		chromedp.SendKeys("#token", pageToken+"\n"))
-	b.until("it is in sync", `document.querySelector("#sentence").textContent === "All backends are in sync."`)
+	b.open(p.admin+"/", pageToken)
+	b.until("it is in sync", inSync)
 	b.shot(shots, "1-in-sync", 1200, "light")
 
 	w.stores[1].process.kill()
@@ -65,11 +57,7 @@ func TestPage(t *testing.T) {
 	b.filter("nothing says this")
 	b.until("the filter hides lines", `document.querySelectorAll("#records tr").length === 0`)
 	b.filter("")
-	for _, scheme := range []string{"light", "dark"} {
-		b.shot(shots, "2-behind", 1200, scheme)
-	}
-	b.shot(shots, "2-behind", 400, "light")
-	b.shot(shots, "2-behind", 400, "dark")
+	b.shots(shots, "2-behind")
 	b.until("nothing is wider than the page", `document.documentElement.scrollWidth <= innerWidth`)
 
 	// A button, by the keyboard.
@@ -79,14 +67,14 @@ func TestPage(t *testing.T) {
 	w.stores[1].run(t)
 	b.until("it can be ended", `[...document.querySelectorAll("[data-name^=maintenance]")].some((e) => /End/.test(e.textContent))`)
 	b.run(chromedp.Evaluate(`[...document.querySelectorAll("[data-name^=maintenance]")].filter((e) => /End/.test(e.textContent)).forEach((e) => e.click())`, nil))
-	b.until("it is in sync again", `document.querySelector("#sentence").textContent === "All backends are in sync."`)
+	b.until("it is in sync again", inSync)
 	b.shot(shots, "3-in-sync-again", 1200, "dark")
 
 	p.process.stop(t)
 	b.until("contact is lost", `/No contact since/.test(document.querySelector("#sentence").textContent) && document.body.classList.contains("lost")`)
 	b.shot(shots, "4-lost", 1200, "light")
 	p.run(t)
-	b.until("it is back by itself", `document.querySelector("#sentence").textContent === "All backends are in sync." && !document.body.classList.contains("lost")`)
+	b.until("it is back by itself", inSync+` && !document.body.classList.contains("lost")`)
 	if strings.Contains(b.text(`document.title`), "owned") {
 		t.Error("a key became markup")
 	}
@@ -108,6 +96,27 @@ type browser struct {
 }
 
 const browserTime = 30 * time.Second
+
+// What the page says.
+const inSync = `document.querySelector("#sentence").textContent === "All backends are in sync."`
+
+func behindBy(n int) string {
+	return fmt.Sprintf(`/\b%d keys? behind at/.test(document.querySelector("#sentence").textContent)`, n)
+}
+
+// shotsDir is where screenshots stay: in PAGE_SHOTS, or in a folder that is named.
+func shotsDir(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("PAGE_SHOTS")
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "akubra-page-"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("the screenshots are in %s", dir)
+	return dir
+}
 
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
@@ -140,6 +149,27 @@ func (b *browser) text(expression string) (got string) {
 	return got
 }
 
+// open opens the page, and gives it the token that it asks for, if any.
+func (b *browser) open(url string, token ...string) {
+	b.Helper()
+	b.run(chromedp.Navigate(url))
+	for _, one := range token {
+		b.run(chromedp.WaitVisible("#token"), chromedp.SendKeys("#token", one+"\n"))
+	}
+}
+
+// noteCounts has the page keep in window.counts how many keys its sentence says are behind, each time
+// that this changes, however late anybody looks.
+func (b *browser) noteCounts() {
+	b.Helper()
+	b.run(chromedp.Evaluate(`{
+		const e = document.querySelector("#sentence");
+		window.counts = [];
+		new MutationObserver(() => window.counts.push(Number((/([\d,]+) keys? behind/.exec(e.textContent) || [0, "0"])[1].replaceAll(",", ""))))
+			.observe(e, { childList: true, characterData: true, subtree: true });
+	}`, nil))
+}
+
 // filter fills in the synclog's filter by reason.
 func (b *browser) filter(words string) {
 	b.Helper()
@@ -156,11 +186,25 @@ func (b *browser) until(what, expression string) {
 	}
 }
 
+// shots takes pictures in both schemes, wide and as narrow as a telephone.
+func (b *browser) shots(dir, name string) {
+	b.Helper()
+	for _, width := range []int64{1200, 400} {
+		for _, scheme := range []string{"light", "dark"} {
+			b.shot(dir, name, width, scheme)
+		}
+	}
+}
+
 // shot takes a picture of the whole page.
 func (b *browser) shot(dir, name string, width int64, scheme string) {
 	b.Helper()
 	var png []byte
 	b.run(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
-		chromedp.EmulateViewport(width, 900), chromedp.FullScreenshot(&png, 100))
+		chromedp.EmulateViewport(width, 900),
+		// Until it is drawn anew: of a page whose size has just changed a part may be missing.
+		chromedp.Evaluate(`new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))`, nil,
+			func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }),
+		chromedp.FullScreenshot(&png, 100))
 	mustWrite(b.T, filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), png)
 }

@@ -13,6 +13,8 @@
 #                   store, in the time that they may take
 # INTEROP_SOAK      how long the soak takes, of all topologies together (30s)
 # AKUBRA            the proxy's binary; without it, it is built from this tree
+# DEB               the package that is installed and shown; without it, it is dist's, or built from this tree
+# PAGE_SHOTS        where the pictures of the page go (beside INTEROP_BIN)
 # VERSITYGW, MINIO  the versions to build, if they are not there ("latest")
 set -eu
 cd "$(dirname "$0")"
@@ -25,7 +27,7 @@ fail() {
 command -v go >/dev/null || fail "cannot run without go: see https://go.dev/dl"
 
 missing=
-for pair in aws:awscli s3cmd:s3cmd rclone:rclone curl:curl chromium:chromium; do
+for pair in adduser:adduser aws:awscli s3cmd:s3cmd rclone:rclone curl:curl chromium:chromium; do
 	command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 if [ -n "$missing" ]; then
@@ -59,6 +61,22 @@ fi
 AKUBRA=$(realpath "$AKUBRA")
 export AKUBRA
 
+# The package of `make packages`, if it is there and nothing has changed since.
+if [ -z "${DEB:-}" ]; then
+	DEB=$(ls ../dist/akubra_*_"$(go env GOARCH)".deb 2>/dev/null || true)
+	if [ -z "$DEB" ] || [ -n "$(find .. -name dist -prune -o -newer "$DEB" \( -name '*.go' -o -path '../deploy/*' \) -type f -print -quit)" ]; then
+		echo "interop: building the package"
+		work=$(mktemp -d)
+		trap 'rm -rf "$work"' EXIT
+		RELEASES=linux/$(go env GOARCH) ../deploy/release.sh "$work" >/dev/null || fail "cannot build the package"
+		DEB=$(ls "$work"/akubra_*.deb)
+	fi
+fi
+DEB=$(realpath "$DEB")
+PAGE_SHOTS=${PAGE_SHOTS:-$(dirname "$INTEROP_BIN")/shots}
+mkdir -p "$PAGE_SHOTS"
+export DEB PAGE_SHOTS
+
 (cd .. && go test -count=1 -run Servers ./synclog/repair)
 
 timeout=30m
@@ -68,4 +86,7 @@ timeout=30m
 for tool in failures farlink; do
 	(cd .. && go build -o "$INTEROP_BIN/$tool" "./internal/testkit/$tool") || fail "cannot build $tool"
 done
-go test -count=1 -timeout $timeout -json "$@" ./... 2>&1 | "$INTEROP_BIN/failures"
+status=0
+go test -count=1 -timeout $timeout -json "$@" ./... 2>&1 | "$INTEROP_BIN/failures" || status=$?
+echo "interop: the pictures of the page: $(ls "$PAGE_SHOTS"/*.png 2>/dev/null | tr "\n" " ")"
+exit $status

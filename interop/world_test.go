@@ -9,6 +9,8 @@
 // The files: world_test.go has the stores and the proxies in front of them,
 // process_test.go what runs; step_test.go is one step of the matrix with its
 // check; snapshot_test.go is what a store holds; synclog_test.go reads records;
+// page_test.go and show_test.go look at the proxy's page in a browser, the latter at that of a proxy
+// that was installed from its package;
 // clients_test.go lists the clients; the others are a client each, mainjob_test.go is
 // the main job on real input, farsync_test.go the same to a near store and a far one, and
 // repair_test.go what makes the stores equal again.

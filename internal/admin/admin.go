@@ -69,8 +69,8 @@ type Options struct {
 	Repair func() (repair.Status, bool)
 	// Owed is what the journal knows; nil is nothing.
 	Owed func() Owed
-	// Latency is how long a backend takes to answer, the 50th, 95th and 99th in a hundred; zero is
-	// not known. May be nil.
+	// Latency is how long a backend takes until its answer begins, the 50th, 95th and 99th in a
+	// hundred, of late; zero is not known. May be nil.
 	Latency func(backend int) [3]time.Duration
 	// Slow are the slowest requests of late, for JSON; WatchSlow says whether anybody wants to
 	// know. Both may be nil.

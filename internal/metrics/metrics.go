@@ -26,6 +26,7 @@ type Metrics struct {
 	version  string
 	names    []string // of the backends
 	backends []backendMetrics
+	recent   []recent  // by backend
 	refused  []refusal // ascending by reason
 
 	_            [64]byte
@@ -129,7 +130,7 @@ var metricReads = [...]string{
 // New makes the counters for backends with these names, by index; version is the proxy's own.
 func New(version string, names []string) *Metrics {
 	metrics.ExposeMetadata(true) // the library's only global switch: # TYPE lines
-	m := &Metrics{version: version, names: names, backends: make([]backendMetrics, len(names))}
+	m := &Metrics{version: version, names: names, backends: make([]backendMetrics, len(names)), recent: make([]recent, len(names))}
 	reasons := engine.Refusals()
 	m.refused = make([]refusal, len(reasons))
 	for i, reason := range slices.Sorted(maps.Keys(reasons)) {

@@ -164,7 +164,7 @@ func (p *Proxy) make() error {
 		Connections:   p.files.admin,
 		Metrics:       p.metrics,
 		Owed:          p.owed,
-		Latency:       p.engine.ReadLatency,
+		Latency:       p.metrics.Latency,
 		Slow:          p.slow,
 		WatchSlow:     p.engine.WatchSlow,
 		ConfigDiffers: p.configDiffers,
