@@ -14,6 +14,9 @@ const (
 	// calm is how long a cause must not have occurred before it counts as over: what fails every
 	// other time is failing.
 	calm = 3 * time.Second
+	// proven is how long that must be where a probe alone has been answered since: what answers a
+	// probe may still hang at the next write.
+	proven = 10 * time.Second
 	// forgotten is how long a failure counts as current if nobody repeats what has failed.
 	forgotten = 5 * time.Minute
 	// slowAfter is how long a request may wait for a backend before that backend counts as slow.
@@ -278,7 +281,7 @@ func (b *backend) over(i int, now time.Time) bool {
 	case cause.connecting():
 		return b.answered.After(latest) || b.reached.After(latest)
 	case cause.transport():
-		return b.answered.After(latest)
+		return b.answered.After(latest) || quiet >= proven && b.reached.After(latest)
 	}
 	for c := range classes {
 		if !f.last[c].IsZero() && !b.good[c].After(f.last[c]) {

@@ -228,6 +228,38 @@ func TestR36Silent(t *testing.T) {
 	}
 }
 
+// Where no client asks any more, a probe that was answered ends what nobody repeats: not at once, but
+// long before it is forgotten.
+func TestR36ProbeEndsWhatNobodyRepeats(t *testing.T) {
+	for cause, err := range map[Cause]error{Reset: io.EOF, Timeout: os.ErrDeadlineExceeded, Answer: errors.New("no response")} {
+		r := newRig("a")
+		r.Failed(0, true, err, "no luck")
+		r.pass(30*time.Second, nil)
+		r.want(t, fmt.Sprintf("a first %s 1: no luck", cause)) // no probe has been answered
+		r.Failed(0, true, err, "no luck")
+		r.Reached(0)
+		r.now = r.now.Add(time.Second)
+		r.Reached(0)
+		r.pass(proven-2*time.Second, nil)
+		r.want(t) // it may be chance
+		r.pass(2*time.Second, nil)
+		r.want(t, fmt.Sprintf("a over %s 2 in 30s", cause))
+
+		// What answers probes and fails requests is failing.
+		r.pass(3*time.Minute, func() {
+			if r.now.Second()%5 == 0 {
+				r.Failed(0, true, err, "no luck")
+			}
+			r.Reached(0)
+		})
+		for _, e := range r.events {
+			if strings.Contains(e, "over") {
+				t.Errorf("%s: %q", cause, e)
+			}
+		}
+	}
+}
+
 // A success costs no memory and no lock.
 func TestWellAllocatesNothing(t *testing.T) {
 	r := newRig("a")
