@@ -36,9 +36,7 @@ func (p *Proxy) processState() metrics.Process {
 	if unix.Statfs(p.Config.DataDir, &fs) == nil && fs.Bsize > 0 {
 		s.DataFree, s.DataSize = fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize)
 	}
-	if v, err := ReadVerified(p.Config); err == nil {
-		s.Verified = v
-	}
+	s.Verified = p.verified.get(p.Config)
 	return s
 }
 

@@ -36,20 +36,24 @@ func (p *Proxy) owed() admin.Owed {
 	return o
 }
 
-// owedBytes remembers for a while what each backend is owed in bytes, which takes a look at all keys.
+// owedBytes remembers for a while what each backend is owed in bytes, which takes a look at all keys:
+// for the longer, the longer that takes, so that it never costs more than a hundredth of a processor.
+// Where few keys are owed, their bytes stand beside their number.
 type owedBytes struct {
-	mu     sync.Mutex
-	looked time.Time
-	bytes  []int64
+	mu    sync.Mutex
+	again time.Time
+	bytes []int64
 }
 
-const owedBytesAge = 10 * time.Second
+const owedBytesRest = 100 // times as long as a look takes
 
 func (b *owedBytes) get(owing func() journal.Owing) []int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if time.Since(b.looked) >= owedBytesAge {
-		b.bytes, b.looked = owing().Bytes, time.Now()
+	if begun := time.Now(); begun.After(b.again) {
+		b.bytes = owing().Bytes
+		ended := time.Now()
+		b.again = ended.Add(owedBytesRest * ended.Sub(begun))
 	}
 	return b.bytes
 }
@@ -159,8 +163,13 @@ func (p *Proxy) compareFile(current *config.Config) *configDiffers {
 }
 
 // settle carries out a person's decision about a parked key (R35), as akubra resolve does: the fence keeps
-// it and every repair apart.
+// it and every repair apart. A large object takes longer than the page waits for an answer: it is settled
+// all the same, until Stop, and the log says what came of it.
 func (p *Proxy) settle(d admin.Decision) (result string, err error) {
+	return p.settleWithin(d, settlePatience)
+}
+
+func (p *Proxy) settleWithin(d admin.Decision, patience time.Duration) (result string, err error) {
 	bucket, key := d.Bucket, string(d.Key)
 	t, _, ok, err := p.journal.Find(bucket, key)
 	switch {
@@ -186,10 +195,41 @@ func (p *Proxy) settle(d admin.Decision) (result string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer r.CloseIdle()
-	ctx, cancel := context.WithTimeout(p.life, settlePatience)
-	defer cancel()
-	got, err := r.Settle(ctx, bucket, key, "", repair.Decision{Take: d.Take, Delete: d.Delete, Accept: d.Accept, Newest: d.Newest, OnlyParked: true})
+	if _, busy := p.settling.LoadOrStore([2]string{bucket, key}, true); busy {
+		return "", errors.New("cannot settle it: an earlier decision is still being carried out")
+	}
+	type outcome struct {
+		result string
+		err    error
+	}
+	done, gone := make(chan outcome), make(chan struct{})
+	defer close(gone)
+	p.serving.Go(func() { // a handler of the listener that is waited for
+		defer r.CloseIdle()
+		var got outcome
+		got.result, got.err = settleWith(p.life, r, d)
+		p.settling.Delete([2]string{bucket, key})
+		select {
+		case done <- got:
+		case <-gone:
+			msg := "a decision about a parked key has been carried out"
+			if got.err != nil {
+				msg = "a decision about a parked key could not be carried out"
+			}
+			p.logs.Main.Warn().Err(got.err).Str("what", text.HideSecrets(text.Printable(bucket+"/"+key))).Str("result", got.result).Msg(msg)
+		}
+	})
+	select {
+	case got := <-done:
+		return got.result, got.err
+	case <-time.After(patience):
+		return "it is being settled, which takes a while: the key leaves the page once that is done, and the log says what came of it", nil
+	}
+}
+
+// settleWith carries out a decision to its end.
+func settleWith(ctx context.Context, r *repair.Repairer, d admin.Decision) (result string, err error) {
+	got, err := r.Settle(ctx, d.Bucket, string(d.Key), "", repair.Decision{Take: d.Take, Delete: d.Delete, Accept: d.Accept, Newest: d.Newest, OnlyParked: true})
 	switch {
 	case err != nil:
 		return "", err

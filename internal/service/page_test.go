@@ -13,6 +13,7 @@ import (
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/testkit"
+	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -50,12 +51,12 @@ func TestR35PageRetries(t *testing.T) {
 	}
 }
 
-// R22: a decision that waits for a backend does not hold up the end of the proxy.
-func TestR22StopEndsASettlement(t *testing.T) {
-	t.Parallel()
-	asked, goOn := make(chan struct{}), make(chan struct{})
+// settleRig is a proxy with a conflict at bkt/k, which two backends answer about once goOn is closed.
+func settleRig(t *testing.T, log io.Writer) (r *reloadRig, decision admin.Decision, asked, goOn chan struct{}) {
+	t.Helper()
+	asked, goOn = make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	r := &reloadRig{t: t, dir: t.TempDir()}
+	r = &reloadRig{t: t, dir: t.TempDir()}
 	for range 2 {
 		r.backends = append(r.backends, testkit.NewBackend(t, func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/bkt/k" {
@@ -65,11 +66,10 @@ func TestR22StopEndsASettlement(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 		}))
 	}
-	t.Cleanup(func() { close(goOn) })
 	r.write("Repair: {Enabled: false}\nCredentials: {AccessKey: a, SecretKey: s}\n")
 	c, err := config.Load(r.file())
 	testkit.MustDo(t, err)
-	r.Proxy, err = New(c, logs.Plain(io.Discard, io.Discard), "test")
+	r.Proxy, err = New(c, logs.Plain(log, io.Discard), "test")
 	testkit.MustDo(t, err)
 	testkit.MustDo(t, r.Start())
 	names := r.names()
@@ -80,9 +80,17 @@ func TestR22StopEndsASettlement(t *testing.T) {
 	}
 	found.Parked = task.Conflict
 	testkit.MustDo(t, r.journal.Note(&found))
+	return r, admin.Decision{Bucket: "bkt", Key: []byte("k"), Take: names[0]}, asked, goOn
+}
+
+// R22: a decision that waits for a backend does not hold up the end of the proxy.
+func TestR22StopEndsASettlement(t *testing.T) {
+	t.Parallel()
+	r, decision, asked, goOn := settleRig(t, io.Discard)
+	t.Cleanup(func() { close(goOn) })
 	settled := make(chan error, 1)
 	go func() {
-		_, err := r.settle(admin.Decision{Bucket: "bkt", Key: []byte("k"), Take: names[0]})
+		_, err := r.settle(decision)
 		settled <- err
 	}()
 	<-asked
@@ -95,4 +103,66 @@ func TestR22StopEndsASettlement(t *testing.T) {
 	case <-time.After(settlePatience / 2):
 		t.Error("it goes on")
 	}
+}
+
+// R35: a decision that takes longer than the page waits is carried out all the same, once, and the log
+// says what came of it.
+func TestR35PageSettlesForLong(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	r, decision, asked, goOn := settleRig(t, &log)
+	if said, err := r.settleWithin(decision, time.Millisecond); err != nil || !strings.Contains(said, "is being settled") {
+		t.Errorf("%q, %v", said, err)
+	}
+	<-asked
+	if said, err := r.settleWithin(decision, time.Millisecond); err == nil || !strings.Contains(err.Error(), "earlier decision") {
+		t.Errorf("the second: %q, %v", said, err)
+	}
+	close(goOn)
+	testkit.Eventually(t, "it is settled", func() bool { return r.journal.Journal.Stats().Pending == 0 })
+	testkit.Eventually(t, "the log says so", func() bool {
+		return strings.Contains(log.String(), "a decision about a parked key has been carried out")
+	})
+	r.Stop()
+}
+
+// The bytes that the page shows are those of the keys beside them, and a look that takes long is not
+// taken at each second.
+func TestOwedBytesAreOfNow(t *testing.T) {
+	var b owedBytes
+	n, took := int64(0), time.Duration(0)
+	owing := func() journal.Owing {
+		time.Sleep(took)
+		n++
+		return journal.Owing{Bytes: []int64{n}}
+	}
+	b.get(owing)
+	for want := int64(2); want < 5; want++ {
+		testkit.Eventually(t, "a quick look is taken again", func() bool { return b.get(owing)[0] >= want })
+	}
+	took = 50 * time.Millisecond // the machine may well take longer, and rest for longer
+	was := n
+	testkit.Eventually(t, "a long look is taken", func() bool { b.get(owing); return n > was })
+	was = n
+	if b.get(owing); n != was {
+		t.Error("it is taken again at once")
+	}
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
 }

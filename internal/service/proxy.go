@@ -86,6 +86,8 @@ type Proxy struct {
 
 	configFile configFile // of the page
 	owedBytes  owedBytes  // likewise
+	verified   verifiedFile
+	settling   sync.Map // [2]string of bucket and key: decisions that are being carried out
 
 	inherited, inheritedAdmin net.Listener // see Inherit
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/akubra/akubra/internal/config"
@@ -41,6 +42,32 @@ func KeepVerified(c *config.Config, s repair.VerifySummary, complete bool) error
 		return fmt.Errorf("cannot keep for the metrics what verify has found: %w", err)
 	}
 	return nil
+}
+
+// verifiedFile remembers what was read, so that a scrape reads the file only after a verify.
+type verifiedFile struct {
+	mu   sync.Mutex
+	seen fs.FileInfo // nil: nothing is remembered
+	read *metrics.Verified
+}
+
+// get gives what the file says, or nil. A verify replaces the file, so that it is another one.
+func (f *verifiedFile) get(c *config.Config) *metrics.Verified {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	info, err := os.Stat(filepath.Join(c.DataDir, verifiedName))
+	if err != nil {
+		f.seen, f.read = nil, nil
+		return nil
+	}
+	if f.seen == nil || !os.SameFile(f.seen, info) || !f.seen.ModTime().Equal(info.ModTime()) || f.seen.Size() != info.Size() {
+		if f.read, err = ReadVerified(c); err != nil {
+			f.seen = nil
+			return nil
+		}
+		f.seen = info
+	}
+	return f.read
 }
 
 // ReadVerified reads that; it is nil if there was no verify.
