@@ -63,8 +63,8 @@ export AKUBRA
 
 # The package of `make packages`, if it is there and nothing has changed since.
 if [ -z "${DEB:-}" ]; then
-	DEB=$(ls ../dist/akubra_*_"$(go env GOARCH)".deb 2>/dev/null || true)
-	if [ -z "$DEB" ] || [ -n "$(find .. -name dist -prune -o -newer "$DEB" \( -name '*.go' -o -path '../deploy/*' \) -type f -print -quit)" ]; then
+	DEB=$(ls -t ../dist/akubra_*_"$(go env GOARCH)".deb 2>/dev/null | head -n 1)
+	if [ -z "$DEB" ] || [ -n "$(find .. -name dist -prune -o -newer "$DEB" \( -name '*.go' -o -path '*/page/*' -o -path '../deploy/*' \) -type f -print -quit)" ]; then
 		echo "interop: building the package"
 		work=$(mktemp -d)
 		trap 'rm -rf "$work"' EXIT
