@@ -130,22 +130,21 @@ func TestR35PageSettlesForLong(t *testing.T) {
 // taken at each second.
 func TestOwedBytesAreOfNow(t *testing.T) {
 	var b owedBytes
-	n, took := int64(0), time.Duration(0)
-	owing := func() journal.Owing {
-		time.Sleep(took)
-		n++
-		return journal.Owing{Bytes: []int64{n}}
-	}
-	b.get(owing)
-	for want := int64(2); want < 5; want++ {
-		testkit.Eventually(t, "a quick look is taken again", func() bool { return b.get(owing)[0] >= want })
-	}
-	took = 50 * time.Millisecond // the machine may well take longer, and rest for longer
-	was := n
-	testkit.Eventually(t, "a long look is taken", func() bool { b.get(owing); return n > was })
-	was = n
-	if b.get(owing); n != was {
-		t.Error("it is taken again at once")
+	for _, took := range []time.Duration{0, 50 * time.Millisecond} {
+		b.again = time.Time{}
+		begun := time.Now()
+		b.get(func() journal.Owing {
+			time.Sleep(took)
+			return journal.Owing{Bytes: []int64{1}}
+		})
+		most := owedBytesRest * time.Since(begun) // of what a look may have taken
+		if rest := time.Until(b.again); rest > most || b.again.Sub(begun) < owedBytesRest*took {
+			t.Errorf("after a look of %v it rests for %v, want at most %v", took, rest, most)
+		}
+		looked := false
+		if b.again = time.Now().Add(time.Hour); b.get(func() journal.Owing { looked = true; return journal.Owing{} })[0] != 1 || looked {
+			t.Error("it looks while it ought to rest")
+		}
 	}
 }
 
