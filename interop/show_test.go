@@ -96,13 +96,13 @@ func install(t *testing.T, deb string) installed {
 	_, err := user.Lookup("akubra")
 	hadUser := err == nil
 	t.Cleanup(func() {
-		_ = exec.Command("dpkg", "--purge", "akubra").Run()
+		_ = exec.Command("dpkg", "--force-unsafe-io", "--purge", "akubra").Run()
 		_, _ = os.RemoveAll("/var/lib/akubra"), os.RemoveAll("/var/log/akubra")
 		if !hadUser {
 			_ = exec.Command("userdel", "akubra").Run()
 		}
 	})
-	mustExecute(t, []string{"DEBIAN_FRONTEND=noninteractive"}, "dpkg", "--install", deb)
+	mustExecute(t, []string{"DEBIAN_FRONTEND=noninteractive"}, "dpkg", "--force-unsafe-io", "--install", deb)
 	t.Logf("%s is installed", deb)
 	return installed{as: []string{"setpriv", "--reuid=akubra", "--regid=akubra", "--clear-groups", "--no-new-privs", "--"}}
 }
