@@ -26,7 +26,7 @@ func TestTargetsCompared(t *testing.T) {
 		backend := s3mem.New()
 		var requests atomic.Int64
 		server := httptest.NewServer(signed(t, "secret", gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server(), &requests))
-		defer server.Close()
+		t.Cleanup(server.Close)
 		backends = append(backends, backend)
 		args = append(args, "-target", name+server.URL)
 	}

@@ -114,10 +114,10 @@ func parseOptions(args []string) (*options, error) {
 	if o.conns, err = list(conns, positive); err != nil {
 		return nil, err
 	}
-	if err = o.check(); err != nil {
+	if o.targets, err = s3.targets(urls); err != nil {
 		return nil, err
 	}
-	o.targets, err = s3.targets(urls)
+	err = o.check()
 	return o, err
 }
 

@@ -28,12 +28,18 @@ func (o *options) runTarget(ctx context.Context, rs *Results) (err error) {
 		}
 		c.Backends = 0 // nobody knows
 	}
-	for _, t := range o.targets {
-		remove, err2 := o.prepareBucket(t)
-		if err2 != nil {
-			return err2
+	var removes []func() error
+	defer func() {
+		for _, remove := range removes {
+			err = errors.Join(err, remove())
 		}
-		defer func() { err = errors.Join(err, remove()) }()
+	}()
+	for _, t := range o.targets {
+		remove, err := o.prepareBucket(t)
+		if err != nil {
+			return err
+		}
+		removes = append(removes, remove)
 		t.prefix = fmt.Sprintf("akubra-bench-%08x", rand.Uint32())
 		fmt.Fprintf(o.log, "driving %s, bucket %s, keys under %s/\n", t.url, t.bucket, t.prefix)
 	}
