@@ -19,6 +19,7 @@ type copySource struct {
 	names   []sourceName // what backends may take it for; none if it names no object
 	version bool         // of a version, whose id is one backend's own
 	length  int64        // of the range that is copied, or -1
+	ownTags bool         // the copy gets tags of its own
 }
 
 type sourceName struct{ bucket, key string }
@@ -108,18 +109,40 @@ func (r *request) isSourceUnderWay() bool {
 	})
 }
 
+// sourceTagsOwed is the set of backends that owe tags of the source, where the copy takes them
+// along.
+func (r *request) sourceTagsOwed() (set uint64) {
+	if r.e.o.OwedTags == nil || !r.head.is(s3.KindCopy) || r.head.source.version || r.head.source.ownTags {
+		return 0
+	}
+	for _, n := range r.head.source.names {
+		set |= r.e.o.OwedTags([]byte(n.bucket), []byte(n.key))
+	}
+	return set & r.e.all
+}
+
+// betterKnown is the set of backends that owe what others do not: what all owe, none of them is
+// known to have better.
+func (r *request) betterKnown(owing uint64) uint64 {
+	if owing == r.e.all {
+		return 0
+	}
+	return owing
+}
+
 // withSource takes backends out of want that owe a copy's source: an older one is not to
 // be copied, and the copy is owed there, too. Where nobody is left the client has to wait
 // for repair of the source; for a write to it that is under way the copy waits itself, and so does that
-// of a part, which is one backend's alone. What all owe, none of them is known to have better.
+// of a part, which is one backend's alone.
 func (r *request) withSource(want uint64) (uint64, *s3Error) {
-	owing := r.sourceOwed()
-	for p := r.e.brieflyPatient(); owing&want != 0 && owing != r.e.all && (r.head.isPartCopy() || want&^owing == 0); owing = r.sourceOwed() {
+	owed := func() uint64 { return r.betterKnown(r.sourceOwed()) | r.betterKnown(r.sourceTagsOwed()) }
+	owing := owed()
+	for p := r.e.brieflyPatient(); owing&want != 0 && (r.head.isPartCopy() || want&^owing == 0); owing = owed() {
 		if !r.isSourceUnderWay() || !p.wait(r.e) {
 			break
 		}
 	}
-	if owing&want == 0 || owing == r.e.all {
+	if owing&want == 0 {
 		return want, nil
 	}
 	if want &^= owing; want == 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
@@ -250,4 +251,35 @@ func TestReadCopySource(t *testing.T) {
 			t.Errorf("%q %q: %q, %+v, want %+v", tt.source, tt.byteRange, names, got, tt)
 		}
 	}
+}
+
+// A copy takes along the tags of its source, unless it gets others (R30, R35): who owes these owes
+// the copy, and where nobody else is left the client has to wait. What all owe nobody has better.
+func TestR30CopyOfTagsThatAreOwed(t *testing.T) {
+	t.Parallel()
+	var owed atomic.Uint64
+	r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
+		o.OwedTags = func(bucket, key []byte) uint64 {
+			if string(bucket) != "b" || string(key) != "src" {
+				return 0
+			}
+			return owed.Load()
+		}
+	})
+	wantStatus(t, r.put("/b/src", "source"), 200)
+	r.settled()
+	owed.Store(0b10)
+	wantStatus(t, r.dial().Do(copyRequest("/b/k", "/b/src")), 200)
+	r.settled()
+	wantAbsent(t, r.stores[1], "/b/k")
+	r.wantOwing("PUT k 10 " + ReasonSource)
+	replaces := strings.Replace(copyRequest("/b/l", "/b/src"), "\r\n\r\n", "\r\nx-amz-tagging-directive: REPLACE\r\n\r\n", 1)
+	wantStatus(t, r.dial().Do(replaces), 200)
+	r.settled()
+	wantStored(t, r.stores[1], "/b/l", "source")
+	r.limiter.SetMaintained(0, true)
+	wantXMLError(t, r.dial().Do(copyRequest("/b/m", "/b/src")), 503)
+	owed.Store(0b11)
+	wantStatus(t, r.dial().Do(copyRequest("/b/m", "/b/src")), 200)
+	r.settled()
 }

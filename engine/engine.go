@@ -107,6 +107,9 @@ type Options struct {
 	// Wanted hears of a key that a client waits for, since a backend owes it: repair
 	// should take it first. Called from any goroutine; it may not wait. May be nil.
 	Wanted func(bucket, key string)
+	// OwedTags is the set of backends that owe the newest tags of a key, which a copy takes along (R30). It
+	// may read the disk; nil: none.
+	OwedTags func(bucket, key []byte) uint64
 	// TLS is for the client's side; nil is plain HTTP.
 	TLS *tls.Config
 

@@ -57,6 +57,18 @@ func lacking(e *Entry) uint64 {
 	if e.Unacknowledged || e.Aspect != task.Content && e.Aspect != task.Version {
 		return 0
 	}
+	return lackingFor(e)
+}
+
+// lackingTags is that of tags.
+func lackingTags(e *Entry) uint64 {
+	if e.Unacknowledged || e.Aspect != task.Tags {
+		return 0
+	}
+	return lackingFor(e)
+}
+
+func lackingFor(e *Entry) uint64 {
 	if e.Took&^e.Owed != 0 {
 		return e.Owed
 	}

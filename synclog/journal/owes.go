@@ -44,6 +44,42 @@ func (j *Journal) Owed(bucket, key []byte) (owed uint64) {
 	return owed
 }
 
+// OwedTags is the set of backends that lack the newest tags of a key that a client was told of, or may. Unlike Owed
+// it reads the record of a key that is pending.
+func (j *Journal) OwedTags(bucket, key []byte) (owed uint64) {
+	if j.Quiet() {
+		return 0
+	}
+	of := ident{bucket: bucket, key: key}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return 0
+	}
+	for id := j.opens.oldest(j.hashOf(of)); id != noOpen; id = j.opens.list[id].newer {
+		var e Entry
+		if j.openEntry(&j.opens.list[id], &e) && identOf(&e).is(of) {
+			owed |= lackingTags(&e)
+		}
+	}
+	r, _, ok := j.lookLocked(of)
+	if !ok {
+		return owed & j.mine
+	}
+	content := uint64(0) // it takes away the tags that were there
+	for i := range r.writes {
+		if e := &r.writes[i]; e.Aspect == task.Content && !e.Unacknowledged {
+			content = e.Seq
+		}
+	}
+	for i := range r.writes {
+		if e := &r.writes[i]; e.Seq > content {
+			owed |= lackingTags(e)
+		}
+	}
+	return owed & j.mine
+}
+
 // OwedIn adds to counts, by backend, how many keys of a bucket and acknowledged writes
 // under way in it a backend lacks, or may, of what a listing shows (R30). It costs what
 // Owed does.

@@ -168,3 +168,37 @@ func TestR30OwesTheBucket(t *testing.T) {
 		t.Errorf("owed %b of another one", got)
 	}
 }
+
+// R30, R35: tags are owed apart from content, which a copy asks for; newer content takes older
+// ones away.
+func TestR30OwesTags(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	want := func(want uint64) {
+		t.Helper()
+		if got := r.OwedTags([]byte("b"), []byte("k")); got != want {
+			t.Fatalf("tags are owed by %b, want %b", got, want)
+		}
+	}
+	want(0)
+	r.promise(put("k", 1))
+	want(0)
+	tags := put("k", 2)
+	tags.Aspect = task.Tags
+	r.promise(tags)
+	want(2)
+	seq := r.promise(opened(func() Entry { e := put("k", 4); e.Aspect = task.Tags; return e }()))
+	want(6)
+	r.settle(seq, 4, nil)
+	want(4)
+	unknown := tags
+	unknown.Owed, unknown.Unacknowledged = 1, true
+	r.promise(unknown)
+	want(4)
+	r.promise(put("k", 2))
+	want(0)
+	other := tags
+	other.Key = []byte("other")
+	r.promise(other)
+	want(0)
+}
