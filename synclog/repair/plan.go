@@ -101,6 +101,10 @@ func (k *knowledge) winner(claims []*claim, views []view) (best *claim, source i
 				r = 2
 			}
 			r *= 2
+			if has(c.said, i) { // who never said so may show the same bytes from before, with other metadata
+				r++
+			}
+			r *= 2
 			if views[i].lossy == nil { // who keeps all is the better source
 				r++
 			}
@@ -109,7 +113,7 @@ func (k *knowledge) winner(claims []*claim, views []view) (best *claim, source i
 			}
 		}
 	}
-	if k.stands != nil && k.stands.del && rank < 6 && !k.explained(claims, views) {
+	if k.stands != nil && k.stands.del && rank < 3*2*2 && !k.explained(claims, views) {
 		// No acknowledged write is there beside it.
 		return k.stands, -1
 	}

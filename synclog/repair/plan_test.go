@@ -75,6 +75,7 @@ var rows = []row{
 	{"another one that took it is out, and may have it", "PUT v1 (A C) with tags", "v1 / v1 / out", "wait"},
 	{"a delete of unknown outcome, and who has not deleted has not kept the metadata", "PUT v1 (A B) with metadata | DELETE ?", "v1 / -", "copy A to B"},
 	{"… after which all have what is left", "PUT v1 (A B) with metadata | DELETE ?", "v1 / v1", "park: not kept"},
+	{"two at the same time with the same bytes: of who took the newer one is its metadata", "PUT v1 (B) | PUT v1 (A B)", "v1+old / v1+new", "copy B to A"},
 	{"two at the same time with the same bytes, of which one had no metadata: all have that one", "PUT v1 (A B) with metadata | PUT v1 (A B)", "v1 / v1", "equal"},
 	{"… and neither has been kept whole", "PUT v1 (A B) with metadata | PUT v1 (A B) with metadata", "v1 / v1", "park: not kept"},
 	{"deleted", "DELETE (A)", "- / v0", "delete from B"},
