@@ -149,7 +149,15 @@ func (t *truth) reads(w *write, deeds map[string]*deed) {
 	for _, v := range source.allowed("tags") {
 		add(deeds["tags"], v)
 	}
-	for _, v := range source.allowed("content") {
+	values := source.allowed("content")
+	if bucket, key, _ := strings.Cut(w.from, "/"); strings.HasSuffix(key, "/") {
+		for i, s := range t.stores { // who keeps no content under such a name has none to copy
+			if v := s.Current(bucket, key); t.manners[i].Folders && v != nil && len(v.Body) == 0 {
+				add(deeds["content"], content("", w.cache))
+			}
+		}
+	}
+	for _, v := range values {
 		if body, _, _ := strings.Cut(v, " with "); w.cache != "" && v != whatever {
 			v = content(body, w.cache)
 		}
@@ -315,7 +323,8 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 			}
 		}
 		bucket, name, _ := strings.Cut(key, "/")
-		if v := hit.Current(bucket, name); only != "" && v != nil && len(v.Parts) > 0 && !slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return s != hit && holds(s, key, k) }) {
+		noMD5 := slices.ContainsFunc(t.manners, func(m s3mem.Manners) bool { return m.OwnETags }) // so repair goes by none (R18)
+		if v := hit.Current(bucket, name); only != "" && v != nil && (len(v.Parts) > 0 || noMD5) && !slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return s != hit && holds(s, key, k) }) {
 			k.lost, k.forgotten = true, true // the ETag of parts is no MD5 of it
 		}
 	}
@@ -499,7 +508,9 @@ func (k *known) isTrue(reason string, manners []s3mem.Manners) bool {
 	case "damaged":
 		return k.rotten || odd
 	case "not kept":
-		return odd || k.torn
+		// Of a Content-Type that one of two shows nobody knows whether it was sent, or guessed.
+		guesses := slices.ContainsFunc(manners, func(m s3mem.Manners) bool { return m.Guesses })
+		return odd || k.torn || guesses && k.overlaps
 	case "needs a person":
 		return k.versions || k.overlaps || k.disturbed
 	}
