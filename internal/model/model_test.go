@@ -77,6 +77,7 @@ var kept = []struct{ name, history string }{
 	{"who took it is wiped, and the other one has it under an ETag of its own", "manners A etags; put b/k2 3 tags=3; put b/u//a 5 tags=5; freeze B; acl b/k1 private; down B; wipe A"},
 	{"Cache-Control that who took it does not keep, and a delete of unknown outcome", "manners A lossy; & put v/k2 6 cache=6; put l/k2 9 tags=9 hold; delete b/k3.txt; freeze B; freeze A; deletes v/k3.txt,v/k2"},
 	{"other metadata, while a leg of its PUT is out", "put b/k1 1 tags=1 cache=1; put b/k1 2; put b/k1 3 tags=3 cache=3; copy b/k1 b/k1 cache=5"},
+	{"a guessed type, beside a repair", "manners B guesses; multi b/k3.txt 3; & put b/k3.txt 5 acl=public-read"},
 	{"a copy of tags that a backend owes", "put b/s 0 tags=3; wait 1s; refuse B 503; tag b/s 1; refuse B 0; down A; copy b/k b/s; up A"},
 	{"a copy of tags that a backend owes, beside one that hangs", "put b/s 0; wait 1s; down B; tag b/s 1; freeze A; up B; copy b/k b/s; up A"},
 }

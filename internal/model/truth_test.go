@@ -508,9 +508,7 @@ func (k *known) isTrue(reason string, manners []s3mem.Manners) bool {
 	case "damaged":
 		return k.rotten || odd
 	case "not kept":
-		// Of a Content-Type that one of two shows nobody knows whether it was sent, or guessed.
-		guesses := slices.ContainsFunc(manners, func(m s3mem.Manners) bool { return m.Guesses })
-		return odd || k.torn || guesses && k.overlaps
+		return odd || k.torn
 	case "needs a person":
 		return k.versions || k.overlaps || k.disturbed
 	}

@@ -16,6 +16,9 @@ func fullest(c *claim, source int, claims []*claim, views []view) int {
 		if !c.shownBy(i, &views[i]) || !views[i].keepsMore(&views[source]) || !has(c.said, i) && !(has(c.said, source) && c.drops(&views[source], &views[i])) {
 			continue
 		}
+		if has(c.owed, i) && !has(c.owed, source) && views[i].hasOnlyTypeBefore(&views[source]) {
+			continue
+		}
 		alone := true
 		for _, other := range claims {
 			alone = alone && (other == c || !other.shownBy(i, &views[i]))
@@ -31,6 +34,17 @@ func fullest(c *claim, source int, claims []*claim, views []view) int {
 // and lacks nothing of it: the other backend may have dropped it.
 func (v *view) keepsMore(o *view) bool {
 	return v.sameContent(o) && v.hasAllNamesOf(o) && !o.hasAllNamesOf(v)
+}
+
+// hasOnlyTypeBefore reports whether a view has no more than a Content-Type that another one lacks: of a
+// backend that may lack the write it may be a guess.
+func (v *view) hasOnlyTypeBefore(o *view) bool {
+	for line := range strings.Lines(v.meta) {
+		if name, _, _ := strings.Cut(line, ":"); name != headerType && !o.hasName(name) {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *view) hasAllNamesOf(o *view) bool {
