@@ -98,7 +98,7 @@ func (k *kinds) dropIdle() {
 
 // kindOf counts a key with this record, and gives the number of its class.
 func (k *kinds) kindOf(r *record) uint16 {
-	return k.kindOfClass(class{owed: r.owed(), lacking: r.lacking() & k.mine, parked: parkCode(r.parked)}, r.bucket)
+	return k.kindOfClass(class{owed: r.owed(), lacking: r.lacking(k.mine) & k.mine, parked: parkCode(r.parked)}, r.bucket)
 }
 
 func (k *kinds) kindOfClass(c class, bucket []byte) (kind uint16) {

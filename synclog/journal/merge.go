@@ -33,10 +33,12 @@ func (r *record) owed() (mask uint64) {
 }
 
 // lacking are the backends that lack an acknowledged write of what a GET gives, or may (R30).
-func (r *record) lacking() (mask uint64) {
+// mine are the configured ones.
+func (r *record) lacking(mine uint64) (mask uint64) {
 	for i := range r.writes {
 		mask |= lacking(&r.writes[i])
 	}
+	mask |= r.doubtful(mine &^ mask)
 	if r.rivalsLost == allAspects { // of what an old journal had, it is not known what it was
 		for i := range r.rivals {
 			if e := &r.rivals[i]; e.Unacknowledged && e.Method == "" {
@@ -45,6 +47,31 @@ func (r *record) lacking() (mask uint64) {
 		}
 	}
 	return mask
+}
+
+// doubtful are the backends that may show a write which is not to be seen, or not any more: one
+// that came before what stands and that they gave no answer to (R19), or one that no client was
+// told of and no backend has confirmed, so that repair may yet undo it. sure are those that
+// lack nothing else; where one of them is in no doubt the others are not asked.
+func (r *record) doubtful(sure uint64) (mask uint64) {
+	for i := range r.rivals {
+		e := &r.rivals[i]
+		if e.Aspect != task.Content || e.Took&^e.Owed != 0 && e.Unacknowledged {
+			continue
+		}
+		if e.Unacknowledged || r.follows(e) {
+			mask |= e.Owed &^ e.Took
+		}
+	}
+	if sure&^mask == 0 {
+		return 0
+	}
+	return mask
+}
+
+// follows reports whether what stands began after e's client was told.
+func (r *record) follows(e *Entry) bool {
+	return e.Answered != 0 && slices.ContainsFunc(r.writes, func(w Entry) bool { return together(&w, e) && e.Answered <= w.Seq })
 }
 
 // lacking is what one write that was acknowledged adds to it. The ones that are under way

@@ -67,6 +67,21 @@ func (k *modelKey) lacks() (lacks uint64) {
 			lacks |= lacksOf(e)
 		}
 	}
+	// What may be there of a write that was replaced, or that nobody was told of and nobody has
+	// confirmed, is not to be seen, unless it may be everywhere.
+	var late uint64
+	for name, es := range k.rivals {
+		s, stands := k.stands[name]
+		for _, e := range es {
+			past := !e.Unacknowledged && stands && e.Answered != 0 && e.Answered <= s.Seq
+			if undecided := e.Unacknowledged && e.Took&^e.Owed == 0; e.Aspect == task.Content && (past || undecided) {
+				late |= e.Owed &^ e.Took
+			}
+		}
+	}
+	if (lacks|late)&7 != 7 {
+		lacks |= late
+	}
 	return lacks
 }
 

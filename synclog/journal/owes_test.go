@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -99,6 +100,67 @@ func TestR30OwesWhereAnOlderWriteMayLandLate(t *testing.T) {
 	r.wantOwes("m", 6)
 	r.promise(took("m", 5, 2)) // the third one took it, and may take the first one late
 	r.wantOwes("m", 6)
+}
+
+// So it is where the leg without an answer ended after the newer write had begun, whose client
+// waited for another backend: the older write is its rival then, and no less past.
+func TestR19R30OwesWhereAnOlderWriteEndsLate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	late := func(key string) (seq uint64) {
+		older := opened(put(key, 2))
+		older.Took = 1
+		if err := r.intend(&older); err != nil {
+			t.Fatal(err)
+		}
+		seq = r.Stamp(time.Now()) // the newer one begins
+		r.Journal.settleOpen(&Entry{Seq: older.Seq, Owed: 2, Took: 1})
+		return seq
+	}
+	newer := put("k", 0)
+	newer.Seq, newer.Took = late("k"), 3
+	r.promise(newer)
+	r.wantOwes("k", 2)
+	counts := make([]int, 2)
+	r.OwedIn([]byte("b"), counts)
+	if counts[0] != 0 || counts[1] != 1 {
+		t.Errorf("counts are %v", counts)
+	}
+	// Where the newer one is there alone it is the only one that can be asked.
+	newer = put("l", r.Journal.mine&^2)
+	newer.Seq, newer.Took = late("l"), 2
+	r.promise(newer)
+	r.wantOwes("l", r.Journal.mine&^2)
+	if err := r.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	r.reopen()
+	r.wantOwes("k", 2)
+}
+
+// A write that nobody was told of, and that a backend may have stored all the same, may be undone
+// yet: it is not shown, as long as another backend is in no doubt.
+func TestR29R30OwesOfAnUndecidedWrite(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	r.promise(untold(put("one", 1)))
+	r.wantOwes("one", 1)
+	r.promise(untold(put("all", r.Journal.mine)))
+	r.wantOwes("all", 0)
+	r.promise(put("behind", r.Journal.mine&^1))
+	r.promise(untold(put("behind", 1))) // the others lack what came before
+	r.wantOwes("behind", r.Journal.mine&^1)
+	taken := untold(put("taken", 2))
+	taken.Took = 1
+	r.promise(taken)
+	r.wantOwes("taken", 0)
+	r.promise(of(task.Tags, untold(put("tags", 1))))
+	r.wantOwes("tags", 0)
+	// What comes after it replaces it, wherever it was taken.
+	newer := put("one", 2)
+	newer.Took = 1
+	r.promise(newer)
+	r.wantOwes("one", 2)
 }
 
 // A record that cannot be read still says who is owed.
