@@ -170,7 +170,7 @@ func (r *request) noteDeciderLocked(l *leg, said deciderSaid) {
 func (l *leg) hadNoSay() bool {
 	cause := l.why()
 	return l.state == voteFailed && l.outcome != OutcomeAborted && (cause == nil || errors.Is(cause, errStalled) || errors.Is(cause, errDemoted)) &&
-		!l.sentAll.Load() && !l.mayHaveActed() && !l.hadObject() && l.lacksEnd()
+		!l.mayHaveStored() && l.lacksEnd()
 }
 
 // endSize is more than what frames a body's end, which some storages do not wait for.

@@ -334,7 +334,7 @@ func TestR29DeciderFails(t *testing.T) {
 					r.stores[0].Unhang()
 					r.settled()
 					wantAbsent(t, r.stores[1], "/b/k")
-					if e := r.journal.newest("b", "k"); e.Owed != 0b11 || !e.Unacknowledged {
+					if e := r.journal.newest("b", "k"); e.Owed != 0b01 || !e.Unacknowledged {
 						t.Errorf("in the journal: %+v", e)
 					}
 					if n := r.stores[0].Counts().Requests; n > 2 {

@@ -193,7 +193,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, stores: stores, records: &recorder{}, log: &testLog{}, metrics: &testMetrics{outcomes: map[string]int{}},
-		journal: &ledger{entries: map[uint64]*entry{}},
+		journal: &ledger{all: 1<<len(stores) - 1, entries: map[uint64]*entry{}},
 	}
 	r.records.cond = sync.NewCond(&r.records.mu)
 	watcher := netio.NewWatcher()

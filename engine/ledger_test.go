@@ -15,6 +15,7 @@ import (
 
 // ledger is a journal in memory.
 type ledger struct {
+	all     uint64 // backends
 	last    atomic.Uint64
 	broken  atomic.Bool
 	full    atomic.Bool                        // Begin fails
@@ -108,14 +109,18 @@ func (l *ledger) Owed(bucket, key []byte) (set uint64) {
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
 		if bytes.Equal(e.Bucket, bucket) && bytes.Equal(e.Key, key) && e.Aspect == task.Content {
-			set |= e.lacking()
+			set |= e.lacking(l.all)
 		}
 	}
 	return set
 }
 
-// lacking are the backends that lack an acknowledged write of what a GET gives.
-func (e *entry) lacking() uint64 {
+// lacking are the backends that lack an acknowledged write of what a GET gives, or that may have one of
+// which nobody was told.
+func (e *entry) lacking(all uint64) uint64 {
+	if e.Unacknowledged && e.Took == 0 && e.Owed != all && e.Aspect == task.Content {
+		return e.Owed
+	}
 	if e.Unacknowledged || e.Aspect != task.Content {
 		return 0
 	}
@@ -127,7 +132,7 @@ func (l *ledger) OwedIn(bucket []byte, counts []int) {
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
 		for b := range counts {
-			if bytes.Equal(e.Bucket, bucket) && e.lacking()&(1<<b) != 0 {
+			if bytes.Equal(e.Bucket, bucket) && e.lacking(l.all)&(1<<b) != 0 {
 				counts[b]++
 			}
 		}

@@ -55,6 +55,7 @@ type leg struct {
 	body     []byte // in buf
 	open     bool   // the body is still to be read from conn
 	gotBytes bool
+	acted    bool // an earlier connection had so much of the message that its backend may act on it
 	tried    bool // something was read that is no short answer; the connection's Reader has it
 	arrived  bool // arrive has read a short answer, and run must not wait
 	unsent   int  // at most so many bytes did the kernel hold when they were last looked at; valid once sentAll
@@ -115,7 +116,7 @@ func (l *leg) clear() {
 	l.sentAll.Store(false)
 	l.sentSize = 0
 	l.buf, l.body, l.answer = l.buf[:0], nil, http1.Answer{}
-	l.open, l.gotBytes, l.reusable, l.finished = false, false, false, false
+	l.open, l.gotBytes, l.reusable, l.finished, l.acted = false, false, false, false, false
 	l.tried, l.arrived, l.voted = false, false, false
 	l.held, l.asked, l.headAt, l.received, l.failure, l.took = false, 0, 0, 0, ResultNone, 0
 	l.clearTurn()
@@ -273,6 +274,7 @@ func (l *leg) stale(err error) bool {
 // restart puts the leg back to where it was before it had a connection.
 func (l *leg) restart() error {
 	l.giveBack(false)
+	l.acted = l.acted || l.answer.Status != 408 && l.mayHaveStored()
 	l.inline, l.sendErr, l.tried, l.arrived, l.gotBytes = false, nil, false, false, false
 	l.answer, l.body = http1.Answer{}, nil
 	l.sentAll.Store(false)

@@ -81,6 +81,25 @@ func (l *leg) hadObject() bool {
 	return size > 0 && l.sentSize >= int64(l.r.head.length)+size
 }
 
+// mayHaveStored reports whether the backend may have done what the leg asks for, now or later: it
+// had all of the message, on this connection or on one before it (R12), or so much that it need
+// not wait for the rest.
+func (l *leg) mayHaveStored() bool {
+	return l.acted || l.sentAll.Load() || l.mayHaveActed() || l.hadObject()
+}
+
+// mayLandLate reports whether the backend may yet carry the write out although the leg has ended
+// (R19): it has given no answer, or a gateway before it has given up waiting for that.
+func (l *leg) mayLandLate() bool {
+	switch l.state {
+	case voteFailed:
+		return l.mayHaveStored()
+	case voteNegative:
+		return l.answer.Status == 502 || l.answer.Status == 504
+	}
+	return false
+}
+
 // describe puts an error into the words of the synclog.
 func (l *leg) describe(err error) error {
 	var unconnected *connectError

@@ -117,6 +117,15 @@ func (o *overlaps) unorder(t *turn) {
 	t.unordered, t.waits = true, 0
 }
 
+// unorderAt notes that a write's leg to one backend has not waited for its turn.
+func (o *overlaps) unorderAt(t *turn, backend int) {
+	s := o.shard(t.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.unordered = true
+	t.waits &^= 1 << backend
+}
+
 // startNext tells legs that they need not wait for one write any more. unsure: where their
 // clients have been told, they are deferred instead.
 func startNext(legs []*leg, unsure bool) {
@@ -192,12 +201,40 @@ func (l *leg) unpark() bool {
 	}
 }
 
-// waitNoMore ends a leg that has waited for too long.
+// waitNoMore ends a leg that has waited for too long. Where the client's answer may depend on it
+// the leg starts out of turn instead: a backend that is still at a long upload takes another
+// write meanwhile, and what that leaves of their order is recorded.
 func (l *leg) waitNoMore() {
 	defer l.r.release()
-	if l.unpark() {
+	switch {
+	case !l.unpark():
+	case l.r.canSpare(l):
 		l.endUnbegun(errDeferred)
+	default:
+		l.r.e.writes.unorderAt(l.r.ledger.turn, l.backend)
+		l.startInTurn()
 	}
+}
+
+// canSpare reports whether the client is told without the leg, as far as can be seen, or whether
+// the leg cannot start out of turn.
+func (r *request) canSpare(l *leg) bool {
+	if r.ledger.turn == nil || !r.head.isOneKey() {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &r.race
+	if c.end != undecided || c.decidedBy() >= 0 && c.decidedBy() != l.index {
+		return true
+	}
+	left := 0
+	for i := range c.votes {
+		if s := c.votes[i].state; i != l.index && (s == votePending && c.decidedBy() < 0 || s == votePositive) {
+			left++
+		}
+	}
+	return c.suffices(left)
 }
 
 // startInTurn starts a leg that was parked. It may run on a poller.

@@ -86,8 +86,7 @@ func (r *request) facts(votes []vote) writeFacts {
 				f.key, _ = l.location()
 			}
 		case voteFailed:
-			acted := l.mayHaveActed() || l.hadObject()
-			f.acted = l.sentAll.Load() || acted && !errors.Is(l.err, errUndecided) // it was kept from the end
+			f.acted = l.sentAll.Load() || l.mayHaveStored() && !errors.Is(l.err, errUndecided) // it was kept from the end
 			f.err = l.err.Error()
 		case voteNegative:
 			f.err = l.err.Error()

@@ -12,6 +12,7 @@ import (
 // requests in flight.
 type overlaps struct {
 	shards [overlapShards]overlapShard
+	alone  atomic.Int64 // conditional writes that are under way and not decided
 }
 
 // overlapShards is a few times as many as writes are under way at most times: a shard
@@ -46,6 +47,7 @@ type overlap struct {
 	// deciding is the conditional write that is under way and not decided, or 0 (R29);
 	// moved, unless nil, is closed when that, or the run, has ended.
 	deciding requestID
+	decides  *request // the same, unless it is nobody's, in a test
 	moved    chan struct{}
 	// sealed, unless nil, is closed when clients' writes may begin again.
 	sealed chan struct{}
@@ -229,7 +231,8 @@ func (o *overlaps) tryBeginAlone(t *turn, hash uint64, by writer, id requestID, 
 		return k.moved
 	}
 	k.enterLocked(t, by)
-	k.deciding = id
+	k.deciding, k.decides = id, by.r
+	o.alone.Add(1)
 	return nil
 }
 
@@ -239,9 +242,29 @@ func (o *overlaps) decided(hash uint64, id requestID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k := s.findLocked(hash); k != nil && k.deciding == id {
-		k.deciding = 0
+		k.deciding, k.decides = 0, nil
+		o.alone.Add(-1)
 		k.tell()
 	}
+}
+
+// decider is the backend that is deciding a conditional write to the key, as a set; none if there is
+// no such write.
+func (o *overlaps) decider(hash uint64) (set uint64) {
+	if o.alone.Load() == 0 {
+		return 0
+	}
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.findLocked(hash)
+	if k == nil || k.decides == nil {
+		return 0
+	}
+	if r := k.decides; r.race.decidedBy() >= 0 { // it has its legs by then, and them until it leaves
+		set = 1 << r.legs[r.race.decidedBy()].backend
+	}
+	return set
 }
 
 // tell has who waits look again.

@@ -221,6 +221,9 @@ func (r *request) writeDown() error {
 			ps[i].Owed |= o.unsure
 			ps[i].Unacknowledged = true
 		}
+		if o.took == 0 && len(r.ledger.deletes) == 0 && r.isKeptFromSome(o.unsure) {
+			ps[0].Owed = o.unsure // the others are as they were, and are asked until repair has looked (R30)
+		}
 	}
 	if r.head.is(s3.KindDelete) {
 		// A key that every backend has refused to delete is as it was.
@@ -237,6 +240,18 @@ func (r *request) writeDown() error {
 	}
 	r.tellBeside()
 	return nil
+}
+
+// isKeptFromSome reports whether a backend that was there has the write surely not: it has refused
+// it, or the decider has kept it back (R29).
+func (r *request) isKeptFromSome(unsure uint64) bool {
+	for i := range r.legs {
+		l := &r.legs[i]
+		if unsure&(1<<l.backend) == 0 && (l.state == voteNegative || errors.Is(l.err, errUndecided)) {
+			return true
+		}
+	}
+	return false
 }
 
 // promises are the entries for the journal, as the votes stand: one, or one a key

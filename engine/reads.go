@@ -178,8 +178,9 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		return want, nil
 	}
 	all := r.o.ReadPolicy == ReadAll
+	deciding := r.beingDecided()
 	quiet := e.o.Journal == nil || e.o.Journal.Quiet()
-	if quiet && all {
+	if quiet && all && deciding == 0 {
 		return want, nil
 	}
 	listing := len(r.head.target.Key) == 0
@@ -197,12 +198,16 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 				owed = lack
 			}
 		}
-		if owed == 0 && all {
+		if owed|deciding == 0 && all {
 			return want, nil
 		}
-		r.answerers = r.appendAnswerers(r.answerers[:0], owed, counts)
+		r.answerers = r.appendAnswerers(r.answerers[:0], owed|deciding, counts)
 		if len(r.answerers) == 0 {
 			return want, nil // takeSlots says so
+		}
+		if deciding != 0 && !slices.ContainsFunc(r.answerers, func(a answerer) bool { return a.owes == 0 }) {
+			deciding = 0 // the others lack what is there already
+			continue
 		}
 		route(&r.plan, r.o.ReadPolicy, r.o.StaleReads, listing, r.answerers)
 		if r.plan.n > 0 {
@@ -220,6 +225,18 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		p.n, p.fresh = p.first, min(p.fresh, p.first)
 	}
 	return p.asked(), nil
+}
+
+// beingDecided is the backend that a read does not ask since it is deciding a conditional write to the
+// key (R29): what that has left there already may be undone, if it gives no answer, and the others
+// have nothing of it before that.
+//
+// It has to be asked before the journal: once the write is decided that knows who lacks it.
+func (r *request) beingDecided() uint64 {
+	if r.e.o.Journal == nil || r.e.writes.alone.Load() == 0 || len(r.head.target.Key) == 0 {
+		return 0
+	}
+	return r.e.writes.decider(hashOfTarget(&r.head.target))
 }
 
 // countAvoided counts a read that a backend in the pool would have answered which owes

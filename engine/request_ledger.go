@@ -196,7 +196,7 @@ func (r *request) passTurn(l *leg) {
 		t, deletes = r.ledger.turn, r.ledger.deletes
 		r.mu.Unlock()
 	}
-	unsure := l.state == voteFailed && (l.sentAll.Load() || l.mayHaveActed() || l.hadObject())
+	unsure := l.mayLandLate()
 	if t != nil {
 		startNext(r.e.writes.legEnded(t, l.backend, unsure), unsure)
 	}
