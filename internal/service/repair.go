@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
@@ -70,6 +71,9 @@ func (p *Proxy) makeRepair() error {
 	return nil
 }
 
+// lateWait is how long a backend may take, once it goes on, for a write that it gave no answer to.
+const lateWait = 2 * time.Second
+
 // newRepairer makes a repairer for this process, with the options that come from the configuration.
 func (p *Proxy) newRepairer(o repair.Options) (*repair.Repairer, error) {
 	if p.manners == nil { // one for all: it is about one file
@@ -81,6 +85,7 @@ func (p *Proxy) newRepairer(o repair.Options) (*repair.Repairer, error) {
 	o.Memory = p.manners
 	o.Journal, o.Fence, o.Log = p.journal, engineFence{p.engine}, repairLog{engineLog{p.logs}}
 	o.Maintained, o.Pressed = p.isOut, p.isPressed
+	o.LateWait = lateWait
 	o.OnResolved = func(t task.Task, action string) { p.resolved(&t, action) }
 	o.OnFailed = p.repairFailed
 	o.Pending = func() int { return p.journal.Journal.Stats().Pending }

@@ -44,6 +44,10 @@ func (r *Repairer) settle(ctx context.Context, t *task.Task, res result, s *tall
 }
 
 func (r *Repairer) resolve(t *task.Task, res *result, sum *Summary) {
+	if r.restLate(t) {
+		r.counts.left.Add(1)
+		return
+	}
 	if !r.o.DryRun {
 		switch ok, err := r.o.Journal.Resolve(t); {
 		case err != nil:

@@ -100,6 +100,9 @@ type Options struct {
 	// RetryBase and RetryMax bound the backoff of one task: full jitter below
 	// RetryBase * 2^tries, at most RetryMax. 0 are 1 s and 15 minutes.
 	RetryBase, RetryMax time.Duration
+	// LateWait is how long a key rests, after all backends were seen equal, of which a backend may still
+	// carry out a write that it gave no answer to; 0: it is closed at once.
+	LateWait time.Duration
 	// IdleInterval is how often follow mode looks into the journal where nothing
 	// is to be done; 0 is 1 s. It is stretched where a look takes long.
 	IdleInterval time.Duration
