@@ -208,33 +208,12 @@ func (l *leg) waitNoMore() {
 	defer l.r.release()
 	switch {
 	case !l.unpark():
-	case l.r.canSpare(l):
+	case !l.r.hasOneTurn() || l.r.canSpare(l):
 		l.endUnbegun(errDeferred)
 	default:
-		l.r.e.writes.unorderAt(l.r.ledger.turn, l.backend)
+		l.r.unorderAt(l.backend)
 		l.startInTurn()
 	}
-}
-
-// canSpare reports whether the client is told without the leg, as far as can be seen, or whether
-// the leg cannot start out of turn.
-func (r *request) canSpare(l *leg) bool {
-	if r.ledger.turn == nil || !r.head.isOneKey() {
-		return true
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := &r.race
-	if c.end != undecided || c.decidedBy() >= 0 && c.decidedBy() != l.index {
-		return true
-	}
-	left := 0
-	for i := range c.votes {
-		if s := c.votes[i].state; i != l.index && (s == votePending && c.decidedBy() < 0 || s == votePositive) {
-			left++
-		}
-	}
-	return c.suffices(left)
 }
 
 // startInTurn starts a leg that was parked. It may run on a poller.

@@ -143,6 +143,25 @@ func (c *race) hasOtherLocked(leg int) bool {
 	return false
 }
 
+// canSpare reports whether the client is told without a leg that has not started, as far as can
+// be seen.
+func (r *request) canSpare(l *leg) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &r.race
+	decider := c.decidedBy()
+	if c.end != undecided || decider >= 0 {
+		return decider != l.index || c.end != undecided
+	}
+	left := 0
+	for i := range c.votes {
+		if s := c.votes[i].state; i != l.index && (s == votePending || s == votePositive) {
+			left++
+		}
+	}
+	return left >= c.need
+}
+
 // hold keeps the legs from first on from being asked.
 func (c *race) hold(first int) {
 	for i := first; i < len(c.votes); i++ {

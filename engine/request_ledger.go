@@ -185,6 +185,12 @@ func (j *requestLedger) unorder(e *Engine) {
 	}
 }
 
+// hasOneTurn reports whether it is a write to one key that is in the table.
+func (r *request) hasOneTurn() bool { return r.ledger.turn != nil && r.head.isOneKey() }
+
+// unorderAt notes that its leg to one backend has not waited for its turn.
+func (r *request) unorderAt(backend int) { r.e.writes.unorderAt(r.ledger.turn, backend) }
+
 // passTurn notes that a leg is about to end, and starts those that have waited for it.
 func (r *request) passTurn(l *leg) {
 	if !r.head.write {
