@@ -1,7 +1,6 @@
 package repair
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -29,7 +28,7 @@ func TestR19R29WhatLandsBehindTheLook(t *testing.T) {
 			whole := task.Task{Bucket: "b", Key: "k", Writes: []task.Write{stands}, Rivals: []task.Write{late}}
 			if late.Seq == 0 {
 				whole.Rivals = nil
-				whole.Writes[0].Took = append(slices.Clone(names), "third")
+				whole.Writes[0].Took = []string{names[0], names[1], "third"}
 				whole.Writes[0].Owed = names[1:]
 			}
 			w.q.push(flat{Seq: max(5, late.Seq), First: 1, Bucket: "b", Key: "k", whole: &whole})
