@@ -76,7 +76,7 @@ func (r *request) chooseDecider() *s3Error {
 		if owing&r.asked() == 0 {
 			return nil
 		}
-	} else if r.decideByFirst(owing) {
+	} else if r.decideByFirst(owing) || r.decideSoon() {
 		return nil
 	}
 	r.wantKey()

@@ -152,3 +152,17 @@ func (r *request) couldDecide(asked, owing uint64) uint64 {
 	}
 	return set
 }
+
+// decideSoon waits briefly for a backend that can decide whether a bucket may be removed: where each lacks
+// another one of the keys that a client has just removed, that is a matter of milliseconds.
+func (r *request) decideSoon() bool {
+	if len(r.head.target.Key) > 0 {
+		return false
+	}
+	for p := r.e.brieflyPatient(); p.wait(r.e); {
+		if r.decideByFirst(r.owedForDecision()) {
+			return true
+		}
+	}
+	return false
+}

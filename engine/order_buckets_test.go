@@ -219,3 +219,31 @@ func TestR28ReadsTellThePrimarysVersion(t *testing.T) {
 		}
 	}
 }
+
+// A bucket is removed right behind its keys, of which each storage is still at another one.
+func TestR29BucketIsRemovedBehindItsKeys(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	var gates [2]chan struct{}
+	for i, s := range r.stores {
+		gates[i] = make(chan struct{})
+		s.BehaveFunc(func(q *stub.Request) stub.Behaviour {
+			if q.Target == fmt.Sprint("/b/", i) {
+				return stub.Behaviour{Gate: gates[i]}
+			}
+			return stub.Behaviour{}
+		})
+	}
+	client := r.dial()
+	for i := range r.stores {
+		wantStatus(t, client.Do(requestFor("DELETE", fmt.Sprint("/b/", i))), 204)
+	}
+	answers := make(chan *stub.Answer, 1)
+	go func() { answers <- r.dial().Do(requestFor("DELETE", "/b")) }()
+	until(t, "the bucket's is being handled", func() bool { return r.e.handling.Load() == 1 })
+	for _, gate := range gates {
+		close(gate)
+	}
+	wantStatus(t, <-answers, 204)
+	r.settled()
+}
