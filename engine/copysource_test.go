@@ -100,7 +100,7 @@ func TestR30PartCopyWaitsForItsSource(t *testing.T) {
 // An acknowledged write whose leg is still out is owed, too: the copy waits for it.
 func TestR30PartCopyOfAWriteUnderWay(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2)
+	r := newRig(t, 2, waitsLong)
 	path, id := r.uploadFrom(1)
 	gate := make(chan struct{})
 	r.stores[1].BehaveNext(stub.Behaviour{Gate: gate})

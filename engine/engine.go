@@ -114,7 +114,7 @@ type Options struct {
 	TLS *tls.Config
 
 	// Other than by default in tests: the constants of these names.
-	firstTimeout, headGrace, paceTime, answerPulse, drainGrace, continueWait time.Duration
+	firstTimeout, headGrace, paceTime, answerPulse, drainGrace, continueWait, briefWait time.Duration
 }
 
 // Engine is the proxy's server. New makes it, Serve runs it, Shutdown stops it.
@@ -192,6 +192,7 @@ func New(o Options) (*Engine, error) {
 	e.o.paceTime = cmp.Or(o.paceTime, paceTime)
 	e.o.drainGrace = cmp.Or(o.drainGrace, drainGrace)
 	e.o.answerPulse = cmp.Or(o.answerPulse, answerPulse)
+	e.o.briefWait = cmp.Or(o.briefWait, briefWait)
 	if len(o.Backends) == MaxBackends {
 		e.all = ^uint64(0)
 	}

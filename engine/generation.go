@@ -105,6 +105,6 @@ func (o Options) withFixedOf(old *Options) Options {
 	o.Backends, o.Limiter, o.Synclog, o.Log, o.Metrics = old.Backends, old.Limiter, old.Synclog, old.Log, old.Metrics
 	o.Journal, o.Health, o.Wanted, o.OwedTags, o.TLS, o.MaxHeaderSize = old.Journal, old.Health, old.Wanted, old.OwedTags, old.TLS, old.MaxHeaderSize
 	o.firstTimeout, o.headGrace, o.paceTime = old.firstTimeout, old.headGrace, old.paceTime
-	o.answerPulse, o.drainGrace, o.continueWait = old.answerPulse, old.drainGrace, old.continueWait
+	o.answerPulse, o.drainGrace, o.continueWait, o.briefWait = old.answerPulse, old.drainGrace, old.continueWait, old.briefWait
 	return o
 }

@@ -115,7 +115,7 @@ func TestR19BucketsKeepNobodyForLong(t *testing.T) {
 // A primary that has not made the bucket yet speaks for nobody in it.
 func TestR28PrimaryLacksTheBucket(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2, decidedBy)
+	r := newRig(t, 2, decidedBy, func(o *Options, _ *limiter.Options) { o.briefWait = time.Millisecond })
 	open := gated(t, r.stores[0])
 	client := r.dial()
 	wantStatus(t, client.Do(putRequest("/new", "")), 200)
@@ -161,7 +161,7 @@ func TestR30ReadsInNewBuckets(t *testing.T) {
 	})
 	t.Run("a list of versions", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, 2, decidedBy)
+		r := newRig(t, 2, decidedBy, waitsLong)
 		open := gated(t, r.stores[0])
 		client := r.dial()
 		wantStatus(t, client.Do(putRequest("/b/k", "one")), 200)
@@ -180,6 +180,9 @@ func TestR30ReadsInNewBuckets(t *testing.T) {
 		}
 	})
 }
+
+// waitsLong has requests wait for as long as it takes.
+func waitsLong(o *Options, _ *limiter.Options) { o.briefWait = 10 * patience }
 
 // asked reports whether a storage was asked for a target.
 func asked(s *stub.Server, target string) bool {
@@ -223,7 +226,7 @@ func TestR28ReadsTellThePrimarysVersion(t *testing.T) {
 // A bucket is removed right behind its keys, of which each storage is still at another one.
 func TestR29BucketIsRemovedBehindItsKeys(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2)
+	r := newRig(t, 2, waitsLong)
 	var gates [2]chan struct{}
 	for i, s := range r.stores {
 		gates[i] = make(chan struct{})
@@ -246,4 +249,58 @@ func TestR29BucketIsRemovedBehindItsKeys(t *testing.T) {
 	}
 	wantStatus(t, <-answers, 204)
 	r.settled()
+}
+
+// An upload that is begun right behind its bucket is the primary's, if that has the bucket soon; and a list of a
+// bucket of whose keys each storage is still at another one has all of them.
+func TestR28R30BrieflyAwaited(t *testing.T) {
+	t.Parallel()
+	t.Run("the primary", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, 2, decidedBy, waitsLong)
+		open := gated(t, r.stores[0])
+		wantStatus(t, r.dial().Do(putRequest("/new", "")), 200)
+		r.awaitHeld(0)
+		answers := make(chan *stub.Answer, 1)
+		go func() { answers <- r.dial().Do(requestFor("POST", "/new/k?uploads")) }()
+		until(t, "the upload's is being handled", func() bool { return r.e.handling.Load() == 1 || len(answers) > 0 })
+		open()
+		wantStatus(t, <-answers, 200)
+		r.settled()
+		if len(r.stores[0].Uploads()) != 1 {
+			t.Error("the upload is not the primary's")
+		}
+	})
+	t.Run("a list", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, 2, waitsLong)
+		var gates [2]chan struct{}
+		for i, s := range r.stores {
+			gates[i] = make(chan struct{})
+			s.BehaveFunc(func(q *stub.Request) stub.Behaviour {
+				if q.Target == fmt.Sprint("/b/", i) {
+					return stub.Behaviour{Gate: gates[i]}
+				}
+				return stub.Behaviour{}
+			})
+		}
+		client := r.dial()
+		for i := range r.stores {
+			wantStatus(t, client.Do(putRequest(fmt.Sprint("/b/", i), "")), 200)
+			r.awaitHeld(i)
+		}
+		answers := make(chan *stub.Answer, 1)
+		go func() { answers <- r.dial().Do(requestFor("GET", "/b?list-type=2")) }()
+		until(t, "the list is being handled", func() bool { return r.e.handling.Load() == 1 || len(answers) > 0 })
+		if asked(r.stores[0], "/b?list-type=2") || asked(r.stores[1], "/b?list-type=2") {
+			t.Error("a storage is asked that lacks a key")
+		}
+		close(gates[0])
+		<-answers
+		if !asked(r.stores[0], "/b?list-type=2") || asked(r.stores[1], "/b?list-type=2") {
+			t.Error("it is not the list of the storage that has all keys")
+		}
+		close(gates[1])
+		r.settled()
+	})
 }

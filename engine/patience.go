@@ -9,6 +9,7 @@ import (
 // most for so long, and looks in so often: it is a matter of milliseconds.
 const (
 	briefWait       = time.Second
+	listingShare    = 10 // which part of that a listing waits for, which may have to do with what there is
 	firstBriefPause = 100 * time.Microsecond
 	lastBriefPause  = 10 * time.Millisecond
 )
@@ -19,8 +20,10 @@ type briefPatience struct {
 	pause time.Duration
 }
 
-func (e *Engine) brieflyPatient() briefPatience {
-	return briefPatience{until: e.now() + int64(briefWait), pause: firstBriefPause}
+func (e *Engine) brieflyPatient() briefPatience { return e.patientFor(e.o.briefWait) }
+
+func (e *Engine) patientFor(d time.Duration) briefPatience {
+	return briefPatience{until: e.now() + int64(d), pause: firstBriefPause}
 }
 
 // wait waits for a moment, and reports whether it is worth to look again.
@@ -79,5 +82,27 @@ func (r *request) awaitBucket(primary uint64) {
 		return
 	}
 	for p := r.e.brieflyPatient(); r.e.writes.underWayIn(r.head.bucket(), primary) && p.wait(r.e); {
+	}
+}
+
+// waitsForListing waits for a moment where the backend that is to list a bucket, of which each lacks
+// something, is still at what was acknowledged there. It reports whether it is worth to look again.
+func (r *request) waitsForListing(p *briefPatience) bool {
+	best := r.answerers[0] // route has put them in order
+	return best.owes > 0 && len(r.head.bucket()) > 0 && r.e.writes.underWayIn(r.head.bucket(), 1<<best.backend) && p.wait(r.e)
+}
+
+// awaitPrimary waits for a primary that is about to make the bucket, or to set something of it, before
+// another one stands in: what that one is told of uploads, the primary does not list.
+func (r *request) awaitPrimary() {
+	for p := r.e.brieflyPatient(); ; {
+		late := r.e.ofBuckets.late(r.head.bucket())
+		if late == 0 {
+			return
+		}
+		b := r.o.primaries.first(r.head.bucket(), r.e.inPool()&^r.head.tried)
+		if b == nobody || late&(1<<b) == 0 || !p.wait(r.e) {
+			return
+		}
 	}
 }

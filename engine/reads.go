@@ -184,6 +184,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		return want, nil
 	}
 	listing := len(r.head.target.Key) == 0
+	list := e.patientFor(e.o.briefWait / listingShare)
 	for p := e.brieflyPatient(); ; {
 		var owed uint64
 		var counts []int
@@ -210,9 +211,12 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 			continue
 		}
 		route(&r.plan, r.o.ReadPolicy, r.o.StaleReads, listing, r.answerers)
-		if r.plan.n > 0 {
+		if r.plan.n > 0 && !(listing && r.waitsForListing(&list)) {
 			r.countAvoided(owed, r.answerers)
 			break
+		}
+		if r.plan.n > 0 {
+			continue
 		}
 		if !e.writes.underWay(hashOfTarget(&r.head.target)) || !p.wait(e) {
 			e.o.Metrics.Read(ReadRefused)

@@ -20,6 +20,7 @@ func (r *request) route() uint64 {
 			return 1 << backend
 		}
 	case s3.KindInitiate:
+		r.awaitPrimary()
 		return r.primaryOf(r.head.bucket(), r.head.tried)
 	}
 	if r.head.target.Version {
@@ -33,6 +34,7 @@ func (r *request) route() uint64 {
 		}
 	}
 	if r.head.isListing() && (r.head.target.Versions || r.head.target.Uploads) {
+		r.awaitPrimary()
 		return r.primaryOf(r.head.bucket(), 0) // ids are one backend's own (R28)
 	}
 	return r.e.all
