@@ -33,7 +33,7 @@ func (k *overlap) orderLocked(t *turn) {
 	if t.r == nil {
 		return
 	}
-	t.out.Store(t.r.askedBackends())
+	t.out.Store(t.r.asked())
 	waits := uint64(0)
 	for w := k.turns; w != nil; w = w.next {
 		if w.precedes(t) {
@@ -300,14 +300,6 @@ func (l *leg) waitsForTurn() bool {
 		return true
 	}
 	return l.park()
-}
-
-// askedBackends are those that the request has legs to.
-func (r *request) askedBackends() (set uint64) {
-	for i := range r.legs {
-		set |= 1 << r.legs[i].backend
-	}
-	return set
 }
 
 // beginWaiting notes that a leg which was kept back begins now: until then its backend was not to blame.

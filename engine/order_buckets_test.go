@@ -223,20 +223,26 @@ func TestR28ReadsTellThePrimarysVersion(t *testing.T) {
 	}
 }
 
-// A bucket is removed right behind its keys, of which each storage is still at another one.
-func TestR29BucketIsRemovedBehindItsKeys(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, 2, waitsLong)
-	var gates [2]chan struct{}
+// gateOwnKeys has each storage wait at its own key, "/b/" and its number, until its gate is closed.
+func (r *rig) gateOwnKeys() (gates [2]chan struct{}) {
 	for i, s := range r.stores {
-		gates[i] = make(chan struct{})
+		gate := make(chan struct{})
+		gates[i] = gate
 		s.BehaveFunc(func(q *stub.Request) stub.Behaviour {
 			if q.Target == fmt.Sprint("/b/", i) {
-				return stub.Behaviour{Gate: gates[i]}
+				return stub.Behaviour{Gate: gate}
 			}
 			return stub.Behaviour{}
 		})
 	}
+	return gates
+}
+
+// A bucket is removed right behind its keys, of which each storage is still at another one.
+func TestR29BucketIsRemovedBehindItsKeys(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, waitsLong)
+	gates := r.gateOwnKeys()
 	client := r.dial()
 	for i := range r.stores {
 		wantStatus(t, client.Do(requestFor("DELETE", fmt.Sprint("/b/", i))), 204)
@@ -274,16 +280,7 @@ func TestR28R30BrieflyAwaited(t *testing.T) {
 	t.Run("a list", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, 2, waitsLong)
-		var gates [2]chan struct{}
-		for i, s := range r.stores {
-			gates[i] = make(chan struct{})
-			s.BehaveFunc(func(q *stub.Request) stub.Behaviour {
-				if q.Target == fmt.Sprint("/b/", i) {
-					return stub.Behaviour{Gate: gates[i]}
-				}
-				return stub.Behaviour{}
-			})
-		}
+		gates := r.gateOwnKeys()
 		client := r.dial()
 		for i := range r.stores {
 			wantStatus(t, client.Do(putRequest(fmt.Sprint("/b/", i), "")), 200)

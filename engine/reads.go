@@ -211,12 +211,12 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 			continue
 		}
 		route(&r.plan, r.o.ReadPolicy, r.o.StaleReads, listing, r.answerers)
-		if r.plan.n > 0 && !(listing && r.waitsForListing(&list)) {
+		if r.plan.n > 0 {
+			if listing && r.waitsForListing(&list) {
+				continue
+			}
 			r.countAvoided(owed, r.answerers)
 			break
-		}
-		if r.plan.n > 0 {
-			continue
 		}
 		if !e.writes.underWay(hashOfTarget(&r.head.target)) || !p.wait(e) {
 			e.o.Metrics.Read(ReadRefused)

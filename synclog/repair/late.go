@@ -1,6 +1,10 @@
 package repair
 
-import "github.com/akubra/akubra/synclog/task"
+import (
+	"slices"
+
+	"github.com/akubra/akubra/synclog/task"
+)
 
 // A backend that gave no answer to a write may carry it out when it goes on, which it does at the same time as it
 // answers the look at the key: what is equal by that one is looked at once more, a while later, before it is closed.
@@ -35,12 +39,5 @@ func mayLandLate(t *task.Task) bool {
 }
 
 func intersects(a, b []string) bool {
-	for _, x := range a {
-		for _, y := range b {
-			if x == y {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
 }
