@@ -18,20 +18,27 @@ import (
 
 const pageToken = "interop-admin-token"
 
+// pageWorld has two stores, a proxy whose page has buttons, and a bucket; more is for the configuration.
+func pageWorld(t *testing.T, bucket, more string) (w *world, p *proxy, c *s3.Client) {
+	t.Helper()
+	w = newStores(t, [2]string{versitygw, versitygw})
+	p = w.newProxy(t, bucket, "", fmt.Sprintf("AdminToken: %s\nCredentials: {AccessKey: %s, SecretKey: %s, Region: %s}\n%s", pageToken, accessKey, secretKey, region, more))
+	c = newSDK(p.url, nil)
+	p.process.await(t, "a bucket can be made", func(ctx context.Context) bool {
+		_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &bucket})
+		return err == nil
+	})
+	return w, p, c
+}
+
 // TestPage opens the live page in Chromium: a backend dies, the backlog grows, the backend comes back,
 // and the page says so, over a restart of the proxy, too. The screenshots stay in PAGE_SHOTS, or in a
 // folder that is named.
 func TestPage(t *testing.T) {
 	t.Parallel()
-	w := newStores(t, [2]string{versitygw, versitygw})
-	p := w.newProxy(t, "page", "", fmt.Sprintf("AdminToken: %s\nCredentials: {AccessKey: %s, SecretKey: %s, Region: %s}\nFailureLimit: 3\n", pageToken, accessKey, secretKey, region))
-	shots := shotsDir(t)
-	c := newSDK(p.url, nil)
 	bucket := "page"
-	p.process.await(t, "a bucket can be made", func(ctx context.Context) bool {
-		_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &bucket})
-		return err == nil
-	})
+	w, p, c := pageWorld(t, bucket, "FailureLimit: 3\n")
+	shots := shotsDir(t)
 	put := func(key string) {
 		t.Helper()
 		if _, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader("content")}); err != nil {

@@ -19,15 +19,9 @@ import (
 // one whose backend was changed past the proxy, and one that nobody has any more.
 func TestR35PageParked(t *testing.T) {
 	t.Parallel()
-	w := newStores(t, [2]string{versitygw, versitygw})
-	p := w.newProxy(t, "parked", "", fmt.Sprintf("AdminToken: %s\nCredentials: {AccessKey: %s, SecretKey: %s, Region: %s}\n", pageToken, accessKey, secretKey, region))
-	shots := shotsDir(t)
-	c := newSDK(p.url, nil)
 	bucket := "parked"
-	p.process.await(t, "a bucket can be made", func(ctx context.Context) bool {
-		_, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &bucket})
-		return err == nil
-	})
+	w, p, c := pageWorld(t, bucket, "")
+	shots := shotsDir(t)
 	put := func(c *s3.Client, key, content string) {
 		t.Helper()
 		if _, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader(content)}); err != nil {
