@@ -41,6 +41,18 @@ func (c *race) decideBy(leg int, deciders uint64) {
 // decidedBy is that leg, or -1.
 func (c *race) decidedBy() int { return int(c.decider.Load()) }
 
+// mayShow are the legs whose backends may show the write by now, as a set of backends.
+func (r *request) mayShow() (set uint64) {
+	decider := r.race.decidedBy()
+	switch {
+	case decider < 0:
+		return 0
+	case r.race.following.Load():
+		return r.asked()
+	}
+	return 1 << r.legs[decider].backend
+}
+
 // keep says how the other legs are kept back. Before the legs start.
 func (c *race) keep(how followers) { c.follow = how }
 
@@ -363,6 +375,8 @@ func (r *request) takeFollowers() (decider int, how followers, no error) {
 		no = errUndecided
 	case c.partly:
 		no = errPartlyDecided
+	default:
+		c.following.Store(true)
 	}
 	if how, c.follow = c.follow, followNone; how == followHeld && no != nil {
 		c.follow = followNever // one of them may be about to look whether it may have the whole message

@@ -149,7 +149,7 @@ func (l *leg) arrive() (next func()) {
 	if gone && !l.aborted.Load() {
 		l.arrived = l.receiveShort(l.conn, false)
 	}
-	if l.arrived && !l.timedOut(l.conn) {
+	if l.arrived && !l.timedOut(l.conn) && !l.mayBeUndone() {
 		return l.runOn()
 	}
 	return l.runFn
@@ -173,6 +173,8 @@ func (l *leg) runOn() (next func()) {
 	}
 	if err != nil {
 		l.r.message.Detach(l.index) // with an answer it has left
+	} else if l.mayBeUndone() {
+		err = l.awaitDecision()
 	}
 	l.conclude(err)
 	return l.r.legEnded(l)

@@ -23,6 +23,8 @@ func (l *leg) conclude(err error) {
 		l.tellAnswer()
 	case errors.Is(cause, errClientGone) || errors.Is(err, body.ErrCanceled):
 		l.state, l.err, l.outcome = voteFailed, errClientGone, OutcomeAborted
+	case errors.Is(err, errBeingDecided) && cause == nil:
+		l.state, l.err, l.outcome = voteFailed, err, OutcomeAborted
 	case errors.Is(err, errDeferred) && cause == nil:
 		l.state, l.err, l.outcome = voteFailed, err, OutcomeDeferred
 	case errors.Is(cause, errUndecided):

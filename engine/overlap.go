@@ -248,23 +248,17 @@ func (o *overlaps) decided(hash uint64, id requestID) {
 	}
 }
 
-// decider is the backend that is deciding a conditional write to the key, as a set; none if there is
-// no such write.
-func (o *overlaps) decider(hash uint64) (set uint64) {
-	if o.alone.Load() == 0 {
-		return 0
-	}
+// undecided are the backends that may show a conditional write to the key which is not decided, and which
+// one that is; none if there is no such write.
+func (o *overlaps) undecided(hash uint64) (set uint64, write requestID) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.findLocked(hash)
 	if k == nil || k.decides == nil {
-		return 0
+		return 0, 0
 	}
-	if r := k.decides; r.race.decidedBy() >= 0 { // it has its legs by then, and them until it leaves
-		set = 1 << r.legs[r.race.decidedBy()].backend
-	}
-	return set
+	return k.decides.mayShow(), k.deciding // a decider is chosen once it has its legs, and it has them until it leaves
 }
 
 // tell has who waits look again.

@@ -10,6 +10,7 @@ import (
 const (
 	briefWait       = time.Second
 	listingShare    = 10 // which part of that a listing waits for, which may have to do with what there is
+	undecidedShare  = 10 // and a read, for what its backend is deciding
 	firstBriefPause = 100 * time.Microsecond
 	lastBriefPause  = 10 * time.Millisecond
 )

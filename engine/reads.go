@@ -56,6 +56,7 @@ type answerer struct {
 	weight  int    // ReadFrom
 	owes    int    // of a listing: how many keys of the bucket; else 1 where it owes the key
 	rank    uint64 // in the order of the bucket's backends (R28): the highest speaks first
+	decides bool   // a conditional write to the key, at this moment
 	latency int64  // ReadFastest: how long an answer takes, by experience; 0 if there is none
 	dice    uint64 // ReadSpread: drawn anew for each read
 }
@@ -116,12 +117,17 @@ func route(p *readPlan, policy, stale string, listing bool, list []answerer) {
 	}
 }
 
-// before orders answerers: who owes less, then who is asked at all (weight 0 is for when
-// there is nobody else), then by the policy.
+// before orders answerers: who owes less, then who need not wait for its own decision, then who is
+// asked at all (weight 0 is for when there is nobody else), then by the policy.
 func before(policy string, a, b *answerer) int {
 	switch {
 	case a.owes != b.owes:
 		return cmp.Compare(a.owes, b.owes)
+	case a.decides != b.decides:
+		if a.decides {
+			return 1
+		}
+		return -1
 	case (a.weight == 0) != (b.weight == 0):
 		return cmp.Compare(b.weight, a.weight)
 	}
@@ -178,11 +184,11 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		return want, nil
 	}
 	all := r.o.ReadPolicy == ReadAll
-	deciding := r.beingDecided()
 	quiet := e.o.Journal == nil || e.o.Journal.Quiet()
-	if quiet && all && deciding == 0 {
+	if quiet && all {
 		return want, nil
 	}
+	deciding, _ := r.beingDecided() // before the journal is asked: once it is decided that knows who lacks it
 	listing := len(r.head.target.Key) == 0
 	list := e.patientFor(e.o.briefWait / listingShare)
 	for p := e.brieflyPatient(); ; {
@@ -199,16 +205,15 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 				owed = lack
 			}
 		}
-		if owed|deciding == 0 && all {
+		if owed == 0 && all {
 			return want, nil
 		}
-		r.answerers = r.appendAnswerers(r.answerers[:0], owed|deciding, counts)
+		r.answerers = r.appendAnswerers(r.answerers[:0], owed, counts)
 		if len(r.answerers) == 0 {
 			return want, nil // takeSlots says so
 		}
-		if deciding != 0 && !slices.ContainsFunc(r.answerers, func(a answerer) bool { return a.owes == 0 }) {
-			deciding = 0 // the others lack what is there already
-			continue
+		for i := range r.answerers {
+			r.answerers[i].decides = deciding&(1<<r.answerers[i].backend) != 0
 		}
 		route(&r.plan, r.o.ReadPolicy, r.o.StaleReads, listing, r.answerers)
 		if r.plan.n > 0 {
@@ -229,18 +234,6 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		p.n, p.fresh = p.first, min(p.fresh, p.first)
 	}
 	return p.asked(), nil
-}
-
-// beingDecided is the backend that a read does not ask since it is deciding a conditional write to the
-// key (R29): what that has left there already may be undone, if it gives no answer, and the others
-// have nothing of it before that.
-//
-// It has to be asked before the journal: once the write is decided that knows who lacks it.
-func (r *request) beingDecided() uint64 {
-	if r.e.o.Journal == nil || r.e.writes.alone.Load() == 0 || len(r.head.target.Key) == 0 {
-		return 0
-	}
-	return r.e.writes.decider(hashOfTarget(&r.head.target))
 }
 
 // countAvoided counts a read that a backend in the pool would have answered which owes

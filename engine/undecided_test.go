@@ -99,6 +99,64 @@ func TestR29R30ReadsBesideADecision(t *testing.T) {
 	}
 }
 
+// A read that was on its way to the decider before the write, and sees it there, is answered once that
+// is decided: else who reads after it, and is asked elsewhere, would see less.
+func TestR29R30ReadsOvertakenByADecision(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		undecided bool
+		want      string
+	}{"it is taken": {false, "after"}, "nobody knows": {true, "before"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 2, decidedBy, reading(ReadPrefer, 2, 1), waitsLong)
+			for _, s := range r.stores {
+				s.Put("/b/k", []byte("before"))
+			}
+			answers, gate, decision := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			answer, decide := sync.OnceFunc(func() { close(gate) }), sync.OnceFunc(func() { close(decision) })
+			defer answer()
+			defer decide()
+			r.stores[0].BehaveFunc(func(q *stub.Request) stub.Behaviour {
+				switch {
+				case q.Method == "GET":
+					return stub.Behaviour{Gate: gate, Body: []byte("after")}
+				case tt.undecided:
+					return stub.Behaviour{Gate: decision, Store: stub.StoreAlways, Cut: stub.CutReset, CutAt: stub.NoAnswer}
+				}
+				return stub.Behaviour{Gate: decision}
+			})
+			var first *stub.Answer
+			go func() {
+				defer close(answers)
+				first = r.dial().Do(requestFor("GET", "/b/k"))
+			}()
+			r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+			writer := r.dial()
+			writer.Send(conditional("PUT", "/b/k", "after"))
+			r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 2 })
+			answer()
+			r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+			if a := r.dial().Do(requestFor("GET", "/b/k")); string(a.Body) != "before" {
+				t.Errorf("who comes later reads %q", a.Body)
+			}
+			select {
+			case <-answers:
+				t.Errorf("the first one has read %q by then", first.Body)
+			default:
+			}
+			decide()
+			if _, err := writer.ReadAnswer(); err != nil {
+				t.Error(err)
+			}
+			if <-answers; string(first.Body) != tt.want {
+				t.Errorf("it reads %d %q", first.Status, first.Body)
+			}
+			r.settled()
+		})
+	}
+}
+
 // Where the decider alone owes nothing it is asked all the same.
 func TestR29R30ReadsOfTheOnlyDecider(t *testing.T) {
 	t.Parallel()

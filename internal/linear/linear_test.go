@@ -23,6 +23,7 @@ import (
 	"github.com/akubra/akubra/internal/logs"
 	"github.com/akubra/akubra/internal/service"
 	"github.com/akubra/akubra/internal/testkit"
+	"github.com/akubra/akubra/internal/words"
 )
 
 const (
@@ -53,7 +54,7 @@ type world struct {
 	pause   sync.RWMutex // clients' requests hold it
 }
 
-func newWorld(t *testing.T, backends int, seed uint64) *world {
+func newWorld(t *testing.T, backends int, seed uint64, policy string) *world {
 	t.Helper()
 	w := &world{t: t, begun: time.Now(), ended: map[string]int{}, client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: clients}}}
 	c := config.Default()
@@ -63,7 +64,7 @@ func newWorld(t *testing.T, backends int, seed uint64) *world {
 		w.backends = append(w.backends, b)
 		c.Backends = append(c.Backends, "http://"+b.addr)
 	}
-	c.ReadPolicy, c.FailureLimit = "prefer", 3
+	c.ReadPolicy, c.FailureLimit = policy, 3
 	c.ConnectionTimeout, c.ConnectionDialTimeout, c.ShutdownTimeout = time.Second, time.Second, time.Millisecond
 	c.Credentials.AccessKey, c.Credentials.SecretKey = "access", "secret"
 	c.Repair.Enabled = "true"
@@ -312,7 +313,9 @@ func TestR29ConditionalWritesAreLinearizable(t *testing.T) {
 		t.Run(fmt.Sprint(backends, " backends"), func(t *testing.T) {
 			t.Parallel()
 			seed := rand.Uint64()
-			w := newWorld(t, backends, seed)
+			policy := []string{words.ReadAll, words.ReadPrefer, words.ReadSpread, words.ReadFastest}[seed%4]
+			t.Log("reads:", policy)
+			w := newWorld(t, backends, seed, policy)
 			w.play(seed, func(client int, random *rand.Rand) {
 				key := w.key(fmt.Sprintf("c%d", random.IntN(keys)))
 				seen := w.do(client, action{key: key})
@@ -340,7 +343,7 @@ func TestR30ReadsOfOneWriterAreLinearizable(t *testing.T) {
 		t.Run(fmt.Sprint(backends, " backends"), func(t *testing.T) {
 			t.Parallel()
 			seed := rand.Uint64()
-			w := newWorld(t, backends, seed)
+			w := newWorld(t, backends, seed, words.ReadPrefer)
 			w.play(seed, func(client int, random *rand.Rand) {
 				own := fmt.Sprintf("p%d", client)
 				switch n := random.IntN(10); {
