@@ -17,6 +17,10 @@ var rigs = map[string]func(testing.TB, int, ...setup) *rig{"roomy": newRig, "tig
 // byte for byte, as does the request behind it.
 func TestR1GatheredBody(t *testing.T) {
 	t.Parallel()
+	throughPipes(t, testGatheredBody)
+}
+
+func testGatheredBody(t testing.TB, _ func() bool) {
 	var spliced atomic.Int64
 	r := newRig(t, 3, counting(&spliced))
 	gate := make(chan struct{})

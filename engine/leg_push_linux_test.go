@@ -33,28 +33,30 @@ func TestR1PushedBodies(t *testing.T) {
 	for name, rig := range rigs {
 		for _, size := range []int{minSpliced, minSpliced + 5000, 1 << 20, 3<<20 + 1} {
 			t.Run(fmt.Sprintf("%s, %d", name, size), func(t *testing.T) {
-				var spliced atomic.Int64
-				r := rig(t, 3, counting(&spliced))
-				r.warm(stub.Behaviour{})
-				body := pattern(size)
-				raw := putRequest("/b/k", body)
-				c := r.dial()
-				c.Send(raw, requestFor("GET", "/none"))
-				for _, want := range []int{200, 404} {
-					a, err := c.ReadAnswer()
-					if err != nil {
-						t.Fatal(err)
+				throughPipes(t, func(t testing.TB, _ func() bool) {
+					var spliced atomic.Int64
+					r := rig(t, 3, counting(&spliced))
+					r.warm(stub.Behaviour{})
+					body := pattern(size)
+					raw := putRequest("/b/k", body)
+					c := r.dial()
+					c.Send(raw, requestFor("GET", "/none"))
+					for _, want := range []int{200, 404} {
+						a, err := c.ReadAnswer()
+						if err != nil {
+							t.Fatal(err)
+						}
+						wantStatus(t, a, want)
 					}
-					wantStatus(t, a, want)
-				}
-				r.wantRecords("/b/k", "")
-				r.wantNoBlame()
-				for _, s := range r.stores {
-					wantStored(t, s, "/b/k", body)
-				}
-				if n := spliced.Load(); n < int64(3*len(raw)) {
-					t.Errorf("only %d bytes went through pipes", n)
-				}
+					r.wantRecords("/b/k", "")
+					r.wantNoBlame()
+					for _, s := range r.stores {
+						wantStored(t, s, "/b/k", body)
+					}
+					if n := spliced.Load(); n < int64(3*len(raw)) {
+						t.Errorf("only %d bytes went through pipes", n)
+					}
+				})
 			})
 		}
 	}

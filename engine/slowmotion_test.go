@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/engine/pipes"
 )
 
 // inSlowMotion runs a test of a time that has to be real, since kernels and storages
@@ -39,6 +41,27 @@ func slowlyBeside(t *testing.T, name string, unit time.Duration, test func(t tes
 		t.Parallel()
 		inSlowMotion(t, unit, test)
 	})
+}
+
+// throughPipes runs a test whose bodies have to go through pipes: again where the system
+// has refused some meanwhile, for which the proxy has the ring. All processes of a user
+// without CAP_SYS_RESOURCE share 128 pipes (pipe-user-pages-soft), so also those of other
+// packages' tests.
+func throughPipes(t *testing.T, test func(t testing.TB, refused func() bool)) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) { // poll
+		before := pipes.Refusals()
+		refused := func() bool { return pipes.Refusals() != before }
+		a := &attempt{TB: t}
+		switch ok := a.run(func() { test(a, refused) }); {
+		case ok:
+			return
+		case !refused():
+			t.Fatal(strings.Join(a.said, "; "))
+		case time.Now().After(end):
+			t.Skipf("the system refuses pipes: %s", strings.Join(a.said, "; "))
+		}
+	}
 }
 
 // attempt is a test that may fail.

@@ -58,35 +58,39 @@ func TestR1LargeBodiesThroughPipes(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{minSpliced, minSpliced + 100_000, 1 << 20, 3<<20 + 1, 20 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			var spliced atomic.Int64
-			r := newRig(t, 3, counting(&spliced))
-			body := pattern(size)
-			c := r.dial()
-			for i := range 2 {
-				path := fmt.Sprintf("/b/k%d", i)
-				// The next request is on its way with the body's end.
-				c.Send(putRequest(path, body), requestFor("GET", "/none"))
-				for _, want := range []int{200, 404} {
-					a, err := c.ReadAnswer()
-					if err != nil {
-						t.Fatal(err)
-					}
-					wantStatus(t, a, want)
-				}
-				if d := r.settled(); len(d) > 0 {
-					t.Fatalf("divergences: %+v", d)
-				}
-				for _, s := range r.stores {
-					o, _ := s.Object(path)
-					if o.SHA256 != sumOf(body) {
-						t.Fatalf("%s has another object of %d bytes", s.Addr(), o.Size)
-					}
-				}
-			}
-			if n := spliced.Load(); size > 1<<20 && n < int64(size) {
-				t.Errorf("only %d bytes went through pipes", n)
-			}
+			throughPipes(t, func(t testing.TB, _ func() bool) { testLargeBodies(t, size) })
 		})
+	}
+}
+
+func testLargeBodies(t testing.TB, size int) {
+	var spliced atomic.Int64
+	r := newRig(t, 3, counting(&spliced))
+	body := pattern(size)
+	c := r.dial()
+	for i := range 2 {
+		path := fmt.Sprintf("/b/k%d", i)
+		// The next request is on its way with the body's end.
+		c.Send(putRequest(path, body), requestFor("GET", "/none"))
+		for _, want := range []int{200, 404} {
+			a, err := c.ReadAnswer()
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantStatus(t, a, want)
+		}
+		if d := r.settled(); len(d) > 0 {
+			t.Fatalf("divergences: %+v", d)
+		}
+		for _, s := range r.stores {
+			o, _ := s.Object(path)
+			if o.SHA256 != sumOf(body) {
+				t.Fatalf("%s has another object of %d bytes", s.Addr(), o.Size)
+			}
+		}
+	}
+	if n := spliced.Load(); size > 1<<20 && n < int64(size) {
+		t.Errorf("only %d bytes went through pipes", n)
 	}
 }
 
@@ -94,6 +98,10 @@ func TestR1LargeBodiesThroughPipes(t *testing.T) {
 // read with the head.
 func TestR1LargeBodiesThroughPipesPastASmallRing(t *testing.T) {
 	t.Parallel()
+	throughPipes(t, testLargeBodiesPastASmallRing)
+}
+
+func testLargeBodiesPastASmallRing(t testing.TB, _ func() bool) {
 	var spliced atomic.Int64
 	r := newRig(t, 2, counting(&spliced), withRing(16<<10))
 	body := pattern(2 << 20)
@@ -114,6 +122,10 @@ func TestR1LargeBodiesThroughPipesPastASmallRing(t *testing.T) {
 // does not wait for anything.
 func TestPiecesOfALargeBodyFillPackets(t *testing.T) {
 	t.Parallel()
+	throughPipes(t, testPiecesFillPackets)
+}
+
+func testPiecesFillPackets(t testing.TB, _ func() bool) {
 	var pieces [2]atomic.Int64
 	var last [2]atomic.Bool
 	r := newRig(t, 2, splicing(func(i, _ int, more bool) {
@@ -187,6 +199,10 @@ func (r *rig) wantTheRest(c *stub.Client, rest, body string) {
 // A client that leaves while its body goes through pipes leaves nothing behind.
 func TestR6ClientGoneWhilePipesAreInUse(t *testing.T) {
 	t.Parallel()
+	throughPipes(t, testClientGoneWhilePipesAreInUse)
+}
+
+func testClientGoneWhilePipesAreInUse(t testing.TB, refused func() bool) {
 	var spliced atomic.Int64
 	r := newRig(t, 2, counting(&spliced))
 	for _, reset := range []bool{false, true} {
@@ -194,7 +210,10 @@ func TestR6ClientGoneWhilePipesAreInUse(t *testing.T) {
 		c := r.dial()
 		body := pattern(8 << 20)
 		c.Send(putRequest("/b/k", body)[:6<<20])
-		eventually(t, "pipes are in use", func() bool { return spliced.Load() > 1<<20 })
+		eventually(t, "pipes are in use", func() bool { return spliced.Load() > 1<<20 || refused() })
+		if spliced.Load() <= 1<<20 {
+			t.Error("no pipes are in use")
+		}
 		r.wantNothingLeft(c, reset, "/b/k", "/b/next", pattern(3<<20))
 	}
 }

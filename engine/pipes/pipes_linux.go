@@ -29,17 +29,17 @@ type pipe struct {
 // Get returns empty pipes for an upload with this many readers. It fails with ErrBusy, or with the
 // system's error if the system refuses pipes.
 func Get(readers int) (*Set, error) {
-	free.mu.Lock()
-	if n := len(free.sets); n > 0 && len(free.sets[n-1].legs) >= readers {
-		s := free.sets[n-1]
-		free.sets[n-1] = nil
-		free.sets = free.sets[:n-1]
-		free.unused = min(free.unused, n-1)
-		free.mu.Unlock()
+	s := takeFree()
+	if s != nil && len(s.legs) >= readers {
 		return s, nil
 	}
+	if s != nil { // of when there were fewer backends; its files are needed
+		s.close()
+	}
+	free.mu.Lock()
 	if free.files+2*(readers+1) > maxFiles() || time.Since(free.refused) < retryAfter {
 		free.mu.Unlock()
+		refusals.Add(1)
 		return nil, ErrBusy
 	}
 	free.files += 2 * (readers + 1)
@@ -50,10 +50,32 @@ func Get(readers int) (*Set, error) {
 		free.files -= 2 * (readers + 1)
 		free.refused = time.Now()
 		free.mu.Unlock()
+		refusals.Add(1)
 		return nil, err
 	}
 	return s, nil
 }
+
+// takeFree takes the set that was given back last, if there is one.
+func takeFree() *Set {
+	free.mu.Lock()
+	defer free.mu.Unlock()
+	n := len(free.sets)
+	if n == 0 {
+		return nil
+	}
+	s := free.sets[n-1]
+	free.sets[n-1] = nil
+	free.sets = free.sets[:n-1]
+	free.unused = min(free.unused, n-1)
+	return s
+}
+
+// Refusals is how often Get has failed. Where it has not changed, each upload that asked for pipes
+// has got them.
+func Refusals() int64 { return refusals.Load() }
+
+var refusals atomic.Int64
 
 // Put gives the pipes back and discards what is left in them.
 func (s *Set) Put() {

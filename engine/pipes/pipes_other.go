@@ -8,6 +8,9 @@ type Set struct{}
 // Get fails with ErrUnsupported.
 func Get(int) (*Set, error) { return nil, ErrUnsupported }
 
+// Refusals is 0.
+func Refusals() int64 { return 0 }
+
 // SetMaxFiles does nothing.
 func SetMaxFiles(int) {}
 
