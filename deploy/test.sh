@@ -29,9 +29,9 @@ if [ -n "$missing" ]; then
 	command -v apt-get >/dev/null || fail "cannot install$missing: this is no Debian"
 	[ "$(id -u)" = 0 ] || fail "cannot install$missing: not root"
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get update
+	apt-get -o Acquire::Retries=3 update
 	# shellcheck disable=SC2086 # several packages
-	apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing || fail "cannot install$missing"
+	apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing || fail "cannot install$missing"
 fi
 [ "$(id -u)" = 0 ] || fail "needs root: it installs the package"
 

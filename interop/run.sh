@@ -15,7 +15,7 @@
 # AKUBRA            the proxy's binary; without it, it is built from this tree
 # DEB               the package that is installed and shown; without it, it is dist's, or built from this tree
 # PAGE_SHOTS        where the pictures of the page go (beside INTEROP_BIN)
-# VERSITYGW, MINIO  the versions to build, if they are not there ("latest")
+# VERSITYGW, MINIO  the versions to build, if they are not there (those that the tests know)
 set -eu
 cd "$(dirname "$0")"
 
@@ -34,9 +34,9 @@ if [ -n "$missing" ]; then
 	command -v apt-get >/dev/null || fail "cannot install$missing: this is no Debian; install them by hand"
 	[ "$(id -u)" = 0 ] || fail "cannot install$missing: not root; run: sudo apt-get install -y$missing"
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get update
+	apt-get -o Acquire::Retries=3 update
 	# shellcheck disable=SC2086 # several packages
-	apt-get install -y --no-install-recommends $missing || fail "cannot install$missing"
+	apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing || fail "cannot install$missing"
 fi
 
 INTEROP_BIN=${INTEROP_BIN:-${XDG_CACHE_HOME:-$HOME/.cache}/akubra-interop/bin}
@@ -51,8 +51,8 @@ build() {
 	echo "interop: building $1 from $2 (minutes, once)"
 	(cd / && GOFLAGS='' GOWORK=off GOBIN="$INTEROP_BIN" CGO_ENABLED=0 go install "$2") || fail "cannot build $1 from $2"
 }
-build versitygw "github.com/versity/versitygw/cmd/versitygw@${VERSITYGW:-latest}"
-build minio "github.com/minio/minio@${MINIO:-latest}"
+build versitygw "github.com/versity/versitygw/cmd/versitygw@${VERSITYGW:-v1.8.0}"
+build minio "github.com/minio/minio@${MINIO:-v0.0.0-20260212201848-7aac2a2c5b7c}"
 
 if [ -z "${AKUBRA:-}" ]; then
 	AKUBRA=$INTEROP_BIN/akubra
