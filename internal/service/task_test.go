@@ -64,7 +64,7 @@ func TestR35FromARequestToItsTask(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, intent %t", c.name, intent), func(t *testing.T) {
 				first, second := stub.New(t), stub.New(t)
 				config := config.Default()
-				config.Listen, config.DataDir = "127.0.0.1:0", filepath.Join(t.TempDir(), "data")
+				config.Listen, config.AdminListen, config.DataDir = "127.0.0.1:0", "127.0.0.1:0", filepath.Join(t.TempDir(), "data")
 				config.Backends, config.WriteAck = []string{first.URL(), second.URL()}, "all"
 				config.ReadFrom = map[string]string{first.URL(): "2", second.URL(): "1"} // the first decides (R28, R29)
 				answer := make(chan struct{})
