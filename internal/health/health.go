@@ -17,8 +17,12 @@ const (
 	// proven is how long that must be where a probe alone has been answered since: what answers a
 	// probe may still hang at the next write.
 	proven = 10 * time.Second
-	// forgotten is how long a failure counts as current if nobody repeats what has failed.
-	forgotten = 5 * time.Minute
+	// forgotten is how long a failure counts as current if nobody repeats what has failed: longer than
+	// it takes until one that is repeated now and then is told again, and shorter than the alert waits.
+	forgotten = 2 * time.Minute
+	// waiting is how long that is while repair is refused writes: it waits for up to five minutes before
+	// it tries again.
+	waiting = 10 * time.Minute
 	// slowAfter is how long a request may wait for a backend before that backend counts as slow.
 	slowAfter = 2 * time.Second
 	// This many refusals in a row, deniedWrites or deniedReads, cannot come from a single client.
@@ -47,6 +51,7 @@ type Event struct {
 	Means   string // in an operator's words
 	Error   string // the error's text
 	First   bool   // the first report
+	Proven  bool   // for Over: what failed has succeeded since, rather than not been asked for again
 	Count   uint64 // failures since the last report; for Over, in total
 	Since   time.Time
 	For     time.Duration // from the first failure to the last one; for Over
@@ -83,10 +88,12 @@ type backend struct {
 	failing  []failing // indexed like Causes
 	counts   []uint64  // failures in total, indexed like Causes
 	silent   bool      // a probe got no response, and nothing has since
+	refuses  bool      // it refused repair a write, and has taken none since
 	denied   [classes]int
 	good     [classes]time.Time // last response that was not an error
 	answered time.Time          // last response
 	reached  time.Time          // last probe that was answered
+	wrote    time.Time          // last write of repair that it took
 
 	last struct {
 		cause Cause
@@ -138,7 +145,7 @@ func (h *Health) Well(backend int, write bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.answered, b.good[classOf(write)], b.denied[classOf(write)] = now, now, 0
-	b.silent = false
+	b.silent, b.refuses = false, b.refuses && !write
 }
 
 // Answered records a response that may be an error of the backend's. code is S3's code from an
@@ -148,10 +155,6 @@ func (h *Health) Answered(backend int, write bool, status int, code string) {
 	if !wrong {
 		h.Well(backend, write)
 		return
-	}
-	text := fmt.Sprintf("answered %d", status)
-	if code != "" {
-		text += ": " + code
 	}
 	b, c := &h.backends[backend], classOf(write)
 	b.mu.Lock()
@@ -164,7 +167,14 @@ func (h *Health) Answered(backend int, write bool, status int, code string) {
 			return
 		}
 	}
-	h.failUnlock(backend, cause, c, meanings[cause], text)
+	h.failUnlock(backend, cause, c, meanings[cause], answerText(status, code))
+}
+
+func answerText(status int, code string) string {
+	if code == "" {
+		return fmt.Sprintf("answered %d", status)
+	}
+	return fmt.Sprintf("answered %d: %s", status, code)
 }
 
 // Failed records that there was no response: err is the reason, text is its wording in the synclog.
@@ -188,6 +198,30 @@ func (h *Health) Denied(name string, write bool, status int) {
 			h.failUnlock(i, Denied, classOf(write), meanings[Denied], fmt.Sprintf("answered %d to what another backend took", status))
 		}
 	}
+}
+
+// Wrote records that the backend took a write of repair. It was signed with the proxy's own keys, so that
+// nothing is known of the clients'.
+func (h *Health) Wrote(backend int) {
+	b := &h.backends[backend]
+	if !b.watched.Load() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wrote, b.silent, b.refuses = h.o.Now(), false, false
+}
+
+// Refused records that the backend refused repair a write, for a reason that has nothing to do with the key.
+func (h *Health) Refused(backend, status int, code string) {
+	cause, wrong := ofAnswer(status, code)
+	if !wrong || cause == Denied {
+		return
+	}
+	b := &h.backends[backend]
+	b.mu.Lock()
+	b.answered, b.silent, b.refuses = h.o.Now(), false, true
+	h.failUnlock(backend, cause, writes, meanings[cause], answerText(status, code))
 }
 
 // Reached records that a probe was answered.
@@ -268,23 +302,38 @@ func (b *backend) tell(backend, i int, now time.Time) (e Event, tell bool) {
 	return e, true
 }
 
-// over reports whether a cause has ended.
-func (b *backend) over(i int, now time.Time) bool {
+// over reports whether a cause has ended, and whether that is proven.
+func (b *backend) over(i int, now time.Time) (over, isProven bool) {
+	quiet := now.Sub(b.failing[i].latest())
+	patience := forgotten
+	if b.refuses {
+		patience = waiting
+	}
+	switch isProven = b.proves(i, quiet); {
+	case quiet < calm:
+		return false, false
+	case isProven, quiet >= patience && !b.silent:
+		return true, isProven
+	}
+	return false, false
+}
+
+// proves reports whether what failed for a cause has succeeded since.
+func (b *backend) proves(i int, quiet time.Duration) bool {
 	f, cause := &b.failing[i], Causes[i]
 	latest := f.latest()
-	quiet := now.Sub(latest)
 	switch {
-	case quiet < calm:
-		return false
-	case quiet >= forgotten && !b.silent, cause == Slow:
+	case cause == Slow:
 		return true
-	case cause.connecting():
-		return b.answered.After(latest) || b.reached.After(latest)
 	case cause.transport():
-		return b.answered.After(latest) || quiet >= proven && b.reached.After(latest)
+		return b.answered.After(latest) || b.wrote.After(latest) || b.reached.After(latest) && (cause.connecting() || quiet >= proven)
+	}
+	good := b.good
+	if cause != Denied && b.wrote.After(good[writes]) {
+		good[writes] = b.wrote
 	}
 	for c := range classes {
-		if !f.last[c].IsZero() && !b.good[c].After(f.last[c]) {
+		if !f.last[c].IsZero() && !good[c].After(f.last[c]) {
 			return false
 		}
 	}
@@ -318,7 +367,8 @@ func (h *Health) Look(waiting []Waiting) {
 			if f.since.IsZero() {
 				continue
 			}
-			if !b.over(c, now) {
+			over, isProven := b.over(c, now)
+			if !over {
 				open = true
 				if e, tell := b.tell(i, c, now); tell {
 					failing = append(failing, e)
@@ -326,12 +376,13 @@ func (h *Health) Look(waiting []Waiting) {
 				continue
 			}
 			if f.begun {
-				ended = append(ended, Event{Backend: i, Name: b.name, Cause: Causes[c], Means: f.means, Error: f.text, Count: f.count,
+				ended = append(ended, Event{Backend: i, Name: b.name, Cause: Causes[c], Means: f.means, Error: f.text, Proven: isProven, Count: f.count,
 					Since: f.since, For: f.latest().Sub(f.since)})
 			}
 			f.since, f.untold = time.Time{}, 0
 		}
 		b.watched.Store(open)
+		b.refuses = b.refuses && open
 		b.mu.Unlock()
 		for _, e := range failing {
 			h.o.Failing(e)

@@ -34,7 +34,11 @@ func newRig(names ...string) *rig {
 			r.events = append(r.events, fmt.Sprintf("%s %s %s %d: %s", e.Name, what, e.Cause, e.Count, e.Error))
 		},
 		Over: func(e Event) {
-			r.events = append(r.events, fmt.Sprintf("%s over %s %d in %v", e.Name, e.Cause, e.Count, e.For))
+			what := "forgotten"
+			if e.Proven {
+				what = "over"
+			}
+			r.events = append(r.events, fmt.Sprintf("%s %s %s %d in %v", e.Name, what, e.Cause, e.Count, e.For))
 		},
 	})
 	return r
@@ -115,7 +119,7 @@ func TestR36ReadsAreNoNewsOfWrites(t *testing.T) {
 	r.Answered(0, true, 500, "InternalError") // nobody writes any more
 	r.events = nil
 	r.pass(forgotten+time.Second, func() { r.Well(0, false) })
-	r.want(t, "a over error 1 in 0s")
+	r.want(t, "a forgotten error 1 in 0s")
 }
 
 // A client with wrong keys does not mean that the backend fails. A series of refusals does, and so
@@ -258,6 +262,48 @@ func TestR36ProbeEndsWhatNobodyRepeats(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What repair finds out counts where no client asks: one write that it gets through ends an error of the
+// backend's, but says nothing of clients' keys; while it is refused, nothing is forgotten.
+func TestR36RepairIsNewsOfWrites(t *testing.T) {
+	r := newRig("a")
+	r.Wrote(0) // nothing is the matter
+	r.Answered(0, true, 500, "InternalError")
+	r.want(t, "a first error 1: answered 500: InternalError")
+	r.pass(10*time.Second, nil)
+	r.Wrote(0)
+	r.pass(time.Second, nil)
+	r.want(t, "a over error 1 in 0s")
+
+	r.Answered(0, false, 500, "") // a read
+	r.Wrote(0)
+	r.pass(forgotten-time.Second, nil)
+	r.want(t, "a first error 1: answered 500") // a minute after the last one
+	r.pass(2*time.Second, nil)
+	r.want(t, "a forgotten error 1 in 0s")
+
+	r.Answered(0, true, 507, "")
+	r.Refused(0, 507, "StorageFull")
+	r.want(t, "a first full 1: answered 507")
+	r.pass(waiting-time.Second, nil) // until repair tries again
+	r.want(t, "a still full 1: answered 507: StorageFull")
+	r.Refused(0, 507, "StorageFull")
+	r.events = nil
+	r.pass(waiting-time.Second, nil)
+	if s := r.StatusOf(0); !s.Is(Full) {
+		t.Errorf("forgotten: %q", r.events)
+	}
+	r.Wrote(0)
+	r.pass(time.Second, nil)
+	r.want(t, "a over full 3 in 9m59s")
+
+	r.Denied("a", true, 403)
+	r.Refused(0, 403, "AccessDenied") // repair's own keys, not the clients'
+	r.want(t, "a first denied 1: answered 403 to what another backend took")
+	r.Wrote(0)
+	r.pass(time.Minute, nil)
+	r.want(t)
 }
 
 // A success costs no memory and no lock.

@@ -52,9 +52,13 @@ func (w *healthWatch) failing(e health.Event) {
 }
 
 func (w *healthWatch) over(e health.Event) {
+	msg := "backend has recovered from: "
+	if !e.Proven {
+		msg = "backend has not failed again, but nobody has asked it for the same: "
+	}
 	w.log.Warn().Str("backend", e.Name).Str("cause", string(e.Cause)).Uint64("failures", e.Count).
 		Time("since", e.Since.UTC()).Str("for", e.For.Round(time.Millisecond).String()).Str("error", e.Error).
-		Msg("backend has recovered from: " + e.Means)
+		Msg(msg + e.Means)
 }
 
 // returner is the prober's Returner: the limiter decides about demoted backends (R13), Health about

@@ -13,6 +13,7 @@ import (
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/repair"
+	"github.com/akubra/akubra/synclog/repair/client"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -88,6 +89,12 @@ func (p *Proxy) newRepairer(o repair.Options) (*repair.Repairer, error) {
 	o.LateWait = lateWait
 	o.OnResolved = func(t task.Task, action string) { p.resolved(&t, action) }
 	o.OnFailed = p.repairFailed
+	o.OnWrote = func(name string) { p.health.Wrote(slices.Index(p.names(), name)) }
+	o.OnRefused = func(name string, err error) {
+		if e := client.AsError(err); e != nil {
+			p.health.Refused(slices.Index(p.names(), name), e.Status, e.Code)
+		}
+	}
 	o.Pending = func() int { return p.journal.Journal.Stats().Pending }
 	return repair.New(o)
 }

@@ -135,6 +135,9 @@ func (r *Repairer) wrote(b *backend) {
 	was := q.closed
 	q.closed, q.streak, q.pause, q.turns, q.anyone = false, nil, 0, nil, false
 	q.mu.Unlock()
+	if r.o.OnWrote != nil {
+		r.o.OnWrote(b.name)
+	}
 	if was {
 		b.log.Info("a backend takes writes again", "backend", b.name)
 		r.Kick()
@@ -165,6 +168,9 @@ func (r *Repairer) refusedWrite(ctx context.Context, b *backend, t *task.Task, e
 	q.until = r.o.Now().Add(wait)
 	q.mu.Unlock()
 	r.later(ctx, wait, r.Kick)
+	if r.o.OnRefused != nil {
+		r.o.OnRefused(b.name, err)
+	}
 	if was {
 		return true
 	}

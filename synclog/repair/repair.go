@@ -111,6 +111,10 @@ type Options struct {
 	// OnResolved is called, from any goroutine, when a task has been closed, with
 	// what was done in a word or two ("copied a:1 to b:1", "equal").
 	OnResolved func(t task.Task, action string)
+	// OnWrote is called, from any goroutine, when a backend has taken a write, and OnRefused when it has
+	// refused one for a reason of its own. Both may be nil.
+	OnWrote   func(name string)
+	OnRefused func(name string, err error)
 	// OnFailed is called when a task stays for later; t is as it was noted.
 	OnFailed func(t task.Task, err error)
 	// Pending is the number of pending keys, for Status' ETA; may be nil.
