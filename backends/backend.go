@@ -58,6 +58,7 @@ type Backend struct {
 	dialTimeout atomic.Int64
 	userTimeout atomic.Int64
 	tls         atomic.Pointer[tls.Config] // nil without TLS
+	certificate atomic.Int64               // when the one that it has shown last expires, in Unix time; 0 is not known
 	congestion  *congestion.Control
 	watcher     *netio.Watcher
 	client      *fasthttp.HostClient
@@ -122,6 +123,14 @@ func (b *Backend) SetTLS(c *tls.Config) {
 	}
 	b.tls.Store(b.withName(c))
 	b.client.CloseIdleConnections()
+}
+
+// CertificateUntil is when the certificate expires that the backend has shown last; zero is not known.
+func (b *Backend) CertificateUntil() time.Time {
+	if until := b.certificate.Load(); until != 0 {
+		return time.Unix(until, 0).UTC()
+	}
+	return time.Time{}
 }
 
 // withName is a copy of c for this backend.

@@ -102,6 +102,7 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	tc := tls.Client(c.tls, c.agreed)
 	err = tc.HandshakeContext(ctx)
 	if err == nil {
+		c.backend.certificate.Store(tc.ConnectionState().PeerCertificates[0].NotAfter.Unix())
 		err = c.tls.lookAtNew(ctx, tc)
 	}
 	if err != nil {

@@ -79,6 +79,8 @@ type Options struct {
 	// ConfigDiffers is what the configuration's file has that does not count yet, for JSON; it is asked
 	// every few seconds while somebody watches. May be nil.
 	ConfigDiffers func() any
+	// Certificates are those in use. May be nil.
+	Certificates func() []metrics.Certificate
 	// Settle carries out a person's decision about a parked key, for the JSON body of an answer.
 	// May be nil.
 	Settle func(d Decision) (result string, err error)

@@ -98,6 +98,8 @@ type adminStatus struct {
 	Synclog  synclogStatus   `json:"synclog"`
 	Journal  any             `json:"journal"`
 	Repair   *repair.Status  `json:"repair,omitempty"` // in this process
+	// Certificates are those in use.
+	Certificates []metrics.Certificate `json:"certificates"`
 }
 
 type backendStatus struct {
@@ -125,6 +127,8 @@ func (a *Admin) status(ctx *fasthttp.RequestCtx, _ string) {
 		Counters: a.o.Metrics.Totals(),
 		Synclog:  synclogStatus(a.o.Records()),
 		Journal:  a.o.JournalStatus(),
+
+		Certificates: a.certificates(),
 	}
 	if r, ok := a.o.Repair(); ok {
 		s.Repair = &r

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/internal/health"
+	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/task"
@@ -34,7 +35,7 @@ const (
 
 // sentence says in one sentence how things are, for /status, `akubra status` and the page. eta is
 // repair's; 0 is not known.
-func sentence(ready bool, all []limiter.Status, how []health.Status, o *Owed, eta time.Duration, now time.Time) (said, tone string) {
+func sentence(ready bool, all []limiter.Status, how []health.Status, certificates []metrics.Certificate, o *Owed, eta time.Duration, now time.Time) (said, tone string) {
 	var problems, parts []string
 	for i := range all {
 		switch {
@@ -50,6 +51,10 @@ func sentence(ready bool, all []limiter.Status, how []health.Status, o *Owed, et
 		slices.SortStableFunc(problems, func(a, b string) int { return strings.Compare(lastWord(a), lastWord(b)) })
 		parts = append(parts, fmt.Sprintf("of %d backends %s", len(all), strings.Join(problems, ", ")))
 	}
+	expired := expiredListener(certificates, now)
+	if expired {
+		parts = append(parts, "the certificate that clients see has expired")
+	}
 	tone = toneGood
 	switch {
 	case o.Failed:
@@ -62,7 +67,7 @@ func sentence(ready bool, all []limiter.Status, how []health.Status, o *Owed, et
 	default:
 		parts = append(parts, "nothing is pending")
 	}
-	if problems != nil || o.Failed || !ready {
+	if problems != nil || o.Failed || expired || !ready {
 		tone = toneBad
 	}
 	said = strings.Join(parts, "; ")
@@ -70,6 +75,12 @@ func sentence(ready bool, all []limiter.Status, how []health.Status, o *Owed, et
 		said = "not ready: " + said
 	}
 	return text.Printable(strings.ToUpper(said[:1])+said[1:]) + ".", tone
+}
+
+// expiredListener reports whether clients are shown a certificate that has expired. What becomes of those of
+// backends is told as their failure.
+func expiredListener(certificates []metrics.Certificate, now time.Time) bool {
+	return slices.ContainsFunc(certificates, func(c metrics.Certificate) bool { return c.Use == "listener" && now.After(c.Until) })
 }
 
 // lastWord puts those that fail alike beside each other.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/internal/health"
+	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -19,6 +20,8 @@ func TestR36Sentence(t *testing.T) {
 		how        health.Status // of the second
 		owed       Owed
 		eta        time.Duration
+
+		certificates []metrics.Certificate
 	}{
 		{want: "All backends are in sync.", tone: toneGood},
 		{want: "1 key behind at dc2, oldest 5 s.", tone: toneBehind, owed: Owed{Pending: 1, ByBackend: []int{0, 1}, Oldest: now.Add(-5 * time.Second)}},
@@ -33,6 +36,11 @@ func TestR36Sentence(t *testing.T) {
 		{want: "Of 2 backends dc2 is demoted; nothing is pending.", tone: toneBad, states: [2]string{active, limiter.StateDemoted}},
 		{want: "Of 2 backends dc2 fails; 3 keys behind.", tone: toneBad, how: failing, owed: Owed{Pending: 3}},
 		{want: "Of 2 backends dc2 does not answer; nothing is pending.", tone: toneBad, how: health.Status{Silent: true}},
+		{
+			want: "The certificate that clients see has expired; 3 keys behind.", tone: toneBad, owed: Owed{Pending: 3},
+			certificates: []metrics.Certificate{{Use: "backend"}, {Use: "listener", Until: now.Add(-time.Second)}},
+		},
+		{want: "All backends are in sync.", tone: toneGood, certificates: []metrics.Certificate{{Use: "listener", Until: now}, {Use: "ca"}}},
 		{want: "The journal cannot be written.", tone: toneBad, owed: Owed{Failed: true, Pending: 1}},
 		{want: "Not ready: all backends are in sync.", tone: toneBad, unready: true},
 		{want: "2 keys behind at dc2, 2 parked.", tone: toneBehind, eta: time.Minute, owed: Owed{Pending: 2, Parked: 2, ByBackend: []int{0, 2}}},
@@ -43,7 +51,7 @@ func TestR36Sentence(t *testing.T) {
 				all[i].State = state
 			}
 		}
-		said, tone := sentence(!c.unready, all, []health.Status{{}, c.how}, &c.owed, c.eta, now)
+		said, tone := sentence(!c.unready, all, []health.Status{{}, c.how}, c.certificates, &c.owed, c.eta, now)
 		if said != c.want || tone != c.tone {
 			t.Errorf("got %q, %s; want %q, %s", said, tone, c.want, c.tone)
 		}

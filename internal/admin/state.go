@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/internal/health"
+	"github.com/akubra/akubra/internal/metrics"
 	"github.com/akubra/akubra/internal/text"
 	"github.com/akubra/akubra/limiter"
 )
@@ -30,6 +31,8 @@ type pageState struct {
 	Jobs     []pageJob      `json:"jobs"`
 	Slow     any            `json:"slow"`
 	Config   any            `json:"config"`
+
+	Certificates []metrics.Certificate `json:"certificates"`
 }
 
 // pageBackend is a backend's lane.
@@ -92,6 +95,7 @@ func (a *Admin) pageState() *pageState {
 		Buttons: a.token.isSet(), Owed: owed.Pending, Parked: owed.Parked, For: owed.ParkedFor, Jobs: a.jobs(&owed),
 	}
 	s.Sentence, s.Tone = a.sentence(all, how, owed)
+	s.Certificates = a.certificates()
 	if a.o.Slow != nil {
 		s.Slow = a.o.Slow()
 	}
@@ -136,7 +140,14 @@ func why(l *limiter.Status, h *health.Status) string {
 // sentence is how things are now.
 func (a *Admin) sentence(all []limiter.Status, how []health.Status, owed Owed) (said, tone string) {
 	r, _ := a.o.Repair()
-	return sentence(a.readiness(all).Ready, all, how, &owed, r.ETA, time.Now())
+	return sentence(a.readiness(all).Ready, all, how, a.certificates(), &owed, r.ETA, time.Now())
+}
+
+func (a *Admin) certificates() []metrics.Certificate {
+	if a.o.Certificates == nil {
+		return nil
+	}
+	return a.o.Certificates()
 }
 
 func (a *Admin) jobs(owed *Owed) []pageJob {

@@ -152,6 +152,31 @@ type proxyStatus struct {
 	Journal struct {
 		Backends map[string]int
 	}
+	Certificates []certificate
+}
+
+type certificate struct {
+	Use, Key string
+	Until    time.Time
+}
+
+// soon is how long before its end a certificate is shown, as akubra check warns of it.
+const soon = 14 * 24 * time.Hour
+
+// warn says when a certificate expires; "" if that is not soon.
+func (c *certificate) warn(now time.Time) string {
+	what := map[string]string{
+		"listener": "the certificate that clients see (%s)", "backend": "the certificate of backend %s",
+		"client": "the certificate that backends see (%s)", "ca": "an authority for the backends' certificates (%s)",
+	}[c.Use]
+	if what == "" || c.Until.Sub(now) >= soon {
+		return ""
+	}
+	what = fmt.Sprintf(what, text.Printable(c.Key))
+	if now.After(c.Until) {
+		return fmt.Sprintf("%s expired on %s", what, c.Until.UTC().Format(time.RFC3339))
+	}
+	return fmt.Sprintf("%s expires on %s", what, c.Until.UTC().Format(time.RFC3339))
 }
 
 type failure struct {
@@ -205,6 +230,11 @@ func (s *proxyStatus) write(w io.Writer, now time.Time) {
 		}
 		if l := b.Health.LastError; l != nil && len(b.Health.Failing) == 0 {
 			fmt.Fprintf(w, "\n%s: last error %v ago by the clocks of the proxy and of this machine, which is over: %s\n", text.Printable(b.Name), now.Sub(l.Last).Round(time.Second), text.Printable(l.Error))
+		}
+	}
+	for i := range s.Certificates {
+		if line := s.Certificates[i].warn(now); line != "" {
+			fmt.Fprintf(w, "\nwarning: %s\n", line)
 		}
 	}
 	fmt.Fprintf(w, "\nakubra %s, up %s, %d requests in flight\n", text.Printable(s.Version), text.Printable(s.Uptime), s.InFlight)

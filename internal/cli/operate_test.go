@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,6 +89,32 @@ func TestR36StatusCommand(t *testing.T) {
 	}
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
+}
+
+// R36: akubra status warns of a certificate that expires soon, whoever shows it.
+func TestR36StatusWarnsOfCertificates(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	var s proxyStatus
+	testkit.MustDo(t, json.Unmarshal([]byte(`{"certificates": [
+		{"use": "listener", "key": "TLS", "until": "2026-01-15T00:00:00Z"}, {"use": "listener", "key": "TLS", "until": "2026-01-17T00:00:00Z"},
+		{"use": "backend", "key": "a:1", "until": "2026-01-01T00:00:00Z"}, {"use": "ca", "key": "TLS.Backends", "until": "2026-01-03T00:00:00Z"},
+		{"use": "client", "key": "BackendTLS[0]", "until": "2026-01-03T00:00:00Z"}, {"use": "of a later version", "until": "2026-01-03T00:00:00Z"}]}`), &s))
+	var out strings.Builder
+	s.write(&out, now)
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		if strings.HasPrefix(line, "warning: ") {
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	want := []string{
+		"warning: the certificate that clients see (TLS) expires on 2026-01-15T00:00:00Z", "warning: the certificate of backend a:1 expired on 2026-01-01T00:00:00Z",
+		"warning: an authority for the backends' certificates (TLS.Backends) expires on 2026-01-03T00:00:00Z",
+		"warning: the certificate that backends see (BackendTLS[0]) expires on 2026-01-03T00:00:00Z",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
 }
 
 func TestConfigAndVersionCommands(t *testing.T) {

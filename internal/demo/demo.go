@@ -107,7 +107,7 @@ or with curl alone:
 Then stop a backend and put an object again. The client notices nothing; what the
 backend missed is a line of the synclog, and is printed here. Start the backend, and it
 gets what it missed, which is another line. A file that the client uploads in parts
-(aws: from 8 MB on) goes to one backend, and comes to the other one in the same way.
+(aws: from 8 MiB on) goes to one backend, and comes to the other one in the same way.
 
 `, aws, Bucket, copies, url)
 	b.WriteString(Keys)

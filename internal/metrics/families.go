@@ -108,5 +108,5 @@ var Families = []Family{
 	{"akubra_verify_differences", gauge, "", "Keys that it has found to differ."},
 	{"akubra_verify_errors", gauge, "", "Keys that it could not compare."},
 
-	{"akubra_certificate_expiry_timestamp_seconds", gauge, "use,key", "When a certificate expires: the listener's, a backend's authority (ca), or the one that is shown to backends (client). Key is where it is configured."},
+	{"akubra_certificate_expiry_timestamp_seconds", gauge, "use,key", "When a certificate expires: the listener's, the one that a backend has shown last (backend), the first of the backends' authorities (ca), or the one that is shown to backends (client). Key is where it is configured, or the backend."},
 }

@@ -42,11 +42,11 @@ type Process struct {
 	Verified           *Verified
 }
 
-// Certificate is one that is in use.
+// Certificate is one that is in use, also for JSON.
 type Certificate struct {
-	Use   string // listener, ca or client
-	Key   string // where it is configured
-	Until time.Time
+	Use   string    `json:"use"` // listener, client, ca or backend
+	Key   string    `json:"key"` // where it is configured; the name of the backend that shows it
+	Until time.Time `json:"until"`
 }
 
 // Verified is what has come of the last verify.

@@ -3,6 +3,7 @@ package service
 import (
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,12 +26,9 @@ func (p *Proxy) observe() {
 
 // processState is what a scrape reads of the rest of the process.
 func (p *Proxy) processState() metrics.Process {
-	s := metrics.Process{Connections: p.limiter.Limit(), RoundTrips: make([]time.Duration, len(p.backends))}
+	s := metrics.Process{Connections: p.limiter.Limit(), RoundTrips: make([]time.Duration, len(p.backends)), Certificates: p.certificatesInUse()}
 	for i, b := range p.backends {
 		s.RoundTrips[i] = b.RoundTrip()
-	}
-	if certificates := p.certificates.Load(); certificates != nil {
-		s.Certificates = *certificates
 	}
 	var fs unix.Statfs_t
 	if unix.Statfs(p.Config.DataDir, &fs) == nil && fs.Bsize > 0 {
@@ -38,6 +36,19 @@ func (p *Proxy) processState() metrics.Process {
 	}
 	s.Verified = p.verified.get(p.Config)
 	return s
+}
+
+// certificatesInUse are the proxy's own, and those that backends have shown.
+func (p *Proxy) certificatesInUse() (all []metrics.Certificate) {
+	if own := p.certificates.Load(); own != nil {
+		all = slices.Clone(*own)
+	}
+	for _, b := range p.backends {
+		if until := b.CertificateUntil(); !until.IsZero() {
+			all = append(all, metrics.Certificate{Use: "backend", Key: b.Name(), Until: until})
+		}
+	}
+	return all
 }
 
 // noteCertificates keeps when the certificates in use expire.
@@ -50,11 +61,11 @@ func (p *Proxy) noteCertificates() {
 		}
 		for _, pair := range part.conf.Certificates {
 			if pair.Leaf != nil {
-				all = append(all, metrics.Certificate{Use: use, Key: part.key, Until: pair.Leaf.NotAfter})
+				all = append(all, metrics.Certificate{Use: use, Key: part.key, Until: pair.Leaf.NotAfter.UTC()})
 			}
 		}
 		if until, ok := part.authorities(); ok {
-			all = append(all, metrics.Certificate{Use: "ca", Key: part.key, Until: until})
+			all = append(all, metrics.Certificate{Use: "ca", Key: part.key, Until: until.UTC()})
 		}
 	}
 	p.certificates.Store(&all)

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -88,4 +89,23 @@ func TestR36CertificatesExpire(t *testing.T) {
 		return ends()[`akubra_certificate_expiry_timestamp_seconds{use="listener",key="TLS"}`] == float64(day.Add(5*time.Hour).Unix())
 	})
 	testkit.WantSamples(t, ends(), want)
+}
+
+// TestR36BackendsCertificate: /status and the metrics have the end of the certificate that a backend shows.
+func TestR36BackendsCertificate(t *testing.T) {
+	t.Parallel()
+	r, _ := newTroubled(t, &way{make: certified(time.Hour, true)})
+	until := r.p.backends[0].CertificateUntil() // newTroubled has sent a request
+	if until.IsZero() || until.Nanosecond() != 0 {
+		t.Fatalf("it expires at %v", until)
+	}
+	var s struct {
+		Certificates []struct{ Use, Key, Until string }
+	}
+	testkit.MustDo(t, json.Unmarshal([]byte(testkit.MustSend(t, "GET", "http://"+r.p.AdminAddr()+"/status", "")), &s))
+	if i := len(s.Certificates) - 1; i != 1 || s.Certificates[i].Use != "backend" || s.Certificates[i].Key != r.name || s.Certificates[i].Until != until.Format(time.RFC3339) {
+		t.Errorf("/status: %+v, want %v", s, until)
+	}
+	testkit.WantSamples(t, testkit.MustParseMetrics(t, testkit.MustSend(t, "GET", "http://"+r.p.AdminAddr()+"/metrics", "")),
+		map[string]float64{`akubra_certificate_expiry_timestamp_seconds{use="backend",key="` + r.name + `"}`: float64(until.Unix())})
 }

@@ -170,6 +170,7 @@ func (p *Proxy) make() error {
 		Slow:          p.slow,
 		WatchSlow:     p.engine.WatchSlow,
 		ConfigDiffers: p.configDiffers,
+		Certificates:  p.certificatesInUse,
 		Settle:        p.settle,
 		JournalStatus: func() any { return p.journalAdmin.Status() },
 		JournalPage:   p.journalPage,

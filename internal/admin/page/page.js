@@ -45,10 +45,10 @@ function differs(what, value) {
 const count = (n) => Math.round(n).toLocaleString("en");
 
 function size(bytes) {
-  const units = ["B", "KB", "MB", "GB", "TB", "PB"];
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
   let u = 0;
-  while (bytes >= 1000 && u < units.length - 1) { bytes /= 1000; u++; }
-  return (u && bytes < 10 ? bytes.toFixed(1) : Math.round(bytes)) + " " + units[u];
+  while (bytes >= 1024 && u < units.length - 1) { bytes /= 1024; u++; }
+  return (u ? bytes.toFixed(1) : Math.round(bytes)) + " " + units[u];
 }
 
 function span(seconds) {
@@ -124,6 +124,7 @@ function showState(s) {
   showJobs(s.jobs);
   showSlow(s.slow || []);
   showConfig(s.config, s.buttons);
+  showCertificates(s.certificates || [], new Date(s.now));
   setText($("parked-count"), count(s.parked));
   if (differs("parked", [s.parked, s.parked_for, s.buttons])) showParked();
 }
@@ -252,6 +253,18 @@ function showSlow(slow) {
     return make("div", { class: "card" }, make("div", { class: "path" }, `${clock(r.time)} ${r.method} ${r.path}`),
       make("div", { class: "muted" }, `Client answered after ${r.first ? millis(r.first) : "–"}, all ended after ${millis(r.whole)}. Request ${r.id}.`), bars);
   }));
+}
+
+const uses = {
+  "listener": "What clients see", "backend": "What the backend shows", "client": "What backends see", "ca": "Authority for backends",
+};
+
+function showCertificates(all, now) {
+  $("certificates-section").hidden = all.length === 0;
+  const left = (c) => (new Date(c.until) - now) / 1000;
+  if (!differs("certificates", all.map((c) => [c, span(left(c))]))) return;
+  $("certificates").replaceChildren(...all.map((c) => make("tr", {}, make("th", { scope: "row" }, `${uses[c.use] || c.use} (${c.key})`),
+    make("td", { class: "time" }, new Date(c.until).toLocaleString("en-GB")), make("td", { class: left(c) < 14 * 86400 ? "bad" : "" }, left(c) > 0 ? span(left(c)) : "expired"))));
 }
 
 function showConfig(c, buttons) {
