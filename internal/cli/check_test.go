@@ -35,7 +35,7 @@ var mistakesOfAll = []mistake{
 	{twoGood + "---\nListen: ':80'\n", "", ":2: cannot parse YAML: a second YAML document begins here"},
 	{"- http://one.example\n", "", "the configuration must be a map of keys"},
 	{"just text\n", "", "the configuration must be a map of keys"},
-	{"", "", "Backends: [] is not allowed"},
+	{"", "", "Backends: none is set"},
 	{twoGood + "Listen: *nowhere\n", "", "cannot parse YAML: unknown anchor 'nowhere' referenced"},
 	{twoGood + "Listen: ':80\n", "", "cannot parse YAML: "},
 	{twoGood + "Listen: !!binary x\n", "", "Listen: "},

@@ -163,8 +163,12 @@ func (m *mistakes) checkAddress(path, address string) {
 }
 
 func (m *mistakes) checkBackends(backends []string) {
-	if n := len(backends); n < 1 || n > MaxBackends {
-		m.add("Backends", backends, "a list of 1 to %d URLs", MaxBackends)
+	switch n := len(backends); {
+	case m.broken["Backends"]:
+	case n == 0:
+		m.at("Backends", "none is set, must be a list of 1 to %d URLs", MaxBackends)
+	case n > MaxBackends:
+		m.at("Backends", "%d of them are too many, must be a list of 1 to %d URLs", n, MaxBackends)
 	}
 	seen := map[string]string{} // by address, and by the name used in records
 	for i, s := range backends {
@@ -175,11 +179,10 @@ func (m *mistakes) checkBackends(backends []string) {
 			continue
 		}
 		name, address := strings.ToLower(u.Host), backendAddress(u)
-		for _, id := range []string{name, address} {
-			if other := seen[id]; other != "" {
-				m.add(path, s, "another backend than %s", other)
-				break
-			}
+		if other := seen[address]; other != "" {
+			m.add(path, s, "another backend than %s: both have the same address", other)
+		} else if other := seen[name]; other != "" {
+			m.add(path, s, "another backend than %s: both have the same name", other)
 		}
 		seen[name], seen[address] = path, path
 	}

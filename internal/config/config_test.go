@@ -166,7 +166,8 @@ func TestR21Mistakes(t *testing.T) {
 		"key of another level": {"KeyFile: x", `^KeyFile: .* TLS\.KeyFile$`},
 		"key of many lines":    {`"a\nb": 1`, `^a\\nb: unknown key`},
 		"number for text":      {"Listen: 8080", `^Listen: "8080" is not allowed, must be host:port, or :port for all addresses, as in ":8080"$`},
-		"text for number":      {"ConnLimit: '5'", `^ConnLimit: "5" is not allowed, must be a whole number$`},
+		"text for number":      {"ConnLimit: '5'", `^ConnLimit: "5" is not allowed, must be a whole number, without quotes$`},
+		"number with exponent": {"ConnLimit: 1e3", `^ConnLimit: 1e\+03 is not allowed, must be a whole number$`},
 		"fraction":             {"ConnLimit: 100.5", `^ConnLimit: 100.5 is not allowed, must be a whole number$`},
 		"huge number":          {"ConnLimit: 99999999999999999999", `^ConnLimit: 1e\+20 is not allowed, must be a whole number$`},
 		"text for switch":      {"CompareETags: yes", `^CompareETags: "yes" is not allowed, must be true or false$`},
@@ -242,9 +243,13 @@ func TestR21Mistakes(t *testing.T) {
 		"key twice":            {"Listen: ':80'\nListen: ':81'", `^line 3: cannot parse YAML: mapping key "Listen" already defined at line 2$`},
 		"empty key":            {"TLS: {'': 5}", `^TLS\."": unknown key`},
 		"null key":             {"TLS: {~: 5}", `^TLS\.~: unknown key`},
-		"indentation":          {"Logging:\n  Mainlog:\n    Level: info\n   File: x", `^line 5: cannot parse YAML: did not find expected key$`},
-		"open bracket":         {"Domains: [a\nListen: ':80'", `^line 2: cannot parse YAML: did not find expected`},
-		"no map":               {"- Listen", `^line 2: cannot parse YAML: did not find expected key$`},
+		"indentation":          {"Logging:\n  Mainlog:\n    Level: info\n   File: x", `^line 5: cannot parse YAML: did not find expected key; the line is not indented like`},
+		"open bracket":         {"Domains: [a\nListen: ':80'", `^line 2: cannot parse YAML: did not find expected ',' or ']'; a bracket is not closed, or a comma is missing$`},
+		"at sign":              {"Domains: @a", `^line 2: .*; text that begins with @, % or .+ must be in quotes$`},
+		"star":                 {"Domains: [*.example.com]", `^line 2: .*; text that begins with \*.* must be in quotes$`},
+		"star alone":           {"Domains: *x", `^line 2: .*; text that begins with \* must be in quotes$`},
+		"open quote":           {"Domains: [\"a]", `^line 2: .*; a quote is not closed$`},
+		"no map":               {"- Listen", `^line 2: cannot parse YAML: did not find expected key; the line is not indented like`},
 		"map as key":           {"{a: b}: c", `^line 2: cannot parse YAML: cannot unmarshal !!map into string$`},
 		"syntax":               {"Listen: ':80'\nConnLimit: 5: 6", `^line 3: cannot parse YAML: mapping values are not allowed`},
 	} {
@@ -263,8 +268,8 @@ func TestR21Backends(t *testing.T) {
 		yaml string
 		want []string
 	}{
-		"missing":      {"", []string{`Backends: [] is not allowed, must be a list of 1 to 64 URLs`}},
-		"empty":        {"Backends: []\nMaintainedBackend: http://a", []string{`Backends: [] is not allowed, must be a list of 1 to 64 URLs`}},
+		"missing":      {"", []string{`Backends: none is set, must be a list of 1 to 64 URLs`}},
+		"empty":        {"Backends: []\nMaintainedBackend: http://a", []string{`Backends: none is set, must be a list of 1 to 64 URLs`}},
 		"wrong key":    {"backends: [http://a]", []string{`backends: unknown key, the nearest known one is Backends`}},
 		"wrong type":   {"Backends: http://a", []string{`Backends: "http://a" is not allowed, must be a list`}},
 		"wrong kind":   {"Backends: [http://a, 5]", []string{`Backends[1]: "5"` + allowed + "it has no scheme, as in http://5 or https://5"}},
@@ -274,6 +279,7 @@ func TestR21Backends(t *testing.T) {
 		"no scheme":    {"Backends: ['a:80']", []string{`Backends[0]: "a:80"` + allowed + "it has no scheme, as in http://a:80 or https://a:80"}},
 		"no host":      {"Backends: ['http://:80']", []string{`Backends[0]: "http://:80"` + allowed + "the host is neither a host name nor an IP address"}},
 		"bad host":     {"Backends: ['http://a,b']", []string{`Backends[0]: "http://a,b"` + allowed + "the host is neither a host name nor an IP address"}},
+		"one slash":    {"Backends: ['http:/a']", []string{`Backends[0]: "http:/a"` + allowed + "it has no host; two slashes come before it"}},
 		"path":         {"Backends: [http://a/b]", []string{`Backends[0]: "http://a/b"` + allowed + "a path is not allowed"}},
 		"query":        {"Backends: ['http://a?']", []string{`Backends[0]: "http://a?"` + allowed + "a query is not allowed"}},
 		"fragment":     {"Backends: ['http://a#']", []string{`Backends[0]: "http://a#"` + allowed + "a fragment is not allowed"}},
@@ -284,14 +290,14 @@ func TestR21Backends(t *testing.T) {
 		"empty port":   {"Backends: ['http://a:']", []string{`Backends[0]: "http://a:"` + allowed + "the port is not from 1 to 65535"}},
 		"short host":   {"Backends: ['http://127.1']", []string{`Backends[0]: "http://127.1"` + allowed + "the host is neither a host name nor an IP address"}},
 		"loopback": {"Backends: ['http://localhost:9000', 'http://127.0.0.1:9000', 'http://[::1]:9000']", []string{
-			`Backends[1]: "http://127.0.0.1:9000" is not allowed, must be another backend than Backends[0]`,
-			`Backends[2]: "http://[::1]:9000" is not allowed, must be another backend than Backends[1]`}},
+			`Backends[1]: "http://127.0.0.1:9000" is not allowed, must be another backend than Backends[0]: both have the same address`,
+			`Backends[2]: "http://[::1]:9000" is not allowed, must be another backend than Backends[1]: both have the same address`}},
 		"own address": {"Listen: ':9000'\nBackends: ['http://localhost:9000']", []string{
 			`Backends[0]: "http://localhost:9000" is not allowed, must be another address than the proxy's own: Listen has ":9000"`}},
 		"own admin": {"Backends: ['http://localhost:8071']", []string{
 			`Backends[0]: "http://localhost:8071" is not allowed, must be another address than the proxy's own: AdminListen has "127.0.0.1:8071"`}},
-		"twice":    {"Backends: [http://a, http://b, 'http://A:80/']", []string{`Backends[2]: "http://A:80/" is not allowed, must be another backend than Backends[0]`}},
-		"one name": {"Backends: [http://a, https://a]", []string{`Backends[1]: "https://a" is not allowed, must be another backend than Backends[0]`}},
+		"twice":    {"Backends: [http://a, http://b, 'http://A:80/']", []string{`Backends[2]: "http://A:80/" is not allowed, must be another backend than Backends[0]: both have the same address`}},
+		"one name": {"Backends: [http://a, https://a]", []string{`Backends[1]: "https://a" is not allowed, must be another backend than Backends[0]: both have the same name`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantMistakes(t, configMistakes(t, tc.yaml), tc.want)
@@ -304,7 +310,7 @@ func TestR21Backends(t *testing.T) {
 			b.WriteString("- http://a" + string(rune('a'+i/26)) + string(rune('a'+i%26)) + "\n")
 		}
 		lines := configMistakes(t, b.String())
-		if len(lines) != 1 || !strings.HasPrefix(lines[0], "Backends: [") || !strings.HasSuffix(lines[0], "must be a list of 1 to 64 URLs") || len(lines[0]) > 300 {
+		if len(lines) != 1 || !strings.HasPrefix(lines[0], "Backends: 65 of them are too many, ") || !strings.HasSuffix(lines[0], "must be a list of 1 to 64 URLs") || len(lines[0]) > 300 {
 			t.Errorf("mistakes: %q", lines)
 		}
 	})
@@ -409,7 +415,7 @@ func TestR21File(t *testing.T) {
 		t.Errorf("a list: %q", lines)
 	}
 	long := strings.Repeat("#\n", 3000) + "a: b\n c: d\n" // too long to search for the line
-	if lines := configMistakes(t, long); len(lines) != 1 || lines[0] != "line 3002: cannot parse YAML: mapping values are not allowed in this context" {
+	if lines := configMistakes(t, long); len(lines) != 1 || lines[0] != "line 3002: cannot parse YAML: mapping values are not allowed in this context; text that contains a colon and a space must be in quotes" {
 		t.Errorf("long: %q", lines)
 	}
 	big := []byte(strings.Repeat("#", MaxSize+1))

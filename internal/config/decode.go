@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,6 +64,11 @@ func (m *mistakes) wrongTypes(err error) {
 	}
 }
 
+func isNumber(s string) bool {
+	_, err := strconv.Atoi(s)
+	return err == nil
+}
+
 // decodeValue is the only place that says how a type is written in YAML. As a mapstructure hook it
 // sees each value first and returns it in the target's own type. (mapstructure itself would
 // truncate 1.5 to 1 and take 3 for three nanoseconds.)
@@ -95,6 +101,9 @@ func decodeValue(from, to reflect.Value) (any, error) {
 	case int:
 		if n, ok := value.(int); ok {
 			return n, nil
+		}
+		if s, ok := value.(string); ok && isNumber(s) {
+			return refuse("a whole number, without quotes")
 		}
 		return refuse("a whole number")
 	case float64:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -163,6 +164,10 @@ func show(value any) string {
 		shown = strconv.Quote(v)
 	case []string:
 		shown = fmt.Sprintf("%q", v)
+	case float64:
+		if v == math.Trunc(v) { // 1e3 is no whole number in YAML
+			shown = strconv.FormatFloat(v, 'e', -1, 64)
+		}
 	default:
 		switch reflect.ValueOf(value).Kind() {
 		case reflect.Map:

@@ -31,6 +31,8 @@ func parseBackend(s string) (*url.URL, error) {
 		return nil, errors.New("the scheme is neither http nor https")
 	case u.User != nil:
 		return nil, errors.New("a user name and password are not allowed")
+	case u.Host == "" && u.Path != "":
+		return nil, errors.New("it has no host; two slashes come before it")
 	case u.Path != "" && u.Path != "/":
 		return nil, errors.New("a path is not allowed")
 	case u.RawQuery != "" || u.ForceQuery:

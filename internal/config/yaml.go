@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -149,6 +150,8 @@ func yamlMistakes(file string, text []byte, err error) Errors {
 		problem := line[len(prefix[0]):]
 		if n, why := likelyCause(text, number); n > 0 {
 			number, problem = n, why
+		} else {
+			problem += inWords(problem)
 		}
 		if number == 0 && file != "" {
 			problem = file + ": cannot parse YAML: " + problem
@@ -158,6 +161,25 @@ func yamlMistakes(file string, text []byte, err error) Errors {
 		m.note(number, "%s", problem)
 	}
 	return m.errors()
+}
+
+// inWords says what the parser's words about tokens mean for whoever wrote the file, if that is known.
+func inWords(problem string) string {
+	for _, hint := range [][2]string{
+		{"found character that cannot start any token", "; text that begins with @, % or ` must be in quotes"},
+		{"unknown anchor", "; text that begins with * must be in quotes"},
+		{"did not find expected alphabetic or numeric character", "; text that begins with * or & must be in quotes"},
+		{"mapping values are not allowed in this context", "; text that contains a colon and a space must be in quotes"},
+		{"found unexpected end of stream", "; a quote is not closed"},
+		{"did not find expected ',' or", "; a bracket is not closed, or a comma is missing"},
+		{"did not find expected key", "; the line is not indented like those beside it, or a list stands where a map should"},
+		{"did not find expected '-' indicator", "; the line is not indented like the list's other elements"},
+	} {
+		if strings.Contains(problem, hint[0]) {
+			return hint[1]
+		}
+	}
+	return ""
 }
 
 // likelyCause names a common mistake in the given line or the one before it, since the parser's own
