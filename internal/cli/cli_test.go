@@ -99,10 +99,10 @@ func TestRunHelpAndVersion(t *testing.T) {
 		want []string
 	}{
 		{"--version", []string{testVersion}},
-		{"--help", []string{"-c, --conf=FILE", "serve*", "check", "demo", "journal list", "journal show", "resolve", "repair", "verify", "--help-long"}},
+		{"--help", []string{"-c, --conf=FILE", "serve*", "check", "demo", "journal list", "journal show", "resolve", "repair", "verify"}},
 		{"help demo", []string{"--break=BACKEND", "--listen="}},
-		{"repair --help", []string{"--[no-]once", "--[no-]follow", "--[no-]dry-run"}},
-		{"verify --help", []string{"--bucket=BUCKET", "--prefix=PREFIX", "--[no-]deep", "--[no-]journal"}},
+		{"repair --help", []string{"--once ", "--follow ", "--dry-run "}},
+		{"verify --help", []string{"--bucket=BUCKET", "--prefix=PREFIX", "--deep ", "--journal "}},
 		{"demo --help", []string{"--break=BACKEND", "--dir="}},
 	} {
 		exit, stdout, stderr := runArgs(strings.Fields(c.args)...)
@@ -130,7 +130,8 @@ func TestRunWrongArguments(t *testing.T) {
 		{[]string{"-c"}, "akubra: no configuration given"},
 		{[]string{"-c", none}, "akubra: cannot read configuration " + fmt.Sprintf("%q", none) + ": no such file or directory"},
 		{[]string{"check", "-c", none}, "akubra: cannot read configuration"},
-		{[]string{"dance"}, "akubra: unexpected dance"},
+		{[]string{"dance"}, `akubra: cannot use the argument "dance": it is no command, or one too many (see akubra --help)`},
+		{[]string{"akubra.yaml"}, `akubra: cannot use the argument "akubra.yaml": a configuration is given as -c FILE`},
 		{[]string{"--loud"}, "akubra: unknown long flag '--loud'"},
 		{[]string{"demo", "-c", none}, "akubra: demo has its own configuration"},
 		{[]string{"synclog", "list"}, "akubra: no configuration given"},
@@ -141,7 +142,10 @@ func TestRunWrongArguments(t *testing.T) {
 		{[]string{"repair", "--sometimes"}, "akubra: unknown long flag '--sometimes'"},
 		{[]string{"repair", "--once", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair does not accept --once or --dry-run with --follow"},
 		{[]string{"repair", "--dry-run", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair does not accept --once or --dry-run with --follow"},
-		{[]string{"demo", "--break", "third"}, "akubra: enum value must be one of first,second"},
+		{[]string{"demo", "--break", "third"}, `akubra: cannot use --break "third": must be one of first, second (see akubra --help)`},
+		{[]string{"demo", "--break=third"}, `akubra: cannot use --break "third": must be one of first, second`},
+		{[]string{"completion", "csh"}, `akubra: cannot use the argument "csh": must be one of bash, fish, zsh`},
+		{[]string{"journal", "list", "--limit", "all"}, `akubra: cannot use --limit "all": must be a whole number`},
 	} {
 		exit, stdout, stderr := runArgs(c.args...)
 		if exit != exitWrong || stdout != "" || !strings.HasPrefix(stderr, c.want) || strings.Count(stderr, "\n") != 1 {

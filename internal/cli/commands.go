@@ -3,7 +3,11 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -16,10 +20,11 @@ import (
 func (c *cli) run(args []string) int {
 	exit := -1 // set if kingpin has answered already, for example --help
 	app := kingpin.New("akubra", "Copies every S3 request to all backends at once; the first positive answer is the client's.").
-		Version(c.version).UsageWriter(c.stdout).ErrorWriter(c.stderr).
+		Version(c.version).UsageWriter(plainUsage{c.stdout}).ErrorWriter(c.stderr).
 		Terminate(func(code int) { exit = max(exit, code) })
-	app.HelpFlag.Short('h')
-	conf := app.Flag("conf", "The configuration, a YAML file. config.yaml.example has every key.").Short('c').PlaceHolder("FILE").String()
+	app.HelpFlag.Short('h').Help("Show help, also for one command.")
+	app.VersionFlag.Help("Print the version.")
+	conf := app.Flag("conf", "The configuration, a YAML file (akubra config prints one with every key).").Short('c').PlaceHolder("FILE").String()
 	serve := app.Command("serve", "Serve. This is what a bare `akubra -c FILE` does.").Default()
 	check, checkFlags := checkCommand(app)
 	demo, demoOptions := demoCommand(app)
@@ -38,10 +43,10 @@ func (c *cli) run(args []string) int {
 	case exit >= 0:
 		return exit
 	case err != nil && slices.Contains(args, "verify"):
-		_ = c.wrong(fmt.Errorf("%w (see akubra --help)", err))
+		_ = c.wrong(wrongUsage(args, err))
 		return exitUsage
 	case err != nil:
-		return c.wrong(fmt.Errorf("%w (see akubra --help)", err))
+		return c.wrong(wrongUsage(args, err))
 	case command == demo.FullCommand():
 		if *conf != "" {
 			return c.wrong(errors.New("demo has its own configuration and does not accept -c"))
@@ -82,6 +87,56 @@ func (c *cli) run(args []string) int {
 	}
 	panic("cli: no such command: " + command)
 }
+
+// wrongUsage says what is wrong with the arguments, naming the flag, which kingpin does not always.
+func wrongUsage(args []string, err error) error {
+	said := err.Error()
+	if m := oneOf.FindStringSubmatch(said); m != nil {
+		return fmt.Errorf("cannot use %s: must be one of %s (see akubra --help)", argument(args, m[2]), strings.ReplaceAll(m[1], ",", ", "))
+	}
+	if m := noNumber.FindStringSubmatch(said); m != nil {
+		return fmt.Errorf("cannot use %s: must be a whole number (see akubra --help)", argument(args, m[1]))
+	}
+	word, unexpected := strings.CutPrefix(said, "unexpected ")
+	switch _, missing := os.Stat(word); {
+	case !unexpected:
+		return fmt.Errorf("%w (see akubra --help)", err)
+	case missing == nil || strings.HasSuffix(word, ".yaml") || strings.HasSuffix(word, ".yml"):
+		return fmt.Errorf("cannot use the argument %q: a configuration is given as -c FILE (see akubra --help)", word)
+	}
+	return fmt.Errorf("cannot use the argument %q: it is no command, or one too many (see akubra --help)", word)
+}
+
+var (
+	oneOf    = regexp.MustCompile(`^enum value must be one of (\S+), got '(.*)'$`)
+	noNumber = regexp.MustCompile(`^strconv\.\w+: parsing "(.*)": `)
+)
+
+// argument is a value among args, with the flag that it is for.
+func argument(args []string, value string) string {
+	for i, arg := range args {
+		flag, found := strings.CutSuffix(arg, "="+value)
+		if !found && arg == value && i > 0 {
+			flag, found = args[i-1], true
+		}
+		if found && strings.HasPrefix(flag, "--") {
+			return fmt.Sprintf("%s %q", flag, value)
+		}
+	}
+	return fmt.Sprintf("the argument %q", value)
+}
+
+// plainUsage writes kingpin's usage without its [no-], which says nothing here: no flag is on by itself.
+type plainUsage struct{ io.Writer }
+
+func (u plainUsage) Write(p []byte) (int, error) {
+	if _, err := u.Writer.Write(noFlag.ReplaceAll(p, []byte("--$1     "))); err != nil { // the columns stay
+		return 0, err
+	}
+	return len(p), nil
+}
+
+var noFlag = regexp.MustCompile(`--\[no-\]([a-z-]+)`)
 
 func checkCommand(app *kingpin.Application) (*kingpin.CmdClause, *checkFlags) {
 	f := &checkFlags{}

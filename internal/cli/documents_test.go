@@ -44,6 +44,11 @@ func TestDocumentsNameCommands(t *testing.T) {
 		t.Fatalf("only %d commands found in %s", len(flags), help)
 	}
 	_, flags[""], _ = runArgs("--help")
+	for command, usage := range flags {
+		if strings.Contains(usage, "[no-]") || strings.Contains(usage, "help-long") {
+			t.Errorf("the help of %q has what nobody can use:\n%s", command, usage)
+		}
+	}
 	named := map[string]bool{"serve": true} // is what happens without a command
 	for _, name := range documents {
 		for _, m := range commandLine.FindAllStringSubmatch(readDocument(t, name), -1) {

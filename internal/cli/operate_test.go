@@ -144,7 +144,7 @@ func TestCompletion(t *testing.T) {
 			t.Errorf("%s does not take it: %v, %s", shell, err, out)
 		}
 	}
-	if exit, _, stderr := runArgs("completion", "tcsh"); exit != exitWrong || !strings.Contains(stderr, "must be one of bash,fish,zsh") {
+	if exit, _, stderr := runArgs("completion", "tcsh"); exit != exitWrong || !strings.Contains(stderr, "must be one of bash, fish, zsh") {
 		t.Errorf("exit code %d, %q", exit, stderr)
 	}
 	// What the scripts ask for.

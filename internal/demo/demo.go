@@ -85,7 +85,7 @@ func Welcome(version, addr, admin string, backends []*Backend, dir string) strin
 			map[bool]string{true: "", false: "  (stopped)"}[s.running()])
 	}
 	if admin != "" {
-		fmt.Fprintf(&b, "  admin         http://%s/status\n", text.Dialable(admin))
+		fmt.Fprintf(&b, "  live page     http://%s/  what each backend lacks, and how that shrinks\n", text.Dialable(admin))
 	}
 	aws := "AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo aws --endpoint-url " + url
 	copies := filepath.Join(dir, "*", "buckets", Bucket)
