@@ -140,15 +140,6 @@ func appendField(dst []byte, name, value string) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// headRoom bounds the size of what buildHead appends.
-func headRoom(method string, target, raw []byte, additional headers) int {
-	n := len(method) + len(target) + len(raw) + 96
-	for i := range additional {
-		n += len(additional[i].name) + len(additional[i].value) + 4
-	}
-	return n
-}
-
 func checkRequestLine(method string, target []byte) string {
 	for i := 0; i < len(method); i++ {
 		if method[i] < 'A' || method[i] > 'Z' {

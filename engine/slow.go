@@ -12,9 +12,7 @@ type SlowRequest struct {
 	Time   time.Time // when it began
 	ID     string    // also in the access log and the synclog
 	Method string
-	Path   string // as it came: whoever shows it hides its secrets (R37)
-	Bucket string
-	Key    string
+	Path   string        // as it came: whoever shows it hides its secrets (R37)
 	First  time.Duration // until the client's answer was chosen; 0 where there was none
 	Whole  time.Duration // until the last leg had ended
 	Legs   []SlowLeg
@@ -95,8 +93,7 @@ func (r *request) noteSlow(whole time.Duration) {
 func (r *request) slowRequest(whole time.Duration) SlowRequest {
 	h := &r.head
 	slow := SlowRequest{
-		Time: h.begun, ID: h.name(), Method: h.method, Path: string(h.raw), Bucket: string(h.bucket()),
-		Key: string(h.target.Key), Whole: whole,
+		Time: h.begun, ID: h.name(), Method: h.method, Path: string(h.raw), Whole: whole,
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -45,12 +45,10 @@ func bounds(i int) (low, high time.Duration) {
 }
 
 // Record counts d once.
-func (h *Histogram) Record(d time.Duration) { h.add(d, 1) }
-
-func (h *Histogram) add(d time.Duration, n uint64) {
-	h.counts[bucket(d)].Add(n)
-	h.count.Add(n)
-	h.sum.Add(int64(d) * int64(n))
+func (h *Histogram) Record(d time.Duration) {
+	h.counts[bucket(d)].Add(1)
+	h.count.Add(1)
+	h.sum.Add(int64(d))
 	h.raiseMax(int64(d))
 }
 
@@ -80,15 +78,6 @@ func (h *Histogram) Count() uint64 { return h.count.Load() }
 
 // Max is the longest, exactly.
 func (h *Histogram) Max() time.Duration { return time.Duration(h.max.Load()) }
-
-// Mean is the average, exactly; 0 if there is none.
-func (h *Histogram) Mean() time.Duration {
-	n := h.count.Load()
-	if n == 0 {
-		return 0
-	}
-	return time.Duration(h.sum.Load() / int64(n))
-}
 
 // At is the duration that a share p of all (0.99) do not exceed; 0 if there are
 // none. It is the middle of its bucket.

@@ -350,12 +350,6 @@ func (s *Set) Refill(i, n int) error {
 	return s.duplicate(1<<i, n)
 }
 
-// FromSocket moves up to n bytes from a socket into an intake. Unlike the other functions it needs
-// no Set and returns the system's own errors, such as unix.EAGAIN if the socket has nothing.
-func FromSocket(socket, intake, n int) (int, error) {
-	return nonblock.Splice(socket, intake, n)
-}
-
 func tee(from, to, n int) (int, error) {
 	for {
 		got, err := nonblock.Tee(from, to, n)

@@ -352,36 +352,6 @@ func TestR23SetsOfFewerReadersMakeRoom(t *testing.T) {
 	mustGet(t, 3).Put()
 }
 
-func TestFromSocket(t *testing.T) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fds[0])
-	s := mustGet(t, 1)
-	defer s.Put()
-	if _, err := FromSocket(fds[0], s.Intake(), 100); !errors.Is(err, unix.EAGAIN) {
-		t.Fatalf("an empty socket gave %v, want EAGAIN", err)
-	}
-	if _, err := unix.Write(fds[1], []byte("hello")); err != nil {
-		t.Fatal(err)
-	}
-	n, err := FromSocket(fds[0], s.Intake(), 100)
-	if n != 5 || err != nil {
-		t.Fatalf("%d, %v", n, err)
-	}
-	if err := s.Copy(1, n); err != nil {
-		t.Fatal(err)
-	}
-	if got := read(t, s, 0); string(got) != "hello" {
-		t.Errorf("got %q", got)
-	}
-	_ = unix.Close(fds[1])
-	if n, err := FromSocket(fds[0], s.Intake(), 100); n != 0 || err != nil {
-		t.Errorf("a closed socket gave %d, %v, want 0 and no error", n, err)
-	}
-}
-
 func BenchmarkCopy(b *testing.B) {
 	s, err := Get(2)
 	if err != nil {

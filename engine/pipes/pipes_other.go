@@ -29,9 +29,6 @@ func (s *Set) Reader(int) int { return -1 }
 // Write fails with ErrUnsupported.
 func (s *Set) Write([]byte) error { return ErrUnsupported }
 
-// FromSocket fails with ErrUnsupported.
-func FromSocket(int, int, int) (int, error) { return 0, ErrUnsupported }
-
 // Copy fails with ErrUnsupported.
 func (s *Set) Copy(uint64, int) error { return ErrUnsupported }
 

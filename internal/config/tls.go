@@ -99,15 +99,6 @@ func (t *TLSBackendConfig) Client() (*tls.Config, error) {
 	return conf, nil
 }
 
-// LoadKeyPair loads a certificate and its key, whose errors name the files.
-func LoadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
-	pair, err := loadKeyPair(certFile, keyFile)
-	if err != nil {
-		return pair, fmt.Errorf("cannot use certificate %q with key %q: %w", certFile, keyFile, err)
-	}
-	return pair, nil
-}
-
 // maxPEMSize is far larger than any bundle of certificates.
 const maxPEMSize = 4 << 20
 

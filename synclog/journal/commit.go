@@ -187,7 +187,7 @@ func (j *Journal) write(b *batch, sync, dir bool) error {
 		j.mu.Lock()
 		seg.file = f
 		j.mu.Unlock()
-		if err := writeFull(f, appendHeader(nil, seg.salt, j.names), 0); err != nil {
+		if err := writeFull(f, header(seg.salt, j.names), 0); err != nil {
 			return err
 		}
 	}

@@ -61,9 +61,7 @@ type File interface {
 	Truncate(size int64) error
 }
 
-// OS is the operating system's.
-func OS() FS { return osFS{} }
-
+// osFS is the operating system's.
 type osFS struct{}
 
 type osFile struct{ *os.File }

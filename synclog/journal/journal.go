@@ -226,7 +226,7 @@ func (j *Journal) recover() error {
 		}
 	}
 	j.seq.Store(j.lastSeq)
-	j.headerLen = int64(len(appendHeader(nil, 0, j.names)))
+	j.headerLen = int64(len(header(0, j.names)))
 	j.dirMade = 1
 	for _, s := range j.segs {
 		s.made = 1 // who made it may not have synced the directory

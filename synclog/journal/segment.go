@@ -56,13 +56,11 @@ func parseSegmentName(name string) (num, salt uint32, ok bool) {
 	return uint32(n), salt, (&segment{num: uint32(n), salt: salt}).name() == name
 }
 
-// appendHeader appends what a segment begins with.
-func appendHeader(dst []byte, salt uint32, names []string) []byte {
-	dst = append(dst, segmentMagic...)
-	start := len(dst)
-	dst = appendNames(beginFrame(dst, typeNames), names)
-	endFrame(dst[start:], salt)
-	return dst
+// header is what a segment begins with.
+func header(salt uint32, names []string) []byte {
+	b := appendNames(beginFrame([]byte(segmentMagic), typeNames), names)
+	endFrame(b[len(segmentMagic):], salt)
+	return b
 }
 
 // ours turns a mask of the segment's into one of ours.

@@ -35,7 +35,7 @@ func newDiskRig(t *testing.T, o Options) *diskRig {
 	r.o.OnError = func(err error) { r.errs = append(r.errs, err.Error()) }
 	r.o.OnRevive = func() { r.revived++ }
 	if r.o.FS == nil {
-		r.o.FS = OS()
+		r.o.FS = osFS{}
 	}
 	r.open()
 	return r
@@ -341,7 +341,7 @@ func (h *hiddenFS) Identify(name string) (Identity, error) {
 // Where nobody can tell whether it is gone nothing is promised, until somebody can.
 func TestR23PerhapsGone(t *testing.T) {
 	t.Parallel()
-	h := &hiddenFS{FS: OS()}
+	h := &hiddenFS{FS: osFS{}}
 	r := newDiskRig(t, Options{FS: h})
 	r.promise(put("before", 1))
 	h.hidden.Store(true)
@@ -395,7 +395,7 @@ func (f lateFile) WriteAt(p []byte, off int64) (int, error) {
 // the disk takes its time.
 func TestR23GoneDuringAWrite(t *testing.T) {
 	t.Parallel()
-	s := &lateFS{FS: OS(), begun: make(chan struct{}), goOn: make(chan struct{})}
+	s := &lateFS{FS: osFS{}, begun: make(chan struct{}), goOn: make(chan struct{})}
 	r := newDiskRig(t, Options{FS: s})
 	r.promise(put("before", 1))
 	s.slow.Store(true)

@@ -447,7 +447,7 @@ func (d *fullDisk) Create(name string) (File, error) {
 
 // While nothing can be written down, a write that has ended keeps its slots.
 func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
-	disk := &fullDisk{FS: OS()}
+	disk := &fullDisk{FS: osFS{}}
 	dir := t.TempDir()
 	j := openDoor(t, dir, Options{SegmentSize: 1, FS: disk, OnError: func(error) {}}) // a segment a batch
 	w, e := mustBegin(t, j, "k"), intentOf(j, "k")
@@ -490,7 +490,7 @@ func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 
 // A journal that was opened on a disk that nothing can be written to refuses writes.
 func TestR20NoWriteBeginsWithoutATable(t *testing.T) {
-	disk := &fullDisk{FS: OS()}
+	disk := &fullDisk{FS: osFS{}}
 	disk.full.Store(true)
 	var told []error
 	j := openDoor(t, t.TempDir(), Options{FS: disk, OnError: func(err error) { told = append(told, err) }})
@@ -506,7 +506,7 @@ func TestR20NoWriteBeginsWithoutATable(t *testing.T) {
 // An intent that neither the slot nor the log can take is nobody's to settle: it does not
 // stay open for good.
 func TestR20IntentThatFailsIsNotLeftOpen(t *testing.T) {
-	disk := &fullDisk{FS: OS()}
+	disk := &fullDisk{FS: osFS{}}
 	j := openDoor(t, t.TempDir(), Options{SegmentSize: 1, FS: disk, manual: true, OnError: func(error) {}})
 	if err := j.Promise([]Entry{put("x", 1)}); err != nil { // fills the segment
 		t.Fatal(err)
