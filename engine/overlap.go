@@ -13,6 +13,8 @@ import (
 type overlaps struct {
 	shards [overlapShards]overlapShard
 	alone  atomic.Int64 // conditional writes that are under way and not decided
+	// decisions is how many have been decided. What one has come to is in the journal before it counts here.
+	decisions atomic.Uint64
 }
 
 // overlapShards is a few times as many as writes are under way at most times: a shard
@@ -242,6 +244,7 @@ func (o *overlaps) decided(hash uint64, id requestID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k := s.findLocked(hash); k != nil && k.deciding == id {
+		o.decisions.Add(1) // before it is none that is being decided: see overtaken
 		k.deciding, k.decides = 0, nil
 		o.alone.Add(-1)
 		k.tell()

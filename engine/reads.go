@@ -73,6 +73,9 @@ type readPlan struct {
 	all bool
 	// busy: those that are not asked at once are only busy (R13), and so have as much to say as the others.
 	busy bool
+	// owed are the backends that owed what is asked for when it was planned, and decisions the
+	// conditional writes that had been decided.
+	owed, decisions uint64
 	// Under the request's mu: whether the second one was asked because the first is slow, and
 	// what the answers of legs say that have ended.
 	hedged bool
@@ -80,7 +83,9 @@ type readPlan struct {
 }
 
 // reset empties it.
-func (p *readPlan) reset() { p.n, p.first, p.fresh, p.busy, p.hedged = 0, 0, 0, false, false }
+func (p *readPlan) reset() {
+	p.n, p.first, p.fresh, p.busy, p.owed, p.decisions, p.hedged = 0, 0, 0, false, 0, 0, false
+}
 
 // note takes in what a leg has come to.
 func (p *readPlan) note(l *leg) {
@@ -180,7 +185,8 @@ func (r *request) owedOf() uint64 {
 // nothing is owed, and every one is asked, there is nothing to plan.
 func (r *request) planRead(want uint64) (uint64, *s3Error) {
 	e := r.e
-	if !r.head.isRouted() || want != e.all { // a page stays with its backend (R28)
+	r.plan.decisions = e.writes.decisions.Load() // before the journal is asked
+	if !r.head.isRouted() || want != e.all {     // a page stays with its backend (R28)
 		return want, nil
 	}
 	all := r.o.ReadPolicy == ReadAll
@@ -205,7 +211,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 				owed = lack
 			}
 		}
-		if owed == 0 && all {
+		if r.plan.owed = owed; owed == 0 && all {
 			return want, nil
 		}
 		r.answerers = r.appendAnswerers(r.answerers[:0], owed, counts)

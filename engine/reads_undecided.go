@@ -20,10 +20,19 @@ func (r *request) beingDecided() (set uint64, write requestID) {
 	return r.e.writes.undecided(hashOfTarget(&r.head.target))
 }
 
-// mayBeUndone reports whether the leg's answer, which has come, may show a write that is not decided.
+// mayBeUndone reports whether the leg's answer, which has come, may show a write that is not decided, or of
+// which nobody knows what has come of it.
 func (l *leg) mayBeUndone() bool {
 	set, _ := l.r.beingDecided()
-	return set&(1<<l.backend) != 0 && len(l.r.e.o.Backends) > 1
+	return (set&(1<<l.backend) != 0 || l.overtaken()) && len(l.r.e.o.Backends) > 1
+}
+
+// overtaken reports whether the backend has come to owe the key by a decision that was taken while the answer
+// was on its way.
+func (l *leg) overtaken() bool {
+	r := l.r
+	return r.plan.decisions != r.e.writes.decisions.Load() && r.head.isRouted() && len(r.head.target.Key) > 0 &&
+		r.owedOf()&^r.plan.owed&(1<<l.backend) != 0
 }
 
 // hasOther reports whether more than one backend may answer the read.

@@ -105,8 +105,12 @@ func TestR29R30ReadsOvertakenByADecision(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		undecided bool
+		late      bool // the answer comes once it is decided
 		want      string
-	}{"it is taken": {false, "after"}, "nobody knows": {true, "before"}} {
+	}{
+		"it is taken": {false, false, "after"}, "nobody knows": {true, false, "before"},
+		"it was taken": {false, true, "after"}, "nobody knew": {true, true, "before"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 2, decidedBy, reading(ReadPrefer, 2, 1), waitsLong)
@@ -135,8 +139,10 @@ func TestR29R30ReadsOvertakenByADecision(t *testing.T) {
 			writer := r.dial()
 			writer.Send(conditional("PUT", "/b/k", "after"))
 			r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 2 })
-			answer()
-			r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+			if !tt.late {
+				answer()
+				r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+			}
 			if a := r.dial().Do(requestFor("GET", "/b/k")); string(a.Body) != "before" {
 				t.Errorf("who comes later reads %q", a.Body)
 			}
@@ -149,6 +155,7 @@ func TestR29R30ReadsOvertakenByADecision(t *testing.T) {
 			if _, err := writer.ReadAnswer(); err != nil {
 				t.Error(err)
 			}
+			answer()
 			if <-answers; string(first.Body) != tt.want {
 				t.Errorf("it reads %d %q", first.Status, first.Body)
 			}
