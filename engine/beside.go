@@ -121,10 +121,7 @@ func (r *request) keepBeside(e Promise) *Promise {
 	for _, b := range []*[]byte{&e.Target, &e.Host, &e.Bucket, &e.Key, &e.ETag, &e.Reason} {
 		*b = bytes.Clone(*b)
 	}
-	e.ETags = append([]task.BackendETag(nil), e.ETags...)
-	for i := range e.ETags {
-		e.ETags[i].ETag = bytes.Clone(e.ETags[i].ETag)
-	}
+	e.ETags, e.Made = task.CloneETags(e.ETags), task.CloneETags(e.Made)
 	return &e
 }
 

@@ -155,6 +155,7 @@ func (l *ledger) Promise(es []Promise) error {
 		for _, b := range []*[]byte{&p.Target, &p.Host, &p.Bucket, &p.Key, &p.ETag, &p.ID, &p.Reason} {
 			*b = bytes.Clone(*b)
 		}
+		p.Made = task.CloneETags(p.Made)
 		if p.Open && p.Owed == 0 {
 			l.wrong = append(l.wrong, "an intent that owes nothing: "+string(p.Target))
 		}
@@ -217,6 +218,7 @@ func (l *ledger) settleOne(p *Promise) {
 		l.wrong = append(l.wrong, "settled twice: "+string(e.Target))
 	default:
 		e.settled, e.Open, e.Owed, e.Took, e.Reason = true, false, p.Owed, p.Took, bytes.Clone(p.Reason)
+		e.Made, e.MadeNull = task.CloneETags(p.Made), p.MadeNull
 		if !l.pendingLocked(&e.Promise) {
 			maps.DeleteFunc(l.entries, func(_ uint64, other *entry) bool { return sameKey(&other.Promise, &e.Promise) })
 		}

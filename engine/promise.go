@@ -294,8 +294,11 @@ func (r *request) promiseOf(id []byte, votes []vote) Promise {
 		p.Key = []byte(o.key)
 	}
 	p.Aspect = task.AspectOf(p.Method, p.Target, p.Key, r.head.target.Sub)
-	if p.Aspect == task.Version {
+	switch p.Aspect {
+	case task.Version:
 		p.ETags = r.pairOf(r.namedVersion())
+	case task.Content:
+		p.Made, p.MadeNull = r.made(votes)
 	}
 	p.Overlapped = r.overlaps()
 	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
@@ -317,6 +320,28 @@ func (r *request) otherETags(votes []vote, first []byte) (others []task.BackendE
 		}
 	}
 	return others
+}
+
+// made is which version the write of an object, or its delete, has made on each backend that took it, as far as
+// that is known: nothing else tells later whether it is this one that a client has deleted by
+// its id (R35).
+func (r *request) made(votes []vote) (ids []task.BackendETag, null uint64) {
+	if len(r.ledger.key) == 0 {
+		return nil, 0
+	}
+	for i := range votes {
+		if votes[i].state != votePositive {
+			continue
+		}
+		l := &r.legs[i]
+		switch id := l.answer.VersionID(); {
+		case !s3.IsVersion(id):
+			null |= 1 << l.backend
+		case len(id) <= maxPairID:
+			ids = append(ids, task.BackendETag{Backend: l.backend, ETag: id})
+		}
+	}
+	return ids, null
 }
 
 // firstPositive is the leg that was first to be positive, or -1.

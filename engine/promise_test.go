@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -592,6 +593,36 @@ func TestR35JournalKnowsWhatAPutBrings(t *testing.T) {
 		r.settled()
 		if e := r.journal.newest("b", "k"); e.Carried != tt.want || e.Took != 1 {
 			t.Errorf("%s: %+v, want %b", tt.header, e, tt.want)
+		}
+	}
+}
+
+// R35: the journal is told which version a write has made on each backend that took it: a client
+// may delete it by that id before repair has looked.
+func TestR35JournalKnowsTheVersionThatAPutMade(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		ids  [2]string
+		null uint64
+		want string
+	}{{[2]string{"", ""}, 3, "[]"}, {[2]string{"null", "x"}, 1, "[1 x]"}, {[2]string{"x", "y"}, 0, "[0 x 1 y]"}} {
+		r := newRig(t, 3)
+		for i, id := range tt.ids {
+			if id != "" {
+				r.stores[i].Behave(stub.Behaviour{Status: 200, Headers: stub.H("x-amz-version-id", id)})
+			}
+		}
+		r.stores[2].Behave(stub.Fails(503))
+		wantStatus(t, r.dial().Do("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 4\r\n\r\nbody"), 200)
+		r.settled()
+		e := r.journal.newest("b", "k")
+		var made []string
+		for _, x := range e.Made {
+			made = append(made, fmt.Sprint(x.Backend, " ", string(x.ETag)))
+		}
+		slices.Sort(made)
+		if fmt.Sprint(made) != tt.want || e.MadeNull != tt.null {
+			t.Errorf("%q: made %v, null %b", tt.ids, made, e.MadeNull)
 		}
 	}
 }

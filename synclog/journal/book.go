@@ -144,20 +144,23 @@ func (b *book) parseIntent(seg *segment, e *Entry, payload []byte, typ byte) err
 func (b *book) translate(seg *segment, e *Entry) {
 	e.Owed = b.mask(seg, e.Owed)
 	if seg.unnamed {
-		e.Took, e.ETags = 0, nil
+		e.Took, e.ETags, e.Made, e.MadeNull = 0, nil, nil, 0
 		return
 	}
-	e.Took = seg.ours(e.Took)
-	if seg.bits == nil {
-		return
+	e.Took, e.MadeNull = seg.ours(e.Took), seg.ours(e.MadeNull)
+	if seg.bits != nil {
+		e.ETags, e.Made = seg.translateETags(e.ETags), seg.translateETags(e.Made)
 	}
-	known := e.ETags[:0]
-	for _, x := range e.ETags {
-		if x.Backend < len(seg.bits) {
-			known = append(known, task.BackendETag{Backend: int(seg.bits[x.Backend]), ETag: x.ETag})
+}
+
+func (s *segment) translateETags(list []task.BackendETag) []task.BackendETag {
+	known := list[:0]
+	for _, x := range list {
+		if x.Backend < len(s.bits) {
+			known = append(known, task.BackendETag{Backend: int(s.bits[x.Backend]), ETag: x.ETag})
 		}
 	}
-	e.ETags = known
+	return known
 }
 
 func (b *book) mask(seg *segment, mask uint64) uint64 {

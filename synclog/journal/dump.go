@@ -202,6 +202,12 @@ func (d *dumper) entry(what string, e *Entry) {
 	for _, x := range e.ETags {
 		fmt.Fprintf(d.w, " etag of %s %q", d.backends(1<<(x.Backend&63)), x.ETag)
 	}
+	if e.MadeNull != 0 {
+		fmt.Fprintf(d.w, " made null at %s", d.backends(e.MadeNull))
+	}
+	for _, x := range e.Made {
+		fmt.Fprintf(d.w, " made %q at %s", x.ETag, d.backends(1<<(x.Backend&63)))
+	}
 	fmt.Fprintln(d.w)
 }
 

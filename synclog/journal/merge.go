@@ -336,8 +336,10 @@ func (r *record) size() int {
 // sizeOf is at least what a write takes of a payload.
 func sizeOf(e *Entry) int {
 	n := maxOverhead + len(e.Method) + len(e.Target) + len(e.Host) + len(e.ETag) + len(e.ID) + min(len(e.Reason), maxReason)
-	for _, x := range e.ETags {
-		n += 8 + min(len(x.ETag), maxETag)
+	for _, list := range [2][]task.BackendETag{e.ETags, e.Made} {
+		for _, x := range list {
+			n += 8 + min(len(x.ETag), maxETag)
+		}
 	}
 	return n
 }

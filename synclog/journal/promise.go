@@ -79,7 +79,7 @@ func (j *Journal) beside(es []Entry) {
 	j.recalled = j.recallAllLocked(es)
 	for i := range es {
 		e := es[i]
-		e.Owed, e.Took = e.Owed&j.mine, e.Took&j.mine
+		e.Owed, e.Took, e.MadeNull = e.Owed&j.mine, e.Took&j.mine, e.MadeNull&j.mine
 		if _, open := j.opens.find(e.Seq); !open && !j.closed && (j.failure == nil || len(j.cur.buf) <= maxHeld) {
 			j.applyLocked(j.hashOf(identOf(&e)), &e, 0)
 		}
@@ -249,7 +249,7 @@ func (j *Journal) promiseLocked(e *Entry, logged bool) {
 		e.Answered = j.Stamp(time.Now())
 	}
 	w := *e
-	w.Owed, w.Took, w.Settled = w.Owed&j.mine, w.Took&j.mine, 0
+	w.Owed, w.Took, w.MadeNull, w.Settled = w.Owed&j.mine, w.Took&j.mine, w.MadeNull&j.mine, 0
 	hash := j.hashOf(identOf(&w))
 	if !e.Open {
 		j.applyLocked(hash, &w, 0)

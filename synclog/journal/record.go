@@ -104,6 +104,13 @@ const (
 // shiftCarried is where the bits of task.Carried are in a write's flags: the last three.
 const shiftCarried = 5
 
+// Bits of a write's aspect in a file, which say what version it made.
+const (
+	aspectMadeNull = 1 << 6 // the null version, on all that took it
+	aspectMade     = 1 << 7 // what follows its ETags says
+	aspectBits     = aspectMadeNull | aspectMade
+)
+
 const flagTargetsLost = 1 << 0 // of a state's flags
 
 // appendEntry appends a write, without its bucket and key.
@@ -127,7 +134,14 @@ func appendEntry(dst []byte, e *Entry, key, target []byte) []byte {
 		flags |= flagUsualTarget
 		raw = nil
 	}
-	dst = append(dst, byte(e.Aspect), flags)
+	aspect := byte(e.Aspect)
+	switch {
+	case len(e.Made) > 0 || e.MadeNull != 0 && e.MadeNull != e.Took:
+		aspect |= aspectMade
+	case e.MadeNull != 0:
+		aspect |= aspectMadeNull
+	}
+	dst = append(dst, aspect, flags)
 	dst = binary.LittleEndian.AppendUint64(dst, e.Seq)
 	settled := uint64(0)
 	if e.Settled != 0 {
@@ -147,9 +161,18 @@ func appendEntry(dst []byte, e *Entry, key, target []byte) []byte {
 	dst = appendBytes(dst, e.ETag)
 	dst = appendBytes(dst, e.ID)
 	dst = appendBytes(dst, cut(e.Reason))
-	n := min(len(e.ETags), maxNames)
+	dst = appendETags(dst, e.ETags)
+	if aspect&aspectMade != 0 {
+		dst = binary.AppendUvarint(dst, e.MadeNull)
+		dst = appendETags(dst, e.Made)
+	}
+	return dst
+}
+
+func appendETags(dst []byte, list []task.BackendETag) []byte {
+	n := min(len(list), maxNames)
 	dst = binary.AppendUvarint(dst, uint64(n))
-	for _, x := range e.ETags[:n] {
+	for _, x := range list[:n] {
 		dst = append(dst, byte(x.Backend))
 		dst = appendBytes(dst, x.ETag[:min(len(x.ETag), maxETag)])
 	}
@@ -166,7 +189,8 @@ func isUsual(target, bucket, key []byte) bool {
 // entry undoes appendEntry.
 func (d *decoder) entry(e *Entry, bucket, key, target []byte) {
 	*e = Entry{Bucket: bucket, Key: key}
-	e.Aspect = task.Aspect(d.byte())
+	aspect := d.byte()
+	e.Aspect = task.Aspect(aspect &^ aspectBits)
 	flags := d.byte()
 	e.Overlapped = flags&flagOverlapped != 0
 	e.Unacknowledged = flags&flagUnacknowledged != 0
@@ -202,14 +226,26 @@ func (d *decoder) entry(e *Entry, bucket, key, target []byte) {
 	e.ETag = d.bytes()
 	e.ID = d.bytes()
 	e.Reason = d.bytes()
+	e.ETags = d.etags()
+	switch aspect & aspectBits {
+	case aspectMadeNull:
+		e.MadeNull = e.Took
+	case aspectMade:
+		e.MadeNull = d.uvarint()
+		e.Made = d.etags()
+	}
+	d.bad = d.bad || e.Seq >= maxSeq || e.Aspect > task.Found || aspect&aspectBits == aspectBits
+}
+
+func (d *decoder) etags() (list []task.BackendETag) {
 	n := d.uvarint()
 	if n > maxNames {
 		d.bad = true
 	}
 	for ; n > 0 && !d.bad; n-- {
-		e.ETags = append(e.ETags, task.BackendETag{Backend: int(d.byte()), ETag: d.bytes()})
+		list = append(list, task.BackendETag{Backend: int(d.byte()), ETag: d.bytes()})
 	}
-	d.bad = d.bad || e.Seq >= maxSeq || e.Aspect > task.Found
+	return list
 }
 
 // appendIntent appends the payload of an intent.

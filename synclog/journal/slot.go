@@ -41,7 +41,7 @@ func entryOf(w *inflight.Write, names []string) Entry {
 	default:
 		e.Aspect = task.Aspect(a.Aspect)
 		e.Overlapped, e.Unrepeatable = a.Flags&slotOverlapped != 0, a.Flags&slotUnrepeatable != 0
-		e.Carried = task.Carried(a.Flags >> slotCarried)
+		e.Carried = task.Carried(a.Flags >> slotCarried & carriedBits)
 	}
 	if e.Aspect != task.Content && len(w.Target) == 0 {
 		// Of a part of which nobody knows which it is, the whole object is looked at.
@@ -49,6 +49,9 @@ func entryOf(w *inflight.Write, names []string) Entry {
 	}
 	if a.Order == orderOf(names) {
 		e.Owed, e.Took = a.Owed, a.Took
+		if !a.Old && a.Flags&slotMadeNull != 0 {
+			e.MadeNull = e.Took
+		}
 	}
 	return e
 }
@@ -65,7 +68,9 @@ const (
 	slotOverlapped = 1 << iota
 	slotUnrepeatable
 	// The bits of task.Carried follow.
-	slotCarried = 2
+	slotCarried  = 2
+	carriedBits  = 1<<3 - 1
+	slotMadeNull = 1 << 5 // on all that took it; ids of versions have no room
 )
 
 // ackOf is what a slot has to say of a write that is acknowledged; order is orderOf the
@@ -79,6 +84,9 @@ func ackOf(e *Entry, order uint32) inflight.Ack {
 	}
 	if e.Unrepeatable {
 		a.Flags |= slotUnrepeatable
+	}
+	if e.MadeNull != 0 && e.MadeNull == e.Took && len(e.Made) == 0 {
+		a.Flags |= slotMadeNull
 	}
 	a.Flags |= uint8(e.Carried) << slotCarried
 	return a

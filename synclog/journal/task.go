@@ -35,15 +35,26 @@ func writeOf(e *Entry, names []string) task.Write {
 		Overlapped: e.Overlapped, Unacknowledged: e.Unacknowledged, Unrepeatable: e.Unrepeatable,
 		Carried: e.Carried,
 	}
-	for _, x := range e.ETags {
-		if x.Backend < len(names) {
-			if w.ETags == nil {
-				w.ETags = map[string]string{}
-			}
-			w.ETags[names[x.Backend]] = string(x.ETag)
+	w.ETags, w.Made = etagsOf(e.ETags, names), etagsOf(e.Made, names)
+	for _, name := range namesOf(e.MadeNull, names) {
+		if w.Made == nil {
+			w.Made = map[string]string{}
 		}
+		w.Made[name] = task.NullVersion
 	}
 	return w
+}
+
+func etagsOf(list []task.BackendETag, names []string) (of map[string]string) {
+	for _, x := range list {
+		if x.Backend < len(names) {
+			if of == nil {
+				of = map[string]string{}
+			}
+			of[names[x.Backend]] = string(x.ETag)
+		}
+	}
+	return of
 }
 
 // namesOf are the names of a mask's backends, as far as there are names.

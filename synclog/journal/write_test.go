@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -101,6 +102,7 @@ func TestWriteSettlesAllFields(t *testing.T) {
 	w := task.Write{
 		Seq: j.Stamp(time.Now()), Method: "DELETE", Target: "/b\xff/k?x&X-Amz-Signature=***", Host: "h", ETag: "e", ID: "i", Reason: "r",
 		Size: 7, Owed: []string{"b:9000"}, Took: []string{"a:9000"}, ETags: map[string]string{"b:9000": "other"},
+		Made:       map[string]string{"a:9000": task.NullVersion, "b:9000": "id"},
 		Overlapped: true, Unacknowledged: true, Unrepeatable: true, Carried: task.CarriedLock,
 	}
 	want := task.Task{Bucket: "b\xff", Key: "k\x00", First: w.Seq, Rivals: []task.Write{w}}
@@ -109,6 +111,7 @@ func TestWriteSettlesAllFields(t *testing.T) {
 		Seq: w.Seq, Method: w.Method, Target: target, Host: []byte(w.Host), Bucket: []byte(want.Bucket),
 		Key: []byte(want.Key), ETag: []byte(w.ETag), ID: []byte(w.ID), Reason: []byte(w.Reason), Size: w.Size,
 		Owed: 0b10, Took: 0b01, ETags: []task.BackendETag{{Backend: 1, ETag: []byte("other")}},
+		Made: []task.BackendETag{{Backend: 1, ETag: []byte("id")}}, MadeNull: 0b01,
 		Overlapped: true, Unacknowledged: true, Unrepeatable: true, Carried: task.CarriedLock,
 	}
 	write := mustBegin(t, j, "k")
@@ -578,7 +581,7 @@ func TestR20SlotKeepsFlags(t *testing.T) {
 	dir := t.TempDir()
 	j := openDoor(t, dir, Options{})
 	w, e := mustBegin(t, j, "k"), intentOf(j, "k")
-	e.Took, e.Overlapped, e.Unrepeatable, e.Carried = 1, true, true, task.CarriedTags|task.CarriedMetadata
+	e.Took, e.Overlapped, e.Unrepeatable, e.Carried, e.MadeNull = 1, true, true, task.CarriedTags|task.CarriedMetadata, 1
 	if err := w.Acknowledge([]Entry{e}); err != nil {
 		t.Fatal(err)
 	}
@@ -586,7 +589,8 @@ func TestR20SlotKeepsFlags(t *testing.T) {
 	if len(got) != 1 || len(got[0].Writes) != 1 {
 		t.Fatalf("tasks %+v", got)
 	}
-	if s := got[0].Writes[0]; s.Carried != e.Carried || !s.Overlapped || !s.Unrepeatable || !slices.Equal(s.Took, []string{"a:9000"}) {
+	if s := got[0].Writes[0]; s.Carried != e.Carried || !s.Overlapped || !s.Unrepeatable || !slices.Equal(s.Took, []string{"a:9000"}) ||
+		!maps.Equal(s.Made, map[string]string{"a:9000": task.NullVersion}) {
 		t.Errorf("%+v", s)
 	}
 }

@@ -181,7 +181,7 @@ func (w *run) carryVersions(ctx context.Context, s *sight) (acted bool, p plan, 
 	if exact && !acted && p.park == "" && !p.wait && !sameTops(stacks) || anyDeletes(writes) && !acted && p.park == "" && !p.wait && !w.sameStacks(stacks) {
 		p = parked(task.NeedsPerson, "a version was deleted, and the backends' versions are not the same since")
 	}
-	if w.know.byVersions(s.views) && !w.know.stands.del && !acted && w.deleted == 0 && p.park == "" && !p.wait && firstPresent(s.views) < 0 {
+	if w.know.byVersions(s.views) && !w.know.isUnmade(s.views) && !w.know.stands.del && !acted && w.deleted == 0 && p.park == "" && !p.wait && firstPresent(s.views) < 0 {
 		// Whether it was the one that was put last, ids of storages do not tell.
 		p = parked(task.NeedsPerson, "a version was deleted, and no backend has what was put before")
 	}

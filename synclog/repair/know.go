@@ -159,6 +159,8 @@ type knowledge struct {
 	crowded bool
 	tagged  bool   // there were writes of its tags alone since
 	found   *claim // a difference that verify has found: who is not right; may be nil
+	// unmade: what was put was taken away by deletes of its versions.
+	unmade bool
 	// revised are the backends where a version was deleted after stands began, so that
 	// another one may be the current one there.
 	revised uint64
@@ -304,6 +306,7 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 		c := r.claimOf(w)
 		k.found = &c
 	}
+	k.unmade = unmade(t)
 	for i := range t.Writes {
 		if w := &t.Writes[i]; w.Aspect == task.Version && deletesVersion(w) && (k.stands == nil || w.Seq > k.stands.seq) {
 			c := r.claimOf(w)

@@ -2,6 +2,7 @@ package repair
 
 import (
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/akubra/akubra/synclog/task"
@@ -49,6 +50,27 @@ func (c *transfer) notePair() {
 }
 
 const headerVersion = "X-Amz-Version-Id"
+
+// recallMade adds to a task's writes to versions the ids that these have elsewhere, where the
+// journal has the write that made them.
+func recallMade(t *task.Task) {
+	for i := range t.Writes {
+		w := &t.Writes[i]
+		id := versionID(w)
+		if w.Aspect != task.Version || id == nullVersion {
+			continue
+		}
+		for _, by := range slices.Concat(t.Writes, t.Rivals) {
+			if !slices.Contains(slices.Collect(maps.Values(by.Made)), id) {
+				continue
+			}
+			all := maps.Clone(by.Made)
+			maps.DeleteFunc(all, func(_, its string) bool { return its == id || its == nullVersion })
+			maps.Copy(all, w.ETags)
+			w.ETags = all
+		}
+	}
+}
 
 // recall adds to a task's writes to versions the ids that these have elsewhere, where repair
 // has made them.

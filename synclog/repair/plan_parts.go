@@ -187,7 +187,7 @@ func planVersions(source, target []version, deleted []string) (gone []string, ok
 }
 
 // nullVersion is the id of the version that was written without versions.
-const nullVersion = "null"
+const nullVersion = task.NullVersion
 
 // fits reports whether target is source with so many more.
 func fits(source, target []version, more int) bool {

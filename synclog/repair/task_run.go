@@ -118,6 +118,7 @@ func (w *run) renew() bool {
 		*w.t = t
 	}
 	w.r.pairs.recall(w.t)
+	recallMade(w.t)
 	w.know = w.r.knowledgeOf(w.t)
 	if w.decided == nil {
 		w.parts = partsOf(w.t)
@@ -207,7 +208,7 @@ func (w *run) plan(s *sight) plan {
 	case w.decided != nil:
 		return w.decided.plan(w.r, s.views)
 	case k.stands == nil && len(k.rivals) == 0 && !k.lost && k.found == nil,
-		k.byVersions(s.views):
+		k.byVersions(s.views), k.isUnmade(s.views):
 		return plan{source: -1, wait: unseen(s.views) == len(s.views)}
 	}
 	p := w.nearer(planContent(k, s.views, w.r.policy), s)

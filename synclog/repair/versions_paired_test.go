@@ -55,6 +55,17 @@ func TestR35PairedVersions(t *testing.T) {
 		w.mustPark("k", task.NeedsPerson)
 		mustBe(t, "versions of B", versions(w), fmt.Sprint(ids[1][1:]))
 	})
+	t.Run("the same, and the journal has the write that made it", func(t *testing.T) {
+		w, old, _ := apart(t)
+		w.stores[0].purges("k", old)
+		put := w.by(task.Content, "PUT", w.stores[1].etags("b", "k")[0], "", 0, 1)
+		ids := [2][]string{w.stores[0].versionIDs("b", "k"), w.stores[1].versionIDs("b", "k")}
+		put.Made = map[string]string{w.stores[0].name: ids[0][0], w.stores[1].name: ids[1][0]}
+		w.stores[0].purges("k", ids[0][0])
+		w.knows("k", put, of(w, "DELETE", "versionId="+ids[0][0], ""))
+		w.mustPark("k", task.NeedsPerson)
+		mustBe(t, "versions of B", versions(w), fmt.Sprint(ids[1][1:]))
+	})
 	for _, tt := range []struct {
 		name        string
 		parts, from int // whose id the client names

@@ -31,6 +31,11 @@ type Entry struct {
 	// on other backends than the one whose id the target names, as far as they are known.
 	ETags  []BackendETag
 	Aspect Aspect
+	// Made and MadeNull are what a write of the content has made where versions are kept: the
+	// ids that backends gave it, and the backends that gave none, so that it is their "null"
+	// version. Of a backend in neither that is not known.
+	Made     []BackendETag
+	MadeNull uint64
 	// Open: legs are out, and a settlement will come.
 	Open bool
 	// The others are as in Write.
@@ -38,10 +43,21 @@ type Entry struct {
 	Carried                                  Carried
 }
 
-// BackendETag is the ETag with which one backend answered.
+// NullVersion is the id of a version that was written without versions.
+const NullVersion = "null"
+
+// BackendETag is the ETag, or the version's id, with which one backend answered.
 type BackendETag struct {
 	Backend int
 	ETag    []byte
+}
+
+// CloneETags gives a list memory of its own.
+func CloneETags(list []BackendETag) (own []BackendETag) {
+	for _, x := range list {
+		own = append(own, BackendETag{Backend: x.Backend, ETag: bytes.Clone(x.ETag)})
+	}
+	return own
 }
 
 // AspectOf is the aspect that a write is about. sub: its target names a subresource that

@@ -11,7 +11,7 @@ type (
 	wireWrite  struct {
 		*plainWrite
 		Method, Target, Host, ETag, ID, Reason []byte
-		ETags                                  map[string][]byte
+		ETags, Made                            map[string][]byte
 	}
 	plainTask Task
 	wireTask  struct {
@@ -26,12 +26,7 @@ func (w Write) MarshalJSON() ([]byte, error) {
 		plainWrite: (*plainWrite)(&w), Method: []byte(w.Method), Target: []byte(w.Target), Host: []byte(w.Host),
 		ETag: []byte(w.ETag), ID: []byte(w.ID), Reason: []byte(w.Reason),
 	}
-	if w.ETags != nil {
-		wire.ETags = make(map[string][]byte, len(w.ETags))
-		for name, etag := range w.ETags {
-			wire.ETags[name] = []byte(etag)
-		}
-	}
+	wire.ETags, wire.Made = rawValues[[]byte](w.ETags), rawValues[[]byte](w.Made)
 	return json.Marshal(wire)
 }
 
@@ -43,14 +38,20 @@ func (w *Write) UnmarshalJSON(text []byte) error {
 	}
 	w.Method, w.Target, w.Host = string(wire.Method), string(wire.Target), string(wire.Host)
 	w.ETag, w.ID, w.Reason = string(wire.ETag), string(wire.ID), string(wire.Reason)
-	w.ETags = nil
-	for name, etag := range wire.ETags {
-		if w.ETags == nil {
-			w.ETags = make(map[string]string, len(wire.ETags))
-		}
-		w.ETags[name] = string(etag)
-	}
+	w.ETags, w.Made = rawValues[string](wire.ETags), rawValues[string](wire.Made)
 	return nil
+}
+
+// rawValues has the values in the other form.
+func rawValues[to, from ~string | ~[]byte](m map[string]from) map[string]to {
+	if m == nil {
+		return nil
+	}
+	n := make(map[string]to, len(m))
+	for name, value := range m {
+		n[name] = to(value)
+	}
+	return n
 }
 
 // MarshalJSON has the bytes as base64.

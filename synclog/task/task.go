@@ -61,6 +61,9 @@ type Write struct {
 	// name: storages that encrypt, or compose uploads in their own way (R18). Of a write to a
 	// version they are the ids that it has on others than the one that gave its target's.
 	ETags map[string]string
+	// Made are the ids of the version that a write of the content made, by the backends of which
+	// that is known; NullVersion where a backend gave none.
+	Made map[string]string
 	// Overlapped: another acknowledged write of the aspect was under way at the same time,
 	// and may have landed after this one on any backend (R19).
 	Overlapped bool
