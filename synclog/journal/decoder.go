@@ -90,3 +90,15 @@ func (d *decoder) end() error {
 	}
 	return nil
 }
+
+// etags undoes appendETags.
+func (d *decoder) etags() (list []task.BackendETag) {
+	n := d.uvarint()
+	if n > maxNames {
+		d.bad = true
+	}
+	for ; n > 0 && !d.bad; n-- {
+		list = append(list, task.BackendETag{Backend: int(d.byte()), ETag: d.bytes()})
+	}
+	return list
+}

@@ -237,17 +237,6 @@ func (d *decoder) entry(e *Entry, bucket, key, target []byte) {
 	d.bad = d.bad || e.Seq >= maxSeq || e.Aspect > task.Found || aspect&aspectBits == aspectBits
 }
 
-func (d *decoder) etags() (list []task.BackendETag) {
-	n := d.uvarint()
-	if n > maxNames {
-		d.bad = true
-	}
-	for ; n > 0 && !d.bad; n-- {
-		list = append(list, task.BackendETag{Backend: int(d.byte()), ETag: d.bytes()})
-	}
-	return list
-}
-
 // appendIntent appends the payload of an intent.
 func appendIntent(dst []byte, e *Entry) []byte {
 	dst = appendBytes(dst, e.Bucket)
