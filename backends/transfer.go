@@ -172,4 +172,13 @@ func (c *Conn) Unsent() int {
 	return c.sock.Unsent()
 }
 
+// Acknowledged is how many bytes the peer has acknowledged so far, of all that was ever sent on the connection,
+// and whether it has yet to acknowledge others; that is false where the system does not tell. Any goroutine
+// may call it.
+func (c *Conn) Acknowledged() (bytes uint64, more bool) {
+	c.mu.Lock() // against a Connect
+	defer c.mu.Unlock()
+	return c.sock.Acknowledged()
+}
+
 var errNoSplice = errors.New("cannot splice to this connection")

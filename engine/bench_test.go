@@ -247,7 +247,10 @@ func (c *memoryConn) Send(p []byte, _ time.Duration) (int, error) { return len(p
 func (c *memoryConn) SplicePipe(int, int, bool, time.Duration) (int, error) {
 	return 0, errors.ErrUnsupported
 }
-func (c *memoryConn) Unsent() int        { return 0 }
+func (c *memoryConn) Unsent() int { return 0 }
+
+func (c *memoryConn) Acknowledged() (bytes uint64, more bool) { return 0, false }
+
 func (c *memoryConn) Skip(n int64) error { _, err := c.reader.Discard(int(n)); return err }
 func (c *memoryConn) Abort()             {}
 func (c *memoryConn) AbortWrite()        {}

@@ -71,6 +71,10 @@ type Conn interface {
 	// Unsent is the number of bytes taken by Send and the like that the peer has
 	// not acknowledged yet, or -1 where the system does not tell.
 	Unsent() int
+	// Acknowledged is how many bytes the peer has acknowledged, since the connection began, and whether it
+	// has yet to acknowledge others; false where the system does not tell. Any goroutine may call it until
+	// one of the last three is called.
+	Acknowledged() (bytes uint64, more bool)
 	// Abort makes connecting, reading and sending under way, and each later one, fail
 	// at once. The connection can only be reset or discarded then.
 	Abort()

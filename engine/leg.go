@@ -61,6 +61,8 @@ type leg struct {
 	unsent   int  // at most so many bytes did the kernel hold when they were last looked at; valid once sentAll
 	reusable bool // conn can be used again once the answer is read
 
+	ack acknowledged // of who asks Unacknowledged
+
 	// Its place among the legs of a key to one backend: order.go.
 	hold      atomic.Int32 // how many it has to follow, and parkedBit
 	patience  *time.Timer  // of a parked one
@@ -119,6 +121,7 @@ func (l *leg) clear() {
 	l.open, l.gotBytes, l.reusable, l.finished, l.acted = false, false, false, false, false
 	l.tried, l.arrived, l.voted = false, false, false
 	l.held, l.asked, l.headAt, l.received, l.failure, l.took = false, 0, 0, 0, ResultNone, 0
+	l.ack = acknowledged{}
 	l.clearTurn()
 	if l.lane != nil {
 		l.lane = nil

@@ -240,9 +240,10 @@ func TestR13PausesGrow(t *testing.T) {
 
 func TestR13Silence(t *testing.T) {
 	r := newRig(t, 2, Options{ConnLimit: 10})
+	unacknowledged := func(int, int64) int64 { return 0 }
 	silence := func(now, want int64) {
 		t.Helper()
-		if got := r.Silence(1, now); got != want {
+		if got := r.Silence(1, now, unacknowledged); got != want {
 			t.Errorf("silent for %d ms at %d ms, want %d", got/ms, now/ms, want/ms)
 		}
 	}
@@ -258,6 +259,11 @@ func TestR13Silence(t *testing.T) {
 	r.Progress(1, s[0].slot, math.MaxInt64) // it waits for its client
 	r.Progress(1, more[0].slot, math.MaxInt64)
 	silence(19000*ms, 0)
+	unacknowledged = func(backend int, _ int64) int64 { return []int64{8000 * ms, 3000 * ms}[backend] }
+	silence(19000*ms, 3000*ms) // but what it has sent has not arrived
+	unacknowledged = func(int, int64) int64 { return 8000 * ms }
+	silence(19000*ms, 5500*ms) // and a leg has ended well since
+	unacknowledged = func(int, int64) int64 { return 0 }
 	r.Progress(1, s[0].slot, 19000*ms)
 	silence(21000*ms, 2000*ms)
 	r.Heard(1, 21000*ms)

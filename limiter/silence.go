@@ -3,15 +3,20 @@ package limiter
 // A backend is silent while something is waited for, and no leg ends well. It may be slow, or a link was
 // cut without a word: whoever asks finds out by a probe, and demotes the backend where that fails (R13).
 
-// Silence returns how long the backend has been silent, or 0. It scans every slot. One goroutine may call
-// it for a backend, and the time is only as exact as it calls it often.
-func (l *Limiter) Silence(backend int, now int64) int64 {
+// Silence returns how long the backend has been silent, or 0. It scans every slot. Where no leg has ended well
+// since the last call, it asks unacknowledged, too, for how long something that was sent has not arrived: a slot
+// makes progress with what the system takes. One goroutine may call it for a backend, and the time is only as
+// exact as it calls it often.
+func (l *Limiter) Silence(backend int, now int64, unacknowledged func(backend int, now int64) int64) int64 {
 	b := &l.backends[backend]
 	if b.succeeded.Load() {
 		b.succeeded.Store(false)
 		b.heard = now
 	}
-	return max(0, min(b.slots.longestWait(now), now-b.heard))
+	if b.heard == now || b.slots.taken() == 0 {
+		return 0
+	}
+	return max(0, min(max(b.slots.longestWait(now), unacknowledged(backend, now)), now-b.heard))
 }
 
 // Heard ends a silence: the backend has answered a probe. It is for Silence's goroutine.

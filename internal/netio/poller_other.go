@@ -11,6 +11,9 @@ import (
 // SetUserTimeout has no effect here.
 func SetUserTimeout(net.Conn, time.Duration) {}
 
+// Acknowledged is not known here.
+func (s *Socket) Acknowledged() (bytes uint64, more bool) { return 0, false }
+
 // poller and polled exist on Linux only.
 type (
 	poller struct{}

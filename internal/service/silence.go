@@ -16,11 +16,8 @@ import (
 // demoted when that fails; whoever waits for a backend that has left the pool is let go (R13). It owns one
 // goroutine per backend, and one per probe in progress, from start to close.
 type silenceWatch struct {
-	limiter watchedLimiter
-	engine  interface {
-		Now() int64
-		LetGo(backend int, all bool)
-	}
+	limiter   watchedLimiter
+	engine    watchedEngine
 	targets   []probed
 	unreached func(backend int, err error)
 	patience  atomic.Int64  // ConnectionDialTimeout, see setPatience
@@ -33,9 +30,16 @@ type silenceWatch struct {
 type watchedLimiter interface {
 	State(backend int) string
 	Busy(backend int) int
-	Silence(backend int, now int64) int64
+	Silence(backend int, now int64, unacknowledged func(backend int, now int64) int64) int64
 	Heard(backend int, now int64)
 	DemoteSilent(backend int, now int64) bool
+}
+
+// watchedEngine is what the watch needs of the engine.
+type watchedEngine interface {
+	Now() int64
+	Unacknowledged(backend int, now int64) int64
+	LetGo(backend int, all bool)
 }
 
 // probed is a backend as the watch needs it.
@@ -44,11 +48,7 @@ type probed interface {
 	Close()
 }
 
-func newSilenceWatch(list []*backends.Backend, l *limiter.Limiter, engine interface {
-	Now() int64
-	LetGo(backend int, all bool)
-}, health *healthWatch, patience time.Duration,
-) *silenceWatch {
+func newSilenceWatch(list []*backends.Backend, l *limiter.Limiter, engine watchedEngine, health *healthWatch, patience time.Duration) *silenceWatch {
 	w := &silenceWatch{limiter: l, engine: engine, unreached: health.Unreached, silent: make([]atomic.Bool, len(list))}
 	w.setPatience(patience)
 	for _, b := range list {
@@ -110,7 +110,7 @@ func (w *silenceWatch) look(i int, s *suspicion) {
 		*s = suspicion{}
 		return
 	}
-	silence := w.limiter.Silence(i, now)
+	silence := w.limiter.Silence(i, now, w.engine.Unacknowledged)
 	if s.result != nil {
 		select {
 		case err := <-s.result:

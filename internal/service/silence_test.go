@@ -51,24 +51,31 @@ func TestR13VerdictOnSilence(t *testing.T) {
 
 // silentOne is a backend, and all that the watch knows of it, in a test's own time.
 type silentOne struct {
-	mu          sync.Mutex
-	now         int64
-	silence     int64
-	state       string
-	busy        int
-	letGo       []bool
-	demotions   int
-	heard       int
-	probes      int
-	probe       chan error
-	unreachable []error
+	mu             sync.Mutex
+	now            int64
+	silence        int64
+	unacknowledged int64
+	state          string
+	busy           int
+	letGo          []bool
+	demotions      int
+	heard          int
+	probes         int
+	probe          chan error
+	unreachable    []error
 }
 
-func (o *silentOne) Now() int64                 { return o.now }
-func (o *silentOne) LetGo(_ int, all bool)      { o.letGo = append(o.letGo, all) }
-func (o *silentOne) State(int) string           { return o.state }
-func (o *silentOne) Busy(int) int               { return o.busy }
-func (o *silentOne) Silence(int, int64) int64   { return o.silence }
+func (o *silentOne) Now() int64            { return o.now }
+func (o *silentOne) LetGo(_ int, all bool) { o.letGo = append(o.letGo, all) }
+func (o *silentOne) State(int) string      { return o.state }
+func (o *silentOne) Busy(int) int          { return o.busy }
+
+func (o *silentOne) Silence(_ int, now int64, unacknowledged func(int, int64) int64) int64 {
+	return max(o.silence, unacknowledged(0, now))
+}
+
+func (o *silentOne) Unacknowledged(int, int64) int64 { return o.unacknowledged }
+
 func (o *silentOne) Heard(int, int64)           { o.heard++; o.silence = 0 }
 func (o *silentOne) Close()                     {}
 func (o *silentOne) unreached(_ int, err error) { o.unreachable = append(o.unreachable, err) }
@@ -147,6 +154,20 @@ func TestR13SilentBackend(t *testing.T) {
 		}
 		if o.demotions > 0 || o.heard == 0 {
 			t.Fatalf("%d demotions, heard %d times", o.demotions, o.heard)
+		}
+	})
+	t.Run("what was sent does not arrive", func(t *testing.T) {
+		o, w, _, pass := watch()
+		for range cap(o.probe) {
+			o.probe <- errors.New("refused")
+		}
+		for o.demotions == 0 && o.now < int64(time.Minute) {
+			pass(0.25)
+			w.probes.Wait()
+			o.silence, o.unacknowledged = 0, o.now
+		}
+		if o.demotions != 1 || o.now > 5*int64(time.Second) {
+			t.Fatalf("%d demotions after %v", o.demotions, time.Duration(o.now))
 		}
 	})
 	t.Run("who waits for one that is out is let go", func(t *testing.T) {

@@ -1,0 +1,50 @@
+package service
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/logs"
+	"github.com/akubra/akubra/internal/testkit"
+	"github.com/akubra/akubra/limiter"
+)
+
+// TestR13SilentLinkUnderASlowUpload: an upload whose client is slow, and that the system takes all of, shows all the
+// same that its backend's link was cut, though there is no other request. The client goes on, and is answered.
+func TestR13SilentLinkUnderASlowUpload(t *testing.T) {
+	t.Parallel()
+	far, near := stub.New(t, stub.ReceiveBuffer(16<<10)), stub.New(t)
+	c := config.Default()
+	c.Listen, c.AdminListen, c.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	c.Backends = []string{far.URL(), near.URL()}
+	c.ConnectionDialTimeout = 900 * time.Millisecond
+	c.ConnectionTimeout = 10 * time.Minute
+	c.ShutdownTimeout = 10 * time.Millisecond
+	testkit.MustDo(t, c.Complete())
+	p, err := New(c, logs.Plain(testkit.NewTranscript(), io.Discard), "test")
+	testkit.MustDo(t, err)
+	testkit.MustDo(t, p.Start())
+	t.Cleanup(p.Stop)
+
+	far.Behave(stub.Behaviour{During: stub.HangThere})
+	client := stub.Dial(t, p.Addr())
+	body := strings.Repeat("x", 8<<20)
+	client.Send(fmt.Sprintf("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", len(body)), body[:300<<10])
+	far.Wait(t, func(all stub.Requests) bool { return len(all) > 0 })
+	far.RefuseAccept(true) // a probe gets no answer
+	testkit.Eventually(t, "it is demoted", func() bool { return p.limiter.State(0) == limiter.StateDemoted })
+	client.Send(body[300<<10:])
+	a, err := client.ReadAnswer()
+	testkit.MustDo(t, err)
+	if a.Status != 200 {
+		t.Errorf("answer is %d", a.Status)
+	}
+	far.Behave(stub.Behaviour{})
+	far.RefuseAccept(false)
+	testkit.Eventually(t, "it is back", func() bool { return p.limiter.State(0) == limiter.StateActive })
+}
