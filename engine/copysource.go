@@ -109,18 +109,6 @@ func (r *request) isSourceUnderWay() bool {
 	})
 }
 
-// sourceTagsOwed is the set of backends that owe tags of the source, where the copy takes them
-// along.
-func (r *request) sourceTagsOwed() (set uint64) {
-	if r.e.o.OwedTags == nil || !r.head.is(s3.KindCopy) || r.head.source.version || r.head.source.ownTags {
-		return 0
-	}
-	for _, n := range r.head.source.names {
-		set |= r.e.o.OwedTags([]byte(n.bucket), []byte(n.key))
-	}
-	return set & r.e.all
-}
-
 // betterKnown is the set of backends that owe what others do not: what all owe, none of them is
 // known to have better.
 func (r *request) betterKnown(owing uint64) uint64 {
@@ -130,14 +118,36 @@ func (r *request) betterKnown(owing uint64) uint64 {
 	return owing
 }
 
+// sourceMissing is the set of backends that owe the source, or tags of it which the copy takes along, and that it
+// is not coming to.
+func (r *request) sourceMissing() (set uint64) {
+	j := r.e.o.Journal
+	if r.head.source.version || j == nil {
+		return 0
+	}
+	expected := uint64(0)
+	for i, n := range r.head.source.names {
+		coming := r.comingTo(i) // before the journal is asked, which knows of what has left by now
+		owing := r.betterKnown(j.Owed([]byte(n.bucket), []byte(n.key)) & r.e.all)
+		if tags := r.e.o.OwedTags; tags != nil && r.head.is(s3.KindCopy) && !r.head.source.ownTags {
+			owing |= r.betterKnown(tags([]byte(n.bucket), []byte(n.key)) & r.e.all)
+		}
+		set |= owing &^ coming
+		expected |= owing & coming
+	}
+	r.source.coming = expected &^ set
+	return set
+}
+
 // withSource takes backends out of want that owe a copy's source: an older one is not to
-// be copied, and the copy is owed there, too. Where nobody is left the client has to wait
+// be copied, and the copy is owed there, too. Who is at a write to it copies behind that (order_copies.go). Where
+// nobody is left the client has to wait
 // for repair of the source; for a write to it that is under way the copy waits itself, and so does that
 // of a part, which is one backend's alone.
 func (r *request) withSource(want uint64) (uint64, *s3Error) {
-	owed := func() uint64 { return r.betterKnown(r.sourceOwed()) | r.betterKnown(r.sourceTagsOwed()) }
-	owing := owed()
-	for p := r.e.brieflyPatient(); owing&want != 0 && (r.head.isPartCopy() || want&^owing == 0); owing = owed() {
+	r.enterSource()
+	owing := r.sourceMissing()
+	for p := r.e.brieflyPatient(); owing&want != 0 && (r.head.isPartCopy() || want&^owing == 0); owing = r.sourceMissing() {
 		if !r.isSourceUnderWay() || !p.wait(r.e) {
 			break
 		}

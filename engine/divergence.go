@@ -171,6 +171,7 @@ func (r *request) leaveOverlaps() {
 	for i := range r.ledger.deletes {
 		r.leaveDelete(&r.ledger.deletes[i])
 	}
+	r.leaveSource()
 }
 
 // endOverlap returns where the writes may have landed in another order. entry makes what the journal

@@ -70,6 +70,8 @@ type leg struct {
 	deferred  bool         // it does not wait; of launch
 	unordered bool         // and this one starts at once
 	unsure    atomic.Bool  // an earlier one may still land there
+	// sourceless: the source of the copy has not come to the backend.
+	sourceless atomic.Bool
 
 	state    voteState
 	err      error // why state is not votePositive

@@ -25,7 +25,7 @@ func (l *leg) conclude(err error) {
 		l.state, l.err, l.outcome = voteFailed, errClientGone, OutcomeAborted
 	case errors.Is(err, errBeingDecided) && cause == nil:
 		l.state, l.err, l.outcome = voteFailed, err, OutcomeAborted
-	case errors.Is(err, errDeferred) && cause == nil:
+	case (errors.Is(err, errDeferred) || errors.Is(err, errSourceless)) && cause == nil:
 		l.state, l.err, l.outcome = voteFailed, err, OutcomeDeferred
 	case errors.Is(cause, errUndecided):
 		l.state, l.err, l.outcome = voteFailed, cause, OutcomeAborted

@@ -21,6 +21,9 @@ import (
 // errDeferred ends a leg that was not begun.
 var errDeferred = errors.New("deferred: an earlier write to the key was on its way to this backend for too long")
 
+// errSourceless ends one of a copy whose backend has not got the source.
+var errSourceless = errors.New(ReasonSource)
+
 const (
 	parkedBit = 1 << 30
 	// maxWaiting bounds how many legs wait for their turn at one backend, for one key.
@@ -46,6 +49,9 @@ func (k *overlap) orderLocked(t *turn) {
 		return
 	}
 	t.waits = waits
+	if t.reads {
+		t.r.withoutSourceLocked(k, t)
+	}
 	for s := waits; s != 0; s &= s - 1 {
 		backend := bits.TrailingZeros64(s)
 		l := &t.r.legs[t.r.legOf(backend)]
@@ -72,8 +78,11 @@ func (o *overlaps) orderLegs(t *turn) {
 
 // legEnded notes that a write's leg has ended. It gives the legs that have waited for it, and
 // need not any more: startNext has to follow. unsure: the backend may still take what it had of
-// it, so that those behind it may not go there now.
-func (o *overlaps) legEnded(t *turn, backend int, unsure bool) (next []*leg) {
+// it, so that those behind it may not go there now. took: it has taken it.
+func (o *overlaps) legEnded(t *turn, backend int, took, unsure bool) (next []*leg) {
+	if took {
+		t.took.Or(1 << backend)
+	}
 	t.out.And(^(uint64(1) << backend))
 	if !t.followed.Load() {
 		return nil
@@ -103,7 +112,11 @@ func (k *overlap) followersLocked(t *turn, backends uint64, all bool) (next []*l
 		y.waits &^= free
 		for ; free != 0; free &= free - 1 {
 			y.r.refs.Add(1) // it is under way, and so not given back
-			next = append(next, &y.r.legs[y.r.legOf(bits.TrailingZeros64(free))])
+			l := &y.r.legs[y.r.legOf(bits.TrailingZeros64(free))]
+			if y.reads && k.lacksLocked(y, 1<<l.backend) {
+				l.sourceless.Store(true)
+			}
+			next = append(next, l)
 		}
 	}
 	return next
@@ -157,6 +170,9 @@ func (l *leg) clearTurn() {
 	if l.unsure.Load() {
 		l.unsure.Store(false)
 	}
+	if l.sourceless.Load() {
+		l.sourceless.Store(false)
+	}
 	l.patience, l.crowded, l.deferred, l.unordered = nil, false, false, false
 }
 
@@ -208,7 +224,7 @@ func (l *leg) waitNoMore() {
 	defer l.r.release()
 	switch {
 	case !l.unpark():
-	case !l.r.hasOneTurn() || l.r.canSpare(l):
+	case !l.r.hasOneTurn() || l.isComing() || l.r.canSpare(l):
 		l.endUnbegun(errDeferred)
 	default:
 		l.r.unorderAt(l.backend)
@@ -220,6 +236,10 @@ func (l *leg) waitNoMore() {
 func (l *leg) startInTurn() {
 	defer l.recoverLeg()
 	r := l.r
+	if l.sourceless.Load() {
+		go l.endUnbegun(errSourceless)
+		return
+	}
 	if r.isDecided() {
 		if r.e.o.Limiter.State(l.backend) != stateActive {
 			go l.endUnbegun(errDeferred) // it would be the last to have this backend's attention
@@ -290,6 +310,9 @@ const (
 // waitsForTurn reports whether the leg is not started now, since it follows another one.
 func (l *leg) waitsForTurn() bool {
 	switch {
+	case l.sourceless.Load() || l.unordered && l.isComing():
+		go l.endUnbegun(errSourceless)
+		return true
 	case !l.unordered && l.unsure.Load() && l.r.isDecided(): // a follower, which its decider has kept from its turn
 		go l.endUnbegun(errDeferred)
 		return true

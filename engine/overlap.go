@@ -68,8 +68,12 @@ type turn struct {
 	passed uint32
 	// out are the backends that it has legs to. waits are those whose legs have to follow
 	// another write's (order.go). followed: such a leg may wait for one of this write's.
+	// took are the backends that have taken it, so far. missed are those that lack a write to the key which
+	// has left since this one began.
 	out      atomic.Uint64
+	took     atomic.Uint64
 	waits    uint64
+	missed   uint64
 	followed atomic.Bool
 	// repairing are the backends that repair was changing when it began.
 	repairing uint64
@@ -83,6 +87,8 @@ type writer struct {
 	// part: it is to a part of the object (tags, ACL), which overlaps with nothing, but has
 	// its place in the order.
 	part bool
+	// reads: it only reads the key, as the source of a copy.
+	reads bool
 	// unordered: its legs have started already, or cannot wait.
 	unordered bool
 }
@@ -161,9 +167,11 @@ func (o *overlaps) begin(t *turn, hash uint64, by writer) (sealed <-chan struct{
 
 // enterLocked makes t the run's newest write.
 func (k *overlap) enterLocked(t *turn, by writer) {
-	k.open++
 	k.begun++
-	k.touched = true
+	if !by.reads {
+		k.open++
+		k.touched = true
+	}
 	*t = turn{writer: by, hash: k.hash, next: k.turns, number: k.begun, repairing: k.repairing}
 	for w := t.next; w != nil; w = w.next {
 		if w.passed == 0 && w.r != nil && w.r.ledger.isAnswered() {
@@ -226,7 +234,7 @@ func (o *overlaps) tryBeginAlone(t *turn, hash uint64, by writer, id requestID, 
 		k = s.addLocked(hash)
 	case k.sealed != nil:
 		return k.sealed
-	case patient || k.deciding != 0:
+	case patient && k.open > 0 || k.deciding != 0:
 		if k.moved == nil {
 			k.moved = make(chan struct{})
 		}
@@ -296,7 +304,20 @@ func (o *overlaps) underWay(hash uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.findLocked(hash)
-	return k != nil && k.turns != nil
+	for t := k.firstLocked(); t != nil; t = t.next {
+		if !t.reads {
+			return true
+		}
+	}
+	return false
+}
+
+// firstLocked is the newest of the run's turns; nil if there is no run.
+func (k *overlap) firstLocked() *turn {
+	if k == nil {
+		return nil
+	}
+	return k.turns
 }
 
 // end notes that all legs of a write have ended, on these backends positively;
@@ -331,17 +352,31 @@ func (o *overlaps) leave(t *turn) (next []*leg) {
 	*at = t.next
 	t.out.Store(0)
 	next = k.followersLocked(t, ^uint64(0), false)
+	k.missLocked(t)
+	reads := t.reads
 	*t = turn{}
-	s.leaveLocked(k)
+	if reads {
+		s.dropLocked(k)
+	} else {
+		s.leaveLocked(k)
+	}
 	return next
 }
 
-// leaveLocked ends the run with its last write.
+// leaveLocked is for a write that has left the run, or repair.
 func (s *overlapShard) leaveLocked(k *overlap) {
 	if k.open--; k.open > 0 {
 		return
 	}
 	k.tell()
+	s.dropLocked(k)
+}
+
+// dropLocked ends the run if nothing is under way.
+func (s *overlapShard) dropLocked(k *overlap) {
+	if k.open > 0 || k.turns != nil {
+		return
+	}
 	if s.more[k.hash] == k {
 		if delete(s.more, k.hash); len(s.more) == 0 {
 			s.more = nil // a map does not shrink

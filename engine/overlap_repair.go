@@ -6,13 +6,16 @@ func (o *overlaps) beginRepair(hash, backends uint64) bool {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.findLocked(hash) != nil {
+	k := s.findLocked(hash)
+	switch {
+	case k == nil:
+		k = s.addLocked(hash)
+	case k.open > 0:
 		return false
 	}
 	// What repair copies may be anywhere: a write that begins from now on
 	// overlaps with it.
-	k := s.addLocked(hash)
-	k.open, k.repairing = 1, backends
+	k.open, k.repairing, k.touched = 1, backends, false
 	return true
 }
 

@@ -36,6 +36,7 @@ type request struct {
 	// grown stays so large while the connection is idle.
 	answerers []answerer
 	ledger    requestLedger // what the journal knows of it (promise.go)
+	source    copyTurns     // of a copy: its place among the writes to its source (order_copies.go)
 	ofBucket  bucketWrite   // its place in the table of such writes (order_buckets.go)
 
 	started  int           // legs that run; the handler's goroutine only

@@ -137,6 +137,7 @@ func (r *request) overlaps() bool {
 // enterOverlaps notes that the write is under way, if it is one to one key. It is false
 // where repair keeps the key for too long.
 func (r *request) enterOverlaps() bool {
+	r.orderCopy()
 	j := &r.ledger
 	if j.turn != nil { // since beginAlone
 		r.e.writes.orderLegs(j.turn)
@@ -204,16 +205,17 @@ func (r *request) passTurn(l *leg) {
 	}
 	unsure := l.mayLandLate()
 	if t != nil {
-		startNext(r.e.writes.legEnded(t, l.backend, unsure), unsure)
+		startNext(r.e.writes.legEnded(t, l.backend, l.state == votePositive, unsure), unsure)
 	}
 	if r.head.isOfBucket() {
 		startNext(r.e.ofBuckets.legEnded(&r.ofBucket, l.backend), unsure)
 	}
 	for i := range deletes {
 		if t := &deletes[i].turn; t.isUnderWay() {
-			startNext(r.e.writes.legEnded(t, l.backend, unsure), unsure)
+			startNext(r.e.writes.legEnded(t, l.backend, false, unsure), unsure) // of one key the answer tells no more
 		}
 	}
+	r.passSource(l)
 }
 
 // beginAlone waits until no other conditional write to the key is under way, and, briefly,
