@@ -88,3 +88,27 @@ func TestREADMEIsShort(t *testing.T) {
 		}
 	}
 }
+
+var (
+	shownStatus = regexp.MustCompile(`(?m)^ *\$ akubra status -c \S+\n *(.+)$`)
+	sentence    = regexp.MustCompile(`^(Of \d+ backends \S+ (is demoted|is maintained|does not answer|fails); )?` +
+		`(All backends are in sync|nothing is pending|[\d,]+ keys? behind at \S+, oldest (\d+ (s|min|h|days)|…)(, [\d,]+ parked \(.+\))?(, about \d+ (s|min|h) to go)?)` +
+		`(; [\d,]+ keys? owed to backends that are not configured any more)?\.$`)
+)
+
+// TestShownSentences: what the documents show of akubra status begins as it does (internal/admin).
+func TestShownSentences(t *testing.T) {
+	text, err := os.ReadFile("OPERATIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := shownStatus.FindAllStringSubmatch(string(text), -1)
+	if len(shown) < 6 {
+		t.Errorf("only %d were found", len(shown))
+	}
+	for _, m := range shown {
+		if !sentence.MatchString(m[1]) {
+			t.Errorf("OPERATIONS.md shows %q", m[1])
+		}
+	}
+}

@@ -24,6 +24,7 @@ type Owed struct {
 	Added, Closed   uint64         // keys that became pending, and that are not any more, since the start
 	Failed          bool           // nothing can be written down
 	Repairing       bool           // an `akubra repair` is running
+	Gone            int            // keys that are owed to backends which are not configured any more
 }
 
 // Tones of a sentence.
@@ -66,6 +67,12 @@ func sentence(ready bool, all []limiter.Status, how []health.Status, certificate
 		parts = append(parts, "all backends are in sync")
 	default:
 		parts = append(parts, "nothing is pending")
+	}
+	if o.Gone > 0 {
+		parts = append(parts, keysText(o.Gone)+" owed to backends that are not configured any more")
+		if tone == toneGood {
+			tone = toneBehind
+		}
 	}
 	if problems != nil || o.Failed || expired || !ready {
 		tone = toneBad

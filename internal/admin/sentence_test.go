@@ -41,6 +41,7 @@ func TestR36Sentence(t *testing.T) {
 			certificates: []metrics.Certificate{{Use: "backend"}, {Use: "listener", Until: now.Add(-time.Second)}},
 		},
 		{want: "All backends are in sync.", tone: toneGood, certificates: []metrics.Certificate{{Use: "listener", Until: now}, {Use: "ca"}}},
+		{want: "All backends are in sync; 1 key owed to backends that are not configured any more.", tone: toneBehind, owed: Owed{Gone: 1}},
 		{want: "The journal cannot be written.", tone: toneBad, owed: Owed{Failed: true, Pending: 1}},
 		{want: "Not ready: all backends are in sync.", tone: toneBad, unready: true},
 		{want: "2 keys behind at dc2, 2 parked.", tone: toneBehind, eta: time.Minute, owed: Owed{Pending: 2, Parked: 2, ByBackend: []int{0, 2}}},

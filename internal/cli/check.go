@@ -38,7 +38,7 @@ func (c *cli) check(conf *config.Config, path string, f *checkFlags) int {
 	}
 	fmt.Fprintf(c.stdout, "%s: configuration is valid\n", path)
 	if busy {
-		fmt.Fprintln(c.stdout, "The proxy with this configuration is running; stop it before starting another one.")
+		fmt.Fprintln(c.stdout, "The proxy with this DataDir is running: akubra reload has it use what the file has now, and another one cannot start beside it.")
 	}
 	if f.online {
 		return c.checkOnline(conf, f)

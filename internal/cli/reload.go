@@ -64,7 +64,7 @@ func (c *cli) reload(ctx context.Context, conf *config.Config, asJSON bool) int 
 		}
 		switch {
 		case r.DependsOn != "":
-			fmt.Fprintf(c.stdout, "nothing was applied, since it does not fit before a restart to what was there: %s\n", text.Printable(r.DependsOn))
+			fmt.Fprintf(c.stdout, "nothing was applied: the rest of the file needs the new %s, and so a restart\n", text.Printable(r.DependsOn))
 		case len(r.Applied)+len(r.NeedRestart) == 0:
 			fmt.Fprintln(c.stdout, "nothing has changed")
 		}

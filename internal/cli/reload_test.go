@@ -99,7 +99,7 @@ func TestR22ReloadCommand(t *testing.T) {
 		{two, "AdditionalResponseHeaders: {X-Generation: three}\nLogging: {Mainlog: {File: /none/there}}", exitWrong, "Logging.Mainlog: cannot open log file", "two"},
 		{stores, "AdditionalResponseHeaders: {X-Generation: four}", exitFailed, "\napplied: AdditionalResponseHeaders\nneeds a restart: Backends\n", "four"},
 		{stores, "AdditionalResponseHeaders: {X-Generation: five}\nReadFrom: {" + stores[2] + ": 5}", exitFailed,
-			"\nneeds a restart: Backends, AdditionalResponseHeaders, ReadFrom\nnothing was applied, since it does not fit before a restart to what was there: Backends\n", "four"},
+			"\nneeds a restart: Backends, AdditionalResponseHeaders, ReadFrom\nnothing was applied: the rest of the file needs the new Backends, and so a restart\n", "four"},
 		{two, "AdditionalResponseHeaders: {X-Generation: six}\n" + fmt.Sprintf(logs, filepath.Join(dir, "main.log"), filepath.Join(dir, "access.log")), exitOK,
 			"\napplied: AdditionalResponseHeaders, Logging.Accesslog.File, Logging.Mainlog.Stderr, Logging.Mainlog.File\n", "six"},
 	} {

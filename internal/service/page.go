@@ -27,7 +27,7 @@ func (p *Proxy) owed() admin.Owed {
 	s, stats := p.journalAdmin.Status(), p.journal.Journal.Stats()
 	o := admin.Owed{
 		Pending: s.Pending, Parked: s.Parked, ParkedFor: s.ParkedFor, ByBackend: stats.ByBackend,
-		Added: stats.Added, Closed: stats.Closed, Failed: s.Failed, Repairing: s.Repairing,
+		Added: stats.Added, Closed: stats.Closed, Failed: s.Failed, Repairing: s.Repairing, Gone: s.Gone,
 	}
 	if s.Oldest != nil {
 		o.Oldest = *s.Oldest
