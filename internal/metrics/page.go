@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -107,12 +108,16 @@ func (m *Metrics) Write(w io.Writer) {
 	_, _ = w.Write(helped(process.Bytes()))
 }
 
-// helped gives the library's metrics a help, and their right type to those that only grow.
+var misnamed = regexp.MustCompile(`^(# (HELP|TYPE) )?go_(cgo_calls|cpu|gc_forced)_count\b`)
+
+// helped gives the library's metrics a help, and their right type to those that only grow. What goes by a
+// name that belongs to a histogram (promtool check metrics) is left out.
 func helped(text []byte) []byte {
 	var b bytes.Buffer
 	for line := range bytes.Lines(text) {
 		name, isHelp := bytes.CutPrefix(bytes.TrimSpace(line), []byte("# HELP "))
 		switch {
+		case misnamed.Match(line):
 		case isHelp:
 			fmt.Fprintf(&b, "# HELP %s Of Go's runtime, or of the process as the system sees it.\n", name)
 		case bytes.HasPrefix(line, []byte("# TYPE ")) && bytes.HasSuffix(line, []byte("_total gauge\n")):
