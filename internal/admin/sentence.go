@@ -40,17 +40,19 @@ func sentence(ready bool, all []limiter.Status, how []health.Status, certificate
 	var problems, parts []string
 	for i := range all {
 		switch {
+		case all[i].State == limiter.StateMaintained:
+			problems = append(problems, all[i].Name+" is in maintenance")
 		case all[i].State != limiter.StateActive:
 			problems = append(problems, all[i].Name+" is "+all[i].State)
 		case how[i].Silent:
 			problems = append(problems, all[i].Name+" does not answer")
 		case len(how[i].Failing) > 0:
-			problems = append(problems, all[i].Name+" fails")
+			problems = append(problems, all[i].Name+" is failing")
 		}
 	}
 	if problems != nil {
 		slices.SortStableFunc(problems, func(a, b string) int { return strings.Compare(lastWord(a), lastWord(b)) })
-		parts = append(parts, fmt.Sprintf("of %d backends %s", len(all), strings.Join(problems, ", ")))
+		parts = append(parts, fmt.Sprintf("of %d backends, %s", len(all), strings.Join(problems, ", ")))
 	}
 	expired := expiredListener(certificates, now)
 	if expired {

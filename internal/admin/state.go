@@ -157,8 +157,11 @@ func (a *Admin) jobs(owed *Owed) []pageJob {
 			Name: "repair in the proxy", State: "waiting for something to do", Done: r.Resolved, Failed: r.Failed, InFlight: r.InFlight,
 			Rate: r.Rate, ByteRate: r.ByteRate, ETA: r.ETAText, LastError: r.LastError,
 		}
-		if r.InFlight > 0 || r.Rate > 0 {
+		switch {
+		case r.InFlight > 0 || r.Rate > 0:
 			j.State = "repairing"
+		case owed.Pending > owed.Parked:
+			j.State = "waiting for a backend, or until it tries again"
 		}
 		jobs = append(jobs, j)
 	}

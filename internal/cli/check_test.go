@@ -301,6 +301,19 @@ func TestR21CheckBesideARunningProxy(t *testing.T) {
 	if exit := c.run([]string{"check", "-c", r.config}); exit != exitOK || !strings.Contains(out.String(), "is running") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", exit, out.String(), errs.String())
 	}
+	// The file has another token than the proxy, which says so.
+	file := testkit.MustReadFile(t, r.config)
+	for i, token := range []string{"a-token-0123456789", "another-token-0123456789"} {
+		testkit.MustDo(t, os.WriteFile(r.config, []byte(file+"\nAdminToken: "+token+"\n"), 0o600))
+		exit, said := verdict(t, "reload", "-c", r.config)
+		if i == 1 && (exit != exitFailed || !strings.Contains(said, "does not take the AdminToken of this file") || !strings.Contains(said, "SIGHUP")) {
+			t.Errorf("reload ends with %d: %q", exit, said)
+		}
+	}
+	if exit, said := verdict(t, "check", "-c", r.config); exit != exitFailed || !strings.Contains(said, "another process has it open") || !strings.Contains(said, "AdminToken") {
+		t.Errorf("exit code %d, stderr %q", exit, said)
+	}
+	testkit.MustDo(t, os.WriteFile(r.config, []byte(file), 0o600))
 	t.Setenv("AKUBRA_LISTEN", "127.0.0.1:0")
 	t.Setenv("AKUBRA_ADMINLISTEN", "")
 	if exit, said := verdict(t, "check", "-c", r.config); exit != exitFailed || !strings.Contains(said, "another process has it open") {

@@ -33,14 +33,14 @@ func TestR14MaintenanceCommand(t *testing.T) {
 	wantSaid(exitWrong, `there is no backend "none:1"; there are `+names[0], "maintenance", "on", "none:1")
 	wantSaid(exitOK, names[1]+" is in maintenance", "maintenance", "on", "http://"+names[1]+"/")
 	wantSaid(exitFailed, "no request could be served", "maintenance", "on", names[0])
-	wantSaid(exitOK, "Of 2 backends "+names[1]+" is maintained; nothing is pending.", "status")
+	wantSaid(exitOK, "Of 2 backends, "+names[1]+" is in maintenance; nothing is pending.", "status")
 	stop := func() {
 		p.signals <- syscall.SIGTERM
 		p.wantExit(t, exitOK)
 	}
 	stop()
 	p = mustStart(t, "-c", r.config)
-	wantSaid(exitOK, "Of 2 backends "+names[1]+" is maintained", "status")
+	wantSaid(exitOK, "Of 2 backends, "+names[1]+" is in maintenance", "status")
 	wantSaid(exitOK, names[1]+" is out of maintenance", "maintenance", "off", names[1])
 	stop()
 	p = mustStart(t, "-c", r.config)
@@ -57,7 +57,7 @@ func TestR36StatusCommand(t *testing.T) {
 	testkit.MustSend(t, "PUT", "http://"+p.Addr()+"/bkt/k", "content")
 	testkit.Eventually(t, "status says what is wrong", func() bool {
 		exit, stdout, _ := runArgs("status", "-c", r.config)
-		return exit == exitOK && strings.Contains(stdout, "Of 2 backends "+names[1]+" does not answer; 1 key behind at "+names[1]+", oldest ") &&
+		return exit == exitOK && strings.Contains(stdout, "Of 2 backends, "+names[1]+" does not answer; 1 key behind at "+names[1]+", oldest ") &&
 			strings.Contains(stdout, names[1]+" fails: it refuses connections") && strings.Contains(stdout, "connection refused")
 	})
 	var s proxyStatus

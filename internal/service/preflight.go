@@ -64,9 +64,11 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 		defer r.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), runningTimeout)
 		defer cancel()
-		if r.Check(ctx, c.JournalDir()) == nil {
+		err := r.Check(ctx, c.JournalDir())
+		if err == nil {
 			return true, nil
 		}
+		locked = fmt.Errorf("%w; whether it is the proxy with this configuration is not known: %w", locked, err)
 	}
 	if locked != nil {
 		problems = append(problems, fmt.Errorf("cannot open the journal (DataDir: %q): %w", c.DataDir, locked))
