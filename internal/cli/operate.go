@@ -86,7 +86,7 @@ func adminProblem(status int, body []byte) error {
 	var problem struct{ Error string }
 	_ = json.Unmarshal(body, &problem)
 	if status == http.StatusUnauthorized {
-		return errors.New("the proxy does not take the AdminToken of this file: if that was changed there, SIGHUP has the proxy read it (systemctl reload akubra)")
+		return errors.New("the proxy does not take the AdminToken of this file: if that was changed there, SIGHUP has the proxy read it (systemctl kill --signal=HUP akubra)")
 	}
 	return errors.New(cmp.Or(text.Printable(problem.Error), fmt.Sprintf("%d %s", status, http.StatusText(status))))
 }
