@@ -1,6 +1,10 @@
 package journal
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/akubra/akubra/synclog/task"
+)
 
 // decoder reads a payload's fields; after the first one that is not there they
 // are all empty, and end tells.
