@@ -3,6 +3,8 @@ package engine
 import (
 	"encoding/xml"
 	"time"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // deleteResult is its answer. In quiet mode it names errors alone.
@@ -40,6 +42,47 @@ type deletions struct {
 	unreadable bool
 	failed     map[deletedObject]string
 	locked     map[deletedObject]bool // of them, versions that may be locked
+}
+
+// undeleted is how many keys a backend's positive answer to a multi-object delete says it has not
+// deleted. Versions that may be locked do not count: saysOfVersions weighs them.
+func (l *leg) undeleted() (n uint16) {
+	if !l.r.head.is(s3.KindDelete) || l.state != votePositive {
+		return 0
+	}
+	d := l.deletions()
+	if d.unreadable {
+		return maxDeletes
+	}
+	for o := range d.failed {
+		if o.VersionID == "" || !d.locked[o] {
+			n++
+		}
+	}
+	return n
+}
+
+// pickDeleted corrects what pick says of a multi-object delete, each key of which is a write (R24):
+// where a backend has not deleted a key the others may have, as after any answer that is not
+// positive. The one that has refused the fewest is the client's. refused is by leg.
+//
+// It is a pure function of its arguments.
+func pickDeleted(votes []vote, leg int, v verdict, refused []uint16) (int, verdict) {
+	if v != verdictAnswer || votes[leg].state != votePositive || refused[leg] == 0 {
+		return leg, v
+	}
+	for i := range votes {
+		switch {
+		case votes[i].state == votePending:
+			v = verdictWait
+		case votes[i].state == votePositive && (refused[i] < refused[leg] || refused[i] == refused[leg] && votes[i].order < votes[leg].order):
+			leg = i
+		}
+	}
+	if refused[leg] == 0 {
+		v = verdictAnswer
+	}
+	return leg, v
 }
 
 func (d *deletions) problem(o deletedObject) string {

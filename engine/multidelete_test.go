@@ -310,3 +310,65 @@ func TestR24WriteAckAll(t *testing.T) {
 		t.Fatalf("records: %+v", list)
 	}
 }
+
+// R24, R3: a key that one backend has not deleted another one may have: that one's answer is the
+// client's, whichever came first. Where each has refused some, the one that has refused the fewest.
+func TestR24AnswerOfWhoHasDeletedThem(t *testing.T) {
+	t.Parallel()
+	all := deleteAnswer([]string{"a", "b"})
+	for name, tt := range map[string]struct {
+		first, second stub.Behaviour
+		want          string // in the answer
+	}{
+		"all, late":      {deleteAnswer(nil, "a|InternalError", "b|InternalError"), all, "<Key>a</Key></Deleted><Deleted><Key>b"},
+		"unreadable":     {stub.Behaviour{Status: 200, Body: []byte("ok")}, all, "<Key>a</Key></Deleted><Deleted><Key>b"},
+		"the fewest":     {deleteAnswer(nil, "a|InternalError", "b|InternalError"), deleteAnswer([]string{"a"}, "b|AccessDenied"), "AccessDenied"},
+		"the other dies": {deleteAnswer(nil, "a|InternalError"), stub.Fails(500), "InternalError"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 2)
+			gate := make(chan struct{})
+			tt.second.Gate = gate
+			r.stores[0].Behave(tt.first)
+			r.stores[1].Behave(tt.second)
+			client := r.dial()
+			answer := make(chan *stub.Answer, 1)
+			go func() { answer <- client.Do(deleteRequestOf("a", "b")) }()
+			r.stores[0].WaitDone(t, 1)
+			close(gate)
+			res := <-answer
+			wantStatus(t, res, 200)
+			if !strings.Contains(string(res.Body), tt.want) {
+				t.Errorf("answered %s, want %q in it", res.Body, tt.want)
+			}
+			r.settled()
+		})
+	}
+}
+
+// R24: what pickDeleted makes of the votes.
+func TestR24PickDeleted(t *testing.T) {
+	t.Parallel()
+	p1, p2, p3, out, no := vote{votePositive, 1}, vote{votePositive, 2}, vote{votePositive, 3}, vote{}, vote{voteNegative, 2}
+	for _, tt := range []struct {
+		votes   []vote
+		leg     int
+		v       verdict
+		refused []uint16
+		want    int
+		verdict verdict
+	}{
+		{[]vote{p1, out}, 0, verdictAnswer, []uint16{0, 0}, 0, verdictAnswer},
+		{[]vote{p1, out}, 0, verdictAnswer, []uint16{1, 0}, 0, verdictWait},
+		{[]vote{p1, p2}, 0, verdictAnswer, []uint16{1, 0}, 1, verdictAnswer},
+		{[]vote{p1, p2, out}, 0, verdictAnswer, []uint16{1, 0, 0}, 1, verdictAnswer},
+		{[]vote{p1, p3, p2}, 0, verdictAnswer, []uint16{2, 1, 1}, 2, verdictAnswer},
+		{[]vote{p1, no}, 0, verdictAnswer, []uint16{1, 0}, 0, verdictAnswer},
+		{[]vote{no, out}, 0, verdictAnswer, []uint16{0, 0}, 0, verdictAnswer},
+		{[]vote{p1, out}, 0, verdictWait, []uint16{1, 0}, 0, verdictWait},
+	} {
+		if leg, v := pickDeleted(tt.votes, tt.leg, tt.v, tt.refused); leg != tt.want || v != tt.verdict {
+			t.Errorf("%+v: %d, %d", tt, leg, v)
+		}
+	}
+}

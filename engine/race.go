@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
+
+	"github.com/akubra/akubra/s3"
 )
 
 // raceStage is how far the client's side of the race has come.
@@ -28,15 +30,16 @@ const (
 // fields are under the request's mu where it is not told otherwise.
 type race struct {
 	votes     []vote
-	ended     int              // legs that have a vote
-	asked     int              // legs that were started, or are about to be: the first ones
-	need      int              // positive answers that it takes; set before the legs start
-	winner    int              // the leg whose answer the client gets, or -1; of who answers once it is decided
-	versioned uint64           // legs whose positive answers tell a version's id (versions.go)
-	versionAt time.Duration    // when the first of them, or of those that say yes to such a delete, came
-	says      [MaxBackends]say // of versions that are to be deleted (versions_named.go), by leg
-	late      bool             // PrimaryWait is over
-	patience  *time.Timer      // for the primary; nil if nobody waits
+	ended     int                 // legs that have a vote
+	asked     int                 // legs that were started, or are about to be: the first ones
+	need      int                 // positive answers that it takes; set before the legs start
+	winner    int                 // the leg whose answer the client gets, or -1; of who answers once it is decided
+	versioned uint64              // legs whose positive answers tell a version's id (versions.go)
+	versionAt time.Duration       // when the first of them, or of those that say yes to such a delete, came
+	says      [MaxBackends]say    // of versions that are to be deleted (versions_named.go), by leg
+	refused   [MaxBackends]uint16 // keys of a multi-object delete, by leg (multidelete.go)
+	late      bool                // PrimaryWait is over
+	patience  *time.Timer         // for the primary; nil if nobody waits
 	stage     raceStage
 	end       raceEnd
 	follow    followers // of the decider
@@ -120,6 +123,9 @@ func (r *request) pickLocked() (leg int, v verdict) {
 	}
 	if c.versioned != 0 {
 		leg, v = pickVersioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
+	}
+	if r.head.is(s3.KindDelete) {
+		leg, v = pickDeleted(c.votes, leg, v, c.refused[:])
 	}
 	return r.pickNamedLocked(leg, v)
 }

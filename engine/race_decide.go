@@ -14,7 +14,7 @@ func (r *request) noteRead() (losers uint64) {
 // takeVote takes the vote of a leg that has ended. waits: what that brings about may have
 // to wait.
 func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool, next *leg) {
-	said, says := l.asDecider(), l.saysOfVersions() // which must not be asked under mu
+	said, says, refused := l.asDecider(), l.saysOfVersions(), l.undeleted() // which must not be asked under mu
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.e.recoverStep("ending a leg")
@@ -33,6 +33,7 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 		r.noteVersionLocked(l)
 	}
 	r.noteSayLocked(l, says)
+	c.refused[l.index] = refused
 	r.noteDeciderLocked(l, said)
 	late = c.end != undecided && c.winner != l.index
 	losers, answers, next = r.decideLocked()
