@@ -46,7 +46,7 @@ func (w *run) copyAll(ctx context.Context, d plan, s *sight) error {
 			w.damaged[d.source] = from.etag
 			return fmt.Errorf("%w (%w)", errMoved, err)
 		}
-		if refusesObject(err) && faultOf(err) == dst {
+		if w.refusesObject(err) && faultOf(err) == dst {
 			w.refused[i] = "the object: " + err.Error()
 			errs = append(errs, fmt.Errorf("%w (%w)", errMoved, err))
 			continue

@@ -1,6 +1,10 @@
 package repair
 
-import "github.com/akubra/akubra/synclog/repair/client"
+import (
+	"strings"
+
+	"github.com/akubra/akubra/synclog/repair/client"
+)
 
 // noSuchName reports whether a backend can have no object of such a name at all: what it says
 // to a look is then that there is none, and what it says to a copy it says each time.
@@ -9,8 +13,25 @@ func noSuchName(err error) bool {
 }
 
 // refusesObject reports whether a target refuses the object itself, whatever is repeated
-// (versitygw keeps no content under a name that ends in "/"). One that is in the way of
-// another one (ObjectParentIsFile) may be gone tomorrow.
-func refusesObject(err error) bool {
-	return noSuchName(err) || client.HasCode(err, "DirectoryObjectContainsData")
+// (versitygw keeps no content under a name that ends in "/", and none below an object).
+func (w *run) refusesObject(err error) bool {
+	return noSuchName(err) || client.HasCode(err, "DirectoryObjectContainsData") ||
+		client.HasCode(err, "ObjectParentIsFile", "XMinioParentIsObject") && !w.mayGetRoom()
+}
+
+// mayGetRoom reports whether an object in whose place the key would need a directory may be about
+// to go: it is pending, or a client's delete of it was under way just now, which a second try tells.
+func (w *run) mayGetRoom() bool {
+	finder, finds := w.r.o.Journal.(Finder)
+	if !finds || w.t.Tries == 0 {
+		return true
+	}
+	key := w.t.Key
+	for at := strings.LastIndexByte(key, '/'); at > 0; at = strings.LastIndexByte(key, '/') {
+		key = key[:at]
+		if _, _, pending, err := finder.Find(w.t.Bucket, key); pending || err != nil {
+			return true
+		}
+	}
+	return false
 }

@@ -50,6 +50,37 @@ func TestR35ObjectThatABackendRefuses(t *testing.T) {
 	}
 }
 
+// R35: a storage that keeps no object below another one does not keep it, which the second try
+// shows; unless something is pending of that other one, which may be a delete.
+func TestR35ObjectBelowAnother(t *testing.T) {
+	for pending, want := range map[string]task.ParkReason{
+		"": task.NotKept, "d": task.Failed, "d/e": task.Failed, "d/e/f/g": task.NotKept, "other": task.NotKept,
+	} {
+		w := newWorld(t, 2)
+		w.stores[1].hook = func(rw http.ResponseWriter, r *http.Request) bool {
+			below := r.Method == "PUT" && strings.HasSuffix(r.URL.Path, "/d/e/f")
+			if below {
+				refuse(rw, 409, "ObjectParentIsFile")
+			}
+			return below
+		}
+		o := w.stores[0].put("b", "d/e/f", "v1", 0)
+		w.knows("d/e/f", w.by(task.Content, "PUT", o.etag, "", 0))
+		if pending != "" {
+			w.knows(pending, w.by(task.Content, "DELETE", "", "", 0))
+			w.q.tasks[1].Parked = task.Conflict
+		}
+		w.o.MaxTries = 4
+		for range w.o.MaxTries {
+			w.once()
+		}
+		below := w.q.left()[0]
+		if below.Parked != want || want == task.NotKept && below.Tries != 1 {
+			t.Errorf("%q is pending: parked %q after %d tries: %s", pending, below.Parked, below.Tries, below.LastError)
+		}
+	}
+}
+
 // R35: a storage that refuses a condition which holds (versitygw does over a delete marker) gets
 // the copy without.
 func TestR35ConditionThatATargetMisjudges(t *testing.T) {
