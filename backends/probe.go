@@ -82,8 +82,9 @@ func (p *Prober) Close() {
 	p.done.Wait()
 }
 
-// A probe whose first packet was lost learns of a link that is up again only when TCP tries once more,
-// after 1, 3, 7 … seconds (RFC 6298). So another one is begun each nextProbe meanwhile, up to maxProbes.
+// If the first packet of a probe was lost, the probe notices that the link is up again only when
+// TCP retransmits, after 1, 3, 7 … seconds (RFC 6298). So another probe is begun every nextProbe
+// meanwhile, up to maxProbes.
 const (
 	nextProbe = time.Second
 	maxProbes = 4

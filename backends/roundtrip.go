@@ -2,8 +2,8 @@ package backends
 
 import "time"
 
-// RoundTrip is the round trip to the backend as the system has measured it on a connection that is idle
-// now, or 0 if there is none, or the system does not tell.
+// RoundTrip is the round trip to the backend as the system has measured it on a connection that is
+// idle now; 0 if there is none, or if the system does not say.
 func (b *Backend) RoundTrip() time.Duration {
 	c, err := b.pool.acquire()
 	if err != nil {

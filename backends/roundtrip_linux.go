@@ -9,7 +9,7 @@ import (
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
-// roundTrip is what the system has measured on a connection; 0 is not known.
+// roundTrip is the round trip measured by the system on a connection; 0 if it is not known.
 func roundTrip(nc net.Conn) (d time.Duration) {
 	raw := nonblock.Socket(nc)
 	if raw == nil {

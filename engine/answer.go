@@ -14,8 +14,8 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// answerBody reads the rest of a backend's answer from its connection. One
-// goroutine uses it; Close ends the leg.
+// answerBody reads the rest of a backend's answer from its connection. Only one goroutine may use
+// it; Close ends the leg.
 type answerBody struct {
 	l       *leg
 	c       Conn
@@ -37,7 +37,7 @@ var answerBodies = sync.Pool{New: func() any { return new(answerBody) }}
 
 func newAnswerBody(l *leg, c Conn, br *bufio.Reader) *answerBody {
 	b := answerBodies.Get().(*answerBody) //nolint:forcetypeassert // the pool holds nothing else
-	// Not as a whole, for which there would have to be one on the stack as well.
+	// Not copied as a whole: that would need a second one on the stack.
 	b.l, b.c, b.br = l, c, br
 	b.left, b.chunked = l.answer.Length, l.answer.Chunked
 	b.chunks.From = br
@@ -49,8 +49,8 @@ func (b *answerBody) free() {
 	answerBodies.Put(b)
 }
 
-// Read reads the decoded body. io.EOF is its proper end; a body that is cut
-// short gives io.ErrUnexpectedEOF, also a chunked one.
+// Read reads the decoded body. io.EOF is its proper end; a body that is cut short, chunked or not,
+// gives io.ErrUnexpectedEOF.
 func (b *answerBody) Read(p []byte) (int, error) {
 	if b.ended {
 		return 0, io.EOF
@@ -91,10 +91,10 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// maxTrailer bounds what may stand behind the last chunk of an answer.
+// maxTrailer bounds what may follow the last chunk of an answer.
 const maxTrailer = 64 << 10
 
-// skipTrailer reads what stands behind the last chunk.
+// skipTrailer reads what follows the last chunk.
 func (b *answerBody) skipTrailer() error {
 	for left := maxTrailer; left > 0; {
 		line, err := b.br.ReadSlice('\n')
@@ -183,8 +183,8 @@ func (b *answerBody) Close() error {
 	return nil
 }
 
-// respond makes an answer of the proxy's own ctx's response, where no backend's passes,
-// and returns its status.
+// respond makes one of the proxy's own answers the response of ctx, where no backend's answer
+// passes, and returns its status.
 func (r *request) respond(ctx *fasthttp.RequestCtx) int {
 	problem := r.noAnswer()
 	if l := r.winner(); l != nil {
@@ -201,8 +201,7 @@ func (r *request) respond(ctx *fasthttp.RequestCtx) int {
 	return problem.status
 }
 
-// preflight answers a CORS preflight request that no backend allows with the
-// configured headers.
+// preflight answers, with the configured headers, a CORS preflight request that no backend allows.
 func (g *generation) preflight(ctx *fasthttp.RequestCtx) int {
 	ctx.Response.Reset()
 	ctx.Response.Header.SetNoDefaultContentType(true)

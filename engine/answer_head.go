@@ -6,9 +6,9 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// appendAnswerHead appends the head that goes to the client: a's, if that need not
-// change and there is nothing to add; else without hop-by-hop fields, second lengths and
-// that of a 204, which must have none (RFC 9110 §8.6).
+// appendAnswerHead appends the head that goes to the client: a's own if nothing has to be changed
+// or added; else without hop-by-hop fields, repeated lengths, and the length of a 204, which must
+// have none (RFC 9110 §8.6).
 func (g *generation) appendAnswerHead(dst []byte, a *http1.Answer, method string) []byte {
 	if g.passesOn(a) {
 		return append(dst, a.Raw...)
@@ -60,5 +60,5 @@ func (g *generation) appendAnswerHead(dst []byte, a *http1.Answer, method string
 	return append(dst, "\r\n"...)
 }
 
-// passesOn reports whether a goes to the client as it is.
+// passesOn reports whether a goes to the client unchanged.
 func (g *generation) passesOn(a *http1.Answer) bool { return !a.Changes && len(g.addResponse) == 0 }

@@ -8,12 +8,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// A backend's answer goes to the client past the server's writer: that keeps one Server
-// and one Content-Encoding of a head, and none that is empty (R5). The server makes an
-// answer for each request all the same, and writes it; that write is dropped (clientConn.dropNext).
+// A backend's answer goes to the client past the server's writer, which would keep only one of
+// several Server or Content-Encoding fields, and none that is empty (R5). The server still makes
+// and writes a response of its own for each request; that write is dropped (clientConn.dropNext).
 
-// passes reports whether the client gets the winner's answer, rather than one of the
-// proxy's own.
+// passes reports whether the client gets the winner's answer rather than one of the proxy's own.
 func (r *request) passes() bool {
 	l := r.winner()
 	if l == nil || !r.client.isThere() {
@@ -22,8 +21,8 @@ func (r *request) passes() bool {
 	return !(r.head.isOptions() && r.o.cors && l.state != votePositive) && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
 }
 
-// passOn sends the winner's answer, and lets go of the request for the handler. last: it
-// is its connection's last.
+// passOn sends the winner's answer and releases the request on the handler's behalf. last reports
+// whether it is the last answer on its connection.
 func (r *request) passOn(ctx *fasthttp.RequestCtx, last bool) {
 	r.pastServer(ctx, func(to io.Writer) (bool, error) {
 		l := r.winner()
@@ -41,8 +40,8 @@ func (r *request) passOn(ctx *fasthttp.RequestCtx, last bool) {
 	})
 }
 
-// pastServer has send write the client's answer, and lets go of the request for the
-// handler. send reports whether the answer is its connection's last.
+// pastServer has send write the client's answer and releases the request on the handler's behalf.
+// send reports whether the answer is the last one on its connection.
 func (r *request) pastServer(ctx *fasthttp.RequestCtx, send func(to io.Writer) (last bool, err error)) {
 	var to io.Writer = senderTo{r.client.conn}
 	if c, ok := ctx.Conn().(*tlsConn); ok {
@@ -65,7 +64,7 @@ func (r *request) pastServer(ctx *fasthttp.RequestCtx, send func(to io.Writer) (
 	r.release()
 }
 
-// tlsListener gives connections over TLS.
+// tlsListener wraps accepted connections in TLS.
 type tlsListener struct {
 	net.Listener
 	config *tls.Config
@@ -86,7 +85,7 @@ type tlsConn struct {
 	client *clientConn // below it
 }
 
-// Write is for the server, as clientConn.Write is.
+// Write is called by the server, like clientConn.Write.
 func (c *tlsConn) Write(p []byte) (int, error) {
 	if c.client != nil && c.client.dropNext {
 		c.client.dropNext = false

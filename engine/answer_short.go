@@ -2,13 +2,13 @@ package engine
 
 import "strconv"
 
-// An answer that is whole in memory goes to a client of plain HTTP/1.1 as the backend
-// sent it, in one write that never waits: no second parsing of its head, no copy of it.
-// What is still coming, what ends a connection, and what goes over TLS or to HTTP/1.0 is
-// left to answer_pass.go.
+// An answer that is completely in memory goes to a client of plain HTTP/1.1 as the backend sent
+// it, in one write that never waits: its head is neither parsed again nor copied. Answers that are
+// still arriving, that end the connection, or that go over TLS or to HTTP/1.0 are left to
+// answer_pass.go.
 
-// isShort reports whether the answer is such a one. The handler's goroutine calls it, once
-// the request is decided.
+// isShort reports whether the answer is of that kind. The handler's goroutine calls it once the
+// request is decided.
 func (r *request) isShort() bool {
 	l := r.winner()
 	if r.client.way != detachable || l == nil || r.e.stopping.Load() || r.client.wasInterrupted() || r.head.isOptions() {
@@ -17,7 +17,7 @@ func (r *request) isShort() bool {
 	return !l.open && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
 }
 
-// answerShort sends it, and lets go of the request for the handler.
+// answerShort sends such an answer and releases the request on the handler's behalf.
 func (r *request) answerShort() error {
 	r.client.conn.dropNext = true
 	r.client.conn.endRequest(r.message.BodySize())
@@ -31,8 +31,8 @@ func (r *request) answerShort() error {
 	return err
 }
 
-// makeShort gives the winner's answer as it is to be sent: where it need not change, in
-// the leg's memory, else in out. To metrics and access log it is as good as sent then.
+// makeShort returns the bytes of the winner's answer: in the leg's memory if it need not be
+// changed, else in out. For metrics and the access log it counts as sent from then on.
 func (r *request) makeShort(last bool) []byte {
 	l := r.winner()
 	a := &l.answer
@@ -55,8 +55,8 @@ func (r *request) makeShort(last bool) []byte {
 	return r.client.out
 }
 
-// appendHead appends the head of the winner's answer, with what the proxy has to say of
-// the connection and of the body's coding.
+// appendHead appends the head of the winner's answer, with what the proxy has to say about the
+// connection and the body's coding.
 func (r *request) appendHead(dst []byte, last, chunked bool) []byte {
 	dst = r.o.appendAnswerHead(dst, &r.winner().answer, r.head.method)
 	dst = dst[:len(dst)-2] // the blank line

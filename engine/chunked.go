@@ -14,13 +14,12 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// strictChunks is a client's chunked body as the server decodes it, with what stands
-// between and behind the chunks looked at before. The server forgives in a trailer what
-// it refuses in a head, and what it gives of it does not show that any more: a space
-// before a colon, a bare LF, a folded line (R8).
+// strictChunks is a client's chunked body as the server decodes it. It checks what stands between
+// and behind the chunks beforehand, because the server tolerates in a trailer what it refuses in a
+// head (a space before a colon, a bare LF, a folded line), and its result no longer shows it (R8).
 //
-// For that it has to know the connection's reader, and whether a chunk has ended; both
-// are fields of the server's stream that it shows to nobody.
+// For that it needs the connection's reader and whether a chunk has ended, which are two
+// unexported fields of the server's stream.
 type strictChunks struct {
 	stream io.Reader
 	br     *bufio.Reader
@@ -31,8 +30,8 @@ type strictChunks struct {
 // streamReader and streamLeft are the places of those fields.
 var streamReader, streamLeft = streamFields()
 
-// streamFields panics where the library's stream is another one than this was written
-// for, which is seen by the first test that runs.
+// streamFields panics if the library's stream is not the one that this was written for. The first
+// test that runs notices.
 func streamFields() (reader, left int) {
 	var req fasthttp.Request
 	req.Header.SetContentLength(-1)
@@ -67,8 +66,8 @@ func (s *strictChunks) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// check looks at the next chunk's line, and at the trailer if it is the last one's. What
-// is wrong with a size, and control bytes in a value, are for the server to say.
+// check looks at the line of the next chunk, and at the trailer if that chunk is the last. Wrong
+// sizes and control bytes in values are left to the server.
 func (s *strictChunks) check() error {
 	line, err := s.line(0)
 	if err != nil {
@@ -95,7 +94,7 @@ func (s *strictChunks) check() error {
 	}
 }
 
-// line gives the line that begins at bytes behind what the server has read.
+// line returns the line that begins the given number of bytes behind what the server has read.
 func (s *strictChunks) line(at int) ([]byte, error) {
 	for from := at; ; {
 		there, _ := s.br.Peek(s.br.Buffered())

@@ -8,11 +8,10 @@ import (
 	"github.com/akubra/akubra/engine/body"
 )
 
-// minGathered is the size of body from which on a connection's next one may go through
-// pipes.
+// minGathered is the body size from which on a connection's next body may go through pipes.
 const minGathered = body.MinGathered
 
-// clientWay is how the client can be answered.
+// clientWay says how the client can be answered.
 type clientWay uint8
 
 const (
@@ -21,7 +20,7 @@ const (
 	oldClient                   // by the handler's, in HTTP/1.0
 )
 
-// served is how far the client has been served. The goroutine that answers changes it.
+// served says how far the client has been served. Only the goroutine that answers changes it.
 type served uint8
 
 const (
@@ -30,8 +29,8 @@ const (
 	wasAnswered        // and the client of a detached request has its answer
 )
 
-// client is the client's side of a request: its connection, and what it is told. It is of
-// the handler's goroutine, then of who answers.
+// client is the client's side of a request: its connection, and what it is told. It belongs to the
+// handler, then to the goroutine that answers.
 type client struct {
 	conn   *clientConn // nil where the server's connection is none (tests)
 	plain  bool        // no TLS on top of conn
@@ -68,41 +67,42 @@ func (r *request) serveOn(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// notServing notes that the handler has no part in the request any more, so that its
-// panic is not the request's.
+// notServing records that the handler is done with the request, so that a later panic of the
+// handler does not concern it.
 func (r *request) notServing() {
 	if c := r.client.conn; c != nil && c.serving == r {
 		c.serving = nil
 	}
 }
 
-// isThere reports whether the connection is known, and can be answered past the server.
+// isThere reports whether the connection is known and can be answered past the server.
 func (c *client) isThere() bool { return c.conn != nil }
 
-// isAnswered reports whether the client of a detached request has its answer, or cannot have it.
+// isAnswered reports whether the client of a detached request has its answer, or can no longer get
+// it.
 func (c *client) isAnswered() bool { return c.served == wasAnswered }
 
-// wasTold reports whether it was noted what the client is told.
+// wasTold reports whether it has been recorded what the client is told.
 func (c *client) wasTold() bool { return c.status != 0 }
 
-// isPlain reports whether the body can be had from the socket as it is.
+// isPlain reports whether the body can be read from the socket as it is.
 func (c *client) isPlain() bool { return c.plain }
 
-// isOld reports whether it speaks HTTP/1.0.
+// isOld reports whether the client speaks HTTP/1.0.
 func (c *client) isOld() bool { return c.way == oldClient }
 
-// wasInterrupted reports whether the connection cannot be read from any more.
+// wasInterrupted reports whether the connection can no longer be read from.
 func (c *client) wasInterrupted() bool { return c.conn != nil && c.conn.interrupted() }
 
-// interrupt ends a read of the body that waits.
+// interrupt ends a read of the body that is waiting.
 func (c *client) interrupt() {
 	if c.conn != nil {
 		c.conn.interrupt()
 	}
 }
 
-// beginBody and endBody bracket the reading of a body; beforeWait, if it is not nil, is
-// called before the client is waited for.
+// beginBody and endBody bracket the reading of a body. beforeWait, unless nil, is called before
+// waiting for the client.
 func (c *client) beginBody(beforeWait func()) {
 	if c.conn != nil {
 		c.conn.beginBody(beforeWait)
@@ -115,7 +115,7 @@ func (c *client) endBody() {
 	}
 }
 
-// dropWait: what was to be done before the client is waited for was done.
+// dropWait records that beforeWait has been done already.
 func (c *client) dropWait() {
 	if c.conn != nil {
 		c.conn.beforeWait = nil
@@ -127,11 +127,11 @@ func (c *client) dropWait() {
 // BeforeSplice has f called before the next read that moves its bytes to a pipe.
 func (c *client) BeforeSplice(f func()) { c.conn.beforeSplice = f }
 
-// StopSplicing makes the read under way one to memory.
+// StopSplicing makes the read in progress go to memory.
 func (c *client) StopSplicing() { c.conn.spliceTo = 0 }
 
-// Splice reads some of src, and moves it to a pipe unless it waits in the server's
-// buffer: then it is in p.
+// Splice reads some of src and moves it to a pipe, unless it is in the server's buffer already:
+// then it is returned in p.
 func (c *client) Splice(src io.Reader, p []byte, pipe int) (n int, spliced bool, err error) {
 	c.conn.spliceTo, c.conn.spliced = pipe, false
 	n, err = src.Read(p)
@@ -139,9 +139,9 @@ func (c *client) Splice(src io.Reader, p []byte, pipe int) (n int, spliced bool,
 	return n, c.conn.spliced, err
 }
 
-// forsake leaves the end of the request, whose body never came, to the server's goroutine.
-// answers: that one has an answer to give.
-// It is false where there is no connection to leave it to.
+// forsake leaves the end of the request, whose body never came, to the server's goroutine; answers
+// says whether that goroutine has an answer to give. It returns false if there is no connection to
+// leave it to.
 func (c *client) forsake(r *request, answers bool) bool {
 	if c.conn == nil {
 		return false
@@ -150,7 +150,7 @@ func (c *client) forsake(r *request, answers bool) bool {
 	return true
 }
 
-// writeOn writes to w, which is on the way to the client, what is not the answer's end.
+// writeOn writes to w, on the way to the client, a part of the answer that is not its end.
 func (c *client) writeOn(w io.Writer, p []byte) (int, error) {
 	if c.conn == nil {
 		return w.Write(p)
@@ -161,27 +161,27 @@ func (c *client) writeOn(w io.Writer, p []byte) (int, error) {
 	return n, err
 }
 
-// endHere: the answer is the connection's last, and the server's to send.
+// endHere makes the answer the last one on its connection, and has the server send it.
 func (c *client) endHere() { c.way = viaServer }
 
-// breakOff closes the connection so that the client cannot take what it has for a whole
-// answer.
+// breakOff closes the connection in such a way that the client cannot mistake what it has received
+// for a complete answer.
 func (c *client) breakOff() { c.conn.reset() }
 
-// endRequest: the next bytes that come are another request's.
+// endRequest records that the next bytes belong to another request.
 func (c *client) endRequest(bodySize int64) {
 	if c.conn != nil {
 		c.conn.endRequest(bodySize)
 	}
 }
 
-// leave notes that another goroutine than the handler's answers.
+// leave records that a goroutine other than the handler's will answer.
 func (c *client) leave(bodySize int64) {
 	c.conn.leaveAnswer()
 	c.conn.endRequest(bodySize)
 }
 
-// hurry ends what the request does with the client that waits (R22).
+// hurry ends whatever the request still does for a waiting client (R22).
 func (c *client) hurry(reading bool) {
 	if c.conn == nil {
 		return

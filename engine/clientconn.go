@@ -11,14 +11,14 @@ import (
 	"github.com/akubra/akubra/internal/netio"
 )
 
-// What the server waits for on a client's connection, which says how long.
+// What the server is waiting for on a client's connection; it determines for how long.
 const (
 	waitRequest int32 = iota // for the first byte of a request: idleTimeout
 	waitHead                 // for the rest of its head: headTimeout in all
 	waitBody                 // for more of its body: bodyTimeout between two reads
 )
 
-// Bounds against clients that hold connections and say nothing (R23).
+// Bounds on clients that hold connections without saying anything (R23).
 const (
 	firstTimeout = 10 * time.Second // for the first byte of a connection
 	idleTimeout  = 75 * time.Second // or an eighth less
@@ -26,20 +26,20 @@ const (
 	bodyTimeout  = 60 * time.Second
 	sendTimeout  = 60 * time.Second // the client takes nothing of its answer
 
-	// lazyWait is how long a small body is waited for before its legs start
-	// without it: in one piece it costs a write a backend.
+	// lazyWait is how long to wait for a small body before starting the legs without it: sent in
+	// one piece it needs only one write per backend.
 	lazyWait = 2 * time.Millisecond
 
-	// firstBytes is how much of a request is read at first: a small object comes
-	// along, and of a larger one little goes through the server's buffer. After one
-	// whose body could go through pipes it is pageBytes, for the next may be alike:
-	// a page, because a message of 64 KiB just so fits into one of the system's
-	// packets, which hold 17 pages, if nothing puts them out of line (bench/NOTES.md).
+	// firstBytes is how much of a request is read at first: enough to bring a small object along,
+	// and little enough that most of a larger one bypasses the server's buffer. After a request
+	// whose body could go through pipes it is pageBytes, because the next one may be alike: a
+	// page, since a message of 64 KiB just fits into one of the system's packets, which hold 17
+	// pages, if nothing displaces them (bench/NOTES.md).
 	firstBytes = 8 << 10
 	pageBytes  = 4 << 10
 
-	// How long what a client sends is thrown away so that it gets its answer (R7): as
-	// long as something comes, up to a bound that is the first one at shutdown.
+	// How long to discard what a client still sends so that it gets its answer (R7): as long as
+	// something arrives, up to a bound. At shutdown the bound is the first of the two.
 	lingerPause = 2 * time.Second
 	lingerTime  = 20 * time.Second
 	lingerBytes = 1 << 30
@@ -56,26 +56,26 @@ type clientConn struct {
 	plain bool // no TLS on top of it
 
 	wait int32 // one of the wait* values; of the server's goroutine
-	// beforeWait is called once, by the reading goroutine, when a read of the
-	// body has waited for lazyWait.
+	// beforeWait is called once, by the reading goroutine, when a read of the body has waited for
+	// lazyWait.
 	beforeWait func()
 	linger     bool // unread bytes may be on their way: see Close
 	large      bool // the last request's body was of minGathered bytes or more
 	eof        bool // the client has closed its side
 
-	// spliceTo, unless 0, is the pipe that reads move their bytes to: they
-	// return their number alone. spliced: the last one did. beforeSplice is called
-	// once, before the first; it may take spliceTo back.
+	// spliceTo, unless 0, is the pipe that reads move their bytes to; they return only the number.
+	// spliced says that the last read did so. beforeSplice is called once, before the first such
+	// read; it may take spliceTo back.
 	spliceTo     int
 	spliced      bool
 	beforeSplice func()
 
-	// goesOn: what is written is not the end of an answer, and long enough for its own end
-	// to be held back until a packet is full (minHeld).
+	// goesOn says that what is being written is not the end of an answer, and long enough for its
+	// last part to be held back until a packet is full (minHeld).
 	goesOn bool
 
-	// dropNext: the server's next write is not sent, because another answer was sent or is
-	// going to be (answer_pass.go). pending is the state of one that is going to be
+	// dropNext says that the server's next write is not sent, because another answer was or will
+	// be sent (answer_pass.go). pending is the state of an answer that will be sent
 	// (clientconn_pending.go).
 	dropNext bool
 	pending  pendingAnswer
@@ -109,10 +109,10 @@ func newClientConn(nc net.Conn, d *listener) net.Conn {
 	return c
 }
 
-// past is a deadline that is over.
+// past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
-// Read reads what has arrived, or waits as long as the state allows.
+// Read returns what has arrived, or waits for as long as the state allows.
 func (c *clientConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -135,8 +135,8 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		} else if tried {
 			break
 		}
-		// Or the deadline of an earlier wait has passed meanwhile: while the
-		// ring was full, say. Nothing was waited for now.
+		// Or the deadline of an earlier wait has passed since, for example while the ring was
+		// full; nothing was being waited for now.
 		c.setReadDeadline(time.Time{})
 		n, err = c.receive(p)
 	}
@@ -160,7 +160,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// noteFailedRead counts a connection that ends because its client was waited for in vain.
+// noteFailedRead counts a connection that ends because waiting for its client was in vain.
 func (c *clientConn) noteFailedRead(err error) {
 	if !isTimeout(err) {
 		return
@@ -179,7 +179,7 @@ func (c *clientConn) noteFailedRead(err error) {
 	}
 }
 
-// receive receives to p, or to the pipe that was asked for.
+// receive reads into p, or into the pipe that was asked for.
 func (c *clientConn) receive(p []byte) (int, error) {
 	if f := c.beforeSplice; c.spliceTo != 0 && f != nil {
 		c.beforeSplice = nil
@@ -202,7 +202,7 @@ func (c *clientConn) beforeReceive() {
 		if c.fresh {
 			timeout = c.door.e.o.firstTimeout
 		}
-		// Moving a deadline costs more than looking whether it has to be moved.
+		// Moving a deadline costs more than checking whether it has to be moved.
 		if c.idleUntil.Sub(now) < timeout-timeout/8 {
 			until := now.Add(timeout)
 			c.setReadDeadline(until)
@@ -241,10 +241,10 @@ func (c *clientConn) Write(p []byte) (int, error) {
 	return c.send(p)
 }
 
-// sendNow sends what the socket takes of p at once.
+// sendNow sends what the socket takes of p without waiting.
 func (c *clientConn) sendNow(p []byte) (int, error) { return c.sock.SendNow(netio.Piece{Bytes: p}) }
 
-// send sends p; the client has sendTimeout to take some of it.
+// send sends p; it fails if the client takes none of it for sendTimeout.
 func (c *clientConn) send(p []byte) (int, error) {
 	sent := 0
 	for sent < len(p) {
@@ -272,9 +272,9 @@ func (c *clientConn) send(p []byte) (int, error) {
 	return sent, nil
 }
 
-// sendMore sends some of p after a wait that was too long: the system calls a socket
-// ready for more only when a third of its buffer is free again, which takes a client
-// that is slow, but none too slow, longer than that.
+// sendMore sends more of p after a wait that was too long. The system reports a socket as writable
+// only once a third of its buffer is free, which takes longer than that with a client that is
+// slow, but not too slow.
 func (c *clientConn) sendMore(p []byte) (n int, err error) {
 	err = os.ErrDeadlineExceeded
 	if !c.sendPace.tooSlow() {
@@ -313,8 +313,8 @@ func (c *clientConn) beginBody(beforeWait func()) {
 
 func (c *clientConn) endBody() { c.beforeWait = nil }
 
-// endRequest: the next bytes are another request's. bodySize is that of the one that
-// has ended.
+// endRequest says that the next bytes belong to another request. bodySize is that of the request
+// that has ended.
 func (c *clientConn) endRequest(bodySize int64) {
 	c.large = bodySize >= minGathered
 	c.wait = waitRequest
@@ -322,22 +322,21 @@ func (c *clientConn) endRequest(bodySize int64) {
 	c.sendPace = paceOf(&c.o.Options)
 }
 
-// interrupt makes the read under way, and each later one, fail at once. The
-// connection can only be closed then.
+// interrupt makes the read in progress, and every later one, fail at once. After that the
+// connection can only be closed.
 func (c *clientConn) interrupt() { c.sock.StopReceiving() }
 
 func (c *clientConn) interrupted() bool { return c.sock.ReceivingStopped() }
 
-// hurry makes a write that waits for the client fail at once, and each later one
-// that would have to wait: an answer that fits still goes out (R22).
+// hurry makes a write that waits for the client fail at once, and every later one that would have
+// to wait; an answer that fits into the socket's buffer still goes out (R22).
 func (c *clientConn) hurry() { c.sock.StopSending() }
 
-// Close closes the connection. Where the client may still be sending, closing
-// at once would reset the connection and destroy the answer on its way: so the
-// sending side is closed first, and what arrives is thrown away for a bounded
-// time and amount (R7).
+// Close closes the connection. While the client may still be sending, closing at once would reset
+// the connection and destroy the answer on its way. So the sending side is closed first, and what
+// arrives is discarded for a bounded time and amount (R7).
 //
-// Where an answer is owed, it closes once that is paid.
+// If an answer is still owed, it closes once that has been sent.
 func (c *clientConn) Close() error {
 	if c.pending.tryPutOff() {
 		return nil
@@ -357,8 +356,8 @@ func (c *clientConn) Close() error {
 	return err
 }
 
-// reset closes the connection so that the client cannot take what it has for a
-// whole answer.
+// reset closes the connection in such a way that the client cannot mistake what it has received
+// for a complete answer.
 func (c *clientConn) reset() {
 	c.sock.ResetOnClose(true)
 	c.linger = false

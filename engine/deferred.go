@@ -7,13 +7,13 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// A write is deferred at a backend where it would only wait: the leg is not begun, nobody waits for it,
-// and the backend owes the write (R10, R13). It is like a write that a demoted backend does not get, with
-// a reason of its own (OutcomeDeferred). What the client is told takes no part of a deferred leg, so that there are always
-// enough others.
+// A write is deferred at a backend where it would only have to wait: the leg is not begun, nobody
+// waits for it, and the backend owes the write (R10, R13). It is handled like a write that a
+// demoted backend does not get, with a reason of its own (OutcomeDeferred). Deferred legs take no
+// part in what the client is told, so enough others always remain.
 
-// mayDefer reports whether the request may do without a backend of those it is for: it is a write that
-// every backend ought to have, or a read that nothing is known of that would tell one from the other.
+// mayDefer reports whether the request can do without one of its backends: it is a write that
+// every backend should get, or a read for which no backend is known to differ from another.
 func (r *request) mayDefer(want uint64) bool {
 	switch {
 	case len(r.e.o.Backends) < 2 || want&(want-1) == 0 || r.plan.n > 0:
@@ -24,7 +24,7 @@ func (r *request) mayDefer(want uint64) bool {
 	return r.head.isRouted()
 }
 
-// mayComeLater reports whether it is as good if a backend gets the write from repair. It is not:
+// mayComeLater reports whether a backend may just as well get the write from repair. It may not:
 //
 //   - where it may be the one backend whose answer counts: of an upload, or of a version whose owner is not
 //     known (R26, R28), and of a list of deletes, which may name versions or have conditions (R28, R29);
@@ -40,9 +40,9 @@ func (h *requestHead) mayComeLater() bool {
 	return true
 }
 
-// askLater makes it a planned read that asks busy backends only where no other one has what is asked for: of what
-// has not come by way of the proxy one of them may be the only one that has it (R3). It gives those that are asked
-// at once.
+// askLater turns the request into a planned read that asks busy backends only if no other one has
+// what is asked for: one of them may be the only one that has an object which did not come through
+// the proxy (R3). It returns the backends to ask at once.
 func (r *request) askLater(want, busy uint64) uint64 {
 	p := &r.plan
 	p.reset()
@@ -63,8 +63,9 @@ func (r *request) askLater(want, busy uint64) uint64 {
 	return p.asked()
 }
 
-// deferLegs says which of the backends that the request has slots at do without it, and gives these slots
-// back. crowded are those that are busy up to their limits (R13), kept is one that is not deferred.
+// deferLegs returns those of the backends holding slots that the request does without, and gives
+// their slots back. crowded are those that are busy up to their limits (R13); kept is one that
+// must not be deferred.
 func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32) (late uint64) {
 	e := r.e
 	late = r.notAhead(got&crowded, got)
@@ -93,10 +94,10 @@ func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32
 	return late
 }
 
-// notAhead takes those out of late, which are busy, that owe less in the bucket than one which would have the
-// write: such a backend has just come back and is catching up, and if the other one began to owe as well,
-// none would have the bucket as a whole (R30). Nobody waits for a busy backend, so that it costs no client
-// anything to ask it.
+// notAhead removes from late, the busy backends, those that owe less in the bucket than one that
+// would get the write. Such a backend has just come back and is catching up; if the other one
+// began to owe as well, none would have the whole bucket (R30). Nobody waits for a busy backend,
+// so asking it costs no client anything.
 func (r *request) notAhead(late, got uint64) uint64 {
 	j := r.e.o.Journal
 	if late == 0 || !r.head.write || j == nil || j.Quiet() {
@@ -116,13 +117,13 @@ func (r *request) notAhead(late, got uint64) uint64 {
 	return late
 }
 
-// isLarge reports whether the request's body does not fit into its ring, so that a slow leg holds its
-// client back.
+// isLarge reports whether the request's body does not fit into its ring, so that a slow leg would
+// hold its client back.
 func (r *request) isLarge() bool {
 	return r.head.write && (r.head.chunked || r.head.contentLength > int64(r.o.ringSize))
 }
 
-// bodySize is how much of a body the client sends, or unknownSize.
+// bodySize is how much body the client sends, or unknownSize.
 func (r *request) bodySize() int64 {
 	if n := r.head.bodyLength(); n >= 0 {
 		return n
@@ -142,8 +143,8 @@ func (r *request) full(got uint64) (full uint64) {
 	return full
 }
 
-// keptForDecision is the backend that decides a conditional write, as a set: it is not deferred, for the
-// next one would decide by what it knows alone (R29).
+// keptForDecision is the backend that decides a conditional write, as a set. It is not deferred,
+// because the next one would decide by what it alone knows (R29).
 func (r *request) keptForDecision(want uint64) uint64 {
 	if !r.head.isConditional() {
 		return 0
@@ -155,7 +156,7 @@ func (r *request) keptForDecision(want uint64) uint64 {
 	return 1 << b
 }
 
-// takeLanes counts the request's legs in their backends' lanes, if its body is a large one.
+// takeLanes counts the request's legs in their backends' lanes, if its body is large.
 func (r *request) takeLanes() {
 	if len(r.legs) < 2 || !r.isLarge() {
 		return
@@ -169,7 +170,7 @@ func (r *request) takeLanes() {
 	}
 }
 
-// leaveLane is the end of that; finish calls it, once.
+// leaveLane ends that; finish calls it, once.
 func (l *leg) leaveLane() {
 	if l.lane == nil {
 		return
@@ -181,7 +182,7 @@ func (l *leg) leaveLane() {
 	l.lane.end(l.r.e.now(), &l.load, held, l.outcome == OutcomeStalled)
 }
 
-// noteLane counts bytes that the backend's connection has taken.
+// noteLane counts bytes that the backend's connection has accepted.
 func (l *leg) noteLane(n int) {
 	if l.lane != nil {
 		l.load.sent.Add(int64(n))
@@ -192,26 +193,26 @@ func (l *leg) noteLane(n int) {
 	}
 }
 
-// isMerelySlow reports whether the backend still takes large bodies while a leg to it is cut: it is at the limit
-// of what it carries, and that is no failure (R13).
+// isMerelySlow reports whether the backend still accepts large bodies while a leg to it is being
+// cut: it carries all it can, and that is no failure (R13).
 func (l *leg) isMerelySlow() bool { return l.lane != nil && l.lane.moves(l.r.e.now(), &l.load) }
 
-// lagShare: a client may be held back once it has waited for one part in so many of StallTimeout.
+// lagShare: a client is held back once it has waited for one part in lagShare of StallTimeout.
 const lagShare = 4
 
-// noteLag notes that the request's client has waited for a leg, total in sum; the message calls it. It reports
-// whether the leg is to be cut for that, before its time.
+// noteLag records that the request's client has waited for a leg, total in sum; the message calls
+// it. It reports whether the leg is to be cut early because of that.
 func (r *request) noteLag(leg int, waited, total time.Duration) (cut bool) {
 	l := &r.legs[leg]
 	return l.lane != nil && l.lane.lag(r.e.now(), &l.load, waited, total, r.o.StallTimeout)
 }
 
-// maxUnheld is the largest body that may hold no client back although its backend is slow: the system keeps
-// as much of it (the default bound of tcp_wmem), beside the ring.
+// maxUnheld is the largest body that holds no client back even if its backend is slow: besides the
+// ring, the system buffers this much (the default bound of tcp_wmem).
 const maxUnheld = 4 << 20
 
-// noteEnd tells the limiter how long the leg went on after its client was answered (R13). That of a body which
-// is larger than what is kept on the way says nothing of others; its lane knows of it.
+// noteEnd tells the limiter how long the leg went on after its client was answered (R13). A body
+// too large to be buffered on the way says nothing about others; its lane accounts for it.
 func (l *leg) noteEnd() {
 	limiter := l.r.e.adaptive
 	if limiter == nil || l.lane != nil && l.load.sent.Load() > maxUnheld || !l.r.head.isSwift() {

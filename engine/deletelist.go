@@ -12,30 +12,30 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// What a multi-object delete may ask for (R24): more than S3 takes, where the backends
-// may be laxer, but never without bound (R23).
+// What a multi-object delete may ask for (R24): more than S3 accepts, because some backends are
+// laxer, but not without bound (R23).
 const (
-	// maxDeleteBody: S3 allows 1,000 keys of 1,024 bytes, and storages allow 2 MB for
-	// them and their XML.
+	// maxDeleteBody: S3 allows 1,000 keys of 1,024 bytes, and backends allow 2 MB for them and
+	// their XML.
 	maxDeleteBody = 2 * 1000 * 1024
 	maxDeletes    = 1000
 	maxDeleteKey  = 3 << 10
 	maxVersionID  = 1 << 10
 	maxXMLDepth   = 8
-	// maxXMLTokens: an object has some elements, with space around each.
+	// maxXMLTokens: an object has a few elements, with white space around each.
 	maxXMLTokens = 64 * maxDeletes
-	// maxXMLGap is how far one "<" may be from the next: it bounds what a token takes.
+	// maxXMLGap bounds the distance from one "<" to the next, and with it the size of a token.
 	maxXMLGap = 32 << 10
 )
 
-// maxDeleteMemory bounds what all multi-object deletes under way take together: their
-// bodies, and deletionCost for each object, most of it in the journal's table.
+// maxDeleteMemory bounds what all multi-object deletes in flight use together: their bodies, and
+// deletionCost per object, most of it in the journal's table.
 const (
 	maxDeleteMemory = 96 << 20
 	deletionCost    = 5 << 10
 )
 
-// chargeDelete takes n bytes of that for the request, until it is over.
+// chargeDelete takes n bytes of that for the request, until the request ends.
 func (r *request) chargeDelete(n int64) *s3Error {
 	r.ledger.take(n)
 	if r.e.deleting.Add(n) > maxDeleteMemory {
@@ -44,7 +44,7 @@ func (r *request) chargeDelete(n int64) *s3Error {
 	return nil
 }
 
-// deleteReader is the body of a multi-object delete while it comes: all of it is kept.
+// deleteReader reads the body of a multi-object delete as it arrives and keeps all of it.
 type deleteReader struct {
 	r    *request
 	from io.Reader
@@ -68,7 +68,7 @@ func (b *deleteReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// rest reads what comes behind the list.
+// rest reads what follows the list.
 func (b *deleteReader) rest() error {
 	var p [4096]byte
 	for b.err == nil {
@@ -80,9 +80,9 @@ func (b *deleteReader) rest() error {
 	return b.err
 }
 
-// parseDeletes reads the list of objects that is asked to be deleted, each of them once.
-// conditional are the keys of those that have a condition. It reads no further than it has
-// to: not behind the list, nor the first thing in it that is out of bounds.
+// parseDeletes reads the list of objects to delete and returns each of them once. conditional are
+// the keys of those that have a condition. It stops at the end of the list, or at the first thing
+// in it that is out of bounds.
 func parseDeletes(from io.Reader, awsChunked bool) (objects []deletedObject, conditional map[string]bool, err error) {
 	if awsChunked { // framed once more, by a client that signs each piece
 		from = &http1.ChunkReader{From: bufio.NewReaderSize(from, 4096)}
@@ -111,7 +111,7 @@ type deleteParser struct {
 
 var errNoList = errors.New("no list of objects")
 
-// parse goes from the first element to its end, as everybody who reads XML.
+// parse reads the first element to its end, as every XML reader does.
 func (p *deleteParser) parse() error {
 	for {
 		token, err := p.d.Token()
@@ -160,8 +160,8 @@ func (p *deleteParser) start(name string) error {
 	return nil
 }
 
-// field begins an element that an object has once: of two, each backend may take another
-// one.
+// field begins an element that an object may have only once: of two, each backend might use
+// another one.
 func (p *deleteParser) field(has *bool, text *string) error {
 	if *has {
 		return errDeleteMalformed
@@ -211,8 +211,8 @@ func (p *deleteParser) end() error {
 	return nil
 }
 
-// asciiReader reads a list that says to be in another encoding than UTF-8. Storages differ in
-// what they make of that, but not where all of it is ASCII.
+// asciiReader reads a list that claims an encoding other than UTF-8. Backends differ in how they
+// read such a list, unless all of it is ASCII.
 func asciiReader(_ string, from io.Reader) (io.Reader, error) { return ascii{from}, nil }
 
 type ascii struct{ from io.Reader }
@@ -227,8 +227,8 @@ func (a ascii) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// gapReader ends a text in which "<" does not come for long: an XML token, with all its
-// attributes or in a comment, is read as a whole.
+// gapReader ends a text in which no "<" comes for too long, because an XML token is read as a
+// whole, with all its attributes or as a whole comment.
 type gapReader struct {
 	from io.Reader
 	gap  int
@@ -254,8 +254,7 @@ func (g *gapReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readDeleteList reads the body, and the list in it as far as it is one. A problem is one
-// for the client.
+// readDeleteList reads the body and parses the list in it. A problem is an answer for the client.
 func (r *request) readDeleteList(body io.Reader) (data []byte, objects []deletedObject, conditional map[string]bool, err error) {
 	b := &deleteReader{r: r, from: body}
 	objects, conditional, err = parseDeletes(b, r.head.awsChunked)

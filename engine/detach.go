@@ -6,29 +6,29 @@ import (
 	"slices"
 )
 
-// A request whose body has been read, and whose answer is most likely a short one, is
-// left by its handler before it is decided. The leg that decides it answers the client
-// from its own goroutine, so that the answer waits for no other one to be scheduled, and
-// the server's goroutine waits for the client's next request meanwhile.
+// Once the body of a request has been read, and its answer is most likely to be short, its handler
+// leaves it before it is decided. The leg that decides the request answers the client from its own
+// goroutine. So the answer waits for no other goroutine to be scheduled, and the server's
+// goroutine already waits for the client's next request.
 //
-// The client's connection knows of the answer that is still owed: until that is paid,
-// the next request does not begin, no other answer is written, and Close is put off.
+// The client's connection knows about the answer that is still owed: until that is sent, the next
+// request does not begin, no other answer is written, and Close is postponed.
 
-// detach leaves the request to who decides it, unless that has happened already. After
-// a true the handler may not touch the request any more.
+// detach leaves the request to whoever decides it, unless it is decided already. If it returns
+// true, the handler must not touch the request any more.
 func (r *request) detach() bool {
 	if r.client.way != detachable || !r.head.isAnsweredShortly() || r.e.stopping.Load() {
 		return false
 	}
-	// Nobody's leg is to wait for a disk: its connection may have another request already.
+	// No leg may wait for a disk here: its connection may carry another request already.
 	if r.mayWaitForIntent() {
 		return false
 	}
 	return r.tryDetach()
 }
 
-// answerDetached answers, on the goroutine of the leg that decided the request. That
-// one must not wait for the client, either, nor for what another leg writes down.
+// answerDetached answers on the goroutine of the leg that decided the request. That goroutine must
+// not wait, neither for the client nor for what another leg writes to the journal.
 func (r *request) answerDetached() {
 	defer r.recoverAnswer()
 	waits, unwritten := r.beginPromise()
@@ -66,7 +66,7 @@ func (r *request) sendDetached(unwritten error) {
 	r.answerDone(err, last)
 }
 
-// sendRest sends what of a short answer the socket has not taken at once.
+// sendRest sends the part of a short answer that the socket did not take at once.
 func (r *request) sendRest() {
 	defer r.recoverAnswer()
 	_, err := r.client.conn.send(r.client.out)
@@ -82,15 +82,15 @@ func (r *request) makeError(problem *s3Error, last bool) []byte {
 	return r.client.out
 }
 
-// stream answers with what is still coming from the winner.
+// stream answers with what is still arriving from the winner.
 func (r *request) stream() {
 	defer r.recoverAnswer()
 	last := r.e.stopping.Load()
 	r.answerDone(r.sendOpen(senderTo{r.client.conn}, last), last)
 }
 
-// sendOpen sends it as the backend does, but for what is hop-by-hop, and in chunks where
-// its length is not known (RFC 9112 §7.1).
+// sendOpen sends it as the backend does, except for hop-by-hop fields; in chunks if its length is
+// not known (RFC 9112 §7.1).
 func (r *request) sendOpen(client io.Writer, last bool) error {
 	l := r.winner()
 	chunked := l.answer.Length < 0 && !r.client.isOld()
@@ -116,7 +116,7 @@ func (r *request) sendOpen(client io.Writer, last bool) error {
 	return err
 }
 
-// chunkWriter makes a chunk of each Write, which must not be empty.
+// chunkWriter turns each Write, which must not be empty, into a chunk.
 type chunkWriter struct {
 	to  io.Writer
 	buf []byte
@@ -131,7 +131,7 @@ func (w *chunkWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// answerDone records that the client has its answer, or cannot have it.
+// answerDone records that the client has its answer, or can no longer get it.
 func (r *request) answerDone(err error, last bool) {
 	r.client.served = wasAnswered
 	r.client.conn.answerSent(err != nil || last)

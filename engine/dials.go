@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// A dial that does not succeed may take long, and each request would make another one: so only maxDials are
-// made at a time to a backend, unless one has succeeded just now. Who gets no place within the time that a
-// dial has got has no connection, either (R13, R23).
+// A dial that does not succeed may take long, and every request would start another one. So at
+// most maxDials are made to a backend at a time, unless one has just succeeded. A leg that gets no
+// place within the time for a dial fails like one that cannot connect (R13, R23).
 const (
 	maxDials  = 64
 	mostDials = 1024 // in any case
 	justNow   = int64(time.Second)
-	// How often who waits for a place looks again.
+	// How often a leg that waits for a place looks again.
 	firstDialPause = time.Millisecond
 	lastDialPause  = 50 * time.Millisecond
 )
 
-// dials are those to one backend that are under way.
+// dials are the dials to one backend that are in progress.
 type dials struct {
 	now       atomic.Int64
 	succeeded atomic.Int64 // when the last one did that has; 0 is never
 }
 
-// tryBegin takes a place for a dial, if there is one.
+// tryBegin takes a place for a dial if there is one.
 func (d *dials) tryBegin(now int64) bool {
 	most := int64(maxDials)
 	if last := d.succeeded.Load(); last != 0 && now-last < justNow {
@@ -38,7 +38,7 @@ func (d *dials) tryBegin(now int64) bool {
 	return false
 }
 
-// end gives it back.
+// end gives the place back.
 func (d *dials) end(now int64, ok bool) {
 	d.now.Add(-1)
 	if ok {
@@ -46,7 +46,7 @@ func (d *dials) end(now int64, ok bool) {
 	}
 }
 
-// dial connects c, once there is a place for it.
+// dial connects c once there is a place for it.
 func (l *leg) dial(c Conn) error {
 	e := l.r.e
 	d := &e.dials[l.backend]
@@ -62,7 +62,7 @@ func (l *leg) dial(c Conn) error {
 	return err
 }
 
-// awaitDial waits for a place until the leg is aborted, or its backend has left the pool.
+// awaitDial waits for a place until the leg is aborted or its backend has left the pool.
 func (l *leg) awaitDial(d *dials) error {
 	e := l.r.e
 	over := e.now() + int64(l.r.o.SlotTimeout)

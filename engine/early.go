@@ -6,22 +6,21 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// The server waits for the first byte of a body before it calls the handler. What is
-// going to be refused whatever the body is must not wait for it: the client may be
-// waiting for the answer.
+// The server waits for the first byte of a body before it calls the handler. A request that will
+// be refused whatever its body must not wait for that: its client may be waiting for the answer.
 
-// headerReceived is called by the server between head and body.
+// headerReceived is called by the server between the head and the body.
 func (e *Engine) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	if n := int64(h.ContentLength()); n > 0 && e.refusesBody(e.current(), h, n) {
-		// No byte is read: for the server there is no body. The handler knows the
-		// length from the raw head, refuses it, and the connection is closed (R7).
+		// No byte is read: the server believes there is no body. The handler knows the length from
+		// the raw head and refuses the request, and the connection is closed (R7).
 		h.SetContentLength(0)
 	}
 	return fasthttp.RequestConfig{}
 }
 
-// refusesBody reports whether a request with a body of n bytes is refused by its head
-// alone, as far as that can be told without parsing it once more.
+// refusesBody reports whether a request with a body of n bytes is refused because of its head
+// alone, as far as that can be told without parsing it again.
 func (e *Engine) refusesBody(g *generation, h *fasthttp.RequestHeader, n int64) bool {
 	if g.tooLarge(n) || e.closing.Load() || e.handling.Load() >= int64(g.MaxConcurrentRequests) {
 		return true

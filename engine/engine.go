@@ -1,27 +1,25 @@
-// Package engine is a request's way through the proxy: head and body in from the
-// client, out to every backend at once, the first positive answer back, and what
-// went wrong to the synclog.
+// Package engine is a request's way through the proxy: head and body come in from the client and
+// go out to every backend at once, the first positive answer goes back, and what went wrong goes
+// to the synclog.
 //
-// The steps, a file each: handler.go takes the head (head.go), slots.go chooses the
-// backends; body.go brings the body into the message, which knows where its bytes are, in
-// memory or in pipes (package body); leg.go is one
-// backend's copy, with its sending, pushing, receiving and judging beside it; request.go
-// holds the legs together, race.go their votes; picker.go decides which answer counts; promise.go has the
-// journal know what the backends may owe before the client hears of it; answer_pass.go
-// sends a backend's answer past the server's writer, answer_short.go one that is whole in
-// memory, answer.go one of the proxy's own by way of the server;
+// The steps, one file each: handler.go takes the head (head.go); slots.go chooses the backends;
+// body.go brings the body into the message, which knows where its bytes are, in memory or in pipes
+// (package body); leg.go is one backend's copy, with sending, pushing, receiving and judging
+// beside it; request.go holds the legs together, and race.go their votes; picker.go decides which
+// answer counts; promise.go tells the journal what the backends may owe before the client hears
+// anything; answer_pass.go sends a backend's answer past the server's writer, answer_short.go one
+// that is completely in memory, and answer.go one of the proxy's own through the server;
 // divergence.go works out what has to be recorded.
 //
-// Goroutines: the server has one a client connection; it runs the handler, is the ring's
-// writer, and sends to the backends what need not wait. Each leg has one that reads the
-// answer, and while the rest of a body is being sent another one that writes. A write's
-// handler is over when the body has been read: the leg that decides the request answers
-// it then (detach.go). A request's
-// memory belongs to its request value, which is counted: the handler and each leg hold
-// it, the last one gives it back to the pool.
+// Goroutines: the server has one per client connection. It runs the handler, writes to the ring,
+// and sends to the backends what can be sent without waiting. Each leg has one that reads the
+// answer, and another one that writes while the rest of a body is being sent. The handler of a
+// write returns once the body has been read; then the leg that decides the request answers it
+// (detach.go). A request's memory belongs to its request value, which is reference-counted: the
+// handler and each leg hold it, and the last one returns it to the pool.
 //
-// The engine knows neither configuration nor log formats: hooks.go says what it
-// needs, and internal/service hands it in.
+// The engine knows neither configuration nor log formats: hooks.go says what it needs, and
+// internal/service provides it.
 package engine
 
 import (
@@ -49,8 +47,7 @@ const (
 	AckAll    = words.AckAll
 )
 
-// Options are everything an Engine needs. All fields are required unless they
-// say otherwise.
+// Options are everything an Engine needs. All fields are required unless they say otherwise.
 type Options struct {
 	Backends []Backend // 1 to MaxBackends, numbered as the Limiter numbers them
 	Limiter  Limiter
@@ -76,44 +73,44 @@ type Options struct {
 	MaxBodySize           int64 // bytes; 0 is no limit
 	MaxConcurrentRequests int
 	MaxConnections        int
-	// MinClientRate is the least that a client sends of a body, or takes of an answer,
-	// in bytes a second; 0 is no matter.
+	// MinClientRate is the least rate, in bytes per second, at which a client may send a body or
+	// take an answer; 0 means any.
 	MinClientRate int64
 
 	WriteAck string // AckFirst, AckQuorum or AckAll
-	// ReadFrom are the backends' weights, nil where all are equal (R28, R30). Primary names
-	// backends that speak for buckets before all others; the first rule that matches counts
-	// (R28).
+	// ReadFrom are the backends' weights; nil means that all are equal (R28, R30). Primary names
+	// backends that speak for buckets before all others; the first matching rule counts (R28).
 	ReadFrom []int
 	Primary  []PrimaryRule
-	// PrimaryWait is how long the primary's answer to a write is waited for once another
-	// backend has told the id of the version that it made.
+	// PrimaryWait is how long to wait for the primary's answer to a write after another backend
+	// has named the version that it made.
 	PrimaryWait time.Duration
-	// ReadPolicy is who is asked for a read (Read…). StaleReads: see Stale… (R30).
+	// ReadPolicy says which backends are asked for a read (Read…). StaleReads: see Stale… (R30).
 	ReadPolicy, StaleReads string
-	// HedgeAfter is how long a read's backend may take before another one is asked as well,
-	// in HedgeBudget of all reads at most; with HedgeP95 that is its 95th percentile. 0: never.
+	// HedgeAfter is how long a read's backend may take before another one is asked as well, for at
+	// most the share HedgeBudget of all reads. With HedgeP95 it is that backend's 95th percentile.
+	// 0 means never.
 	HedgeAfter  time.Duration
 	HedgeP95    bool
 	HedgeBudget float64
-	// ReadCheck is the share of reads whose object another backend is asked for, too, to
-	// compare them.
+	// ReadCheck is the share of reads for which another backend is asked for the object as well,
+	// to compare the two.
 	ReadCheck float64
 
 	CompareETags bool // R18
-	// RecordReads: GET and HEAD are among the recorded methods (R17), so their
-	// losers' answers are worth waiting for.
+	// RecordReads says that GET and HEAD are among the recorded methods (R17), so that the losers'
+	// answers to them are worth waiting for.
 	RecordReads bool
-	// Wanted hears of a key that a client waits for, since a backend owes it: repair
-	// should take it first. Called from any goroutine; it may not wait. May be nil.
+	// Wanted is told of a key that a client is waiting for because a backend owes it: repair
+	// should take it first. It is called on any goroutine and must not wait. May be nil.
 	Wanted func(bucket, key string)
-	// OwedTags is the set of backends that owe the newest tags of a key, which a copy takes along (R30). It
-	// may read the disk; nil: none.
+	// OwedTags returns the set of backends that owe the newest tags of a key, which a copy takes
+	// along (R30). It may read the disk. nil means none.
 	OwedTags func(bucket, key []byte) uint64
-	// TLS is for the client's side; nil is plain HTTP.
+	// TLS is for the client side; nil means plain HTTP.
 	TLS *tls.Config
 
-	// Other than by default in tests: the constants of these names.
+	// Other than the defaults only in tests: the constants of these names.
 	firstTimeout, headGrace, paceTime, answerPulse, drainGrace, continueWait, briefWait time.Duration
 }
 
@@ -146,8 +143,8 @@ type Engine struct {
 	closing  atomic.Bool // no new requests, also on connections that are open
 	requests sync.Pool
 
-	// What every request changes is in a cache line of its own, so that what is above
-	// stays in each processor's cache.
+	// What every request changes has a cache line of its own, so that what is above stays in every
+	// processor's cache.
 	_        [64]byte
 	nextID   atomic.Uint64
 	inFlight atomic.Int64 // requests whose handler or legs are not done
@@ -162,7 +159,7 @@ type Engine struct {
 	idle     chan struct{} // closed when there is no active one; nil if nobody waits for that
 }
 
-// New makes an engine; nothing is started yet. Errors name the wrong option.
+// New makes an engine; nothing is started yet. Its errors name the wrong option.
 func New(o Options) (*Engine, error) {
 	if n := len(o.Backends); n == 0 || n > MaxBackends {
 		return nil, fmt.Errorf("cannot make an engine for %d backends: 1 to %d are possible", n, MaxBackends)
@@ -215,22 +212,22 @@ func New(o Options) (*Engine, error) {
 		WriteBufferSize:              writeBufferSize,
 		Concurrency:                  math.MaxInt32, // the listener's bound comes first, and can change
 		LazyRequestTime:              true,
-		// An idle connection keeps no buffer for answers: 2,000 of them take 9 MB
-		// less. (A streaming server keeps the one for requests all the same.) It also makes
-		// the server flush after each response, in one write: clientConn.dropNext relies on that.
+		// An idle connection keeps no buffer for answers, which saves 9 MB for 2,000 of them. (A
+		// streaming server keeps the buffer for requests all the same.) It also makes the server
+		// flush after each response, in one write, which clientConn.dropNext relies on.
 		ReduceMemoryUsage: true,
 		CloseOnShutdown:   true,
 		Logger:            serverLog{o.Log},
-		// Errors tell what could not be parsed: only refuse may see that, see serverLog.
+		// Errors quote what could not be parsed, which only refuse may see; see serverLog.
 		SecureErrorLogMessage: false,
 	}
 	return e, nil
 }
 
-// writeBufferSize is a client connection's buffer for answers.
+// writeBufferSize is the size of a client connection's buffer for answers.
 const writeBufferSize = 8 << 10
 
-// Serve accepts clients on ln until Shutdown; it returns nil then.
+// Serve accepts clients on ln until Shutdown, and then returns nil.
 func (e *Engine) Serve(ln net.Listener) error {
 	bounded := newListener(ln, e)
 	defer bounded.refusals.Wait()
@@ -251,15 +248,15 @@ func (e *Engine) Serve(ln net.Listener) error {
 // InFlight is the number of requests whose handler or legs are not done.
 func (e *Engine) InFlight() int { return int(e.inFlight.Load()) }
 
-// Now is the time in nanoseconds on the clock that the limiter is told.
+// Now is the time in nanoseconds on the clock that the limiter uses.
 func (e *Engine) Now() int64 { return e.now() }
 
-// now is the time in nanoseconds on the clock that the limiter is told.
+// now is the time in nanoseconds on the clock that the limiter uses.
 func (e *Engine) now() int64 { return int64(time.Since(e.epoch)) }
 
-// serverLog passes on what the HTTP server has to say. Of what ended a client's
-// connection that is only what a backend or the proxy itself is to blame for:
-// malformed requests, and clients that have gone, are no warning.
+// serverLog passes on what the HTTP server has to say. Errors that end a client's connection are
+// passed on only if a backend or the proxy is to blame: malformed requests and clients that have
+// gone are no reason for a warning.
 type serverLog struct{ log Log }
 
 func (l serverLog) Printf(format string, args ...any) {

@@ -12,8 +12,8 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// s3Error is an answer of the proxy's own, in S3's words, so that SDKs know
-// whether to try again (S3 API reference, "Error responses").
+// s3Error is one of the proxy's own answers, in S3's words, so that SDKs know whether to try again
+// (S3 API reference, "Error responses").
 type s3Error struct {
 	status  int
 	code    string
@@ -26,13 +26,13 @@ func Refusals() map[string]int { return refusals }
 
 var refusals = map[string]int{}
 
-// refusal makes an answer of the proxy's own. It is for this package's variables alone.
+// refusal makes one of the proxy's own answers. Only variables of this package are made with it.
 func refusal(reason string, status int, code, message string) *s3Error {
 	refusals[reason] = status
 	return &s3Error{status, code, message, reason}
 }
 
-// telling counts an answer of the proxy's own, which its caller sends.
+// telling counts one of the proxy's own answers, which its caller sends.
 func (e *Engine) telling(problem *s3Error) *s3Error {
 	if problem.reason != "" {
 		e.o.Metrics.Refused(problem.reason)
@@ -76,8 +76,8 @@ func badRequest(problem string) *s3Error {
 	return &s3Error{400, "InvalidRequest", "The request is ambiguous or malformed: " + problem + ".", errMalformed.reason}
 }
 
-// resourceOf is what S3 calls the resource of a request target: its path. A query may hold
-// secrets, as that of a presigned URL does, and an absolute target a password (R37).
+// resourceOf returns what S3 calls the resource of a request target: its path. A query may hold
+// secrets, such as those of a presigned URL, and an absolute target may hold a password (R37).
 func resourceOf(target string) string {
 	target, _, _ = strings.Cut(target, "?")
 	if _, rest, absolute := strings.Cut(target, "://"); absolute && target[0] != '/' {
@@ -92,7 +92,7 @@ func (e *s3Error) body(requestID, resource string) string {
 	return s3.ErrorDocument(e.code, e.message, resourceOf(resource), requestID)
 }
 
-// send makes e the answer to ctx's request.
+// send answers ctx's request with e.
 func (e *s3Error) send(ctx *fasthttp.RequestCtx, requestID string) {
 	ctx.Response.Reset()
 	ctx.Response.Header.SetNoDefaultContentType(true)
@@ -102,7 +102,7 @@ func (e *s3Error) send(ctx *fasthttp.RequestCtx, requestID string) {
 	ctx.Response.SetBodyString(e.body(requestID, string(ctx.RequestURI())))
 }
 
-// append appends e as a whole answer, for where the server does not write it. size is
+// append appends e as a complete answer, for places where the server does not write it. size is
 // that of the body, which an answer to HEAD does not have.
 func (e *s3Error) append(dst []byte, requestID, resource, method string, last bool) (out []byte, size int) {
 	body := e.body(requestID, resource)
@@ -120,16 +120,16 @@ func (e *s3Error) append(dst []byte, requestID, resource, method string, last bo
 	return append(dst, body...), len(body)
 }
 
-// ownAnswer is a whole answer for a request that the server never sees, with the size of
-// its body, and its id.
+// ownAnswer returns a complete answer to a request that the server never sees, the size of its
+// body, and its id.
 func (e *Engine) ownAnswer(problem *s3Error) (answer []byte, size int, id string) {
 	id = e.newID().String()
 	answer, size = e.telling(problem).append(nil, id, "/", "", true)
 	return answer, size, id
 }
 
-// told counts such an answer, and tells the access log of it (R8). What is not known of
-// the request is "".
+// told counts such an answer and reports it to the access log (R8). What is not known of the
+// request is "".
 func (e *Engine) told(remote net.Addr, id, method, target string, status, size int) {
 	e.o.Metrics.RequestBegun()
 	e.o.Metrics.RequestEnded(method, status, 0, 0)
@@ -171,7 +171,7 @@ func (e *Engine) refuse(ctx *fasthttp.RequestCtx, err error) {
 	e.answerAlone(ctx, answer, method, target)
 }
 
-// problemOf says what becomes of a request that cannot be read.
+// problemOf says what happens to a request that cannot be read.
 func problemOf(err error) *s3Error {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
@@ -183,8 +183,8 @@ func problemOf(err error) *s3Error {
 	return badRequest("it cannot be parsed")
 }
 
-// answerAlone answers a request that has no legs and never had any, with an error of the
-// proxy's own, which is counted and stands in the access log as any other answer (R8).
+// answerAlone answers a request that has no legs, and never had any, with one of the proxy's own
+// errors, which is counted and logged like any other answer (R8).
 func (e *Engine) answerAlone(ctx *fasthttp.RequestCtx, problem *s3Error, method, target string) {
 	id := e.newID().String()
 	e.telling(problem).send(ctx, id)
@@ -199,7 +199,7 @@ func (e *Engine) answerAlone(ctx *fasthttp.RequestCtx, problem *s3Error, method,
 	}
 }
 
-// bodySize is how much of a body the answer that ctx has will be sent with.
+// bodySize is how much of the body of ctx's answer will be sent.
 func bodySize(ctx *fasthttp.RequestCtx, method string) int64 {
 	if method == "HEAD" {
 		return 0
@@ -207,12 +207,11 @@ func bodySize(ctx *fasthttp.RequestCtx, method string) int64 {
 	return int64(len(ctx.Response.Body()))
 }
 
-// The server's errors end in what could not be parsed, or the beginning and the end of
-// it, quoted.
+// The server's errors end with what could not be parsed, or its beginning and end, quoted.
 const quotesHead = ", contents: "
 
-// requestLineOf finds method and target in an error of the server's: the head itself is
-// gone. Both are empty where they are not to be found.
+// requestLineOf finds method and target in one of the server's errors: the head itself is gone.
+// Both are empty if they cannot be found.
 func requestLineOf(err error) (method, target string) {
 	_, rest, _ := strings.Cut(err.Error(), quotesHead)
 	quoted, _ := strconv.QuotedPrefix(rest)
@@ -220,8 +219,8 @@ func requestLineOf(err error) (method, target string) {
 	return parseRequestLine(head)
 }
 
-// parseRequestLine finds method and target at the beginning of a request's head, or of
-// what there is of one.
+// parseRequestLine finds method and target at the beginning of a request's head, or of what has
+// arrived of one.
 func parseRequestLine(head string) (method, target string) {
 	line, _, _ := strings.Cut(head, "\n")
 	method, rest, ok := strings.Cut(strings.TrimSuffix(line, "\r"), " ")
@@ -232,8 +231,8 @@ func parseRequestLine(head string) (method, target string) {
 	return method, target
 }
 
-// withoutHead is the error's text without what the peer sent, which may hold what is
-// no log's business (R37).
+// withoutHead returns the error's text without what the peer sent, which may contain what does not
+// belong in a log (R37).
 func withoutHead(err error) string {
 	text, _, _ := strings.Cut(err.Error(), quotesHead)
 	return text

@@ -8,13 +8,13 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// continueWait is how long a client that waits for 100 Continue is kept waiting
-// for a backend's word on it: clients give up after a second.
+// continueWait is how long a client that waits for 100 Continue is kept waiting for a backend's
+// reply: clients give up after a second.
 const continueWait = 750 * time.Millisecond
 
-// expect is the server's handler for a client that waits for 100 Continue. The
-// legs start here with the head alone; the body is asked for once a backend
-// asks for it, and not at all if they all reject it (R9).
+// expect is the server's handler for a client that waits for 100 Continue. The legs start here
+// with the head alone; the body is asked for once a backend asks for it, and not at all if every
+// backend rejects the request (R9).
 func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
 	defer e.recoverHandler(ctx)
 	r := e.begin(ctx)
@@ -41,14 +41,14 @@ func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
 	return fasthttp.StatusContinue
 }
 
-// pending is a request between 100 Continue and its body. The server closes it
-// where the body never comes.
+// pending is a request between 100 Continue and its body. The server closes it if the body never
+// comes.
 type pending struct{ *request }
 
 type pendingKey struct{}
 
-// Close ends a request that nobody has taken: its client went away between 100 Continue
-// and the body. The server calls refuse next, or else closes the connection.
+// Close ends a request that nobody has taken over: its client went away between 100 Continue and
+// the body. The server then calls refuse, or closes the connection.
 func (p *pending) Close() error {
 	r := p.request
 	if r == nil {
@@ -65,7 +65,7 @@ func (p *pending) Close() error {
 	return nil
 }
 
-// forsaken lets go of a request whose client was not there to be answered.
+// forsaken releases a request whose client was not there to be answered.
 func (r *request) forsaken() {
 	r.disposeOf(r.forgo()) // it may have been decided
 	r.answeredWith(errIncompleteBody.status)

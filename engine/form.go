@@ -14,24 +14,24 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// An upload by form (S3 API reference, "POST Object") is a write of one object whose
-// key stands in the form, before the file. So the body is looked at while it passes by:
-// the key has to be known before any backend can have the whole file, for it is under
-// that key that the journal keeps the write, and repair finds the object (R20, R34).
+// An upload by form (S3 API reference, "POST Object") writes one object whose key stands in the
+// form, before the file. So the body is examined as it passes: the key must be known before any
+// backend can have the whole file, because the journal keeps the write, and repair finds the
+// object, under that key (R20, R34).
 
-// maxFormHead bounds what of a form is kept to find its key: S3 takes no more than
-// 20 KB before the file.
+// maxFormHead bounds how much of a form is kept to find its key: S3 accepts no more than 20 KB
+// before the file.
 const maxFormHead = 64 << 10
 
-// form looks for the key and the file's size in a form that passes by; of the handler's
+// form finds the key and the file's size in a form as it passes. It belongs to the handler's
 // goroutine.
 type form struct {
 	src  io.Reader
 	left int64 // of a body with a length; -1 otherwise
-	// begin is called once, before the last of the body is given on, with the key, or
-	// with "" where that cannot be read.
+	// begin is called once, before the last part of the body is passed on, with the key, or with
+	// "" if the key cannot be read.
 	begin func(key string) *s3Error
-	// ended is called with the file's size, once that is known.
+	// ended is called with the file's size once it is known.
 	ended func(size int64)
 
 	delim  []byte // CR LF, two hyphens, the boundary
@@ -47,7 +47,7 @@ type form struct {
 	fileAt int64 // where the file begins
 }
 
-// formPart is what of a form comes next.
+// formPart says which part of a form comes next.
 type formPart uint8
 
 const (
@@ -57,7 +57,7 @@ const (
 	formOver                      // nothing that matters
 )
 
-// newForm is nil where the request is no upload by form.
+// newForm returns nil if the request is not an upload by form.
 func newForm(contentType []byte, length int64) *form {
 	media, params, err := mime.ParseMediaType(string(contentType))
 	if err != nil || media != "multipart/form-data" || params["boundary"] == "" {
@@ -68,7 +68,7 @@ func newForm(contentType []byte, length int64) *form {
 	return f
 }
 
-// Read gives the body on.
+// Read passes the body on.
 func (f *form) Read(p []byte) (int, error) {
 	n, err := f.src.Read(p)
 	f.feed(p[:n])
@@ -84,7 +84,7 @@ func (f *form) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// feed looks at the next bytes.
+// feed examines the next bytes.
 func (f *form) feed(p []byte) {
 	if f.part == formOver {
 		return
@@ -103,7 +103,7 @@ func (f *form) feed(p []byte) {
 	}
 }
 
-// step takes one thing off buf, if it is there as a whole.
+// step consumes one item of buf, if it is complete.
 func (f *form) step() bool {
 	switch f.part {
 	case formDelimiter:
@@ -137,7 +137,7 @@ func (f *form) step() bool {
 	return false
 }
 
-// cut takes what stands before sep off buf, and sep.
+// cut removes and returns what precedes sep in buf, and removes sep.
 func (f *form) cut(sep []byte) (before []byte, ok bool) {
 	i := bytes.Index(f.buf[f.found:], sep)
 	if i < 0 {
@@ -149,15 +149,14 @@ func (f *form) cut(sep []byte) (before []byte, ok bool) {
 	return before, true
 }
 
-// skip forgets the first n bytes of buf; what was cut off stays as it is until more is
-// fed.
+// skip drops the first n bytes of buf; what was cut off stays valid until more is fed.
 func (f *form) skip(n int) {
 	f.buf = f.buf[n:]
 	f.at += int64(n)
 	f.found = 0
 }
 
-// readHeader reads the header of a field. The file is the last one that counts.
+// readHeader reads the header of a field. Of several files the last one counts.
 func (f *form) readHeader(header []byte) {
 	f.part, f.name = formDelimiter, ""
 	for len(header) > 0 {
@@ -180,7 +179,7 @@ func (f *form) readHeader(header []byte) {
 	}
 }
 
-// beginForm notes that the write of a form's file is about to go to the backends.
+// beginForm records that the write of a form's file is about to go to the backends.
 func (r *request) beginForm(key string) *s3Error {
 	if len(r.head.target.Bucket) == 0 {
 		key = "" // it would be some other bucket's
@@ -223,13 +222,13 @@ func (r *request) beginForm(key string) *s3Error {
 	return nil
 }
 
-// mayBePositive reports whether the answer's status may be that of a write's success.
+// mayBePositive reports whether the answer's status can be that of a successful write.
 func (l *leg) mayBePositive() bool {
 	return l.answer.Status < 300 || l.r.head.is(s3.KindForm) && l.answer.Status == 303
 }
 
-// location reads what the answer to an upload by form says of the object: a redirection
-// in its query, any other answer in its path.
+// location returns what the answer to an upload by form says about the object: a redirection in
+// its query, any other answer in its path.
 func (l *leg) location() (key, etag string) {
 	u, err := url.Parse(string(http1.Field(l.answer.Raw, "Location")))
 	if err != nil {
@@ -240,7 +239,7 @@ func (l *leg) location() (key, etag string) {
 			var param string
 			param, rest, _ = strings.Cut(rest, "&")
 			name, value, _ := strings.Cut(param, "=")
-			// The form's own URL may have had such parameters, which stand before these.
+			// The form's own URL may have had such parameters; they come before these.
 			if value, err = url.QueryUnescape(value); err != nil {
 				continue
 			}
@@ -264,14 +263,14 @@ func (l *leg) location() (key, etag string) {
 	return key, ""
 }
 
-// sameFormKey reports whether a key that was told is this one: storages take slashes off
-// both ends, of the key or of what they tell.
+// sameFormKey reports whether a reported key is this one: some backends remove slashes from both
+// ends, of the key or of what they report.
 func sameFormKey(told, key string) bool { return path.Clean("/"+told) == path.Clean("/"+key) }
 
-// anotherKey is what is wrong with a form's file that a backend has under another key.
+// anotherKey says what is wrong with a form's file that a backend stored under another key.
 const anotherKey = "stored under another key"
 
-// readForm makes the request an upload by form, if it is one.
+// readForm makes the request an upload by form if it is one.
 func (r *request) readForm(contentType []byte) {
 	if !r.head.is(s3.KindPlain) || r.head.method != "POST" || len(r.head.target.Key) > 0 || r.head.target.Sub || r.race.isRead() {
 		return

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// generation is one configuration as requests see it (R22). It never changes: Reconfigure
-// puts another one in its place. A request keeps the one that it began with (request.o), so
-// that no limit, header or policy changes in the middle of it; what belongs to a connection
-// or to the door asks for the current one each time.
+// generation is one configuration as requests see it (R22). It never changes: Reconfigure replaces
+// it. A request keeps the one that it began with (request.o), so no limit, header or policy
+// changes in the middle of it; what belongs to a connection or to the listener reads the current
+// one each time.
 //
-// Its Options are those of New but for what Reconfigure was given. What cannot change is
-// read off Engine.o: TestR22GenerationIsTheOnlySource holds the two apart.
+// Its Options are those of New, except for what Reconfigure was given. What cannot change is read
+// from Engine.o: TestR22GenerationIsTheOnlySource keeps the two apart.
 type generation struct {
 	Options
 	ringSize    int
@@ -24,11 +24,11 @@ type generation struct {
 	logsAccess  bool // Log.AccessEnabled, asked once
 }
 
-// maxAdditional bounds configured headers a direction: a request's own are kept
-// in a 64-bit set.
+// maxAdditional bounds the configured headers per direction: which of them a request has itself is
+// kept in a 64-bit set.
 const maxAdditional = 64
 
-// newGeneration checks the options. Errors name the wrong one.
+// newGeneration checks the options. Its errors name the wrong option.
 func newGeneration(o Options) (*generation, error) {
 	if len(o.AdditionalRequestHeaders) > maxAdditional || len(o.AdditionalResponseHeaders) > maxAdditional {
 		return nil, fmt.Errorf("cannot add more than %d headers", maxAdditional)
@@ -72,19 +72,18 @@ func sortedHeaders(m map[string]string) headers {
 	return list
 }
 
-// current is the generation of requests that begin now.
+// current is the generation for requests that begin now.
 func (e *Engine) current() *generation { return e.generation.Load() }
 
-// Check reports what Reconfigure would say.
+// Check returns the error that Reconfigure would return.
 func (e *Engine) Check(o Options) error {
 	_, err := newGeneration(o.withFixedOf(&e.o))
 	return err
 }
 
-// Reconfigure makes o the options of requests that begin from now on; those under way keep
-// theirs (R22). Of o it takes what can change while the engine runs: the rest stays as New
-// was given it, and may be left out. After an error nothing has changed. Any goroutine may
-// call it.
+// Reconfigure makes o the options of requests that begin from now on; those in flight keep theirs
+// (R22). It takes only what can change while the engine runs: the rest stays as New was given it,
+// and may be left out of o. After an error nothing has changed. Any goroutine may call it.
 func (e *Engine) Reconfigure(o Options) error {
 	next, err := newGeneration(o.withFixedOf(&e.o))
 	if err != nil {
@@ -100,7 +99,7 @@ func (e *Engine) Reconfigure(o Options) error {
 	return nil
 }
 
-// withFixedOf is o with what cannot change taken from old.
+// withFixedOf returns o with what cannot change taken from old.
 func (o Options) withFixedOf(old *Options) Options {
 	o.Backends, o.Limiter, o.Synclog, o.Log, o.Metrics = old.Backends, old.Limiter, old.Synclog, old.Log, old.Metrics
 	o.Journal, o.Health, o.Wanted, o.OwedTags, o.TLS, o.MaxHeaderSize = old.Journal, old.Health, old.Wanted, old.OwedTags, old.TLS, old.MaxHeaderSize

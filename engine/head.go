@@ -9,8 +9,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// head is what the proxy reads out of a request's head. Its slices point into
-// the client's head and are valid while the handler runs.
+// head is what the proxy reads from a request's head. Its slices point into the client's head and
+// are valid while the handler runs.
 type head struct {
 	contentLength int64 // -1 if there is none
 	chunked       bool
@@ -42,10 +42,10 @@ const (
 	fieldFraming                     // never hop-by-hop, whatever Connection says
 )
 
-// buildHead appends the head of the request as every backend gets it to dst
-// (R2): request line, then the client's fields byte for byte and in their order
-// but for the hop-by-hop ones, then the configured ones that the client did not
-// send. It refuses ambiguous framing (R8): problem is "" or what is wrong.
+// buildHead appends to dst the head of the request as every backend gets it (R2): the request
+// line, the client's fields byte for byte and in their order except for the hop-by-hop ones, then
+// the configured fields that the client did not send. It refuses ambiguous framing (R8): problem
+// says what is wrong, or is "".
 //
 // raw are the client's header lines, up to and including the blank line. The
 // server has refused more already (see fasthttp's header parser): two lengths,
@@ -110,7 +110,7 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 		dst = dropFields(dst, start, &nominated)
 	}
 	for i := range additional {
-		// A field of the client's that has been dropped makes way for the operator's own.
+		// A client's field that has been dropped makes way for the operator's.
 		if sent&(1<<i) == 0 || nominated.Has([]byte(additional[i].name)) {
 			dst = appendField(dst, additional[i].name, additional[i].value)
 		}
@@ -127,10 +127,10 @@ func buildHead(dst []byte, method string, target, raw []byte, additional headers
 	return append(dst, "\r\n"...), h, ""
 }
 
-// endsConn reports whether a backend is to close the connection behind its answer: versitygw
-// does not read a chunked body to its end where it need not (it refuses the request, is asked for
-// something that has no body, or has come to the end of the aws-chunked body within), takes what
-// is left for another request, and answers that too (R32). Told to close, it does neither.
+// endsConn reports whether a backend should close the connection after its answer. versitygw does
+// not always read a chunked body to its end (when it refuses the request, when what it is asked
+// for has no body, or when it has reached the end of the aws-chunked body inside); it then takes
+// the rest for another request, and answers that too (R32). Told to close, it does neither.
 func (h *head) endsConn() bool { return h.chunked }
 
 func appendField(dst []byte, name, value string) []byte {
@@ -157,8 +157,8 @@ func checkRequestLine(method string, target []byte) string {
 	return ""
 }
 
-// sameAuthority reports whether the authority of target, in its absolute form, is host,
-// with or without the port that is its scheme's anyway.
+// sameAuthority reports whether the authority of an absolute target is host, with or without the
+// default port of its scheme.
 func sameAuthority(target, authority, host []byte) bool {
 	if bytes.EqualFold(authority, host) {
 		return true
@@ -173,10 +173,10 @@ func sameAuthority(target, authority, host []byte) bool {
 	return bytes.EqualFold(bytes.TrimSuffix(authority, []byte(port)), bytes.TrimSuffix(host, []byte(port)))
 }
 
-// addHost gives fields the Host that a client of HTTP/1.0 may leave out (RFC 9112 §3.2),
-// for what is sent on is HTTP/1.1, and backends refuse that without one: what the target
-// says in its absolute form, else the address that the client has connected to, which is
-// what it would have said in HTTP/1.1 (HAProxy's health check does not).
+// addHost adds the Host that a client of HTTP/1.0 may leave out (RFC 9112 §3.2), because what is
+// sent on is HTTP/1.1, which backends refuse without it. Its value is what an absolute target
+// says, or else the address that the client has connected to, which is what it would have sent in
+// HTTP/1.1 (HAProxy's health check sends none).
 func addHost(fields, target []byte, local net.Addr) []byte {
 	host := http1.AuthorityOf(target)
 	if len(host) == 0 {
@@ -190,7 +190,7 @@ func addHost(fields, target []byte, local net.Addr) []byte {
 	return out
 }
 
-// note reads what the proxy needs from a field, and says what becomes of it.
+// note reads what the proxy needs from a field, and returns what is to be done with it.
 func (h *head) note(name, value []byte) fieldKind {
 	switch name[0] | 0x20 {
 	case 'c':
@@ -289,8 +289,8 @@ func (h *head) note(name, value []byte) fieldKind {
 	return fieldPlain
 }
 
-// dropFields takes the nominated fields out of the head that starts at start,
-// but never those that frame or route the message.
+// dropFields removes the nominated fields from the head that starts at start, but never those that
+// frame or route the message.
 func dropFields(dst []byte, start int, nominated *http1.Nominees) []byte {
 	at := start + bytes.IndexByte(dst[start:], '\n') + 1
 	rest := dst[at:]

@@ -2,8 +2,8 @@ package engine
 
 import "time"
 
-// hedgeDelay is how long the first backend of a read may take before the next one is asked
-// as well; 0 is for ever.
+// hedgeDelay is how long the first backend of a read may take before the next one is asked as
+// well; 0 means for ever.
 func (r *request) hedgeDelay(backend int, class readClass) time.Duration {
 	if r.o.HedgeP95 {
 		return time.Duration(r.e.reads.latencies[backend][class].p95.Load())
@@ -11,7 +11,7 @@ func (r *request) hedgeDelay(backend int, class readClass) time.Duration {
 	return r.o.HedgeAfter
 }
 
-// startHedge has the next backend asked where the first one is slow. Launch calls it.
+// startHedge has the next backend asked if the first one is slow. Launch calls it.
 func (r *request) startHedge() {
 	p := &r.plan
 	if p.n == 0 || p.all {
@@ -33,7 +33,7 @@ func (r *request) startHedge() {
 	r.hedge.Reset(d)
 }
 
-// hedgeNow is run by the timer.
+// hedgeNow is called by the timer.
 func (r *request) hedgeNow() {
 	defer r.release()
 	defer r.e.recoverStep("hedging a read")
@@ -42,7 +42,7 @@ func (r *request) hedgeNow() {
 	}
 }
 
-// takeHedge gives the leg that is to be asked, if the first one is still out.
+// takeHedge returns the leg that is to be asked, if the first one is still out.
 func (r *request) takeHedge() *leg {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,15 +53,15 @@ func (r *request) takeHedge() *leg {
 	return r.unholdLocked(1)
 }
 
-// stopHedge ends the timer of a read that is decided.
+// stopHedge stops the timer of a read that is decided.
 func (r *request) stopHedge() {
 	if r.plan.n > 0 && r.hedge != nil && r.hedge.Stop() {
 		r.release()
 	}
 }
 
-// observe takes in how long a leg of a planned read has taken. A failure counts as a slow
-// answer: who fails at once is not fast.
+// observe records how long a leg of a planned read has taken. A failure counts as a slow answer: a
+// backend that fails at once is not fast.
 func (l *leg) observe() {
 	r := l.r
 	p := &r.plan
@@ -75,5 +75,5 @@ func (l *leg) observe() {
 	r.e.reads.latencies[l.backend][r.head.readClass()].observe(d)
 }
 
-// failureTakes is how long a failure takes in the eyes of ReadFastest, at least.
+// failureTakes is the least time that ReadFastest counts for a failure.
 const failureTakes = time.Second

@@ -13,21 +13,21 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// A copy or the completion of an upload may take minutes, and its answer counts only when
-// it has been read to its end (R25): longer than clients wait for a sign of life. So the
-// client gets what S3 gives it: status 200 and the head after a while, then white space,
-// and the document at the end, which may be an <Error>.
+// A copy or the completion of an upload may take minutes, and its answer counts only when it has
+// been read to its end (R25): longer than clients wait for a sign of life. So the client gets what
+// S3 would give it: after a while status 200 and the head, then white space, and at the end the
+// document, which may be an <Error>.
 //
-// White space may not stand before an XML declaration, so that is sent first, and taken
-// off the document that comes.
+// White space must not precede an XML declaration, so the declaration is sent first and removed
+// from the document that follows.
 
-// answerPulse is the time between two signs of life. The first comes after a tenth of it
-// once a backend has begun to answer with 200; where none has, so that a status of its own
-// may still refuse, after twice as long.
+// answerPulse is the time between two signs of life. The first one comes after a tenth of it if a
+// backend has begun to answer with 200; if none has, after twice that, so that a backend can still
+// refuse with a status of its own.
 const answerPulse = 10 * time.Second
 
-// awaitDecision waits until the request is decided, and answers then, or begins the answer
-// before that.
+// awaitDecision waits until the request is decided and then answers, or begins the answer before
+// that.
 func (r *request) awaitDecision(ctx *fasthttp.RequestCtx) {
 	if !r.head.isLate() {
 		<-r.race.decided()
@@ -50,8 +50,8 @@ func (r *request) awaitDecision(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// hold answers from now on, past the server's writer, until the request is decided and
-// the document has gone. The head is the backend's where it is the only one.
+// hold answers from now on, past the server's writer, until the request is decided and the
+// document has been sent. The head is the backend's if there is only one.
 func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
 	if !r.client.isThere() {
 		return false
@@ -64,8 +64,7 @@ func (r *request) hold(ctx *fasthttp.RequestCtx, pulse *time.Ticker) bool {
 	return true
 }
 
-// sendHeld sends the head, white space as long as the request is not decided, and then the
-// document.
+// sendHeld sends the head, white space until the request is decided, and then the document.
 func (r *request) sendHeld(to io.Writer, pulse *time.Ticker, last bool) error {
 	_, err := to.Write(r.heldHead(last))
 	body, end := to, []byte(nil)
@@ -81,7 +80,7 @@ func (r *request) sendHeld(to io.Writer, pulse *time.Ticker, last bool) error {
 	}
 	send([]byte(xml.Header))
 	for waits := true; waits; {
-		// Where the client has gone, the write goes on to its end all the same.
+		// Even if the client has gone, the write goes on to its end.
 		select {
 		case <-r.race.decided():
 			waits = false
@@ -124,8 +123,8 @@ func (r *request) heldHead(last bool) []byte {
 	return append(head, "\r\n"...)
 }
 
-// heldDocument is the rest of the answer, without its declaration: the winner's document,
-// or an <Error>. What is owed is durable by then (R20).
+// heldDocument is the rest of the answer, without its declaration: the winner's document, or an
+// <Error>. By then what is owed is durable (R20).
 func (r *request) heldDocument() []byte {
 	unwritten := r.promise()
 	r.answeredWith(http.StatusOK)
@@ -147,7 +146,7 @@ func (r *request) heldDocument() []byte {
 		if l.state == votePositive || s3.ErrorCode(l.body) != "" {
 			return s3.WithoutDeclaration(l.body)
 		}
-		// A refusal without a document: its status was to say it all.
+		// A refusal without a document: its status was meant to say everything.
 		text := http.StatusText(l.answer.Status)
 		if text == "" {
 			text = "Internal Error"

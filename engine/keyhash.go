@@ -5,18 +5,18 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// hashOfTarget identifies bucket and key, whichever way they are written: R19's table
-// goes by it. FNV-1a over the decoded bytes.
+// hashOfTarget identifies bucket and key, however they are spelled: R19's table uses it. FNV-1a
+// over the decoded bytes.
 func hashOfTarget(t *s3.Target) uint64 {
 	return hashUnescaped(hashBucket(t.Bucket), t.Key)
 }
 
-// hashKey is the hash of a bucket and a key that are decoded already.
+// hashKey is the hash of a decoded bucket and key.
 func hashKey[T string | []byte](bucket T, key string) uint64 {
 	return hashOf(hashBucket(bucket), key)
 }
 
-// hashBucket is the beginning of the hash of a bucket's keys.
+// hashBucket is the beginning of the hash of every key in the bucket.
 func hashBucket[T string | []byte](bucket T) uint64 {
 	return hashOf(hashOf(14695981039346656037, bucket), "/")
 }

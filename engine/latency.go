@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// readClass is a kind of read whose answers take about the same time at one backend.
+// readClass is a kind of read whose answers take about the same time on one backend.
 type readClass uint8
 
 const (
@@ -27,10 +27,9 @@ func (h *requestHead) readClass() readClass {
 	return classGet
 }
 
-// latency is how long the heads of answers take, by experience of late: a histogram whose
-// counts are halved each time that they have come to decayAt. All methods may be called from any
-// goroutine; what two of them count at once may be lost by the halving, which changes
-// little.
+// latency is how long the heads of recent answers took: a histogram whose counts are halved
+// whenever they reach decayAt. All methods may be called from any goroutine; what two of them
+// count at the same time may be lost in the halving, which matters little.
 type latency struct {
 	counts [latencySteps]atomic.Uint32
 	sum    atomic.Uint32 // of counts, about
@@ -46,7 +45,7 @@ const (
 	latencyEach   = 8  // answers between looks
 )
 
-// stepOf is where d is counted.
+// stepOf is the step in which d is counted.
 func stepOf(d time.Duration) int {
 	n := uint64(max(d, 1<<latencyFirst))
 	octave := bits.Len64(n) - 1
@@ -54,13 +53,13 @@ func stepOf(d time.Duration) int {
 	return min((octave-latencyFirst)*4+quarter, latencySteps-1)
 }
 
-// ofStep is the longest time that is counted there.
+// ofStep is the longest time counted in that step.
 func ofStep(step int) int64 {
 	octave, quarter := step/4+latencyFirst, step%4
 	return int64(5+quarter) << (octave - 2)
 }
 
-// observe takes in one answer's time.
+// observe counts one answer's time.
 func (l *latency) observe(d time.Duration) {
 	l.counts[stepOf(d)].Add(1)
 	switch n := l.sum.Add(1); {
@@ -93,7 +92,7 @@ func (l *latency) look() {
 	l.p95.Store(quantile(&counts, sum, 95))
 }
 
-// quantile is the time that so many of a hundred stay within.
+// quantile is the time within which so many of a hundred answers stay.
 func quantile(counts *[latencySteps]uint32, sum uint32, percent uint64) int64 {
 	want := (uint64(sum)*percent + 99) / 100
 	have := uint64(0)
@@ -105,15 +104,15 @@ func quantile(counts *[latencySteps]uint32, sum uint32, percent uint64) int64 {
 	return 0
 }
 
-// readStats is what the engine knows of reads under a policy that does not ask everybody.
+// readStats is what the engine knows about reads under policies that do not ask every backend.
 type readStats struct {
 	latencies [][readClasses]latency // by backend
 	hedges    hedges
 }
 
-// hedges bounds how many reads are asked of a second backend for slowness alone: by a
-// share of all reads, and not at all while too many would, for then it is not one answer
-// that is slow but a backend, or all of them, and asking more would make it worse.
+// hedges bounds how many reads are sent to a second backend merely because the first is slow: to a
+// share of all reads, and to none while too many would be. Then not one answer is slow but a
+// backend, or all of them, and asking more would make it worse.
 type hedges struct {
 	reads  atomic.Int64 // of late
 	slow   atomic.Int64 // of these: how many would hedge
@@ -128,7 +127,7 @@ const (
 	fewReads   = 20             // too few for a share to mean anything
 )
 
-// began counts a read, which adds to what may be hedged.
+// began counts a read, which adds to the number that may be hedged.
 func (h *hedges) began(budget float64) {
 	if h.reads.Add(1) >= hedgeDecay {
 		h.reads.Store(hedgeDecay / 2)
@@ -139,7 +138,7 @@ func (h *hedges) began(budget float64) {
 	}
 }
 
-// take reports whether a read that is slow may be hedged.
+// take reports whether a slow read may be hedged.
 func (h *hedges) take() bool {
 	slow, reads := h.slow.Add(1), h.reads.Load()
 	if reads >= fewReads && slow*slowShare > reads {

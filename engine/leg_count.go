@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What metrics are told of each leg. Words that stand in their labels are small numbers here, so that
+// What metrics are told about each leg. Words used in their labels are small numbers here, so that
 // counting is an index into an array.
 
 // Class is a kind of request whose latencies can be compared.
@@ -19,7 +19,7 @@ const (
 	ClassHead = Class(classHead)
 	ClassGet  = Class(classGet)
 	ClassList = Class(classList)
-	// ClassWrite is PUT, POST and DELETE, with whatever they are about.
+	// ClassWrite is every PUT, POST and DELETE.
 	ClassWrite = Class(readClasses)
 	ClassOther = ClassWrite + 1 // OPTIONS, and methods that S3 does not have
 	Classes    = int(ClassOther) + 1
@@ -79,12 +79,12 @@ type LegEnd struct {
 	Result   Result
 	Sent     int64 // bytes of the message, its head with it
 	Received int64 // bytes of the answer
-	// First is how long its answer's head took from when the leg began, and Total the answer's end. Both
-	// are 0 where there was no answer.
+	// First is the time from the leg's beginning to the head of its answer, Total that to the
+	// answer's end. Both are 0 if there was no answer.
 	First, Total time.Duration
 }
 
-// count tells metrics of the leg, which has ended.
+// count tells metrics about the leg, which has ended.
 func (l *leg) count() {
 	end := LegEnd{Class: l.r.head.class(), Outcome: l.outcome, Result: l.result(), Sent: l.sentSize, Received: l.received}
 	if l.answer.Status != 0 && l.asked != 0 && l.state != voteFailed {
@@ -125,7 +125,7 @@ func (l *leg) result() Result {
 	return Result2xx
 }
 
-// failureOf says what has come between a leg and its answer.
+// failureOf says what kept a leg from getting an answer.
 func failureOf(err error) Result {
 	var unconnected *connectError
 	switch {
@@ -141,7 +141,7 @@ func failureOf(err error) Result {
 	return ResultMalformed
 }
 
-// countSkipped tells metrics of backends that the request does without.
+// countSkipped tells metrics which backends the request does without.
 func (r *request) countSkipped(set uint64, why Result) {
 	for ; set != 0; set &= set - 1 {
 		r.e.o.Metrics.LegSkipped(bits.TrailingZeros64(set), r.head.class(), why)

@@ -1,12 +1,12 @@
 package engine
 
-// While the socket takes whatever comes of a large body at once, no goroutine of the
-// leg's own sends it: the handler's pushes it there, right after it has filled the pipe.
-// The first time that something is left over, the send goroutine takes over for good.
-// Whoever looks at sending sees no difference: sent is what the end of either comes by.
+// While the socket takes whatever arrives of a large body at once, no goroutine of the leg's own
+// sends it: the handler pushes it there right after filling the pipe. The first time that
+// something is left over, the send goroutine takes over for good. Whoever looks at sending sees no
+// difference: both announce their end through sent.
 
-// startPushing leaves what is sent to the handler's goroutine, which is the caller, and
-// sends what is in the pipe.
+// startPushing leaves sending to the handler's goroutine, which is the caller, and sends what is
+// in the pipe.
 func (l *leg) startPushing(c Conn) {
 	// Waiting for the client is not the backend's fault (R13).
 	l.r.e.o.Limiter.Progress(l.backend, l.slot, farFuture)
@@ -17,7 +17,7 @@ func (l *leg) startPushing(c Conn) {
 	l.push()
 }
 
-// push sends what is in the pipe, if that is the handler's part.
+// push sends what is in the pipe, if that is up to the handler.
 func (l *leg) push() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,14 +37,14 @@ func (l *leg) push() {
 	}
 }
 
-// push has each leg send what is in its pipe, if that is the handler's part.
+// push has each leg send what is in its pipe, if that is up to the handler.
 func (r *request) push() {
 	for i := range r.legs {
 		r.legs[i].push()
 	}
 }
 
-// endPushing notes that the body has come to its end.
+// endPushing records that the body has come to its end.
 func (r *request) endPushing() {
 	for i := range r.legs {
 		l := &r.legs[i]
@@ -54,7 +54,7 @@ func (r *request) endPushing() {
 	}
 }
 
-// stopPushingLocked ends it, from any goroutine, if it has not ended.
+// stopPushingLocked ends pushing if it has not ended yet. Any goroutine may call it.
 func (l *leg) stopPushingLocked(cause error) {
 	if l.pushing {
 		l.pushing = false

@@ -9,20 +9,19 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// maxKeptAnswer is the largest answer body that is kept in memory rather than
-// streamed; maxWholeAnswer bounds those that have to be read before they count.
+// maxKeptAnswer is the largest answer body that is kept in memory rather than streamed;
+// maxWholeAnswer bounds those that must be read to their end before they count.
 const (
 	maxKeptAnswer  = 16 << 10
 	maxWholeAnswer = 4 << 20
 	keptBuffer     = 64 << 10
 )
 
-// firstRead is how much of an answer is read at first: all of a short one, and of one
-// with an object of 4 KiB. It is a size of the allocator's.
+// firstRead is how much of an answer is read at first: all of a short one, or of one with an
+// object of 4 KiB. It is one of the allocator's size classes.
 const firstRead = 5376
 
-// receive reads the answer's head, and its body if that is short. It fails
-// unless there is an answer.
+// receive reads the answer's head, and its body if that is short. It fails if there is no answer.
 func (l *leg) receive(c Conn) error {
 	if l.arrived || !l.tried && l.receiveShort(c, true) {
 		if l.timedOut(c) {
@@ -43,24 +42,23 @@ func (l *leg) receive(c Conn) error {
 // errTimedOut: see timedOut.
 var errTimedOut = errors.New("answered 408 on a kept-alive connection")
 
-// timedOut reports whether the answer is a 408 that a backend most likely sent before it
-// had anything of the request, as some do before they close an idle connection (HAProxy,
-// Apache). Whether it came before cannot be known: what the kernel over there has
-// taken, the server need not have read. But a 408 says in any case that no complete
-// request was there to act on, so that to send it once more, on a fresh connection, does
-// no harm (RFC 9110 §15.5.9); what that one answers counts. Where the request cannot be
-// sent again, so much has been sent that the backend must have seen of it: a slow
-// client's body.
+// timedOut reports whether the answer is a 408 that a backend most likely sent before it had
+// anything of the request, as some do before they close an idle connection (HAProxy, Apache).
+// Whether it was sent before cannot be known: the server need not have read what its kernel has
+// accepted. But a 408 says in any case that there was no complete request to act on, so sending
+// the request once more, on a fresh connection, does no harm (RFC 9110 §15.5.9), and the second
+// answer counts. If the request cannot be sent again, so much of it has been sent that the backend
+// must have seen some: then it is a slow client's body.
 func (l *leg) timedOut(c Conn) bool {
 	return l.answer.Status == 408 && c.Reused() && l.r.message.Rewindable(l.index)
 }
 
-// surelyRead is how much of a body with a length backends read even where they refuse it. Some
+// surelyRead is how much of a body with a length backends read even if they refuse it. Some
 // versions of versitygw take the rest for another request, as they do with chunks (endsConn).
 const surelyRead = 8 << 10
 
-// leavesUsable reports whether another request can be sent once the answer is read, as
-// far as can be told by now (R32).
+// leavesUsable reports whether another request can be sent once the answer is read, as far as can
+// be told by now (R32).
 func (l *leg) leavesUsable(c Conn) bool {
 	a := &l.answer
 	switch {
@@ -73,13 +71,13 @@ func (l *leg) leavesUsable(c Conn) bool {
 	case a.Status == 204 && (a.Chunked || a.Length > 0):
 		return false // it announces a body that it may not have, and which may come (RFC 9110 §8.6)
 	}
-	// With HEAD and 304 that is another answer's body, but some send it all the same.
+	// With HEAD and 304 that would be another answer's body, but some backends send it all the
+	// same.
 	return c.Alive()
 }
 
-// receiveShort takes an answer that comes as a whole, with nothing behind it, into buf.
-// Where another one comes, the connection's Reader has it. Without wait it may be that
-// nothing has come.
+// receiveShort reads an answer that arrives complete, with nothing behind it, into buf. Any other
+// answer is left in the connection's Reader. Without wait it may find that nothing has arrived.
 func (l *leg) receiveShort(c Conn, wait bool) bool {
 	if cap(l.buf) < firstRead {
 		l.buf = make([]byte, 0, firstRead)
@@ -102,8 +100,7 @@ func (l *leg) receiveShort(c Conn, wait bool) bool {
 	return false
 }
 
-// isWhole reports whether the answer, with so many bytes behind its head, is a final one
-// and has come to its end.
+// isWhole reports whether the answer, with so many bytes behind its head, is final and complete.
 func (l *leg) isWhole(body int) bool {
 	a := &l.answer
 	switch {
@@ -115,7 +112,7 @@ func (l *leg) isWhole(body int) bool {
 	return int64(body) == a.Length
 }
 
-// receiveHead reads the next answer's head to buf, and parses it.
+// receiveHead reads the next answer's head into buf and parses it.
 func (l *leg) receiveHead(c Conn, br *bufio.Reader) error {
 	n, err := l.awaitHead(c, br)
 	if err != nil {
@@ -167,13 +164,13 @@ func (l *leg) receiveLong(c Conn) error {
 	return nil
 }
 
-// errSurplus: something stands right behind the answer on a connection that was used
-// before. Either may be what nobody asked for, if that came after the last look at the
-// connection; which of them answers the request does not show (R32).
+// errSurplus: something follows the answer directly on a connection that was used before. Either
+// of the two may be unasked for, if it came after the last look at the connection; nothing shows
+// which of them answers the request (R32).
 var errSurplus = errors.New("more than one answer to a request")
 
-// endSending makes the sending side fit to the answer that has come: it is done,
-// or this is an early answer (R9).
+// endSending brings the sending side in line with the answer that has arrived: sending is done, or
+// this is an early answer (R9).
 func (l *leg) endSending(c Conn) error {
 	l.reusable = true
 	if l.sending && !l.mayBePositive() && !l.sentAll.Load() {
@@ -223,9 +220,8 @@ func (l *leg) awaitHead(c Conn, br *bufio.Reader) (int, error) {
 	}
 }
 
-// keepWaiting reports whether a read that timed out may go on, because the backend
-// has taken bytes meanwhile that the kernel still held (R11), and arms the
-// deadline anew.
+// keepWaiting reports whether a read that timed out may go on because the backend has taken bytes
+// meanwhile that the kernel still held (R11); if so it sets a new deadline.
 func (l *leg) keepWaiting(c Conn, err error) bool {
 	if !isTimeout(err) || l.aborted.Load() || !l.sentAll.Load() {
 		return false
@@ -239,8 +235,8 @@ func (l *leg) keepWaiting(c Conn, err error) bool {
 	return true
 }
 
-// readBody reads the answer's body into buf where it is there already, or where
-// it has to be known before it counts; else it stays open.
+// readBody reads the answer's body into buf if it is there already or must be known before it
+// counts; otherwise the body stays open.
 func (l *leg) readBody(c Conn, br *bufio.Reader) error {
 	a := &l.answer
 	switch {
@@ -261,8 +257,7 @@ func (l *leg) readBody(c Conn, br *bufio.Reader) error {
 	return nil
 }
 
-// setBuf points answer and body into buf, the first head bytes of which are the
-// answer's head.
+// setBuf makes answer and body point into buf, whose first head bytes are the answer's head.
 func (l *leg) setBuf(head int) {
 	l.answer.Raw, l.body = l.buf[:head], l.buf[head:]
 }

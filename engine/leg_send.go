@@ -8,16 +8,15 @@ import (
 	"github.com/akubra/akubra/engine/body"
 )
 
-// lateAnswerWait is how long the answer of a backend may take that has stopped
-// taking the body.
+// lateAnswerWait is how long to wait for the answer of a backend that has stopped taking the body.
 const lateAnswerWait = time.Second
 
-// sendAtOnce begins to send on an idle connection, a whole message as far as it
-// goes without waiting, and leaves the answer to whoever sees it come (arrive). It is
-// false where the caller has to start run.
+// sendAtOnce begins to send on an idle connection, a complete message as far as that goes without
+// waiting, and leaves the answer to whoever sees it arrive (arrive). If it returns false, the
+// caller has to start run.
 //
-// Acquire has looked at the connection just now, so that whatever comes in answer comes
-// after the request (R32).
+// Acquire has just looked at the connection, so whatever arrives as an answer comes after the
+// request (R32).
 func (l *leg) sendAtOnce(message body.Chunk, whole bool) (runs bool) {
 	c, err := l.r.e.o.Backends[l.backend].Acquire(false)
 	if err != nil {
@@ -37,17 +36,17 @@ func (l *leg) sendAtOnce(message body.Chunk, whole bool) (runs bool) {
 	return !l.refused() && c.Await(l.arriveFn)
 }
 
-// refused reports whether a kept-alive connection has taken nothing of the message,
-// since the backend had ended it before. There is no answer to read: who waits for
-// one may do so in vain, for what ended the connection may have come before.
+// refused reports whether a kept-alive connection has taken nothing of the message because the
+// backend had closed it before. There is no answer to read, and waiting for one might be in vain,
+// because whatever ended the connection may have come earlier.
 func (l *leg) refused() bool { return l.inline && l.sendErr != nil && l.conn.Reused() }
 
-// trySend sends a whole message if the socket takes it at once. What it does not take is
-// left to send; an error is left to whoever reads.
+// trySend sends a complete message if the socket takes it at once. What the socket does not take
+// is left to send, and an error is left to whoever reads.
 func (l *leg) trySend(c Conn, message body.Chunk) (all bool) {
 	timeout, size := l.r.o.ConnectionTimeout, message.Len()
-	// A small message goes out in one write; a larger one may not (R31). Over TLS nothing
-	// goes out here, and the connection stays as the last request has left it.
+	// A small message goes out in one write; a larger one must not (R31). Over TLS nothing is sent
+	// here, and the connection stays as the last request left it.
 	if l.plain() {
 		c.Guard(size > body.ShortMessage)
 	}
@@ -69,19 +68,19 @@ func (l *leg) trySend(c Conn, message body.Chunk) (all bool) {
 	return true
 }
 
-// plain reports whether there is no TLS to the backend.
+// plain reports whether the connection to the backend is without TLS.
 func (l *leg) plain() bool { return l.r.e.o.Backends[l.backend].Plain() }
 
-// startSending leaves what is not sent yet to the send goroutine.
+// startSending leaves what has not been sent yet to the send goroutine.
 func (l *leg) startSending(c Conn, fresh bool) {
 	l.beginSend(c, c.Reused() && !fresh)
 	l.begins = l.sentSize == 0 // first: send looks at it
 	go l.sendFn()
 }
 
-// awaitBegin waits until the send goroutine has sent something, and reports whether it
-// has. Before that nothing is read: it would be taken for an answer, and the send
-// goroutine's look at the connection would find nothing any more (R32).
+// awaitBegin waits until the send goroutine has sent something, and reports whether it has.
+// Nothing may be read before: it would be taken for an answer, and the send goroutine's look at
+// the connection would no longer find it (R32).
 func (l *leg) awaitBegin() bool {
 	if !l.begins {
 		return true
@@ -91,8 +90,8 @@ func (l *leg) awaitBegin() bool {
 	return begun
 }
 
-// beginSend and endSend are around what is sent while run reads. Until the message has
-// gone there is no deadline for the answer.
+// beginSend and endSend bracket what is sent while run reads. Until the whole message has been
+// sent there is no deadline for the answer.
 func (l *leg) beginSend(c Conn, retryable bool) {
 	l.sending = true
 	c.Guard(true)
@@ -100,8 +99,8 @@ func (l *leg) beginSend(c Conn, retryable bool) {
 	l.sendTo, l.retryable = c, retryable
 }
 
-// stopSending ends the send goroutine and waits for it. Its connection has been
-// made to fail before.
+// stopSending ends the send goroutine and waits for it. Its connection must have been made to fail
+// before.
 func (l *leg) stopSending() {
 	l.leave()
 	l.awaitBegin()
@@ -109,10 +108,10 @@ func (l *leg) stopSending() {
 	l.sending = false
 }
 
-// errUnasked: the connection cannot be used, which showed before anything was sent.
+// errUnasked: the connection turned out to be unusable before anything was sent.
 var errUnasked = errors.New("connection closed, or something came on it, before the request was sent")
 
-// send writes the message from the ring to the connection that exchange has made.
+// send writes the message from the ring to the connection that exchange has opened.
 func (l *leg) send() {
 	defer l.recoverSend()
 	begins, err := l.begins, error(nil)
@@ -127,7 +126,7 @@ func (l *leg) send() {
 	l.endSend(err)
 }
 
-// endSend notes how sending has ended, and arms the deadline for the answer.
+// endSend records how sending has ended, and sets the deadline for the answer.
 func (l *leg) endSend(err error) {
 	c := l.sendTo
 	l.sendErr = err
@@ -139,17 +138,17 @@ func (l *leg) endSend(err error) {
 		if !l.retryable {
 			l.r.message.Detach(l.index)
 		}
-		// What the backend has to say to this is there already, or never.
+		// What the backend has to say about this is there already, or never will be.
 		timeout = min(timeout, lateAnswerWait)
 	}
 	c.ReadTimeout(timeout)
 	l.sent <- struct{}{}
 }
 
-// sendChunks sends the message to its end, and waits for the client and for patience a
-// time for the backend; that is for the send goroutine. With a patience of 0, for whoever
-// may not wait, it sends what of chunk the socket takes at once; all reports whether that
-// is everything. begins: the first of it is to be told of, by way of begun.
+// sendChunks sends the message to its end. It waits for the client, and for patience at a time for
+// the backend; that is for the send goroutine. With a patience of 0, for callers that must not
+// wait, it sends what the socket takes of chunk at once; all reports whether that was everything.
+// begins: the first bytes sent are to be announced through begun.
 func (l *leg) sendChunks(c Conn, chunk body.Chunk, patience time.Duration, begins bool) (all bool, err error) {
 	m, piece := &l.r.message, body.SendPiece
 	if patience > 0 && !l.plain() {

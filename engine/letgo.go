@@ -5,10 +5,11 @@ import "errors"
 // errDemoted ends a leg whose backend has left the pool.
 var errDemoted = errors.New("demoted: the backend left the pool while the request was under way")
 
-// LetGo cuts legs of a backend that has left the pool, so that it holds no client any longer (R13): each
-// one that a client waits for beside others. With all of them it cuts the others, too, for a backend that
-// nothing reaches. What is cut is reset (R31) and owed. Any goroutine may call it, and it does not wait; a
-// request that is about to begin may escape it, so that it should be called again.
+// LetGo cuts the legs to a backend that has left the pool, so that it no longer holds up any
+// client (R13): each leg that a client is waiting for beside others. With all set it cuts the
+// other legs too, for a backend that cannot be reached at all. What is cut is reset (R31) and
+// owed. Any goroutine may call it, and it does not wait. It may miss a request that is just
+// beginning, so it should be called again.
 func (e *Engine) LetGo(backend int, all bool) {
 	for _, r := range e.list() {
 		r.letGo(backend, all)
@@ -31,7 +32,7 @@ func (r *request) letGo(backend int, all bool) {
 	}
 }
 
-// heldBy is the leg of that backend, if it is to be cut.
+// heldBy is the leg to that backend, if it is to be cut.
 func (r *request) heldBy(backend int, all bool) *leg {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,10 +14,9 @@ import (
 	"github.com/akubra/akubra/internal/seldom"
 )
 
-// listener accepts clients' connections, up to a bound (R23). At the bound the one goes
-// that has been idle for the longest time, or has been sending a request's head for too
-// long. Where there is none, who comes is told so, by goroutines of the listener's own, up
-// to a bound as well.
+// listener accepts clients' connections up to a bound (R23). At the bound it closes the connection
+// that has been idle for longest, or that has taken too long to send a request's head. If there is
+// none, the newcomer is told so, by goroutines of the listener's own, which are bounded as well.
 type listener struct {
 	*accept.Listener
 	e   *Engine
@@ -48,27 +47,26 @@ type candidate struct {
 const (
 	refusalTime = 2 * time.Second
 
-	// idleGrace is how long a connection is idle before it can be dispensed with: most
-	// that have just come, or just had an answer, are about to send a request.
+	// idleGrace is how long a connection must have been idle before it can be closed: most of
+	// those that have just connected, or just had an answer, are about to send a request.
 	idleGrace = 250 * time.Millisecond
 
 	// roomTime bounds the wait for a place.
 	roomTime = time.Second
 
-	// headGrace is how long a request's head may be coming before its connection can
-	// be dispensed with.
+	// headGrace is how long a request's head may take before its connection can be closed.
 	headGrace = 5 * time.Second
 
-	// maxCandidates is how many connections are chosen at a time to be evicted: to look
-	// through all of them at each connection past the bound would cost too much.
+	// maxCandidates is how many connections are selected for eviction at a time: looking through
+	// all of them for each connection past the bound would cost too much.
 	maxCandidates = 64
 )
 
-// aside bounds the connections past the bound that are there because the evicted ones
-// have not quite gone, and once more those that are being refused.
+// aside bounds the connections past the bound that exist because evicted ones are not quite gone,
+// and, separately, those that are being refused.
 func aside(limit int64) int64 { return min(4+limit/16, 64) }
 
-// Why connections of clients are cut or refused, and what that is called in the metrics.
+// Why clients' connections are cut or refused, as metrics name it.
 const (
 	cutRefused = iota // no place was free
 	cutIdle           // it made room for another one
@@ -93,7 +91,7 @@ func newListener(ln net.Listener, e *Engine) *listener {
 // max is the bound, which can change while connections are open.
 func (l *listener) max() int64 { return int64(l.e.current().MaxConnections) }
 
-// shrink evicts what is idle and past the bound, where that has been lowered.
+// shrink evicts idle connections past the bound after it has been lowered.
 func (l *listener) shrink() {
 	for l.open.Load()-l.leaving.Load() > l.max() {
 		if evicted, _ := l.evict(); !evicted {
@@ -128,9 +126,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// makeRoom finds a place for the connection that has just been counted, past the bound.
-// Where all that could go are idle for a moment only, it waits for the first of them, or
-// for those that were evicted to go: who comes meanwhile would have to wait as well.
+// makeRoom finds a place for the connection that has just been counted past the bound. If every
+// candidate has been idle for only a moment, it waits for the first of them, or for evicted ones
+// to go; others that connect meanwhile would have to wait as well.
 func (l *listener) makeRoom() bool {
 	if times, say := l.atBound.Happened(); say {
 		l.e.o.Log.Warn("as many clients are connected as can be: the ones that are idle make room, or else new ones get 503",
@@ -163,8 +161,8 @@ func (l *listener) makeRoom() bool {
 	}
 }
 
-// evict ends the connection that can best be dispensed with, if there is one. later is
-// when there may be one, from now, if there is none yet.
+// evict closes the connection that can best be spared, if there is one. If there is none yet,
+// later is the time until there may be one.
 func (l *listener) evict() (evicted bool, later time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -194,9 +192,8 @@ func (l *listener) evict() (evicted bool, later time.Duration) {
 	}
 }
 
-// chooseLocked looks for those that can be evicted: the ones that have been idle for the
-// longest time, then those whose head has been coming for the longest time. later is how
-// long the next one takes that is idle.
+// chooseLocked selects what can be evicted: the connections that have been idle for longest, then
+// those whose head has taken longest. later is the time until the next idle one can be.
 func (l *listener) chooseLocked() (later time.Duration) {
 	now := l.e.now()
 	slowBefore, idleBefore := idleSince(now-int64(l.e.o.headGrace)), idleSince(now-int64(idleGrace))
@@ -249,9 +246,9 @@ func (l *listener) leave(c *clientConn) {
 	}
 }
 
-// refuse answers when the request comes: clients take an answer that was there
-// before it for a broken connection (net/http does). Where none comes in time, the
-// answer is what they find when they come.
+// refuse answers when the request arrives, because clients take an answer that was there before it
+// for a broken connection (net/http does). If no request arrives in time, the answer is what they
+// find when they send one.
 func (l *listener) refuse(nc net.Conn) {
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(refusalTime))
@@ -270,7 +267,7 @@ func (l *listener) refuse(nc net.Conn) {
 	}
 	method, target := parseRequestLine(string(buf[:n]))
 	l.e.told(nc.RemoteAddr(), id, method, target, errTooManyConnections.status, size)
-	// What is still coming would make the close a reset (R7).
+	// Input that is still arriving would turn the close into a reset (R7).
 	if c, ok := nc.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
 		return
 	}
@@ -281,7 +278,7 @@ func (l *listener) refuse(nc net.Conn) {
 	}
 }
 
-// refuseShort is refuse for when there are too many to be refused: it does not wait.
+// refuseShort is refuse without waiting, for when too many are being refused.
 func (l *listener) refuseShort(nc net.Conn) {
 	defer nc.Close()
 	if l.tls != nil {
@@ -294,7 +291,7 @@ func (l *listener) refuseShort(nc net.Conn) {
 	}
 }
 
-// Clients are the connections of clients.
+// Clients describes the clients' connections.
 type Clients struct {
 	Open           int
 	Bound          int
@@ -306,7 +303,7 @@ type Clients struct {
 	Cut            map[string]uint64 // refused or cut, by the reason
 }
 
-// Clients tells about the connections of clients.
+// Clients returns the state of the clients' connections.
 func (e *Engine) Clients() Clients {
 	o := e.current()
 	s := Clients{

@@ -6,11 +6,10 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// A page of a listing says where the next one begins, for some listings in a
-// token of the storage's own: another storage would begin anywhere. So pages are
-// answered by the storage that gave the token, as parts are by the owner of
-// their upload (R26). First pages, and pages whose token was never seen here, are
-// asked of every storage.
+// A page of a listing says where the next one begins, in some listings with a token of the
+// backend's own, for which another backend would begin anywhere. So such pages are answered by the
+// backend that gave the token, as parts are by the owner of their upload (R26). First pages, and
+// pages whose token was never seen here, are asked of every backend.
 
 // maxPages bounds how many tokens are remembered.
 const maxPages = 1 << 16
@@ -18,14 +17,13 @@ const maxPages = 1 << 16
 // maxToken bounds a token with its element, in bytes.
 const maxToken = 4 << 10
 
-// pageKey is what a token is remembered by.
+// pageKey is the key under which a token is remembered.
 func (r *request) pageKey(token string) string { return string(r.head.target.Bucket) + "/" + token }
 
-// pageScanner looks for the tokens in an answer that passes by. The zero value
-// is ready.
+// pageScanner finds the tokens in an answer as it passes. Its zero value is ready to use.
 type pageScanner struct{ carry []byte }
 
-// feed looks through the next piece of the answer.
+// feed scans the next piece of the answer.
 func (s *pageScanner) feed(piece []byte, found func(token string)) {
 	s.carry = append(s.carry, piece...)
 	for _, p := range s3.PageTokens {
@@ -38,7 +36,7 @@ func (s *pageScanner) feed(piece []byte, found func(token string)) {
 	}
 }
 
-// learnPages remembers the tokens in a piece of the listing that backend answers.
+// learnPages remembers the tokens in a piece of the listing that the backend sends.
 func (r *request) learnPages(s *pageScanner, piece []byte, backend int) {
 	if bytes.IndexByte(piece, '<') < 0 && len(s.carry) == 0 {
 		return

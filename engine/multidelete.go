@@ -7,7 +7,7 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// deleteResult is its answer. In quiet mode it names errors alone.
+// deleteResult is the answer. In quiet mode it names only errors.
 type deleteResult struct {
 	XMLName xml.Name      `xml:"DeleteResult"`
 	Errors  []deleteError `xml:"Error"`
@@ -18,8 +18,8 @@ type deletedObject struct {
 	VersionID string `xml:"VersionId"`
 }
 
-// deletion is one object that is to be deleted. turn is its place in the table of writes
-// under way (R19); it is in there unless an object before it has the same key.
+// deletion is one object to be deleted. turn is its place in the table of writes in flight (R19),
+// unless an object before it has the same key.
 type deletion struct {
 	deletedObject
 	turn      turn
@@ -36,8 +36,8 @@ type deleteError struct {
 	Message   string
 }
 
-// deletions is what a backend's positive answer says of the keys: why it has not deleted
-// them, or nothing.
+// deletions returns, from a backend's positive answer, why each key was not deleted, or nothing if
+// it was.
 type deletions struct {
 	unreadable bool
 	failed     map[deletedObject]string
@@ -96,9 +96,9 @@ func (d *deletions) problem(o deletedObject) string {
 	return problem
 }
 
-// beginDeletes notes which keys the request deletes, each of which is a write
-// (R19, R24); the conditional ones come first, in an order that all such requests go by, so
-// that no two wait for one another.
+// beginDeletes records which keys the request deletes, each of which is a write (R19, R24). The
+// conditional ones come first, in an order that is the same for all such requests, so that no two
+// wait for each other.
 func (r *request) beginDeletes(objects []deletedObject, conditional map[string]bool) *s3Error {
 	if problem := r.chargeDelete(int64(len(objects)) * deletionCost); problem != nil {
 		return problem
@@ -152,7 +152,7 @@ func (r *request) beginDeletes(objects []deletedObject, conditional map[string]b
 	return problem
 }
 
-// beginDelete notes that a key is about to be deleted.
+// beginDelete records that a key is about to be deleted.
 func (r *request) beginDelete(t *turn, hash uint64, conditional bool) *s3Error {
 	switch e := r.e; {
 	case conditional && !e.writes.beginAlone(t, hash, r.writer(), r.head.id, min(aloneWait, r.o.SlotTimeout), r.o.SlotTimeout):
@@ -163,7 +163,7 @@ func (r *request) beginDelete(t *turn, hash uint64, conditional bool) *s3Error {
 	return nil
 }
 
-// leaveDelete takes a deletion out of the table of writes under way, if it is in there.
+// leaveDelete removes a deletion from the table of writes in flight, if it is in there.
 func (r *request) leaveDelete(d *deletion) {
 	if !d.turn.isUnderWay() {
 		return
@@ -174,7 +174,7 @@ func (r *request) leaveDelete(d *deletion) {
 	startNext(r.e.writes.leave(&d.turn), false)
 }
 
-// forget takes deletions back that have not come to be the request's.
+// forget takes back deletions that have not become the request's.
 func (r *request) forget(list []deletion, write JournalWrite) {
 	for i := range list {
 		r.leaveDelete(&list[i])

@@ -7,11 +7,11 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// Who lacks what of a write, and why, is decided here and nowhere else: the journal's
-// entry, the synclog's lines and the metrics' reasons are read off it, so that none of
-// them can tell another story than the others (R15 to R20, R24, R26, R34, R35).
+// Who lacks what of a write, and why, is decided here and nowhere else. The journal's entry, the
+// synclog's lines and the metrics' reasons are all derived from it, so that none of them can
+// contradict the others (R15 to R20, R24, R26, R34, R35).
 
-// aspect is what of a write a backend lacks.
+// aspect is the part of a write that a backend lacks.
 type aspect uint8
 
 const (
@@ -23,7 +23,7 @@ const (
 	lacksOrder                 // its place among writes that overlapped may be another one (R19)
 )
 
-// What the journal and the synclog say of them, besides the errors of legs.
+// What the journal and the synclog say about them, besides the errors of legs.
 const (
 	etagMismatch     = "etag mismatch"
 	versionOfAnother = "version id"
@@ -31,14 +31,14 @@ const (
 	outOfOrder       = "concurrent writes"
 )
 
-// nobody stands for no backend, and for no leg.
+// nobody stands for no backend, or no leg.
 const nobody = -1
 
 // lack is what one backend lacks of a write.
 type lack struct {
 	backend int
-	// beside is the backend that the synclog names as the one that has it. It has no line
-	// where that is nobody (R16); the backend owes the write all the same.
+	// beside is the backend that the synclog names as having it. If that is nobody there is no
+	// line (R16); the backend owes the write all the same.
 	beside int
 	aspect aspect
 	status int    // of the backend's answer; 0 where there is none, or it is no reason
@@ -47,14 +47,14 @@ type lack struct {
 	etag   []byte // the object's, as far as the legs before this one know it
 }
 
-// outcome is what has come of a write, so far.
+// outcome is what has become of a write so far.
 type outcome struct {
 	took   uint64 // backends that took it
 	out    uint64 // backends whose legs are still out
 	unsure uint64 // backends that may have taken it, although they do not say so
-	// owed are the backends that may not have the write, or not the same one. Where it is
-	// the order alone that may be wrong, all that took one of the writes are among them;
-	// not where a backend is known to lack the write, for repair goes by who took it then.
+	// owed are the backends that may not have the write, or not the same one. If only the order
+	// may be wrong, they include all that took one of the writes, unless a backend is known to
+	// lack the write: then repair goes by who took it.
 	owed  uint64
 	why   string // of owed; "" where it is only legs that are out
 	key   string // of a form's file
@@ -79,22 +79,22 @@ type legFacts struct {
 	etag    []byte // without quotes; nil where the answer does not tell
 	key     string // of a form's file, as the answer tells
 	acted   bool   // it gave no answer, and had all of the message, or some of one that is not repeated
-	// Of a key of a multi-object delete whose answer is positive: why it is not deleted,
-	// and whether that is because the answer cannot be read.
+	// For a key of a multi-object delete with a positive answer: why it is not deleted, and
+	// whether that is because the answer cannot be read.
 	problem    string
 	unreadable bool
 }
 
 func (f *legFacts) took() bool { return f.state == votePositive && f.problem == "" }
 
-// mayHaveTaken reports whether the backend may have taken the write although it gave no
-// positive answer: it had all of it, or some of what may not be repeated (R33), or has
-// failed at it. A 503 is a refusal (S3 API reference, "SlowDown", "ServiceUnavailable").
+// mayHaveTaken reports whether the backend may have taken the write although it gave no positive
+// answer: it had all of it, or some of what must not be repeated (R33), or has failed at it. A 503
+// is a refusal (S3 API reference, "SlowDown", "ServiceUnavailable").
 func (f *legFacts) mayHaveTaken() bool {
 	return f.acted || f.state == voteNegative && f.status >= 500 && f.status != 503
 }
 
-// writeFacts is all that whoLacks goes by.
+// writeFacts is everything that whoLacks considers.
 type writeFacts struct {
 	kind       s3.Kind
 	listed     bool   // the write is one key of a multi-object delete (R24)
@@ -104,8 +104,8 @@ type writeFacts struct {
 	bucket     bool   // which bucket a form's file is in is known
 	all        uint64 // every backend
 	overlapped uint64 // where the write or one that overlapped may be (R19); once no leg is out
-	// legs are those of the request, in its order, and then one that has failed for each
-	// backend that was skipped.
+	// legs are those of the request, in its order, followed by a failed one for each backend that
+	// was skipped.
 	legs []legFacts
 }
 
@@ -131,7 +131,7 @@ func whoLacks(w *writeFacts) outcome {
 	}
 	switch w.kind {
 	case s3.KindInitiate, s3.KindPart, s3.KindUpload:
-		// They are about an upload that is one backend's own (R26).
+		// They concern an upload that is one backend's own (R26).
 	case s3.KindComplete:
 		w.lackParts(&o, first)
 	default:
@@ -151,8 +151,8 @@ func whoLacks(w *writeFacts) outcome {
 	return o
 }
 
-// lackWrite looks at a write that every backend ought to have. first is the leg that was
-// the first to be positive, or nobody.
+// lackWrite examines a write that every backend should have. first is the leg that was positive
+// first, or nobody.
 func (w *writeFacts) lackWrite(o *outcome, first int) {
 	from := first
 	if w.listed {
@@ -167,7 +167,7 @@ func (w *writeFacts) lackWrite(o *outcome, first int) {
 	if first >= 0 && !w.listed {
 		etag = w.legs[first].etag
 	}
-	// All know a form's file by the key that the first one tells, for not all know what
+	// All know a form's file by the key that the first one reports, because not all can tell what
 	// ${filename} stands for.
 	if first >= 0 && w.bucket && w.isElsewhere(first, o.key) {
 		o.key = w.legs[first].key
@@ -191,8 +191,8 @@ func (w *writeFacts) lackWrite(o *outcome, first int) {
 				o.why = l.err
 			}
 		case versions:
-			// The others have answered about a version that they never had. Whose it
-			// was does not show, so that each stands beside another one.
+			// The others have answered about a version that they never had. It is not known whose
+			// it was, so each is listed beside another one.
 			l.aspect, l.reason, l.err = lacksVersion, "version", versionOfAnother
 			l.beside = lowest(o.took &^ (1 << f.backend))
 		case i != first && w.isElsewhere(i, o.key):
@@ -213,7 +213,7 @@ func (w *writeFacts) lackWrite(o *outcome, first int) {
 			if !differ {
 				continue
 			}
-			// Each of them lacks it, for which one is right does not show here.
+			// Each of them lacks it, because it is not known here which one is right.
 			l.aspect, l.reason, l.err = lacksETag, "etag", etagMismatch
 		default:
 			continue
@@ -225,8 +225,8 @@ func (w *writeFacts) lackWrite(o *outcome, first int) {
 	}
 }
 
-// deletedFirst is the first leg by which a key of a multi-object delete was deleted, or
-// else by which it may have been: a positive answer that cannot be read.
+// deletedFirst is the first leg that deleted a key of a multi-object delete, or else the first
+// that may have: one whose positive answer cannot be read.
 func (w *writeFacts) deletedFirst() int {
 	perhaps := nobody
 	for i := range w.legs {
@@ -240,14 +240,14 @@ func (w *writeFacts) deletedFirst() int {
 	return perhaps
 }
 
-// isElsewhere reports whether a leg's backend says that it has stored a form's file under
-// another key than this one.
+// isElsewhere reports whether a leg's backend says that it has stored a form's file under a
+// different key.
 func (w *writeFacts) isElsewhere(leg int, key string) bool {
 	told := w.legs[leg].key
 	return told != "" && !sameFormKey(told, key)
 }
 
-// etagsDiffer reports whether two backends have stored a write under two ETags (R18).
+// etagsDiffer reports whether two backends have stored a write with different ETags (R18).
 func (w *writeFacts) etagsDiffer(first int, key string) bool {
 	var etag []byte
 	for i := range w.legs {
@@ -263,10 +263,10 @@ func (w *writeFacts) etagsDiffer(first int, key string) bool {
 	return false
 }
 
-// differs reports whether two ETags are there and are not one.
+// differs reports whether both ETags are known and not equal.
 func differs(a, b []byte) bool { return len(a) > 0 && len(b) > 0 && !bytes.EqualFold(a, b) }
 
-// lackParts looks at an object made from parts: it is on one backend alone.
+// lackParts examines an object made from parts, which is on one backend only.
 func (w *writeFacts) lackParts(o *outcome, first int) {
 	from := w.backendOf(first)
 	l := lack{aspect: lacksParts, reason: "multipart", err: multipartUpload}
@@ -291,9 +291,8 @@ func (w *writeFacts) lackParts(o *outcome, first int) {
 	}
 }
 
-// lackOrder looks at writes that overlapped, which may have landed in another order on
-// each backend. from is the one that was the first to take this write, with that ETag, or
-// nobody.
+// lackOrder examines overlapping writes, which may have landed in a different order on each
+// backend. from is the backend that took this write first, with that ETag, or nobody.
 func (o *outcome) lackOrder(overlapped uint64, from int, etag []byte) {
 	if o.owed == 0 {
 		o.owed, o.why = overlapped, outOfOrder

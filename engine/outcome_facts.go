@@ -7,8 +7,8 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// outcome is what has come of the request's write, as the votes stand; of a multi-object
-// delete as a whole, not of its keys.
+// outcome is what has become of the request's write, as the votes stand; of a multi-object delete
+// as a whole, not of its keys.
 func (r *request) outcome(votes []vote) outcome {
 	took, out, well := r.goesWell(votes)
 	if !well {
@@ -16,7 +16,7 @@ func (r *request) outcome(votes []vote) outcome {
 		return whoLacks(&w)
 	}
 	o := outcome{took: took, out: out, owed: out}
-	// While a leg is out, unordered is not known yet, and may be written by its goroutine.
+	// While a leg is out, unordered is not known yet, and the leg's goroutine may be writing it.
 	if out == 0 && r.ledger.unordered != 0 {
 		first := &r.legs[firstPositive(votes)]
 		o.lackOrder(r.ledger.unordered, first.backend, first.etag())
@@ -24,10 +24,10 @@ func (r *request) outcome(votes []vote) outcome {
 	return o
 }
 
-// goesWell reports whether nothing has gone wrong so far: no backend was skipped, and each
-// leg that has ended took the write as the others did; the order of writes that overlapped
-// is another matter. It spares the usual case whoLacks and its memory. It may say no where
-// whoLacks finds that nobody lacks anything.
+// goesWell reports whether nothing has gone wrong so far: no backend was skipped, and each leg
+// that has ended took the write as the others did; the order of overlapping writes is a separate
+// matter. It saves the usual case from calling whoLacks and its allocations. It may return false
+// where whoLacks finds that nobody lacks anything.
 func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 	switch {
 	case !r.head.is(s3.KindPlain) && !r.head.is(s3.KindCopy):
@@ -61,8 +61,8 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 	return took, out, true
 }
 
-// facts are the request's, as the votes stand. Of a leg that is out nothing else is
-// looked at, for it is its own goroutine's.
+// facts are the request's facts, as the votes stand. Nothing else is read of a leg that is out,
+// because it belongs to that leg's goroutine.
 func (r *request) facts(votes []vote) writeFacts {
 	w := writeFacts{
 		kind: r.head.kind, version: r.head.target.Version && !r.race.hasOwnVersion(), compare: r.comparesETags(), bucket: len(r.head.target.Bucket) > 0,
@@ -104,11 +104,11 @@ func (r *request) facts(votes []vote) writeFacts {
 	return w
 }
 
-// comparesETags reports whether ETags of positive answers ought to be one (R18).
+// comparesETags reports whether the ETags of positive answers should be equal (R18).
 func (r *request) comparesETags() bool { return r.o.CompareETags && r.head.hasETag() }
 
-// etag is the object's, without quotes: a field of the answer's head, or an
-// element of its body where the object was made from another one or from parts.
+// etag is the object's ETag without quotes: a field of the answer's head, or an element of its
+// body if the object was made from another one or from parts.
 func (l *leg) etag() []byte {
 	a := &l.answer
 	etag := s3.Unquote(a.ETag())
@@ -141,7 +141,7 @@ func (r *request) deleteFacts(votes []vote) deleteFacts {
 	return w
 }
 
-// outcomeOf is what has come of one key, which is a write like any other (R24).
+// outcomeOf is what has become of one key, which is a write like any other (R24).
 func (w *deleteFacts) outcomeOf(d *deletion) outcome {
 	w.version, w.overlapped = s3.IsVersion(d.VersionID), 0
 	open := false

@@ -8,22 +8,21 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// A panic is a programmer's mistake, and takes one request along, not the process, nor
-// the end of it (R22): whoever recovers ends what the goroutine was there for. The
-// handler's ends its part of the request, a leg's the leg, as one that failed; what
-// they were about to write down counts as not written, so that nothing is acknowledged
-// for it (R20).
+// A panic is a programmer's mistake. It ends one request, not the process or its shutdown (R22):
+// whoever recovers does what the goroutine was there to finish. The handler's ends its part of the
+// request, a leg's ends the leg as a failed one. What they were about to write down counts as not
+// written, so nothing is acknowledged because of it (R20).
 
 // errPanicked is why a leg or a write has failed.
 var errPanicked = errors.New("internal error")
 
-// warnOfPanic logs a panic; where it was the log's own, nobody hears of it.
+// warnOfPanic logs a panic; if the log itself panicked, nobody hears of it.
 func (e *Engine) warnOfPanic(p any, doing string) {
 	defer func() { _ = recover() }()
 	e.o.Log.Warn("panic while "+doing, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
-// attempt runs a step of cleaning up, in which whatever panicked may do so again.
+// attempt runs a step of the clean-up, in which whatever panicked may do so again.
 func (e *Engine) attempt(step func()) {
 	defer e.recoverStep("ending a request")
 	step()
@@ -36,8 +35,7 @@ func (e *Engine) recoverStep(doing string) {
 	}
 }
 
-// recoverHandler keeps a panic in a handler from taking the process along: the server
-// has no recover of its own.
+// recoverHandler keeps a handler's panic from ending the process: the server does not recover.
 func (e *Engine) recoverHandler(ctx *fasthttp.RequestCtx) {
 	p := recover()
 	if p == nil {
@@ -59,9 +57,9 @@ func (e *Engine) recoverHandler(ctx *fasthttp.RequestCtx) {
 	ctx.SetConnectionClose()
 }
 
-// giveUp ends the handler's part of a request in which it has panicked, wherever that
-// was. A write whose body was not read to its end is on no backend (R6); of one that was
-// the legs go on, and what they come to is written down as of any that nobody was told of.
+// giveUp ends the handler's part of a request in which it has panicked, wherever that was. A write
+// whose body was not read to its end is on no backend (R6). If it was, its legs go on, and their
+// results are written down like those of any write that nobody was told about.
 func (r *request) giveUp() {
 	e := r.e
 	switch {
@@ -83,7 +81,7 @@ func (r *request) giveUp() {
 	e.attempt(r.release)
 }
 
-// neverLaunched ends a request of which no backend has heard.
+// neverLaunched ends a request that no backend has heard of.
 func (r *request) neverLaunched() {
 	for i := range r.legs {
 		r.e.attempt(r.legs[i].neverRan)
@@ -94,21 +92,21 @@ func (r *request) neverLaunched() {
 	r.leaveOverlaps()
 }
 
-// forgoAnswer leaves the client without an answer of a backend.
+// forgoAnswer leaves the client without a backend's answer.
 func (r *request) forgoAnswer() {
 	r.disposeOf(r.forgo())
 	r.endPromising()
 }
 
-// endPromising does what the goroutine would have done that has panicked while it wrote
-// an intent: the last leg may have left its part to it.
+// endPromising does what is left to do by a goroutine that has panicked while writing an intent:
+// the last leg may have left its part to it.
 func (r *request) endPromising() {
 	if r.dropIntent() {
 		r.settleSafely((*request).settleJournal)
 	}
 }
 
-// failUnlaunched ends the legs that launch has not come to.
+// failUnlaunched ends the legs that launch did not get to.
 func (r *request) failUnlaunched() {
 	if l := r.unlaunchedDecider(); l != nil {
 		go l.fail() // which ends the others
@@ -120,8 +118,8 @@ func (r *request) failUnlaunched() {
 	}
 }
 
-// recoverLeg ends the leg on whose goroutine it is deferred, if that has panicked before
-// the leg had its vote. It may be a poller's, which must not wait.
+// recoverLeg ends the leg on whose goroutine it is deferred, if that has panicked before the leg
+// had its vote. That may be a poller's goroutine, which must not wait.
 func (l *leg) recoverLeg() {
 	if p := recover(); p != nil {
 		l.r.e.warnOfPanic(p, "running a leg")
@@ -146,7 +144,8 @@ func (l *leg) fail() {
 	}
 }
 
-// recoverSend ends sending where that has panicked: who reads the answer must not wait.
+// recoverSend ends sending that has panicked: the goroutine that reads the answer must not be left
+// waiting.
 func (l *leg) recoverSend() {
 	if p := recover(); p != nil {
 		l.r.e.warnOfPanic(p, "sending to a backend")
@@ -160,13 +159,13 @@ func (l *leg) recoverSend() {
 	}
 }
 
-// finishStreamed is finish on a goroutine of the server's, which has no recover.
+// finishStreamed is finish for a goroutine of the server's, which does not recover.
 func (l *leg) finishStreamed(reuse bool) {
 	defer l.r.e.recoverStep("ending an answer")
 	l.finish(reuse)
 }
 
-// countLegsEnded is for settle, which goes on whatever becomes of it.
+// countLegsEnded is for settle, which must go on whatever happens to it.
 func (r *request) countLegsEnded() {
 	defer r.e.recoverStep("settling a request")
 	whole := r.head.age()
@@ -176,7 +175,7 @@ func (r *request) countLegsEnded() {
 	}
 }
 
-// settleSafely runs settle, or a part of it, whose panic leaves nothing behind that others
+// settleSafely runs settle, or a part of it, so that a panic leaves nothing behind that others
 // wait for.
 func (r *request) settleSafely(settle func(*request)) {
 	defer func() {
@@ -188,16 +187,16 @@ func (r *request) settleSafely(settle func(*request)) {
 	settle(r)
 }
 
-// neverSettled ends a write of which it could not be written down how it has ended:
-// nobody is told that it succeeded. Who answers is not kept waiting.
+// neverSettled ends a write whose end could not be written down: nobody is told that it succeeded.
+// The goroutine that answers is not kept waiting.
 func (r *request) neverSettled() {
 	if r.forceSettled() {
 		r.leaveOverlaps()
 	}
 }
 
-// recoverAnswer pays what a detached request owes its client, where answering has
-// panicked: with the connection's end, for part of an answer may have gone.
+// recoverAnswer settles what a detached request owes its client if answering has panicked: it
+// closes the connection, because part of the answer may have been sent.
 func (r *request) recoverAnswer() {
 	p := recover()
 	if p == nil {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Where a backend lacks something only because a write is under way, whoever needs it waits for that, at
-// most for so long, and looks in so often: it is a matter of milliseconds.
+// A backend may lack something only because a write is still in flight. Whoever needs it then
+// waits for a bounded time and checks often: it is a matter of milliseconds.
 const (
 	briefWait       = time.Second
 	listingShare    = 10 // which part of that a listing waits for, which may have to do with what there is
@@ -15,7 +15,7 @@ const (
 	lastBriefPause  = 10 * time.Millisecond
 )
 
-// briefPatience is that of one request.
+// briefPatience is the patience of one request.
 type briefPatience struct {
 	until int64
 	pause time.Duration
@@ -27,7 +27,7 @@ func (e *Engine) patientFor(d time.Duration) briefPatience {
 	return briefPatience{until: e.now() + int64(d), pause: firstBriefPause}
 }
 
-// wait waits for a moment, and reports whether it is worth to look again.
+// wait waits for a moment, and reports whether it is worth checking again.
 func (p *briefPatience) wait(e *Engine) bool {
 	if e.now() > p.until || e.closing.Load() {
 		return false
@@ -37,8 +37,8 @@ func (p *briefPatience) wait(e *Engine) bool {
 	return true
 }
 
-// underWayIn reports whether a write to a key of the bucket is under way at one of the backends whose
-// client may have been told. It looks at all writes that are under way.
+// underWayIn reports whether one of the backends is still handling a write to a key of the bucket
+// that its client may have been told about. It looks at all writes in flight.
 func (o *overlaps) underWayIn(bucket []byte, backends uint64) bool {
 	for i := range o.shards {
 		if o.shards[i].hasTurn(func(t *turn) bool {
@@ -50,7 +50,7 @@ func (o *overlaps) underWayIn(bucket []byte, backends uint64) bool {
 	return false
 }
 
-// hasTurn reports whether f is true of one of the shard's.
+// hasTurn reports whether f is true for one of the shard's turns.
 func (s *overlapShard) hasTurn(f func(t *turn) bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,9 +75,9 @@ func (s *overlapShard) hasTurn(f func(t *turn) bool) bool {
 	return false
 }
 
-// awaitBucket waits until the backend of a list of versions, which is the primary's whoever was faster
-// (R28), has what was acknowledged in the bucket and is still under way there: what a client does not see in
-// the list it cannot remove before the bucket.
+// awaitBucket waits until the backend that lists versions, which is the primary even if another
+// one was faster (R28), has everything in the bucket that was acknowledged and is still in flight
+// there. A client cannot remove what it does not see in the list before it removes the bucket.
 func (r *request) awaitBucket(primary uint64) {
 	if !r.head.isListing() || !r.head.target.Versions || primary == r.e.all || r.e.o.Journal == nil || r.e.o.Journal.Quiet() {
 		return
@@ -86,15 +86,17 @@ func (r *request) awaitBucket(primary uint64) {
 	}
 }
 
-// waitsForListing waits for a moment where the backend that is to list a bucket, of which each lacks
-// something, is still at what was acknowledged there. It reports whether it is worth to look again.
+// waitsForListing waits for a moment if every backend lacks something in the bucket to be listed,
+// and the one that is to list it is still handling what was acknowledged there. It reports whether
+// it is worth checking again.
 func (r *request) waitsForListing(p *briefPatience) bool {
 	best := r.answerers[0] // route has put them in order
 	return best.owes > 0 && len(r.head.bucket()) > 0 && r.e.writes.underWayIn(r.head.bucket(), 1<<best.backend) && p.wait(r.e)
 }
 
-// awaitPrimary waits for a primary that is about to make the bucket, or to set something of it, before
-// another one stands in: what that one is told of uploads, the primary does not list.
+// awaitPrimary waits for a primary that is about to create the bucket, or to change a setting of
+// it, before another backend stands in: the primary would not list the uploads that the other one
+// is told about.
 func (r *request) awaitPrimary() {
 	for p := r.e.brieflyPatient(); ; {
 		late := r.e.ofBuckets.late(r.head.bucket())

@@ -1,6 +1,6 @@
 package engine
 
-// voteState is what a leg has come to so far.
+// voteState is the state of a leg so far.
 type voteState uint8
 
 const (
@@ -11,14 +11,14 @@ const (
 	voteHeld               // of a read: not asked, unless it is needed (R30)
 )
 
-// vote is a leg as the picker sees it. order counts the ends of a request's
-// legs, from 1; 0 while pending.
+// vote is a leg as the picker sees it. order numbers a request's legs by when they ended, from 1;
+// it is 0 while the leg is pending.
 type vote struct {
 	state voteState
 	order int
 }
 
-// hasEnded reports whether the leg has.
+// hasEnded reports whether the leg has ended.
 func (v *vote) hasEnded() bool { return v.state != votePending && v.state != voteHeld }
 
 // verdict is what to do for the client now.
@@ -32,10 +32,10 @@ const (
 	verdictPrimary         // the picked leg's answer, if the primary's does not come soon (R28)
 )
 
-// pick decides which answer the client gets (R3, R4, R9). need is the number of
-// positive answers that it takes (WriteAck; 1 for anything but a write); bodyRead
-// reports whether the whole request body has come from the client, before which
-// nothing is positive for a write. leg is valid with verdictAnswer.
+// pick decides which answer the client gets (R3, R4, R9). need is the required number of positive
+// answers (WriteAck; 1 for anything but a write). bodyRead reports whether the whole request body
+// has been read from the client; until then no answer to a write is positive. leg is valid with
+// verdictAnswer.
 //
 // It is a pure function of its arguments.
 func pick(votes []vote, need int, bodyRead bool) (leg int, v verdict) {
@@ -65,20 +65,19 @@ func pick(votes []vote, need int, bodyRead bool) (leg int, v verdict) {
 	case positive+pending >= need && pending > 0:
 		return 0, verdictWait
 	case firstNegative >= 0:
-		// The number cannot be reached any more, and the storage has said why.
+		// The number cannot be reached any more, and the backend has said why.
 		return firstNegative, verdictAnswer
 	case pending > 0:
-		// It cannot be reached, but an answer of a storage that is still out
-		// says more than the transport error that made it so (R4).
+		// It cannot be reached, but an answer from a backend that is still out says more than the
+		// transport error that made it so (R4).
 		return 0, verdictWait
 	}
 	return 0, verdictNone
 }
 
-// pickVersioned corrects what pick says of a write that a bucket with versions has taken
-// (R28): each backend gives an id of its own, and the primary's goes to the client. over:
-// PrimaryWait is. versioned are the legs whose answers tell an id; primary is the primary's
-// leg, or -1.
+// pickVersioned corrects pick's verdict on a write to a bucket with versions (R28): each backend
+// gives an id of its own, and the primary's goes to the client. over says that PrimaryWait has
+// passed. versioned are the legs whose answers name an id; primary is the primary's leg, or -1.
 //
 // It is a pure function of its arguments.
 func pickVersioned(votes []vote, leg int, v verdict, versioned uint64, primary int, over bool) (int, verdict) {
@@ -96,10 +95,11 @@ func pickVersioned(votes []vote, leg int, v verdict, versioned uint64, primary i
 	return leg, v
 }
 
-// pickDecided is pick for a conditional write, which the decider's leg decides (R29): what
-// that refuses is refused, and where it gives no answer nobody knows. What followers refuse
-// counts against need alone, and the client is not told of a condition that the decider has
-// found to hold. refusing are the legs whose answers say that it does not, or may not.
+// pickDecided is pick for a conditional write, which the decider's leg decides (R29): if it
+// refuses, the write is refused, and if it gives no answer, nobody knows. Refusals by followers
+// count against need only: the client is never told that a condition failed which the decider has
+// found to hold. refusing are the legs whose answers say that the condition does not, or may not,
+// hold.
 //
 // It is a pure function of its arguments.
 func pickDecided(votes []vote, refusing uint64, need, decider int, bodyRead bool) (leg int, v verdict) {

@@ -5,16 +5,16 @@ import "time"
 // pressedFor is how long a backend counts as pressed after the last sign of it.
 const pressedFor = int64(time.Second)
 
-// Pressed reports whether clients need all the room that there is at a backend, so that what has time, as
-// repair has, ought to stay behind them: writes have just been deferred there, or clients were held back by
-// it (R10). Any goroutine may call it.
+// Pressed reports whether clients need all the capacity of a backend, so that work that can wait,
+// such as repair's, should stand back: writes have just been deferred there, or it has held
+// clients back (R10). Any goroutine may call it.
 func (e *Engine) Pressed(backend int) bool {
 	now, l := e.now(), &e.lanes[backend]
 	at := l.deferredAt.Load()
 	return at != 0 && now-at < pressedFor || l.heldLately(now)
 }
 
-// heldLately reports whether the backend has held a client back a moment ago.
+// heldLately reports whether the backend has recently held a client back.
 func (l *lane) heldLately(now int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

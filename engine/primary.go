@@ -6,26 +6,26 @@ import (
 	"path"
 )
 
-// Where S3 needs one voice, a bucket's primary speaks for all backends (R28): its order of
-// the backends is by rendezvous hashing (Thaler and Ravishankar 1996), so that every proxy
-// in front of the same backends works out the same, and one that leaves moves no bucket but
-// its own.
+// Where S3 needs one voice, a bucket's primary speaks for all backends (R28). Its order of the
+// backends comes from rendezvous hashing (Thaler and Ravishankar 1996), so every proxy in front of
+// the same backends arrives at the same order, and a backend that leaves moves no buckets but its
+// own.
 
-// PrimaryRule names the primary of the buckets whose names match Pattern (path.Match; ""
-// is every bucket).
+// PrimaryRule names the primary of the buckets whose names match Pattern (path.Match; "" matches
+// every bucket).
 type PrimaryRule struct {
 	Pattern string
 	Backend int
 }
 
-// primaries is the order of backends for every bucket. It does not change.
+// primaries is the order of the backends for every bucket. It does not change.
 type primaries struct {
 	names   []string
 	weights []int         // nil: all are equal
 	rules   []PrimaryRule // the first that matches a bucket counts
 }
 
-// fixedRank is the rank of a primary that a rule names.
+// fixedRank is the rank of a primary named by a rule.
 const fixedRank = math.MaxUint64
 
 func newPrimaries(names []string, weights []int, rules []PrimaryRule) (*primaries, error) {
@@ -61,8 +61,8 @@ func (p *primaries) weight(backend int) int {
 	return p.weights[backend]
 }
 
-// rank is a backend's place among those of its weight: the one with the highest rank comes
-// first in the bucket's order.
+// rank is a backend's rank among those of its weight: the highest comes first in the bucket's
+// order.
 func (p *primaries) rank(bucket []byte, backend int) uint64 {
 	if p.fixed(bucket) == backend {
 		return fixedRank
@@ -70,9 +70,9 @@ func (p *primaries) rank(bucket []byte, backend int) uint64 {
 	return min(mix(hashBucket(bucket), p.names[backend]), fixedRank-1)
 }
 
-// first is the first backend of a set in the bucket's order, or nobody if the set is empty:
-// the one that a rule names, then by weight, then by rank. The next one is the first of the
-// set without it.
+// first is the first backend of a set in the bucket's order, or nobody if the set is empty: the
+// one that a rule names, then by weight, then by rank. The next one is the first of the set
+// without it.
 func (p *primaries) first(bucket []byte, among uint64) int {
 	best, bestWeight, bestRank := nobody, 0, uint64(0)
 	for b := range p.names {
@@ -100,9 +100,9 @@ func (e *Engine) inPool() (set uint64) {
 	return set
 }
 
-// primaryOf is the set of the one backend that speaks for all about a bucket: its primary,
-// or whoever stands in for one that is out of the pool, or lacks something of the bucket itself. It is
-// empty if nobody is there.
+// primaryOf returns, as a set, the one backend that speaks for all about a bucket: its primary, or
+// the one that stands in if the primary is out of the pool or lacks something of the bucket
+// itself. It is empty if there is none.
 func (r *request) primaryOf(bucket []byte, but uint64) uint64 {
 	among := r.e.inPool() &^ but
 	if have := among &^ r.lackBucket(); have != 0 {
@@ -115,7 +115,7 @@ func (r *request) primaryOf(bucket []byte, but uint64) uint64 {
 	return 1 << b
 }
 
-// mix hashes a bucket's hash with a backend's name (FNV-1a, then the finaliser of
+// mix hashes a bucket's hash together with a backend's name (FNV-1a, then the finalizer of
 // splitmix64).
 func mix(bucket uint64, name string) uint64 {
 	h := bucket

@@ -2,7 +2,7 @@ package engine
 
 import "github.com/akubra/akubra/s3"
 
-// noteRead counts the body as read.
+// noteRead records that the body has been read.
 func (r *request) noteRead() (losers uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -11,7 +11,7 @@ func (r *request) noteRead() (losers uint64) {
 	return losers
 }
 
-// takeVote takes the vote of a leg that has ended. waits: what that brings about may have
+// takeVote takes the vote of a leg that has ended. waits reports whether the consequences may have
 // to wait.
 func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool, next *leg) {
 	said, says, refused := l.asDecider(), l.saysOfVersions(), l.undeleted() // which must not be asked under mu
@@ -43,8 +43,8 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	return late, losers, last, answers, waits, next
 }
 
-// mayWaitLocked reports whether what the end of a leg brings about may have to wait: for a
-// disk, or for somebody to read a log. Where all is well it has not.
+// mayWaitLocked reports whether the consequences of a leg's end may have to wait: for a disk, or
+// for a log's reader. If all is well they do not.
 func (r *request) mayWaitLocked(last, answers bool) bool {
 	switch {
 	case !r.head.is(s3.KindPlain) || r.race.isAbandoned():
@@ -63,9 +63,9 @@ func (r *request) mayWaitLocked(last, answers bool) bool {
 	return r.mayWriteDownLocked()
 }
 
-// decideLocked asks the picker once. It returns the legs whose answers nobody
-// is going to read now, as a set of leg numbers, and whether it is the caller who
-// has to answer (detach.go). next is a leg that the caller has to ask (reads_race.go).
+// decideLocked asks the picker once. It returns the legs whose answers nobody will read now, as a
+// set of leg numbers, and whether the caller has to answer (detach.go). next is a leg that the
+// caller has to ask (reads_race.go).
 func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
 	c := &r.race
 	if c.end != undecided {
@@ -88,8 +88,8 @@ func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
 	case verdictNone:
 		c.winner = -1
 	}
-	// All have answered before the end of the body (R9): the handler waits for
-	// a client that may itself wait for the answer.
+	// All have answered before the end of the body (R9): the handler is waiting for a client that
+	// may itself be waiting for the answer.
 	if !c.isRead() {
 		r.client.interrupt()
 	}
@@ -112,11 +112,11 @@ func (r *request) setDecidedLocked() (losers uint64) {
 	return losers
 }
 
-// abandon decides it because the client is gone, if it is not decided.
+// abandon decides the request because its client has gone, if it is not decided yet.
 func (r *request) abandon() (losers uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// Where all legs have ended by themselves, settle is looking already.
+	// If all legs have ended by themselves, settle is already looking.
 	gone := !r.allEndedLocked()
 	if r.race.end == undecided {
 		r.race.winner = -1
@@ -128,7 +128,7 @@ func (r *request) abandon() (losers uint64) {
 	return losers
 }
 
-// forgo takes the client's answer back, or decides that it gets none.
+// forgo takes the client's answer back, or decides that there is none.
 func (r *request) forgo() (losers uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,8 +142,8 @@ func (r *request) forgo() (losers uint64) {
 	return losers
 }
 
-// told is the backend whose answer the client gets, as a set; none if there is no such
-// one, or a panic has taken it back (forgo).
+// told returns, as a set, the backend whose answer the client gets; it is empty if there is none,
+// or a panic has taken the answer back (forgo).
 func (r *request) told() (set uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,8 +153,8 @@ func (r *request) told() (set uint64) {
 	return set
 }
 
-// tryDetach makes who decides the request answer it, unless it is decided, or the body was
-// not read: each leg may have left before its end (R9).
+// tryDetach leaves the answer to whoever decides the request. It fails if the request is decided,
+// or the body was not read: each leg may have left before its end (R9).
 func (r *request) tryDetach() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,7 +167,7 @@ func (r *request) tryDetach() bool {
 	return true
 }
 
-// setAnswered notes that the client has its answer: legs have no excuse now (R13).
+// setAnswered records that the client has its answer: from now on no leg has an excuse (R13).
 func (r *request) setAnswered() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

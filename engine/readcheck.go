@@ -11,18 +11,18 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// After a share of the reads that one backend has answered another one is asked for the same
-// object, to compare them (ReadCheck, R30): under such a policy nobody else would find out
-// that they differ. The client's own request is used, for its signature covers no other, and
-// of a GET the first byte is asked for.
+// For a share of the reads that one backend has answered, another backend is asked for the same
+// object, to compare the two (ReadCheck, R30): under such a read policy a difference would
+// otherwise go unnoticed. The client's own request is used, because its signature covers no other;
+// for a GET only the first byte is requested.
 
-// maxReadChecks bounds how many are under way.
+// maxReadChecks bounds how many are in progress.
 const maxReadChecks = 16
 
-// readChecks is how many are.
+// readChecks is how many are in progress.
 type readChecks struct{ underWay atomic.Int64 }
 
-// mayCheck reports whether the read, which has ended, is one to be compared.
+// mayCheck reports whether the read, which has ended, is one to compare.
 func (r *request) mayCheck() bool {
 	share := r.o.ReadCheck
 	if share <= 0 || r.plan.n == 0 || r.plan.all || !r.race.askedOne() || !r.head.isRouted() || len(r.head.target.Key) == 0 ||
@@ -52,8 +52,8 @@ func (r *request) checkRead() {
 	}()
 }
 
-// isSettled reports whether nobody owes the key, and nobody is writing it: only then is a
-// difference one.
+// isSettled reports whether nobody owes the key and nobody is writing it: only then does a
+// difference mean anything.
 func (r *request) isSettled() bool {
 	return r.owedOf() == 0 && !r.e.writes.underWay(hashOfTarget(&r.head.target))
 }
@@ -65,7 +65,7 @@ func (r *request) compareRead() {
 	if !r.isSettled() {
 		return
 	}
-	// Which of the others is asked is left to chance: in the end each one is.
+	// Which of the others is asked is left to chance, so that in the end each one is.
 	for i := range list {
 		list[i].dice = mix(uint64(r.head.id), r.e.o.Backends[list[i].backend].Name())
 	}
@@ -97,8 +97,8 @@ func (r *request) compareRead() {
 	r.record(l.backend, &d, reason)
 }
 
-// difference compares another backend's answer with the one to the client; problem is ""
-// where they agree, or nothing can be said.
+// difference compares another backend's answer with the one to the client; problem is "" if they
+// agree, or if nothing can be said.
 func difference(a, other *http1.Answer) (problem, reason string) {
 	size := other.Length
 	switch other.Status {
@@ -124,7 +124,7 @@ func difference(a, other *http1.Answer) (problem, reason string) {
 	switch {
 	case a.Length >= 0 && size >= 0 && a.Length != size:
 		return fmt.Sprintf("size mismatch: %d instead of %d bytes", size, a.Length), "size"
-	// Of an object made of parts the ETag tells how it was made, too.
+	// The ETag of an object made from parts also shows how it was made.
 	case differs(mine, theirs) && !isOfParts(mine) && !isOfParts(theirs):
 		return etagMismatch, "etag"
 	}
@@ -133,8 +133,8 @@ func difference(a, other *http1.Answer) (problem, reason string) {
 
 func isOfParts(etag []byte) bool { return strings.Contains(string(etag), "-") }
 
-// askBeside asks a backend for what the client has asked for, with more fields, and gives the
-// leg that has the head of an answer, or nil.
+// askBeside asks a backend for what the client has asked for, with additional fields, and returns
+// the leg that has the head of the answer, or nil.
 func (r *request) askBeside(backend int, more func(head []byte) []byte) *leg {
 	e := r.e
 	slots := new([MaxBackends]int32)

@@ -8,8 +8,8 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// requestHead is what the client asks for. It is set before the legs start and does not
-// change then, but for the key that a form tells (beginForm).
+// requestHead is what the client asks for. It is set before the legs start and does not change
+// afterwards, except for the key found in a form (beginForm).
 type requestHead struct {
 	head
 
@@ -32,13 +32,13 @@ type requestID uint64
 
 func (id requestID) String() string { return strconv.FormatUint(uint64(id), 16) }
 
-// newID is unique in this process's life and unlikely in another's.
+// newID returns an id that is unique in this process, and most likely everywhere.
 func (e *Engine) newID() requestID { return requestID(e.idBase | e.nextID.Add(1)&0xffffffff) }
 
-// keptHead is the largest buffer for a head, or for an answer, that goes back to the pool.
+// keptHead is the largest buffer, for a head or for an answer, that goes back to the pool.
 const keptHead = 64 << 10
 
-// reset forgets everything but the buffer.
+// reset clears everything but the buffer.
 func (h *requestHead) reset() {
 	buf := h.buf[:0]
 	if cap(buf) > keptHead {
@@ -47,8 +47,8 @@ func (h *requestHead) reset() {
 	*h = requestHead{buf: buf}
 }
 
-// keep copies what outlives the handler behind the head in buf, and makes the slices
-// point there.
+// keep copies what outlives the handler into buf, behind the head, and makes the slices point
+// there.
 func (h *requestHead) keep(rawLen int) {
 	h.length = len(h.buf)
 	h.buf = append(h.buf, h.host...)
@@ -77,8 +77,8 @@ func (h *requestHead) isPartCopy() bool { return h.kind == s3.KindPart && h.copy
 // copies reports whether it has a source (R15).
 func (h *requestHead) copies() bool { return h.kind == s3.KindCopy || h.isPartCopy() }
 
-// isUploadsOwn reports whether it is about a multipart upload that is under way, and so
-// about one backend's own (R26).
+// isUploadsOwn reports whether it concerns a multipart upload in progress, which is one backend's
+// own (R26).
 func (h *requestHead) isUploadsOwn() bool {
 	return h.kind == s3.KindPart || h.kind == s3.KindUpload || h.kind == s3.KindComplete
 }
@@ -86,27 +86,28 @@ func (h *requestHead) isUploadsOwn() bool {
 // isLate reports whether its answer may take minutes (hold.go).
 func (h *requestHead) isLate() bool { return h.copies() || h.kind == s3.KindComplete }
 
-// wantsWhole reports whether answers are read to their end before they count (R24, R25, R26, R28).
+// wantsWhole reports whether its answers must be read to their end before they count (R24, R25,
+// R26, R28).
 func (h *requestHead) wantsWhole() bool {
 	return h.isLate() || h.kind == s3.KindInitiate || h.kind == s3.KindDelete || h.deletesVersion()
 }
 
-// isAnsweredShortly reports whether its answer is most likely a short one, and comes soon.
+// isAnsweredShortly reports whether its answer is most likely short, and comes soon.
 func (h *requestHead) isAnsweredShortly() bool {
 	return h.kind == s3.KindPlain && h.method != "GET" && !h.target.Selects && h.method != "OPTIONS"
 }
 
-// isSwift reports whether a backend has little to do for it, so that the time that it takes
-// says something about the way there.
+// isSwift reports whether a backend has so little to do for it that the time it takes says
+// something about the path to the backend.
 func (h *requestHead) isSwift() bool { return h.kind == s3.KindPlain && !h.chunked }
 
-// isOneKey reports whether it writes one key that it names, so that it may overlap with
+// isOneKey reports whether it writes the one key that it names, so that it may overlap with
 // another write (R19).
 func (h *requestHead) isOneKey() bool {
 	return h.write && len(h.target.Key) > 0 && !h.target.Sub && h.target.UploadID == "" || h.kind == s3.KindComplete
 }
 
-// isPart reports whether it writes a part of the object that it names: its tags, its ACL.
+// isPart reports whether it writes only a part of the object that it names: its tags or its ACL.
 func (h *requestHead) isPart() bool {
 	return h.write && len(h.target.Key) > 0 && h.target.Sub && h.target.UploadID == ""
 }
@@ -116,12 +117,13 @@ func (h *requestHead) isListing() bool {
 	return h.method == "GET" && len(h.target.Key) == 0 && len(h.target.Bucket) > 0
 }
 
-// hasETag reports whether the object that it writes has an ETag of its content's own (R18).
+// hasETag reports whether the object that it writes has an ETag that depends on its content only
+// (R18).
 func (h *requestHead) hasETag() bool {
 	return h.method == "PUT" && !h.target.Sub && len(h.target.Key) > 0 || h.kind == s3.KindForm
 }
 
-// isRepeatable reports whether doing it twice is as good as once (RFC 9110 §9.2.2).
+// isRepeatable reports whether doing it twice has the same effect as once (RFC 9110 §9.2.2).
 func (h *requestHead) isRepeatable() bool {
 	switch h.method {
 	case "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE":
@@ -130,7 +132,7 @@ func (h *requestHead) isRepeatable() bool {
 	return false
 }
 
-// bodyLength is how long the body is, or -1 if that is not known.
+// bodyLength is the length of the body, or -1 if it is not known.
 func (h *requestHead) bodyLength() int64 {
 	if h.chunked {
 		return -1
@@ -138,16 +140,16 @@ func (h *requestHead) bodyLength() int64 {
 	return max(h.contentLength, 0)
 }
 
-// isWatched reports whether the body has to be seen while it passes by (watch).
+// isWatched reports whether the body has to be examined as it passes (watch).
 func (h *requestHead) isWatched() bool { return h.kind == s3.KindForm || h.kind == s3.KindComplete }
 
-// hasBody reports whether the client sends one.
+// hasBody reports whether the client sends a body.
 func (h *requestHead) hasBody() bool { return h.chunked || h.contentLength > 0 }
 
 // bodyless reports whether an answer with this status has no body.
 func (h *requestHead) bodyless(status int) bool { return http1.Bodyless(h.method, status) }
 
-// age is how long ago it came.
+// age is the time since it arrived.
 func (h *requestHead) age() time.Duration { return time.Since(h.begun) }
 
 // name is what logs and errors call it.

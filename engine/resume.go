@@ -10,15 +10,15 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// An answer that breaks off in mid-body is gone on with from another backend that has the
-// same object, by ETag and size, so that the client sees nothing of it (R30). It is asked
-// for the rest with Range and If-Match, which a client's signature does not cover unless
-// the client sent them: then the answer ends where it broke off.
+// An answer that breaks off in the middle of its body is continued from another backend that has
+// the same object, by ETag and size, so that the client notices nothing (R30). That backend is
+// asked for the rest with Range and If-Match, which a client's signature does not cover unless the
+// client sent them: in that case the answer ends where it broke off.
 
-// errNotTheSame: another backend has another object, or does not give a part of it.
+// errNotTheSame: another backend has a different object, or does not send parts of it.
 var errNotTheSame = errors.New("it is not the rest of the same object")
 
-// isResumable reports whether the rest of the answer could be another backend's.
+// isResumable reports whether the rest of the answer could come from another backend.
 func (l *leg) isResumable() bool {
 	h, a := &l.r.head, &l.answer
 	etag := a.ETag()
@@ -26,7 +26,8 @@ func (l *leg) isResumable() bool {
 		a.Status == 200 && a.Length > 0 && !a.Chunked && len(etag) > 2 && etag[0] == '"'
 }
 
-// whyOver is why nobody goes on with an answer that was cut, or nil: its backend has only left the pool (LetGo).
+// whyOver returns why an answer that was cut must not be continued, or nil: its backend has only
+// left the pool (LetGo).
 func (l *leg) whyOver() error {
 	if why := l.why(); !errors.Is(why, errDemoted) {
 		return why
@@ -34,8 +35,8 @@ func (l *leg) whyOver() error {
 	return nil
 }
 
-// resume goes on with the answer from another backend after cause. It reports whether
-// Read can be called again.
+// resume continues the answer from another backend after cause. It reports whether Read can be
+// called again.
 func (b *answerBody) resume(cause error) bool {
 	if b.left <= 0 || b.first().whyOver() != nil || !b.first().isResumable() {
 		return false
@@ -61,7 +62,7 @@ func (b *answerBody) resume(cause error) bool {
 	return false
 }
 
-// first is the leg whose answer it was at first.
+// first is the leg whose answer it was originally.
 func (b *answerBody) first() *leg {
 	if b.start != nil {
 		return b.start
@@ -69,14 +70,14 @@ func (b *answerBody) first() *leg {
 	return b.l
 }
 
-// tellBrokenOff tells Health of an answer that has no end.
+// tellBrokenOff tells Health about an answer that has no end.
 func (l *leg) tellBrokenOff(cause error) {
 	l.err = l.describe(cause)
 	l.tellFailure(cause)
 }
 
-// rest asks a backend for an object from some byte on, and gives the leg whose answer that
-// is, or nil.
+// rest asks a backend for an object from a given byte on, and returns the leg that has the answer,
+// or nil.
 func (r *request) rest(backend int, winner *leg, from int64) *leg {
 	e := r.e
 	slots := new([MaxBackends]int32)
@@ -113,7 +114,7 @@ func contentRange(from, size int64) string {
 	return "bytes " + strconv.FormatInt(from, 10) + "-" + strconv.FormatInt(size-1, 10) + "/" + strconv.FormatInt(size, 10)
 }
 
-// fetchFresh is fetch that starts again on a fresh connection where it must (R12).
+// fetchFresh is fetch, started again on a fresh connection if necessary (R12).
 func (l *leg) fetchFresh(head []byte) error {
 	err := l.fetch(head, false)
 	if l.stale(err) {
@@ -125,7 +126,7 @@ func (l *leg) fetchFresh(head []byte) error {
 	return err
 }
 
-// fetch sends a request that is a head alone, and reads the answer's head.
+// fetch sends a request that consists of a head only, and reads the answer's head.
 func (l *leg) fetch(head []byte, fresh bool) error {
 	c, err := l.connect(fresh)
 	if err != nil {
@@ -156,14 +157,14 @@ func (l *leg) fetch(head []byte, fresh bool) error {
 	}
 }
 
-// setSpare makes l one that an abort of the request reaches beside its legs.
+// setSpare makes l a leg that an abort of the request reaches in addition to its own legs.
 func (r *request) setSpare(l *leg) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.spare, l.asked = l, r.e.now()
 }
 
-// abortSpare aborts it. The legs were aborted before.
+// abortSpare aborts it. The request's legs have been aborted before.
 func (r *request) abortSpare(cause error) {
 	r.mu.Lock()
 	l := r.spare

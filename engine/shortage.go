@@ -7,12 +7,12 @@ import (
 	"github.com/akubra/akubra/engine/pipes"
 )
 
-// ownFailure is why a leg has failed where the proxy's machine is to blame.
+// ownFailure is why a leg has failed if the proxy's own machine is to blame.
 type ownFailure struct{ error }
 
 func (f *ownFailure) Unwrap() error { return f.error }
 
-// outOfFiles reports whether err is for want of files, memory or ports of this machine.
+// outOfFiles reports whether err means that this machine has run out of files, memory or ports.
 func outOfFiles(err error) bool {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, errno) {
@@ -22,7 +22,7 @@ func outOfFiles(err error) bool {
 	return false
 }
 
-// relieve frees files that can be dispensed with.
+// relieve frees files that can be spared.
 func (e *Engine) relieve() {
 	pipes.Trim()
 	e.mu.Lock()
@@ -33,8 +33,8 @@ func (e *Engine) relieve() {
 	}
 }
 
-// noAnswer is what a client is told when no backend has answered: to come back later
-// where none could be asked.
+// noAnswer is what a client is told when no backend has answered; if none could even be asked, it
+// is to come back later.
 func (r *request) noAnswer() *s3Error {
 	if len(r.legs) == 0 {
 		return errNoBackend

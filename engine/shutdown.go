@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// startListening remembers what Shutdown has to close: the server knows of a
-// listener only from some time after its Serve was called. It reports whether
-// there is anything left to serve.
+// startListening records what Shutdown has to close: the server knows a listener only some time
+// after its Serve was called. It reports whether there is anything left to serve.
 func (e *Engine) startListening(ln *listener) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -30,14 +29,14 @@ func (e *Engine) stopListening() {
 	}
 }
 
-// Drain makes each answer its connection's last, while requests are taken on: who has to go
-// elsewhere does so, and no connection is in use when Shutdown closes it (R22).
+// Drain makes each answer the last one on its connection while requests are still taken: clients
+// that have to go elsewhere do so, and no connection is in use when Shutdown closes it (R22).
 func (e *Engine) Drain() { e.stopping.Store(true) }
 
-// seeOff waits until the clients have gone, each after one more answer, which says that the
-// connection ends. Who has been idle for drainGrace is not about to send a request, and does
-// not hold it up: to close any other connection might break a request. Drain was called, and
-// nobody comes any more.
+// seeOff waits until the clients have gone, each after one more answer, which announces the end of
+// its connection. A client that has been idle for drainGrace is not about to send a request and
+// does not delay it; closing any other connection might break a request. Drain has been called,
+// and no new clients arrive.
 func (e *Engine) seeOff(ctx context.Context) {
 	e.mu.Lock()
 	l := e.listener
@@ -67,8 +66,8 @@ func (e *Engine) seeOff(ctx context.Context) {
 	}
 }
 
-// dismissIdle ends the connections that have been idle for drainGrace, and those whose head
-// has been coming for headGrace. open is how many there were, later when to look again.
+// dismissIdle closes the connections that have been idle for drainGrace, and those whose head has
+// been arriving for headGrace. open is how many there were, later when to look again.
 func (l *listener) dismissIdle() (open int, later time.Duration) {
 	now, grace := l.e.now(), l.e.o.drainGrace
 	idleBefore, slowBefore := idleSince(now-int64(grace)), idleSince(now-int64(l.e.o.headGrace))
@@ -87,14 +86,13 @@ func (l *listener) dismissIdle() (open int, later time.Duration) {
 	return len(l.conns), max(later, time.Millisecond)
 }
 
-// drainGrace is how long a connection has been idle when a shutdown closes it. A client that
-// sends one request after the other pauses for less.
+// drainGrace is how long a connection must have been idle to be closed by a shutdown. A client
+// that sends one request after another pauses for less.
 const drainGrace = time.Second
 
-// Shutdown stops accepting, and waits for the requests in flight and their legs
-// until ctx is done. What is left then is cut off, which records it as a
-// divergence where a backend had taken it (R22). It returns ctx's error in that
-// case. Call it once.
+// Shutdown stops accepting and waits for the requests in flight and their legs until ctx is done.
+// What is left then is cut off, and recorded as a divergence if a backend had taken it (R22); in
+// that case Shutdown returns ctx's error. It must be called only once.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.stopListening()
 	e.Drain()
@@ -103,8 +101,8 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	if errors.Is(serverErr, net.ErrClosed) {
 		serverErr = nil // that was stopListening
 	}
-	// Where its time is over, the server goes on with the connections that are
-	// open: what they bring is refused from here on.
+	// After that time the server still has open connections: whatever they send is refused from
+	// here on.
 	e.closing.Store(true)
 	idle := e.untilIdle()
 	select {
@@ -121,7 +119,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// untilIdle returns a channel that is closed when no request is under way.
+// untilIdle returns a channel that is closed when no request is in flight.
 func (e *Engine) untilIdle() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -134,9 +132,9 @@ func (e *Engine) untilIdle() <-chan struct{} {
 	return idle
 }
 
-// enlist and delist keep the list of requests under way: those that have their
-// legs and their ring, so that they can be shut down. A request that is enlisted
-// too late to be found there finds the engine closing.
+// enlist and delist keep the list of requests in flight: those that have legs and a ring, so that
+// they can be shut down. A request that is enlisted too late to be found there finds the engine
+// closing.
 func (e *Engine) enlist(r *request) {
 	e.mu.Lock()
 	r.next = e.active
@@ -168,7 +166,7 @@ func (e *Engine) delist(r *request) {
 	}
 }
 
-// list takes hold of every request under way.
+// list takes hold of every request in flight.
 func (e *Engine) list() []*request {
 	e.mu.Lock()
 	defer e.mu.Unlock()

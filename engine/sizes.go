@@ -11,12 +11,12 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// maxPartSizes bounds how many parts' sizes are remembered, at some 40 bytes each. An
-// upload some of whose parts are not known is recorded without a size.
+// maxPartSizes bounds how many parts' sizes are remembered, at some 40 bytes each. An upload with
+// an unknown part is recorded without a size.
 const maxPartSizes = 1 << 16
 
-// partSizes remembers how large the parts of multipart uploads are, which nobody tells
-// when an upload is completed (R16). It forgets as owners does.
+// partSizes remembers the sizes of the parts of multipart uploads, which are not part of the
+// request that completes an upload (R16). It forgets as owners does.
 type partSizes struct {
 	mu         sync.Mutex
 	seed       maphash.Seed
@@ -24,7 +24,7 @@ type partSizes struct {
 	max        int
 }
 
-// partKey is a part of an upload, known by its hash.
+// partKey identifies a part of an upload, by its hash.
 type partKey struct {
 	upload uint64
 	number int
@@ -34,7 +34,7 @@ func newPartSizes(limit int) *partSizes {
 	return &partSizes{seed: maphash.MakeSeed(), young: make(map[partKey]int64), max: limit / 2}
 }
 
-// put notes a part's size; a negative one is not known.
+// put records a part's size; a negative one is not known.
 func (s *partSizes) put(uploadID string, number int, size int64) {
 	key := partKey{maphash.String(s.seed, uploadID), number}
 	s.mu.Lock()
@@ -45,7 +45,7 @@ func (s *partSizes) put(uploadID string, number int, size int64) {
 	s.young[key] = size
 }
 
-// sum is the size of an object made from these parts, or 0 where it is not known.
+// sum is the size of an object made from these parts, or 0 if it is not known.
 func (s *partSizes) sum(uploadID string, numbers []int) (sum int64) {
 	upload := maphash.String(s.seed, uploadID)
 	s.mu.Lock()
@@ -63,7 +63,7 @@ func (s *partSizes) sum(uploadID string, numbers []int) (sum int64) {
 	return sum
 }
 
-// learnPart notes the size of a part that a backend has taken.
+// learnPart records the size of a part that a backend has taken.
 func (r *request) learnPart() {
 	number, err := strconv.Atoi(queryValue(r.head.target.Query, "partNumber"))
 	if err != nil {
@@ -76,7 +76,7 @@ func (r *request) learnPart() {
 	r.e.parts.put(r.head.target.UploadID, number, size)
 }
 
-// queryValue is a parameter's value in a raw query, as it stands there.
+// queryValue returns a parameter's value in a raw query, undecoded.
 func queryValue(query []byte, name string) string {
 	for len(query) > 0 {
 		var param []byte
@@ -88,7 +88,7 @@ func queryValue(query []byte, name string) string {
 	return ""
 }
 
-// contentSize is the size of what the client has sent, without the coding of signed
+// contentSize is the size of the content that the client has sent, without the framing of signed
 // chunks.
 func (r *request) contentSize() int64 {
 	if r.head.decodedLength >= 0 {
@@ -97,8 +97,8 @@ func (r *request) contentSize() int64 {
 	return r.message.BodySize()
 }
 
-// objectSize is the size of what the request writes, for records: 0 where it is not known,
-// as that of a copy (R16).
+// objectSize is the size of what the request writes, for records: 0 if it is not known, like that
+// of a copy (R16).
 func (r *request) objectSize() int64 {
 	switch r.head.kind {
 	case s3.KindComplete, s3.KindForm:
@@ -109,7 +109,7 @@ func (r *request) objectSize() int64 {
 	return r.contentSize()
 }
 
-// watch looks at a body while it passes by, where what stands in it has to be known.
+// watch examines a body as it passes, if its content has to be known.
 func (r *request) watch(body io.Reader) io.Reader {
 	switch r.head.kind {
 	case s3.KindForm:
@@ -121,11 +121,11 @@ func (r *request) watch(body io.Reader) io.Reader {
 	return body
 }
 
-// maxParts is how many parts an upload has at most.
+// maxParts is the largest number of parts of an upload.
 const maxParts = 10000
 
-// partList looks for the numbers of the parts that an upload is completed from, in the
-// list that passes by.
+// partList finds the numbers of the parts from which an upload is completed, in the list as it
+// passes.
 type partList struct {
 	src     io.Reader
 	r       *request
@@ -135,7 +135,7 @@ type partList struct {
 	bad     bool // they cannot be read
 }
 
-// Read gives the list on. The size is known before the last of it is.
+// Read passes the list on. The size is known before the last of it is passed on.
 func (l *partList) Read(p []byte) (int, error) {
 	n, err := l.src.Read(p)
 	l.feed(p[:n])

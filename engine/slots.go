@@ -8,8 +8,8 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// slotRetry is how often a request at the limit looks whether backends have
-// stalled meanwhile.
+// slotRetry is how often a request that waits at the limit checks whether backends have stalled
+// meanwhile.
 const slotRetry = 50 * time.Millisecond
 
 // route says which backends the request is for.
@@ -40,8 +40,8 @@ func (r *request) route() uint64 {
 	return r.e.all
 }
 
-// takeSlots takes a slot at each backend of want that is in the pool, and waits
-// at the limit (R13).
+// takeSlots takes a slot at each backend of want that is in the pool, and waits at the limit
+// (R13).
 func (r *request) takeSlots(want uint64) *s3Error {
 	e := r.e
 	slots := &r.race.slots
@@ -113,8 +113,8 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	return nil
 }
 
-// hasOwnVersion reports whether a write to a version goes to the backend alone whose
-// version it is.
+// hasOwnVersion reports whether a write to a version goes only to the backend that the version
+// belongs to.
 func (c *race) hasOwnVersion() bool {
 	return c.skipped != 0 && c.reasons[bits.TrailingZeros64(c.skipped)] == versionOfAnother
 }
@@ -139,8 +139,8 @@ func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64
 	}
 }
 
-// acks is how many positive answers a write takes (R3). Backends under
-// maintenance are left out by the operator's own will; demoted ones count.
+// acks is how many positive answers a write needs (R3). Backends in maintenance are left out, as
+// the operator wants it; demoted ones count.
 func (r *request) acks() int {
 	e := r.e
 	n := len(e.o.Backends)
@@ -158,15 +158,15 @@ func (r *request) acks() int {
 	return 1
 }
 
-// suffices reports whether so many legs can make the write one that was acknowledged. Before
-// the legs start.
+// suffices reports whether so many legs can get the write acknowledged. It is called before the
+// legs start.
 func (c *race) suffices(legs int) bool { return legs >= c.need }
 
-// stateMaintained is the Limiter's word for a backend that the operator has
-// taken out (R14).
+// stateMaintained is the Limiter's word for a backend that the operator has taken out of service
+// (R14).
 const stateMaintained = words.StateMaintained
 
-// reasonOf is what metrics count a skipped backend by.
+// reasonOf is the label under which metrics count a skipped backend.
 func (c *race) reasonOf(backend int) string {
 	if why := c.reasons[backend]; why != versionOfAnother {
 		return why

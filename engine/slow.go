@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// SlowRequest is a request that took long, leg by leg, for an operator.
+// SlowRequest is a request that took long, leg by leg, as an operator sees it.
 type SlowRequest struct {
 	Time   time.Time // when it began
 	ID     string    // also in the access log and the synclog
@@ -33,8 +33,9 @@ const (
 	slowAtLeast = 100 * time.Millisecond
 )
 
-// slowRequests is the slowest requests of late. Nothing is noted, and no time is looked at, unless
-// somebody watches: then each leg's end looks at the clock, and a request over slowAtLeast is looked at.
+// slowRequests holds the slowest recent requests. Nothing is recorded, and no clock is read,
+// unless somebody is watching: then each leg's end reads the clock, and a request that took longer
+// than slowAtLeast is examined.
 type slowRequests struct {
 	watched atomic.Bool
 
@@ -42,8 +43,8 @@ type slowRequests struct {
 	kept []SlowRequest // at most slowKept
 }
 
-// WatchSlow says whether anybody wants to know of slow requests. What was known is forgotten once nobody
-// does.
+// WatchSlow says whether anybody wants to know about slow requests. What was recorded is dropped
+// once nobody does.
 func (e *Engine) WatchSlow(on bool) {
 	e.slow.watched.Store(on)
 	if !on {
@@ -67,7 +68,7 @@ func (s *slowRequests) forgetOldLocked() {
 	s.kept = slices.DeleteFunc(s.kept, func(r SlowRequest) bool { return time.Since(r.Time) > slowAge })
 }
 
-// noteSlow keeps a request whose legs have all ended, if it is among the slowest.
+// noteSlow records a request whose legs have all ended, if it is among the slowest.
 func (r *request) noteSlow(whole time.Duration) {
 	s := &r.e.slow
 	s.mu.Lock()

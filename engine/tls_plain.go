@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Read is tls.Conn's. A client that speaks HTTP without TLS is told so, in a way that it
-// understands: a broken connection would look like an outage to it.
+// Read is tls.Conn's. A client that speaks HTTP without TLS is told so in a way that it
+// understands: a broken connection would look like an outage.
 func (c *tlsConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err == nil || n > 0 || c.client == nil {
@@ -25,8 +25,8 @@ func (c *tlsConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// plainMethod is the method of a request of whose line only the beginning is known; "" if it
-// does not look like one.
+// plainMethod is the method of a request of which only the beginning of the line is known; "" if
+// it does not look like one.
 func plainMethod(start string) string {
 	for _, method := range []string{"GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH"} {
 		if line := method + " /"; strings.HasPrefix(line, start) || strings.HasPrefix(start, line) {
@@ -38,8 +38,8 @@ func plainMethod(start string) string {
 
 var errPlain = badRequest("this port speaks TLS, and the request came without: use https://")
 
-// refusePlain answers a request that did not come over TLS (R8). What else comes of it is
-// thrown away, so that the answer arrives.
+// refusePlain answers a request that did not come over TLS (R8). The rest of it is discarded, so
+// that the answer arrives.
 func (c *clientConn) refusePlain(method string) {
 	e := c.door.e
 	id := e.newID().String()

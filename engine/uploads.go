@@ -9,13 +9,13 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// maxUploads bounds how many multipart uploads are remembered. One that was
-// forgotten is asked of every backend and learnt again (R26).
+// maxUploads bounds how many multipart uploads are remembered. If one was forgotten, every backend
+// is asked, and it is learnt again (R26).
 const maxUploads = 1 << 16
 
-// owners remembers which backend an id of a storage's own making belongs to. It keeps two
-// generations: when the young one is full, the old one is dropped, and whatever
-// is asked for moves back to the young one.
+// owners remembers which backend has issued an id, of an upload or a page. It keeps two
+// generations: when the young one is full, the old one is dropped; whatever is looked up moves
+// back to the young one.
 type owners struct {
 	mu         sync.Mutex
 	young, old map[string]uint8
@@ -54,9 +54,9 @@ func (u *owners) putLocked(id string, backend uint8) {
 	u.young[id] = backend
 }
 
-// ownerMayBeOut reports whether the picked answer says that nobody knows an upload
-// whose owner may be a backend that was not asked, or did not answer. That is no
-// reason to make the client give the upload up (R26).
+// ownerMayBeOut reports whether the picked answer says that an upload is unknown although its
+// owner may be a backend that was not asked, or did not answer. That is no reason to make the
+// client give up the upload (R26).
 func (r *request) ownerMayBeOut(picked *leg) bool {
 	if r.head.uploadID() == "" || picked.answer.Status != 404 {
 		return false
@@ -78,15 +78,15 @@ func (e *Engine) learnUpload(body []byte, backend int) bool {
 	return true
 }
 
-// The Limiter's words for a backend in the pool, and for one that has left it.
+// The Limiter's words for a backend in the pool, and for one that has been demoted.
 const (
 	stateActive  = words.StateActive
 	stateDemoted = words.StateDemoted
 )
 
-// retryElsewhere sends a CreateMultipartUpload whose backend failed to the next
-// one (R26). It reports whether it took the request over. What the client is to
-// blame for goes to the client; an answer without an upload is a failure.
+// retryElsewhere sends a CreateMultipartUpload whose backend failed to the next one (R26). It
+// reports whether it took the request over. Errors that the client is to blame for go to the
+// client; an answer without an upload is a failure.
 func (r *request) retryElsewhere(ctx *fasthttp.RequestCtx) bool {
 	l := &r.legs[0]
 	if l.state == votePositive || l.state == voteNegative && l.answer.Status >= 300 && l.answer.Status < 500 {

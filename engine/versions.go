@@ -6,21 +6,21 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// The id of a version is one backend's own. A client is told the primary's, as far as that
-// can be waited for, and asks for it where it came from (R28).
+// A version's id is one backend's own. A client is told the primary's if that arrives in time, and
+// later requests for it go to the backend that issued it (R28).
 
 // maxVersions bounds how many ids are remembered.
 const maxVersions = 1 << 16
 
-// versionKey is what a version's id is remembered by.
+// versionKey is the key under which a version's id is remembered.
 func (r *request) versionKey(id string) string { return string(r.head.target.Bucket) + "/" + id }
 
-// versionOwner is the backend that gave the id that the request names.
+// versionOwner is the backend that issued the id in the request.
 func (r *request) versionOwner() (backend int, ok bool) {
 	return r.e.versions.get(r.versionKey(r.namedVersion()))
 }
 
-// learnVersion remembers whose id the client is told. Who answers calls it.
+// learnVersion remembers whose id the client is told. It is called by whoever answers.
 func (r *request) learnVersion() {
 	if l := r.winner(); l != nil {
 		if id := l.answer.VersionID(); s3.IsVersion(id) {
@@ -29,7 +29,7 @@ func (r *request) learnVersion() {
 	}
 }
 
-// primaryLeg is the leg of whoever speaks for the others, of those that were asked.
+// primaryLeg is the leg of the backend that speaks for the others, of those that were asked.
 func (r *request) primaryLeg() int {
 	return r.legOf(r.o.primaries.first(r.head.bucket(), r.asked()))
 }
@@ -45,7 +45,7 @@ func (r *request) primaryLate() {
 	}
 }
 
-// noteVersionLocked notes that a leg's answer tells a version's id.
+// noteVersionLocked records that a leg's answer names a version's id.
 func (r *request) noteVersionLocked(l *leg) {
 	c := &r.race
 	if c.versionAt == 0 {
@@ -54,13 +54,14 @@ func (r *request) noteVersionLocked(l *leg) {
 	c.versioned |= 1 << l.index
 }
 
-// madeVersions are the legs whose answers tell a version's id, once all have ended.
+// madeVersions are the legs whose answers name a version's id, once all have ended.
 func (r *request) madeVersions() (legs uint64) { return r.race.versioned }
 
-// readersShare is which part of PrimaryWait a read waits for: the other answer is as good, but for the id.
+// readersShare is the part of PrimaryWait that a read waits for: the other answer is as good,
+// except for the id.
 const readersShare = 20
 
-// awaitPrimaryLocked lets the answer wait for the primary's, PrimaryWait from the first one
+// awaitPrimaryLocked makes the answer wait for the primary's, for PrimaryWait from the first one
 // on.
 func (r *request) awaitPrimaryLocked() {
 	if c := &r.race; c.patience == nil {
@@ -73,7 +74,7 @@ func (r *request) awaitPrimaryLocked() {
 	}
 }
 
-// stopWaitingLocked ends it.
+// stopWaitingLocked ends that wait.
 func (r *request) stopWaitingLocked() {
 	if c := &r.race; c.patience != nil {
 		if c.patience.Stop() {
@@ -83,7 +84,7 @@ func (r *request) stopWaitingLocked() {
 	}
 }
 
-// waitNoMore decides without the primary, unless that has happened.
+// waitNoMore decides without the primary, unless the request is decided already.
 func (r *request) waitNoMore() (losers uint64, answers bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,7 +93,7 @@ func (r *request) waitNoMore() (losers uint64, answers bool) {
 	return losers, answers
 }
 
-// noteSayLocked notes what the leg's answer says of versions.
+// noteSayLocked records what the leg's answer says about versions.
 func (r *request) noteSayLocked(l *leg, s say) {
 	if !r.head.deletesVersion() && !r.head.is(s3.KindDelete) {
 		return
@@ -104,7 +105,7 @@ func (r *request) noteSayLocked(l *leg, s say) {
 	}
 }
 
-// pickNamedLocked asks pickNamed, where the request deletes versions by their ids.
+// pickNamedLocked calls pickNamed if the request deletes versions by their ids.
 func (r *request) pickNamedLocked(leg int, v verdict) (int, verdict) {
 	c := &r.race
 	n, backends := r.ledger.given()

@@ -6,29 +6,28 @@ import (
 	"github.com/akubra/akubra/s3"
 )
 
-// S3 says yes to the delete of a version whose id it does not know. So of a delete of versions
-// by their ids it is not the first answer that counts, but that of the backend which gave the
-// id, where that is remembered, and else that of one which shows that it knows the version: by
-// not giving it away, for it is locked (R28, R35).
+// S3 answers yes to the delete of a version whose id it does not know. So for a delete of versions
+// by their ids the first answer is not the one that counts. What counts is the answer of the
+// backend that issued the id, if that is remembered, and otherwise the answer of one that shows
+// that it knows the version: by refusing, because the version is locked (R28, R35).
 
-// say is how much a leg's answer says of versions that are to be deleted: the more, the
-// more of them it knows.
+// say is how much a leg's answer says about the versions to be deleted: the higher, the more of
+// them its backend knows.
 type say uint16
 
-// What an answer says of one version.
+// What an answer says about one version.
 const (
 	saysNothing say = 0 // that it does not know it, or nothing of it
 	saysYes     say = 1 // that it is deleted: so says who does not know it, too
 	saysOwn     say = 2 // what happened to a version of its own
 )
 
-// deletesVersion reports whether it deletes one version by its id, which may be another
-// backend's.
+// deletesVersion reports whether it deletes one version by its id, which may be another backend's.
 func (h *requestHead) deletesVersion() bool {
 	return h.method == "DELETE" && h.target.Version && !h.target.Sub
 }
 
-// saysOfVersions weighs the leg's answer. The request's mu must not be held.
+// saysOfVersions rates the leg's answer. The request's mu must not be held.
 func (l *leg) saysOfVersions() (s say) {
 	r := l.r
 	switch {
@@ -59,15 +58,15 @@ func (l *leg) saysOfVersions() (s say) {
 	return s
 }
 
-// isLocked reports whether a refusal to delete a version says, or may say, that it is locked.
+// isLocked reports whether the refusal to delete a version says, or may say, that it is locked.
 func (l *leg) isLocked() bool {
 	status := l.answer.Status
 	return (status == 400 || status == 403 || status == 409) && isLock(s3.ErrorCode(l.body), s3.Text(l.body, "Message"))
 }
 
-// isLock reports whether an error is, or may be, that of a locked version: AWS says no more
-// than that access is denied, as versitygw does in more words; MinIO that the request is not
-// valid, for the object is WORM protected.
+// isLock reports whether an error is, or may be, that of a locked version. AWS says only that
+// access is denied, as versitygw does in more words; MinIO says that the request is not valid,
+// because the object is WORM protected.
 func isLock(code string, message []byte) bool {
 	if code == "AccessDenied" {
 		return true
@@ -76,10 +75,11 @@ func isLock(code string, message []byte) bool {
 	return bytes.Contains(message, []byte("worm")) || bytes.Contains(message, []byte("object lock"))
 }
 
-// pickNamed corrects what pick says of a delete of versions by their ids: a yes waits for what
-// others say, as long as for the primary (R28) and for who gave one of the ids, and gives way
-// to who says more. says is how much each leg has said; all is what one says that knows all of
-// the versions; givers are the legs of those that gave an id; over: PrimaryWait is.
+// pickNamed corrects pick's verdict on a delete of versions by their ids: a yes waits for the
+// other answers, for as long as for the primary (R28) and for the backends that issued the ids,
+// and gives way to an answer that says more. says is how much each leg has said; all is what an
+// answer says that knows all the versions; givers are the legs of the backends that issued an id;
+// over says that PrimaryWait has passed.
 //
 // It is a pure function of its arguments.
 func pickNamed(votes []vote, leg int, v verdict, says []say, all say, givers uint64, over bool) (int, verdict) {

@@ -9,27 +9,27 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// A write into a bucket with versions gives an id on each backend, and its client is told one
-// of them (R28). Requests are not changed, so that one which names the version later goes
-// where the id came from. What the others call the same version goes into the journal then,
-// for repair to do it there: of versions with the same content nothing else tells which is
-// which (R35).
+// A write into a bucket with versions gets an id from each backend, and its client is told one of
+// them (R28). Requests are never rewritten, so a later one that names the version goes to the
+// backend that issued the id. What the others call that version then goes into the journal, so
+// that repair can do the same there: among versions with the same content nothing else tells which
+// is which (R35).
 
-// maxPairs bounds how many versions are remembered with the ids that they have elsewhere, and
-// maxPairID how long such an id may be, which the journal would cut.
+// maxPairs bounds how many versions are remembered with their ids on other backends, and maxPairID
+// the length of such an id, which the journal would cut.
 const (
 	maxPairs  = 1 << 14
 	maxPairID = 256
 )
 
-// pairs remembers of a version's id, with its bucket, which ids it has on the other backends.
-// It keeps two generations, as owners do.
+// pairs remembers, for a version's id and bucket, its ids on the other backends. It keeps two
+// generations, like owners.
 type pairs struct {
 	mu         sync.Mutex
 	young, old map[string][]task.BackendETag
 }
 
-// get gives the ids, which must not be changed.
+// get returns the ids, which must not be changed.
 func (p *pairs) get(id string) []task.BackendETag {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -48,8 +48,8 @@ func (p *pairs) put(id string, ids []task.BackendETag) {
 	p.young[id] = ids
 }
 
-// learnPair remembers the ids of the version that the request made on each backend, under the
-// one that its client is told. The last leg has ended.
+// learnPair remembers the ids of the version that the request made on each backend, under the one
+// that its client is told. It is called when the last leg has ended.
 func (r *request) learnPair() {
 	all := r.madeVersions()
 	if !r.head.write || bits.OnesCount64(all) < 2 || r.head.target.Version || r.head.target.Sub {
@@ -72,7 +72,7 @@ func (r *request) learnPair() {
 	}
 }
 
-// pairOf is what other backends call the version of this id, as far as that is known.
+// pairOf is what other backends call the version with this id, as far as that is known.
 func (r *request) pairOf(id string) []task.BackendETag {
 	if !s3.IsVersion(id) {
 		return nil
@@ -80,7 +80,7 @@ func (r *request) pairOf(id string) []task.BackendETag {
 	return r.e.pairs.get(r.versionKey(id))
 }
 
-// namedVersion is the id that the request's target names.
+// namedVersion is the version id in the request's target.
 func (r *request) namedVersion() string {
 	return s3.Unescape([]byte(queryValue(r.head.target.Query, "versionId")))
 }

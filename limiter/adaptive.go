@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Beside ConnLimit each backend has a limit of its own, which follows its lag: how long its legs
-// go on after their clients have been answered (R13). It is of the kind of TCP Vegas: a lag near the
-// least one that was seen means that nothing queues on the way, and the limit grows; otherwise it
-// shrinks to what the backend has carried. Who goes by it asks Crowded.
+// Besides ConnLimit each backend has a limit of its own, which follows its lag: how long its legs
+// go on after their clients have been answered (R13). It works like TCP Vegas: a lag near the
+// least one seen means that nothing queues on the way, and the limit grows; otherwise it shrinks
+// to what the backend has carried. Crowded applies it.
 //
 // What counts is the least lag of an interval, as in CoDel (RFC 8289): a queue that empties
 // now and then is a burst, or a pause of the machine, and no reason to leave anything out.
@@ -20,9 +20,9 @@ const (
 	// lagTolerance is the lag that is fine beyond the least one. It is less than DefaultStalledAfter,
 	// so that a backend which works at its limit has no stalled connections.
 	lagTolerance = int64(200 * time.Millisecond)
-	// highestFloor bounds what is taken for the way's own length and not for a queue.
+	// highestFloor bounds the lag that counts as the length of the path rather than as a queue.
 	highestFloor = int64(time.Second)
-	// leastLimit is what a limit never falls below: fewer legs are no burden for anybody.
+	// leastLimit is the lowest limit: fewer legs are a burden to nobody.
 	leastLimit = 32
 	// lagForgotten is how long a limit holds while no leg ends. A backend on which all legs hang does
 	// not work at its limit: ConnLimit and its stalled legs decide about that one.
@@ -85,7 +85,7 @@ func nextLimit(limit, busy, most int, least, floor int64) (next int, newFloor in
 	if least <= bound {
 		return min(limit+limit/8+1, most), floor
 	}
-	// By Little's law so many legs take as long as the bound.
+	// By Little's law, this many legs take as long as the bound.
 	carried := min(limit, busy)
 	next = int(float64(carried) * float64(bound) / float64(least))
 	return min(max(next, carried/2, leastLimit), most), floor
@@ -100,8 +100,8 @@ func (l *Limiter) limitOf(b *backend, now int64) int {
 	return limit
 }
 
-// mostOf is the highest limit of a backend. The others' share of ConnLimit is not for it, so that
-// they need not wait for its legs.
+// mostOf is the highest limit that a backend may have. It leaves the others' share of ConnLimit
+// alone, so that they need not wait for its legs.
 func (l *Limiter) mostOf() int {
 	limit := int(l.limit.Load())
 	return max(limit-limit/(2*len(l.backends)), min(leastLimit, limit))
@@ -114,23 +114,23 @@ func (l *Limiter) AnsweredAt(backend int, slot int32) (at int64, ok bool) {
 	return at, at >= 0
 }
 
-// Lagged records that a leg has ended well which went on for so long after its client was answered.
+// Lagged records that a leg has ended well this long after its client was answered.
 func (l *Limiter) Lagged(backend int, now, lag int64) {
 	b := &l.backends[backend]
 	b.lag.note(now, max(lag, 0), b.slots.taken(), l.mostOf())
 }
 
-// AtLimit reports whether legs are under way at a backend up to its limit.
+// AtLimit reports whether a backend has as many legs in flight as its limit allows.
 func (l *Limiter) AtLimit(now int64, backend int) bool {
 	b := &l.backends[backend]
 	busy := b.slots.taken()
 	return busy >= leastLimit && busy >= l.limitOf(b, now)
 }
 
-// Crowded returns those backends of want at whose limits there is no room: a leg to one of them would
-// only wait there. A backend is crowded only beside another one that is not, and that has less than
-// half as many legs under way: where all are slow, waiting for them is right. It takes nothing and
-// changes nothing, so callers that race may go past a limit by their own number.
+// Crowded returns the backends of want that have reached their limits: another leg would only
+// queue there. A backend is crowded only beside another one that is not, and that has less than
+// half as many legs in flight: if all are slow, waiting for them is right. It takes nothing and
+// changes nothing, so racing callers may exceed a limit by their own number.
 func (l *Limiter) Crowded(now int64, want uint64) (crowded uint64) {
 	want &= l.pool.Load()
 	if want&(want-1) == 0 {

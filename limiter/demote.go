@@ -17,13 +17,14 @@ func (l *Limiter) refreshLocked() {
 	l.nextScan.Store(math.MinInt64)
 }
 
-// stalledShare is the share of a backend's busy slots, one in so many, that has to be stalled for a
-// demotion: one among hundreds is a request that is slow, and not a backend (R13).
+// stalledShare: one in so many of a backend's busy slots must be stalled for a demotion. A single
+// one among hundreds is a slow request, not a slow backend (R13).
 const stalledShare = 4
 
-// demoteStalledLocked demotes the backend with the most stalled slots, of those where they are a share
-// that counts; ties go to the one with the most busy slots, then to the first. It returns nil if there
-// is none, if the slots were scanned just now, or if only one backend is left in the pool.
+// demoteStalledLocked demotes the backend with the most stalled slots, among those where enough of
+// them are stalled (stalledShare). Ties go to the one with the most busy slots, then to the first.
+// It returns nil if there is none, if the slots were scanned just now, or if only one backend is
+// left in the pool.
 func (l *Limiter) demoteStalledLocked(now int64) *Event {
 	pool := l.pool.Load()
 	if now < l.nextScan.Load() || bits.OnesCount64(pool) < 2 {
@@ -84,8 +85,8 @@ const (
 	lastPause  = int64(time.Minute)
 )
 
-// nextPause is how long a backend stays out at least that is demoted now. returned is 0 if it never was
-// out before.
+// nextPause is the least time that a backend demoted now stays out. returned is 0 if it has never
+// been out before.
 //
 // It is a pure function of its arguments.
 func nextPause(pause, returned, now int64) int64 {

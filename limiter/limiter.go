@@ -68,8 +68,8 @@ type Options struct {
 	// either order.
 	OnDemote func(Event)
 	OnReturn func(Event)
-	// Now is the clock by which a backend stays out for longer that was out a moment ago. If it is
-	// nil, each one comes back as soon as it may.
+	// Now is the clock for the pauses of demoted backends: one that is demoted again soon after
+	// its return stays out longer. If nil, there are no pauses.
 	Now func() int64
 }
 
@@ -165,13 +165,13 @@ func New(o Options) *Limiter {
 	return l
 }
 
-// leastRoom is how far ConnLimit can be raised later at least, for a few kilobytes of memory.
+// leastRoom is how far ConnLimit can always be raised later. It costs a few kilobytes of memory.
 const leastRoom = 1 << 16
 
-// SetLimits changes ConnLimit and FailureLimit (see Options), at once: whoever waits at the old
-// limit tries again, and slots past a lowered one are not taken away, but TryBegin refuses until
-// enough have ended. It reports whether ConnLimit fits into what New made room for; where it does
-// not, the limit is as high as that goes.
+// SetLimits changes ConnLimit and FailureLimit (see Options) at once. Requests that wait at the
+// old limit try again. Slots beyond a lowered limit are not taken away, but TryBegin refuses until
+// enough of them have ended. It reports whether ConnLimit fits into what New made room for; if
+// not, the limit is as high as that allows.
 func (l *Limiter) SetLimits(connLimit, failureLimit int) (fits bool) {
 	limit := min(max(connLimit, len(l.backends)), maxLimit)
 	l.limit.Store(int64(min(limit, l.room)))

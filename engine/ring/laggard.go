@@ -2,9 +2,9 @@ package ring
 
 import "time"
 
-// waitLocked waits until a reader that holds the writer back has moved or left, until it is time to
-// look at it, or until one has used up its StallTimeout; that one is cut. The lock is released while it waits and while OnCut
-// runs.
+// waitLocked waits until a reader that holds the writer back has moved or left, until it is time
+// to look at it again, or until a reader has used up its StallTimeout; that one is cut. The lock
+// is released while it waits and while OnCut runs.
 func (r *Ring) waitLocked() {
 	left, laggards := r.holdersLocked()
 	r.blocked = true
@@ -33,13 +33,13 @@ func (r *Ring) waitLocked() {
 	}
 }
 
-// looks is how often in StallTimeout OnLag is asked about a reader that does not move.
+// looks is how often per StallTimeout OnLag is asked about a reader that does not move.
 const looks = 8
 
-// holdersLocked marks the readers that hold the writer back and returns how long until the first of
-// them must be cut, or looked at. They are laggards only while another reader is idle, having read everything:
-// only then does waiting for them cost time that would not have been spent anyway (R10). Readers
-// that are all slow, even at different places, are not cut.
+// holdersLocked marks the readers that hold the writer back and returns how long until the first
+// of them must be cut or looked at. They are laggards only while another reader is idle, having
+// read everything: only then does waiting for them cost time that would not have been spent anyway
+// (R10). Readers that are all slow, even at different places, are not cut.
 func (r *Ring) holdersLocked() (left time.Duration, laggards bool) {
 	left = r.stallTimeout
 	if r.onLag != nil {
@@ -56,11 +56,12 @@ func (r *Ring) holdersLocked() (left time.Duration, laggards bool) {
 	return left, r.stallTimeout > 0 && r.idlerLocked()
 }
 
-// nearlyThrough: a reader is nearly through if it has left less than one part in so many of the stream.
+// nearlyThrough: a reader is nearly through if less than one part in so many of the stream is left
+// to it.
 const nearlyThrough = 8
 
-// allowanceLocked is how long a reader may hold the writer back in total. One that is nearly through is let
-// through: what it has read would be lost (R10).
+// allowanceLocked is how long a reader may hold the writer back in total. One that is nearly
+// through gets more, because cutting it would waste what it has read (R10).
 func (r *Ring) allowanceLocked(rd *reader) time.Duration {
 	if left := r.total - rd.pos; r.total > 0 && left < r.total/nearlyThrough {
 		return 2 * r.stallTimeout
@@ -80,8 +81,8 @@ func (r *Ring) idlerLocked() bool {
 }
 
 // chargeLocked charges the wait to the readers that caused it and cuts those that have used up
-// their StallTimeout, or will have by what OnLag says. The idle reader may have left in the meantime, even during OnCut, so it is
-// looked for each time.
+// their StallTimeout, or that OnLag wants cut earlier. The idle reader may have left in the
+// meantime, even during OnCut, so it is looked for each time.
 func (r *Ring) chargeLocked(waited time.Duration) {
 	for i := range r.readers {
 		rd := &r.readers[i]
