@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// punchHole gives back a part of a file, where the system can.
+// punchHole gives a part of a file back, where the system supports that.
 func punchHole(*os.File, int64, int64) error { return errors.ErrUnsupported }

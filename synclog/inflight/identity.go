@@ -19,9 +19,9 @@ func openFile(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Identity tells the table's file from all others, so that somebody can see whether it
-// still has its name; it is the zero one once the table is closed. An error means that
-// slots are not in the file any more, since it was cut.
+// Identity identifies the table's file, so that others can check that it still has its name; it is
+// the zero Identity once the table is closed. An error means that slots are no longer in the file,
+// because it was truncated.
 func (t *Table) Identity() (datadir.Identity, error) {
 	t.growing.Lock() // so that the file stays as long as it is; not mu, which writes end under
 	defer t.growing.Unlock()

@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// How a write, and what is acknowledged of it, stand in a slot.
+// How a write, and its acknowledgement, are stored in a slot.
 
 const headLen = 8
 
@@ -22,18 +22,18 @@ const (
 
 var table = crc32.MakeTable(crc32.Castagnoli)
 
-// Write is one that was under way.
+// Write is a write that was in flight.
 type Write struct {
 	Bucket, Key, Host, Target []byte
-	// Method is empty in a table of an earlier version, where it was not kept, and as
-	// Host and Target where it does not fit.
+	// Method is empty in a table of an earlier version, which did not keep it, and where Host and
+	// Target do not fit.
 	Method string
 	Ack    Ack
 }
 
-// Ack is what has to be known of a write that was acknowledged while it was still
-// under way to some backends: the journal's Entry has the same fields. A Seq of 0
-// stands for no acknowledgement.
+// Ack is what has to be known about a write that was acknowledged while it was still in flight to
+// some backends; the journal's Entry has the same fields. A Seq of 0 means that it was not
+// acknowledged.
 type Ack struct {
 	Seq, Owed uint64
 	Order     uint32 // tells the list of backends that Owed goes by from another one
@@ -43,11 +43,11 @@ type Ack struct {
 	Took      uint64
 	Aspect    uint8
 	Flags     uint8
-	// Answered is when the client was told, in the order of Seq; 0 where an earlier version
-	// did not keep it.
+	// Answered is when the client was told, in the order of Seq; 0 if an earlier version did not
+	// keep it.
 	Answered uint64
-	// Old: of a table that an earlier version has left: Took and Aspect are not known, and
-	// Flags are its own.
+	// Old says that an earlier version left the table: Took and Aspect are not known, and Flags
+	// has that version's meaning.
 	Old bool
 }
 
@@ -96,7 +96,7 @@ func parseAck(rest []byte) (a Ack) {
 	return a
 }
 
-// framed gives what follows a length and its own checksum.
+// framed returns what follows a length and its own checksum.
 func framed(p []byte) (rest []byte, ok bool) {
 	n := int(binary.LittleEndian.Uint32(p))
 	if n == 0 || n > len(p)-headLen {
@@ -162,13 +162,13 @@ func appendField[T string | []byte](p []byte, field T) []byte {
 	return append(p, field...)
 }
 
-// seal makes rest, which stands in p behind the head, valid.
+// seal makes valid the rest, which stands in p behind the head.
 func seal(p, rest []byte) {
 	binary.LittleEndian.PutUint32(p[4:], crc32.Checksum(rest, table))
 	store(p, uint32(len(rest)))
 }
 
-// store sets a slot's length after, or before, all else.
+// store sets a slot's length after, or before, everything else.
 func store(p []byte, n uint32) {
 	if n != 0 {
 		var le [4]byte
@@ -178,9 +178,9 @@ func store(p []byte, n uint32) {
 	atomic.StoreUint32((*uint32)(unsafe.Pointer(&p[0])), n)
 }
 
-// unguard, deferred, makes an error of a mapped page that the system cannot give, as on
-// a file system that is full and has to copy the page first: it would be a SIGBUS. old is
-// what debug.SetPanicOnFault(true) gave.
+// unguard, deferred, returns an error for a mapped page that the system cannot provide, for
+// example on a full file system that has to copy the page first; otherwise that would be a SIGBUS.
+// old is what debug.SetPanicOnFault(true) returned.
 func unguard(old bool, err *error) {
 	debug.SetPanicOnFault(old)
 	if p := recover(); p != nil {

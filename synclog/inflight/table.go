@@ -1,10 +1,10 @@
-// Package inflight keeps which keys are being written in a file that is mapped
-// into memory, so that a process that is killed leaves behind what it was about:
-// whatever it had sent to one backend and not yet to another (R20). Neither Begin
-// nor End calls the system. After a power cut the file tells nothing certain; a
-// write that had not been acknowledged then may have come to one backend alone.
+// Package inflight keeps, in a file that is mapped into memory, which keys are being written. A
+// process that is killed thus leaves behind what it was doing: whatever it had sent to one backend
+// and not yet to another (R20). Neither Begin nor End makes a system call. After a power cut the
+// file is not reliable; but a write that had not been acknowledged by then may be on one backend
+// alone.
 //
-// The file is a row of slots of SlotSize bytes, all free when they are zero:
+// The file is a row of slots of SlotSize bytes; a free one is all zeros:
 //
 //	offset  size
 //	     0     4  length n of the rest, little endian; 0 is a free slot
@@ -15,19 +15,18 @@
 //	  3848     m  seq, owed and size (8 each), order (4), aux (1), method, ETag and id as
 //	              above, then took (8), aspect (1), flags (1) and answered (8)
 //
-// aux says what aspect and flags say now; the first tables had no more than that, and
-// later ones no answered.
+// The meaning of aux is now in aspect and flags. The first tables had only aux, and later ones had
+// no answered.
 //
-// Both parts are written from the back to the front, so that one which its writer
-// did not live to complete is empty, or has a wrong checksum: the write had not
-// begun, or was not acknowledged.
+// Both parts are written from back to front, so a part that its writer did not live to complete is
+// empty or has a wrong checksum: the write had not begun, or was not acknowledged.
 //
-// The file grows by chunks with the writes that are under way, up to a bound, and is
-// given back some time after a peak (R23): a chunk without a write is cut off at the
-// file's end, and is a hole elsewhere. Slots near the beginning are taken first.
+// The file grows by chunks with the number of writes in flight, up to a bound, and shrinks some
+// time after a peak (R23): a chunk without a write is cut off at the file's end, and becomes a
+// hole elsewhere. Slots near the beginning are taken first.
 //
-// A Table may be used from any goroutine. End and Acknowledge never wait for a disk,
-// nor for who does: they run where others must not be kept waiting.
+// Any goroutine may use a Table. End and Acknowledge never wait for a disk, nor for anybody who
+// does: they are called where nobody may be kept waiting.
 package inflight
 
 import (
@@ -43,39 +42,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SlotSize is what a write may take: S3's longest key (1,024 bytes) fits with a
-// bucket, a host name and a target of the same length, percent-encoded in part. The
-// last ackSize of it are for its acknowledgement.
+// SlotSize is the size of a slot. S3's longest key (1,024 bytes) fits together with a bucket, a
+// host name, and a target of the same length, partly percent-encoded. The last ackSize bytes are
+// for the acknowledgement.
 const (
 	SlotSize = 4 << 10
 	ackSize  = 256
 	ackAt    = SlotSize - ackSize
 )
 
-// chunkSlots come into being together: 1 MiB.
+// chunkSlots are created together: 1 MiB.
 const (
 	chunkSlots = 256
 	chunkSize  = chunkSlots * SlotSize
 )
 
-// DefaultMax is how many writes may be under way at once: 128 MiB of them.
+// DefaultMax is how many writes may be in flight at once; they take 128 MiB.
 const DefaultMax = 32 << 10
 
-// trimAfter is how long chunks without a write are kept, for the next peak. One is kept
-// for good.
+// trimAfter is how long chunks without a write are kept for the next peak. One chunk is always
+// kept.
 const trimAfter = time.Second
 
-// ErrTooLong: bucket, key, host and target do not fit into a slot. Even without
-// host and target they do not, so they are no S3 object's.
+// ErrTooLong: bucket and key do not fit into a slot even without host and target, so they cannot
+// be those of an S3 object.
 var ErrTooLong = errors.New("inflight: bucket and key are too long")
 
-// ErrFull: as many writes are under way as the table takes.
+// ErrFull: as many writes are in flight as the table can hold.
 var ErrFull = errors.New("inflight: too many writes are under way")
 
 // Table is an open file of slots.
 type Table struct {
-	// chunks are mapped; one is nil that is not there. Changed under mu; what it points
-	// to never is, so that a slot is found without a lock.
+	// chunks are mapped; one that does not exist is nil. The slice is changed under mu; what it
+	// points to never is, so a slot is found without a lock.
 	chunks atomic.Pointer[[][]byte]
 
 	_ [64]byte // what each write changes is not in a cache line with it
@@ -92,13 +91,12 @@ type Table struct {
 	file    *os.File
 }
 
-// chunk is what is free of one.
+// chunk holds what is free in one chunk.
 type chunk struct{ free []uint8 }
 
-// Open reads what an earlier process left in the file and, once forget has taken
-// it, empties it. forget must have made it durable when it returns nil; it is not
-// called for nothing. The file has room for some writes then. One process may have
-// it open.
+// Open reads what an earlier process left in the file and, once forget has taken it, empties the
+// file. When forget returns nil it must have made that durable; it is not called if there is
+// nothing. The file then has room for some writes. Only one process may have it open.
 func Open(path string, forget func([]Write) error) (*Table, error) {
 	f, err := openFile(path)
 	if err != nil {
@@ -124,7 +122,7 @@ func Open(path string, forget func([]Write) error) (*Table, error) {
 	return t, nil
 }
 
-// read gives the writes of all slots that are whole.
+// read returns the writes of all slots that are complete.
 func read(f *os.File) (left []Write, err error) {
 	slot := make([]byte, SlotSize)
 	for {
@@ -140,9 +138,9 @@ func read(f *os.File) (left []Write, err error) {
 	}
 }
 
-// Begin notes a write; what goes to a backend goes after it. A host or target that
-// does not fit is left out; w.Ack does not count. An error is ErrTooLong, or the
-// system's when the file has to grow: the write must not go on then.
+// Begin records a write; nothing of it may go to a backend before. A host or target that does not
+// fit is left out; w.Ack is ignored. The error is ErrTooLong, or the system's if the file has to
+// grow: the write must not go on then.
 func (t *Table) Begin(w *Write) (slot int32, err error) {
 	size := 4*2 + len(w.Bucket) + len(w.Key)
 	if size > ackAt-headLen {
@@ -174,7 +172,7 @@ func (t *Table) Begin(w *Write) (slot int32, err error) {
 	return slot, nil
 }
 
-// SetMax bounds how many writes may be under way at once.
+// SetMax bounds how many writes may be in flight at once.
 func (t *Table) SetMax(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -205,7 +203,7 @@ func (t *Table) take() (slot int32, ok bool) {
 	return -1, false
 }
 
-// End notes that the write is over.
+// End records that the write is over.
 func (t *Table) End(slot int32) {
 	if empty(t.slot(slot)) != nil {
 		return
@@ -229,9 +227,9 @@ func (t *Table) slot(slot int32) []byte {
 	return (*t.chunks.Load())[slot/chunkSlots][at : at+SlotSize]
 }
 
-// Acknowledge notes that the client is about to be told of the write, which is still
-// under way. An ETag and ID that do not fit are left out. The error is the system's.
-// It must not be called after, or while, the slot's End is.
+// Acknowledge records that the client is about to be told about the write, which is still in
+// flight. An ETag and ID that do not fit are left out. The error is the system's. It must not be
+// called during or after the slot's End.
 func (t *Table) Acknowledge(slot int32, a *Ack) error {
 	if len(a.Method)+len(a.ETag)+len(a.ID) > ackSize-headLen-ackFixed-3*2-ackMore-ackWhen {
 		short := *a
@@ -241,8 +239,8 @@ func (t *Table) Acknowledge(slot int32, a *Ack) error {
 	return fillAck(t.slot(slot)[ackAt:], a)
 }
 
-// grow adds a chunk, where nothing is free. Its pages are written, not only promised, so
-// that they are there when they are needed.
+// grow adds a chunk if nothing is free. Its pages are written, not only reserved, so that they are
+// there when they are needed.
 func (t *Table) grow() error {
 	t.growing.Lock()
 	defer t.growing.Unlock()
@@ -281,7 +279,7 @@ func (t *Table) grow() error {
 	return nil
 }
 
-// lacking is the first chunk that is not there, of so many, or -1 where none is needed.
+// lacking is the first chunk, of so many, that does not exist, or -1 if none is needed.
 func (t *Table) lacking() (at, size int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -301,7 +299,7 @@ func (t *Table) lacking() (at, size int, err error) {
 	return at, len(chunks), nil
 }
 
-// trim gives back the chunks that have no write, but for the first one.
+// trim gives back the chunks without a write, except for the first.
 func (t *Table) trim() {
 	t.growing.Lock()
 	defer t.growing.Unlock()
@@ -312,7 +310,7 @@ func (t *Table) trim() {
 	for at, p := range gone {
 		_ = unix.Munmap(p)
 		if at < size {
-			// Where there are no holes, the next one to need it writes over it.
+			// Where holes are not supported, the next write to need it overwrites it.
 			_ = punchHole(t.file, int64(at)*chunkSize, chunkSize)
 		}
 	}
@@ -344,14 +342,14 @@ func (t *Table) takeIdle() (gone map[int][]byte, size int) {
 	return gone, size
 }
 
-// Len is the number of writes under way.
+// Len is the number of writes in flight.
 func (t *Table) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.used
 }
 
-// Close lets go of the file. No write may be under way.
+// Close closes the file. No write may be in flight.
 func (t *Table) Close() error {
 	t.growing.Lock()
 	defer t.growing.Unlock()

@@ -16,10 +16,9 @@ const (
 	slotSize        = 24
 )
 
-// checkpoint writes where all keys are, so that the next start need not read the
-// log up to here. The keys are copied page by page while others change them: a
-// start replays all that was logged since the copying began, and a record tells
-// all of its key.
+// checkpoint writes where all keys are, so that the next start need not read the log up to here.
+// The keys are copied page by page while others change them: a start replays everything logged
+// since the copying began, and a record says everything about its key.
 func (j *Journal) checkpoint() error {
 	name := j.path(checkpointName)
 	tmp := name + ".tmp"
@@ -39,8 +38,8 @@ func (j *Journal) checkpoint() error {
 		err = closed
 	}
 	if err == nil {
-		// What the slots point to comes first. After a failure, which changes places
-		// in the log, this fails too: only the flusher ends a failure.
+		// What the slots point to comes first. This fails after a failure that changes places in
+		// the log: only the flusher ends a failure.
 		err = j.syncLog()
 	}
 	if err != nil {
@@ -63,7 +62,7 @@ type checkpointWriter struct {
 	off   int64
 	buf   []byte
 	start int // of the record in buf
-	// logged is how much was logged before, since the checkpoint before.
+	// logged is how much was logged before, since the previous checkpoint.
 	logged int64
 }
 
@@ -146,9 +145,9 @@ func (s *slot) append(dst []byte) []byte {
 	return append(dst, s.size, s.bits&slotParked)
 }
 
-// writeClasses ends a checkpoint: only now are all classes known. One that has another
-// meaning than while the keys were copied is of keys that have changed since, of which the
-// log has news.
+// writeClasses ends a checkpoint: only now are all classes known. A class whose meaning has
+// changed since the keys were copied belongs to keys that have changed since, which the log
+// covers.
 func (j *Journal) writeClasses(w *checkpointWriter, count uint64) error {
 	j.mu.Lock()
 	w.begin(typeClasses)
@@ -175,8 +174,8 @@ func (j *Journal) writeClasses(w *checkpointWriter, count uint64) error {
 	return w.flush()
 }
 
-// loadCheckpoint fills the book and gives the place from which the log has to be
-// replayed. The book is as it was where there is an error.
+// loadCheckpoint fills the book and returns the place from which the log must be replayed. After
+// an error the book is as it was.
 func (b *book) loadCheckpoint() (num uint32, off int64, err error) {
 	f, err := b.fs.Open(b.path(checkpointName))
 	if err != nil {
@@ -206,7 +205,7 @@ func (b *book) loadCheckpoint() (num uint32, off int64, err error) {
 	return l.seg, l.off, nil
 }
 
-// empty forgets all keys and intents.
+// empty removes all keys and intents.
 func (b *book) empty() {
 	b.keys.init(b.mine)
 	b.opens = opens{}
@@ -215,7 +214,7 @@ func (b *book) empty() {
 	}
 }
 
-// readHead reads only which backends a segment's masks are about.
+// readHead only reads which backends a segment's masks refer to.
 func (b *book) readHead(s *segment) {
 	if s.size == 0 {
 		return // its process ended before it wrote anything
@@ -236,8 +235,8 @@ type loadedClass struct {
 	bucket []byte
 }
 
-// errOld: a checkpoint from before keys were kept by aspect, or counted by why they are
-// parked. The log says more.
+// errOld: a checkpoint from before keys were kept by aspect, or counted by why they are parked.
+// The log knows more.
 var errOld = fmt.Errorf("an old checkpoint: %w", fs.ErrNotExist)
 
 type checkpointLoader struct {
@@ -251,8 +250,8 @@ type checkpointLoader struct {
 	lost  int
 }
 
-// read goes through the file: first to check it and to learn the masks, then to
-// fill the book.
+// read goes through the file twice: first to check it and to learn the masks, then to fill the
+// book.
 func (l *checkpointLoader) read(f File, fill bool) error {
 	size, err := f.Size()
 	if err != nil {
@@ -352,7 +351,7 @@ func (l *checkpointLoader) readKeys(d *decoder) {
 		k.lastAge = s.age
 		seg := l.b.segment(at.seg)
 		if seg == nil || int64(at.off)+frameLen > seg.size {
-			// It was moved since, or resolved: the log says so. Or it is lost.
+			// It was moved or resolved since, and the log says so; or it is lost.
 			if seg != nil || len(l.b.segs) > 0 && at.seg >= l.b.segs[0].num {
 				l.lost++
 			}

@@ -7,10 +7,9 @@ import (
 	"slices"
 )
 
-// clean deletes segments, from the oldest on, in which nothing is needed any more;
-// where too much of the log is needed no more, it first moves what is needed from
-// the oldest to the head. Deleting in order keeps what ends a record as long as
-// the record.
+// clean deletes segments in which nothing is needed any more, from the oldest on. If too little of
+// the log is still needed, it first moves what is needed in the oldest segment to the head.
+// Deleting in order keeps what ends a record for as long as the record.
 func (j *Journal) clean() error {
 	j.mu.Lock()
 	epoch, most := j.epochs, 2*len(j.segs)
@@ -59,8 +58,8 @@ func (j *Journal) isDead(s *segment) bool {
 	return j.deadLocked() > 0 && j.segs[0] == s
 }
 
-// wastefulLocked reports whether the oldest segment is to be cleaned: the log is
-// bound to twice what is needed and two segments, and to few small segments.
+// wastefulLocked reports whether the oldest segment should be cleaned: the log is limited to twice
+// what is needed plus two segments, and to few small segments.
 func (j *Journal) wastefulLocked() bool {
 	first := j.segs[0]
 	if first == j.cur.seg || j.writing != nil && first == j.writing.seg || first.suspect || first.readers > 0 {
@@ -71,8 +70,8 @@ func (j *Journal) wastefulLocked() bool {
 		int64(len(j.segs)) > 8+2*total/j.o.SegmentSize
 }
 
-// deleteSegments deletes the first n segments, once all that replaced what is in
-// them is synced.
+// deleteSegments deletes the first n segments once everything that replaced their content is
+// synced.
 func (j *Journal) deleteSegments(n int) error {
 	j.mu.Lock()
 	dead := slices.Clone(j.segs[:n])
@@ -107,8 +106,8 @@ func (j *Journal) deleteSegments(n int) error {
 	return nil
 }
 
-// moveLive moves all that is needed in a segment to the head of the log. It gives
-// up where the journal fails after epoch.
+// moveLive moves everything that is needed in a segment to the head of the log. It gives up if the
+// journal fails after epoch.
 func (j *Journal) moveLive(s *segment, epoch uint64) error {
 	j.mu.Lock()
 	for _, id := range j.intentsIn(s) { // their payload is in memory
@@ -147,7 +146,7 @@ func (j *Journal) moveLive(s *segment, epoch uint64) error {
 	return nil
 }
 
-// writeOutLocked writes what is buffered, if it is much.
+// writeOutLocked writes what is buffered if that is much.
 func (j *Journal) writeOutLocked(epoch uint64) error {
 	for j.writing != nil {
 		j.idle.Wait()
@@ -171,7 +170,7 @@ func (j *Journal) intentsIn(s *segment) (ids []uint32) {
 	return ids
 }
 
-// moveStateLocked writes a key's record anew, if it is the one at off.
+// moveStateLocked writes a key's record again, if it is the one at off.
 func (j *Journal) moveStateLocked(s *segment, off uint32, typ byte, payload []byte) {
 	r := &j.book.old
 	if j.parse(s, r, payload, typ) != nil {
@@ -188,8 +187,7 @@ func (j *Journal) moveStateLocked(s *segment, off uint32, typ byte, payload []by
 	}
 }
 
-// loseRest gives up the keys of a segment that was read to its end and in which
-// their records are not.
+// loseRest gives up the keys of a segment that was read to its end without finding their records.
 func (j *Journal) loseRest(s *segment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -1,13 +1,13 @@
 package journal
 
-// What ends a key in the log, a settle or a gone record, is buffered for a while. Until it
-// is written, a process that is killed leaves behind what it ends, which then stands again
-// as if nothing had come since. That does no harm by itself, for repair finds the backends
-// as they should be. But a later write of the key that all backends took is noted nowhere:
-// an acknowledged delete of before it would be carried out once more, on what came after it
-// (R35). So a write of such a key is not over before the record is written.
+// What ends a key in the log, a settlement or a gone record, is buffered for a while. If the
+// process is killed before it is written, what it ends stands again as if nothing had come since.
+// By itself that does no harm, because repair finds the backends as they should be. But a later
+// write of the key that all backends took is recorded nowhere: an acknowledged delete from before
+// it would be carried out again, on what came after it (R35). So a write to such a key is not over
+// before that record is written.
 
-// closesLocked notes that the current batch ends a key of which the log has something.
+// closesLocked records that the current batch ends a key that the log knows of.
 func (j *Journal) closesLocked(hash uint32) {
 	b := j.cur
 	if j.closing[hash] == b {
@@ -20,7 +20,7 @@ func (j *Journal) closesLocked(hash uint32) {
 	b.closes = append(b.closes, hash)
 }
 
-// closedLocked notes that a batch is written.
+// closedLocked records that a batch is written.
 func (j *Journal) closedLocked(b *batch) {
 	for _, hash := range b.closes {
 		if j.closing[hash] == b {
@@ -42,8 +42,8 @@ func (j *Journal) closesElsewhereLocked(from, to *batch) {
 	from.closes = from.closes[:0]
 }
 
-// closingLocked is the last batch that has yet to be written so that the log ends what it
-// has of the entries' keys, or nil.
+// closingLocked is the last batch that must be written before the log ends what it has for the
+// entries' keys, or nil.
 func (j *Journal) closingLocked(es []Entry) (last *batch) {
 	if len(j.closing) == 0 {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// batch is what is written in one go: its records have their places in the log
-// from the moment that they are appended.
+// batch is what is written in one go. Its records have their places in the log from the moment
+// they are appended.
 type batch struct {
 	seg  *segment
 	base int64 // its place in the segment
@@ -18,8 +18,8 @@ type batch struct {
 	// closes are the hashes of keys that its records end, see closing.go.
 	closes []uint32
 
-	// Group commit: the first to wait writes for all; those who come meanwhile
-	// fill the next batch.
+	// Group commit: the first to wait writes for all; those that come meanwhile fill the next
+	// batch.
 	waiters int
 	done    bool
 	err     error
@@ -42,7 +42,7 @@ func (j *Journal) newBatch() *batch {
 	return b
 }
 
-// freeLocked takes a batch back when nobody needs it any more.
+// freeLocked takes a batch back once nobody needs it.
 func (j *Journal) freeLocked(b *batch) {
 	if !b.done || b.waiters > 0 || len(j.freeBatches) >= 4 {
 		return
@@ -54,8 +54,8 @@ func (j *Journal) freeLocked(b *batch) {
 	j.freeBatches = append(j.freeBatches, b)
 }
 
-// newSegmentLocked makes a segment behind all others. Its file is made by whoever
-// writes the first batch to it.
+// newSegmentLocked makes a segment behind all others. Its file is created by whoever writes the
+// first batch to it.
 func (j *Journal) newSegmentLocked() *segment {
 	s := &segment{num: 1, salt: rand.Uint32()}
 	if n := len(j.segs); n > 0 {
@@ -67,7 +67,7 @@ func (j *Journal) newSegmentLocked() *segment {
 	return s
 }
 
-// followLocked begins the batch behind b, in another segment where b fills its own.
+// followLocked begins the batch after b, in another segment if b fills its own.
 func (j *Journal) followLocked(b *batch) {
 	n := j.newBatch()
 	n.seg, n.base = b.seg, b.base+int64(len(b.buf))
@@ -77,7 +77,7 @@ func (j *Journal) followLocked(b *batch) {
 	j.cur = n
 }
 
-// appendLocked appends a key's state, and gives its place.
+// appendLocked appends a key's state and returns its place.
 func (j *Journal) appendLocked(r *record) place {
 	start := len(j.cur.buf)
 	j.cur.buf = r.appendPayload(beginFrame(j.cur.buf, typeState))
@@ -118,8 +118,8 @@ func (j *Journal) appendGoneLocked(of ident, hash uint32, closes uint64) {
 	j.appendedLocked(start)
 }
 
-// waitLocked returns when b, the current batch or the one that is being written, is written and, if that is asked
-// for, synced. It gives the lock up meanwhile.
+// waitLocked returns once b, which is the current batch or the one being written, is written and,
+// if required, synced. It gives up the lock meanwhile.
 func (j *Journal) waitLocked(b *batch) error {
 	b.waiters++
 	for !b.done {
@@ -138,8 +138,8 @@ func (j *Journal) waitLocked(b *batch) error {
 	return err
 }
 
-// leadLocked writes the current batch, and syncs it if that is asked for or if
-// somebody waits for it who was promised that. Nobody else may be writing.
+// leadLocked writes the current batch, and syncs it if required or if somebody waiting for it was
+// promised that. Nobody else may be writing.
 func (j *Journal) leadLocked(sync bool) {
 	b := j.cur
 	sync = sync || j.o.Power && b.waiters > 0
@@ -175,8 +175,8 @@ func (j *Journal) leadLocked(sync bool) {
 	j.freeLocked(b)
 }
 
-// write writes a batch to its segment, whose file is made if there is none; with
-// sync it syncs that, and the directory if it has to.
+// write writes a batch to its segment, and creates the segment's file if necessary. With sync it
+// syncs the file, and the directory if necessary.
 func (j *Journal) write(b *batch, sync, dir bool) error {
 	seg := b.seg
 	if seg.file == nil {
@@ -209,7 +209,7 @@ func (j *Journal) write(b *batch, sync, dir bool) error {
 	return nil
 }
 
-// sync syncs a segment's file, and notes how long that takes.
+// sync syncs a segment's file and records how long that takes.
 func (j *Journal) sync(f File) error {
 	begun := time.Now()
 	err := f.Sync()

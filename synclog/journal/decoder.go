@@ -6,8 +6,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// decoder reads a payload's fields; after the first one that is not there they
-// are all empty, and end tells.
+// decoder reads a payload's fields. After the first missing one, all are empty, and end reports
+// it.
 type decoder struct {
 	p    []byte
 	bad  bool

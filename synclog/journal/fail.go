@@ -8,14 +8,14 @@ import (
 // reviveEvery is how often a failed journal tries to work again.
 const reviveEvery = time.Second
 
-// failLocked makes a failure final for its segment: nothing is written to that any
-// more. What was to be written, b's records where that is not nil and the current
-// batch's, moves to a segment that is still to be made.
+// failLocked makes a failure final for its segment: nothing more is written to it. What was to be
+// written, the records of b if not nil and those of the current batch, moves to a segment that has
+// yet to be created.
 func (j *Journal) failLocked(b *batch, seg *segment, err error) {
 	j.breakLocked(b, seg, fmt.Errorf("%w: cannot write segment %q: %w", ErrFailed, seg.name(), err))
 }
 
-// breakLocked is failLocked for whatever failure. One that is final stays.
+// breakLocked is failLocked for any failure. A final failure stays.
 func (j *Journal) breakLocked(b *batch, seg *segment, failure error) {
 	j.counts.Failures++
 	j.epochs++
@@ -62,7 +62,7 @@ func (j *Journal) breakLocked(b *batch, seg *segment, failure error) {
 	j.freeLocked(old)
 }
 
-// relocateLocked puts a batch's records at the end of another one.
+// relocateLocked moves a batch's records to the end of another one.
 func (j *Journal) relocateLocked(from, to *batch) {
 	end := from.base + int64(len(from.buf))
 	move := to.base + int64(len(to.buf)) - from.base
@@ -92,8 +92,8 @@ func (j *Journal) relocateLocked(from, to *batch) {
 	j.closesElsewhereLocked(from, to)
 }
 
-// forgetSegmentLocked drops a segment that has come to nothing. Its file, if there
-// is one, goes at the next attempt to work again.
+// forgetSegmentLocked drops a segment that has come to nothing. Its file, if any, is removed at
+// the next attempt to work again.
 func (j *Journal) forgetSegmentLocked(s *segment) {
 	for i := range j.segs {
 		if j.segs[i] == s {
@@ -106,8 +106,8 @@ func (j *Journal) forgetSegmentLocked(s *segment) {
 	}
 }
 
-// revive tries to work again after a failure that is not final: in a new segment, with
-// all that the failed ones may have lost written anew and synced.
+// revive tries to work again after a failure that is not final: in a new segment, with everything
+// that the failed ones may have lost written again and synced.
 func (j *Journal) revive() {
 	j.tried = time.Now()
 	if _, err := j.missing(); err != nil {
@@ -138,8 +138,7 @@ func (j *Journal) revive() {
 		return
 	}
 	for _, s := range suspects {
-		// What a failed write left behind is no record; later it would look like
-		// damage.
+		// What a failed write left behind is not a record; later it would look like damage.
 		if !s.lost {
 			_ = j.fs.Truncate(j.path(s.name()), s.size)
 		}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// run is the journal's own goroutine: it writes and syncs what is buffered,
-// cleans, and writes checkpoints.
+// run is the journal's own goroutine: it writes and syncs what is buffered, cleans, and writes
+// checkpoints.
 func (j *Journal) run() {
 	ticker := time.NewTicker(j.o.SyncEvery)
 	defer ticker.Stop()
@@ -30,7 +30,7 @@ func (j *Journal) wakeFlusher() {
 	}
 }
 
-// complainEvery is how long a checkpoint or a cleaning that failed is put off.
+// complainEvery is how long a failed checkpoint or cleaning is put off.
 const complainEvery = 10 * time.Second
 
 func (j *Journal) tick() {
@@ -67,7 +67,7 @@ func (j *Journal) complain(format string, args ...any) {
 	j.mu.Unlock()
 }
 
-// tell hands the problems on, without a lock.
+// tell reports the problems, without a lock.
 func (j *Journal) tell() {
 	j.mu.Lock()
 	problems, revived := j.problems, j.revived
@@ -81,8 +81,8 @@ func (j *Journal) tell() {
 	}
 }
 
-// Flush makes durable all that was given to the journal so far: written, or with
-// Options.Power synced. The error is ErrFailed or ErrClosed.
+// Flush makes everything given to the journal so far durable: written, or with Options.Power
+// synced. The error is ErrFailed or ErrClosed.
 func (j *Journal) Flush() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -108,8 +108,8 @@ func (j *Journal) Flush() error {
 	return nil
 }
 
-// syncLog writes what is buffered and syncs what is written. Only the flusher
-// does so, and Close after it.
+// syncLog writes what is buffered and syncs what is written. Only the flusher calls it, and Close
+// after the flusher has ended.
 func (j *Journal) syncLog() error {
 	j.mu.Lock()
 	err, epoch := j.failure, j.epochs
@@ -136,7 +136,7 @@ func (j *Journal) syncSince(epoch uint64) error {
 	return j.syncSegmentsLocked(epoch)
 }
 
-// syncSegmentsLocked syncs what is written, and gives the lock up meanwhile.
+// syncSegmentsLocked syncs what is written. It gives up the lock meanwhile.
 func (j *Journal) syncSegmentsLocked(epoch uint64) error {
 	for _, s := range slices.Clone(j.segs) {
 		if j.epochs != epoch {
@@ -173,7 +173,7 @@ func (j *Journal) syncSegmentsLocked(epoch uint64) error {
 	return nil
 }
 
-// syncFailedLocked waits for a write under way, as that may still succeed.
+// syncFailedLocked waits for a write in progress, because that may still succeed.
 func (j *Journal) syncFailedLocked(s *segment, err error) error {
 	for j.writing != nil {
 		j.idle.Wait()
@@ -182,7 +182,7 @@ func (j *Journal) syncFailedLocked(s *segment, err error) error {
 	return j.failure
 }
 
-// keepDamaged is keep for segments that were found to be damaged since the start.
+// keepDamaged is keep for the segments that were found to be damaged since the start.
 func (j *Journal) keepDamaged() {
 	j.mu.Lock()
 	var damaged []*segment

@@ -11,38 +11,38 @@ import (
 	"github.com/akubra/akubra/internal/datadir"
 )
 
-// FS is what the journal needs of a file system. Names are whole paths. Errors
-// are as os gives them: fs.ErrExist and fs.ErrNotExist are looked for.
+// FS is what the journal needs from a file system. Names are whole paths. Errors are like those of
+// package os: callers look for fs.ErrExist and fs.ErrNotExist.
 type FS interface {
-	// MkdirAll makes a directory for its owner alone, durably, with its parents. It
-	// fails where the directory is a symbolic link, as all calls do for files.
+	// MkdirAll creates a directory for its owner alone, durably, with its parents. It fails if the
+	// directory is a symbolic link, as all calls do for files.
 	MkdirAll(dir string) error
-	// ReadDir gives the names in a directory.
+	// ReadDir returns the names in a directory.
 	ReadDir(dir string) ([]string, error)
-	// Create makes a new file, for reading and writing; it fails where there is one.
+	// Create creates a new file for reading and writing; it fails if the file exists.
 	Create(name string) (File, error)
 	// Open opens a file for reading.
 	Open(name string) (File, error)
-	// Truncate cuts a file, durably.
+	// Truncate cuts a file to size, durably.
 	Truncate(name string, size int64) error
 	Rename(from, to string) error
 	Remove(name string) error
-	// Link gives a file a second name; it fails where the name is taken.
+	// Link gives a file a second name; it fails if the name is taken.
 	Link(from, to string) error
-	// SyncDir makes durable which files a directory has.
+	// SyncDir makes durable which files a directory contains.
 	SyncDir(dir string) error
-	// Lock takes a lock file for this process, until closed or until the process
-	// ends. ErrLocked where another one has it.
+	// Lock takes a lock file for this process, until it is closed or the process ends. The error
+	// is ErrLocked if another process has it.
 	Lock(name string) (Held, error)
-	// Hold opens a directory, so that its Identity stays its own.
+	// Hold opens a directory, so that no other one can get its Identity.
 	Hold(dir string) (Held, error)
-	// Identify gives the identity of what is called name now, the zero one where
-	// nothing is. An error means that it cannot be told.
+	// Identify returns the identity of what has this name now; the zero one if nothing has. An
+	// error means that this cannot be told.
 	Identify(name string) (Identity, error)
 }
 
-// Identity tells a file or directory that is open from all others. The zero Identity is
-// no file's.
+// Identity distinguishes an open file or directory from all others. The zero Identity belongs to
+// no file.
 type Identity = datadir.Identity
 
 // Held is a file or directory that is open.
@@ -61,7 +61,7 @@ type File interface {
 	Truncate(size int64) error
 }
 
-// osFS is the operating system's.
+// osFS is the operating system's file system.
 type osFS struct{}
 
 type osFile struct{ *os.File }
@@ -155,7 +155,7 @@ func (o osFS) Lock(name string) (Held, error) {
 	return osFile{f}, nil
 }
 
-// lock locks a lock file and sees to it that it is the one that others will find.
+// lock locks a lock file and makes sure that it is the one that others will find.
 func (o osFS) lock(f *os.File) error {
 	name := f.Name()
 	if err := datadir.NotLinked(f); err != nil {

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lockFile locks f for this open file: the kernel lets go of it when the process
-// ends, however it ends.
+// lockFile locks f for this open file: the kernel releases the lock when the process ends, however
+// it ends.
 func lockFile(f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

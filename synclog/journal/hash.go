@@ -5,9 +5,8 @@ import (
 	"math/bits"
 )
 
-// sipHash is SipHash-2-4: clients choose the keys, so that a hash without a
-// secret would let them fill one chain. (hash/maphash has no key that could be
-// kept in a checkpoint.)
+// sipHash is SipHash-2-4: clients choose the keys, so a hash without a secret would let them fill
+// one chain. (hash/maphash has no key that a checkpoint could keep.)
 func sipHash(k0, k1 uint64, p []byte) uint64 {
 	v0, v1 := k0^0x736f6d6570736575, k1^0x646f72616e646f6d
 	v2, v3 := k0^0x6c7967656e657261, k1^0x7465646279746573

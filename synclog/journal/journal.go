@@ -1,16 +1,14 @@
-// Package journal keeps, durably, which keys some backend may not have as the
-// others have them (R20). FORMAT.md, beside the package, has its files byte by
-// byte.
+// Package journal keeps, durably, which keys some backend may not have as the others have them
+// (R20). FORMAT.md, beside the package, describes its files byte by byte.
 //
-// A write that is about to be acknowledged while a backend has not taken it is
-// promised, and settled when its last leg has ended. What stays owed is a pending
-// key until it is resolved. All that is known of one key is one record: repair is
-// by state, not by event.
+// A write that is about to be acknowledged while a backend has not taken it is promised, and
+// settled when its last leg has ended. What stays owed is a pending key until it is resolved.
+// Everything known about a key is one record: repair works by state, not by event.
 //
-// In memory a pending key takes about 32 bytes; what it is called is on disk
-// alone. The log is a queue of segments: new records go to its head; segments are
-// deleted from its tail only, and what is still needed there is moved to the
-// head first, so that what ends a record never goes before the record does.
+// In memory a pending key takes about 32 bytes; its name is only on disk. The log is a queue of
+// segments. New records go to its head. Segments are deleted only from its tail, after what is
+// still needed there has been moved to the head, so what ends a record never disappears before the
+// record.
 package journal
 
 import (
@@ -23,7 +21,7 @@ import (
 	"time"
 )
 
-// Errors that callers ask for with errors.Is.
+// Errors that callers look for with errors.Is.
 var (
 	ErrLocked   = errors.New("journal: in use by another process")
 	ErrFailed   = errors.New("journal: failed")
@@ -41,40 +39,38 @@ const (
 
 // Options of a Journal.
 type Options struct {
-	// Dir is made if missing, readable by its owner alone.
+	// Dir is created if it does not exist, readable only by its owner.
 	Dir string
 	// Backends are names (host:port), at most 64; index i is bit i of every mask.
 	Backends []string
-	// Power: Promise returns when its entries are synced, so that they survive a
-	// power cut; otherwise when the kernel has them, so that they survive the
-	// process.
+	// Power: Promise returns once its entries are synced, so that they survive a power cut.
+	// Otherwise it returns once the kernel has them, so that they survive the process.
 	Power bool
-	// Continue: writes go on also while the journal has failed: Promise gives nil, and Begin
-	// a Write without a slot.
+	// Continue: writes go on even while the journal has failed. Promise then returns nil, and
+	// Begin a Write without a slot.
 	Continue bool
-	// Writes is how many keys may be under way at once, at least inflight.DefaultMax; 0: Begin
-	// is for none, and what an earlier process has left in the table of them stays there.
+	// Writes is how many keys may be in flight at once, at least inflight.DefaultMax. With 0,
+	// Begin must not be called, and what an earlier process has left in the table stays there.
 	Writes int
 	// SegmentSize in bytes, at most 1 GiB; 0: 16 MiB.
 	SegmentSize int64
-	// SyncEvery is how often what is buffered is written, and what is written is
-	// synced; 0: 100ms.
+	// SyncEvery is how often buffered data is written, and written data is synced; 0 means 100 ms.
 	SyncEvery time.Duration
-	// OnError hears of damage found, failed writes and syncs. It is called
-	// outside of all locks, by Open and Close or by the journal's own goroutine,
-	// which waits for it, or by Begin (ErrUnnoted). May be nil.
+	// OnError is told about damage found and about failed writes and syncs. It is called outside
+	// all locks: by Open and Close, by the journal's own goroutine, which waits for it, or by
+	// Begin (ErrUnnoted). May be nil.
 	OnError func(error)
-	// OnRevive hears that the journal works again after a failure, called as
-	// OnError is. May be nil.
+	// OnRevive is told that the journal works again after a failure. It is called like OnError.
+	// May be nil.
 	OnRevive func()
-	// FS holds the files; nil: the operating system's.
+	// FS holds the files; nil means the operating system's file system.
 	FS FS
 
 	scanBelow int64 // a log that is smaller is always read in whole
 	manual    bool  // a test calls tick
 }
 
-// Journal is open for writing. All methods may be called from any goroutine.
+// Journal is a journal open for writing. Any goroutine may call its methods.
 type Journal struct {
 	o         Options
 	headerLen int64 // of each segment
@@ -82,8 +78,8 @@ type Journal struct {
 	writes    underWay
 
 	fails atomic.Bool // failure != nil
-	// From here on each write changes something: not in a cache line with what is only
-	// looked at.
+	// Each write changes something from here on, so it is kept off the cache lines of what is only
+	// read.
 	_        [64]byte
 	seq      atomic.Uint64 // the last stamp
 	known    atomic.Int64  // keys, intents, and what the log has yet to end
@@ -111,12 +107,12 @@ type Journal struct {
 	stop chan struct{}
 	wg   sync.WaitGroup
 
-	// The flusher's own.
+	// For the flusher only.
 	tried   time.Time // the last attempt to work again
 	unhappy time.Time // the last failed checkpoint or cleaning
 	scanner scanner
 
-	// The watcher's: watch.go.
+	// For the watcher only: watch.go.
 	held         Held      // the directory
 	guarded      []guarded // only added to
 	gone         bool      // a failure is final
@@ -126,10 +122,9 @@ type Journal struct {
 
 type counts struct{ Written, Batches, Failures, Dropped uint64 }
 
-// Open takes the lock, recovers what is there and starts the journal's own
-// goroutines. A journal in use gives ErrLocked, with the other process's id. Damage
-// does not keep it from opening, nor does a disk that nothing can be written to:
-// then Failed tells.
+// Open takes the lock, recovers what is there and starts the journal's own goroutines. If the
+// journal is in use, the error is ErrLocked, with the other process's id. Neither damage nor a
+// disk that cannot be written to keeps it from opening; in the latter case Failed reports true.
 func Open(o Options) (*Journal, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
@@ -212,9 +207,8 @@ func (b *book) init(fs FS, dir string, backends []string) {
 	b.hashKey = [2]uint64{rand.Uint64(), rand.Uint64()}
 }
 
-// recover reads what is there and begins a segment of its own: what an earlier
-// process wrote is never appended to. Intents of the earlier process become
-// divergences of unknown outcome.
+// recover reads what is there and begins a segment of its own: nothing is ever appended to what an
+// earlier process wrote. The earlier process's intents become divergences of unknown outcome.
 func (j *Journal) recover() error {
 	if err := j.load(j.o.scanBelow); err != nil {
 		return err
@@ -259,9 +253,9 @@ func (j *Journal) recover() error {
 	return nil
 }
 
-// Close writes and syncs what is buffered, and lets go of the lock. It waits for
-// the journal's goroutines and for callers that wait for a write. Each Write has ended. Intents that are
-// open stay in the files, and are of unknown outcome at the next Open.
+// Close writes and syncs what is buffered, and releases the lock. It waits for the journal's
+// goroutines and for callers that wait for a write. Every Write must have ended. Open intents stay
+// in the files, and are of unknown outcome at the next Open.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	if j.closed {
@@ -295,14 +289,14 @@ func (j *Journal) Close() error {
 	return err
 }
 
-// busyLocked reports whether somebody still waits for a write, or uses a file.
+// busyLocked reports whether somebody is still waiting for a write, or using a file.
 func (j *Journal) busyLocked() bool {
 	return j.writing != nil || j.cur.waiters > 0 ||
 		slices.ContainsFunc(j.segs, func(s *segment) bool { return s.readers > 0 })
 }
 
-// Stamp gives a new Seq without writing anything, for the order of writes that
-// need no entry: the time now, or a little more if that was given before.
+// Stamp returns a new Seq without writing anything, to order writes that need no entry: the given
+// time, or a little more if that was returned before.
 func (j *Journal) Stamp(now time.Time) uint64 {
 	for {
 		last := j.seq.Load()
@@ -313,15 +307,15 @@ func (j *Journal) Stamp(now time.Time) uint64 {
 	}
 }
 
-// Failed reports whether nothing can be written now. New writes are to be refused
-// then, unless the policy is to continue.
+// Failed reports whether nothing can be written at the moment. New writes must then be refused,
+// unless the policy is to continue.
 func (j *Journal) Failed() bool { return j.fails.Load() }
 
-// Quiet reports whether nothing is pending and no intent is open: Promise has nothing to do
-// then for an entry that is only a touch.
+// Quiet reports whether nothing is pending and no intent is open: then Promise has nothing to do
+// for an entry that is only a touch.
 func (j *Journal) Quiet() bool { return j.known.Load() == 0 }
 
-// knowLocked keeps what Quiet looks at without the lock.
+// knowLocked updates what Quiet reads without the lock.
 func (j *Journal) knowLocked() {
 	j.known.Store(int64(j.keys.live + j.opens.len() + len(j.closing)))
 }

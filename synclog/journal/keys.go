@@ -8,8 +8,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// slot is one pending key in memory: where its record is, and no more than
-// finding, counting and ordering it need. The key itself stays on disk.
+// slot is one pending key in memory: where its record is, and just enough to find, count and order
+// it. The key itself stays on disk.
 type slot struct {
 	age  uint64 // First of its record, made unique; ascending from slot to slot
 	seg  uint32 // number of the segment; 0: the slot is dead
@@ -26,10 +26,10 @@ const (
 	versionShift = 2
 )
 
-// version changes with each merge into the key; never 0.
+// version changes with each merge into the key; it is never 0.
 func (s *slot) version() uint8 { return s.bits>>versionShift + 1 }
 
-// A page is 12 KiB and one of the allocator's sizes.
+// A page is 12 KiB, one of the allocator's size classes.
 const (
 	pageSlots = 511
 	pageShift = 9
@@ -53,7 +53,7 @@ type keys struct {
 	kinds
 
 	live, visible, parked int
-	// appeared and vanished count keys that became visible, and that ended being so.
+	// appeared and vanished count keys that became visible, and those that ceased to be.
 	appeared, vanished uint64
 	bytes              int64 // of the live records, about
 	lastAge            uint64
@@ -70,7 +70,7 @@ func (k *keys) hashOf(id uint32) uint32 { return k.at(id).hash }
 
 func (k *keys) shard(hash uint32) *table { return &k.index[hash>>26] }
 
-// unread stands for a record that cannot be read: what memory knows of it.
+// unread stands for a record that cannot be read: it is what memory knows about it.
 func (k *keys) unread(of ident, s *slot) record {
 	r := record{bucket: of.bucket, key: of.key, first: s.age, unread: true}
 	if len(of.key) == 0 {
@@ -83,19 +83,19 @@ func (k *keys) unread(of ident, s *slot) record {
 	return r
 }
 
-// place is a record's place in the log, with its size.
+// place is a record's place in the log and its size.
 type place struct {
 	seg, off uint32
 	size     int
 }
 
-// add makes a slot for a new key behind all others.
+// add makes a slot for a new key, behind all others.
 func (k *keys) add(r *record, hash uint32, at place) uint32 {
 	k.lastAge = max(k.lastAge+1, r.first)
 	return k.addAged(slot{age: k.lastAge, hash: hash}, at, k.kindOf(r), len(r.parked) > 0)
 }
 
-// addAged makes a slot with an age, of a kind that is counted for it already.
+// addAged makes a slot with a given age, of a kind in which it has been counted already.
 func (k *keys) addAged(s slot, at place, kind uint16, parked bool) uint32 {
 	id := k.room()
 	p := k.pages[id>>pageShift]
@@ -127,7 +127,7 @@ func (k *keys) room() uint32 {
 	return id << pageShift
 }
 
-// count puts a record in a slot that counts for none.
+// count sets the record of a slot that has none counted yet.
 func (k *keys) count(id uint32, at place, kind uint16, parked bool) {
 	s := k.at(id)
 	s.seg, s.off, s.size, s.kind = at.seg, at.off, sizeCode(at.size), kind
@@ -210,8 +210,8 @@ func (k *keys) drop(page uint32) {
 	k.free = append(k.free, page)
 }
 
-// tryMerge moves the slots of a page and of the next one together, where they
-// leave half a page free: few old keys must not hold on to many pages.
+// tryMerge combines the slots of a page and the next one if that leaves half a page free: a few
+// old keys must not keep many pages alive.
 func (k *keys) tryMerge(at int) bool {
 	if at+1 >= len(k.order) {
 		return false
@@ -241,8 +241,8 @@ func (k *keys) tryMerge(at int) bool {
 	return true
 }
 
-// after gives the first live slot with a greater age; of those that are not
-// hidden, if visible.
+// after returns the first live slot with a greater age; with visible, only among those that are
+// not hidden.
 func (k *keys) after(age uint64, visible bool) (id uint32, ok bool) {
 	at := sort.Search(len(k.order), func(i int) bool { return k.pages[k.order[i]].slots[0].age > age })
 	for at = max(0, at-1); at < len(k.order); at++ {
@@ -260,8 +260,8 @@ func (k *keys) after(age uint64, visible bool) (id uint32, ok bool) {
 	return 0, false
 }
 
-// pageAfter calls fn for some of the live slots behind an age, in order; it tells
-// whether there were any.
+// pageAfter calls fn for some of the live slots behind an age, in order, and reports whether there
+// were any.
 func (k *keys) pageAfter(age uint64, fn func(*slot)) bool {
 	id, ok := k.after(age, false)
 	if !ok {
@@ -276,14 +276,13 @@ func (k *keys) pageAfter(age uint64, fn func(*slot)) bool {
 	return true
 }
 
-// withAge gives the live slot of an age.
+// withAge returns the live slot with this age.
 func (k *keys) withAge(age uint64) (id uint32, ok bool) {
 	id, ok = k.after(age-1, false)
 	return id, ok && k.at(id).age == age
 }
 
-// Sizes are kept in one byte, rounded up: in steps of 32 bytes up to 4 KiB, in
-// steps of 8 KiB beyond.
+// Sizes are stored in one byte, rounded up: in steps of 32 bytes up to 4 KiB, and of 8 KiB beyond.
 func sizeCode(n int) uint8 {
 	if n <= 127*32 {
 		return uint8((n + 31) / 32)

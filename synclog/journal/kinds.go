@@ -7,7 +7,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// class is what many pending keys have in common. A slot has its number alone.
+// class is what many pending keys have in common. A slot holds only its number.
 type class struct {
 	owed    uint64       // backends that may lack anything of the key
 	lacking uint64       // of these, the ones that lack an acknowledged write of what a GET gives
@@ -15,8 +15,8 @@ type class struct {
 	parked  uint8        // why, see parkCode
 }
 
-// parkCode is a number for why a key is parked: 0 where it is not, one behind its place in
-// task.ParkReasons, and one behind the last for a reason that is not known here.
+// parkCode is a number for why a key is parked: 0 if it is not, its place in task.ParkReasons plus
+// one, or one more than the last if the reason is not known here.
 func parkCode(why []byte) uint8 {
 	if len(why) == 0 {
 		return 0
@@ -28,8 +28,8 @@ func parkCode(why []byte) uint8 {
 	return uint8(i + 1)
 }
 
-// bucketCount counts what a bucket's keys are owed, so that a listing can be answered by
-// who lacks nothing in it (R30).
+// bucketCount counts what a bucket's keys are owed, so that a listing can be answered by a backend
+// that lacks nothing in it (R30).
 type bucketCount struct {
 	name    string
 	refs    int     // classes and open intents
@@ -42,7 +42,7 @@ func (b *bucketCount) count(mask uint64, n int32) {
 	}
 }
 
-// kinds are the classes of the pending keys, with how many keys each has, and the buckets.
+// kinds are the classes of the pending keys, with the number of keys in each, and the buckets.
 type kinds struct {
 	classes []class // by number; the first one is never freed
 	byKind  []int   // live slots
@@ -54,11 +54,12 @@ type kinds struct {
 }
 
 const (
-	// maxKinds: the keys beyond are of otherKinds, which stands for anything owed by
-	// everybody, in any bucket. Their records know better.
+	// maxKinds: keys beyond it belong to otherKinds, which stands for anything owed by every
+	// backend, in any bucket. Their records are more precise.
 	maxKinds   = 1<<16 - 1
 	otherKinds = 0
-	// maxIdleBuckets are remembered although nothing in them is owed: they come again.
+	// maxIdleBuckets buckets are remembered although nothing in them is owed, because they are
+	// likely to come again.
 	maxIdleBuckets = 1 << 10
 )
 
@@ -68,7 +69,7 @@ func (k *kinds) init(mine uint64) {
 	k.any.lacking = make([]int32, bits.OnesCount64(mine))
 }
 
-// bucket gives a bucket's counts. leave has to follow.
+// bucket returns a bucket's counts. leave must follow.
 func (k *kinds) bucket(name []byte) *bucketCount {
 	b := k.buckets[string(name)]
 	if b == nil {
@@ -96,7 +97,7 @@ func (k *kinds) dropIdle() {
 	}
 }
 
-// kindOf counts a key with this record, and gives the number of its class.
+// kindOf counts a key with this record and returns the number of its class.
 func (k *kinds) kindOf(r *record) uint16 {
 	return k.kindOfClass(class{owed: r.owed(), lacking: r.lacking(k.mine) & k.mine, parked: parkCode(r.parked)}, r.bucket)
 }
@@ -140,7 +141,7 @@ func (k *kinds) counts(kind uint16) *bucketCount {
 	return &k.any
 }
 
-// forgetKind ends what kindOf counted.
+// forgetKind reverses kindOf.
 func (k *kinds) forgetKind(kind uint16) {
 	c := k.classes[kind]
 	k.counts(kind).count(c.lacking, -1)

@@ -6,8 +6,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// Records of journals that kept one write a key: they are read as what they can say, and
-// written anew as records of today when their key changes or their segment is cleaned.
+// Records of journals that kept one write per key: they are read as far as they say anything, and
+// rewritten in today's form when their key changes or their segment is cleaned.
 
 // Flags of an old record's write.
 const (
@@ -19,8 +19,8 @@ const (
 	oldMixed          = 1 << 7 // writes of content and of subresources stand behind it
 )
 
-// oldAspect is the aspect of a write of which the flags of an old record are known. The
-// table of writes under way had the same.
+// oldAspect is the aspect of a write that is known by the flags of an old record. The table of
+// writes in flight had the same flags.
 func oldAspect(e *Entry, aux uint8) task.Aspect {
 	if aux&oldVersion != 0 && e.Method != "" {
 		return task.Version
@@ -63,7 +63,8 @@ func (o *oldRecord) parse(d *decoder, state bool) error {
 	return d.end()
 }
 
-// took is who has taken a write, as far as that was known: who is not owed it.
+// took returns who has taken a write, as far as that was known: every backend that does not owe
+// it.
 func (o *oldRecord) took(all uint64) uint64 {
 	if o.e.Unacknowledged || o.e.Aspect == task.Version || o.e.Aspect == task.Found {
 		return 0
@@ -79,8 +80,8 @@ func parseOldIntent(e *Entry, d *decoder, all uint64) error {
 	return err
 }
 
-// parseOldState makes a record of what stood for all writes of a key. Where others may
-// have stood behind it, it says so.
+// parseOldState turns a record that stood for all writes of a key into one of today's. If it may
+// have stood for others as well, the result says so.
 func (r *record) parseOldState(d *decoder, all uint64) error {
 	var o oldRecord
 	if err := o.parse(d, true); err != nil {

@@ -1,7 +1,7 @@
 package journal
 
-// open is an intent whose legs are under way. It keeps its record's payload: a
-// settlement must not wait for a disk.
+// open is an intent whose legs are out. It keeps its record's payload, because a settlement must
+// not wait for a disk.
 type open struct {
 	seq     uint64
 	hash    uint32 // of bucket and key
@@ -12,14 +12,14 @@ type open struct {
 	lacking uint64       // backends that the write is owed, for reads
 	bucket  *bucketCount // where that is counted, if there are any
 
-	// Intents with one hash are in the order of seq: a request for the same key over and
-	// over costs no more than others.
+	// Intents with the same hash are in the order of seq: requests for the same key over and over
+	// cost no more than others.
 	older, newer uint32
 	chain        chain // of the oldest
 	queued       bool  // in opens.unlogged; also once it is not used any more
 }
 
-// chain is what the oldest intent of a hash knows of all of them.
+// chain is what the oldest intent with a hash knows about all of them.
 type chain struct {
 	newest   uint32
 	unlogged int
@@ -27,14 +27,14 @@ type chain struct {
 
 func (o *open) logged() bool { return o.at.seg != 0 }
 
-// opens are the open intents; few, as they are requests in flight.
+// opens are the open intents. They are few, because they are requests in flight.
 type opens struct {
 	list  []open
 	free  []uint32
 	bySeq table
 	byKey table // the oldest of each hash
 	bytes int64
-	// unlogged are those that the log may not have, each once.
+	// unlogged are those that may not be in the log, each once.
 	unlogged []uint32
 }
 
@@ -78,7 +78,7 @@ func (o *opens) add(seq uint64, hash uint32, at place, typ byte, payload []byte)
 	return e
 }
 
-// oldest is the first intent with a hash, or noOpen.
+// oldest is the first intent with this hash, or noOpen.
 func (o *opens) oldest(hash uint32) uint32 {
 	for i, id, ok := o.byKey.first(hash); ok; i, id, ok = o.byKey.after(i) {
 		if o.list[id].hash == hash {
@@ -88,7 +88,7 @@ func (o *opens) oldest(hash uint32) uint32 {
 	return noOpen
 }
 
-// link puts an intent into its hash's chain. Most are the newest.
+// link adds an intent to its hash's chain. Most are the newest in it.
 func (o *opens) link(id uint32) {
 	e := &o.list[id]
 	e.older, e.newer = noOpen, noOpen
@@ -142,14 +142,14 @@ func (o *opens) unlink(id uint32) {
 	}
 }
 
-// toldLog notes that the log has an intent now.
+// toldLog records that an intent is now in the log.
 func (o *opens) toldLog(e *open) {
 	o.list[o.oldest(e.hash)].chain.unlogged--
 	o.bytes += int64(e.at.size)
 }
 
-// After a peak little memory is kept (R23): of payloads that are no small ones once so
-// many intents have ended, and of the list once there is none.
+// After a peak little memory is kept (R23): large payloads are dropped once so many intents have
+// ended, and the list once there are none.
 const (
 	keptOpens   = 1 << 10
 	keptPayload = 512
@@ -171,17 +171,16 @@ func (o *opens) remove(id uint32) {
 	}
 }
 
-// noOpen is no id of an intent.
+// noOpen is not the id of any intent.
 const noOpen = 1<<32 - 1
 
-// inFlight reports whether a key with this hash may have an open intent other than
-// but.
+// inFlight reports whether a key with this hash may have an open intent other than but.
 func (o *opens) inFlight(hash, but uint32) bool {
 	first := o.oldest(hash)
 	return first != noOpen && (first != but || o.list[first].newer != noOpen)
 }
 
-// each calls fn for the open intents, in no order, until it says false.
+// each calls fn for the open intents, in no particular order, until it returns false.
 func (o *opens) each(fn func(id uint32, e *open) bool) {
 	for id := range o.list {
 		if e := &o.list[id]; e.used && !fn(uint32(id), e) {

@@ -6,19 +6,18 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// maxIdent is how long a key may be for Owed to allocate nothing.
+// maxIdent is the length of key up to which Owed allocates nothing.
 const maxIdent = 1280
 
-// identBuffers are Owed's. On the stack one would make that of each client's connection grow to 8 KiB, for
-// good, as soon as anything is pending.
+// identBuffers are for Owed. On the stack, such a buffer would make the stack of every client's
+// connection grow to 8 KiB, for good, as soon as anything is pending.
 var identBuffers = sync.Pool{New: func() any { return new([maxIdent]byte) }}
 
-// Owed is the set of backends that lack an acknowledged write of what a GET of the key
-// gives, or may (R30): by what is pending, and by acknowledged writes whose legs are out.
-// It goes by the key's hash alone, so that once in four billion times it is another key's.
-// Without a key it is about the bucket itself: whether it is there. It reads no disk, and allocates nothing
-// for a key; nothing at all is to be done while nothing is
-// pending.
+// Owed returns the backends that lack, or may lack, an acknowledged write of what a GET of the key
+// returns (R30): because of pending keys, and of acknowledged writes whose legs are out. It uses
+// only the key's hash, so once in four billion times it answers for another key. Without a key it
+// is about the bucket itself: whether it exists. It reads no disk, allocates nothing for a key,
+// and does nothing at all while nothing is pending.
 func (j *Journal) Owed(bucket, key []byte) (owed uint64) {
 	if j.Quiet() {
 		return 0
@@ -44,8 +43,8 @@ func (j *Journal) Owed(bucket, key []byte) (owed uint64) {
 	return owed
 }
 
-// OwedTags is the set of backends that lack the newest tags of a key that a client was told of, or may. Unlike Owed
-// it reads the record of a key that is pending.
+// OwedTags returns the backends that lack, or may lack, the newest tags of a key that a client was
+// told about. Unlike Owed it reads the record of a pending key.
 func (j *Journal) OwedTags(bucket, key []byte) (owed uint64) {
 	if j.Quiet() {
 		return 0
@@ -80,9 +79,8 @@ func (j *Journal) OwedTags(bucket, key []byte) (owed uint64) {
 	return owed & j.mine
 }
 
-// OwedIn adds to counts, by backend, how many keys of a bucket and acknowledged writes
-// under way in it a backend lacks, or may, of what a listing shows (R30). It costs what
-// Owed does.
+// OwedIn adds to counts, by backend, how many keys of a bucket, and acknowledged writes in flight
+// in it, the backend lacks, or may lack, of what a listing shows (R30). It costs as much as Owed.
 func (j *Journal) OwedIn(bucket []byte, counts []int) {
 	if j.Quiet() {
 		return
@@ -98,8 +96,8 @@ func (j *Journal) OwedIn(bucket []byte, counts []int) {
 	}
 }
 
-// Find gives what is pending of a key, as Next does with the cursor t.Place. target counts
-// where key is empty.
+// Find returns what is pending for a key, as Next does with the cursor t.Place. target counts only
+// if key is empty.
 func (j *Journal) Find(bucket, key, target []byte) (t task.Task, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -122,8 +120,8 @@ func (j *Journal) Find(bucket, key, target []byte) (t task.Task, ok bool) {
 	return t, true
 }
 
-// lookLocked gives a key's record and slot. It lets go of the lock while it reads, and
-// begins anew where the slot has changed meanwhile.
+// lookLocked returns a key's record and slot. It releases the lock while it reads, and starts
+// again if the slot has changed meanwhile.
 func (j *Journal) lookLocked(want ident) (r *record, s slot, ok bool) {
 	hash := j.hashOf(want)
 	passed := 0 // slots of other keys with the same hash

@@ -7,17 +7,19 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// Owing says by backend, by index in Options.Backends, how much it is owed and since when.
+// Owing says how much each backend, by its index in Options.Backends, is owed, and since when.
 type Owing struct {
 	Oldest []uint64 // Seq of about its oldest entry; 0: none
 	Bytes  []int64  // of the objects that it is owed; beyond owingSample keys an estimate
 }
 
-// owingSample is how many keys' records are read to learn the objects' sizes, which memory does not have.
+// owingSample is how many keys' records are read to learn the objects' sizes, which are not in
+// memory.
 const owingSample = 128
 
-// Owing looks at the pending keys. It holds the lock for a page of them at a time, since there may be
-// millions, and reads up to owingSample records, so that it is for a scrape, not for each request.
+// Owing examines the pending keys. It holds the lock for one page of them at a time, because there
+// may be millions, and reads up to owingSample records, so it is meant for a scrape, not for each
+// request.
 func (j *Journal) Owing() Owing {
 	n := len(j.o.Backends)
 	o := Owing{Oldest: make([]uint64, n), Bytes: make([]int64, n)}
@@ -40,8 +42,8 @@ func (j *Journal) Owing() Owing {
 	return o
 }
 
-// lookAtOwed notes each backend's oldest key, and returns how many keys each one is owed and the ages of
-// some of them, evenly spread.
+// lookAtOwed finds each backend's oldest key, and returns how many keys each one is owed and the
+// ages of some of them, evenly spread.
 func (j *Journal) lookAtOwed(o *Owing) (keys []int, sample []uint64) {
 	keys = make([]int, len(o.Oldest))
 	j.mu.Lock()
@@ -73,7 +75,7 @@ func (j *Journal) lookAtOwed(o *Owing) (keys []int, sample []uint64) {
 	return keys, sample
 }
 
-// addOwed adds a key's size to those of the backends that are owed its content, and counts it for all
+// addOwed adds a key's size for the backends that are owed its content, and counts the key for all
 // that are owed anything of it.
 func (j *Journal) addOwed(t *task.Task, sizes, read []int64) {
 	for _, name := range t.Owed() {

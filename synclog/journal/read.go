@@ -11,7 +11,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// ReadStats of Read.
+// ReadStats is what Read has found.
 type ReadStats struct {
 	Pending  int // keys that some backend is owed
 	Open     int // intents without an end
@@ -21,14 +21,13 @@ type ReadStats struct {
 	Problems []error // what is wrong with the files
 }
 
-// readTries bounds how often Read begins anew since the journal moved on.
+// readTries bounds how often Read starts again because the journal has moved on.
 const readTries = 10
 
-// Read gives every pending key in dir to fn, oldest first, until it says false: beside a
-// running process or without one, without its lock. backends are all names in the files.
-// A key that has an open intent comes with Open: where no process runs, it is of unknown
-// outcome. What is in a running process's memory alone, settlements above all, is not
-// seen.
+// Read passes every pending key in dir to fn, oldest first, until fn returns false. It takes no
+// lock, and works with or without a running process. backends are all names in the files. A key
+// with an open intent has Open set: if no process runs, its outcome is unknown. What is only in
+// the memory of a running process, settlements above all, is not seen.
 func Read(dir string, fn func(t *task.Task, backends []string) bool) (ReadStats, error) {
 	return readFrom(osFS{}, dir, defaultScanBelow, fn)
 }
@@ -53,7 +52,7 @@ func readFrom(files FS, dir string, scanBelow int64, fn func(t *task.Task, backe
 	}
 }
 
-// give hands out all keys, then those that have nothing but open intents.
+// give passes on all keys, then those that have only open intents.
 func (b *book) give(fn func(t *task.Task, backends []string) bool) ReadStats {
 	s := ReadStats{Open: b.opens.len(), Segments: len(b.segs), Bytes: b.total()}
 	intents := b.intentsByKey()
@@ -108,7 +107,7 @@ func (b *book) give(fn func(t *task.Task, backends []string) bool) ReadStats {
 	return s
 }
 
-// intentsByKey are the open intents of each key, in their order.
+// intentsByKey returns the open intents of each key, in their order.
 func (b *book) intentsByKey() map[string][]Entry {
 	keys := map[string][]Entry{}
 	b.opens.each(func(_ uint32, o *open) bool {

@@ -1,11 +1,11 @@
 package journal
 
-// The lock is never held over a read from disk: whoever needs records of pending keys
-// has them read first, without the lock, and goes on only if it then holds the lock and
-// none is missing. An intent, which others wait for, so waits for nobody's disk.
+// The lock is never held over a read from disk. Whoever needs records of pending keys has them
+// read first, without the lock, and continues only once it holds the lock and none is missing. So
+// an intent, which others wait for, never waits for a disk.
 
-// recalled are records by their places in the log, as they were read without the lock.
-// What is at a place never changes.
+// recalled holds records by their places in the log, as they were read without the lock. What is
+// at a place never changes.
 type recalled map[uint64]recalledRecord
 
 type recalledRecord struct {
@@ -15,8 +15,8 @@ type recalledRecord struct {
 
 func recallKey(seg, off uint32) uint64 { return uint64(seg)<<32 | uint64(off) }
 
-// missingLocked is a slot that find looks at for this hash, and whose record is neither
-// in memory nor in got.
+// missingLocked is a slot that find needs for this hash, and whose record is neither in memory nor
+// in got.
 func (j *Journal) missingLocked(hash uint32, got recalled) (s slot, missing bool) {
 	t := j.keys.shard(hash)
 	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {
@@ -31,8 +31,8 @@ func (j *Journal) missingLocked(hash uint32, got recalled) (s slot, missing bool
 	return slot{}, false
 }
 
-// recallLocked has the records read that find needs for a hash. It gives the lock up
-// where it has to, which it tells: what was looked at before may have changed then.
+// recallLocked has the records read that find needs for a hash. It reports whether it had to give
+// up the lock: then what was looked at before may have changed.
 func (j *Journal) recallLocked(hash uint32, got *recalled) (unlocked bool) {
 	for {
 		s, missing := j.missingLocked(hash, *got)
@@ -48,7 +48,7 @@ func (j *Journal) recallLocked(hash uint32, got *recalled) (unlocked bool) {
 	}
 }
 
-// readUnlocked reads a slot's record, that is not in memory, without the lock.
+// readUnlocked reads a slot's record that is not in memory. It gives up the lock meanwhile.
 func (j *Journal) readUnlocked(s slot) ([]byte, error) {
 	seg := j.segment(s.seg)
 	seg.readers++

@@ -47,8 +47,8 @@ func (b *book) closeFiles() {
 	}
 }
 
-// load reads all that is there. Segments whose records a checkpoint has are not
-// read again, where there is more than scanBelow bytes of them.
+// load reads everything that is there. Segments whose records are in a checkpoint are not read
+// again if they have more than scanBelow bytes.
 func (b *book) load(scanBelow int64) error {
 	if err := b.list(); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (b *book) load(scanBelow int64) error {
 	return nil
 }
 
-// scan replays a segment from off on, 0 or behind its head.
+// scan replays a segment from off on; 0 means from behind its head.
 func (b *book) scan(sc *scanner, s *segment, off int64, last bool) {
 	*sc = scanner{f: s.file, size: s.size, salt: s.salt, off: off, tail: off, buf: sc.buf[:0]}
 	sc.bad = func(from, to int64) { b.damage(s, from, to, "what stood there is lost") }
@@ -113,7 +113,7 @@ func (b *book) scan(sc *scanner, s *segment, off int64, last bool) {
 	b.end(sc, s, last)
 }
 
-// end looks at what is behind a segment's last record.
+// end examines what follows a segment's last record.
 func (b *book) end(sc *scanner, s *segment, last bool) {
 	if sc.unread != nil {
 		b.damage(s, sc.tail, s.size, "cannot read all of it: "+sc.unread.Error())
@@ -163,7 +163,7 @@ func (b *book) replay(s *segment, at place, typ byte, payload []byte) error {
 		if id, old := b.find(r.ident(), hash); old != nil {
 			b.moveKey(id, r, at)
 		} else {
-			// Not behind all others: what was moved to the head is old, and sort sees to it.
+			// Not behind all others: what was moved to the head is old, and sort puts it in order.
 			b.keys.addAged(slot{age: r.first, hash: hash}, at, b.keys.kindOf(r), len(r.parked) > 0)
 			s.live++
 		}

@@ -6,11 +6,10 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// Next gives the first pending key behind cursor, oldest first, and the cursor for
-// the one behind it; 0 begins. ok is false at the end. Keys with an open intent
-// are passed over, parked ones and those whose NotBefore is to come are not. A key
-// that changes meanwhile keeps its place. It reads a record from disk, without
-// holding up anybody.
+// Next returns the first pending key behind cursor, oldest first, and the cursor for the key after
+// it; cursor 0 begins. ok is false at the end. Keys with an open intent are skipped; parked ones,
+// and those whose NotBefore is still to come, are not. A key that changes meanwhile keeps its
+// place. It reads a record from disk without holding anybody up.
 func (j *Journal) Next(cursor uint64) (t task.Task, next uint64, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -43,7 +42,7 @@ func (j *Journal) Next(cursor uint64) (t task.Task, next uint64, ok bool) {
 	return task.Task{}, cursor, false
 }
 
-// NextParked is Next of those that are parked alone. It reads no record of another key.
+// NextParked is Next restricted to parked keys. It reads no record of any other key.
 func (j *Journal) NextParked(cursor uint64) (t task.Task, next uint64, ok bool) {
 	for {
 		age, found := j.parkedAfter(cursor)
@@ -56,8 +55,8 @@ func (j *Journal) NextParked(cursor uint64) (t task.Task, next uint64, ok bool) 
 	}
 }
 
-// parkedAfter is the age of the first parked key behind another one's. It looks at a page
-// of keys at a time, for there may be millions.
+// parkedAfter is the age of the first parked key behind a given age. It examines one page of keys
+// at a time, because there may be millions.
 func (j *Journal) parkedAfter(age uint64) (found uint64, ok bool) {
 	for more := true; more && found == 0; {
 		j.mu.Lock()
@@ -71,7 +70,7 @@ func (j *Journal) parkedAfter(age uint64) (found uint64, ok bool) {
 	return found, found != 0
 }
 
-// fetchLocked reads a slot's record, without the lock where it is on disk.
+// fetchLocked reads a slot's record, giving up the lock if it is on disk.
 func (j *Journal) fetchLocked(s slot) (r *record, err error) {
 	seg := j.segment(s.seg)
 	var p []byte
@@ -98,10 +97,10 @@ func (j *Journal) releaseLocked(s *segment) {
 
 func (b *batch) sizeAt(off uint32) int { return frameSize(b.buf[int64(off)-b.base:]) }
 
-// Resolve closes a key that Next gave: all backends are equal. It reports whether it
-// did: not where anything came for the key since, nor where it is closed already.
-// Buffered as a settlement is. Of t count Bucket, Key, Target (where Key is empty), Version and
-// the Seq and Owed of its writes, all as they were read.
+// Resolve closes a key that Next returned: all backends are equal. It reports whether it did: not
+// if anything has come for the key since, nor if it is closed already. Like a settlement it is
+// buffered. It uses Bucket, Key, Target (if Key is empty) and Version of t, and Seq and Owed of
+// its writes, all as they were read.
 func (j *Journal) Resolve(t *task.Task) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -125,9 +124,9 @@ func (j *Journal) Resolve(t *task.Task) bool {
 	return true
 }
 
-// Note stores t's Tries, NotBefore, Parked and LastError with its key, as Resolve would
-// close it, and false where Resolve would say so. What t's writes are not owed by any more,
-// who is known to have taken them since, and with which ETags, is kept, too.
+// Note stores t's Tries, NotBefore, Parked and LastError with its key, under the same conditions
+// as Resolve, and otherwise returns false. It also stores which backends are no longer owed t's
+// writes, which are known to have taken them since, and with which ETags.
 func (j *Journal) Note(t *task.Task) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -148,14 +147,14 @@ func (j *Journal) Note(t *task.Task) bool {
 	return true
 }
 
-// hashOfTask gives what tells a task's key apart.
+// hashOfTask returns what distinguishes a task's key.
 func (j *Journal) hashOfTask(t *task.Task) (of ident, hash uint32) {
 	of = ident{[]byte(t.Bucket), []byte(t.Key), []byte(t.Target)}
 	return of, j.hashOf(of)
 }
 
-// recallFor has the records of a hash read, without the lock, which is held again then.
-// What it gives is called once the record is not needed any more.
+// recallFor has the records for a hash read without the lock, which is held again when it returns.
+// The returned function is called once the record is no longer needed.
 func (j *Journal) recallFor(hash uint32) (forget func()) {
 	var got recalled
 	if !j.closed {
@@ -165,7 +164,7 @@ func (j *Journal) recallFor(hash uint32) (forget func()) {
 	return func() { j.recalled = nil }
 }
 
-// currentLocked gives t's key, unless it is not what t is any more.
+// currentLocked returns t's key, unless it is no longer as t describes it.
 func (j *Journal) currentLocked(t *task.Task, of ident, hash uint32) (id uint32, r *record, ok bool) {
 	if j.closed || j.failure != nil {
 		return 0, nil, false

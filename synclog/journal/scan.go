@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// scanner reads the records of a segment one after another, and finds the next
-// good one behind damage. Where the disk cannot be read it takes zeros.
+// scanner reads the records of a segment one after another, and finds the next good one behind
+// damage. It takes zeros for what cannot be read from the disk.
 type scanner struct {
 	f    io.ReaderAt
 	size int64
@@ -16,10 +16,10 @@ type scanner struct {
 	buf []byte // what stands at lo
 	lo  int64
 
-	// bad hears of bytes that are no record, and a good one follows.
+	// bad is told about bytes that are not a record, with a good one behind them.
 	bad func(from, to int64)
-	// tail is where the last record ends; what is between tail and size, after
-	// the end, is none. unread: the disk failed somewhere.
+	// tail is where the last record ends; after the end, what is between tail and size is not a
+	// record. unread: the disk failed somewhere.
 	tail   int64
 	unread error
 }
@@ -29,7 +29,7 @@ const (
 	scanBlock  = 4 << 10 // what is lost where the disk cannot be read
 )
 
-// next gives the next record; its payload is good until the following call.
+// next returns the next record; its payload is valid until the following call.
 func (s *scanner) next() (typ byte, payload []byte, off int64, ok bool) {
 	from := s.off
 	for ; s.off < s.size; s.off++ {
@@ -60,7 +60,7 @@ func (s *scanner) record(off int64) (typ byte, payload []byte, n int) {
 	return typ, payload, n
 }
 
-// at gives n bytes at off, fewer at the end.
+// at returns n bytes at off, fewer at the end.
 func (s *scanner) at(off int64, n int) []byte {
 	n = int(min(int64(n), s.size-off))
 	if n <= 0 {
@@ -90,7 +90,7 @@ func (s *scanner) fill() {
 	}
 }
 
-// readFull reads all of p, or gives an error.
+// readFull reads all of p, or returns an error.
 func readFull(f io.ReaderAt, p []byte, off int64) error {
 	n, err := f.ReadAt(p, off)
 	if n == len(p) {

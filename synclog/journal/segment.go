@@ -23,7 +23,7 @@ type segment struct {
 	size int64 // of what is written and good
 	live int   // records that a key or an open intent needs
 
-	// bits[i] is our bit for the i-th of its backends; nil: they are ours.
+	// bits[i] is our bit for the i-th of its backends; nil means that they are the same.
 	bits    []uint8
 	unnamed bool // its names are lost: each mask stands for all backends
 
@@ -38,8 +38,8 @@ type segment struct {
 	lost    bool   // or was, by somebody else
 }
 
-// name of the segment's file. The salt is here, not in the file, so that no
-// damage to the file takes it away.
+// name is the name of the segment's file. The salt is in the name, not in the file, so that no
+// damage to the file can destroy it.
 func (s *segment) name() string { return fmt.Sprintf("%010d-%08x%s", s.num, s.salt, segmentExt) }
 
 func parseSegmentName(name string) (num, salt uint32, ok bool) {
@@ -63,7 +63,7 @@ func header(salt uint32, names []string) []byte {
 	return b
 }
 
-// ours turns a mask of the segment's into one of ours.
+// ours translates a mask of the segment's into one of ours.
 func (s *segment) ours(mask uint64) (m uint64) {
 	if s.bits == nil {
 		return mask
@@ -76,11 +76,11 @@ func (s *segment) ours(mask uint64) (m uint64) {
 	return m
 }
 
-// all is the mask of all of the segment's backends, where others than ours have written it.
+// all is the mask of all the segment's backends, if it was written with others than ours.
 func (s *segment) all() uint64 { return 1<<len(s.bits) - 1 }
 
-// setNames takes the segment's backends; those that are new to the book get bits
-// of their own.
+// setNames takes over the segment's backends; those that are new to the book get bits of their
+// own.
 func (b *book) setNames(s *segment, names []string) {
 	s.bits = make([]uint8, len(names))
 	for i, name := range names {
@@ -113,7 +113,7 @@ func (b *book) total() (n int64) {
 
 func (b *book) path(name string) string { return filepath.Join(b.dir, name) }
 
-// keep gives a damaged segment its second name, which nothing deletes.
+// keep gives a damaged segment a second name, under which it is never deleted.
 func (b *book) keep(s *segment) {
 	if s.kept || s.tried || b.readOnly {
 		return
@@ -125,7 +125,7 @@ func (b *book) keep(s *segment) {
 	}
 }
 
-// link makes that name; it needs no lock.
+// link creates that name; it needs no lock.
 func (b *book) link(s *segment) (kept bool, err error) {
 	from := b.path(s.name())
 	if err := b.fs.Link(from, from+damagedExt); err != nil && !isExist(err) {

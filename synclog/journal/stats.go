@@ -7,7 +7,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// Stats of a Journal.
+// Stats describes a Journal.
 type Stats struct {
 	Pending   int                     // keys that a configured backend is owed
 	Open      int                     // intents whose legs are under way
@@ -19,18 +19,17 @@ type Stats struct {
 	Segments  int
 	Bytes     int64 // of all segments
 
-	// Added are keys that became pending, those that were so at Open among them, and Closed those that
-	// are not any more.
+	// Added are keys that became pending, including those that were at Open; Closed are those that
+	// no longer are.
 	Added, Closed uint64
 
-	// Since Open: intents and states written, group commits, syncs, failed writes
-	// and syncs, entries given up while failed (Options.Continue), and damages
-	// found, torn ends among them.
+	// Since Open: intents and states written, group commits, syncs, failed writes and syncs,
+	// entries given up while failed (Options.Continue), and damage found, including torn ends.
 	Written, Batches, Syncs, Failures, Dropped, Damaged uint64
 	SyncTime                                            time.Duration // of Syncs, in all
 }
 
-// Stats tells how things are.
+// Stats returns the current state.
 func (j *Journal) Stats() Stats {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -65,21 +64,21 @@ func (j *Journal) Stats() Stats {
 	return s
 }
 
-// Gone are the names of the backends that keys are owed to, or were at Open, and
-// that are not configured any more.
+// Gone returns the names of backends that are no longer configured although they are owed keys, or
+// were at Open.
 func (j *Journal) Gone() []string {
 	return j.names[len(j.o.Backends):len(j.names):len(j.names)]
 }
 
-// checkpointDue: since the last one more was logged than a start should read, and
-// much more than the checkpoint itself has; or it is gone.
+// checkpointDue reports whether a checkpoint is due: since the last one more was logged than a
+// start should read, and much more than the checkpoint itself holds; or the last one is gone.
 func (j *Journal) checkpointDue() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.total() > j.o.scanBelow && (j.unmark || j.logged > max(4*j.o.SegmentSize, 8*slotSize*int64(j.keys.live)))
 }
 
-// worthCheckpoint: the next start would read one.
+// worthCheckpoint reports whether the next start would read one.
 func (j *Journal) worthCheckpoint() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()

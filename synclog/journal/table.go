@@ -1,13 +1,13 @@
 package journal
 
-// table finds ids by a 32-bit hash: open addressing with linear probing and
-// without tombstones. It knows no hashes; its owner does.
+// table finds ids by a 32-bit hash: open addressing with linear probing and without tombstones. It
+// does not store hashes; its owner knows them.
 type table struct {
 	cells []uint32 // id+1; 0: empty. A power of two, at most three quarters full.
 	used  int
 }
 
-// hasher tells the hash of an id that is in the table.
+// hasher returns the hash of an id that is in the table.
 type hasher interface{ hashOf(id uint32) uint32 }
 
 const minCells = 16
@@ -38,15 +38,15 @@ func (t *table) resize(h hasher, n int) {
 	}
 }
 
-// home is the cell where a search for hash begins. Not for an empty table.
+// home is the cell where a search for hash begins. The table must not be empty.
 func (t *table) home(hash uint32) uint32 { return hash & uint32(len(t.cells)-1) }
 
 func (t *table) next(i uint32) uint32 { return (i + 1) & uint32(len(t.cells)-1) }
 
-// replace puts another id of the same hash in an id's place.
+// replace puts another id with the same hash in an id's place.
 func (t *table) replace(hash, id, by uint32) { t.cells[t.cell(hash, id)] = by + 1 }
 
-// cell is where an id that is in the table stands.
+// cell is where an id that is in the table is stored.
 func (t *table) cell(hash, id uint32) uint32 {
 	i := t.home(hash)
 	for t.cells[i] != id+1 {
@@ -76,7 +76,7 @@ func (t *table) remove(h hasher, id uint32) {
 	}
 }
 
-// first and after walk the ids whose hash may be hash:
+// first and after iterate over the ids whose hash may be hash:
 //
 //	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {
 func (t *table) first(hash uint32) (i, id uint32, ok bool) {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// forget drops the names of backends that are neither configured nor owed.
+// forget drops the names of backends that are neither configured nor owed anything.
 func (b *book) forget() {
 	used := b.mine
 	for _, c := range b.keys.classes {
@@ -43,8 +43,8 @@ func (b *book) forget() {
 	}
 }
 
-// sort brings the keys in order of age, each age once, and drops those that no
-// backend is owed; only as long as no intent is open.
+// sort puts the keys in order of age, each age once, and drops those that no backend is owed. It
+// may be called only while no intent is open.
 func (b *book) sort() {
 	k := &b.keys
 	ordered, last := true, uint64(0)

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// A process can write for ever to files that nobody will find again: their directory
-// was deleted, renamed, replaced or mounted over. All it is told succeeds, and the
-// next process, which may start at once, knows nothing of it. So the journal looks
-// whether its paths still lead to what it has open (R23).
+// A process can write for ever to files that nobody will find again: their directory was deleted,
+// renamed, replaced or mounted over. Everything it does succeeds, and the next process, which may
+// start at once, knows nothing about it. So the journal checks whether its paths still lead to
+// what it has open (R23).
 
-// watchEvery bounds how long it goes unnoticed, and with it how much is acknowledged
-// meanwhile. A look is two cheap calls to the system for each file.
+// watchEvery bounds how long that goes unnoticed, and with it how much is acknowledged meanwhile.
+// A check is two cheap system calls per file.
 const watchEvery = 200 * time.Millisecond
 
-// ErrGone: the directory, the lock or a guarded file is not where it was. Nothing can be
-// written then until the next Open: who finds these paths now may be another process.
-// It comes with ErrFailed.
+// ErrGone: the directory, the lock or a guarded file is no longer where it was. Nothing can be
+// written until the next Open, because another process may be using these paths now. It comes
+// together with ErrFailed.
 var ErrGone = errors.New("journal: gone")
 
 type goneError struct{ what, name, how string }
@@ -26,28 +26,28 @@ type goneError struct{ what, name, how string }
 func (e *goneError) Error() string        { return fmt.Sprintf("%s %q is %s", e.what, e.name, e.how) }
 func (e *goneError) Is(target error) bool { return target == ErrGone }
 
-// Identified is something that is open.
+// Identified is a file or directory that is open.
 type Identified interface {
-	// Identity is the zero one where it is not open any more. An error means that it is
-	// of no use, or that this cannot be told.
+	// Identity is the zero one if it is no longer open. An error means that it cannot be used, or
+	// that this cannot be told.
 	Identity() (Identity, error)
 }
 
-// guarded is a file that has to stay where it is.
+// guarded is a file that must stay where it is.
 type guarded struct {
 	what, name string
 	file       Identified
 }
 
-// guard has the journal fail as soon as a file beside its own is gone.
+// guard makes the journal fail as soon as a file beside its own is gone.
 func (j *Journal) guard(name string, file Identified) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.guarded = append(j.guarded, guarded{"file", j.stays(name), file})
 }
 
-// stays is the whole path of a file of ours. A relative one follows the process's
-// directory, to where no other process would follow.
+// stays is the whole path of one of our files. A relative path follows the process's directory, to
+// where no other process would look.
 func (j *Journal) stays(name string) string { return absolute(j.path(name)) }
 
 func absolute(path string) string {
@@ -83,7 +83,7 @@ func (j *Journal) watch() {
 	}
 }
 
-// look sees to it that the journal fails where its files are not what is written to.
+// look makes the journal fail if its paths no longer lead to the files that it writes to.
 func (j *Journal) look() {
 	lost, err := j.missing()
 	if err == nil && lost == nil && !j.unmarked() {
@@ -107,7 +107,7 @@ func (j *Journal) look() {
 	j.wakeFlusher()
 }
 
-// missing gives the segments whose files are gone, and an error where anything else is.
+// missing returns the segments whose files are gone, and an error if anything else is.
 func (j *Journal) missing() (lost []*segment, err error) {
 	j.mu.Lock()
 	guarded, segs := j.guarded, make([]*segment, 0, len(j.segs))
@@ -134,7 +134,7 @@ func (j *Journal) missing() (lost []*segment, err error) {
 	return lost, nil
 }
 
-// expectedLocked reports whether a segment's file has to be there.
+// expectedLocked reports whether a segment's file must exist.
 func (j *Journal) expectedLocked(s *segment) bool { return s.file != nil && !s.leaving && !s.lost }
 
 func (j *Journal) expected(s *segment) bool {
@@ -143,7 +143,7 @@ func (j *Journal) expected(s *segment) bool {
 	return j.expectedLocked(s)
 }
 
-// leads is nil where name leads to what is open.
+// leads returns nil if name leads to what is open.
 func (j *Journal) leads(what, name string, file Identified) error {
 	own, err := file.Identity()
 	if err != nil {
@@ -161,7 +161,7 @@ func (j *Journal) leads(what, name string, file Identified) error {
 	return &goneError{what, name, "not the one any more that is written to"}
 }
 
-// unmarked reports whether there should be a checkpoint and is none.
+// unmarked reports whether there should be a checkpoint but is none.
 func (j *Journal) unmarked() bool {
 	j.mu.Lock()
 	checkpointed := j.checkpointed
@@ -185,7 +185,7 @@ func (j *Journal) goneLocked(err error) {
 	j.breakLocked(nil, j.cur.seg, j.failure)
 }
 
-// doubtLocked fails as long as nobody can tell.
+// doubtLocked makes the journal fail for as long as nobody can tell.
 func (j *Journal) doubtLocked(err error) {
 	j.settleDownLocked()
 	if j.failure == nil {
@@ -193,8 +193,8 @@ func (j *Journal) doubtLocked(err error) {
 	}
 }
 
-// rescueLocked has what is in segments that are gone, and can be read as long as they
-// are open, written anew; with them all that is older, which something in them may end.
+// rescueLocked has everything written again that is in segments which are gone, but can be read
+// while they are open; and with them everything older, which something in them may end.
 func (j *Journal) rescueLocked(lost []*segment) {
 	j.settleDownLocked()
 	var last *segment
@@ -212,14 +212,14 @@ func (j *Journal) rescueLocked(lost []*segment) {
 	j.breakLocked(nil, j.cur.seg, fmt.Errorf("%w: segment %q is gone: what was in it is written anew", ErrFailed, last.name()))
 }
 
-// settleDownLocked waits for a write under way.
+// settleDownLocked waits for a write in progress.
 func (j *Journal) settleDownLocked() {
 	for j.writing != nil {
 		j.idle.Wait()
 	}
 }
 
-// unlock lets go of the lock and of the directory.
+// unlock releases the lock and the directory.
 func (j *Journal) unlock() error {
 	if j.held != nil {
 		_ = j.held.Close() // nothing is written to it

@@ -14,11 +14,11 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// ErrUnnoted is what OnError hears of a write that goes on although nothing would be left
-// of it if the process ended (Options.Continue).
+// ErrUnnoted is what OnError is told about a write that goes on although nothing would be left of
+// it if the process ended (Options.Continue).
 var ErrUnnoted = errors.New("journal: a write is under way that is noted nowhere")
 
-// InflightName is the table of writes under way, beside the segments.
+// InflightName is the file of the table of writes in flight, beside the segments.
 const InflightName = "inflight"
 
 // Write is a client's write on its way to the backends, to one key or to several (R24):
@@ -28,24 +28,24 @@ const InflightName = "inflight"
 //	err = w.Settle(…)       // when all legs have ended; without Acknowledge before the client is told
 //	w.End()                 // when nothing of it is under way any more
 //
-// Whenever the process is killed in between, the next Open finds it. One goroutine at a
-// time may use it, and nobody after End, which gives its memory to another write.
+// Whenever the process is killed in between, the next Open finds it. Only one goroutine at a time
+// may use a Write, and nobody after End, which recycles its memory.
 type Write struct {
 	j    *Journal
 	slot int32
 	more []int32 // of Add
 	key  []byte  // the slot's, borrowed
-	// whole: the slot has the write's target, and so can say all that an intent says.
+	// whole: the slot has the write's target, and so can say everything that an intent says.
 	whole    bool
 	promised bool // an intent is open
 }
 
-// noSlot: the table has had no room, and the write goes on all the same (Options.Continue).
+// noSlot: the table had no room, and the write goes on all the same (Options.Continue).
 const noSlot = -1
 
-// underWay is what the journal has of writes under way: their table, and the slots of those
-// that have ended while nothing could be written down. One may be all that is left of its
-// write then, and is kept until the journal works.
+// underWay is what the journal has about writes in flight: their table, and the slots of those
+// that have ended while nothing could be written. Such a slot may be all that is left of its
+// write, so it is kept until the journal works.
 type underWay struct {
 	table *inflight.Table // nil: there is none, see Options.Writes
 	order uint32          // of the backends: orderOf
@@ -56,9 +56,9 @@ type underWay struct {
 	keeps   atomic.Bool // kept is not empty
 }
 
-// openTable opens the table of writes under way, and takes in what a process that was
-// killed has left there: some backends may have these writes and others not. The log may
-// have those that were acknowledged already (knows).
+// openTable opens the table of writes in flight and takes over what a killed process has left
+// there: some backends may have these writes and others not. Those that were acknowledged may be
+// in the log already (knows).
 func (j *Journal) openTable() (err error) {
 	j.writes.table, err = inflight.Open(filepath.Join(j.dir, InflightName), func(left []inflight.Write) error {
 		entries := make([]Entry, len(left))
@@ -79,11 +79,10 @@ func (j *Journal) openTable() (err error) {
 	return nil
 }
 
-// Begin notes that a write is about to go to the backends, so that a process that is killed
-// leaves behind what it was about. key is decoded, and stays as it is until End; host and
-// target serve writes that are about a bucket. An error, which may be task.ErrTooManyWrites
-// or task.ErrKeyTooLong, means that the write must not go on. It waits for a disk only
-// where the table has to grow.
+// Begin records that a write is about to go to the backends, so that a killed process leaves
+// behind what it was doing. key is decoded, and must not change until End; host and target are for
+// writes about a bucket. An error, which may be task.ErrTooManyWrites or task.ErrKeyTooLong, means
+// that the write must not go on. It waits for a disk only if the table has to grow.
 func (j *Journal) Begin(method string, bucket, key, host, target []byte) (*Write, error) {
 	slot, err := j.note(&inflight.Write{Method: method, Bucket: bucket, Key: key, Host: host, Target: text.HideSecrets(target)})
 	if err != nil {
@@ -117,8 +116,8 @@ func (j *Journal) note(w *inflight.Write) (slot int32, err error) {
 	return noSlot, err
 }
 
-// Add is Begin for a further key that the same request deletes; target, unless nil, says
-// which version of it. Of several keys the slots cannot say all that an intent says.
+// Add is Begin for a further key that the same request deletes; target, unless nil, says which
+// version of it. With several keys the slots cannot say everything that an intent says.
 func (w *Write) Add(bucket, key, target []byte) error {
 	w.whole = false
 	slot, err := w.j.note(&inflight.Write{Method: http.MethodDelete, Bucket: bucket, Key: key, Target: text.HideSecrets(target)})
@@ -131,11 +130,11 @@ func (w *Write) Add(bucket, key, target []byte) error {
 // Waits reports whether Acknowledge waits for a disk.
 func (w *Write) Waits() bool { return w.j.o.Power || !w.whole }
 
-// Acknowledge makes durable what the backends may owe of a write whose legs are out, an
-// entry for each key, which are all Open: with Options.Power on the disk, and otherwise as
-// far as the process's end goes, with what the slot says where that can say it all. An
-// error means that the client must not be told that the write succeeded. It keeps nothing
-// of es, but takes secrets out of their targets, which repair has no use for (R37).
+// Acknowledge makes durable what the backends may owe of a write whose legs are out, with one
+// entry, which must be Open, for each key. With Options.Power that means on disk; otherwise it
+// means that it survives the process, if possible in the slot alone. An error means that the
+// client must not be told that the write succeeded. It keeps nothing of es, but removes secrets
+// from their targets, which repair has no use for (R37).
 func (w *Write) Acknowledge(es []Entry) (err error) {
 	hideSecrets(es)
 	if !w.Waits() && len(es) == 1 && bytes.Equal(es[0].Key, w.key) {
@@ -147,7 +146,7 @@ func (w *Write) Acknowledge(es []Entry) (err error) {
 	return err
 }
 
-// intend leaves in the slot what the log gets soon.
+// intend leaves in the slot what the log will get soon.
 func (w *Write) intend(es []Entry) error {
 	if err := w.j.intend(&es[0]); err != nil {
 		return err
@@ -163,11 +162,11 @@ func (w *Write) intend(es []Entry) error {
 	return err
 }
 
-// Settle says how the write has ended on all backends, with the entries of Acknowledge, as
-// they have become. What is owed is written down before it returns, or is in the slot until
-// it is; where nothing is owed, it does not wait for a disk, and never fails.
+// Settle says how the write has ended on all backends, with the entries of Acknowledge as they
+// have become. What is owed is written before it returns, or is in the slot until it is. If
+// nothing is owed, it does not wait for a disk and never fails.
 //
-// Without Acknowledge it is Promise: an error means that the client must not be told that
+// Without Acknowledge it works like Promise: an error means that the client must not be told that
 // the write succeeded.
 func (w *Write) Settle(es []Entry) error {
 	if !w.promised {
@@ -194,10 +193,10 @@ func (w *Write) Settle(es []Entry) error {
 	return nil
 }
 
-// Beside tells of writes to the same keys that overlapped with this one and have ended,
-// once this one is settled. They owed nothing, so that the log may not have them; where
-// their key is pending they are rivals. What is lost of that with the process leaves the
-// write as one that overlapped with others that are not known.
+// Beside reports writes to the same keys that overlapped with this one and have ended, once this
+// one is settled. They owed nothing, so the log may not have them; if their key is pending they
+// are rivals. If this is lost with the process, the write is left as one that overlapped with
+// others that are not known.
 func (w *Write) Beside(es []Entry) {
 	hideSecrets(es)
 	w.j.beside(es)
@@ -213,8 +212,8 @@ func (w *Write) takeSlots() (slots []int32) {
 	return slots
 }
 
-// End notes that the write is over: all that was to be written of it is. While the journal
-// cannot be written, its slots are kept.
+// End says that the write is over: everything that had to be written about it is written. While
+// the journal cannot be written, its slots are kept.
 func (w *Write) End() {
 	j := w.j
 	if w.slot != noSlot {
@@ -245,8 +244,9 @@ func (j *Journal) endSlot(slot int32) {
 	u.kept = nil
 }
 
-// Refuses reports whether new writes are to be refused, since nothing about them could be
-// written down: not where they go on whatever becomes of the journal (Options.Continue).
+// Refuses reports whether new writes must be refused because nothing about them could be written
+// down. If writes are to go on whatever happens to the journal (Options.Continue), it returns
+// false.
 func (j *Journal) Refuses() bool { return !j.o.Continue && j.Failed() }
 
 func hideSecrets(es []Entry) {

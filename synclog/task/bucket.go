@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// BucketTarget is the target by which writes about a bucket are kept: path style, with the
-// parameters that say which sub-resource it is, in order. Clients name one and the same
-// sub-resource with or without a slash behind the bucket, or in the Host (R27), and add
-// signatures and their operation's name; each would else be a task of its own, none of
-// which replaced another.
+// BucketTarget is the target under which writes about a bucket are kept: path style, with the
+// parameters that name the subresource, in order. Clients name the same subresource with or
+// without a slash behind the bucket, or with the bucket in the Host (R27), and add signatures and
+// their operation's name; otherwise each would be a task of its own, and none would replace
+// another.
 func BucketTarget(bucket, target []byte) []byte {
 	if len(bucket) == 0 {
 		return target
@@ -40,7 +40,7 @@ func BucketTarget(bucket, target []byte) []byte {
 	return []byte(kept)
 }
 
-// isNoise reports whether a parameter says nothing of what is written.
+// isNoise reports whether a parameter says nothing about what is written.
 func isNoise(name string) bool {
 	name = strings.ToLower(name)
 	return strings.HasPrefix(name, "x-amz-") || slices.Contains([]string{"x-id", "awsaccesskeyid", "signature", "expires"}, name)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ReasonsText says how many keys are parked for which reason, in brackets; "" where nobody knows.
+// ReasonsText says, in brackets, how many keys are parked for which reason; "" if nobody knows.
 func ReasonsText(parked map[string]int) string {
 	var all []string
 	for _, why := range ParkReasons {
