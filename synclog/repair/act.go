@@ -42,7 +42,7 @@ func (w *run) copyAll(ctx context.Context, d plan, s *sight) error {
 		}
 		etag, err := c.do(ctx)
 		if errors.Is(err, errDamaged) {
-			// Another one may be whole; else a person is to know.
+			// Another one may be whole; otherwise a person must be told.
 			w.damaged[d.source] = from.etag
 			return fmt.Errorf("%w (%w)", errMoved, err)
 		}
@@ -52,7 +52,7 @@ func (w *run) copyAll(ctx context.Context, d plan, s *sight) error {
 			continue
 		}
 		if err != nil {
-			// The others are given theirs, unless the source is what failed.
+			// The other targets get their copies, unless the source is what failed.
 			errs = append(errs, err)
 			if faultOf(err) != dst {
 				break
@@ -77,8 +77,8 @@ func (w *run) copyAll(ctx context.Context, d plan, s *sight) error {
 	return firstOf(errs)
 }
 
-// belongings are an object's tags, ACL and lock: of its own source each that is an aspect
-// of its own here, so that no moment shows the content with what was there before.
+// belongings are an object's tags, ACL and lock. Each that is an aspect of its own here comes from
+// its own source, so that the new content never stands with the old ones.
 func (w *run) belongings(ctx context.Context, source int, s *sight) (x extras, l lock, err error) {
 	b := w.r.backends[source]
 	if x, err = w.r.extrasOf(ctx, b, w.t.Bucket, w.t.Key, s.objects[source]); err != nil {
@@ -123,8 +123,8 @@ func cutSpace(s string) (before, after string) {
 	return s, ""
 }
 
-// own reports whether what a target shows under the key is the key's own: a storage that
-// folds names would have another one's overwritten.
+// own reports whether what a target shows under the key belongs to that key: on a backend that
+// folds names, another key's object would be overwritten.
 func (w *run) own(ctx context.Context, i int, s *sight) (bool, error) {
 	if s.objects[i] == nil || suspicious(w.t.Key) {
 		return true, nil // suspicious ones were looked up before
@@ -158,7 +158,7 @@ func (w *run) unfold(ctx context.Context, i int) error {
 	return err
 }
 
-// firstOf is the error to go by: what moved is no failure beside one that is.
+// firstOf returns the error to act on: errMoved is not a failure if there is a real one beside it.
 func firstOf(errs []error) (moved error) {
 	for _, err := range errs {
 		switch {
@@ -172,10 +172,10 @@ func firstOf(errs []error) (moved error) {
 	return moved
 }
 
-// stillThere looks once more before a copy becomes the object: storages without
-// conditional writes would take it over anything. Not so in the middle of a PUT
-// with a condition: MinIO locks the object for it, and would let the look wait for
-// its end.
+// stillThere looks once more before a copy becomes the object, because backends without
+// conditional writes would put it over anything. It must not be called in the middle of a
+// conditional PUT: MinIO locks the object during that, and would keep the look waiting until its
+// end.
 func (w *run) stillThere(ctx context.Context, b *backend, was *object, locked bool) error {
 	if !w.still() {
 		return errMoved
@@ -226,8 +226,7 @@ func (w *run) deleteAll(ctx context.Context, d plan, s *sight) error {
 	return firstOf(errs)
 }
 
-// deleteObject deletes what was looked at, and nothing else where the storage
-// knows conditions.
+// deleteObject deletes what was looked at, and nothing else if the backend knows conditions.
 func (r *Repairer) deleteObject(ctx context.Context, b *backend, bucket, key string, was *object) error {
 	conditional := b.has(featConditionDelete) && was != nil && was.etag != "" && was.listed == nil
 	for {
@@ -250,7 +249,7 @@ func (r *Repairer) deleteObject(ctx context.Context, b *backend, bucket, key str
 	}
 }
 
-// would tells what would be done.
+// would describes what would be done.
 func (w *run) would(s *sight, d plan) (end, error) {
 	for _, i := range d.targets {
 		if d.action == actCopy {

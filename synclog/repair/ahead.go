@@ -19,8 +19,8 @@ type ahead struct {
 	err    error
 }
 
-// readAhead reads a small object while its tags and its ACL are asked for; wait is for its end. It is nil
-// for what is not taken into memory.
+// readAhead reads a small object while its tags and its ACL are requested; wait waits for its end.
+// It is nil if the object is not to be read into memory.
 func (c *transfer) readAhead(ctx context.Context) (content *ahead, wait func()) {
 	if c.from.size > smallObject || parts(c.from.etag) > 0 {
 		return nil, func() {}
@@ -56,7 +56,7 @@ func (a *ahead) read(ctx context.Context, c *transfer) error {
 	return nil
 }
 
-// take is the content for one target, at its pace.
+// take returns the content for one target, at that target's pace.
 func (a *ahead) take(ctx context.Context, c *transfer) ([]byte, error) {
 	if a.err != nil {
 		return nil, a.err
@@ -71,15 +71,15 @@ func (a *ahead) take(ctx context.Context, c *transfer) ([]byte, error) {
 	return a.body, c.whole(ctx, a.md5)
 }
 
-// listed is what a listing has said of a key.
+// listed is what a listing has said about a key.
 type listed struct {
 	asked, known bool
 	entry        *client.Entry
 	err          error
 }
 
-// listAhead asks listings for the key while the backends are looked at, where a copy is likely to go over something:
-// so it was with the last key that the backend owed. wait is for their end.
+// listAhead asks listings for the key while the backends are looked at, if a copy is likely to
+// replace something, as it did with the last key that the backend owed. wait waits for their end.
 func (w *run) listAhead(ctx context.Context) (all []listed, wait func()) {
 	all = make([]listed, len(w.r.backends))
 	var asking sync.WaitGroup

@@ -13,8 +13,8 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// feature is something of S3's that a storage may not know. What it has refused
-// once it is not asked for again.
+// feature is an S3 feature that a backend may not know. One that it has refused once is not
+// requested again.
 type feature uint32
 
 const (
@@ -37,7 +37,7 @@ func (f feature) String() string {
 	}[f]
 }
 
-// backend is a storage with what has been learnt of it. Any goroutine may use it.
+// backend is a backend with what has been learnt about it. Any goroutine may use it.
 type backend struct {
 	*client.Client
 	name     string
@@ -50,7 +50,7 @@ type backend struct {
 	bytes    *rate.Limiter // nil: no bound
 	weight   int
 
-	// overwritten: the last copy there went over something, or it was a delete.
+	// overwritten: the last copy there replaced something, or it was a delete.
 	overwritten atomic.Bool
 
 	lacks  atomic.Uint32 // features
@@ -62,7 +62,7 @@ type backend struct {
 
 func (b *backend) has(f feature) bool { return feature(b.lacks.Load())&f == 0 }
 
-// forget notes that the storage lacks a feature; it tells so once.
+// forget records that the backend lacks a feature, and reports that once.
 func (b *backend) forget(f feature, err error) {
 	if feature(b.lacks.Or(uint32(f)))&f == 0 {
 		b.log.Info("a backend does not know "+f.String(), "backend", b.name, "error", err.Error())
@@ -91,11 +91,10 @@ func newBackends(o []Backend, dial, timeout time.Duration, conns int, log Log) (
 	return all, nil
 }
 
-// probeTimeout bounds the question whether a backend is there at all.
+// probeTimeout bounds the question of whether a backend is there at all.
 const probeTimeout = 5 * time.Second
 
-// probe asks for anything: every answer will do but those that everybody would
-// get.
+// probe asks for anything: every answer will do, except those that everybody would get.
 func (b *backend) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -109,8 +108,8 @@ func (b *backend) probe(ctx context.Context) error {
 	return nil
 }
 
-// backendFault reports whether an error may be the backend's state rather than one
-// object's: no answer, overload, or credentials that it does not take.
+// backendFault reports whether an error may be due to the backend's state rather than to one
+// object: no answer, overload, or credentials that it does not accept.
 func backendFault(err error) bool {
 	var source *client.SourceError
 	var transport *client.TransportError
@@ -147,7 +146,7 @@ func (b *backend) status() BackendStatus {
 	return s
 }
 
-// fault wraps an error with the backend that it is about.
+// fault wraps an error with the name of the backend concerned.
 type fault struct {
 	b   *backend
 	err error
@@ -157,8 +156,8 @@ func (f *fault) Error() string { return f.err.Error() }
 
 func (f *fault) Unwrap() error { return f.err }
 
-// at says which backend an error came from; a stream's own error keeps the one
-// that it was read from.
+// at says which backend an error came from; an error of a stream keeps the backend that it was
+// read from.
 func (b *backend) at(err error) error {
 	var f *fault
 	if err == nil || errors.As(err, &f) {

@@ -7,20 +7,22 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// beside is how far a pass has looked for keys of other backends than the one that it waits for.
+// beside is how far a pass has looked for keys of backends other than the one it is waiting for.
 type beside struct {
 	cursor uint64
 	rest   time.Time // not before: there was none
 }
 
 const (
-	// besideSteps bounds how many keys are read for it at a time, for each is a read of the journal.
+	// besideSteps bounds how many keys are read for that at a time, because each is a read of the
+	// journal.
 	besideSteps = 100
 	besideRest  = time.Second
 )
 
-// giveBeside hands out keys behind one that waits for room at its backend's gate, for other backends: these are not to
-// wait for a slow one. A little at a time; the pass itself goes on with the oldest.
+// giveBeside hands out keys for other backends from behind one that waits for room at its
+// backend's gate, so that they need not wait for a slow backend. It does so a few at a time; the
+// pass itself continues with the oldest key.
 func (r *Repairer) giveBeside(ctx context.Context, p *pass, waiting *task.Task) {
 	b := &p.beside
 	if len(r.backends) < 3 || p.look || p.until != 0 || time.Now().Before(b.rest) {

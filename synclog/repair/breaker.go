@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// breaker keeps a backend that is out from costing a timeout for each object. It
-// opens when a probe fails, and closes when one succeeds.
+// breaker keeps a backend that is out from costing a timeout per object. It opens when a probe
+// fails, and closes when one succeeds.
 type breaker struct {
 	open atomic.Bool
 
@@ -27,11 +27,11 @@ const (
 	cooldownMost  = 30 * time.Second
 )
 
-// errOut is what a backend answers whose breaker is open.
+// errOut stands for the answer of a backend whose breaker is open.
 var errOut = errors.New("repair: the backend is out")
 
-// suspect finds out whose fault err was: it probes the backend, and if that fails
-// too opens the breaker and tells true.
+// suspect finds out whether the backend is to blame for err: it probes the backend and, if that
+// fails too, opens the breaker and returns true.
 func (r *Repairer) suspect(ctx context.Context, b *backend, err error) bool {
 	if b.breaker.open.Load() || errors.Is(err, errOut) {
 		return true
@@ -54,7 +54,7 @@ func (r *Repairer) suspect(ctx context.Context, b *backend, err error) bool {
 	return true
 }
 
-// tripped plans the next probe.
+// tripped schedules the next probe.
 func (r *Repairer) tripped(ctx context.Context, b *backend, err error) {
 	br := &b.breaker
 	br.mu.Lock()

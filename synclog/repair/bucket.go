@@ -11,7 +11,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// doBucket makes the backends equal about a bucket, or its configuration.
+// doBucket makes a bucket, or one of its settings, equal on all backends.
 func (r *Repairer) doBucket(ctx context.Context, t *task.Task) result {
 	w := r.newRun(t)
 	w.know = r.knowledgeOf(t)
@@ -56,8 +56,8 @@ func (w *run) lookAtBucket(ctx context.Context) *sight {
 		case o == nil:
 			s.views[i].is = absent
 		default:
-			// Of buckets there is nothing but that they are, and whether their objects
-			// can be locked.
+			// Of a bucket nothing can be seen but that it exists, and whether its objects can be
+			// locked.
 			s.views[i].is = present
 			if doc, err := b.getDocument(ctx, w.t.Bucket, "", "object-lock"); err == nil && doc.is == present {
 				s.views[i].meta = lineLock + ":yes\n"
@@ -69,7 +69,7 @@ func (w *run) lookAtBucket(ctx context.Context) *sight {
 
 const lineLock = "object lock"
 
-// bucketItself makes a bucket, or deletes it, where it was not.
+// bucketItself creates a bucket, or deletes it, where that is still to be done.
 func (w *run) bucketItself(ctx context.Context) (end, error) {
 	for range maxRounds {
 		s := w.lookAtBucket(ctx)
@@ -105,8 +105,8 @@ func (w *run) bucketItself(ctx context.Context) (end, error) {
 	return endFailed, fmt.Errorf("cannot make bucket %q equal: it still differs after %d rounds", w.t.Bucket, maxRounds)
 }
 
-// lockedOtherwise reports whether a plan makes a bucket where it is already, only with object
-// lock or only without: one that exists can neither get it nor lose it.
+// lockedOtherwise reports whether the bucket exists on a target, but differs in whether it has
+// object lock: an existing bucket can neither get it nor lose it.
 func lockedOtherwise(p plan, views []view) (found bool) {
 	for _, i := range p.targets {
 		if p.action == actCopy && views[i].is == present {
@@ -148,8 +148,8 @@ func (w *run) actOnBucket(ctx context.Context, p plan) error {
 	return firstOf(failed)
 }
 
-// makeBucket makes a bucket, with object lock where the other one has it; that there is
-// one already is as good.
+// makeBucket creates a bucket, with object lock if the other one has it. If it exists already,
+// that is as good.
 func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string, like *backend) error {
 	req := &client.Request{Method: http.MethodPut, Bucket: bucket, Header: http.Header{}}
 	lock, err := like.getDocument(ctx, bucket, "", "object-lock")
@@ -181,8 +181,8 @@ func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string, li
 	return nil
 }
 
-// bucketDocument compares a bucket's policy, CORS, … and copies it where that is
-// wanted. Who is owed nothing has taken the write.
+// bucketDocument compares a bucket's policy, CORS and so on, and copies it if required. Backends
+// that are owed nothing have taken the write.
 func (w *run) bucketDocument(ctx context.Context, name string) (end, error) {
 	r, t := w.r, w.t
 	if !s3.Subresources[name].Document {

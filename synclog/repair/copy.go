@@ -19,15 +19,14 @@ import (
 )
 
 const (
-	// smallObject is the size up to which an object is taken into memory: it can
-	// be signed, and sent again, then.
+	// smallObject is the size up to which an object is read into memory, so that it can be signed,
+	// and sent again.
 	smallObject = 128 << 10
-	// maxSingle is the largest object that S3 takes in one request.
+	// maxSingle is the largest object that S3 accepts in one request.
 	maxSingle = 5 << 30
 )
 
-// errMoved: what was looked at has changed since, so that it has to be looked at
-// again.
+// errMoved: what was looked at has changed since, so it must be looked at again.
 var errMoved = errors.New("repair: the object has changed meanwhile")
 
 // transfer copies one object from one backend to another.
@@ -43,19 +42,19 @@ type transfer struct {
 	extras      extras
 	lock        lock
 	content     *ahead // of a small object; nil: it is streamed
-	// still is asked before the last bytes of a long copy go out: an error keeps
-	// the target from storing it. locked: the target may hold the key meanwhile.
+	// still is called before the last bytes of a long copy are sent; an error keeps the target
+	// from storing it. locked: the target may lock the key meanwhile.
 	still func(ctx context.Context, locked bool) error
-	// seal keeps clients from writing the key, unless it fails; unseal, which may
-	// come without it, lets them again.
+	// seal keeps clients from writing the key, unless it fails. unseal lets them write again; it
+	// may be called without seal.
 	seal   func() error
 	unseal func()
-	// began notes a multipart upload, so that whoever comes after a kill can end it.
+	// began records a multipart upload, so that it can be ended even after a kill.
 	began func(uploadID string)
 	sent  *int64
 }
 
-// errDamaged is about a source whose content is not what its ETag or checksum says.
+// errDamaged is about a source whose content does not match its ETag or checksum.
 var errDamaged = errors.New("repair: the content is damaged")
 
 // do copies, and returns the ETag that the target has answered with.
@@ -85,7 +84,7 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 			}
 		case client.HasCode(err, "XAmzContentChecksumMismatch", "InvalidChecksum"),
 			client.HasCode(err, "BadDigest") && c.used()&featChecksum != 0:
-			// Its MD5 was looked at here; it is the checksum, which is never dropped.
+			// Its MD5 was compared here; it serves as the checksum, which is never dropped.
 			return "", c.src.at(fmt.Errorf("%w: backend %q has content that does not match its checksum (%w)", errDamaged, c.src.name, err))
 		case strip != 0:
 			c.skip |= strip
@@ -100,7 +99,7 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 	}
 }
 
-// closedOnUs: the backend has closed a kept-alive connection just as it was used.
+// closedOnUs: the backend closed a kept-alive connection just as it was being used.
 func closedOnUs(err error) bool {
 	var transport *client.TransportError
 	return errors.As(err, &transport) &&
@@ -127,8 +126,8 @@ func (c *transfer) single(ctx context.Context) (string, error) {
 		defer res.Body.Close()
 		read, large = res.Header, res.Body
 	}
-	// Of its headers only the checksums, which only a GET was asked for: looks are
-	// compared, and there are servers that guess a Content-Type for a GET alone.
+	// Only the checksums are taken from its headers, because only a GET returns them: looks are
+	// compared, and some servers guess a Content-Type for a GET only.
 	c.from.header = c.from.header.Clone()
 	copyPrefixed(c.from.header, read, "X-Amz-Checksum-")
 	header := c.headers()
@@ -179,8 +178,8 @@ func (c *transfer) single(ctx context.Context) (string, error) {
 	return s3.Unquote(h.Get("Etag")), nil
 }
 
-// whole reports an error where what was read is not what the source's ETag says: before
-// the target can store it.
+// whole returns an error if what was read does not match the source's ETag, before the target can
+// store it.
 func (c *transfer) whole(ctx context.Context, md5 string) error {
 	if c.r.damaged(ctx, c.src, c.bucket, c.key, c.from, md5) {
 		return c.src.at(fmt.Errorf("%w: backend %q has content with the MD5 %s under the ETag %s", errDamaged, c.src.name, md5, c.from.etag))
@@ -221,8 +220,8 @@ func (c *transfer) get(ctx context.Context, header http.Header, params ...client
 	return res, nil
 }
 
-// condition makes the target refuse what would go over something else than what
-// was looked at.
+// condition makes the target refuse the copy if it would replace anything other than what was
+// looked at.
 func (c *transfer) condition(header http.Header) {
 	switch {
 	case c.used()&featCondition == 0:
@@ -233,7 +232,7 @@ func (c *transfer) condition(header http.Header) {
 	}
 }
 
-// blame puts an error of a stream at the source that it came from.
+// blame attributes a stream's error to the source that it came from.
 func (c *transfer) blame(err error) error {
 	var source *client.SourceError
 	if errors.As(err, &source) {
@@ -245,8 +244,8 @@ func (c *transfer) blame(err error) error {
 	return c.dst.at(err)
 }
 
-// meter is a source's content on its way. Where a target answers early, its reader
-// may be at it still when the request has ended.
+// meter is a source's content on its way. If a target answers early, its reader may still be busy
+// when the request has ended.
 type meter struct {
 	ctx  context.Context //nolint:containedctx // of one copy
 	c    *transfer
@@ -258,14 +257,14 @@ type meter struct {
 	over bool
 }
 
-// end keeps last from being called, and waits where it is.
+// end keeps last from being called, and waits for a call in progress.
 func (m *meter) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.over = true
 }
 
-// allowed asks last, once.
+// allowed calls last, once.
 func (m *meter) allowed() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -307,7 +306,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// meterStep is what one Read takes at most.
+// meterStep is the most that one Read returns.
 const meterStep = 32 << 10
 
 func faultOf(err error) *backend {

@@ -9,7 +9,7 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// moved reports whether a refusal means that the target is not as it was.
+// moved reports whether a refusal means that the target has changed.
 func (c *transfer) moved(err error) bool {
 	switch client.Status(err) {
 	case http.StatusPreconditionFailed:
@@ -22,14 +22,14 @@ func (c *transfer) moved(err error) bool {
 	return false
 }
 
-// misjudged reports whether a condition was refused although the target is as it was: versitygw
-// says so of If-None-Match where a delete marker is the current version.
+// misjudged reports whether a condition was refused although the target has not changed: versitygw
+// refuses If-None-Match if the current version is a delete marker.
 func (c *transfer) misjudged(ctx context.Context, err error) bool {
 	return client.Status(err) == http.StatusPreconditionFailed && c.used()&featCondition != 0 && c.still(ctx, false) == nil
 }
 
-// refused finds what of a request a target may have refused it for; known tells
-// that it will refuse it always.
+// refused finds which features of a request a target may have refused it for; known reports that
+// it will always refuse them.
 func (c *transfer) refused(err error) (strip feature, known bool) {
 	used := c.used()
 	first := func(of ...feature) feature {
@@ -56,7 +56,7 @@ func (c *transfer) refused(err error) (strip feature, known bool) {
 	return 0, false
 }
 
-// used are the features that the request would have.
+// used are the features that the request would use.
 func (c *transfer) used() feature {
 	f := featCondition
 	h := c.from.header
@@ -86,7 +86,7 @@ func (c *transfer) used() feature {
 	return f &^ c.skip &^ feature(c.dst.lacks.Load())
 }
 
-// headers are those that make the object, but its content's.
+// headers are those that make up the object, except for its content's.
 func (c *transfer) headers() http.Header {
 	h := make(http.Header, 16)
 	use := c.used()
@@ -133,8 +133,8 @@ func copyPrefixed(to, from http.Header, prefix string) {
 	}
 }
 
-// lock is what keeps an object from being deleted. Its two halves are apart: a retention
-// that has expired does not take the hold along.
+// lock is what keeps an object from being deleted. Its two halves are independent: a retention
+// that has expired does not take the hold with it.
 type lock struct {
 	mode, until string
 	hold        bool

@@ -12,7 +12,7 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// extras are what belongs to an object and is in no header of it.
+// extras are the parts of an object that are in none of its headers.
 type extras struct {
 	tags      string // as x-amz-tagging
 	canned    string // the ACL, where one of the well-known says it
@@ -44,7 +44,7 @@ func normalTags(doc []byte) (string, error) {
 	return client.EncodeTags(tags), err
 }
 
-// extrasOf asks a backend for tags and the ACL, where it can have any.
+// extrasOf asks a backend for tags and the ACL, if it can have any.
 func (r *Repairer) extrasOf(ctx context.Context, b *backend, bucket, key string, o *object) (x extras, err error) {
 	var acl document
 	var aclErr error
@@ -62,7 +62,7 @@ func (r *Repairer) extrasOf(ctx context.Context, b *backend, bucket, key string,
 		case err != nil && o.header.Get("X-Amz-Tagging-Count") != "":
 			return x, err // it has some
 		case client.Status(err) == http.StatusForbidden:
-			// Who may read an object may still not read its tags.
+			// A key that may read an object may still not be allowed to read its tags.
 			r.warnOnce("tags "+b.name, "cannot copy tags", "backend", b.name, "error", err.Error())
 		case err != nil || doc.is == unknown:
 			b.forget(featTagging, orUnsupported(err))
@@ -87,7 +87,7 @@ func (r *Repairer) extrasOf(ctx context.Context, b *backend, bucket, key string,
 	return x, nil
 }
 
-// meta is what lines of metadata say of them.
+// meta returns the lines of metadata for them.
 func (x *extras) meta() (lines string) {
 	if x.canned != "" || x.acl != nil {
 		lines = lineACL + ":" + strings.ReplaceAll(x.normalACL, "\n", ", ") + "\n"
@@ -117,8 +117,7 @@ func orUnsupported(err error) error {
 	return err
 }
 
-// mayHaveTags: some storages tell how many tags there are, and say nothing where
-// there are none.
+// mayHaveTags: some backends report how many tags there are, and nothing if there are none.
 func mayHaveTags(h http.Header) bool {
 	switch h.Get("X-Amz-Tagging-Count") {
 	case "":
@@ -132,7 +131,7 @@ func mayHaveTags(h http.Header) bool {
 // mayHaveACL: MinIO has the same one for everything.
 func mayHaveACL(h http.Header) bool { return !strings.HasPrefix(h.Get("Server"), "MinIO") }
 
-// finish gives the target what no header could.
+// finish gives the target what no header can carry.
 func (c *transfer) finish(ctx context.Context) error {
 	if c.extras.acl == nil || !c.dst.has(featACL) {
 		return nil
@@ -175,8 +174,7 @@ const (
 	ownerAll  = "owner FULL_CONTROL"
 )
 
-// normalACL is an ACL's grants in order; the owner, who is another one on each
-// backend, is "owner".
+// normalACL is an ACL's grants in order, with "owner" for the owner, who differs between backends.
 func normalACL(doc []byte) (string, error) {
 	var acl accessControl
 	if err := xml.Unmarshal(doc, &acl); err != nil {
@@ -198,7 +196,7 @@ func normalACL(doc []byte) (string, error) {
 	return strings.Join(slices.Compact(lines), "\n"), nil
 }
 
-// cannedACL is the well-known ACL that a normal one is, or "".
+// cannedACL is the canned ACL that equals a normal one, or "".
 func cannedACL(normal string) string {
 	switch normal {
 	case ownerAll:
@@ -213,7 +211,7 @@ func cannedACL(normal string) string {
 	return ""
 }
 
-// transplantACL is the ACL want with the owner of have in the place of its own.
+// transplantACL is the ACL want, with its owner replaced by that of have.
 func transplantACL(want, have []byte) ([]byte, error) {
 	var from, to accessControl
 	if err := xml.Unmarshal(want, &from); err != nil {

@@ -9,35 +9,38 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// How many keys are worked on at once at a backend that lacks them is a gate's, one for each backend. Its
-// limit is of the kind of TCP Vegas: it grows while more is done by it and the backend answers about as fast as
-// it ever does, and shrinks to what it has carried where that takes longer, for then more would only wait in line.
-// Where the live path is short of room itself (Options.Pressed), a gate lets one key through at a time.
+// A gate, one per backend, decides how many keys that the backend lacks are worked on at once. Its
+// limit works like TCP Vegas: it grows while that gets more done and the backend answers about as
+// fast as it ever does; otherwise it shrinks to what the backend has carried, because more would
+// only wait in line. If clients are short of room at the backend (Options.Pressed), the gate lets
+// one key through at a time.
 const (
-	// MostConcurrency bounds the keys that are worked on at once, at all backends: each takes a connection or
-	// two to every backend, and up to smallObject bytes.
+	// MostConcurrency bounds the keys that are worked on at once, for all backends together: each
+	// takes a connection or two to every backend, and up to smallObject bytes.
 	MostConcurrency = 128
-	// firstConcurrency is where a gate begins, and fewConcurrency what it never falls below by itself: so
-	// few make no queue.
+	// firstConcurrency is the limit at which a gate begins, and fewConcurrency the least that it
+	// falls to by itself: so few make no queue.
 	firstConcurrency = 8
 	fewConcurrency   = 4
 	// leastConcurrency is what repair keeps whatever clients need.
 	leastConcurrency = 1
-	// paceTolerance is what an answer may take longer than the fastest one in any case.
+	// paceTolerance is how much longer than the fastest one an answer may always take.
 	paceTolerance = 3 * time.Millisecond
-	// gateInterval is how long a gate looks at answers at least.
+	// gateInterval is the least time for which a gate watches answers.
 	gateInterval = 100 * time.Millisecond
-	// leastAnswers are needed to judge by.
+	// leastAnswers is how many are needed to judge by.
 	leastAnswers = 5
-	// probeReadings: after so many the limit is raised to see whether that brings more now.
+	// probeReadings: after this many readings the limit is raised to see whether that gets more
+	// done by now.
 	probeReadings = 8
-	// keyWork is what a key counts as beside its bytes, where it is measured how much is done.
+	// keyWork is what a key counts for, besides its bytes, when measuring how much is done.
 	keyWork = 64 << 10
-	// pressedAgain is how often it is asked whether clients still need all the room; nobody tells.
+	// pressedAgain is how often to ask whether clients still need all the room; nobody announces
+	// it.
 	pressedAgain = 100 * time.Millisecond
 )
 
-// reading is what a gate goes by: a while in which up to peak keys were worked on at once.
+// reading is what a gate decides by: an interval in which up to peak keys were worked on at once.
 type reading struct {
 	limit, peak, most int
 	rising            bool          // it was never too much: the limit doubles
@@ -55,7 +58,7 @@ func nextConcurrency(g reading) (next int, stillRising bool) {
 	bound := g.floor + max(g.floor, paceTolerance)
 	switch carried := min(g.limit, g.peak); {
 	case g.answer > bound:
-		// By Little's law so many would be answered within the bound.
+		// By Little's law, this many would be answered within the bound.
 		next = int(float64(carried) * float64(bound) / float64(g.answer))
 		return min(max(next, carried/2, fewConcurrency), g.most), false
 	case g.peak < g.limit: // it is not the limit that keeps them few
@@ -107,13 +110,14 @@ type shrunk struct {
 	answer time.Duration
 }
 
-// inVain reports whether fewer keys have made answers no faster: it is no queue of ours that they wait in. The way
-// has become longer, or others are at it.
+// inVain reports whether fewer keys have not made answers faster: then they do not wait in a queue
+// of ours. The path has become longer, or others are using it.
 func (c shrunk) inVain(peak int, answer time.Duration) bool {
 	return c.peak > 0 && (peak*8 <= c.peak*7 || peak <= fewConcurrency) && answer*10 >= c.answer*9
 }
 
-// enter takes a place, if there is one. pressed: clients need the room. With force it goes past the limit.
+// enter takes a place, if there is one. pressed: clients need the room. With force it goes past
+// the limit.
 func (g *gate) enter(pressed, force bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -147,7 +151,7 @@ func (g *gate) leave() {
 	g.keys++
 }
 
-// giveBack is leave where nothing was done.
+// giveBack is leave for a place where nothing was done.
 func (g *gate) giveBack() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -162,7 +166,7 @@ func (r *Repairer) workerCount() int {
 	return r.o.Most
 }
 
-// state is for Status.
+// state is the gate's state, for Status.
 func (g *gate) state() (busy, limit int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -172,8 +176,8 @@ func (g *gate) state() (busy, limit int) {
 	return g.busy, g.limit
 }
 
-// adapt sets the limit of a backend's gate by how fast the farthest of those answers that its keys had to do
-// with: they are on their way there for most of the time.
+// adapt sets the limit of a backend's gate by how fast the farthest of the backends answered that
+// its keys involved: most of their time is spent on the way there.
 func (r *Repairer) adapt(i int) {
 	g := &r.backends[i].gate
 	now := time.Now()
@@ -225,18 +229,18 @@ func (r *Repairer) adapt(i int) {
 	g.last, g.until = now, now.Add(max(gateInterval, 4*floor)) // a key takes about three answers
 }
 
-// spent reports whether it is BytesPerSecond that holds a backend's copies up.
+// spent reports whether BytesPerSecond is what limits the copies to a backend.
 func (b *backend) spent() bool { return b.bytes != nil && b.bytes.Tokens() < 1 }
 
-// readFrom notes that a backend's keys are copied from another one.
+// readFrom records that a backend's keys are copied from another one.
 func (b *backend) readFrom(source int) {
 	b.gate.mu.Lock()
 	defer b.gate.mu.Unlock()
 	b.gate.sources |= 1 << source
 }
 
-// lacking are the backends that a task is for, of those that can be asked, and whether clients need all the room
-// at one of them, or at each one that its content can be read from.
+// lacking are the backends that a task is for and that can be asked, and whether clients need all
+// the room at one of them, or at every one that its content can be read from.
 func (r *Repairer) lacking(t *task.Task) (targets []int, pressed bool) {
 	owed := t.Owed()
 	sources, free := 0, 0
@@ -272,8 +276,8 @@ func (r *Repairer) enter(t *task.Task, force bool) bool {
 	return true
 }
 
-// admit waits until there is room for a task, or somebody waits for its key; meanwhile other such keys are handed
-// out.
+// admit waits until there is room for a task, or somebody waits for its key; meanwhile other keys
+// that are waited for are handed out.
 func (r *Repairer) admit(ctx context.Context, p *pass, t *task.Task) bool {
 	for !r.enter(t, false) {
 		r.giveBeside(ctx, p, t)
@@ -297,15 +301,15 @@ func (r *Repairer) admit(ctx context.Context, p *pass, t *task.Task) bool {
 	return true
 }
 
-// unenter gives places back that were of no use. Nobody is told: who waits for room would look again at once,
-// and find as much as before.
+// unenter gives back places that turned out to be useless. Nobody is told: those who wait for room
+// would look again at once, and find no more than before.
 func (r *Repairer) unenter(gates []int) {
 	for _, i := range gates {
 		r.backends[i].gate.giveBack()
 	}
 }
 
-// leave gives the places of a task back that was worked on.
+// leave gives back the places of a task that was worked on.
 func (r *Repairer) leave(gates []int) {
 	for _, i := range gates {
 		r.backends[i].gate.leave()
@@ -314,7 +318,7 @@ func (r *Repairer) leave(gates []int) {
 	r.tellFreed()
 }
 
-// tellFreed has whoever waits for room look for it.
+// tellFreed makes those who wait for room look again.
 func (r *Repairer) tellFreed() {
 	select {
 	case r.freed <- struct{}{}:

@@ -6,8 +6,9 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// A backend that gave no answer to a write may carry it out when it goes on, which it does at the same time as it
-// answers the look at the key: what is equal by that one is looked at once more, a while later, before it is closed.
+// A backend that gave no answer to a write may carry it out when it resumes, which is also when it
+// answers the look at the key. So a key that looks equal is looked at once more, a while later,
+// before it is closed.
 
 const stillLate = "all are equal, but a write without an answer may still land: it is looked at once more"
 
@@ -21,8 +22,9 @@ func (r *Repairer) restLate(t *task.Task) bool {
 	return true
 }
 
-// mayLandLate reports whether the journal knows of a write that a backend may carry out late: one that it took
-// while it owes what came before, one that comes before what stands, or one that nobody was told of.
+// mayLandLate reports whether the journal knows of a write that a backend may carry out late: one
+// that it took while it owes an earlier one, one that precedes what stands, or one that nobody was
+// told about.
 func mayLandLate(t *task.Task) bool {
 	w := t.Of(task.Content)
 	if w != nil && len(w.Took) > len(w.Owed) && intersects(w.Took, w.Owed) {

@@ -22,7 +22,8 @@ func byteLimiter(perSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), meterStep)
 }
 
-// waitBytes waits until n more bytes may be moved to or from each of some backends, n being at most meterStep.
+// waitBytes waits until n more bytes, at most meterStep, may be moved to or from each of the
+// backends.
 func waitBytes(ctx context.Context, n int, of ...*backend) error {
 	for _, b := range of {
 		if b.bytes == nil {
@@ -35,8 +36,8 @@ func waitBytes(ctx context.Context, n int, of ...*backend) error {
 	return nil
 }
 
-// backoff is how long a task rests after its n-th failure: full jitter, so that
-// what failed together does not come back together.
+// backoff is how long a task rests after its n-th failure: with full jitter, so that tasks that
+// failed together do not come back together.
 func backoff(n int, base, most time.Duration) time.Duration {
 	ceiling := most
 	if n < 30 {

@@ -13,7 +13,7 @@ import (
 // pageKeys is the number of keys of a page, the most that S3 gives.
 const pageKeys = 1000
 
-// listing is one backend's, read a page ahead by a goroutine of its own.
+// listing is one backend's listing, read one page ahead by a goroutine of its own.
 type listing struct {
 	pages chan []client.Entry
 	page  []client.Entry
@@ -34,7 +34,7 @@ func startListing(ctx context.Context, b *backend, bucket, prefix string) *listi
 	return l
 }
 
-// pageTries is how often a page is asked for.
+// pageTries is how often a page is requested.
 const pageTries = 5
 
 func (l *listing) fetch(ctx context.Context, b *backend, bucket, prefix string) error {
@@ -71,7 +71,7 @@ func (l *listing) fetch(ctx context.Context, b *backend, bucket, prefix string) 
 	}
 }
 
-// next gives the next entry, until the following call; nil at the end.
+// next returns the next entry, valid until the following call; nil at the end.
 func (l *listing) next() *client.Entry {
 	for len(l.page) == 0 {
 		page, ok := <-l.pages
@@ -85,7 +85,7 @@ func (l *listing) next() *client.Entry {
 	return &l.head
 }
 
-// wait lets the goroutine end, whose context has.
+// wait waits for the goroutine to end. Its context must be done.
 func (l *listing) wait() {
 	for range l.pages { //nolint:revive // to its end
 	}

@@ -17,7 +17,7 @@ type sight struct {
 	listed  []listed // where that was asked already
 }
 
-// look asks all backends that can be asked, and puts together what planContent goes by.
+// look asks all backends that can be asked, and assembles what planContent decides by.
 func (w *run) look(ctx context.Context) (*sight, error) {
 	s := &sight{views: make([]view, len(w.r.backends))}
 	listings, wait := w.listAhead(ctx)
@@ -62,8 +62,8 @@ func (w *run) look(ctx context.Context) (*sight, error) {
 	return s, nil
 }
 
-// foldAlike takes a name that a storage holds under another one for the key's own, where it
-// shows under the key what was acknowledged of it: that is what it has for who asks.
+// foldAlike counts a name that a backend stores under another one as the key's own, if the backend
+// shows under the key what was acknowledged: that is what it gives to those who ask.
 func (k *knowledge) foldAlike(views []view) {
 	if k.stands == nil || k.stands.del || k.stands.etag == "" {
 		return
@@ -76,14 +76,14 @@ func (k *knowledge) foldAlike(views []view) {
 	}
 }
 
-// cutShort reports whether a backend shows the acknowledged ETag with another size.
+// cutShort reports whether a backend shows the acknowledged ETag with a different size.
 func (k *knowledge) cutShort(i int, v *view) bool {
 	c := k.stands
 	return c != nil && !c.del && c.size > 0 && c.etagAt(i) != "" && v.etag == c.etagAt(i) && v.size != c.size
 }
 
-// lookUp asks the listings where a name may be a directory's, or another key's: it takes
-// directories out of objects, and tells who shows another key's object.
+// lookUp consults the listings if a name may be a directory's, or another key's. It removes
+// directories from objects, and reports which backends show another key's object.
 func (r *Repairer) lookUp(ctx context.Context, bucket, key string, objects []*object, errs []error) (folded []bool) {
 	folded = make([]bool, len(objects))
 	r.each(func(i int, b *backend) {
@@ -105,9 +105,9 @@ func (r *Repairer) lookUp(ctx context.Context, bucket, key string, objects []*ob
 	return folded
 }
 
-// lookCloser asks for tags and ACLs where looks alone would not show that the same bytes
-// were written with others: where a backend that owes the content shows it already, where
-// one was given it in this run, and where verify has found a difference.
+// lookCloser asks for tags and ACLs if looks alone would not show that the same bytes were written
+// with different ones: if a backend that owes the content shows it already, if one was given it in
+// this run, and if verify has found a difference.
 func (w *run) lookCloser(ctx context.Context, s *sight) error {
 	closer := w.know.found != nil || w.decided != nil || w.know.stands != nil && w.know.stands.carried&task.CarriedTags != 0
 	counts := map[int]bool{}
@@ -143,7 +143,7 @@ func (w *run) lookCloser(ctx context.Context, s *sight) error {
 	return firstOf(errs)
 }
 
-// compare reads contents where sizes agree and ETags cannot.
+// compare reads contents whose sizes agree and whose ETags cannot.
 func (w *run) compare(ctx context.Context, s *sight) error {
 	if w.know.found != nil {
 		return w.readAll(ctx, s)
@@ -179,13 +179,13 @@ func (w *run) compare(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// equal reports whether contents of the same size are the same under other ETags.
+// equal reports whether contents of the same size are the same despite different ETags.
 func (w *run) equal(ctx context.Context, s *sight, i, j int) (bool, error) {
 	a, b, at, bt := &s.views[i], &s.views[j], w.r.backends[i], w.r.backends[j]
 	if w.know.bothTook(i, j, a, b) {
 		return true, nil
 	}
-	// A copy that came out with another ETag shows that its storage has ways of its own.
+	// A copy with a different ETag shows that its backend makes ETags in its own way.
 	fresh := w.given[i].from != nil && w.given[i].etag == a.etag || w.given[j].from != nil && w.given[j].etag == b.etag
 	if !fresh && !w.r.agreeable(s.objects[i], at, s.objects[j], bt) {
 		return false, nil
@@ -228,7 +228,7 @@ func (k *knowledge) bothTook(i, j int, a, b *view) bool {
 	return c != nil && !c.del && c.etagAt(i) != "" && !k.owes(i) && !k.owes(j) && c.shownBy(i, a) && c.shownBy(j, b)
 }
 
-// judge says of each backend that was given a copy in this run what it has not kept.
+// judge says, for each backend that was given a copy in this run, what it has not kept.
 func (w *run) judge(s *sight) {
 	for i := range s.views {
 		g, v := &w.given[i], &s.views[i]
@@ -269,7 +269,7 @@ func (w *run) judge(s *sight) {
 	}
 }
 
-// partsOfAll reads one sub-resource of all backends.
+// partsOfAll reads one subresource of all backends.
 func (w *run) partsOfAll(ctx context.Context, s *sight, name string) (parts []part, docs []document, errs []error) {
 	parts, docs, errs = make([]part, len(s.views)), make([]document, len(s.views)), make([]error, len(s.views))
 	w.r.each(func(i int, b *backend) {
@@ -308,11 +308,11 @@ func apartOf(parts, versions []*task.Write) (names []string) {
 	return names
 }
 
-// partLines are the lines of metadata that a sub-resource is seen by.
+// partLines are the lines of metadata that show a subresource.
 var partLines = map[string][]string{"tagging": {lineTags}, "acl": {lineACL}, "retention": {lineMode, lineDate}, "legal-hold": {lineHold}}
 
-// stacks are a key's versions on all backends; one that does not know versions has what
-// a look shows, as its "null" version.
+// stacks are a key's versions on all backends. A backend that does not know versions has what a
+// look shows, as its "null" version.
 func (w *run) stacks(ctx context.Context) (stacks [][]version, errs []error) {
 	stacks, errs = make([][]version, len(w.r.backends)), make([]error, len(w.r.backends))
 	w.r.each(func(i int, b *backend) {

@@ -12,19 +12,18 @@ import (
 	"github.com/akubra/akubra/internal/datadir"
 )
 
-// Memory keeps what backends are known not to keep of what they are given, for good: such
-// a backend is never the source of it, and verify tells it once (R35). Any goroutine may
-// call it.
+// Memory permanently remembers what backends are known not to keep of what they are given: such a
+// backend is never the source of it, and verify reports it once (R35). Any goroutine may call it.
 type Memory interface {
 	// Loses reports whether a backend is known not to keep what has this name.
 	Loses(backend, name string) bool
-	// Learn keeps that; first reports whether it was news.
+	// Learn records that; first reports whether it was new.
 	Learn(backend, name string) (first bool, err error)
 	// Lossy reports whether anything is known of a backend.
 	Lossy(backend string) bool
 }
 
-// inventedType is a manner, and no loss: a Content-Type where none was sent.
+// inventedType is a peculiarity, not a loss: a Content-Type where none was sent.
 const inventedType = "Content-Type where none was sent"
 
 // Manners is a Memory in a small file.
@@ -35,10 +34,10 @@ type Manners struct {
 	known map[string]map[string]time.Time // backend, name, when it was seen
 }
 
-// MannersName is the file's, in DataDir.
+// MannersName is the name of the file in DataDir.
 const MannersName = "manners.json"
 
-// OpenManners reads the file at path, which need not be there; "" keeps nothing beyond the
+// OpenManners reads the file at path, which need not exist; with "" nothing is kept beyond the
 // process.
 func OpenManners(path string) (*Manners, error) {
 	m := &Manners{path: path, known: map[string]map[string]time.Time{}}
@@ -95,7 +94,7 @@ func (m *Manners) Learn(backend, name string) (first bool, err error) {
 	return true, m.writeLocked()
 }
 
-// writeLocked replaces the file as a whole.
+// writeLocked replaces the whole file.
 func (m *Manners) writeLocked() error {
 	if m.path == "" {
 		return nil
@@ -122,7 +121,7 @@ func (m *Manners) writeLocked() error {
 	return nil
 }
 
-// learn remembers that a backend does not keep something, and tells of it once.
+// learn records that a backend does not keep something, and reports it once.
 func (r *Repairer) learn(b *backend, name string) {
 	first, err := r.o.Memory.Learn(b.name, name)
 	if err != nil {

@@ -20,9 +20,9 @@ import (
 const (
 	maxParts = 10000
 	minPart  = 5 << 20 // of all parts but the last
-	// maxGap is how many numbers of parts may be left out before their sizes are guessed.
+	// maxGap is how many part numbers may be missing before the parts' sizes are guessed.
 	maxGap = 50
-	// completeWait is how long a storage may think about a completion.
+	// completeWait is how long a backend may take for a completion.
 	completeWait = 10 * time.Minute
 	abortTimeout = 10 * time.Second
 )
@@ -44,8 +44,8 @@ type completeUpload struct {
 	Part    []completePart
 }
 
-// multipart copies part by part, cut as the source's parts are: only then the
-// ETags come out alike.
+// multipart copies part by part, cut as the source's parts are: only then do the ETags come out
+// the same.
 func (c *transfer) multipart(ctx context.Context) (string, error) {
 	l, err := c.layout(ctx)
 	if err != nil {
@@ -57,14 +57,14 @@ func (c *transfer) multipart(ctx context.Context) (string, error) {
 		etag, err = c.upload(ctx, l)
 	}
 	if client.HasCode(err, "EntityTooSmall") && (l.byNumber || l.size < minPart) {
-		// The source takes smaller parts than the target does.
+		// The source accepts smaller parts than the target does.
 		return c.upload(ctx, evenLayout(c.from.size, max(8<<20, c.from.size/maxParts+1)))
 	}
 	return etag, err
 }
 
-// layout asks for the first part: a storage that knows its parts tells how many
-// there are, and gives each of them by its number. For the others it is guessed.
+// layout asks for the first part: a backend that knows the object's parts says how many there are,
+// and returns each by its number. For others the layout is guessed.
 func (c *transfer) layout(ctx context.Context) (layout, error) {
 	n := parts(c.from.etag)
 	if n == 0 {
@@ -92,8 +92,8 @@ func evenLayout(size, part int64) layout {
 	return layout{count: int(max(1, (size+part-1)/part)), size: part}
 }
 
-// guessLayout takes the part size that clients would have used for so many parts:
-// a common one, else the smallest number of MiB.
+// guessLayout assumes the part size that clients would have used for so many parts: a common one,
+// or else the smallest number of MiB.
 func guessLayout(size int64, n int) layout {
 	if n == 1 {
 		return layout{count: 1, size: max(size, 1)}
@@ -151,8 +151,8 @@ func (c *transfer) upload(ctx context.Context, l layout) (etag string, err error
 	return c.complete(ctx, id, done)
 }
 
-// wholeParts is whole for parts: a backend that gives them by their numbers makes its ETag
-// of their MD5s.
+// wholeParts is whole for parts: a backend that returns parts by their numbers makes its ETag from
+// their MD5s.
 func (c *transfer) wholeParts(ctx context.Context, l layout, etag string) error {
 	if !l.byNumber || c.from.encrypted || c.r.o.IgnoreETags || strings.EqualFold(etag, c.from.etag) || c.r.opaque(ctx, c.src, c.bucket, c.key) {
 		return nil
@@ -183,7 +183,7 @@ type sentPart struct {
 	md5  []byte
 }
 
-// part copies the n-th part, which has this number at the source.
+// part copies the n-th part, which has the given number at the source.
 func (c *transfer) part(ctx context.Context, l layout, id string, n, number int) (p sentPart, err error) {
 	header := make(http.Header, 2)
 	var params []client.Param
@@ -243,8 +243,7 @@ func (c *transfer) complete(ctx context.Context, id string, done completeUpload)
 	return s3.Unquote(result.ETag), nil
 }
 
-// abort ends an upload that nobody will complete; that it may fail too is no reason
-// to fail otherwise.
+// abort ends an upload that nobody will complete. If that fails too, it is no further failure.
 func (r *Repairer) abort(ctx context.Context, b *backend, bucket, key, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
@@ -256,8 +255,7 @@ func (r *Repairer) abort(ctx context.Context, b *backend, bucket, key, id string
 	}
 }
 
-// An upload under way stands in the task, so that whoever comes after a kill can
-// abort it.
+// An upload in progress is recorded in the task, so that it can be aborted even after a kill.
 const uploadPrefix = "uploading to "
 
 func uploadNote(b *backend, id string) string { return uploadPrefix + b.name + " " + id }

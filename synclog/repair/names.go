@@ -6,14 +6,14 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// noSuchName reports whether a backend can have no object of such a name at all: what it says
-// to a look is then that there is none, and what it says to a copy it says each time.
+// noSuchName reports whether a backend cannot have any object with such a name: then its answer to
+// a look means that there is none, and its answer to a copy will never change.
 func noSuchName(err error) bool {
 	return client.HasCode(err, "KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName", "XMinioInvalidResourceName")
 }
 
-// refusesObject reports whether a target refuses the object itself, whatever is repeated
-// (versitygw keeps no content under a name that ends in "/", and none below an object).
+// refusesObject reports whether a target refuses the object itself, however often it is tried
+// (versitygw stores no content under a name that ends in "/", and none below an object).
 func (w *run) refusesObject(err error) bool {
 	return noSuchName(err) || client.HasCode(err, "DirectoryObjectContainsData") ||
 		client.HasCode(err, "ObjectParentIsFile", "XMinioParentIsObject") && !w.mayGetRoom()

@@ -13,7 +13,7 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// object is what a HEAD or GET has told of an object.
+// object is what a HEAD or GET has told about an object.
 type object struct {
 	header    http.Header
 	etag      string // without quotes
@@ -33,7 +33,7 @@ func newObject(h http.Header, size int64) *object {
 	return o
 }
 
-// head looks at an object; it is nil where there is none.
+// head looks at an object; it returns nil if there is none.
 func (b *backend) head(ctx context.Context, bucket, key string, params ...client.Param) (*object, error) {
 	begun := time.Now()
 	res, err := b.Do(ctx, &client.Request{Method: http.MethodHead, Bucket: bucket, Key: key, Query: params})
@@ -56,8 +56,8 @@ func (b *backend) head(ctx context.Context, bucket, key string, params ...client
 	return newObject(res.Header, res.ContentLength), nil
 }
 
-// whyNot asks again in a way that has a body in its answer: a refused HEAD does not
-// say whether it is for the key or for the credentials.
+// whyNot asks again in a way that gets an answer with a body: a refused HEAD does not say whether
+// the key or the credentials are the reason.
 func (b *backend) whyNot(ctx context.Context, bucket, key string, err error) error {
 	header := http.Header{"Range": {"bytes=0-0"}}
 	if _, why := b.Discard(ctx, &client.Request{Method: http.MethodGet, Bucket: bucket, Key: key, Header: header}); client.Status(why) == client.Status(err) {
@@ -66,7 +66,7 @@ func (b *backend) whyNot(ctx context.Context, bucket, key string, err error) err
 	return err
 }
 
-// parts is the number of parts that an ETag tells of, 0 where it tells of none.
+// parts is the number of parts according to an ETag, or 0 if it names none.
 func parts(etag string) int {
 	sum, count, ok := strings.Cut(etag, "-")
 	if !ok || !isHex(sum) {
@@ -102,7 +102,7 @@ var systemHeaders = []string{
 
 const metaPrefix = "X-Amz-Meta-"
 
-// Names of lines of metadata that are no headers of their own.
+// Names of lines of metadata that are not headers themselves.
 const (
 	lineTags = "Tags"
 	lineACL  = "ACL"
@@ -111,8 +111,8 @@ const (
 	lineDate = "X-Amz-Object-Lock-Retain-Until-Date"
 )
 
-// meta is the metadata, a line for each, in order. What storages fill in by themselves
-// counts as nothing; so does a retention that has expired by now.
+// meta is the metadata, one line each, in order. What backends add by themselves does not count;
+// nor does a retention that has expired by now.
 func (o *object) meta(now time.Time) string {
 	var lines []string
 	for _, name := range systemHeaders {
@@ -143,7 +143,7 @@ func (o *object) meta(now time.Time) string {
 	return strings.Join(lines, "")
 }
 
-// tagCount is how many tags there are, -1 where the storage does not tell.
+// tagCount is the number of tags, or -1 if the backend does not say.
 func (o *object) tagCount() int {
 	if !mayHaveTags(o.header) {
 		return 0
@@ -155,7 +155,7 @@ func (o *object) tagCount() int {
 	return n
 }
 
-// withoutLines are lines of metadata without those of these names.
+// withoutLines returns lines of metadata without those with these names.
 func withoutLines(meta string, names ...string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(meta) {
@@ -166,7 +166,7 @@ func withoutLines(meta string, names ...string) string {
 	return kept.String()
 }
 
-// metadata gives the x-amz-meta-* headers as they were put.
+// metadata returns the x-amz-meta-* headers as they were sent.
 func (o *object) metadata(to http.Header) {
 	encodes := encodesWords(o.header)
 	for name, values := range o.header {
@@ -183,8 +183,8 @@ func (o *object) metadata(to http.Header) {
 	}
 }
 
-// encodesWords reports whether a storage gives what is no ASCII in RFC 2047's way,
-// whatever way it was put.
+// encodesWords reports whether a backend returns non-ASCII values encoded as in RFC 2047, however
+// they were sent.
 func encodesWords(h http.Header) bool {
 	server := h.Get("Server")
 	return strings.HasPrefix(server, "MinIO") || strings.HasPrefix(server, "AmazonS3")
@@ -210,7 +210,7 @@ func validValue(v string) bool {
 	return true
 }
 
-// system is a system header's value without what says nothing.
+// system is a system header's value without the parts that mean nothing.
 func (o *object) system(name string) string {
 	v := o.header.Get(name)
 	switch name {
@@ -228,7 +228,7 @@ func (o *object) system(name string) string {
 	return v
 }
 
-// contentEncoding takes off aws-chunked, which is an upload's and not the object's.
+// contentEncoding removes aws-chunked, which belongs to an upload and not to the object.
 func contentEncoding(v string) string {
 	if !strings.Contains(v, "aws-chunked") {
 		return v

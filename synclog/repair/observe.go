@@ -17,8 +17,8 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// observe asks every backend that can be asked for the object; objects[i] is nil
-// where there is none, or errs[i] says why it is not known.
+// observe asks every backend that can be asked for the object; objects[i] is nil if there is none,
+// and errs[i] says why it is not known.
 func (r *Repairer) observe(ctx context.Context, bucket, key string) (objects []*object, errs []error) {
 	objects, errs = make([]*object, len(r.backends)), make([]error, len(r.backends))
 	r.each(func(i int, b *backend) {
@@ -29,7 +29,7 @@ func (r *Repairer) observe(ctx context.Context, bucket, key string) (objects []*
 	return objects, errs
 }
 
-// each calls f for every backend, at once, and waits.
+// each calls f for every backend concurrently, and waits.
 func (r *Repairer) each(f func(i int, b *backend)) {
 	var wg sync.WaitGroup
 	for i := 1; i < len(r.backends); i++ {
@@ -43,10 +43,10 @@ func (r *Repairer) each(f func(i int, b *backend)) {
 	wg.Wait()
 }
 
-// errMaintained is what a backend under maintenance is not asked for.
+// errMaintained stands for the answer of a backend in maintenance, which is not asked.
 var errMaintained = errors.New("repair: the backend is under maintenance")
 
-// usable tells why a backend is not to be asked.
+// usable returns why a backend must not be asked, or nil.
 func (r *Repairer) usable(b *backend) error {
 	switch {
 	case r.o.Maintained != nil && r.o.Maintained(b.name):
@@ -57,8 +57,8 @@ func (r *Repairer) usable(b *backend) error {
 	return nil
 }
 
-// agreeable reports whether different ETags of two objects can mean that they have
-// the same content: parts may be cut in another way, storages may encrypt.
+// agreeable reports whether two objects can have the same content despite different ETags: parts
+// may be cut differently, and backends may encrypt.
 func (r *Repairer) agreeable(a *object, at *backend, b *object, bt *backend) bool {
 	return r.o.IgnoreETags || at.opaque.Load() || bt.opaque.Load() || a.encrypted || b.encrypted ||
 		!isMD5(a.etag) || !isMD5(b.etag)
@@ -105,7 +105,7 @@ func (r *Repairer) equalContent(ctx context.Context, bucket, key string, a *obje
 
 func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// content opens an object that must be the one that was looked at.
+// content opens an object, which must be the one that was looked at.
 func (r *Repairer) content(ctx context.Context, b *backend, bucket, key string, o *object) (io.ReadCloser, error) {
 	header := http.Header{}
 	if o.etag != "" {
@@ -129,7 +129,7 @@ func (r *Repairer) content(ctx context.Context, b *backend, bucket, key string, 
 // sums are an object's checksums.
 type sums struct{ sha256, md5 string }
 
-// sum reads an object whole.
+// sum reads a whole object.
 func (r *Repairer) sum(ctx context.Context, b *backend, bucket, key string, o *object) (sums, error) {
 	body, err := r.content(ctx, b, bucket, key, o)
 	if err != nil {
@@ -155,8 +155,8 @@ func (r *Repairer) sum(ctx context.Context, b *backend, bucket, key string, o *o
 	}
 }
 
-// damaged reports whether content with this MD5 is not what its ETag says: that of a
-// single part that is not encrypted, on a backend whose ETags are MD5s.
+// damaged reports whether content with this MD5 does not match its ETag: that of a single,
+// unencrypted part on a backend whose ETags are MD5s.
 func (r *Repairer) damaged(ctx context.Context, b *backend, bucket, key string, o *object, md5 string) bool {
 	if md5 == "" || r.o.IgnoreETags || o.encrypted || !isMD5(o.etag) || strings.EqualFold(o.etag, md5) {
 		return false
@@ -164,12 +164,12 @@ func (r *Repairer) damaged(ctx context.Context, b *backend, bucket, key string, 
 	return !r.opaque(ctx, b, bucket, key)
 }
 
-// opaqueSamples is how many other objects are read to find out whether a backend's ETags
-// are MD5s at all.
+// opaqueSamples is how many other objects are read to find out whether a backend's ETags are MD5s
+// at all.
 const opaqueSamples = 3
 
-// opaque reports whether a backend's ETags only look like MD5s. It is asked where one is
-// not: another object of the bucket whose ETag is its MD5 shows that this one is damaged.
+// opaque reports whether a backend's ETags only look like MD5s. It is called when one is not the
+// content's: if another object in the bucket has its MD5 as its ETag, this one is damaged.
 func (r *Repairer) opaque(ctx context.Context, b *backend, bucket, key string) bool {
 	select {
 	case b.judging <- struct{}{}:
@@ -212,9 +212,8 @@ func (r *Repairer) opaque(ctx context.Context, b *backend, bucket, key string) b
 	return looked > 0
 }
 
-// listed reports whether a listing has exactly this key; known is false where it cannot
-// tell. Some storages show a directory, or another key's object, where they are asked for
-// one by name.
+// listed reports whether a listing has exactly this key; known is false if it cannot tell. Some
+// backends show a directory, or another key's object, when asked for one by name.
 func (b *backend) listed(ctx context.Context, bucket, key string) (entry *client.Entry, known bool, err error) {
 	for i := range len(key) {
 		if key[i] < ' ' || key[i] == 0x7f {
@@ -236,7 +235,7 @@ func (b *backend) listed(ctx context.Context, bucket, key string) (entry *client
 	return nil, true, nil
 }
 
-// suspicious reports whether a storage may take a key for another one, or for a directory.
+// suspicious reports whether a backend may take a key for another one, or for a directory.
 func suspicious(key string) bool {
 	return strings.HasSuffix(key, "/") || strings.HasPrefix(key, "/") || strings.Contains(key, "//") ||
 		strings.Contains("/"+key+"/", "/./") || strings.Contains("/"+key+"/", "/../")

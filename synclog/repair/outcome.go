@@ -8,7 +8,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// settle writes down what has become of a task.
+// settle records the result of a task.
 func (r *Repairer) settle(ctx context.Context, t *task.Task, res result, s *tally) {
 	c := &r.counts
 	c.copied.Add(uint64(res.copied))   //nolint:gosec // never negative
@@ -70,8 +70,8 @@ func (r *Repairer) resolve(t *task.Task, res *result, sum *Summary) {
 	}
 }
 
-// keep leaves a task for the backends that are out: those that could be seen are
-// equal. The others' return ends the wait; until then it is not looked at often.
+// keep leaves a task for the backends that are out: those that could be seen are equal. The return
+// of the others ends the wait; until then it is not looked at often.
 func (r *Repairer) keep(t *task.Task, res *result) {
 	r.counts.left.Add(1)
 	if r.o.DryRun {
@@ -89,7 +89,7 @@ func (r *Repairer) keep(t *task.Task, res *result) {
 	r.note(t)
 }
 
-// park leaves a task to a human.
+// park leaves a task to a person.
 func (r *Repairer) park(t *task.Task, reason task.ParkReason, err error, sum *Summary) {
 	sum.Parked++
 	r.counts.park(reason)
@@ -104,7 +104,7 @@ func (r *Repairer) park(t *task.Task, reason task.ParkReason, err error, sum *Su
 		"reason", string(reason), "tries", t.Tries, "error", t.LastError)
 }
 
-// fail finds out whose fault a failure was. A backend's own uses up no object's
+// fail finds out what caused a failure. One that is due to the backend uses up none of an object's
 // tries.
 func (r *Repairer) fail(ctx context.Context, t *task.Task, err error, sum *Summary) {
 	if ctx.Err() != nil {
@@ -148,7 +148,7 @@ func (r *Repairer) journalFailed(err error) {
 	r.warnOnce("journal", "repair cannot write to the journal", "error", err.Error())
 }
 
-// warnOnce warns of what would be the same for every key.
+// warnOnce warns once about what would be the same for every key.
 func (r *Repairer) warnOnce(id, msg string, keyvals ...any) {
 	r.mu.Lock()
 	_, told := r.told[id]

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// pace is how long a backend takes to answer what has no content. Looks are that, and each key needs some.
+// pace is how long a backend takes for answers without content. Looks are such answers, and each
+// key needs some.
 type pace struct {
 	mu    sync.Mutex
 	last  [32]time.Duration // a ring
@@ -21,8 +22,8 @@ func (p *pace) note(d time.Duration) {
 	p.n++
 }
 
-// since is what a quarter of the answers after the n-th took at most, as far as they are kept, and what
-// it takes where nothing waits; false where there are too few.
+// since returns what a quarter of the answers after the n-th took at most, as far as they are
+// kept, and what an answer takes when nothing waits; false if there are too few.
 func (p *pace) since(n int) (answer, floor time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,7 +53,7 @@ func (p *pace) count() int {
 	return p.n
 }
 
-// lengthen notes that answers take longer where nothing waits, too.
+// lengthen records that answers take longer even when nothing waits.
 func (p *pace) lengthen(answer time.Duration) (floor time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,7 +61,7 @@ func (p *pace) lengthen(answer time.Duration) (floor time.Duration) {
 	return p.floor
 }
 
-// usual is about how long an answer takes, 0 where too few have come to tell.
+// usual is about how long an answer takes, or 0 if too few have come to tell.
 func (p *pace) usual() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

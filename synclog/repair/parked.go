@@ -2,13 +2,13 @@ package repair
 
 import "github.com/akubra/akubra/synclog/task"
 
-// ParkedFinder is a Journal that finds what is parked without reading the rest, of which
-// there may be millions.
+// ParkedFinder is a Journal that finds parked tasks without reading the rest, of which there may
+// be millions.
 type ParkedFinder interface {
 	NextParked(cursor uint64) (t task.Task, next uint64, ok bool, err error)
 }
 
-// OnlyParked is a journal with nothing in it but what is parked.
+// OnlyParked is a journal that contains only what is parked.
 func OnlyParked(j Journal) Journal { return parkedJournal{j} }
 
 type parkedJournal struct{ Journal }
@@ -25,7 +25,7 @@ func (j parkedJournal) Next(cursor uint64) (t task.Task, next uint64, ok bool, e
 	}
 }
 
-// findTask gives the task of a key; target is of a bucket's, whose key is "".
+// findTask returns the task of a key; target is for a bucket's task, whose key is "".
 func findTask(j Journal, bucket, key, target string) (t task.Task, ok bool, err error) {
 	if finder, finds := j.(Finder); finds && key != "" {
 		t, place, ok, err := finder.Find(bucket, key)

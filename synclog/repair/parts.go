@@ -9,13 +9,14 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// partsAtOnce is how many parts of one object are on their way at most: each but the first takes a place at the
-// target's gate while it is sent, if there is one, so that few large objects fill a long way as many
-// small ones do. While keys wait there, parts have half of the places at most: a large object may take hours.
+// partsAtOnce is how many parts of one object are sent at once at most. Each but the first takes a
+// place at the target's gate while it is sent, if there is one, so that few large objects fill a
+// long path as well as many small ones do. While keys wait there, parts take at most half of the
+// places, because a large object may take hours.
 const partsAtOnce = 8
 
-// sendParts copies all parts to an upload. Clients may leave numbers out: the parts are sent as if none was
-// until one is missing, and one after the other from there on.
+// sendParts copies all parts to an upload. Clients may leave out numbers: the parts are sent as if
+// none was missing until one is, and one after another from there on.
 func (c *transfer) sendParts(ctx context.Context, l layout, id string) ([]sentPart, error) {
 	all := make([]sentPart, l.count)
 	missing, err := c.sendBeside(ctx, l, id, all)
@@ -36,13 +37,13 @@ func (c *transfer) sendParts(ctx context.Context, l layout, id string) ([]sentPa
 	return all, nil
 }
 
-// isGap reports whether the source has no part of that number.
+// isGap reports whether the source has no part with that number.
 func isGap(l layout, err error) bool {
 	return l.byNumber && client.Status(err) == http.StatusRequestedRangeNotSatisfiable
 }
 
-// sendBeside sends parts beside each other, the n-th being that of the number n, until one is missing; missing is the
-// first such n, or one more than there are.
+// sendBeside sends parts concurrently, the n-th being that with the number n, until one is
+// missing; missing is the first such n, or one more than there are.
 func (c *transfer) sendBeside(ctx context.Context, l layout, id string, all []sentPart) (missing int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -127,7 +128,7 @@ func (g *gate) leavePart() {
 	g.busy--
 }
 
-// yieldPart is leavePart if a key waits for the place.
+// yieldPart is leavePart if a key is waiting for the place.
 func (g *gate) yieldPart() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

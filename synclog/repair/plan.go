@@ -2,30 +2,30 @@ package repair
 
 import "github.com/akubra/akubra/synclog/task"
 
-// What is to be done about a key is worked out here, by functions of what was acknowledged
-// (claims) and of what each backend shows (views), and of nothing else (R35). docs/REPAIR.md
-// has their table, which is the test's.
+// What has to be done about a key is worked out here, by functions of what was acknowledged
+// (claims) and of what each backend shows (views), and of nothing else (R35). docs/REPAIR.md has
+// their table, which the test uses.
 //
 //   - A copy's source is a backend that is known to have the content: it does not owe it
 //     and shows it. A delete follows from an acknowledged delete alone.
 //   - Age, a clock, an absence or a majority decide nothing (but by OnConflict).
 //   - Where knowing is not enough, the key is parked, and never closed as equal.
 
-// Policy is what becomes of a conflict (OnConflict).
+// Policy says what happens to a conflict (OnConflict).
 type Policy struct {
-	// Newest takes what is the youngest by the backends' own clocks. Nothing is deleted.
+	// Newest takes what is newest by the backends' own clocks. Nothing is deleted.
 	Newest bool
-	// Prefer is the backend whose state is right, by name; also where it has nothing.
+	// Prefer names the backend whose state is right, even if it has nothing.
 	Prefer string
 }
 
-// policy is a Policy by a backend's number.
+// policy is a Policy with the backend's number.
 type policy struct {
 	newest bool
 	prefer int // -1: none
 }
 
-// action is what is to be done about a key.
+// action is what has to be done about a key.
 type action uint8
 
 const (
@@ -34,8 +34,8 @@ const (
 	actDelete         // at targets
 )
 
-// plan is what planContent and planPart have come to. With no action, no wait and nothing
-// parked, all are equal.
+// plan is the result of planContent or planPart. Without an action, a wait or anything parked, all
+// are equal.
 type plan struct {
 	action  action
 	source  int
@@ -48,7 +48,7 @@ type plan struct {
 // parked is a plan that leaves the key to a person; nothing else is left to be done.
 func parked(reason task.ParkReason, why string) plan { return plan{source: -1, park: reason, why: why} }
 
-// planContent plans for an object as such.
+// planContent makes the plan for the object itself.
 func planContent(k *knowledge, views []view, p policy) plan {
 	if out := unseen(views); out == len(views) {
 		return plan{source: -1, wait: true}
@@ -73,9 +73,9 @@ func planContent(k *knowledge, views []view, p policy) plan {
 	return k.planNobody(claims, views, p)
 }
 
-// winner is the write that all shall have, and who has it for sure. The newest
-// acknowledged one where any backend shows it; among rivals, one that is there goes before
-// one that took it away, so that no last copy is lost.
+// winner is the write that every backend should have, and who certainly has it: the newest
+// acknowledged one that any backend shows. Among rivals, one that is there goes before one that
+// deleted it, so that no last copy is lost.
 func (k *knowledge) winner(claims []*claim, views []view) (best *claim, source int) {
 	source = -1
 	var rank int
@@ -114,13 +114,13 @@ func (k *knowledge) winner(claims []*claim, views []view) (best *claim, source i
 		}
 	}
 	if k.stands != nil && k.stands.del && rank < 3*2*2 && !k.explained(claims, views) {
-		// No acknowledged write is there beside it.
+		// No other acknowledged write is there.
 		return k.stands, -1
 	}
 	if best != nil {
 		return best, fullest(best, source, claims, views)
 	}
-	// Nothing is there of what was put: an acknowledged delete that was done is right.
+	// Nothing is left of what was put: an acknowledged delete that was carried out is right.
 	for _, c := range claims {
 		for i := range views {
 			if c.del && c.acked && (c == k.stands || has(c.said, i) && c.shownBy(i, &views[i])) {
@@ -131,7 +131,7 @@ func (k *knowledge) winner(claims []*claim, views []view) (best *claim, source i
 	return nil, -1
 }
 
-// explained reports whether a backend that took the delete shows a rival: then that came
+// explained reports whether a backend that took the delete shows a rival: then the rival came
 // after it.
 func (k *knowledge) explained(claims []*claim, views []view) bool {
 	for _, c := range claims {
@@ -144,7 +144,7 @@ func (k *knowledge) explained(claims []*claim, views []view) bool {
 	return false
 }
 
-// planCopy makes all like source, where they owe anything, or have a rival.
+// planCopy makes all backends like source that owe anything, or have a rival.
 func (k *knowledge) planCopy(claims []*claim, source int, views []view, p policy) plan {
 	d := plan{action: actCopy, source: source}
 	var leave plan
@@ -177,8 +177,8 @@ func (k *knowledge) planCopy(claims []*claim, source int, views []view, p policy
 	return k.finish(d, leave, views, p)
 }
 
-// lost is what two views of the same content differ in since one of them is known not to
-// keep it: nothing that could be copied; "" where there is anything else.
+// lost is what two views of the same content differ in because one of the backends is known not to
+// keep it, so that nothing can be copied; "" if they differ in anything else.
 func (v *view) lost(o *view) string {
 	name := v.metaBut(o)
 	if name != "" && (v.loses(name) && !v.hasName(name) || o.loses(name) && !o.hasName(name)) {
@@ -187,14 +187,14 @@ func (v *view) lost(o *view) string {
 	return ""
 }
 
-// rival reports whether a backend shows a write that may as well have been the last one.
+// rival reports whether a backend shows a write that may just as well have been the last one.
 func (k *knowledge) rival(claims []*claim, i int, v *view) bool {
 	for _, c := range claims {
 		if c.shownBy(i, v) && (k.stands == nil || c != k.stands || len(claims) > 1) {
 			return true
 		}
 	}
-	// One whose ETag nobody knows explains whatever has come behind what stands.
+	// One whose ETag nobody knows explains whatever has come after what stands.
 	for _, c := range claims {
 		if !c.acked && (c.any || c.del && v.is == absent || !c.del && v.is == present && c.etag == "" && (c.size == 0 || c.size == v.size)) {
 			return true
@@ -224,7 +224,7 @@ func (k *knowledge) planDelete(c *claim, claims []*claim, views []view, p policy
 	return k.finish(d, leave, views, p)
 }
 
-// planNobody is for content that no backend shows which can be asked.
+// planNobody is for content that no backend shows that can be asked.
 func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 	if unseen(views) > 0 {
 		return plan{source: -1, wait: true}
@@ -241,11 +241,11 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 	case first < 0 && (k.stands == nil || k.lost || deletes(claims)):
 		return plan{source: -1} // never made, or a delete of unknown outcome came to pass
 	case k.stands == nil || k.vague():
-		// Whatever is there is right: what it replaced, or a write of unknown outcome. Who
-		// took a write that is known comes first, then the first that has anything.
+		// Whatever is there is right: what it replaced, or a write of unknown outcome. A backend
+		// that took a known write comes first, then the first one that has anything.
 		source := -1
 		for i := range views {
-			// One that took what stands has that, or what came behind it; of another one
+			// One that took what stands has that, or what came after it; about any other one
 			// nobody knows.
 			if k.stands != nil && !has(k.stands.said, i) {
 				continue
@@ -285,8 +285,8 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 
 const nameTaken = "the storage takes its name for another key's"
 
-// planFound is for what verify has found, of which no write is known. Who is not owed
-// there is right by what verify could see; where all are, a person has to say.
+// planFound is for what verify has found and no write is known of. Backends that are not owed it
+// are right, as far as verify could see; if all are owed it, a person must decide.
 func planFound(k *knowledge, views []view, p policy) plan {
 	if unseen(views) > 0 {
 		return plan{source: -1, wait: true}
@@ -332,7 +332,7 @@ func planFound(k *knowledge, views []view, p policy) plan {
 	return k.settled(parked(reason, why), views, p)
 }
 
-// finish puts together what is to be done and what is left to a person then.
+// finish combines what has to be done with what is left to a person afterwards.
 func (k *knowledge) finish(d, leave plan, views []view, p policy) plan {
 	switch {
 	case len(d.targets) > 0:
@@ -370,7 +370,7 @@ func (k *knowledge) settled(leave plan, views []view, p policy) plan {
 	return take(source, views, leave)
 }
 
-// take makes all others what source shows; leave is what rests where that is not possible.
+// take makes all others what source shows; leave is what remains where that is not possible.
 func take(source int, views []view, leave plan) plan {
 	d := plan{action: actCopy, source: source}
 	if views[source].is == absent {
@@ -394,7 +394,7 @@ func take(source int, views []view, leave plan) plan {
 	return d
 }
 
-// worse is the graver of two reasons to park.
+// worse is the more serious of two reasons to park.
 func worse(a, b plan) plan {
 	if a.park == "" || a.park == task.NotKept && b.park != task.NotKept {
 		return b

@@ -6,11 +6,11 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// fullest is the source of a write among those that show it: one that has metadata, tags or
-// a lock that the first one lacks, for that one may drop them, which nobody has noticed yet.
-// It took the write as well, or what it has more was carried by the write, so that the
-// first one does drop it. Not where another write has left the same bytes: then what is more
-// may be that one's.
+// fullest is the source of a write among those that show it: one that has metadata, tags or a lock
+// that the first one lacks, because that one may drop them, which nobody has noticed yet. The
+// fuller backend must have taken the write as well, or what it has more must have been part of the
+// write, so that the first one does drop it. It does not apply if another write has left the same
+// bytes: then what is more may come from that one.
 func fullest(c *claim, source int, claims []*claim, views []view) int {
 	for i := range views {
 		if !c.shownBy(i, &views[i]) || !views[i].keepsMore(&views[source]) || !has(c.said, i) && !(has(c.said, source) && c.drops(&views[source], &views[i])) {
@@ -30,14 +30,14 @@ func fullest(c *claim, source int, claims []*claim, views []view) int {
 	return source
 }
 
-// keepsMore reports whether a view has metadata that another one of the same content lacks,
-// and lacks nothing of it: the other backend may have dropped it.
+// keepsMore reports whether a view has metadata that another one of the same content lacks, and
+// lacks none of the other's: the other backend may have dropped it.
 func (v *view) keepsMore(o *view) bool {
 	return v.sameContent(o) && v.hasAllNamesOf(o) && !o.hasAllNamesOf(v)
 }
 
-// hasOnlyTypeBefore reports whether a view has no more than a Content-Type that another one lacks: of a
-// backend that may lack the write it may be a guess.
+// hasOnlyTypeBefore reports whether a view has no more than a Content-Type that another one lacks:
+// on a backend that may lack the write it may be a guess.
 func (v *view) hasOnlyTypeBefore(o *view) bool {
 	for line := range strings.Lines(v.meta) {
 		if name, _, _ := strings.Cut(line, ":"); name != headerType && !o.hasName(name) {
@@ -56,8 +56,8 @@ func (v *view) hasAllNamesOf(o *view) bool {
 	return true
 }
 
-// drops reports whether all that a view has more than that of a backend which took the write
-// is of kinds that the write carried, and of which that one has nothing.
+// drops reports whether everything that a view has more than that of a backend which took the
+// write is of kinds that the write carried, and of which that backend has nothing.
 func (c *claim) drops(took, more *view) bool {
 	for line := range strings.Lines(more.meta) {
 		name, _, _ := strings.Cut(line, ":")

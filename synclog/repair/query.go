@@ -8,7 +8,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// deletesVersion reports whether a write took a version away, and not a part of it.
+// deletesVersion reports whether a write removed a version, and not a part of it.
 func deletesVersion(w *task.Write) bool {
 	return w.Method == http.MethodDelete && !hasParam(queryOf(w.Target), "tagging")
 }
@@ -18,7 +18,7 @@ func queryOf(target string) string {
 	return query
 }
 
-// hasParam reports whether a raw query has a parameter of that name.
+// hasParam reports whether a raw query has a parameter with that name.
 func hasParam(query, name string) bool {
 	_, ok := paramOf(query, name)
 	return ok
@@ -35,8 +35,8 @@ func paramOf(query, name string) (value string, ok bool) {
 	return "", false
 }
 
-// subresourceOf is the subresource that a target names, or "". Of several it is one that
-// can be copied.
+// subresourceOf is the subresource that a target names, or "". Of several it is one that can be
+// copied.
 func subresourceOf(target string) (known string) {
 	query := queryOf(target)
 	for query != "" {

@@ -8,10 +8,9 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// RunOnce tries every task of the journal that is older than its start, whatever
-// its backoff, and returns when each has been resolved or has been tried, a few
-// times where that can be done soon. The error
-// is the journal's, or ctx's; what failed of the tasks is in the summary.
+// RunOnce tries every task of the journal that is older than its start, whatever its backoff, and
+// returns when each has been resolved or tried, a few times if that can be done soon. The error is
+// the journal's, or ctx's; failed tasks are counted in the summary.
 func (r *Repairer) RunOnce(ctx context.Context) (Summary, error) {
 	ctx, end, err := r.begin(ctx)
 	if err != nil {
@@ -60,8 +59,7 @@ func (r *Repairer) RunOnce(ctx context.Context) (Summary, error) {
 	return sum, err
 }
 
-// soonest is how long it takes until one of the tasks that rest may be tried again;
-// where none does, for ever.
+// soonest is the time until one of the resting tasks may be tried again; for ever if none rests.
 func (r *Repairer) soonest(ctx context.Context, until uint64) time.Duration {
 	work := make(chan task.Task) // nobody takes from it
 	p := pass{work: work, until: until, look: true}
@@ -89,8 +87,7 @@ func (r *Repairer) follow(ctx context.Context) {
 		if p.given > 0 && r.counts.resolved.Load() > before {
 			continue
 		}
-		// Nothing to do, or nothing that can be done: the longer a look takes, the
-		// rarer.
+		// Nothing to do, or nothing that can be done: the longer a look takes, the rarer it is.
 		wait := min(max(r.o.IdleInterval, 10*time.Since(begun)), idleMost)
 		if !p.wakeAt.IsZero() {
 			wait = min(wait, max(p.wakeAt.Sub(r.o.Now()), r.o.IdleInterval/10))
@@ -99,8 +96,8 @@ func (r *Repairer) follow(ctx context.Context) {
 	}
 }
 
-// rest waits until it is time for another look. A key that somebody waits for is handed
-// out meanwhile, and costs no look: clients ask for it over and over.
+// rest waits until it is time for another look. Keys that somebody waits for are handed out
+// meanwhile and cost no look: clients ask for them over and over.
 func (r *Repairer) rest(ctx context.Context, p *pass, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

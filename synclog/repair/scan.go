@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// passesOnce is how often RunOnce goes through the journal: for keys that a
-	// client was writing, and for those that failed and may be tried again soon.
+	// passesOnce is how often RunOnce goes through the journal: for keys that a client was
+	// writing, and for those that failed and may be tried again soon.
 	passesOnce = 5
 	pauseOnce  = 100 * time.Millisecond
 	soonOnce   = 5 * time.Second
-	// idleMost bounds the pause between two looks into the journal.
+	// idleMost bounds the pause between two looks at the journal.
 	idleMost = time.Minute
 )
 
-// tally counts what RunOnce's summary tells.
+// tally counts what RunOnce's summary reports.
 type tally struct {
 	mu sync.Mutex
 	Summary
@@ -82,7 +82,8 @@ func (r *Repairer) scan(ctx context.Context, p *pass) error {
 	return ctx.Err()
 }
 
-// give hands a task that was taken to a worker; one that somebody waits for does not wait for room.
+// give hands a task that was taken to a worker; one that somebody waits for does not wait for
+// room.
 func (r *Repairer) give(ctx context.Context, p *pass, t *task.Task, wanted bool) {
 	p.given++
 	if wanted {
@@ -98,8 +99,8 @@ func (r *Repairer) give(ctx context.Context, p *pass, t *task.Task, wanted bool)
 	}
 }
 
-// waits reports whether nothing can be done about a task since backends are out: it
-// costs no request then.
+// waits reports whether nothing can be done about a task because backends are out: then it costs
+// no request.
 func (r *Repairer) waits(t *task.Task) bool {
 	usable, owedUsable, owed := 0, 0, 0
 	lacking := t.Owed()
@@ -126,7 +127,7 @@ func taskID(t *task.Task) string {
 	return t.Bucket + "\x00\x00" + t.Key
 }
 
-// take keeps two workers from one key.
+// take keeps two workers from working on the same key.
 func (r *Repairer) take(t *task.Task) bool {
 	id := taskID(t)
 	r.mu.Lock()
@@ -139,7 +140,7 @@ func (r *Repairer) take(t *task.Task) bool {
 	return true
 }
 
-// letGo ends the work on a task, and putBack what take began where there was none.
+// letGo ends the work on a task, and putBack what take began if there was none.
 func (r *Repairer) letGo(t *task.Task)   { r.leave(r.untake(t)) }
 func (r *Repairer) putBack(t *task.Task) { r.unenter(r.untake(t)) }
 

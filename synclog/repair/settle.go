@@ -8,13 +8,15 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// Decision is what a person decides about a key (akubra resolve); one of its first four fields is set.
+// Decision is what a person decides about a key (akubra resolve); exactly one of its first four
+// fields is set.
 type Decision struct {
 	Take   string // all shall have what this backend has, also where that is nothing
 	Delete bool   // none shall have it
 	Accept bool   // it stays as it is
 	Newest bool   // all shall have what is the youngest by the backends' own clocks
-	// OnlyParked: not if it is parked no more, since there has been a write that the person has not seen.
+	// OnlyParked: not if it is no longer parked, because there has been a write that the person
+	// has not seen.
 	OnlyParked bool
 }
 
@@ -74,7 +76,7 @@ func (d *Decision) plan(r *Repairer, views []view) plan {
 	return p
 }
 
-// Settled is what came of a decision about a key; in a dry run, what would come of it.
+// Settled is the result of a decision about a key; in a dry run, what the result would be.
 type Settled struct {
 	Task   task.Task
 	Action string
@@ -85,8 +87,8 @@ type Settled struct {
 // ErrNotPending: there is nothing to settle.
 var ErrNotPending = errors.New("nothing is pending of it")
 
-// Settle decides about one key of the journal; target is of a bucket's task, whose key
-// is "".
+// Settle applies a decision to one key of the journal; target is for a bucket's task, whose key is
+// "".
 func (r *Repairer) Settle(ctx context.Context, bucket, key, target string, d Decision) (Settled, error) {
 	if err := d.check(r); err != nil {
 		return Settled{}, err
@@ -109,8 +111,8 @@ func (r *Repairer) Settle(ctx context.Context, bucket, key, target string, d Dec
 	return r.settleOne(ctx, &t, d), nil
 }
 
-// SettleAll decides alike about all keys of the journal that ok says yes of, as "parked
-// with this reason". told is called for each, one after the other.
+// SettleAll applies the same decision to all keys of the journal for which ok returns true, for
+// example "parked with this reason". told is called for each, one after another.
 func (r *Repairer) SettleAll(ctx context.Context, ok func(*task.Task) bool, d Decision, told func(Settled)) error {
 	if err := d.check(r); err != nil {
 		return err

@@ -12,15 +12,15 @@ import (
 type Head struct {
 	Have
 	Metadata []string `json:"metadata,omitempty"` // "NAME:value"; tags and ACL among it
-	// Folded: the storage shows another key's object under this name.
+	// Folded: the backend shows another key's object under this name.
 	Folded bool `json:"folded,omitempty"`
-	// Versions is how many the backend has, markers among them, where a write was to one of
-	// them; -1 is not known.
+	// Versions is how many versions the backend has, including markers, if a write was to one of
+	// them; -1 means not known.
 	Versions int `json:"versions,omitempty"`
 }
 
-// Show asks each backend what it has of a task's key now. Nothing is changed, and no content
-// is read. It may be called at any time, beside a repair, too.
+// Show asks each backend what it has for a task's key now. Nothing is changed, and no content is
+// read. It may be called at any time, also during a repair.
 func (r *Repairer) Show(ctx context.Context, t *task.Task) []Head {
 	heads := make([]Head, len(r.backends))
 	for i, b := range r.backends {
@@ -58,14 +58,14 @@ func (r *Repairer) Show(ctx context.Context, t *task.Task) []Head {
 	return heads
 }
 
-// CloseIdle gives back the connections that Show has kept.
+// CloseIdle closes the connections that Show has kept.
 func (r *Repairer) CloseIdle() {
 	for _, b := range r.backends {
 		b.Close()
 	}
 }
 
-// showBucket reports whether there is a bucket, or a setting of it.
+// showBucket reports whether a bucket, or a setting of it, exists.
 func (r *Repairer) showBucket(ctx context.Context, b *backend, t *task.Task, h *Head) {
 	err := r.usable(b)
 	var o *object

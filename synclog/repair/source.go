@@ -2,10 +2,10 @@ package repair
 
 import "time"
 
-// nearer is a plan to copy from the nearest of the backends that are known to have the same as its source:
-// nothing is pending on them, and they show what was acknowledged, down to the metadata. Which of them it is
-// makes no difference to what is copied, but a large object is not to cross a long way twice. What a person has decided
-// stays.
+// nearer changes a plan to copy from the nearest of the backends that are known to have the same
+// as its source: nothing is pending on them, and they show what was acknowledged, down to the
+// metadata. It makes no difference to the copy which of them is the source, but a large object
+// should not travel a long way twice. A person's decision is not changed.
 func (w *run) nearer(p plan, s *sight) plan {
 	c := w.know.stands
 	if p.action != actCopy || p.source < 0 || w.decided != nil || c == nil || w.know.owes(p.source) || !c.shownBy(p.source, &s.views[p.source]) {
@@ -26,11 +26,12 @@ func (w *run) nearer(p plan, s *sight) plan {
 	return p
 }
 
-// farther is how much longer answers take from a backend that is farther away than another one of its weight.
+// farther is how many times longer answers must take from a backend for it to count as farther
+// away than another one of its weight.
 const farther = 5 * time.Millisecond
 
-// nearer reports whether a backend is nearer than another one, or cheaper, by its weight; among equals, if it answers
-// in less than half of the time.
+// nearer reports whether a backend is nearer than another one, or cheaper, according to its
+// weight; among equals, whether it answers in less than half the time.
 func (b *backend) nearer(other *backend) bool {
 	if b.weight != other.weight {
 		return b.weight > other.weight

@@ -38,13 +38,13 @@ type BackendStatus struct {
 	Refuses  bool      `json:"refuses"` // it takes no writes, for reasons of its own
 	Until    time.Time `json:"until,omitzero"`
 	Failures uint64    `json:"failures"` // that were the backend's own
-	// Busy is how many keys that it lacks are worked on, Limit how many may be.
+	// Busy is how many keys that it lacks are being worked on, Limit how many may be.
 	Busy      int    `json:"busy"`
 	Limit     int    `json:"limit"`
 	LastError string `json:"last_error,omitempty"`
 }
 
-// counts are what Status tells.
+// counts are what Status reports.
 type counts struct {
 	resolved, equal, copied, deleted, failed, parked, left, bytes, compared atomic.Uint64
 	inFlight                                                                atomic.Int64
@@ -77,7 +77,7 @@ func (c *counts) failure(err error) {
 	c.last = err.Error()
 }
 
-// Status tells how far it has come.
+// Status returns how far repair has come.
 func (r *Repairer) Status() Status {
 	c := &r.counts
 	s := Status{
@@ -99,10 +99,10 @@ func (r *Repairer) Status() Status {
 	return s
 }
 
-// recentSeconds is the time that rates are taken over.
+// recentSeconds is the time over which rates are measured.
 const recentSeconds = 30
 
-// recent counts by the second. The zero value is ready.
+// recent counts per second. The zero value is ready to use.
 type recent struct {
 	mu    sync.Mutex
 	first int64 // the second of the first count
@@ -124,7 +124,7 @@ func (c *recent) add(tasks, bytes int64) {
 	s.bytes += bytes
 }
 
-// rates are a second, over the last whole ones.
+// rates are per second, over the last complete ones.
 func (c *recent) rates() (tasks, bytes float64) {
 	now := time.Now().Unix()
 	c.mu.Lock()

@@ -19,7 +19,7 @@ import (
 // maxDocument bounds a subresource's document.
 const maxDocument = 1 << 20
 
-// normalOf are what two documents are compared by, where that is not XML without what says
+// normalOf are what two documents are compared by: for XML, the document without what means
 // nothing.
 var normalOf = map[string]func(doc []byte) (string, error){
 	"acl": normalACL, "tagging": normalTags, "policy": normalJSON, "retention": normalRetention, "legal-hold": normalHold,
@@ -32,7 +32,7 @@ type document struct {
 	normal string
 }
 
-// getDocument reads a subresource; that there is none is no error.
+// getDocument reads a subresource; it is not an error if there is none.
 func (b *backend) getDocument(ctx context.Context, bucket, key, name string, version ...client.Param) (document, error) {
 	raw, _, err := b.Document(ctx, &client.Request{
 		Method: http.MethodGet, Bucket: bucket, Key: key, Query: append([]client.Param{{Name: name}}, version...),
@@ -61,15 +61,15 @@ func (b *backend) getDocument(ctx context.Context, bucket, key, name string, ver
 	return d, nil
 }
 
-// noLock reports whether a 400 means that there is no lock: the object has none, or its
-// bucket cannot have any.
+// noLock reports whether a 400 means that there is no lock: the object has none, or its bucket
+// cannot have any.
 func noLock(err error) bool {
 	return client.Status(err) == http.StatusBadRequest &&
 		(client.HasCode(err, "NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError") || strings.Contains(err.Error(), "ObjectLockConfiguration"))
 }
 
-// syncDocument makes a subresource on target what it is on source, and tells
-// whether that took a write.
+// syncDocument makes a subresource on target what it is on source, and reports whether that took a
+// write.
 func (r *Repairer) syncDocument(ctx context.Context, bucket, key, name string, source, target *backend) (bool, error) {
 	want, err := source.getDocument(ctx, bucket, key, name)
 	if err != nil {
@@ -101,11 +101,11 @@ func (r *Repairer) syncDocument(ctx context.Context, bucket, key, name string, s
 	return true, err
 }
 
-// errCannotTakeAway is about what S3 has no way to take away.
+// errCannotTakeAway is about what S3 offers no way to remove.
 var errCannotTakeAway = errors.New("repair: it cannot be taken away")
 
-// writeDocument makes a subresource what want says, of an object's version where version
-// is given.
+// writeDocument makes a subresource what want says, for a version of the object if version is
+// given.
 func (r *Repairer) writeDocument(ctx context.Context, bucket, key, name string, want *document, target *backend, version ...client.Param) error {
 	req := &client.Request{Method: http.MethodPut, Bucket: bucket, Key: key, Query: append([]client.Param{{Name: name}}, version...), Header: http.Header{}}
 	switch {
@@ -135,7 +135,7 @@ func (r *Repairer) writeDocument(ctx context.Context, bucket, key, name string, 
 	return target.at(err)
 }
 
-// spelled is a document as every storage takes it: some refuse their own.
+// spelled is a document as every backend accepts it: some refuse their own.
 func spelled(name string, d *document) []byte {
 	const space = ` xmlns="http://s3.amazonaws.com/doc/2006-03-01/"`
 	switch name {
@@ -188,7 +188,7 @@ func normalHold(doc []byte) (string, error) {
 	return "ON", nil
 }
 
-// normalXML is a document's elements and texts, whatever its spaces and prefixes.
+// normalXML is a document's elements and texts, whatever its white space and prefixes.
 func normalXML(doc []byte) (string, error) {
 	var b strings.Builder
 	depth, elements := 0, 0

@@ -12,7 +12,7 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// verifier is one Verify.
+// verifier is one run of Verify.
 type verifier struct {
 	o     VerifyOptions
 	r     *Repairer // for its looks at backends; it never runs
@@ -33,11 +33,10 @@ type toCheck struct {
 	key string
 }
 
-// Verify walks the listings of a bucket on all backends side by side and tells
-// every key that is not the same. It keeps a few pages of each listing, no more.
-// What looks different in the listings is looked at again, one by one: it may have
-// been written meanwhile. The error is of a listing that failed: then not
-// everything was seen.
+// Verify walks the listings of a bucket on all backends side by side and reports every key that is
+// not the same. It keeps only a few pages of each listing. What looks different in the listings is
+// looked at again, key by key, because it may have been written meanwhile. The error is that of a
+// listing that failed: then not everything was seen.
 func Verify(ctx context.Context, o VerifyOptions) (VerifySummary, error) {
 	if o.Log == nil {
 		o.Log = silence{}
@@ -77,8 +76,8 @@ func Verify(ctx context.Context, o VerifyOptions) (VerifySummary, error) {
 	return v.sum, errors.Join(err, v.err)
 }
 
-// walk merges the listings. A storage whose listing is out of order costs looks
-// at single keys, no false alarms.
+// walk merges the listings. A backend whose listing is out of order costs looks at single keys,
+// but no false alarms.
 func (v *verifier) walk(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	listings := make([]*listing, len(v.r.backends))
@@ -153,7 +152,7 @@ func failed(listings []*listing) error {
 	return nil
 }
 
-// buckets tells which backends lack the whole bucket.
+// buckets reports which backends lack the whole bucket.
 func (v *verifier) buckets(ctx context.Context, listings []*listing) error {
 	d := Difference{Bucket: v.o.Bucket, Kind: DiffBucket}
 	lacking := 0
@@ -186,7 +185,7 @@ func (v *verifier) all() (names []string) {
 	return names
 }
 
-// done takes what came of a key, and tells in order what is known by now.
+// done takes the result for a key, and reports in order what is known by now.
 func (v *verifier) done(ctx context.Context, cancel context.CancelFunc, n int, d *Difference) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -264,7 +263,7 @@ func (v *verifier) progressLocked() {
 	}
 }
 
-// noJournal is that of a verify that journals nothing.
+// noJournal is the journal of a verify that journals nothing.
 type noJournal struct{ Journal }
 
 // VerifyAll verifies all buckets that any backend has, one after the other, in order.

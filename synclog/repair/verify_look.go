@@ -10,9 +10,9 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// look compares one key, by what the backends say now. What looks different is looked at
-// once more, between two questions whether anybody is at it: what is pending, or under
-// way, is no difference.
+// look compares one key by what the backends say now. What looks different is looked at once more,
+// between two checks whether anybody is working on the key: what is pending, or in flight, is not
+// a difference.
 func (v *verifier) look(ctx context.Context, key string) *Difference {
 	if v.r.objects != nil && v.r.objects.Wait(ctx) != nil {
 		return nil
@@ -71,8 +71,8 @@ func (v *verifier) lookOnce(ctx context.Context, key string) (d Difference) {
 	return d
 }
 
-// judgeMissing decides who is to get what others have: nobody where a history says that
-// it was deleted, or cannot tell.
+// judgeMissing decides which backends should get what others have: none if a history says that it
+// was deleted, or cannot tell.
 func (v *verifier) judgeMissing(ctx context.Context, d *Difference) {
 	if v.o.Missing == MissingPark {
 		d.owed = v.all()
@@ -155,7 +155,7 @@ func (v *verifier) compare(ctx context.Context, key string, objects []*object, e
 	return d
 }
 
-// read compares contents, all backends' at once, and each with its own ETag.
+// read compares contents, concurrently on all backends, and each with its own ETag.
 func (v *verifier) read(ctx context.Context, d *Difference, objects []*object, first int) {
 	errs, all := make([]error, len(objects)), make([]sums, len(objects))
 	v.r.each(func(i int, b *backend) {
@@ -188,8 +188,8 @@ func (v *verifier) read(ctx context.Context, d *Difference, objects []*object, f
 	}
 }
 
-// belongings compares metadata, tags, ACLs and locks. What a backend is known not to keep
-// is told once, and is no difference.
+// belongings compares metadata, tags, ACLs and locks. What a backend is known not to keep is
+// reported once, and is not a difference.
 func (v *verifier) belongings(ctx context.Context, d *Difference, objects []*object, first int) {
 	views, errs := make([]view, len(objects)), make([]error, len(objects))
 	now := v.r.o.Now()
@@ -227,8 +227,8 @@ func (v *verifier) belongings(ctx context.Context, d *Difference, objects []*obj
 	}
 }
 
-// excuse reports whether a difference is a backend's known way, or plainly a type that it
-// has guessed.
+// excuse reports whether a difference is a known peculiarity of a backend, or plainly a type that
+// it has guessed.
 func (v *verifier) excuse(key, name string, objects []*object, views []view, i, j int) bool {
 	for _, pair := range [2][2]int{{i, j}, {j, i}} {
 		has, lacks := pair[0], pair[1]
@@ -249,7 +249,7 @@ func (v *verifier) excuse(key, name string, objects []*object, views []view, i, 
 	return false
 }
 
-// guessed reports whether a type is what a server makes of a name.
+// guessed reports whether a type is what a server would guess from a name.
 func guessed(key, contentType string) bool {
 	base, _, _ := strings.Cut(contentType, ";")
 	byName, _, _ := strings.Cut(mime.TypeByExtension(strings.ToLower(path.Ext(key))), ";")

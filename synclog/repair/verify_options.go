@@ -2,30 +2,30 @@ package repair
 
 import "time"
 
-// VerifyOptions say what to compare. Zero values are as in Options.
+// VerifyOptions say what to compare. Zero values mean the same as in Options.
 type VerifyOptions struct {
 	Backends       []Backend
 	Bucket, Prefix string
-	// Deep compares content and metadata too, also where ETags agree.
+	// Deep compares content and metadata too, even if ETags agree.
 	Deep bool
 	// IgnoreETags compares sizes only (R18), unless Deep.
 	IgnoreETags bool
 	// Journal, unless nil, gets every difference, for repair.
 	Journal Journal
-	// Missing says what Journal is told of keys that a backend lacks: MissingCopy where
-	// nothing says that they were deleted, MissingPark never to copy them; else they are
-	// copied where the backend's own history shows that it never had them.
+	// Missing says what Journal is told about keys that a backend lacks: with MissingCopy to copy
+	// them if nothing says that they were deleted, with MissingPark never to copy them; otherwise
+	// they are copied if the backend's own history shows that it never had them.
 	Missing string
-	// Busy reports whether a key is pending, or a client is writing it: it is no
-	// difference then. One that is parked is one, but is journaled already. May be nil.
+	// Busy reports whether a key is pending, or a client is writing it: then it is not a
+	// difference. A parked key is one, but is journaled already. May be nil.
 	Busy func(bucket, key string) (busy, parked bool, err error)
-	// Memory has what backends do not keep, which is told once and is no difference; may
+	// Memory knows what backends do not keep, which is reported once and is not a difference; may
 	// be nil.
 	Memory Memory
-	// OnNotKept is called once for each such thing that was met; may be nil.
+	// OnNotKept is called once for each such thing that was found; may be nil.
 	OnNotKept func(backend, what string)
-	// OnDifference is called for each difference, by one goroutine at a time, in the
-	// order of keys.
+	// OnDifference is called for each difference, by one goroutine at a time, in the order of
+	// keys.
 	OnDifference func(Difference)
 	// Progress is called now and then, by one goroutine at a time; may be nil.
 	Progress         func(VerifySummary)
@@ -65,7 +65,7 @@ type Difference struct {
 	owed   []string // who is not right, as far as that is known; all where it is not
 }
 
-// Have is what one backend has of a key.
+// Have is what one backend has for a key.
 type Have struct {
 	Backend  string    `json:"backend"`
 	Present  bool      `json:"present"`

@@ -10,19 +10,19 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// A backend says yes to the delete of a version whose id it does not know, and the client
-// is told so, even if the one that gave the id was out, or refused. What tells then is the
-// id itself: it is never given twice, and while it is in a backend's list the delete has
-// not been done there.
+// A backend says yes to the delete of a version whose id it does not know, and the client is told
+// so even if the backend that issued the id was out, or refused. Then only the id itself can tell:
+// it is never issued twice, and while it is in a backend's list, the delete has not been done
+// there.
 
-// namedVersion is a version of one backend.
+// namedVersion is a version on one backend.
 type namedVersion struct {
 	backend int
 	id      string
 }
 
-// pairedWith is the id that the version a write names has on a backend, as the proxy has seen
-// when it was made; "" where it is not known.
+// pairedWith is the id that the version named by a write has on a backend, as the proxy has seen
+// when it was made; "" if it is not known.
 func (c *claim) pairedWith(i int) string {
 	if i < len(c.etags) {
 		return c.etags[i]
@@ -30,9 +30,9 @@ func (c *claim) pairedWith(i int) string {
 	return ""
 }
 
-// planPaired finds where a version that was deleted for its client is still there under the
-// id that it has on that backend, which is known. Nothing else of the lists matters then. done
-// tells that it is known of each backend, and that all can be seen.
+// planPaired finds where a version that was deleted for its client still exists under the id that
+// it has on that backend, if that is known. Nothing else in the lists matters then. done reports
+// that the id is known for each backend, and that all backends can be seen.
 func planPaired(c *claim, id string, stacks [][]version, seen func(int) bool) (gone []namedVersion, done bool) {
 	others := 0
 	done = true
@@ -48,10 +48,10 @@ func planPaired(c *claim, id string, stacks [][]version, seen func(int) bool) (g
 	return gone, done && others == 1
 }
 
-// planNamed finds where an acknowledged delete of a version has not been done at all: the
-// backend that owes it has its id. That one is deleted last, and before it what the other
-// backends have in its place, if they have the same versions: whatever ends the run in
-// between, the id is still there to tell. leave is for one that is there again.
+// planNamed finds where an acknowledged delete of a version has not been done at all: the backend
+// that owes it has its id. There it is deleted last, after what the other backends have in its
+// place, if they have the same versions: whatever ends the run in between, the id is still there
+// to tell. leave is for a version that is there again.
 func planNamed(c *claim, id string, stacks [][]version, seen func(int) bool) (gone []namedVersion, leave plan) {
 	gone, _ = planPaired(c, id, stacks, seen)
 	paired := len(gone)
@@ -118,8 +118,8 @@ func neverDone(c *claim, id string, stacks [][]version, seen func(int) bool) boo
 	return there && !replicas
 }
 
-// withoutPaired are the writes but for deletes that are known to be done everywhere, by the
-// ids that the version had. exact tells that there were some.
+// withoutPaired are the writes except for deletes that are known to be done everywhere, by the ids
+// that the version had. exact reports that there were some.
 func (w *run) withoutPaired(writes []*task.Write, stacks [][]version, seen func(int) bool) (rest []*task.Write, exact bool) {
 	for _, write := range writes {
 		c, id := w.r.claimOf(write), versionID(write)
@@ -149,7 +149,7 @@ func sameTops(stacks [][]version) bool {
 	return true
 }
 
-// isThere reports whether a key with these versions is to be seen.
+// isThere reports whether a key with these versions is visible.
 func isThere(stack []version) bool { return len(stack) > 0 && !stack[0].marker }
 
 // carryNamed deletes versions where planNamed finds them.
@@ -177,7 +177,7 @@ func (w *run) carryNamed(ctx context.Context, writes []*task.Write, stacks [][]v
 	return acted, p, nil
 }
 
-// deleteVersion deletes one version of one backend for good.
+// deleteVersion permanently deletes one version on one backend.
 func (w *run) deleteVersion(ctx context.Context, i int, id string) (acted bool, leave plan, err error) {
 	b := w.r.backends[i]
 	leave.source = -1
@@ -208,7 +208,8 @@ func (w *run) deleteVersion(ctx context.Context, i int, id string) (acted bool, 
 	return true, leave, nil
 }
 
-// locked reports whether a version may not be deleted, by its legal hold or its retention.
+// locked reports whether a version must not be deleted, because of its legal hold or its
+// retention.
 func (w *run) locked(ctx context.Context, b *backend, version []client.Param) bool {
 	if hold, err := b.getDocument(ctx, w.t.Bucket, w.t.Key, "legal-hold", version...); err == nil && hold.normal != "" {
 		return true

@@ -7,20 +7,19 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// maxWanted bounds how many keys are waited for at once. Whoever is beyond it waits for
-// the key's turn.
+// maxWanted bounds how many keys are waited for at once. Those beyond it wait for the key's turn.
 const maxWanted = 256
 
 // wantedKey is a key that somebody waits for.
 type wantedKey struct{ bucket, key string }
 
-// Finder is a Journal that finds what is pending of a key. Next(place) gives it again.
+// Finder is a Journal that finds what is pending for a key. Next(place) returns it again.
 type Finder interface {
 	Find(bucket, key string) (t task.Task, place uint64, ok bool, err error)
 }
 
-// Prefer makes a follower take a key before all others, where the journal is a Finder:
-// somebody waits for it. It does not wait itself.
+// Prefer makes a follower take a key before all others, if the journal is a Finder: somebody is
+// waiting for it. It does not wait itself.
 func (r *Repairer) Prefer(bucket, key string) {
 	if _, finds := r.o.Journal.(Finder); !finds {
 		return
@@ -41,7 +40,7 @@ func (r *Repairer) Prefer(bucket, key string) {
 	}
 }
 
-// unwant reports whether somebody waits for a task's key, which is about to be handed out.
+// unwant reports whether somebody is waiting for a task's key, which is about to be handed out.
 func (r *Repairer) unwant(t *task.Task) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,9 +52,8 @@ func (r *Repairer) unwant(t *task.Task) bool {
 	return true
 }
 
-// giveWanted hands out the keys that are waited for, before the pass goes on with the
-// oldest. One that has failed keeps its pause: it would be tried as often as a client
-// asks.
+// giveWanted hands out the keys that are waited for, before the pass goes on with the oldest. One
+// that has failed keeps its pause: otherwise it would be tried as often as a client asks.
 func (r *Repairer) giveWanted(ctx context.Context, p *pass) {
 	finder, finds := r.o.Journal.(Finder)
 	if !finds || p.look {
