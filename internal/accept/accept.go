@@ -1,6 +1,6 @@
-// Package accept keeps a server listening where accepting a connection fails for a time:
-// the process or the system is out of files or memory, or the client was gone before
-// (accept(2), "Errors"). Such an error ends neither fasthttp's nor anybody's server then.
+// Package accept keeps a server listening if accepting a connection fails temporarily: the process
+// or the system has run out of files or memory, or the client was gone before (accept(2),
+// "Errors"). Such an error then ends neither fasthttp's server nor any other.
 package accept
 
 import (
@@ -14,23 +14,23 @@ import (
 	"github.com/akubra/akubra/internal/seldom"
 )
 
-// The pause after a failure, which doubles as long as there is no success. Both are those
-// of net/http.
+// The pause after a failure, which doubles until there is a success. Both bounds are those of
+// net/http.
 const (
 	minPause = 5 * time.Millisecond
 	maxPause = time.Second
 )
 
-// Options are how a Listener tells of failures, and what it does about them. Each may be nil.
+// Options say what a Listener does about failures. Each may be nil.
 type Options struct {
-	// Log says, seldom enough, that accepting fails.
+	// Log reports, at a bounded rate, that accepting fails.
 	Log func(msg string, keyvals ...any)
-	// OutOfFiles is called when there was no file for a connection, before the next try.
+	// OutOfFiles is called before the next try if there was no file for a connection.
 	OutOfFiles func()
 }
 
-// Listener is a net.Listener whose Accept fails only for good. Accept may be called from
-// one goroutine, the other methods from any.
+// Listener is a net.Listener whose Accept fails only for good. Only one goroutine may call Accept;
+// any may call the other methods.
 type Listener struct {
 	net.Listener
 	o      Options
@@ -41,7 +41,7 @@ type Listener struct {
 	err    error // of closing
 }
 
-// New makes a Listener of ln.
+// New wraps ln in a Listener.
 func New(ln net.Listener, o Options) *Listener {
 	return &Listener{Listener: ln, o: o, closed: make(chan struct{})}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/akubra/akubra/synclog"
 )
 
-// Bounds of the live page. What they hold back goes to nobody else's expense (R23).
+// Bounds of the live page, so that nobody else pays for it (R23).
 const (
 	maxWatchers   = 64
 	watcherEvents = 8       // that a watcher may be behind before it is let go
@@ -26,11 +26,12 @@ const (
 	watcherPace   = 30 * time.Second // for one event to be taken
 )
 
-// live feeds the page: one goroutine takes samples, for all watchers together, and while nobody watches
-// only the one a minute that the history needs.
+// live feeds the page: one goroutine takes samples for all watchers together. While nobody
+// watches, it takes only one a minute, for the history.
 //
-// start starts the goroutine; close ends it, and every watcher's stream. Any goroutine may call the
-// rest. Nobody waits for a watcher: one that does not keep up loses its stream, and begins again.
+// start starts the goroutine; close ends it and every watcher's stream. Any goroutine may call the
+// other methods. Nobody waits for a watcher: one that does not keep up loses its stream, and
+// starts again.
 type live struct {
 	sample  func() any    // the state, for JSON
 	owed    func() Owed   // for the history
@@ -53,20 +54,20 @@ type live struct {
 	samples  int    // taken for watchers
 }
 
-// point is the history at one minute.
+// point is one minute of the history.
 type point struct {
 	at      int64 // Unix time
 	owed    int
 	in, out uint64 // in the minute before
 }
 
-// MarshalJSON makes it short: there are 1,440.
+// MarshalJSON keeps it short, because there are 1,440.
 func (p point) MarshalJSON() ([]byte, error) {
 	return json.Marshal([4]int64{p.at, int64(p.owed), int64(p.in), int64(p.out)}) //nolint:gosec // counts of a minute
 }
 
-// newLive makes one for a listener with so many connections. Streams take half of them at most, so that health checks,
-// scrapers and commands get in.
+// newLive makes one for a listener with so many connections. Streams may take at most half of
+// them, so that health checks, scrapers and commands get in.
 func newLive(connections int, sample func() any, owed func() Owed, watched func(on bool)) *live {
 	return &live{
 		most: min(maxWatchers, connections/2), sample: sample, owed: owed, watched: watched, watchers: map[*watcher]struct{}{},
@@ -136,7 +137,7 @@ func (l *live) run() {
 	}
 }
 
-// hasCome reports whether somebody has yet to get a snapshot.
+// hasCome reports whether a watcher has yet to get a snapshot.
 func (l *live) hasCome() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,7 +171,8 @@ func (l *live) remember(now time.Time) {
 	l.sendLocked("minute", p)
 }
 
-// tell takes a sample, and sends it: to who has just come, with all else, and to everybody with each tick.
+// tell takes a sample and sends it: to new watchers, together with everything else, and to all at
+// each tick.
 func (l *live) tell(tick bool) {
 	if !tick && !l.hasCome() {
 		return
@@ -200,7 +202,7 @@ func (l *live) tell(tick bool) {
 	}
 }
 
-// recordsLocked are the last records, for who has just come: as far as the others have them.
+// recordsLocked returns the last records for a new watcher: those that the others have.
 func (l *live) recordsLocked() []json.RawMessage {
 	alone := true
 	for w := range l.watchers {
@@ -214,7 +216,7 @@ func (l *live) recordsLocked() []json.RawMessage {
 	return all[:max(0, len(all)-int(min(now-l.sent, recordsKept)))] //nolint:gosec // at most recordsKept
 }
 
-// sendLocked sends an event to all who have their snapshot.
+// sendLocked sends an event to all watchers that have their snapshot.
 func (l *live) sendLocked(name string, data any) {
 	var e []byte
 	for w := range l.watchers {
@@ -287,8 +289,8 @@ type watcher struct {
 	told   bool // it has its snapshot; under live's mu
 }
 
-// Read waits for the next event. The server gives a whole response one deadline, and this one never
-// ends: so each event gets one.
+// Read waits for the next event. The server sets one deadline for a whole response, and this
+// response never ends; so each event gets a deadline of its own.
 func (w *watcher) Read(p []byte) (int, error) {
 	if len(w.rest) == 0 {
 		e, ok := <-w.events
@@ -311,8 +313,8 @@ func (w *watcher) Close() error {
 	return nil
 }
 
-// ring is the last lines of the synclog. The zero value is ready. It has a lock of its own, so that whoever
-// writes the synclog never waits for a sample.
+// ring holds the last lines of the synclog. The zero value is ready to use. It has a lock of its
+// own, so that whoever writes the synclog never waits for a sample.
 type ring struct {
 	mu    sync.Mutex
 	lines [recordsKept][]byte
@@ -327,8 +329,8 @@ func (r *ring) add(line []byte) {
 	r.n++
 }
 
-// since returns the lines after the first n, the last most of them, how many are left out, and how many
-// there have been.
+// since returns the lines after the first n, at most the last most of them, how many are left out,
+// and how many there have been in total.
 func (r *ring) since(n uint64, most uint64) (lines []json.RawMessage, missed, now uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -339,7 +341,7 @@ func (r *ring) since(n uint64, most uint64) (lines []json.RawMessage, missed, no
 	return lines, from - n, r.n
 }
 
-// Line takes a line of the synclog for the page. It keeps nothing of it.
+// Line takes a line of the synclog for the page. It does not keep the slice.
 func (a *Admin) Line(line []byte) {
 	line = bytes.TrimSuffix(line, []byte("\n"))
 	if len(line) > recordSize {

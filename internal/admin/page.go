@@ -9,7 +9,8 @@ import (
 //go:embed page/index.html page/page.js page/page.css
 var pageFiles embed.FS
 
-// pagePolicy lets the page load what this listener itself serves, and nothing else; nobody may frame it.
+// pagePolicy lets the page load what this listener itself serves, and nothing else; no other page
+// may frame it.
 const pagePolicy = "default-src 'self'"
 
 // pageTypes are the page's files, by path.
@@ -19,8 +20,8 @@ var pageTypes = map[string]struct{ file, contentType string }{
 	"/page.css": {"page/page.css", "text/css; charset=utf-8"},
 }
 
-// isPage reports whether a path is one of the page's own files: nothing is in them, and a browser asks
-// for them without the token.
+// isPage reports whether a path is one of the page's own files: they contain no data, and a
+// browser requests them without the token.
 func isPage(path string) bool {
 	_, is := pageTypes[path]
 	return is

@@ -9,12 +9,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// token is what a request has to bring, as "Authorization: Bearer TOKEN". The zero token asks for nothing.
+// token is what a request must carry, as "Authorization: Bearer TOKEN". The zero token requires
+// nothing.
 type token struct {
 	hash atomic.Pointer[[sha256.Size]byte]
 }
 
-// set changes the token, and reports whether it was another one; "" asks for nothing.
+// set changes the token, and reports whether that is a change; "" requires nothing.
 func (t *token) set(content string) (changed bool) {
 	var next *[sha256.Size]byte
 	if content != "" {
@@ -25,11 +26,11 @@ func (t *token) set(content string) (changed bool) {
 	return (was == nil) != (next == nil) || was != nil && *was != *next
 }
 
-// isSet reports whether it asks for anything.
+// isSet reports whether a token is required.
 func (t *token) isSet() bool { return t.hash.Load() != nil }
 
-// isIn reports whether the request brings the token, or needs none. How long that takes tells nothing of
-// the token, not even its length (R37).
+// isIn reports whether the request carries the token, or needs none. The time this takes reveals
+// nothing about the token, not even its length (R37).
 func (t *token) isIn(ctx *fasthttp.RequestCtx) bool {
 	want := t.hash.Load()
 	if want == nil {

@@ -63,7 +63,7 @@ func (s *journalCommands) showKey(c *cli, conf *config.Config) int {
 	return exitOK
 }
 
-// find asks the running proxy, which knows what is not in the files yet, or reads the files.
+// find asks the running proxy, which knows what is not in the files yet, or else reads the files.
 func (s *journalCommands) find(ctx context.Context, c *cli, conf *config.Config) (tasks []task.Task, err error) {
 	bucket, key, _ := strings.Cut(ledger.BareObject(s.object), "/")
 	if key != "" && conf.AdminListen != "" {
@@ -87,7 +87,7 @@ func (s *journalCommands) find(ctx context.Context, c *cli, conf *config.Config)
 	return tasks, err
 }
 
-// writeKnown is for people. notAsked says why the backends were not asked.
+// writeKnown prints it for people. notAsked says why the backends were not asked.
 func writeKnown(w io.Writer, k *ledger.Known, now time.Time, notAsked string) error {
 	p := text.Printable
 	fmt.Fprintf(w, "%s\n", p(k.Object))
@@ -181,7 +181,8 @@ func listOf(names []string) string {
 	return text.Printable(strings.Join(names, ", "))
 }
 
-// writeHeads is a column for each backend, and a row for all that they may differ in.
+// writeHeads prints a column for each backend, and a row for each property in which they may
+// differ.
 func writeHeads(w io.Writer, heads []repair.Head) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	row := func(name string, cell func(h *repair.Head) string) {

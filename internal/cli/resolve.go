@@ -80,7 +80,7 @@ func (c *cli) resolve(conf *config.Config, f *resolveFlags) int {
 	return exit
 }
 
-// settling is one akubra resolve.
+// settling is one run of akubra resolve.
 type settling struct {
 	c      *cli
 	f      *resolveFlags
@@ -128,12 +128,12 @@ func (s *settling) run(ctx context.Context) (exit int, err error) {
 	return exitOK, nil
 }
 
-// onlyWarnings: what a backend does not know says nothing about a person's decision.
+// onlyWarnings: what a backend does not know has no bearing on a person's decision.
 type onlyWarnings struct{ *progress }
 
 func (onlyWarnings) Info(string, ...any) {}
 
-// repairer has the journal's parked keys alone, where these are what it is about.
+// repairer works only on the journal's parked keys, if those are what it is about.
 func (s *settling) repairer(dryRun bool) (*repair.Repairer, error) {
 	o := *s.o
 	if o.DryRun = dryRun; s.f.all {
@@ -175,7 +175,7 @@ func (s *settling) all(ctx context.Context, dryRun bool) error {
 	return r.SettleAll(ctx, repair.Parked(task.ParkReason(s.f.reason)), s.d, func(got repair.Settled) { s.tell(&got, dryRun) })
 }
 
-// tell says what has become of a key, or would.
+// tell reports what has become of a key, or would.
 func (s *settling) tell(got *repair.Settled, dryRun bool) {
 	object := text.Printable(ledger.ObjectOf(&got.Task))
 	if got.Done {
@@ -195,7 +195,7 @@ func (s *settling) tell(got *repair.Settled, dryRun bool) {
 	s.screen.print(s.c.stdout, object+": left parked: "+text.Printable(why))
 }
 
-// agreed asks whether what was said is to be done.
+// agreed asks whether to do what was announced.
 func (s *settling) agreed(ctx context.Context) bool {
 	if s.f.yes {
 		return true

@@ -82,7 +82,7 @@ func (c *cli) serve(conf *config.Config, path string) int {
 	}
 }
 
-// stopReserve is more than a stop takes beside what is configured.
+// stopReserve is the time that a stop takes in addition to what is configured.
 const stopReserve = 30 * time.Second
 
 // stop ends p and its logs in good order (R22), or at once if there is a second signal.

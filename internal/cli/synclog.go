@@ -25,7 +25,7 @@ func (s *journalCommands) run(c *cli, config *config.Config, command string) int
 		return c.journalDump(config)
 	}
 	if s.backend != "" {
-		// One that is not configured any more may still be owed something.
+		// A backend that is no longer configured may still be owed something.
 		if name := backendNamed(config, s.backend); name != "" {
 			s.backend = name
 		}
@@ -63,7 +63,7 @@ type entryWriter interface {
 
 func (s *journalCommands) filters() bool { return s.backend != "" || s.bucket != "" || s.reason != "" }
 
-// wants reports whether an entry is one that was asked for.
+// wants reports whether an entry was asked for.
 func (s *journalCommands) wants(t *task.Task) bool {
 	switch {
 	case s.bucket != "" && t.Bucket != s.bucket, s.backend != "" && !slices.Contains(t.Owed(), s.backend):
@@ -111,7 +111,7 @@ func (s *journalCommands) write(c *cli, config *config.Config, w entryWriter) er
 	return nil
 }
 
-// readJournal gives all that is pending, oldest first, until fn says false.
+// readJournal passes everything that is pending to fn, oldest first, until fn returns false.
 func readJournal(c *cli, config *config.Config, fn func(t *task.Task, backends []string) bool) error {
 	read, err := journal.Read(config.JournalDir(), fn)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -126,8 +126,8 @@ func readJournal(c *cli, config *config.Config, fn func(t *task.Task, backends [
 	return nil
 }
 
-// backendNamed is the name of the backend that a person means by HOST:PORT or its URL, ""
-// for none.
+// backendNamed is the name of the backend that a person means by HOST:PORT or by its URL; "" if
+// there is none.
 func backendNamed(conf *config.Config, backend string) string {
 	_, host, hasScheme := strings.Cut(strings.TrimSuffix(backend, "/"), "://")
 	for _, name := range conf.BackendNames() {

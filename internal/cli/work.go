@@ -116,7 +116,7 @@ func remoteWork(config *config.Config, warn func(error), locked error) (*work, e
 	}, nil
 }
 
-// settle makes the work this process's own for a person's decisions.
+// settle claims the work for this process, for a person's decisions.
 func (w *work) settle(ctx context.Context) error {
 	if w.remote == nil {
 		return nil
@@ -124,7 +124,7 @@ func (w *work) settle(ctx context.Context) error {
 	return w.remote.StartSettling(ctx)
 }
 
-// begin makes the work this process's own; without it there is nothing but to look.
+// begin claims the work for this process; without it, work can only be looked at.
 func (w *work) begin(ctx context.Context) error {
 	if w.remote == nil {
 		return nil

@@ -39,8 +39,8 @@ func isEmpty(v reflect.Value) bool {
 	return (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0
 }
 
-// Keeping is c with other's values at paths, as Changes gives them. It is checked; an error is of
-// type Errors, and c is returned then.
+// Keeping returns c with other's values at paths, as returned by Changes. The result is checked;
+// on an error, which is of type Errors, c is returned.
 func (c *Config) Keeping(other *Config, paths []string) (*Config, error) {
 	kept := *c
 	for _, path := range paths {
@@ -56,7 +56,7 @@ func (c *Config) Keeping(other *Config, paths []string) (*Config, error) {
 	return &kept, nil
 }
 
-// fieldOf is the field of a key's name.
+// fieldOf is the field for a key's name.
 func fieldOf(v reflect.Value, name string) reflect.Value {
 	for i := range v.NumField() {
 		if v.Type().Field(i).Tag.Get("koanf") == name {

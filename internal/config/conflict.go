@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Conflict is what becomes of a key that was changed past the proxy (R35): "park",
-// "newest" or "prefer: BACKEND".
+// Conflict says what happens to a key that was changed past the proxy (R35): "park", "newest" or
+// "prefer: BACKEND".
 type Conflict string
 
-// What OnConflict may be, beside a preferred backend.
+// What OnConflict may be, besides a preferred backend.
 const (
 	OnConflictPark   = "park"
 	OnConflictNewest = "newest"
@@ -46,7 +46,7 @@ func (m *mistakes) checkConflict(c Conflict, backends []string) {
 	}
 }
 
-// PreferredOf is the place of the preferred backend among all, -1 where none is preferred.
+// PreferredOf is the index of the preferred backend, or -1 if none is preferred.
 func (c Conflict) PreferredOf(backends []string) int {
 	backend, prefers := c.preferred()
 	if !prefers {
@@ -65,8 +65,8 @@ const (
 	RepairOff  = "false"
 )
 
-// Repairs reports whether the proxy repairs by itself. By default it does wherever it can;
-// why says what is missing for that.
+// Repairs reports whether the proxy repairs by itself. By default it does so if it can; why says
+// what is missing for that.
 func (c *Config) Repairs(environ []string) (on bool, why error) {
 	switch {
 	case c.Repair.Enabled == RepairOff || c.Repair.Enabled == RepairAuto && len(c.Backends) < 2:

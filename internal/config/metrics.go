@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// leastToken is the length of a token at least: nothing slows down who guesses.
+// leastToken is the least length of a token: nothing slows down guessing.
 const leastToken = 16
 
 // checkMetrics checks the keys about metrics.
@@ -19,8 +19,8 @@ func (m *mistakes) checkMetrics(c *Config) {
 	m.checkToken("MetricsToken", c.MetricsToken, `",`, "ASCII without spaces, quotes and commas")
 }
 
-// checkToken checks a token, which may be empty. Of visible ASCII it may have all but what is forbidden; allowed
-// says so.
+// checkToken checks a token, which may be empty. It may contain any visible ASCII except what is
+// forbidden; allowed describes that.
 func (m *mistakes) checkToken(key string, token secret, forbidden, allowed string) {
 	bad := strings.ContainsFunc(string(token), func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(forbidden, r) })
 	if token != "" && (len(token) < leastToken || bad) {

@@ -8,7 +8,7 @@ import (
 	"github.com/akubra/akubra/internal/text"
 )
 
-// ConcurrencyAuto: repair finds out by itself how many objects at a time a backend takes.
+// ConcurrencyAuto: repair finds out how many objects at a time each backend can take.
 const ConcurrencyAuto = "auto"
 
 // Objects is how many objects are repaired at a time; 0 is auto.
@@ -17,14 +17,14 @@ func (c RepairConfig) Objects() int {
 	return n
 }
 
-// Rates are bytes a second by backend. A single rate, which each backend has, may be written without
-// the map.
+// Rates are bytes per second, by backend. A single rate that applies to each backend may be
+// written without the map.
 type Rates map[string]text.ByteSize
 
 // allOthers is the key of the backends that Rates does not name.
 const allOthers = "default"
 
-// ratesOf is what Rates may be written as beside a map: a single size.
+// ratesOf lists what Rates may be written as besides a map: a single size.
 func ratesOf(value any) (Rates, bool) {
 	n, ok := text.ByteSize(0), false
 	switch v := value.(type) {
@@ -39,7 +39,7 @@ func ratesOf(value any) (Rates, bool) {
 	return Rates{allOthers: n}, ok
 }
 
-// BytesPerSecond are Repair.BytesPerSecond by backend; 0 is no limit.
+// BytesPerSecond returns Repair.BytesPerSecond by backend; 0 means no limit.
 func (c *Config) BytesPerSecond() []int64 {
 	rates := make([]int64, len(c.Backends))
 	for i, backend := range c.Backends {

@@ -28,8 +28,7 @@ type TLSBackendConfig struct {
 	MinVersion         string `koanf:"MinVersion"`
 }
 
-// BackendTLSConfig are the TLS settings of one backend, which stand in the place of all those in
-// TLS.Backends.
+// BackendTLSConfig are the TLS settings of one backend, which replace all those in TLS.Backends.
 type BackendTLSConfig struct {
 	Backend            string `koanf:"Backend"` // one of Backends
 	CAFile             string `koanf:"CAFile"`
@@ -117,8 +116,8 @@ func loadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	return tls.X509KeyPair(cert, key)
 }
 
-// Certificates reads the certificates in a PEM file. Others than certificates, and what cannot be parsed,
-// are left out.
+// Certificates reads the certificates in a PEM file. Anything else in it, and what cannot be
+// parsed, is left out.
 func Certificates(path string) (all []*x509.Certificate, err error) {
 	text, err := readPEM(path)
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {

@@ -76,9 +76,9 @@ func SyncDir(dir string) error {
 	return d.Sync()
 }
 
-// Replace gives a file in a directory of DataDir new content, durably: whoever reads it, also
-// after a power cut, finds the old content or the new one. Processes may do so at once; in one
-// process the caller sees to it that one goroutine at a time does.
+// Replace gives a file in a directory of DataDir new content, durably: readers find either the old
+// content or the new one, even after a power cut. Several processes may do so at the same time;
+// within a process, the caller must make sure that only one goroutine does.
 func Replace(name string, content []byte) error {
 	next := fmt.Sprintf("%s.%d.new", name, os.Getpid())
 	f, err := OpenFile(next, os.O_WRONLY|os.O_CREATE)
@@ -216,8 +216,8 @@ func IdentityOf(info fs.FileInfo) Identity {
 	return Identity{Dev: uint64(s.Dev), Ino: s.Ino} // Dev has another type on other systems
 }
 
-// Identify gives the identity of what name leads to, which is no link itself: the zero
-// one where it leads nowhere.
+// Identify returns the identity of the file called name, which must not be a link; the zero
+// Identity if there is none.
 func Identify(name string) (Identity, error) {
 	info, err := os.Lstat(name)
 	switch {
@@ -230,10 +230,9 @@ func Identify(name string) (Identity, error) {
 	return Identity{}, err
 }
 
-// Check is nil where dir can be DataDir, with the directory of the journal in it: it is
-// not there yet, or it is a directory that nobody else may write to, and nothing in
-// that of the journal is anything but a file. What may not be looked at is left to
-// whoever opens it.
+// Check returns nil if dir can be DataDir, with the journal's directory in it: it does not exist
+// yet, or it is a directory that nobody else may write to, and the journal's directory contains
+// nothing but files. What this process is not allowed to examine is left to whoever opens it.
 func Check(dir, journal string) error {
 	if err := checkMode(dir, true); err != nil {
 		return err
@@ -285,9 +284,9 @@ func checkMode(dir string, follow bool) error {
 	return nil
 }
 
-// trusted reports whether the group of a directory that it may write to is this process's
-// own, as that of a volume which a container is given (fsGroup), or a user's private
-// one. Where root acts for another user it is that user's business.
+// trusted reports whether the group that may write to a directory is this process's own, like that
+// of a volume given to a container (fsGroup), or a user's private one. If root acts for another
+// user, it is up to that user.
 func trusted(s *syscall.Stat_t) bool {
 	if os.Geteuid() == 0 && s.Uid != 0 {
 		return true
@@ -296,7 +295,7 @@ func trusted(s *syscall.Stat_t) bool {
 	return err == nil && slices.Contains(append(groups, os.Getegid()), int(s.Gid))
 }
 
-// CheckWritable is nil where dir, and files in it, can be made. It leaves nothing behind.
+// CheckWritable returns nil if dir, and files in it, can be created. It leaves nothing behind.
 func CheckWritable(dir string) error {
 	there := dir
 	for {
@@ -330,7 +329,7 @@ func CheckWritable(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// at is err with name in the place of the path that it has.
+// at is err with name in place of its path.
 func at(op, name string, err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pe.Err

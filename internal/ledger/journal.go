@@ -15,8 +15,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// OpenJournal opens the journal for this process alone and creates DataDir if necessary. onError
-// and onRevive are journal.Options'; both may be nil.
+// OpenJournal opens the journal for this process alone, and creates DataDir if necessary. onError
+// and onRevive are as in journal.Options; both may be nil.
 func OpenJournal(c *config.Config, names []string, onError func(error), onRevive func()) (*journal.Journal, error) {
 	if err := datadir.MkdirAll(c.DataDir, true); err != nil {
 		return nil, fmt.Errorf("cannot make the directory of the journal (DataDir: %q): %w", c.DataDir, text.Cause(err))

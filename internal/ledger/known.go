@@ -12,8 +12,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// Known is all that is known of a key, for people and their programs (R35): both sides of a
-// key that is parked. Its times are by the proxy's clock, but for those of Heads.
+// Known is everything known about a key, for people and their programs (R35): both sides of a
+// parked key. Its times are by the proxy's clock, except for those in Heads.
 type Known struct {
 	Object    string        `json:"object"` // see ObjectOf
 	Bucket    string        `json:"bucket"`
@@ -33,7 +33,7 @@ type Known struct {
 	HeadsOf   time.Time     `json:"heads_of,omitzero"`
 }
 
-// KnownWrite is a write as the journal has it.
+// KnownWrite is a write as the journal has recorded it.
 type KnownWrite struct {
 	Aspect     string            `json:"aspect"`
 	Method     string            `json:"method,omitempty"`
@@ -55,7 +55,7 @@ var aspectNames = [...]string{
 	task.Setting: "setting", task.Version: "version", task.Found: "found by verify",
 }
 
-// AspectName is an aspect for people.
+// AspectName is the name of an aspect, for people.
 func AspectName(a task.Aspect) string {
 	if int(a) < len(aspectNames) {
 		return aspectNames[a]
@@ -63,7 +63,7 @@ func AspectName(a task.Aspect) string {
 	return "unknown"
 }
 
-// KnownOf is what the journal knows.
+// KnownOf returns what the journal knows about a task.
 func KnownOf(t *task.Task) Known {
 	k := Known{
 		Object: ObjectOf(t), Bucket: t.Bucket, Key: t.Key, Parked: string(t.Parked), LastError: t.LastError, Tries: t.Tries,
@@ -90,8 +90,8 @@ func knownWrites(writes []task.Write) []KnownWrite {
 
 func timeOf(seq uint64) time.Time { return time.Unix(0, int64(seq)).UTC() }
 
-// ObjectOf names a task as commands take it: BUCKET/KEY, or BUCKET or BUCKET?SETTING of a
-// bucket's own. It has raw bytes.
+// ObjectOf names a task as commands accept it: BUCKET/KEY, or BUCKET or BUCKET?SETTING for a task
+// about a bucket. It contains raw bytes.
 func ObjectOf(t *task.Task) string {
 	if t.Key != "" {
 		return t.Bucket + "/" + t.Key
@@ -102,14 +102,14 @@ func ObjectOf(t *task.Task) string {
 	return t.Bucket
 }
 
-// IsObject reports whether a task is what a person calls name: as ObjectOf has it, perhaps
-// with "s3://" or a slash in front.
+// IsObject reports whether a person means this task by name: the name that ObjectOf returns,
+// perhaps preceded by "s3://" or a slash.
 func IsObject(t *task.Task, name string) bool { return ObjectOf(t) == BareObject(name) }
 
-// BareObject is name without what may stand in front of it.
+// BareObject returns name without such a prefix.
 func BareObject(name string) string { return strings.TrimPrefix(strings.TrimPrefix(name, "s3:/"), "/") }
 
-// Part is the part of an object that a write was to, as "?tagging"; "" is its content.
+// Part is the part of an object that a write was about, such as "?tagging"; "" means its content.
 func Part(w *task.Write) string {
 	if w.Aspect == task.Content || w.Aspect == task.Found {
 		return ""

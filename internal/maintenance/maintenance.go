@@ -2,8 +2,8 @@
 // ran, so that this survives a restart (R14). It is a small file in DataDir, written completely and
 // replaced atomically.
 //
-// What was set at run time takes precedence over the configuration, until the configuration of that
-// backend is changed: whoever changed it later meant that.
+// What was set at run time takes precedence over the configuration until the configuration of that
+// backend is changed: whoever changed it later meant it.
 //
 // Any goroutine may use a File.
 package maintenance
@@ -80,7 +80,7 @@ func Load(dataDir string, names []string, configured uint64) (f *File, mask uint
 
 func (f *File) isConfigured(backend int) bool { return f.configured&(1<<backend) != 0 }
 
-// Set saves that a backend is in maintenance, or is not.
+// Set saves whether a backend is in maintenance.
 func (f *File) Set(backend int, on bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,8 +95,8 @@ func (f *File) Set(backend int, on bool) error {
 	return nil
 }
 
-// Configure notes that the configuration has another set of backends in maintenance. What was set at
-// run time is forgotten for the backends in which it differs.
+// Configure says that the configuration now has this set of backends in maintenance. For each
+// backend where that is a change, what was set at run time is dropped.
 func (f *File) Configure(configured uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

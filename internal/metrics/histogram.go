@@ -14,7 +14,7 @@ var latencyBounds = [...]time.Duration{
 	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute,
 }
 
-// latencies is a histogram. To observe takes two atomic additions and no lock.
+// latencies is a histogram. Observing takes two atomic additions and no lock.
 type latencies struct {
 	counts [len(latencyBounds) + 1]atomic.Uint64 // of each bucket alone; the last one is for what is above all bounds
 	sum    atomic.Int64                          // nanoseconds
@@ -57,7 +57,7 @@ var boundLabels = func() (labels [len(latencyBounds) + 1]string) {
 	return labels
 }()
 
-// histogram writes the samples of l, of the family that was begun.
+// histogram writes the samples of l for the family that was begun.
 func (p *page) histogram(l *latencies, values ...string) {
 	n := uint64(0)
 	for i := range l.counts {

@@ -11,7 +11,7 @@ import (
 // Journal is what a scrape reads from the journal. Any goroutine may call its methods.
 type Journal interface {
 	Stats() journal.Stats
-	// Owing says by backend how much it is owed, about, and since when.
+	// Owing returns, by backend, approximately how much it is owed, and since when.
 	Owing() journal.Owing
 	// Failed reports whether nothing can be written any more.
 	Failed() bool

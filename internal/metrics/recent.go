@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// How long latencies count for Latency: those of the last recentAge, and of up to as much before.
-// It says nothing of fewer than recentLeast.
+// How long latencies count for Latency: those of the last recentAge, plus up to as much again
+// before. It reports nothing if there are fewer than recentLeast.
 const (
 	recentAge   = time.Minute
 	recentLeast = 10
 )
 
-// bucketCounts are what a histogram has counted, by bucket.
+// bucketCounts are the counts of a histogram, by bucket.
 type bucketCounts [len(latencyBounds) + 1]uint64
 
 func (c *bucketCounts) sum() (n uint64) {
@@ -22,16 +22,16 @@ func (c *bucketCounts) sum() (n uint64) {
 	return n
 }
 
-// recent tells what is new in a backend's histograms, which count from the start: by what they
-// had when somebody looked before. So nobody who observes has anything to do with it.
+// recent derives what is new in a backend's histograms, which count from the start, from what they
+// contained at an earlier look. So observing costs nothing extra.
 type recent struct {
 	mu           sync.Mutex
 	at           time.Time // of last; zero: nobody has looked
 	before, last bucketCounts
 }
 
-// since gives what is new in now, which was counted at the time at. Where that is too little to
-// tell anything, it gives what there was since the start.
+// since returns what is new in now, which was counted at the given time. If that is too little to
+// tell anything, it returns everything since the start.
 func (r *recent) since(at time.Time, now bucketCounts) bucketCounts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,9 +48,9 @@ func (r *recent) since(at time.Time, now bucketCounts) bucketCounts {
 	return late
 }
 
-// Latency is how long a backend takes until its answer begins, of late and over requests of all
-// classes: the median, the 95th and the 99th in a hundred; zero where too little is known. It is
-// found in the histograms of LegEnded, between whose bounds it takes a straight line, as
+// Latency is how long a backend recently took until its answer began, over requests of all
+// classes: the median, the 95th and the 99th percentile; zero if too little is known. It is
+// derived from the histograms of LegEnded by linear interpolation between their bounds, as
 // Prometheus does.
 func (m *Metrics) Latency(backend int) (p [3]time.Duration) { return m.latencyAt(backend, time.Now()) }
 
@@ -73,8 +73,8 @@ func (m *Metrics) latencyAt(backend int, at time.Time) (p [3]time.Duration) {
 	return p
 }
 
-// quantile is the time that a share of all stays within. Of what is above all bounds nothing is
-// known but that.
+// quantile is the time within which a share of all answers stays. Of answers above all bounds
+// nothing more is known.
 func (c *bucketCounts) quantile(share float64) time.Duration {
 	want := share * float64(c.sum())
 	for i, n := range c {

@@ -13,7 +13,7 @@ import (
 // cleanupTimeout bounds the removal of what was written, even if the check was interrupted.
 const cleanupTimeout = 10 * time.Second
 
-// What a backend does about the conditions of a write.
+// How a backend treats the conditions of a write.
 const (
 	ConditionsKept    = "kept"
 	ConditionsIgnored = "ignored"
@@ -21,16 +21,15 @@ const (
 	ConditionsUnknown = "unknown"
 )
 
-// conditions finds out whether a backend keeps the conditions of a write.
+// conditions finds out whether a backend honors the conditions of a write.
 func (c *check) conditions(ctx context.Context, i int, bucket string) {
 	if r := &c.reports[i]; r.listed {
 		r.tryConditions(ctx, c.clients[i], bucket)
 	}
 }
 
-// Conditions finds out whether a backend keeps the conditions of a write (R29), with an
-// object of its own: nobody else's is ever written to. what is one of the Conditions…; why
-// tells more of it.
+// Conditions finds out whether a backend honors the conditions of a write (R29), using an object
+// of its own: nobody else's is ever written to. what is one of the Conditions…; why says more.
 func Conditions(ctx context.Context, c *client.Client, bucket string) (what string, why []string) {
 	var r Report
 	r.tryConditions(ctx, c, bucket)
@@ -39,7 +38,7 @@ func Conditions(ctx context.Context, c *client.Client, bucket string) (what stri
 
 func (r *Report) tryConditions(ctx context.Context, c *client.Client, bucket string) {
 	t := trial{ctx: ctx, client: c, bucket: bucket, key: "akubra-check-" + rand.Text()}
-	// Where the condition is kept, nothing is stored: there is no such object.
+	// If the condition is honored, nothing is stored, because there is no such object.
 	match := t.put("If-Match", `"00000000000000000000000000000000"`)
 	created := t.put("If-None-Match", "*")
 	var again error

@@ -23,7 +23,7 @@ func (p *Proxy) makeEngine() error {
 	return err
 }
 
-// engineOptions are the options that come from the configuration.
+// engineOptions returns the engine's options from the configuration.
 func engineOptions(c *config.Config, files fileShares) engine.Options {
 	hedgeAfter, hedgeP95 := c.HedgeDelay()
 	return engine.Options{
@@ -61,7 +61,7 @@ func primaryRules(c *config.Config) (rules []engine.PrimaryRule) {
 	return rules
 }
 
-// wanted has repair take a key first that a client waits for.
+// wanted makes repair take a key first that a client is waiting for.
 func (p *Proxy) wanted(bucket, key string) {
 	if r := p.repairer.Load(); r != nil {
 		r.Prefer(bucket, key)

@@ -75,10 +75,10 @@ func repairFiles(limit int, c *config.Config) int {
 	return min(n*repair.MostConcurrency, limit/16)
 }
 
-// leastRepairs are worth it however few descriptors there are.
+// leastRepairs is how many repairs are worth their descriptors, however few there are.
 const leastRepairs = 4
 
-// mostRepairs is how many objects may be repaired at a time, where the configuration does not say.
+// mostRepairs is how many objects may be repaired at a time if the configuration does not say.
 func mostRepairs(c *config.Config) int {
 	files := repairFiles(fileLimit(), c)
 	return min(max(files/(2*len(c.Backends)), leastRepairs), repair.MostConcurrency)

@@ -23,7 +23,8 @@ func CheckOnline(ctx context.Context, c *config.Config, environ []string, bucket
 	return online.Check(ctx, o)
 }
 
-// onlineBackends are those of a configuration, and why one has no keys, "" where it has.
+// onlineBackends are the backends of a configuration, with the reason why one has no keys, or ""
+// if it has.
 func onlineBackends(c *config.Config, environ []string) (all []client.Options, unsigned []string, err error) {
 	names := c.BackendNames()
 	for i, u := range c.BackendURLs() {

@@ -17,8 +17,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// NewAsker makes what asks the backends what they have of a key, and does nothing else.
-// maintained may be nil.
+// NewAsker makes a Repairer that only asks the backends what they have for a key. maintained may
+// be nil.
 func NewAsker(c *config.Config, environ []string, maintained func(string) bool) (*repair.Repairer, error) {
 	o, err := RepairOptions(c, environ)
 	if err != nil {
@@ -28,7 +28,7 @@ func NewAsker(c *config.Config, environ []string, maintained func(string) bool) 
 	return repair.New(o)
 }
 
-// noTasks is a journal for who asks only.
+// noTasks is an empty journal, for asking only.
 type noTasks struct{}
 
 func (noTasks) Next(uint64) (t task.Task, next uint64, ok bool, err error) { return t, 0, false, nil }
@@ -45,15 +45,15 @@ const (
 	askPatience = 20 * time.Second
 )
 
-// journalPage is the answer of GET /journal.
+// journalPage is the response to GET /journal.
 type journalPage struct {
 	remote.Status
 	ParkedKeys []ledger.Known `json:"parked_keys"`
 	More       bool           `json:"more_parked,omitempty"` // than ParkedKeys has
 }
 
-// journalPage has up to limit parked keys, of one reason unless it is "", with what each
-// backend has of them now where ask is set.
+// journalPage returns up to limit parked keys, of one reason unless it is "", and with ask what
+// each backend has for them now.
 func (p *Proxy) journalPage(limit int, reason string, ask bool) (status int, page any, err error) {
 	if reason != "" && !slices.Contains(task.ParkReasons, task.ParkReason(reason)) {
 		return http.StatusBadRequest, nil, fmt.Errorf("cannot find reason %q: there are %q", reason, task.ParkReasons)

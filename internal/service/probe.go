@@ -11,12 +11,12 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// probeAgain is how long it takes until a backend that could not be asked is asked again.
+// probeAgain is how long to wait before asking again a backend that could not be asked.
 const probeAgain = time.Minute
 
-// conditionsProbe finds out which backends ignore conditions of a write (R29), in the
-// background: what is not known yet of a backend does not keep it from deciding. It asks
-// each one until that has answered. start makes its goroutine, close ends it.
+// conditionsProbe finds out which backends ignore the conditions of writes (R29), in the
+// background: a backend about which that is not known yet may still decide. It asks each one until
+// that has answered. start starts its goroutine, close ends it.
 type conditionsProbe struct {
 	bucket   string
 	names    []string
@@ -29,7 +29,7 @@ type conditionsProbe struct {
 	done   chan struct{}
 }
 
-// newConditionsProbe is nil where there is no ProbeBucket.
+// newConditionsProbe returns nil if there is no ProbeBucket.
 func newConditionsProbe(c *config.Config, environ []string) (*conditionsProbe, error) {
 	if c.ProbeBucket == "" {
 		return nil, nil
@@ -76,7 +76,7 @@ func (p *conditionsProbe) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			// One that refuses them decides nothing wrongly, but cannot say yes.
+			// A backend that refuses them never decides wrongly, but it cannot say yes.
 			if what == online.ConditionsIgnored || what == online.ConditionsRefused {
 				ignoring |= 1 << i
 				p.found(ignoring)
@@ -110,7 +110,7 @@ func (p *conditionsProbe) close() {
 	}
 }
 
-// newProbe makes the probe of conditions, whose findings go to the engine and to the log.
+// newProbe makes the probe of conditions, which reports to the engine and to the log.
 func (p *Proxy) newProbe(c *config.Config) (*conditionsProbe, error) {
 	probe, err := newConditionsProbe(c, os.Environ())
 	if probe == nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/akubra/akubra/internal/logs"
 )
 
-// atReload is what a reload does with a key that has changed (R22).
+// atReload is what a reload does about a key that has changed (R22).
 type atReload int
 
 const (
@@ -49,25 +49,25 @@ var keysAtReload = map[string]atReload{
 	"Logging.Mainlog.Syslog": isApplied, "Logging.Mainlog.Level": isApplied,
 }
 
-// Reloaded is what has become of a reload.
+// Reloaded is the result of a reload.
 type Reloaded struct {
 	File string `json:"file"`
-	// Applied are the keys that have changed, and count from now on.
+	// Applied are the keys that have changed, and are in effect from now on.
 	Applied []string `json:"applied"`
 	// NeedRestart are the keys whose values differ from those that the proxy was started with, and
-	// that do not count before the next start.
+	// that take effect only at the next start.
 	NeedRestart []string `json:"needrestart"`
-	// DependsOn says why nothing was applied although nothing is wrong: it does not fit to what
-	// needs a restart first.
+	// DependsOn says why nothing was applied although nothing is wrong: it does not go with
+	// something that needs a restart first.
 	DependsOn string `json:"dependson,omitempty"`
 	// Mistakes are why nothing was applied.
 	Mistakes []string `json:"mistakes,omitempty"`
 }
 
-// Reload reads the configuration's file again, and the files that it names (R22). What can change
-// while the proxy runs counts from then on for all that begins; what is under way keeps what it
-// began with. With a mistake nothing changes at all. Nobody who is connected notices. by is who
-// asked for it, for the log. Any goroutine may call it; one reload runs at a time.
+// Reload reads the configuration file again, and the files that it names (R22). What can change
+// while the proxy runs applies to everything that begins from then on; what is in flight keeps
+// what it began with. If there is a mistake, nothing changes at all. No connection is affected. by
+// is who asked for it, for the log. Any goroutine may call it; one reload runs at a time.
 func (p *Proxy) Reload(by string) Reloaded {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
@@ -115,8 +115,8 @@ func (p *Proxy) reload(r *Reloaded) error {
 	return p.apply(r, current, next)
 }
 
-// restartFor are the keys in which next differs from what the proxy was started with, as far as
-// they need a restart.
+// restartFor returns the keys in which next differs from what the proxy was started with and that
+// need a restart.
 func restartFor(started, next *config.Config) []string {
 	onOff := (started.TLS.CertFile == "") != (next.TLS.CertFile == "") // it is another kind of listener
 	return slices.DeleteFunc(config.Changes(started, next), func(key string) bool {
@@ -124,7 +124,7 @@ func restartFor(started, next *config.Config) []string {
 	})
 }
 
-// apply puts next into the place of current. All that can fail is prepared first.
+// apply replaces current by next. Everything that can fail is prepared first.
 func (p *Proxy) apply(r *Reloaded, current, next *config.Config) error {
 	maintained, err := p.changedMaintenance(current, next)
 	if err != nil {
@@ -203,13 +203,13 @@ func mentions(keys []string, prefixes ...string) bool {
 	})
 }
 
-// StopTime is how long Stop may take with what is configured.
+// StopTime is how long Stop may take, according to the configuration.
 func (p *Proxy) StopTime() time.Duration {
 	c := p.current.Load()
 	return c.ShutdownDelay + c.ShutdownTimeout
 }
 
-// replace gives the backlog the queues that the synclog has now. What was missed goes to them, too.
+// replace gives the backlog the queues that the synclog has now. They also get what was missed.
 func (b *synclogBacklog) replace(queues []*logs.Queue) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,14 +9,15 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// signed is what in this process sends requests of its own, with keys: repair, and the probe of
-// conditions. Both are made of what does not change, and replaced where something has (R22).
+// signed is what sends requests of its own in this process, with keys: repair, and the probe of
+// conditions. Both are made from what does not change, and replaced when something has changed
+// (R22).
 type signed struct {
 	repairChanged, probeChanged bool
 	repairer                    *repair.Repairer // nil: the proxy does not repair
 	probe                       *conditionsProbe // nil: there is none
 
-	// What they are made of, without TLS.
+	// What they are made from, without TLS.
 	repairOf repair.Options
 	probeOf  probeOptions
 }
@@ -27,8 +28,8 @@ type probeOptions struct {
 	unsigned []string
 }
 
-// prepareSigned makes what c needs and the proxy does not have; newTLS is that TLS has changed for a
-// backend. Nothing is started. Exactly one of commit and cancel ends it.
+// prepareSigned makes what c needs and the proxy does not have yet; newTLS says that TLS has
+// changed for a backend. Nothing is started. Exactly one of commit and cancel must follow.
 func (p *Proxy) prepareSigned(c *config.Config, newTLS bool) (next signed, err error) {
 	environ := os.Environ()
 	if on, _ := c.Repairs(environ); on {
@@ -69,7 +70,7 @@ func (p *Proxy) prepareSigned(c *config.Config, newTLS bool) (next signed, err e
 	return next, nil
 }
 
-// commit puts it into the place of what the proxy has, and starts it. The caller holds committing.
+// commit replaces what the proxy has by it, and starts it. The caller holds committing.
 func (next *signed) commit(p *Proxy) {
 	if next.repairChanged {
 		old := p.repairer.Load()

@@ -10,12 +10,11 @@ import (
 	"github.com/akubra/akubra/internal/config"
 )
 
-// tlsInterval is how often the files of TLS are looked at.
+// tlsInterval is how often the files of TLS are checked.
 const tlsInterval = 5 * time.Second
 
 // tlsPart is the TLS configuration of the listener, or of backends that share their settings, as
-// the files had it when they could last be used (R22). conf never changes: another one takes its
-// place.
+// the files were when they could last be used (R22). conf never changes: it is replaced.
 type tlsPart struct {
 	key      string // where its settings stand
 	backends []int  // nil: it is the listener's
@@ -25,7 +24,8 @@ type tlsPart struct {
 	failures int // in a row, to load it again
 }
 
-// loadTLS loads what a configuration says of TLS: the listener's, and that of each https backend.
+// loadTLS loads the TLS settings of a configuration: the listener's, and those of each https
+// backend.
 func loadTLS(c *config.Config) (parts []*tlsPart, err error) {
 	if c.TLS.CertFile != "" {
 		parts = append(parts, &tlsPart{key: "TLS", load: c.TLS.Listener})
@@ -51,8 +51,8 @@ func loadTLS(c *config.Config) (parts []*tlsPart, err error) {
 	return parts, nil
 }
 
-// keepTLS has the parts of next that are as they were keep their configuration, and returns the
-// others: what has agreed on one that stays need not agree again.
+// keepTLS makes those parts of next that have not changed keep their configuration, and returns
+// the others: clients that have negotiated with one that stays need not do so again.
 func keepTLS(old, next []*tlsPart) (changed []*tlsPart) {
 	for _, part := range next {
 		i := slices.IndexFunc(old, func(o *tlsPart) bool { return slices.Equal(o.backends, part.backends) })
@@ -72,7 +72,7 @@ func sameTLS(a, b *tls.Config) bool {
 		})
 }
 
-// useTLS puts parts into use: handshakes from now on are made with them.
+// useTLS puts parts into use: handshakes use them from now on.
 func (p *Proxy) useTLS(parts []*tlsPart) {
 	for _, part := range parts {
 		if part.backends == nil {
@@ -99,7 +99,7 @@ func (t *tlsPart) authorities() (until time.Time, ok bool) {
 	return until, err == nil && !until.IsZero()
 }
 
-// clientTLS is the listener's configuration: each handshake gets the one that is current. It is nil
+// clientTLS is the listener's configuration: each handshake gets the current one. It is nil
 // without TLS.
 func (p *Proxy) clientTLS() *tls.Config {
 	current := p.listenerTLS.Load()
@@ -111,8 +111,9 @@ func (p *Proxy) clientTLS() *tls.Config {
 	return c
 }
 
-// lookAtTLS takes what the files of TLS have now. What cannot be used leaves the old one, and is
-// told once, at the second time, for certificate and key are replaced one after the other.
+// lookAtTLS loads what the files of TLS contain now. If that cannot be used, the old configuration
+// stays, and the failure is reported once, at the second attempt, because certificate and key are
+// replaced one after the other.
 func (p *Proxy) lookAtTLS() {
 	if !p.reloading.TryLock() {
 		return // a reload looks at them
@@ -151,7 +152,7 @@ func (p *Proxy) lookAtTLS() {
 	next.commit(p)
 }
 
-// tellTLS says that parts are used from now on.
+// tellTLS reports that parts are in use from now on.
 func (p *Proxy) tellTLS(parts []*tlsPart) {
 	for _, part := range parts {
 		line := p.logs.Main.Info().Str("key", part.key)

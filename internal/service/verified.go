@@ -16,7 +16,8 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// verifiedName is the file in DataDir by which the proxy knows what the last `akubra verify` has found.
+// verifiedName is the file in DataDir that tells the proxy what the last `akubra verify` has
+// found.
 const verifiedName = "verified.json"
 
 type verified struct {
@@ -27,8 +28,8 @@ type verified struct {
 	Errors      int64     `json:"errors"`
 }
 
-// KeepVerified keeps what a verify has found, for the metrics of the proxy with the same DataDir. Where
-// there is no DataDir it does nothing: the proxy runs elsewhere.
+// KeepVerified saves what a verify has found, for the metrics of the proxy with the same DataDir.
+// If there is no DataDir it does nothing: then the proxy runs elsewhere.
 func KeepVerified(c *config.Config, s repair.VerifySummary, complete bool) error {
 	if _, err := os.Stat(c.DataDir); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -44,14 +45,14 @@ func KeepVerified(c *config.Config, s repair.VerifySummary, complete bool) error
 	return nil
 }
 
-// verifiedFile remembers what was read, so that a scrape reads the file only after a verify.
+// verifiedFile remembers what was read, so that a scrape reads the file only after another verify.
 type verifiedFile struct {
 	mu   sync.Mutex
 	seen fs.FileInfo // nil: nothing is remembered
 	read *metrics.Verified
 }
 
-// get gives what the file says, or nil. A verify replaces the file, so that it is another one.
+// get returns what the file says, or nil. A verify replaces the file, so its identity changes.
 func (f *verifiedFile) get(c *config.Config) *metrics.Verified {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -70,7 +71,7 @@ func (f *verifiedFile) get(c *config.Config) *metrics.Verified {
 	return f.read
 }
 
-// ReadVerified reads that; it is nil if there was no verify.
+// ReadVerified reads the file; it returns nil if there was no verify.
 func ReadVerified(c *config.Config) (*metrics.Verified, error) {
 	text, err := os.ReadFile(filepath.Join(c.DataDir, verifiedName))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,9 +1,9 @@
-// Package systemd is what the proxy and its service manager have to say to each other (R22):
-// the sockets that systemd holds while no proxy runs, so that a restart refuses nobody, and
-// how the proxy does (sd_listen_fds(3), sd_notify(3)). Where no systemd runs the proxy, there
-// are no sockets, and nothing is sent.
+// Package systemd is the conversation between the proxy and its service manager (R22): the sockets
+// that systemd holds while no proxy runs, so that a restart refuses nobody, and the proxy's
+// notices about its state (sd_listen_fds(3), sd_notify(3)). If systemd does not run the proxy,
+// there are no sockets, and nothing is sent.
 //
-// Notices may be sent from any goroutine. Watch owns one, until its stop is called.
+// Any goroutine may send notices. Watch owns a goroutine until its stop is called.
 package systemd
 
 import (
@@ -19,19 +19,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AdminName is the name of the admin listener's socket (FileDescriptorName= in its unit). A
-// socket of any other name is for clients.
+// AdminName is the name of the admin listener's socket (FileDescriptorName= in its unit). A socket
+// with any other name is for clients.
 const AdminName = "admin"
 
-// Sockets are those that systemd listens on for this process; nil where it does not.
+// Sockets are those on which systemd listens for this process; nil if there are none.
 type Sockets struct {
 	Clients, Admin net.Listener
 }
 
-// Inherit takes the sockets that the environment tells of. Call it once.
+// Inherit takes over the sockets named in the environment. Call it once.
 func Inherit() (Sockets, error) { return sockets(activation.Files(true)) }
 
-// sockets closes the files: a listener has one of its own.
+// sockets closes the files, because each listener has a descriptor of its own.
 func sockets(files []*os.File) (s Sockets, err error) {
 	var errs []error
 	for _, f := range files {
@@ -79,7 +79,7 @@ func listener(f *os.File) (net.Listener, error) {
 	return ln, nil
 }
 
-// listens reports whether the socket is one to accept from: a connection would look like it.
+// listens reports whether the socket is a listening one: a connected one would look like it.
 func listens(ln *net.TCPListener) (yes bool) {
 	raw, err := ln.SyscallConn()
 	if err != nil {
@@ -92,15 +92,15 @@ func listens(ln *net.TCPListener) (yes bool) {
 	return yes && err == nil
 }
 
-// Ready says that the proxy serves, also again after Reloading.
+// Ready says that the proxy serves; it also ends Reloading.
 func Ready() error { return notify(daemon.SdNotifyReady) }
 
-// Reloading says that the configuration is read again. Ready has to follow.
+// Reloading says that the configuration is being read again. Ready must follow.
 func Reloading() error {
 	return notify(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec())
 }
 
-// Stopping says that the proxy ends, and how long that may take.
+// Stopping says that the proxy is ending, and how long that may take.
 func Stopping(most time.Duration) error {
 	return notify(daemon.SdNotifyStopping, fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", most.Microseconds()))
 }
@@ -112,8 +112,8 @@ func notify(lines ...string) error {
 	return nil
 }
 
-// Watch tells systemd's watchdog, if there is one, that the process does well, as long as
-// look returns: it has to ask whatever could hang.
+// Watch tells systemd's watchdog, if there is one, that the process is alive, as long as look
+// returns: look must ask whatever could hang.
 func Watch(look func()) (stop func(), err error) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package sigv4 signs requests to S3 with AWS's Signature Version 4, by AWS's own means.
-// These know requests of net/http's alone, whose URL would spell a key anew: here a path
-// is signed as it is sent.
+// Package sigv4 signs requests to S3 with AWS Signature Version 4, using AWS's own signer. That
+// signer works only on requests of net/http, whose URL would escape a key again: here a path is
+// signed exactly as it is sent.
 package sigv4
 
 import (
@@ -17,7 +17,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// What stands for the hash of a payload: of an empty one, or where it is not signed.
+// What stands in for the hash of a payload: of an empty one, or of one that is not signed.
 const (
 	Empty    = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	Unsigned = "UNSIGNED-PAYLOAD"
@@ -36,7 +36,7 @@ type Signer struct {
 	v4     *v4.Signer // remembers the key of the day
 }
 
-// New makes a Signer; token is "" but for temporary keys.
+// New makes a Signer; token is "" unless the keys are temporary.
 func New(access, secret, token, region string) *Signer {
 	return &Signer{
 		keys:   aws.Credentials{AccessKeyID: access, SecretAccessKey: secret, SessionToken: token},
@@ -45,10 +45,10 @@ func New(access, secret, token, region string) *Signer {
 	}
 }
 
-// Sign adds to header what makes a signed request: X-Amz-Date, X-Amz-Content-Sha256,
-// X-Amz-Security-Token if there is a token, and Authorization. Signed is what of header is
-// S3's own, and what an intermediary could turn the meaning of a request by. path and query
-// are as they are sent; payload is the hash of the body in hex, or Unsigned.
+// Sign adds to header what makes a request signed: X-Amz-Date, X-Amz-Content-Sha256,
+// X-Amz-Security-Token if there is a token, and Authorization. Of the fields in header it signs
+// S3's own, and those by which an intermediary could change the request's meaning. path and query
+// must be as they are sent; payload is the hash of the body in hex, or Unsigned.
 func (s *Signer) Sign(header http.Header, method, host, path, query, payload string, now time.Time) {
 	signed := make(http.Header, len(header)+4)
 	for name, values := range header {
@@ -61,7 +61,7 @@ func (s *Signer) Sign(header http.Header, method, host, path, query, payload str
 		Method: method, Host: host, Header: signed,
 		URL: &url.URL{Opaque: "//" + host + path, RawQuery: query},
 	}
-	// Its error is of no use: it is always nil, and what is not signed is refused.
+	// Its error can be ignored: it is always nil, and a request without a signature is refused.
 	_ = s.v4.SignHTTP(context.Background(), s.keys, r, payload, "s3", s.region, now)
 	maps.Copy(header, signed)
 }
