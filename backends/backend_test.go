@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/akubra/akubra/internal/netio"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // TestMain looks for goroutines that outlive the tests. fasthttp's pool has one of its own per
@@ -125,16 +126,6 @@ func hear(t testing.TB, c *Conn) {
 	buf := make([]byte, 4)
 	if _, err := io.ReadFull(c.Reader(), buf); err != nil || string(buf) != "pong" {
 		t.Fatalf("%q, %v", buf, err)
-	}
-}
-
-func until(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("in vain waited until %s", what)
-		}
-		time.Sleep(time.Millisecond) // poll: the system does not notify
 	}
 }
 
@@ -261,7 +252,7 @@ func TestAliveSeesWhatThePeerDid(t *testing.T) {
 				t.Fatal("not alive before")
 			}
 			tt.do(other)
-			until(t, "it is seen", func() bool { return !c.Alive() })
+			testkit.Eventually(t, "it is seen", func() bool { return !c.Alive() })
 			c.Discard()
 		})
 	}
@@ -360,13 +351,13 @@ func TestTryWriteNeverWaits(t *testing.T) {
 	if _, err := io.CopyN(io.Discard, other, total); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "everything is acknowledged", func() bool { return c.Unsent() == 0 })
+	testkit.Eventually(t, "everything is acknowledged", func() bool { return c.Unsent() == 0 })
 	if n, err := c.TryWrite([]byte("hello")); n != 5 || err != nil {
 		t.Fatalf("an empty socket gives %d, %v", n, err)
 	}
 	_ = other.SetLinger(0)
 	_ = other.Close()
-	until(t, "the reset is seen", func() bool { _, err := c.TryWrite([]byte("x")); return err != nil })
+	testkit.Eventually(t, "the reset is seen", func() bool { _, err := c.TryWrite([]byte("x")); return err != nil })
 }
 
 func TestAbortEndsWhatIsUnderWay(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // ticketConn is the socket below a TLS server. It holds back the handshake's last record, a session
@@ -75,7 +77,7 @@ func TestR32LateSessionTicket(t *testing.T) {
 	if _, err := tcp.Write(ticket); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the ticket is there", func() bool { return c.sock.Look() != nil })
+	testkit.Eventually(t, "the ticket is there", func() bool { return c.sock.Look() != nil })
 	if again := acquire(t, b, false); again != c {
 		t.Fatal("a session ticket has cost the connection")
 	}
@@ -118,7 +120,7 @@ func TestR32LookOverTLS(t *testing.T) {
 				}
 				return
 			}
-			until(t, "it is seen", func() bool { return !c.Alive() })
+			testkit.Eventually(t, "it is seen", func() bool { return !c.Alive() })
 		})
 	}
 }
@@ -137,12 +139,12 @@ func TestR32LookSeesWhatWasReadAhead(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		until(t, "it is there", func() bool { return c.sock.Look() != nil })
+		testkit.Eventually(t, "it is there", func() bool { return c.sock.Look() != nil })
 		buf := make([]byte, 4)
 		if _, err := io.ReadFull(c, buf); err != nil || string(buf) != "pong" {
 			t.Fatal(err)
 		}
-		until(t, "it is seen", func() bool { return !c.Alive() })
+		testkit.Eventually(t, "it is seen", func() bool { return !c.Alive() })
 		c.Discard()
 	}
 }
@@ -153,7 +155,7 @@ func TestR32LookAtANewConnection(t *testing.T) {
 		_, c, _, ticket, tcp := tlsPeer(t)
 		half := len(ticket) / 2
 		_, _ = tcp.Write(ticket[:half])
-		until(t, "half of it is there", func() bool { return c.sock.Look() != nil })
+		testkit.Eventually(t, "half of it is there", func() bool { return c.sock.Look() != nil })
 		timeout := 20 * time.Second
 		if !whole {
 			timeout = 50 * time.Millisecond

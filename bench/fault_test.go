@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // send sends one request to a storage, on a connection of its own.
@@ -67,11 +70,7 @@ func TestFlap(t *testing.T) {
 	}
 	await := func(want bool) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); there() != want; {
-			if time.Now().After(deadline) {
-				t.Fatalf("it never was there: %v", want)
-			}
-		}
+		testkit.Eventually(t, fmt.Sprintf("there: %v", want), func() bool { return there() == want })
 	}
 	for range 3 {
 		await(false)

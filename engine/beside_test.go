@@ -77,7 +77,7 @@ func TestR35WritesThatOverlapAreAllKnown(t *testing.T) {
 				}
 				b.Close()
 			}
-			eventually(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
+			until(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
 			open()
 			if answer, err := a.ReadAnswer(); err != nil || answer.Status/100 != 2 {
 				t.Fatal(answer, err)
@@ -151,7 +151,7 @@ func TestR23DeletesOfTheSameKeys(t *testing.T) {
 	if answer := b.Do(deleteRequestOf(keys...)); answer.Status != 200 {
 		t.Fatal(answer)
 	}
-	eventually(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
+	until(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
 	open()
 	if answer, err := a.ReadAnswer(); err != nil || answer.Status != 200 {
 		t.Fatal(answer, err)

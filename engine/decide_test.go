@@ -192,9 +192,7 @@ func TestR29DeciderRefuses(t *testing.T) {
 					if d := r.settled(); len(d) != 0 {
 						t.Errorf("recorded: %+v", d)
 					}
-					for _, s := range r.stores {
-						wantAbsent(t, s, "/b/k")
-					}
+					r.wantAllAbsent("/b/k")
 					if owing := r.journal.owing(); len(owing) != 0 {
 						t.Errorf("owed: %+v", owing)
 					}
@@ -447,9 +445,7 @@ func TestR29OneWinner(t *testing.T) {
 	}
 	for i := range keys {
 		path := fmt.Sprintf("/b/k%d", i)
-		for _, s := range r.stores {
-			wantStored(t, s, path, won[path])
-		}
+		r.wantAllStored(path, won[path])
 	}
 	r.wantNoOverlaps()
 }
@@ -482,9 +478,7 @@ func TestR29HeldIsNotStalled(t *testing.T) {
 		r.stores[0].Behave(stub.Behaviour{ReadRate: int(time.Duration(len(body)) * time.Second / (20 * unit))}) // 20 times as long
 		wantStatus(t, r.dial().Do(conditional("PUT", "/b/k", body)), 200)
 		r.wantRecords("/b/k", "")
-		for _, s := range r.stores {
-			wantStored(t, s, "/b/k", body)
-		}
+		r.wantAllStored("/b/k", body)
 		if n := r.metrics.count(OutcomeStalled); n != 0 {
 			t.Errorf("%d were cut", n)
 		}
@@ -503,9 +497,7 @@ func TestR29ClientGone(t *testing.T) {
 	}
 	c.Close()
 	r.settled()
-	for _, s := range r.stores {
-		wantAbsent(t, s, "/b/k")
-	}
+	r.wantAllAbsent("/b/k")
 	r.wantNoOverlaps()
 }
 
@@ -559,15 +551,11 @@ func TestR29Copy(t *testing.T) {
 	r.stores[0].Behave(stub.Fails(412))
 	wantStatus(t, r.dial().Do(conditional("PUT", "/b/k", "", "x-amz-copy-source: /b/source")), 412)
 	r.settled()
-	for _, s := range r.stores {
-		wantAbsent(t, s, "/b/k")
-	}
+	r.wantAllAbsent("/b/k")
 	r.stores[0].Behave(stub.Behaviour{})
 	wantStatus(t, r.dial().Do(conditional("PUT", "/b/k", "", "x-amz-copy-source: /b/source")), 200)
 	r.settled()
-	for _, s := range r.stores {
-		wantStored(t, s, "/b/k", "body")
-	}
+	r.wantAllStored("/b/k", "body")
 }
 
 // A follower that is yet to be connected when the decider refuses may look at the message just before it is cut:

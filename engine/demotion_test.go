@@ -45,18 +45,6 @@ func (d *demotions) count() (demoted, returned int) {
 	return len(d.demoted), len(d.returns)
 }
 
-// eventually waits until cond holds; a condition that nothing announces.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("in vain waited until %s", what)
-		}
-		time.Sleep(time.Millisecond) // polling
-	}
-}
-
 // probing starts a prober on the rig's storages until the test ends.
 func (r *rig) probing() {
 	r.t.Helper()
@@ -161,7 +149,7 @@ func TestR13HungBackendLeavesThePoolAndComesBack(t *testing.T) {
 		t.Fatal("it came back while it hung")
 	}
 	open()
-	eventually(t, "the backend has returned", func() bool { _, n := events.count(); return n == 1 })
+	until(t, "the backend has returned", func() bool { _, n := events.count(); return n == 1 })
 	if s := r.limiter.State(1); s != limiter.StateActive {
 		t.Fatalf("state is %s", s)
 	}
@@ -262,7 +250,7 @@ func TestR13WaitingRequestGetsTheSlotThatIsFreed(t *testing.T) {
 		clients[i] = r.dial()
 		clients[i].Send(putRequest(fmt.Sprintf("/b/k%d", i), "x"))
 	}
-	eventually(t, "all requests are in", func() bool { return r.e.InFlight() == len(clients) })
+	until(t, "all requests are in", func() bool { return r.e.InFlight() == len(clients) })
 	if n := r.stores[0].Counts().Requests; n > 1 {
 		t.Fatalf("%d requests at once at a limit of one each", n)
 	}
@@ -285,7 +273,7 @@ func TestR13WaitingRequestGetsTheSlotThatIsFreed(t *testing.T) {
 // for a client: they would not be stalled at any time to come.
 func (r *rig) wantWaitingForTheClient(legs int) {
 	r.t.Helper()
-	eventually(r.t, "all legs wait for the client", func() bool {
+	until(r.t, "all legs wait for the client", func() bool {
 		busy, stalled := 0, 0
 		for _, s := range r.limiter.Status(farFuture) {
 			busy, stalled = busy+s.Busy, stalled+s.Stalled
@@ -334,9 +322,7 @@ func TestR13SlowUploadBlamesNoBackend(t *testing.T) {
 			if d := r.settled(); len(d) > 0 {
 				t.Fatalf("recorded: %+v", d)
 			}
-			for _, s := range r.stores {
-				wantStored(t, s, "/b/slow", tt.stored)
-			}
+			r.wantAllStored("/b/slow", tt.stored)
 		})
 	}
 }
@@ -411,7 +397,7 @@ func TestR13BackendThatHasAnsweredIsNotStalled(t *testing.T) {
 			client := r.dial()
 			client.Send(tt.request)
 			r.stores[0].Wait(t, func(rs stub.Requests) bool { return len(rs) == 1 && rs[0].Status != 0 })
-			eventually(t, "the answer is in", func() bool { return r.limiter.Status(farFuture)[0].Stalled == 0 })
+			until(t, "the answer is in", func() bool { return r.limiter.Status(farFuture)[0].Stalled == 0 })
 			wantStatus(t, r.put("/b/other", "x"), 503)
 			if n, _ := events.count(); n != 0 {
 				t.Fatalf("demoted: %+v", events.demoted)
@@ -486,7 +472,7 @@ func TestR13FailuresInARowDemote(t *testing.T) {
 	if err := r.stores[1].Up(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the backend has returned", func() bool { return r.limiter.State(1) == limiter.StateActive })
+	until(t, "the backend has returned", func() bool { return r.limiter.State(1) == limiter.StateActive })
 	wantStatus(t, r.put("/b/again", "x"), 200)
 	if d := r.settled(); len(d) != 6 {
 		t.Fatalf("recorded after the return: %+v", d[6:])

@@ -121,9 +121,7 @@ func TestR6ClientsThatLeaveBeforeTheAnswer(t *testing.T) {
 				closedCleanly(t, c)
 			}
 			r.wantRecords("/b/k", "")
-			for _, s := range r.stores {
-				wantStored(t, s, "/b/k", "body")
-			}
+			r.wantAllStored("/b/k", "body")
 		})
 	}
 }

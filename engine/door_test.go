@@ -352,9 +352,7 @@ func TestR23SlowUploads(t *testing.T) {
 			if d := r.settled(); len(d) > 0 {
 				t.Errorf("divergences: %+v", d)
 			}
-			for _, s := range r.stores {
-				wantAbsent(t, s, "/b/k")
-			}
+			r.wantAllAbsent("/b/k")
 			if s := r.e.Clients(); s.Cut["body"] != 1 {
 				t.Errorf("%+v", s)
 			}

@@ -262,9 +262,7 @@ func TestR9ExpectContinueLarge(t *testing.T) {
 				t.Fatalf("%+v, %v", a, err)
 			}
 			r.wantRecords("/b/k", "")
-			for _, s := range r.stores {
-				wantStored(t, s, "/b/k", body)
-			}
+			r.wantAllStored("/b/k", body)
 		})
 	}
 }
@@ -351,9 +349,7 @@ func TestR9ExpectWithTheBodyAtOnce(t *testing.T) {
 		path := fmt.Sprint("/b/", i)
 		wantStatus(t, c.Do(strings.Replace(expecting, "/b/k", path, 1), "hello"), 200)
 		r.wantRecords(path, "")
-		for _, s := range r.stores {
-			wantStored(t, s, path, "hello")
-		}
+		r.wantAllStored(path, "hello")
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -73,11 +74,7 @@ func (w *answering) get(t testing.TB) *stub.Answer {
 // until waits for something that cannot be waited for in a better way.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) { // polling
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
+	testkit.Eventually(t, what, cond)
 }
 
 // legsEnded waits until n legs have ended with this outcome, of all requests.
@@ -157,9 +154,7 @@ func TestR3FirstPositiveAnswersAndTheOthersGoOn(t *testing.T) {
 			}
 			close(gate)
 			r.wantRecords("/b/k", "")
-			for _, s := range r.stores {
-				wantStored(t, s, "/b/k", body)
-			}
+			r.wantAllStored("/b/k", body)
 		})
 	}
 }

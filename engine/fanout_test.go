@@ -15,9 +15,7 @@ func TestR1EveryBackendGetsEveryRequest(t *testing.T) {
 			if d := r.settled(); len(d) > 0 {
 				t.Fatalf("divergences: %+v", d)
 			}
-			for _, s := range r.stores {
-				wantStored(t, s, "/b/k", body)
-			}
+			r.wantAllStored("/b/k", body)
 			wantStatus(t, r.dial().Do(requestFor("GET", "/b/k")), 200)
 		})
 	}

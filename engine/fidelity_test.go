@@ -196,9 +196,7 @@ func TestR2ExpectIsTheProxysOwn(t *testing.T) {
 	}
 	wantStatus(t, c.Do(chunkedBody("hello", 2, "")), 200)
 	r.settled()
-	for _, s := range r.stores {
-		wantStored(t, s, "/b/k", "hello")
-	}
+	r.wantAllStored("/b/k", "hello")
 }
 
 func TestR2AdditionalRequestHeaders(t *testing.T) {

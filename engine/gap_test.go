@@ -59,7 +59,7 @@ func (r *rig) putMany(n, inFlight int) {
 	for _, s := range r.stores {
 		s.Behave(stub.Behaviour{})
 	}
-	eventually(r.t, "each leg of the others has ended", func() bool { return r.e.InFlight() == inFlight })
+	until(r.t, "each leg of the others has ended", func() bool { return r.e.InFlight() == inFlight })
 }
 
 // A leg that has decided its request waits for no disk when another one ends in the gap
@@ -102,7 +102,7 @@ func TestGapBeforeTheAnswer(t *testing.T) {
 	for _, s := range stores[:2] {
 		s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
 	}
-	eventually(t, "the refusal has come", func() bool { return r.voted() == 1 })
+	until(t, "the refusal has come", func() bool { return r.voted() == 1 })
 	close(first)
 	<-held // decided, and not answered
 	close(second)
@@ -154,7 +154,7 @@ func TestGapBehindTheIntent(t *testing.T) {
 	close(first)
 	<-held // writes the intent
 	close(second)
-	eventually(t, "the last leg leaves it to who answers", func() bool { return r.find("slow", func(r *request) bool { return r.ledger.state == journalLeft }) })
+	until(t, "the last leg leaves it to who answers", func() bool { return r.find("slow", func(r *request) bool { return r.ledger.state == journalLeft }) })
 	close(inGap)
 	<-settling
 	if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {

@@ -216,9 +216,7 @@ func TestR6ClientLeavesWhileOneHasFailed(t *testing.T) {
 				t.Errorf("recorded %+v", d)
 			}
 			r.stop(rigStop)
-			for _, s := range r.stores {
-				wantAbsent(t, s, "/b/k")
-			}
+			r.wantAllAbsent("/b/k")
 			if n := r.failures(); n[1] > 0 {
 				t.Errorf("failures %v", n)
 			}

@@ -309,13 +309,7 @@ func (r *rig) checkResets() {
 // settled waits until no request is in flight, and returns the divergences.
 func (r *rig) settled() []Divergence {
 	r.t.Helper()
-	deadline := time.Now().Add(patience)
-	for r.e.InFlight() > 0 {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("%d requests still in flight", r.e.InFlight())
-		}
-		time.Sleep(time.Millisecond) // polling a counter
-	}
+	until(r.t, "no request is in flight", func() bool { return r.e.InFlight() == 0 })
 	return r.records.list()
 }
 
@@ -359,10 +353,26 @@ func wantStored(t testing.TB, s *stub.Server, path, body string) {
 	}
 }
 
+// wantAllStored checks that every backend has the object.
+func (r *rig) wantAllStored(path, body string) {
+	r.t.Helper()
+	for _, s := range r.stores {
+		wantStored(r.t, s, path, body)
+	}
+}
+
 func wantAbsent(t testing.TB, s *stub.Server, path string) {
 	t.Helper()
 	if _, ok := s.Object(path); ok {
 		t.Fatalf("storage %s has %s", s.Addr(), path)
+	}
+}
+
+// wantAllAbsent checks that no backend has the object.
+func (r *rig) wantAllAbsent(path string) {
+	r.t.Helper()
+	for _, s := range r.stores {
+		wantAbsent(r.t, s, path)
 	}
 }
 

@@ -60,7 +60,7 @@ func TestR13DemotionLetsGo(t *testing.T) {
 		open := gated(t, r.stores[1])
 		c := r.dial()
 		c.Send(putRequest("/b/k", "x"))
-		eventually(t, "the other one has failed", func() bool { return r.voted() == 1 })
+		until(t, "the other one has failed", func() bool { return r.voted() == 1 })
 		r.e.LetGo(1, false)
 		open()
 		a, err := c.ReadAnswer()
@@ -237,8 +237,8 @@ func TestR13DialsAreBounded(t *testing.T) {
 			break
 		}
 	}
-	eventually(t, "it has left the pool", func() bool { return r.limiter.State(0) == limiter.StateDemoted })
-	eventually(t, "nobody waits for a place", func() bool { return r.limiter.Status(r.e.now())[0].Busy <= maxDials })
+	until(t, "it has left the pool", func() bool { return r.limiter.State(0) == limiter.StateDemoted })
+	until(t, "nobody waits for a place", func() bool { return r.limiter.Status(r.e.now())[0].Busy <= maxDials })
 	if most := b.most.Load(); most > maxDials {
 		t.Errorf("%d dials at a time", most)
 	}

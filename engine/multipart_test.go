@@ -492,9 +492,7 @@ func TestR1RingSmallerThanTheMessage(t *testing.T) {
 			path := fmt.Sprintf("/b/%d", size)
 			wantStatus(t, r.put(path, body), 200)
 			r.settled()
-			for _, s := range r.stores {
-				wantStored(t, s, path, body)
-			}
+			r.wantAllStored(path, body)
 		}
 		for _, size := range []int{1 << 10, 80 << 10} {
 			const padded = 16 << 10

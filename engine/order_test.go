@@ -139,7 +139,7 @@ func TestR19QueueIsBounded(t *testing.T) {
 	for i := range maxWaiting + 11 { // the first of which does not wait
 		wantStatus(t, client.Do(putRequest("/b/k", fmt.Sprint("write ", i))), 200)
 	}
-	eventually(t, "ten are deferred", func() bool { return r.metrics.count(OutcomeDeferred) == 10 })
+	until(t, "ten are deferred", func() bool { return r.metrics.count(OutcomeDeferred) == 10 })
 	open()
 	if list := r.settled(); len(list) != 10 || !strings.HasPrefix(list[0].Error, "deferred") {
 		t.Fatalf("records: %+v", list)
@@ -189,9 +189,7 @@ func TestR19EarlierLegFails(t *testing.T) {
 		if list := r.settled(); len(list) != 1 || list[0].Status != first.Status {
 			t.Fatalf("%s: records: %+v", name, list)
 		}
-		for _, s := range r.stores {
-			wantStored(t, s, "/b/k", "two")
-		}
+		r.wantAllStored("/b/k", "two")
 		r.wantNoOverlaps()
 	}
 }
@@ -206,7 +204,7 @@ func TestR19WaitingIsCutShort(t *testing.T) {
 	gone.Send("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 100\r\n\r\nabc")
 	r.stores[0].Wait(t, func(rs stub.Requests) bool { return len(rs) == 2 })
 	gone.Close()
-	eventually(t, "it has ended", func() bool { return r.e.InFlight() == 1 })
+	until(t, "it has ended", func() bool { return r.e.InFlight() == 1 })
 	wantStatus(t, r.put("/b/k", "two"), 200)
 	if err := within(t, r.shutdown(time.Millisecond)); err == nil {
 		t.Error("nothing was cut")
@@ -322,7 +320,7 @@ func TestR19AllBackendsAreBusy(t *testing.T) {
 				t.Fatal(a, err)
 			}
 		} else {
-			eventually(t, "its legs wait", func() bool { return r.e.InFlight() == 3 && r.waiting("b", "k") == 1 })
+			until(t, "its legs wait", func() bool { return r.e.InFlight() == 3 && r.waiting("b", "k") == 1 })
 		}
 		close(gates[0][1])
 		if !large {
@@ -368,7 +366,7 @@ func TestR19R29FollowerBehindAnUnsureLeg(t *testing.T) {
 	c.Send(conditional("PUT", "/b/k", "two"))
 	r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
 	close(fails)
-	eventually(t, "the first write has ended", func() bool { return r.e.InFlight() == 1 })
+	until(t, "the first write has ended", func() bool { return r.e.InFlight() == 1 })
 	close(decides)
 	a, err := c.ReadAnswer()
 	if err != nil {

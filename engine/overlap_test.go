@@ -139,7 +139,7 @@ func TestR19FailedWritesDoNotCount(t *testing.T) {
 		s.Wait(t, func(rs stub.Requests) bool { return len(rs) == 3 })
 	}
 	gone.Close()
-	eventually(t, "the third has ended", func() bool { return r.e.InFlight() == 1 })
+	until(t, "the third has ended", func() bool { return r.e.InFlight() == 1 })
 	close(gate)
 	if a, err := first.ReadAnswer(); err != nil || a.Status != 200 {
 		t.Fatal(a, err)
@@ -147,9 +147,7 @@ func TestR19FailedWritesDoNotCount(t *testing.T) {
 	if list := r.settled(); len(list) > 0 {
 		t.Fatalf("records: %+v", list)
 	}
-	for _, s := range r.stores {
-		wantStored(t, s, "/b/k", "one")
-	}
+	r.wantAllStored("/b/k", "one")
 	r.wantNoOverlaps()
 }
 

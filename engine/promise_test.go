@@ -404,7 +404,7 @@ func TestR19LastBegunIsKnown(t *testing.T) {
 		s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
 	}
 	wantStatus(t, r.put("/b/k", "two"), 200)
-	eventually(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
+	until(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
 	close(gate)
 	if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
 		t.Fatal(a, err)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,21 +16,15 @@ import (
 const promptly = 12 * time.Second
 
 // waitAccess waits until the access log has n lines.
-func (r *rig) waitAccess(n int) []Access {
+func (r *rig) waitAccess(n int) (got []Access) {
 	r.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
+	until(r.t, fmt.Sprintf("the access log has %d lines", n), func() bool {
 		r.log.mu.Lock()
-		got := append([]Access(nil), r.log.access...)
-		r.log.mu.Unlock()
-		if len(got) >= n {
-			return got
-		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("the access log has %d lines, want %d: %+v", len(got), n, got)
-		}
-		time.Sleep(time.Millisecond) // polling a list
-	}
+		defer r.log.mu.Unlock()
+		got = slices.Clone(r.log.access)
+		return len(got) >= n
+	})
+	return got
 }
 
 func (m *testMetrics) counts() (begun, ended int) {

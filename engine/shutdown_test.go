@@ -94,9 +94,7 @@ func TestR22WhatIsInFlightIsFinished(t *testing.T) {
 				t.Errorf("Shutdown: %v", err)
 			}
 			r.wantRecords("/b/k", "")
-			for _, s := range r.stores {
-				wantStored(t, s, "/b/k", body)
-			}
+			r.wantAllStored("/b/k", body)
 		})
 	}
 }

@@ -251,9 +251,7 @@ func TestR12RetryAfterTheWriteWasStored(t *testing.T) {
 		if n := requestsFor(r.stores[0], "/b/k", complete); n != 2 {
 			t.Errorf("%d attempts", n)
 		}
-		for _, s := range r.stores {
-			wantStored(t, s, "/b/k", body)
-		}
+		r.wantAllStored("/b/k", body)
 	}
 }
 
@@ -338,7 +336,5 @@ func TestR12FailedWriteIsSeenAtOnce(t *testing.T) {
 	wantStatus(t, r.put("/b/k", "hello"), 200)
 	r.wantRecords("/b/k", "")
 	r.wantNoBlame()
-	for _, s := range r.stores {
-		wantStored(t, s, "/b/k", "hello")
-	}
+	r.wantAllStored("/b/k", "hello")
 }

@@ -397,7 +397,7 @@ func (s *soak) wipe() {
 func (s *soak) untilParked() (parked map[string]string) {
 	s.Helper()
 	s.note()
-	for begun := time.Now(); ; time.Sleep(300 * time.Millisecond) {
+	for begun := time.Now(); ; time.Sleep(300 * time.Millisecond) { // what it has put off is due later
 		r := s.command("repair")
 		left := 0
 		parked = map[string]string{}

@@ -225,7 +225,7 @@ func TestCompareAndSwap(t *testing.T) {
 						}
 						body, etag, err := get(t.Context(), client, bucket, key)
 						if err != nil {
-							time.Sleep(20 * time.Millisecond)
+							time.Sleep(20 * time.Millisecond) // as a client would
 							continue
 						}
 						n, err := strconv.ParseInt(body, 10, 64)
@@ -238,7 +238,7 @@ func TestCompareAndSwap(t *testing.T) {
 							acked.Add(1)
 						case !told:
 							unsure.Add(1)
-							time.Sleep(20 * time.Millisecond)
+							time.Sleep(20 * time.Millisecond) // as a client would
 						}
 					}
 				})
@@ -246,7 +246,7 @@ func TestCompareAndSwap(t *testing.T) {
 			if fault != nil {
 				for i := range int64(3) {
 					for acked.Load() < want*(i+1)/4 && !t.Failed() {
-						time.Sleep(5 * time.Millisecond)
+						time.Sleep(5 * time.Millisecond) // polling: a failure is to end this as well
 					}
 					fault(t, w)
 				}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // mustGet waits for pipes: all processes of a user without CAP_SYS_RESOURCE share 128 of this
@@ -303,19 +305,14 @@ func TestR23UnusedPipesGoBackByThemselves(t *testing.T) {
 	for _, s := range sets {
 		s.Put()
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // poll
+	testkit.Eventually(t, "no set is left, and nothing is trimmed any more", func() bool {
 		free.mu.Lock()
-		left, trimming := len(free.sets), free.trimming
-		if left == 0 && !trimming {
-			trimAfter = time.Hour
-			free.mu.Unlock()
-			return
-		}
-		free.mu.Unlock()
-		if time.Now().After(end) {
-			t.Fatalf("%d sets are left, trimming %v", left, trimming)
-		}
-	}
+		defer free.mu.Unlock()
+		return len(free.sets) == 0 && !free.trimming
+	})
+	free.mu.Lock()
+	defer free.mu.Unlock()
+	trimAfter = time.Hour
 }
 
 func countFiles(t *testing.T) int {

@@ -76,7 +76,7 @@ func TestR29HeldIsNoIdler(t *testing.T) {
 			r.Close()
 		}()
 		for rest := message; len(rest) > 0; { // the slow one
-			time.Sleep(2 * time.Second)
+			time.Sleep(2 * time.Second) // in the bubble
 			p, err := r.Next(0)
 			if err != nil {
 				t.Fatal(err)

@@ -781,16 +781,7 @@ func (r *adminRig) connected() bool {
 
 func (r *adminRig) waitFor(what func() bool) {
 	r.t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	late := time.After(10 * time.Second)
-	for !what() {
-		select {
-		case <-tick.C:
-		case <-late:
-			r.t.Fatal("waited in vain")
-		}
-	}
+	testkit.Eventually(r.t, "what is waited for", what)
 }
 
 func TestAdminMatch(t *testing.T) {

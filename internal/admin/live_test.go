@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/akubra/akubra/internal/testkit"
@@ -160,29 +161,29 @@ func TestR23PageWatchers(t *testing.T) {
 
 // Nobody samples for nobody; the parts are told.
 func TestPageSamplerRests(t *testing.T) {
-	watched := make(chan bool, 4)
-	l := newLive(MaxConnections, func() any { return 1 }, func() Owed { return Owed{} }, func(on bool) { watched <- on })
-	l.start()
-	defer l.close()
-	w, err := l.watch(nopConn{})
-	testkit.MustDo(t, err)
-	if on := <-watched; !on {
-		t.Error("told of nobody")
-	}
-	<-w.events
-	testkit.MustDo(t, w.Close())
-	if on := <-watched; on {
-		t.Error("told of somebody")
-	}
-	l.mu.Lock()
-	before := l.samples
-	l.mu.Unlock()
-	time.Sleep(2 * sampleEvery) // that nothing happens cannot be waited for
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.samples != before {
-		t.Errorf("%d samples for nobody", l.samples-before)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		watched := make(chan bool, 4)
+		l := newLive(MaxConnections, func() any { return 1 }, func() Owed { return Owed{} }, func(on bool) { watched <- on })
+		l.start()
+		defer l.close()
+		w, err := l.watch(nopConn{})
+		testkit.MustDo(t, err)
+		if on := <-watched; !on {
+			t.Error("told of nobody")
+		}
+		<-w.events
+		testkit.MustDo(t, w.Close())
+		if on := <-watched; on {
+			t.Error("told of somebody")
+		}
+		synctest.Wait()
+		before := l.samples
+		time.Sleep(10 * sampleEvery) // in the bubble
+		synctest.Wait()
+		if l.samples != before {
+			t.Errorf("%d samples for nobody", l.samples-before)
+		}
+	})
 }
 
 type nopConn struct{ net.Conn }

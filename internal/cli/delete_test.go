@@ -62,7 +62,7 @@ func TestR24DeletesOfManyKeysWithJitter(t *testing.T) {
 		inner := s.inner
 		s.inner = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if s.mood.Load() == moodSlow { // slow to act as well: in random order
-				time.Sleep(time.Duration(s.dice(40)) * time.Millisecond)
+				time.Sleep(time.Duration(s.dice(40)) * time.Millisecond) // this is the slowness
 			}
 			inner.ServeHTTP(w, r)
 		})

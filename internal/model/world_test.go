@@ -145,7 +145,7 @@ func place(store string) int { return int(store[0] - 'A') }
 func (w *world) step(f []string) {
 	if f[0] == "&" { // a client of its own
 		w.clients.Go(func() { w.client(f[1:]) })
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // in the bubble: it begins before the next step
 		return
 	}
 	switch f[0] {
@@ -154,7 +154,7 @@ func (w *world) step(f []string) {
 		if err != nil {
 			panic(err)
 		}
-		time.Sleep(d)
+		time.Sleep(d) // in the bubble
 	case "down", "freeze", "up":
 		w.stores[place(f[1])].Set(map[string]s3mem.State{"down": s3mem.Down, "freeze": s3mem.Frozen, "up": s3mem.Well}[f[0]])
 	case "refuse":
@@ -178,7 +178,7 @@ func (w *world) step(f []string) {
 		if err != nil {
 			w.t.Fatalf("cannot kill the proxy: %v", err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // in the bubble: the old one is gone for a moment
 		w.startProxy(files)
 	default:
 		w.client(f)
@@ -224,7 +224,7 @@ type pending = task.Task
 func (w *world) settle() (left []pending) {
 	for range 120 {
 		w.proxy.Load().repair.Kick()
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // in the bubble
 		if left = w.pending(false); len(left) == 0 {
 			return nil
 		}

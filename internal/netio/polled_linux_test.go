@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // A watched connection is in exactly one epoll instance, its poller's; the runtime's does not know
@@ -110,7 +112,7 @@ func TestWaitingEnds(t *testing.T) {
 					}
 				}()
 				if !early {
-					until(t, "somebody waits", func() bool { return d.state.Load() == waited })
+					testkit.Eventually(t, "somebody waits", func() bool { return d.state.Load() == waited })
 					begun.Store(true)
 					tt.do(c, other)
 				}
@@ -146,7 +148,7 @@ func TestDeadlineThatWasTakenBack(t *testing.T) {
 	defer c.nc.Close()
 	d := &c.watch.polled.in
 	c.SetReadDeadline(time.Now().Add(time.Millisecond))
-	until(t, "it is over", d.over.Load)
+	testkit.Eventually(t, "it is over", d.over.Load)
 	c.SetReadDeadline(time.Now().Add(time.Hour))
 	d.lapse() // like a timer that had already fired
 	if d.over.Load() {

@@ -104,13 +104,3 @@ func fillUp(t testing.TB, s *Socket) {
 		}
 	}
 }
-
-func until(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("in vain waited until %s", what)
-		}
-		time.Sleep(time.Millisecond) // poll: the system does not notify
-	}
-}

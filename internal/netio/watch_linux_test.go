@@ -6,15 +6,17 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // watched returns an idle socket about which the poller has nothing more to report.
 func (p *peer) watched() (*Socket, *net.TCPConn) {
 	p.t.Helper()
 	c, other := p.connect()
-	until(p.t, "it has told that there is room", func() bool { return c.watch.polled.out.state.Load() == moved })
+	testkit.Eventually(p.t, "it has told that there is room", func() bool { return c.watch.polled.out.state.Load() == moved })
 	ask(p.t, c, other)
-	until(p.t, "it has told of the answer", func() bool { return c.watch.state.Load() == hasMore })
+	testkit.Eventually(p.t, "it has told of the answer", func() bool { return c.watch.state.Load() == hasMore })
 	hear(p.t, c)
 	c.PutDown()
 	p.takeUp(c)
@@ -59,7 +61,7 @@ func TestAwaitRunsWhenSomethingCame(t *testing.T) {
 				}
 				if early { // before anybody awaits it
 					tt.do(c, other)
-					until(t, "it is seen", func() bool {
+					testkit.Eventually(t, "it is seen", func() bool {
 						return c.watch.state.Load() == unwatched || c.watch.polled.lapsed() || c.ReceivingStopped()
 					})
 					if c.Await(run) {
@@ -103,7 +105,7 @@ func TestAwaitedMayGoOnElsewhere(t *testing.T) {
 		t.Fatal("it cannot be awaited")
 	}
 	_, _ = other.Write([]byte("x"))
-	until(t, "it has come", func() bool { return c.watch.state.Load() != awaited })
+	testkit.Eventually(t, "it has come", func() bool { return c.watch.state.Load() != awaited })
 	if !c2.Await(func() func() { close(goOn); return nil }) {
 		t.Fatal("the second one cannot be awaited")
 	}
@@ -127,7 +129,7 @@ func TestR12WhatEndsAnIdleSocketIsSeen(t *testing.T) {
 			c, other := p.watched()
 			defer c.nc.Close()
 			do(other)
-			until(t, "it is seen", func() bool { return c.watch.state.Load() == unwatched })
+			testkit.Eventually(t, "it is seen", func() bool { return c.watch.state.Load() == unwatched })
 			if c.Await(func() func() { t.Error("it ran"); return nil }) {
 				t.Error("it can be awaited, though something has come before the request")
 			}
@@ -145,7 +147,7 @@ func TestIdleSocketOutlivesItsDeadline(t *testing.T) {
 	c, other := p.watched()
 	defer c.nc.Close()
 	c.SetReadDeadline(time.Now().Add(time.Millisecond))
-	until(t, "it has passed", c.watch.polled.lapsed)
+	testkit.Eventually(t, "it has passed", c.watch.polled.lapsed)
 	c.PutDown()
 	p.takeUp(c)
 	c.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -171,7 +173,7 @@ func TestReceiveWithoutAwait(t *testing.T) {
 	c, other := p.watched()
 	defer c.nc.Close()
 	ask(t, c, other)
-	until(t, "the poller has told of the answer", func() bool { return c.watch.state.Load() == unwatched })
+	testkit.Eventually(t, "the poller has told of the answer", func() bool { return c.watch.state.Load() == unwatched })
 	hear(t, c)
 	c.PutDown()
 	p.takeUp(c)
@@ -208,7 +210,7 @@ func TestR12MoreInputIsNoticed(t *testing.T) {
 			_, _ = other.Write([]byte("x"))
 			<-begun
 			tt.do(other)
-			until(t, "it is seen", func() bool { return c.watch.state.Load() == hasMore })
+			testkit.Eventually(t, "it is seen", func() bool { return c.watch.state.Load() == hasMore })
 			close(goOn)
 			<-done
 			c.TakeUp()

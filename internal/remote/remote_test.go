@@ -102,7 +102,7 @@ func TestRepairSessionFallsSilent(t *testing.T) {
 			}
 		}
 		f.Want(t, "b/k")
-		time.Sleep(sessionTimeout + time.Second)
+		time.Sleep(sessionTimeout + time.Second) // in the bubble
 		synctest.Wait()
 		f.Want(t)
 		if err := a.in(session, func() {}); !errors.Is(err, errSession) {

@@ -3,9 +3,11 @@ package service
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/akubra/akubra/internal/admin"
@@ -129,23 +131,32 @@ func TestR35PageSettlesForLong(t *testing.T) {
 // The bytes that the page shows are those of the keys beside them, and a look that takes long is not
 // taken at each second.
 func TestOwedBytesAreOfNow(t *testing.T) {
-	var b owedBytes
-	for _, took := range []time.Duration{0, 50 * time.Millisecond} {
-		b.again = time.Time{}
-		begun := time.Now()
-		b.get(func() journal.Owing {
-			time.Sleep(took)
-			return journal.Owing{Bytes: []int64{1}}
-		})
-		most := owedBytesRest * time.Since(begun) // of what a look may have taken
-		if rest := time.Until(b.again); rest > most || b.again.Sub(begun) < owedBytesRest*took {
-			t.Errorf("after a look of %v it rests for %v, want at most %v", took, rest, most)
+	synctest.Test(t, func(t *testing.T) {
+		for _, took := range []time.Duration{0, 50 * time.Millisecond} {
+			var b owedBytes
+			looks := 0
+			look := func() {
+				t.Helper()
+				got := b.get(func() journal.Owing {
+					time.Sleep(took) // in the bubble, as all here
+					looks++
+					return journal.Owing{Bytes: []int64{1}}
+				})
+				if !slices.Equal(got, []int64{1}) {
+					t.Errorf("it shows %d", got)
+				}
+			}
+			look()
+			time.Sleep(owedBytesRest * took)
+			if look(); took > 0 && looks != 1 {
+				t.Errorf("after a look of %v it does not rest", took)
+			}
+			time.Sleep(1)
+			if look(); looks != 2 {
+				t.Errorf("after a look of %v it still rests: %d looks", took, looks)
+			}
 		}
-		looked := false
-		if b.again = time.Now().Add(time.Hour); b.get(func() journal.Owing { looked = true; return journal.Owing{} })[0] != 1 || looked {
-			t.Error("it looks while it ought to rest")
-		}
-	}
+	})
 }
 
 // lockedBuffer is a log that is read while it is written.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // diskRig is a journal on a real file system, in a directory below DataDir, which is
@@ -314,7 +316,7 @@ func TestR23GoneIsNoticedWithinASecond(t *testing.T) {
 			t.Fatal("failed for no reason")
 		}
 		must(t, os.RemoveAll(dir))
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the bubble's
 		synctest.Wait()
 		if !j.Failed() || len(told) != 1 {
 			t.Errorf("failed %v, told %q", j.Failed(), told)
@@ -405,9 +407,7 @@ func TestR23GoneDuringAWrite(t *testing.T) {
 	must(t, os.RemoveAll(r.data))
 	var looking sync.WaitGroup
 	looking.Go(r.look)
-	for !r.Failed() { // nobody tells of it
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "the journal has failed", r.Failed)
 	entry := opened(put("x", 1))
 	if err := r.intend(&entry); !errors.Is(err, ErrGone) {
 		t.Error(err)

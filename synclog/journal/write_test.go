@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/inflight"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -258,9 +259,8 @@ func TestR35WhatIsOverDoesNotComeBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.End()
-			for j.writes.table.Len() > 0 { // it is settled late; killed copies one file after the other
-				time.Sleep(time.Millisecond)
-			}
+			// It is settled late, and killed copies one file after the other.
+			testkit.Eventually(t, "the slot is free", func() bool { return j.writes.table.Len() == 0 })
 			for _, task := range takenOver(t, killed(t, dir)) {
 				if newest := task.Newest(); newest.Method == "DELETE" {
 					t.Errorf("%s, promised %t: the delete stands: %+v", name, promised, task)
@@ -452,7 +452,11 @@ func (d *fullDisk) Create(name string) (File, error) {
 func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 	disk := &fullDisk{FS: osFS{}}
 	dir := t.TempDir()
-	j := openDoor(t, dir, Options{SegmentSize: 1, FS: disk, OnError: func(error) {}}) // a segment a batch
+	revived := make(chan struct{})
+	j := openDoor(t, dir, Options{
+		SegmentSize: 1, // a segment a batch
+		FS:          disk, OnError: func(error) {}, OnRevive: func() { close(revived) },
+	})
 	w, e := mustBegin(t, j, "k"), intentOf(j, "k")
 	if err := w.Acknowledge([]Entry{e}); err != nil {
 		t.Fatal(err)
@@ -480,11 +484,7 @@ func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 		t.Errorf("killed meanwhile: %+v", got)
 	}
 	disk.full.Store(false)
-	for deadline := time.Now().Add(30 * time.Second); j.Refuses(); time.Sleep(10 * time.Millisecond) { // it tries each second
-		if time.Now().After(deadline) {
-			t.Fatal("it does not work again")
-		}
-	}
+	<-revived // it tries each second
 	mustBegin(t, j, "next").End()
 	if n := j.writes.table.Len(); n != 0 {
 		t.Fatalf("%d slots are kept", n)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -215,11 +216,12 @@ func (w *world) follow() *Repairer {
 // await waits until ok, which has to come about soon.
 func (w *world) await(what string, ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Fatalf("waited in vain until %s; left: %+v", what, w.q.left())
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("left: %+v", w.q.left())
 		}
-	}
+	}()
+	testkit.Eventually(w.t, what, ok)
 }
 
 func TestFollowsThroughAnOutage(t *testing.T) {

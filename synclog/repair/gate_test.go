@@ -156,7 +156,7 @@ func TestRepairStaysBehindClients(t *testing.T) {
 					r := w.repairer()
 					r.Start()
 					defer r.Close()
-					time.Sleep(10 * time.Second)
+					time.Sleep(10 * time.Second) // in the bubble
 					far.mu.Lock()
 					peak := far.peak
 					far.mu.Unlock()
@@ -165,7 +165,7 @@ func TestRepairStaysBehindClients(t *testing.T) {
 						t.Errorf("up to %d requests at once, and %d keys, while clients needed the room", peak, behind)
 					}
 					pressed.Store(false)
-					time.Sleep(15 * time.Second)
+					time.Sleep(15 * time.Second) // in the bubble
 					far.mu.Lock()
 					defer far.mu.Unlock()
 					if left := w.q.left(); far.peak < 8 || len(left) > 0 {
@@ -187,9 +187,9 @@ func TestWantedKeysDoNotWaitForRoom(t *testing.T) {
 		r := w.repairer()
 		r.Start()
 		defer r.Close()
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond) // in the bubble
 		r.Prefer("b", "k15")
-		time.Sleep(4 * time.Second)
+		time.Sleep(4 * time.Second) // in the bubble
 		left := w.q.left()
 		if len(left) < 15 || slices.ContainsFunc(left, func(f flat) bool { return f.Key == "k15" }) {
 			t.Errorf("%d are left: %v", len(left), left)
@@ -216,7 +216,7 @@ func TestSlowBackendHoldsUpNoOther(t *testing.T) {
 		r := w.repairer()
 		r.Start()
 		defer r.Close()
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // in the bubble
 		left := w.q.left()
 		if slices.ContainsFunc(left, func(f flat) bool { return strings.HasPrefix(f.Key, "fast") }) || len(left) < 100 {
 			t.Errorf("%d keys are left", len(left))
@@ -233,12 +233,12 @@ func TestLongerWayIsNoQueue(t *testing.T) {
 		r := w.repairer()
 		r.Start()
 		defer r.Close()
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond) // in the bubble
 		far.mu.Lock()
 		far.trip = 150 * time.Millisecond
 		far.mu.Unlock()
 		before := len(w.q.left())
-		time.Sleep(15 * time.Second)
+		time.Sleep(15 * time.Second) // in the bubble
 		// Four at a time would be 130 of them.
 		if done := before - len(w.q.left()); done < 2000 {
 			t.Errorf("%d were repaired of %d", done, before)
@@ -262,7 +262,7 @@ func TestKeysBesideAreLookedAtALittleAtATime(t *testing.T) {
 		r := w.repairer()
 		r.Start()
 		defer r.Close()
-		time.Sleep(seconds * time.Second)
+		time.Sleep(seconds * time.Second) // in the bubble
 		if looks, most := q.looks.Load(), int64(seconds*besideSteps*int(time.Second/pressedAgain)); looks < keys || looks > most*11/10 {
 			t.Errorf("%d tasks were looked at, want %d at most", looks, most)
 		}
@@ -296,7 +296,7 @@ func TestR30WantedKeyAtTheGateDoesNotWait(t *testing.T) {
 		defer r.Close()
 		time.Sleep(500 * time.Millisecond) // k0 takes three seconds
 		r.Prefer("b", "k1")
-		time.Sleep(4 * time.Second)
+		time.Sleep(4 * time.Second) // in the bubble
 		if left := w.q.left(); slices.ContainsFunc(left, func(f flat) bool { return f.Key == "k1" }) {
 			t.Errorf("it is not repaired yet: %d are left", len(left))
 		}

@@ -137,7 +137,7 @@ func TestPartsLeaveRoomForKeys(t *testing.T) {
 					w.wrote(key, w.stores[0].put("b", key, "x", time.Minute).etag, 1)
 				}
 				r.Kick()
-				time.Sleep(40 * time.Second)
+				time.Sleep(40 * time.Second) // in the bubble
 				if left := w.q.left(); len(left) != 1 || left[0].Key != "big" {
 					t.Errorf("%d keys are left", len(left))
 				}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/repair/client"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -53,15 +54,11 @@ func startServer(t *testing.T, kind string) Backend {
 	})
 	b := Backend{Name: addr, URL: "http://" + addr, Credentials: serverKey}
 	c := clientOf(t, b)
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	testkit.Eventually(t, kind+" comes up", func() bool {
 		_, _, err := c.Document(t.Context(), &client.Request{Method: "GET"}, maxDocument)
-		if err == nil {
-			return b
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s does not come up: %v", kind, err)
-		}
-	}
+		return err == nil
+	})
+	return b
 }
 
 func clientOf(t *testing.T, b Backend) *client.Client {

@@ -54,7 +54,7 @@ func (l *wire) pass(free *time.Time, n int) {
 	until := *free
 	l.moved += int64(n)
 	l.mu.Unlock()
-	time.Sleep(time.Until(until))
+	time.Sleep(time.Until(until)) // in a bubble, as all here
 }
 
 func (l *wire) count(n int) {
