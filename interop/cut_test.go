@@ -20,7 +20,7 @@ import (
 
 // TestR31CutUploads: whatever becomes of an upload that has not come to its end, no
 // backend stores the part of it that came. versitygw takes the end of a connection
-// for the end of a body, so that it is the one to ask.
+// for the end of a body, so that it is the one to ask. Whole ones that are chunked twice come first (R32).
 func TestR31CutUploads(t *testing.T) {
 	topologies := []struct {
 		name string
@@ -36,6 +36,7 @@ func TestR31CutUploads(t *testing.T) {
 	for _, topology := range topologies {
 		t.Run(topology.name, func(t *testing.T) {
 			c := newCuts(t, topology.new(t))
+			c.chunkedTwice()
 			c.byClient("reset", cutReset)
 			c.byClient("FIN", c.wantNoYes)
 			c.byProxy("SIGTERM past ShutdownTimeout", "ShutdownTimeout: 1s\n", c.terminate)
