@@ -80,6 +80,9 @@ const (
 // anew for the backends, trailer fields passed on (RFC 9112 §7.1).
 func (r *request) copyChunked(ctx *fasthttp.RequestCtx, body io.Reader) error {
 	limit := r.o.MaxBodySize
+	if r.head.decodedLength >= 0 { // a backend that counts need not wait for the last chunk
+		r.message.MayEnd()
+	}
 	for {
 		room, err := r.message.Reserve()
 		if err != nil {
@@ -101,6 +104,7 @@ func (r *request) copyChunked(ctx *fasthttp.RequestCtx, body io.Reader) error {
 
 // endChunks writes the last chunk and the client's trailer fields.
 func (r *request) endChunks(ctx *fasthttp.RequestCtx) error {
+	r.message.MayEnd()
 	if _, err := r.message.Write([]byte("0\r\n")); err != nil {
 		return err
 	}
@@ -165,6 +169,7 @@ func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error
 		return problem
 	}
 	r.message.AddBody(len(data))
+	r.message.MayEnd()
 	r.message.Start()
 	if r.head.chunked {
 		if len(data) > 0 {

@@ -41,17 +41,26 @@ func (c *race) decideBy(leg int, deciders uint64) {
 // decidedBy is that leg, or -1.
 func (c *race) decidedBy() int { return int(c.decider.Load()) }
 
-// mayShow are the legs whose backends may show the write by now, as a set of backends.
-func (r *request) mayShow() (set uint64) {
-	decider := r.race.decidedBy()
-	switch {
-	case decider < 0:
-		return 0
-	case r.race.following.Load():
-		return r.asked()
+// asUndecided is the write as a read of its key sees it (reads_undecided.go).
+func (r *request) asUndecided() undecidedWrite {
+	c := &r.race
+	w := undecidedWrite{id: r.head.id, shown: c.shown.Load()}
+	decider := c.decidedBy()
+	if decider < 0 || !r.message.MayBeWhole() {
+		return w
 	}
-	return 1 << r.legs[decider].backend
+	w.set = 1 << r.legs[decider].backend
+	if w.shown || c.following.Load() {
+		w.set, w.taken = r.e.all, w.set
+	}
+	if w.shown {
+		w.set &^= w.taken
+	}
+	return w
 }
+
+// noteShown notes that a reader is shown what the decider has.
+func (c *race) noteShown() { c.shown.Store(true) }
 
 // keep says how the other legs are kept back. Before the legs start.
 func (c *race) keep(how followers) { c.follow = how }
@@ -86,6 +95,9 @@ func (r *request) chooseDecider() *s3Error {
 		// Its upload's owner decides. Where that is not known each backend is asked, and
 		// the others have no such upload.
 		if owing&r.asked() == 0 {
+			if len(r.legs) == 1 {
+				r.race.decideBy(0, r.asked())
+			}
 			return nil
 		}
 	} else if r.decideByFirst(owing) || r.decideSoon() {

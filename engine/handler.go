@@ -269,6 +269,7 @@ func (r *request) makeMessage() {
 		Readers:      len(r.legs),
 		StallTimeout: r.o.StallTimeout,
 		Begun:        r.head.begun,
+		Watched:      r.head.isConditional(),
 		NoPipes:      !r.client.isPlain() || r.head.isWatched() || r.race.isHeld() || r.isHeldBack(),
 	})
 }

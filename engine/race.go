@@ -59,8 +59,9 @@ type race struct {
 	// decider is the leg that decides a conditional write (decide.go), or -1. It is changed
 	// under mu, and read without.
 	decider atomic.Int32
-	// following: the decider has taken the write, and the others may have it any moment.
-	following atomic.Bool
+	// following: the decider has taken the write, and the others may have it any moment. shown: a reader
+	// was shown what the decider has, before it was decided and written down.
+	following, shown atomic.Bool
 
 	// Set before the legs start.
 	lacking uint64              // backends that are not asked for a copy, since they owe its source
@@ -81,6 +82,7 @@ func (c *race) reset() {
 	c.ended, c.need, c.winner, c.follow, c.refusing, c.deciders = 0, 0, -1, followNone, 0, 0
 	c.decider.Store(nobody)
 	c.following.Store(false)
+	c.shown.Store(false)
 	c.versioned, c.versionAt, c.late, c.patience, c.promoted, c.partly = 0, 0, false, nil, false, false
 	c.stage, c.end, c.firstAnswer = raceReading, undecided, 0
 	c.lacking, c.skipped, c.asked = 0, 0, 0

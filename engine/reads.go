@@ -56,7 +56,7 @@ type answerer struct {
 	weight  int    // ReadFrom
 	owes    int    // of a listing: how many keys of the bucket; else 1 where it owes the key
 	rank    uint64 // in the order of the bucket's backends (R28): the highest speaks first
-	decides bool   // a conditional write to the key, at this moment
+	decides bool   // at this moment its answer has to wait for a conditional write to the key
 	latency int64  // ReadFastest: how long an answer takes, by experience; 0 if there is none
 	dice    uint64 // ReadSpread: drawn anew for each read
 }
@@ -190,15 +190,15 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		return want, nil
 	}
 	all := r.o.ReadPolicy == ReadAll
-	quiet := e.o.Journal == nil || e.o.Journal.Quiet()
-	if quiet && all {
-		return want, nil
-	}
-	deciding, _ := r.beingDecided() // before the journal is asked: once it is decided that knows who lacks it
 	listing := len(r.head.target.Key) == 0
 	list := e.patientFor(e.o.briefWait / listingShare)
 	for p := e.brieflyPatient(); ; {
-		var owed uint64
+		deciding := r.beingDecided() // before the journal is asked: once it is decided that knows who lacks it
+		quiet := e.o.Journal == nil || e.o.Journal.Quiet()
+		if quiet && all && !deciding.shown {
+			return want, nil
+		}
+		owed := deciding.unseen(e.all)
 		var counts []int
 		switch {
 		case quiet:
@@ -206,7 +206,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 			counts = make([]int, len(e.o.Backends))
 			owed = r.owedIn(counts)
 		default:
-			owed = r.owedOf()
+			owed |= r.owedOf()
 			if lack := owed | r.lackBucket(); e.inPool()&^lack != 0 {
 				owed = lack
 			}
@@ -219,7 +219,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 			return want, nil // takeSlots says so
 		}
 		for i := range r.answerers {
-			r.answerers[i].decides = deciding&(1<<r.answerers[i].backend) != 0
+			r.answerers[i].decides = deciding.set&^deciding.taken&(1<<r.answerers[i].backend) != 0
 		}
 		route(&r.plan, r.o.ReadPolicy, r.o.StaleReads, listing, r.answerers)
 		if r.plan.n > 0 {

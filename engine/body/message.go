@@ -101,7 +101,8 @@ type Message struct {
 	begun   time.Time // when the request arrived
 	failed  error     // the error that the writer is to be given
 
-	came atomic.Int64 // bytes of the body received from the client
+	came   atomic.Int64 // bytes of the body received from the client
+	ending atomic.Bool  // see MayBeWhole
 }
 
 // Options say how to carry a message.
@@ -113,6 +114,7 @@ type Options struct {
 	StallTimeout time.Duration // R10
 	Begun        time.Time
 	NoPipes      bool // do not use pipes
+	Watched      bool // somebody asks MayBeWhole
 }
 
 // Init prepares a message, once; it can then be begun any number of times.
@@ -129,12 +131,17 @@ func (m *Message) Begin(o Options) {
 	} else {
 		total = size
 	}
+	var ending *atomic.Bool
+	if o.Watched {
+		ending = &m.ending
+	}
 	m.Ring = ring.Get(ring.Options{
 		Size:         max(ring.SizeFor(size, o.MaxRing), ring.SizeFor(int64(len(o.Head)), 1<<26)),
 		Head:         o.Head,
 		Readers:      o.Readers,
 		StallTimeout: o.StallTimeout,
 		Total:        total,
+		Ending:       ending,
 		OnCut:        m.h.Cut,
 		OnLag:        m.h.Lag,
 	})
@@ -160,8 +167,16 @@ func (m *Message) Put() (waited time.Duration) {
 	m.Ring, m.pipes, m.rest, m.failed = nil, nil, nil, nil
 	m.place, m.started, m.gathered, m.piped = inRing, false, 0, 0
 	m.came.Store(0)
+	m.ending.Store(false)
 	return waited
 }
+
+// MayBeWhole reports whether a reader may have so much of a watched message that a backend takes it for
+// whole. It may be called from any goroutine, also before Begin.
+func (m *Message) MayBeWhole() bool { return m.ending.Load() }
+
+// MayEnd notes that, for a body of unknown length: what the writer adds from now on may be its end.
+func (m *Message) MayEnd() { m.ending.Store(true) }
 
 // Exists reports whether the message has been begun.
 func (m *Message) Exists() bool { return m.Ring != nil }

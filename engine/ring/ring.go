@@ -22,6 +22,7 @@ package ring
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -66,6 +67,8 @@ type Ring struct {
 	err      error  // set by Cancel
 	held     uint64 // readers that are kept heldTail behind, until Free (R29)
 
+	ending *atomic.Bool // Options.Ending; nil once it is set
+
 	space   chan struct{} // the writer waits here for room; capacity 1
 	blocked bool          // the writer is waiting
 	woken   bool          // space has been signaled
@@ -94,6 +97,10 @@ type Options struct {
 	StallTimeout time.Duration
 	// Total is the length of the whole stream, or 0 if it is not known.
 	Total int64
+	// Ending, unless nil, is set before a reader may have what is nearer than heldTail to the stream's
+	// end. Where Total is not known it is set by Close: a writer whose stream may be taken for whole
+	// before that has to set it itself.
+	Ending *atomic.Bool
 	// OnCut is called on the writer's goroutine when it cuts a reader. It must make that reader's
 	// goroutine call Detach soon, by aborting what the reader writes to; until then the memory that
 	// the reader may be using is not overwritten.
@@ -113,6 +120,7 @@ func Get(o Options) *Ring {
 	if cap(r.readers) < o.Readers {
 		r.readers = make([]reader, o.Readers)
 	}
+	r.ending = o.Ending
 	r.readers = r.readers[:o.Readers]
 	for i := range r.readers {
 		r.readers[i] = reader{attached: true}
@@ -126,7 +134,7 @@ func (r *Ring) Put() {
 	if r.woken && len(r.space) > 0 {
 		<-r.space
 	}
-	r.onCut, r.onLag, r.err, r.woken, r.held = nil, nil, nil, false, 0
+	r.onCut, r.onLag, r.err, r.woken, r.held, r.ending = nil, nil, nil, false, 0, nil
 	r.written, r.reserved, r.inside, r.waited = 0, 0, 0, 0
 	r.closed, r.blocked, r.draining, r.outside, r.kept = false, false, false, false, false
 	toPool(r)
@@ -189,6 +197,7 @@ func (r *Ring) PublishOutside(n int64) {
 		r.outside, r.inside = true, r.written
 	}
 	r.written += n
+	r.noteEndingLocked()
 	r.data.Broadcast()
 	r.mu.Unlock()
 }
@@ -199,6 +208,7 @@ func (r *Ring) PublishOutside(n int64) {
 func (r *Ring) MoveOutside(n int64, kept bool) {
 	r.mu.Lock()
 	r.outside, r.kept, r.inside, r.written = true, kept, 0, n
+	r.noteEndingLocked()
 	r.data.Broadcast()
 	r.mu.Unlock()
 }
@@ -277,6 +287,7 @@ func (r *Ring) publish(n int, last bool) {
 	r.mu.Lock()
 	r.written += int64(n)
 	r.closed = last
+	r.noteEndingLocked()
 	r.data.Broadcast()
 	r.mu.Unlock()
 }
@@ -303,8 +314,17 @@ func (r *Ring) Close() {
 	}
 	r.mu.Lock()
 	r.closed = true
+	r.noteEndingLocked()
 	r.data.Broadcast()
 	r.mu.Unlock()
+}
+
+// noteEndingLocked sets Options.Ending where it is time to.
+func (r *Ring) noteEndingLocked() {
+	if r.ending != nil && (r.closed || r.total > 0 && r.written > r.total-heldTail) {
+		r.ending.Store(true)
+		r.ending = nil
+	}
 }
 
 // Cancel aborts the stream: from now on readers and writer get ErrCanceled, even for bytes
