@@ -41,27 +41,6 @@ func (c *race) decideBy(leg int, deciders uint64) {
 // decidedBy is that leg, or -1.
 func (c *race) decidedBy() int { return int(c.decider.Load()) }
 
-// asUndecided is the write as a read of its key sees it (reads_undecided.go).
-func (r *request) asUndecided() undecidedWrite {
-	c := &r.race
-	w := undecidedWrite{id: r.head.id, shown: c.shown.Load()}
-	decider := c.decidedBy()
-	if decider < 0 || !r.message.MayBeWhole() {
-		return w
-	}
-	w.set = 1 << r.legs[decider].backend
-	if w.shown || c.following.Load() {
-		w.set, w.taken = r.e.all, w.set
-	}
-	if w.shown {
-		w.set &^= w.taken
-	}
-	return w
-}
-
-// noteShown notes that a reader is shown what the decider has.
-func (c *race) noteShown() { c.shown.Store(true) }
-
 // keep says how the other legs are kept back. Before the legs start.
 func (c *race) keep(how followers) { c.follow = how }
 
@@ -394,15 +373,6 @@ func (r *request) takeFollowers() (decider int, how followers, no error) {
 		c.follow = followNever // one of them may be about to look whether it may have the whole message
 	}
 	return decider, how, no
-}
-
-// isRefusedLocked reports whether legs are parked that end now, for the decider has not said yes.
-func (c *race) isRefusedLocked() bool {
-	if c.follow != followParked {
-		return false
-	}
-	d := &c.votes[c.decidedBy()]
-	return d.hasEnded() && d.state != votePositive
 }
 
 // isHolding reports whether the followers of a decider are kept from the message's end.

@@ -183,3 +183,33 @@ func (r *request) setAnsweredLocked() {
 		}
 	}
 }
+
+// isRefusedLocked reports whether legs are parked that end now, for the decider has not said yes.
+func (c *race) isRefusedLocked() bool {
+	if c.follow != followParked {
+		return false
+	}
+	d := &c.votes[c.decidedBy()]
+	return d.hasEnded() && d.state != votePositive
+}
+
+// asUndecided is the write as a read of its key sees it (reads_undecided.go).
+func (r *request) asUndecided() undecidedWrite {
+	c := &r.race
+	w := undecidedWrite{id: r.head.id, shown: c.shown.Load()}
+	decider := c.decidedBy()
+	if decider < 0 || !r.message.MayBeWhole() {
+		return w
+	}
+	w.set = 1 << r.legs[decider].backend
+	if w.shown || c.following.Load() {
+		w.set, w.taken = r.e.all, w.set
+	}
+	if w.shown {
+		w.set &^= w.taken
+	}
+	return w
+}
+
+// noteShown notes that a reader is shown what the decider has.
+func (c *race) noteShown() { c.shown.Store(true) }

@@ -16,6 +16,7 @@ type action struct {
 	// A condition of a write: absent is If-None-Match: *, match the value that If-Match names.
 	absent bool
 	match  string
+	upload bool // it is an upload in parts that is completed
 }
 
 // verdict is what it was told.
@@ -58,7 +59,7 @@ var register = porcupine.Model{
 		if a.value == "" && value == "" { // to delete what is not there is no change, whatever the condition says
 			return true, value
 		}
-		holds := !(a.absent && value != "") && (a.match == "" || a.match == value)
+		holds := !(a.absent && value != "") && (a.match == "" || a.match == value || a.match == anything && value != "")
 		switch {
 		case t.verdict == refused:
 			return !holds, value
