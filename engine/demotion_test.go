@@ -290,15 +290,16 @@ func TestR13SlowUploadBlamesNoBackend(t *testing.T) {
 	const head = "PUT /b/slow HTTP/1.1\r\nHost: s3.test\r\n"
 	tests := []struct {
 		name         string
+		sent         int64 // of the body, at first; the server keeps a single byte until the next one comes
 		first, later string
 		stored       string
 	}{
-		{"small", head + "Content-Length: 1000\r\n\r\n" + body[:10], body[10:1000], body[:1000]},
-		{"a byte", head + "Content-Length: 1000\r\n\r\n" + body[:1], body[1:1000], body[:1000]},
-		{"large", head + "Content-Length: 300000\r\n\r\n" + body[:200000], body[200000:300000], body[:300000]},
-		{"larger than the ring", head + "Content-Length: 307200\r\n\r\n" + body[:300000], body[300000:307200], body[:307200]},
-		{"much larger", head + "Content-Length: 3145728\r\n\r\n" + body[:2000000], body[2000000:], body},
-		{"chunked", head + "Transfer-Encoding: chunked\r\n\r\n" + chunk(body[:1000]), chunk(body[1000:2000]) + "0\r\n\r\n", body[:2000]},
+		{"small", 10, head + "Content-Length: 1000\r\n\r\n" + body[:10], body[10:1000], body[:1000]},
+		{"a byte", 0, head + "Content-Length: 1000\r\n\r\n" + body[:1], body[1:1000], body[:1000]},
+		{"large", 200_000, head + "Content-Length: 300000\r\n\r\n" + body[:200000], body[200000:300000], body[:300000]},
+		{"larger than the ring", 300_000, head + "Content-Length: 307200\r\n\r\n" + body[:300000], body[300000:307200], body[:307200]},
+		{"much larger", 2_000_000, head + "Content-Length: 3145728\r\n\r\n" + body[:2000000], body[2000000:], body},
+		{"chunked", 1000, head + "Transfer-Encoding: chunked\r\n\r\n" + chunk(body[:1000]), chunk(body[1000:2000]) + "0\r\n\r\n", body[:2000]},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -306,8 +307,8 @@ func TestR13SlowUploadBlamesNoBackend(t *testing.T) {
 			r := newRig(t, 2, options, func(o *Options, _ *limiter.Options) { o.RingSize = 64 << 10 })
 			slow := r.dial()
 			slow.Send(tt.first)
-			for _, s := range r.stores {
-				s.Wait(t, func(rs stub.Requests) bool { return len(rs) == 1 })
+			for _, s := range r.stores { // before that it may be them who are waited for
+				s.Wait(t, func(rs stub.Requests) bool { return len(rs) == 1 && rs[0].BodyBytes == tt.sent })
 			}
 			r.wantWaitingForTheClient(2)
 			a := r.put("/b/other", "x")

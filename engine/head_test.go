@@ -503,10 +503,10 @@ func TestR23ConnectionsOverTLS(t *testing.T) {
 	client := cert.Client()
 	defer client.CloseIdleConnections()
 	get := func(client *http.Client) int {
-		t.Helper()
 		resp, err := client.Get("https://" + r.addr + "/")
 		if err != nil {
-			t.Fatal(err)
+			t.Log(err)
+			return 0
 		}
 		defer resp.Body.Close()
 		_, _ = io.Copy(io.Discard, resp.Body)
@@ -517,16 +517,21 @@ func TestR23ConnectionsOverTLS(t *testing.T) {
 	}
 	// The first one's connection is kept, and busy.
 	gate := make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
+	defer open()
 	r.stores[0].Behave(stub.Behaviour{Gate: gate})
-	first := make(chan int)
+	first := make(chan int, 1)
 	go func() { first <- get(client) }()
 	r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
 	transport := cert.Client().Transport.(*http.Transport).Clone()
 	transport.DisableKeepAlives = true
-	if status := get(&http.Client{Transport: transport}); status != 503 {
+	// A machine that is very busy takes longer for the handshake than is waited for one that is refused.
+	status := 0
+	until(t, "it is refused", func() bool { status = get(&http.Client{Transport: transport}); return status != 0 })
+	if status != 503 {
 		t.Fatalf("status is %d, want 503", status)
 	}
-	close(gate)
+	open()
 	if status := <-first; status != 200 {
 		t.Fatalf("status is %d", status)
 	}
