@@ -20,10 +20,10 @@ func TestR13WhatTheSystemTakesIsNoProgress(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newTightRig(t, 2)
-			for range 2 { // a fresh connection, and a kept one
+			for i := range 2 { // on a fresh connection, and on a kept one
 				r.stores[1].Behave(stub.Behaviour{During: stub.HangThere})
 				c := r.dial()
-				const first, later = 150 << 10, int64(time.Hour)
+				const first, later = 60 << 10, int64(time.Hour)
 				c.Send(raw[:first])
 				silence := func(backend int, unacknowledged func(int, int64) int64) int64 {
 					now := r.e.now()
@@ -32,6 +32,7 @@ func TestR13WhatTheSystemTakesIsNoProgress(t *testing.T) {
 					unacknowledged(backend, now)
 					return r.limiter.Silence(backend, now+later, unacknowledged)
 				}
+				r.stores[1].Wait(t, func(all stub.Requests) bool { return len(all) > i && all[len(all)-1].Stage == stub.StageHeld })
 				takesAll := func() bool { return silence(1, func(int, int64) int64 { return 0 }) == 0 }
 				testkit.Eventually(t, "the one that takes nothing is silent, though the system takes all", func() bool {
 					return takesAll() && silence(1, r.e.Unacknowledged) >= later && takesAll()

@@ -34,11 +34,11 @@ func TestR13SilentLinkUnderASlowUpload(t *testing.T) {
 	far.Behave(stub.Behaviour{During: stub.HangThere})
 	client := stub.Dial(t, p.Addr())
 	body := strings.Repeat("x", 8<<20)
-	client.Send(fmt.Sprintf("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", len(body)), body[:300<<10])
+	client.Send(fmt.Sprintf("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", len(body)), body[:60<<10])
 	far.Wait(t, func(all stub.Requests) bool { return len(all) > 0 })
 	far.RefuseAccept(true) // a probe gets no answer
 	testkit.Eventually(t, "it is demoted", func() bool { return p.limiter.State(0) == limiter.StateDemoted })
-	client.Send(body[300<<10:])
+	client.Send(body[60<<10:])
 	a, err := client.ReadAnswer()
 	testkit.MustDo(t, err)
 	if a.Status != 200 {
