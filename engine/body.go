@@ -158,6 +158,7 @@ func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error
 	if r.head.contentLength > maxDeleteBody {
 		return errDeleteTooLarge
 	}
+	r.progress(farFuture) // waiting for the client, or for other writes, is not the backends' fault (R13)
 	data, objects, conditional, err := r.readDeleteList(body)
 	if err != nil {
 		return r.bodyEnded(err)
@@ -170,6 +171,7 @@ func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error
 	}
 	r.message.AddBody(len(data))
 	r.message.MayEnd()
+	r.progress(r.e.now())
 	r.message.Start()
 	if r.head.chunked {
 		if len(data) > 0 {
@@ -182,4 +184,12 @@ func (r *request) readDeletes(ctx *fasthttp.RequestCtx, body io.Reader) *s3Error
 		_, err = r.message.Write(data)
 	}
 	return r.bodyEnded(err)
+}
+
+// progress tells the limiter of every leg, before they start, when it has made progress.
+func (r *request) progress(at int64) {
+	for i := range r.legs {
+		l := &r.legs[i]
+		r.e.o.Limiter.Progress(l.backend, l.slot, at)
+	}
 }
