@@ -179,7 +179,11 @@ func (l *leg) leaveLane() {
 	if l.r.message.Exists() {
 		held = l.r.message.Stalled(l.index)
 	}
-	l.lane.end(l.r.e.now(), &l.load, held, l.outcome == OutcomeStalled)
+	now, cut := l.r.e.now(), l.outcome == OutcomeStalled
+	if cut && l.r.e.adaptive != nil {
+		l.r.e.adaptive.Cut(l.backend, now-int64(held))
+	}
+	l.lane.end(now, &l.load, held, cut)
 }
 
 // noteLane counts bytes that the backend's connection has accepted.

@@ -268,6 +268,13 @@ func TestR13Silence(t *testing.T) {
 	silence(21000*ms, 2000*ms)
 	r.Heard(1, 21000*ms)
 	silence(22000*ms, 1000*ms)
+	r.Progress(1, s[0].slot, math.MaxInt64)
+	r.Progress(1, more[0].slot, math.MaxInt64)
+	silence(22100*ms, 0)
+	r.Cut(1, 21500*ms) // who did not wait any longer
+	silence(22100*ms, 600*ms)
+	r.Heard(1, 22200*ms)
+	silence(30000*ms, 0)
 	if !r.DemoteSilent(1, 22000*ms) || r.DemoteSilent(1, 22000*ms) || r.DemoteSilent(0, 22000*ms) {
 		t.Error("one of two is to be demoted, once")
 	}

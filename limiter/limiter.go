@@ -126,7 +126,8 @@ type backend struct {
 	lag   gauge
 	// succeeded is set by Succeeded, and taken by whoever asks for silence.
 	succeeded atomic.Bool
-	heard     int64 // when a leg ended well last, as far as Silence has asked; its goroutine's
+	cut       atomic.Int64 // see Cut
+	heard     int64        // when a leg ended well last, as far as Silence has asked; its goroutine's
 
 	// Guarded by mu.
 	demotions uint64

@@ -13,11 +13,20 @@ func (l *Limiter) Silence(backend int, now int64, unacknowledged func(backend in
 		b.succeeded.Store(false)
 		b.heard = now
 	}
-	if b.heard == now || b.slots.taken() == 0 {
-		return 0
+	waits := int64(0)
+	if b.heard != now && b.slots.taken() > 0 {
+		waits = max(b.slots.longestWait(now), unacknowledged(backend, now))
 	}
-	return max(0, min(max(b.slots.longestWait(now), unacknowledged(backend, now)), now-b.heard))
+	if since := b.cut.Load(); since > b.heard {
+		waits = max(waits, now-since)
+	}
+	return max(0, min(waits, now-b.heard))
 }
+
+// Cut records that a leg was cut which had held its client back since then. What it waited for has not come, so that
+// the backend is silent until something does, or it answers a probe: clients that do not wait for long would hide
+// that a link was cut.
+func (l *Limiter) Cut(backend int, since int64) { l.backends[backend].cut.Store(since) }
 
 // Heard ends a silence: the backend has answered a probe. It is for Silence's goroutine.
 func (l *Limiter) Heard(backend int, now int64) { l.backends[backend].heard = now }

@@ -18,19 +18,7 @@ import (
 // same that its backend's link was cut, though there is no other request. The client goes on, and is answered.
 func TestR13SilentLinkUnderASlowUpload(t *testing.T) {
 	t.Parallel()
-	far, near := stub.New(t, stub.ReceiveBuffer(16<<10)), stub.New(t)
-	c := config.Default()
-	c.Listen, c.AdminListen, c.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
-	c.Backends = []string{far.URL(), near.URL()}
-	c.ConnectionDialTimeout = 900 * time.Millisecond
-	c.ConnectionTimeout = 10 * time.Minute
-	c.ShutdownTimeout = 10 * time.Millisecond
-	testkit.MustDo(t, c.Complete())
-	p, err := New(c, logs.Plain(testkit.NewTranscript(), io.Discard), "test")
-	testkit.MustDo(t, err)
-	testkit.MustDo(t, p.Start())
-	t.Cleanup(p.Stop)
-
+	p, far := hungProxy(t)
 	far.Behave(stub.Behaviour{During: stub.HangThere})
 	client := stub.Dial(t, p.Addr())
 	body := strings.Repeat("x", 8<<20)
@@ -47,4 +35,43 @@ func TestR13SilentLinkUnderASlowUpload(t *testing.T) {
 	far.Behave(stub.Behaviour{})
 	far.RefuseAccept(false)
 	testkit.Eventually(t, "it is back", func() bool { return p.limiter.State(0) == limiter.StateActive })
+}
+
+// TestR13SilentLinkUnderFastUploads: uploads that are held back and cut hide nothing: the backend takes nothing, a
+// probe does not reach it, and it leaves the pool although no leg is under way for as long as that takes.
+func TestR13SilentLinkUnderFastUploads(t *testing.T) {
+	t.Parallel()
+	p, far := hungProxy(t)
+	far.Behave(stub.Behaviour{During: stub.HangThere})
+	client := stub.Dial(t, p.Addr())
+	body := strings.Repeat("x", 16<<20)
+	client.Send(fmt.Sprintf("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", len(body)), body[:60<<10])
+	far.Wait(t, func(all stub.Requests) bool { return len(all) > 0 })
+	far.RefuseAccept(true)
+	client.Send(body[60<<10:])
+	a, err := client.ReadAnswer()
+	testkit.MustDo(t, err)
+	if a.Status != 200 {
+		t.Errorf("answer is %d", a.Status)
+	}
+	testkit.Eventually(t, "it is demoted", func() bool { return p.limiter.State(0) == limiter.StateDemoted })
+}
+
+// hungProxy is a proxy whose first backend has a small receive buffer.
+func hungProxy(t *testing.T) (p *Proxy, far *stub.Server) {
+	t.Helper()
+	far, near := stub.New(t, stub.ReceiveBuffer(16<<10)), stub.New(t)
+	c := config.Default()
+	c.Listen, c.AdminListen, c.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	c.Backends = []string{far.URL(), near.URL()}
+	c.ConnectionDialTimeout = 900 * time.Millisecond
+	c.StallTimeout, c.FailureLimit = 100*time.Millisecond, 0
+	c.ConnectionTimeout = 10 * time.Minute
+	c.ShutdownTimeout = 10 * time.Millisecond
+	testkit.MustDo(t, c.Complete())
+	p, err := New(c, logs.Plain(testkit.NewTranscript(), io.Discard), "test")
+	testkit.MustDo(t, err)
+	testkit.MustDo(t, p.Start())
+	t.Cleanup(p.Stop)
+	return p, far
 }
