@@ -259,27 +259,6 @@ func (o *overlaps) decided(hash uint64, id requestID) {
 	}
 }
 
-// undecided is the conditional write to the key that is not decided.
-func (o *overlaps) undecided(hash uint64) (w undecidedWrite) {
-	s := o.shard(hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if k := s.findLocked(hash); k != nil && k.decides != nil {
-		w = k.decides.asUndecided() // a decider is chosen once it has its legs, and it has them until it leaves
-	}
-	return w
-}
-
-// show notes that a reader is shown what the decider of that write has.
-func (o *overlaps) show(hash uint64, id requestID) {
-	s := o.shard(hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if k := s.findLocked(hash); k != nil && k.decides != nil && k.deciding == id {
-		k.decides.race.noteShown()
-	}
-}
-
 // tell has who waits look again.
 func (k *overlap) tell() {
 	if k.moved != nil {

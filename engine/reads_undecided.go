@@ -39,6 +39,27 @@ func (r *request) beingDecided() undecidedWrite {
 	return r.e.writes.undecided(hashOfTarget(&r.head.target))
 }
 
+// undecided is the conditional write to the key that is not decided.
+func (o *overlaps) undecided(hash uint64) (w undecidedWrite) {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.findLocked(hash); k != nil && k.decides != nil {
+		w = k.decides.asUndecided() // a decider is chosen once it has its legs, and it has them until it leaves
+	}
+	return w
+}
+
+// show notes that a reader is shown what the decider of that write has.
+func (o *overlaps) show(hash uint64, id requestID) {
+	s := o.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.findLocked(hash); k != nil && k.decides != nil && k.deciding == id {
+		k.decides.race.noteShown()
+	}
+}
+
 // mayBeUndone reports whether the leg's answer, which has come, has to wait for such a write, or may show one
 // of which nobody knows what has come of it. One that is told to be stale has not.
 func (l *leg) mayBeUndone() bool {
