@@ -192,7 +192,7 @@ type Journal interface {
 	// or removed, the bucket. It reads no disk.
 	Owed(bucket, key []byte) uint64
 	// OwedIn adds to counts, by backend, how many keys of a bucket a backend owes in the same
-	// sense. It reads no disk.
+	// sense; without a bucket how many buckets it owes. It reads no disk.
 	OwedIn(bucket []byte, counts []int)
 	// Refuses reports whether writes must be refused, because nothing about them
 	// could be written down.

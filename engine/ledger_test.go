@@ -132,7 +132,7 @@ func (l *ledger) OwedIn(bucket []byte, counts []int) {
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
 		for b := range counts {
-			if bytes.Equal(e.Bucket, bucket) && e.lacking(l.all)&(1<<b) != 0 {
+			if (bytes.Equal(e.Bucket, bucket) || len(bucket)+len(e.Key) == 0) && e.lacking(l.all)&(1<<b) != 0 {
 				counts[b]++
 			}
 		}

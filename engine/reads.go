@@ -264,9 +264,7 @@ func (p *readPlan) asked() (set uint64) {
 
 // owedIn counts what each backend owes of a bucket, and gives those that owe something.
 func (r *request) owedIn(counts []int) (owed uint64) {
-	if len(r.head.target.Bucket) > 0 { // else it is the list of buckets
-		r.e.o.Journal.OwedIn(r.head.target.Bucket, counts)
-	}
+	r.e.o.Journal.OwedIn(r.head.target.Bucket, counts)
 	for late := r.e.ofBuckets.late(r.head.target.Bucket); late != 0; late &= late - 1 {
 		counts[bits.TrailingZeros64(late)]++
 	}

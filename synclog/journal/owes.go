@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"math/bits"
 	"sync"
 
 	"github.com/akubra/akubra/synclog/task"
@@ -31,6 +32,10 @@ func (j *Journal) Owed(bucket, key []byte) (owed uint64) {
 	identBuffers.Put(buf)
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	return j.owedLocked(hash)
+}
+
+func (j *Journal) owedLocked(hash uint32) (owed uint64) {
 	for id := j.opens.oldest(hash); id != noOpen; id = j.opens.list[id].newer {
 		owed |= j.opens.list[id].lacking
 	}
@@ -81,17 +86,38 @@ func (j *Journal) OwedTags(bucket, key []byte) (owed uint64) {
 
 // OwedIn adds to counts, by backend, how many keys of a bucket, and acknowledged writes in flight
 // in it, the backend lacks, or may lack, of what a listing shows (R30). It costs as much as Owed.
+// Without a bucket it is about the list of buckets: how many of them the backend has not created,
+// or removed. That costs as much for each bucket with something pending.
 func (j *Journal) OwedIn(bucket []byte, counts []int) {
 	if j.Quiet() {
 		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if len(bucket) == 0 {
+		j.owedBucketsLocked(counts)
+		return
+	}
 	in := j.keys.buckets[string(bucket)]
 	for i := range min(len(counts), len(j.keys.any.lacking)) {
 		counts[i] += int(j.keys.any.lacking[i])
 		if in != nil {
 			counts[i] += int(in.lacking[i])
+		}
+	}
+}
+
+func (j *Journal) owedBucketsLocked(counts []int) {
+	for name, b := range j.keys.buckets {
+		if b.refs == 0 {
+			continue
+		}
+		of := ident{bucket: []byte(name)}
+		of.target = task.BucketTarget(of.bucket, nil)
+		for owed := j.owedLocked(j.hashOf(of)); owed != 0; owed &= owed - 1 {
+			if i := bits.TrailingZeros64(owed); i < len(counts) {
+				counts[i]++
+			}
 		}
 	}
 }

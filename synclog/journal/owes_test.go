@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -263,4 +264,32 @@ func TestR30OwesTags(t *testing.T) {
 	other.Key = []byte("other")
 	r.promise(other)
 	want(0)
+}
+
+// R30: of the list of buckets those are owed that a backend has not removed, or made, and nothing in them.
+func TestR30OwesOfTheListOfBuckets(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	counts := func(want ...int) {
+		t.Helper()
+		got := make([]int, 2)
+		if r.OwedIn(nil, got); !slices.Equal(got, want) {
+			t.Errorf("owed of the list is %v, want %v", got, want)
+		}
+	}
+	r.promise(put("k", 2))
+	counts(0, 0)
+	for _, e := range []Entry{
+		{Method: "DELETE", Target: []byte("/b"), Bucket: []byte("b"), Owed: 2},
+		{Method: "PUT", Target: []byte("/c/"), Bucket: []byte("c"), Owed: 2},
+		{Method: "PUT", Target: []byte("/d"), Bucket: []byte("d"), Owed: 1},
+	} {
+		r.promise(e)
+	}
+	counts(1, 2)
+	if err := r.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	r.reopen()
+	counts(1, 2)
 }
