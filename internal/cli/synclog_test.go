@@ -236,5 +236,7 @@ func TestJournalFilters(t *testing.T) {
 	if !strings.Contains(show, three.LastError) || !strings.Contains(show, "The backends were not asked") {
 		t.Error(show)
 	}
-	mustRun(t, exitFailed, "journal", "show", "c/four", "-c", config)
+	if _, said := mustRun(t, exitFailed, "journal", "show", "c/four", "-c", config); !strings.HasSuffix(said, `nothing is pending of "c/four"; akubra verify --bucket "c" --prefix "four" compares what the backends have`+"\n") {
+		t.Errorf("said %q", said)
+	}
 }
