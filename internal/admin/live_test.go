@@ -277,6 +277,15 @@ func TestR37PageFiles(t *testing.T) {
 	r.want(200, nil, "GET", "/page.js", "")
 }
 
+// Sizes on the page are in the units of commands and documents (text.Bytes).
+func TestPageUnits(t *testing.T) {
+	r := newAdminRig(t, "a:9000")
+	_, body := r.do("GET", "/page.js", "")
+	if other := regexp.MustCompile(`"[KMGT]B"|/= 1000\b`).FindString(body); other != "" || !strings.Contains(body, `"B", "KiB", "MiB"`) {
+		t.Errorf("page.js has %q", other)
+	}
+}
+
 // A decision is carried out, or refused, and either is one line of the main log.
 func TestR35PageSettles(t *testing.T) {
 	r := newAdminRig(t, "a:9000")
