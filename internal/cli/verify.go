@@ -90,7 +90,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 	defer end()
 	var s repair.VerifySummary
 	if f.all {
-		s, err = repair.VerifyAll(ctx, o, nil)
+		s, err = repair.VerifyAll(ctx, o)
 	} else {
 		s, err = repair.Verify(ctx, o)
 	}

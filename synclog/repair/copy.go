@@ -129,11 +129,11 @@ func (c *transfer) single(ctx context.Context) (string, error) {
 	// Only the checksums are taken from its headers, because only a GET returns them: looks are
 	// compared, and some servers guess a Content-Type for a GET only.
 	c.from.header = c.from.header.Clone()
-	copyPrefixed(c.from.header, read, "X-Amz-Checksum-")
+	copyChecksums(c.from.header, read)
 	header := c.headers()
 	c.condition(header)
 	if use := c.used(); use&featChecksum != 0 && read.Get("X-Amz-Checksum-Type") != "COMPOSITE" {
-		copyPrefixed(header, read, "X-Amz-Checksum-")
+		copyChecksums(header, read)
 		delete(header, "X-Amz-Checksum-Type")
 	}
 	if isMD5(c.from.etag) && !c.from.encrypted && !c.src.opaque.Load() && !c.r.o.IgnoreETags {

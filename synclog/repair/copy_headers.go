@@ -125,9 +125,9 @@ func (c *transfer) headers() http.Header {
 	return h
 }
 
-func copyPrefixed(to, from http.Header, prefix string) {
+func copyChecksums(to, from http.Header) {
 	for name, values := range from {
-		if strings.HasPrefix(name, prefix) {
+		if strings.HasPrefix(name, "X-Amz-Checksum-") {
 			to[name] = values
 		}
 	}

@@ -266,9 +266,9 @@ func (v *verifier) progressLocked() {
 // noJournal is the journal of a verify that journals nothing.
 type noJournal struct{ Journal }
 
-// VerifyAll verifies all buckets that any backend has, one after the other, in order.
-// begin is called before each; it may be nil. Its error joins those of all buckets.
-func VerifyAll(ctx context.Context, o VerifyOptions, begin func(bucket string)) (VerifySummary, error) {
+// VerifyAll verifies all buckets that any backend has, one after the other, in order. Its error joins
+// those of all buckets.
+func VerifyAll(ctx context.Context, o VerifyOptions) (VerifySummary, error) {
 	buckets, err := allBuckets(ctx, &o)
 	if err != nil {
 		return VerifySummary{}, err
@@ -276,9 +276,6 @@ func VerifyAll(ctx context.Context, o VerifyOptions, begin func(bucket string)) 
 	var sum VerifySummary
 	var errs []error
 	for _, bucket := range buckets {
-		if begin != nil {
-			begin(bucket)
-		}
 		o.Bucket = bucket
 		s, err := Verify(ctx, o)
 		errs = append(errs, err)
