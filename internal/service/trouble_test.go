@@ -293,16 +293,17 @@ func TestR36TroubleIsTold(t *testing.T) {
 			cause := `"cause":"` + string(w.cause) + `"`
 			bad.fail()
 			began := time.Now()
-			testkit.Eventually(t, "the log says why", func() bool {
-				return r.line("backend fails: ", w.means, w.error, cause, `"backend":"`+r.name+`"`) != ""
-			})
-			testkit.Eventually(t, "/status says why", func() bool { return w.in(r.status().Failing) })
-			testkit.Eventually(t, "the metrics say why", func() bool {
-				return r.metric("akubra_backend_failing", `,cause="`+string(w.cause)+`"`) == 1 &&
+			// All three beside each other: one that hangs is slow for a moment only, until it is out.
+			var logged, stated, shown bool
+			testkit.Eventually(t, "the log, /status and the metrics say why", func() bool {
+				logged = logged || r.line("backend fails: ", w.means, w.error, cause, `"backend":"`+r.name+`"`) != ""
+				stated = stated || w.in(r.status().Failing)
+				shown = shown || r.metric("akubra_backend_failing", `,cause="`+string(w.cause)+`"`) == 1 &&
 					r.metric("akubra_backend_errors_total", `,cause="`+string(w.cause)+`"`) > 0 &&
 					r.metric("akubra_backend_last_error_timestamp_seconds", "") > 0 &&
 					strings.Contains(testkit.MustSend(t, "GET", "http://"+r.p.AdminAddr()+"/metrics", ""),
 						`akubra_backend_failure_info{backend="`+r.name+`",cause="`+string(w.cause)+`",means="`)
+				return logged && stated && shown
 			})
 			t.Logf("told after %v", time.Since(began).Round(time.Millisecond))
 			bad.mend()
