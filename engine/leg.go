@@ -60,8 +60,7 @@ type leg struct {
 	arrived  bool // arrive has read a short answer, and run must not wait
 	unsent   int  // at most so many bytes did the kernel hold when they were last looked at; valid once sentAll
 	reusable bool // conn can be used again once the answer is read
-
-	ack acknowledged // of who asks Unacknowledged
+	ack      acknowledged
 
 	// Its place among the legs of a key to one backend: order.go.
 	hold      atomic.Int32 // how many it has to follow, and parkedBit
@@ -123,13 +122,12 @@ func (l *leg) clear() {
 	l.open, l.gotBytes, l.reusable, l.finished, l.acted = false, false, false, false, false
 	l.tried, l.arrived, l.voted = false, false, false
 	l.held, l.asked, l.headAt, l.received, l.failure, l.took = false, 0, 0, 0, ResultNone, 0
-	l.ack = acknowledged{}
 	l.clearTurn()
 	if l.lane != nil {
 		l.lane = nil
 		l.load.sent.Store(0)
 	}
-	l.state, l.err, l.outcome = votePending, nil, ""
+	l.state, l.err, l.outcome, l.ack = votePending, nil, "", acknowledged{}
 }
 
 func (l *leg) name() string { return l.r.e.o.Backends[l.backend].Name() }
@@ -285,8 +283,7 @@ func (l *leg) restart() error {
 	l.inline, l.sendErr, l.tried, l.arrived, l.gotBytes = false, nil, false, false, false
 	l.answer, l.body = http1.Answer{}, nil
 	l.sentAll.Store(false)
-	l.sentSize = 0
-	l.unsent = 0
+	l.sentSize, l.unsent = 0, 0
 	return l.r.message.Refill(l.index)
 }
 
