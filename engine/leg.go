@@ -63,14 +63,13 @@ type leg struct {
 	ack      acknowledged
 
 	// Its place among the legs of a key to one backend: order.go.
-	hold      atomic.Int32 // how many it has to follow, and parkedBit
-	patience  *time.Timer  // of a parked one
-	crowded   bool         // too many wait already
-	deferred  bool         // it does not wait; of launch
-	unordered bool         // and this one starts at once
-	unsure    atomic.Bool  // an earlier one may still land there
-	// sourceless: the source of the copy has not come to the backend.
-	sourceless atomic.Bool
+	hold        atomic.Int32 // how many it has to follow, and parkedBit
+	patience    *time.Timer  // of a parked one
+	crowded     bool         // too many wait already
+	deferred    bool         // it does not wait; of launch
+	unordered   bool         // and this one starts at once
+	unsure      atomic.Bool  // an earlier one may still land there
+	lacksSource atomic.Bool  // the backend has not got the source of the copy
 
 	state    voteState
 	err      error // why state is not votePositive
@@ -117,10 +116,9 @@ func (l *leg) clear() {
 		l.aborted.Store(false)
 	}
 	l.sentAll.Store(false)
-	l.sentSize = 0
 	l.buf, l.body, l.answer = l.buf[:0], nil, http1.Answer{}
 	l.open, l.gotBytes, l.reusable, l.finished, l.acted = false, false, false, false, false
-	l.tried, l.arrived, l.voted = false, false, false
+	l.tried, l.arrived, l.voted, l.sentSize = false, false, false, 0
 	l.held, l.asked, l.headAt, l.received, l.failure, l.took = false, 0, 0, 0, ResultNone, 0
 	l.clearTurn()
 	if l.lane != nil {

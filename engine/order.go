@@ -114,7 +114,7 @@ func (k *overlap) followersLocked(t *turn, backends uint64, all bool) (next []*l
 			y.r.refs.Add(1) // it is under way, and so not given back
 			l := &y.r.legs[y.r.legOf(bits.TrailingZeros64(free))]
 			if y.reads && k.lacksLocked(y, 1<<l.backend) {
-				l.sourceless.Store(true)
+				l.lacksSource.Store(true)
 			}
 			next = append(next, l)
 		}
@@ -170,8 +170,8 @@ func (l *leg) clearTurn() {
 	if l.unsure.Load() {
 		l.unsure.Store(false)
 	}
-	if l.sourceless.Load() {
-		l.sourceless.Store(false)
+	if l.lacksSource.Load() {
+		l.lacksSource.Store(false)
 	}
 	l.patience, l.crowded, l.deferred, l.unordered = nil, false, false, false
 }
@@ -236,7 +236,7 @@ func (l *leg) waitNoMore() {
 func (l *leg) startInTurn() {
 	defer l.recoverLeg()
 	r := l.r
-	if l.sourceless.Load() {
+	if l.lacksSource.Load() {
 		go l.endUnbegun(errSourceless)
 		return
 	}
@@ -310,7 +310,7 @@ const (
 // waitsForTurn reports whether the leg is not started now, since it follows another one.
 func (l *leg) waitsForTurn() bool {
 	switch {
-	case l.sourceless.Load() || l.unordered && l.isComing():
+	case l.lacksSource.Load() || l.unordered && l.isComing():
 		go l.endUnbegun(errSourceless)
 		return true
 	case !l.unordered && l.unsure.Load() && l.r.isDecided(): // a follower, which its decider has kept from its turn

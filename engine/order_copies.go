@@ -116,7 +116,7 @@ func (k *overlap) missLocked(t *turn) {
 func (r *request) withoutSourceLocked(k *overlap, t *turn) {
 	for i := range r.legs {
 		if l := &r.legs[i]; l.isComing() && k.lacksLocked(t, 1<<l.backend) {
-			l.sourceless.Store(true)
+			l.lacksSource.Store(true)
 		}
 	}
 }

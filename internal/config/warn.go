@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -86,7 +87,7 @@ func (c *Config) warnOfFiles(now time.Time, warn func(format string, args ...any
 			return // reported already
 		}
 		for _, cert := range all {
-			name := cert.Subject.String()
+			name := cmp.Or(cert.Subject.String(), strings.Join(cert.DNSNames, ", "), fmt.Sprint(cert.IPAddresses))
 			switch {
 			case now.After(cert.NotAfter):
 				warn("%s: the certificate %q in %q has expired on %s", key, name, file, cert.NotAfter.UTC().Format(time.RFC3339))

@@ -1,8 +1,8 @@
 package service
 
 import (
-	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,7 +139,7 @@ func (w *silenceWatch) look(i int, s *suspicion) {
 	}
 }
 
-var errUnansweredProbe = errors.New("a probe on a new connection has no answer yet")
+var errUnansweredProbe = fmt.Errorf("a probe on a new connection has no answer yet: %w", os.ErrDeadlineExceeded)
 
 // suspicion is what is known of a backend that is silent.
 type suspicion struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -124,7 +125,8 @@ func TestR13SilentBackend(t *testing.T) {
 			t.Fatal("demoted before its time")
 		}
 		pass(0.5)
-		if o.demotions != 1 || len(o.unreachable) != 1 || !strings.Contains(o.unreachable[0].Error(), "nothing has come for 3.1s") {
+		if o.demotions != 1 || len(o.unreachable) != 1 || !strings.Contains(o.unreachable[0].Error(), "nothing has come for 3.1s") ||
+			!errors.Is(o.unreachable[0], os.ErrDeadlineExceeded) { // so that its cause is told as a timeout (R36)
 			t.Fatalf("%d demotions, %v", o.demotions, o.unreachable)
 		}
 		o.probe <- nil
