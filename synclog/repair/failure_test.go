@@ -71,7 +71,7 @@ func TestPoisonedObjectIsParked(t *testing.T) {
 	for name, answer := range map[string]func(w http.ResponseWriter){
 		"503":          func(w http.ResponseWriter) { refuse(w, 503, "SlowDown") },
 		"403":          func(w http.ResponseWriter) { refuse(w, 403, "AccessDenied") },
-		"409":          func(w http.ResponseWriter) { refuse(w, 409, "ObjectParentIsFile") },
+		"409":          func(w http.ResponseWriter) { refuse(w, 409, "OperationAborted") },
 		"412":          func(w http.ResponseWriter) { refuse(w, 412, "PreconditionFailed") },
 		"closes":       cut,
 		"no XML":       func(w http.ResponseWriter) { w.WriteHeader(500); io.WriteString(w, "<html>") },
