@@ -140,10 +140,9 @@ func (r *request) sourceMissing() (set uint64) {
 }
 
 // withSource takes backends out of want that owe a copy's source: an older one is not to
-// be copied, and the copy is owed there, too. Who is at a write to it copies behind that (order_copies.go). Where
-// nobody is left the client has to wait
-// for repair of the source; for a write to it that is under way the copy waits itself, and so does that
-// of a part, which is one backend's alone.
+// be copied, and the copy is owed there, too. Who is at a write to it copies behind that (order_copies.go).
+// Where nobody is left the client has to wait for repair of the source; for a write to it that is under way
+// the copy waits itself, and so does that of a part, which is one backend's alone.
 func (r *request) withSource(want uint64) (uint64, *s3Error) {
 	r.enterSource()
 	owing := r.sourceMissing()

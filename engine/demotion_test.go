@@ -75,6 +75,15 @@ func gated(t testing.TB, s *stub.Server) (open func()) {
 	return open
 }
 
+// gatedNext is gated for the next request alone.
+func gatedNext(t testing.TB, s *stub.Server) (open func()) {
+	gate := make(chan struct{})
+	open = sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(open)
+	s.BehaveNext(stub.Behaviour{Gate: gate})
+	return open
+}
+
 // wantAddsUp checks that each acknowledged write is on each storage, or in the
 // records for it, and that no record is about a storage that has it.
 func (r *rig) wantAddsUp(acknowledged map[string]string) {

@@ -92,7 +92,7 @@ func (l *latency) look() {
 	l.p95.Store(quantile(&counts, sum, 95))
 }
 
-// quantile is the time within which so many of a hundred answers stay.
+// quantile is the time within which that percentage of the answers came.
 func quantile(counts *[latencySteps]uint32, sum uint32, percent uint64) int64 {
 	want := (uint64(sum)*percent + 99) / 100
 	have := uint64(0)

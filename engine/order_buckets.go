@@ -143,9 +143,8 @@ func (r *request) lackBucket() uint64 {
 	return late
 }
 
-// couldDecide is decidersOf without those that lack something of the bucket itself, or that a copy's source is yet
-// to come to, as long as there are
-// others.
+// couldDecide is decidersOf without those that lack something of the bucket itself, or that are yet to get a
+// copy's source, as long as there are others.
 func (r *request) couldDecide(asked, owing uint64) uint64 {
 	set := decidersOf(asked, owing, r.e.ignoring.Load(), r.e.all)
 	if have := set &^ (r.lackBucket() | r.source.coming); have != 0 {

@@ -66,11 +66,7 @@ func (o *overlaps) beginReading(t *turn, hash uint64, r *request) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.findLocked(hash)
-	if k == nil {
-		k = s.addLocked(hash)
-	}
-	k.enterLocked(t, writer{r: r, part: true, reads: true})
+	s.runLocked(hash).enterLocked(t, writer{r: r, part: true, reads: true})
 }
 
 // coming are the backends that took, or are at, the newest write to the key that t reads which was

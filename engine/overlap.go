@@ -149,15 +149,20 @@ func (s *overlapShard) addLocked(hash uint64) *overlap {
 	return k
 }
 
+// runLocked is the key's run, begun if it has none.
+func (s *overlapShard) runLocked(hash uint64) *overlap {
+	if k := s.findLocked(hash); k != nil {
+		return k
+	}
+	return s.addLocked(hash)
+}
+
 // begin notes that a write to the key has begun. Where repair is changing it at this
 // moment it does not: the channel is closed when it may be tried again.
 func (o *overlaps) begin(t *turn, hash uint64, by writer) (sealed <-chan struct{}) {
 	s := o.shard(hash)
 	s.mu.Lock()
-	k := s.findLocked(hash)
-	if k == nil {
-		k = s.addLocked(hash)
-	}
+	k := s.runLocked(hash)
 	if sealed = k.sealed; sealed == nil {
 		k.enterLocked(t, by)
 	}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,10 +20,7 @@ func TestR29R30ReadsWhileOthersAreToTakeIt(t *testing.T) {
 			for _, s := range r.stores {
 				s.Put("/b/k", []byte("before"))
 			}
-			gate := make(chan struct{})
-			open := sync.OnceFunc(func() { close(gate) })
-			defer open()
-			r.stores[1].BehaveNext(stub.Behaviour{Gate: gate})
+			open := gatedNext(t, r.stores[1])
 			writer, reader := r.dial(), r.dial()
 			writer.Send(conditional("PUT", "/b/k", "after"))
 			r.stores[1].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
@@ -64,10 +60,7 @@ func TestR29R30ReadsAfterOneThatWasShownIt(t *testing.T) {
 				s.Put("/b/k", []byte("before"))
 			}
 			r.limiter.SetMaintained(1, true)
-			gate := make(chan struct{})
-			open := sync.OnceFunc(func() { close(gate) })
-			defer open()
-			r.stores[0].BehaveNext(stub.Behaviour{Gate: gate})
+			open := gatedNext(t, r.stores[0])
 			writer, reader := r.dial(), r.dial()
 			writer.Send(conditional("PUT", "/b/k", "after"))
 			r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
@@ -120,10 +113,7 @@ func TestR29R30ReadsBesideACompletion(t *testing.T) {
 			r := newRig(t, 2, decidedBy, reading(policy, 2, 1), func(o *Options, _ *limiter.Options) { o.briefWait = 100 * time.Millisecond })
 			id, owner := r.initiate("/b/k")
 			raw := completeRequest("/b/k", id, r.uploadPart("/b/k", id, 1, "part"))
-			gate := make(chan struct{})
-			open := sync.OnceFunc(func() { close(gate) })
-			defer open()
-			r.stores[owner].BehaveNext(stub.Behaviour{Gate: gate})
+			open := gatedNext(t, r.stores[owner])
 			writer, reader := r.dial(), r.dial()
 			writer.Send(strings.Replace(raw, "\r\n\r\n", "\r\nIf-None-Match: *\r\n\r\n", 1))
 			r.stores[owner].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })

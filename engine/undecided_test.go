@@ -66,11 +66,9 @@ func TestR29R30ReadsBesideADecision(t *testing.T) {
 			for _, s := range r.stores {
 				s.Put("/b/k", []byte("before"))
 			}
-			gate, held := make(chan struct{}), make(chan struct{})
-			open := sync.OnceFunc(func() { close(gate) })
-			defer open()
+			held := make(chan struct{})
 			defer close(held)
-			r.stores[0].BehaveNext(stub.Behaviour{Gate: gate})
+			open := gatedNext(t, r.stores[0])
 			writer, reader := r.dial(), r.dial()
 			writer.Send(conditional("PUT", "/b/k", "after"))
 			r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })

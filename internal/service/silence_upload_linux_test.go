@@ -19,14 +19,9 @@ import (
 func TestR13SilentLinkUnderASlowUpload(t *testing.T) {
 	t.Parallel()
 	p, far := hungProxy(t)
-	far.Behave(stub.Behaviour{During: stub.HangThere})
-	client := stub.Dial(t, p.Addr())
-	body := strings.Repeat("x", 8<<20)
-	client.Send(fmt.Sprintf("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", len(body)), body[:60<<10])
-	far.Wait(t, func(all stub.Requests) bool { return len(all) > 0 })
-	far.RefuseAccept(true) // a probe gets no answer
+	client, rest := cutUpload(t, p, far, 8<<20)
 	testkit.Eventually(t, "it is demoted", func() bool { return p.limiter.State(0) == limiter.StateDemoted })
-	client.Send(body[60<<10:])
+	client.Send(rest)
 	a, err := client.ReadAnswer()
 	testkit.MustDo(t, err)
 	if a.Status != 200 {
@@ -42,19 +37,27 @@ func TestR13SilentLinkUnderASlowUpload(t *testing.T) {
 func TestR13SilentLinkUnderFastUploads(t *testing.T) {
 	t.Parallel()
 	p, far := hungProxy(t)
-	far.Behave(stub.Behaviour{During: stub.HangThere})
-	client := stub.Dial(t, p.Addr())
-	body := strings.Repeat("x", 16<<20)
-	client.Send(fmt.Sprintf("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", len(body)), body[:60<<10])
-	far.Wait(t, func(all stub.Requests) bool { return len(all) > 0 })
-	far.RefuseAccept(true)
-	client.Send(body[60<<10:])
+	client, rest := cutUpload(t, p, far, 16<<20)
+	client.Send(rest)
 	a, err := client.ReadAnswer()
 	testkit.MustDo(t, err)
 	if a.Status != 200 {
 		t.Errorf("answer is %d", a.Status)
 	}
 	testkit.Eventually(t, "it is demoted", func() bool { return p.limiter.State(0) == limiter.StateDemoted })
+}
+
+// cutUpload begins an upload to a backend that hangs in its midst, and that no probe reaches from then on. rest is
+// what the client has yet to send.
+func cutUpload(t *testing.T, p *Proxy, far *stub.Server, size int) (client *stub.Client, rest string) {
+	t.Helper()
+	far.Behave(stub.Behaviour{During: stub.HangThere})
+	client = stub.Dial(t, p.Addr())
+	body := strings.Repeat("x", size)
+	client.Send(fmt.Sprintf("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", len(body)), body[:60<<10])
+	far.Wait(t, func(all stub.Requests) bool { return len(all) > 0 })
+	far.RefuseAccept(true)
+	return client, body[60<<10:]
 }
 
 // hungProxy is a proxy whose first backend has a small receive buffer.
