@@ -16,6 +16,10 @@ import (
 func startDemo(t *testing.T, more ...string) (p *process, dir string) {
 	t.Helper()
 	dir = t.TempDir()
+	for _, backend := range []string{"first", "second"} { // an address that stays free while the backend is stopped
+		testkit.MustDo(t, os.MkdirAll(filepath.Join(dir, backend), 0o700))
+		testkit.MustDo(t, os.WriteFile(filepath.Join(dir, backend, "address"), []byte(testkit.MustFreeAddr(t)), 0o600))
+	}
 	return mustStart(t, append([]string{"demo", "--dir", dir, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, more...)...), dir
 }
 
@@ -67,17 +71,17 @@ func TestDemo(t *testing.T) {
 	}
 
 	p.typeLine(t, "2")
-	p.stdout.WaitFor(") is stopped:")
+	p.stdout.WaitFor(t, ") is stopped:")
 	p.put(t, "one", "two")
-	p.stdout.WaitFor(`synclog: {"ts":`)
-	p.stdout.WaitFor(`"path":"/demo/one","failedhost":"` + strings.TrimPrefix(p.Config.Backends[1], "http://"))
+	p.stdout.WaitFor(t, `synclog: {"ts":`)
+	p.stdout.WaitFor(t, `"path":"/demo/one","failedhost":"`+strings.TrimPrefix(p.Config.Backends[1], "http://"))
 	wantObject(t, dir, "first", "one", "two")
 	wantNoObject(t, dir, "second", "one")
 
 	p.typeLine(t, "what?")
 	p.typeLine(t, "2")
-	p.stdout.WaitFor(") is started:")
-	p.stdout.WaitFor(`"op":"resolved"`)
+	p.stdout.WaitFor(t, ") is started:")
+	p.stdout.WaitFor(t, `"op":"resolved"`)
 	wantObject(t, dir, "second", "one", "two")
 	p.put(t, "both", "three")
 	wantObject(t, dir, "first", "both", "three")
@@ -100,11 +104,11 @@ func TestDemoBreak(t *testing.T) {
 	for i := range p.Config.FailureLimit {
 		p.put(t, fmt.Sprint(i), "x")
 	}
-	p.stdout.WaitFor("backend demoted")
+	p.stdout.WaitFor(t, "backend demoted")
 	p.put(t, "one", "x")
-	p.stdout.WaitFor(`"error":"demoted"`)
+	p.stdout.WaitFor(t, `"error":"demoted"`)
 	p.typeLine(t, "1")
-	p.stdout.WaitFor("backend is back in the pool")
+	p.stdout.WaitFor(t, "backend is back in the pool")
 	testkit.Eventually(t, "the first backend has what it missed", func() bool { return p.JournalStatus().Pending == 0 })
 	wantObject(t, dir, "first", "one", "x")
 	p.put(t, "both", "x")

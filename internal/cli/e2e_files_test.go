@@ -50,7 +50,7 @@ func testFewFiles(t *testing.T, path string) {
 	}
 	stores := []*stub.Server{stub.New(t), stub.New(t)}
 	b := startBinary(t, wrapper, stores, "")
-	b.stderr.WaitFor("the limit of open files")
+	b.stderr.WaitFor(t, "the limit of open files")
 	dialIdle(t, b.addr, 2*limit)
 	var done sync.WaitGroup
 	var mu sync.Mutex
@@ -109,7 +109,7 @@ func testOutOfFiles(t *testing.T, path string) {
 	}
 	dialIdle(t, b.addr, 20)
 	dialIdle(t, b.admin, 20)
-	b.stderr.WaitFor("cannot accept a connection")
+	b.stderr.WaitFor(t, "cannot accept a connection")
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &old, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func startBinary(t testing.TB, path string, stores []*stub.Server, more string, 
 			t.Logf("the proxy said:\n%s", b.stderr)
 		}
 	})
-	b.stderr.WaitFor("akubra is ready")
+	b.stderr.WaitFor(t, "akubra is ready")
 	return b
 }
 

@@ -40,7 +40,7 @@ func TestProgressBegins(t *testing.T) {
 	out := testkit.NewTranscript()
 	p := &progress{w: out, terminal: true}
 	end := p.begin(func() string { return "so far" })
-	out.WaitFor("so far")
+	out.WaitFor(t, "so far")
 	end()
 	end()
 	if got := out.String(); !strings.HasSuffix(got, "\r\x1b[K") {

@@ -256,7 +256,7 @@ func (x *torture) life(cycle, writes int) {
 			x.t.Logf("the proxy said:\n%s", said)
 		}
 	}()
-	said.WaitFor("akubra is ready")
+	said.WaitFor(x.t, "akubra is ready")
 	before := x.ackedSoFar()
 	stop := make(chan struct{})
 	var clients sync.WaitGroup

@@ -38,7 +38,7 @@ func StartBackends(o *Options) (backends []*Backend, err error) {
 	}
 	for _, s := range backends {
 		if s.Name == o.Break {
-			s.Stop() // its address is now known, and reserved
+			s.Stop() // its address is known now
 		}
 	}
 	return backends, nil

@@ -251,8 +251,8 @@ func TestOutputFailingSinkDoesNotStopOthers(t *testing.T) {
 	if n, err := io.WriteString(o, "line\n"); n != 5 || err != nil {
 		t.Errorf("Write = %d, %v", n, err)
 	}
-	before.WaitFor("line\n")
-	after.WaitFor("line\n")
+	before.WaitFor(t, "line\n")
+	after.WaitFor(t, "line\n")
 	<-tries
 	<-tries // it tries again
 	err := o.Close()

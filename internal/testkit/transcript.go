@@ -1,8 +1,10 @@
 package testkit
 
 import (
+	"fmt"
 	"strings"
 	"sync"
+	"testing"
 )
 
 // Gate fails until it is opened; if err is nil it waits instead.
@@ -38,24 +40,18 @@ func (g *Gate) Write(p []byte) (int, error) {
 	return g.Text.Write(p)
 }
 
-// Transcript records what is written to it; any goroutine can wait for it.
+// Transcript records what is written to it, by any goroutine.
 type Transcript struct {
-	mu    sync.Mutex
-	grown sync.Cond
-	text  strings.Builder
+	mu   sync.Mutex
+	text strings.Builder
 }
 
 // NewTranscript makes an empty Transcript.
-func NewTranscript() *Transcript {
-	w := &Transcript{}
-	w.grown.L = &w.mu
-	return w
-}
+func NewTranscript() *Transcript { return &Transcript{} }
 
 func (w *Transcript) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	defer w.grown.Broadcast()
 	return w.text.Write(p)
 }
 
@@ -65,11 +61,13 @@ func (w *Transcript) String() string {
 	return w.text.String()
 }
 
-// WaitFor returns once text has been written; the test's own timeout bounds it.
-func (w *Transcript) WaitFor(text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for !strings.Contains(w.text.String(), text) {
-		w.grown.Wait()
-	}
+// WaitFor returns once text has been written. It must be called on the test's own goroutine.
+func (w *Transcript) WaitFor(t testing.TB, text string) {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("written until now: %s", w)
+		}
+	}()
+	Eventually(t, fmt.Sprintf("%q is written", text), func() bool { return strings.Contains(w.String(), text) })
 }
