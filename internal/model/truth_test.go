@@ -157,6 +157,13 @@ func (t *truth) reads(w *write, deeds map[string]*deed) {
 			}
 		}
 	}
+	if source.rotten { // a storage that does not notice copies what there is of it
+		for _, v := range values {
+			if is := rotten(v); slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return shows(s, w.from, is) }) {
+				values = append(values, is)
+			}
+		}
+	}
 	for _, v := range values {
 		if body, _, _ := strings.Cut(v, " with "); w.cache != "" && v != whatever {
 			v = content(body, w.cache)
@@ -213,6 +220,18 @@ func (t *truth) eatenLocked(key string, deeds map[string]*deed) {
 // held reports whether any storage has what was acknowledged.
 func (t *truth) held(key string, k *known) bool {
 	return slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return holds(s, key, k) })
+}
+
+// heldAcked reports whether any storage has a content of which a client was told, rather than one
+// that nobody was told of and that may have replaced it.
+func (t *truth) heldAcked(key string, k *known) bool {
+	acked := &known{deeds: map[string][]*deed{}}
+	for _, d := range k.deeds["content"] {
+		if d.acked {
+			acked.deeds["content"] = append(acked.deeds["content"], d)
+		}
+	}
+	return t.held(key, acked)
 }
 
 // allowed are the values that an aspect may have.
@@ -287,6 +306,24 @@ func content(body, cache string) string {
 		return body + " with " + cache
 	}
 	return body
+}
+
+// rotten is a content after s3mem's Rot.
+func rotten(content string) string {
+	body, _, _ := strings.Cut(content, " with ")
+	if body == nothing {
+		return content
+	}
+	b := []byte(content)
+	b[len(body)/2] ^= 1
+	return string(b)
+}
+
+// shows reports whether a storage has this content of a key now.
+func shows(s *s3mem.Storage, key, content string) bool {
+	bucket, name, _ := strings.Cut(key, "/")
+	v := s.Current(bucket, name)
+	return v != nil && contentOf(v) == content
 }
 
 // disturb notes that something is about to befall all keys of a storage, or one of them.
@@ -383,7 +420,7 @@ func (t *truth) check(parked map[string]string) (wrong []found) {
 			say("destroyed: no storage has %q any more", allowed)
 		}
 		if reason, is := parked[key]; is {
-			if _, name, _ := strings.Cut(key, "/"); !k.isTrue(reason, t.manners) && (name != "" || reason == "failed") {
+			if _, name, _ := strings.Cut(key, "/"); !t.isTrue(reason, key, k) && (name != "" || reason == "failed") {
 				say("parked as %q, which is not true", reason)
 			}
 			continue
@@ -498,11 +535,11 @@ func lossyContent(m s3mem.Manners, allowed []string, value, aspect string) bool 
 func odd(m s3mem.Manners) bool { return m.Lossy || m.Folders || m.Folds }
 
 // isTrue reports whether a key may be parked for this reason.
-func (k *known) isTrue(reason string, manners []s3mem.Manners) bool {
-	odd := slices.ContainsFunc(manners, odd)
+func (t *truth) isTrue(reason, key string, k *known) bool {
+	odd := slices.ContainsFunc(t.manners, odd)
 	switch reason {
 	case "lost":
-		return k.lost || odd
+		return k.lost || odd || k.disturbed && !t.heldAcked(key, k)
 	case "conflict":
 		return k.disturbed || k.overlaps || k.versions || odd
 	case "damaged":
