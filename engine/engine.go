@@ -37,7 +37,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/akubra/akubra/engine/recent"
 	"github.com/akubra/akubra/internal/words"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // How many backends must have taken a write before the client is answered (R3).
@@ -123,10 +125,10 @@ type Engine struct {
 	server    *fasthttp.Server
 	epoch     time.Time
 	idBase    uint64
-	uploads   *owners // of multipart uploads, by id
-	pages     *owners // of pages of listings, by token
-	versions  *owners // of versions, by bucket and id
-	pairs     pairs   // what versions are called elsewhere
+	uploads   *recent.Map[string, int]                // who issued the ids of multipart uploads
+	pages     *recent.Map[string, int]                // and of pages of listings
+	versions  *recent.Map[string, int]                // and of versions, by bucket and id
+	pairs     *recent.Map[string, []task.BackendETag] // what versions are called elsewhere
 	parts     *partSizes
 	writes    *overlaps
 	ofBuckets bucketWrites
@@ -173,9 +175,10 @@ func New(o Options) (*Engine, error) {
 		all:      1<<len(o.Backends) - 1,
 		epoch:    time.Now(),
 		idBase:   rand.Uint64() &^ 0xffffffff,
-		uploads:  newOwners(maxUploads),
-		pages:    newOwners(maxPages),
-		versions: newOwners(maxVersions),
+		uploads:  recent.New[string, int](maxUploads),
+		pages:    recent.New[string, int](maxPages),
+		versions: recent.New[string, int](maxVersions),
+		pairs:    recent.New[string, []task.BackendETag](maxPairs),
 		parts:    newPartSizes(maxPartSizes),
 		writes:   newOverlaps(),
 		dials:    make([]dials, len(o.Backends)),

@@ -143,7 +143,7 @@ func (l *leg) judge() {
 	if positive {
 		l.state, l.outcome = votePositive, OutcomePositive
 		if id := r.head.uploadID(); id != "" {
-			r.e.uploads.put(id, l.backend)
+			r.e.uploads.Put(id, l.backend)
 			if r.head.is(s3.KindPart) {
 				r.learnPart()
 			}

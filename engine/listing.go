@@ -41,5 +41,5 @@ func (r *request) learnPages(s *pageScanner, piece []byte, backend int) {
 	if bytes.IndexByte(piece, '<') < 0 && len(s.carry) == 0 {
 		return
 	}
-	s.feed(piece, func(token string) { r.e.pages.put(r.pageKey(token), backend) })
+	s.feed(piece, func(token string) { r.e.pages.Put(r.pageKey(token), backend) })
 }

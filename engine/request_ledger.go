@@ -105,7 +105,7 @@ func (r *request) noteNamed(list []deletion) {
 	for i := range list {
 		if id := list[i].VersionID; s3.IsVersion(id) {
 			r.ledger.named++
-			if owner, known := r.e.versions.get(r.versionKey(id)); known {
+			if owner, known := r.e.versions.Get(r.versionKey(id)); known {
 				r.ledger.givers |= 1 << owner
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"sync"
 
+	"github.com/akubra/akubra/engine/recent"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -16,12 +16,10 @@ import (
 const maxPartSizes = 1 << 16
 
 // partSizes remembers the sizes of the parts of multipart uploads, which are not part of the
-// request that completes an upload (R16). It forgets as owners does.
+// request that completes an upload (R16).
 type partSizes struct {
-	mu         sync.Mutex
-	seed       maphash.Seed
-	young, old map[partKey]int64
-	max        int
+	seed  maphash.Seed
+	sizes *recent.Map[partKey, int64]
 }
 
 // partKey identifies a part of an upload, by its hash.
@@ -31,30 +29,19 @@ type partKey struct {
 }
 
 func newPartSizes(limit int) *partSizes {
-	return &partSizes{seed: maphash.MakeSeed(), young: make(map[partKey]int64), max: limit / 2}
+	return &partSizes{seed: maphash.MakeSeed(), sizes: recent.New[partKey, int64](limit)}
 }
 
 // put records a part's size; a negative one is not known.
 func (s *partSizes) put(uploadID string, number int, size int64) {
-	key := partKey{maphash.String(s.seed, uploadID), number}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.young[key]; !known && len(s.young) >= s.max {
-		s.old, s.young = s.young, make(map[partKey]int64)
-	}
-	s.young[key] = size
+	s.sizes.Put(partKey{maphash.String(s.seed, uploadID), number}, size)
 }
 
 // sum is the size of an object made from these parts, or 0 if it is not known.
 func (s *partSizes) sum(uploadID string, numbers []int) (sum int64) {
 	upload := maphash.String(s.seed, uploadID)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, n := range numbers {
-		size, known := s.young[partKey{upload, n}]
-		if !known {
-			size, known = s.old[partKey{upload, n}]
-		}
+		size, known := s.sizes.Get(partKey{upload, n})
 		if !known || size < 0 {
 			return 0
 		}

@@ -16,7 +16,7 @@ const slotRetry = 50 * time.Millisecond
 func (r *request) route() uint64 {
 	switch r.head.kind {
 	case s3.KindPart, s3.KindUpload, s3.KindComplete:
-		if backend, ok := r.e.uploads.get(r.head.uploadID()); ok {
+		if backend, ok := r.e.uploads.Get(r.head.uploadID()); ok {
 			return 1 << backend
 		}
 	case s3.KindInitiate:
@@ -29,7 +29,7 @@ func (r *request) route() uint64 {
 		}
 	}
 	if r.head.target.Page != "" && r.head.isListing() {
-		if backend, ok := r.e.pages.get(r.pageKey(r.head.target.Page)); ok {
+		if backend, ok := r.e.pages.Get(r.pageKey(r.head.target.Page)); ok {
 			return 1 << backend
 		}
 	}

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"sync"
-
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/internal/words"
@@ -13,47 +11,6 @@ import (
 // is asked, and it is learnt again (R26).
 const maxUploads = 1 << 16
 
-// owners remembers which backend has issued an id, of an upload or a page. It keeps two
-// generations: when the young one is full, the old one is dropped; whatever is looked up moves
-// back to the young one.
-type owners struct {
-	mu         sync.Mutex
-	young, old map[string]uint8
-	max        int
-}
-
-func newOwners(limit int) *owners {
-	return &owners{young: make(map[string]uint8), max: limit / 2}
-}
-
-func (u *owners) get(id string) (backend int, ok bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if b, ok := u.young[id]; ok {
-		return int(b), true
-	}
-	b, ok := u.old[id]
-	if ok {
-		u.putLocked(id, b)
-	}
-	return int(b), ok
-}
-
-func (u *owners) put(id string, backend int) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if b, ok := u.young[id]; !ok || int(b) != backend {
-		u.putLocked(id, uint8(backend))
-	}
-}
-
-func (u *owners) putLocked(id string, backend uint8) {
-	if len(u.young) >= u.max {
-		u.old, u.young = u.young, make(map[string]uint8)
-	}
-	u.young[id] = backend
-}
-
 // ownerMayBeOut reports whether the picked answer says that an upload is unknown although its
 // owner may be a backend that was not asked, or did not answer. That is no reason to make the
 // client give up the upload (R26).
@@ -61,7 +18,7 @@ func (r *request) ownerMayBeOut(picked *leg) bool {
 	if r.head.uploadID() == "" || picked.answer.Status != 404 {
 		return false
 	}
-	if _, known := r.e.uploads.get(r.head.uploadID()); known {
+	if _, known := r.e.uploads.Get(r.head.uploadID()); known {
 		return false
 	}
 	return r.race.hasFailed() || len(r.legs) < len(r.e.o.Backends)
@@ -74,7 +31,7 @@ func (e *Engine) learnUpload(body []byte, backend int) bool {
 	if id == "" {
 		return false
 	}
-	e.uploads.put(id, backend)
+	e.uploads.Put(id, backend)
 	return true
 }
 

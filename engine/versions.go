@@ -17,14 +17,14 @@ func (r *request) versionKey(id string) string { return string(r.head.target.Buc
 
 // versionOwner is the backend that issued the id in the request.
 func (r *request) versionOwner() (backend int, ok bool) {
-	return r.e.versions.get(r.versionKey(r.namedVersion()))
+	return r.e.versions.Get(r.versionKey(r.namedVersion()))
 }
 
 // learnVersion remembers whose id the client is told. It is called by whoever answers.
 func (r *request) learnVersion() {
 	if l := r.winner(); l != nil {
 		if id := l.answer.VersionID(); s3.IsVersion(id) {
-			r.e.versions.put(r.versionKey(string(id)), l.backend)
+			r.e.versions.Put(r.versionKey(string(id)), l.backend)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (l *leg) saysOfVersions() (s say) {
 		if !s3.IsVersion(o.VersionID) {
 			continue
 		}
-		switch owner, known := r.e.versions.get(r.versionKey(o.VersionID)); {
+		switch owner, known := r.e.versions.Get(r.versionKey(o.VersionID)); {
 		case known && owner == l.backend, !known && d.locked[o.deletedObject]:
 			s += saysOwn
 		case !known && d.problem(o.deletedObject) == "":

@@ -172,7 +172,7 @@ func TestR24R28ListOfVersions(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 2, decidedBy, patient)
 			for _, b := range tt.given {
-				r.e.versions.put(fmt.Sprint("b/v", b), b)
+				r.e.versions.Put(fmt.Sprint("b/v", b), b)
 			}
 			gate := make(chan struct{})
 			for i, s := range r.stores {

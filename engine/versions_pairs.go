@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"math/bits"
-	"sync"
 
 	"github.com/akubra/akubra/s3"
 	"github.com/akubra/akubra/synclog/task"
@@ -21,32 +20,6 @@ const (
 	maxPairs  = 1 << 14
 	maxPairID = 256
 )
-
-// pairs remembers, for a version's id and bucket, its ids on the other backends. It keeps two
-// generations, like owners.
-type pairs struct {
-	mu         sync.Mutex
-	young, old map[string][]task.BackendETag
-}
-
-// get returns the ids, which must not be changed.
-func (p *pairs) get(id string) []task.BackendETag {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if ids, ok := p.young[id]; ok {
-		return ids
-	}
-	return p.old[id]
-}
-
-func (p *pairs) put(id string, ids []task.BackendETag) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.young) >= maxPairs/2 || p.young == nil {
-		p.old, p.young = p.young, make(map[string][]task.BackendETag)
-	}
-	p.young[id] = ids
-}
 
 // learnPair remembers the ids of the version that the request made on each backend, under the one
 // that its client is told. It is called when the last leg has ended.
@@ -68,7 +41,7 @@ func (r *request) learnPair() {
 		}
 	}
 	if id != "" && len(ids) > 0 {
-		r.e.pairs.put(r.versionKey(id), ids)
+		r.e.pairs.Put(r.versionKey(id), ids)
 	}
 }
 
@@ -77,7 +50,8 @@ func (r *request) pairOf(id string) []task.BackendETag {
 	if !s3.IsVersion(id) {
 		return nil
 	}
-	return r.e.pairs.get(r.versionKey(id))
+	ids, _ := r.e.pairs.Get(r.versionKey(id))
+	return ids
 }
 
 // namedVersion is the version id in the request's target.

@@ -42,17 +42,3 @@ func TestR35JournalKnowsTheVersionsOfTheOthers(t *testing.T) {
 		}
 	}
 }
-
-// What is remembered is bounded, and what is asked for last stays.
-func TestPairsAreBounded(t *testing.T) {
-	var p pairs
-	for i := range 2 * maxPairs {
-		p.put(fmt.Sprint(i), nil)
-	}
-	if n := len(p.young) + len(p.old); n > maxPairs {
-		t.Errorf("%d are kept", n)
-	}
-	if _, ok := p.young[fmt.Sprint(2*maxPairs-1)]; !ok {
-		t.Error("the last one is gone")
-	}
-}
