@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"time"
 
+	"github.com/akubra/akubra/engine/lane"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -89,7 +90,7 @@ func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32
 	for set := late; set != 0; set &= set - 1 {
 		b := bits.TrailingZeros64(set)
 		e.o.Limiter.End(b, slots[b])
-		e.lanes[b].deferredAt.Store(e.now())
+		e.lanes[b].Deferred(e.now())
 	}
 	return late
 }
@@ -123,12 +124,12 @@ func (r *request) isLarge() bool {
 	return r.head.write && (r.head.chunked || r.head.contentLength > int64(r.o.ringSize))
 }
 
-// bodySize is how much body the client sends, or unknownSize.
+// bodySize is how much body the client sends, or lane.UnknownSize.
 func (r *request) bodySize() int64 {
 	if n := r.head.bodyLength(); n >= 0 {
 		return n
 	}
-	return unknownSize
+	return lane.UnknownSize
 }
 
 // full is the set of backends that could not carry another large body.
@@ -136,7 +137,7 @@ func (r *request) full(got uint64) (full uint64) {
 	now := r.e.now()
 	for set := got; set != 0; set &= set - 1 {
 		b := bits.TrailingZeros64(set)
-		if !r.e.lanes[b].fits(now, r.bodySize(), r.o.StallTimeout) {
+		if !r.e.lanes[b].Fits(now, r.bodySize(), r.o.StallTimeout) {
 			full |= 1 << b
 		}
 	}
@@ -165,8 +166,7 @@ func (r *request) takeLanes() {
 	for i := range r.legs {
 		l := &r.legs[i]
 		l.lane = &r.e.lanes[l.backend]
-		l.load.size = max(r.bodySize(), 0)
-		l.lane.begin(now, &l.load)
+		l.lane.Begin(now, &l.load, r.bodySize())
 	}
 }
 
@@ -183,32 +183,41 @@ func (l *leg) leaveLane() {
 	if cut && l.r.e.adaptive != nil {
 		l.r.e.adaptive.Cut(l.backend, now-int64(held))
 	}
-	l.lane.end(now, &l.load, held, cut)
+	l.lane.End(now, &l.load, held, cut)
 }
 
 // noteLane counts bytes that the backend's connection has accepted.
 func (l *leg) noteLane(n int) {
-	if l.lane != nil {
-		l.load.sent.Add(int64(n))
-		l.lane.sent.Add(int64(n))
-		if n > 0 {
-			l.lane.moved.Store(l.r.e.now())
-		}
+	if l.lane != nil && n > 0 {
+		l.lane.Moved(l.r.e.now(), &l.load, n)
 	}
 }
 
+// LaneStatus is what is known of how one backend takes large bodies.
+type LaneStatus = lane.Status
+
+// Lanes tells about them, by backend.
+func (e *Engine) Lanes() []LaneStatus {
+	all := make([]LaneStatus, len(e.lanes))
+	for i := range e.lanes {
+		all[i] = e.lanes[i].Status(e.now())
+	}
+	return all
+}
+
+// Pressed reports whether clients need all the capacity of a backend, so that work that can wait,
+// such as repair's, should stand back (R10). Any goroutine may call it.
+func (e *Engine) Pressed(backend int) bool { return e.lanes[backend].Pressed(e.now()) }
+
 // isMerelySlow reports whether the backend still accepts large bodies while a leg to it is being
 // cut: it carries all it can, and that is no failure (R13).
-func (l *leg) isMerelySlow() bool { return l.lane != nil && l.lane.moves(l.r.e.now(), &l.load) }
-
-// lagShare: a client is held back once it has waited for one part in lagShare of StallTimeout.
-const lagShare = 4
+func (l *leg) isMerelySlow() bool { return l.lane != nil && l.lane.Moves(l.r.e.now(), &l.load) }
 
 // noteLag records that the request's client has waited for a leg, total in sum; the message calls
 // it. It reports whether the leg is to be cut early because of that.
 func (r *request) noteLag(leg int, waited, total time.Duration) (cut bool) {
 	l := &r.legs[leg]
-	return l.lane != nil && l.lane.lag(r.e.now(), &l.load, waited, total, r.o.StallTimeout)
+	return l.lane != nil && l.lane.Lag(r.e.now(), &l.load, waited, total, r.o.StallTimeout)
 }
 
 // maxUnheld is the largest body that holds no client back even if its backend is slow: besides the
@@ -219,7 +228,7 @@ const maxUnheld = 4 << 20
 // too large to be buffered on the way says nothing about others; its lane accounts for it.
 func (l *leg) noteEnd() {
 	limiter := l.r.e.adaptive
-	if limiter == nil || l.lane != nil && l.load.sent.Load() > maxUnheld || !l.r.head.isSwift() {
+	if limiter == nil || l.lane != nil && l.load.Sent() > maxUnheld || !l.r.head.isSwift() {
 		return
 	}
 	at, ok := limiter.AnsweredAt(l.backend, l.slot)

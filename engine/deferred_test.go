@@ -8,16 +8,24 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/engine/lane"
 	"github.com/akubra/akubra/limiter"
 )
 
 // full makes a backend one that has held clients back lately and that cannot carry another large body in
 // time.
 func (r *rig) full(backend int) {
-	l := &r.e.lanes[backend]
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.rate, l.share, l.fresh, l.ever, l.heldAt = 1, 1, true, true, r.e.now()
+	r.heldBack(backend, r.e.now())
+}
+
+// heldBack says that a backend has held a client back then: of a body of which it took one byte a second.
+func (r *rig) heldBack(backend int, at int64) {
+	const took = 10
+	var c lane.Cargo
+	l, begun := &r.e.lanes[backend], at-int64(took*time.Second)
+	l.Begin(begun, &c, 1<<30)
+	l.Moved(begun, &c, took)
+	l.End(at, &c, took*time.Second, true)
 }
 
 const largeBody = 2 << 20

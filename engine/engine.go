@@ -37,6 +37,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/akubra/akubra/engine/lane"
 	"github.com/akubra/akubra/engine/recent"
 	"github.com/akubra/akubra/internal/words"
 	"github.com/akubra/akubra/synclog/task"
@@ -132,9 +133,9 @@ type Engine struct {
 	parts     *partSizes
 	writes    *overlaps
 	ofBuckets bucketWrites
-	adaptive  Adaptive // the Limiter, or nil
-	dials     []dials  // under way, by backend
-	lanes     []lane   // of large bodies, by backend (R10)
+	adaptive  Adaptive    // the Limiter, or nil
+	dials     []dials     // under way, by backend
+	lanes     []lane.Lane // of large bodies, by backend (R10)
 	reads     readStats
 	slow      slowRequests
 	checks    readChecks
@@ -182,7 +183,7 @@ func New(o Options) (*Engine, error) {
 		parts:    newPartSizes(maxPartSizes),
 		writes:   newOverlaps(),
 		dials:    make([]dials, len(o.Backends)),
-		lanes:    make([]lane, len(o.Backends)),
+		lanes:    make([]lane.Lane, len(o.Backends)),
 		reads:    readStats{latencies: make([][readClasses]latency, len(o.Backends))},
 	}
 	e.adaptive, _ = o.Limiter.(Adaptive)

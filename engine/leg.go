@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/engine/body"
+	"github.com/akubra/akubra/engine/lane"
 	"github.com/akubra/akubra/http1"
 )
 
@@ -75,13 +76,13 @@ type leg struct {
 	err      error // why state is not votePositive
 	outcome  string
 	finished bool
-	voted    bool  // its end was taken: what panics now is the request's
-	lane     *lane // of a large body, until the leg ends; nil for any other (deferred.go)
-	load     cargo // what it carries of that
-	held     bool  // it was not asked, and has no slot (reads_race.go); under the request's mu once the legs run
-	asked    int64 // when, by the engine's clock; 0 before
-	headAt   int64 // when its answer's head had come; 0 where all of the answer came with it
-	received int64 // bytes of the answer
+	voted    bool       // its end was taken: what panics now is the request's
+	lane     *lane.Lane // of a large body, until the leg ends; nil for any other (deferred.go)
+	load     lane.Cargo // what it carries of that
+	held     bool       // it was not asked, and has no slot (reads_race.go); under the request's mu once the legs run
+	asked    int64      // when, by the engine's clock; 0 before
+	headAt   int64      // when its answer's head had come; 0 where all of the answer came with it
+	received int64      // bytes of the answer
 	failure  Result
 	took     time.Duration // until it had ended, where somebody watches (slow.go)
 }
@@ -121,10 +122,7 @@ func (l *leg) clear() {
 	l.tried, l.arrived, l.voted, l.sentSize = false, false, false, 0
 	l.held, l.asked, l.headAt, l.received, l.failure, l.took = false, 0, 0, 0, ResultNone, 0
 	l.clearTurn()
-	if l.lane != nil {
-		l.lane = nil
-		l.load.sent.Store(0)
-	}
+	l.lane = nil
 	l.state, l.err, l.outcome, l.ack = votePending, nil, "", acknowledged{}
 }
 

@@ -1,13 +1,5 @@
-package engine
-
-import (
-	"math"
-	"slices"
-	"sync"
-	"sync/atomic"
-	"time"
-)
-
+// Package lane says of a backend which large bodies are begun there (R10).
+//
 // A body that is larger than the ring goes no faster than the slowest of its legs. A lane is what is known
 // of one backend's part in that: how fast it takes such bodies, how much of them is under way there, and
 // whether it has held clients back. By that it says which large bodies are begun at the backend; the
@@ -20,14 +12,26 @@ import (
 //   - Where more has come than that, clients would be held back all the time: then it takes one body at
 //     a time, and only so many that clients wait for a hundredth of the time, until no more is wanted
 //     than it carries. That is enough to see what it carries. Repair brings the rest.
-type lane struct {
+package lane
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Lane is one backend's. All methods may be called from any goroutine; times are nanoseconds of one
+// monotonic clock, the caller's.
+type Lane struct {
 	sent  atomic.Int64 // bytes of large bodies that its connections have taken
 	moved atomic.Int64 // when they took some last
 
-	deferredAt atomic.Int64 // when a leg to it was deferred last, whatever its body; see Pressed
+	deferredAt atomic.Int64 // when a leg to it was deferred last, whatever its body
 
 	mu     sync.Mutex
-	loads  []*cargo // of large bodies under way
+	loads  []*Cargo // of large bodies under way
 	rate   float64
 	fresh  bool          // rate was measured
 	from   int64         // when the stretch of time began by which rate is measured
@@ -49,17 +53,20 @@ type lane struct {
 	deferred int64
 }
 
-// cargo is a large body on its way to one backend.
-type cargo struct {
+// Cargo is a large body on its way to one backend.
+type Cargo struct {
 	size  int64
 	begun int64
 	sent  atomic.Int64
 	lags  int64 // when its client was held back last, or 0; under the lane's mu
 }
 
+// Sent is how many bytes of it the backend's connection has taken.
+func (b *Cargo) Sent() int64 { return b.sent.Load() }
+
 // isOf reports whether the cargo is one of the backend's: its client is held back, or it is too new to tell.
 // What a client sends more slowly than the backend takes it is none.
-func (b *cargo) isOf(now int64, stall time.Duration) bool {
+func (b *Cargo) isOf(now int64, stall time.Duration) bool {
 	return b.lags != 0 && now-b.lags < int64(stall) || now-b.begun < int64(stall)
 }
 
@@ -74,6 +81,10 @@ const (
 	overStretch  = int64(5 * time.Second)
 	// heldShare: clients wait for one part of the time in so many.
 	heldShare = 100
+	// lagShare: a client is held back once it has waited for one part in lagShare of StallTimeout.
+	lagShare = 4
+	// pressedFor is how long a backend counts as pressed after the last sign of it.
+	pressedFor = int64(time.Second)
 	// carriedShare is how much of its rate may be wanted for a lane not to be full.
 	carriedShare = 0.8
 	// mostTakes is the longest time that a body is taken to take, in ns. A client may announce a body of any
@@ -81,11 +92,11 @@ const (
 	mostTakes = float64(math.MaxInt64 / 2 / heldShare)
 )
 
-// unknownSize is a body whose length the client does not tell.
-const unknownSize = -1
+// UnknownSize is a body whose length the client does not tell.
+const UnknownSize = -1
 
-// fits reports whether a body of this size is begun at the backend. It counts it as wanted.
-func (l *lane) fits(now, size int64, stall time.Duration) bool {
+// Fits reports whether a body of this size is begun at the backend. It counts it as wanted.
+func (l *Lane) Fits(now, size int64, stall time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.measureLocked(now, rateStretch)
@@ -96,8 +107,8 @@ func (l *lane) fits(now, size int64, stall time.Duration) bool {
 	return ok
 }
 
-// fitsLocked is fits; size may be unknownSize.
-func (l *lane) fitsLocked(now, size int64, stall time.Duration) bool {
+// fitsLocked is Fits; size may be UnknownSize.
+func (l *Lane) fitsLocked(now, size int64, stall time.Duration) bool {
 	long := now-l.heldAt > max(l.lately, heldLately)
 	if stall <= 0 || !l.fresh || !l.ever || long && !l.over {
 		return true
@@ -136,20 +147,28 @@ func (l *lane) fitsLocked(now, size int64, stall time.Duration) bool {
 	return false
 }
 
-// begin counts a body as under way.
-func (l *lane) begin(now int64, b *cargo) {
+// Begin counts a body as under way.
+func (l *Lane) Begin(now int64, b *Cargo, size int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.loads) == 0 {
 		l.restartLocked(now)
 		l.stride = stride{from: now, base: l.sent.Load()}
 	}
-	b.begun, b.lags = now, 0
+	b.size, b.begun, b.lags = max(size, 0), now, 0
+	b.sent.Store(0)
 	l.loads = append(l.loads, b)
 }
 
-// end is its end. waited is how long it held its client back; cut reports whether it was cut for that.
-func (l *lane) end(now int64, b *cargo, waited time.Duration, cut bool) {
+// Moved counts bytes of it that the backend's connection has taken.
+func (l *Lane) Moved(now int64, b *Cargo, n int) {
+	b.sent.Add(int64(n))
+	l.sent.Add(int64(n))
+	l.moved.Store(now)
+}
+
+// End is its end. waited is how long it held its client back; cut reports whether it was cut for that.
+func (l *Lane) End(now int64, b *Cargo, waited time.Duration, cut bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waited += waited
@@ -172,10 +191,10 @@ func (l *lane) end(now int64, b *cargo, waited time.Duration, cut bool) {
 	l.loads = slices.Delete(l.loads, i, i+1)
 }
 
-// lag notes that the client of a cargo has waited, total in sum. After a part of StallTimeout it may have been held
+// Lag notes that the client of a cargo has waited, total in sum. After a part of StallTimeout it may have been held
 // back. It was if it has waited for most of its time: of two backends that are alike each one is a little
 // slower now and then. It reports whether the body goes there in vain, and is to be cut at once.
-func (l *lane) lag(now int64, b *cargo, waited, total, stall time.Duration) (vain bool) {
+func (l *Lane) Lag(now int64, b *Cargo, waited, total, stall time.Duration) (vain bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waits += waited
@@ -189,7 +208,7 @@ func (l *lane) lag(now int64, b *cargo, waited, total, stall time.Duration) (vai
 }
 
 // heldLocked notes that the backend has held a client back, for total in sum.
-func (l *lane) heldLocked(now int64, b *cargo, total time.Duration) {
+func (l *Lane) heldLocked(now int64, b *Cargo, total time.Duration) {
 	share := min(float64(total)/float64(max(now-b.begun, 1)), 1)
 	if !l.ever {
 		l.share = share
@@ -200,7 +219,7 @@ func (l *lane) heldLocked(now int64, b *cargo, total time.Duration) {
 
 // measureLocked measures the rate, if the stretch of time was that long. What went while nobody waited for the
 // backend says how much it carries at least, and nothing about a long time does.
-func (l *lane) measureLocked(now, least int64) {
+func (l *Lane) measureLocked(now, least int64) {
 	length := now - l.from
 	if len(l.loads) == 0 || length < least {
 		return
@@ -216,18 +235,32 @@ func (l *lane) measureLocked(now, least int64) {
 	l.restartLocked(now)
 }
 
-func (l *lane) restartLocked(now int64) { l.from, l.base, l.waits = now, l.sent.Load(), 0 }
+func (l *Lane) restartLocked(now int64) { l.from, l.base, l.waits = now, l.sent.Load(), 0 }
 
-// moves reports whether the lane's connections go on taking bytes, while the cargo is under way. What they take
+// Moves reports whether the lane's connections go on taking bytes, while the cargo is under way. What they take
 // at first says nothing: the system takes it for a backend that takes nothing, too.
-func (l *lane) moves(now int64, b *cargo) bool {
+func (l *Lane) Moves(now int64, b *Cargo) bool {
 	return now-l.moved.Load() < (now-b.begun)/2
 }
 
 func seconds(ns int64) float64 { return float64(ns) / float64(time.Second) }
 
-// LaneStatus is what is known of how one backend takes large bodies.
-type LaneStatus struct {
+// Deferred notes that a leg to the backend was not begun, whatever its body.
+func (l *Lane) Deferred(now int64) { l.deferredAt.Store(now) }
+
+// Pressed reports whether clients need all the capacity of the backend: writes have just been
+// deferred there, or it has held clients back.
+func (l *Lane) Pressed(now int64) bool {
+	if at := l.deferredAt.Load(); at != 0 && now-at < pressedFor {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ever && now-l.heldAt < pressedFor
+}
+
+// Status is what is known of how a backend takes large bodies.
+type Status struct {
 	Rate     float64       // bytes a second that it carries; 0 before it has held anybody back
 	Held     time.Duration // how long clients waited for it, in sum
 	Deferred int64         // bodies that were not begun there
@@ -235,17 +268,13 @@ type LaneStatus struct {
 	Bodies   int           // under way
 }
 
-// Lanes tells about them, by backend.
-func (e *Engine) Lanes() []LaneStatus {
-	all, now := make([]LaneStatus, len(e.lanes)), e.now()
-	for i := range e.lanes {
-		l := &e.lanes[i]
-		l.mu.Lock()
-		all[i] = LaneStatus{Held: l.waited, Deferred: l.deferred, Over: l.over && now < l.until+overStretch, Bodies: len(l.loads)}
-		if l.fresh {
-			all[i].Rate = l.rate
-		}
-		l.mu.Unlock()
+// Status tells about it.
+func (l *Lane) Status(now int64) Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := Status{Held: l.waited, Deferred: l.deferred, Over: l.over && now < l.until+overStretch, Bodies: len(l.loads)}
+	if l.fresh {
+		s.Rate = l.rate
 	}
-	return all
+	return s
 }

@@ -1,4 +1,4 @@
-package engine
+package lane
 
 import "time"
 
@@ -39,7 +39,7 @@ func (p *stride) noteLocked(now, sent int64, waited, stall time.Duration) {
 // inVainLocked reports whether a body that has held its client back, for total in sum, would have to be cut when
 // its time is up, at the pace of the lane: with all that has begun before it, for what has begun later is cut
 // before it. Of two backends that are alike one is slower now and then, but not nearly all of the time.
-func (l *lane) inVainLocked(now int64, b *cargo, total, stall time.Duration) bool {
+func (l *Lane) inVainLocked(now int64, b *Cargo, total, stall time.Duration) bool {
 	if !l.stride.full || b.size == 0 || 4*int64(total) < 3*(now-b.begun) {
 		return false
 	}

@@ -1,4 +1,4 @@
-package engine
+package lane
 
 import (
 	"testing"
@@ -54,8 +54,8 @@ func TestR10NotInVain(t *testing.T) {
 		{"slower for most of the time", func(time.Duration) float64 { return 150e6 }, 800 * mib},
 		{"of a size that nobody knows", func(time.Duration) float64 { return 12.5e6 }, 0},
 	} {
-		l, b, now := &lane{}, &cargo{size: tt.size}, int64(time.Hour)
-		l.begin(now, b)
+		l, b, now := new(Lane), new(Cargo), int64(time.Hour)
+		l.Begin(now, b, tt.size)
 		var waited time.Duration
 		full := 400e6 // of the client, and of the other backend
 		for at := time.Duration(0); waited < time.Second && (tt.size == 0 || b.sent.Load() < tt.size); at += time.Duration(tick) {
@@ -64,7 +64,7 @@ func TestR10NotInVain(t *testing.T) {
 			b.sent.Add(int64(rate / 1000))
 			l.sent.Add(int64(rate / 1000))
 			held := time.Duration(float64(tick) * (1 - rate/full))
-			if waited += held; held > 0 && l.lag(now, b, held, waited, time.Second) {
+			if waited += held; held > 0 && l.Lag(now, b, held, waited, time.Second) {
 				t.Errorf("%s: cut after %v, of which it was waited for %v", tt.name, at, waited)
 				break
 			}

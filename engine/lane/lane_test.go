@@ -1,4 +1,4 @@
-package engine
+package lane
 
 import (
 	"math"
@@ -11,7 +11,7 @@ const mib = 1 << 20
 // road is a backend in a test's own time that takes so many bytes a second of the bodies that are under way
 // there, one after the other. A lane says which are begun.
 type road struct {
-	lane
+	Lane
 	rate  float64
 	stall time.Duration
 	now   int64
@@ -23,7 +23,7 @@ type road struct {
 }
 
 type parcel struct {
-	cargo
+	Cargo
 	held int64
 }
 
@@ -35,13 +35,13 @@ func (r *road) run(seconds, n float64, size int64) {
 	for range int(seconds*1000 + 0.5) {
 		r.now += tick
 		for due += n / 1000; due >= 1; due-- {
-			if !r.fits(r.now, size, r.stall) {
+			if !r.Fits(r.now, size, r.stall) {
 				r.deferred++
 				continue
 			}
 			r.begun++
-			p := &parcel{cargo: cargo{size: size}}
-			r.begin(r.now, &p.cargo)
+			p := new(parcel)
+			r.Begin(r.now, &p.Cargo, size)
 			r.under = append(r.under, p)
 		}
 		r.move()
@@ -58,15 +58,15 @@ func (r *road) move() {
 		r.sent.Add(n)
 		p.held += tick
 		r.held += time.Duration(tick)
-		vain := r.lag(r.now, &p.cargo, time.Duration(tick), time.Duration(p.held), r.stall)
+		vain := r.Lag(r.now, &p.Cargo, time.Duration(tick), time.Duration(p.held), r.stall)
 		switch {
 		case sent == p.size:
 			r.well += p.size
-			r.end(r.now, &p.cargo, time.Duration(p.held), false)
+			r.End(r.now, &p.Cargo, time.Duration(p.held), false)
 		case vain, p.held >= int64(r.stall) && p.size-sent >= p.size/throughShare, p.held >= 2*int64(r.stall):
 			r.cuts++
 			r.inVain += sent
-			r.end(r.now, &p.cargo, time.Duration(p.held), true)
+			r.End(r.now, &p.Cargo, time.Duration(p.held), true)
 		default:
 			left = append(left, p)
 		}
@@ -128,18 +128,18 @@ func TestR10Lane(t *testing.T) {
 
 // A client that is slower than the backend is held back by nobody, however large its body is.
 func TestR10SlowClientsAreNotDeferred(t *testing.T) {
-	l, now := lane{}, int64(0)
+	l, now := Lane{}, int64(0)
 	for range 100 {
 		now += int64(time.Second)
-		if !l.fits(now, 1<<30, time.Second) {
+		if !l.Fits(now, 1<<30, time.Second) {
 			t.Fatal("deferred")
 		}
-		l.begin(now, &cargo{size: 1 << 30})
+		l.Begin(now, new(Cargo), 1<<30)
 		l.sent.Add(1 << 20)
 	}
 	// Also where somebody has been held back: what they have yet to send is no load of the backend's.
 	l.rate, l.share, l.fresh, l.ever, l.heldAt = 10*mib, 1, true, true, now
-	if now += int64(2 * time.Second); !l.fits(now, 9*mib, time.Second) {
+	if now += int64(2 * time.Second); !l.Fits(now, 9*mib, time.Second) {
 		t.Error("deferred beside slow clients")
 	}
 }
@@ -147,52 +147,52 @@ func TestR10SlowClientsAreNotDeferred(t *testing.T) {
 // Of two backends that are alike each is a little slower now and then: however large a body is, that is no
 // reason to leave it out.
 func TestR10ALittleSlowerIsNotDeferred(t *testing.T) {
-	l, now := lane{}, int64(time.Hour)
+	l, now := Lane{}, int64(time.Hour)
 	for range 20 {
-		if !l.fits(now, 1<<30, time.Second) {
+		if !l.Fits(now, 1<<30, time.Second) {
 			t.Fatal("deferred")
 		}
-		b := &cargo{size: 1 << 30}
-		l.begin(now, b)
+		b := new(Cargo)
+		l.Begin(now, b, 1<<30)
 		var waited time.Duration
 		for b.sent.Load() < b.size {
 			now += 10 * tick
 			b.sent.Add(4 * mib)
 			l.sent.Add(4 * mib)
 			waited += 3 * time.Millisecond
-			l.lag(now, b, 3*time.Millisecond, waited, time.Second)
+			l.Lag(now, b, 3*time.Millisecond, waited, time.Second)
 		}
-		l.end(now, b, waited, false)
+		l.End(now, b, waited, false)
 	}
 	// One that is half as slow again is cut, and deferred from then on.
-	b := &cargo{size: 1 << 30}
-	l.begin(now, b)
+	b := new(Cargo)
+	l.Begin(now, b, 1<<30)
 	now += int64(3 * time.Second)
 	b.sent.Add(900 * mib)
 	l.sent.Add(900 * mib)
-	l.end(now, b, time.Second, true)
-	if l.fits(now, 16<<30, time.Second) || !l.fits(now, mib, time.Second) {
+	l.End(now, b, time.Second, true)
+	if l.Fits(now, 16<<30, time.Second) || !l.Fits(now, mib, time.Second) {
 		t.Error("what would be cut again is to be deferred, and nothing else")
 	}
 }
 
 func TestR10WhatALaneTakesAtATime(t *testing.T) {
 	now := int64(time.Hour)
-	carrying := func(mibs ...int64) *lane { // 10 MiB a second, and it has held somebody back
-		l := &lane{rate: 10 * mib, share: 1, fresh: true, heldAt: now, ever: true}
+	carrying := func(mibs ...int64) *Lane { // 10 MiB a second, and it has held somebody back
+		l := &Lane{rate: 10 * mib, share: 1, fresh: true, heldAt: now, ever: true}
 		for _, n := range mibs {
-			l.begin(now, &cargo{size: n * mib})
+			l.Begin(now, new(Cargo), n*mib)
 		}
 		return l
 	}
-	over := func() *lane {
+	over := func() *Lane {
 		l := carrying()
 		l.over, l.until = true, now+overStretch
 		return l
 	}
 	for _, tt := range []struct {
 		name  string
-		l     *lane
+		l     *Lane
 		size  int64
 		stall time.Duration
 		want  bool
@@ -202,23 +202,23 @@ func TestR10WhatALaneTakesAtATime(t *testing.T) {
 		{"beside others", carrying(3, 3), 3 * mib, time.Second, true},
 		{"beside more", carrying(4, 4), 3 * mib, time.Second, false},
 		{"a longer time", carrying(4, 4), 3 * mib, 2 * time.Second, true},
-		{"beside one that is nearly through", func() *lane { l := carrying(9); l.loads[0].sent.Add(8.5 * mib); return l }(), 9 * mib, time.Second, true},
-		{"more, but it would take that time anyway", func() *lane { l := carrying(); l.share = 0.1; return l }(), 99 * mib, time.Second, true},
+		{"beside one that is nearly through", func() *Lane { l := carrying(9); l.loads[0].sent.Add(8.5 * mib); return l }(), 9 * mib, time.Second, true},
+		{"more, but it would take that time anyway", func() *Lane { l := carrying(); l.share = 0.1; return l }(), 99 * mib, time.Second, true},
 		{"no time given", carrying(400), 300 * mib, 0, true},
-		{"held nobody back", &lane{rate: mib, fresh: true}, 900 * mib, time.Second, true},
-		{"not for long", &lane{rate: mib, fresh: true, ever: true, heldAt: now - heldLately - 1}, 900 * mib, time.Second, true},
-		{"rate not known", &lane{ever: true, heldAt: now}, 900 * mib, time.Second, true},
-		{"size not known", carrying(), unknownSize, time.Second, true},
-		{"size not known, and too much comes", over(), unknownSize, time.Second, false},
+		{"held nobody back", &Lane{rate: mib, fresh: true}, 900 * mib, time.Second, true},
+		{"not for long", &Lane{rate: mib, fresh: true, ever: true, heldAt: now - heldLately - 1}, 900 * mib, time.Second, true},
+		{"rate not known", &Lane{ever: true, heldAt: now}, 900 * mib, time.Second, true},
+		{"size not known", carrying(), UnknownSize, time.Second, true},
+		{"size not known, and too much comes", over(), UnknownSize, time.Second, false},
 		{"too much comes", over(), 11 * mib, time.Second, false},
 		{"too much comes: one at a time", over(), mib, time.Second, true},
 	} {
-		if got := tt.l.fits(now, tt.size, tt.stall); got != tt.want {
+		if got := tt.l.Fits(now, tt.size, tt.stall); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}
 	l := over()
-	if !l.fits(now, mib, time.Second) || l.fits(now+int64(4*time.Second), mib, time.Second) {
+	if !l.Fits(now, mib, time.Second) || l.Fits(now+int64(4*time.Second), mib, time.Second) {
 		t.Error("too much comes: the next one is due ten seconds after it")
 	}
 }
@@ -228,21 +228,21 @@ func TestR10LaneOfEndlessBodies(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int64{5 << 30, 20 << 30, 1 << 50, math.MaxInt64} {
 		now := int64(time.Hour)
-		l := &lane{fresh: true, ever: true, share: 1, heldAt: now} // a backend of which nothing is taken
+		l := &Lane{fresh: true, ever: true, share: 1, heldAt: now} // a backend of which nothing is taken
 		for range 3 {
-			if l.fits(now, size, time.Second) {
+			if l.Fits(now, size, time.Second) {
 				t.Errorf("%d bytes fit", size)
 			}
-			l.begin(now, &cargo{size: size})
+			l.Begin(now, new(Cargo), size)
 		}
 		l.over, l.until = true, now // looked at again, it is still over
 		now += overStretch
-		if l.fits(now, size, time.Second) || !l.over {
+		if l.Fits(now, size, time.Second) || !l.over {
 			t.Errorf("%d bytes fit, after a while: %v over", size, l.over)
 		}
 		// The one that goes to see whether the backend has become better is the only one for a long time.
 		l.loads, l.heldAt = nil, now-2*heldLately
-		if !l.fits(now, size, time.Second) || l.next < now {
+		if !l.Fits(now, size, time.Second) || l.next < now {
 			t.Errorf("%d bytes: the next one may come at %d, now is %d", size, l.next, now)
 		}
 	}
