@@ -38,6 +38,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/akubra/akubra/engine/lane"
+	"github.com/akubra/akubra/engine/latency"
 	"github.com/akubra/akubra/engine/recent"
 	"github.com/akubra/akubra/internal/words"
 	"github.com/akubra/akubra/synclog/task"
@@ -133,10 +134,11 @@ type Engine struct {
 	parts     *partSizes
 	writes    *overlaps
 	ofBuckets bucketWrites
-	adaptive  Adaptive    // the Limiter, or nil
-	dials     []dials     // under way, by backend
-	lanes     []lane.Lane // of large bodies, by backend (R10)
-	reads     readStats
+	adaptive  Adaptive                         // the Limiter, or nil
+	dials     []dials                          // under way, by backend
+	lanes     []lane.Lane                      // of large bodies, by backend (R10)
+	latencies [][readClasses]latency.Histogram // of reads, by backend
+	hedges    latency.Budget
 	slow      slowRequests
 	checks    readChecks
 
@@ -172,19 +174,19 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		o:        g.Options,
-		all:      1<<len(o.Backends) - 1,
-		epoch:    time.Now(),
-		idBase:   rand.Uint64() &^ 0xffffffff,
-		uploads:  recent.New[string, int](maxUploads),
-		pages:    recent.New[string, int](maxPages),
-		versions: recent.New[string, int](maxVersions),
-		pairs:    recent.New[string, []task.BackendETag](maxPairs),
-		parts:    newPartSizes(maxPartSizes),
-		writes:   newOverlaps(),
-		dials:    make([]dials, len(o.Backends)),
-		lanes:    make([]lane.Lane, len(o.Backends)),
-		reads:    readStats{latencies: make([][readClasses]latency, len(o.Backends))},
+		o:         g.Options,
+		all:       1<<len(o.Backends) - 1,
+		epoch:     time.Now(),
+		idBase:    rand.Uint64() &^ 0xffffffff,
+		uploads:   recent.New[string, int](maxUploads),
+		pages:     recent.New[string, int](maxPages),
+		versions:  recent.New[string, int](maxVersions),
+		pairs:     recent.New[string, []task.BackendETag](maxPairs),
+		parts:     newPartSizes(maxPartSizes),
+		writes:    newOverlaps(),
+		dials:     make([]dials, len(o.Backends)),
+		lanes:     make([]lane.Lane, len(o.Backends)),
+		latencies: make([][readClasses]latency.Histogram, len(o.Backends)),
 	}
 	e.adaptive, _ = o.Limiter.(Adaptive)
 	e.o.firstTimeout = cmp.Or(o.firstTimeout, firstTimeout)

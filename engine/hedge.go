@@ -2,11 +2,32 @@ package engine
 
 import "time"
 
+// readClass is a kind of read whose answers take about the same time on one backend.
+type readClass uint8
+
+const (
+	classHead readClass = iota
+	classGet
+	classList
+	readClasses
+)
+
+// readClass is the request's.
+func (h *requestHead) readClass() readClass {
+	switch {
+	case h.method == "HEAD":
+		return classHead
+	case len(h.target.Key) == 0:
+		return classList
+	}
+	return classGet
+}
+
 // hedgeDelay is how long the first backend of a read may take before the next one is asked as
 // well; 0 means for ever.
 func (r *request) hedgeDelay(backend int, class readClass) time.Duration {
 	if r.o.HedgeP95 {
-		return time.Duration(r.e.reads.latencies[backend][class].p95.Load())
+		return r.e.latencies[backend][class].P95()
 	}
 	return r.o.HedgeAfter
 }
@@ -17,7 +38,7 @@ func (r *request) startHedge() {
 	if p.n == 0 || p.all {
 		return
 	}
-	r.e.reads.hedges.began(r.o.HedgeBudget)
+	r.e.hedges.Began(r.o.HedgeBudget)
 	if p.first != 1 || p.fresh < 2 {
 		return
 	}
@@ -46,7 +67,7 @@ func (r *request) hedgeNow() {
 func (r *request) takeHedge() *leg {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.race.waitsForOne() || !r.e.reads.hedges.take() {
+	if !r.race.waitsForOne() || !r.e.hedges.Take() {
 		return nil
 	}
 	r.plan.hedged = true
@@ -72,7 +93,7 @@ func (l *leg) observe() {
 	if l.state == voteFailed || l.state == voteNegative && l.answerClass() == classBroken {
 		d = max(d, failureTakes)
 	}
-	r.e.reads.latencies[l.backend][r.head.readClass()].observe(d)
+	r.e.latencies[l.backend][r.head.readClass()].Observe(d)
 }
 
 // failureTakes is the least time that ReadFastest counts for a failure.

@@ -296,7 +296,7 @@ func (r *request) appendAnswerers(list []answerer, owed uint64, counts []int) []
 		case ReadSpread:
 			c.dice = mix(uint64(r.head.id)*diceFactor, backend.Name())
 		case ReadFastest:
-			c.latency = e.reads.latencies[b][class].median.Load()
+			c.latency = int64(e.latencies[b][class].Median())
 			if explore {
 				c.latency = int64(mix(uint64(r.head.id)*diceFactor, backend.Name()) >> 1)
 			}
