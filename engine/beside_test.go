@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/engine/content"
 )
 
 // knows is what the ledger has of a key, by method and ETag, in the order of stamps.
@@ -127,7 +128,7 @@ func TestR35ClientGoneInTheFrame(t *testing.T) {
 // once, and not for each key anew: an unsigned delete of 1,000 keys that is sent twice took seconds and
 // hundreds of megabytes. It is no parallel test, so that all that is allocated is its own.
 func TestR23DeletesOfTheSameKeys(t *testing.T) {
-	keys := make([]string, maxDeletes)
+	keys := make([]string, content.MaxDeletes)
 	for i := range keys {
 		keys[i] = fmt.Sprintf("some/folder/object-%d", i)
 	}

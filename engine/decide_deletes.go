@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/akubra/akubra/engine/content"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -51,16 +52,16 @@ func (l *leg) refusesDeletes() bool {
 		return false
 	}
 	d := l.deletions()
-	return d.unreadable || len(d.failed) > 0
+	return d.Unreadable || len(d.Failed) > 0
 }
 
 // conditionalFirst puts the objects that have conditions first, in the order of their keys.
-func conditionalFirst(objects []deletedObject, conditional map[string]bool) []deletedObject {
+func conditionalFirst(objects []content.Object, conditional map[string]bool) []content.Object {
 	if len(conditional) == 0 {
 		return objects
 	}
 	objects = slices.Clone(objects)
-	slices.SortStableFunc(objects, func(a, b deletedObject) int {
+	slices.SortStableFunc(objects, func(a, b content.Object) int {
 		if x, y := conditional[a.Key], conditional[b.Key]; x != y {
 			if x {
 				return -1

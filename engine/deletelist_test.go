@@ -1,15 +1,13 @@
 package engine
 
 import (
-	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/engine/content"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -32,13 +30,13 @@ func TestR24ListOutOfBounds(t *testing.T) {
 		fmt.Fprintf(&attributes, ` a%d=">"`, i)
 	}
 	for _, tt := range []struct{ name, body, code string }{
-		{"one key too many", deleteBody(deleteKeys(maxDeletes + 1)...), "MalformedXML"},
-		{"the same key over and over", deleteBody(slices.Repeat([]string{"k"}, maxDeletes+1)...), "MalformedXML"},
+		{"one key too many", deleteBody(deleteKeys(content.MaxDeletes + 1)...), "MalformedXML"},
+		{"the same key over and over", deleteBody(slices.Repeat([]string{"k"}, content.MaxDeletes+1)...), "MalformedXML"},
 		{"as many as there is room for", "<Delete>" + strings.Repeat("<Object><Key>k</Key></Object>", 62_000) + "</Delete>", "MalformedXML"},
 		{"as many, and no end", "<Delete>" + strings.Repeat("<Object><Key>k</Key></Object>", 62_000), "MalformedXML"},
-		{"a long key", deleteBody(strings.Repeat("x", maxDeleteKey+1)), "KeyTooLongError"},
-		{"a long key in pieces", object("<Key>" + strings.Repeat("<![CDATA[xxxx]]>", maxDeleteKey/4+1) + "</Key>"), "KeyTooLongError"},
-		{"a long version", object("<Key>k</Key><VersionId>" + strings.Repeat("x", maxVersionID+1) + "</VersionId>"), "MalformedXML"},
+		{"a long key", deleteBody(strings.Repeat("x", content.MaxDeleteKey+1)), "KeyTooLongError"},
+		{"a long key in pieces", object("<Key>" + strings.Repeat("<![CDATA[xxxx]]>", content.MaxDeleteKey/4+1) + "</Key>"), "KeyTooLongError"},
+		{"a long version", object("<Key>k</Key><VersionId>" + strings.Repeat("x", content.MaxVersionID+1) + "</VersionId>"), "MalformedXML"},
 		{"no key", object("<VersionId>v</VersionId>"), "MalformedXML"},
 		{"an empty key", deleteBody(""), "MalformedXML"},
 		{"two keys", object("<Key>a</Key><Key>b</Key>"), "MalformedXML"},
@@ -92,7 +90,7 @@ func TestR24LargestList(t *testing.T) {
 	for _, s := range r.stores {
 		gates = append(gates, gated(t, s))
 	}
-	keys := deleteKeys(maxDeletes / 2)
+	keys := deleteKeys(content.MaxDeletes / 2)
 	c := r.dial()
 	c.Send(deleteRequestOf(append(keys, keys...)...))
 	r.stores[0].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
@@ -231,54 +229,3 @@ func TestR23ManyKeysInOneShard(t *testing.T) {
 		t.Errorf("%d are kept", free)
 	}
 }
-
-// What is read is what a reader of the whole document finds, or nothing.
-func FuzzParseDeletes(f *testing.F) {
-	for _, s := range []string{
-		deleteBody("a", "b"), "<Delete><Quiet>true</Quiet><Object><Key>&#x41;&amp;</Key><VersionId>v</VersionId></Object></Delete>x",
-		"<a><Object><Key><![CDATA[x]]>y<!--z--></Key></Object></a>", "<!DOCTYPE a [<!ENTITY b 'c'>]><a><Object><Key>&b;</Key></Object></a>",
-		"<a/>", "", "x", "<a><b><Object><Key>k</Key></Object></b></a>",
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, doc []byte) {
-		got, _, err := parseDeletes(strings.NewReader(string(doc)), false)
-		var problem *s3Error
-		var whole struct {
-			Objects []deletedObject `xml:"Object"`
-		}
-		failed := xml.Unmarshal(doc, &whole)
-		if errors.As(err, &problem) {
-			return
-		}
-		if (err == nil) != (failed == nil) {
-			t.Fatalf("%q: %v, want %v", doc, err, failed)
-		}
-		if err != nil {
-			return
-		}
-		var want []deletedObject
-		for _, o := range whole.Objects {
-			if !slices.Contains(want, o) {
-				want = append(want, o)
-			}
-		}
-		if !slices.Equal(got, want) {
-			t.Fatalf("%q: %q, want %q", doc, got, want)
-		}
-	})
-}
-
-// However the text comes, the same is read.
-func TestR24ListInPieces(t *testing.T) {
-	t.Parallel()
-	doc := deleteBody(deleteKeys(100)...)
-	got, _, err := parseDeletes(oneByte{strings.NewReader(doc)}, false)
-	if err != nil || len(got) != 100 || got[99].Key != "k99" {
-		t.Fatal(len(got), err)
-	}
-}
-
-type oneByte struct{ r io.Reader }
-
-func (o oneByte) Read(p []byte) (int, error) { return o.r.Read(p[:1]) }

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/limiter"
@@ -223,78 +222,4 @@ func TestR19FormsOverlap(t *testing.T) {
 		t.Fatalf("recorded: %+v", d)
 	}
 	r.wantNoOverlaps()
-}
-
-// The form is read alike whatever pieces it comes in.
-func TestFormInPieces(t *testing.T) {
-	t.Parallel()
-	contentType, body := formOf("f.txt", "\r\n--not the end\r\n", "a", "\r\n", "key", "\r\nk ${filename}\r\n", "z", "")
-	for name, cut := range map[string]func(io.Reader) io.Reader{
-		"whole": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader, "halves": iotest.HalfReader, "with its end": iotest.DataErrReader,
-	} {
-		for _, length := range []int64{-1, int64(len(body))} {
-			f := newForm([]byte(contentType), length)
-			var keys []string
-			size := int64(-1)
-			passed := ""
-			f.src = cut(strings.NewReader(body))
-			f.begin = func(key string) *s3Error { keys = append(keys, key); return nil }
-			f.ended = func(n int64) { size = n }
-			for p := make([]byte, 200); ; {
-				n, err := f.Read(p)
-				passed += string(p[:n])
-				if len(keys) == 0 && len(passed) > strings.Index(body, "f.txt")+200 {
-					t.Fatalf("%s: the file begins without its key", name)
-				}
-				if err != nil {
-					break
-				}
-			}
-			if passed != body || len(keys) != 1 || keys[0] != "\r\nk f.txt\r\n" || size != 17 {
-				t.Errorf("%s, length %d: keys %q, size %d, passed on as it was: %v", name, length, keys, size, passed == body)
-			}
-		}
-	}
-}
-
-func FuzzForm(f *testing.F) {
-	contentType, body := formOf("f.txt", "file", "key", "k")
-	f.Add(contentType, []byte(body), 7)
-	f.Add(`multipart/form-data; boundary=x`, []byte("--x\r\n\r\n\r\n--x--\r\n"), 1)
-	f.Fuzz(func(t *testing.T, contentType string, body []byte, step int) {
-		read := func(step int) (keys []string, size int64) {
-			form := newForm([]byte(contentType), -1)
-			if form == nil {
-				return nil, 0
-			}
-			form.src = bytes.NewReader(body)
-			form.begin = func(key string) *s3Error { keys = append(keys, key); return nil }
-			form.ended = func(n int64) { size = n }
-			p := make([]byte, step)
-			var passed []byte
-			for {
-				n, err := form.Read(p)
-				passed = append(passed, p[:n]...)
-				if err != nil {
-					break
-				}
-			}
-			if !bytes.Equal(passed, body) || len(keys) != 1 || len(form.buf) > maxFormHead+step {
-				t.Fatalf("%d keys, %d bytes of %d, %d kept", len(keys), len(passed), len(body), len(form.buf))
-			}
-			return keys, size
-		}
-		if len(body) > maxFormHead/2 {
-			return // where it is cut depends on the pieces
-		}
-		step = 1 + max(step, -step)%300
-		if step < 1 {
-			return
-		}
-		keys, size := read(step)
-		again, same := read(len(body) + 1)
-		if fmt.Sprint(keys) != fmt.Sprint(again) || size != same {
-			t.Fatalf("in pieces of %d: %q, %d; at once: %q, %d", step, keys, size, again, same)
-		}
-	})
 }

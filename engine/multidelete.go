@@ -1,47 +1,21 @@
 package engine
 
 import (
-	"encoding/xml"
 	"time"
 
+	"github.com/akubra/akubra/engine/content"
 	"github.com/akubra/akubra/s3"
 )
-
-// deleteResult is the answer. In quiet mode it names only errors.
-type deleteResult struct {
-	XMLName xml.Name      `xml:"DeleteResult"`
-	Errors  []deleteError `xml:"Error"`
-}
-
-type deletedObject struct {
-	Key       string
-	VersionID string `xml:"VersionId"`
-}
 
 // deletion is one object to be deleted. turn is its place in the table of writes in flight (R19),
 // unless an object before it has the same key.
 type deletion struct {
-	deletedObject
+	content.Object
 	turn      turn
 	alone     bool   // no other conditional write to the key may be decided meanwhile (R29)
 	began     uint64 // as a request's
 	seq       uint64 // as a request's
 	unordered uint64 // as a request's
-}
-
-type deleteError struct {
-	Key       string
-	VersionID string `xml:"VersionId"`
-	Code      string
-	Message   string
-}
-
-// deletions returns, from a backend's positive answer, why each key was not deleted, or nothing if
-// it was.
-type deletions struct {
-	unreadable bool
-	failed     map[deletedObject]string
-	locked     map[deletedObject]bool // of them, versions that may be locked
 }
 
 // undeleted is how many keys a backend's positive answer to a multi-object delete says it has not
@@ -51,11 +25,11 @@ func (l *leg) undeleted() (n uint16) {
 		return 0
 	}
 	d := l.deletions()
-	if d.unreadable {
-		return maxDeletes
+	if d.Unreadable {
+		return content.MaxDeletes
 	}
-	for o := range d.failed {
-		if o.VersionID == "" || !d.locked[o] {
+	for o := range d.Failed {
+		if o.VersionID == "" || !d.Locked[o] {
 			n++
 		}
 	}
@@ -85,21 +59,10 @@ func pickDeleted(votes []vote, leg int, v verdict, refused []uint16) (int, verdi
 	return leg, v
 }
 
-func (d *deletions) problem(o deletedObject) string {
-	if d.unreadable {
-		return "unreadable answer to a multi-object delete"
-	}
-	problem := d.failed[o]
-	if problem == "" && o.VersionID == "null" { // some name the version, some do not
-		problem = d.failed[deletedObject{Key: o.Key}]
-	}
-	return problem
-}
-
 // beginDeletes records which keys the request deletes, each of which is a write (R19, R24). The
 // conditional ones come first, in an order that is the same for all such requests, so that no two
 // wait for each other.
-func (r *request) beginDeletes(objects []deletedObject, conditional map[string]bool) *s3Error {
+func (r *request) beginDeletes(objects []content.Object, conditional map[string]bool) *s3Error {
 	if problem := r.chargeDelete(int64(len(objects)) * deletionCost); problem != nil {
 		return problem
 	}
@@ -114,7 +77,7 @@ func (r *request) beginDeletes(objects []deletedObject, conditional map[string]b
 		}
 	}()
 	for _, o := range conditionalFirst(objects, conditional) {
-		list = append(list, deletion{deletedObject: o})
+		list = append(list, deletion{Object: o})
 		d := &list[len(list)-1]
 		if hash := hashKey(r.head.target.Bucket, o.Key); !begun[hash] {
 			if problem = r.beginDelete(&d.turn, hash, conditional[o.Key]); problem != nil {
@@ -185,25 +148,4 @@ func (r *request) forget(list []deletion, write JournalWrite) {
 }
 
 // deletions reads a leg's positive answer to DeleteObjects.
-func (l *leg) deletions() (d deletions) {
-	var result deleteResult
-	if err := xml.Unmarshal(l.body, &result); err != nil {
-		return deletions{unreadable: true}
-	}
-	for _, e := range result.Errors {
-		if e.Code == "NoSuchKey" {
-			continue // gone is gone
-		}
-		if d.failed == nil {
-			d.failed = make(map[deletedObject]string)
-		}
-		d.failed[deletedObject{e.Key, e.VersionID}] = "not deleted: " + e.Code
-		if isLock(e.Code, []byte(e.Message)) {
-			if d.locked == nil {
-				d.locked = make(map[deletedObject]bool)
-			}
-			d.locked[deletedObject{e.Key, e.VersionID}] = true
-		}
-	}
-	return d
-}
+func (l *leg) deletions() content.Deletions { return content.ReadDeletions(l.body) }

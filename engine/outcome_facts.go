@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/bits"
 
+	"github.com/akubra/akubra/engine/content"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -125,17 +126,17 @@ func (l *leg) etag() []byte {
 // deleteFacts are the facts of a multi-object delete, without those of its keys.
 type deleteFacts struct {
 	writeFacts
-	answers []deletions // of the request's legs
-	told    uint64      // whose answer the client gets, which names the keys that are not deleted
+	answers []content.Deletions // of the request's legs
+	told    uint64              // whose answer the client gets, which names the keys that are not deleted
 }
 
 func (r *request) deleteFacts(votes []vote) deleteFacts {
-	w := deleteFacts{writeFacts: r.facts(votes), answers: make([]deletions, len(votes))}
+	w := deleteFacts{writeFacts: r.facts(votes), answers: make([]content.Deletions, len(votes))}
 	w.listed, w.told = true, r.told()
 	for i := range votes {
 		if votes[i].state == votePositive {
 			w.answers[i] = r.legs[i].deletions()
-			w.legs[i].unreadable = w.answers[i].unreadable
+			w.legs[i].unreadable = w.answers[i].Unreadable
 		}
 	}
 	return w
@@ -147,7 +148,7 @@ func (w *deleteFacts) outcomeOf(d *deletion) outcome {
 	open := false
 	for i := range w.answers {
 		open = open || w.legs[i].state == votePending
-		w.legs[i].problem = w.answers[i].problem(d.deletedObject)
+		w.legs[i].problem = w.answers[i].Problem(d.Object)
 	}
 	if !open {
 		w.overlapped = d.unordered

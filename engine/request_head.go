@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/akubra/akubra/engine/content"
 	"github.com/akubra/akubra/http1"
 	"github.com/akubra/akubra/s3"
 )
@@ -24,7 +25,7 @@ type requestHead struct {
 	raw    []byte    // the request target, in buf
 	target s3.Target // in buf
 	source copySource
-	form   *form // of an upload by form, else nil
+	form   *content.Form // of an upload by form, else nil
 }
 
 // requestID is a request's name in logs, records and errors.

@@ -5,8 +5,8 @@ import (
 	"hash/maphash"
 	"io"
 	"strconv"
-	"strings"
 
+	"github.com/akubra/akubra/engine/content"
 	"github.com/akubra/akubra/engine/recent"
 	"github.com/akubra/akubra/s3"
 )
@@ -100,70 +100,12 @@ func (r *request) objectSize() int64 {
 func (r *request) watch(body io.Reader) io.Reader {
 	switch r.head.kind {
 	case s3.KindForm:
-		r.head.form.src = body
+		r.head.form.Src = body
 		return r.head.form
 	case s3.KindComplete:
-		return &partList{src: body, r: r, left: r.head.contentLength}
+		return content.NewPartList(body, r.head.contentLength, func(numbers []int) {
+			r.ledger.setMade(r.e.parts.sum(r.head.target.UploadID, numbers))
+		})
 	}
 	return body
 }
-
-// maxParts is the largest number of parts of an upload.
-const maxParts = 10000
-
-// partList finds the numbers of the parts from which an upload is completed, in the list as it
-// passes.
-type partList struct {
-	src     io.Reader
-	r       *request
-	left    int64  // of a body with a length; -1 otherwise
-	rest    []byte // the end of what came before
-	numbers []int
-	bad     bool // they cannot be read
-}
-
-// Read passes the list on. The size is known before the last of it is passed on.
-func (l *partList) Read(p []byte) (int, error) {
-	n, err := l.src.Read(p)
-	l.feed(p[:n])
-	if l.left > 0 {
-		l.left -= int64(n)
-	}
-	if (l.left == 0 || err == io.EOF) && !l.bad {
-		l.r.ledger.setMade(l.r.e.parts.sum(l.r.head.target.UploadID, l.numbers))
-		l.bad = true // nothing more comes
-	}
-	return n, err
-}
-
-var (
-	numberBegin = []byte("<PartNumber>")
-	numberEnd   = []byte("</PartNumber>")
-)
-
-func (l *partList) feed(p []byte) {
-	if l.bad {
-		return
-	}
-	l.rest = append(l.rest, p...)
-	rest := l.rest
-	for {
-		_, after, begun := bytes.Cut(rest, numberBegin)
-		text, more, ended := bytes.Cut(after, numberEnd)
-		if !begun || !ended {
-			break
-		}
-		number, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err != nil || len(l.numbers) == maxParts {
-			l.bad, l.rest = true, nil
-			return
-		}
-		l.numbers = append(l.numbers, number)
-		rest = more
-	}
-	rest = rest[max(0, len(rest)-maxNumber):]
-	l.rest = l.rest[:copy(l.rest, rest)]
-}
-
-// maxNumber bounds an element with a part's number, in bytes.
-const maxNumber = 64

@@ -121,5 +121,5 @@ func (r *request) pickNamedLocked(leg int, v verdict) (int, verdict) {
 			givers |= 1 << i
 		}
 	}
-	return pickNamed(c.votes, leg, v, c.says[:], say(n)*saysOwn, givers, c.late) //nolint:gosec // no more than maxDeletes
+	return pickNamed(c.votes, leg, v, c.says[:], say(n)*saysOwn, givers, c.late) //nolint:gosec // no more than content.MaxDeletes
 }

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"bytes"
-
 	"github.com/akubra/akubra/s3"
 )
 
@@ -49,9 +47,9 @@ func (l *leg) saysOfVersions() (s say) {
 			continue
 		}
 		switch owner, known := r.e.versions.Get(r.versionKey(o.VersionID)); {
-		case known && owner == l.backend, !known && d.locked[o.deletedObject]:
+		case known && owner == l.backend, !known && d.Locked[o.Object]:
 			s += saysOwn
-		case !known && d.problem(o.deletedObject) == "":
+		case !known && d.Problem(o.Object) == "":
 			s += saysYes
 		}
 	}
@@ -61,18 +59,7 @@ func (l *leg) saysOfVersions() (s say) {
 // isLocked reports whether the refusal to delete a version says, or may say, that it is locked.
 func (l *leg) isLocked() bool {
 	status := l.answer.Status
-	return (status == 400 || status == 403 || status == 409) && isLock(s3.ErrorCode(l.body), s3.Text(l.body, "Message"))
-}
-
-// isLock reports whether an error is, or may be, that of a locked version. AWS says only that
-// access is denied, as versitygw does in more words; MinIO says that the request is not valid,
-// because the object is WORM protected.
-func isLock(code string, message []byte) bool {
-	if code == "AccessDenied" {
-		return true
-	}
-	message = bytes.ToLower(message)
-	return bytes.Contains(message, []byte("worm")) || bytes.Contains(message, []byte("object lock"))
+	return (status == 400 || status == 403 || status == 409) && s3.IsLock(s3.ErrorCode(l.body), s3.Text(l.body, "Message"))
 }
 
 // pickNamed corrects pick's verdict on a delete of versions by their ids: a yes waits for the

@@ -84,3 +84,14 @@ func ErrorCode(body []byte) string {
 	}
 	return string(code)
 }
+
+// IsLock reports whether an error is, or may be, that of a locked version. AWS says only that
+// access is denied, as versitygw does in more words; MinIO says that the request is not valid,
+// because the object is WORM protected.
+func IsLock(code string, message []byte) bool {
+	if code == "AccessDenied" {
+		return true
+	}
+	message = bytes.ToLower(message)
+	return bytes.Contains(message, []byte("worm")) || bytes.Contains(message, []byte("object lock"))
+}
