@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"path"
@@ -71,8 +72,8 @@ func (c *Config) check(m *mistakes) {
 	m.checkOneOf("ReadPolicy", c.ReadPolicy, words.ReadAll, words.ReadPrefer, words.ReadSpread, words.ReadFastest)
 	m.checkReadFrom(c.ReadFrom, c.Backends)
 	m.checkOneOf("StaleReads", c.StaleReads, words.StaleRefuse, words.StaleAllow)
-	if _, _, ok := parseHedge(c.HedgeAfter); !ok {
-		m.add("HedgeAfter", c.HedgeAfter, "off, p95, or a time longer than 0s, as in 50ms")
+	if _, _, ok := parseHedge(c.HedgeAfter); !ok || !isDecimal(c.HedgeAfter) {
+		m.add("HedgeAfter", c.HedgeAfter, "%s", decimally(c.HedgeAfter, "off, p95, or a time longer than 0s, as in 50ms"))
 	}
 	checkRange(m, "HedgeBudget", c.HedgeBudget, 0, 1, ", as a share of all reads")
 	checkRange(m, "ReadCheck", c.ReadCheck, 0, 1, ", as a share of all reads (0 is off)")
@@ -299,8 +300,8 @@ func (m *mistakes) checkReadFrom(weights map[string]string, backends []string) {
 			m.add(at, weights[of], "the weight of one of Backends")
 		case slices.ContainsFunc(seen, same):
 			m.add(at, weights[of], "the weight of another backend: this one has one already")
-		case err != nil || n < 0 || n > maxWeight:
-			m.add(at, weights[of], "a whole number from 0 to %d", maxWeight)
+		case err != nil || n < 0 || n > maxWeight || !isDecimal(weights[of]):
+			m.add(at, weights[of], "%s", decimally(weights[of], fmt.Sprintf("a whole number from 0 to %d", maxWeight)))
 		}
 		seen = append(seen, of)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,7 +67,21 @@ func (m *mistakes) wrongTypes(err error) {
 
 func isNumber(s string) bool {
 	_, err := strconv.Atoi(s)
-	return err == nil
+	return err == nil && isDecimal(s)
+}
+
+// isDecimal reports whether s, a number, perhaps with a unit, is written in a way that everybody
+// reads alike: in decimal digits, without leading zeros (octal to some) and underscores.
+func isDecimal(s string) bool { return !otherNotation.MatchString(s) }
+
+var otherNotation = regexp.MustCompile(`(^[-+]?|[^-+0-9.eE])0([0-9xXoO]|[bB][0-9])|_`)
+
+// decimally adds to what a value must be, if it is a number in another notation.
+func decimally(value any, must string) string {
+	if s, ok := value.(string); ok && s != "" && strings.ContainsAny(s[:1], "+-0123456789") && !isDecimal(s) {
+		return must + ", in decimal digits, without leading zeros and underscores"
+	}
+	return must
 }
 
 // decodeValue is the only place that says how a type is written in YAML. As a mapstructure hook it
@@ -74,14 +89,14 @@ func isNumber(s string) bool {
 // truncate 1.5 to 1 and take 3 for three nanoseconds.)
 func decodeValue(from, to reflect.Value) (any, error) {
 	value := from.Interface()
-	refuse := func(must string) (any, error) { return nil, &wrongType{value, must} }
+	refuse := func(must string) (any, error) { return nil, &wrongType{value, decimally(value, must)} }
 	switch to.Interface().(type) {
 	case time.Duration:
 		if value == 0 {
 			return time.Duration(0), nil
 		}
 		if s, ok := value.(string); ok {
-			if d, err := time.ParseDuration(s); err == nil {
+			if d, err := time.ParseDuration(s); err == nil && isDecimal(s) {
 				return d, nil
 			}
 		}
@@ -91,7 +106,7 @@ func decodeValue(from, to reflect.Value) (any, error) {
 		case int:
 			return text.ByteSize(v), nil
 		case string:
-			if n, ok := text.ParseSize(v); ok {
+			if n, ok := text.ParseSize(v); ok && isDecimal(v) {
 				return n, nil
 			}
 		case text.ByteSize: // of ratesOf

@@ -86,6 +86,12 @@ func nearestVariable(name string) string {
 // decodeValue then refuses.
 func envValue(s string, t reflect.Type) any {
 	switch t.Kind() {
+	case reflect.Int, reflect.Float64:
+		if !isDecimal(s) {
+			return s
+		}
+	}
+	switch t.Kind() {
 	case reflect.Int:
 		if n, err := strconv.Atoi(s); err == nil {
 			return n

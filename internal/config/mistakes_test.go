@@ -127,3 +127,53 @@ func TestR21YAMLSlips(t *testing.T) {
 		}
 	}
 }
+
+// R21: a number that some read as octal, and other notations, are refused with their line, not
+// taken for another number.
+func TestR21NumbersInOtherNotations(t *testing.T) {
+	const hint = ", in decimal digits, without leading zeros and underscores"
+	keys := map[string][]string{
+		"ConnLimit: %s":                           {"010", "-010", "0x10", "0o10", "0b11", "1_000", "08"},
+		"HedgeBudget: %s":                         {"01", "00.5", "0x1", "0b1", "0_0.5"},
+		"MaxBodySize: %s":                         {"010", "0x10", "0o10", "0b11", "1_000", "010KiB", "0x10KiB", "1_000KB", "010 MB"},
+		"StallTimeout: %s":                        {"010s", "1m010s", "0x10s", "1_000ms", "010", "0x0"},
+		"HedgeAfter: %s":                          {"010ms", "0x10ms"},
+		"ReadFrom: {'http://a': %s}":              {"010", "0x10", "1_0"},
+		"Repair: {Concurrency: %s}":               {"010", "0x10", "1_0"},
+		"Repair: {BytesPerSecond: %s}":            {"010", "0x10", "1_000", "010MB"},
+		"Repair: {BytesPerSecond: {default: %s}}": {"010", "0x10", "1_000", "010MB"},
+	}
+	for key, numbers := range keys {
+		for _, number := range numbers {
+			yaml := strings.ReplaceAll(key, "%s", number)
+			_, mistakes := CheckText([]byte(twoBackends + yaml + "\n"))
+			if len(mistakes) != 1 || !strings.HasPrefix(mistakes[0], "line 2: ") ||
+				!strings.Contains(mistakes[0], number) || !strings.HasSuffix(mistakes[0], hint) {
+				t.Errorf("%s: %q", yaml, mistakes)
+			}
+		}
+	}
+	for _, variable := range []string{"AKUBRA_CONNLIMIT=010", "AKUBRA_HEDGEBUDGET=00.5", "AKUBRA_MAXBODYSIZE=010", "AKUBRA_STALLTIMEOUT=010s"} {
+		if lines := configMistakes(t, twoBackends, variable); len(lines) != 1 || !strings.HasSuffix(lines[0], hint) {
+			t.Errorf("%s: %q", variable, lines)
+		}
+	}
+	for _, yaml := range []string{
+		"Listen: ':08080'", "AdminListen: 127.0.0.1:08071", "MaintainedBackend: http://a:080", // another spelling of one port
+		"ConnLimit: 1e3", "ConnLimit: 1.0",
+	} {
+		if lines := configMistakes(t, twoBackends+yaml); len(lines) != 1 {
+			t.Errorf("%s: %q", yaml, lines)
+		}
+	}
+	for _, yaml := range []string{
+		"ConnLimit: +10", "HedgeBudget: 5e-02", "HedgeBudget: .05", "HedgeBudget: 0.05", "MaxBodySize: 0B", "MaxBodySize: 0",
+		"StallTimeout: 0", "StallTimeout: 0.05s", "StallTimeout: 1m0s", "StallTimeout: 1h0m0.5s", "HedgeAfter: 0.05s",
+		"AdditionalRequestHeaders: {X-A: 010}", "Credentials: {AccessKey: 0x10, SecretKey: 1_000}", "DataDir: ./010",
+		"ReadFrom: {'http://a': 0}",
+	} {
+		if lines := configMistakes(t, twoBackends+yaml); lines != nil {
+			t.Errorf("%s: %q", yaml, lines)
+		}
+	}
+}

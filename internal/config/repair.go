@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -32,6 +33,7 @@ func ratesOf(value any) (Rates, bool) {
 		n, ok = text.ByteSize(v), true
 	case string:
 		n, ok = text.ParseSize(v)
+		ok = ok && isDecimal(v)
 	}
 	if n == 0 {
 		return nil, ok // no limit, as by default
@@ -54,12 +56,12 @@ func (c *Config) BytesPerSecond() []int64 {
 }
 
 func (m *mistakes) checkConcurrency(s string) {
-	if n, err := strconv.Atoi(s); s != ConcurrencyAuto && (err != nil || n < 1 || n > maxConcurrency) {
+	if n, err := strconv.Atoi(s); s != ConcurrencyAuto && (err != nil || n < 1 || n > maxConcurrency || !isDecimal(s)) {
 		var value any = s
-		if err == nil {
+		if isNumber(s) {
 			value = n
 		}
-		m.add("Repair.Concurrency", value, "from 1 to %d, or auto", maxConcurrency)
+		m.add("Repair.Concurrency", value, "%s", decimally(value, fmt.Sprintf("from 1 to %d, or auto", maxConcurrency)))
 	}
 }
 

@@ -160,7 +160,7 @@ func allAddresses(host string) bool {
 
 func validPort(port string, least uint64) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n >= least
+	return err == nil && n >= least && isDecimal(port) // :080 and :80 would not look like one address
 }
 
 func validHost(host string) bool {

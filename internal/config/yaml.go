@@ -64,9 +64,10 @@ func keysAsText(n *yaml.Node) {
 
 // textAsWritten turns values that must be text into text exactly as written: a header's 600, an
 // access key of digits, a bare port. The checks then judge what it means, instead of demanding
-// quotes. The original read such headers as text too.
+// quotes. The original read such headers as text too. Numbers that YAML does not read as decimal
+// become text as well, for decodeValue to refuse: 010 is 8 in YAML, and 10 to whoever wrote it.
 func textAsWritten(parent string, n *yaml.Node, t reflect.Type) {
-	if t.Kind() == reflect.String || t == reflect.TypeFor[oneOrMany]() && n.Kind != yaml.SequenceNode {
+	if t.Kind() == reflect.String || t == reflect.TypeFor[oneOrMany]() && n.Kind != yaml.SequenceNode || isOddNumber(n, t) {
 		if n.Kind == yaml.AliasNode && n.Alias.Kind == yaml.ScalarNode {
 			n.Kind, n.Value, n.Tag, n.Alias = yaml.ScalarNode, n.Alias.Value, n.Alias.Tag, nil // a copy of its own
 		}
@@ -79,6 +80,23 @@ func textAsWritten(parent string, n *yaml.Node, t reflect.Type) {
 		n = n.Alias
 	}
 	each(parent, n, t, textAsWritten)
+}
+
+// isOddNumber reports whether n stands where a number of type t should, and is one in a notation
+// that is not plainly decimal.
+func isOddNumber(n *yaml.Node, t reflect.Type) bool {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch t.Kind() {
+	case reflect.Int, reflect.Int64, reflect.Float64:
+	default:
+		if t != reflect.TypeFor[Rates]() {
+			return false
+		}
+	}
+	tag := n.ShortTag()
+	return n.Kind == yaml.ScalarNode && (tag == "!!int" || tag == "!!float") && !isDecimal(n.Value)
 }
 
 // each calls f for everything in n, of type t, whose key is known.
