@@ -116,8 +116,11 @@ for platform in $RELEASES; do
 	[ "${platform%/*}" = linux ] || continue
 	cp "$out/akubra-$VERSION-linux-${platform#*/}" "$stage/akubra"
 	touch -d "$(at %Y-%m-%dT%H:%M:%SZ)" "$stage/akubra"
+	# A deb's summary is its description's first line; an rpm has a field for it.
+	sed '/^description: /{n;d;}' "$stage/nfpm.yaml" >"$stage/nfpm.rpm.yaml"
+	cp "$stage/nfpm.yaml" "$stage/nfpm.deb.yaml"
 	for packager in deb rpm; do
-		(cd "$stage" && VERSION=$package ARCH=${platform#*/} go run "$NFPM" package --config nfpm.yaml --packager $packager --target "$out" >"$work/said") ||
+		(cd "$stage" && VERSION=$package ARCH=${platform#*/} go run "$NFPM" package --config nfpm.$packager.yaml --packager $packager --target "$out" >"$work/said") ||
 			{ cat "$work/said" >&2; exit 1; }
 	done
 	set -- "$@" "${platform#*/}=$out/akubra-$VERSION-linux-${platform#*/}"

@@ -139,6 +139,9 @@ func TestRPM(t *testing.T) {
 				t.Errorf("no %q in\n%s", want, dump)
 			}
 		}
+		if about := mustRun(t, "rpm", "-qp", "--queryformat", "%{summary}\n%{description}", rpm); strings.Count(about, "S3 proxy that") != 1 {
+			t.Errorf("%s says\n%s", rpm, about)
+		}
 		scripts := mustRun(t, "rpm", "-qp", "--scripts", rpm)
 		for _, want := range []string{"preinstall scriptlet", "useradd --system", "postinstall scriptlet", "try-restart akubra.service", "preuninstall scriptlet", "postuninstall scriptlet"} {
 			if !strings.Contains(scripts, want) {

@@ -123,11 +123,13 @@ func (c *cli) repairSummary(ctx context.Context, w *work, s *repair.Summary, dry
 	return exitOK
 }
 
-func keys(n int) string {
+func keys(n int) string { return count(n, "key") }
+
+func count(n int, what string) string {
 	if n == 1 {
-		return "1 key"
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d keys", n)
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func repairProgress(s repair.Status, total int) string {

@@ -85,7 +85,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 		case shown = <-latest:
 		default:
 		}
-		return fmt.Sprintf("comparing: %d keys, %d differ, at %s", shown.Keys, shown.Differences, text.Printable(shown.Last))
+		return fmt.Sprintf("comparing: %s, %d differ, at %s", keys(int(shown.Keys)), shown.Differences-shown.Buckets-shown.Errors, text.Printable(shown.Last))
 	})
 	defer end()
 	var s repair.VerifySummary
@@ -98,26 +98,34 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 	if err := service.KeepVerified(config, s, err == nil && f.all); err != nil {
 		screen.warn(err)
 	}
-	fmt.Fprintf(c.stderr, "compared %d keys: %d differ (%d missing somewhere)", s.Keys, s.Differences, s.Missing)
-	if s.Busy > 0 {
-		fmt.Fprintf(c.stderr, ", %d are pending or being written", s.Busy)
-	}
-	if s.NotKept > 0 {
-		fmt.Fprintf(c.stderr, ", %d in what a backend does not keep", s.NotKept)
-	}
-	if f.journal {
-		fmt.Fprintf(c.stderr, ", %d journaled", s.Added)
-	}
-	fmt.Fprintln(c.stderr)
+	fmt.Fprintln(c.stderr, verified(&s, f.journal))
 	switch {
 	case err != nil:
 		return unseen(err)
 	case s.Errors > 0:
-		return unseen(fmt.Errorf("%d keys could not be compared", s.Errors))
+		return unseen(fmt.Errorf("%s could not be compared", keys(int(s.Errors))))
 	case s.Differences > 0:
 		return exitFailed
 	}
 	return exitOK
+}
+
+// verified is the last line: each key is in one of its counts, and a bucket in none of the keys'.
+func verified(s *repair.VerifySummary, journaled bool) string {
+	line := fmt.Sprintf("compared %s: %d differ (%d missing somewhere)", keys(int(s.Keys)), s.Differences-s.Buckets-s.Errors, s.Missing)
+	if s.Buckets > 0 {
+		line += fmt.Sprintf(", %s missing somewhere", count(int(s.Buckets), "bucket"))
+	}
+	if s.Busy > 0 {
+		line += fmt.Sprintf(", %d pending or being written", s.Busy)
+	}
+	if s.NotKept > 0 {
+		line += fmt.Sprintf(", %d in what a backend does not keep", s.NotKept)
+	}
+	if journaled {
+		line += fmt.Sprintf(", %d journaled", s.Added)
+	}
+	return line
 }
 
 type differenceJSON struct {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"syscall"
@@ -53,6 +54,16 @@ func TestVerify(t *testing.T) {
 		}
 		kinds = append(kinds, string(d.Key)+" "+d.Kind)
 	}
+	// A bucket that is missing is counted apart: no more keys differ than there are.
+	testkit.MustSend(t, "PUT", "http://"+r.stores[0].Addr+"/other", "")
+	_, stderr = mustRun(t, exitFailed, "verify", "--all", "-c", r.config)
+	if !strings.Contains(stderr, "compared 4 keys: 3 differ (1 missing somewhere), 1 bucket missing somewhere\n") {
+		t.Errorf("stderr %q", stderr)
+	}
+	if status, _, err := testkit.Send("DELETE", "http://"+r.stores[0].Addr+"/other", ""); err != nil || status != http.StatusNoContent {
+		t.Fatal(status, err)
+	}
+
 	slices.Sort(kinds)
 	if len(kinds) != 2 || kinds[0] != "p/only here missing" || !strings.HasPrefix(kinds[1], "p/two ") {
 		t.Errorf("differences %q", kinds)

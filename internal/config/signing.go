@@ -46,12 +46,30 @@ func (c *Config) SigningKeys(environ []string) ([]Keys, error) {
 
 // SigningKeysOf returns the keys for one backend.
 func (c *Config) SigningKeysOf(backend int, environ []string) (Keys, error) {
+	return c.credentialsOf(c.Backends[backend], variables(environ))
+}
+
+func variables(environ []string) map[string]string {
 	env := map[string]string{}
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
 		env[name] = value
 	}
-	return c.credentialsOf(c.Backends[backend], env)
+	return env
+}
+
+// HalfSet says which of AWS's two variables environ has without the other; "" if that is not so.
+func HalfSet(environ []string) string { return halfSet(variables(environ)) }
+
+func halfSet(env map[string]string) string {
+	set, other := "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
+	if env[set] == "" {
+		set, other = other, set
+	}
+	if env[set] == "" || env[other] != "" {
+		return ""
+	}
+	return fmt.Sprintf("the environment has %s, but %s is not set or empty", set, other)
 }
 
 func (c *Config) credentialsOf(backend string, env map[string]string) (Keys, error) {
@@ -80,6 +98,9 @@ func (c *Config) credentialsOf(backend string, env map[string]string) (Keys, err
 		}
 	}
 	if env["AWS_ACCESS_KEY_ID"] == "" || env["AWS_SECRET_ACCESS_KEY"] == "" {
+		if half := halfSet(env); half != "" {
+			return Keys{}, fmt.Errorf("no keys for backend %q; %s", backend, half)
+		}
 		return Keys{}, fmt.Errorf("no keys for backend %q; set AccessKey and SecretKey, or File, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", backend)
 	}
 	return Keys{

@@ -100,10 +100,27 @@ func reveal(all []Keys) string {
 
 func TestCredentialsMissing(t *testing.T) {
 	c := mustParseConfig(t, twoBackends+"BackendCredentials: [{Backend: http://a, AccessKey: AK, SecretKey: sk}]")
-	_, err := c.SigningKeys([]string{"AWS_ACCESS_KEY_ID=AK"})
+	_, err := c.SigningKeys(nil)
 	lines, ok := errors.AsType[Errors](err)
 	if !ok || len(lines) != 1 || !strings.HasPrefix(lines[0], `Credentials: no keys for backend "https://b:9000"; set AccessKey`) {
 		t.Errorf("error %T %v", err, err)
+	}
+
+	// Half of what the environment can have is told apart from nothing.
+	for environ, half := range map[string]string{
+		"AWS_ACCESS_KEY_ID=AK":                        "the environment has AWS_ACCESS_KEY_ID, but AWS_SECRET_ACCESS_KEY is not set or empty",
+		"AWS_ACCESS_KEY_ID=AK AWS_SECRET_ACCESS_KEY=": "the environment has AWS_ACCESS_KEY_ID, but AWS_SECRET_ACCESS_KEY is not set or empty",
+		"AWS_SECRET_ACCESS_KEY=" + notToBeSeen:        "the environment has AWS_SECRET_ACCESS_KEY, but AWS_ACCESS_KEY_ID is not set or empty",
+		"AWS_ACCESS_KEY_ID= AWS_SECRET_ACCESS_KEY=":   "",
+		"AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b": "",
+	} {
+		environ := strings.Fields(environ)
+		if got := HalfSet(environ); got != half {
+			t.Errorf("%q: %q, want %q", environ, got, half)
+		}
+		if _, err := c.SigningKeys(environ); half != "" && (err == nil || !strings.HasSuffix(err.Error(), "; "+half)) {
+			t.Errorf("%q: error %v", environ, err)
+		}
 	}
 
 	file := writeCredentials(t, awsFile)

@@ -120,6 +120,8 @@ func Warnings(c *config.Config, environ []string) []string {
 		line := "Repair: is OFF, since there are no Credentials: what a backend misses it does not get, and objects uploaded in parts stay on one backend"
 		if missing, is := errors.AsType[config.Errors](why); is && len(missing) < len(c.Backends) {
 			line += ". " + strings.Join(missing, "; ")
+		} else if half := config.HalfSet(environ); half != "" {
+			line += ": " + half
 		}
 		lines = append(lines, line)
 	}

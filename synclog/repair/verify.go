@@ -218,6 +218,8 @@ func (v *verifier) tellLocked(ctx context.Context, d *Difference) {
 	switch d.Kind {
 	case DiffMissing:
 		v.sum.Missing++
+	case DiffBucket:
+		v.sum.Buckets++
 	case DiffDamaged:
 		v.sum.Damaged++
 	case DiffError:
@@ -291,6 +293,7 @@ func (s *VerifySummary) add(o *VerifySummary) {
 	s.Keys += o.Keys
 	s.Differences += o.Differences
 	s.Missing += o.Missing
+	s.Buckets += o.Buckets
 	s.Damaged += o.Damaged
 	s.Errors += o.Errors
 	s.Added += o.Added

@@ -80,6 +80,7 @@ type Have struct {
 // VerifySummary counts. Keys is of all keys that any backend has.
 type VerifySummary struct {
 	Keys, Differences, Missing, Damaged, Errors, Added int64
+	Buckets                                            int64 // of the Differences, those that are buckets, not keys
 	Busy                                               int64 // differ, since they are pending or being written
 	NotKept                                            int64 // differ in what a backend is known not to keep alone
 	Bytes                                              int64 // of content read
