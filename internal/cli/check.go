@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -23,6 +24,9 @@ type checkFlags struct {
 
 // check reports whether a start with this configuration would succeed (R21), without starting.
 func (c *cli) check(conf *config.Config, path string, f *checkFlags) int {
+	if !f.online && (f.bucket != "" || f.readOnly) {
+		return c.wrong(errors.New("check takes --bucket and --read-only only with --online"))
+	}
 	if mistakes := service.Preflight(conf, os.Environ()); mistakes != nil {
 		return c.wrong(mistakes)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"sync"
@@ -43,10 +44,22 @@ type cli struct {
 // wrong reports what is wrong; a wrong configuration has one line per mistake (R21).
 func (c *cli) wrong(err error) int {
 	if _, ok := errors.AsType[config.Errors](err); !ok {
-		err = fmt.Errorf("akubra: %w", err)
+		return c.report(err, exitWrong)
 	}
 	fmt.Fprintln(c.stderr, err)
 	return exitWrong
+}
+
+// report says why the command cannot go on, and what to do about it if that is known.
+func (c *cli) report(err error, exit int) int {
+	if _, is := errors.AsType[outputError](err); is {
+		return exitOK // run judges it
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w (run it as root, or as the proxy's user)", err)
+	}
+	fmt.Fprintf(c.stderr, "akubra: %v\n", err)
+	return exit
 }
 
 // subscribe returns the signals that are handled. Other signals, and all before this call, have
@@ -61,10 +74,7 @@ func (c *cli) subscribe() (signals <-chan os.Signal, unsubscribe func()) {
 }
 
 // failed reports why the command cannot go on.
-func (c *cli) failed(err error) int {
-	fmt.Fprintf(c.stderr, "akubra: %v\n", err)
-	return exitFailed
-}
+func (c *cli) failed(err error) int { return c.report(err, exitFailed) }
 
 // untilSignal returns a context that a signal cancels, and a function that cancels it otherwise.
 func (c *cli) untilSignal() (ctx context.Context, stop func()) {

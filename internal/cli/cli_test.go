@@ -138,7 +138,8 @@ func TestRunWrongArguments(t *testing.T) {
 		{[]string{"repair"}, "akubra: no configuration given"},
 		{[]string{"verify", "--bucket", "b"}, "akubra: no configuration given"},
 		{[]string{"verify"}, "akubra: no configuration given"},
-		{[]string{"synclog", "dance", "-c", none}, "akubra: expected command but got \"dance\""},
+		{[]string{"synclog", "dance", "-c", none}, `akubra: journal needs one of list, show, stats, export, dump, not "dance" (see akubra journal --help)`},
+		{[]string{"maintenance"}, "akubra: maintenance needs one of on, off (see akubra maintenance --help)"},
 		{[]string{"repair", "--sometimes"}, "akubra: unknown long flag '--sometimes'"},
 		{[]string{"repair", "--once", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair does not accept --once or --dry-run with --follow"},
 		{[]string{"repair", "--dry-run", "--follow", "-c", "../../config.yaml.example"}, "akubra: repair does not accept --once or --dry-run with --follow"},
@@ -146,6 +147,11 @@ func TestRunWrongArguments(t *testing.T) {
 		{[]string{"demo", "--break=third"}, `akubra: cannot use --break "third": must be one of first, second`},
 		{[]string{"completion", "csh"}, `akubra: cannot use the argument "csh": must be one of bash, fish, zsh`},
 		{[]string{"journal", "list", "--limit", "all"}, `akubra: cannot use --limit "all": must be a whole number`},
+		{[]string{"journal", "list", "--limit", "1.9"}, `akubra: cannot use --limit "1.9": must be a whole number`},
+		{[]string{"journal", "list", "--limit", "1e3"}, `akubra: cannot use --limit "1e3": must be a whole number`},
+		{[]string{"journal", "list", "--limit", "-1"}, `akubra: --limit needs a value; one that begins with - is written --limit=VALUE`},
+		{[]string{"check", "--bucket", "b", "-c", "../../config.yaml.example"}, "akubra: check takes --bucket and --read-only only with --online"},
+		{[]string{"check", "--read-only", "-c", "../../config.yaml.example"}, "akubra: check takes --bucket and --read-only only with --online"},
 	} {
 		exit, stdout, stderr := runArgs(c.args...)
 		if exit != exitWrong || stdout != "" || !strings.HasPrefix(stderr, c.want) || strings.Count(stderr, "\n") != 1 {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -16,8 +17,8 @@ import (
 	"github.com/akubra/akubra/synclog/repair"
 )
 
-// run executes the command in args and returns the process's exit code.
-func (c *cli) run(args []string) int {
+// execute does what args say, and returns the process's exit code.
+func (c *cli) execute(args []string) int {
 	exit := -1 // set if kingpin has answered already, for example --help
 	app := kingpin.New("akubra", "Copies every S3 request to all backends at once; the first positive answer is the client's.").
 		Version(c.version).UsageWriter(plainUsage{c.stdout}).ErrorWriter(c.stderr).
@@ -43,10 +44,10 @@ func (c *cli) run(args []string) int {
 	case exit >= 0:
 		return exit
 	case err != nil && slices.Contains(args, "verify"):
-		_ = c.wrong(wrongUsage(args, err))
+		_ = c.wrong(wrongUsage(app, args, err))
 		return exitUsage
 	case err != nil:
-		return c.wrong(wrongUsage(args, err))
+		return c.wrong(wrongUsage(app, args, err))
 	case command == demo.FullCommand():
 		if *conf != "" {
 			return c.wrong(errors.New("demo has its own configuration and does not accept -c"))
@@ -89,8 +90,24 @@ func (c *cli) run(args []string) int {
 }
 
 // wrongUsage says what is wrong with the arguments, naming the flag, which kingpin does not always.
-func wrongUsage(args []string, err error) error {
+func wrongUsage(app *kingpin.Application, args []string, err error) error {
 	said := err.Error()
+	if parent, word := noSubcommand(app, args, said); parent != nil {
+		var names []string
+		for _, sub := range parent.Commands {
+			names = append(names, sub.Name)
+		}
+		if word != "" {
+			word = fmt.Sprintf(", not %q", word)
+		}
+		return fmt.Errorf("%s needs one of %s%s (see akubra %[1]s --help)", parent.Name, strings.Join(names, ", "), word)
+	}
+	if m := noArgument.FindStringSubmatch(said); m != nil {
+		if strings.HasPrefix(m[1], "--") {
+			return fmt.Errorf("%s needs a value; one that begins with - is written %[1]s=VALUE (see akubra --help)", m[1])
+		}
+		return fmt.Errorf("%s needs a value (see akubra --help)", m[1])
+	}
 	if m := oneOf.FindStringSubmatch(said); m != nil {
 		return fmt.Errorf("cannot use %s: must be one of %s (see akubra --help)", argument(args, m[2]), strings.ReplaceAll(m[1], ",", ", "))
 	}
@@ -107,9 +124,40 @@ func wrongUsage(args []string, err error) error {
 	return fmt.Errorf("cannot use the argument %q: it is no command, or one too many (see akubra --help)", word)
 }
 
+// noSubcommand is the command whose subcommand is missing or is the unknown word, if that is what
+// kingpin has said.
+func noSubcommand(app *kingpin.Application, args []string, said string) (parent *kingpin.CmdModel, word string) {
+	if m := notCommand.FindStringSubmatch(said); m != nil {
+		word = m[1]
+	} else if !strings.HasPrefix(said, "must select a subcommand of ") {
+		return nil, ""
+	}
+	for _, cmd := range app.Model().Commands {
+		if len(cmd.Commands) > 0 && (slices.Contains(args, cmd.Name) || slices.ContainsFunc(cmd.Aliases, func(a string) bool { return slices.Contains(args, a) })) {
+			return cmd, word
+		}
+	}
+	return nil, ""
+}
+
+// wholeNumber is the value of a flag. kingpin's own takes 1.9 for 1.
+type wholeNumber struct{ n *int }
+
+func (w wholeNumber) String() string { return strconv.Itoa(*w.n) }
+
+func (w wholeNumber) Set(s string) (err error) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err == nil {
+		*w.n = int(n) //nolint:gosec // 31 bits
+	}
+	return err
+}
+
 var (
-	oneOf    = regexp.MustCompile(`^enum value must be one of (\S+), got '(.*)'$`)
-	noNumber = regexp.MustCompile(`^strconv\.\w+: parsing "(.*)": `)
+	notCommand = regexp.MustCompile(`^expected command but got "(.*)"$`)
+	noArgument = regexp.MustCompile(`^expected argument for flag '(.*)'$`)
+	oneOf      = regexp.MustCompile(`^enum value must be one of (\S+), got '(.*)'$`)
+	noNumber   = regexp.MustCompile(`^strconv\.\w+: parsing "(.*)": `)
 )
 
 // argument is a value among args, with the flag that it is for.
@@ -130,10 +178,8 @@ func argument(args []string, value string) string {
 type plainUsage struct{ io.Writer }
 
 func (u plainUsage) Write(p []byte) (int, error) {
-	if _, err := u.Writer.Write(noFlag.ReplaceAll(p, []byte("--$1     "))); err != nil { // the columns stay
-		return 0, err
-	}
-	return len(p), nil
+	_, _ = u.Writer.Write(noFlag.ReplaceAll(p, []byte("--$1     "))) // the columns stay
+	return len(p), nil                                               // kingpin panics at an error; output keeps it
 }
 
 var noFlag = regexp.MustCompile(`--\[no-\]([a-z-]+)`)
@@ -202,7 +248,7 @@ func newJournalCommands(app *kingpin.Application) *journalCommands {
 			PlaceHolder("REASON").StringVar(&s.reason)
 	}
 	for _, cmd := range []*kingpin.CmdClause{s.list, s.export} {
-		cmd.Flag("limit", "Only the first so many; 0 is all.").PlaceHolder("N").IntVar(&s.limit)
+		cmd.Flag("limit", "Only the first so many; 0 is all.").PlaceHolder("N").SetValue(wholeNumber{&s.limit})
 	}
 	s.show.Flag("offline", "Do not ask the backends.").BoolVar(&s.offline)
 	s.show.Arg("key", "BUCKET/KEY, or BUCKET or BUCKET?SETTING, as list has it.").Required().StringVar(&s.object)

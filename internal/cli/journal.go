@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -18,9 +19,12 @@ func journalDumpCommand(parent *kingpin.CmdClause) *kingpin.CmdClause {
 // journalDump prints the journal's files for people.
 func (c *cli) journalDump(config *config.Config) int {
 	out := bufio.NewWriter(c.stdout)
-	if err := errors.Join(journal.Dump(config.JournalDir(), out), out.Flush()); err != nil {
-		fmt.Fprintf(c.stderr, "akubra: cannot dump the journal (DataDir: %q): %v\n", config.DataDir, err)
-		return exitFailed
+	err := journal.Dump(config.JournalDir(), out)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = noJournal(config)
+	}
+	if err := errors.Join(err, out.Flush()); err != nil {
+		return c.failed(fmt.Errorf("cannot dump the journal (DataDir: %q): %w", config.DataDir, err))
 	}
 	return exitOK
 }

@@ -31,7 +31,7 @@ func (s *journalCommands) showKey(c *cli, conf *config.Config) int {
 	case err != nil:
 		return c.failed(err)
 	case len(tasks) == 0:
-		fmt.Fprintf(c.stderr, "akubra: nothing is pending of %q", s.object)
+		fmt.Fprintf(c.stderr, "akubra: nothing is pending for %q", s.object)
 		if bucket, key, ok := strings.Cut(ledger.BareObject(s.object), "/"); ok && key != "" {
 			fmt.Fprintf(c.stderr, "; akubra verify --bucket %q --prefix %q compares what the backends have", bucket, key)
 		}

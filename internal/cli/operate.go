@@ -255,7 +255,9 @@ func (c *cli) watchStatus(ctx context.Context, conf *config.Config, asJSON bool)
 		if terminal {
 			fmt.Fprint(c.stdout, "\x1b[H\x1b[2J")
 		}
-		fmt.Fprint(c.stdout, screen.String())
+		if _, err := fmt.Fprint(c.stdout, screen.String()); err != nil {
+			return exit // nobody can see it
+		}
 		select {
 		case <-ctx.Done():
 			return exit

@@ -28,6 +28,9 @@ const progressInterval = 200 * time.Millisecond
 
 func newProgress(w io.Writer) *progress {
 	f, ok := w.(*os.File)
+	if o, is := w.(*output); is {
+		f, ok = o.Writer.(*os.File)
+	}
 	if !ok {
 		return &progress{w: w}
 	}
@@ -104,11 +107,17 @@ func withValues(msg string, keyvals []any) string {
 	var b strings.Builder
 	b.WriteString(msg)
 	for i, v := range keyvals {
-		if i%2 == 0 {
+		switch {
+		case i == 0:
+			fmt.Fprintf(&b, " (%v", v)
+		case i%2 == 0:
 			fmt.Fprintf(&b, ", %v", v)
-		} else {
-			fmt.Fprintf(&b, " %v", v)
+		default:
+			fmt.Fprintf(&b, ": %v", v)
 		}
+	}
+	if len(keyvals) > 0 {
+		b.WriteByte(')')
 	}
 	return text.Printable(b.String())
 }

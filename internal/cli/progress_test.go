@@ -24,7 +24,7 @@ func TestProgressOnATerminal(t *testing.T) {
 	p.show("")
 	p.Warn("stop", "key", "a\tb", "n", 5)
 	const wipe = "\r\x1b[K"
-	want := "1 of 2" + wipe + `akubra: slow\n` + "\n1 of 2" + wipe + "2 of 2" + wipe + `akubra: warning: stop, key a\tb, n 5` + "\n"
+	want := "1 of 2" + wipe + `akubra: slow\n` + "\n1 of 2" + wipe + "2 of 2" + wipe + `akubra: warning: stop (key: a\tb, n: 5)` + "\n"
 	if got := out.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -151,7 +151,7 @@ func (s *settling) one(ctx context.Context) error {
 	if isObject && key != "" {
 		got, err := r.Settle(ctx, bucket, key, "", s.d)
 		if errors.Is(err, repair.ErrNotPending) {
-			return wrongArgument{fmt.Errorf("nothing is pending of %q; `akubra journal list` has what is", s.f.object)}
+			return wrongArgument{fmt.Errorf("nothing is pending for %q; `akubra journal list` shows what is", s.f.object)}
 		}
 		if err != nil {
 			return err
@@ -162,7 +162,7 @@ func (s *settling) one(ctx context.Context) error {
 	err = r.SettleAll(ctx, func(t *task.Task) bool { return t.Key == "" && ledger.IsObject(t, s.f.object) }, s.d,
 		func(got repair.Settled) { s.tell(&got, s.f.dryRun) })
 	if err == nil && s.done+s.left == 0 {
-		err = wrongArgument{fmt.Errorf("nothing is pending of bucket %q itself; of an object it is BUCKET/KEY", s.f.object)}
+		err = wrongArgument{fmt.Errorf("nothing is pending for bucket %q itself; an object is BUCKET/KEY", s.f.object)}
 	}
 	return err
 }

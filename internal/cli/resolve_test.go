@@ -110,9 +110,9 @@ func TestR35ResolveWrong(t *testing.T) {
 		"--all --delete":                    "resolve takes --all with",
 		"--all --take " + r.names()[0]:      "resolve takes --all with",
 		"--all --accept --reason forgotten": `there is no reason "forgotten"; there are lost, conflict`,
-		"bkt/other --accept":                `nothing is pending of "bkt/other"`,
-		"bkt --accept":                      "nothing is pending of bucket",
-		"other/k --accept":                  `nothing is pending of "other/k"`,
+		"bkt/other --accept":                `nothing is pending for "bkt/other"`,
+		"bkt --accept":                      "nothing is pending for bucket",
+		"other/k --accept":                  `nothing is pending for "other/k"`,
 	} {
 		_, stderr := mustRun(t, exitWrong, append([]string{"resolve", "-c", r.config}, strings.Fields(args)...)...)
 		if !strings.Contains(stderr, want) {

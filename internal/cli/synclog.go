@@ -115,7 +115,7 @@ func (s *journalCommands) write(c *cli, config *config.Config, w entryWriter) er
 func readJournal(c *cli, config *config.Config, fn func(t *task.Task, backends []string) bool) error {
 	read, err := journal.Read(config.JournalDir(), fn)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", config.JournalDir(), config.DataDir)
+		return noJournal(config)
 	}
 	for _, problem := range read.Problems {
 		fmt.Fprintf(c.stderr, "akubra: warning: the output lacks part of the journal: %v\n", problem)
@@ -124,6 +124,10 @@ func readJournal(c *cli, config *config.Config, fn func(t *task.Task, backends [
 		return fmt.Errorf("cannot read the journal in %q: %w", config.JournalDir(), err)
 	}
 	return nil
+}
+
+func noJournal(config *config.Config) error {
+	return fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", config.JournalDir(), config.DataDir)
 }
 
 // backendNamed is the name of the backend that a person means by HOST:PORT or by its URL; "" if

@@ -49,7 +49,7 @@ func (l *listTable) end() error {
 	if l.rows == 0 {
 		said := "nothing pending\n"
 		if l.filtered {
-			said = "nothing pending of that\n"
+			said = "nothing pending that matches\n"
 		}
 		_, _ = io.WriteString(l.out, said) // Flush has the error
 	}

@@ -136,7 +136,7 @@ func TestSynclogNothingPending(t *testing.T) {
 	config, dataDir := writeCommandConfig(t, []string{"http://a:9000", "http://b:9000"}, "")
 	ledgertest.MustOpen(t, dataDir, "a:9000", "b:9000")
 	for command, want := range map[string]string{
-		"list": "nothing pending\n", "list --bucket b": "nothing pending of that\n", "list --json": "", "export": "", "stats": "       0 pending\n",
+		"list": "nothing pending\n", "list --bucket b": "nothing pending that matches\n", "list --json": "", "export": "", "stats": "       0 pending\n",
 		"stats --json": `{"keys":0,"open":0,"parked":0,"parked_for":{},"backends":{},"reasons":{},"ages":{}}` + "\n",
 	} {
 		args := append([]string{"synclog", "-c", config}, strings.Fields(command)...)
@@ -219,7 +219,7 @@ func TestJournalFilters(t *testing.T) {
 				t.Errorf("%q: a long line: %s", args, line)
 			}
 		}
-		if strings.Join(got, " ") != want || want == "" && stdout != "nothing pending of that\n" {
+		if strings.Join(got, " ") != want || want == "" && stdout != "nothing pending that matches\n" {
 			t.Errorf("%q: %q, want %q; %s", args, got, want, stdout)
 		}
 		if more := strings.Contains(stderr, "there are more"); more != (args == "--limit 2") {
@@ -236,7 +236,7 @@ func TestJournalFilters(t *testing.T) {
 	if !strings.Contains(show, three.LastError) || !strings.Contains(show, "The backends were not asked") {
 		t.Error(show)
 	}
-	if _, said := mustRun(t, exitFailed, "journal", "show", "c/four", "-c", config); !strings.HasSuffix(said, `nothing is pending of "c/four"; akubra verify --bucket "c" --prefix "four" compares what the backends have`+"\n") {
+	if _, said := mustRun(t, exitFailed, "journal", "show", "c/four", "-c", config); !strings.HasSuffix(said, `nothing is pending for "c/four"; akubra verify --bucket "c" --prefix "four" compares what the backends have`+"\n") {
 		t.Errorf("said %q", said)
 	}
 }

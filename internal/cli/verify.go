@@ -36,10 +36,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 		Timeout:          config.ConnectionTimeout,
 		Log:              screen,
 	}
-	unseen := func(err error) int {
-		fmt.Fprintf(c.stderr, "akubra: %v\n", err)
-		return exitWrong // 1 means that they differ
-	}
+	unseen := func(err error) int { return c.report(err, exitWrong) } // 1 means that they differ
 	if f.journal {
 		w, err := openWork(config, screen.warn)
 		if err != nil {

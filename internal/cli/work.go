@@ -47,7 +47,7 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 	}
 	dir := config.JournalDir()
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // opening would create it
-		return nil, fmt.Errorf("there is no journal in %q (DataDir: %q): no proxy has run with it here", dir, config.DataDir)
+		return nil, noJournal(config)
 	}
 	names := config.BackendNames()
 	j, err := ledger.OpenJournal(config, names, warn, nil)

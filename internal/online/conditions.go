@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/akubra/akubra/synclog/repair/client"
@@ -58,15 +60,29 @@ func (r *Report) tryConditions(ctx context.Context, c *client.Client, bucket str
 	case client.Unsupported(match) || client.Unsupported(created):
 		r.Conditions = ConditionsRefused
 		r.warn("it does not support conditional writes and refuses them")
+	case client.HasCode(match, "NoSuchBucket"):
+		r.Conditions = ConditionsUnknown
+		r.problem("cannot find out whether it honors conditional writes: it has no bucket %q", bucket)
 	case client.Status(match)/100 != 4 || created != nil || client.Status(again)/100 != 4:
 		r.Conditions = ConditionsUnknown
-		r.warn("cannot find out whether it honors conditional writes: %v", errors.Join(match, created, again))
+		r.warn("cannot find out whether it honors conditional writes: %s", reasons(match, created, again))
 	case client.Status(match) == http.StatusForbidden:
 		r.Conditions = ConditionsUnknown
 		r.warn("cannot find out whether it honors conditional writes: %v", match)
 	default:
 		r.Conditions = ConditionsKept
 	}
+}
+
+// reasons are the errors among errs, each once, in one line.
+func reasons(errs ...error) string {
+	var all []string
+	for _, err := range errs {
+		if err != nil && !slices.Contains(all, err.Error()) {
+			all = append(all, err.Error())
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // trial is an object written to find out.

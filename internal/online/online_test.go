@@ -233,6 +233,11 @@ func TestR21OnlineUnreached(t *testing.T) {
 			t.Errorf("%d: problems %q, want %q", i, said, want)
 		}
 	}
+	for _, r := range run(t, Options{Backends: []client.Options{options(plain.URL)}, Unsigned: []string{""}, Bucket: "none"}) {
+		if r.Conditions != ConditionsUnknown || len(r.Problems) != 1 || !strings.HasSuffix(r.Problems[0], `: it has no bucket "none"`) || r.Warnings != nil {
+			t.Errorf("where nobody has the bucket: %+v", r)
+		}
+	}
 	if r := reports[0]; !strings.HasPrefix(r.TLS, "TLS 1.3, until ") || !strings.Contains(strings.Join(r.Warnings, " "), "expires on") || r.Conditions != "kept" {
 		t.Errorf("the first one: %+v", r)
 	}

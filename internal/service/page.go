@@ -176,7 +176,7 @@ func (p *Proxy) settleWithin(d admin.Decision, patience time.Duration) (result s
 	case err != nil:
 		return "", err
 	case !ok || key == "":
-		return "", errors.New("cannot settle it: nothing is pending of it, or it is a bucket, which akubra resolve can settle")
+		return "", errors.New("cannot settle it: nothing is pending for it, or it is a bucket: akubra resolve settles buckets")
 	case t.Parked == "":
 		return "", errors.New("cannot settle it: it is not parked any more")
 	case d.Retry:

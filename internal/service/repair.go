@@ -59,7 +59,7 @@ func (p *Proxy) makeRepair() error {
 		if p.repairer.Load() == nil {
 			return ""
 		}
-		return "the proxy repairs by itself (Repair), and shows how far it is at /status"
+		return "the proxy repairs by itself (Repair): akubra status shows how far it is"
 	}
 	p.journalAdmin = remote.NewServer(remote.ServerOptions{
 		Journal: p.journal, Store: p.journal.Journal, Names: p.journal.Names, Dir: p.journal.Dir,

@@ -85,7 +85,7 @@ type Settled struct {
 }
 
 // ErrNotPending: there is nothing to settle.
-var ErrNotPending = errors.New("nothing is pending of it")
+var ErrNotPending = errors.New("nothing is pending for it")
 
 // Settle applies a decision to one key of the journal; target is for a bucket's task, whose key is
 // "".
