@@ -35,6 +35,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* The Secret with the keys, if there is one. */}}
 {{- define "akubra.secret" -}}
+{{- $c := .Values.credentials -}}
+{{- if and $c.existingSecret (or $c.accessKey $c.secretKey) -}}
+{{- fail "credentials: existingSecret, or accessKey and secretKey, not both" -}}
+{{- else if and $c.secretKey (not $c.accessKey) -}}
+{{- fail "credentials.accessKey goes with credentials.secretKey" -}}
+{{- end -}}
 {{- if .Values.credentials.existingSecret -}}
 {{- .Values.credentials.existingSecret -}}
 {{- else if .Values.credentials.accessKey -}}
