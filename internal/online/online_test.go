@@ -146,6 +146,9 @@ func TestR21OnlineNamesWhatIsWrong(t *testing.T) {
 			}
 			r := &reports[1]
 			said := strings.Join(r.Problems, "\n")
+			if strings.Contains(said, r.Name) {
+				t.Errorf("problems %q have the backend's name, which stands before them", said)
+			}
 			if (c.problem == "") != (said == "") || !strings.Contains(said, c.problem) || !c.want(r) {
 				t.Errorf("problems %q, want %q; %+v", said, c.problem, r)
 			}
@@ -240,5 +243,21 @@ func TestR21OnlineUnreached(t *testing.T) {
 	}
 	if r := reports[0]; !strings.HasPrefix(r.TLS, "TLS 1.3, until ") || !strings.Contains(strings.Join(r.Warnings, " "), "expires on") || r.Conditions != "kept" {
 		t.Errorf("the first one: %+v", r)
+	}
+}
+
+// The Date of a backend whose clock is right may be nearly two seconds old.
+func TestClockThatIsRight(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 999e6, time.UTC)
+	for ago, want := range map[time.Duration]string{
+		0: "ok", 999 * time.Millisecond: "ok", 1900 * time.Millisecond: "ok", -time.Second: "ok",
+		4 * time.Second: "4s behind", -4 * time.Second: "4s ahead", time.Hour: "1h0m0s behind",
+	} {
+		var r Report
+		r.clock(now.Add(-ago).Format(http.TimeFormat), now, now)
+		if r.Clock != want {
+			t.Errorf("made %v ago: %q, want %q", ago, r.Clock, want)
+		}
 	}
 }

@@ -121,7 +121,7 @@ func Warnings(c *config.Config, environ []string) []string {
 		if missing, is := errors.AsType[config.Errors](why); is && len(missing) < len(c.Backends) {
 			line += ". " + strings.Join(missing, "; ")
 		} else if half := config.HalfSet(environ); half != "" {
-			line += ": " + half
+			line += ". " + strings.ToUpper(half[:1]) + half[1:]
 		}
 		lines = append(lines, line)
 	}
