@@ -192,6 +192,10 @@ func newTroubled(t *testing.T, w *way, more ...string) (*troubled, ailing) {
 		c.TLS.Backends.CAFile = filepath.Join(dir, "ca.pem")
 	}
 	c.ShutdownTimeout = 10 * time.Millisecond
+	if len(more) > 0 && (w.cause == health.Slow || w.cause == health.Reset) {
+		// It stays in the pool: once it is out, nothing of the kind happens any more, and a probe tells another story.
+		c.FailureLimit, c.ConnectionDialTimeout = 0, testkit.Patience
+	}
 	testkit.MustDo(t, c.Complete())
 	r := &troubled{t: t, log: testkit.NewTranscript(), name: strings.TrimPrefix(strings.TrimPrefix(bad.url, "http://"), "https://"), copy: w.copy, stop: make(chan struct{})}
 	p, err := New(c, logs.Plain(r.log, io.Discard), "test")
@@ -204,6 +208,9 @@ func newTroubled(t *testing.T, w *way, more ...string) (*troubled, ailing) {
 		close(r.stop)
 		r.done.Wait()
 		p.Stop()
+		if t.Failed() {
+			t.Logf("the proxy said:\n%s", r.log)
+		}
 	})
 	r.send(0)
 	r.done.Go(func() {
@@ -255,10 +262,26 @@ func (r *troubled) status() health.Status {
 	return health.Status{}
 }
 
-func (r *troubled) metric(name string, labels string) float64 {
+func (r *troubled) metric(name string) float64 {
 	r.t.Helper()
-	all := testkit.MustParseMetrics(r.t, testkit.MustSend(r.t, "GET", "http://"+r.p.AdminAddr()+"/metrics", ""))
-	return all[name+`{backend="`+r.name+`"`+labels+`}`]
+	return r.metrics().of(name, "")
+}
+
+// metricsPage is what /metrics says about the ailing backend at one moment.
+type metricsPage struct {
+	text    string
+	samples map[string]float64
+	name    string
+}
+
+func (r *troubled) metrics() metricsPage {
+	r.t.Helper()
+	text := testkit.MustSend(r.t, "GET", "http://"+r.p.AdminAddr()+"/metrics", "")
+	return metricsPage{text, testkit.MustParseMetrics(r.t, text), r.name}
+}
+
+func (p metricsPage) of(name, labels string) float64 {
+	return p.samples[name+`{backend="`+p.name+`"`+labels+`}`]
 }
 
 // line is the first line of the log that contains all of these words.
@@ -295,14 +318,20 @@ func TestR36TroubleIsTold(t *testing.T) {
 			began := time.Now()
 			// All three beside each other: one that hangs is slow for a moment only, until it is out.
 			var logged, stated, shown bool
+			var last health.Status
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("told by the log: %t, by /status: %t, by the metrics: %t; the last status: %+v, %+v", logged, stated, shown, last, last.LastError)
+				}
+			})
 			testkit.Eventually(t, "the log, /status and the metrics say why", func() bool {
 				logged = logged || r.line("backend fails: ", w.means, w.error, cause, `"backend":"`+r.name+`"`) != ""
-				stated = stated || w.in(r.status().Failing)
-				shown = shown || r.metric("akubra_backend_failing", `,cause="`+string(w.cause)+`"`) == 1 &&
-					r.metric("akubra_backend_errors_total", `,cause="`+string(w.cause)+`"`) > 0 &&
-					r.metric("akubra_backend_last_error_timestamp_seconds", "") > 0 &&
-					strings.Contains(testkit.MustSend(t, "GET", "http://"+r.p.AdminAddr()+"/metrics", ""),
-						`akubra_backend_failure_info{backend="`+r.name+`",cause="`+string(w.cause)+`",means="`)
+				last = r.status()
+				stated = stated || w.in(last.Failing)
+				page, label := r.metrics(), `,cause="`+string(w.cause)+`"`
+				shown = shown || page.of("akubra_backend_failing", label) == 1 && page.of("akubra_backend_errors_total", label) > 0 &&
+					page.of("akubra_backend_last_error_timestamp_seconds", "") > 0 &&
+					strings.Contains(page.text, `akubra_backend_failure_info{backend="`+r.name+`"`+label+`,means="`)
 				return logged && stated && shown
 			})
 			t.Logf("told after %v", time.Since(began).Round(time.Millisecond))
@@ -312,9 +341,9 @@ func TestR36TroubleIsTold(t *testing.T) {
 				return r.line("backend has recovered from", cause, `"backend":"`+r.name+`"`) != ""
 			})
 			testkit.Eventually(t, "it is over", func() bool {
-				s := r.status()
+				s, page := r.status(), r.metrics()
 				return len(s.Failing) == 0 && !s.Silent && s.LastError != nil && s.LastError.Since.IsZero() &&
-					r.metric("akubra_backend_failing", `,cause="`+string(w.cause)+`"`) == 0 && r.metric("akubra_backend_up", "") == 1
+					page.of("akubra_backend_failing", `,cause="`+string(w.cause)+`"`) == 0 && page.of("akubra_backend_up", "") == 1
 			})
 			t.Logf("over after %v", time.Since(began).Round(time.Millisecond))
 			if line := r.line("backend demoted"); line != "" && !strings.Contains(line, `"error":"`) {
@@ -352,13 +381,13 @@ func TestR36TheLastBackend(t *testing.T) {
 				status, body := ready()
 				return status == 503 && strings.Contains(body, "no backend in the pool answers") && strings.Contains(body, `"error": "`)
 			})
-			if up := r.metric("akubra_backend_up", ""); up != 0 {
+			if up := r.metric("akubra_backend_up"); up != 0 {
 				t.Errorf("akubra_backend_up is %v", up)
 			}
 			bad.mend()
 			testkit.Eventually(t, "it is ready again", func() bool {
 				status, _ := ready()
-				return status == 200 && r.metric("akubra_backend_up", "") == 1
+				return status == 200 && r.metric("akubra_backend_up") == 1
 			})
 		})
 	}
