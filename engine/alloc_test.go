@@ -5,6 +5,7 @@ package engine
 import (
 	"testing"
 
+	"github.com/akubra/akubra/engine/pick"
 	"github.com/akubra/akubra/http1"
 	"github.com/akubra/akubra/s3"
 )
@@ -26,7 +27,7 @@ const (
 var (
 	sampleDomains = []string{"other.test", "s3.a-rather-long-domain-name.example.com"}
 	sampleAdded   = headers{{"Cache-Control", "public"}, {"X-Added", "yes"}}
-	sampleVotes   = []vote{{votePending, 0}, {votePositive, 2}, {voteNegative, 1}}
+	sampleVotes   = []vote{{State: votePending, Order: 0}, {State: votePositive, Order: 2}, {State: voteNegative, Order: 1}}
 )
 
 // The steps that every request takes cost no memory.
@@ -59,7 +60,7 @@ func TestStepsDoNotAllocate(t *testing.T) {
 			}
 		},
 		"pick": func() {
-			if leg, v := pick(sampleVotes, 1, true); leg != 1 || v != verdictAnswer {
+			if leg, v := pick.Leg(sampleVotes, 1, true); leg != 1 || v != pick.Answer {
 				t.Fatal(leg, v)
 			}
 		},
@@ -97,7 +98,7 @@ func TestAgreementDoesNotAllocate(t *testing.T) {
 	}
 	r := newRequest(e)
 	r.head.method, r.head.write, r.head.target = "PUT", true, s3.ParseTarget([]byte(sampleTarget), nil, nil)
-	r.legs, r.race.votes = r.legs[:2], []vote{{votePositive, 2}, {votePositive, 1}}
+	r.legs, r.race.votes = r.legs[:2], []vote{{State: votePositive, Order: 2}, {State: votePositive, Order: 1}}
 	for i := range r.legs {
 		l := &r.legs[i]
 		l.r, l.backend, l.state = r, i, votePositive
@@ -109,7 +110,7 @@ func TestAgreementDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 	// Nor does the client's answer wait for more than the legs that are still out.
-	out := []vote{{votePending, 0}, {votePositive, 1}}
+	out := []vote{{State: votePending, Order: 0}, {State: votePositive, Order: 1}}
 	if n := testing.AllocsPerRun(500, func() {
 		if o := r.outcome(out); o.owed != 1 || o.reason() != nil {
 			t.Fatal(o)

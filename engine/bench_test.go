@@ -32,21 +32,6 @@ func BenchmarkBuildHead(b *testing.B) {
 	}
 }
 
-func BenchmarkPick(b *testing.B) {
-	for _, n := range []int{2, 3, 16} {
-		votes := make([]vote, n)
-		votes[0], votes[n-1] = vote{voteNegative, 1}, vote{votePositive, 2}
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if leg, _ := pick(votes, 1, true); leg != n-1 {
-					b.Fatal(leg)
-				}
-			}
-		})
-	}
-}
-
 func BenchmarkOverlaps(b *testing.B) {
 	o := newOverlaps()
 	var next atomic.Uint64

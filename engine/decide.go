@@ -122,7 +122,7 @@ func (r *request) replaceDeciderLocked(l *leg) {
 	for c.deciders &^= 1 << l.backend; c.deciders != 0; {
 		b := r.o.primaries.first(r.head.bucket(), c.deciders)
 		next := r.legOf(b)
-		if c.votes[next].state != voteFailed { // what it has refused meanwhile is decided
+		if c.votes[next].State != voteFailed { // what it has refused meanwhile is decided
 			c.decider.Store(int32(next))
 			c.promoted = true
 			return
@@ -355,7 +355,7 @@ func (r *request) takeFollowers() (decider int, how followers, no error) {
 	defer r.mu.Unlock()
 	c := &r.race
 	decider = c.decidedBy()
-	state := c.votes[decider].state
+	state := c.votes[decider].State
 	if state == votePending {
 		return decider, followNone, nil
 	}

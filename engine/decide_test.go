@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,84 +12,6 @@ import (
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/s3"
 )
-
-// TestR29PickDecided names the cases.
-func TestR29PickDecided(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name     string
-		votes    []vote
-		refusing uint64
-		need     int
-		body     bool
-		leg      int
-		want     verdict
-	}{
-		{"nobody has answered", []vote{{pend, 0}, {pend, 0}}, 0, 1, true, 0, verdictWait},
-		{"a follower cannot say yes", []vote{{pend, 0}, {yes, 1}}, 0, 1, true, 0, verdictWait},
-		{"a follower cannot say no", []vote{{pend, 0}, {no, 1}}, 2, 1, true, 0, verdictWait},
-		{"no follower is left", []vote{{pend, 0}, {fail, 1}, {no, 2}}, 4, 1, true, 0, verdictWait},
-		{"yes", []vote{{yes, 1}, {pend, 0}}, 0, 1, true, 0, verdictAnswer},
-		{"yes before the body's end", []vote{{yes, 1}, {pend, 0}}, 0, 1, false, 0, verdictWait},
-		{"no", []vote{{no, 1}, {pend, 0}}, 1, 1, true, 0, verdictAnswer},
-		{"no before the body's end", []vote{{no, 1}, {pend, 0}}, 1, 1, false, 0, verdictAnswer},
-		{"no after a follower's yes", []vote{{no, 2}, {yes, 1}}, 1, 1, true, 0, verdictAnswer},
-		{"no answer", []vote{{fail, 1}, {pend, 0}}, 0, 1, true, 0, verdictNone},
-		{"no answer, but a follower's", []vote{{fail, 2}, {no, 1}}, 2, 1, true, 0, verdictNone},
-		{"yes after a follower's refusal", []vote{{yes, 2}, {no, 1}}, 2, 1, true, 0, verdictAnswer},
-		{"quorum waits", []vote{{yes, 1}, {pend, 0}, {pend, 0}}, 0, 2, true, 0, verdictWait},
-		{"quorum: the decider's answer", []vote{{yes, 2}, {yes, 1}, {pend, 0}}, 0, 2, true, 0, verdictAnswer},
-		{"quorum in spite of a refusal", []vote{{yes, 1}, {no, 2}, {yes, 3}}, 2, 2, true, 0, verdictAnswer},
-		{"all: the client never hears 412 after a yes", []vote{{yes, 1}, {no, 2}}, 2, 2, true, 0, verdictNone},
-		{"all: 412 before the yes", []vote{{yes, 2}, {no, 1}}, 2, 2, true, 0, verdictNone},
-		{"all: another refusal is told", []vote{{yes, 1}, {no, 2}}, 0, 2, true, 1, verdictAnswer},
-		{"all: 412, then another refusal", []vote{{yes, 1}, {no, 2}, {no, 3}}, 2, 3, true, 2, verdictAnswer},
-		{"all cannot be reached: who is out may say why", []vote{{yes, 1}, {no, 2}, {pend, 0}}, 2, 3, true, 0, verdictWait},
-		{"all: a follower has failed", []vote{{yes, 1}, {fail, 2}}, 0, 2, true, 0, verdictNone},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			leg, v := pickDecided(tt.votes, tt.refusing, tt.need, 0, tt.body)
-			if v != tt.want || v == verdictAnswer && leg != tt.leg {
-				t.Errorf("leg %d, verdict %d; want leg %d, verdict %d", leg, v, tt.leg, tt.want)
-			}
-		})
-	}
-}
-
-// Whatever the legs come to, and in whatever order: before the decider has answered nothing
-// is, its no is the answer at once, and no answer that refuses a condition follows its yes.
-func TestR29PickDecidedInEveryPast(t *testing.T) {
-	t.Parallel()
-	for _, votes := range everyPast(3) {
-		for decider := range votes {
-			for refusing := range uint64(1 << 3) {
-				for need := 1; need <= 4; need++ {
-					leg, v := pickDecided(votes, refusing, need, decider, true)
-					var ok bool
-					switch votes[decider].state {
-					case pend:
-						ok = v == verdictWait
-					case no:
-						ok = v == verdictAnswer && leg == decider
-					case fail:
-						ok = v == verdictNone
-					case yes:
-						ok = v != verdictAnswer || leg == decider || votes[leg].state == no && refusing&(1<<leg) == 0
-						if need == 1 {
-							ok = v == verdictAnswer && leg == decider
-						}
-						if !slices.ContainsFunc(votes, func(v vote) bool { return v.state == pend }) {
-							ok = ok && v != verdictWait
-						}
-					}
-					if !ok {
-						t.Errorf("%v decider %d refusing %b need %d: leg %d, verdict %d", votes, decider, refusing, need, leg, v)
-					}
-				}
-			}
-		}
-	}
-}
 
 func TestR29DecidersOf(t *testing.T) {
 	t.Parallel()
@@ -575,7 +496,7 @@ func TestR29RefusedFollowerNeverHasTheWholeMessage(t *testing.T) {
 		if follower.mayHaveWhole() {
 			t.Error("before the decider has answered it may have the whole message")
 		}
-		r.race.votes[0] = vote{state: state, order: 1}
+		r.race.votes[0] = vote{State: state, Order: 1}
 		if _, how, no := r.takeFollowers(); how != followHeld || (no == nil) != may {
 			t.Errorf("%d: the followers are told %v, %v", state, how, no)
 		}

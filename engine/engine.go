@@ -5,7 +5,7 @@
 // The steps, one file each: handler.go takes the head (head.go); slots.go chooses the backends;
 // body.go brings the body into the message, which knows where its bytes are, in memory or in pipes
 // (package body); leg.go is one backend's copy, with sending, pushing, receiving and judging
-// beside it; request.go holds the legs together, and race.go their votes; picker.go decides which
+// beside it; request.go holds the legs together, and race.go their votes; package pick decides which
 // answer counts; promise.go tells the journal what the backends may owe before the client hears
 // anything; answer_pass.go sends a backend's answer past the server's writer, answer_short.go one
 // that is completely in memory, and answer.go one of the proxy's own through the server;

@@ -36,29 +36,6 @@ func (l *leg) undeleted() (n uint16) {
 	return n
 }
 
-// pickDeleted corrects what pick says of a multi-object delete, each key of which is a write (R24):
-// where a backend has not deleted a key the others may have, as after any answer that is not
-// positive. The one that has refused the fewest is the client's. refused is by leg.
-//
-// It is a pure function of its arguments.
-func pickDeleted(votes []vote, leg int, v verdict, refused []uint16) (int, verdict) {
-	if v != verdictAnswer || votes[leg].state != votePositive || refused[leg] == 0 {
-		return leg, v
-	}
-	for i := range votes {
-		switch {
-		case votes[i].state == votePending:
-			v = verdictWait
-		case votes[i].state == votePositive && (refused[i] < refused[leg] || refused[i] == refused[leg] && votes[i].order < votes[leg].order):
-			leg = i
-		}
-	}
-	if refused[leg] == 0 {
-		v = verdictAnswer
-	}
-	return leg, v
-}
-
 // beginDeletes records which keys the request deletes, each of which is a write (R19, R24). The
 // conditional ones come first, in an order that is the same for all such requests, so that no two
 // wait for each other.

@@ -345,30 +345,3 @@ func TestR24AnswerOfWhoHasDeletedThem(t *testing.T) {
 		})
 	}
 }
-
-// R24: what pickDeleted makes of the votes.
-func TestR24PickDeleted(t *testing.T) {
-	t.Parallel()
-	p1, p2, p3, out, no := vote{votePositive, 1}, vote{votePositive, 2}, vote{votePositive, 3}, vote{}, vote{voteNegative, 2}
-	for _, tt := range []struct {
-		votes   []vote
-		leg     int
-		v       verdict
-		refused []uint16
-		want    int
-		verdict verdict
-	}{
-		{[]vote{p1, out}, 0, verdictAnswer, []uint16{0, 0}, 0, verdictAnswer},
-		{[]vote{p1, out}, 0, verdictAnswer, []uint16{1, 0}, 0, verdictWait},
-		{[]vote{p1, p2}, 0, verdictAnswer, []uint16{1, 0}, 1, verdictAnswer},
-		{[]vote{p1, p2, out}, 0, verdictAnswer, []uint16{1, 0, 0}, 1, verdictAnswer},
-		{[]vote{p1, p3, p2}, 0, verdictAnswer, []uint16{2, 1, 1}, 2, verdictAnswer},
-		{[]vote{p1, no}, 0, verdictAnswer, []uint16{1, 0}, 0, verdictAnswer},
-		{[]vote{no, out}, 0, verdictAnswer, []uint16{0, 0}, 0, verdictAnswer},
-		{[]vote{p1, out}, 0, verdictWait, []uint16{1, 0}, 0, verdictWait},
-	} {
-		if leg, v := pickDeleted(tt.votes, tt.leg, tt.v, tt.refused); leg != tt.want || v != tt.verdict {
-			t.Errorf("%+v: %d, %d", tt, leg, v)
-		}
-	}
-}

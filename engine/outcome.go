@@ -85,13 +85,13 @@ type legFacts struct {
 	unreadable bool
 }
 
-func (f *legFacts) took() bool { return f.state == votePositive && f.problem == "" }
+func (f *legFacts) took() bool { return f.State == votePositive && f.problem == "" }
 
 // mayHaveTaken reports whether the backend may have taken the write although it gave no positive
 // answer: it had all of it, or some of what must not be repeated (R33), or has failed at it. A 503
 // is a refusal (S3 API reference, "SlowDown", "ServiceUnavailable").
 func (f *legFacts) mayHaveTaken() bool {
-	return f.acted || f.state == voteNegative && f.status >= 500 && f.status != 503
+	return f.acted || f.State == voteNegative && f.status >= 500 && f.status != 503
 }
 
 // writeFacts is everything that whoLacks considers.
@@ -118,14 +118,14 @@ func whoLacks(w *writeFacts) outcome {
 	for i := range w.legs {
 		f := &w.legs[i]
 		switch {
-		case f.state == votePending:
+		case f.State == votePending:
 			o.out |= 1 << f.backend
 		case f.took():
 			o.took |= 1 << f.backend
 		case f.mayHaveTaken():
 			o.unsure |= 1 << f.backend
 		}
-		if f.state == votePositive && (first < 0 || f.order < w.legs[first].order) {
+		if f.State == votePositive && (first < 0 || f.Order < w.legs[first].Order) {
 			first = i
 		}
 	}
@@ -177,7 +177,7 @@ func (w *writeFacts) lackWrite(o *outcome, first int) {
 		f := &w.legs[i]
 		l := lack{backend: f.backend, beside: beside, status: f.status, etag: etag}
 		switch {
-		case f.state == votePending:
+		case f.State == votePending:
 			continue
 		case !f.took():
 			l.aspect, l.reason, l.err = lacksWrite, f.outcome, f.err

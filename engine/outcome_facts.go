@@ -40,7 +40,7 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 	var first []byte
 	for i := range votes {
 		l := &r.legs[i]
-		switch votes[i].state {
+		switch votes[i].State {
 		case votePending:
 			out |= 1 << l.backend
 			continue
@@ -76,7 +76,7 @@ func (r *request) facts(votes []vote) writeFacts {
 	for i := range votes {
 		l := &r.legs[i]
 		f := legFacts{backend: l.backend, vote: votes[i]}
-		switch f.state {
+		switch f.State {
 		case votePending:
 			open = true
 			w.legs = append(w.legs, f)
@@ -97,7 +97,7 @@ func (r *request) facts(votes []vote) writeFacts {
 	}
 	for s := r.race.skipped; s != 0; s &= s - 1 {
 		b := bits.TrailingZeros64(s)
-		w.legs = append(w.legs, legFacts{backend: b, vote: vote{state: voteFailed}, outcome: r.race.reasonOf(b), err: r.race.reasons[b]})
+		w.legs = append(w.legs, legFacts{backend: b, vote: vote{State: voteFailed}, outcome: r.race.reasonOf(b), err: r.race.reasons[b]})
 	}
 	if !open {
 		w.overlapped = r.ledger.unordered
@@ -134,7 +134,7 @@ func (r *request) deleteFacts(votes []vote) deleteFacts {
 	w := deleteFacts{writeFacts: r.facts(votes), answers: make([]content.Deletions, len(votes))}
 	w.listed, w.told = true, r.told()
 	for i := range votes {
-		if votes[i].state == votePositive {
+		if votes[i].State == votePositive {
 			w.answers[i] = r.legs[i].deletions()
 			w.legs[i].unreadable = w.answers[i].Unreadable
 		}
@@ -147,7 +147,7 @@ func (w *deleteFacts) outcomeOf(d *deletion) outcome {
 	w.version, w.overlapped = s3.IsVersion(d.VersionID), 0
 	open := false
 	for i := range w.answers {
-		open = open || w.legs[i].state == votePending
+		open = open || w.legs[i].State == votePending
 		w.legs[i].problem = w.answers[i].Problem(d.Object)
 	}
 	if !open {

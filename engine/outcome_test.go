@@ -12,7 +12,7 @@ import (
 // Legs as the tables have them: a backend and what it has come to.
 
 func took(backend, order int) legFacts {
-	return legFacts{backend: backend, vote: vote{votePositive, order}, status: 200, outcome: OutcomePositive}
+	return legFacts{backend: backend, vote: vote{State: votePositive, Order: order}, status: 200, outcome: OutcomePositive}
 }
 
 func tagged(backend, order int, etag string) legFacts {
@@ -45,13 +45,13 @@ func isOut(backend int) legFacts { return legFacts{backend: backend} }
 
 func refused(backend, order, status int) legFacts {
 	return legFacts{
-		backend: backend, vote: vote{voteNegative, order}, status: status, outcome: OutcomeNegative,
+		backend: backend, vote: vote{State: voteNegative, Order: order}, status: status, outcome: OutcomeNegative,
 		err: fmt.Sprint("answered ", status),
 	}
 }
 
 func failed(backend, order int, outcome string) legFacts {
-	return legFacts{backend: backend, vote: vote{voteFailed, order}, outcome: outcome, err: "no answer"}
+	return legFacts{backend: backend, vote: vote{State: voteFailed, Order: order}, outcome: outcome, err: "no answer"}
 }
 
 // hadAll is a leg that failed when the backend had all of the message.
@@ -62,7 +62,7 @@ func hadAll(backend, order int) legFacts {
 }
 
 func skipped(backend int, reason string) legFacts {
-	return legFacts{backend: backend, vote: vote{state: voteFailed}, outcome: reason, err: reason}
+	return legFacts{backend: backend, vote: vote{State: voteFailed}, outcome: reason, err: reason}
 }
 
 // show puts the lacks into words: the backend, the one that it is recorded beside or -,
@@ -153,7 +153,7 @@ func TestWhoLacksWhat(t *testing.T) {
 			lacks: []string{"0/1 403 negative: answered 403 (a)", "1/- 200 etag: etag mismatch (a)", "2/1 200 etag: etag mismatch (a)"}},
 		{name: "R18 a refusal's ETag is not the object's",
 			w: writeFacts{compare: true, legs: legs{
-				tagged(0, 2, "a"), {backend: 1, vote: vote{voteNegative, 1}, status: 412, outcome: OutcomeNegative, err: "answered 412", etag: []byte("b")},
+				tagged(0, 2, "a"), {backend: 1, vote: vote{State: voteNegative, Order: 1}, status: 412, outcome: OutcomeNegative, err: "answered 412", etag: []byte("b")},
 			}},
 			took: 1, owed: 0b10, why: "answered 412", lacks: []string{"1/0 412 negative: answered 412 (a)"}},
 
@@ -195,7 +195,7 @@ func TestWhoLacksWhat(t *testing.T) {
 			took: 0b11, owed: 1, why: anotherKey, lacks: []string{"0/1 303 key: stored under another key"}},
 		{name: "R34 what has another key has another ETag, too",
 			w: writeFacts{kind: s3.KindForm, bucket: true, compare: true, key: "k", legs: legs{
-				tagged(0, 1, "a"), {backend: 1, vote: vote{votePositive, 2}, status: 303, key: "j", etag: []byte("b")},
+				tagged(0, 1, "a"), {backend: 1, vote: vote{State: votePositive, Order: 2}, status: 303, key: "j", etag: []byte("b")},
 			}},
 			took: 0b11, owed: 0b10, why: anotherKey, key: "k", lacks: []string{"1/0 303 key: stored under another key (a)"}},
 
@@ -337,7 +337,7 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 				for j, s := 0, i/4; j < legs; j, s = j+1, s/n {
 					l := &r.legs[j]
 					l.r, l.backend, l.index, l.state, l.err, l.outcome = r, j, j, voteState(s%4), errPanicked, OutcomeFailed
-					r.race.votes = append(r.race.votes, vote{l.state, 3 - j})
+					r.race.votes = append(r.race.votes, vote{State: l.state, Order: 3 - j})
 					if err := l.answer.Parse([]byte(answers[s%n/4])); err != nil {
 						t.Fatal(err)
 					}

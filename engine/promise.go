@@ -312,7 +312,7 @@ func (r *request) promiseOf(id []byte, votes []vote) Promise {
 // that encrypt, or make an object from parts in their own way (R18).
 func (r *request) otherETags(votes []vote, first []byte) (others []task.BackendETag) {
 	for i := range votes {
-		if votes[i].state != votePositive {
+		if votes[i].State != votePositive {
 			continue
 		}
 		if etag := r.legs[i].etag(); differs(etag, first) {
@@ -330,7 +330,7 @@ func (r *request) made(votes []vote) (ids []task.BackendETag, null uint64) {
 		return nil, 0
 	}
 	for i := range votes {
-		if votes[i].state != votePositive {
+		if votes[i].State != votePositive {
 			continue
 		}
 		l := &r.legs[i]
@@ -348,7 +348,7 @@ func (r *request) made(votes []vote) (ids []task.BackendETag, null uint64) {
 func firstPositive(votes []vote) int {
 	first := -1
 	for i := range votes {
-		if votes[i].state == votePositive && (first < 0 || votes[i].order < votes[first].order) {
+		if votes[i].State == votePositive && (first < 0 || votes[i].Order < votes[first].Order) {
 			first = i
 		}
 	}

@@ -5,7 +5,22 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/akubra/akubra/engine/pick"
 	"github.com/akubra/akubra/s3"
+)
+
+// The votes of legs, in the words of package pick.
+type (
+	vote      = pick.Vote
+	voteState = pick.State
+)
+
+const (
+	votePending  = pick.Pending
+	votePositive = pick.Positive
+	voteNegative = pick.Negative
+	voteFailed   = pick.Failed
+	voteHeld     = pick.Held
 )
 
 // raceStage is how far the client's side of the race has come.
@@ -30,16 +45,16 @@ const (
 // fields are under the request's mu where it is not told otherwise.
 type race struct {
 	votes     []vote
-	ended     int                 // legs that have a vote
-	asked     int                 // legs that were started, or are about to be: the first ones
-	need      int                 // positive answers that it takes; set before the legs start
-	winner    int                 // the leg whose answer the client gets, or -1; of who answers once it is decided
-	versioned uint64              // legs whose positive answers tell a version's id (versions.go)
-	versionAt time.Duration       // when the first of them, or of those that say yes to such a delete, came
-	says      [MaxBackends]say    // of versions that are to be deleted (versions_named.go), by leg
-	refused   [MaxBackends]uint16 // keys of a multi-object delete, by leg (multidelete.go)
-	late      bool                // PrimaryWait is over
-	patience  *time.Timer         // for the primary; nil if nobody waits
+	ended     int                   // legs that have a vote
+	asked     int                   // legs that were started, or are about to be: the first ones
+	need      int                   // positive answers that it takes; set before the legs start
+	winner    int                   // the leg whose answer the client gets, or -1; of who answers once it is decided
+	versioned uint64                // legs whose positive answers tell a version's id (versions.go)
+	versionAt time.Duration         // when the first of them, or of those that say yes to such a delete, came
+	says      [MaxBackends]pick.Say // of versions that are to be deleted (versions_named.go), by leg
+	refused   [MaxBackends]uint16   // keys of a multi-object delete, by leg (multidelete.go)
+	late      bool                  // PrimaryWait is over
+	patience  *time.Timer           // for the primary; nil if nobody waits
 	stage     raceStage
 	end       raceEnd
 	follow    followers // of the decider
@@ -105,29 +120,29 @@ func (c *race) enter(legs int) {
 	c.need, c.asked = 1, legs
 }
 
-// pickLocked asks the picker that the request is for.
-func (r *request) pickLocked() (leg int, v verdict) {
+// pickLocked asks package pick.
+func (r *request) pickLocked() (leg int, v pick.Verdict) {
 	c := &r.race
 	switch {
 	case r.plan.n > 0:
 		leg, v = pickRead(c.votes, &r.plan)
 		if c.versioned != 0 && r.plan.all {
-			leg, v = pickVersioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
+			leg, v = pick.Versioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
 		}
 		return leg, v
 	case c.decidedBy() >= 0:
-		return pickDecided(c.votes, c.refusing, c.need, c.decidedBy(), c.isRead())
+		return pick.Decided(c.votes, c.refusing, c.need, c.decidedBy(), c.isRead())
 	}
-	leg, v = pick(c.votes, c.need, c.isRead())
-	if v == verdictNone && !c.isRead() && !r.head.write {
+	leg, v = pick.Leg(c.votes, c.need, c.isRead())
+	if v == pick.None && !c.isRead() && !r.head.write {
 		// All have ended before the body: no leg waits for the rest of it.
-		leg, v = pick(c.votes, c.need, true)
+		leg, v = pick.Leg(c.votes, c.need, true)
 	}
 	if c.versioned != 0 {
-		leg, v = pickVersioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
+		leg, v = pick.Versioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
 	}
 	if r.head.is(s3.KindDelete) {
-		leg, v = pickDeleted(c.votes, leg, v, c.refused[:])
+		leg, v = pick.Deleted(c.votes, leg, v, c.refused[:])
 	}
 	return r.pickNamedLocked(leg, v)
 }
@@ -136,9 +151,9 @@ func (r *request) pickLocked() (leg int, v verdict) {
 // or one that a client waits for who has, or may have, another backend's answer.
 func (c *race) holdsLocked(leg int, all bool) bool {
 	switch {
-	case all && (c.votes[leg].state == votePending || c.winner == leg):
+	case all && (c.votes[leg].State == votePending || c.winner == leg):
 		return true
-	case c.votes[leg].state != votePending || !c.hasOtherLocked(leg):
+	case c.votes[leg].State != votePending || !c.hasOtherLocked(leg):
 		return false
 	}
 	return c.end == undecided || c.stage == raceReading
@@ -147,7 +162,7 @@ func (c *race) holdsLocked(leg int, all bool) bool {
 // hasOtherLocked reports whether another leg has, or may have, an answer.
 func (c *race) hasOtherLocked(leg int) bool {
 	for i := range c.votes {
-		if i != leg && c.votes[i].state != voteFailed {
+		if i != leg && c.votes[i].State != voteFailed {
 			return true
 		}
 	}
@@ -166,7 +181,7 @@ func (r *request) canSpare(l *leg) bool {
 	}
 	left := 0
 	for i := range c.votes {
-		if s := c.votes[i].state; i != l.index && (s == votePending || s == votePositive) {
+		if s := c.votes[i].State; i != l.index && (s == votePending || s == votePositive) {
 			left++
 		}
 	}
@@ -176,7 +191,7 @@ func (r *request) canSpare(l *leg) bool {
 // hold keeps the legs from first on from being asked.
 func (c *race) hold(first int) {
 	for i := first; i < len(c.votes); i++ {
-		c.votes[i].state = voteHeld
+		c.votes[i].State = voteHeld
 	}
 	c.asked = first
 }
@@ -193,13 +208,13 @@ func (r *request) seat(l *leg, slot int32) {
 
 // waitsForOne reports whether the client waits for the one leg that was asked.
 func (c *race) waitsForOne() bool {
-	return c.end == undecided && c.asked == 1 && c.votes[0].state == votePending
+	return c.end == undecided && c.asked == 1 && c.votes[0].State == votePending
 }
 
 // unholdLocked makes the first leg that is held one that is asked. The caller asks it.
 func (r *request) unholdLocked(leg int) *leg {
 	c := &r.race
-	c.votes[leg].state = votePending
+	c.votes[leg].State = votePending
 	c.asked++
 	r.refs.Add(1)
 	return &r.legs[leg]
@@ -221,7 +236,7 @@ func (c *race) result() []vote { return c.votes }
 // hasFailed reports whether a leg had no answer. Who answers asks.
 func (c *race) hasFailed() bool {
 	for i := range c.votes {
-		if c.votes[i].state == voteFailed {
+		if c.votes[i].State == voteFailed {
 			return true
 		}
 	}
@@ -266,7 +281,7 @@ func (r *request) allEndedLocked() bool { return r.race.ended == r.race.asked }
 // ackedLocked reports whether the client is told that its write succeeded.
 func (r *request) ackedLocked() bool {
 	c := &r.race
-	return c.end != undecided && c.winner >= 0 && c.votes[c.winner].state == votePositive
+	return c.end != undecided && c.winner >= 0 && c.votes[c.winner].State == votePositive
 }
 
 // noteHead keeps the head of an answer that has begun and is not there as a whole.

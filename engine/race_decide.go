@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/akubra/akubra/s3"
+import (
+	"github.com/akubra/akubra/engine/pick"
+	"github.com/akubra/akubra/s3"
+)
 
 // noteRead records that the body has been read.
 func (r *request) noteRead() (losers uint64) {
@@ -24,7 +27,7 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 		l.took = r.head.age()
 	}
 	c.ended++
-	c.votes[l.index] = vote{state: l.state, order: c.ended}
+	c.votes[l.index] = vote{State: l.state, Order: c.ended}
 	r.plan.note(l)
 	if l.refusesCondition() {
 		c.refusing |= 1 << l.index
@@ -63,7 +66,7 @@ func (r *request) mayWaitLocked(last, answers bool) bool {
 	return r.mayWriteDownLocked()
 }
 
-// decideLocked asks the picker once. It returns the legs whose answers nobody will read now, as a
+// decideLocked asks package pick once. It returns the legs whose answers nobody will read now, as a
 // set of leg numbers, and whether the caller has to answer (detach.go). next is a leg that the
 // caller has to ask (reads_race.go).
 func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
@@ -73,19 +76,19 @@ func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
 	}
 	leg, v := r.pickLocked()
 	switch v {
-	case verdictWait:
+	case pick.Wait:
 		return 0, false, nil
-	case verdictPrimary:
+	case pick.Primary:
 		r.awaitPrimaryLocked()
 		return 0, false, nil
-	case verdictNext:
+	case pick.Next:
 		return 0, false, r.unholdLocked(leg)
-	case verdictAnswer:
+	case pick.Answer:
 		c.winner = leg
-		if r.plan.hedged && leg == 1 && c.votes[0].state == votePending {
+		if r.plan.hedged && leg == 1 && c.votes[0].State == votePending {
 			r.e.o.Metrics.Read(ReadHedgeWon)
 		}
-	case verdictNone:
+	case pick.None:
 		c.winner = -1
 	}
 	// All have answered before the end of the body (R9): the handler is waiting for a client that
@@ -102,7 +105,7 @@ func (r *request) setDecidedLocked() (losers uint64) {
 	c.end = decided
 	c.firstAnswer = r.head.age()
 	for i := range c.votes {
-		if c.votes[i].hasEnded() && i != c.winner {
+		if c.votes[i].HasEnded() && i != c.winner {
 			losers |= 1 << i
 		}
 	}
@@ -178,7 +181,7 @@ func (r *request) setAnsweredLocked() {
 	now := int64(r.head.begun.Sub(r.e.epoch) + r.race.firstAnswer)
 	r.ledger.noteAnswered()
 	for i := range r.race.votes {
-		if l := &r.legs[i]; r.race.votes[i].state == votePending && !l.held && !l.isParked() {
+		if l := &r.legs[i]; r.race.votes[i].State == votePending && !l.held && !l.isParked() {
 			r.e.o.Limiter.Answered(l.backend, l.slot, now)
 		}
 	}
@@ -190,7 +193,7 @@ func (c *race) isRefusedLocked() bool {
 		return false
 	}
 	d := &c.votes[c.decidedBy()]
-	return d.hasEnded() && d.state != votePositive
+	return d.HasEnded() && d.State != votePositive
 }
 
 // asUndecided is the write as a read of its key sees it (reads_undecided.go).

@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/akubra/akubra/engine/pick"
+
 // A planned read (reads.go) asks one backend, or some, and holds the others' legs. One of
 // these is asked when those before it have failed, have said 404, or are slow (R30).
 
@@ -36,16 +38,16 @@ func (l *leg) answerClass() answerClass {
 // pickRead is pick for a planned read. The legs are in the plan's order.
 //
 // It is a pure function of its arguments.
-func pickRead(votes []vote, p *readPlan) (leg int, v verdict) {
+func pickRead(votes []vote, p *readPlan) (leg int, v pick.Verdict) {
 	positive, sure, broken, held := -1, -1, -1, -1
 	pending, missing, final := 0, 0, false
 	earliest := func(best *int, i int) {
-		if *best < 0 || votes[i].order < votes[*best].order {
+		if *best < 0 || votes[i].Order < votes[*best].Order {
 			*best = i
 		}
 	}
 	for i := range votes {
-		switch votes[i].state {
+		switch votes[i].State {
 		case votePending:
 			pending++
 		case votePositive:
@@ -70,21 +72,21 @@ func pickRead(votes []vote, p *readPlan) (leg int, v verdict) {
 	}
 	switch {
 	case positive >= 0:
-		return positive, verdictAnswer
+		return positive, pick.Answer
 	case final && !p.all:
-		return sure, verdictAnswer
+		return sure, pick.Answer
 	case pending > 0:
-		return 0, verdictWait
+		return 0, pick.Wait
 	case held >= 0 && (sure < 0 || p.busy || !p.all && held < p.fresh && missing == 1):
-		return held, verdictNext
-	case p.all && broken >= 0 && (sure < 0 || votes[broken].order < votes[sure].order):
-		return broken, verdictAnswer // R4
+		return held, pick.Next
+	case p.all && broken >= 0 && (sure < 0 || votes[broken].Order < votes[sure].Order):
+		return broken, pick.Answer // R4
 	case sure >= 0:
-		return sure, verdictAnswer
+		return sure, pick.Answer
 	case broken >= 0:
-		return broken, verdictAnswer
+		return broken, pick.Answer
 	}
-	return 0, verdictNone
+	return 0, pick.None
 }
 
 // ask starts a leg that was held. It does not wait.

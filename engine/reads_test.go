@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/engine/pick"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -151,32 +152,32 @@ func TestR30PickRead(t *testing.T) {
 			p := readPlan{all: tt.all, fresh: tt.fresh}
 			var votes []vote
 			for i, word := range strings.Fields(tt.votes) {
-				v := vote{order: int(word[len(word)-1] - '0')}
+				v := vote{Order: int(word[len(word)-1] - '0')}
 				switch word[0] {
 				case '?':
 					v = vote{}
 				case 'h':
-					v = vote{state: voteHeld}
+					v = vote{State: voteHeld}
 				case 'y':
-					v.state = votePositive
+					v.State = votePositive
 				case 'f':
-					v.state = voteFailed
+					v.State = voteFailed
 				case 'b':
-					v.state, p.class[i] = voteNegative, classBroken
+					v.State, p.class[i] = voteNegative, classBroken
 				case 'm':
-					v.state, p.class[i] = voteNegative, classMissing
+					v.State, p.class[i] = voteNegative, classMissing
 				case 'n':
-					v.state, p.class[i] = voteNegative, classFinal
+					v.State, p.class[i] = voteNegative, classFinal
 				}
 				votes = append(votes, v)
 			}
 			p.n = len(votes)
 			leg, v := pickRead(votes, &p)
-			got := map[verdict]string{verdictWait: "wait", verdictNone: "none"}[v]
+			got := map[pick.Verdict]string{pick.Wait: "wait", pick.None: "none"}[v]
 			switch v {
-			case verdictAnswer:
+			case pick.Answer:
 				got = fmt.Sprint("answer ", leg)
-			case verdictNext:
+			case pick.Next:
 				got = fmt.Sprint("next ", leg)
 			}
 			if got != tt.want {

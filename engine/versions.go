@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/akubra/akubra/engine/pick"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -94,7 +95,7 @@ func (r *request) waitNoMore() (losers uint64, answers bool) {
 }
 
 // noteSayLocked records what the leg's answer says about versions.
-func (r *request) noteSayLocked(l *leg, s say) {
+func (r *request) noteSayLocked(l *leg, s pick.Say) {
 	if !r.head.deletesVersion() && !r.head.is(s3.KindDelete) {
 		return
 	}
@@ -105,8 +106,8 @@ func (r *request) noteSayLocked(l *leg, s say) {
 	}
 }
 
-// pickNamedLocked calls pickNamed if the request deletes versions by their ids.
-func (r *request) pickNamedLocked(leg int, v verdict) (int, verdict) {
+// pickNamedLocked calls pick.Named if the request deletes versions by their ids.
+func (r *request) pickNamedLocked(leg int, v pick.Verdict) (int, pick.Verdict) {
 	c := &r.race
 	n, backends := r.ledger.given()
 	if r.head.deletesVersion() {
@@ -121,5 +122,5 @@ func (r *request) pickNamedLocked(leg int, v verdict) (int, verdict) {
 			givers |= 1 << i
 		}
 	}
-	return pickNamed(c.votes, leg, v, c.says[:], say(n)*saysOwn, givers, c.late) //nolint:gosec // no more than content.MaxDeletes
+	return pick.Named(c.votes, leg, v, c.says[:], pick.Say(n)*pick.SaysOwn, givers, c.late) //nolint:gosec // no more than content.MaxDeletes
 }

@@ -10,45 +10,6 @@ import (
 	"github.com/akubra/akubra/limiter"
 )
 
-func TestR28PickNamed(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name   string
-		votes  []vote
-		says   []say
-		all    say
-		givers uint64
-		over   bool
-		leg    int
-		want   verdict
-	}{
-		{"nobody has answered", []vote{{pend, 0}, {pend, 0}}, []say{0, 0}, 2, 0, false, 0, verdictWait},
-		{"a yes awaits the others", []vote{{pend, 0}, {yes, 1}}, []say{0, 1}, 2, 0, false, 1, verdictPrimary},
-		{"in vain", []vote{{pend, 0}, {yes, 1}}, []say{0, 1}, 2, 0, true, 1, verdictAnswer},
-		{"all say yes", []vote{{yes, 2}, {yes, 1}}, []say{1, 1}, 2, 0, false, 1, verdictAnswer},
-		{"it is locked", []vote{{no, 2}, {yes, 1}}, []say{2, 1}, 2, 0, false, 0, verdictAnswer},
-		{"it is locked, and one is out", []vote{{no, 2}, {yes, 1}, {pend, 0}}, []say{2, 1, 0}, 2, 0, false, 0, verdictAnswer},
-		{"the refusal is first", []vote{{no, 1}, {yes, 2}}, []say{2, 1}, 2, 0, false, 0, verdictAnswer},
-		{"another refusal", []vote{{no, 2}, {yes, 1}}, []say{0, 1}, 2, 0, false, 1, verdictAnswer},
-		{"no such version, and locked", []vote{{no, 1}, {no, 2}}, []say{0, 2}, 2, 0, false, 1, verdictAnswer},
-		{"no such version", []vote{{no, 2}, {no, 1}}, []say{0, 0}, 2, 0, false, 1, verdictAnswer},
-		{"it fails", []vote{{fail, 2}, {yes, 1}}, []say{0, 1}, 2, 0, false, 1, verdictAnswer},
-		{"of a list, who knows most", []vote{{yes, 2}, {yes, 1}}, []say{3, 2}, 4, 0, false, 0, verdictAnswer},
-		{"of a list, who gave all of it", []vote{{yes, 1}, {pend, 0}}, []say{4, 0}, 4, 1, false, 0, verdictAnswer},
-		{"of a list, who gave it is out", []vote{{pend, 0}, {yes, 1}}, []say{0, 0}, 4, 1, true, 0, verdictWait},
-		{"of a list, who gave it fails", []vote{{fail, 2}, {yes, 1}}, []say{0, 0}, 4, 1, true, 1, verdictAnswer},
-		{"a list that one refuses", []vote{{no, 2}, {yes, 1}}, []say{0, 0}, 4, 0, false, 1, verdictAnswer},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			leg, v := pick(tt.votes, 1, true)
-			leg, v = pickNamed(tt.votes, leg, v, tt.says, tt.all, tt.givers, tt.over)
-			if v != tt.want || v == verdictAnswer && leg != tt.leg {
-				t.Errorf("leg %d, verdict %d; want leg %d, verdict %d", leg, v, tt.leg, tt.want)
-			}
-		})
-	}
-}
-
 // locks are what storages say where a version is locked.
 var locks = map[string]struct {
 	status        int

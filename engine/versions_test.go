@@ -9,40 +9,6 @@ import (
 	"github.com/akubra/akubra/limiter"
 )
 
-func TestR28PickVersioned(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name      string
-		votes     []vote
-		versioned uint64
-		primary   int
-		over      bool
-		leg       int
-		want      verdict
-	}{
-		{"nobody has answered", []vote{{pend, 0}, {pend, 0}}, 0, 0, false, 0, verdictWait},
-		{"no versions, no waiting", []vote{{pend, 0}, {yes, 1}}, 0, 0, false, 1, verdictAnswer},
-		{"the primary is first", []vote{{yes, 1}, {pend, 0}}, 1, 0, false, 0, verdictAnswer},
-		{"the primary is awaited", []vote{{pend, 0}, {yes, 1}}, 2, 0, false, 1, verdictPrimary},
-		{"in vain", []vote{{pend, 0}, {yes, 1}}, 2, 0, true, 1, verdictAnswer},
-		{"it comes second", []vote{{yes, 2}, {yes, 1}}, 3, 0, false, 0, verdictAnswer},
-		{"it comes late", []vote{{yes, 2}, {yes, 1}}, 3, 0, true, 0, verdictAnswer},
-		{"it keeps no versions", []vote{{yes, 2}, {yes, 1}}, 2, 0, false, 0, verdictAnswer},
-		{"it refuses", []vote{{no, 2}, {yes, 1}, {pend, 0}}, 2, 0, false, 1, verdictAnswer},
-		{"it fails", []vote{{fail, 2}, {yes, 1}, {pend, 0}}, 2, 0, false, 1, verdictAnswer},
-		{"it was not asked", []vote{{yes, 1}, {pend, 0}}, 1, nobody, false, 0, verdictAnswer},
-		{"nobody takes it", []vote{{no, 2}, {no, 1}}, 0, 0, false, 1, verdictAnswer},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			leg, v := pick(tt.votes, 1, true)
-			leg, v = pickVersioned(tt.votes, leg, v, tt.versioned, tt.primary, tt.over)
-			if v != tt.want || v == verdictAnswer && leg != tt.leg {
-				t.Errorf("leg %d, verdict %d; want leg %d, verdict %d", leg, v, tt.leg, tt.want)
-			}
-		})
-	}
-}
-
 // versioned has each storage tell a version's id of its own, and more.
 func (r *rig) versioned(more func(i int, b *stub.Behaviour)) {
 	for i, s := range r.stores {
