@@ -112,7 +112,7 @@ func TestAgreementDoesNotAllocate(t *testing.T) {
 	// Nor does the client's answer wait for more than the legs that are still out.
 	out := []vote{{State: votePending, Order: 0}, {State: votePositive, Order: 1}}
 	if n := testing.AllocsPerRun(500, func() {
-		if o := r.outcome(out); o.owed != 1 || o.reason() != nil {
+		if o := r.outcome(out); o.Owed != 1 || o.Reason() != nil {
 			t.Fatal(o)
 		}
 	}); n != 0 {

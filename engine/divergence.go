@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -79,13 +80,13 @@ func (r *request) recordWrite() {
 		return
 	}
 	o := r.outcome(r.race.result())
-	if len(o.lacks) == 0 {
+	if len(o.Lacks) == 0 {
 		return
 	}
 	d := r.divergence(OpStoring)
 	r.recordLacks(&d, &o, true)
 	if r.head.is(s3.KindForm) {
-		d.Key = o.key
+		d.Key = o.Key
 	}
 	r.recordLacks(&d, &o, false)
 }
@@ -107,15 +108,15 @@ func (r *request) recordDeletes() {
 
 // recordLacks records what backends lack: of what overlapping writes may have done (R19),
 // or of everything else.
-func (r *request) recordLacks(d *Divergence, o *outcome, order bool) {
-	for i := range o.lacks {
-		l := &o.lacks[i]
-		if l.beside == nobody || order != (l.aspect == lacksOrder) {
+func (r *request) recordLacks(d *Divergence, o *outcome.Outcome, order bool) {
+	for i := range o.Lacks {
+		l := &o.Lacks[i]
+		if l.Beside == outcome.Nobody || order != (l.Aspect == outcome.LacksOrder) {
 			continue
 		}
-		d.FailedHost, d.SuccessHost = r.e.o.Backends[l.backend].Name(), r.e.o.Backends[l.beside].Name()
-		d.Status, d.Error, d.ETag = l.status, l.err, string(l.etag)
-		r.record(l.backend, d, l.reason)
+		d.FailedHost, d.SuccessHost = r.e.o.Backends[l.Backend].Name(), r.e.o.Backends[l.Beside].Name()
+		d.Status, d.Error, d.ETag = l.Status, l.Err, string(l.ETag)
+		r.record(l.Backend, d, l.Reason)
 	}
 }
 

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"net/url"
-	"path"
 	"strings"
 	"time"
 
@@ -99,13 +98,6 @@ func (l *leg) location() (key, etag string) {
 	}
 	return key, ""
 }
-
-// sameFormKey reports whether a reported key is this one: some backends remove slashes from both
-// ends, of the key or of what they report.
-func sameFormKey(told, key string) bool { return path.Clean("/"+told) == path.Clean("/"+key) }
-
-// anotherKey says what is wrong with a form's file that a backend stored under another key.
-const anotherKey = "stored under another key"
 
 // readForm makes the request an upload by form if it is one.
 func (r *request) readForm(contentType []byte) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -139,8 +140,8 @@ func TestR34StoredUnderAnotherKey(t *testing.T) {
 	if a, err := c.ReadAnswer(); err != nil || a.Status != 303 {
 		t.Fatal(a, err)
 	}
-	r.wantOwing("POST x.jpg 10 " + anotherKey)
-	if d := r.settled(); len(d) != 1 || d[0].Error != anotherKey || d[0].FailedHost != r.host(1) || d[0].Key != "x.jpg" {
+	r.wantOwing("POST x.jpg 10 " + outcome.AnotherKey)
+	if d := r.settled(); len(d) != 1 || d[0].Error != outcome.AnotherKey || d[0].FailedHost != r.host(1) || d[0].Key != "x.jpg" {
 		t.Fatalf("recorded: %+v", d)
 	}
 }
@@ -218,7 +219,7 @@ func TestR19FormsOverlap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if d := r.settled(); len(d) != 1 || d[0].Error != outOfOrder || d[0].Key != "k" {
+	if d := r.settled(); len(d) != 1 || d[0].Error != outcome.OutOfOrder || d[0].Key != "k" {
 		t.Fatalf("recorded: %+v", d)
 	}
 	r.wantNoOverlaps()

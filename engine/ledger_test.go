@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -300,7 +301,7 @@ func (r *rig) owes(e *entry, d *Divergence) bool {
 			return true
 		}
 	}
-	return d.Error == outOfOrder // repair looks at all of them
+	return d.Error == outcome.OutOfOrder // repair looks at all of them
 }
 
 // forget resolves a key, as repair would.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/engine/body"
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
@@ -249,7 +250,7 @@ func TestR13DialsAreBounded(t *testing.T) {
 			why["dial"]++
 		case d.Error == errDemoted.Error():
 			why["demoted"]++
-		case d.Error == "demoted", d.Error == outOfOrder:
+		case d.Error == "demoted", d.Error == outcome.OutOfOrder:
 		default:
 			t.Errorf("record says %q", d.Error)
 		}

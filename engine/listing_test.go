@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -131,7 +132,7 @@ func TestR15WritesToAVersionAreDivergences(t *testing.T) {
 		}
 		named := map[string]bool{}
 		for _, d := range d {
-			if d.Error != versionOfAnother || d.Key != "k" || d.FailedHost == d.SuccessHost || named[d.FailedHost] {
+			if d.Error != outcome.VersionOfAnother || d.Key != "k" || d.FailedHost == d.SuccessHost || named[d.FailedHost] {
 				t.Errorf("record %+v", d)
 			}
 			named[d.FailedHost] = true

@@ -5,30 +5,31 @@ import (
 	"math/bits"
 
 	"github.com/akubra/akubra/engine/content"
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/s3"
 )
 
 // outcome is what has become of the request's write, as the votes stand; of a multi-object delete
 // as a whole, not of its keys.
-func (r *request) outcome(votes []vote) outcome {
+func (r *request) outcome(votes []vote) outcome.Outcome {
 	took, out, well := r.goesWell(votes)
 	if !well {
 		w := r.facts(votes)
-		return whoLacks(&w)
+		return outcome.WhoLacks(&w)
 	}
-	o := outcome{took: took, out: out, owed: out}
+	o := outcome.Outcome{Took: took, Out: out, Owed: out}
 	// While a leg is out, unordered is not known yet, and the leg's goroutine may be writing it.
 	if out == 0 && r.ledger.unordered != 0 {
 		first := &r.legs[firstPositive(votes)]
-		o.lackOrder(r.ledger.unordered, first.backend, first.etag())
+		o.LackOrder(r.ledger.unordered, first.backend, first.etag())
 	}
 	return o
 }
 
 // goesWell reports whether nothing has gone wrong so far: no backend was skipped, and each leg
 // that has ended took the write as the others did; the order of overlapping writes is a separate
-// matter. It saves the usual case from calling whoLacks and its allocations. It may return false
-// where whoLacks finds that nobody lacks anything.
+// matter. It saves the usual case from calling WhoLacks and its allocations. It may return false
+// where WhoLacks finds that nobody lacks anything.
 func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 	switch {
 	case !r.head.is(s3.KindPlain) && !r.head.is(s3.KindCopy):
@@ -53,7 +54,7 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 			continue
 		}
 		switch etag := l.etag(); {
-		case differs(etag, first):
+		case outcome.Differs(etag, first):
 			return 0, 0, false
 		case len(first) == 0:
 			first = etag
@@ -64,43 +65,43 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 
 // facts are the request's facts, as the votes stand. Nothing else is read of a leg that is out,
 // because it belongs to that leg's goroutine.
-func (r *request) facts(votes []vote) writeFacts {
-	w := writeFacts{
-		kind: r.head.kind, version: r.head.target.Version && !r.race.hasOwnVersion(), compare: r.comparesETags(), bucket: len(r.head.target.Bucket) > 0,
-		all: r.e.all, legs: make([]legFacts, 0, len(r.e.o.Backends)),
+func (r *request) facts(votes []vote) outcome.Write {
+	w := outcome.Write{
+		Kind: r.head.kind, Version: r.head.target.Version && !r.race.hasOwnVersion(), Compare: r.comparesETags(), Bucket: len(r.head.target.Bucket) > 0,
+		All: r.e.all, Legs: make([]outcome.Leg, 0, len(r.e.o.Backends)),
 	}
 	if r.head.is(s3.KindForm) {
-		w.key = string(r.ledger.key)
+		w.Key = string(r.ledger.key)
 	}
 	open := false
 	for i := range votes {
 		l := &r.legs[i]
-		f := legFacts{backend: l.backend, vote: votes[i]}
+		f := outcome.Leg{Backend: l.backend, Vote: votes[i]}
 		switch f.State {
 		case votePending:
 			open = true
-			w.legs = append(w.legs, f)
+			w.Legs = append(w.Legs, f)
 			continue
 		case votePositive:
-			f.etag = l.etag()
+			f.ETag = l.etag()
 			if r.head.is(s3.KindForm) {
-				f.key, _ = l.location()
+				f.Key, _ = l.location()
 			}
 		case voteFailed:
-			f.acted = l.sentAll.Load() || l.mayHaveStored() && !errors.Is(l.err, errUndecided) // it was kept from the end
-			f.err = l.err.Error()
+			f.Acted = l.sentAll.Load() || l.mayHaveStored() && !errors.Is(l.err, errUndecided) // it was kept from the end
+			f.Err = l.err.Error()
 		case voteNegative:
-			f.err = l.err.Error()
+			f.Err = l.err.Error()
 		}
-		f.status, f.outcome = l.answer.Status, l.outcome
-		w.legs = append(w.legs, f)
+		f.Status, f.Outcome = l.answer.Status, l.outcome
+		w.Legs = append(w.Legs, f)
 	}
 	for s := r.race.skipped; s != 0; s &= s - 1 {
 		b := bits.TrailingZeros64(s)
-		w.legs = append(w.legs, legFacts{backend: b, vote: vote{State: voteFailed}, outcome: r.race.reasonOf(b), err: r.race.reasons[b]})
+		w.Legs = append(w.Legs, outcome.Leg{Backend: b, Vote: vote{State: voteFailed}, Outcome: r.race.reasonOf(b), Err: r.race.reasons[b]})
 	}
 	if !open {
-		w.overlapped = r.ledger.unordered
+		w.Overlapped = r.ledger.unordered
 	}
 	return w
 }
@@ -125,33 +126,33 @@ func (l *leg) etag() []byte {
 
 // deleteFacts are the facts of a multi-object delete, without those of its keys.
 type deleteFacts struct {
-	writeFacts
+	outcome.Write
 	answers []content.Deletions // of the request's legs
 	told    uint64              // whose answer the client gets, which names the keys that are not deleted
 }
 
 func (r *request) deleteFacts(votes []vote) deleteFacts {
-	w := deleteFacts{writeFacts: r.facts(votes), answers: make([]content.Deletions, len(votes))}
-	w.listed, w.told = true, r.told()
+	w := deleteFacts{Write: r.facts(votes), answers: make([]content.Deletions, len(votes))}
+	w.Listed, w.told = true, r.told()
 	for i := range votes {
 		if votes[i].State == votePositive {
 			w.answers[i] = r.legs[i].deletions()
-			w.legs[i].unreadable = w.answers[i].Unreadable
+			w.Legs[i].Unreadable = w.answers[i].Unreadable
 		}
 	}
 	return w
 }
 
 // outcomeOf is what has become of one key, which is a write like any other (R24).
-func (w *deleteFacts) outcomeOf(d *deletion) outcome {
-	w.version, w.overlapped = s3.IsVersion(d.VersionID), 0
+func (w *deleteFacts) outcomeOf(d *deletion) outcome.Outcome {
+	w.Version, w.Overlapped = s3.IsVersion(d.VersionID), 0
 	open := false
 	for i := range w.answers {
-		open = open || w.legs[i].State == votePending
-		w.legs[i].problem = w.answers[i].Problem(d.Object)
+		open = open || w.Legs[i].State == votePending
+		w.Legs[i].Problem = w.answers[i].Problem(d.Object)
 	}
 	if !open {
-		w.overlapped = d.unordered
+		w.Overlapped = d.unordered
 	}
-	return whoLacks(&w.writeFacts)
+	return outcome.WhoLacks(&w.Write)
 }

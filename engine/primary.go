@@ -40,6 +40,9 @@ func newPrimaries(names []string, weights []int, rules []PrimaryRule) (*primarie
 	return &primaries{names: names, weights: weights, rules: rules}, nil
 }
 
+// nobody stands for no backend, or no leg.
+const nobody = -1
+
 // fixed is the backend that a rule makes the bucket's primary, or nobody.
 func (p *primaries) fixed(bucket []byte) int {
 	for i := range p.rules {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/s3"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -125,7 +126,7 @@ func (r *request) settlePromised(promised bool) {
 	owed := false
 	if promised {
 		o := r.outcome(r.race.result())
-		owed = o.owed != 0
+		owed = o.Owed != 0
 	}
 	if owed {
 		r.refs.Add(1)
@@ -214,15 +215,15 @@ func (r *request) writeDown() error {
 	ps := r.promises(r.race.result())
 	if !acked {
 		o := r.outcome(r.race.result())
-		if o.took|o.unsure == 0 {
+		if o.Took|o.Unsure == 0 {
 			return nil
 		}
 		for i := range ps {
-			ps[i].Owed |= o.unsure
+			ps[i].Owed |= o.Unsure
 			ps[i].Unacknowledged = true
 		}
-		if o.took == 0 && len(r.ledger.deletes) == 0 && r.isKeptFromSome(o.unsure) {
-			ps[0].Owed = o.unsure // the others are as they were, and are asked until repair has looked (R30)
+		if o.Took == 0 && len(r.ledger.deletes) == 0 && r.isKeptFromSome(o.Unsure) {
+			ps[0].Owed = o.Unsure // the others are as they were, and are asked until repair has looked (R30)
 		}
 	}
 	if r.head.is(s3.KindDelete) {
@@ -285,13 +286,13 @@ func (r *request) basePromise(id []byte) Promise {
 func (r *request) promiseOf(id []byte, votes []vote) Promise {
 	p := r.basePromise(id)
 	o := r.outcome(votes)
-	p.Owed, p.Took, p.Reason, p.Open = o.owed, o.took, o.reason(), o.out != 0
+	p.Owed, p.Took, p.Reason, p.Open = o.Owed, o.Took, o.Reason(), o.Out != 0
 	if first := firstPositive(votes); first >= 0 && !r.head.is(s3.KindDelete) {
 		p.ETag = r.legs[first].etag()
 		p.ETags = r.otherETags(votes, p.ETag)
 	}
 	if r.head.is(s3.KindForm) {
-		p.Key = []byte(o.key)
+		p.Key = []byte(o.Key)
 	}
 	p.Aspect = task.AspectOf(p.Method, p.Target, p.Key, r.head.target.Sub)
 	switch p.Aspect {
@@ -315,7 +316,7 @@ func (r *request) otherETags(votes []vote, first []byte) (others []task.BackendE
 		if votes[i].State != votePositive {
 			continue
 		}
-		if etag := r.legs[i].etag(); differs(etag, first) {
+		if etag := r.legs[i].etag(); outcome.Differs(etag, first) {
 			others = append(others, task.BackendETag{Backend: r.legs[i].backend, ETag: etag})
 		}
 	}
@@ -362,8 +363,8 @@ func (r *request) promiseOfDelete(id []byte, w *deleteFacts, d *deletion) Promis
 	p := r.basePromise(id)
 	o := w.outcomeOf(d)
 	p.Method, p.Seq, p.Key = "DELETE", d.seq, []byte(d.Key)
-	p.Owed, p.Took, p.Reason, p.Open = o.owed, o.took, o.reason(), o.out != 0
-	p.Unacknowledged = o.took&w.told == 0
+	p.Owed, p.Took, p.Reason, p.Open = o.Owed, o.Took, o.Reason(), o.Out != 0
+	p.Unacknowledged = o.Took&w.told == 0
 	if d.VersionID != "" {
 		p.Aspect = task.Version
 		p.Target, p.ETags = r.versionTarget(d.VersionID), r.pairOf(d.VersionID)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/http1"
 	"github.com/akubra/akubra/s3"
 )
@@ -125,8 +126,8 @@ func difference(a, other *http1.Answer) (problem, reason string) {
 	case a.Length >= 0 && size >= 0 && a.Length != size:
 		return fmt.Sprintf("size mismatch: %d instead of %d bytes", size, a.Length), "size"
 	// The ETag of an object made from parts also shows how it was made.
-	case differs(mine, theirs) && !isOfParts(mine) && !isOfParts(theirs):
-		return etagMismatch, "etag"
+	case outcome.Differs(mine, theirs) && !isOfParts(mine) && !isOfParts(theirs):
+		return outcome.ETagMismatch, "etag"
 	}
 	return "", ""
 }

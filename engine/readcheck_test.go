@@ -3,6 +3,7 @@ package engine
 import (
 	"testing"
 
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -19,7 +20,7 @@ func TestR30ReadCheck(t *testing.T) {
 	}{
 		{"the same", 1, "object", false, ""},
 		{"none", 1, "", false, "answered 404"},
-		{"another one", 1, "OBJECT", false, etagMismatch},
+		{"another one", 1, "OBJECT", false, outcome.ETagMismatch},
 		{"a shorter one", 1, "obj", false, "size mismatch: 3 instead of 6 bytes"},
 		{"none, which is known", 1, "", true, ""},
 		{"not compared", 0, "", false, ""},

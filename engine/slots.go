@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"time"
 
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/internal/words"
 	"github.com/akubra/akubra/s3"
 )
@@ -107,7 +108,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	if r.head.write && r.head.target.Version && want != e.all {
 		r.race.skipped = e.all &^ got
 		for s := r.race.skipped; s != 0; s &= s - 1 {
-			r.race.reasons[bits.TrailingZeros64(s)] = versionOfAnother
+			r.race.reasons[bits.TrailingZeros64(s)] = outcome.VersionOfAnother
 		}
 	}
 	return nil
@@ -116,7 +117,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 // hasOwnVersion reports whether a write to a version goes only to the backend that the version
 // belongs to.
 func (c *race) hasOwnVersion() bool {
-	return c.skipped != 0 && c.reasons[bits.TrailingZeros64(c.skipped)] == versionOfAnother
+	return c.skipped != 0 && c.reasons[bits.TrailingZeros64(c.skipped)] == outcome.VersionOfAnother
 }
 
 func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64, ok bool) {
@@ -168,7 +169,7 @@ const stateMaintained = words.StateMaintained
 
 // reasonOf is the label under which metrics count a skipped backend.
 func (c *race) reasonOf(backend int) string {
-	if why := c.reasons[backend]; why != versionOfAnother {
+	if why := c.reasons[backend]; why != outcome.VersionOfAnother {
 		return why
 	}
 	return "version"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -253,7 +254,7 @@ func TestR19OutOfTurnRatherThanRefused(t *testing.T) {
 		for _, d := range r.settled() {
 			all = append(all, fmt.Sprint(d.Status, " ", d.Error))
 		}
-		if got := strings.Join(all, ", "); !strings.Contains(got, outOfOrder) || !strings.Contains(got, "503 answered 503") {
+		if got := strings.Join(all, ", "); !strings.Contains(got, outcome.OutOfOrder) || !strings.Contains(got, "503 answered 503") {
 			t.Errorf("records: %s", got)
 		}
 		if e := r.journal.newest("b", "k"); e.Owed == 0 {

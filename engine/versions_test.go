@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/engine/outcome"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -160,7 +161,7 @@ func TestR28R35DeletedVersionIsOwedByTheOthers(t *testing.T) {
 	r.settled()
 	wantStatus(t, r.dial().Do(requestFor("DELETE", "/b/k?versionId=v0")), 204)
 	list := r.settled()
-	if len(list) != 2 || list[0].Error != versionOfAnother || list[0].SuccessHost != r.host(0) {
+	if len(list) != 2 || list[0].Error != outcome.VersionOfAnother || list[0].SuccessHost != r.host(0) {
 		t.Errorf("recorded: %+v", list)
 	}
 	if e := r.journal.newest("b", "k"); e.Owed != 0b110 {

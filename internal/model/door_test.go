@@ -9,7 +9,7 @@ import (
 )
 
 // The door between the modelled engine and the journal, as internal/service makes it for
-// the engine. What is owed is what the engine's whoLacks says.
+// the engine. What is owed is what engine/outcome says.
 
 // entry is what the journal gets of one key of a write, as its legs stand.
 func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
