@@ -1,89 +1,13 @@
 package engine
 
 import (
-	"path"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/akubra/akubra/http1"
 	"github.com/akubra/akubra/s3"
 )
 
 // A copy is a read of its source, which each backend has to have as it was acknowledged:
 // what is owed there would be missing, or older (R30).
-
-// copySource is what x-amz-copy-source names (S3 API reference, CopyObject): a bucket
-// and a key, percent-encoded, with or without a slash before them.
-type copySource struct {
-	names   []sourceName // what backends may take it for; none if it names no object
-	version bool         // of a version, whose id is one backend's own
-	length  int64        // of the range that is copied, or -1
-	ownTags bool         // the copy gets tags of its own
-}
-
-type sourceName struct{ bucket, key string }
-
-// readCopySource reads the field. Storages differ in where the key ends that is written in
-// an odd way, whether they clean its path, and whether a + is a space: each reading is one
-// of names.
-func readCopySource(source, byteRange []byte) copySource {
-	s := copySource{length: rangeLength(byteRange)}
-	name, query, _ := strings.Cut(string(source), "?")
-	for param := range strings.SplitSeq(query, "&") {
-		if id, found := strings.CutPrefix(param, "versionId="); found {
-			s.version = s.version || s3.IsVersion([]byte(id))
-		}
-	}
-	readings := []string{name}
-	if i := strings.LastIndex(string(source), "?versionId="); i > len(name) {
-		readings = append(readings, string(source[:i])) // a ? of the key's own
-	} else if i < 0 && query != "" {
-		readings = append(readings, string(source))
-	}
-	for _, r := range readings {
-		s.add(s3.Unescape([]byte(r)))
-		if strings.Contains(r, "+") {
-			s.add(s3.UnescapeQuery([]byte(r)))
-		}
-		if before, _, found := strings.Cut(r, "#"); found {
-			s.add(s3.Unescape([]byte(before)))
-		}
-	}
-	return s
-}
-
-// add takes a decoded source for a bucket and a key, and for those of its cleaned path.
-func (s *copySource) add(decoded string) {
-	decoded = strings.TrimPrefix(decoded, "/") // it may have been encoded, too
-	s.addName(decoded)
-	if cleaned := strings.TrimPrefix(path.Clean("/"+decoded), "/"); cleaned != decoded {
-		if strings.HasSuffix(decoded, "/") {
-			s.addName(cleaned + "/")
-		}
-		s.addName(cleaned)
-	}
-}
-
-func (s *copySource) addName(name string) {
-	var n sourceName
-	n.bucket, n.key, _ = strings.Cut(name, "/")
-	if n.key != "" && !slices.Contains(s.names, n) {
-		s.names = append(s.names, n)
-	}
-}
-
-// rangeLength is the length of "bytes=first-last", the one form that S3 takes here, or -1.
-func rangeLength(r []byte) int64 {
-	spec, ok := strings.CutPrefix(string(http1.TrimSpace(r)), "bytes=")
-	first, last, found := strings.Cut(spec, "-")
-	from, err := strconv.ParseUint(first, 10, 62)
-	to, err2 := strconv.ParseUint(last, 10, 62)
-	if !ok || !found || err != nil || err2 != nil || to < from {
-		return -1
-	}
-	return int64(to-from) + 1
-}
 
 // ReasonSource is why a backend is skipped that owes the source of a copy.
 const ReasonSource = "owes the copy's source"
@@ -93,19 +17,19 @@ const ReasonSource = "owes the copy's source"
 // What is of a version's id is not looked for: repair gives no backend another one's
 // version.
 func (r *request) sourceOwed() (set uint64) {
-	if r.head.source.version || r.e.o.Journal == nil {
+	if r.head.source.Version || r.e.o.Journal == nil {
 		return 0
 	}
-	for _, n := range r.head.source.names {
-		set |= r.e.o.Journal.Owed([]byte(n.bucket), []byte(n.key))
+	for _, n := range r.head.source.Names {
+		set |= r.e.o.Journal.Owed([]byte(n.Bucket), []byte(n.Key))
 	}
 	return set & r.e.all
 }
 
 // isSourceUnderWay reports whether a client's write to the copy's source is.
 func (r *request) isSourceUnderWay() bool {
-	return slices.ContainsFunc(r.head.source.names, func(n sourceName) bool {
-		return r.e.writes.underWay(hashKey(n.bucket, n.key))
+	return slices.ContainsFunc(r.head.source.Names, func(n s3.ObjectName) bool {
+		return r.e.writes.underWay(hashKey(n.Bucket, n.Key))
 	})
 }
 
@@ -122,15 +46,15 @@ func (r *request) betterKnown(owing uint64) uint64 {
 // is not coming to.
 func (r *request) sourceMissing() (set uint64) {
 	j := r.e.o.Journal
-	if r.head.source.version || j == nil {
+	if r.head.source.Version || j == nil {
 		return 0
 	}
 	expected := uint64(0)
-	for i, n := range r.head.source.names {
+	for i, n := range r.head.source.Names {
 		coming := r.comingTo(i) // before the journal is asked, which knows of what has left by now
-		owing := r.betterKnown(j.Owed([]byte(n.bucket), []byte(n.key)) & r.e.all)
-		if tags := r.e.o.OwedTags; tags != nil && r.head.is(s3.KindCopy) && !r.head.source.ownTags {
-			owing |= r.betterKnown(tags([]byte(n.bucket), []byte(n.key)) & r.e.all)
+		owing := r.betterKnown(j.Owed([]byte(n.Bucket), []byte(n.Key)) & r.e.all)
+		if tags := r.e.o.OwedTags; tags != nil && r.head.is(s3.KindCopy) && !r.head.source.OwnTags {
+			owing |= r.betterKnown(tags([]byte(n.Bucket), []byte(n.Key)) & r.e.all)
 		}
 		set |= owing &^ coming
 		expected |= owing & coming
@@ -177,8 +101,8 @@ func (r *request) sourceIsOwed(picked *leg) bool {
 // wantSource tells repair that a client waits for the source.
 func (r *request) wantSource() {
 	if f := r.e.o.Wanted; f != nil {
-		for _, n := range r.head.source.names {
-			f(n.bucket, n.key)
+		for _, n := range r.head.source.Names {
+			f(n.Bucket, n.Key)
 		}
 	}
 }

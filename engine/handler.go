@@ -245,8 +245,8 @@ func (r *request) readHead(ctx *fasthttp.RequestCtx) *s3Error {
 	r.readForm(h.ContentType())
 	r.head.write = r.head.target.Writes(r.head.method, r.head.kind)
 	if r.head.copies() { // no other request has one (R15)
-		r.head.source = readCopySource(h.Peek("X-Amz-Copy-Source"), h.Peek("X-Amz-Copy-Source-Range"))
-		r.head.source.ownTags = strings.EqualFold(string(h.Peek("X-Amz-Tagging-Directive")), "REPLACE")
+		r.head.source = s3.ReadCopySource(h.Peek("X-Amz-Copy-Source"), h.Peek("X-Amz-Copy-Source-Range"))
+		r.head.source.OwnTags = strings.EqualFold(string(h.Peek("X-Amz-Tagging-Directive")), "REPLACE")
 	}
 	switch {
 	case r.head.kind == s3.KindDelete && r.head.contentLength > maxDeleteBody:

@@ -17,13 +17,13 @@ type copyTurns struct {
 
 // enterSource notes that a copy is about to read its source. orderCopy and leaveSource have to follow.
 func (r *request) enterSource() {
-	if !r.head.is(s3.KindCopy) || r.head.source.version {
+	if !r.head.is(s3.KindCopy) || r.head.source.Version {
 		return
 	}
-	names := r.head.source.names
+	names := r.head.source.Names
 	r.source.turns = make([]turn, len(names))
 	for i, n := range names {
-		r.e.writes.beginReading(&r.source.turns[i], hashKey(n.bucket, n.key), r)
+		r.e.writes.beginReading(&r.source.turns[i], hashKey(n.Bucket, n.Key), r)
 	}
 }
 

@@ -24,7 +24,7 @@ type requestHead struct {
 	length int       // of the head in buf
 	raw    []byte    // the request target, in buf
 	target s3.Target // in buf
-	source copySource
+	source s3.CopySource
 	form   *content.Form // of an upload by form, else nil
 }
 

@@ -58,7 +58,7 @@ func (r *request) learnPart() {
 	}
 	size := r.contentSize()
 	if r.head.copySource {
-		size = r.head.source.length
+		size = r.head.source.Length
 	}
 	r.e.parts.put(r.head.target.UploadID, number, size)
 }
