@@ -29,7 +29,7 @@ type answerBody struct {
 	onClose func(size int64)
 	listing bool // look for the next page's token
 	pages   pageScanner
-	start   *leg   // the winner, once the body is another one's (resume.go)
+	start   *leg   // the winner, once the body is another one's (reads_resume.go)
 	tried   uint64 // backends that have broken off, or could not go on
 }
 

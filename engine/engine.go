@@ -154,7 +154,7 @@ type Engine struct {
 	nextID   atomic.Uint64
 	inFlight atomic.Int64 // requests whose handler or legs are not done
 	handling atomic.Int64 // requests whose handler is not done (R23)
-	deleting atomic.Int64 // what multi-object deletes take, as deletelist.go counts (R23)
+	deleting atomic.Int64 // what multi-object deletes take, as deletes_list.go counts (R23)
 
 	mu       sync.Mutex
 	active   *request // the first of the requests under way

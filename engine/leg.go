@@ -77,7 +77,7 @@ type leg struct {
 	outcome  string
 	finished bool
 	voted    bool       // its end was taken: what panics now is the request's
-	lane     *lane.Lane // of a large body, until the leg ends; nil for any other (deferred.go)
+	lane     *lane.Lane // of a large body, until the leg ends; nil for any other (leg_deferred.go)
 	load     lane.Cargo // what it carries of that
 	held     bool       // it was not asked, and has no slot (reads_race.go); under the request's mu once the legs run
 	asked    int64      // when, by the engine's clock; 0 before

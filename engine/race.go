@@ -52,7 +52,7 @@ type race struct {
 	versioned uint64                // legs whose positive answers tell a version's id (versions.go)
 	versionAt time.Duration         // when the first of them, or of those that say yes to such a delete, came
 	says      [MaxBackends]pick.Say // of versions that are to be deleted (versions_named.go), by leg
-	refused   [MaxBackends]uint16   // keys of a multi-object delete, by leg (multidelete.go)
+	refused   [MaxBackends]uint16   // keys of a multi-object delete, by leg (deletes.go)
 	late      bool                  // PrimaryWait is over
 	patience  *time.Timer           // for the primary; nil if nobody waits
 	stage     raceStage

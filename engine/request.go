@@ -29,7 +29,7 @@ type request struct {
 	legs    []leg
 
 	mu    sync.Mutex
-	spare *leg     // goes on with an answer that broke off (resume.go); under mu
+	spare *leg     // goes on with an answer that broke off (reads_resume.go); under mu
 	plan  readPlan // of a read that is planned; else empty
 	race  race     // whose answer the client gets
 	// answerers is what planRead goes by. It is kept here, and not on the stack, since a stack that has

@@ -2,7 +2,7 @@ package model
 
 import "sync"
 
-// fence is the engine's table of writes under way (engine/overlap.go), and the order in
+// fence is the engine's table of writes under way (engine/order_table.go), and the order in
 // which legs go to a backend (R19). It is repair's Fence, too.
 type fence struct {
 	mu   sync.Mutex

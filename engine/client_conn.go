@@ -76,7 +76,7 @@ type clientConn struct {
 
 	// dropNext says that the server's next write is not sent, because another answer was or will
 	// be sent (answer_pass.go). pending is the state of an answer that will be sent
-	// (clientconn_pending.go).
+	// (client_pending.go).
 	dropNext bool
 	pending  pendingAnswer
 
