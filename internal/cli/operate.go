@@ -228,11 +228,11 @@ func (s *proxyStatus) write(w io.Writer, now time.Time) {
 	for i := range s.Backends {
 		b := &s.Backends[i]
 		for _, f := range b.Health.Failing {
-			fmt.Fprintf(w, "\n%s fails: %s\n  %s (%d times since %s)\n", text.Printable(b.Name), text.Printable(f.Means), text.Printable(f.Error),
-				f.Count, f.Since.Local().Format(time.DateTime))
+			fmt.Fprintf(w, "\n%s fails: %s\n  %s (%s since %s)\n", text.Printable(b.Name), text.Printable(f.Means), text.Printable(f.Error),
+				times(f.Count), f.Since.Local().Format(time.DateTime))
 		}
 		if l := b.Health.LastError; l != nil && len(b.Health.Failing) == 0 {
-			fmt.Fprintf(w, "\n%s: last error %v ago by the clocks of the proxy and of this machine, which is over: %s\n", text.Printable(b.Name), now.Sub(l.Last).Round(time.Second), text.Printable(l.Error))
+			fmt.Fprintf(w, "\n%s: last error %v ago (by the clocks of the proxy and of this machine), now over: %s\n", text.Printable(b.Name), now.Sub(l.Last).Round(time.Second), text.Printable(l.Error))
 		}
 	}
 	for i := range s.Certificates {
@@ -240,7 +240,14 @@ func (s *proxyStatus) write(w io.Writer, now time.Time) {
 			fmt.Fprintf(w, "\nwarning: %s\n", line)
 		}
 	}
-	fmt.Fprintf(w, "\nakubra %s, up %s, %d requests in flight\n", text.Printable(s.Version), text.Printable(s.Uptime), s.InFlight)
+	fmt.Fprintf(w, "\nakubra %s, up %s, %s in flight\n", text.Printable(s.Version), text.Printable(s.Uptime), count(s.InFlight, "request"))
+}
+
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // watchStatus shows the status repeatedly, on a terminal always in the same place.

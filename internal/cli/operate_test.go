@@ -76,7 +76,7 @@ func TestR36StatusCommand(t *testing.T) {
 	}()
 	testkit.Eventually(t, "it is over", func() bool {
 		return strings.Contains(watched.String(), "1 key behind at "+names[1]+", oldest ") &&
-			strings.Contains(watched.String(), ", which is over: ")
+			strings.Contains(watched.String(), ", now over: ")
 	})
 	signals <- syscall.SIGINT
 	select {

@@ -104,10 +104,10 @@ or with curl alone:
   curl %[4]s/%[2]s/hello.txt
   head %[3]s/hello.txt
 
-Then stop a backend and put an object again. The client notices nothing; what the
-backend missed is a line of the synclog, and is printed here. Start the backend, and it
-gets what it missed, which is another line. A file that the client uploads in parts
-(aws: from 8 MiB on) goes to one backend, and comes to the other one in the same way.
+Then stop a backend and put an object again. The client notices nothing. A line here says
+what the backend missed: that is the synclog. Start the backend: it gets what it missed, and
+a second line says so. A file that the client uploads in parts (aws: from 8 MiB on) goes to
+one backend first, and is then copied to the other in the same way.
 
 `, aws, Bucket, copies, url)
 	b.WriteString(Keys)

@@ -353,7 +353,7 @@ func (h *Health) Look(waiting []Waiting) {
 		b := &h.backends[i]
 		if w := waiting[i]; w.Longest >= slowAfter {
 			b.mu.Lock()
-			h.failUnlock(i, Slow, writes, meanings[Slow], fmt.Sprintf("%d of its requests have made no progress, or lag behind the others, one of them for %v",
+			h.failUnlock(i, Slow, writes, meanings[Slow], fmt.Sprintf("requests without progress, or behind the other backends: %d, one of them for %v",
 				w.Requests, w.Longest.Round(100*time.Millisecond)))
 		}
 		if !b.watched.Load() {

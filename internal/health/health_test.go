@@ -221,7 +221,7 @@ func TestR36Silent(t *testing.T) {
 	r.pass(calm, nil)
 	r.events = nil
 	r.Look([]Waiting{{Requests: 3, Longest: slowAfter}})
-	r.want(t, "a first slow 1: 3 of its requests have made no progress, or lag behind the others, one of them for 2s")
+	r.want(t, "a first slow 1: requests without progress, or behind the other backends: 3, one of them for 2s")
 	if !r.Doubtful(0) {
 		t.Error("not doubtful although nothing moves")
 	}

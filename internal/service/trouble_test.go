@@ -151,7 +151,7 @@ func named(t *testing.T, _ string) ailing {
 var waysToFail = []way{
 	{name: "refused", make: stubWay((*stub.Server).Down, func(s *stub.Server) { _ = s.Up() }), cause: health.Refused, error: "connection refused", means: "refuses connections", alone: true},
 	{name: "unresolved", make: named, cause: health.Name, error: "no such host", means: "name cannot be resolved", alone: true},
-	{name: "hanging", make: behaves(stub.Behaviour{HangAfterBody: true}), cause: health.Slow, error: "have made no progress", means: "requests wait for it", alone: true},
+	{name: "hanging", make: behaves(stub.Behaviour{HangAfterBody: true}), cause: health.Slow, error: "without progress", means: "requests wait for it", alone: true},
 	{name: "reset", make: behaves(stub.Behaviour{During: stub.ResetThere}), cause: health.Reset, error: "reset", means: "closes connections", alone: true},
 	{name: "wrong certificate", make: certified(time.Hour, false), cause: health.TLS, error: "x509: certificate signed by unknown authority", means: "not signed by a trusted authority", alone: true},
 	{name: "expired certificate", make: certified(-time.Hour, true), cause: health.TLS, error: "x509: certificate has expired", means: "has expired", alone: true},
@@ -165,8 +165,8 @@ var waysToFail = []way{
 			time.AfterFunc(3*time.Second, func() { close(gate) })
 			return stub.Behaviour{Gate: gate}
 		})
-	}, func(s *stub.Server) { s.Behave(stub.Behaviour{}) }), cause: health.Slow, error: "lag behind the others", means: "requests wait for it"},
-	{name: "trickling", make: behaves(stub.Behaviour{WriteRate: 20}), cause: health.Slow, error: "lag behind the others", means: "requests wait for it"},
+	}, func(s *stub.Server) { s.Behave(stub.Behaviour{}) }), cause: health.Slow, error: "behind the other backends", means: "requests wait for it"},
+	{name: "trickling", make: behaves(stub.Behaviour{WriteRate: 20}), cause: health.Slow, error: "behind the other backends", means: "requests wait for it"},
 }
 
 // troubled is a proxy in front of an ailing backend, under load.
