@@ -55,6 +55,8 @@ func mustStart(t *testing.T, args ...string) *process {
 	case p.Proxy = <-started:
 	case code := <-p.exit:
 		t.Fatalf("%q ended with %d: %s", args, code, p.stderr)
+	case <-time.After(testkit.Patience):
+		t.Fatalf("%q does not start: %s", args, p.stderr)
 	}
 	return p
 }
@@ -67,25 +69,25 @@ func (p *process) wantExit(t *testing.T, want int) {
 			t.Errorf("exit code %d, want %d; stderr: %s", got, want, p.stderr)
 		}
 	case <-time.After(testkit.Patience):
-		t.Fatal("it does not end")
+		t.Fatalf("it does not end; stderr: %s", p.stderr)
 	}
 }
 
-// writeServeConfig writes a configuration for one backend, with free ports and with logs in its own
-// directory.
+// writeServeConfig writes a configuration for one backend, with ports that nobody else is given, also
+// while the proxy does not run, and with logs in its own directory.
 func writeServeConfig(t *testing.T, backend, more string) (path string) {
 	t.Helper()
 	dir := t.TempDir()
 	path = filepath.Join(dir, "akubra.yaml")
 	text := fmt.Sprintf(`
-Listen: 127.0.0.1:0
-AdminListen: 127.0.0.1:0
+Listen: %s
+AdminListen: %s
 DataDir: %q
 Backends: [%q]
 Logging:
   Mainlog: {Stderr: false, File: %q}
   Synclog: {Stderr: false, File: %q}
-%s`, filepath.Join(dir, "data"), backend, filepath.Join(dir, "main.log"), filepath.Join(dir, "sync.log"), more)
+%s`, testkit.MustFreeAddr(t), testkit.MustFreeAddr(t), filepath.Join(dir, "data"), backend, filepath.Join(dir, "main.log"), filepath.Join(dir, "sync.log"), more)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +308,7 @@ func startBusy(t *testing.T) (p *process, config string, answer <-chan error, re
 		}
 		answered <- err
 	}()
-	<-arrived
+	testkit.Receive(t, "the request at the backend", arrived)
 	return p, config, answered, release
 }
 
@@ -321,7 +323,7 @@ func TestR22StopFinishesWhatIsInFlight(t *testing.T) {
 	default:
 	}
 	release()
-	if err := <-answer; err != nil {
+	if err := testkit.Receive(t, "the answer", answer); err != nil {
 		t.Error(err)
 	}
 	p.wantExit(t, exitOK)
@@ -338,7 +340,7 @@ func TestR22SecondSignalEndsAtOnce(t *testing.T) {
 		t.Errorf("log: %s", got)
 	}
 	release() // the process would be gone by now; here it finishes what it began
-	if err := <-answer; err != nil {
+	if err := testkit.Receive(t, "the answer", answer); err != nil {
 		t.Error(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/akubra/akubra/internal/testkit"
 )
@@ -46,6 +47,7 @@ func testLogsNobodyTakes(t *testing.T, path string) {
 				}
 			}()
 			_ = w.Close()
+			_ = r.SetReadDeadline(time.Now().Add(testkit.Patience))
 			said := bufio.NewScanner(r)
 			for said.Scan() && !bytes.Contains(said.Bytes(), []byte("akubra is ready")) {
 			}
@@ -67,9 +69,7 @@ func testLogsNobodyTakes(t *testing.T, path string) {
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("it ended with %v", err)
-			}
+			waitExit(t, cmd)
 		})
 	}
 }

@@ -12,9 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -115,9 +117,7 @@ func (b *binary) terminate() {
 	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := b.cmd.Wait(); err != nil {
-		b.t.Errorf("the proxy ended with %v", err)
-	}
+	waitExit(b.t, b.cmd)
 }
 
 // records reads the synclog.
@@ -154,13 +154,15 @@ func (b *binary) status() (s struct {
 	return s
 }
 
-// upload streams n bytes to key and returns the response's status.
+// upload streams n bytes to key and returns the response's status. It ends where nothing moves.
 func upload(addr, key string, n int64) (status int, err error) {
-	nc, err := net.Dial("tcp", addr)
+	nc, err := net.DialTimeout("tcp", addr, testkit.Patience)
 	if err != nil {
 		return 0, err
 	}
 	defer nc.Close()
+	moves := func() { _ = nc.SetDeadline(time.Now().Add(testkit.Patience)) }
+	moves()
 	if _, err := fmt.Fprintf(nc, "PUT %s HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", key, n); err != nil {
 		return 0, err
 	}
@@ -171,6 +173,7 @@ func upload(addr, key string, n int64) (status int, err error) {
 			break // it was refused before its end: the answer says so
 		}
 		left -= int64(m)
+		moves()
 	}
 	line, err := bufio.NewReader(nc).ReadString('\n')
 	if err != nil {
@@ -275,21 +278,32 @@ func testTermination(t *testing.T, path string) {
 // take: no backend may take the end of the connection for the end of the body (R31).
 func testKillResets(t *testing.T, path string) {
 	well, hangs := stub.New(t), stub.New(t)
-	// Nobody is cut or deferred meanwhile (R10): each one is to have a part.
-	b := startBinary(t, path, []*stub.Server{well, hangs}, "ConnectionTimeout: 1h\nStallTimeout: 0s")
+	var after atomic.Int64
+	hangs.BehaveFunc(func(q *stub.Request) stub.Behaviour {
+		if strings.HasPrefix(q.Target, "/b/hung-") {
+			return stub.Behaviour{During: stub.HangThere, After: after.Load()}
+		}
+		return stub.Behaviour{}
+	})
+	// Nobody is cut, deferred (R10) or demoted meanwhile (R13): each one is to have a part.
+	b := startBinary(t, path, []*stub.Server{well, hangs}, "ConnectionTimeout: 1h\nStallTimeout: 0s\nConnectionDialTimeout: 1h")
 	requests := 0
+	// Probes come and go as they like.
+	puts := func(rs stub.Requests) stub.Requests {
+		return slices.DeleteFunc(slices.Clone(rs), func(q *stub.Request) bool { return q.Method != "PUT" })
+	}
 	send := func(head string, sent int) {
 		requests++
 		stub.Dial(t, b.addr).Send(head + strings.Repeat("x", sent))
 		for _, s := range []*stub.Server{well, hangs} {
-			s.Wait(t, func(rs stub.Requests) bool { return len(rs) == requests })
+			s.Wait(t, func(rs stub.Requests) bool { return len(puts(rs)) == requests })
 		}
 	}
 	for _, size := range []int{1000, 20 << 10, 100 << 10, 300 << 10, 20 << 20} {
 		for _, sent := range []int{1, size / 2, size - 1} {
 			head := fmt.Sprintf("PUT /b/%d-%d HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n", size, sent, size)
 			send(head, sent)
-			hangs.BehaveNext(stub.Behaviour{During: stub.HangThere, After: int64(sent / 4)})
+			after.Store(int64(sent / 4))
 			send(strings.Replace(head, "/b/", "/b/hung-", 1), min(sent, 200<<10)) // no more than is held for the backend that hangs
 		}
 	}
@@ -301,7 +315,7 @@ func testKillResets(t *testing.T, path string) {
 	_ = b.cmd.Wait()
 	hangs.Unhang()
 	for _, s := range []*stub.Server{well, hangs} {
-		for _, q := range s.Wait(t, func(rs stub.Requests) bool { return rs.Done() == requests }) {
+		for _, q := range puts(s.Wait(t, func(rs stub.Requests) bool { return puts(rs).Done() == requests })) {
 			if !errors.Is(q.Err, syscall.ECONNRESET) {
 				t.Errorf("no reset: %s", q)
 			}
@@ -354,7 +368,7 @@ func testOverload(t *testing.T, path string) {
 	}
 	close(gate)
 	for range 2 {
-		if status := <-answers; status != 200 {
+		if status := testkit.Receive(t, "the answer to a request within the bound", answers); status != 200 {
 			t.Errorf("a request within the bound got %d", status)
 		}
 	}

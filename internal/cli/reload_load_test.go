@@ -75,7 +75,7 @@ Logging: {Synclog: {Stderr: false, File: %q}, Accesslog: {File: %q}, Mainlog: {L
 		each := clients.Add(1)%2 == 0 // a connection for each request
 		return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}, DisableKeepAlives: each, MaxIdleConnsPerHost: 1}
 	}
-	l := startLoad(t, 4, "https", newClient, func() string { return s.addr })
+	l := startLoad(t, 4, "https", newClient, func() visit { return visit{addr: s.addr} })
 	other := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}, DisableKeepAlives: true}}
 	generation := func() (n string, cert []byte) {
 		t.Helper()
@@ -130,7 +130,7 @@ Logging: {Synclog: {Stderr: false, File: %q}, Accesslog: {File: %q}, Mainlog: {L
 			t.Errorf("a reload with a mistake has applied generation %s", got)
 		}
 		testkit.MustDo(t, more.Close())
-		if got := <-answered; got != fmt.Sprint("200 ", n-1) {
+		if got := testkit.Receive(t, "the answer to the request that was under way", answered); got != fmt.Sprint("200 ", n-1) {
 			t.Errorf("the request that was under way at reload %d ended with %q, want the generation before", n, got)
 		}
 	}
@@ -197,7 +197,7 @@ func newTLSFront(t *testing.T, behind string) *tlsFront {
 	})
 	t.Cleanup(func() {
 		_ = f.ln.Close()
-		conns.Wait()
+		testkit.Finish(t, "the connections of the TLS front end", conns.Wait)
 	})
 	return f
 }

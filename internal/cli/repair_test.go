@@ -295,7 +295,7 @@ func TestRepairFollows(t *testing.T) {
 	r.wantBoth("k", "hello")
 	signals <- syscall.SIGHUP
 	signals <- syscall.SIGINT
-	if code := <-exit; code != exitOK || !strings.HasPrefix(stdout.String(), "repaired 1 key (1 copied") {
+	if code := testkit.Receive(t, "the end of repair", exit); code != exitOK || !strings.HasPrefix(stdout.String(), "repaired 1 key (1 copied") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 	if p.JournalStatus().Repairing {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -133,10 +134,10 @@ func (p *rolled) reload() {
 	p.want()
 }
 
-// start starts the clients. Where gives each of them the address for its next request.
-func (r *rolling) start(n int, where func() string) {
+// start starts the clients. Where tells each of them where its next request goes.
+func (r *rolling) start(n int, where func() visit) {
 	for i := range n {
-		c := &strictClient{tls: &tls.Config{RootCAs: r.trusted}, where: where, each: i%2 == 0, sent: &r.done}
+		c := &strictClient{t: r.t, tls: &tls.Config{RootCAs: r.trusted}, where: where, each: i%2 == 0, sent: &r.done}
 		r.add(func(round int) error { return c.round(i, round) }, c.close)
 	}
 }
@@ -172,13 +173,15 @@ func (r *rolling) wantEqual(proxies ...*rolled) {
 // strictClient sends each request once: unlike net/http's client it repeats none whose connection
 // was closed. It speaks to one proxy at a time.
 type strictClient struct {
-	tls   *tls.Config
-	where func() string
-	each  bool // a connection for each request
-	conn  *tls.Conn
-	addr  string
-	in    *bufio.Reader
-	sent  *atomic.Int64
+	t        testing.TB
+	tls      *tls.Config
+	where    func() visit
+	each     bool // a connection for each request
+	conn     *tls.Conn
+	addr     string
+	in       *bufio.Reader
+	answered time.Time // over conn
+	sent     *atomic.Int64
 }
 
 // round puts an object, reads it, and deletes most of them again.
@@ -206,20 +209,30 @@ func (c *strictClient) round(client, round int) error {
 		steps = steps[:3]
 	}
 	for _, s := range steps {
-		if err := c.do(s.method, key, s.body, s.status, s.want, size); err != nil {
+		switch at, err := c.do(s.method, key, s.body, s.status, s.want, size); {
+		case err == nil:
+		case at.excuses(err, c.answered):
+			c.t.Logf("too late: %v", err)
+			c.close()
+			return nil
+		default:
 			return fmt.Errorf("%s %s (%d bytes): %w", s.method, key, size, err)
 		}
 	}
 	return nil
 }
 
-func (c *strictClient) do(method, key string, body []byte, status int, want []byte, size int) error {
-	addr := c.where()
-	if c.conn != nil && c.addr != addr {
+func (c *strictClient) do(method, key string, body []byte, status int, want []byte, size int) (visit, error) {
+	at := c.where()
+	if c.conn != nil && c.addr != at.addr {
 		c.close()
 	}
+	return at, c.ask(at.addr, method, key, body, status, want, size)
+}
+
+func (c *strictClient) ask(addr, method, key string, body []byte, status int, want []byte, size int) error {
 	if c.conn == nil {
-		conn, err := tls.Dial("tcp", addr, c.tls)
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: testkit.Patience}, "tcp", addr, c.tls)
 		if err != nil {
 			return err
 		}
@@ -250,6 +263,7 @@ func (c *strictClient) do(method, key string, body []byte, status int, want []by
 		return fmt.Errorf("a length of %d", resp.ContentLength)
 	}
 	c.sent.Add(1)
+	c.answered = time.Now()
 	if resp.Close || c.each {
 		c.close()
 	}
@@ -259,7 +273,7 @@ func (c *strictClient) do(method, key string, body []byte, status int, want []by
 func (c *strictClient) close() {
 	if c.conn != nil {
 		_ = c.conn.Close()
-		c.conn = nil
+		c.conn, c.answered = nil, time.Time{}
 	}
 }
 
@@ -271,7 +285,7 @@ func testRolling(t *testing.T, path string) {
 	p.hold()
 	p.change()
 	p.start()
-	r.start(6, func() string { return p.addr })
+	r.start(6, func() visit { return visit{addr: p.addr, stops: true} })
 	for range rollingRounds() {
 		r.goOn(60)
 		p.reload()
@@ -294,12 +308,12 @@ func testRollingPair(t *testing.T, path string) {
 	var pair [2]*rolled
 	for i := range pair {
 		// What the one has told its client has to be where the other one reads.
-		pair[i] = r.newProxy("ShutdownDelay: 1500ms\nWriteAck: all")
+		pair[i] = r.newProxy(fmt.Sprintf("ShutdownDelay: %v\nWriteAck: all", shutdownDelay))
 		pair[i].change()
 		pair[i].start()
 	}
 	var turn atomic.Uint64
-	r.start(4, func() string {
+	r.start(4, func() visit {
 		return firstReady(t, func() *restarted { return pair[turn.Add(1)/8%2].restarted })
 	})
 	for i := range rollingRounds() {
@@ -319,8 +333,6 @@ func testRollingPair(t *testing.T, path string) {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	}
 	for _, p := range pair {
-		if err := p.cmd.Wait(); err != nil {
-			t.Errorf("the proxy ended with %v", err)
-		}
+		waitExit(t, p.cmd)
 	}
 }

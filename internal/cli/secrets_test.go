@@ -43,7 +43,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 			target := path + "?" + query
 			testkit.MustSend(t, "PUT", "http://"+p.Addr()+target, "")
 			for range 2 {
-				if at := <-got; at != target {
+				if at := testkit.Receive(t, "the request at a backend", got); at != target {
 					t.Errorf("a backend got %q, not %q", at, target)
 				}
 			}

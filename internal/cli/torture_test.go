@@ -71,7 +71,7 @@ func newMoodyStore(t *testing.T, seed uint64, bucket string) *moodyStore {
 	}()
 	t.Cleanup(func() {
 		_ = server.Close()
-		<-done
+		testkit.Receive(t, "the end of a store", done)
 	})
 	return s
 }
@@ -268,7 +268,7 @@ func (x *torture) life(cycle, writes int) {
 	_ = cmd.Wait()
 	killed = true
 	close(stop)
-	clients.Wait()
+	testkit.Finish(x.t, "the clients end", clients.Wait)
 	for _, s := range x.stores {
 		testkit.Eventually(x.t, "what was on its way has arrived, and each connection has ended", func() bool { return s.open.Load() == 0 })
 	}

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// client keeps no connections open, which would outlive the test.
-var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+// client keeps no connections open, which would outlive the test, and waits for nobody without end.
+var client = &http.Client{Timeout: 2 * Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // Send sends a request and reads the whole response.
 func Send(method, url, body string) (status int, answer string, err error) {
