@@ -44,14 +44,14 @@ type visit struct {
 }
 
 // excuses reports whether a request that got no answer is the client's own fault, which came too
-// late because the machine was busy. answered is when the last answer came over its connection.
-func (v visit) excuses(err error, answered time.Time) bool {
+// late because the machine was busy. before is when the request before it was sent over its connection.
+func (v visit) excuses(err error, before time.Time) bool {
 	if !slices.ContainsFunc([]error{io.EOF, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE}, func(none error) bool { return errors.Is(err, none) }) &&
 		!strings.Contains(err.Error(), "server closed idle connection") {
 		return false
 	}
 	now := time.Now()
-	return !v.until.IsZero() && now.After(v.until) || v.stops && !answered.IsZero() && now.Sub(answered) > time.Second
+	return !v.until.IsZero() && now.After(v.until) || v.stops && !before.IsZero() && now.Sub(before) > time.Second
 }
 
 // startLoad has n clients PUT and GET where each request is told to go.
@@ -60,19 +60,20 @@ func startLoad(t testing.TB, n int, scheme string, transport func() *http.Transp
 	for i := range n {
 		tr := transport()
 		client := &http.Client{Transport: tr, Timeout: testkit.Patience}
-		var answered time.Time
+		var before time.Time
 		l.add(func(round int) error {
 			for _, method := range []string{"PUT", "GET"} {
 				v, body := where(), ""
 				if method == "PUT" {
 					body = strings.Repeat("x", 100+round%7*20_000)
 				}
+				sent := time.Now()
 				err := request(client, method, fmt.Sprintf("%s://%s/b/%d-%d", scheme, v.addr, i, round%10), body)
 				switch {
 				case err == nil:
-					answered = time.Now()
+					before = sent
 					l.done.Add(1)
-				case v.excuses(err, answered):
+				case v.excuses(err, before):
 					t.Logf("too late: %v", err)
 					return nil
 				default:

@@ -173,15 +173,15 @@ func (r *rolling) wantEqual(proxies ...*rolled) {
 // strictClient sends each request once: unlike net/http's client it repeats none whose connection
 // was closed. It speaks to one proxy at a time.
 type strictClient struct {
-	t        testing.TB
-	tls      *tls.Config
-	where    func() visit
-	each     bool // a connection for each request
-	conn     *tls.Conn
-	addr     string
-	in       *bufio.Reader
-	answered time.Time // over conn
-	sent     *atomic.Int64
+	t      testing.TB
+	tls    *tls.Config
+	where  func() visit
+	each   bool // a connection for each request
+	conn   *tls.Conn
+	addr   string
+	in     *bufio.Reader
+	before time.Time // when the last request was sent over conn that was answered
+	sent   *atomic.Int64
 }
 
 // round puts an object, reads it, and deletes most of them again.
@@ -211,7 +211,7 @@ func (c *strictClient) round(client, round int) error {
 	for _, s := range steps {
 		switch at, err := c.do(s.method, key, s.body, s.status, s.want, size); {
 		case err == nil:
-		case at.excuses(err, c.answered):
+		case at.excuses(err, c.before):
 			c.t.Logf("too late: %v", err)
 			c.close()
 			return nil
@@ -244,7 +244,11 @@ func (c *strictClient) ask(addr, method, key string, body []byte, status int, wa
 		return err
 	}
 	req.Close = c.each
+	sent := time.Now()
 	if err := req.Write(c.conn); err != nil {
+		return err
+	}
+	if _, err := c.in.Peek(1); err != nil { // no answer at all
 		return err
 	}
 	resp, err := http.ReadResponse(c.in, req)
@@ -263,7 +267,7 @@ func (c *strictClient) ask(addr, method, key string, body []byte, status int, wa
 		return fmt.Errorf("a length of %d", resp.ContentLength)
 	}
 	c.sent.Add(1)
-	c.answered = time.Now()
+	c.before = sent
 	if resp.Close || c.each {
 		c.close()
 	}
@@ -273,7 +277,7 @@ func (c *strictClient) ask(addr, method, key string, body []byte, status int, wa
 func (c *strictClient) close() {
 	if c.conn != nil {
 		_ = c.conn.Close()
-		c.conn, c.answered = nil, time.Time{}
+		c.conn, c.before = nil, time.Time{}
 	}
 }
 
