@@ -2,14 +2,30 @@
 // go out to every backend at once, the first positive answer goes back, and what went wrong goes
 // to the synclog.
 //
-// The steps, one file each: handler.go takes the head (head.go); slots.go chooses the backends;
-// body.go brings the body into the message, which knows where its bytes are, in memory or in pipes
-// (package body); leg.go is one backend's copy, with sending, pushing, receiving and judging
-// beside it; request.go holds the legs together, and race.go their votes; package pick decides which
-// answer counts; promise.go tells the journal what the backends may owe before the client hears
-// anything; answer_pass.go sends a backend's answer past the server's writer, answer_short.go one
-// that is completely in memory, and answer.go one of the proxy's own through the server;
-// divergence.go works out what has to be recorded.
+// The files, by the part that they belong to:
+//
+//	engine.go hooks.go generation.go     what the engine is made with, what it needs, what can change
+//	handler.go expect.go early.go        a request begins
+//	head.go request*.go                  its head, and the owners of its fields
+//	slots.go primary.go patience.go uploads.go
+//	                                     which backends it is for
+//	body.go form.go sizes.go copysource.go deletes*.go
+//	                                     its body, and what is read of that
+//	leg*.go                              one backend's copy: sending, receiving, judging, counting
+//	race*.go decide*.go versions*.go     which answer counts: of writes, of conditions, where ids differ
+//	reads*.go                            which backends a read asks
+//	order*.go                            writes to one key or bucket, in their order
+//	promise.go outcome_facts.go divergence.go
+//	                                     what the journal and the synclog hear
+//	answer*.go detach.go hold.go errors.go
+//	                                     what the client hears
+//	client*.go                           the client's connection
+//	panic.go shortage.go slow.go letgo.go shutdown.go
+//	                                     what goes wrong, and the end
+//
+// What needs no request is in packages beside it: body, ring and pipes (the message), pick (who
+// answers) and outcome (who lacks what), content (what bodies say), lane and latency (what is known
+// of a backend), recent (what was seen lately).
 //
 // Goroutines: the server has one per client connection. It runs the handler, writes to the ring,
 // and sends to the backends what can be sent without waiting. Each leg has one that reads the

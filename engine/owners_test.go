@@ -140,3 +140,31 @@ func sets(f *ast.File, owner string, fields map[string]bool) (found bool) {
 	})
 	return found
 }
+
+// The package comment is the folder's map: each file is on it, once.
+func TestEveryFileIsOnTheMap(t *testing.T) {
+	files := mustParse(t)
+	f, err := parser.ParseFile(token.NewFileSet(), "engine.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var patterns []string
+	for line := range strings.Lines(f.Doc.Text()) {
+		for _, word := range strings.Fields(line) {
+			if strings.HasPrefix(line, "\t") && strings.HasSuffix(word, ".go") {
+				patterns = append(patterns, word)
+			}
+		}
+	}
+	for path := range files {
+		on := 0
+		for _, p := range patterns {
+			if ok, _ := filepath.Match(p, path); ok {
+				on++
+			}
+		}
+		if on != 1 {
+			t.Errorf("%s is on the map in engine.go %d times", path, on)
+		}
+	}
+}
