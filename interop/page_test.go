@@ -161,7 +161,10 @@ func (b *browser) open(url string, token ...string) {
 	b.Helper()
 	b.run(chromedp.Navigate(url))
 	for _, one := range token {
-		b.run(chromedp.WaitVisible("#token"), chromedp.SendKeys("#token", one+"\n"))
+		b.run(chromedp.WaitVisible("#token"))
+		b.until("nothing is claimed of a proxy that has not said anything",
+			`[...document.querySelectorAll("main > section")].every((e) => (e.id === "token-section") === (e.offsetParent !== null))`)
+		b.run(chromedp.SendKeys("#token", one+"\n"))
 	}
 }
 

@@ -43,8 +43,9 @@ func (r *Repairer) each(f func(i int, b *backend)) {
 	wg.Wait()
 }
 
-// errMaintained stands for the answer of a backend in maintenance, which is not asked.
-var errMaintained = errors.New("repair: the backend is under maintenance")
+// errMaintained stands for the answer of a backend that is not asked: it is in maintenance, or the
+// proxy has taken it out of its pool.
+var errMaintained = errors.New("it is demoted or in maintenance, so it is not asked")
 
 // usable returns why a backend must not be asked, or nil.
 func (r *Repairer) usable(b *backend) error {

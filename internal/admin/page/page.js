@@ -43,6 +43,7 @@ function differs(what, value) {
 }
 
 const count = (n) => Math.round(n).toLocaleString("en");
+const keys = (n) => count(n) + (Math.round(n) === 1 ? " key" : " keys");
 
 function size(bytes) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -113,13 +114,14 @@ const recordsKept = 500;
 
 function showState(s) {
   state = s;
+  document.body.classList.add("known");
   setText($("version"), s.version);
   const h1 = $("sentence");
   setText(h1, s.sentence);
   h1.dataset.tone = s.tone;
   aloud(s.sentence, s.tone);
   document.title = s.sentence + " – akubra";
-  setText($("facts"), `Up ${span((new Date(s.now) - new Date(s.started)) / 1000)}, ${count(s.inflight)} requests in flight.` + (s.buttons ? "" : " Set AdminToken to have buttons here."));
+  setText($("facts"), `Up ${span((new Date(s.now) - new Date(s.started)) / 1000)}, ${count(s.inflight)} request${s.inflight === 1 ? "" : "s"} in flight.` + (s.buttons ? "" : " Set AdminToken to have buttons here."));
   showBackends(s);
   showJobs(s.jobs);
   showSlow(s.slow || []);
@@ -167,7 +169,7 @@ function showBackends(s) {
     const list = [
       fact("Since", span(b.seconds)), fact("In flight", count(b.busy)), fact("Stalled", count(b.stalled)),
       fact("p50", b.millis ? millis(b.millis[0]) : "–"), fact("p95", b.millis ? millis(b.millis[1]) : "–"), fact("p99", b.millis ? millis(b.millis[2]) : "–"),
-      fact("Owes", count(b.owed) + (b.owed === 1 ? " key" : " keys")),
+      fact("Owes", keys(b.owed)),
     ];
     if (b.bytes != null) list.push(fact("Bytes owed", size(b.bytes)));
     if (b.why) list.push(fact("Why", b.why, true));
@@ -201,11 +203,11 @@ function showHistory() {
   const line = points.length ? "M" + points.map(at).join("L") : "";
   $("chart-line").setAttribute("d", line);
   $("chart-area").setAttribute("d", line ? `${line}L1440,200L${Math.max(0, points[0][0]).toFixed(1)},200Z` : "");
-  setText($("chart-top"), top > 1 || points.some(([, owed]) => owed) ? count(top) + (top === 1 ? " key" : " keys") : "");
+  setText($("chart-top"), top > 1 || points.some(([, owed]) => owed) ? keys(top) : "");
   const last = history.slice(-5);
   const rate = (i) => (last.length ? last.reduce((sum, p) => sum + p[i], 0) / last.length : 0);
   const perMinute = (n) => (n && n < 10 ? n.toFixed(1) : count(n));
-  const most = points.some(([, owed]) => owed) ? `At most ${count(top)} keys were owed; now ${count(state ? state.owed : 0)}.` : "Nothing was owed.";
+  const most = points.some(([, owed]) => owed) ? `At most ${keys(top)} ${top === 1 ? "was" : "were"} owed; now ${count(state ? state.owed : 0)}.` : "Nothing was owed.";
   setText($("chart-text"), `${most} In ${perMinute(rate(2))} and out ${perMinute(rate(3))} keys a minute, over the last ${Math.max(1, last.length)} min. Kept since the proxy was started.`);
 }
 
@@ -276,7 +278,7 @@ function showConfig(c, buttons) {
   }
   const mistakes = c.mistakes || [];
   setText($("config-said"), mistakes.length ? `${c.file} cannot be used as it is; the proxy goes on with what it has:` :
-    c.changes.length ? `${c.file} says something else than what is running:` : `What is running is what ${c.file} says.`);
+    c.changes.length ? `${c.file} differs from what is running:` : `What is running is what ${c.file} says.`);
   $("config-table").hidden = c.changes.length === 0;
   $("config").replaceChildren(...c.changes.map((d) => make("tr", {}, make("th", { scope: "row" }, d.key), make("td", {}, d.running), make("td", {}, d.infile), make("td", {}, d.restart ? "a restart" : "a reload"))));
   $("mistakes").hidden = mistakes.length === 0;
@@ -340,8 +342,8 @@ function headsTable(k) {
   return make("div", { class: "heads", tabindex: "0", role: "region", "aria-label": "What each backend has" }, make("table", {},
     make("thead", {}, make("tr", {}, make("td", {}), ...heads.map((h) => make("th", { scope: "col" }, h.backend)))),
     make("tbody", {}, ...rows.map(([name, value]) => {
-      const cells = heads.map(value);
-      return make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((c) => make("td", { class: cells.some((d) => d !== c) ? "different" : "" }, c)));
+      const cells = heads.map(value), known = cells.filter((_, i) => !heads[i].error);
+      return make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((c, i) => make("td", { class: !heads[i].error && known.some((d) => d !== c) ? "different" : "" }, c)));
     }))));
 }
 
