@@ -216,5 +216,8 @@ func (b *browser) shot(dir, name string, width int64, scheme string) {
 		chromedp.Evaluate(`new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))`, nil,
 			func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }),
 		chromedp.FullScreenshot(&png, 100))
+	if wide := b.text(`document.documentElement.scrollWidth > window.innerWidth ? "it is" : ""`); wide != "" {
+		b.Errorf("%s is wider than %d px", name, width)
+	}
 	mustWrite(b.T, filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), png)
 }

@@ -334,7 +334,7 @@ function headsTable(k) {
   if (!heads.length) return make("p", { class: "muted" }, "The backends were not asked.");
   const rows = [
     ["Has it", (h) => (h.error ? "not known: " + h.error : h.present ? (h.folded ? "another key's object" : "yes") : "no")],
-    ["Size", (h) => (h.present ? `${size(h.size)} (${count(h.size)} bytes)` : "–")],
+    ["Size", (h) => (h.present ? size(h.size) + (h.size < 1024 ? "" : ` (${count(h.size)} bytes)`) : "–")],
     ["ETag", (h) => (h.present ? h.etag || "none" : "–")],
     ["Changed, by its clock", (h) => (h.present && h.modified ? h.modified : "–")],
     ["Metadata", (h) => (h.metadata || []).join(", ") || "–"],
