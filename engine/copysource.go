@@ -21,7 +21,7 @@ func (r *request) sourceOwed() (set uint64) {
 		return 0
 	}
 	for _, n := range r.head.source.Names {
-		set |= r.e.o.Journal.Owed([]byte(n.Bucket), []byte(n.Key))
+		set |= r.e.o.Journal.Owed([]byte(n.Bucket), []byte(n.Key)) | r.e.removing([]byte(n.Bucket))
 	}
 	return set & r.e.all
 }
@@ -56,7 +56,7 @@ func (r *request) sourceMissing() (set uint64) {
 		if tags := r.e.o.OwedTags; tags != nil && r.head.is(s3.KindCopy) && !r.head.source.OwnTags {
 			owing |= r.betterKnown(tags([]byte(n.Bucket), []byte(n.Key)) & r.e.all)
 		}
-		set |= owing &^ coming
+		set |= owing&^coming | r.e.removing([]byte(n.Bucket))
 		expected |= owing & coming
 	}
 	r.source.coming = expected &^ set

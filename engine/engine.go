@@ -7,7 +7,7 @@
 //	engine.go hooks.go generation.go     what the engine is made with, what it needs, what can change
 //	handler.go expect.go early.go        a request begins
 //	head.go request*.go                  its head, and the owners of its fields
-//	slots.go primary.go patience.go uploads.go
+//	slots.go primary.go patience.go uploads.go removal.go
 //	                                     which backends it is for
 //	body.go form.go sizes.go copysource.go deletes*.go
 //	                                     its body, and what is read of that
@@ -127,6 +127,10 @@ type Options struct {
 	// OwedTags returns the set of backends that owe the newest tags of a key, which a copy takes
 	// along (R30). It may read the disk. nil means none.
 	OwedTags func(bucket, key []byte) uint64
+	// Removing returns the set of backends that owe the acknowledged removal of a bucket, made again or
+	// not, and those of them whose legs are out: what they have under the name is the old one (R30). nil
+	// means none.
+	Removing func(bucket []byte) (owed, underWay uint64)
 	// TLS is for the client side; nil means plain HTTP.
 	TLS *tls.Config
 

@@ -79,10 +79,11 @@ type race struct {
 	following, shown atomic.Bool
 
 	// Set before the legs start.
-	lacking uint64              // backends that are not asked for a copy, since they owe its source
-	skipped uint64              // backends that should have had a write but were not asked
-	slots   [MaxBackends]int32  // of the limiter, by backend, as it gave them
-	reasons [MaxBackends]string // why backends are skipped, by backend
+	lacking  uint64              // backends that are not asked: they owe a copy's source, or are in removing
+	removing uint64              // backends that have the bucket as it was before its removal
+	skipped  uint64              // backends that should have had a write but were not asked
+	slots    [MaxBackends]int32  // of the limiter, by backend, as it gave them
+	reasons  [MaxBackends]string // why backends are skipped, by backend
 }
 
 // reset forgets everything but the memory. Nobody else has the request any more.
@@ -100,7 +101,7 @@ func (c *race) reset() {
 	c.shown.Store(false)
 	c.versioned, c.versionAt, c.late, c.patience, c.promoted, c.partly = 0, 0, false, nil, false, false
 	c.stage, c.end, c.firstAnswer = raceReading, undecided, 0
-	c.lacking, c.skipped, c.asked = 0, 0, 0
+	c.lacking, c.removing, c.skipped, c.asked = 0, 0, 0, 0
 }
 
 // begin says whether there is a body to be read first.
@@ -248,7 +249,16 @@ func (c *race) hasFailed() bool {
 func (c *race) isRead() bool { return c.stage != raceReading }
 
 // leaveOut notes backends that are not asked for a copy.
-func (c *race) leaveOut(owing uint64) { c.lacking = owing }
+func (c *race) leaveOut(owing uint64) { c.lacking |= owing }
+
+// leaveOld notes the backends that have the bucket as it was before its removal: those of want are left
+// out, and old gives them all.
+func (c *race) leaveOld(old, want uint64) {
+	c.removing = old
+	c.leaveOut(old & want)
+}
+
+func (c *race) old() uint64 { return c.removing }
 
 // leftOut are those backends.
 func (c *race) leftOut() uint64 { return c.lacking }

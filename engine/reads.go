@@ -185,8 +185,8 @@ func (r *request) owedOf() uint64 {
 // nothing is owed, and every one is asked, there is nothing to plan.
 func (r *request) planRead(want uint64) (uint64, *s3Error) {
 	e := r.e
-	r.plan.decisions = e.writes.decisions.Load() // before the journal is asked
-	if !r.head.isRouted() || want != e.all {     // a page stays with its backend (R28)
+	r.plan.decisions = e.writes.decisions.Load()          // before the journal is asked
+	if !r.head.isRouted() || want|r.race.old() != e.all { // a page stays with its backend (R28)
 		return want, nil
 	}
 	all := r.o.ReadPolicy == ReadAll
@@ -198,7 +198,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		if quiet && all && !deciding.shown {
 			return want, nil
 		}
-		owed := deciding.unseen(e.all)
+		owed := deciding.unseen(e.all) | r.race.old()
 		var counts []int
 		switch {
 		case quiet:
@@ -282,7 +282,7 @@ func (r *request) appendAnswerers(list []answerer, owed uint64, counts []int) []
 	explore := r.o.ReadPolicy == ReadFastest && uint64(r.head.id)%exploreEach == 0
 	class := r.head.readClass()
 	for b, backend := range e.o.Backends {
-		if e.o.Limiter.State(b) != stateActive {
+		if e.o.Limiter.State(b) != stateActive || r.race.old()&(1<<b) != 0 {
 			continue
 		}
 		c := answerer{backend: b, weight: r.o.weight(b), rank: r.o.primaries.rank(r.head.target.Bucket, b)}
@@ -362,8 +362,11 @@ func (r *request) setReadLegs(got uint64, slots *[MaxBackends]int32) {
 // readers says which of the backends that a request is for are asked, with regard to what
 // they owe of what it reads: of a copy that is its source.
 func (r *request) readers(want uint64) (uint64, *s3Error) {
-	want, problem := r.withSource(want)
+	want, problem := r.besideRemoval(want)
 	if problem != nil {
+		return 0, problem
+	}
+	if want, problem = r.withSource(want); problem != nil {
 		return 0, problem
 	}
 	r.awaitBucket(want)

@@ -91,6 +91,10 @@ func (r *request) takeSlots(want uint64) *s3Error {
 		r.race.skipped = want &^ got
 		for s := r.race.skipped; s != 0; s &= s - 1 {
 			b := bits.TrailingZeros64(s)
+			if r.race.removing&(1<<b) != 0 {
+				r.race.reasons[b] = ReasonRemoval
+				continue
+			}
 			if r.race.lacking&(1<<b) != 0 {
 				r.race.reasons[b] = ReasonSource
 				continue

@@ -54,7 +54,7 @@ func (c *cli) repairWork(ctx context.Context, w *work, o *repair.Options, f *rep
 		return exitFailed, err
 	}
 	o.Memory = manners
-	o.Journal, o.Log, o.Maintained, o.DryRun, o.RetryParked = w, screen, w.out, f.dryRun, f.parked
+	o.Journal, o.Log, o.Maintained, o.DryRun, o.RetryParked = w.Journal, screen, w.out, f.dryRun, f.parked
 	o.OnResolved = func(t task.Task, action string) {
 		if f.dryRun {
 			screen.print(c.stdout, fmt.Sprintf("%s: %s", describe(&t), text.Printable(action)))

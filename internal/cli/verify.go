@@ -47,7 +47,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 				screen.warn(err)
 			}
 		}()
-		o.Journal, o.Busy = w, w.busy
+		o.Journal, o.Busy = w.Journal, w.busy
 	} else if config.AdminListen != "" {
 		// If a proxy runs, it knows what is pending or being written.
 		proxy := remote.NewClient(config.AdminListen, screen.warn)

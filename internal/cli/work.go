@@ -22,6 +22,8 @@ import (
 
 // work is the journal as a command uses it: opened by this process, or by a running proxy, which is
 // then asked.
+//
+// Repair is handed its Journal, for that may be a Finder and the like, and a work is none.
 type work struct {
 	repair.Journal
 	fence    repair.Fence // nil if no proxy runs

@@ -71,6 +71,8 @@ var (
 	_ repair.Finder  = (*NamedJournal)(nil)
 
 	_ repair.ParkedFinder = (*NamedJournal)(nil)
+	_ repair.BucketFinder = (*NamedJournal)(nil)
+	_ repair.Removals     = (*NamedJournal)(nil)
 )
 
 // Next implements repair.Journal.
@@ -83,6 +85,18 @@ func (n *NamedJournal) Next(cursor uint64) (t task.Task, next uint64, ok bool, e
 func (n *NamedJournal) NextParked(cursor uint64) (t task.Task, next uint64, ok bool, err error) {
 	t, next, ok = n.Journal.NextParked(cursor)
 	return t, next, ok, nil
+}
+
+// NextIn implements repair.BucketFinder.
+func (n *NamedJournal) NextIn(bucket string, cursor uint64) (t task.Task, next uint64, ok bool, err error) {
+	t, next, ok = n.Journal.NextIn(bucket, cursor)
+	return t, next, ok, nil
+}
+
+// Removing implements repair.Removals.
+func (n *NamedJournal) Removing(bucket string) bool {
+	owed, _ := n.Journal.Removing([]byte(bucket))
+	return owed != 0
 }
 
 // Find implements repair.Finder.
@@ -99,6 +113,9 @@ func (n *NamedJournal) Resolve(t *task.Task) (bool, error) {
 // Note implements repair.Journal.
 func (n *NamedJournal) Note(t *task.Task) error {
 	n.Journal.Note(t) // if something newer came instead, it has no tries yet
+	if t.Key == "" {
+		return n.Journal.Flush() // a bucket is made again only once it is known that the old one is gone
+	}
 	return nil
 }
 

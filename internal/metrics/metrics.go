@@ -113,6 +113,7 @@ var metricDivergences = [...]struct{ op, reason string }{
 	{engine.OpStoring, "version"},
 	{engine.OpStoring, "key"},
 	{engine.OpStoring, engine.ReasonSource},
+	{engine.OpStoring, engine.ReasonRemoval},
 	{engine.OpStoring, labelOther},
 	{engine.OpReading, "missing"},
 	{engine.OpReading, "etag"},

@@ -3,8 +3,10 @@ package model
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +39,9 @@ func (w *world) client(f []string) {
 	case "delete-version", "deletes-version", "tag-version":
 		w.version(r, verb, f)
 		return
+	case "clear":
+		w.clear(target)
+		return
 	case "delete-null":
 		r.method, r.query = http.MethodDelete, "versionId=null"
 		w.truth.versions(target)
@@ -64,6 +69,9 @@ func (w *world) client(f []string) {
 		r.keys[0].key = ""
 		set["content"] = []string{"a bucket"}
 		if verb == "remove" {
+			if !w.mayRemove(bucket) {
+				return
+			}
 			r.method, set["content"] = http.MethodDelete, []string{nothing}
 		} else if o["lock"] != "" {
 			r.header.Set("X-Amz-Bucket-Object-Lock-Enabled", "true")
@@ -73,7 +81,9 @@ func (w *world) client(f []string) {
 	default:
 		panic("no such step: " + strings.Join(f, " "))
 	}
-	w.do(r, target, set)
+	if w.do(r, target, set) && verb == "remove" {
+		w.truth.removed(bucket)
+	}
 }
 
 // currentID is the id of a key's current version on a backend that is well.
@@ -292,5 +302,56 @@ func (w *world) version(r *write, verb string, f []string) {
 	}
 	if acked && purges {
 		w.truth.purge(f[1], contentOf(v))
+	}
+}
+
+// mayRemove reports whether the backend that decides a bucket's removal would remove it (R29): it owes
+// nothing in the bucket, and has nothing in it.
+func (w *world) mayRemove(bucket string) bool {
+	p := w.proxy.Load()
+	counts := make([]int, len(w.stores))
+	p.journal.OwedIn([]byte(bucket), counts)
+	for i, s := range w.stores {
+		if s.IsWell() && counts[i] == 0 && p.removing(bucket)&(1<<i) == 0 {
+			b := s.Bucket(bucket)
+			return b != nil && len(b.Keys) == 0
+		}
+	}
+	return false
+}
+
+// clear deletes all versions of all keys in a bucket, as far as a backend shows them that owes the fewest.
+func (w *world) clear(bucket string) {
+	counts := make([]int, len(w.stores))
+	w.proxy.Load().journal.OwedIn([]byte(bucket), counts)
+	var best *s3mem.Storage
+	least := 0
+	for i, s := range w.stores {
+		if s.IsWell() && s.Bucket(bucket) != nil && (best == nil || counts[i] < least) {
+			best, least = s, counts[i]
+		}
+	}
+	if best == nil {
+		return
+	}
+	b := best.Bucket(bucket)
+	for _, key := range slices.Sorted(maps.Keys(b.Keys)) {
+		for _, v := range slices.Clone(b.Keys[key]) {
+			if !b.Versioned && v.ID == "null" {
+				w.client([]string{"delete", bucket + "/" + key})
+				continue
+			}
+			w.purge(bucket, key, v)
+		}
+	}
+}
+
+// purge deletes a version for good.
+func (w *world) purge(bucket, key string, v *s3mem.Version) {
+	target := bucket + "/" + key
+	w.truth.versions(target)
+	r := &write{method: http.MethodDelete, bucket: bucket, key: key, keys: []one{{key: key}}, only: -1, header: http.Header{}, query: "versionId=" + v.ID}
+	if w.do(r, target, allOf(whatever)) && !v.Marker {
+		w.truth.purge(target, contentOf(v))
 	}
 }

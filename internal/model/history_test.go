@@ -19,6 +19,7 @@ import "strings"
 //	tag KEY T, untag KEY, tag-version KEY N T, acl KEY public-read|private
 //	retain KEY HOURS, hold KEY ON|OFF
 //	make BUCKET [lock], remove BUCKET
+//	clear BUCKET                        all versions of all keys in it, by their ids
 //	& …                                 by another client, at the same time as what follows
 //
 //	down A, freeze A, up A              until "up"

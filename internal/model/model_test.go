@@ -81,6 +81,13 @@ var kept = []struct{ name, history string }{
 	{"a copy of tags that a backend owes", "put b/s 0 tags=3; wait 1s; refuse B 503; tag b/s 1; refuse B 0; down A; copy b/k b/s; up A"},
 	{"a copy of what has rotted where nobody else has it", "freeze A; multi b/k1 4 cache=4; rot B b/k1; copy v/k3.txt b/k1"},
 	{"who took it is wiped, and the other one has what nobody was told of", "freeze A; put b/k3.txt 3; down B; put b/k3.txt 11; down A; wipe B"},
+	{"a bucket with versions, removed and made again", "put v/k 0; wait 1s; put v/k 1; put v/l 2; wait 1s; down B; clear v; wait 1s; remove v; make v; put v/k 3; up B"},
+	{"a bucket that is made again, and is empty", "put b/k 0; put b/l 1; wait 1s; down B; clear b; remove b; make b; up B"},
+	{"a bucket that is made again with other keys", "put b/k 0; wait 1s; down B; clear b; remove b; make b lock; put b/k 1; put b/l 2; up B; wait 1m; put b/m 3"},
+	{"a bucket that is made again, and the proxy killed", "put v/k 0; wait 1s; down B; clear v; remove v; kill; make v; kill; put v/k 3; up B; kill"},
+	{"a bucket that is made again while its removal hangs", "put v/k 0; wait 1s; freeze B; clear v; remove v; make v; put v/k 3; wait 1m; up B"},
+	{"a bucket that is made again, and removed", "put v/k 0; wait 1s; down B; clear v; remove v; make v; put v/k 3; clear v; remove v; up B"},
+	{"a bucket that is made again, and again", "put v/k 0; wait 1s; down B; clear v; remove v; make v; put v/k 3; clear v; remove v; make v; put v/l 4; up B"},
 	{"a copy of tags that a backend owes, beside one that hangs", "put b/s 0; wait 1s; down B; tag b/s 1; freeze A; up B; copy b/k b/s; up A"},
 }
 

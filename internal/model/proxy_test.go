@@ -29,6 +29,7 @@ const (
 	legTimeout  = 10 * time.Second // ConnectionTimeout
 	repairTries = 20
 	primaryWait = time.Second // PrimaryWait
+	briefWait   = time.Second
 )
 
 var names = []string{"A:80", "B:80"}
@@ -217,16 +218,17 @@ func (p *proxy) launch(w *write) ([]leg, <-chan leg) {
 	ended := make(chan leg, len(p.stores))
 	legs := make([]leg, len(p.stores))
 	ordered := w.fenced()
+	old := p.removing(w.bucket)
 	if w.from != "" && w.from != ordered[0] {
 		ordered = append(ordered, w.from)
 	}
 	for i, s := range p.stores {
 		legs[i].backend = i
-		if w.only >= 0 && w.only != i {
+		if w.only >= 0 && w.only != i || old&(1<<i) != 0 {
 			legs[i].ended = true
 			continue
 		}
-		if w.from != "" && p.owes(i, w.from) {
+		if from, _, _ := strings.Cut(w.from, "/"); w.from != "" && (p.owes(i, w.from) || p.removing(from)&(1<<i) != 0) {
 			legs[i].ended = true
 			continue
 		}
@@ -242,6 +244,16 @@ func (p *proxy) launch(w *write) ([]leg, <-chan leg) {
 		}()
 	}
 	return legs, ended
+}
+
+// removing are the backends that have the bucket as it was before its removal (engine/removal.go).
+func (p *proxy) removing(bucket string) uint64 {
+	old, underWay := p.journal.Removing([]byte(bucket))
+	for until := time.Now().Add(briefWait); underWay != 0 && time.Now().Before(until) && p.ctx.Err() == nil; {
+		time.Sleep(10 * time.Millisecond) // in the bubble
+		old, underWay = p.journal.Removing([]byte(bucket))
+	}
+	return old
 }
 
 func (p *proxy) owes(backend int, key string) bool {

@@ -27,7 +27,17 @@ func random(seed uint64) (history []string) {
 		}
 		history = append(history, step)
 	}
-	return history
+	return madeAgain(history, rand.New(rand.NewPCG(seed, 2)))
+}
+
+// madeAgain has some histories remove a bucket, and make it again.
+func madeAgain(history []string, r *rand.Rand) []string {
+	if r.IntN(4) > 0 {
+		return history
+	}
+	bucket := []string{"b", "v"}[r.IntN(2)]
+	at := 1 + r.IntN(len(history))
+	return slices.Insert(history, at, "clear "+bucket, "remove "+bucket, "make "+bucket+[]string{"", " lock"}[r.IntN(2)])
 }
 
 type generator struct {

@@ -68,10 +68,16 @@ func (t *truth) of(key string) *known {
 		for _, a := range aspects {
 			k.deeds[a] = []*deed{{values: []string{nothing}, acked: true, done: true}}
 		}
+		if bucket, name, _ := strings.Cut(key, "/"); name == "" && initial[bucket] != "" {
+			k.deeds["content"][0].values = []string{initial[bucket]}
+		}
 		t.keys[key] = k
 	}
 	return k
 }
+
+// initial is what buckets there are when a history begins.
+var initial = map[string]string{"b": "a bucket", "v": "a bucket with versions", "l": "a bucket with locks"}
 
 // begin notes that a client does something that sets these aspects.
 func (t *truth) begin(key string, set map[string][]string) map[string]*deed {
@@ -234,6 +240,20 @@ func (t *truth) heldAcked(key string, k *known) bool {
 	return t.held(key, acked)
 }
 
+// heldButOld is held for what is about to be compared with what the journal knows: a bucket of the same kind
+// may be the one of before its removal where that is owed.
+func (t *truth) heldButOld(key string, k *known, p *pending) bool {
+	if !strings.HasSuffix(key, "/") || strings.Count(key, "/") > 1 || p == nil {
+		return t.held(key, k)
+	}
+	for i, s := range t.stores {
+		if holds(s, key, k) && !owes(p, names[i], "content") {
+			return true
+		}
+	}
+	return false
+}
+
 // allowed are the values that an aspect may have.
 func (k *known) allowed(aspect string) (values []string) {
 	all := k.deeds[aspect]
@@ -293,6 +313,8 @@ func bucketOf(b *s3mem.Bucket) string {
 		return nothing
 	case b.Lock:
 		return "a bucket with locks"
+	case b.Versioned:
+		return "a bucket with versions"
 	}
 	return "a bucket"
 }
@@ -345,7 +367,7 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 		}
 		k.disturbed = true
 		k.rotten = k.rotten || only != ""
-		if had[key] && !t.held(key, k) {
+		if had[key] && !t.heldButOld(key, k, pending[key]) {
 			// Of a content that all had taken the journal knows no more. Where a lossy storage
 			// had taken it, what there is of it is what that one keeps.
 			k.lost, k.forgotten = true, pending[key] == nil || pending[key].Of(task.Content) == nil || t.anyLossy()
@@ -425,10 +447,10 @@ func (t *truth) check(parked map[string]string) (wrong []found) {
 			}
 			continue
 		}
-		if k.forgotten || t.folds(key) {
+		bucket, name, _ := strings.Cut(key, "/")
+		if k.forgotten || t.folds(key) || name == "" && k.disturbed {
 			continue // nobody can know
 		}
-		bucket, name, _ := strings.Cut(key, "/")
 		var first map[string]string
 		for i, s := range t.stores {
 			values := valuesOf(s.Current(bucket, name))
@@ -581,4 +603,15 @@ func (t *truth) purge(key, content string) {
 	defer t.mu.Unlock()
 	k := t.of(key)
 	k.purged = append(k.purged, content)
+}
+
+// removed notes that a bucket was removed, with nothing in it.
+func (t *truth) removed(bucket string) {
+	for _, key := range slices.Sorted(maps.Keys(t.keys)) {
+		if name, ok := strings.CutPrefix(key, bucket+"/"); ok && name != "" {
+			deeds := t.begin(key, allOf(nothing))
+			t.answered(key, deeds, true, true)
+			t.ended(key, deeds)
+		}
+	}
 }

@@ -180,6 +180,9 @@ func (w *world) step(f []string) {
 		}
 		time.Sleep(100 * time.Millisecond) // in the bubble: the old one is gone for a moment
 		w.startProxy(files)
+	case "clear", "remove":
+		w.clients.Wait() // they write in it
+		w.client(f)
 	default:
 		w.client(f)
 	}

@@ -248,9 +248,14 @@ func (b *book) dropKey(id uint32) {
 // addOpen takes in an intent; at is zero where the log does not have it yet.
 func (b *book) addOpen(e *Entry, hash uint32, at place, typ byte, payload []byte) {
 	o := b.opens.add(e.Seq, hash, at, typ, payload)
+	o.removes = removes(e)
 	if o.lacking = lacking(e) & b.mine; o.lacking != 0 {
 		o.bucket = b.keys.bucket(e.Bucket)
 		o.bucket.count(o.lacking, 1)
+		if o.removes {
+			o.leaving = o.lacking
+			b.keys.countRemoval(&o.bucket.leaving, o.leaving, 1)
+		}
 	}
 	if at.seg != 0 {
 		b.segment(at.seg).live++
@@ -265,6 +270,8 @@ func (b *book) dropOpen(id uint32) {
 	}
 	if o.bucket != nil {
 		o.bucket.count(o.lacking, -1)
+		b.keys.countRemoval(&o.bucket.leaving, o.leaving, -1)
+		o.leaving = 0
 		b.keys.leave(o.bucket)
 		o.bucket = nil
 	}

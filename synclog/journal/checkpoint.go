@@ -165,6 +165,7 @@ func (j *Journal) writeClasses(w *checkpointWriter, count uint64) error {
 		}
 		w.buf = binary.AppendUvarint(w.buf, uint64(len(name)))
 		w.buf = append(append(w.buf, name...), c.parked)
+		w.buf = binary.AppendUvarint(w.buf, c.removing)
 	}
 	j.mu.Unlock()
 	w.end()
@@ -278,7 +279,7 @@ func (l *checkpointLoader) read(f File, fill bool) error {
 		sc.off += int64(n)
 		d := decoder{p: payload}
 		switch {
-		case typ == typeOldEnd, typ == typeNoWhy:
+		case typ == typeOldEnd, typ == typeNoWhy, typ == typeBefore:
 			return errOld
 		case typ == typeEnd:
 			l.count = d.uint64()
@@ -331,6 +332,7 @@ func (l *checkpointLoader) readClasses(d *decoder) {
 		c := loadedClass{class: class{owed: s.ours(d.uint64()), lacking: s.ours(d.uint64())}}
 		c.bucket = bytes.Clone(d.bytes())
 		c.parked = d.byte()
+		c.removing = s.ours(d.uvarint())
 		l.kinds = append(l.kinds, c)
 	}
 }
@@ -362,7 +364,7 @@ func (l *checkpointLoader) readKeys(d *decoder) {
 		if kind == otherKinds {
 			k.countOther()
 		} else {
-			c.lacking &= k.mine
+			c.lacking, c.removing = c.lacking&k.mine, c.removing&k.mine
 			n = k.kindOfClass(c.class, c.bucket)
 		}
 		k.addAged(s, at, n, parked)

@@ -130,7 +130,11 @@ func (d *dumper) record(typ byte, payload []byte) {
 		fmt.Fprintf(d.w, "classes\n")
 		for len(p.p) > 0 && !p.bad {
 			owed, lacking, bucket, parked := p.uint64(), p.uint64(), p.bytes(), p.byte()
-			fmt.Fprintf(d.w, "             owed %s lacking %s bucket %q%s\n", d.backends(owed), d.backends(lacking), bucket, parkText(parked))
+			fmt.Fprintf(d.w, "             owed %s lacking %s bucket %q%s", d.backends(owed), d.backends(lacking), bucket, parkText(parked))
+			if removing := p.uvarint(); removing != 0 {
+				fmt.Fprintf(d.w, " removing %s", d.backends(removing))
+			}
+			fmt.Fprintln(d.w)
 		}
 	case typeEnd:
 		fmt.Fprintf(d.w, "end of %d keys\n", p.uint64())

@@ -3,16 +3,19 @@ package journal
 import (
 	"math/bits"
 	"slices"
+	"sync/atomic"
 
 	"github.com/akubra/akubra/synclog/task"
 )
 
 // class is what many pending keys have in common. A slot holds only its number.
 type class struct {
-	owed    uint64       // backends that may lack anything of the key
-	lacking uint64       // of these, the ones that lack an acknowledged write of what a GET gives
-	bucket  *bucketCount // nil: any bucket's
-	parked  uint8        // why, see parkCode
+	owed    uint64 // backends that may lack anything of the key
+	lacking uint64 // of these, the ones that lack an acknowledged write of what a GET gives
+	// removing, of a bucket's own record, are the backends that owe its removal.
+	removing uint64
+	bucket   *bucketCount // nil: any bucket's
+	parked   uint8        // why, see parkCode
 }
 
 // parkCode is a number for why a key is parked: 0 if it is not, its place in task.ParkReasons plus
@@ -34,6 +37,8 @@ type bucketCount struct {
 	name    string
 	refs    int     // classes and open intents
 	lacking []int32 // keys and open intents by backend
+	// removing are the backends that owe the bucket's removal, and leaving those whose legs are out.
+	removing, leaving tally
 }
 
 func (b *bucketCount) count(mask uint64, n int32) {
@@ -51,6 +56,8 @@ type kinds struct {
 	buckets map[string]*bucketCount
 	any     bucketCount // what keys are owed of which the bucket is not known
 	mine    uint64      // backends that are configured
+	// removals counts removals that are owed, so that who asks for one need not lock.
+	removals *atomic.Int32
 }
 
 const (
@@ -64,7 +71,9 @@ const (
 )
 
 func (k *kinds) init(mine uint64) {
-	*k = kinds{mine: mine, kindID: map[class]uint16{}, buckets: map[string]*bucketCount{}, byKind: []int{0}}
+	k.byKind, k.unused, k.any = []int{0}, nil, bucketCount{}
+	k.mine, k.kindID, k.buckets = mine, map[class]uint16{}, map[string]*bucketCount{}
+	k.removals = new(atomic.Int32)
 	k.classes = []class{{owed: mine, lacking: mine}}
 	k.any.lacking = make([]int32, bits.OnesCount64(mine))
 }
@@ -99,7 +108,7 @@ func (k *kinds) dropIdle() {
 
 // kindOf counts a key with this record and returns the number of its class.
 func (k *kinds) kindOf(r *record) uint16 {
-	return k.kindOfClass(class{owed: r.owed(), lacking: r.lacking(k.mine) & k.mine, parked: parkCode(r.parked)}, r.bucket)
+	return k.kindOfClass(class{owed: r.owed(), lacking: r.lacking(k.mine) & k.mine, removing: r.removing() & k.mine, parked: parkCode(r.parked)}, r.bucket)
 }
 
 func (k *kinds) kindOfClass(c class, bucket []byte) (kind uint16) {
@@ -124,6 +133,7 @@ func (k *kinds) kindOfClass(c class, bucket []byte) (kind uint16) {
 	}
 	k.byKind[kind]++
 	k.counts(kind).count(k.classes[kind].lacking, 1)
+	k.countRemoval(&k.counts(kind).removing, c.removing, 1)
 	return kind
 }
 
@@ -145,6 +155,7 @@ func (k *kinds) counts(kind uint16) *bucketCount {
 func (k *kinds) forgetKind(kind uint16) {
 	c := k.classes[kind]
 	k.counts(kind).count(c.lacking, -1)
+	k.countRemoval(&k.counts(kind).removing, c.removing, -1)
 	if k.byKind[kind]--; k.byKind[kind] > 0 || kind == otherKinds {
 		return
 	}

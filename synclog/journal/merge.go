@@ -209,24 +209,28 @@ func (r *record) replace(at int, w *Entry, mine uint64) {
 			w.Overlapped = true
 			r.addRival(&old)
 		} else {
-			past |= old.Owed
+			stays, over := staysBehind(&old, w)
+			if past |= over; stays {
+				r.addRival(&old)
+			}
 		}
 	}
 	left := false
-	r.rivals = slices.DeleteFunc(r.rivals, func(e Entry) bool {
+	r.rivals = deleteFunc(r.rivals, func(e *Entry) bool {
 		switch {
-		case !together(&e, w):
+		case !together(e, w):
 			return false
-		case takesAway(w, &e):
+		case takesAway(w, e):
 			w.Owed |= e.Owed | e.Took
 			return true
-		case endOf(&e) > w.Seq:
+		case endOf(e) > w.Seq:
 			left = true
 			w.Overlapped = w.Overlapped || !e.Unacknowledged
 			return false
 		}
-		past |= e.Owed
-		return true
+		stays, over := staysBehind(e, w)
+		past |= over
+		return !stays
 	})
 	if !left && !w.Overlapped {
 		r.rivalsLost &^= 1 << w.Aspect
@@ -243,6 +247,18 @@ func (r *record) replace(at int, w *Entry, mine uint64) {
 	}
 	w.Owed |= past &^ mine
 	r.writes = insert(r.writes, w)
+}
+
+// deleteFunc is slices.DeleteFunc for who changes what stays.
+func deleteFunc(es []Entry, del func(e *Entry) bool) []Entry {
+	kept := es[:0]
+	for i := range es {
+		if !del(&es[i]) {
+			kept = append(kept, es[i])
+		}
+	}
+	clear(es[len(kept):])
+	return kept
 }
 
 // insert puts a write in its place.
@@ -263,7 +279,7 @@ func (r *record) addRival(e *Entry) {
 func (r *record) dropRival() {
 	at, heir := 0, r.heirOf(0)
 	for i := range r.rivals {
-		if h := r.heirOf(i); h != nil {
+		if h := r.heirOf(i); h != nil && !removes(&r.rivals[i]) {
 			at, heir = i, h
 			break
 		}

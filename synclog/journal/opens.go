@@ -9,7 +9,9 @@ type open struct {
 	at      place // zero: not in the log yet (intend)
 	typ     byte  // of payload
 	payload []byte
-	lacking uint64       // backends that the write is owed, for reads
+	lacking uint64 // backends that the write is owed, for reads
+	leaving uint64 // the same of a bucket's removal
+	removes bool
 	bucket  *bucketCount // where that is counted, if there are any
 
 	// Intents with the same hash are in the order of seq: requests for the same key over and over

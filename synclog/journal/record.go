@@ -27,7 +27,8 @@ const (
 	typeOldEnd  = 19 // ends a checkpoint of before, which is not used
 	typeNoWhy   = 20 // classes of before, which do not say why keys are parked
 	typeEnd     = 21
-	typeClasses = 22
+	typeBefore  = 22 // classes of before, which do not say who owes a bucket's removal
+	typeClasses = 23
 	typeLast    = typeClasses
 	frameLen    = 9 // CRC, length, type
 	maxPayload  = 1 << 20

@@ -91,7 +91,7 @@ func (j *Journal) settleLocked(e *Entry) {
 		return
 	}
 	o := &j.opens.list[id]
-	if e.Owed&j.mine == 0 && j.aloneLocked(id) { // the usual case
+	if e.Owed&j.mine == 0 && j.aloneLocked(id) && !j.mayEndKeys(o) { // the usual case
 		logged, hash := o.logged(), o.hash
 		j.dropOpen(id)
 		if logged {
@@ -139,6 +139,9 @@ func (j *Journal) applyLocked(hash uint32, e *Entry, closes uint64) {
 		e.Settled = j.Stamp(time.Now()) // so that it shows which writes overlapped
 	}
 	j.logOpensOfLocked(hash)
+	if j.endsKeys(e) {
+		e.Owed = e.Took & j.mine
+	}
 	id, old := j.find(of, hash)
 	if old == nil {
 		// What ended well is worth a record only as long as writes are open that it may

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/akubra/akubra/synclog/task"
@@ -104,6 +105,7 @@ func (r *record) note(t *task.Task, names []string) {
 	done := t.Parked == "" || maskOf(t.Owed(), names) != 0
 	noteWrites(r.writes, t.Writes, names, done)
 	noteWrites(r.rivals, t.Rivals, names, done)
+	r.rivals = slices.DeleteFunc(r.rivals, func(e Entry) bool { return removes(&e) && e.Owed == 0 && r.isBehind(&e) })
 	r.bound()
 }
 

@@ -16,10 +16,13 @@ func (r *Repairer) doBucket(ctx context.Context, t *task.Task) result {
 	w := r.newRun(t)
 	w.know = r.knowledgeOf(t)
 	name, newest := subresourceOf(t.Target), t.Newest()
+	if behind, parked, err := w.behindRemoval(); behind || err != nil {
+		return behindResult(parked, err)
+	}
 	switch {
 	case newest == nil:
 		w.end = endResolved
-	case newest.Aspect == task.Content && newest.Unrepeatable:
+	case newest.Aspect == task.Content && newest.Unrepeatable && !newest.Delete():
 		w.person("a write that cannot be repeated: %s", newest.Method)
 	case newest.Aspect == task.Setting && name != "":
 		w.end, w.err = w.bucketDocument(ctx, name)
@@ -71,8 +74,24 @@ const lineLock = "object lock"
 
 // bucketItself creates a bucket, or deletes it, where that is still to be done.
 func (w *run) bucketItself(ctx context.Context) (end, error) {
+	removal := removalOf(w.t)
+	if w.doneByAll() {
+		if !w.r.o.DryRun {
+			w.r.endKeys(w.t, removal.Seq)
+		}
+		return endResolved, nil
+	}
+	left, err := w.removeOld(ctx)
+	if err != nil {
+		return w.leaveForced(removal, err)
+	}
 	for range maxRounds {
 		s := w.lookAtBucket(ctx)
+		for i := range s.views {
+			if has(left, i) && s.errs[i] == nil { // what it shows is the old bucket
+				s.views[i], s.errs[i] = view{}, errOut
+			}
+		}
 		for i := range s.views {
 			if v := &s.views[i]; w.given[i].gone && v.is == present {
 				v.refused = "a delete"
@@ -88,6 +107,9 @@ func (w *run) bucketItself(ctx context.Context) (end, error) {
 		case p.action == actNothing && p.wait:
 			return w.wait(s.errs)
 		case p.action == actNothing:
+			if removal != nil && removal == w.t.Of(task.Content) && unseen(s.views) == 0 && firstPresent(s.views) < 0 && !w.r.o.DryRun {
+				w.r.endKeys(w.t, removal.Seq)
+			}
 			return endResolved, nil
 		}
 		if !w.r.o.DryRun {
@@ -96,7 +118,7 @@ func (w *run) bucketItself(ctx context.Context) (end, error) {
 			}
 		}
 		if err := w.actOnBucket(ctx, p); err != nil {
-			return endFailed, err
+			return w.leaveForced(removal, err)
 		}
 		if w.r.o.DryRun {
 			return endResolved, nil
@@ -128,11 +150,10 @@ func (w *run) actOnBucket(ctx context.Context, p plan) error {
 		case w.r.o.DryRun:
 			verb = "would have " + verb
 		case p.action == actDelete:
-			if _, err := b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: w.t.Bucket}); err != nil && client.Status(err) != http.StatusNotFound {
+			if err := w.removeBucket(ctx, i); err != nil {
 				failed = append(failed, b.at(err))
 				continue
 			}
-			w.r.wrote(b)
 			w.given[i].gone = true
 			w.deleted++
 		default:

@@ -284,9 +284,10 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 		c := r.claimOf(w)
 		k.stands = &c
 	}
+	removal := removalOf(t) // which repair does first, and apart
 	for i := range t.Rivals {
 		switch w := &t.Rivals[i]; {
-		case w.Aspect != task.Content:
+		case w.Aspect != task.Content, w == removal:
 		case k.stands != nil && !w.Unacknowledged && w.Answered != 0 && w.Answered <= k.stands.seq:
 			// It comes before what stands (R19). A backend that gave no answer may take it
 			// late, over what stands.
@@ -298,9 +299,10 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 			k.rivals = append(k.rivals, r.claimOf(w))
 		}
 	}
+	behind := removal != nil && removal != t.Of(task.Content)
 	// One that another acknowledged write overlapped which is not known, since the process
 	// ended before it was told of: nobody knows what landed last.
-	k.crowded = k.stands != nil && k.stands.overlapped && len(k.past) == 0
+	k.crowded = k.stands != nil && k.stands.overlapped && len(k.past) == 0 && !behind
 	k.blur = k.crowded && !slices.ContainsFunc(k.rivals, func(c claim) bool { return c.acked })
 	if w := t.Of(task.Found); w != nil && (k.stands == nil || w.Seq > k.stands.seq) {
 		c := r.claimOf(w)

@@ -22,7 +22,7 @@ func (w *run) refusesObject(err error) bool {
 // mayGetRoom reports whether an object in whose place the key would need a directory may be about
 // to go: it is pending, or a client's delete of it was under way just now, which a second try tells.
 func (w *run) mayGetRoom() bool {
-	finder, finds := w.r.o.Journal.(Finder)
+	finder, finds := able[Finder](w.r.o.Journal)
 	if !finds || w.t.Tries == 0 {
 		return true
 	}

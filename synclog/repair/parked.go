@@ -25,6 +25,16 @@ func (j parkedJournal) Next(cursor uint64) (t task.Task, next uint64, ok bool, e
 	}
 }
 
+// able is a journal as something that it may be beside, such as a Finder; also one that contains only
+// what is parked, which finds the rest all the same.
+func able[T any](j Journal) (as T, ok bool) {
+	if parked, is := j.(parkedJournal); is {
+		j = parked.Journal
+	}
+	as, ok = j.(T)
+	return as, ok
+}
+
 // findTask returns the task of a key; target is for a bucket's task, whose key is "".
 func findTask(j Journal, bucket, key, target string) (t task.Task, ok bool, err error) {
 	if finder, finds := j.(Finder); finds && key != "" {

@@ -85,6 +85,11 @@ func (w *run) all(ctx context.Context) result {
 		w.release()
 		return result{end: endAgain}
 	}
+	behind, parked, err := w.behindRemoval()
+	if behind || err != nil {
+		w.release()
+		return behindResult(parked, err)
+	}
 	w.end, w.err = w.rounds(ctx)
 	if !w.release() && w.end != endFailed {
 		// What was decided and done may be about something that is gone, and the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/akubra/akubra/synclog/repair/client"
@@ -194,7 +195,12 @@ func (w *run) deleteVersion(ctx context.Context, i int, id string) (acted bool, 
 		return false, leave, err
 	}
 	version := []client.Param{{Name: "versionId", Value: id}}
-	_, err = b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: w.t.Bucket, Key: w.t.Key, Query: version})
+	req := client.Request{Method: http.MethodDelete, Bucket: w.t.Bucket, Key: w.t.Key, Query: version}
+	_, err = b.Discard(ctx, &req)
+	if client.Status(err) == http.StatusForbidden && w.r.unlock(ctx, w.t, b, id) {
+		req.Header = bypass()
+		_, err = b.Discard(ctx, &req)
+	}
 	w.unseal()
 	switch {
 	case client.Status(err) == http.StatusForbidden && w.locked(ctx, b, version):
@@ -206,6 +212,39 @@ func (w *run) deleteVersion(ctx context.Context, i int, id string) (acted bool, 
 	w.deleted++
 	w.actions = append(w.actions, "deleted version "+id+" from "+b.name)
 	return true, leave, nil
+}
+
+// unlock lifts the lock of a version that was deleted, where that is known to be old: the backend owes a
+// change of the lock, and the backend that has taken both the change and the delete has found no lock in
+// the delete's way. It reports whether that is so. Only by its paired id is a version known to be the same.
+func (r *Repairer) unlock(ctx context.Context, t *task.Task, b *backend, id string) (old bool) {
+	var deleted *task.Write
+	for i := range t.Writes {
+		if w := &t.Writes[i]; w.Aspect == task.Version && deletesVersion(w) && !w.Unacknowledged && w.ETags[b.name] == id {
+			deleted = w
+		}
+	}
+	for i := range t.Writes {
+		w := &t.Writes[i]
+		name := subresourceOf(w.Target)
+		if deleted == nil || w.Aspect != task.Version || w.Method != http.MethodPut || w.Seq > deleted.Seq || w.ETags[b.name] != id || !contains(w.Owed, b.name) ||
+			!slices.ContainsFunc(w.Took, func(giver string) bool { return deleted.ETags[giver] == "" && contains(deleted.Took, giver) }) {
+			continue
+		}
+		switch name {
+		case "legal-hold":
+			err := r.writeDocument(ctx, t.Bucket, t.Key, name, &document{is: absent}, b, client.Param{Name: "versionId", Value: id})
+			old = old || err == nil
+		case "retention":
+			old = true // in governance mode; the other one nobody can shorten
+		}
+	}
+	return old
+}
+
+// bypass is what S3 wants of who deletes a version that is retained in governance mode.
+func bypass() http.Header {
+	return http.Header{"X-Amz-Bypass-Governance-Retention": {"true"}}
 }
 
 // locked reports whether a version must not be deleted, because of its legal hold or its

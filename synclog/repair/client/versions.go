@@ -52,6 +52,37 @@ func (c *Client) Versions(ctx context.Context, bucket, key string) ([]VersionEnt
 	return nil, fmt.Errorf("cannot read the versions of backend %q: there are too many", c.o.Name)
 }
 
+// KeyVersion is a version of a key in a bucket.
+type KeyVersion struct {
+	Key string
+	VersionEntry
+}
+
+// BucketVersions gives the first page of all versions and delete markers in a bucket; of a backend that does
+// not list versions its objects, without ids.
+func (c *Client) BucketVersions(ctx context.Context, bucket string) (all []KeyVersion, err error) {
+	params := []Param{{"versions", ""}, {"encoding-type", "url"}, {"max-keys", "1000"}}
+	body, _, err := c.Document(ctx, &Request{Method: "GET", Bucket: bucket, Query: params}, maxListing)
+	if Unsupported(err) {
+		page, err := c.List(ctx, bucket, "", Next{}, 1000)
+		for i := range page.Entries {
+			all = append(all, KeyVersion{Key: page.Entries[i].Key})
+		}
+		return all, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	page, err := parseVersions(body)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the versions of backend %q: %w", c.o.Name, err)
+	}
+	for i := range page.entries {
+		all = append(all, KeyVersion{page.keys[i], page.entries[i]})
+	}
+	return all, nil
+}
+
 type versionsPage struct {
 	entries         []VersionEntry
 	keys            []string

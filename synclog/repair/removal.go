@@ -1,0 +1,309 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/akubra/akubra/synclog/repair/client"
+	"github.com/akubra/akubra/synclog/task"
+)
+
+// A bucket's acknowledged removal is done first where it is owed, whatever came after it: the bucket
+// that is there is the old one. Only then is it made again there, and gets what was written since.
+
+// removalOf is the acknowledged removal of a bucket that its task tells of: what stands, or the one that
+// came before it, where the bucket was made again. nil: there is none.
+func removalOf(t *task.Task) *task.Write {
+	w := t.Of(task.Content)
+	if t.Key != "" || w == nil || subresourceOf(t.Target) != "" {
+		return nil
+	}
+	if w.Delete() {
+		return w
+	}
+	for i := range t.Rivals {
+		if e := &t.Rivals[i]; e.Delete() && !e.Unacknowledged && precedes(e, w) {
+			return e
+		}
+	}
+	return nil
+}
+
+// precedes reports whether a write's client was told before another one's write began.
+func precedes(e, later *task.Write) bool {
+	return e.Answered != 0 && e.Answered <= later.Seq || e.Settled != 0 && e.Settled <= later.Seq
+}
+
+// stillOld are the backends that have yet to do the removal, as the journal has it (Removing): those
+// that have taken a write of the bucket itself since, or beside it, have the new one.
+func (r *Repairer) stillOld(t *task.Task, removal *task.Write) uint64 {
+	set := r.bits(removal.Owed) &^ r.bits(removal.Took)
+	for _, ws := range [2][]task.Write{t.Writes, t.Rivals} {
+		for i := range ws {
+			if w := &ws[i]; w.Aspect == task.Content && (!w.Delete() || w.Unacknowledged) {
+				set &^= r.bits(w.Took)
+			}
+		}
+	}
+	return set
+}
+
+// removeOld does a removal behind which the bucket was made again, where it is owed and as far as
+// that can be done now. left are the backends where it is still to be done: what they show is the
+// old bucket.
+func (w *run) removeOld(ctx context.Context) (left uint64, err error) {
+	removal := removalOf(w.t)
+	if removal == nil || removal == w.t.Of(task.Content) {
+		return 0, nil
+	}
+	left = w.r.stillOld(w.t, removal)
+	var failed []error
+	for i, b := range w.r.backends {
+		switch {
+		case !has(left, i), w.r.usable(b) != nil, w.r.o.DryRun, !w.r.mayWrite(b, w.t):
+			continue
+		}
+		o, err := b.head(ctx, w.t.Bucket, "")
+		if err == nil && o != nil {
+			if err = w.removeBucket(ctx, i); err == nil {
+				w.deleted++
+				w.actions = append(w.actions, "deleted the old bucket from "+b.name)
+			}
+		}
+		if err != nil {
+			failed = append(failed, b.at(err))
+			continue
+		}
+		left &^= 1 << i
+	}
+	if left == 0 && !w.r.o.DryRun {
+		w.r.endKeys(w.t, removal.Seq)
+	}
+	var owed []string
+	for i, b := range w.r.backends {
+		if has(left, i) {
+			owed = append(owed, b.name)
+		}
+	}
+	if len(owed) < len(removal.Owed) && !w.r.o.DryRun {
+		// Before it is made there, or a process that ends in between would remove the new one.
+		removal.Owed = owed
+		if err := w.r.o.Journal.Note(w.t); err != nil {
+			return left, err
+		}
+	}
+	return left, firstOf(failed)
+}
+
+// removeBucket deletes a bucket from a backend. What keeps it from that, and is known to be owed there,
+// is gone with the bucket: it is taken out of the way.
+func (w *run) removeBucket(ctx context.Context, i int) error {
+	b := w.r.backends[i]
+	remove := func() error {
+		_, err := b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: w.t.Bucket})
+		if client.Status(err) == http.StatusNotFound {
+			return nil
+		}
+		return err
+	}
+	err := remove()
+	if client.HasCode(err, "BucketNotEmpty") {
+		var emptied bool
+		if emptied, err = w.empty(ctx, i); err == nil {
+			if err = remove(); client.HasCode(err, "BucketNotEmpty") && !emptied {
+				err = w.notEmpty(ctx, i, err)
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	w.r.wrote(b)
+	return nil
+}
+
+// empty deletes from a backend, in a bucket that was removed, all versions of each key that it owes
+// something of: whatever was to be done there, the bucket was removed where all of that was done. It
+// leaves what nothing is known of, which was put there past the proxy.
+func (w *run) empty(ctx context.Context, i int) (emptied bool, err error) {
+	finder, finds := able[Finder](w.r.o.Journal)
+	if !finds {
+		return false, nil
+	}
+	b := w.r.backends[i]
+	tasks := map[string]*task.Task{} // nil: it owes nothing
+	dropped := map[client.KeyVersion]bool{}
+	for ctx.Err() == nil {
+		page, err := b.BucketVersions(ctx, w.t.Bucket)
+		if err != nil {
+			return emptied, b.at(err)
+		}
+		did := false
+		for k := range page {
+			v := page[k]
+			t, asked := tasks[v.Key]
+			if !asked {
+				if t, err = w.owing(finder, b, v.Key); err != nil {
+					return emptied, err
+				}
+				tasks[v.Key] = t
+			}
+			if t == nil {
+				continue
+			}
+			if dropped[v] {
+				return emptied, b.errorf("still has %q in bucket %q, which was deleted there", v.Key, w.t.Bucket)
+			}
+			if err := w.dropVersion(ctx, t, b, &v); err != nil {
+				return emptied, err
+			}
+			did, emptied, dropped[v] = true, true, true
+		}
+		if !did {
+			return emptied, nil
+		}
+	}
+	return emptied, ctx.Err()
+}
+
+// owing is the task of a key where a backend owes a write of it that is more than a difference which was
+// found, or nil.
+func (w *run) owing(finder Finder, b *backend, key string) (*task.Task, error) {
+	t, _, ok, err := finder.Find(w.t.Bucket, key)
+	if err != nil || !ok {
+		return nil, err
+	}
+	w.r.pairs.recall(&t)
+	recallMade(&t)
+	for _, ws := range [2][]task.Write{t.Writes, t.Rivals} {
+		for i := range ws {
+			if ws[i].Aspect != task.Found && contains(ws[i].Owed, b.name) {
+				return &t, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// dropVersion deletes a version for good.
+func (w *run) dropVersion(ctx context.Context, t *task.Task, b *backend, v *client.KeyVersion) error {
+	req := client.Request{Method: http.MethodDelete, Bucket: w.t.Bucket, Key: v.Key}
+	if v.ID != "" {
+		req.Query = []client.Param{{Name: "versionId", Value: v.ID}}
+	}
+	_, err := b.Discard(ctx, &req)
+	if client.Status(err) == http.StatusForbidden && v.ID != "" && w.r.unlock(ctx, t, b, v.ID) {
+		req.Header = bypass()
+		_, err = b.Discard(ctx, &req)
+	}
+	if err != nil && client.Status(err) != http.StatusNotFound {
+		return b.at(err)
+	}
+	w.deleted++
+	w.actions = append(w.actions, fmt.Sprintf("deleted %q with the bucket from %s", v.Key, b.name))
+	return nil
+}
+
+// notEmpty says what keeps a bucket from being removed.
+func (w *run) notEmpty(ctx context.Context, i int, refusal error) error {
+	b := w.r.backends[i]
+	what := "it does not list what"
+	if page, err := b.BucketVersions(ctx, w.t.Bucket); err == nil && len(page) > 0 {
+		what = fmt.Sprintf("it has %q, of which nothing is known, or which is being written", page[0].Key)
+	}
+	return b.at(fmt.Errorf("%w: %s: %w", errNotEmpty, what, refusal))
+}
+
+var errNotEmpty = errors.New("cannot remove a bucket that is not empty")
+
+// leaveForced parks a removal that was forced, if a bucket is not empty where it is owed: what is in it went
+// without being named, and repair does not force.
+func (w *run) leaveForced(removal *task.Write, err error) (end, error) {
+	if removal == nil || !removal.Unrepeatable || !errors.Is(err, errNotEmpty) {
+		return endFailed, err
+	}
+	w.person("a write that cannot be repeated: %s: %w", removal.Method, err)
+	return w.end, w.err
+}
+
+// doneByAll reports whether what stands is a removal that all who owe it have said that they have done: it
+// is only pending for the keys that went with the bucket.
+func (w *run) doneByAll() bool {
+	removal := w.t.Of(task.Content)
+	return removal != nil && removal == removalOf(w.t) && !removal.Overlapped && len(w.t.Rivals) == 0 &&
+		w.r.bits(removal.Owed)&^w.r.bits(removal.Took) == 0
+}
+
+// BucketFinder is a Journal that finds what is pending in a bucket without reading the rest.
+type BucketFinder interface {
+	NextIn(bucket string, cursor uint64) (t task.Task, next uint64, ok bool, err error)
+}
+
+// Removals is a Journal that knows at once of buckets whose removal is owed, or under way.
+type Removals interface{ Removing(bucket string) bool }
+
+// endKeys closes what is pending in a bucket, parked or not, of before its removal, which is done
+// everywhere: it is gone with the bucket.
+func (r *Repairer) endKeys(bucket *task.Task, removal uint64) {
+	next := func(cursor uint64) (task.Task, uint64, bool, error) { return r.o.Journal.Next(cursor) }
+	if finder, finds := able[BucketFinder](r.o.Journal); finds {
+		next = func(cursor uint64) (task.Task, uint64, bool, error) { return finder.NextIn(bucket.Bucket, cursor) }
+	}
+	for cursor := uint64(0); ; {
+		t, after, ok, err := next(cursor)
+		if err != nil {
+			r.journalFailed(err)
+		}
+		if err != nil || !ok {
+			return
+		}
+		t.Place, cursor = after-1, after
+		if t.Bucket != bucket.Bucket || taskID(&t) == taskID(bucket) || newestSeq(&t) >= removal {
+			continue
+		}
+		if done, err := r.o.Journal.Resolve(&t); err == nil && done && r.o.OnResolved != nil {
+			r.o.OnResolved(t, "its bucket was removed")
+		}
+	}
+}
+
+// behindRemoval reports whether a task has to wait for the removal of its bucket, which was made again
+// since: what a backend shows is the old one's. parked: the removal is left to a person.
+func (w *run) behindRemoval() (behind, parked bool, err error) {
+	removals, knows := able[Removals](w.r.o.Journal)
+	if knows && !removals.Removing(w.t.Bucket) {
+		return false, false, nil
+	}
+	finder, finds := able[Finder](w.r.o.Journal)
+	if !finds {
+		return false, false, nil
+	}
+	t, _, ok, err := finder.Find(w.t.Bucket, "")
+	switch {
+	case err != nil:
+		return false, false, err
+	case !ok: // a client is at the bucket itself
+		return knows, false, nil
+	case taskID(&t) == taskID(w.t):
+		return false, false, nil
+	}
+	removal := removalOf(&t)
+	if removal == nil || w.r.stillOld(&t, removal) == 0 {
+		return false, false, nil
+	}
+	again := removal != t.Of(task.Content) || newestSeq(w.t) > removal.Seq
+	return again, t.Parked != "", nil
+}
+
+// behindResult leaves such a task for later: the removal comes soon, unless a person has to see to it.
+func behindResult(parked bool, err error) result {
+	switch {
+	case err != nil:
+		return result{end: endFailed, err: err}
+	case parked:
+		return result{end: endPartly, out: []string{"the removal of the old bucket"}}
+	}
+	return result{end: endAgain}
+}
