@@ -86,6 +86,16 @@ func (r *request) awaitBucket(primary uint64) {
 	}
 }
 
+// awaitWritesIn waits until no write is under way any more in a bucket that is to be removed, of which a client
+// was told: it comes before the removal on each backend (R19), or some would make the bucket anew for it.
+func (r *request) awaitWritesIn() {
+	if !r.head.isOfBucket() || !r.head.isConditional() || r.e.o.Journal == nil || r.e.o.Journal.Quiet() {
+		return
+	}
+	for p := r.e.brieflyPatient(); r.e.writes.underWayIn(r.head.bucket(), r.e.all) && p.wait(r.e); {
+	}
+}
+
 // waitsForListing waits for a moment if every backend lacks something in the bucket to be listed,
 // and the one that is to list it is still handling what was acknowledged there. It reports whether
 // it is worth checking again.

@@ -362,6 +362,7 @@ func (r *request) setReadLegs(got uint64, slots *[MaxBackends]int32) {
 // readers says which of the backends that a request is for are asked, with regard to what
 // they owe of what it reads: of a copy that is its source.
 func (r *request) readers(want uint64) (uint64, *s3Error) {
+	r.awaitWritesIn()
 	want, problem := r.besideRemoval(want)
 	if problem != nil {
 		return 0, problem
