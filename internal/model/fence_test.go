@@ -1,6 +1,9 @@
 package model
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // fence is the engine's table of writes under way (engine/order_table.go), and the order in
 // which legs go to a backend (R19). It is repair's Fence, too.
@@ -13,12 +16,22 @@ type fence struct {
 // run is a run of writes to one key, each of which is under way together with another one.
 type run struct {
 	open               int
-	writes             int
-	landed             bool
-	stored             uint64
+	turns              []*turn // clients' writes, the ended ones too
 	repairing, touched bool
 	sealed             chan struct{}
 }
+
+// turn is a client's write to a key. beside are those that overlap with it: neither client was told before
+// the other one's write began (R19).
+type turn struct {
+	of            *write
+	beside        []*turn
+	ended, landed bool
+	took          uint64
+}
+
+// underRepair is what a write overlaps with that begins while repair is at its key.
+var underRepair = &turn{ended: true, landed: true, took: all}
 
 // inFlight is a leg under way. answered: its client has heard of the write.
 type inFlight struct {
@@ -30,7 +43,7 @@ func newFence() *fence { return &fence{runs: map[string]*run{}, legs: map[string
 
 func name(bucket, key string) string { return bucket + "/" + key }
 
-func (f *fence) begin(key string) {
+func (f *fence) begin(key string, w *write) {
 	for {
 		f.mu.Lock()
 		r := f.runs[key]
@@ -40,9 +53,7 @@ func (f *fence) begin(key string) {
 		}
 		sealed := r.sealed
 		if sealed == nil {
-			r.open++
-			r.writes++
-			r.touched = true
+			r.enter(w)
 			f.mu.Unlock()
 			return
 		}
@@ -51,20 +62,42 @@ func (f *fence) begin(key string) {
 	}
 }
 
-func (f *fence) overlapped(key string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.runs[key].writes > 1 || f.runs[key].repairing
+func (r *run) enter(w *write) {
+	t := &turn{of: w}
+	for _, e := range r.turns {
+		if !e.of.answered.Load() && !e.ended {
+			t.beside, e.beside = append(t.beside, e), append(e.beside, t)
+		}
+	}
+	if r.repairing {
+		t.beside = append(t.beside, underRepair)
+	}
+	r.turns = append(r.turns, t)
+	r.open++
+	r.touched = true
 }
 
-func (f *fence) end(key string, took uint64, landed bool) (stored uint64, concurrent bool) {
+func (f *fence) turnLocked(key string, w *write) *turn {
+	turns := f.runs[key].turns
+	return turns[slices.IndexFunc(turns, func(t *turn) bool { return t.of == w })]
+}
+
+func (f *fence) overlapped(key string, w *write) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := f.runs[key]
-	concurrent = r.landed && took != 0
-	r.landed = r.landed || landed
-	r.stored |= took
-	return r.stored, concurrent
+	return len(f.turnLocked(key, w).beside) > 0
+}
+
+func (f *fence) end(key string, w *write, took uint64, landed bool) (stored uint64, concurrent bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t := f.turnLocked(key, w)
+	t.ended, t.landed, t.took = true, landed, took
+	for _, b := range t.beside {
+		concurrent = concurrent || b.landed && took != 0
+		stored |= b.took
+	}
+	return stored | took, concurrent
 }
 
 func (f *fence) leave(key string) {
@@ -86,7 +119,7 @@ func (f *fence) Begin(bucket, key string) bool {
 	if f.runs[name(bucket, key)] != nil {
 		return false
 	}
-	f.runs[name(bucket, key)] = &run{open: 1, landed: true, stored: all, repairing: true}
+	f.runs[name(bucket, key)] = &run{open: 1, repairing: true}
 	return true
 }
 

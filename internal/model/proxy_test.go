@@ -184,7 +184,7 @@ func (p *proxy) do(w *write, over func()) outcome {
 	}
 	names := w.fenced()
 	for _, key := range names {
-		p.fence.begin(key)
+		p.fence.begin(key, w)
 	}
 	for i := range w.keys {
 		k := &w.keys[i]
