@@ -125,6 +125,7 @@ func (r *request) replaceDeciderLocked(l *leg) {
 		if c.votes[next].State != voteFailed { // what it has refused meanwhile is decided
 			c.decider.Store(int32(next))
 			c.promoted = true
+			r.leaveDecider()
 			return
 		}
 		c.deciders &^= 1 << b

@@ -198,6 +198,7 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	}
 	r.enterBucket()
 	r.noteBegin()
+	r.leaveDecider()
 	r.makeMessage()
 	e.enlist(r)
 	if e.closing.Load() { // R22

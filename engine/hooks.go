@@ -210,6 +210,10 @@ type JournalWrite interface {
 	Add(bucket, key, target []byte) error
 	// Waits reports whether Acknowledge waits for a disk.
 	Waits() bool
+	// Leave says what is left of a write that has a decider (R29) if the process is killed before Acknowledge
+	// or Settle: of one that is Unacknowledged that nobody but p.Owed may have it, else that it is to be as p
+	// says. It waits for nothing, tells this process nothing, and keeps nothing of p.
+	Leave(p *Promise)
 	// Acknowledge makes durable what the backends may owe of a write whose legs are out,
 	// before the client is told of it: an entry for each key, which are Open. It keeps
 	// nothing of them, but may replace their targets. An error means that the write must

@@ -29,8 +29,9 @@ type ledger struct {
 	settle  atomic.Pointer[func(owed uint64)]  // the same for Settle
 	mu      sync.Mutex
 	entries map[uint64]*entry
-	slots   []string // of Begin; "" once ended
-	targets []string // of the slots
+	slots   []string  // of Begin; "" once ended
+	targets []string  // of the slots
+	left    []Promise // of Leave
 	wrong   []string
 }
 
@@ -165,6 +166,12 @@ func (l *ledger) Promise(es []Promise) error {
 		}
 	}
 	return nil
+}
+
+func (w *ledgerWrite) Leave(p *Promise) {
+	w.l.mu.Lock()
+	defer w.l.mu.Unlock()
+	w.l.left = append(w.l.left, *p)
 }
 
 func (w *ledgerWrite) Acknowledge(ps []Promise) error {

@@ -71,7 +71,8 @@ func (w *wiredWrite) Add(bucket, key, target []byte) error {
 	w.at("Add")
 	return w.JournalWrite.Add(bucket, key, target)
 }
-func (w *wiredWrite) Waits() bool { w.at("Waits"); return w.JournalWrite.Waits() }
+func (w *wiredWrite) Waits() bool      { w.at("Waits"); return w.JournalWrite.Waits() }
+func (w *wiredWrite) Leave(p *Promise) { w.at("Leave"); w.JournalWrite.Leave(p) }
 func (w *wiredWrite) Acknowledge(ps []Promise) error {
 	w.at("Acknowledge")
 	w.acknowledged = true
@@ -153,7 +154,7 @@ func (b wiredBackend) Plain() bool { b.at("Plain"); return b.Backend.Plain() }
 func TestR22PanicsEndTheirRequest(t *testing.T) {
 	t.Parallel()
 	hooks := []string{
-		"Begin", "Add", "Stamp", "Acknowledge", "Settle", "Settle acknowledged", "Refuses", "Waits", "Quiet", "Owed", "Wanted",
+		"Begin", "Add", "Stamp", "Leave", "Acknowledge", "Settle", "Settle acknowledged", "Refuses", "Waits", "Quiet", "Owed", "Wanted",
 		"RequestBegun", "RequestEnded", "LegEnded", "LegsEnded", "Diverged",
 		"Access", "Record", "Progress", "Answered", "Succeeded", "Acquire", "Plain",
 	}

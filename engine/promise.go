@@ -49,6 +49,32 @@ func (r *request) note() (err error) {
 	return err
 }
 
+// leaveDecider has a process that is killed leave behind that nobody but the decider may have the
+// write, which may yet refuse it (R29).
+func (r *request) leaveDecider() {
+	j, decider := &r.ledger, r.race.decidedBy()
+	if j.write == nil || decider < 0 || len(r.e.o.Backends) == 1 {
+		return
+	}
+	j.entries = append(j.entries[:0], Promise{Owed: 1 << r.legs[decider].backend, Unacknowledged: true})
+	j.write.Leave(&j.entries[0])
+}
+
+// leaveTaken has it leave behind, before the followers may have the write, that the decider, whose
+// leg is l, has taken it: all are to have it then.
+func (r *request) leaveTaken(l *leg) {
+	if l.state != votePositive || !l.isDecider() || r.ledger.write == nil {
+		return
+	}
+	defer r.e.recoverStep("noting what the decider has taken")
+	if votes, kept := r.keepsFollowers(l, r.ledger.promisedVotes[:0]); kept {
+		r.ledger.promisedVotes = votes
+		ps := r.promises(votes)
+		ps[0].Seq = r.ledger.began // as stamp will say
+		r.ledger.write.Leave(&ps[0])
+	}
+}
+
 func (r *request) notBegun(err error) *s3Error {
 	if errors.Is(err, ErrTooManyWrites) {
 		return errTooManyWrites
@@ -154,20 +180,20 @@ func (r *request) stampLocked() {
 	if r.ledger.seq != 0 {
 		return
 	}
-	acked := r.ackedLocked()
+	acked := r.standsLocked()
 	r.ledger.seq = r.place(r.ledger.began, acked)
 	for i := range r.ledger.deletes {
 		r.ledger.deletes[i].seq = r.place(r.ledger.deletes[i].began, acked)
 	}
 }
 
-// stamp does so, and reports whether the client is told that the write succeeded. A panic
+// stamp does so, and reports whether the write counts as acknowledged. A panic
 // in it, as anywhere, leaves the lock to who ends the request.
 func (r *request) stamp() (acked bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stampLocked()
-	return r.ackedLocked()
+	return r.standsLocked()
 }
 
 func (r *request) place(began uint64, acked bool) uint64 {
@@ -211,9 +237,9 @@ func (r *request) settlePromises() {
 // writeDown puts into the journal how a request has ended that is not in it: all
 // legs ended before the client could be told, or it is not told of a success.
 func (r *request) writeDown() error {
-	acked := r.stamp()
+	stands := r.stamp()
 	ps := r.promises(r.race.result())
-	if !acked {
+	if !stands {
 		o := r.outcome(r.race.result())
 		if o.Took|o.Unsure == 0 {
 			return nil

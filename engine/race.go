@@ -294,6 +294,15 @@ func (r *request) ackedLocked() bool {
 	return c.end != undecided && c.winner >= 0 && c.votes[c.winner].State == votePositive
 }
 
+// standsLocked reports whether the write counts as acknowledged: the client is told so, or the decider
+// has taken it. Reads may have shown that by then, and it is as atomic as there (R29), whatever
+// becomes of the others (WriteAck).
+func (r *request) standsLocked() bool {
+	c := &r.race
+	d := c.decidedBy()
+	return r.ackedLocked() || d >= 0 && c.isRead() && !r.head.is(s3.KindDelete) && c.votes[d].State == votePositive
+}
+
 // noteHead keeps the head of an answer that has begun and is not there as a whole.
 func (l *leg) noteHead() {
 	r := l.r

@@ -196,6 +196,20 @@ func (c *race) isRefusedLocked() bool {
 	return d.HasEnded() && d.State != votePositive
 }
 
+// keepsFollowers reports whether followers wait for the decider's vote, which is positive, and appends the
+// votes as they are with that.
+func (r *request) keepsFollowers(decider *leg, votes []vote) (with []vote, kept bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &r.race
+	if c.follow == followNone || c.follow == followNever || !c.isRead() || c.end != undecided || r.head.is(s3.KindDelete) {
+		return votes, false
+	}
+	votes = append(votes, c.votes...)
+	votes[decider.index] = vote{State: votePositive, Order: c.ended + 1}
+	return votes, true
+}
+
 // asUndecided is the write as a read of its key sees it (reads_undecided.go).
 func (r *request) asUndecided() undecidedWrite {
 	c := &r.race

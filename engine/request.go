@@ -211,6 +211,7 @@ func (r *request) endBody() {
 // legEnded takes a leg's vote, and lets go of the request: the last thing that a leg does.
 // What of that may wait for something, where the leg must not, is next.
 func (r *request) legEnded(l *leg) (next func()) {
+	r.leaveTaken(l)
 	r.passTurn(l)
 	late, losers, last, answers, waits, held := r.takeVote(l)
 	r.stopHedge()

@@ -33,7 +33,7 @@ type Write struct {
 
 // Ack is what has to be known about a write that was acknowledged while it was still in flight to
 // some backends; the journal's Entry has the same fields. A Seq of 0 means that it was not
-// acknowledged.
+// acknowledged; Owed, unless 0, are the only backends then that may have it.
 type Ack struct {
 	Seq, Owed uint64
 	Order     uint32 // tells the list of backends that Owed goes by from another one
@@ -121,6 +121,7 @@ func cut(p []byte, field *[]byte) (rest []byte, ok bool) {
 
 func fillAck(p []byte, a *Ack) (err error) {
 	defer unguard(debug.SetPanicOnFault(true), &err)
+	store(p, 0) // of an earlier one
 	rest := p[headLen:headLen]
 	rest = binary.LittleEndian.AppendUint64(rest, a.Seq)
 	rest = binary.LittleEndian.AppendUint64(rest, a.Owed)

@@ -52,8 +52,10 @@ func (r *record) lacking(mine uint64) (mask uint64) {
 // doubtful are the backends that may show a write which is not to be seen, or not any more: one
 // that came before what stands and that they gave no answer to (R19), or one that no client was
 // told of and no backend has confirmed, so that repair may yet undo it. sure are those that
-// lack nothing else; where one of them is in no doubt the others are not asked.
+// lack nothing else; where one of them is in no doubt the others are not asked. Where all are, who decided
+// the last such write alone (R29) is: it was in no doubt before.
 func (r *record) doubtful(sure uint64) (mask uint64) {
+	var last *Entry
 	for i := range r.rivals {
 		e := &r.rivals[i]
 		if e.Aspect != task.Content || e.Took&^e.Owed != 0 && e.Unacknowledged {
@@ -62,9 +64,15 @@ func (r *record) doubtful(sure uint64) (mask uint64) {
 		if e.Unacknowledged || r.follows(e) {
 			mask |= e.Owed &^ e.Took
 		}
+		if e.Unacknowledged && (last == nil || e.Seq > last.Seq) {
+			last = e
+		}
 	}
 	if sure&^mask == 0 {
-		return 0
+		if last == nil || sure&last.Owed == 0 {
+			return 0
+		}
+		mask = sure &^ last.Owed
 	}
 	return mask
 }

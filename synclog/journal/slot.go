@@ -31,6 +31,9 @@ func entryOf(w *inflight.Write, names []string) Entry {
 		case w.Method == http.MethodDelete && task.AspectOf(w.Method, e.Target, e.Key, true) == task.Version:
 			e.Aspect, e.Method = task.Version, w.Method
 		}
+		if !a.Old && a.Owed != 0 && a.Order == orderOf(names) {
+			e.Owed = a.Owed // the decider (R29)
+		}
 		return e
 	}
 	e.Seq, e.Answered, e.Method, e.ETag, e.ID, e.Size = a.Seq, a.Answered, a.Method, a.ETag, a.ID, a.Size

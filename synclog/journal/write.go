@@ -24,6 +24,7 @@ const InflightName = "inflight"
 // Write is a client's write on its way to the backends, to one key or to several (R24):
 //
 //	w, err := j.Begin(…)    // before anything of it goes to a backend
+//	w.Leave(…)              // of a write that one backend decides: who may have it
 //	err = w.Acknowledge(…)  // before the client is told, where legs are out
 //	err = w.Settle(…)       // when all legs have ended; without Acknowledge before the client is told
 //	w.End()                 // when nothing of it is under way any more
@@ -129,6 +130,20 @@ func (w *Write) Add(bucket, key, target []byte) error {
 
 // Waits reports whether Acknowledge waits for a disk.
 func (w *Write) Waits() bool { return w.j.o.Power || !w.whole }
+
+// Leave says what a killed process leaves behind of the write before Acknowledge or Settle. Of one that
+// is Unacknowledged only the backends of e.Owed may have it, whatever else it was; any other one is to be as e
+// says. It is for the next process alone, and waits for nothing.
+func (w *Write) Leave(e *Entry) {
+	if w.slot == noSlot {
+		return
+	}
+	ack := ackOf(e, w.j.writes.order)
+	if e.Unacknowledged {
+		ack.Seq = 0
+	}
+	_ = w.j.writes.table.Acknowledge(w.slot, &ack) // where it cannot be said, any backend may have it
+}
 
 // Acknowledge makes durable what the backends may owe of a write whose legs are out, with one
 // entry, which must be Open, for each key. With Options.Power that means on disk; otherwise it

@@ -79,12 +79,13 @@ func planContent(k *knowledge, views []view, p policy) plan {
 func (k *knowledge) winner(claims []*claim, views []view) (best *claim, source int) {
 	source = -1
 	var rank int
+	overtaken := k.overtaken(views)
 	for _, c := range claims {
 		if c.del {
 			continue
 		}
 		for i := range views {
-			if !c.shownBy(i, &views[i]) {
+			if !c.shownBy(i, &views[i]) || overtaken && c == k.stands {
 				continue
 			}
 			r := 1
@@ -242,20 +243,15 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 		return plan{source: -1} // never made, or a delete of unknown outcome came to pass
 	case k.stands == nil || k.vague():
 		// Whatever is there is right: what it replaced, or a write of unknown outcome. A backend
-		// that took a known write comes first, then the first one that has anything.
-		source := -1
-		for i := range views {
-			// One that took what stands has that, or what came after it; about any other one
-			// nobody knows.
-			if k.stands != nil && !has(k.stands.said, i) {
-				continue
-			}
-			if source < 0 && views[i].is == present {
-				source = i
-			}
-			if source >= 0 && views[i].is == present && !views[i].damaged && !views[i].folded && (views[source].damaged || views[source].folded || k.owes(source) && !k.owes(i)) {
-				source = i
-			}
+		// that reads are sent to comes first: of what stands, who took that has it, or what came after it.
+		source := k.present(views, k.asked(len(views)))
+		if source < 0 && k.deletedLast(views) {
+			break
+		}
+		if source < 0 && k.stands == nil {
+			source = k.present(views, ^uint64(0))
+		} else if source < 0 {
+			source = k.present(views, k.stands.said)
 		}
 		if source < 0 {
 			break
@@ -281,6 +277,20 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 		return k.planMaybe(views, p)
 	}
 	return parked(task.Lost, "it was acknowledged, and no backend has it any more")
+}
+
+// present is a backend of set that shows anything, if there is one: rather one that is whole and in no doubt.
+func (k *knowledge) present(views []view, set uint64) int {
+	source := -1
+	for i := range views {
+		if !has(set, i) || views[i].is != present {
+			continue
+		}
+		if source < 0 || !views[i].damaged && !views[i].folded && (views[source].damaged || views[source].folded || k.owes(source) && !k.owes(i)) {
+			source = i
+		}
+	}
+	return source
 }
 
 const nameTaken = "the storage takes its name for another key's"

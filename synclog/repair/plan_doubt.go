@@ -10,6 +10,80 @@ func (k *knowledge) mayHave(i int, v *view) bool {
 	return k.own && !told && !has(c.said, i) && v.is == present && !v.damaged && !v.folded && (c.size == 0 || v.size == c.size)
 }
 
+// asked are the backends, of so many, that reads are sent to (R30), as the journal says. They have been
+// shown what these have, and must not go back: those that neither lack what stands nor may show a write of
+// unknown outcome, or where there are none those that may show the last such write.
+func (k *knowledge) asked(backends int) uint64 {
+	set, doubt := uint64(1)<<backends-1, uint64(0)
+	if c := k.stands; c != nil && c.took != 0 {
+		set &^= c.owed
+	} else if c != nil {
+		set &^= c.owed &^ c.said
+	}
+	var last *claim
+	for i := range k.rivals {
+		c := &k.rivals[i]
+		if c.acked || c.took != 0 {
+			continue
+		}
+		doubt |= c.owed &^ c.said
+		if last == nil || c.seq > last.seq {
+			last = c
+		}
+	}
+	switch {
+	case set&^doubt != 0:
+		return set &^ doubt
+	case last != nil && set&last.owed != 0:
+		return set & last.owed
+	}
+	return set
+}
+
+// overtaken reports whether wherever reads are sent to a write of unknown outcome has come to pass since what
+// stands: a backend that owes that is not asked, although it has it late.
+func (k *knowledge) overtaken(views []view) bool {
+	if k.stands == nil || k.stands.del || k.stands.said == 0 {
+		return false
+	}
+	asked := k.asked(len(views))
+	for i := range views {
+		if has(asked, i) && !k.cameAfter(i, &views[i]) {
+			return false
+		}
+	}
+	return asked != 0
+}
+
+// deletedLast reports whether a delete of unknown outcome has come to pass wherever reads are sent to, which
+// nobody else had to carry out.
+func (k *knowledge) deletedLast(views []view) bool {
+	asked := k.asked(len(views))
+	for i := range views {
+		if has(asked, i) && !(views[i].is == absent && k.cameAfter(i, &views[i])) {
+			return false
+		}
+	}
+	return asked != 0 && asked != uint64(1)<<len(views)-1
+}
+
+// cameAfter reports whether what a backend shows is not what stands, but what a write of unknown outcome
+// may have left.
+func (k *knowledge) cameAfter(i int, v *view) bool {
+	if k.stands != nil && k.stands.shownBy(i, v) || v.damaged || v.folded {
+		return false
+	}
+	for j := range k.rivals {
+		c := &k.rivals[j]
+		switch {
+		case c.acked || !has(c.owed, i):
+		case c.del && v.is == absent, !c.del && v.is == present && (c.etag == "" || c.shownBy(i, v)):
+			return true
+		}
+	}
+	return false
+}
+
 // planMaybe leaves what may be there to a person. A policy does not side with a backend that has
 // nothing: what the others have may be the last copy, and an absence alone deletes nothing (R35).
 func (k *knowledge) planMaybe(views []view, p policy) plan {
@@ -28,14 +102,15 @@ func (k *knowledge) planDoubtfulDelete(claims []*claim, views []view, p policy) 
 	for _, c := range claims {
 		ok = ok || c.del && !c.acked
 	}
-	if !ok || k.stands == nil || k.stands.said == 0 {
+	if !ok || (k.stands == nil || k.stands.said == 0) && !k.deletedLast(views) {
 		return plan{}, false
 	}
+	asked := k.asked(len(views))
 	d = plan{action: actDelete, source: -1}
 	for i := range views {
 		switch v := &views[i]; {
 		case v.is != present:
-		case has(k.stands.said, i) || !k.owes(i) || v.folded || v.refused != "":
+		case has(asked, i) || !k.owes(i) || v.folded || v.refused != "":
 			return plan{}, false
 		default:
 			d.targets = append(d.targets, i)

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the plan's table into docs/REPAIR
 //
 // known is what was acknowledged, and what may have landed after it: "PUT v1 (A)", which A
 // took and the others owe, "with tags", which it brought, or "with own ETags", which tell nothing of one another; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
-// as is "PUT ?", whose ETag nobody knows; "found (B)" is a difference, after which only B
+// as is "PUT ?", whose ETag nobody knows, and "PUT ? (A)", which only A may have; "found (B)" is a difference, after which only B
 // is to change. "after PUT v0 (A B)" came before it for the clients, and was late at some.
 //
 // shown is what each backend has: an ETag, - for nothing, "out"; with "+m" for metadata m,
@@ -105,9 +105,19 @@ var rows = []row{
 	{"one was before it, and what is there is of neither", "PUT v2 (A B) after PUT v1 (A B)", "v2 / v7", "park: conflict"},
 
 	{"of unknown outcome, and it came to pass nowhere", "PUT v1 (A) | PUT v2?", "v1 / v0", "copy A to B"},
-	{"of unknown outcome, and it came to pass on one", "PUT v1 (A) | PUT v2?", "v2 / v1", "copy B to A"},
+	{"of unknown outcome, and it came to pass on one", "PUT v1 (A) | PUT v2?", "v2 / v1", "copy A to B"},
+	{"… and it came to pass where what stands came late", "PUT v1 (A) | PUT v2?", "v1 / v2", "copy A to B"},
+	{"… and it came to pass on one of those that took what stands", "PUT v1 (A B) | PUT v2?", "v2 / v1", "copy B to A"},
+	{"of unknown outcome, its ETag is not known, and what stands came late where it was owed", "PUT v1 (A) | PUT ?", "v2 / v1", "copy A to B"},
+	{"a delete of unknown outcome, and what stands came late where it was owed", "PUT v1 (A) | DELETE ?", "- / v1", "delete from B"},
+	{"of unknown outcome, and only who decides a condition may have it: others are asked", "PUT v1 (A B) | PUT ? (A)", "v2 / v1", "copy B to A"},
+	{"… and nothing acknowledged is known", "PUT ? (A)", "v2 / v1", "copy B to A"},
+	{"… and another one has decided since: that is asked", "PUT ? (A) | PUT ? (B)", "v2 / v3", "copy B to A"},
+	{"… a delete, which came to pass", "PUT ? (A) | DELETE ? (B)", "v1 / -", "delete from A"},
+	{"… a delete, which did not", "PUT ? (A) | DELETE ? (B)", "v1 / v2", "copy B to A"},
+	{"… and who has decided alone took what stands, too, which came late elsewhere", "PUT v1 (A) | PUT ? (A)", "v2 / v1", "copy A to B"},
+	{"a delete of unknown outcome that came to pass on one of those that took what stands", "PUT v1 (A B) | DELETE ?", "- / v1", "copy B to A"},
 	{"of unknown outcome, and it came to pass everywhere", "PUT v1 (A) | PUT v2?", "v2 / v2", "equal"},
-	{"of unknown outcome, its ETag is not known, everywhere", "PUT v1 (A) | PUT ?", "v2 / v1", "copy B to A"},
 	{"of unknown outcome, its ETag is not known, and it came to pass where the last one was taken", "PUT v1 (A) | PUT ?", "v2 / v0", "copy A to B"},
 	{"of unknown outcome, its ETag is not known, and the other one is behind", "PUT v1 (A) | PUT ?", "- / v0", "park: lost"},
 	{"a delete of unknown outcome, and it came to pass where the last one was taken", "PUT v1 (A) | DELETE ?", "- / v0", "delete from B"},
@@ -213,7 +223,10 @@ func parseRow(t *testing.T, r *row) (*knowledge, []view) {
 		c.owed, c.said = all&^c.took, c.took
 		verb, etag, _ := strings.Cut(text, " ")
 		if name, unknown := strings.CutSuffix(etag, "?"); unknown {
-			c.acked, c.said, c.took, c.owed, etag = false, 0, 0, all, name
+			if c.took == 0 {
+				c.took = all
+			}
+			c.acked, c.said, c.took, c.owed, etag = false, 0, 0, c.took, name
 		}
 		if etag == "*" {
 			etag = ""
