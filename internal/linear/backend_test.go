@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type backend struct {
 	random  *rand.Rand
 	server  *http.Server
 	serving sync.WaitGroup
+	open    atomic.Int32 // connections
 }
 
 func newBackend(t *testing.T, seed uint64) *backend {
@@ -59,7 +61,15 @@ func newBackend(t *testing.T, seed uint64) *backend {
 func (b *backend) listen() {
 	ln, err := net.Listen("tcp", b.addr)
 	testkit.MustDo(b.t, err)
-	b.server = &http.Server{Handler: b}
+	b.server = &http.Server{Handler: b, ConnState: func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			b.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			b.open.Add(-1)
+		case http.StateActive, http.StateIdle:
+		}
+	}}
 	server := b.server
 	b.serving.Go(func() { _ = server.Serve(ln) })
 }

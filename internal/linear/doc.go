@@ -8,7 +8,8 @@
 // P-compositionality", 2015). A checker of our own would have to be trusted as much as what it
 // checks.
 //
-// Conditional writes and reads are linearizable under every ReadPolicy, up to the first write of
+// Conditional writes and reads are linearizable under every ReadPolicy: where the binary is killed over and
+// over (killed_test.go) whatever becomes of them, and where backends fail up to the first write of
 // a key of which nobody was told what has become of it (docs/CONTRACT.md, "Not kept yet"). Plain
 // writes that overlap may land in another order on each backend (R19), so that of these only
 // writers that have a key to themselves are looked at, and that wait for legs that are late:

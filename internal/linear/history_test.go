@@ -11,9 +11,13 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// known leaves out what may have come on a key after one of its writes of unknown outcome.
-func known(history []porcupine.Operation) (kept []porcupine.Operation) {
+// known leaves out what may have come on a key after one of its writes of unknown outcome, but for endless keys.
+func known(history []porcupine.Operation, endless func(key string) bool) (kept []porcupine.Operation) {
 	for _, partition := range register.Partition(history) {
+		if endless(partition[0].Input.(action).key) { //nolint:forcetypeassert // there are no others
+			kept = append(kept, partition...)
+			continue
+		}
 		until := int64(math.MaxInt64)
 		for _, o := range partition {
 			if o.Output.(told).verdict == unknown { //nolint:forcetypeassert // there are no others

@@ -3,9 +3,11 @@ package linear
 import (
 	"crypto/md5"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -51,6 +53,7 @@ type world struct {
 	count   [3][unknown + 1]int // of reads, plain and conditional writes
 	values  atomic.Int64
 	pause   sync.RWMutex // clients' requests hold it
+	goesOn  string       // what names of keys begin with that do not end with a write of unknown outcome
 }
 
 func newWorld(t *testing.T, backends int, seed uint64, policy, ack string) *world {
@@ -86,8 +89,8 @@ func (w *world) start() {
 	w.proxy = p
 }
 
-// play has clients act while one backend at a time is in trouble, or the proxy is restarted.
-func (w *world) play(seed uint64, act func(client int, random *rand.Rand)) {
+// playWhile has clients act until happens returns.
+func (w *world) playWhile(seed uint64, act func(client int, random *rand.Rand), happens func()) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	for c := range clients {
@@ -102,7 +105,18 @@ func (w *world) play(seed uint64, act func(client int, random *rand.Rand)) {
 			}
 		})
 	}
+	happens()
+	close(stop)
+	all.Wait()
+}
+
+// play has clients act while one backend at a time is in trouble, or the proxy is restarted.
+func (w *world) play(seed uint64, act func(client int, random *rand.Rand)) {
 	random := rand.New(rand.NewPCG(seed, clients))
+	w.playWhile(seed, act, func() { w.befall(random) })
+}
+
+func (w *world) befall(random *rand.Rand) {
 	pass := func() { time.Sleep(between/2 + time.Duration(random.Int64N(int64(2*between)))) } // clients act meanwhile
 	for time.Since(w.begun) < length {
 		pass()
@@ -121,13 +135,14 @@ func (w *world) play(seed uint64, act func(client int, random *rand.Rand)) {
 		w.event("%s: %v", b.addr, well)
 		b.befall(well)
 	}
-	close(stop)
-	all.Wait()
 }
 
 func (w *world) event(format string, args ...any) {
 	w.events = append(w.events, fmt.Sprintf("%v ", time.Since(w.begun))+fmt.Sprintf(format, args...))
 }
+
+// endless reports whether a key goes on after a write of unknown outcome.
+func (w *world) endless(key string) bool { return w.goesOn != "" && strings.HasPrefix(key, w.goesOn) }
 
 // key is the present one of this name. One has come to its end with the first write of which
 // nobody was told what has become of it: what a backend may have done that gave no answer is not
@@ -182,6 +197,8 @@ func (w *world) do(client int, a action) told {
 		t = told{value: text}
 	case status/100 == 2, status == 404 && !a.write:
 		t = told{}
+	case status == notSent:
+		t.verdict = refused
 	case conditional && (status == 412 || status == 404):
 		t.verdict = refused
 	case status != 0 && status != 503 && status != 409:
@@ -190,10 +207,10 @@ func (w *world) do(client int, a action) told {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.count[kind][t.verdict]++
-	if name, n, _ := strings.Cut(a.key, "-"); a.write && t.verdict == unknown && n == fmt.Sprint(w.ended[name]) {
+	if name, n, _ := strings.Cut(a.key, "-"); !w.endless(a.key) && a.write && t.verdict == unknown && n == fmt.Sprint(w.ended[name]) {
 		w.ended[name]++
 	}
-	if a.write || t.verdict == done { // a read that has failed says nothing
+	if status != notSent && (a.write || t.verdict == done) { // a read that has failed says nothing
 		w.history = append(w.history, operation(client, a, t, call, end))
 	}
 	return t
@@ -216,11 +233,17 @@ func (w *world) upload(a action) (id string, ok bool) {
 	return id, status == 200
 }
 
+// notSent is the status of a request that nobody has heard.
+const notSent = -1
+
 // send gives status 0 where there is no whole answer.
 func (w *world) send(req *http.Request) (status int, text string) {
 	answer, err := w.client.Do(req)
 	if err != nil {
 		time.Sleep(time.Millisecond) // the proxy may be away
+		if dial := new(net.OpError); errors.As(err, &dial) && dial.Op == "dial" {
+			return notSent, ""
+		}
 		return 0, ""
 	}
 	defer answer.Body.Close()
@@ -257,7 +280,7 @@ func (w *world) value(client int) string { return fmt.Sprintf("%d of %d", w.valu
 func (w *world) check(seed uint64) {
 	w.t.Helper()
 	w.t.Logf("%d operations; done, refused, unknown: reads %v, plain writes %v, conditional ones %v", len(w.history), w.count[0], w.count[1], w.count[2])
-	w.history = known(w.history)
+	w.history = known(w.history, w.endless)
 	switch result, info := porcupine.CheckOperationsVerbose(register, w.history, patience); result {
 	case porcupine.Ok:
 	case porcupine.Unknown:
