@@ -23,13 +23,15 @@ func entryOf(w *inflight.Write, names []string) Entry {
 		e.Aspect = task.Setting
 	}
 	if a.Seq == 0 {
-		// A target with a query may be of a part: what it did is not known, but that only a
-		// DELETE takes an object away.
-		switch {
+		// A target with a query may be of a part. Of one that is not known, as of an upload, it is not known
+		// what the write did, but that only a DELETE takes an object away.
+		switch of := task.AspectOf(http.MethodPut, e.Target, e.Key, true); { // a DELETE of nothing is of what it names, too
+		case len(e.Key) > 0 && w.Method != "" && of >= task.Tags && of <= task.LegalHold:
+			e.Aspect, e.Method = of, w.Method
 		case plainTarget(e.Target), len(e.Key) > 0 && w.Method != http.MethodDelete:
 			e.Method = w.Method
-		case w.Method == http.MethodDelete && task.AspectOf(w.Method, e.Target, e.Key, true) == task.Version:
-			e.Aspect, e.Method = task.Version, w.Method
+		case w.Method == http.MethodDelete && of == task.Version:
+			e.Aspect, e.Method = of, w.Method
 		}
 		if !a.Old && a.Owed != 0 && a.Order == orderOf(names) {
 			e.Owed = a.Owed // the decider (R29)

@@ -564,14 +564,24 @@ func TestR20EntryOfAWriteUnderWay(t *testing.T) {
 		t.Errorf("of a table of before: %+v", e)
 	}
 	w.Ack = inflight.Ack{}
-	for _, method := range []string{"", "PUT", "DELETE"} {
-		want := method
-		if method == "DELETE" { // of the tags, or of all: any other method leaves an object there
-			want = ""
-		}
-		w.Method = method
-		if e := entryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != want || e.Aspect != task.Content || !e.Unacknowledged {
-			t.Errorf("not acknowledged, %q: %+v", method, e)
+	for _, tt := range []struct {
+		method, query string
+		aspect        task.Aspect
+		want          string
+	}{
+		{"", "tagging", task.Content, ""},
+		{"PUT", "tagging", task.Tags, "PUT"},
+		{"DELETE", "tagging", task.Tags, "DELETE"}, // it takes no object away
+		{"PUT", "legal-hold", task.LegalHold, "PUT"},
+		{"DELETE", "x-id=DeleteObject", task.Content, "DELETE"},
+		{"PUT", "uploadId=u", task.Content, "PUT"},
+		{"DELETE", "x", task.Content, ""}, // of something, or of all: any other method leaves an object there
+		{"DELETE", "versionId=v", task.Version, "DELETE"},
+		{"DELETE", "tagging&versionId=v", task.Version, "DELETE"},
+	} {
+		w.Method, w.Target = tt.method, []byte("/b/k?"+tt.query)
+		if e := entryOf(&w, names); e.Seq != 0 || e.Owed != 3 || e.Method != tt.want || e.Aspect != tt.aspect || !e.Unacknowledged {
+			t.Errorf("not acknowledged, %s ?%s: %+v", tt.method, tt.query, e)
 		}
 	}
 }
