@@ -79,6 +79,7 @@ var kept = []struct{ name, history string }{
 	{"other metadata, while a leg of its PUT is out", "put b/k1 1 tags=1 cache=1; put b/k1 2; put b/k1 3 tags=3 cache=3; copy b/k1 b/k1 cache=5"},
 	{"a guessed type, beside a repair", "manners B guesses; multi b/k3.txt 3; & put b/k3.txt 5 acl=public-read"},
 	{"a copy of tags that a backend owes", "put b/s 0 tags=3; wait 1s; refuse B 503; tag b/s 1; refuse B 0; down A; copy b/k b/s; up A"},
+	{"tags that were taken away, where who did so is restored", "multi v/k1 1 tags=1; save A; untag v/k1; restore A"},
 	{"lost, and not by a delete of its tags that was under way at a kill", "put l/k2 4 acl=public-read; & untag l/k2; kill; wipe B"},
 	{"a copy of what has rotted where nobody else has it", "freeze A; multi b/k1 4 cache=4; rot B b/k1; copy v/k3.txt b/k1"},
 	{"who took it is wiped, and the other one has what nobody was told of", "freeze A; put b/k3.txt 3; down B; put b/k3.txt 11; down A; wipe B"},

@@ -163,10 +163,12 @@ func (t *truth) reads(w *write, deeds map[string]*deed) {
 			}
 		}
 	}
-	if source.rotten { // a storage that does not notice copies what there is of it
-		for _, v := range values {
-			if is := rotten(v); slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return shows(s, w.from, is) }) {
-				values = append(values, is)
+	if source.disturbed { // a storage that does not notice copies what there is of it
+		bucket, key, _ := strings.Cut(w.from, "/")
+		for _, s := range t.stores {
+			if v := s.Current(bucket, key); v != nil {
+				values = append(values, contentOf(v))
+				add(deeds["tags"], valuesOf(v)["tags"])
 			}
 		}
 	}
@@ -330,24 +332,6 @@ func content(body, cache string) string {
 	return body
 }
 
-// rotten is a content after s3mem's Rot.
-func rotten(content string) string {
-	body, _, _ := strings.Cut(content, " with ")
-	if body == nothing {
-		return content
-	}
-	b := []byte(content)
-	b[len(body)/2] ^= 1
-	return string(b)
-}
-
-// shows reports whether a storage has this content of a key now.
-func shows(s *s3mem.Storage, key, content string) bool {
-	bucket, name, _ := strings.Cut(key, "/")
-	v := s.Current(bucket, name)
-	return v != nil && contentOf(v) == content
-}
-
 // disturb notes that something is about to befall all keys of a storage, or one of them.
 // pending are the keys that the journal has.
 func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pending, do func(*s3mem.Storage)) {
@@ -374,7 +358,7 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 		}
 		for _, a := range aspects[1:] {
 			// Tags and the like that a lossy storage has said yes to were on this one alone.
-			if parts[key][a] && !t.shows(key, k, a) && !owesPart(pending[key], a) {
+			if parts[key][a] && !t.shows(key, k, a) && !owesPart(pending[key], a) || t.isBack(hit, key, k, a) && !(a == "tags" && untagged(pending[key])) {
 				if k.parts == nil {
 					k.parts = map[string]*deed{}
 				}
@@ -383,7 +367,7 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 		}
 		bucket, name, _ := strings.Cut(key, "/")
 		noMD5 := slices.ContainsFunc(t.manners, func(m s3mem.Manners) bool { return m.OwnETags }) // so repair goes by none (R18)
-		if v := hit.Current(bucket, name); only != "" && v != nil && (len(v.Parts) > 0 || noMD5) && !slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return s != hit && holds(s, key, k) }) {
+		if v := hit.Current(bucket, name); only != "" && v != nil && (noMD5 || len(v.Parts) > 0 && !slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return s != hit && holds(s, key, k) })) {
 			k.lost, k.forgotten = true, true // the ETag of parts is no MD5 of it
 		}
 	}
@@ -401,6 +385,19 @@ func (t *truth) shows(key string, k *known, aspect string) bool {
 	return permits(allowed, nothing) || slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool {
 		return permits(allowed, valuesOf(s.Current(bucket, name))[aspect])
 	})
+}
+
+// isBack reports whether a storage has an object whose part is another one than was acknowledged: what that
+// was the journal does not know, but that it was taken away.
+func (t *truth) isBack(s *s3mem.Storage, key string, k *known, aspect string) bool {
+	bucket, name, _ := strings.Cut(key, "/")
+	v := s.Current(bucket, name)
+	return name != "" && v != nil && !permits(k.allowed(aspect), valuesOf(v)[aspect])
+}
+
+// untagged reports whether the journal knows that the tags were taken away.
+func untagged(t *pending) bool {
+	return t != nil && slices.ContainsFunc(t.Writes, func(w task.Write) bool { return w.Aspect == task.Tags && w.Method == "DELETE" })
 }
 
 // owesPart reports whether the journal has anything of an aspect, or of the content, which

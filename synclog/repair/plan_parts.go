@@ -55,6 +55,9 @@ func planPart(c *claim, parts []part, name string, doubt bool) plan {
 		return planEither(parts, name)
 	}
 	source := &parts[d.source]
+	if c.clears && c.acked && !doubt && source.is == present { // as it was restored, for example
+		return parked(task.Conflict, "?"+name+" was deleted, and has come back past the proxy")
+	}
 	var leave plan
 	for i := range parts {
 		p := &parts[i]

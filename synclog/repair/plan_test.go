@@ -434,6 +434,8 @@ func TestR35PlanPart(t *testing.T) {
 		{"in doubt, and the other one has an older one", "A B ?", "t1 t0", "copy A to B"},
 		{"in doubt, and who took it has none now", "A ?", "- t0", "copy A to B"},
 		{"in doubt, and all owe it", "?", "- t1", "copy B to A"},
+		{"deleted", "A DELETE", "- t0", "copy A to B"},
+		{"deleted, and there again where that was taken", "A DELETE", "t1 -", "park: conflict"},
 		{"in doubt, and it was deleted", "A B DELETE ?", "t1 -", "copy A to B"},
 	} {
 		var parts []part
