@@ -385,7 +385,7 @@ func TestAbortEndsWhatIsUnderWay(t *testing.T) {
 			} else {
 				c.Abort()
 			}
-			wantTimeout(t, <-done)
+			wantTimeout(t, testkit.Receive(t, "the end of a goroutine", done))
 			// An abort is final: a later deadline does not undo it.
 			_, err := c.Send([]byte("x"), time.Hour)
 			wantTimeout(t, err)
@@ -480,7 +480,7 @@ func TestAbortDuringConnect(t *testing.T) {
 	go func() { done <- c.Connect() }()
 	p.accept()
 	c.Abort()
-	if err := <-done; !errors.Is(err, errAborted) {
+	if err := testkit.Receive(t, "the end of a goroutine", done); !errors.Is(err, errAborted) {
 		t.Fatalf("error is %v", err)
 	}
 	c.Discard()
@@ -600,7 +600,7 @@ func TestTLSBackend(t *testing.T) {
 			c := acquire(t, b, false)
 			server := serve()
 			err := c.Connect()
-			other := <-server
+			other := testkit.Receive(t, "the far end", server)
 			defer func() { _ = other.Close() }()
 			if !tt.ok {
 				if err == nil || !strings.Contains(err.Error(), b.Name()) {

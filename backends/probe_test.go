@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestR13ProbeTakesAnyAnswer(t *testing.T) {
@@ -116,17 +117,17 @@ func TestR13ProberBringsBackWhatAnswers(t *testing.T) {
 	d.out.Store(0b011)
 	p := NewProber(list, d, 5*time.Millisecond, 20*time.Millisecond)
 	p.Start()
-	if b := <-d.came; b != 0 {
+	if b := testkit.Receive(t, "a connection", d.came); b != 0 {
 		t.Fatalf("%d came back", b)
 	}
 	hung.Wait(t, func(rs stub.Requests) bool { return len(rs) >= 3 }) // it is probed again and again
 	hung.Behave(stub.Fails(503))
-	if b := <-d.came; b != 1 {
+	if b := testkit.Receive(t, "a connection", d.came); b != 1 {
 		t.Fatalf("%d came back", b)
 	}
 	asked := len(fine.Requests())
 	d.out.Store(0b001) // demoted once more
-	if b := <-d.came; b != 0 {
+	if b := testkit.Receive(t, "a connection", d.came); b != 0 {
 		t.Fatalf("%d came back", b)
 	}
 	p.Close()
@@ -147,7 +148,7 @@ func TestR13ProbeThatHangsKeepsNobodyOut(t *testing.T) {
 	d.out.Store(1)
 	p := NewProber([]*Backend{newBackend(t, s.URL(), nil)}, d, 5*time.Millisecond, time.Hour)
 	p.Start()
-	if b := <-d.came; b != 0 {
+	if b := testkit.Receive(t, "a connection", d.came); b != 0 {
 		t.Errorf("%d came back", b)
 	}
 	if n := len(s.Requests()); n > 3 {

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // TestR22NewTrust: a backend that is given another TLS configuration shakes hands with it from then
@@ -35,7 +37,7 @@ func TestR22NewTrust(t *testing.T) {
 		if err := c.Connect(); err != nil {
 			t.Fatal(err)
 		}
-		return c, <-others
+		return c, testkit.Receive(t, "the far end", others)
 	}
 	idle, _ := connect()
 	busy, far := connect()

@@ -61,7 +61,7 @@ func tlsPeer(t *testing.T) (b *Backend, c *Conn, server *tls.Conn, ticket []byte
 	if err := c.Connect(); err != nil {
 		t.Fatal(err)
 	}
-	held := <-done
+	held := testkit.Receive(t, "the end of a goroutine", done)
 	if held == nil || len(held.records) != 1 {
 		t.Fatal("the server has no session ticket")
 	}
@@ -166,7 +166,7 @@ func TestR32LookAtANewConnection(t *testing.T) {
 		if whole {
 			_, _ = tcp.Write(ticket[half:])
 		}
-		if err := <-done; (err == nil) != whole {
+		if err := testkit.Receive(t, "the end of a goroutine", done); (err == nil) != whole {
 			t.Errorf("whole %v: %v", whole, err)
 		}
 		cancel()

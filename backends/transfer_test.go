@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // R11: a peer that takes nothing is given up on; one that takes a little now and then is not,
@@ -41,7 +43,7 @@ func TestR11SendWaitsForProgress(t *testing.T) {
 		}
 	}
 	close(stop)
-	<-stopped
+	testkit.Receive(t, "the end", stopped)
 	var err error
 	for err == nil {
 		_, err = c.Send(piece, patience)
@@ -97,7 +99,7 @@ func TestSkip(t *testing.T) {
 			if _, err := io.ReadFull(c.Reader(), next); err != nil || string(next) != "next" {
 				t.Fatalf("behind %d bytes stands %q, %v", n, next, err)
 			}
-			if err := <-sent; err != nil {
+			if err := testkit.Receive(t, "the end of sending", sent); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // load is what one backend carries before the request under test.
@@ -254,7 +256,7 @@ func TestR13FailureOvertakenByReturn(t *testing.T) {
 	}
 	failures.Store(0) // as Return does, under the lock
 	r.mu.Unlock()
-	<-done
+	testkit.Receive(t, "the end of a goroutine", done)
 	if r.Pool() != 0b11 || len(r.demotions) != 0 {
 		t.Fatalf("pool %b, events %v", r.Pool(), r.demotions)
 	}

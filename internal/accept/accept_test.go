@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // failing gives the errors one after another, then connections.
@@ -91,7 +93,7 @@ func TestCloseEndsAPause(t *testing.T) {
 		_, err := l.Accept()
 		ended <- err
 	}()
-	<-paused
+	testkit.Receive(t, "the pause", paused)
 	if err := errors.Join(l.Close(), l.Close()); err != nil {
 		t.Error(err)
 	}

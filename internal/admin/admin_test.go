@@ -103,7 +103,7 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 		if err := r.admin.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
-		if err := <-r.served; err != nil {
+		if err := testkit.Receive(t, "the end of Serve", r.served); err != nil {
 			t.Error(err)
 		}
 	})
@@ -727,7 +727,7 @@ func TestAdminShutdown(t *testing.T) {
 		if took := time.Since(began); took > 2*adminShutdownTimeout {
 			t.Errorf("it took %v", took)
 		}
-		<-ended
+		testkit.Receive(t, "the end", ended)
 	})
 	t.Run("cuts a slow sender", func(t *testing.T) {
 		r := newAdminRig(t, "a:9000")

@@ -60,7 +60,7 @@ func TestDemoBackendTakesUploadsSideBySide(t *testing.T) {
 	}
 	testkit.MustDo(t, writeTo(client, "llo"))
 	_ = client.Close()
-	if code := <-slowDone; code != http.StatusOK {
+	if code := testkit.Receive(t, "the slow answer", slowDone); code != http.StatusOK {
 		t.Errorf("slow: %d", code)
 	}
 	for _, key := range []string{"slow", "quick"} {

@@ -189,7 +189,7 @@ func TestR23LogCloseIsBounded(t *testing.T) {
 	_ = daemon.Close()
 	for _, s := range l.outputs {
 		for _, q := range s.out.Load().sinks {
-			<-q.done
+			testkit.Receive(t, "the end", q.done)
 		}
 	}
 }
@@ -230,18 +230,18 @@ func TestR23FullDiskLosesNoLine(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := <-trouble; !errors.Is(err, disk.Err) {
+	if err := testkit.Receive(t, "the trouble", trouble); !errors.Is(err, disk.Err) {
 		t.Errorf("told of %v", err)
 	}
 	disk.Open()
-	if lost := <-revived; lost != 0 {
+	if lost := testkit.Receive(t, "its revival", revived); lost != 0 {
 		t.Errorf("%d lines lost", lost)
 	}
 	if err := o.Close(); err != nil || disk.Text.String() != "one\ntwo\n" {
 		t.Errorf("it holds %q, %v", disk.Text, err)
 	}
 	if len(trouble) > 0 {
-		t.Errorf("told once more, of %v", <-trouble)
+		t.Errorf("told once more, of %v", testkit.Receive(t, "the trouble", trouble))
 	}
 }
 

@@ -74,7 +74,7 @@ func TestAwaitRunsWhenSomethingCame(t *testing.T) {
 					}
 					tt.do(c, other)
 				}
-				if !<-done {
+				if !testkit.Receive(t, "the end of a goroutine", done) {
 					t.Fatal("not what had happened")
 				}
 			})
@@ -162,7 +162,7 @@ func TestIdleSocketOutlivesItsDeadline(t *testing.T) {
 	if _, err := other.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-answered; err != nil {
+	if err := testkit.Receive(t, "the answer", answered); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -208,11 +208,11 @@ func TestR12MoreInputIsNoticed(t *testing.T) {
 				t.Fatal("it cannot be awaited")
 			}
 			_, _ = other.Write([]byte("x"))
-			<-begun
+			testkit.Receive(t, "its beginning", begun)
 			tt.do(other)
 			testkit.Eventually(t, "it is seen", func() bool { return c.watch.state.Load() == hasMore })
 			close(goOn)
-			<-done
+			testkit.Receive(t, "the end of a goroutine", done)
 			c.TakeUp()
 			if kept := c.Look() == nil; kept != tt.kept {
 				t.Errorf("kept: %v", kept)

@@ -95,7 +95,7 @@ func TestR22StopEndsASettlement(t *testing.T) {
 		_, err := r.settle(decision)
 		settled <- err
 	}()
-	<-asked
+	testkit.Receive(t, "who asks", asked)
 	r.Stop()
 	select {
 	case err := <-settled:
@@ -116,7 +116,7 @@ func TestR35PageSettlesForLong(t *testing.T) {
 	if said, err := r.settleWithin(decision, time.Millisecond); err != nil || !strings.Contains(said, "is being settled") {
 		t.Errorf("%q, %v", said, err)
 	}
-	<-asked
+	testkit.Receive(t, "who asks", asked)
 	if said, err := r.settleWithin(decision, time.Millisecond); err == nil || !strings.Contains(err.Error(), "earlier decision") {
 		t.Errorf("the second: %q, %v", said, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/online"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // The probe finds those that ignore conditions, asks again who cannot be asked, and leaves
@@ -58,24 +59,24 @@ func TestR29Probe(t *testing.T) {
 	defer p.close()
 	want := func(what string) {
 		t.Helper()
-		if got := <-told; got != what {
+		if got := testkit.Receive(t, "what is told", told); got != what {
 			t.Fatalf("%q, want %q", got, what)
 		}
 	}
 	names := c.BackendNames()
 	want(names[0] + " " + online.ConditionsUnknown)
-	if set := <-found; set != 0b10 {
+	if set := testkit.Receive(t, "what is found", found); set != 0b10 {
 		t.Fatalf("%b ignore conditions", set)
 	}
 	want(names[1] + " " + online.ConditionsIgnored)
 	down.Store(0)
 	want(names[0] + " " + online.ConditionsKept)
-	<-p.done
+	testkit.Receive(t, "the end of the probe", p.done)
 	if n := stored.Load(); n > 0 {
 		t.Errorf("%d objects are left", n)
 	}
 	if len(found) > 0 {
-		t.Errorf("%b ignore conditions", <-found)
+		t.Errorf("%b ignore conditions", testkit.Receive(t, "what is found", found))
 	}
 }
 
@@ -91,6 +92,6 @@ func TestR29NoProbeWithoutABucketOrKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.start() // asks nobody
-	<-p.done
+	testkit.Receive(t, "the end of the probe", p.done)
 	p.close()
 }

@@ -65,7 +65,7 @@ func newRemoteRig(t testing.TB, names ...string) *remoteRig {
 		if err := listener.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
-		if err := <-served; err != nil {
+		if err := testkit.Receive(t, "the end of Serve", served); err != nil {
 			t.Error(err)
 		}
 	})

@@ -95,7 +95,7 @@ func TestR35FromARequestToItsTask(t *testing.T) {
 					_ = res.Body.Close()
 					status <- res.StatusCode
 				}()
-				if got := <-status; got/100 != 2 {
+				if got := testkit.Receive(t, "the status", status); got/100 != 2 {
 					t.Fatalf("status %d", got)
 				}
 				if intent {

@@ -128,7 +128,7 @@ func TestR22BackendTLSFollowsItsFiles(t *testing.T) {
 	if status := get(); status != 200 {
 		t.Fatalf("with the right CA: %d", status)
 	}
-	if got := <-asked; string(got) != string(testkit.MustLoadPair(t, r.own, r.ownKey).Certificate[0]) {
+	if got := testkit.Receive(t, "who asks", asked); string(got) != string(testkit.MustLoadPair(t, r.own, r.ownKey).Certificate[0]) {
 		t.Error("the backend gets another client certificate")
 	}
 	testkit.MustWritePair(t, filepath.Dir(r.own), "client")
@@ -138,7 +138,7 @@ func TestR22BackendTLSFollowsItsFiles(t *testing.T) {
 	if status := get(); status != 200 {
 		t.Fatalf("with a new client certificate: %d", status)
 	}
-	if got := <-asked; string(got) != string(testkit.MustLoadPair(t, r.own, r.ownKey).Certificate[0]) {
+	if got := testkit.Receive(t, "who asks", asked); string(got) != string(testkit.MustLoadPair(t, r.own, r.ownKey).Certificate[0]) {
 		t.Error("the backend does not get the new client certificate")
 	}
 	testkit.MustDo(t, os.WriteFile(r.ca, []byte("nonsense"), 0o600))

@@ -7,10 +7,11 @@ import (
 )
 
 // Receive returns what comes from a channel, or a zero value if it is closed. The test ends where
-// nothing comes in a minute. It must be called on the test's own goroutine, as must Finish.
+// nothing comes within twice Patience: whoever should send has given up before, and has said why. It
+// must be called on the test's own goroutine, as must Finish.
 func Receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 	t.Helper()
-	late := time.NewTimer(Patience)
+	late := time.NewTimer(2 * Patience)
 	defer late.Stop()
 	select {
 	case v = <-from:
@@ -21,7 +22,7 @@ func Receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 }
 
 // Finish waits until wait returns, which waits for goroutines or for a process. The test ends where
-// that takes longer than a minute.
+// that takes longer.
 func Finish(t testing.TB, what string, wait func()) {
 	t.Helper()
 	done := make(chan struct{})

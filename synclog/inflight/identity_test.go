@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/internal/datadir"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // The table is known by its file as long as it is open, and of no use once that was cut.
@@ -72,7 +73,7 @@ func TestR23IdentityAtAnyTime(t *testing.T) {
 		if err := table.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-asked; err != nil {
+		if err := testkit.Receive(t, "who asks", asked); err != nil {
 			t.Fatal(err)
 		}
 	}

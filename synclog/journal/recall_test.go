@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // slowFS is a file system on which what hold tells waits until it is released.
@@ -226,13 +228,13 @@ func TestReadAheadIsCheckedAgain(t *testing.T) {
 	seq := r.promise(older)
 	f.holds("read", 1)
 	settled := soon(func() { r.settle(seq, 0b100, []byte("late")) })
-	<-f.waiting
+	testkit.Receive(t, "who waits", f.waiting)
 	r.promise(newer)
 	if err := r.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	close(f.release)
-	<-settled
+	testkit.Receive(t, "the end", settled)
 	r.want("DELETE k 101, PUT l 10")
 	if p := r.all()[0]; len(p.Rivals) != 1 || p.Rivals[0].Reason != "late" {
 		t.Errorf("%+v: the settlement was not merged", p)
@@ -249,7 +251,7 @@ func TestCloseWaitsForSettlements(t *testing.T) {
 	seq := r.promise(opened(put("k", 0b100)))
 	f.holds("read", 1)
 	r.settleSoon(&Entry{Seq: seq})
-	<-f.waiting
+	testkit.Receive(t, "who waits", f.waiting)
 	closed := soon(func() {
 		if err := r.Close(); err != nil {
 			t.Error(err)

@@ -403,7 +403,7 @@ func TestR23GoneDuringAWrite(t *testing.T) {
 	s.slow.Store(true)
 	promised := make(chan error, 1)
 	go func() { promised <- r.Promise([]Entry{put("k", 1)}) }()
-	<-s.begun
+	testkit.Receive(t, "its beginning", s.begun)
 	must(t, os.RemoveAll(r.data))
 	var looking sync.WaitGroup
 	looking.Go(r.look)
@@ -413,7 +413,7 @@ func TestR23GoneDuringAWrite(t *testing.T) {
 		t.Error(err)
 	}
 	close(s.goOn)
-	if err := <-promised; !errors.Is(err, ErrGone) {
+	if err := testkit.Receive(t, "the promise", promised); !errors.Is(err, ErrGone) {
 		t.Error(err)
 	}
 	looking.Wait()

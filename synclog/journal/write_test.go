@@ -484,7 +484,7 @@ func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 		t.Errorf("killed meanwhile: %+v", got)
 	}
 	disk.full.Store(false)
-	<-revived // it tries each second
+	testkit.Receive(t, "its revival", revived) // it tries each second
 	mustBegin(t, j, "next").End()
 	if n := j.writes.table.Len(); n != 0 {
 		t.Fatalf("%d slots are kept", n)

@@ -574,7 +574,7 @@ func TestClose(t *testing.T) {
 		return true
 	}))
 	r := w.follow()
-	<-held
+	testkit.Receive(t, "who is held back", held)
 	if s := r.Status(); s.InFlight != 1 {
 		t.Errorf("%+v", s)
 	}

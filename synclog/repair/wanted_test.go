@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -37,7 +38,7 @@ func TestR30WantedKeyIsFirst(t *testing.T) {
 	}
 	w.stores[1].mu.Unlock()
 	r := w.follow()
-	<-entered // the first is being worked on, and the second is on its way
+	testkit.Receive(t, "who enters", entered) // the first is being worked on, and the second is on its way
 	r.Prefer("b", "nothing")
 	r.Prefer("b", "40")
 	r.Prefer("b", "40")

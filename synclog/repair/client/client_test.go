@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/s3/sigv4"
 )
 
@@ -230,7 +231,7 @@ func TestCancelled(t *testing.T) {
 	}()
 	s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
 	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
+	if err := testkit.Receive(t, "the end of a goroutine", done); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

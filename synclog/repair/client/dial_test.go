@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 var errSource = errors.New("the source broke off")
@@ -52,7 +53,7 @@ func TestR31CopyThatBreaksOffIsReset(t *testing.T) {
 		if !errors.Is(err, errSource) {
 			t.Fatalf("the copy ended with %v", err)
 		}
-		if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
+		if err := testkit.Receive(t, "the end", ended); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("the backend's read says %v in place of a reset", err)
 		}
 	})
@@ -64,7 +65,7 @@ func TestR31CopyThatBreaksOffIsReset(t *testing.T) {
 		if _, err := c.Discard(ctx, &Request{Method: "PUT", Bucket: "b", Key: "k", Stream: body, Length: 600 << 10}); err == nil {
 			t.Fatal("the copy did not fail")
 		}
-		if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
+		if err := testkit.Receive(t, "the end", ended); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("the backend's read says %v in place of a reset", err)
 		}
 	})
