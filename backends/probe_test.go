@@ -39,12 +39,17 @@ func TestR13ProbeTakesAnyAnswer(t *testing.T) {
 			if tt.behaviour.HangAfterBody {
 				timeout = 50 * time.Millisecond
 			}
-			if err := b.Probe(timeout); (err == nil) != tt.ok {
+			err := b.Probe(timeout)
+			for tt.behaviour.HangAfterBody && s.Counts().Requests == 0 && timeout < 10*time.Second {
+				timeout *= 4 // it was over before the request had come
+				err = b.Probe(timeout)
+			}
+			if (err == nil) != tt.ok {
 				t.Fatalf("error is %v", err)
 			} else if err != nil && !strings.Contains(err.Error(), b.Name()) {
 				t.Fatalf("error %q does not name the backend", err)
 			}
-			requests := s.Wait(t, func(rs stub.Requests) bool { return len(rs) == 1 })
+			requests := s.Wait(t, func(rs stub.Requests) bool { return len(rs) > 0 })
 			if q := requests[0]; q.Method != "HEAD" || q.Target != "/" || q.Headers.Get("Host") != b.Name() {
 				t.Fatalf("asked for %v", q)
 			}

@@ -724,7 +724,7 @@ func TestAdminShutdown(t *testing.T) {
 		if err := r.admin.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(began); took > 2*adminShutdownTimeout {
+		if took := time.Since(began); took > adminShutdownTimeout+30*time.Second { // rather than what is left of 50 s, also on a busy machine
 			t.Errorf("it took %v", took)
 		}
 		testkit.Receive(t, "the end", ended)

@@ -85,7 +85,7 @@ func TestPoisonedObjectIsParked(t *testing.T) {
 			w := newWorld(t, 2)
 			w.o.MaxTries = 3
 			if answer == nil {
-				w.o.Timeout = 2 * time.Second // it is used up, three times
+				w.o.Timeout = 8 * time.Second // it is used up, three times; the others need far less, also on a busy machine
 			}
 			w.stores[1].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
 				if r.Method != "PUT" || !strings.Contains(r.RequestURI, "poison") {
@@ -169,7 +169,7 @@ func TestBackendIsOut(t *testing.T) {
 			w := newWorld(t, 3)
 			w.o.Concurrency, w.o.OnResolved = 4, nil
 			if name == "hangs" {
-				w.o.Timeout = 2 * time.Second // it is used up
+				w.o.Timeout = 8 * time.Second // it is used up; the others need far less, also on a busy machine
 			}
 			const n = 200
 			for i := range n {
@@ -229,7 +229,7 @@ func TestFollowsThroughAnOutage(t *testing.T) {
 	a, b := newFake(t, "b"), stub.New(t)
 	w := &world{t: t, stores: []*fake{a}, q: newQueue(), log: &testLog{t: t}}
 	w.o = Options{
-		Journal: w.q, Log: w.log, Timeout: time.Second, IdleInterval: 10 * time.Millisecond,
+		Journal: w.q, Log: w.log, Timeout: testkit.Patience, DialTimeout: testkit.Patience, IdleInterval: 10 * time.Millisecond,
 		Backends: []Backend{a.backend(), {Name: b.Addr(), URL: b.URL()}},
 	}
 	w.q.names = []string{a.name, b.Addr()}

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -32,7 +33,7 @@ func newWorld(t *testing.T, n int) *world {
 		w.stores = append(w.stores, newFake(t, "b"))
 	}
 	w.o = Options{
-		Journal: w.q, Log: w.log, Timeout: 20 * time.Second, Concurrency: 1,
+		Journal: w.q, Log: w.log, Timeout: 20 * time.Second, DialTimeout: testkit.Patience, Concurrency: 1,
 		// What fails is not to be tried again by the same RunOnce.
 		RetryBase: 10000 * time.Hour, RetryMax: 10000 * time.Hour,
 		OnResolved: func(task task.Task, action string) { w.done = append(w.done, task.Key+": "+action) },

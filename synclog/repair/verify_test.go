@@ -18,7 +18,7 @@ func (w *world) verify(change func(*VerifyOptions)) (map[string]string, VerifySu
 	w.t.Helper()
 	found := map[string]string{}
 	o := VerifyOptions{
-		Backends: w.o.Backends, Bucket: "b", Log: w.log, Timeout: 5 * time.Second,
+		Backends: w.o.Backends, Bucket: "b", Log: w.log, Timeout: 20 * time.Second,
 		OnDifference: func(d Difference) { found[d.Key] = d.Kind },
 	}
 	if change != nil {
