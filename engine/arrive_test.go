@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -103,7 +104,7 @@ func TestNoAnswerWaitsForAnothersEnd(t *testing.T) {
 				answered()
 			}
 			close(first)
-			<-held
+			testkit.Receive(t, "who is held back", held)
 			conns := r.stores[0].Counts().Conns
 			putAll()
 			if more := r.stores[0].Counts().Conns - conns; more > 1 {

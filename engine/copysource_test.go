@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/s3"
 )
@@ -111,7 +112,7 @@ func TestR30PartCopyOfAWriteUnderWay(t *testing.T) {
 	go func() { answers <- r.dial().Do(request) }()
 	until(t, "the copy is being handled", func() bool { return r.e.handling.Load() == 1 })
 	close(gate)
-	wantStatus(t, <-answers, 200)
+	wantStatus(t, testkit.Receive(t, "an answer", answers), 200)
 	r.settled()
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -149,7 +150,7 @@ func TestR29WhoDecidesDeletes(t *testing.T) {
 				r.settled()
 				if tt.want < 0 {
 					wantStatus(t, a, 503)
-					if got := <-wanted; got != "b/k" {
+					if got := testkit.Receive(t, "who wants the key", wanted); got != "b/k" {
 						t.Errorf("repair is told of %q", got)
 					}
 				} else if wantStatus(t, a, 403); a.Headers.Get("X-Store") != fmt.Sprint(order[tt.want]) {
@@ -185,7 +186,7 @@ func TestR29DeletesRunAlone(t *testing.T) {
 	r.stores[0].Wait(t, func(rs stub.Requests) bool { return len(rs) == 2 })
 	close(gate)
 	for range 3 {
-		if a := <-answers; a.Status/100 != 2 {
+		if a := testkit.Receive(t, "an answer", answers); a.Status/100 != 2 {
 			t.Errorf("answer is %d", a.Status)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/s3"
 )
@@ -175,7 +176,7 @@ func TestR29FollowersAreHeldBack(t *testing.T) {
 					}
 				}
 				close(gate)
-				if a := <-answers; a.Status/100 != 2 {
+				if a := testkit.Receive(t, "an answer", answers); a.Status/100 != 2 {
 					t.Fatalf("answer is %d", a.Status)
 				}
 				r.wantRecords(path, "")
@@ -298,7 +299,7 @@ func TestR29WhoDecides(t *testing.T) {
 			r.settled()
 			if tt.want == -1 {
 				wantStatus(t, a, 503)
-				if got := <-wanted; got != "b/k" {
+				if got := testkit.Receive(t, "who wants the key", wanted); got != "b/k" {
 					t.Errorf("repair is told of %q", got)
 				}
 				for _, s := range r.stores {

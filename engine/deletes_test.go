@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/s3"
 )
@@ -336,7 +337,7 @@ func TestR24AnswerOfWhoHasDeletedThem(t *testing.T) {
 			go func() { answer <- client.Do(deleteRequestOf("a", "b")) }()
 			r.stores[0].WaitDone(t, 1)
 			close(gate)
-			res := <-answer
+			res := testkit.Receive(t, "the answer", answer)
 			wantStatus(t, res, 200)
 			if !strings.Contains(string(res.Body), tt.want) {
 				t.Errorf("answered %s, want %q in it", res.Body, tt.want)

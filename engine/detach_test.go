@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -195,7 +196,7 @@ func TestR3AnswersToALateReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = nc.SetDeadline(time.Now().Add(time.Minute))
+	_ = nc.SetDeadline(time.Now().Add(3 * patience)) // for all of it
 	const n = 1000
 	sent := make(chan error, 1)
 	go func() {
@@ -227,11 +228,11 @@ func TestR3AnswersToALateReader(t *testing.T) {
 			t.Fatalf("answer %d: %d, %s", i, a.Status, got)
 		}
 	}
-	if err := <-sent; err != nil {
+	if err := testkit.Receive(t, "the end of sending", sent); err != nil {
 		t.Error(err)
 	}
 	r.stop(rigStop)
-	if err := <-served; err != nil {
+	if err := testkit.Receive(t, "the end of Serve", served); err != nil {
 		t.Error(err)
 	}
 }
@@ -297,7 +298,7 @@ func TestOwedAnswerOutlastsTheIdleTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.answerSent(false)
-	if err := <-read; err == nil {
+	if err := testkit.Receive(t, "the end of reading", read); err == nil {
 		t.Error("it reads after it was closed")
 	}
 	got, err := io.ReadAll(other)
@@ -335,7 +336,7 @@ func TestR20NoLegWaitsForTheJournal(t *testing.T) {
 		s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
 	}
 	close(first)
-	<-held
+	testkit.Receive(t, "who is held back", held)
 	wantStatus(t, r.put("/b/other", "body"), 200)
 	if n := r.stores[0].Counts().Conns; n != 1 {
 		t.Fatalf("%d connections: nothing was shown", n)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -348,7 +349,7 @@ func TestR23SlowUploads(t *testing.T) {
 				t.Errorf("the access log has %+v", got)
 			}
 			c.Close()
-			<-done
+			testkit.Receive(t, "the end of a goroutine", done)
 			if d := r.settled(); len(d) > 0 {
 				t.Errorf("divergences: %+v", d)
 			}
@@ -409,7 +410,7 @@ func TestR23SlowReaders(t *testing.T) {
 	}()
 	r.clients("the slow reader is cut", func(c Clients) bool { return c.Cut["answer"] == 1 && c.Open == 0 })
 	close(stop)
-	<-done
+	testkit.Receive(t, "the end of a goroutine", done)
 	if got := r.waitAccess(1)[0]; got.Status != 200 || got.BytesOut >= 32<<20 {
 		t.Errorf("the access log has %+v", got)
 	}

@@ -64,7 +64,7 @@ func (w *answering) here() bool {
 // get waits for the answer.
 func (w *answering) get(t testing.TB) *stub.Answer {
 	t.Helper()
-	<-w.done
+	testkit.Receive(t, "the answer", w.done)
 	if w.err != nil {
 		t.Fatalf("cannot read the answer: %v", w.err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/internal/netio"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -104,9 +105,9 @@ func TestGapBeforeTheAnswer(t *testing.T) {
 	}
 	until(t, "the refusal has come", func() bool { return r.voted() == 1 })
 	close(first)
-	<-held // decided, and not answered
+	testkit.Receive(t, "who is held back", held) // decided, and not answered
 	close(second)
-	<-written // by the last leg
+	testkit.Receive(t, "what is written", written) // by the last leg
 	close(inGap)
 	r.putMany(many, 1)
 	onDisk <- struct{}{}
@@ -152,11 +153,11 @@ func TestGapBehindTheIntent(t *testing.T) {
 		s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
 	}
 	close(first)
-	<-held // writes the intent
+	testkit.Receive(t, "who is held back", held) // writes the intent
 	close(second)
 	until(t, "the last leg leaves it to who answers", func() bool { return r.find("slow", func(r *request) bool { return r.ledger.state == journalLeft }) })
 	close(inGap)
-	<-settling
+	testkit.Receive(t, "the last leg", settling)
 	if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
 		t.Fatal(a, err)
 	}
@@ -187,7 +188,7 @@ func TestGapBehindARefusal(t *testing.T) {
 	stores[0].BehaveNext(stub.Behaviour{Status: 500})
 	c := r.dial()
 	c.Send(conditional("PUT", "/b/slow", "body"))
-	<-written
+	testkit.Receive(t, "what is written", written)
 	r.putMany(many, 1)
 	release()
 	a, err := c.ReadAnswer()

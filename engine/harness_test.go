@@ -18,6 +18,7 @@ import (
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/internal/netio"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -206,7 +207,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := backends.New(backends.Options{URL: u, DialTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10, Watcher: watcher})
+		b, err := backends.New(backends.Options{URL: u, DialTimeout: patience, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10, Watcher: watcher})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,10 +218,10 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 	lo := limiter.Options{Backends: names, ConnLimit: 10000}
 	o := Options{
 		Backends: pool, Synclog: r.records, Log: r.log, Metrics: r.metrics,
-		ConnectionTimeout: patience, StallTimeout: patience, SlotTimeout: 10 * time.Second,
+		ConnectionTimeout: patience, StallTimeout: patience, SlotTimeout: patience,
 		RingSize: 256 << 10, MaxHeaderSize: 16 << 10, MaxConcurrentRequests: 10000, MaxConnections: 10000,
-		WriteAck: AckFirst, PrimaryWait: 10 * time.Second, CompareETags: true, Journal: r.journal,
-		drainGrace: time.Millisecond,
+		WriteAck: AckFirst, PrimaryWait: patience, CompareETags: true, Journal: r.journal,
+		drainGrace: time.Millisecond, firstTimeout: patience,
 	}
 	for _, s := range setups {
 		s(&o, &lo)
@@ -248,7 +249,7 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 	go func() { served <- e.Serve(ln) }()
 	t.Cleanup(func() {
 		r.stop(patience)
-		if err := <-served; err != nil {
+		if err := testkit.Receive(t, "the end of Serve", served); err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 		r.checkRest()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/http1"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -532,7 +533,7 @@ func TestR23ConnectionsOverTLS(t *testing.T) {
 		t.Fatalf("status is %d, want 503", status)
 	}
 	open()
-	if status := <-first; status != 200 {
+	if status := testkit.Receive(t, "the first one", first); status != 200 {
 		t.Fatalf("status is %d", status)
 	}
 	// And once it is idle it makes room. The client has its answer before that.

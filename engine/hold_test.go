@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -223,7 +224,7 @@ func TestR20LateAnswerEndsAfterTheIntent(t *testing.T) {
 	c.Send(request)
 	a := waits(t, c)
 	first()
-	<-asked
+	testkit.Receive(t, "who asks", asked)
 	begun, read := make(chan struct{}), make(chan error, 1)
 	go func() {
 		var err error

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -173,7 +174,7 @@ func TestR30ReadsInNewBuckets(t *testing.T) {
 			t.Error("the list did not wait for the write")
 		}
 		open()
-		<-answers
+		testkit.Receive(t, "an answer", answers)
 		r.settled()
 		if !asked(r.stores[0], "/b?versions") {
 			t.Error("the list is not the primary's")
@@ -211,7 +212,7 @@ func TestR28ReadsTellThePrimarysVersion(t *testing.T) {
 				if r.legsEnded(OutcomePositive, 1); want == "v0" {
 					close(gate)
 				}
-				if a := <-answers; a.Status != 200 || a.Headers.Get("x-amz-version-id") != want {
+				if a := testkit.Receive(t, "an answer", answers); a.Status != 200 || a.Headers.Get("x-amz-version-id") != want {
 					t.Errorf("%d %v, want %s", a.Status, a.Headers, want)
 				}
 				if want != "v0" {
@@ -253,7 +254,7 @@ func TestR29BucketIsRemovedBehindItsKeys(t *testing.T) {
 	for _, gate := range gates {
 		close(gate)
 	}
-	wantStatus(t, <-answers, 204)
+	wantStatus(t, testkit.Receive(t, "an answer", answers), 204)
 	r.settled()
 }
 
@@ -271,7 +272,7 @@ func TestR28R30BrieflyAwaited(t *testing.T) {
 		go func() { answers <- r.dial().Do(requestFor("POST", "/new/k?uploads")) }()
 		until(t, "the upload's is being handled", func() bool { return r.e.handling.Load() == 1 || len(answers) > 0 })
 		open()
-		wantStatus(t, <-answers, 200)
+		wantStatus(t, testkit.Receive(t, "an answer", answers), 200)
 		r.settled()
 		if len(r.stores[0].Uploads()) != 1 {
 			t.Error("the upload is not the primary's")
@@ -293,7 +294,7 @@ func TestR28R30BrieflyAwaited(t *testing.T) {
 			t.Error("a storage is asked that lacks a key")
 		}
 		close(gates[0])
-		<-answers
+		testkit.Receive(t, "an answer", answers)
 		if !asked(r.stores[0], "/b?list-type=2") || asked(r.stores[1], "/b?list-type=2") {
 			t.Error("it is not the list of the storage that has all keys")
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog/task"
 )
@@ -68,7 +69,7 @@ func TestR20IntentBeforeAcknowledgement(t *testing.T) {
 			}
 			c := stub.NewClient(t, nc.(*net.TCPConn))
 			c.Send(tt.request)
-			es := <-asked
+			es := testkit.Receive(t, "who asks", asked)
 			if len(es) != 1 {
 				t.Fatalf("%d entries", len(es))
 			}
@@ -351,10 +352,10 @@ func TestR24EachKeyIsADelete(t *testing.T) {
 			answer := make(chan *stub.Answer, 1)
 			go func(c *stub.Client) { answer <- c.Do(postDelete(body)) }(r.dial())
 			if !tt.waits {
-				<-first // the intents
+				testkit.Receive(t, "the first one", first) // the intents
 			}
 			close(gate)
-			wantStatus(t, <-answer, 200)
+			wantStatus(t, testkit.Receive(t, "the answer", answer), 200)
 			r.settled()
 			var got []string
 			for _, e := range r.journal.owing() {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -128,7 +129,7 @@ func TestR30HedgeLoses(t *testing.T) {
 				r.stores[1].Wait(t, func(q stub.Requests) bool { return len(q) > 0 })
 			}
 			close(gate)
-			a := <-answered
+			a := testkit.Receive(t, "the answer", answered)
 			wantStatus(t, a, 200)
 			r.stores[1].Unhang()
 			r.settled()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/engine/pick"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -236,7 +237,7 @@ func TestR30BehindDoesNotAnswer(t *testing.T) {
 						r.stores[0].Wait(t, func(q stub.Requests) bool { return len(q) > 0 })
 					}
 					r.stores[0].Unhang()
-					a := <-answered
+					a := testkit.Receive(t, "the answer", answered)
 					wantStatus(t, a, tt.status)
 					if tt.size >= 0 && a.Length != tt.size {
 						t.Errorf("Content-Length is %d, want %d", a.Length, tt.size)

@@ -11,9 +11,9 @@ import (
 	"github.com/akubra/akubra/limiter"
 )
 
-// promptly is far less than the bounds on a client's silence (headTimeout), and more than
+// promptly is less than the bounds on a client's silence (headTimeout), and more than
 // a busy machine needs for an answer.
-const promptly = 12 * time.Second
+const promptly = 25 * time.Second
 
 // waitAccess waits until the access log has n lines.
 func (r *rig) waitAccess(n int) (got []Access) {

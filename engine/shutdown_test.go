@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -348,7 +349,7 @@ func TestR22BusyClientsLoseNothing(t *testing.T) {
 				})
 			}
 			for range 50 {
-				<-begun
+				testkit.Receive(t, "its beginning", begun)
 			}
 			done := r.shutdown(timeout)
 			clients.Wait()

@@ -12,7 +12,7 @@ import (
 )
 
 // slack is what a busy machine may add to a bound that a rule sets.
-const slack = 8 * time.Second
+const slack = 30 * time.Second
 
 // TestR10LaggardIsCut: a backend that holds the client back for StallTimeout is
 // cut from the request, however it does so.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/internal/netio"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -426,7 +427,7 @@ func TestR32SurplusBytesAreNobodysAnswer(t *testing.T) {
 					if wrong != "" || status >= 400 {
 						t.Fatalf("request %d: %d %s", i, status, wrong)
 					}
-					<-written
+					testkit.Receive(t, "what is written", written)
 				}
 				if got := s.answers.Load(); got != int64(n) {
 					t.Errorf("%d requests came, want %d", got, n)

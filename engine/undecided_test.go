@@ -9,6 +9,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/engine/outcome"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -155,7 +156,7 @@ func TestR29R30ReadsOvertakenByADecision(t *testing.T) {
 				t.Error(err)
 			}
 			answer()
-			if <-answers; string(first.Body) != tt.want {
+			if testkit.Receive(t, "an answer", answers); string(first.Body) != tt.want {
 				t.Errorf("it reads %d %q", first.Status, first.Body)
 			}
 			r.settled()

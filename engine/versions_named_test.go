@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -62,7 +63,7 @@ func TestR28R35LockedVersionIsNotDeleted(t *testing.T) {
 						go func() { answers <- r.dial().Do(requestFor("DELETE", "/b/k?versionId=x")) }()
 						r.legsEnded([]string{OutcomePositive, OutcomeNegative}[first], 1)
 						close(gate)
-						a := <-answers
+						a := testkit.Receive(t, "an answer", answers)
 						wantStatus(t, a, lock.status)
 						if !strings.Contains(string(a.Body), lock.message) {
 							t.Errorf("answer is %q", a.Body)
@@ -156,7 +157,7 @@ func TestR24R28ListOfVersions(t *testing.T) {
 			go func() { answers <- r.dial().Do(postDelete("<Delete>" + list.String() + "</Delete>")) }()
 			r.legsEnded(OutcomePositive, 1)
 			close(gate)
-			a := <-answers
+			a := testkit.Receive(t, "an answer", answers)
 			wantStatus(t, a, 200)
 			if got := a.Headers.Get("X-Store"); got != fmt.Sprint(tt.want) && tt.named[0] != "" {
 				t.Errorf("answered as by %s, want %d: %s", got, tt.want, a.Body)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/engine/outcome"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -58,7 +59,7 @@ func TestR28VersionOfThePrimary(t *testing.T) {
 					default:
 					}
 					close(gate)
-					if got := (<-answers).Headers.Get("x-amz-version-id"); got != "v0" {
+					if got := testkit.Receive(t, "an answer", answers).Headers.Get("x-amz-version-id"); got != "v0" {
 						t.Errorf("version %q", got)
 					}
 					r.settled()
