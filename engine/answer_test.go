@@ -347,9 +347,7 @@ func TestR5OldClients(t *testing.T) {
 				if got := a.Headers.Values("Connection"); len(got) > 1 || len(got) == 1 && got[0] != "close" {
 					t.Errorf("Connection is %q", got)
 				}
-				if rest, err := c.Rest(); rest != nil || err != nil {
-					t.Errorf("after the answer came %q, %v, want the end", rest, err)
-				}
+				wantEnd(t, c)
 				r.settled()
 			})
 		}
@@ -473,9 +471,7 @@ func TestR5OptionsAndCORS(t *testing.T) {
 					t.Errorf("fields are %q, want %q", got, tt.fields)
 				}
 			}
-			if d := r.settled(); len(d) > 0 {
-				t.Errorf("divergences: %+v", d)
-			}
+			r.wantNoRecords()
 		})
 	}
 }

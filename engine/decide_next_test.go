@@ -124,11 +124,7 @@ func TestR29NextHasAnswered(t *testing.T) {
 			c.Send(raw[:1<<19])
 			until(t, "the second one has ended", func() bool { return r.metrics.count(tt.outcome) == 1 })
 			c.Send(raw[1<<19:])
-			a, err := c.ReadAnswer()
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantStatus(t, a, tt.want)
+			wantStatus(t, c.Answer(), tt.want)
 			r.settled()
 			for i, s := range r.stores {
 				if i == order[2] && tt.want == 200 {

@@ -136,11 +136,7 @@ func TestR29DeciderRefusesEarly(t *testing.T) {
 			c := r.dial()
 			raw := conditional("PUT", "/b/k", pattern(4<<20))
 			c.Send(raw[:3<<20])
-			a, err := c.ReadAnswer()
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantStatus(t, a, 412)
+			wantStatus(t, c.Answer(), 412)
 			c.Close()
 			r.stores[0].Unhang()
 			r.settled()

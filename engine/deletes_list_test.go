@@ -100,11 +100,7 @@ func TestR24LargestList(t *testing.T) {
 	for _, open := range gates {
 		open()
 	}
-	a, err := c.ReadAnswer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantStatus(t, a, 200)
+	wantStatus(t, c.Answer(), 200)
 	r.settled()
 	if n := r.e.deleting.Load(); n != 0 {
 		t.Errorf("%d bytes are still counted", n)

@@ -215,9 +215,7 @@ func TestR24BodyArrivesWhole(t *testing.T) {
 				s.Put("/b/other", []byte("x"))
 			}
 			wantStatus(t, r.dial().Do(request), 200)
-			if d := r.settled(); len(d) > 0 {
-				t.Fatalf("recorded: %+v", d)
-			}
+			r.wantNoRecords()
 			for _, s := range r.stores {
 				if got := s.Requests()[0]; string(got.Body) != body || name == "trailer" && got.Trailers.Get("X-T") != "v" {
 					t.Fatalf("a storage got %d bytes and trailers %v", len(got.Body), got.Trailers)
@@ -264,9 +262,7 @@ func TestR24BodyOutOfBounds(t *testing.T) {
 			if err != nil || a.Status != 400 || string(s3.Text(a.Body, "Code")) != tt.code {
 				t.Fatal(a, err)
 			}
-			if d := r.settled(); len(d) > 0 {
-				t.Fatalf("recorded: %+v", d)
-			}
+			r.wantNoRecords()
 			for _, s := range r.stores {
 				if len(s.Requests()) != 0 {
 					t.Fatalf("a storage got %v", s.Requests())

@@ -243,9 +243,7 @@ func TestR13LastBackendStaysAndRequestsWaitForASlot(t *testing.T) {
 		t.Fatal(a, err)
 	}
 	wantStatus(t, r.put("/b/third", "3"), 200)
-	if d := r.settled(); len(d) > 0 {
-		t.Fatalf("recorded: %+v", d)
-	}
+	r.wantNoRecords()
 	wantAbsent(t, r.stores[0], "/b/second")
 }
 
@@ -270,9 +268,7 @@ func TestR13WaitingRequestGetsTheSlotThatIsFreed(t *testing.T) {
 			t.Fatal(a, err)
 		}
 	}
-	if d := r.settled(); len(d) > 0 {
-		t.Fatalf("recorded: %+v", d)
-	}
+	r.wantNoRecords()
 	if n, _ := events.count(); n != 0 {
 		t.Fatal("demoted for load alone")
 	}
@@ -329,9 +325,7 @@ func TestR13SlowUploadBlamesNoBackend(t *testing.T) {
 				t.Fatalf("demoted for a slow client: %+v", events.demoted)
 			}
 			wantStatus(t, slow.Do(tt.later), 200)
-			if d := r.settled(); len(d) > 0 {
-				t.Fatalf("recorded: %+v", d)
-			}
+			r.wantNoRecords()
 			r.wantAllStored("/b/slow", tt.stored)
 		})
 	}
@@ -508,9 +502,7 @@ func TestR13FailuresNeverDemoteTheLast(t *testing.T) {
 	if n, _ := events.count(); n != 1 {
 		t.Fatalf("%d demotions, want 1", n)
 	}
-	if d := r.settled(); len(d) > 0 {
-		t.Fatalf("recorded: %+v", d)
-	}
+	r.wantNoRecords()
 	for _, s := range r.stores {
 		if err := s.Up(); err != nil {
 			t.Fatal(err)

@@ -225,9 +225,7 @@ func TestR16NoRecordWithoutAPositive(t *testing.T) {
 				r.stores[0].Behave(tt.first)
 				r.stores[1].Behave(tt.second)
 				wantStatus(t, r.dial().Do(method+" /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 1\r\n\r\nx"), tt.status)
-				if d := r.settled(); len(d) > 0 {
-					t.Fatalf("recorded: %+v", d)
-				}
+				r.wantNoRecords()
 			})
 		}
 	}

@@ -85,10 +85,7 @@ func TestR9AllRejectBeforeTheEnd(t *testing.T) {
 					}
 					c := r.dial()
 					c.Send(raw[:strings.Index(raw, "\r\n\r\n")+4+sent])
-					a, err := c.ReadAnswer()
-					if err != nil {
-						t.Fatalf("no answer: %v", err)
-					}
+					a := c.Answer()
 					wantStatus(t, a, 403)
 					if !a.Headers.Has("X-From") || !strings.EqualFold(a.Headers.Get("Connection"), "close") {
 						t.Errorf("answer %s", a.RawHead)
@@ -115,11 +112,7 @@ func TestR9AnswerReachesAClientThatSendsOn(t *testing.T) {
 				// It may fail once the proxy has heard enough.
 				_, _ = c.Write([]byte(putRequest("/b/k", pattern(3<<20))))
 			}()
-			a, err := c.ReadAnswer()
-			if err != nil {
-				t.Fatalf("no answer: %v", err)
-			}
-			wantStatus(t, a, 403)
+			wantStatus(t, c.Answer(), 403)
 			r.wantRecords("/b/k", "")
 		})
 	}
@@ -161,10 +154,7 @@ func TestR9EarlySuccessThatDidNotTakeTheBody(t *testing.T) {
 				body := pattern(8 << 20)
 				c := r.dial()
 				go func() { _, _ = c.Write([]byte(putRequest("/b/k", body))) }()
-				a, err := c.ReadAnswer()
-				if err != nil {
-					t.Fatal(err)
-				}
+				a := c.Answer()
 				if n == 2 {
 					wantXMLError(t, a, 503)
 					r.wantRecords("/b/k", "")

@@ -168,10 +168,7 @@ func TestR2ExpectIsTheProxysOwn(t *testing.T) {
 		t.Fatalf("no 100 Continue: %+v, %v", a, err)
 	}
 	c.Send("abc")
-	a, err := c.ReadAnswer()
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := c.Answer()
 	wantStatus(t, a, 200)
 	r.settled()
 	for _, got := range r.seenBy(1) {
@@ -257,9 +254,7 @@ func TestR2ChunkedBodiesAndTrailers(t *testing.T) {
 			head := "PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nTransfer-Encoding: chunked\r\nTrailer: x-a, x-amz-checksum-crc32\r\n\r\n"
 			c := r.dial()
 			wantStatus(t, c.Do(head, chunkedBody(body, tt.chunk, tt.trailer)), 200)
-			if d := r.settled(); len(d) > 0 {
-				t.Errorf("divergences: %+v", d)
-			}
+			r.wantNoRecords()
 			var want []string
 			for line := range strings.SplitSeq(strings.TrimSuffix(tt.trailer, "\r\n"), "\r\n") {
 				if name, value, ok := strings.Cut(line, ":"); ok {
@@ -345,9 +340,7 @@ func TestR2OldClients(t *testing.T) {
 				wantStored(t, r.stores[i], "/b/k", "hello")
 			}
 			if !keep {
-				if rest, err := c.Rest(); rest != nil || err != nil {
-					t.Errorf("after the answer came %q, %v, want the end", rest, err)
-				}
+				wantEnd(t, c)
 				return
 			}
 			if got := a.Headers.Get("Connection"); !strings.EqualFold(got, "keep-alive") {
@@ -357,9 +350,7 @@ func TestR2OldClients(t *testing.T) {
 			if string(a.Body) != "hello" {
 				t.Errorf("body is %q", a.Body)
 			}
-			if rest, err := c.Rest(); rest != nil || err != nil {
-				t.Errorf("after the answer came %q, %v, want the end", rest, err)
-			}
+			wantEnd(t, c)
 		})
 	}
 }
@@ -417,9 +408,7 @@ func TestR7PipelinedRequests(t *testing.T) {
 					t.Fatalf("answer %d to %s is %d with %d bytes (%.60q), want %d with %d", i, w.method, a.Status, len(a.Body), a.Body, w.status, len(w.body))
 				}
 			}
-			if d := r.settled(); len(d) > 0 {
-				t.Errorf("divergences: %+v", d)
-			}
+			r.wantNoRecords()
 			for i, s := range r.stores {
 				if n := s.Counts().Requests; n != len(wants) {
 					t.Errorf("storage %d got %d requests, want %d: %v", i, n, len(wants), s.Requests())

@@ -69,9 +69,7 @@ func TestR34FormUploadIsAWriteOfItsKey(t *testing.T) {
 			}
 			wantStatus(t, r.dial().Do(formRequest("/b", contentType, body)), tt.answer.Status)
 			r.wantOwing()
-			if d := r.settled(); len(d) > 0 {
-				t.Fatalf("recorded: %+v", d)
-			}
+			r.wantNoRecords()
 
 			// One refuses it: that is a divergence of the object.
 			r = newRigOn(t, r.stores)
@@ -114,9 +112,7 @@ func TestR34OtherRedirectionsArePositiveOfNoWrite(t *testing.T) {
 			if a.Status != tt.status && a.Status != 503 {
 				t.Fatalf("answer is %d", a.Status)
 			}
-			if d := r.settled(); len(d) > 0 {
-				t.Fatalf("recorded: %+v", d)
-			}
+			r.wantNoRecords()
 		})
 	}
 }

@@ -35,11 +35,7 @@ func testGatheredBody(t testing.TB, _ func() bool) {
 	}
 	close(gate)
 	for _, want := range []int{200, 200, 404} {
-		a, err := c.ReadAnswer()
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantStatus(t, a, want)
+		wantStatus(t, c.Answer(), want)
 	}
 	r.wantRecords("/b/k", "")
 	for _, s := range r.stores {

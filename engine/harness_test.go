@@ -314,6 +314,14 @@ func (r *rig) settled() []Divergence {
 	return r.records.list()
 }
 
+// wantNoRecords checks that nothing was recorded by then.
+func (r *rig) wantNoRecords() {
+	r.t.Helper()
+	if d := r.settled(); len(d) > 0 {
+		r.t.Errorf("recorded: %+v", d)
+	}
+}
+
 func (r *rig) dial() *stub.Client { return stub.Dial(r.t, r.addr) }
 
 func (r *rig) dialTo(addr string) *stub.Client { return stub.Dial(r.t, addr) }

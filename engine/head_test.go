@@ -191,22 +191,15 @@ func TestR8AmbiguousRequestsReachNoBackend(t *testing.T) {
 			r := newRig(t, 2)
 			c := r.dial()
 			c.Send(tt.raw)
-			a, err := c.ReadAnswer()
-			if err != nil {
-				t.Fatalf("no answer: %v", err)
-			}
+			a := c.Answer()
 			want := tt.status
 			if want == 0 {
 				want = 400
 			}
 			wantS3Error(t, a, want, "")
-			if rest, err := c.Rest(); rest != nil || err != nil {
-				t.Errorf("after the answer came %q, %v, want the end", rest, err)
-			}
+			wantEnd(t, c)
 			c.Close()
-			if d := r.settled(); len(d) > 0 {
-				t.Errorf("divergences: %+v", d)
-			}
+			r.wantNoRecords()
 			for _, s := range r.stores {
 				if n := s.Counts().Conns; n > 0 {
 					t.Errorf("a storage was asked: %v", s.Requests())
@@ -276,18 +269,11 @@ func TestR8MalformedChunksStoreNothing(t *testing.T) {
 				r := newRig(t, 2)
 				c := r.dial()
 				c.Send("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nTransfer-Encoding: chunked\r\n\r\n", before, tt.body, smuggled)
-				a, err := c.ReadAnswer()
-				if err != nil {
-					t.Fatalf("no answer: %v", err)
-				}
+				a := c.Answer()
 				wantS3Error(t, a, 400, "InvalidRequest")
-				if rest, err := c.Rest(); rest != nil || err != nil {
-					t.Errorf("after the answer came %q, %v, want the end", rest, err)
-				}
+				wantEnd(t, c)
 				c.Close()
-				if d := r.settled(); len(d) > 0 {
-					t.Errorf("divergences: %+v", d)
-				}
+				r.wantNoRecords()
 				for _, s := range r.stores {
 					if got := s.Requests(); len(s.Objects()) > 0 || got.Complete() > 0 {
 						t.Errorf("a storage took it for whole: %v", got)
@@ -321,6 +307,14 @@ func wantS3Error(t testing.TB, a *stub.Answer, status int, code string) {
 	}
 }
 
+// wantEnd checks that nothing follows what was read, and that the connection ends in order.
+func wantEnd(t testing.TB, c *stub.Client) {
+	t.Helper()
+	if rest, err := c.Rest(); rest != nil || err != nil {
+		t.Errorf("after the answer came %q, %v, want the end", rest, err)
+	}
+}
+
 func TestR23HeadSize(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.MaxHeaderSize = 8 << 10 })
@@ -335,9 +329,7 @@ func TestR23HeadSize(t *testing.T) {
 		}
 	}
 	wantS3Error(t, c.Do("GET /b/k HTTP/1.1\r\nHost: s3.test\r\nX-A: b"+fits+"\r\n\r\n"), 431, "RequestHeaderSectionTooLarge")
-	if rest, err := c.Rest(); rest != nil || err != nil {
-		t.Errorf("after the answer came %q, %v, want the end", rest, err)
-	}
+	wantEnd(t, c)
 }
 
 // A head larger than the ring, with what the proxy adds, is sent all the same.
@@ -376,22 +368,15 @@ func TestR23BodySize(t *testing.T) {
 			r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.MaxBodySize = limit })
 			c := r.dial()
 			_, _ = c.Write([]byte("PUT /b/k HTTP/1.1\r\nHost: s3.test\r\n" + tt.framing))
-			a, err := c.ReadAnswer()
-			if err != nil {
-				t.Fatalf("no answer: %v", err)
-			}
+			a := c.Answer()
 			if tt.fits {
 				wantStatus(t, a, 200)
 			} else {
 				wantS3Error(t, a, 400, "EntityTooLarge")
-				if rest, err := c.Rest(); rest != nil || err != nil {
-					t.Errorf("after the answer came %q, %v, want the end", rest, err)
-				}
+				wantEnd(t, c)
 			}
 			c.Close()
-			if d := r.settled(); len(d) > 0 {
-				t.Errorf("divergences: %+v", d)
-			}
+			r.wantNoRecords()
 			for _, s := range r.stores {
 				if _, stored := s.Object("/b/k"); stored != tt.fits {
 					t.Errorf("stored: %v, want %v", stored, tt.fits)
@@ -424,14 +409,9 @@ func TestR23ConcurrentRequests(t *testing.T) {
 	for _, request := range []string{requestFor("GET", "/"), putRequest("/b/k", pattern(2<<20))} {
 		c := r.dial()
 		c.Send(request)
-		a, err := c.ReadAnswer()
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := c.Answer()
 		wantS3Error(t, a, 503, "SlowDown")
-		if rest, err := c.Rest(); rest != nil || err != nil {
-			t.Errorf("after the answer came %q, %v, want the end", rest, err)
-		}
+		wantEnd(t, c)
 	}
 	close(gate)
 	held.Wait()

@@ -28,11 +28,7 @@ func TestR13DemotionLetsGo(t *testing.T) {
 		go func() { _, _ = c.Write([]byte(putRequest("/b/k", large))) }()
 		r.stores[1].Wait(t, func(rs stub.Requests) bool { return len(rs) == 1 })
 		r.e.LetGo(1, false)
-		a, err := c.ReadAnswer()
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantStatus(t, a, 200)
+		wantStatus(t, c.Answer(), 200)
 		wantStored(t, r.stores[0], "/b/k", large)
 		r.wantRecords("/b/k", "demoted", 1)
 		if f := r.failures(); f[0] != 0 || f[1] != 0 {
@@ -64,11 +60,7 @@ func TestR13DemotionLetsGo(t *testing.T) {
 		until(t, "the other one has failed", func() bool { return r.voted() == 1 })
 		r.e.LetGo(1, false)
 		open()
-		a, err := c.ReadAnswer()
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantStatus(t, a, 200)
+		wantStatus(t, c.Answer(), 200)
 		wantStored(t, r.stores[1], "/b/k", "x")
 	})
 	// Nobody waits for it: it may go on, unless nothing reaches the backend.
@@ -164,11 +156,7 @@ func TestR13R29DemotedDeciderIsReplaced(t *testing.T) {
 			for _, i := range gone {
 				r.e.LetGo(i, false)
 			}
-			a, err := c.ReadAnswer()
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantStatus(t, a, 200)
+			wantStatus(t, c.Answer(), 200)
 			r.wantRecords("/b/k", "demoted", gone...)
 			wantStored(t, r.stores[2], "/b/k", large)
 		})

@@ -111,9 +111,7 @@ func TestR26AbortLeavesNothing(t *testing.T) {
 	r.uploadPart("/b/k", id, 1, "part")
 	wantStatus(t, r.dial().Do(requestFor("DELETE", "/b/k?uploadId="+id)), 204)
 	wantStatus(t, r.dial().Do(requestFor("GET", "/b/k?uploadId="+id)), 404)
-	if d := r.settled(); len(d) > 0 {
-		t.Fatalf("recorded: %+v", d)
-	}
+	r.wantNoRecords()
 	for i, s := range r.stores {
 		if len(s.Uploads()) != 0 || i != owner && s.Counts().Conns != 0 {
 			t.Errorf("storage %d: %v", i, s.Requests())
@@ -222,9 +220,7 @@ func TestR26InitiateThatNobodyTakes(t *testing.T) {
 		s.Down()
 	}
 	wantStatus(t, r.dial().Do(initiateRequest("/b/k")), 503)
-	if d := r.settled(); len(d) > 0 {
-		t.Fatalf("recorded: %+v", d)
-	}
+	r.wantNoRecords()
 }
 
 // What the client did wrong is wrong everywhere: it is told so, and no other
@@ -297,9 +293,7 @@ func TestR26UnknownIDIsAskedOfEveryoneAndLearnt(t *testing.T) {
 		r := newRigOn(t, before.stores)
 		wantStatus(t, r.dial().Do(requestFor("DELETE", "/b/k?uploadId="+id)), 204)
 		wantStatus(t, r.dial().Do(requestFor("DELETE", "/b/k?uploadId="+id)), 404)
-		if d := r.settled(); len(d) > 0 {
-			t.Fatalf("recorded: %+v", d)
-		}
+		r.wantNoRecords()
 	})
 	t.Run("nobody knows it", func(t *testing.T) {
 		r := newRig(t, 3)
@@ -307,9 +301,7 @@ func TestR26UnknownIDIsAskedOfEveryoneAndLearnt(t *testing.T) {
 			wantStatus(t, r.put("/b/k?partNumber=1&uploadId=none", "x"), 404)
 		}
 		wantStatus(t, r.dial().Do(completeRequest("/b/k", "none", "e")), 404)
-		if d := r.settled(); len(d) > 0 {
-			t.Fatalf("recorded: %+v", d)
-		}
+		r.wantNoRecords()
 	})
 }
 
@@ -329,9 +321,7 @@ func TestR26OwnerOutOfThePool(t *testing.T) {
 			t.Errorf("code %q", code)
 		}
 	}
-	if d := r.settled(); len(d) > 0 {
-		t.Fatalf("recorded: %+v", d)
-	}
+	r.wantNoRecords()
 	for i, s := range r.stores {
 		if i != owner && s.Counts().Conns != 0 {
 			t.Errorf("storage %d was asked: %v", i, s.Requests())
@@ -449,9 +439,7 @@ func TestR25MultipartErrorsInA200(t *testing.T) {
 	if !strings.Contains(string(a.Body), "<Code>InternalError</Code>") {
 		t.Fatalf("body %q", a.Body)
 	}
-	if d := r.settled(); len(d) > 0 {
-		t.Fatalf("recorded: %+v", d)
-	}
+	r.wantNoRecords()
 	r.stores[owner].BehaveNext(stub.Behaviour{Spaces: 10})
 	wantStatus(t, r.dial().Do(complete), 200)
 	r.wantCompletion(owner, "/b/k", id, "k", 0)

@@ -368,11 +368,7 @@ func TestR19R29FollowerBehindAnUnsureLeg(t *testing.T) {
 	close(fails)
 	until(t, "the first write has ended", func() bool { return r.e.InFlight() == 1 })
 	close(decides)
-	a, err := c.ReadAnswer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantStatus(t, a, 200)
+	wantStatus(t, c.Answer(), 200)
 	r.settled()
 	if n := len(r.stores[1].Requests()); n != 1 {
 		t.Errorf("%d came", n)

@@ -43,9 +43,7 @@ func TestR15SelectIsNoWrite(t *testing.T) {
 			}
 		}
 	}
-	if d := r.settled(); len(d) > 0 {
-		t.Errorf("divergences: %+v", d)
-	}
+	r.wantNoRecords()
 	if owed := r.journal.owing(); len(owed)+len(begun) > 0 || r.journal.last.Load() > 0 {
 		t.Errorf("owed: %+v, begun: %v, stamps: %d", owed, begun, r.journal.last.Load())
 	}

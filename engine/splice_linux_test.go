@@ -73,15 +73,9 @@ func testLargeBodies(t testing.TB, size int) {
 		// The next request is on its way with the body's end.
 		c.Send(putRequest(path, body), requestFor("GET", "/none"))
 		for _, want := range []int{200, 404} {
-			a, err := c.ReadAnswer()
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantStatus(t, a, want)
+			wantStatus(t, c.Answer(), want)
 		}
-		if d := r.settled(); len(d) > 0 {
-			t.Fatalf("divergences: %+v", d)
-		}
+		r.wantNoRecords()
 		for _, s := range r.stores {
 			o, _ := s.Object(path)
 			if o.SHA256 != sumOf(body) {
@@ -136,9 +130,7 @@ func testPiecesFillPackets(t testing.TB, _ func() bool) {
 	}))
 	body := pattern(20 << 20)
 	wantStatus(t, r.put("/b/k", body), 200)
-	if d := r.settled(); len(d) > 0 {
-		t.Fatalf("divergences: %+v", d)
-	}
+	r.wantNoRecords()
 	for i, s := range r.stores {
 		wantStored(t, s, "/b/k", body)
 		if pieces[i].Load() == 0 || last[i].Load() {
@@ -180,14 +172,8 @@ func pauseAt(t *testing.T, body string, at int) {
 func (r *rig) wantTheRest(c *stub.Client, rest, body string) {
 	r.t.Helper()
 	c.Send(rest)
-	a, err := c.ReadAnswer()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	wantStatus(r.t, a, 200)
-	if d := r.settled(); len(d) > 0 {
-		r.t.Fatalf("divergences: %+v", d)
-	}
+	wantStatus(r.t, c.Answer(), 200)
+	r.wantNoRecords()
 	for _, s := range r.stores {
 		wantStored(r.t, s, "/b/k", body)
 		if n := len(s.Requests()); n != 1 {

@@ -225,11 +225,7 @@ func TestR12R19FirstAttemptCounts(t *testing.T) {
 	r.stores[1].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
 	wantStored(t, r.stores[1], "/b/k", "one")
 	r.stores[1].Down()
-	a, err := client.ReadAnswer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantStatus(t, a, 403)
+	wantStatus(t, client.Answer(), 403)
 	r.settled()
 	if e := r.journal.newest("b", "k"); e.Owed&0b10 == 0 || !e.Unacknowledged {
 		t.Errorf("in the journal: %+v", e)

@@ -81,6 +81,17 @@ func (c *Client) Do(raw ...string) *Answer {
 	if len(raw) > 0 {
 		method, _, _ = strings.Cut(raw[0], " ")
 	}
+	return c.answerTo(method)
+}
+
+// Answer reads the response to a request other than HEAD, and ends the test if that fails.
+func (c *Client) Answer() *Answer {
+	c.t.Helper()
+	return c.answerTo("")
+}
+
+func (c *Client) answerTo(method string) *Answer {
+	c.t.Helper()
 	a, err := c.ReadAnswerTo(method)
 	if err != nil {
 		c.t.Fatalf("cannot read the answer: %v", err)
