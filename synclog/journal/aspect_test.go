@@ -22,9 +22,7 @@ func (r *rig) only() *task.Task {
 func (r *rig) always(check func(p *task.Task)) {
 	r.t.Helper()
 	check(r.only())
-	if err := r.Flush(); err != nil {
-		r.t.Fatal(err)
-	}
+	r.mustFlush()
 	r.restart()
 	check(r.only())
 }
@@ -108,9 +106,7 @@ func TestR19DeleteBehindASlowLeg(t *testing.T) {
 					settle(newer)
 				}
 				if restart {
-					if err := r.Flush(); err != nil {
-						t.Fatal(err)
-					}
+					r.mustFlush()
 					r.restart() // which ends the other one
 				} else if first == "PUT" {
 					settle(newer)

@@ -12,9 +12,7 @@ import (
 func sampleLog(t testing.TB) (files *memFS, name string, ends []int) {
 	r := newRig(t, Options{})
 	mark := func() {
-		if err := r.Flush(); err != nil {
-			t.Fatal(err)
-		}
+		r.mustFlush()
 		ends = append(ends, len(r.fs.files[name].data))
 	}
 	name = r.path(r.cur.seg.name())
@@ -355,17 +353,13 @@ func TestIntentTwice(t *testing.T) {
 	if err := r.moveLive(r.segs[0], r.epochs); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	r.mustFlush()
 	files := r.fs.clone()
 	r.settle(seq, 0, nil)
 	if s := r.Stats(); s.Open != 1 {
 		t.Errorf("%+v", s)
 	}
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	r.mustFlush()
 	r.restart()
 	r.wantAlways("PUT l 10")
 	r.fs = files

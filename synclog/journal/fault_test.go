@@ -513,9 +513,7 @@ func TestR20Intend(t *testing.T) {
 
 	r.settle(intend("well"), 0, nil)
 	r.settle(intend("badly"), 4, []byte("why"))
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	r.mustFlush()
 	r.restart()
 	r.want("PUT open 10, PUT badly 100")
 
@@ -534,9 +532,7 @@ func TestR20Intend(t *testing.T) {
 		t.Fatalf("%+v, before %+v", s, before)
 	}
 	r.settle(late, 0, nil)
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	r.mustFlush()
 	r.restart()
 	r.want("PUT open 10, PUT badly 100")
 

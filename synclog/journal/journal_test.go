@@ -22,6 +22,13 @@ type rig struct {
 	*Journal
 }
 
+func (r *rig) mustFlush() {
+	r.t.Helper()
+	if err := r.Flush(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func newRig(t testing.TB, o Options) *rig {
 	t.Helper()
 	r := &rig{t: t, fs: newMemFS(), o: o}
@@ -134,9 +141,7 @@ func (r *rig) want(want string) {
 func (r *rig) wantAlways(want string) {
 	r.t.Helper()
 	r.want(want)
-	if err := r.Flush(); err != nil {
-		r.t.Fatal(err)
-	}
+	r.mustFlush()
 	r.restart()
 	r.want(want)
 	r.reopen()

@@ -392,9 +392,7 @@ func (r *modelRun) step() {
 			r.m.crash(r.now)
 		})
 	case 1, 2:
-		if err := r.Flush(); err != nil {
-			r.t.Fatal(err)
-		}
+		r.mustFlush()
 		r.ending(func() {
 			r.restart()
 			r.m.crash(r.now)
@@ -547,9 +545,7 @@ func (r *modelRun) checkRead(scanBelow int64) {
 		r.settle(seq, 2, nil)
 		r.m.settle(seq, 2, 0, r.now())
 	}
-	if err := r.Flush(); err != nil {
-		r.t.Fatal(err)
-	}
+	r.mustFlush()
 	var ps []task.Task
 	s, err := readFrom(r.fs.clone(), "j", max(scanBelow, 1), func(p *task.Task, names []string) bool {
 		if !slices.Equal(names, r.o.Backends) {

@@ -132,9 +132,7 @@ func TestR19R30OwesWhereAnOlderWriteEndsLate(t *testing.T) {
 	newer.Seq, newer.Took = late("l"), 2
 	r.promise(newer)
 	r.wantOwes("l", r.Journal.mine&^2)
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	r.mustFlush()
 	r.reopen()
 	r.wantOwes("k", 2)
 }
@@ -169,9 +167,7 @@ func TestR30OwesOfADamagedRecord(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Options{})
 	r.promise(put("k", 2))
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	r.mustFlush()
 	r.fs.mu.Lock()
 	r.fs.fault = func(op, _ string) error {
 		if op == "read" {
@@ -287,9 +283,7 @@ func TestR30OwesOfTheListOfBuckets(t *testing.T) {
 		r.promise(e)
 	}
 	counts(1, 2)
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	r.mustFlush()
 	r.reopen()
 	counts(1, 2)
 }

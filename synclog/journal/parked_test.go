@@ -53,9 +53,7 @@ func TestR35ParkedByReason(t *testing.T) {
 	}
 	all := fmt.Sprintf(" k1 k7 k%d k%d", pageSlots+1, keys-1)
 	check("as noted", want, 4, all)
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	r.mustFlush()
 	r.restart()
 	check("from the log", want, 4, all)
 	if err := r.checkpoint(); err != nil {

@@ -230,9 +230,7 @@ func TestReadAheadIsCheckedAgain(t *testing.T) {
 	settled := soon(func() { r.settle(seq, 0b100, []byte("late")) })
 	testkit.Receive(t, "who waits", f.waiting)
 	r.promise(newer)
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	r.mustFlush()
 	close(f.release)
 	testkit.Receive(t, "the end", settled)
 	r.want("DELETE k 101, PUT l 10")

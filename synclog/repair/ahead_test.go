@@ -26,9 +26,7 @@ func TestR35ListingAheadOfTheLook(t *testing.T) {
 	})
 	r := w.repairer()
 	r.backends[1].overwritten.Store(true)
-	if _, err := r.RunOnce(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustRun(t, r)
 	if left := w.q.left(); len(left) > 0 || listed.Load() == 0 {
 		t.Fatalf("left after %d listings: %+v", listed.Load(), left)
 	}

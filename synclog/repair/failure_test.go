@@ -446,9 +446,7 @@ func TestCopyLandsLate(t *testing.T) {
 	}))
 	r := w.repairer()
 	for range 2 {
-		if _, err := r.RunOnce(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustRun(t, r)
 	}
 	if o := w.mustEqual("k"); o != nil || len(w.q.left()) > 0 {
 		t.Errorf("it is back: %v, %+v", o, w.q.left())

@@ -478,9 +478,7 @@ func TestR35RefusalsOfABackend(t *testing.T) {
 		w.stores[1].quirks.manners = m
 		r := w.repairer()
 		for range 50 {
-			if _, err := r.RunOnce(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustRun(t, r)
 			now = now.Add(time.Hour)
 		}
 		for _, f := range w.q.left() {
@@ -499,9 +497,7 @@ func TestR35RefusalsOfABackend(t *testing.T) {
 		}
 		w.stores[1].quirks.manners = manners{}
 		for range 3 {
-			if _, err := r.RunOnce(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustRun(t, r)
 			now = now.Add(time.Hour)
 		}
 		if left := w.q.left(); len(left) > 0 {

@@ -35,9 +35,7 @@ func TestR35RefusedKeysLeaveTurnsToOthers(t *testing.T) {
 	pass := func() {
 		t.Helper()
 		now = now.Add(10 * time.Minute)
-		if _, err := r.RunOnce(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustRun(t, r)
 	}
 	pass()
 	if s := r.Status(); !s.Backends[1].Refuses {
@@ -78,9 +76,7 @@ func TestR35OneRefusedKey(t *testing.T) {
 				put(fmt.Sprint("k", i))
 			}
 			now = now.Add(time.Hour)
-			if _, err := r.RunOnce(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustRun(t, r)
 		}
 		left := w.q.left()
 		if len(left) != 1 || (left[0].Parked == task.Failed) == alone {
@@ -105,9 +101,7 @@ func TestR35BackendThatFailsAtAllWrites(t *testing.T) {
 	pass := func() {
 		t.Helper()
 		now = now.Add(time.Hour)
-		if _, err := r.RunOnce(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustRun(t, r)
 	}
 	for range 20 {
 		pass()
@@ -141,9 +135,7 @@ func TestR35OneKeyThatABackendFailsAt(t *testing.T) {
 	r := w.repairer()
 	for range w.o.MaxTries {
 		now = now.Add(time.Hour)
-		if _, err := r.RunOnce(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustRun(t, r)
 	}
 	if left := w.q.left(); len(left) != 1 || left[0].Parked != task.Failed || r.Status().Backends[1].Refuses {
 		t.Errorf("%+v, %+v", left, r.Status().Backends[1])

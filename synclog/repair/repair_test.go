@@ -73,9 +73,15 @@ func (w *world) repairer() *Repairer {
 
 func (w *world) once() Summary {
 	w.t.Helper()
-	sum, err := w.repairer().RunOnce(w.t.Context())
+	return mustRun(w.t, w.repairer())
+}
+
+// mustRun repairs all that is pending, once.
+func mustRun(t testing.TB, r *Repairer) Summary {
+	t.Helper()
+	sum, err := r.RunOnce(t.Context())
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return sum
 }
