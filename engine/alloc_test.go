@@ -71,7 +71,7 @@ func TestStepsDoNotAllocate(t *testing.T) {
 			}
 		},
 		"appendAnswerHead": func() {
-			if out := e.appendAnswerHead(dst[:0], &answer, "PUT"); len(out) == 0 {
+			if out := e.appendAnswerHead(dst[:0], &answer); len(out) == 0 {
 				t.Fatal("nothing")
 			}
 		},

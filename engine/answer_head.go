@@ -9,7 +9,7 @@ import (
 // appendAnswerHead appends the head that goes to the client: a's own if nothing has to be changed
 // or added; else without hop-by-hop fields, repeated lengths, and the length of a 204, which must
 // have none (RFC 9110 §8.6).
-func (g *generation) appendAnswerHead(dst []byte, a *http1.Answer, method string) []byte {
+func (g *generation) appendAnswerHead(dst []byte, a *http1.Answer) []byte {
 	if g.passesOn(a) {
 		return append(dst, a.Raw...)
 	}

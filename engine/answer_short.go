@@ -58,7 +58,7 @@ func (r *request) makeShort(last bool) []byte {
 // appendHead appends the head of the winner's answer, with what the proxy has to say about the
 // connection and the body's coding.
 func (r *request) appendHead(dst []byte, last, chunked bool) []byte {
-	dst = r.o.appendAnswerHead(dst, &r.winner().answer, r.head.method)
+	dst = r.o.appendAnswerHead(dst, &r.winner().answer)
 	dst = dst[:len(dst)-2] // the blank line
 	if r.winner().isBehind() {
 		r.e.o.Metrics.Read(ReadStale)

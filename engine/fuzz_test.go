@@ -220,7 +220,7 @@ func FuzzAnswerHead(f *testing.F) {
 		if a.Chunked && a.Length >= 0 {
 			t.Fatalf("two framings: %+v", a)
 		}
-		head := e.appendAnswerHead(nil, &a, "GET")
+		head := e.appendAnswerHead(nil, &a)
 		first, fields := rawFields(t, head)
 		if !strings.HasPrefix(first, fmt.Sprintf("HTTP/1.1 %d", a.Status)) {
 			t.Fatalf("status line is %q", first)

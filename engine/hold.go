@@ -112,7 +112,7 @@ func (r *request) heldHead(last bool) []byte {
 	}
 	// Its length is not known yet, whatever the backend says.
 	a.Chunked, a.Length, a.Changes = true, -1, true
-	head := r.o.appendAnswerHead(nil, &a, r.head.method)
+	head := r.o.appendAnswerHead(nil, &a)
 	head = head[:len(head)-2] // the blank line
 	if last {
 		head = appendField(head, "Connection", "close")

@@ -111,7 +111,7 @@ func BenchmarkHostileAnswers(b *testing.B) {
 				b.Fatal("no end")
 			}
 			if a.Parse(message) == nil {
-				dst = e.appendAnswerHead(dst[:0], &a, "GET")
+				dst = e.appendAnswerHead(dst[:0], &a)
 			}
 		}
 	})

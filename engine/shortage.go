@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"syscall"
 
 	"github.com/akubra/akubra/engine/pipes"
@@ -14,12 +15,8 @@ func (f *ownFailure) Unwrap() error { return f.error }
 
 // outOfFiles reports whether err means that this machine has run out of files, memory or ports.
 func outOfFiles(err error) bool {
-	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
+	scarce := []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL}
+	return slices.ContainsFunc(scarce, func(errno error) bool { return errors.Is(err, errno) })
 }
 
 // relieve frees files that can be spared.

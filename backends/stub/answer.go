@@ -124,7 +124,7 @@ func (c *conn) work(b *Behaviour) answer {
 }
 
 // headOf writes the head of the answer.
-func (a *answer) headOf(b *Behaviour, bare, chunked, closes bool) string {
+func (a *answer) headOf(b *Behaviour, chunked, closes bool) string {
 	var h strings.Builder
 	proto := "HTTP/1.1 "
 	if b.NoLength {

@@ -32,7 +32,7 @@ func (c *conn) answer(a answer, b *Behaviour) (keep bool) {
 	} else {
 		bare := c.req.Method == "HEAD" || a.status == 204 || a.status == 304
 		chunked := (b.Chunked || b.Spaces > 0) && !b.NoLength
-		ok = out.head(a.headOf(b, bare, chunked, closes)) &&
+		ok = out.head(a.headOf(b, chunked, closes)) &&
 			out.body(a.body, b, bare, chunked)
 	}
 	if !ok || !c.flush() {

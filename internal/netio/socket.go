@@ -91,9 +91,6 @@ func (s *Socket) Open(nc net.Conn) bool {
 // NetConn is the connection on top of the socket.
 func (s *Socket) NetConn() net.Conn { return s.nc }
 
-// IsOpen reports whether Open has found a socket.
-func (s *Socket) IsOpen() bool { return s.raw != nil }
-
 func (h *half) init(sends bool) {
 	h.sends = sends
 	h.wait = h.try

@@ -209,7 +209,7 @@ func (w *run) carryTo(ctx context.Context, source, target int, owed []*task.Writ
 	for _, write := range owed {
 		if id := versionID(write); !deletesVersion(write) {
 			others = append(others, write)
-		} else if !contains(deleted, id) { // a slot may have left it a second time
+		} else if !slices.Contains(deleted, id) { // a slot may have left it a second time
 			deleted = append(deleted, id)
 		}
 	}

@@ -170,7 +170,7 @@ func planVersions(source, target []version, deleted []string) (gone []string, ok
 			keep = target[i].id == source[j].id
 		}
 		// Among versions that look the same, one that was deleted by this id goes.
-		if keep && len(gone) < extra && contains(deleted, target[i].id) && fits(source[j:], target[i+1:], extra-len(gone)-1) {
+		if keep && len(gone) < extra && slices.Contains(deleted, target[i].id) && fits(source[j:], target[i+1:], extra-len(gone)-1) {
 			keep = false
 		}
 		if keep {
@@ -207,21 +207,7 @@ func fits(source, target []version, more int) bool {
 }
 
 func indexOf(stack []version, id string) int {
-	for i := range stack {
-		if stack[i].id == id {
-			return i
-		}
-	}
-	return -1
-}
-
-func contains(ids []string, id string) bool {
-	for _, x := range ids {
-		if x == id {
-			return true
-		}
-	}
-	return false
+	return slices.IndexFunc(stack, func(v version) bool { return v.id == id })
 }
 
 // counterpart is the version of target that one of source's is, where the stacks are the

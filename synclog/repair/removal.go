@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/akubra/akubra/synclog/repair/client"
 	"github.com/akubra/akubra/synclog/task"
@@ -179,7 +180,7 @@ func (w *run) owing(finder Finder, b *backend, key string) (*task.Task, error) {
 	recallMade(&t)
 	for _, ws := range [2][]task.Write{t.Writes, t.Rivals} {
 		for i := range ws {
-			if ws[i].Aspect != task.Found && contains(ws[i].Owed, b.name) {
+			if ws[i].Aspect != task.Found && slices.Contains(ws[i].Owed, b.name) {
 				return &t, nil
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/akubra/akubra/synclog/task"
@@ -129,7 +130,7 @@ func (w *run) renew() bool {
 		w.parts = partsOf(w.t)
 	}
 	w.apart = apartOf(w.parts, versionsOf(w.t))
-	w.know.tagged = contains(w.apart, lineTags)
+	w.know.tagged = slices.Contains(w.apart, lineTags)
 	return true
 }
 

@@ -227,8 +227,8 @@ func (r *Repairer) unlock(ctx context.Context, t *task.Task, b *backend, id stri
 	for i := range t.Writes {
 		w := &t.Writes[i]
 		name := subresourceOf(w.Target)
-		if deleted == nil || w.Aspect != task.Version || w.Method != http.MethodPut || w.Seq > deleted.Seq || w.ETags[b.name] != id || !contains(w.Owed, b.name) ||
-			!slices.ContainsFunc(w.Took, func(giver string) bool { return deleted.ETags[giver] == "" && contains(deleted.Took, giver) }) {
+		if deleted == nil || w.Aspect != task.Version || w.Method != http.MethodPut || w.Seq > deleted.Seq || w.ETags[b.name] != id || !slices.Contains(w.Owed, b.name) ||
+			!slices.ContainsFunc(w.Took, func(giver string) bool { return deleted.ETags[giver] == "" && slices.Contains(deleted.Took, giver) }) {
 			continue
 		}
 		switch name {
