@@ -283,12 +283,17 @@ func (r *Report) clock(date string, sent, got time.Time) {
 	if offset < 0 {
 		ahead, of = "behind", "behind"
 	}
-	r.Clock = fmt.Sprintf("%v %s", offset.Abs().Round(time.Second), ahead)
+	unit := time.Second
+	if offset.Abs() >= time.Minute {
+		unit = 10 * time.Second // it is not known better: the response may have taken a while
+	}
+	by := offset.Abs().Round(unit)
+	r.Clock = fmt.Sprintf("%v %s", by, ahead)
 	switch {
 	case offset.Abs() >= clockRefused:
-		r.problem("its clock is %v %s this machine's: signatures are refused from %v on; which of the two is wrong?", offset.Abs().Round(time.Second), of, clockRefused)
+		r.problem("its clock is %v %s this machine's: signatures are refused from %v on; which of the two is wrong?", by, of, clockRefused)
 	case offset.Abs() >= clockWarned:
-		r.warn("its clock is %v %s this machine's", offset.Abs().Round(time.Second), of)
+		r.warn("its clock is %v %s this machine's", by, of)
 	}
 }
 
