@@ -49,32 +49,6 @@ func (r *request) note() (err error) {
 	return err
 }
 
-// leaveDecider has a process that is killed leave behind that nobody but the decider may have the
-// write, which may yet refuse it (R29).
-func (r *request) leaveDecider() {
-	j, decider := &r.ledger, r.race.decidedBy()
-	if j.write == nil || decider < 0 || len(r.e.o.Backends) == 1 {
-		return
-	}
-	j.entries = append(j.entries[:0], Promise{Owed: 1 << r.legs[decider].backend, Unacknowledged: true})
-	j.write.Leave(&j.entries[0])
-}
-
-// leaveTaken has it leave behind, before the followers may have the write, that the decider, whose
-// leg is l, has taken it: all are to have it then.
-func (r *request) leaveTaken(l *leg) {
-	if l.state != votePositive || !l.isDecider() || r.ledger.write == nil {
-		return
-	}
-	defer r.e.recoverStep("noting what the decider has taken")
-	if votes, kept := r.keepsFollowers(l, r.ledger.promisedVotes[:0]); kept {
-		r.ledger.promisedVotes = votes
-		ps := r.promises(votes)
-		ps[0].Seq = r.ledger.began // as stamp will say
-		r.ledger.write.Leave(&ps[0])
-	}
-}
-
 func (r *request) notBegun(err error) *s3Error {
 	if errors.Is(err, ErrTooManyWrites) {
 		return errTooManyWrites
