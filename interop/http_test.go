@@ -25,7 +25,7 @@ import (
 var directTransport http.RoundTripper = newTransport(nil)
 
 func newTransport(trusted *x509.CertPool) *http.Transport {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	dialer := &net.Dialer{Timeout: patience}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			host, port, err := net.SplitHostPort(addr)

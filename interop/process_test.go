@@ -33,6 +33,7 @@ func startProcess(t *testing.T, binary string, env []string, args ...string) *pr
 	p.cmd = exec.Command(binary, args...)
 	p.cmd.Env = append(environment(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	p.cmd.WaitDelay = patience // for what it started itself, which may hold its output open
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("cannot start %s: %v", binary, err)

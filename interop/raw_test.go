@@ -122,7 +122,7 @@ func awsChunked(data []byte) []byte {
 
 // begin connects, and sends the head and the first n bytes of the body.
 func (u *rawUpload) begin(n int) (*net.TCPConn, error) {
-	conn, err := net.DialTimeout("tcp", u.addr, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", u.addr, patience)
 	if err != nil {
 		return nil, err
 	}

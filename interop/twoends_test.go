@@ -61,7 +61,7 @@ func TestR32UnreadChunks(t *testing.T) {
 		if err := req.Header.Write(&message); err != nil {
 			t.Fatal(err)
 		}
-		conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+		conn, err := net.DialTimeout("tcp", addr, patience)
 		if err != nil {
 			t.Fatal(err)
 		}

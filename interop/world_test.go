@@ -337,4 +337,4 @@ func envOr(name, otherwise string) string {
 }
 
 // patience is how long anything may take that should be done in a moment.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
