@@ -15,6 +15,7 @@ import (
 // Aspect is the part of a write that a backend lacks.
 type Aspect uint8
 
+// What a backend may lack.
 const (
 	LacksWrite   Aspect = iota // all of it: it did not take the write, or was not asked (R15)
 	LacksKey                   // a form's file has another key there (R34)

@@ -5,6 +5,7 @@ package pick
 // State is the state of a leg so far.
 type State uint8
 
+// The states.
 const (
 	Pending  State = iota
 	Positive       // R3, R25
@@ -26,6 +27,7 @@ func (v *Vote) HasEnded() bool { return v.State != Pending && v.State != Held }
 // Verdict is what to do for the client now.
 type Verdict uint8
 
+// The verdicts.
 const (
 	Wait    Verdict = iota
 	Answer          // send the answer of the picked leg
