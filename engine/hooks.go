@@ -194,6 +194,9 @@ type Journal interface {
 	// OwedIn adds to counts, by backend, how many keys of a bucket a backend owes in the same
 	// sense; without a bucket how many buckets it owes. It reads no disk.
 	OwedIn(bucket []byte, counts []int)
+	// Took says that further backends have taken an acknowledged write whose other legs are out, by
+	// the Seq of its entry: these do not owe it for Owed and OwedIn. It only changes memory.
+	Took(seq, backends uint64)
 	// Refuses reports whether writes must be refused, because nothing about them
 	// could be written down.
 	Refuses() bool

@@ -106,6 +106,14 @@ func (w *ledgerWrite) Waits() bool       { return w.l.waits.Load() }
 
 func (l *ledger) Quiet() bool { return !l.busy.Load() && len(l.owing()) == 0 }
 
+func (l *ledger) Took(seq, backends uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.entries[seq]; e != nil && !e.settled {
+		e.Took |= backends // lacking leaves these out
+	}
+}
+
 func (l *ledger) Owed(bucket, key []byte) (set uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -77,6 +77,7 @@ type leg struct {
 	outcome  string
 	finished bool
 	voted    bool       // its end was taken: what panics now is the request's
+	tells    bool       // it has taken a write that was acknowledged before: the journal is told
 	lane     *lane.Lane // of a large body, until the leg ends; nil for any other (leg_deferred.go)
 	load     lane.Cargo // what it carries of that
 	held     bool       // it was not asked, and has no slot (reads_race.go); under the request's mu once the legs run

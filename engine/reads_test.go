@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
@@ -343,6 +344,47 @@ func TestR30WriteUnderWayIsOwed(t *testing.T) {
 				}
 			}
 			r.stores[1].Unhang()
+			r.settled()
+		})
+	}
+}
+
+// R30: two writes to one key, each taken first by another backend, leave it readable while a third
+// one hangs: both of these have both writes.
+func TestR30WrittenTwiceWhileOneHangs(t *testing.T) {
+	t.Parallel()
+	for _, policy := range readPolicies {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 3, reading(policy))
+			late := [3]chan struct{}{make(chan struct{}), make(chan struct{})} // the one that is not the first to take a write
+			for i, s := range r.stores {
+				var puts atomic.Int32
+				s.BehaveFunc(func(q *stub.Request) stub.Behaviour {
+					switch {
+					case q.Method != "PUT":
+						return stub.Behaviour{}
+					case i == 2:
+						return stub.Behaviour{HangAfterBody: true}
+					case puts.Add(1) == int32(2-i): // the newer one at the first, the older one at the second
+						return stub.Behaviour{Gate: late[i]}
+					}
+					return stub.Behaviour{}
+				})
+			}
+			wantStatus(t, r.put("/b/k", "older"), 200)
+			close(late[1])
+			wantStatus(t, r.put("/b/k", "newer"), 200)
+			close(late[0])
+			testkit.Eventually(t, "it can be read", func() bool {
+				a := r.readOnce("GET", "/b/k")
+				if a.Status == 200 && string(a.Body) != "newer" {
+					t.Fatalf("it is %q", a.Body)
+				}
+				return a.Status == 200
+			})
+			r.stores[2].Behave(stub.Behaviour{}) // for the second one, which begins there after the first
+			r.stores[2].Unhang()
 			r.settled()
 		})
 	}

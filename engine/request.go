@@ -234,6 +234,9 @@ func (r *request) afterLeg(l *leg, late bool, losers uint64, last, answers bool)
 	}
 	r.disposeOf(losers)
 	r.tellFollowers()
+	if l.tells {
+		r.tellTaken()
+	}
 	if last {
 		r.settleSafely((*request).settle)
 	}

@@ -48,6 +48,21 @@ func (j *Journal) owedLocked(hash uint32) (owed uint64) {
 	return owed
 }
 
+// Took says that further backends have taken a write whose intent is open, so that reads may go there
+// (R30). It is not durable: after a crash they are owed it until repair has looked.
+func (j *Journal) Took(seq, backends uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	id, ok := j.opens.find(seq)
+	if !ok {
+		return
+	}
+	if o := &j.opens.list[id]; o.lacking&backends != 0 {
+		o.bucket.count(o.lacking&backends, -1)
+		o.lacking &^= backends
+	}
+}
+
 // OwedTags returns the backends that lack, or may lack, the newest tags of a key that a client was
 // told about. Unlike Owed it reads the record of a pending key.
 func (j *Journal) OwedTags(bucket, key []byte) (owed uint64) {

@@ -70,7 +70,12 @@ func TestR30OwesOfWritesUnderWay(t *testing.T) {
 		seqs = append(seqs, r.promise(opened(put("k", owed))))
 	}
 	r.wantOwes("k", 7)
+	r.Took(seqs[2], 1) // which it is not owed
+	r.wantOwes("k", 7)
+	r.Took(seqs[1], 2)
+	r.wantOwes("k", 5)
 	r.settle(seqs[1], 0, nil)
+	r.Took(seqs[1], 7) // it is over
 	r.wantOwes("k", 5)
 	r.settle(seqs[0], 0, nil)
 	r.wantOwes("k", 4)
