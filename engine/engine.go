@@ -15,7 +15,7 @@
 //	race*.go decide*.go versions*.go     which answer counts: of writes, of conditions, where ids differ
 //	reads*.go                            which backends a read asks
 //	order*.go                            writes to one key or bucket, in their order
-//	promise.go outcome_facts.go divergence.go
+//	promise.go promise_taken.go outcome_facts.go divergence.go
 //	                                     what the journal and the synclog hear
 //	answer*.go detach.go hold.go errors.go
 //	                                     what the client hears

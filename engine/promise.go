@@ -100,42 +100,6 @@ func (r *request) beginPromise() (waits bool, err error) {
 	return false, err
 }
 
-// tellTaken tells the journal which backends have taken an acknowledged write while legs to others are
-// out. Two writes to one key that different backends were the first to take would else leave nobody
-// to read it from for as long as a third backend hangs (R30).
-func (r *request) tellTaken() {
-	if !r.head.is(s3.KindPlain) && !r.head.is(s3.KindCopy) || r.head.target.Version {
-		return
-	}
-	seq, took := r.takenLocking()
-	if took != 0 {
-		r.e.o.Journal.Took(seq, took)
-	}
-}
-
-// takenLocking are the backends that have taken the write alike, if they are more than the intent
-// knows of and it is open.
-func (r *request) takenLocking() (seq, took uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ledger.state != journalPromised || r.allEndedLocked() {
-		return 0, 0
-	}
-	compare, first := r.comparesETags(), []byte(nil)
-	for i, v := range r.race.votes {
-		if v.State != votePositive || r.ledger.promisedVotes[i].State == votePositive {
-			continue
-		}
-		if first == nil {
-			first = r.legs[max(firstPositive(r.ledger.promisedVotes), 0)].etag()
-		}
-		if l := &r.legs[i]; !compare || !outcome.Differs(l.etag(), first) {
-			took |= 1 << l.backend
-		}
-	}
-	return r.ledger.seq, took
-}
-
 // mayIntend reports whether an intent has to be written, and what beginPromise gives if not.
 func (r *request) mayIntend() (intends, waits bool, err error) {
 	r.mu.Lock()

@@ -41,7 +41,7 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	late = c.end != undecided && c.winner != l.index
 	losers, answers, next = r.decideLocked()
 	last = r.allEndedLocked()
-	l.tells = !last && l.state == votePositive && r.ledger.state == journalPromised
+	l.tells = !last && l.state == votePositive && r.ledger.isPromised()
 	waits = true
 	waits = l.arrived && r.mayWaitLocked(last, answers)
 	return late, losers, last, answers, waits, next

@@ -174,6 +174,13 @@ func (j *requestLedger) noteAnswered() { j.answered.Store(true) }
 
 func (j *requestLedger) isAnswered() bool { return j.answered.Load() }
 
+// isPromised reports whether the journal has the intent of the write, and not yet its end; under the
+// request's mu.
+func (j *requestLedger) isPromised() bool { return j.state == journalPromised }
+
+// promised are that intent's number, and the votes that it knows.
+func (j *requestLedger) promised() (seq uint64, votes []vote) { return j.seq, j.promisedVotes }
+
 // unorder notes that the request's writes do not wait for others.
 func (j *requestLedger) unorder(e *Engine) {
 	if j.turn != nil {
