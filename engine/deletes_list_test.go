@@ -197,13 +197,13 @@ func TestR23ManyKeysInOneShard(t *testing.T) {
 	}
 	for i := range uint64(n) {
 		hash := i * overlapShards
-		if o.overlapped(&turns[i]) {
+		if o.overlapped(&turns[i], false) {
 			t.Fatal("overlapped with itself")
 		}
 		if i%2 == 0 {
 			var other turn
 			o.begin(&other, hash, writer{})
-			if !o.overlapped(&turns[i]) || !o.overlapped(&other) {
+			if !o.overlapped(&turns[i], false) || !o.overlapped(&other, false) {
 				t.Fatal("not overlapped")
 			}
 			o.leave(&other)

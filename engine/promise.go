@@ -303,7 +303,7 @@ func (r *request) promiseOf(id []byte, votes []vote) Promise {
 	case task.Content:
 		p.Made, p.MadeNull = r.made(votes)
 	}
-	p.Overlapped = r.overlaps()
+	p.Overlapped = r.overlaps(p.Told())
 	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
 	if p.Aspect == task.Content && p.Method == "PUT" && !r.head.copySource {
 		p.Carried = r.head.carried // of a copy a directive says whether it counts
@@ -371,7 +371,7 @@ func (r *request) promiseOfDelete(id []byte, w *deleteFacts, d *deletion) Promis
 		p.Aspect = task.Version
 		p.Target, p.ETags = r.versionTarget(d.VersionID), r.pairOf(d.VersionID)
 	}
-	p.Overlapped = d.turn.isUnderWay() && r.e.writes.overlapped(&d.turn)
+	p.Overlapped = d.turn.isUnderWay() && r.e.writes.overlapped(&d.turn, p.Told())
 	return p
 }
 

@@ -61,7 +61,7 @@ func (r *request) mayWaitLocked(last, answers bool) bool {
 		return false
 	}
 	_, out, well := r.goesWell(r.race.votes)
-	if !well || out != 0 || r.overlaps() {
+	if !well || out != 0 || r.overlaps(false) {
 		return true
 	}
 	return r.mayWriteDownLocked()

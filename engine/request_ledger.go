@@ -129,9 +129,9 @@ func (j *requestLedger) setMade(size int64) { j.made.Store(size) }
 // madeSize is that size, or 0 where it is not known.
 func (j *requestLedger) madeSize() int64 { return j.made.Load() }
 
-// overlaps reports whether another write to the key is, or was, under way beside this one.
-func (r *request) overlaps() bool {
-	return r.ledger.turn != nil && r.e.writes.overlapped(r.ledger.turn)
+// overlaps reports whether another write to the key is, or was, under way beside this one; see overlapped.
+func (r *request) overlaps(told bool) bool {
+	return r.ledger.turn != nil && r.e.writes.overlapped(r.ledger.turn, told)
 }
 
 // enterOverlaps notes that the write is under way, if it is one to one key. It is false

@@ -82,10 +82,10 @@ func (f *fence) turnLocked(key string, w *write) *turn {
 	return turns[slices.IndexFunc(turns, func(t *turn) bool { return t.of == w })]
 }
 
-func (f *fence) overlapped(key string, w *write) bool {
+func (f *fence) overlapped(key string, w *write, told bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.turnLocked(key, w).beside) > 0
+	return slices.ContainsFunc(f.turnLocked(key, w).beside, func(b *turn) bool { return b != underRepair || !told })
 }
 
 func (f *fence) end(key string, w *write, took uint64, landed bool) (stored uint64, concurrent bool) {

@@ -236,7 +236,9 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 		maybe = maybe || k.stands != nil && k.mayHave(i, &views[i])
 		folded = folded || views[i].folded
 		damaged = damaged || views[i].damaged
-		changed = changed || views[i].is == present && !k.owes(i) && !k.isPast(i, &views[i])
+		// One that took it and owes it all the same, without a rival, has it, too, but for what repair may have done there.
+		had := !k.owes(i) || !k.doubtful() && has(k.stands.said, i)
+		changed = changed || views[i].is == present && had && !k.isPast(i, &views[i])
 	}
 	switch {
 	case first < 0 && (k.stands == nil || k.lost || deletes(claims)):

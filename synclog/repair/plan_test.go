@@ -20,7 +20,8 @@ var update = flag.Bool("update", false, "write the plan's table into docs/REPAIR
 // known is what was acknowledged, and what may have landed after it: "PUT v1 (A)", which A
 // took and the others owe, "with tags", which it brought, or "with own ETags", which tell nothing of one another; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
 // as is "PUT ?", whose ETag nobody knows, and "PUT ? (A)", which only A may have; "found (B)" is a difference, after which only B
-// is to change. "after PUT v0 (A B)" came before it for the clients, and was late at some.
+// is to change. "after PUT v0 (A B)" came before it for the clients, and was late at some. "beside repair"
+// began while repair was at the key, and is owed by all.
 //
 // shown is what each backend has: an ETag, - for nothing, "out"; with "+m" for metadata m,
 // "broken" content, "folded" names, "lossy:m" for what it does not keep, "!m" for what it
@@ -41,6 +42,8 @@ var rows = []row{
 	{"who has it is out, the other one shows the same bytes, perhaps with other metadata", "PUT v1 (A)", "out / v1", "wait"},
 	{"who has it is out, one of two that lack it shows the same bytes", "PUT v1 (A)", "out / v1 / v0", "wait"},
 	{"a majority has something else", "PUT v1 (A)", "v1 / v0 / v0", "copy A to B C"},
+	{"put while repair was at it, and one shows what was before", "PUT v1 (A B) beside repair", "v0 / v1", "copy B to A"},
+	{"… and both do: they were restored", "PUT v1 (A B) beside repair", "v0 / v0", "park: conflict"},
 	{"each answered with an ETag of its own", "PUT v1 (A B=w1)", "v1 / w1 / v0", "copy A to C"},
 	{"the ETag is not known: who took it has it", "PUT * (A)", "v9 / v0", "copy A to B"},
 	{"the same bytes, other metadata", "PUT v1 (A)", "v1+new / v1+old", "copy A to B"},
@@ -202,6 +205,7 @@ func parseRow(t *testing.T, r *row) (*knowledge, []view) {
 	all := uint64(1)<<len(views) - 1
 	k := &knowledge{}
 	known, past, _ := strings.Cut(r.known, " after ")
+	known, repairing := strings.CutSuffix(known, " beside repair")
 	if past != "" {
 		before, _ := parseRow(t, &row{known: past, shown: r.shown})
 		k.past = append(k.past, *before.stands)
@@ -230,6 +234,9 @@ func parseRow(t *testing.T, r *row) (*knowledge, []view) {
 		}
 		if etag == "*" {
 			etag = ""
+		}
+		if repairing {
+			c.owed, c.took = all, 0
 		}
 		c.etag, c.del = etag, verb == "DELETE"
 		switch {

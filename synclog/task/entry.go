@@ -52,6 +52,12 @@ type BackendETag struct {
 	ETag    []byte
 }
 
+// Told reports whether what a backend shows of the key tells if that is what the write has left: an object by its
+// ETag, or none. Of a bucket, of parts of an object and of versions it does not.
+func (e *Entry) Told() bool {
+	return e.Aspect == Content && len(e.Key) > 0 && (e.Method == "DELETE" || len(e.ETag) > 0)
+}
+
 // CloneETags gives a list memory of its own.
 func CloneETags(list []BackendETag) (own []BackendETag) {
 	for _, x := range list {

@@ -65,7 +65,8 @@ type Write struct {
 	// that is known; NullVersion where a backend gave none.
 	Made map[string]string
 	// Overlapped: another acknowledged write of the aspect was under way at the same time,
-	// and may have landed after this one on any backend (R19).
+	// and may have landed after this one on any backend (R19); or repair was at the key, if what
+	// a backend shows does not tell whether it has this one (Entry.Told).
 	Overlapped bool
 	// Unacknowledged: no client was told of its success; it may have come to pass on any
 	// backend, or not.
