@@ -92,6 +92,9 @@ var kept = []struct{ name, history string }{
 	{"a bucket that is made again, and again", "put v/k 0; wait 1s; down B; clear v; remove v; make v; put v/k 3; clear v; remove v; make v; put v/l 4; up B"},
 	{"who took it while repair was at the key is restored", "put b/k3.txt 1; save B; freeze A; wait 1s; multi b/k3.txt 11 tags=11; restore B"},
 	{"who deleted it while repair was at the key is restored", "freeze A; put b/k 1; save B; wait 11s; delete b/k; restore B"},
+	{"a copy of nothing, of unknown outcome, onto what a backend does not keep whole", "manners A lossy; & put b/k3.txt 1 cache=1; refuse A 507; deletes v/k3.txt,v/u//a; copy b/k3.txt b/k2"},
+	{"… and shorter", "manners A lossy; put b/k 1 cache=1; wait 1s; refuse A 507; copy b/k b/none"},
+	{"… onto what is kept whole where the copy is refused", "manners A lossy; put b/k 1 cache=1 tags=1; wait 1s; refuse B 507; copy b/k b/none"},
 	{"a copy of tags that a backend owes, beside one that hangs", "put b/s 0; wait 1s; down B; tag b/s 1; freeze A; up B; copy b/k b/s; up A"},
 }
 

@@ -261,7 +261,7 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 		if !views[source].damaged && !views[source].folded {
 			all := *k
 			all.lost = true
-			return all.planCopy(claims, source, views, p)
+			return all.planCopy(claims, fuller(source, views), views, p)
 		}
 		return k.settled(parked(task.Damaged, "its content is not what its ETag says"), views, p)
 	}

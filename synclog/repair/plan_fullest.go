@@ -30,6 +30,17 @@ func fullest(c *claim, source int, claims []*claim, views []view) int {
 	return source
 }
 
+// fuller is source, or who shows more of the same content, where both are right as far as is known: what is more
+// may be what was acknowledged before a write of unknown outcome, and source does not keep it.
+func fuller(source int, views []view) int {
+	for i := range views {
+		if v := &views[i]; v.keepsMore(&views[source]) && !v.hasOnlyTypeBefore(&views[source]) {
+			source = i
+		}
+	}
+	return source
+}
+
 // keepsMore reports whether a view has metadata that another one of the same content lacks, and
 // lacks none of the other's: the other backend may have dropped it.
 func (v *view) keepsMore(o *view) bool {
