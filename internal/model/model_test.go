@@ -95,6 +95,8 @@ var kept = []struct{ name, history string }{
 	{"a copy of nothing, of unknown outcome, onto what a backend does not keep whole", "manners A lossy; & put b/k3.txt 1 cache=1; refuse A 507; deletes v/k3.txt,v/u//a; copy b/k3.txt b/k2"},
 	{"… and shorter", "manners A lossy; put b/k 1 cache=1; wait 1s; refuse A 507; copy b/k b/none"},
 	{"… onto what is kept whole where the copy is refused", "manners A lossy; put b/k 1 cache=1 tags=1; wait 1s; refuse B 507; copy b/k b/none"},
+	{"a version deleted where its PUT was late", "put v/k3.txt 4 tags=4; freeze A; put v/k3.txt 7; down B; make m; up A; delete-version v/k3.txt 0"},
+	{"a version deleted where its PUT was late, and the proxy killed before", "put v/k3.txt 4 tags=4; kill; freeze A; put v/k3.txt 7 acl=public-read; down B; make m; up A; up B; delete-version v/k3.txt 0"},
 	{"a copy of tags that a backend owes, beside one that hangs", "put b/s 0; wait 1s; down B; tag b/s 1; freeze A; up B; copy b/k b/s; up A"},
 }
 

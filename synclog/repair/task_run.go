@@ -168,6 +168,9 @@ func (w *run) rounds(ctx context.Context) (end, error) {
 			return endFailed, err
 		}
 		p := w.plan(s)
+		if p, err = w.orDeleted(ctx, p); err != nil {
+			return endFailed, err
+		}
 		switch {
 		case p.park != "":
 			return w.leave(s, p)

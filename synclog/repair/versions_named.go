@@ -1,7 +1,9 @@
 package repair
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -117,6 +119,52 @@ func neverDone(c *claim, id string, stacks [][]version, seen func(int) bool) boo
 		}
 	}
 	return there && !replicas
+}
+
+// orDeleted is p, unless that may give a backend for the second time what a client has deleted there: it had
+// it late, and has told nobody its id. What an id was that nobody knows only the lists can tell: where
+// nothing else that another backend has is missing, it may have been that (R35).
+func (w *run) orDeleted(ctx context.Context, p plan) (plan, error) {
+	if w.decided != nil || !slices.ContainsFunc(p.targets, func(i int) bool { return has(w.know.revised, i) }) {
+		return p, nil
+	}
+	stacks, errs := w.stacks(ctx)
+	for _, target := range p.targets {
+		var ids []string
+		for _, write := range versionsOf(w.t) {
+			c, id := w.r.claimOf(write), versionID(write)
+			known := id == nullVersion || c.etags != nil || slices.ContainsFunc(stacks, func(s []version) bool { return indexOf(s, id) >= 0 })
+			if deletesVersion(write) && c.acked && has(c.said, target) && !known && (w.know.stands == nil || c.seq > w.know.stands.seq) {
+				ids = append(ids, id)
+			}
+		}
+		for i := range stacks {
+			switch err := cmp.Or(errs[target], errs[i]); {
+			case len(ids) == 0, slices.Contains(p.targets, i), errors.Is(err, errNoVersions), errors.Is(err, errNoBucket):
+			case err != nil && errs[target] == nil && i != p.source:
+			case err != nil:
+				return p, err
+			default:
+				if missing(stacks[target], stacks[i]) <= len(ids) {
+					return parked(task.NeedsPerson, "a version was deleted, and it may have been what was put last"), nil
+				}
+			}
+		}
+	}
+	return p, nil
+}
+
+// missing is how many versions of another stack this one has not.
+func missing(stack, other []version) (n int) {
+	stack = slices.Clone(stack)
+	for i := range other {
+		if at := slices.IndexFunc(stack, func(v version) bool { return v.same(&other[i]) }); at >= 0 {
+			stack = slices.Delete(stack, at, at+1)
+		} else {
+			n++
+		}
+	}
+	return n
 }
 
 // withoutPaired are the writes except for deletes that are known to be done everywhere, by the ids
