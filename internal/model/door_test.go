@@ -3,6 +3,7 @@ package model
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
@@ -123,9 +124,10 @@ func (p *proxy) acknowledge(w *write, legs []leg, winner int) error {
 // settle tells the journal how a write has ended; promised: it was acknowledged while
 // legs were out.
 func (p *proxy) settle(w *write, legs []leg, winner int, promised bool) {
-	var es []journal.Entry
+	var es, beside []journal.Entry
 	for i := range w.keys {
-		stored := p.overlap(w, i, legs)
+		stored, more := p.overlap(w, i, legs, winner)
+		beside = append(beside, more...)
 		e := p.entry(w, i, legs, winner)
 		if e.Owed == 0 {
 			e.Owed, e.Reason = stored, []byte("concurrent writes")
@@ -148,12 +150,15 @@ func (p *proxy) settle(w *write, legs []leg, winner int, promised bool) {
 	}
 	if len(es) > 0 && w.noted != nil {
 		_ = w.noted.Settle(es)
+		if len(beside) > 0 {
+			w.noted.Beside(beside)
+		}
 	}
 }
 
 // overlap ends a key's part in the table of overlaps, and gives where it or another write
-// that overlapped may be (R19).
-func (p *proxy) overlap(w *write, i int, legs []leg) uint64 {
+// that overlapped may be (R19), and the entries of those that the journal may not know.
+func (p *proxy) overlap(w *write, i int, legs []leg, winner int) (uint64, []journal.Entry) {
 	took, landed := uint64(0), false
 	for j := range legs {
 		if legs[j].took(i) {
@@ -161,9 +166,13 @@ func (p *proxy) overlap(w *write, i int, legs []leg) uint64 {
 		}
 		landed = landed || legs[j].took(i) || legs[j].unsure
 	}
-	stored, concurrent := p.fence.end(name(w.bucket, w.keys[i].key), w, took, landed)
-	if !concurrent {
-		return 0
+	var known *journal.Entry
+	if e := p.entry(w, i, legs, winner); e.Owed == 0 && winner >= 0 && legs[winner].took(i) {
+		known, e.Overlapped, e.Settled = &e, true, p.journal.Stamp(time.Now())
 	}
-	return stored
+	stored, concurrent, beside := p.fence.end(name(w.bucket, w.keys[i].key), w, took, landed, known)
+	if !concurrent {
+		stored = 0
+	}
+	return stored, beside
 }

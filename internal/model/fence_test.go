@@ -3,6 +3,8 @@ package model
 import (
 	"slices"
 	"sync"
+
+	"github.com/akubra/akubra/synclog/journal"
 )
 
 // fence is the engine's table of writes under way (engine/order_table.go), and the order in
@@ -17,6 +19,7 @@ type fence struct {
 type run struct {
 	open               int
 	turns              []*turn // clients' writes, the ended ones too
+	begun              int
 	repairing, touched bool
 	sealed             chan struct{}
 }
@@ -28,6 +31,8 @@ type turn struct {
 	beside        []*turn
 	ended, landed bool
 	took          uint64
+	number, upTo  int            // upTo: the newest one when it ended
+	entry         *journal.Entry // for the journal, which would not know it else (engine/order_beside.go)
 }
 
 // underRepair is what a write overlaps with that begins while repair is at its key.
@@ -63,7 +68,8 @@ func (f *fence) begin(key string, w *write) {
 }
 
 func (r *run) enter(w *write) {
-	t := &turn{of: w}
+	r.begun++
+	t := &turn{of: w, number: r.begun}
 	for _, e := range r.turns {
 		if !e.of.answered.Load() && !e.ended {
 			t.beside, e.beside = append(t.beside, e), append(e.beside, t)
@@ -88,16 +94,25 @@ func (f *fence) overlapped(key string, w *write, told bool) bool {
 	return slices.ContainsFunc(f.turnLocked(key, w).beside, func(b *turn) bool { return b != underRepair || !told })
 }
 
-func (f *fence) end(key string, w *write, took uint64, landed bool) (stored uint64, concurrent bool) {
+// end gives what the journal has to be told beside, too: what ended before it, unless another one came behind
+// that everywhere. e is what it will be told of this one.
+func (f *fence) end(key string, w *write, took uint64, landed bool, e *journal.Entry) (stored uint64, concurrent bool, beside []journal.Entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := f.turnLocked(key, w)
-	t.ended, t.landed, t.took = true, landed, took
+	t.ended, t.landed, t.took, t.upTo = true, landed, took, f.runs[key].begun
 	for _, b := range t.beside {
 		concurrent = concurrent || b.landed && took != 0
 		stored |= b.took
+		behind := func(o *turn) bool { return o.ended && o.number > b.upTo }
+		if b.entry != nil && !slices.ContainsFunc(t.beside, behind) {
+			beside = append(beside, *b.entry)
+		}
 	}
-	return stored | took, concurrent
+	if !concurrent {
+		t.entry = e
+	}
+	return stored | took, concurrent, beside
 }
 
 func (f *fence) leave(key string) {
