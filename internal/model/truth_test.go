@@ -102,6 +102,9 @@ func (t *truth) answered(key string, deeds map[string]*deed, acked, maybe bool) 
 	for a, d := range deeds {
 		if !acked && !maybe {
 			k.deeds[a] = slices.DeleteFunc(k.deeds[a], func(x *deed) bool { return x == d })
+			if all := k.deeds[a]; k.parts[a] == d {
+				k.parts[a] = all[len(all)-1]
+			}
 			continue
 		}
 		k.overlaps = k.overlaps || !acked
@@ -216,7 +219,10 @@ func (t *truth) eatenLocked(key string, deeds map[string]*deed) {
 		if name == "" {
 			continue
 		}
-		had := func(s *s3mem.Storage) bool { return permits(d.values, valuesOf(s.Current(bucket, name))[a]) }
+		had := func(s *s3mem.Storage) bool { // of this write, and not of one before it
+			values, body := valuesOf(s.Current(bucket, name)), deeds["content"]
+			return permits(d.values, values[a]) && (body == nil || permits(body.values, values["content"]))
+		}
 		for i, s := range t.stores {
 			if t.manners[i].Lossy && !slices.ContainsFunc(t.stores, had) {
 				d.values = append(d.values, valuesOf(s.Current(bucket, name))[a])
@@ -233,13 +239,13 @@ func (t *truth) held(key string, k *known) bool {
 // heldAcked reports whether any storage has a content of which a client was told, rather than one
 // that nobody was told of and that may have replaced it.
 func (t *truth) heldAcked(key string, k *known) bool {
-	acked := &known{deeds: map[string][]*deed{}}
-	for _, d := range k.deeds["content"] {
-		if d.acked {
-			acked.deeds["content"] = append(acked.deeds["content"], d)
-		}
-	}
-	return t.held(key, acked)
+	return t.held(key, k.told("content"))
+}
+
+// told is what clients were told of one aspect.
+func (k *known) told(aspect string) *known {
+	all := slices.DeleteFunc(slices.Clone(k.deeds[aspect]), func(d *deed) bool { return !d.acked })
+	return &known{deeds: map[string][]*deed{aspect: all}}
 }
 
 // heldButOld is held for what is about to be compared with what the journal knows: a bucket of the same kind
@@ -341,7 +347,7 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 	for key, k := range t.keys {
 		had[key], parts[key] = holds(hit, key, k), map[string]bool{}
 		for _, a := range aspects[1:] {
-			parts[key][a] = t.shows(key, k, a)
+			parts[key][a] = t.shows(key, k.told(a), a)
 		}
 	}
 	do(hit)
@@ -357,8 +363,9 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 			k.lost, k.forgotten = true, pending[key] == nil || pending[key].Of(task.Content) == nil || t.anyLossy()
 		}
 		for _, a := range aspects[1:] {
-			// Tags and the like that a lossy storage has said yes to were on this one alone.
-			if parts[key][a] && !t.shows(key, k, a) && !owesPart(pending[key], a) || t.isBack(hit, key, k, a) && !(a == "tags" && untagged(pending[key])) {
+			// Tags and the like that a lossy storage has said yes to were on this one alone. Of a lock
+			// that nobody shows nobody is told (CONTRACT.md, "Not kept yet").
+			if parts[key][a] && !t.shows(key, k.told(a), a) && (!owesPart(pending[key], a) || isLock(a) && t.anyLossy()) || t.isBack(hit, key, k, a) && !(a == "tags" && untagged(pending[key])) {
 				if k.parts == nil {
 					k.parts = map[string]*deed{}
 				}
@@ -372,6 +379,8 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 		}
 	}
 }
+
+func isLock(aspect string) bool { return aspect == "retention" || aspect == "hold" }
 
 func (t *truth) anyLossy() bool {
 	return slices.ContainsFunc(t.manners, func(m s3mem.Manners) bool { return m.Lossy })
