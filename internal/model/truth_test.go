@@ -149,7 +149,8 @@ func (t *truth) reads(w *write, deeds map[string]*deed) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	source := t.of(w.from)
+	source, copied := t.of(w.from), t.of(name(w.bucket, w.key))
+	copied.disturbed = copied.disturbed || source.disturbed // each storage has copied what it had
 	add := func(d *deed, v string) {
 		if !slices.Contains(d.values, v) {
 			d.values = append(d.values, v)
@@ -198,17 +199,30 @@ func (t *truth) ended(key string, deeds map[string]*deed) {
 	t.eatenLocked(key, deeds)
 }
 
+// tornLocked looks whether a storage that folds names has done the same to another key's object, perhaps the last.
+func (t *truth) tornLocked(key string) {
+	for other, o := range t.keys {
+		if other != key && t.folded(other) == t.folded(key) && !permits(o.allowed("content"), nothing) && !t.held(other, o) {
+			o.lost, o.forgotten = true, true
+		}
+	}
+}
+
+// thawed notes that a storage has carried out what it had taken and not answered.
+func (t *truth) thawed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key := range t.keys {
+		t.tornLocked(key)
+	}
+}
+
 // eatenLocked looks whether a storage has said yes to what it did not keep, and nobody else
 // has it: nobody can tell then.
 func (t *truth) eatenLocked(key string, deeds map[string]*deed) {
 	k := t.of(key)
 	bucket, name, _ := strings.Cut(key, "/")
-	for other, o := range t.keys {
-		// A storage that folds names did the same to another key's object, perhaps the last.
-		if other != key && t.folded(other) == t.folded(key) && !permits(o.allowed("content"), nothing) && !t.held(other, o) {
-			o.lost, o.forgotten = true, true
-		}
-	}
+	t.tornLocked(key)
 	for a, d := range deeds {
 		if !d.acked || !d.settled || permits(d.values, nothing) {
 			continue

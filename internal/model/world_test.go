@@ -157,6 +157,7 @@ func (w *world) step(f []string) {
 		time.Sleep(d) // in the bubble
 	case "down", "freeze", "up":
 		w.stores[place(f[1])].Set(map[string]s3mem.State{"down": s3mem.Down, "freeze": s3mem.Frozen, "up": s3mem.Well}[f[0]])
+		w.truth.thawed()
 	case "refuse":
 		status, _ := strconv.Atoi(f[2])
 		w.stores[place(f[1])].Refuse(status)
@@ -205,6 +206,7 @@ func (w *world) rest() []found {
 	for _, s := range w.stores {
 		s.Refuse(0)
 		s.Set(s3mem.Well)
+		w.truth.thawed()
 	}
 	left := w.settle()
 	for range 2 { // the first time it may be a bucket that lacks
