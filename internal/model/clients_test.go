@@ -264,10 +264,11 @@ func (w *world) deletes(targets []string, version string) (acked bool) {
 func (w *world) version(r *write, verb string, f []string) {
 	n, _ := strconv.Atoi(f[2])
 	var v *s3mem.Version
-	for _, s := range w.stores {
-		if b := s.Bucket(r.bucket); b != nil && s.IsWell() && n < len(b.Keys[r.key]) {
-			v = b.Keys[r.key][n]
-			break
+	behind := true
+	for i, s := range w.stores { // who is behind is asked where nobody else is left (R30)
+		owes := w.proxy.Load().owes(i, f[1])
+		if b := s.Bucket(r.bucket); b != nil && s.IsWell() && n < len(b.Keys[r.key]) && (v == nil || behind && !owes) {
+			v, behind = b.Keys[r.key][n], owes
 		}
 	}
 	if v == nil {

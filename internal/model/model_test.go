@@ -96,7 +96,7 @@ var kept = []struct{ name, history string }{
 	{"… and shorter", "manners A lossy; put b/k 1 cache=1; wait 1s; refuse A 507; copy b/k b/none"},
 	{"… onto what is kept whole where the copy is refused", "manners A lossy; put b/k 1 cache=1 tags=1; wait 1s; refuse B 507; copy b/k b/none"},
 	{"a version deleted where its PUT was late", "put v/k3.txt 4 tags=4; freeze A; put v/k3.txt 7; down B; make m; up A; delete-version v/k3.txt 0"},
-	{"a version deleted where its PUT was late, and the proxy killed before", "put v/k3.txt 4 tags=4; kill; freeze A; put v/k3.txt 7 acl=public-read; down B; make m; up A; up B; delete-version v/k3.txt 0"},
+	{"a version deleted by the id of who is not behind, and the proxy killed before", "put v/k3.txt 4 tags=4; kill; freeze A; put v/k3.txt 7 acl=public-read; down B; make m; up A; up B; delete-version v/k3.txt 0"},
 	{"a delete beside a copy that only one can take", "put b/s 2; wait 1s; restore B" + times(24, "; & deletes l/%d; copy l/%[1]d b/s")},
 	{"a hold that who took it does not keep, over one that is kept", "manners B lossy; put b/k3.txt 2 cache=2; put l/k1 4 acl=public-read hold; freeze A; put l/k1 5 acl=public-read hold"},
 	{"a hold that is wiped where alone it was kept", "manners B lossy; down A; delete l/u/; up A; put l/u/ 4 hold; acl l/k2 public-read; wipe A"},

@@ -62,6 +62,17 @@ func TestR35DeletedWhereItWasLate(t *testing.T) {
 		w.once()
 		mustBe(t, "content of A", w.body(0, "k"), "v1")
 	})
+	t.Run("another one, by the id that it had where what stands is", func(t *testing.T) {
+		w, write, purge := late(t, false)
+		id := w.stores[1].versionIDs("b", "k")[1]
+		w.stores[1].purges("k", id)
+		purge = w.by(task.Version, "DELETE", "", "versionId="+id, 0, 1) // A has said yes without knowing it
+		purge.Owed = []string{w.stores[0].name, w.stores[1].name}
+		w.knows("k", write, purge)
+		w.mustResolve()
+		mustBe(t, "versions", versions(w), "1 1")
+		mustBe(t, "content of A", w.body(0, "k"), "v1")
+	})
 	t.Run("by an id that the proxy knows", func(t *testing.T) {
 		w, write, purge := late(t, false)
 		purge.ETags = map[string]string{w.stores[1].name: "another"}

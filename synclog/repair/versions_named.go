@@ -123,35 +123,43 @@ func neverDone(c *claim, id string, stacks [][]version, seen func(int) bool) boo
 
 // orDeleted is p, unless that may give a backend for the second time what a client has deleted there: it had
 // it late, and has told nobody its id. What an id was that nobody knows only the lists can tell: where
-// nothing else that another backend has is missing, it may have been that (R35).
+// nothing else that another backend has is missing, nor anything there that it has, it may have been that (R35).
 func (w *run) orDeleted(ctx context.Context, p plan) (plan, error) {
 	if w.decided != nil || !slices.ContainsFunc(p.targets, func(i int) bool { return has(w.know.revised, i) }) {
 		return p, nil
 	}
 	stacks, errs := w.stacks(ctx)
 	for _, target := range p.targets {
-		var ids []string
-		for _, write := range versionsOf(w.t) {
-			c, id := w.r.claimOf(write), versionID(write)
-			known := id == nullVersion || c.etags != nil || slices.ContainsFunc(stacks, func(s []version) bool { return indexOf(s, id) >= 0 })
-			if deletesVersion(write) && c.acked && has(c.said, target) && !known && (w.know.stands == nil || c.seq > w.know.stands.seq) {
-				ids = append(ids, id)
-			}
-		}
+		deletes := w.deletesOfUnknown(target, stacks)
 		for i := range stacks {
 			switch err := cmp.Or(errs[target], errs[i]); {
-			case len(ids) == 0, slices.Contains(p.targets, i), errors.Is(err, errNoVersions), errors.Is(err, errNoBucket):
+			case len(deletes) == 0, slices.Contains(p.targets, i), errors.Is(err, errNoVersions), errors.Is(err, errNoBucket):
 			case err != nil && errs[target] == nil && i != p.source:
 			case err != nil:
 				return p, err
 			default:
-				if missing(stacks[target], stacks[i]) <= len(ids) {
+				said := slices.DeleteFunc(slices.Clone(deletes), func(c claim) bool { return !has(c.said, i) })
+				there := min(len(said), missing(stacks[i], stacks[target])) // by ids of its own
+				if missing(stacks[target], stacks[i]) <= len(deletes)-there {
 					return parked(task.NeedsPerson, "a version was deleted, and it may have been what was put last"), nil
 				}
 			}
 		}
 	}
 	return p, nil
+}
+
+// deletesOfUnknown are the acknowledged deletes of versions that a backend has said yes to since what stands, by
+// ids that are in no list and nobody knows.
+func (w *run) deletesOfUnknown(target int, stacks [][]version) (deletes []claim) {
+	for _, write := range versionsOf(w.t) {
+		c, id := w.r.claimOf(write), versionID(write)
+		known := id == nullVersion || c.etags != nil || slices.ContainsFunc(stacks, func(s []version) bool { return indexOf(s, id) >= 0 })
+		if deletesVersion(write) && c.acked && has(c.said, target) && !known && (w.know.stands == nil || c.seq > w.know.stands.seq) {
+			deletes = append(deletes, c)
+		}
+	}
+	return deletes
 }
 
 // missing is how many versions of another stack this one has not.
