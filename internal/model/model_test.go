@@ -103,6 +103,8 @@ var kept = []struct{ name, history string }{
 	{"tags that are wiped where alone they were kept, under a copy of nothing", "manners B lossy; put v/k3.txt 4 tags=4; put v/k2 5 tags=5; & copy v/k3.txt b/k3.txt; restore A"},
 	{"a late write to a name that is folded over another one's last copy", "manners B folds; put b/u//a 4 cache=4; freeze A; freeze B; delete-null l/u/; put b/k3.txt 16; put b/u/a 17 tags=17"},
 	{"a copy of what has rotted on one, and ETags of its own", "manners A etags; put b/k3.txt 7; wait 1s; rot B b/k3.txt; copy v/k3.txt b/k3.txt"},
+	{"a bucket that is made where it was wiped", "wipe A; make v"},
+	{"a bucket that is removed where it is empty since it was restored", "put v/k3.txt 1 cache=1; restore A; remove v"},
 	{"a copy of tags that a backend owes, beside one that hangs", "put b/s 0; wait 1s; down B; tag b/s 1; freeze A; up B; copy b/k b/s; up A"},
 }
 

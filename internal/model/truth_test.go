@@ -357,6 +357,9 @@ func content(body, cache string) string {
 func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pending, do func(*s3mem.Storage)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for bucket := range initial {
+		t.of(bucket + "/")
+	}
 	had, parts := map[string]bool{}, map[string]map[string]bool{}
 	for key, k := range t.keys {
 		had[key], parts[key] = holds(hit, key, k), map[string]bool{}
@@ -468,6 +471,9 @@ func (t *truth) check(parked map[string]string) (wrong []found) {
 			continue
 		}
 		bucket, name, _ := strings.Cut(key, "/")
+		if t.staysOld(bucket, parked) {
+			continue
+		}
 		if k.forgotten || t.folds(key) || name == "" && k.disturbed {
 			continue // nobody can know
 		}
@@ -591,7 +597,14 @@ func (t *truth) isTrue(reason, key string, k *known) bool {
 	case "needs a person":
 		return k.versions || k.overlaps || k.disturbed
 	}
-	return false // "failed": every storage is well now
+	_, name, _ := strings.Cut(key, "/")
+	return name == "" && k.disturbed // "failed"; else: every storage is well now
+}
+
+// staysOld reports whether a bucket cannot be removed where something is in it that the journal knows nothing of:
+// who decided its removal was changed past the proxy, and had nothing in it.
+func (t *truth) staysOld(bucket string, parked map[string]string) bool {
+	return parked[bucket+"/"] == "failed" && t.isTrue("failed", bucket+"/", t.of(bucket+"/"))
 }
 
 func (t *truth) String() string {
