@@ -29,7 +29,8 @@ func TestR35DeletedWhereItWasLate(t *testing.T) {
 		}
 		id := w.stores[0].versionIDs("b", "k")[0]
 		w.stores[0].purges("k", id)
-		return w, write, w.by(task.Version, "DELETE", "", "versionId="+id, 0)
+		purge = w.by(task.Version, "DELETE", "", "versionId="+id, 0)
+		return w, write, purge
 	}
 	versions := func(w *world) string {
 		return fmt.Sprint(len(w.stores[0].versionIDs("b", "k")), len(w.stores[1].versionIDs("b", "k")))
@@ -63,10 +64,10 @@ func TestR35DeletedWhereItWasLate(t *testing.T) {
 		mustBe(t, "content of A", w.body(0, "k"), "v1")
 	})
 	t.Run("another one, by the id that it had where what stands is", func(t *testing.T) {
-		w, write, purge := late(t, false)
+		w, write, _ := late(t, false)
 		id := w.stores[1].versionIDs("b", "k")[1]
 		w.stores[1].purges("k", id)
-		purge = w.by(task.Version, "DELETE", "", "versionId="+id, 0, 1) // A has said yes without knowing it
+		purge := w.by(task.Version, "DELETE", "", "versionId="+id, 0, 1) // A has said yes without knowing it
 		purge.Owed = []string{w.stores[0].name, w.stores[1].name}
 		w.knows("k", write, purge)
 		w.mustResolve()
