@@ -59,7 +59,24 @@ func (w *run) look(ctx context.Context) (*sight, error) {
 		return nil, err
 	}
 	w.judge(s)
+	w.noteGuesses(s)
 	return s, nil
+}
+
+// noteGuesses learns who makes up types: two have taken what stands, and the one that shows a type shows
+// what a server guesses from the key.
+func (w *run) noteGuesses(s *sight) {
+	c := w.know.stands
+	for i := range s.views {
+		for j := range s.views {
+			v, o := &s.views[i], &s.views[j]
+			if c != nil && !c.del && has(c.took, i) && has(c.took, j) && c.shownBy(i, v) && c.shownBy(j, o) &&
+				v.hasName(headerType) && !o.hasName(headerType) && guessed(w.t.Key, s.objects[i].system(headerType)) {
+				w.r.learn(w.r.backends[i], inventedType)
+				v.invents = true
+			}
+		}
+	}
 }
 
 // foldAlike counts a name that a backend stores under another one as the key's own, if the backend

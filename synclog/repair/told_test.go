@@ -46,3 +46,22 @@ func TestR35WhatNobodyHasKeptIsTold(t *testing.T) {
 		})
 	}
 }
+
+// R35: that a backend has guessed a type is no reason to say that another one has not kept it.
+func TestR35GuessedTypeOfWhatBothTook(t *testing.T) {
+	for contentType, parked := range map[string]bool{"text/html; charset=utf-8": false, "image/png": true} {
+		t.Run(contentType, func(t *testing.T) {
+			w := newWorld(t, 2)
+			w.stores[0].put("b", "k.html", "new", time.Hour, "Content-Type", contentType)
+			w.stores[1].put("b", "k.html", "new", time.Hour)
+			acl := w.by(task.ACL, "PUT", "", "", 0)
+			acl.Target, acl.Unacknowledged = "/b/k.html?acl", true
+			w.knows("k.html", w.by(task.Content, "PUT", md5Hex([]byte("new")), "", 0, 1), acl)
+			if parked {
+				w.mustPark("k.html", task.NotKept)
+			} else {
+				w.mustResolve()
+			}
+		})
+	}
+}
