@@ -123,14 +123,15 @@ func (m *model) end(e Entry, now uint64) {
 			s.Overlapped = true
 			k.stands[a] = s
 		}
-		k.rivals[a] = append(k.rivals[a], e)
+		k.add(e)
 	default:
 		var past uint64
 		if stood && gone(&e, &s) {
 			e.Owed |= s.Owed | s.Took
 		} else if stood && s.Settled > e.Seq {
 			e.Overlapped = true
-			k.rivals[a] = append(k.rivals[a], s)
+			delete(k.stands, a)
+			k.add(s)
 		} else if stood {
 			past = s.Owed
 		}
@@ -164,6 +165,48 @@ func (m *model) end(e Entry, now uint64) {
 	}
 	k.note = task.Task{}
 	m.tidy(name)
+}
+
+// add takes in a rival. Of more than maxRivals the oldest one goes that there is a newer one of its aspect
+// of, and that is owed what it was; else the oldest one of all, for what stands.
+func (k *modelKey) add(e Entry) {
+	a := aspectName(&e)
+	k.rivals[a] = append(k.rivals[a], e)
+	var all []*Entry
+	for _, es := range k.rivals {
+		for i := range es {
+			all = append(all, &es[i])
+		}
+	}
+	if len(all) <= maxRivals {
+		return
+	}
+	oldestFirst := func(x, y *Entry) int { return cmp.Compare(x.Seq, y.Seq) }
+	slices.SortFunc(all, oldestFirst)
+	drop, heir := all[0], (*Entry)(nil)
+	for i := 0; i < len(all) && heir == nil; i++ {
+		for _, newer := range all[i+1:] {
+			if heir == nil && newer.Aspect == all[i].Aspect {
+				drop, heir = all[i], newer
+			}
+		}
+	}
+	if heir != nil {
+		heir.Owed |= drop.Owed
+	} else {
+		oldest := ""
+		for name, s := range k.stands {
+			if oldest == "" || s.Seq < k.stands[oldest].Seq {
+				oldest = name
+			}
+		}
+		if s, ok := k.stands[oldest]; ok {
+			s.Owed |= drop.Owed
+			k.stands[oldest] = s
+		}
+	}
+	name, seq := aspectName(drop), drop.Seq
+	k.rivals[name] = slices.DeleteFunc(k.rivals[name], func(r Entry) bool { return r.Seq == seq })
 }
 
 // gone reports whether a delete took away what a write has put that it overlapped: it began
@@ -203,22 +246,15 @@ func (m *model) pending() (lines []string) {
 			continue
 		}
 		var writes, rivals []string
-		lost := false
 		for _, e := range k.stands {
 			writes = append(writes, entryLine(&e))
 		}
-		var all []Entry
 		for _, es := range k.rivals {
-			all = append(all, es...)
+			for i := range es {
+				rivals = append(rivals, entryLine(&es[i]))
+			}
 		}
-		slices.SortFunc(all, func(x, y Entry) int { return int(int64(x.Seq) - int64(y.Seq)) })
-		if len(all) > maxRivals {
-			lost, all = true, all[len(all)-maxRivals:]
-		}
-		for i := range all {
-			rivals = append(rivals, entryLine(&all[i]))
-		}
-		lines = append(lines, line(name, writes, rivals, lost, k.first, &k.note))
+		lines = append(lines, line(name, writes, rivals, k.first, &k.note))
 	}
 	slices.Sort(lines)
 	return lines
@@ -228,13 +264,9 @@ func entryLine(e *Entry) string {
 	return fmt.Sprintf("%d %s %s %d %b/%b %v %v", e.Aspect, e.Method, e.ETag, e.Seq, e.Owed, e.Took, e.Overlapped, e.Unacknowledged)
 }
 
-func line(key string, writes, rivals []string, lost bool, first uint64, note *task.Task) string {
+func line(key string, writes, rivals []string, first uint64, note *task.Task) string {
 	slices.Sort(writes)
 	slices.Sort(rivals)
-	if lost { // what was owed by those that are dropped is told with the others
-		rivals = []string{fmt.Sprint(len(rivals), " of more")}
-		writes = []string{fmt.Sprint(len(writes))}
-	}
 	return fmt.Sprintf("%s [%s] [%s] first %d tries %d parked %q %q", key, strings.Join(writes, "; "), strings.Join(rivals, "; "), first,
 		note.Tries, note.Parked, note.LastError)
 }
@@ -252,7 +284,7 @@ func (r *rig) linesOf(ps []task.Task) (lines []string) {
 				}))
 			}
 		}
-		lines = append(lines, line(p.Key, sides[0], sides[1], p.RivalsLost && len(p.Rivals) == maxRivals, p.First, p))
+		lines = append(lines, line(p.Key, sides[0], sides[1], p.First, p))
 	}
 	slices.Sort(lines)
 	return lines
