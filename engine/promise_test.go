@@ -333,7 +333,7 @@ func TestR24EachKeyIsADelete(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, 2)
+			r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.PrimaryWait = time.Millisecond })
 			r.journal.busy.Store(true)
 			first := make(chan struct{}, 1)
 			gate := make(chan struct{})

@@ -15,7 +15,7 @@ import (
 // removed has a bucket whose removal one of the storages owes.
 type removed struct {
 	owed, underWay atomic.Uint64
-	asked          func() // may be nil
+	asked          atomic.Pointer[func()] // may be nil
 }
 
 func (s *removed) setup(o *Options, _ *limiter.Options) {
@@ -23,8 +23,8 @@ func (s *removed) setup(o *Options, _ *limiter.Options) {
 		if string(bucket) != "old" {
 			return 0, 0
 		}
-		if s.asked != nil {
-			defer s.asked()
+		if asked := s.asked.Load(); asked != nil {
+			defer (*asked)()
 		}
 		return s.owed.Load() | s.underWay.Load(), s.underWay.Load()
 	}
@@ -99,7 +99,8 @@ func TestR17NobodyButTheOldBucket(t *testing.T) {
 func TestR17RemovalUnderWay(t *testing.T) {
 	t.Parallel()
 	var old removed
-	old.asked = func() { old.underWay.Store(0) } // it is done when it is asked about again
+	asked := func() { old.underWay.Store(0) } // it is done when it is asked about again
+	old.asked.Store(&asked)
 	r := newRig(t, 2, old.setup, waitsLong)
 	old.underWay.Store(2)
 	wantStatus(t, r.dial().Do(putRequest("/old", "")), 200)
@@ -118,7 +119,8 @@ func TestR19RemovalComesLast(t *testing.T) {
 	var old removed
 	began := make(chan bool, 1) // whether the write was still under way
 	r := newRig(t, 2, decidedBy, waitsLong, old.setup)
-	old.asked = func() { began <- r.e.writes.underWayIn([]byte("old"), r.e.all) }
+	asked := func() { began <- r.e.writes.underWayIn([]byte("old"), r.e.all) }
+	old.asked.Store(&asked)
 	open := gatedNext(t, r.stores[1])
 	client := r.dial()
 	r.e.o.Journal.(*ledger).busy.Store(true) //nolint:forcetypeassert // the rig's
