@@ -84,11 +84,9 @@ func maskOf(list, names []string) (mask uint64) {
 // write, and nothing more that is owed.
 func (r *record) isOf(t *task.Task, names []string) bool {
 	var seq, owed uint64
-	for _, ws := range [2][]task.Write{t.Writes, t.Rivals} {
-		for i := range ws {
-			seq = max(seq, ws[i].Seq)
-			owed |= maskOf(ws[i].Owed, names)
-		}
+	for w := range t.All() {
+		seq = max(seq, w.Seq)
+		owed |= maskOf(w.Owed, names)
 	}
 	return seq == r.seq() && (t.Version != 0 || r.owed()&(1<<len(names)-1)&^owed == 0)
 }

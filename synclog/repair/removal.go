@@ -41,11 +41,9 @@ func precedes(e, later *task.Write) bool {
 // that have taken a write of the bucket itself since, or beside it, have the new one.
 func (r *Repairer) stillOld(t *task.Task, removal *task.Write) uint64 {
 	set := r.bits(removal.Owed) &^ r.bits(removal.Took)
-	for _, ws := range [2][]task.Write{t.Writes, t.Rivals} {
-		for i := range ws {
-			if w := &ws[i]; w.Aspect == task.Content && (!w.Delete() || w.Unacknowledged) {
-				set &^= r.bits(w.Took)
-			}
+	for w := range t.All() {
+		if w.Aspect == task.Content && (!w.Delete() || w.Unacknowledged) {
+			set &^= r.bits(w.Took)
 		}
 	}
 	return set
@@ -178,11 +176,9 @@ func (w *run) owing(finder Finder, b *backend, key string) (*task.Task, error) {
 	}
 	w.r.pairs.recall(&t)
 	recallMade(&t)
-	for _, ws := range [2][]task.Write{t.Writes, t.Rivals} {
-		for i := range ws {
-			if ws[i].Aspect != task.Found && slices.Contains(ws[i].Owed, b.name) {
-				return &t, nil
-			}
+	for write := range t.All() {
+		if write.Aspect != task.Found && slices.Contains(write.Owed, b.name) {
+			return &t, nil
 		}
 	}
 	return nil, nil

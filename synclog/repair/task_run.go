@@ -252,10 +252,8 @@ func (w *run) still() bool {
 
 // newestSeq is that of the newest of all writes.
 func newestSeq(t *task.Task) (seq uint64) {
-	for _, ws := range [2][]task.Write{t.Writes, t.Rivals} {
-		for i := range ws {
-			seq = max(seq, ws[i].Seq)
-		}
+	for w := range t.All() {
+		seq = max(seq, w.Seq)
 	}
 	return seq
 }

@@ -10,15 +10,13 @@ import "github.com/akubra/akubra/synclog/task"
 // unmade reports whether each acknowledged write of the content that is known has made a version
 // that an acknowledged delete has named since.
 func unmade(t *task.Task) (found bool) {
-	for _, ws := range [2][]task.Write{t.Writes, t.Rivals} {
-		for i := range ws {
-			switch w := &ws[i]; {
-			case w.Aspect != task.Content || w.Unacknowledged || w.Delete():
-			case !isUnmade(t, w):
-				return false
-			default:
-				found = true
-			}
+	for w := range t.All() {
+		switch {
+		case w.Aspect != task.Content || w.Unacknowledged || w.Delete():
+		case !isUnmade(t, w):
+			return false
+		default:
+			found = true
 		}
 	}
 	return found

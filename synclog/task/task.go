@@ -6,7 +6,10 @@
 // was known of its own aspect, and of no other.
 package task
 
-import "time"
+import (
+	"iter"
+	"time"
+)
 
 // Aspect is the part of an object, or of a bucket, that a write is about.
 type Aspect uint8
@@ -154,16 +157,27 @@ func (t *Task) Of(a Aspect) *Write {
 	return nil
 }
 
+// All gives the acknowledged writes, and then their rivals.
+func (t *Task) All() iter.Seq[*Write] {
+	return func(yield func(*Write) bool) {
+		for _, ws := range [2][]Write{t.Writes, t.Rivals} {
+			for i := range ws {
+				if !yield(&ws[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Owed are the backends that owe any aspect of the key, by name, each once.
 func (t *Task) Owed() (names []string) {
 	seen := map[string]bool{}
-	for _, ws := range [2][]Write{t.Writes, t.Rivals} {
-		for i := range ws {
-			for _, name := range ws[i].Owed {
-				if !seen[name] {
-					seen[name] = true
-					names = append(names, name)
-				}
+	for w := range t.All() {
+		for _, name := range w.Owed {
+			if !seen[name] {
+				seen[name] = true
+				names = append(names, name)
 			}
 		}
 	}
