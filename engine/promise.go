@@ -305,7 +305,10 @@ func (r *request) promiseOf(id []byte, votes []vote) Promise {
 	}
 	p.Overlapped = r.overlaps(p.Told())
 	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
-	if p.Aspect == task.Content && p.Method == "PUT" && !r.head.copySource {
+	switch {
+	case p.Method == "DELETE":
+		p.Carried = r.head.bypassed()
+	case p.Aspect == task.Content && p.Method == "PUT" && !r.head.copySource:
 		p.Carried = r.head.carried // of a copy a directive says whether it counts
 	}
 	return p
@@ -366,7 +369,7 @@ func (r *request) promiseOfDelete(id []byte, w *deleteFacts, d *deletion) Promis
 	o := w.outcomeOf(d)
 	p.Method, p.Seq, p.Key = "DELETE", d.seq, []byte(d.Key)
 	p.Owed, p.Took, p.Reason, p.Open = o.Owed, o.Took, o.Reason(), o.Out != 0
-	p.Unacknowledged = o.Took&w.told == 0
+	p.Unacknowledged, p.Carried = o.Took&w.told == 0, r.head.bypassed()
 	if d.VersionID != "" {
 		p.Aspect = task.Version
 		p.Target, p.ETags = r.versionTarget(d.VersionID), r.pairOf(d.VersionID)

@@ -608,6 +608,36 @@ func TestR35JournalKnowsWhatAPutBrings(t *testing.T) {
 	}
 }
 
+// That a client bypassed a retention is told to the journal with each kind of delete, and with nothing else (R35).
+func TestR35JournalKnowsOfABypass(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	const bypass = "x-amz-bypass-governance-retention: true\r\n"
+	deletes := string(deleteRequestOf("k"))
+	multi := strings.Replace(deletes, "\r\n", "\r\n"+bypass, 1)
+	for _, tt := range []struct {
+		name, request string
+		want          task.Carried
+	}{
+		{"DELETE", "DELETE /b/k HTTP/1.1\r\nHost: s3.test\r\n" + bypass + "\r\n", task.CarriedBypass},
+		{"DELETE of a version", "DELETE /b/k?versionId=7 HTTP/1.1\r\nHost: s3.test\r\n" + bypass + "\r\n", task.CarriedBypass},
+		{"DeleteObjects", multi, task.CarriedBypass},
+		{"no bypass", "DELETE /b/k HTTP/1.1\r\nHost: s3.test\r\nx-amz-bypass-governance-retention: false\r\n\r\n", 0},
+		{"DeleteObjects without", deletes, 0},
+		{"PUT", "PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 4\r\n" + bypass + "\r\nbody", 0},
+	} {
+		r.stores[1].Behave(stub.Fails(503))
+		if strings.HasPrefix(tt.request, "POST") {
+			r.stores[0].Behave(deleteAnswer([]string{"k"}))
+		}
+		r.dial().Do(tt.request)
+		r.settled()
+		if e := r.journal.newest("b", "k"); e.Carried != tt.want || e.Took != 1 {
+			t.Errorf("%s: %+v, want %b", tt.name, e, tt.want)
+		}
+	}
+}
+
 // R35: the journal is told which version a write has made on each backend that took it: a client
 // may delete it by that id before repair has looked.
 func TestR35JournalKnowsTheVersionThatAPutMade(t *testing.T) {

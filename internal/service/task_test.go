@@ -54,6 +54,10 @@ func TestR35FromARequestToItsTask(t *testing.T) {
 				return len(w.ETags) == 1 && of(second) == other && of(first) != other && of(first) != "" && len(w.Took) == 2 && len(w.Owed) == 2
 			},
 		},
+		{
+			"a delete in spite of a retention", http.MethodDelete, "/b/k?versionId=7", "x-amz-bypass-governance-retention", stub.Behaviour{Status: 500},
+			func(w *task.Write, _, _ string) bool { return w.Carried == task.CarriedBypass },
+		},
 		carries("x-amz-tagging", task.CarriedTags), carries("x-amz-meta-color", task.CarriedMetadata), carries("cache-control", task.CarriedMetadata),
 		carries("x-amz-object-lock-mode", task.CarriedLock), carries("content-type", 0),
 	} {

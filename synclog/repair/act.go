@@ -152,7 +152,7 @@ func (w *run) unfold(ctx context.Context, i int) error {
 	}
 	o, err := b.head(ctx, w.t.Bucket, w.t.Key)
 	if err == nil && o != nil {
-		err = w.r.deleteObject(ctx, b, w.t.Bucket, w.t.Key, o)
+		err = w.r.deleteObject(ctx, b, w.t, o)
 	}
 	w.folded[i] = true
 	return err
@@ -211,7 +211,7 @@ func (w *run) deleteAll(ctx context.Context, d plan, s *sight) error {
 		}
 		err := w.seal()
 		if err == nil {
-			err = w.r.deleteObject(ctx, b, w.t.Bucket, w.t.Key, s.objects[i])
+			err = w.r.deleteObject(ctx, b, w.t, s.objects[i])
 			w.unseal()
 		}
 		if err != nil {
@@ -227,14 +227,17 @@ func (w *run) deleteAll(ctx context.Context, d plan, s *sight) error {
 }
 
 // deleteObject deletes what was looked at, and nothing else if the backend knows conditions.
-func (r *Repairer) deleteObject(ctx context.Context, b *backend, bucket, key string, was *object) error {
+func (r *Repairer) deleteObject(ctx context.Context, b *backend, t *task.Task, was *object) error {
 	conditional := b.has(featConditionDelete) && was != nil && was.etag != "" && was.listed == nil
 	for {
 		header := http.Header{}
+		if c := t.Of(task.Content); c != nil && c.Delete() && c.Carried&task.CarriedBypass != 0 {
+			header = bypass()
+		}
 		if conditional {
 			header.Set("If-Match", `"`+was.etag+`"`)
 		}
-		_, err := b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: bucket, Key: key, Header: header})
+		_, err := b.Discard(ctx, &client.Request{Method: http.MethodDelete, Bucket: t.Bucket, Key: t.Key, Header: header})
 		switch {
 		case err == nil || client.Status(err) == http.StatusNotFound:
 			return nil

@@ -186,15 +186,11 @@ func (w *run) owing(finder Finder, b *backend, key string) (*task.Task, error) {
 
 // dropVersion deletes a version for good.
 func (w *run) dropVersion(ctx context.Context, t *task.Task, b *backend, v *client.KeyVersion) error {
-	req := client.Request{Method: http.MethodDelete, Bucket: w.t.Bucket, Key: v.Key}
+	var version []client.Param
 	if v.ID != "" {
-		req.Query = []client.Param{{Name: "versionId", Value: v.ID}}
+		version = []client.Param{{Name: "versionId", Value: v.ID}}
 	}
-	_, err := b.Discard(ctx, &req)
-	if client.Status(err) == http.StatusForbidden && v.ID != "" && w.r.unlock(ctx, t, b, v.ID) {
-		req.Header = bypass()
-		_, err = b.Discard(ctx, &req)
-	}
+	err := w.r.discardVersion(ctx, t, b, version)
 	if err != nil && client.Status(err) != http.StatusNotFound {
 		return b.at(err)
 	}

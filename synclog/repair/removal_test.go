@@ -118,7 +118,7 @@ func TestR17RemovalComesFirst(t *testing.T) {
 }
 
 // The lock of a version that was deleted is lifted where it is known to be old: a change of it is owed, which who
-// took the delete has taken as well.
+// took the delete has taken as well. A retention that the client has bypassed is bypassed. MinIO refuses otherwise than S3.
 func TestR35OutdatedLock(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -126,11 +126,21 @@ func TestR35OutdatedLock(t *testing.T) {
 		change string // of the lock, "" is none
 		owed   bool
 		gone   bool
+		// bypassed: the client that deleted the version has bypassed its retention; held: there is a hold as well.
+		bypassed, held bool
+		status         int
+		code           string
 	}{
-		{"a hold", "legal-hold", true, true},
-		{"a retention", "retention", true, true},
-		{"none", "", true, false},
-		{"one that it has taken", "legal-hold", false, false},
+		{"a hold", "legal-hold", true, true, false, false, 403, "AccessDenied"},
+		{"a hold at MinIO", "legal-hold", true, true, false, false, 400, "InvalidRequest"},
+		{"a retention", "retention", true, true, false, false, 403, "AccessDenied"},
+		{"a retention at MinIO", "retention", true, true, false, false, 400, "InvalidRequest"},
+		{"none", "", true, false, false, false, 403, "AccessDenied"},
+		{"none at MinIO", "", true, false, false, false, 400, "InvalidRequest"},
+		{"one that it has taken", "legal-hold", false, false, false, false, 403, "AccessDenied"},
+		{"a retention that was bypassed", "", true, true, true, false, 403, "AccessDenied"},
+		{"a retention that was bypassed at MinIO", "", true, true, true, false, 400, "InvalidRequest"},
+		{"a hold beside a retention that was bypassed", "", true, false, true, true, 400, "InvalidRequest"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -147,9 +157,10 @@ func TestR35OutdatedLock(t *testing.T) {
 				b.mu.Lock()
 				held := strings.Contains(o.docs["legal-hold"], "ON")
 				b.mu.Unlock()
-				refused := held && (tt.change != "retention" || r.Header.Get("X-Amz-Bypass-Governance-Retention") == "")
+				bypassed := (tt.change == "retention" || tt.bypassed && !tt.held) && r.Header.Get("X-Amz-Bypass-Governance-Retention") != ""
+				refused := held && !bypassed
 				if refused {
-					refuse(rw, 403, "AccessDenied")
+					refuse(rw, tt.status, tt.code)
 				}
 				return refused
 			})
@@ -166,7 +177,11 @@ func TestR35OutdatedLock(t *testing.T) {
 				}
 				writes = append(writes, change)
 			}
-			w.knows("k", append(writes, of("DELETE", ""))...)
+			deleted := of("DELETE", "")
+			if tt.bypassed {
+				deleted.Carried = task.CarriedBypass
+			}
+			w.knows("k", append(writes, deleted)...)
 			w.once()
 			if left := w.q.left(); (len(left) == 0) != tt.gone || (len(b.versionIDs("b", "k")) == 0) != tt.gone {
 				t.Errorf("left: %+v, versions %q", left, b.versionIDs("b", "k"))
@@ -174,5 +189,36 @@ func TestR35OutdatedLock(t *testing.T) {
 				t.Errorf("not parked: %+v", left[0])
 			}
 		})
+	}
+}
+
+// A backend that was away when a client shortened a retention, or deleted in spite of one, is brought along: it has
+// to be told each time that the retention is bypassed.
+func TestR35RetentionIsBypassed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	soon, late := time.Now().Add(time.Hour).UTC().Format(time.RFC3339), still()
+	for i, s := range w.stores {
+		s.buckets["b"].docs["object-lock"] = lockDoc
+		s.put("b", "shortened", "x", 0, lineMode, "GOVERNANCE", lineDate, []string{soon, late}[i])
+	}
+	w.stores[1].put("b", "deleted", "x", 0, lineMode, "GOVERNANCE", lineDate, late)
+	w.knows("shortened", w.by(task.Retention, "PUT", "", "retention", 0))
+	deleted := w.by(task.Content, "DELETE", "", "", 0)
+	deleted.Carried = task.CarriedBypass
+	w.knows("deleted", deleted)
+	w.stores[1].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
+		refused := (r.Method == "PUT" || r.Method == "DELETE") && r.Header.Get("X-Amz-Bypass-Governance-Retention") != "true"
+		if refused {
+			refuse(rw, 403, "AccessDenied")
+		}
+		return refused
+	})
+	w.mustResolve()
+	if doc := w.stores[1].doc("shortened", "retention"); !strings.Contains(doc, soon) {
+		t.Errorf("retained: %s", doc)
+	}
+	if _, there := w.stores[1].get("b", "deleted"); there {
+		t.Error("not deleted")
 	}
 }

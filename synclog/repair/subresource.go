@@ -131,6 +131,9 @@ func (r *Repairer) writeDocument(ctx context.Context, bucket, key, name string, 
 	if req.Body != nil {
 		req.Header.Set("Content-Md5", client.MD5(req.Body))
 	}
+	if name == "retention" { // who has it already was allowed to shorten it
+		req.Header.Set(bypassGovernance, "true")
+	}
 	_, err := target.Discard(ctx, req)
 	return target.at(err)
 }

@@ -251,15 +251,10 @@ func (w *run) deleteVersion(ctx context.Context, i int, id string) (acted bool, 
 		return false, leave, err
 	}
 	version := []client.Param{{Name: "versionId", Value: id}}
-	req := client.Request{Method: http.MethodDelete, Bucket: w.t.Bucket, Key: w.t.Key, Query: version}
-	_, err = b.Discard(ctx, &req)
-	if client.Status(err) == http.StatusForbidden && w.r.unlock(ctx, w.t, b, id) {
-		req.Header = bypass()
-		_, err = b.Discard(ctx, &req)
-	}
+	err = w.r.discardVersion(ctx, w.t, b, version)
 	w.unseal()
 	switch {
-	case client.Status(err) == http.StatusForbidden && w.locked(ctx, b, version):
+	case refusedLocked(err) && w.locked(ctx, b, version):
 		return false, parked(task.NeedsPerson, fmt.Sprintf("version %s was deleted, and is locked on %q", id, b.name)), nil
 	case err != nil && client.Status(err) != http.StatusNotFound:
 		return false, leave, b.at(err)
@@ -270,15 +265,42 @@ func (w *run) deleteVersion(ctx context.Context, i int, id string) (acted bool, 
 	return true, leave, nil
 }
 
-// unlock lifts the lock of a version that was deleted, where that is known to be old: the backend owes a
-// change of the lock, and the backend that has taken both the change and the delete has found no lock in
+// discardVersion deletes a version, or the object where there are none. A lock in its way is lifted or
+// bypassed where what clients were told allows it.
+func (r *Repairer) discardVersion(ctx context.Context, t *task.Task, b *backend, version []client.Param) error {
+	req := client.Request{Method: http.MethodDelete, Bucket: t.Bucket, Key: t.Key, Query: version}
+	_, err := b.Discard(ctx, &req)
+	if len(version) > 0 && refusedLocked(err) && r.unlock(ctx, t, b, version[0].Value) {
+		req.Header = bypass()
+		_, err = b.Discard(ctx, &req)
+	}
+	return err
+}
+
+// refusedLocked reports whether a delete may have been refused because of a lock: S3 says AccessDenied,
+// MinIO says InvalidRequest.
+func refusedLocked(err error) bool {
+	status := client.Status(err)
+	return status == http.StatusForbidden || status == http.StatusBadRequest
+}
+
+// unlock lifts the lock of a version that was deleted. A retention in governance mode may be bypassed where
+// the client that deleted the version did so. Else the lock has to be known to be old: the backend owes a
+// change of it, and the backend that has taken both the change and the delete has found no lock in
 // the delete's way. It reports whether that is so. Only by its paired id is a version known to be the same.
 func (r *Repairer) unlock(ctx context.Context, t *task.Task, b *backend, id string) (old bool) {
 	var deleted *task.Write
 	for i := range t.Writes {
-		if w := &t.Writes[i]; w.Aspect == task.Version && deletesVersion(w) && !w.Unacknowledged && w.ETags[b.name] == id {
-			deleted = w
+		w := &t.Writes[i]
+		if w.Aspect != task.Version || !deletesVersion(w) || w.Unacknowledged {
+			continue
 		}
+		if paired := w.ETags[b.name]; paired == id {
+			deleted = w
+		} else if paired != "" {
+			continue // it is about another one
+		}
+		old = old || w.Carried&task.CarriedBypass != 0
 	}
 	for i := range t.Writes {
 		w := &t.Writes[i]
@@ -298,10 +320,11 @@ func (r *Repairer) unlock(ctx context.Context, t *task.Task, b *backend, id stri
 	return old
 }
 
-// bypass is what S3 wants of who deletes a version that is retained in governance mode.
-func bypass() http.Header {
-	return http.Header{"X-Amz-Bypass-Governance-Retention": {"true"}}
-}
+// bypassGovernance is what S3 wants of who shortens a retention in governance mode, or deletes in spite
+// of it.
+const bypassGovernance = "X-Amz-Bypass-Governance-Retention"
+
+func bypass() http.Header { return http.Header{bypassGovernance: {"true"}} }
 
 // locked reports whether a version must not be deleted, because of its legal hold or its
 // retention.

@@ -93,6 +93,10 @@ const (
 	CarriedMetadata         // Cache-Control or x-amz-meta-…
 )
 
+// CarriedBypass, of a delete, is leave to ignore a retention in governance mode
+// (x-amz-bypass-governance-retention).
+const CarriedBypass = CarriedLock
+
 // Delete reports whether the write took the object, or the bucket, away.
 func (w *Write) Delete() bool { return w.Aspect == Content && w.Method == "DELETE" }
 
