@@ -282,16 +282,28 @@ func TestR3StoredWithoutEnoughAcksIsADivergence(t *testing.T) {
 	}
 }
 
+// What S3 answers says how an object was encrypted.
+const (
+	sseC   = "x-amz-server-side-encryption-customer-algorithm: AES256"
+	sseKMS = "x-amz-server-side-encryption: aws:kms"
+	sseS3  = "x-amz-server-side-encryption: AES256"
+)
+
 func TestR18ETags(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name          string
 		request       string
 		first, second string
+		encrypted     [2]string // further header fields of their answers
 		off           bool
 		want          string // the record's ETag; "" for no record
 	}{
 		{name: "the same", first: `"abc"`, second: `"abc"`},
+		{name: "SSE-C", first: `"abc"`, second: `"abd"`, encrypted: [2]string{sseC, sseC}},
+		{name: "SSE-KMS", first: `"abc"`, second: `"abd"`, encrypted: [2]string{sseKMS, sseKMS + ":dsse"}},
+		{name: "one has ignored SSE-C", first: `"abc"`, second: `"abd"`, encrypted: [2]string{sseC}, want: "abc"},
+		{name: "SSE-S3", first: `"abc"`, second: `"abd"`, encrypted: [2]string{sseS3, sseS3}, want: "abc"},
 		{name: "different", first: `"abc"`, second: `"abd"`, want: "abc"},
 		{name: "of different length", first: `"abc"`, second: `"abc-2"`, want: "abc"},
 		{name: "quoted and not", first: `"abc"`, second: `abc`},
@@ -313,6 +325,9 @@ func TestR18ETags(t *testing.T) {
 			r := newRig(t, 2, func(o *Options, _ *limiter.Options) { o.CompareETags, o.RecordReads = !tt.off, true })
 			for i, etag := range []string{tt.first, tt.second} {
 				b := stub.Behaviour{Status: 200, Headers: stub.H("ETag", etag)}
+				if name, value, ok := strings.Cut(tt.encrypted[i], ": "); ok {
+					b.Headers = stub.H("ETag", etag, name, value)
+				}
 				if etag == "" {
 					b = stub.Behaviour{Raw: []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")}
 				}

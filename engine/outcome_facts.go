@@ -37,7 +37,7 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 	case r.race.skipped != 0 || r.head.target.Version && len(r.e.o.Backends) > 1:
 		return 0, 0, false
 	}
-	compare := r.comparesETags()
+	compare := r.comparesETags(votes)
 	var first []byte
 	for i := range votes {
 		l := &r.legs[i]
@@ -67,7 +67,7 @@ func (r *request) goesWell(votes []vote) (took, out uint64, well bool) {
 // because it belongs to that leg's goroutine.
 func (r *request) facts(votes []vote) outcome.Write {
 	w := outcome.Write{
-		Kind: r.head.kind, Version: r.head.target.Version && !r.race.hasOwnVersion(), Compare: r.comparesETags(), Bucket: len(r.head.target.Bucket) > 0,
+		Kind: r.head.kind, Version: r.head.target.Version && !r.race.hasOwnVersion(), Compare: r.comparesETags(votes), Bucket: len(r.head.target.Bucket) > 0,
 		All: r.e.all, Legs: make([]outcome.Leg, 0, len(r.e.o.Backends)),
 	}
 	if r.head.is(s3.KindForm) {
@@ -106,8 +106,25 @@ func (r *request) facts(votes []vote) outcome.Write {
 	return w
 }
 
-// comparesETags reports whether the ETags of positive answers should be equal (R18).
-func (r *request) comparesETags() bool { return r.o.CompareETags && r.head.hasETag() }
+// comparesETags reports whether the ETags of positive answers should be equal (R18). They need not
+// be where each backend has encrypted the object with a key that makes its ETag no MD5 of the content
+// (SSE-C, SSE-KMS; S3 API reference, Object).
+func (r *request) comparesETags(votes []vote) bool {
+	if !r.o.CompareETags || !r.head.hasETag() {
+		return false
+	}
+	encrypted := false
+	for i := range votes {
+		switch {
+		case votes[i].State != votePositive:
+		case r.legs[i].answer.OwnETag:
+			encrypted = true
+		default:
+			return true
+		}
+	}
+	return !encrypted
+}
 
 // etag is the object's ETag without quotes: a field of the answer's head, or an element of its
 // body if the object was made from another one or from parts.

@@ -27,7 +27,7 @@ func (r *request) takenLocking() (seq, took uint64) {
 		return 0, 0
 	}
 	seq, promised := r.ledger.promised()
-	compare, first := r.comparesETags(), []byte(nil)
+	compare, first := r.comparesETags(r.race.result()), []byte(nil)
 	for i, v := range r.race.result() {
 		if v.State != votePositive || promised[i].State == votePositive {
 			continue

@@ -49,7 +49,7 @@ type race struct {
 	asked     int                   // legs that were started, or are about to be: the first ones
 	need      int                   // positive answers that it takes; set before the legs start
 	winner    int                   // the leg whose answer the client gets, or -1; of who answers once it is decided
-	versioned uint64                // legs whose positive answers tell a version's id (versions.go)
+	versioned uint64                // legs whose positive answers tell a version's id, or an ETag, of the backend's own (versions.go)
 	versionAt time.Duration         // when the first of them, or of those that say yes to such a delete, came
 	says      [MaxBackends]pick.Say // of versions that are to be deleted (versions_named.go), by leg
 	refused   [MaxBackends]uint16   // keys of a multi-object delete, by leg (deletes.go)

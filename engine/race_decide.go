@@ -32,8 +32,8 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	if l.refusesCondition() {
 		c.refusing |= 1 << l.index
 	}
-	if l.state == votePositive && (r.head.write || r.head.isRouted()) && s3.IsVersion(l.answer.VersionID()) {
-		r.noteVersionLocked(l)
+	if l.state == votePositive && (r.head.write || r.head.isRouted()) && (l.answer.OwnETag || s3.IsVersion(l.answer.VersionID())) {
+		r.noteOwnLocked(l)
 	}
 	r.noteSayLocked(l, says)
 	c.refused[l.index] = refused

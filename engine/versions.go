@@ -46,8 +46,9 @@ func (r *request) primaryLate() {
 	}
 }
 
-// noteVersionLocked records that a leg's answer names a version's id.
-func (r *request) noteVersionLocked(l *leg) {
+// noteOwnLocked records that a leg's answer names what only its backend knows: a version's id, or the
+// ETag of an object that it has encrypted.
+func (r *request) noteOwnLocked(l *leg) {
 	c := &r.race
 	if c.versionAt == 0 {
 		c.versionAt = r.head.age()
@@ -55,7 +56,7 @@ func (r *request) noteVersionLocked(l *leg) {
 	c.versioned |= 1 << l.index
 }
 
-// madeVersions are the legs whose answers name a version's id, once all have ended.
+// madeVersions are the legs whose answers may name a version's id, once all have ended.
 func (r *request) madeVersions() (legs uint64) { return r.race.versioned }
 
 // readersShare is the part of PrimaryWait that a read waits for: the other answer is as good,

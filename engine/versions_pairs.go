@@ -34,6 +34,7 @@ func (r *request) learnPair() {
 		l := &r.legs[bits.TrailingZeros64(s)]
 		v := l.answer.VersionID()
 		switch {
+		case !s3.IsVersion(v):
 		case told == 1<<l.backend:
 			id = string(v)
 		case len(v) <= maxPairID:

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,42 @@ func TestR28VersionOfThePrimary(t *testing.T) {
 					r.settled()
 				})
 			}
+		}
+	}
+}
+
+// The same of an ETag that is the backend's own: the decider knows no other one (R29).
+func TestR28ETagOfThePrimary(t *testing.T) {
+	t.Parallel()
+	for _, sse := range []string{sseC, sseKMS} {
+		for _, method := range []string{"PUT", "HEAD"} {
+			t.Run(sse+" "+method, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, 2, decidedBy)
+				gate := make(chan struct{})
+				name, value, _ := strings.Cut(sse, ": ")
+				for i, s := range r.stores {
+					b := stub.Behaviour{Status: 200, Headers: stub.H("ETag", fmt.Sprintf(`"e%d"`, i), name, value)}
+					if i == 0 {
+						b.Gate = gate
+					}
+					s.Behave(b)
+				}
+				request := requestFor("HEAD", "/b/k")
+				if method == "PUT" {
+					request = putRequest("/b/k", "body")
+				}
+				answers := make(chan *stub.Answer, 1)
+				go func() { answers <- r.dial().Do(request) }()
+				r.legsEnded(OutcomePositive, 1)
+				close(gate)
+				if a := testkit.Receive(t, "an answer", answers); a.Headers.Get("ETag") != `"e0"` {
+					t.Errorf("%d %v", a.Status, a.Headers)
+				}
+				if list := r.settled(); len(list) > 0 {
+					t.Errorf("recorded: %+v", list)
+				}
+			})
 		}
 	}
 }

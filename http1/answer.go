@@ -17,6 +17,7 @@ type Answer struct {
 	Close     bool // the peer closes the connection after this response
 	Nominates bool // Connection names fields (RFC 9110 §7.6.1)
 	Changes   bool // it cannot be sent to a client unchanged
+	OwnETag   bool // the object was encrypted so that its ETag is the backend's own
 	names     int  // number of names in Connection
 	etag      span // of the first ETag field's value
 	version   span // of the same of x-amz-version-id
@@ -111,8 +112,13 @@ func (a *Answer) note(name, value []byte) error {
 	switch name[0] | 0x20 {
 	case 'c', 't', 'e', 'k', 'p', 'u':
 	case 'x':
-		if EqualFold(name, "X-Amz-Version-Id") {
+		switch {
+		case EqualFold(name, "X-Amz-Version-Id"):
 			a.setSpan(&a.version, value)
+		case EqualFold(name, "X-Amz-Server-Side-Encryption"):
+			a.OwnETag = a.OwnETag || len(value) >= len("aws:kms") && EqualFold(value[:len("aws:kms")], "aws:kms")
+		case EqualFold(name, "X-Amz-Server-Side-Encryption-Customer-Algorithm"):
+			a.OwnETag = true
 		}
 		return nil
 	default:
