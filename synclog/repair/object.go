@@ -21,6 +21,7 @@ type object struct {
 	modified  time.Time     // by the backend's own clock
 	listed    *client.Entry // what a listing says of it, where a name may be a directory's
 	encrypted bool          // in a way that makes the ETag no MD5
+	sealed    bool          // with a key that only its client has (SSE-C): a listing is all that shows it
 }
 
 func newObject(h http.Header, size int64) *object {
@@ -45,8 +46,11 @@ func (b *backend) head(ctx context.Context, bucket, key string, params ...client
 		case http.StatusNotFound:
 			return nil, nil //nolint:nilnil // there is none
 		case http.StatusForbidden, http.StatusBadRequest:
-			if err = b.whyNot(ctx, bucket, key, err); noSuchName(err) {
+			switch err = b.whyNot(ctx, bucket, key, err); {
+			case noSuchName(err):
 				return nil, nil //nolint:nilnil // there is none, nor can be
+			case wantsClientKey(err) && len(params) == 0:
+				return b.sealed(ctx, bucket, key, err)
 			}
 			return nil, b.at(err)
 		}
@@ -54,6 +58,27 @@ func (b *backend) head(ctx context.Context, bucket, key string, params ...client
 	}
 	_ = res.Body.Close()
 	return newObject(res.Header, res.ContentLength), nil
+}
+
+// wantsClientKey reports whether an object cannot be read without the key that it was encrypted with
+// (SSE-C). S3 and MinIO say it in the same words.
+func wantsClientKey(err error) bool {
+	e := client.AsError(err)
+	return e != nil && e.Status == http.StatusBadRequest && strings.Contains(e.Message, "form of Server Side Encryption")
+}
+
+// sealed is what a listing shows of an object that a HEAD was refused for, as err says.
+func (b *backend) sealed(ctx context.Context, bucket, key string, err error) (*object, error) {
+	entry, known, listErr := b.listed(ctx, bucket, key)
+	switch {
+	case listErr != nil:
+		return nil, listErr
+	case !known:
+		return nil, b.at(err)
+	case entry == nil: // gone by now
+		return nil, nil //nolint:nilnil // there is none
+	}
+	return &object{header: http.Header{}, etag: entry.ETag, size: entry.Size, modified: entry.Modified, encrypted: true, sealed: true}, nil
 }
 
 // whyNot asks again in a way that gets an answer with a body: a refused HEAD does not say whether

@@ -171,6 +171,9 @@ func (w *run) rounds(ctx context.Context) (end, error) {
 		if p, err = w.orDeleted(ctx, p); err != nil {
 			return endFailed, err
 		}
+		if p.action == actCopy && s.objects[p.source].sealed {
+			p = parked(task.NeedsPerson, "it is encrypted with a key that only its client has (SSE-C): the client has to write it again")
+		}
 		switch {
 		case p.park != "":
 			return w.leave(s, p)
