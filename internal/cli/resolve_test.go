@@ -28,8 +28,8 @@ func (r *storesRig) parkKeys(why task.ParkReason, keys ...string) {
 		for _, t := range ledgertest.Tasks(r.t, n) {
 			if t.Parked == "" {
 				t.Parked, t.LastError = why, "said by repair"
-				if err := n.Note(&t); err != nil {
-					r.t.Fatal(err)
+				if ok, err := n.Note(&t); !ok || err != nil {
+					r.t.Fatal(ok, err)
 				}
 			}
 		}

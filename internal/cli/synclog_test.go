@@ -53,7 +53,7 @@ func TestSynclogCommands(t *testing.T) {
 	ledgertest.MustPromise(t, n, "PUT", "b", "three", 0b10, "stalled")
 	one := ledgertest.Tasks(t, n)[0]
 	one.Tries, one.Parked, one.LastError = 20, task.Failed, "no luck"
-	if err := n.Note(&one); err != nil {
+	if _, err := n.Note(&one); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.Journal.Flush(); err != nil {
@@ -197,7 +197,8 @@ func TestJournalFilters(t *testing.T) {
 	ledgertest.MustPromise(t, n, "PUT", "c", "three", 0b01, "stalled")
 	three := ledgertest.Tasks(t, n)[2]
 	three.Parked, three.LastError = task.Conflict, strings.Repeat("a long story ", 20)
-	testkit.MustDo(t, n.Note(&three), n.Journal.Flush())
+	_, err := n.Note(&three)
+	testkit.MustDo(t, err, n.Journal.Flush())
 	for args, want := range map[string]string{
 		"":                                   "b/one c/two c/three",
 		"--bucket c":                         "c/two c/three",

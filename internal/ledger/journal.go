@@ -111,12 +111,12 @@ func (n *NamedJournal) Resolve(t *task.Task) (bool, error) {
 }
 
 // Note implements repair.Journal.
-func (n *NamedJournal) Note(t *task.Task) error {
-	n.Journal.Note(t) // if something newer came instead, it has no tries yet
+func (n *NamedJournal) Note(t *task.Task) (bool, error) {
+	ok := n.Journal.Note(t) // if something newer came instead, it has no tries yet
 	if t.Key == "" {
-		return n.Journal.Flush() // a bucket is made again only once it is known that the old one is gone
+		return ok, n.Journal.Flush() // a bucket is made again only once it is known that the old one is gone
 	}
-	return nil
+	return ok, nil
 }
 
 // Add writes what verify has found to the journal.

@@ -27,8 +27,8 @@ func TestNamedJournal(t *testing.T) {
 	}
 
 	all[0].Tries, all[0].LastError, all[0].NotBefore, all[0].Parked = 3, "no luck", time.Unix(1_900_000_000, 0), task.Failed
-	if err := n.Note(&all[0]); err != nil {
-		t.Fatal(err)
+	if ok, err := n.Note(&all[0]); !ok || err != nil {
+		t.Fatal(ok, err)
 	}
 	if got := ledgertest.Tasks(t, n)[0]; got.Tries != 3 || got.LastError != "no luck" || !got.NotBefore.Equal(all[0].NotBefore) || got.Parked != task.Failed {
 		t.Errorf("noted: %+v", got)
@@ -38,7 +38,7 @@ func TestNamedJournal(t *testing.T) {
 	ledgertest.MustPromise(t, n, "DELETE", "b", "two", 0b11, "demoted")
 	less := ledgertest.Tasks(t, n)[1]
 	less.Writes[0].Owed, less.Tries = less.Owed()[:1], 5
-	if err := n.Note(&less); err != nil {
+	if _, err := n.Note(&less); err != nil {
 		t.Fatal(err)
 	}
 	if got := ledgertest.Tasks(t, n)[1]; got.Tries != 5 || len(got.Owed()) != 1 {

@@ -211,10 +211,10 @@ func (r *Client) Resolve(t *task.Task) (bool, error) {
 	return a.OK, err
 }
 
-// Note records the result of a try.
-func (r *Client) Note(t *task.Task) error {
-	_, err := r.post(context.Background(), "note", wireRequest{Task: hidden(t)})
-	return err
+// Note records the result of a try, unless something newer has come.
+func (r *Client) Note(t *task.Task) (bool, error) {
+	a, err := r.post(context.Background(), "note", wireRequest{Task: hidden(t)})
+	return err == nil && !a.Gone, err
 }
 
 // Add writes what verify has found to the journal.

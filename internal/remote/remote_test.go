@@ -131,7 +131,7 @@ func TestClientWithoutProxy(t *testing.T) {
 		"Start":   func() error { return remote.Start(context.Background()) },
 		"Next":    func() error { _, _, _, err := remote.Next(0); return err },
 		"Resolve": func() error { _, err := remote.Resolve(&task.Task{}); return err },
-		"Note":    func() error { return remote.Note(&task.Task{}) },
+		"Note":    func() error { _, err := remote.Note(&task.Task{}); return err },
 		"Add":     func() error { return remote.Add(&task.Task{}) },
 	} {
 		if err := call(); err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -272,7 +272,10 @@ func (a *Server) serve(call string, q *wireRequest, by string) (r wireAnswer, er
 			a.o.Settled(&t, q.Action, by)
 		}
 	case "note":
-		if err = a.o.Journal.Note(&t); err == nil && t.Parked != "" && a.o.Parked != nil {
+		var stands bool
+		stands, err = a.o.Journal.Note(&t)
+		r.Gone = err == nil && !stands
+		if err == nil && stands && t.Parked != "" && a.o.Parked != nil {
 			a.o.Parked(&t)
 		}
 	}

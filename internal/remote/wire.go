@@ -25,6 +25,7 @@ type wireAnswer struct {
 	Out     []string  `json:"out,omitempty"`    // backends to leave alone
 	Parked  bool      `json:"parked,omitempty"` // busy: it is pending and waits for a person
 	OK      bool      `json:"ok"`
+	Gone    bool      `json:"gone,omitempty"` // note: the task is not as it was any more
 	Next    uint64    `json:"next,omitempty"`
 	Task    task.Task `json:"task"`
 }

@@ -247,8 +247,10 @@ const settlePatience = 25 * time.Second
 // retry has repair try a parked key again.
 func (p *Proxy) retry(t *task.Task) (result string, err error) {
 	t.Parked, t.Tries, t.NotBefore, t.LastError = "", 0, time.Time{}, ""
-	if err := p.journal.Note(t); err != nil {
+	if ok, err := p.journal.Note(t); err != nil {
 		return "", err
+	} else if !ok {
+		return "", errors.New("it has changed meanwhile: look again")
 	}
 	r := p.repairer.Load()
 	if r == nil {

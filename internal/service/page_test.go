@@ -36,8 +36,8 @@ func TestR35PageRetries(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	found.Parked, found.Tries = task.Failed, 20
-	if err := j.Note(&found); err != nil {
-		t.Fatal(err)
+	if ok, err := j.Note(&found); !ok || err != nil {
+		t.Fatal(ok, err)
 	}
 	if s := j.Journal.Stats(); s.Parked != 1 {
 		t.Fatalf("parked are %d", s.Parked)
@@ -81,7 +81,8 @@ func settleRig(t *testing.T, log io.Writer) (r *reloadRig, decision admin.Decisi
 		t.Fatal("it is not pending")
 	}
 	found.Parked = task.Conflict
-	testkit.MustDo(t, r.journal.Note(&found))
+	_, err = r.journal.Note(&found)
+	testkit.MustDo(t, err)
 	return r, admin.Decision{Bucket: "bkt", Key: []byte("k"), Take: names[0]}, asked, goOn
 }
 

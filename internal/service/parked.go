@@ -33,7 +33,7 @@ type noTasks struct{}
 
 func (noTasks) Next(uint64) (t task.Task, next uint64, ok bool, err error) { return t, 0, false, nil }
 func (noTasks) Resolve(*task.Task) (bool, error)                           { return false, errAsksOnly }
-func (noTasks) Note(*task.Task) error                                      { return errAsksOnly }
+func (noTasks) Note(*task.Task) (bool, error)                              { return false, errAsksOnly }
 func (noTasks) Add(*task.Task) error                                       { return errAsksOnly }
 
 var errAsksOnly = errors.New("cannot write to a journal that is not there")

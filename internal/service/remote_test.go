@@ -123,11 +123,14 @@ func TestRemoteJournal(t *testing.T) {
 		t.Error("the first end is clean, the second one none")
 	}
 	second.Tries, second.LastError = 2, "no\xff"
-	if err := remote.Note(&second); err != nil {
-		t.Fatal(err)
+	if ok, err := remote.Note(&second); !ok || err != nil {
+		t.Fatalf("Note: %t, %v", ok, err)
 	}
 	if ok, err := remote.Resolve(&first); !ok || err != nil {
 		t.Errorf("Resolve: %t, %v", ok, err)
+	}
+	if ok, err := remote.Note(&first); ok || err != nil {
+		t.Errorf("Note of what is resolved: %t, %v", ok, err)
 	}
 	remote.Resolved(&first, "copied")
 	if err := remote.Add(&task.Task{Bucket: "b", Key: "three", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"a:9000"}, Reason: "missing"}}}); err != nil {

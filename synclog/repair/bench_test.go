@@ -87,7 +87,7 @@ func (e *endless) Next(cursor uint64) (task.Task, uint64, bool, error) {
 	return f.task(e.names...), cursor + 1, true, nil
 }
 func (e *endless) Resolve(*task.Task) (bool, error) { return true, nil }
-func (e *endless) Note(*task.Task) error            { return nil }
+func (e *endless) Note(*task.Task) (bool, error)    { return true, nil }
 func (e *endless) Add(*task.Task) error             { return nil }
 
 // TestMemoryIsBounded: nothing is kept of a task that is done, or waits.

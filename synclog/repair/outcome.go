@@ -91,11 +91,14 @@ func (r *Repairer) keep(t *task.Task, res *result) {
 
 // park leaves a task to a person.
 func (r *Repairer) park(t *task.Task, reason task.ParkReason, err error, sum *Summary) {
+	t.Parked, t.LastError, t.NotBefore = reason, err.Error(), time.Time{}
+	if !r.note(t) { // a client has written it meanwhile, or its bucket is gone
+		r.counts.left.Add(1)
+		return
+	}
 	sum.Parked++
 	r.counts.park(reason)
 	r.counts.failure(err)
-	t.Parked, t.LastError, t.NotBefore = reason, err.Error(), time.Time{}
-	r.note(t)
 	if r.o.OnFailed != nil { // one line for each is enough
 		r.o.OnFailed(*t, err)
 		return
@@ -134,13 +137,15 @@ func (r *Repairer) fail(ctx context.Context, t *task.Task, err error, sum *Summa
 	}
 }
 
-func (r *Repairer) note(t *task.Task) {
+func (r *Repairer) note(t *task.Task) (stands bool) {
 	if r.o.DryRun {
-		return
+		return true
 	}
-	if err := r.o.Journal.Note(t); err != nil {
+	ok, err := r.o.Journal.Note(t)
+	if err != nil {
 		r.journalFailed(err)
 	}
+	return ok || err != nil
 }
 
 func (r *Repairer) journalFailed(err error) {

@@ -94,15 +94,28 @@ func (q *queue) Resolve(t *task.Task) (bool, error) {
 	return true, nil
 }
 
-func (q *queue) Note(t *task.Task) error {
+// drop closes a key as a client does that removes its bucket.
+func (q *queue) drop(key string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.tasks {
+		if q.tasks[i] != nil && q.tasks[i].Key == key {
+			q.tasks[i] = nil
+		}
+	}
+}
+
+func (q *queue) Note(t *task.Task) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.notes++
-	if i := q.find(t); i >= 0 && q.tasks[i].Seq == newestSeq(t) {
-		o := q.tasks[i]
-		o.Tries, o.NotBefore, o.Parked, o.LastError = t.Tries, t.NotBefore, t.Parked, t.LastError
+	i := q.find(t)
+	if i < 0 || q.tasks[i].Seq != newestSeq(t) {
+		return false, nil
 	}
-	return nil
+	o := q.tasks[i]
+	o.Tries, o.NotBefore, o.Parked, o.LastError = t.Tries, t.NotBefore, t.Parked, t.LastError
+	return true, nil
 }
 
 func (q *queue) Add(t *task.Task) error {

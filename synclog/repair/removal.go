@@ -89,7 +89,7 @@ func (w *run) removeOld(ctx context.Context) (left uint64, err error) {
 	if len(owed) < len(removal.Owed) && !w.r.o.DryRun {
 		// Before it is made there, or a process that ends in between would remove the new one.
 		removal.Owed = owed
-		if err := w.r.o.Journal.Note(w.t); err != nil {
+		if _, err := w.r.o.Journal.Note(w.t); err != nil {
 			return left, err
 		}
 	}

@@ -222,3 +222,26 @@ func TestR35RetentionIsBypassed(t *testing.T) {
 		t.Error("not deleted")
 	}
 }
+
+// A key that is closed while repair looks at it, as its bucket was removed, needs nobody: it is not told of as parked.
+func TestR36ClosedWhileRepairLooks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	told := 0
+	w.o.OnFailed = func(task.Task, error) { told++ }
+	for _, key := range []string{"gone", "stays"} { // acknowledged, and nobody has it: lost
+		w.knows(key, w.by(task.Content, "PUT", "0cc175b9c0f1b6a831c399e269772661", "", 0))
+	}
+	w.stores[1].setHook(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/gone") {
+			w.q.drop("gone")
+		}
+		return false
+	})
+	if sum := w.once(); sum.Parked != 1 || told != 1 {
+		t.Errorf("%+v, told %d times", sum, told)
+	}
+	if left := w.q.left(); len(left) != 1 || left[0].Key != "stays" || left[0].Parked != task.Lost {
+		t.Errorf("left: %+v", left)
+	}
+}

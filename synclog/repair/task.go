@@ -12,8 +12,9 @@ type Journal interface {
 	// Resolve closes the task, unless there was a newer write since it was read: then it returns
 	// false.
 	Resolve(t *task.Task) (bool, error)
-	// Note stores Tries, NotBefore, Parked and LastError.
-	Note(t *task.Task) error
+	// Note stores Tries, NotBefore, Parked and LastError, unless there was a newer write since the task
+	// was read, or it was closed: then it returns false.
+	Note(t *task.Task) (bool, error)
 	// Add adds a difference that was found rather than journaled: its one write has the aspect
 	// Found.
 	Add(t *task.Task) error
