@@ -142,19 +142,23 @@ func (r *request) recordMissing() {
 // notes the keys that another write overlapped with (R19).
 func (r *request) endOverlaps(stored uint64) {
 	if r.ledger.turn != nil {
-		r.ledger.unordered = r.endOverlap(r.ledger.turn, stored, r.besideEntry)
+		r.ledger.unordered = r.endOverlap(r.ledger.turn, stored, func() *beside {
+			return &beside{stored: stored, landed: true, entry: r.besideEntry()}
+		})
 	}
 	var facts *deleteFacts // of all keys at once: each takes the answers to be read (R23)
+	var landed map[string]landing
 	for i := range r.ledger.deletes {
 		d := &r.ledger.deletes[i]
 		if !d.turn.isUnderWay() {
 			continue
 		}
-		d.unordered = r.endOverlap(&d.turn, stored, func() *Promise {
+		d.unordered = r.endOverlap(&d.turn, stored, func() *beside {
 			if facts == nil {
 				facts = new(r.deleteFacts(r.race.result()))
+				landed = facts.landings(r.ledger.deletes)
 			}
-			return r.besideDelete(facts, d)
+			return r.besideDelete(facts, d, landed[d.Key])
 		})
 	}
 }
@@ -175,14 +179,17 @@ func (r *request) leaveOverlaps() {
 	r.leaveSource()
 }
 
-// endOverlap returns where the writes may have landed in another order. entry makes what the journal
-// will have to be told of the write by those that overlap with it.
-func (r *request) endOverlap(t *turn, stored uint64, entry func() *Promise) uint64 {
+// endOverlap returns where the writes may have landed in another order. stored are the backends
+// whose answer is positive; own is the write as those that overlap with it have to know it.
+func (r *request) endOverlap(t *turn, stored uint64, own func() *beside) uint64 {
 	differing, untold := r.e.writes.end(t, stored, r.mayBeStored())
-	if !untold {
-		return differing
+	switch {
+	case untold:
+		return r.e.writes.endBeside(t, own())
+	case differing != 0 && len(r.ledger.deletes) > 0: // a positive answer may name the key as not deleted
+		return r.e.writes.differing(t, own().stored)
 	}
-	return r.e.writes.endBeside(t, &beside{stored: stored, landed: true, entry: entry()})
+	return differing
 }
 
 // mayBeStored reports whether a backend may hold what the request wrote: not where

@@ -80,6 +80,14 @@ func (t *turn) differing(positive uint64) uint64 {
 	return set
 }
 
+// differing is the turn's, for a write that has ended.
+func (o *overlaps) differing(t *turn, positive uint64) uint64 {
+	s := o.shard(t.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return t.differing(positive)
+}
+
 // entries adds what the journal has to be told beside a write that has ended: those that
 // overlapped with it, ended before it, and were acknowledged.
 func (t *turn) entries(es []Promise) []Promise {
@@ -100,12 +108,13 @@ func (r *request) besideEntry() *Promise {
 	return r.keepBeside(r.promiseOf(r.besideID(), r.race.result()))
 }
 
-// besideDelete is besideEntry for one key of a multi-object delete.
-func (r *request) besideDelete(w *deleteFacts, d *deletion) *Promise {
-	if !r.journaled() || !r.stamp() {
-		return nil
+// besideDelete is one key of a multi-object delete, as the writes that overlap with it know it.
+func (r *request) besideDelete(w *deleteFacts, d *deletion, l landing) *beside {
+	b := &beside{stored: l.stored, landed: l.stored|l.unsure != 0}
+	if b.landed && r.journaled() && r.stamp() {
+		b.entry = r.keepBeside(r.promiseOfDelete(r.besideID(), w, d))
 	}
-	return r.keepBeside(r.promiseOfDelete(r.besideID(), w, d))
+	return b
 }
 
 // besideID is the request's id, but not in its memory, which may be in use: somebody may be

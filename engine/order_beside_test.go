@@ -11,6 +11,7 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/engine/content"
+	"github.com/akubra/akubra/engine/outcome"
 )
 
 // knows is what the ledger has of a key, by method and ETag, in the order of stamps.
@@ -86,6 +87,64 @@ func TestR35WritesThatOverlapAreAllKnown(t *testing.T) {
 			r.settled()
 			if got := r.journal.knows("b", "k"); !slices.Equal(got, tt.want) {
 				t.Errorf("the journal knows %q, want %q", got, tt.want)
+			}
+			r.wantNoOverlaps()
+		})
+	}
+}
+
+// R16, R19: what all backends have refused is in no order, whether it is a write of its own or a key of
+// a multi-object delete, whose answer is positive all the same. What one has deleted is.
+func TestR19RefusedDeletesOverlapWithNothing(t *testing.T) {
+	t.Parallel()
+	refused, half := deleteAnswer([]string{"other"}, "k|AccessDenied"), deleteAnswer([]string{"other"}, "k|AccessDenied|v1")
+	deletes := deleteRequestOf("k", "other")
+	versions := postDelete("<Delete><Object><Key>k</Key><VersionId>v1</VersionId></Object><Object><Key>k</Key></Object></Delete>")
+	for _, tt := range []struct {
+		name          string
+		first, second string         // the first is held until the second has ended
+		one, two      stub.Behaviour // how they are answered
+		want          int            // records that say so of the key
+	}{
+		{"both refused", deletes, deletes, refused, refused, 0},
+		{"the first refused", deletes, putRequest("/b/k", "two"), refused, stub.Behaviour{}, 0},
+		{"the second refused", putRequest("/b/k", "one"), deletes, stub.Behaviour{}, refused, 0},
+		{"one of two versions", versions, putRequest("/b/k", "two"), half, stub.Behaviour{}, 1},
+		{"of the second, too", putRequest("/b/k", "one"), versions, stub.Behaviour{}, half, 1},
+		{"unreadable", deletes, putRequest("/b/k", "two"), stub.Behaviour{Status: 200, Body: []byte("ok")}, stub.Behaviour{}, 1},
+		{"of unknown outcome", putRequest("/b/k", "one"), deletes, stub.Behaviour{}, stub.Fails(500), 1},
+		{"both deleted", deletes, deletes, deleteAnswer([]string{"k", "other"}), deleteAnswer([]string{"k", "other"}), 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 2)
+			gate := make(chan struct{})
+			open := sync.OnceFunc(func() { close(gate) })
+			t.Cleanup(open)
+			for _, s := range r.stores {
+				held := tt.one
+				held.Gate = gate
+				s.BehaveNext(held, tt.two)
+			}
+			a := r.dial()
+			a.Send(tt.first)
+			for _, s := range r.stores {
+				s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+			}
+			r.dial().Do(tt.second)
+			until(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
+			open()
+			if _, err := a.ReadAnswer(); err != nil {
+				t.Fatal(err)
+			}
+			got := 0
+			for _, d := range r.settled() {
+				if d.Key == "k" && d.Error == outcome.OutOfOrder {
+					got++
+				}
+			}
+			if got != tt.want {
+				t.Errorf("%d records of concurrent writes, want %d: %+v", got, tt.want, r.settled())
 			}
 			r.wantNoOverlaps()
 		})

@@ -173,3 +173,25 @@ func (w *deleteFacts) outcomeOf(d *deletion) outcome.Outcome {
 	}
 	return outcome.WhoLacks(&w.Write)
 }
+
+// landing is where a key of a multi-object delete was deleted, whatever was deleted of it.
+type landing struct {
+	stored uint64 // backends that have deleted it, or whose positive answer cannot be read
+	unsure uint64 // others that may have deleted it
+}
+
+// landings are those of all keys. A positive answer may name keys that are not deleted.
+func (w *deleteFacts) landings(list []deletion) map[string]landing {
+	landed := make(map[string]landing, len(list))
+	var unreadable uint64
+	for i := range w.answers {
+		if w.Legs[i].Unreadable {
+			unreadable |= 1 << w.Legs[i].Backend
+		}
+	}
+	for i := range list {
+		o, l := w.outcomeOf(&list[i]), landed[list[i].Key]
+		landed[list[i].Key] = landing{stored: l.stored | o.Took | unreadable, unsure: l.unsure | o.Unsure}
+	}
+	return landed
+}
