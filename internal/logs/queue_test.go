@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/rs/zerolog"
 
@@ -296,11 +297,12 @@ func mustOpen(t *testing.T, c config.LoggingConfig) *Logs {
 	return l
 }
 
-// TestR37ControlsAreEscaped: in every log, as JSON escapes.
+// TestR37ControlsAreEscaped: in every log, as JSON escapes, and with them what a terminal shows as
+// something else than it is.
 func TestR37ControlsAreEscaped(t *testing.T) {
 	main, access := filepath.Join(t.TempDir(), "main"), filepath.Join(t.TempDir(), "access")
 	l := mustOpen(t, config.LoggingConfig{Mainlog: config.LogOutput{File: main}, Accesslog: config.LogOutput{File: access}})
-	const text = "a\x00\x1b[31m\n\r\t\x7f\u0080\u0085\u009b31m\u009f\u2028\u2029é日𝄞\u00a0"
+	const text = "a\x00\x1b[31m\n\r\t\x7f\u0080\u0085\u009b31m\u009f\u2028\u2029\u00ad\u061c\u200b\u202egnp\u2066\ufeff\U000e0041é日𝄞\u00a0"
 	l.Main.Warn().Str("k", text).Msg(text)
 	l.Main.Warn().Interface("k", text).Err(errors.New(text)).Msg(text)
 	l.Access.Log().Str("path", text).Str("useragent", text).Str("bad", "x\x9b\xff").Send()
@@ -308,7 +310,7 @@ func TestR37ControlsAreEscaped(t *testing.T) {
 	for _, path := range []string{main, access} {
 		for line := range strings.Lines(testkit.MustReadFile(t, path)) {
 			for _, c := range strings.TrimSuffix(line, "\n") {
-				if c < ' ' || c >= 0x7f && c <= 0x9f || c == '\u2028' || c == '\u2029' {
+				if c < ' ' || c >= 0x7f && c <= 0x9f || c == '\u2028' || c == '\u2029' || unicode.Is(unicode.Cf, c) {
 					t.Errorf("%U in %q", c, line)
 				}
 			}
