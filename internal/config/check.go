@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/akubra/akubra/internal/datadir"
 	"github.com/akubra/akubra/internal/text"
@@ -19,6 +20,9 @@ import (
 
 // MaxBackends is the most backends allowed: each is a bit of a 64-bit mask.
 const MaxBackends = 64
+
+// notSoLong is what a duration past maxDuration must be.
+const notSoLong = "at most 8760h (a year)"
 
 // Limits on what an operator may choose.
 const (
@@ -104,7 +108,7 @@ func (c *Config) check(m *mistakes) {
 	if s := c.Logging.Synclog; !s.Stdout && !s.Stderr && s.File == "" && s.Syslog == "" {
 		m.at("Logging.Synclog", "must go to Stdout, Stderr, File or Syslog, or divergences would be lost") // R15
 	}
-	if c.DataDir == "" || strings.ContainsRune(c.DataDir, 0) {
+	if c.DataDir == "" || strings.ContainsFunc(c.DataDir, unicode.IsControl) {
 		m.add("DataDir", c.DataDir, "a directory, which is created if missing")
 	} else if m.mayOpen("DataDir") {
 		if err := datadir.Check(c.DataDir, c.JournalDir()); err != nil {
@@ -138,8 +142,14 @@ func checkRange[T int | float64 | text.ByteSize](m *mistakes, path string, n, le
 	}
 }
 
+// maxDuration is longer than anybody means to wait. With some 230 years a deadline would be past what
+// can be counted, and so in the past.
+const maxDuration = 365 * 24 * time.Hour
+
 func (m *mistakes) checkDuration(path string, d time.Duration, zero bool) {
 	switch {
+	case d > maxDuration:
+		m.add(path, d, "%s", notSoLong)
 	case zero && d < 0:
 		m.add(path, d, "0s or longer")
 	case !zero && d <= 0:
@@ -336,7 +346,7 @@ func (m *mistakes) checkHeaders(path string, headers map[string]string) {
 		}
 		seen[lower] = name
 		if !validHeaderValue(headers[name]) {
-			m.add(at, headers[name], "a header's value: one line, without control characters, without surrounding spaces")
+			m.add(at, headers[name], "a header's value: %s", oneLine)
 		}
 	}
 }
@@ -365,8 +375,12 @@ func (m *mistakes) checkPair(certPath, certFile, keyPath, keyFile string) {
 	if !readable {
 		return
 	}
-	if _, err := loadKeyPair(certFile, keyFile); err != nil {
-		m.add(certPath, certFile, "the certificate to the key in %s: %v", keyPath, err)
+	switch ofKey, problem := pairProblem(certFile, keyFile); {
+	case problem == "":
+	case ofKey:
+		m.add(keyPath, keyFile, "a private key: %s", problem)
+	default:
+		m.add(certPath, certFile, "the certificate to the key in %s: %s", keyPath, problem)
 	}
 }
 

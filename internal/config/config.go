@@ -293,7 +293,7 @@ func parseHedge(s string) (d time.Duration, p95, ok bool) {
 		return 0, true, true
 	}
 	d, err := time.ParseDuration(s)
-	return d, false, err == nil && d > 0
+	return d, false, err == nil && d > 0 && d <= maxDuration
 }
 
 // PrimaryRule names the primary, by its place in Backends, of the buckets whose names match

@@ -64,6 +64,9 @@ func secretPath(path string) bool {
 	return path == "Credentials" || inside && !slices.Contains([]string{"Region", "File", "Profile"}, key)
 }
 
+// oneLine is what a key must be. Many a file with a key ends in a newline, which is none of it.
+const oneLine = "one line, without control characters, without surrounding spaces"
+
 func (m *mistakes) checkCredentials(path string, c CredentialsConfig) {
 	switch access, secret := join(path, "AccessKey"), join(path, "SecretKey"); {
 	case c.AccessKey != "" && c.SecretKey == "":
@@ -72,6 +75,8 @@ func (m *mistakes) checkCredentials(path string, c CredentialsConfig) {
 		m.add(access, c.AccessKey, "the access key for %s, which is set", secret)
 	case !validHeaderValue(string(c.AccessKey)) || strings.ContainsAny(string(c.AccessKey), " \t,/"):
 		m.add(access, c.AccessKey, "an access key, without spaces, commas and slashes")
+	case !validHeaderValue(string(c.SecretKey)):
+		m.add(secret, c.SecretKey, "a secret key: %s", oneLine)
 	case c.AccessKey != "" && c.File != "":
 		m.add(join(path, "File"), c.File, "empty if %s is set", access)
 	case c.File != "" && m.mayOpen(join(path, "File")):

@@ -84,6 +84,9 @@ func decimally(value any, must string) string {
 	return must
 }
 
+// tooLong matches a duration. One that time.ParseDuration refuses all the same does not fit into 64 bits.
+var tooLong = regexp.MustCompile(`^[-+]?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`)
+
 // decodeValue is the only place that says how a type is written in YAML. As a mapstructure hook it
 // sees each value first and returns it in the target's own type. (mapstructure itself would
 // truncate 1.5 to 1 and take 3 for three nanoseconds.)
@@ -98,6 +101,9 @@ func decodeValue(from, to reflect.Value) (any, error) {
 		if s, ok := value.(string); ok {
 			if d, err := time.ParseDuration(s); err == nil && isDecimal(s) {
 				return d, nil
+			}
+			if tooLong.MatchString(s) && isDecimal(s) {
+				return refuse(notSoLong)
 			}
 		}
 		return refuse("a duration with its unit, as in 500ms, 3s or 1m30s")
@@ -150,6 +156,9 @@ func decodeValue(from, to reflect.Value) (any, error) {
 		if s, ok := value.(string); ok {
 			return s, nil
 		}
+		if from.Kind() == reflect.Map || from.Kind() == reflect.Slice {
+			return refuse("text")
+		}
 		return refuse("text (write it in quotes)")
 	case oneOrMany:
 		if s, ok := value.(string); ok {
@@ -162,6 +171,9 @@ func decodeValue(from, to reflect.Value) (any, error) {
 			return refuse("text, or a list of texts")
 		}
 	case []string:
+		if s, ok := value.(string); ok && strings.HasPrefix(s, "-") {
+			return refuse("a list: a space is missing after the dash")
+		}
 		if from.Kind() != reflect.Slice {
 			return refuse("a list")
 		}
@@ -176,7 +188,7 @@ func decodeValue(from, to reflect.Value) (any, error) {
 		if to.Kind() == reflect.Struct {
 			return refuse("a map with the keys " + strings.Join(fieldNames(to.Type()), ", "))
 		}
-		return refuse("a map of header names to values")
+		return refuse("a map, as in {NAME: VALUE}")
 	}
 	return value, nil
 }

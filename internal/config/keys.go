@@ -165,7 +165,9 @@ func show(value any) string {
 	case []string:
 		shown = fmt.Sprintf("%q", v)
 	case float64:
-		if v == math.Trunc(v) { // 1e3 is no whole number in YAML
+		if v == math.Trunc(v) && math.Abs(v) < 1000 { // 1.0 is no whole number in YAML
+			shown = strconv.FormatFloat(v, 'f', 1, 64)
+		} else if v == math.Trunc(v) { // nor is 1e3
 			shown = strconv.FormatFloat(v, 'e', -1, 64)
 		}
 	default:
@@ -197,6 +199,11 @@ func (m *mistakes) unknownKeys(parent string, raw map[string]any, t reflect.Type
 				if near != "" {
 					near = join(parent, near)
 				}
+			}
+			if known[path] != nil && strings.Contains(name, ".") {
+				dir, base := splitPath(name)
+				m.note(m.place(path), "%s: unknown key; keys are nested: %s stands below %s, indented", path, base, dir)
+				continue
 			}
 			if near == "" {
 				m.note(m.place(path), "%s: unknown key, and no known one is similar; %s", path, allowedKeys(parent, t))

@@ -53,7 +53,7 @@ func variables(environ []string) map[string]string {
 	env := map[string]string{}
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
-		env[name] = value
+		env[name] = strings.TrimSpace(value) // many a file with a key ends in a newline, which is none of it
 	}
 	return env
 }

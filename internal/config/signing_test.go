@@ -123,6 +123,12 @@ func TestCredentialsMissing(t *testing.T) {
 		}
 	}
 
+	// What a file with a key ends in is none of the key.
+	keys, err := c.SigningKeys([]string{"AWS_ACCESS_KEY_ID=AK\n", "AWS_SECRET_ACCESS_KEY=sk\r\n"})
+	if err != nil || keys[1].AccessKey != "AK" || keys[1].SecretKey != "sk" {
+		t.Errorf("keys from variables with newlines: %+v, %v", keys, err)
+	}
+
 	file := writeCredentials(t, awsFile)
 	c = mustParseConfig(t, twoBackends+"Credentials: {File: "+file+"}")
 	if err := os.Remove(file); err != nil {
@@ -138,28 +144,29 @@ func TestCredentialsMissing(t *testing.T) {
 func TestR21CredentialMistakes(t *testing.T) {
 	file := writeCredentials(t, awsFile)
 	for name, tc := range map[string]struct{ yaml, want string }{
-		"no secret":          {"Credentials: {AccessKey: AK}", `Credentials.SecretKey: what is there is not allowed, must be the secret key for Credentials.AccessKey, which is set`},
-		"no access key":      {"Credentials: {SecretKey: " + notToBeSeen + "}", `Credentials.AccessKey: what is there is not allowed, must be the access key for Credentials.SecretKey, which is set`},
-		"both":               {"Credentials: {AccessKey: AK, SecretKey: sk, File: /f}", `Credentials.File: "/f" is not allowed, must be empty if Credentials.AccessKey is set`},
-		"odd access key":     {"Credentials: {AccessKey: 'A K', SecretKey: sk}", `Credentials.AccessKey: what is there is not allowed, must be an access key, without spaces, commas and slashes`},
-		"secret as list":     {"Credentials: {AccessKey: AK, SecretKey: [" + notToBeSeen + "]}", `Credentials.SecretKey: what is there is not allowed, must be text (write it in quotes)`},
-		"all in one text":    {"Credentials: AK:" + notToBeSeen, `Credentials: what is there is not allowed, must be a map with the keys AccessKey, SecretKey, Region, File, Profile`},
-		"unknown key":        {"Credentials: {Secret: " + notToBeSeen + "}", `Credentials.Secret: unknown key, the nearest known one is Credentials.SecretKey`},
-		"region":             {"Credentials: {Region: us east}", `Credentials.Region: "us east" is not allowed, must be a region's name, as in us-east-1`},
-		"no file":            {"Credentials: {File: testdata/none}", `Credentials.File: "testdata/none" is not allowed, must be a file of AWS's credentials: cannot read it: no such file or directory`},
-		"device":             {"Credentials: {File: /dev/zero}", `Credentials.File: "/dev/zero" is not allowed, must be a file of AWS's credentials: cannot read it: not a regular file`},
-		"no profile":         {"Credentials: {File: " + file + ", Profile: nobody}", `Credentials.File: "` + file + `" is not allowed, must be a file of AWS's credentials: there is no profile "nobody" in it`},
-		"half a profile":     {"Credentials: {File: " + file + ", Profile: half}", `Credentials.File: "` + file + `" is not allowed, must be a file of AWS's credentials: profile "half" has no aws_secret_access_key`},
-		"empty profile":      {"Credentials: {File: " + file + ", Profile: none}", `Credentials.File: "` + file + `" is not allowed, must be a file of AWS's credentials: profile "none" has no aws_access_key_id`},
-		"other half":         {"Credentials: {File: " + file + ", Profile: nokey}", `Credentials.File: "` + file + `" is not allowed, must be a file of AWS's credentials: profile "nokey" has no aws_access_key_id`},
-		"no list":            {"BackendCredentials: {AccessKey: " + notToBeSeen + "}", `BackendCredentials: what is there is not allowed, must be a list of maps with the keys Backend, AccessKey, SecretKey, Region, File, Profile`},
-		"no map":             {"BackendCredentials: [" + notToBeSeen + "]", `BackendCredentials[0]: what is there is not allowed, must be a map with the keys Backend, AccessKey, SecretKey, Region, File, Profile`},
-		"unknown key inside": {"BackendCredentials: [{Backend: http://a, Regoin: x, AccessKey: a, SecretKey: b}]", `BackendCredentials[0].Regoin: unknown key, the nearest known one is BackendCredentials[0].Region`},
-		"wrong type inside":  {"BackendCredentials: [{Backend: http://a, AccessKey: a, SecretKey: [" + notToBeSeen + "]}]", `BackendCredentials[0].SecretKey: what is there is not allowed, must be text (write it in quotes)`},
-		"unknown backend":    {"BackendCredentials: [{Backend: http://c, AccessKey: a, SecretKey: b}]", `BackendCredentials[0].Backend: "http://c" is not allowed, must be one of Backends`},
-		"backend twice":      {"BackendCredentials: [{Backend: http://a, AccessKey: a, SecretKey: b}, {Backend: 'http://A:80', AccessKey: a, SecretKey: b}]", `BackendCredentials[1].Backend: "http://A:80" is not allowed, must be another backend than BackendCredentials[0]`},
-		"nothing in it":      {"BackendCredentials: [{Backend: http://a}]", `BackendCredentials[0]: must have AccessKey and SecretKey, or File, or Region`},
-		"no secret inside":   {"BackendCredentials: [{Backend: http://a, AccessKey: a}]", `BackendCredentials[0].SecretKey: what is there is not allowed, must be the secret key for BackendCredentials[0].AccessKey, which is set`},
+		"no secret":                      {"Credentials: {AccessKey: AK}", `Credentials.SecretKey: what is there is not allowed, must be the secret key for Credentials.AccessKey, which is set`},
+		"no access key":                  {"Credentials: {SecretKey: " + notToBeSeen + "}", `Credentials.AccessKey: what is there is not allowed, must be the access key for Credentials.SecretKey, which is set`},
+		"both":                           {"Credentials: {AccessKey: AK, SecretKey: sk, File: /f}", `Credentials.File: "/f" is not allowed, must be empty if Credentials.AccessKey is set`},
+		"odd access key":                 {"Credentials: {AccessKey: 'A K', SecretKey: sk}", `Credentials.AccessKey: what is there is not allowed, must be an access key, without spaces, commas and slashes`},
+		"secret with its file's newline": {"Credentials: {AccessKey: AK, SecretKey: \"" + notToBeSeen + "\\n\"}", `Credentials.SecretKey: what is there is not allowed, must be a secret key: one line, without control characters, without surrounding spaces`},
+		"secret as list":                 {"Credentials: {AccessKey: AK, SecretKey: [" + notToBeSeen + "]}", `Credentials.SecretKey: what is there is not allowed, must be text`},
+		"all in one text":                {"Credentials: AK:" + notToBeSeen, `Credentials: what is there is not allowed, must be a map with the keys AccessKey, SecretKey, Region, File, Profile`},
+		"unknown key":                    {"Credentials: {Secret: " + notToBeSeen + "}", `Credentials.Secret: unknown key, the nearest known one is Credentials.SecretKey`},
+		"region":                         {"Credentials: {Region: us east}", `Credentials.Region: "us east" is not allowed, must be a region's name, as in us-east-1`},
+		"no file":                        {"Credentials: {File: testdata/none}", `Credentials.File: "testdata/none" is not allowed, must be a file of AWS's credentials: cannot read it: no such file or directory`},
+		"device":                         {"Credentials: {File: /dev/zero}", `Credentials.File: "/dev/zero" is not allowed, must be a file of AWS's credentials: cannot read it: not a regular file`},
+		"no profile":                     {"Credentials: {File: " + file + ", Profile: nobody}", `Credentials.File: "` + file + `" is not allowed, must be a file of AWS's credentials: there is no profile "nobody" in it`},
+		"half a profile":                 {"Credentials: {File: " + file + ", Profile: half}", `Credentials.File: "` + file + `" is not allowed, must be a file of AWS's credentials: profile "half" has no aws_secret_access_key`},
+		"empty profile":                  {"Credentials: {File: " + file + ", Profile: none}", `Credentials.File: "` + file + `" is not allowed, must be a file of AWS's credentials: profile "none" has no aws_access_key_id`},
+		"other half":                     {"Credentials: {File: " + file + ", Profile: nokey}", `Credentials.File: "` + file + `" is not allowed, must be a file of AWS's credentials: profile "nokey" has no aws_access_key_id`},
+		"no list":                        {"BackendCredentials: {AccessKey: " + notToBeSeen + "}", `BackendCredentials: what is there is not allowed, must be a list of maps with the keys Backend, AccessKey, SecretKey, Region, File, Profile`},
+		"no map":                         {"BackendCredentials: [" + notToBeSeen + "]", `BackendCredentials[0]: what is there is not allowed, must be a map with the keys Backend, AccessKey, SecretKey, Region, File, Profile`},
+		"unknown key inside":             {"BackendCredentials: [{Backend: http://a, Regoin: x, AccessKey: a, SecretKey: b}]", `BackendCredentials[0].Regoin: unknown key, the nearest known one is BackendCredentials[0].Region`},
+		"wrong type inside":              {"BackendCredentials: [{Backend: http://a, AccessKey: a, SecretKey: [" + notToBeSeen + "]}]", `BackendCredentials[0].SecretKey: what is there is not allowed, must be text`},
+		"unknown backend":                {"BackendCredentials: [{Backend: http://c, AccessKey: a, SecretKey: b}]", `BackendCredentials[0].Backend: "http://c" is not allowed, must be one of Backends`},
+		"backend twice":                  {"BackendCredentials: [{Backend: http://a, AccessKey: a, SecretKey: b}, {Backend: 'http://A:80', AccessKey: a, SecretKey: b}]", `BackendCredentials[1].Backend: "http://A:80" is not allowed, must be another backend than BackendCredentials[0]`},
+		"nothing in it":                  {"BackendCredentials: [{Backend: http://a}]", `BackendCredentials[0]: must have AccessKey and SecretKey, or File, or Region`},
+		"no secret inside":               {"BackendCredentials: [{Backend: http://a, AccessKey: a}]", `BackendCredentials[0].SecretKey: what is there is not allowed, must be the secret key for BackendCredentials[0].AccessKey, which is set`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lines := configMistakes(t, twoBackends+tc.yaml)

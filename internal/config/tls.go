@@ -116,6 +116,42 @@ func loadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	return tls.X509KeyPair(cert, key)
 }
 
+// isDER explains what OpenSSL can write instead of PEM.
+const isDER = "it is DER, not PEM: openssl x509 -inform DER -in FILE -out FILE.pem converts it"
+
+// pairProblem says why a certificate and its key cannot be used, and whether that is the key's fault; ""
+// if they can be. The library's own words do not name a passphrase, or the wrong order of a chain.
+func pairProblem(certFile, keyFile string) (ofKey bool, problem string) {
+	_, err := loadKeyPair(certFile, keyFile)
+	if err == nil {
+		return false, ""
+	}
+	key, _ := readPEM(keyFile) // a second time; err has what is wrong with it
+	for block, rest := pem.Decode(key); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+			return true, "it has a passphrase: openssl pkey -in FILE -out FILE.pem takes it off"
+		}
+	}
+	if cert, _ := readPEM(certFile); isCertificate(cert) {
+		return false, isDER
+	}
+	all, _ := Certificates(certFile)
+	for _, c := range all {
+		if _, err := tls.X509KeyPair(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}), key); err == nil {
+			return false, "it is not the first one in the file: the others, which have signed it, come after it"
+		}
+	}
+	for _, words := range []string{"key input", "rather than a key", "parse private key"} {
+		ofKey = ofKey || strings.Contains(err.Error(), words)
+	}
+	return ofKey, err.Error()
+}
+
+func isCertificate(der []byte) bool {
+	_, err := x509.ParseCertificate(der)
+	return err == nil
+}
+
 // Certificates reads the certificates in a PEM file. Anything else in it, and what cannot be
 // parsed, is left out.
 func Certificates(path string) (all []*x509.Certificate, err error) {
@@ -134,6 +170,9 @@ func loadCAs(path string) (*x509.CertPool, error) {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
+	if isCertificate(pem) {
+		return nil, errors.New(isDER)
+	}
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, errors.New("it contains no certificate")
 	}

@@ -129,3 +129,48 @@ func TestBackendTLS(t *testing.T) {
 		}
 	}
 }
+
+// R21: what is wrong with a certificate or its key is said in words that lead to the right file.
+func TestR21CertificateMistakes(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := mustWritePair(t, dir, "one")
+	other, _ := mustWritePair(t, dir, "two")
+	mustRead := func(path string) []byte {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	mustWrite := func(name string, content []byte) (path string) {
+		path = filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	block, _ := pem.Decode(mustRead(cert))
+	der := mustWrite("one.der", block.Bytes)
+	chain := mustWrite("chain", append(mustRead(other), mustRead(cert)...))
+	encrypted := mustWrite("encrypted", pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")}))
+	older := mustWrite("older", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: []byte("x")}))
+	empty := mustWrite("empty", nil)
+
+	for _, tc := range []struct{ cert, key, ca, starts, ends string }{
+		{cert, encrypted, "", "TLS.KeyFile", "it has a passphrase: openssl pkey -in FILE -out FILE.pem takes it off"},
+		{cert, older, "", "TLS.KeyFile", "it has a passphrase: openssl pkey -in FILE -out FILE.pem takes it off"},
+		{cert, cert, "", "TLS.KeyFile", "tls: found a certificate rather than a key in the PEM for the private key"},
+		{cert, empty, "", "TLS.KeyFile", "tls: failed to find any PEM data in key input"},
+		{der, key, "", "TLS.CertFile", isDER},
+		{chain, key, "", "TLS.CertFile", "it is not the first one in the file: the others, which have signed it, come after it"},
+		{other, key, "", "TLS.CertFile", "tls: private key does not match public key"},
+		{empty, key, "", "TLS.CertFile", "tls: failed to find any PEM data in certificate input"},
+		{"", "", der, "TLS.Backends.CAFile", isDER},
+		{"", "", empty, "TLS.Backends.CAFile", "it contains no certificate"},
+	} {
+		lines := configMistakes(t, twoBackends, "AKUBRA_TLS_CERTFILE="+tc.cert, "AKUBRA_TLS_KEYFILE="+tc.key, "AKUBRA_TLS_BACKENDS_CAFILE="+tc.ca)
+		if len(lines) != 1 || !strings.HasPrefix(lines[0], tc.starts+" ") || !strings.HasSuffix(lines[0], ": "+tc.ends) {
+			t.Errorf("%+v: %q", tc, lines)
+		}
+	}
+}
