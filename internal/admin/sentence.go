@@ -117,10 +117,20 @@ func behind(all []limiter.Status, o *Owed, eta time.Duration, now time.Time) str
 	if o.Parked > 0 {
 		said += ", " + thousands(o.Parked) + " parked" + task.ReasonsText(o.ParkedFor)
 	}
-	if eta > 0 && o.Pending > o.Parked {
+	if eta > 0 && o.Pending > o.Parked && !owedToOut(all, o) {
 		said += ", about " + roughly(eta) + " to go"
 	}
 	return said
+}
+
+// owedToOut reports whether something waits for a backend that is out of the pool: nobody knows how long.
+func owedToOut(all []limiter.Status, o *Owed) bool {
+	for i, n := range o.ByBackend {
+		if n > 0 && i < len(all) && all[i].State != limiter.StateActive {
+			return true
+		}
+	}
+	return false
 }
 
 func keysText(n int) string {

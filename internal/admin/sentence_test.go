@@ -33,6 +33,14 @@ func TestR36Sentence(t *testing.T) {
 			want: "2 keys behind at dc1, 1,000,000 at dc2, oldest 3 days, 2 parked (2 conflict).", tone: toneBehind,
 			owed: Owed{Pending: 1000001, Parked: 2, ParkedFor: map[string]int{"conflict": 2}, ByBackend: []int{2, 1e6}, Oldest: now.Add(-72 * time.Hour)},
 		},
+		{
+			want: "Of 2 backends, dc2 is demoted; 9 keys behind at dc2.", tone: toneBad, eta: time.Minute,
+			states: [2]string{active, limiter.StateDemoted}, owed: Owed{Pending: 9, ByBackend: []int{0, 9}},
+		},
+		{
+			want: "Of 2 backends, dc2 is demoted; 9 keys behind at dc1, about 1 min to go.", tone: toneBad, eta: time.Minute,
+			states: [2]string{active, limiter.StateDemoted}, owed: Owed{Pending: 9, ByBackend: []int{9, 0}},
+		},
 		{want: "Of 2 backends, dc2 is demoted; nothing is pending.", tone: toneBad, states: [2]string{active, limiter.StateDemoted}},
 		{want: "Of 2 backends, dc2 is failing; 3 keys behind.", tone: toneBad, how: failing, owed: Owed{Pending: 3}},
 		{want: "Of 2 backends, dc2 does not answer; nothing is pending.", tone: toneBad, how: health.Status{Silent: true}},

@@ -78,6 +78,7 @@ func (r *Repairer) reprobe(ctx context.Context, b *backend) {
 	default:
 		b.breaker.open.Store(false)
 		b.log.Info("a backend is back", "backend", b.name)
+		r.counts.recent.restart()
 		r.Kick()
 	}
 }

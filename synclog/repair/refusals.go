@@ -140,6 +140,7 @@ func (r *Repairer) wrote(b *backend) {
 	}
 	if was {
 		b.log.Info("a backend takes writes again", "backend", b.name)
+		r.counts.recent.restart()
 		r.Kick()
 	}
 }

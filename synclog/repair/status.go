@@ -85,27 +85,42 @@ func (r *Repairer) Status() Status {
 		Copied: c.copied.Load(), Deleted: c.deleted.Load(), Failed: c.failed.Load(), Parked: c.parked.Load(),
 		Left: c.left.Load(), Bytes: c.bytes.Load(),
 	}
-	s.Rate, s.ByteRate = c.recent.rates()
+	var measured int64
+	s.Rate, s.ByteRate, measured = c.recent.rates()
 	c.mu.Lock()
 	s.LastError, s.Reasons = c.last, maps.Clone(c.why)
 	c.mu.Unlock()
-	if r.o.Pending != nil && s.Rate > 0 {
-		s.ETA = time.Duration(float64(r.o.Pending()) / s.Rate * float64(time.Second)).Round(time.Second)
-		s.ETAText = s.ETA.String()
-	}
+	waits := false
 	for _, b := range r.backends {
 		s.Backends = append(s.Backends, b.status())
+		waits = waits || s.Backends[len(s.Backends)-1].waits()
+	}
+	// Without a rate that says something about the keys that are left, no estimate is better than one.
+	if r.o.Pending != nil && s.Rate > 0 && measured >= etaSeconds && !waits {
+		s.ETA = time.Duration(float64(r.o.Pending()) / s.Rate * float64(time.Second)).Round(time.Second)
+		s.ETAText = s.ETA.String()
 	}
 	return s
 }
 
-// recentSeconds is the time over which rates are measured.
-const recentSeconds = 30
+// waits reports whether the backend gets nothing of what it lacks for now.
+func (b *BackendStatus) waits() bool { return b.Out || b.Refuses }
+
+const (
+	// recentSeconds is the time over which rates are measured.
+	recentSeconds = 30
+	// idleSeconds is how long nothing has happened when a new measurement begins: how fast repair works
+	// says nothing of the time when there was nothing to do.
+	idleSeconds = 5
+	// etaSeconds is how long a rate must have been measured for an estimate.
+	etaSeconds = 3
+)
 
 // recent counts per second. The zero value is ready to use.
 type recent struct {
 	mu    sync.Mutex
-	first int64 // the second of the first count
+	first int64 // the second in which the measurement began
+	last  int64 // the second of the last count
 	slots [recentSeconds]struct{ second, tasks, bytes int64 }
 }
 
@@ -113,9 +128,10 @@ func (c *recent) add(tasks, bytes int64) {
 	now := time.Now().Unix()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.first == 0 {
+	if now-c.last > idleSeconds {
 		c.first = now
 	}
+	c.last = now
 	s := &c.slots[now%recentSeconds]
 	if s.second != now {
 		s.second, s.tasks, s.bytes = now, 0, 0
@@ -124,14 +140,22 @@ func (c *recent) add(tasks, bytes int64) {
 	s.bytes += bytes
 }
 
-// rates are per second, over the last complete ones.
-func (c *recent) rates() (tasks, bytes float64) {
+// restart begins a new measurement, since what was is no measure of what comes.
+func (c *recent) restart() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.first = time.Now().Unix()
+	c.last = c.first
+}
+
+// rates are per second, over the last complete ones; measured is how many those are.
+func (c *recent) rates() (tasks, bytes float64, measured int64) {
 	now := time.Now().Unix()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	span := min(now-c.first, recentSeconds-1)
 	if c.first == 0 || span <= 0 {
-		return 0, 0
+		return 0, 0, 0
 	}
 	for i := range c.slots {
 		if s := &c.slots[i]; s.second < now && s.second >= now-span {
@@ -139,5 +163,5 @@ func (c *recent) rates() (tasks, bytes float64) {
 			bytes += float64(s.bytes)
 		}
 	}
-	return tasks / float64(span), bytes / float64(span)
+	return tasks / float64(span), bytes / float64(span), span
 }
