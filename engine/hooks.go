@@ -139,10 +139,10 @@ type Adaptive interface {
 // ends with a client, or here, is no news of a backend. All methods may be called from any
 // goroutine, and must not wait; Well is called for nearly every leg.
 type Health interface {
-	// Well: an answer that is no error of the backend's.
+	// Well: an answer that is no error of the backend's; a write was taken.
 	Well(backend int, write bool)
-	// Answered: one that may be, a refusal of keys, a status from 500 on, or an error in a
-	// 200; code is S3's, "" where it is not known.
+	// Answered: one that may be: a refusal of a write, or of keys, or for the load, a status from
+	// 500 on, or an error in a 200; code is S3's, "" where it is not known.
 	Answered(backend int, write bool, status int, code string)
 	// Failed: no answer. text is err in the words of the synclog.
 	Failed(backend int, write bool, err error, text string)

@@ -7,7 +7,7 @@ func (l *leg) tellAnswer() {
 	h := l.r.e.o.Health
 	switch status := l.answer.Status; {
 	case h == nil:
-	case l.state == votePositive || status >= 300 && status < 500 && status != 401 && status != 403:
+	case l.state == votePositive || !l.r.head.write && status >= 300 && status < 500 && status != 401 && status != 403 && status != 429:
 		h.Well(l.backend, l.r.head.write)
 	default:
 		h.Answered(l.backend, l.r.head.write, status, s3.ErrorCode(l.body))

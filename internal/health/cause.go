@@ -25,14 +25,15 @@ const (
 	Reset       Cause = "reset"       // the connection ended before the response
 	Answer      Cause = "answer"      // what it sends is not a response
 	Denied      Cause = "denied"      // 401, 403
-	Overloaded  Cause = "overloaded"  // 503
+	Refuses     Cause = "refuses"     // another 3xx or 4xx, to what another backend takes
+	Overloaded  Cause = "overloaded"  // 503, 429
 	Full        Cause = "full"        // 507
 	Error       Cause = "error"       // any other 5xx, or an error in a 200
 	Slow        Cause = "slow"        // requests wait for it
 )
 
 // Causes are all causes, in the order in which they are shown.
-var Causes = []Cause{Refused, Name, Unreachable, TLS, Timeout, Reset, Answer, Denied, Overloaded, Full, Error, Slow}
+var Causes = []Cause{Refused, Name, Unreachable, TLS, Timeout, Reset, Answer, Denied, Refuses, Overloaded, Full, Error, Slow}
 
 func (c Cause) index() int { return slices.Index(Causes, c) }
 
@@ -55,7 +56,8 @@ var meanings = map[Cause]string{
 	Reset:       "it closes connections before answering",
 	Answer:      "what it sends is not an HTTP response: is it an S3 backend, on the right port, and http:// rather than https://?",
 	Denied:      "it denies access: are the clients' keys and policies the same as on the other backends?",
-	Overloaded:  "it reports that it is overloaded or not ready (503)",
+	Refuses:     "it refuses what another backend takes: are both set up alike?",
+	Overloaded:  "it reports that it is overloaded or not ready",
 	Full:        "it reports that it has no room left",
 	Error:       "it answers with an error of its own",
 	Slow:        "it lags behind: requests wait for it",
@@ -108,6 +110,15 @@ func isTLS(err error) bool {
 		strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ")
 }
 
+// alerts are the library's words for what has no type of its own, and what they mean.
+var alerts = [][2]string{
+	{"certificate required", "it wants a client certificate (TLS.Backends.ClientCertFile)"},
+	{"remote error: tls: bad certificate", "it does not accept the proxy's client certificate (TLS.Backends.ClientCertFile)"},
+	{"remote error: tls: unknown certificate", "it does not accept the proxy's client certificate (TLS.Backends.ClientCertFile)"},
+	{"remote error: tls: expired certificate", "the proxy's client certificate has expired (TLS.Backends.ClientCertFile)"},
+	{"protocol version", "it speaks only versions of TLS that are older than MinVersion, or none that it has in common with the proxy"},
+}
+
 func meaningOfTLS(err error) string {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -123,17 +134,57 @@ func meaningOfTLS(err error) string {
 	case errors.As(err, &header):
 		return "it does not speak TLS on this port: is it http:// rather than https://?"
 	}
+	for _, words := range alerts {
+		if strings.Contains(err.Error(), words[0]) {
+			return words[1]
+		}
+	}
 	return meanings[TLS]
+}
+
+// meaningOfAnswer is what an error response means in an operator's words.
+func meaningOfAnswer(c Cause, status int, code string) string {
+	switch {
+	case code == "RequestTimeTooSkewed":
+		return "its clock and the clients' are further apart than S3 allows: which one is wrong?"
+	case code == "SignatureDoesNotMatch":
+		return "it does not accept the clients' signatures: are their secret keys and its region the same as on the other backends?"
+	case c == Refuses && status < 400:
+		return "it redirects writes to another address: are its URL and region right?"
+	case c == Refuses && code == noSuchBucket:
+		return "it lacks a bucket that another backend has"
+	case c == Refuses && code == "AuthorizationHeaderMalformed":
+		return "it expects another region in the clients' signatures than the other backends"
+	case c == Refuses && code == "":
+		return "it refuses what another backend takes, and not in S3's words: is it an S3 backend, at the right address, and https:// rather than http://?"
+	}
+	return meanings[c]
+}
+
+const noSuchBucket = "NoSuchBucket"
+
+// ofRefusal classifies a refusal of what another backend took; ok is false if it may be about the
+// object alone: it is there or not, or not as the request demands.
+func ofRefusal(status int, code string) (c Cause, ok bool) {
+	switch {
+	case status == 401 || status == 403:
+		return Denied, true
+	case status == 404:
+		return Refuses, code == noSuchBucket || code == "" // S3 has a code for what is not there
+	case status == 409 || status == 412 || status == 416:
+		return "", false
+	}
+	return Refuses, status >= 300 && status < 500
 }
 
 // ofAnswer classifies an error response; ok is false if the client is at fault.
 func ofAnswer(status int, code string) (c Cause, ok bool) {
 	switch {
-	case status == 401 || status == 403 || status < 300 && slices.Contains(refusals, code):
-		return Denied, true
 	case status == 507 || strings.Contains(code, "StorageFull") || strings.Contains(code, "Insufficient") || strings.Contains(code, "QuotaExceeded"):
 		return Full, true
-	case status == 503 || status < 300 && (code == "SlowDown" || code == "ServiceUnavailable"):
+	case status == 401 || status == 403 || status < 300 && slices.Contains(refusals, code):
+		return Denied, true
+	case status == 503 || status == 429 || status < 300 && (code == "SlowDown" || code == "ServiceUnavailable"):
 		return Overloaded, true
 	case status == 501:
 		return "", false // it lacks the requested feature

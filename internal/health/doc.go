@@ -3,7 +3,7 @@
 // and the last error can be read at any time.
 //
 // Its input is what the engine learns about backends (Well, Answered, Failed, Lagged), what the
-// synclog is told (Denied), what probes find (Reached, Unreached), and once a second the limiter's
+// synclog is told (RefusedAlone), what probes find (Reached, Unreached), and once a second the limiter's
 // view of what is waiting (Look). It is classified into a few causes, which metrics and alerts use;
 // the text is the error's.
 //

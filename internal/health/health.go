@@ -29,6 +29,9 @@ const (
 	// Some backends answer 403 to a read of something that does not exist.
 	deniedWrites = 5
 	deniedReads  = 20
+	// So many writes in a row, refused where another backend takes them, are not about a single object. A
+	// redirect, or the lack of a bucket, is told at the first one.
+	refusedAlone = 5
 
 	maxText = 300 // of an error, in bytes
 )
@@ -84,12 +87,18 @@ type backend struct {
 	// watched is true if something has failed, so that successes matter. Set under mu.
 	watched atomic.Bool
 
-	mu       sync.Mutex
-	failing  []failing // indexed like Causes
-	counts   []uint64  // failures in total, indexed like Causes
-	silent   bool      // a probe got no response, and nothing has since
-	refuses  bool      // it refused repair a write, and has taken none since
-	denied   [classes]int
+	mu      sync.Mutex
+	failing []failing // indexed like Causes
+	counts  []uint64  // failures in total, indexed like Causes
+	silent  bool      // a probe got no response, and nothing has since
+	refuses bool      // it refused repair a write, and has taken none since
+	denied  [classes]int
+	alone   int       // writes in a row that it refused, and another backend took
+	took    time.Time // last write that it took
+	refusal struct {  // the last one
+		status int
+		code   string
+	}
 	good     [classes]time.Time // last response that was not an error
 	answered time.Time          // last response
 	reached  time.Time          // last probe that was answered
@@ -135,48 +144,6 @@ func New(o Options) *Health {
 	return h
 }
 
-// Well records a response that is not an error of the backend's.
-func (h *Health) Well(backend int, write bool) {
-	b := &h.backends[backend]
-	if !b.watched.Load() {
-		return
-	}
-	now := h.o.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.answered, b.good[classOf(write)], b.denied[classOf(write)] = now, now, 0
-	b.silent, b.refuses = false, b.refuses && !write
-}
-
-// Answered records a response that may be an error of the backend's. code is S3's code from an
-// error document, or "".
-func (h *Health) Answered(backend int, write bool, status int, code string) {
-	cause, wrong := ofAnswer(status, code)
-	if !wrong {
-		h.Well(backend, write)
-		return
-	}
-	b, c := &h.backends[backend], classOf(write)
-	b.mu.Lock()
-	b.answered, b.silent = h.o.Now(), false
-	if cause == Denied {
-		b.denied[c]++
-		if b.denied[c] < []int{deniedReads, deniedWrites}[c] {
-			b.watched.Store(true)
-			b.mu.Unlock()
-			return
-		}
-	}
-	h.failUnlock(backend, cause, c, meanings[cause], answerText(status, code))
-}
-
-func answerText(status int, code string) string {
-	if code == "" {
-		return fmt.Sprintf("answered %d", status)
-	}
-	return fmt.Sprintf("answered %d: %s", status, code)
-}
-
 // Failed records that there was no response: err is the reason, text is its wording in the synclog.
 func (h *Health) Failed(backend int, write bool, err error, text string) {
 	cause, means := ofError(err)
@@ -188,16 +155,6 @@ func (h *Health) Failed(backend int, write bool, err error, text string) {
 func (h *Health) Lagged(backend int, write bool, text string) {
 	h.backends[backend].mu.Lock()
 	h.failUnlock(backend, Slow, classOf(write), meanings[Slow], text)
-}
-
-// Denied records that the backend has refused what another backend accepted.
-func (h *Health) Denied(name string, write bool, status int) {
-	for i := range h.backends {
-		if b := &h.backends[i]; b.name == name {
-			b.mu.Lock()
-			h.failUnlock(i, Denied, classOf(write), meanings[Denied], fmt.Sprintf("answered %d to what another backend took", status))
-		}
-	}
 }
 
 // Wrote records that the backend took a write of repair. It was signed with the proxy's own keys, so that
@@ -221,7 +178,7 @@ func (h *Health) Refused(backend, status int, code string) {
 	b := &h.backends[backend]
 	b.mu.Lock()
 	b.answered, b.silent, b.refuses = h.o.Now(), false, true
-	h.failUnlock(backend, cause, writes, meanings[cause], answerText(status, code))
+	h.failUnlock(backend, cause, writes, meaningOfAnswer(cause, status, code), answerText(status, code))
 }
 
 // Reached records that a probe was answered.
@@ -325,6 +282,8 @@ func (b *backend) proves(i int, quiet time.Duration) bool {
 	switch {
 	case cause == Slow:
 		return true
+	case cause == Refuses: // other refusals are no proof
+		return b.took.After(latest) || b.wrote.After(latest)
 	case cause.transport():
 		return b.answered.After(latest) || b.wrote.After(latest) || b.reached.After(latest) && (cause.connecting() || quiet >= proven)
 	}
@@ -361,7 +320,7 @@ func (h *Health) Look(waiting []Waiting) {
 		}
 		b.mu.Lock()
 		var failing, ended []Event
-		open := b.silent || b.denied != [classes]int{}
+		open := b.silent || b.denied != [classes]int{} || b.alone > 0
 		for c := range b.failing {
 			f := &b.failing[c]
 			if f.since.IsZero() {

@@ -139,7 +139,7 @@ func TestR36Denied(t *testing.T) {
 	r.want(t)
 	r.Answered(0, false, 403, "")
 	r.want(t, "a first denied 1: answered 403")
-	r.Denied("b", true, 403)
+	r.RefusedAlone("b", true, 403)
 	r.want(t, "b first denied 1: answered 403 to what another backend took")
 }
 
@@ -173,7 +173,12 @@ func TestR36Causes(t *testing.T) {
 		{&tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}}, TLS, "another name"},
 		{&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}}, TLS, "expired"},
 		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, TLS, "http://"},
-		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, TLS, "no TLS connection"},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, TLS, "does not accept the proxy's client certificate"},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: unknown certificate authority")}, TLS, "does not accept the proxy's client certificate"},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, TLS, "wants a client certificate"},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: protocol version not supported")}, TLS, "versions of TLS"},
+		{errors.New("tls: server selected unsupported protocol version 302"), TLS, "versions of TLS"},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: handshake failure")}, TLS, "no TLS connection"},
 		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, Reset, "closes"},
 		{io.EOF, Reset, "closes"},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, Timeout, "does not answer"},
@@ -298,7 +303,7 @@ func TestR36RepairIsNewsOfWrites(t *testing.T) {
 	r.pass(time.Second, nil)
 	r.want(t, "a over full 3 in 9m59s")
 
-	r.Denied("a", true, 403)
+	r.RefusedAlone("a", true, 403)
 	r.Refused(0, 403, "AccessDenied") // repair's own keys, not the clients'
 	r.want(t, "a first denied 1: answered 403 to what another backend took")
 	r.Wrote(0)
@@ -314,4 +319,84 @@ func TestWellAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 	r.backends[0].mu.Unlock()
+}
+
+// R36: what one backend refuses and another one takes is told, in words that lead to the cause.
+func TestR36RefusedAlone(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		code   string
+		times  int // until it is told; 0 is never
+		cause  Cause
+		means  string
+	}{
+		{403, "RequestTimeTooSkewed", 1, Denied, "its clock and the clients' are further apart than S3 allows: which one is wrong?"},
+		{403, "SignatureDoesNotMatch", 1, Denied, "it does not accept the clients' signatures: are their secret keys and its region the same as on the other backends?"},
+		{403, "AccessDenied", 1, Denied, meanings[Denied]},
+		{301, "PermanentRedirect", 1, Refuses, "it redirects writes to another address: are its URL and region right?"},
+		{307, "TemporaryRedirect", 1, Refuses, "it redirects writes to another address: are its URL and region right?"},
+		{404, "NoSuchBucket", 1, Refuses, "it lacks a bucket that another backend has"},
+		{400, "AuthorizationHeaderMalformed", refusedAlone, Refuses, "it expects another region in the clients' signatures than the other backends"},
+		{405, "MethodNotAllowed", refusedAlone, Refuses, meanings[Refuses]},
+		{400, "", refusedAlone, Refuses, meaningOfAnswer(Refuses, 400, "")},
+		{404, "", refusedAlone, Refuses, meaningOfAnswer(Refuses, 404, "")},
+		{404, "NoSuchKey", 0, "", ""},
+		{409, "OperationAborted", 0, "", ""},
+		{412, "PreconditionFailed", 0, "", ""},
+	} {
+		r, heard := newRig("a", "b"), Event{}
+		r.o.Failing = func(e Event) { heard = e }
+		told := 0
+		for n := 1; n <= 2*refusedAlone && told == 0; n++ {
+			r.Answered(1, true, c.status, c.code)
+			r.RefusedAlone("b", true, c.status)
+			if heard.First {
+				told = n
+			}
+		}
+		if told != c.times || heard.Cause != c.cause || heard.Means != c.means {
+			t.Errorf("%d %s: told after %d: %+v", c.status, c.code, told, heard)
+		}
+		if want := fmt.Sprintf("answered %d: %s to what another backend took", c.status, c.code); told > 0 && c.code != "" && heard.Error != want {
+			t.Errorf("error %q, want %q", heard.Error, want)
+		}
+	}
+
+	// A write that is taken ends it, a refusal that clients deserve does not; those in between count anew.
+	r := newRig("a")
+	refuse := func() { r.Answered(0, true, 405, ""); r.RefusedAlone("a", true, 405) }
+	for range 3 * refusedAlone {
+		refuse()
+		refuse()
+		r.Well(0, true)
+	}
+	r.want(t)
+	for range refusedAlone {
+		refuse()
+	}
+	r.want(t, "a first refuses 1: answered 405 to what another backend took")
+	r.pass(5*time.Second, func() { r.Answered(0, true, 404, "NoSuchUpload"); r.Well(0, false) })
+	r.want(t)
+	r.Well(0, true)
+	r.pass(4*time.Second, nil)
+	r.want(t, "a over refuses 1 in 0s")
+	if r.backends[0].watched.Load() {
+		t.Error("it is still watched")
+	}
+}
+
+// R36: that there is no room, and that there are too many requests, is told as that, whatever the status.
+func TestR36RoomAndLoadByCode(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		code   string
+		cause  Cause
+	}{{403, "QuotaExceeded", Full}, {400, "XMinioAdminBucketQuotaExceeded", Full}, {429, "TooManyRequests", Overloaded}, {429, "", Overloaded}} {
+		r := newRig("a")
+		r.Answered(0, true, c.status, c.code)
+		r.RefusedAlone("a", true, c.status)
+		if s := r.StatusOf(0); !s.Is(c.cause) || len(s.Failing) != 1 {
+			t.Errorf("%d %s: %+v", c.status, c.code, s)
+		}
+	}
 }

@@ -84,8 +84,9 @@ var _ engine.Synclog = syncRecorder{}
 
 // Record passes d on unchanged except for its secrets: Divergence and Record have the same fields.
 func (s syncRecorder) Record(d *engine.Divergence) {
-	if d.Status == 401 || d.Status == 403 { // another backend accepted it, so the client is not at fault (R36)
-		s.health.Denied(d.FailedHost, d.Op == engine.OpStoring, d.Status)
+	// Another backend accepted it, so the client is not at fault (R36). A read may be of what is not there.
+	if write := d.Op == engine.OpStoring; d.Status == 401 || d.Status == 403 || write && d.Status >= 300 && d.Status < 500 {
+		s.health.RefusedAlone(d.FailedHost, write, d.Status)
 	}
 	r := (*synclog.Record)(d)
 	r.Path = text.HideSecrets(r.Path)
