@@ -47,6 +47,10 @@ func TestPage(t *testing.T) {
 	}
 
 	b := newBrowser(t)
+	b.run(chromedp.Navigate(p.admin+"/"), chromedp.WaitVisible("#token"))
+	b.until("it says what it waits for", `document.querySelector("#sentence").textContent === "The proxy asks for its token."`)
+	b.run(chromedp.SendKeys("#token", "not "+pageToken+"\n"))
+	b.until("a wrong token is told", `/^That is not the proxy's AdminToken/.test(document.querySelector("#token-label").textContent)`)
 	b.open(p.admin+"/", pageToken)
 	b.until("it is in sync", inSync)
 	b.shot(shots, "1-in-sync", 1200, "light")

@@ -99,6 +99,8 @@ async function act(button, method, path, body, what) {
 }
 
 function needToken() {
+  if (token()) setText($("token-label"), "That is not the proxy's AdminToken. The one in its configuration stays in this tab until you close it.");
+  if (!state) setText($("sentence"), "The proxy asks for its token.");
   sessionStorage.removeItem(tokenName);
   $("token-section").hidden = false;
   if (document.activeElement === document.body) $("token").focus();
