@@ -68,6 +68,9 @@ func (c *cli) execute(args []string) int {
 	}
 	config, err := config.Load(*conf)
 	if err != nil {
+		if command == operate.reload.FullCommand() {
+			fmt.Fprintln(c.stderr, reloadRefused)
+		}
 		return c.wrong(err)
 	}
 	switch {

@@ -22,6 +22,10 @@ const (
 	reloadTimeout = 25 * time.Second
 )
 
+// reloadRefused comes before the mistakes, whoever has found them: the command, which reads the file too, or
+// the proxy.
+const reloadRefused = "refused, and all stays as it was:"
+
 // reload has the proxy read its configuration again, on SIGHUP. The main log says what became of it.
 func reload(p *service.Proxy) {
 	done := make(chan struct{})
@@ -49,7 +53,7 @@ func (c *cli) reload(ctx context.Context, conf *config.Config, asJSON bool) int 
 		_, _ = c.stdout.Write(body)
 	}
 	if r.Mistakes != nil {
-		fmt.Fprintf(c.stderr, "refused, and all stays as it was:\n%s\n", printable(r.Mistakes, "\n"))
+		fmt.Fprintf(c.stderr, "%s\n%s\n", reloadRefused, printable(r.Mistakes, "\n"))
 		return exitWrong
 	}
 	if !asJSON {

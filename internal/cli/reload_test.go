@@ -118,4 +118,8 @@ func TestR22ReloadCommand(t *testing.T) {
 	if exit, stdout, _ := runArgs("reload", "--json", "-c", asked); exit != exitOK || !strings.Contains(stdout, `"applied": []`) {
 		t.Errorf("--json: exit code %d, %q", exit, stdout)
 	}
+	write(two, "ConnLimit: x") // the command finds it, and need not ask
+	if exit, _, stderr := runArgs("reload", "-c", path); exit != exitWrong || !strings.HasPrefix(stderr, "refused, and all stays as it was:\n"+path+":5: ConnLimit: ") {
+		t.Errorf("a mistake that the command finds: exit code %d, %q", exit, stderr)
+	}
 }
