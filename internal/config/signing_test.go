@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"go.yaml.in/yaml/v3"
@@ -240,4 +241,22 @@ func FuzzParseCredentials(f *testing.F) {
 			}
 		}
 	})
+}
+
+// R21: regions that differ are warned of, since clients' requests carry one.
+func TestR21RegionsDiffer(t *testing.T) {
+	const own = "BackendCredentials: [{Backend: 'https://b:9000', AccessKey: a, SecretKey: b, Region: %s}]\n"
+	for yaml, warned := range map[string]bool{
+		"": false,
+		"Credentials: {AccessKey: a, SecretKey: b, Region: moon-1}\n":                                           false,
+		strings.ReplaceAll(own, "%s", "us-east-1"):                                                              false,
+		strings.ReplaceAll(own, "%s", "moon-1"):                                                                 true,
+		"Credentials: {AccessKey: a, SecretKey: b, Region: moon-1}\n" + strings.ReplaceAll(own, "%s", "''"):     false,
+		"Credentials: {AccessKey: a, SecretKey: b, Region: moon-1}\n" + strings.ReplaceAll(own, "%s", "moon-1"): false,
+	} {
+		c := mustParseConfig(t, twoBackends+yaml)
+		if got := strings.Contains(strings.Join(c.Warnings(time.Now()), "\n"), "BackendCredentials: the regions differ."); got != warned {
+			t.Errorf("%q: warned %v", yaml, got)
+		}
+	}
 }

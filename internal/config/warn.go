@@ -51,6 +51,9 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 	if len(c.Backends) == 1 {
 		warn("Backends: there is only one, so nothing is replicated")
 	}
+	if c.regionsDiffer() {
+		warn("BackendCredentials: the regions differ. Clients sign for one: a backend of another region refuses them, if it heeds regions")
+	}
 	if c.FailureLimit == 0 && len(c.Backends) > 1 {
 		warn("FailureLimit: 0 is off, so a dead backend is tried again with each request")
 	}
@@ -65,6 +68,21 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 	}
 	c.warnOfFiles(now, warn)
 	return lines
+}
+
+// regionsDiffer reports whether repair is to sign for more than one region.
+func (c *Config) regionsDiffer() bool {
+	regions := map[string]bool{}
+	for _, backend := range c.Backends {
+		region := c.Credentials.Region
+		for _, own := range c.BackendCredentials {
+			if sameBackend(own.Backend, backend) {
+				region = cmp.Or(own.Region, region)
+			}
+		}
+		regions[cmp.Or(region, defaultRegion)] = true
+	}
+	return len(regions) > 1
 }
 
 func loopbackOnly(listen string) bool {

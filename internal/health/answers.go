@@ -84,7 +84,7 @@ func (h *Health) RefusedAlone(name string, write bool, status int) {
 	if told, wrong := ofAnswer(status, code); wrong && told != cause {
 		its = false
 	}
-	if its && cause == Refuses && status >= 400 && code != noSuchBucket {
+	if its && cause == Refuses && status >= 400 && code != noSuchBucket && code != wrongRegion {
 		b.alone++
 		b.watched.Store(true)
 		its = b.alone >= refusedAlone

@@ -153,7 +153,7 @@ func meaningOfAnswer(c Cause, status int, code string) string {
 		return "it redirects writes to another address: are its URL and region right?"
 	case c == Refuses && code == noSuchBucket:
 		return "it lacks a bucket that another backend has"
-	case c == Refuses && code == "AuthorizationHeaderMalformed":
+	case c == Refuses && code == wrongRegion:
 		return "it expects another region in the clients' signatures than the other backends"
 	case c == Refuses && code == "":
 		return "it refuses what another backend takes, and not in S3's words: is it an S3 backend, at the right address, and https:// rather than http://?"
@@ -161,7 +161,10 @@ func meaningOfAnswer(c Cause, status int, code string) string {
 	return meanings[c]
 }
 
-const noSuchBucket = "NoSuchBucket"
+const (
+	noSuchBucket = "NoSuchBucket"
+	wrongRegion  = "AuthorizationHeaderMalformed"
+)
 
 // ofRefusal classifies a refusal of what another backend took; ok is false if it may be about the
 // object alone: it is there or not, or not as the request demands.

@@ -30,7 +30,7 @@ const (
 	deniedWrites = 5
 	deniedReads  = 20
 	// So many writes in a row, refused where another backend takes them, are not about a single object. A
-	// redirect, or the lack of a bucket, is told at the first one.
+	// redirect, another region, or the lack of a bucket is told at the first one.
 	refusedAlone = 5
 
 	maxText = 300 // of an error, in bytes

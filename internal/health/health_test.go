@@ -336,7 +336,7 @@ func TestR36RefusedAlone(t *testing.T) {
 		{301, "PermanentRedirect", 1, Refuses, "it redirects writes to another address: are its URL and region right?"},
 		{307, "TemporaryRedirect", 1, Refuses, "it redirects writes to another address: are its URL and region right?"},
 		{404, "NoSuchBucket", 1, Refuses, "it lacks a bucket that another backend has"},
-		{400, "AuthorizationHeaderMalformed", refusedAlone, Refuses, "it expects another region in the clients' signatures than the other backends"},
+		{400, "AuthorizationHeaderMalformed", 1, Refuses, "it expects another region in the clients' signatures than the other backends"},
 		{405, "MethodNotAllowed", refusedAlone, Refuses, meanings[Refuses]},
 		{400, "", refusedAlone, Refuses, meaningOfAnswer(Refuses, 400, "")},
 		{404, "", refusedAlone, Refuses, meaningOfAnswer(Refuses, 404, "")},

@@ -307,7 +307,7 @@ func (c *check) whyRefused(i int, err error) string {
 	case client.HasCode(err, "RequestTimeTooSkewed", "RequestExpired"):
 		return fmt.Sprintf("it refuses the time of the signature; compare the clocks: %v", err)
 	case c.wrongRegion(err):
-		return fmt.Sprintf("its region is not %q: set Region in Credentials or BackendCredentials: %v", region, err)
+		return fmt.Sprintf("its region is not %q: clients sign for one region, so all backends should have the same; Region in BackendCredentials helps only repair: %v", region, err)
 	case client.HasCode(err, "SignatureDoesNotMatch"):
 		return fmt.Sprintf("its SecretKey is wrong (or its region is not %q): %v", region, err)
 	case client.HasCode(err, "ExpiredToken", "InvalidToken", "TokenRefreshRequired"):

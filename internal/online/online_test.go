@@ -116,12 +116,12 @@ func TestR21OnlineNamesWhatIsWrong(t *testing.T) {
 		"wrong secret": {func() *storage { s := newStorage(s3mem.Manners{}, "one", "two"); s.secret = "other"; return s }, "its SecretKey is wrong ", "",
 			func(r *Report) bool { return r.Signed == "refused" }},
 		"wrong region": {func() *storage { s := newStorage(s3mem.Manners{}, "one", "two"); s.region = "moon-1"; return s },
-			`its region is not "us-east-1": set Region`, "", func(r *Report) bool { return r.Signed == "refused" }},
+			`its region is not "us-east-1": clients sign for one region`, "", func(r *Report) bool { return r.Signed == "refused" }},
 		"wrong region, but it lists": {func() *storage {
 			s := newStorage(s3mem.Manners{}, "one", "two")
 			s.region, s.lists = "moon-1", true
 			return s
-		}, `its region is not "us-east-1": set Region`, "", func(r *Report) bool { return r.Signed == "refused" }},
+		}, `its region is not "us-east-1": clients sign for one region`, "", func(r *Report) bool { return r.Signed == "refused" }},
 		"clock an hour off": {func() *storage { return newStorage(s3mem.Manners{Clock: time.Hour}, "one", "two") },
 			"its clock is 1h0m0s ahead of this machine's", "", func(r *Report) bool { return r.Clock == "1h0m0s ahead" }},
 		"clock an hour behind": {func() *storage { return newStorage(s3mem.Manners{Clock: -time.Hour}, "one", "two") },
