@@ -151,6 +151,7 @@ type Engine struct {
 	pages     *recent.Map[string, int]                // and of pages of listings
 	versions  *recent.Map[string, int]                // and of versions, by bucket and id
 	pairs     *recent.Map[string, []task.BackendETag] // what versions are called elsewhere
+	versioned *versionedBuckets
 	parts     *partSizes
 	writes    *overlaps
 	ofBuckets bucketWrites
@@ -202,6 +203,7 @@ func New(o Options) (*Engine, error) {
 		pages:     recent.New[string, int](maxPages),
 		versions:  recent.New[string, int](maxVersions),
 		pairs:     recent.New[string, []task.BackendETag](maxPairs),
+		versioned: newVersionedBuckets(),
 		parts:     newPartSizes(maxPartSizes),
 		writes:    newOverlaps(),
 		dials:     make([]dials, len(o.Backends)),

@@ -18,6 +18,7 @@ func (r *request) noteRead() (losers uint64) {
 // to wait.
 func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool, next *leg) {
 	said, says, refused := l.asDecider(), l.saysOfVersions(), l.undeleted() // which must not be asked under mu
+	primarys := l.state == votePositive && l.isPrimarysToTell()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.e.recoverStep("ending a leg")
@@ -32,7 +33,7 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	if l.refusesCondition() {
 		c.refusing |= 1 << l.index
 	}
-	if l.state == votePositive && (r.head.write || r.head.isRouted()) && (l.answer.OwnETag || s3.IsVersion(l.answer.VersionID())) {
+	if primarys {
 		r.noteOwnLocked(l)
 	}
 	r.noteSayLocked(l, says)

@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"hash/maphash"
+	"sync/atomic"
 	"time"
 
 	"github.com/akubra/akubra/engine/pick"
+	"github.com/akubra/akubra/engine/recent"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -12,6 +15,8 @@ import (
 
 // maxVersions bounds how many ids are remembered.
 const maxVersions = 1 << 16
+
+const maxVersionedBuckets = 1 << 12
 
 // versionKey is the key under which a version's id is remembered.
 func (r *request) versionKey(id string) string { return string(r.head.target.Bucket) + "/" + id }
@@ -26,8 +31,35 @@ func (r *request) learnVersion() {
 	if l := r.winner(); l != nil {
 		if id := l.answer.VersionID(); s3.IsVersion(id) {
 			r.e.versions.Put(r.versionKey(string(id)), l.backend)
+			if r.head.write {
+				r.e.versioned.learn(r.head.target.Bucket)
+			}
 		}
 	}
+}
+
+// versionedBuckets are buckets that gave a write a version lately, by hash. Any goroutine may ask.
+type versionedBuckets struct {
+	any    atomic.Bool // there is one: without, nothing is looked up
+	seed   maphash.Seed
+	recent *recent.Map[uint64, struct{}]
+}
+
+func newVersionedBuckets() *versionedBuckets {
+	return &versionedBuckets{seed: maphash.MakeSeed(), recent: recent.New[uint64, struct{}](maxVersionedBuckets)}
+}
+
+func (v *versionedBuckets) learn(bucket []byte) {
+	v.recent.Put(maphash.Bytes(v.seed, bucket), struct{}{})
+	v.any.Store(true)
+}
+
+func (v *versionedBuckets) has(bucket []byte) bool {
+	if !v.any.Load() {
+		return false
+	}
+	_, known := v.recent.Get(maphash.Bytes(v.seed, bucket))
+	return known
 }
 
 // primaryLeg is the leg of the backend that speaks for the others, of those that were asked.
@@ -46,8 +78,22 @@ func (r *request) primaryLate() {
 	}
 }
 
-// noteOwnLocked records that a leg's answer names what only its backend knows: a version's id, or the
-// ETag of an object that it has encrypted.
+// isPrimarysToTell reports whether a positive answer tells what only its backend knows, so that the
+// primary's goes before it: a version's id, or the ETag of an object that it has encrypted. A backend that
+// lacks the object, or the bucket's versioning, may tell neither where the primary does.
+func (l *leg) isPrimarysToTell() bool {
+	h := &l.r.head
+	switch {
+	case !h.write && !h.isRouted():
+		return false
+	case l.answer.OwnETag || s3.IsVersion(l.answer.VersionID()):
+		return true
+	}
+	object := len(h.target.Key) > 0 && !h.target.Sub && !h.target.Version || h.is(s3.KindDelete)
+	return h.write && object && l.r.e.versioned.has(h.target.Bucket)
+}
+
+// noteOwnLocked records that a leg's answer is one that the primary's goes before.
 func (r *request) noteOwnLocked(l *leg) {
 	c := &r.race
 	if c.versionAt == 0 {

@@ -155,6 +155,40 @@ func TestR28UnversionedDoesNotWait(t *testing.T) {
 	}
 }
 
+// In a bucket where a write was given a version's id, the primary is waited for although a quicker backend tells none:
+// one that lacks the object makes no delete marker, and says yes all the same.
+func TestR28PrimaryOfABucketWithVersions(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"DELETE", "PUT", "DeleteObjects"} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 2, decidedBy)
+			r.versioned(nil)
+			wantStatus(t, r.put("/b/k", "body"), 200)
+			r.settled()
+			gate := make(chan struct{})
+			request, answer := requestFor("DELETE", "/b/k"), stub.Behaviour{Status: 200}
+			switch method {
+			case "PUT":
+				request = putRequest("/b/k", "other")
+			case "DeleteObjects":
+				request, answer = deleteRequestOf("k"), deleteAnswer([]string{"k"})
+			}
+			r.stores[1].Behave(answer)
+			answer.Headers, answer.Gate = stub.H("x-amz-version-id", "marker"), gate
+			r.stores[0].Behave(answer)
+			answers := make(chan *stub.Answer, 1)
+			go func() { answers <- r.dial().Do(request) }()
+			r.legsEnded(OutcomePositive, 3) // one of this request's
+			close(gate)
+			if got := testkit.Receive(t, "an answer", answers).Headers.Get("x-amz-version-id"); got != "marker" {
+				t.Errorf("version %q", got)
+			}
+			r.settled()
+		})
+	}
+}
+
 // A request that names a version goes to who gave the id; nobody knows an unknown one, and
 // so each is asked.
 func TestR28VersionIsAskedWhereItCameFrom(t *testing.T) {

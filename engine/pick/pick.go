@@ -80,7 +80,7 @@ func Leg(votes []Vote, need int, bodyRead bool) (leg int, v Verdict) {
 
 // Versioned corrects Leg's verdict on a write to a bucket with versions (R28): each backend
 // gives an id of its own, and the primary's goes to the client. over says that PrimaryWait has
-// passed. versioned are the legs whose answers name an id; primary is the primary's leg, or -1.
+// passed. versioned are the legs whose answers name an id, or ought to; primary is the primary's leg, or -1.
 //
 // It is a pure function of its arguments.
 func Versioned(votes []Vote, leg int, v Verdict, versioned uint64, primary int, over bool) (int, Verdict) {
