@@ -57,7 +57,9 @@ func TestR10LaggardIsCut(t *testing.T) {
 							wantStored(t, s, "/b/k", body)
 						}
 					}
-					if f := r.failures(); f[0] != 1 || f[2] != 0 {
+					// Which of two is cut first depends on the machine, and the other one, which
+					// may have taken bytes until then, may count as merely slow (R13).
+					if f := r.failures(); max(f[0], f[1]) != 1 || f[1] > n-1 || f[2] != 0 {
 						t.Errorf("failures %v", f)
 					}
 					if got := r.metrics.count(OutcomeStalled); got != n {
