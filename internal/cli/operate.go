@@ -229,7 +229,7 @@ func (s *proxyStatus) write(w io.Writer, now time.Time) {
 		b := &s.Backends[i]
 		for _, f := range b.Health.Failing {
 			fmt.Fprintf(w, "\n%s fails: %s\n  %s (%s since %s)\n", text.Printable(b.Name), text.Printable(f.Means), text.Printable(f.Error),
-				times(f.Count), f.Since.Local().Format(time.DateTime))
+				times(f.Count), f.Since.Local().Format(time.DateTime+" MST"))
 		}
 		if l := b.Health.LastError; l != nil && len(b.Health.Failing) == 0 {
 			fmt.Fprintf(w, "\n%s: last error %v ago (by the clocks of the proxy and of this machine), now over: %s\n", text.Printable(b.Name), now.Sub(l.Last).Round(time.Second), text.Printable(l.Error))

@@ -147,7 +147,7 @@ func named(t *testing.T, _ string) ailing {
 	return ailing{"http://backend.test:" + port, func() { n.known.Store(false); s.CloseIdle() }, func() { n.known.Store(true) }}
 }
 
-// waysToFail are all twelve.
+// waysToFail are all of them.
 var waysToFail = []way{
 	{name: "refused", make: stubWay((*stub.Server).Down, func(s *stub.Server) { _ = s.Up() }), cause: health.Refused, error: "connection refused", means: "refuses connections", alone: true},
 	{name: "unresolved", make: named, cause: health.Name, error: "no such host", means: "name cannot be resolved", alone: true},
@@ -156,6 +156,8 @@ var waysToFail = []way{
 	{name: "wrong certificate", make: certified(time.Hour, false), cause: health.TLS, error: "x509: certificate signed by unknown authority", means: "not signed by a trusted authority", alone: true},
 	{name: "expired certificate", make: certified(-time.Hour, true), cause: health.TLS, error: "x509: certificate has expired", means: "has expired", alone: true},
 	{name: "403", make: behaves(stub.Fails(403)), cause: health.Denied, error: "answered 403", means: "denies access"},
+	{name: "redirect", make: behaves(stub.Fails(301)), cause: health.Refuses, error: "answered 301", means: "redirects writes"},
+	{name: "read-only", make: behaves(stub.Fails(405)), cause: health.Refuses, error: "answered 405", means: "refuses what another backend takes"},
 	{name: "503", make: behaves(stub.Fails(503)), cause: health.Overloaded, error: "answered 503", means: "overloaded"},
 	{name: "507", make: behaves(stub.Fails(507)), cause: health.Full, error: "answered 507", means: "no room left"},
 	{name: "error in a 200", make: behaves(stub.ErrorIn200("InternalError")), cause: health.Error, error: "answered 200: InternalError", means: "an error of its own", copy: true},

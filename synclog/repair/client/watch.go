@@ -20,7 +20,13 @@ type watchdog struct {
 	paused atomic.Bool
 }
 
-var errStalled = errors.New("s3: no progress")
+// errStalled is a timeout to whoever asks why a backend fails (R36).
+var errStalled error = stalled{}
+
+type stalled struct{}
+
+func (stalled) Error() string { return "s3: no progress" }
+func (stalled) Timeout() bool { return true }
 
 func newWatchdog(ctx context.Context, wait time.Duration) *watchdog {
 	w := &watchdog{wait: wait}
