@@ -197,7 +197,19 @@ func (a *Admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 		result = "done"
 	}
 	a.audit(ctx, action, all[backend].Name, result)
-	adminJSON(ctx, fasthttp.StatusOK, a.backendStatus(a.o.Status(), backend))
+	all = a.o.Status()
+	answer := maintained{backendStatus: a.backendStatus(all, backend)}
+	if ready := a.readiness(all); on && !ready.Ready {
+		answer.Warning = ready.Reason + ": clients get 503"
+	}
+	adminJSON(ctx, fasthttp.StatusOK, answer)
+}
+
+// maintained is the response about a backend's maintenance.
+type maintained struct {
+	backendStatus
+	// Warning says so if nobody is left who answers: that the others are not in maintenance is no proof.
+	Warning string `json:"warning,omitempty"`
 }
 
 // validation is the response about a configuration.

@@ -124,14 +124,20 @@ func (c *cli) maintain(ctx context.Context, conf *config.Config, backend, method
 	if name == "" {
 		return c.wrong(noBackend(backend, conf.BackendNames()))
 	}
-	if _, err := askAdmin(ctx, conf, method, "/backends/"+url.PathEscape(name)+"/maintenance"); err != nil {
+	body, err := askAdmin(ctx, conf, method, "/backends/"+url.PathEscape(name)+"/maintenance")
+	if err != nil {
 		return c.failed(err)
 	}
+	var answer struct{ Warning string }
+	_ = json.Unmarshal(body, &answer) // an older proxy has none
 	said := "is in maintenance: it gets no requests"
 	if method == http.MethodDelete {
 		said = "is out of maintenance"
 	}
 	fmt.Fprintf(c.stdout, "%s %s\n", name, said)
+	if answer.Warning != "" {
+		fmt.Fprintf(c.stderr, "akubra: warning: %s\n", text.Printable(answer.Warning))
+	}
 	return exitOK
 }
 

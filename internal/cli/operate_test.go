@@ -66,6 +66,13 @@ func TestR36StatusCommand(t *testing.T) {
 	if exit != exitOK || !s.Ready || s.Journal.Backends[names[1]] != 1 || !s.Backends[1].Health.Silent {
 		t.Errorf("exit code %d, %+v", exit, s)
 	}
+	// The others are not in maintenance, but that is no proof that they answer.
+	if exit, _, stderr := runArgs("maintenance", "on", names[0], "-c", r.config); exit != exitOK || !strings.Contains(stderr, "warning: no backend in the pool answers: clients get 503") {
+		t.Errorf("maintenance of the last one that answers: exit code %d, %q", exit, stderr)
+	}
+	if exit, _, stderr := runArgs("maintenance", "off", names[0], "-c", r.config); exit != exitOK || stderr != "" {
+		t.Errorf("and its end: exit code %d, %q", exit, stderr)
+	}
 	r.restart(1)
 	// --watch shows it repeatedly, until it is stopped.
 	watched, signals := testkit.NewTranscript(), make(chan os.Signal)

@@ -87,7 +87,7 @@ async function act(button, method, path, body, what) {
     const r = await ask(method, path, body);
     const answer = await r.json().catch(() => ({}));
     if (r.status === 401) needToken();
-    if (r.ok) say(what + ": " + (answer.result || "done"));
+    if (r.ok) say(what + ": " + (answer.result || "done") + (answer.warning ? ". " + answer.warning : ""));
     else say(what + ": " + (answer.error || (answer.mistakes || []).join("; ") || "refused, " + r.status));
     return r.ok && answer;
   } catch {
