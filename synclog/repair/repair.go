@@ -4,11 +4,20 @@
 // copies or deletes, looks again, and only then closes the key. Where what is known is
 // not enough, the key is parked (R35).
 //
-// The way of a task: scan.go takes it from the journal, oldest first, and gives it
-// to a worker, once the gates (gate.go) of the backends that lack it have room; task_run.go is one task's way, observe.go and look.go the
-// look at the backends, know.go and plan.go what is known and what follows, act.go,
-// copy.go, multipart.go, subresource.go and bucket.go the deeds, outcome.go what comes of
-// it; settle.go is a person's decision. verify.go walks listings to find what no journal knows.
+// The way of a task, by files:
+//
+//	scan.go gate.go           takes it from the journal, oldest first, and gives it to a worker once
+//	                          the gates of the backends that lack it have room
+//	task_run.go               one task from its fence to its end
+//	observe.go look.go        the look at the backends
+//	know*.go plan*.go         what is known, and what follows from it: pure
+//	act*.go copy*.go multipart.go
+//	                          an object is copied or deleted
+//	subresource.go            an object's tags, ACL and the like
+//	bucket.go                 a bucket, and its settings
+//	outcome.go parked.go      what comes of it
+//
+// settle.go is a person's decision. verify*.go walks listings to find what no journal knows.
 //
 // Ownership: a Repairer owns its workers. RunOnce returns when they have ended;
 // Start starts them and Close awaits their end. Nothing is kept for each task
