@@ -43,9 +43,7 @@ func newPeer(t testing.TB) *peer { return newPeerOn(t, "127.0.0.1:0") }
 func newPeerOn(t testing.TB, addr string) *peer {
 	t.Helper()
 	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	return &peer{t: t, ln: ln, b: newBackend(t, "http://"+ln.Addr().String(), nil)}
 }
@@ -53,16 +51,12 @@ func newPeerOn(t testing.TB, addr string) *peer {
 func newBackend(t testing.TB, rawURL string, tlsConfig *tls.Config) *Backend {
 	t.Helper()
 	u, err := url.Parse(rawURL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	w := netio.NewWatcher()
 	w.Start()
 	t.Cleanup(w.Close)
 	b, err := New(Options{URL: u, DialTimeout: time.Minute, IdleTimeout: time.Minute, ReadBuffer: 4 << 10, TLS: tlsConfig, Watcher: w})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(b.Close)
 	return b
 }
@@ -70,9 +64,7 @@ func newBackend(t testing.TB, rawURL string, tlsConfig *tls.Config) *Backend {
 func acquire(t testing.TB, b *Backend, fresh bool) *Conn {
 	t.Helper()
 	c, err := b.Acquire(fresh)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return c
 }
 
@@ -80,18 +72,14 @@ func acquire(t testing.TB, b *Backend, fresh bool) *Conn {
 func (p *peer) connect() (*Conn, *net.TCPConn) {
 	p.t.Helper()
 	c := acquire(p.t, p.b, true)
-	if err := c.Connect(); err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.MustDo(p.t, c.Connect())
 	return c, p.accept()
 }
 
 func (p *peer) accept() *net.TCPConn {
 	p.t.Helper()
 	nc, err := p.ln.Accept()
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.MustDo(p.t, err)
 	p.t.Cleanup(func() { _ = nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(time.Minute)) // no test hangs forever
 	return nc.(*net.TCPConn)
@@ -140,9 +128,7 @@ func wantClosed(t testing.TB, other net.Conn) {
 func TestNewChecksItsURL(t *testing.T) {
 	for _, raw := range []string{"ftp://host", "host:80", "//host", "http://", ""} {
 		u, err := url.Parse(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		if _, err := New(Options{URL: u}); err == nil || !strings.Contains(err.Error(), "cannot use backend") {
 			t.Errorf("%q: %v", raw, err)
 		}
@@ -181,9 +167,7 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 		if again != c || !again.Reused() || !again.Alive() {
 			t.Fatalf("another connection, or not a usable one: %v %v", again.Reused(), again.Alive())
 		}
-		if err := again.Connect(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, again.Connect())
 		exchange(t, again, other)
 		again.Release()
 	}
@@ -220,9 +204,7 @@ func TestR12FreshIsFresh(t *testing.T) {
 	if c.Reused() {
 		t.Fatal("it was used before")
 	}
-	if err := c.Connect(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.Connect())
 	exchange(t, c, p.accept())
 	c.Discard()
 	for _, other := range others {
@@ -281,9 +263,7 @@ func TestOldDeadlinesDoNotMatter(t *testing.T) {
 	if !c.Reused() || !c.Alive() {
 		t.Fatal("taken for dead")
 	}
-	if err := c.Connect(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.Connect())
 	if n, err := c.TryWrite([]byte("hi")); n != 2 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -415,9 +395,7 @@ func fillUp(t testing.TB, c *Conn) (total int64) {
 	piece := make([]byte, 1<<20)
 	for {
 		n, err := c.TryWrite(piece)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		if n == 0 {
 			return total
 		}
@@ -536,16 +514,12 @@ func authority(t testing.TB) (roots *x509.CertPool, certificate tls.Certificate)
 	sign := func(template, parent *x509.Certificate, public *ecdsa.PublicKey, key *ecdsa.PrivateKey) []byte {
 		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 		der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		return der
 	}
 	newKey := func() *ecdsa.PrivateKey {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		return key
 	}
 	caKey, key := newKey(), newKey()
@@ -556,9 +530,7 @@ func authority(t testing.TB) (roots *x509.CertPool, certificate tls.Certificate)
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"s3.test"}}
 	der := sign(leaf, ca, &key.PublicKey, caKey)
 	parsed, err := x509.ParseCertificate(caDER)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	roots = x509.NewCertPool()
 	roots.AddCert(parsed)
 	return roots, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
@@ -609,9 +581,7 @@ func TestTLSBackend(t *testing.T) {
 				c.Discard()
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			exchange(t, c, other)
 			if n, err := c.TryWrite([]byte("x")); n != 0 || err != nil {
 				t.Fatalf("TryWrite gives %d, %v", n, err)

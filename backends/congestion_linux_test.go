@@ -10,6 +10,7 @@ import (
 
 	"github.com/akubra/akubra/internal/congestion"
 	"github.com/akubra/akubra/internal/nonblock"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // algorithm is the congestion control of a connection.
@@ -19,9 +20,7 @@ func algorithm(t *testing.T, c *Conn) (name string) {
 	_ = nonblock.Socket(c.sock.NetConn()).Control(func(fd uintptr) {
 		name, err = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return strings.TrimRight(name, "\x00")
 }
 
@@ -29,9 +28,7 @@ func congested(t *testing.T, p *peer, name string) *Backend {
 	t.Helper()
 	u := &url.URL{Scheme: "http", Host: p.ln.Addr().String()}
 	b, err := New(Options{URL: u, DialTimeout: 5 * time.Second, IdleTimeout: time.Minute, ReadBuffer: 4 << 10, CongestionControl: name})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(b.Close)
 	p.b = b
 	return b

@@ -65,12 +65,8 @@ func TestR13ProbeOfADeadBackend(t *testing.T) {
 	if err := b.Probe(time.Second); err == nil || !strings.Contains(err.Error(), b.Name()) {
 		t.Fatalf("error is %v", err)
 	}
-	if err := s.Up(); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Probe(10 * time.Second); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, s.Up())
+	testkit.MustDo(t, b.Probe(10*time.Second))
 }
 
 // The probe must not use a pooled connection that only seems alive.
@@ -78,13 +74,9 @@ func TestR13ProbeUsesANewConnection(t *testing.T) {
 	s := stub.New(t)
 	b := newBackend(t, s.URL(), nil)
 	c := acquire(t, b, false)
-	if err := c.Connect(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.Connect())
 	c.Release()
-	if err := b.Probe(10 * time.Second); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, b.Probe(10*time.Second))
 	if n := s.Counts().Conns; n != 2 {
 		t.Fatalf("%d connections, want 2", n)
 	}

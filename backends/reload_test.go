@@ -34,9 +34,7 @@ func TestR22NewTrust(t *testing.T) {
 	connect := func() (*Conn, *tls.Conn) {
 		t.Helper()
 		c := acquire(t, b, true)
-		if err := c.Connect(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, c.Connect())
 		return c, testkit.Receive(t, "the far end", others)
 	}
 	idle, _ := connect()
@@ -62,9 +60,7 @@ func TestR22NewTrust(t *testing.T) {
 	if c == kept {
 		t.Fatal("a connection that was made with an older trust is used again")
 	}
-	if err := c.Connect(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.Connect())
 	c.Release()
 	if again := acquire(t, b, false); again != c {
 		t.Error("a connection that was made with the current trust is not used again")

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // Whatever ends a connection with part of a message on it, the backend must see a reset. Over TLS
@@ -78,9 +80,7 @@ func wantEnd(t *testing.T, c *Conn, other net.Conn, end func(*Conn), reset bool)
 func TestR31DeathOfTheProcessResets(t *testing.T) {
 	if url := os.Getenv("AKUBRA_TEST_DIE_BEFORE"); url != "" {
 		c := acquire(t, newBackend(t, url, nil), true)
-		if err := c.Connect(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, c.Connect())
 		c.Guard(true)
 		if _, err := c.Send([]byte("part of a message"), 10*time.Second); err != nil {
 			t.Fatal(err)
@@ -90,18 +90,14 @@ func TestR31DeathOfTheProcessResets(t *testing.T) {
 	p := newPeer(t)
 	child := exec.Command(os.Args[0], "-test.run", "^TestR31DeathOfTheProcessResets$")
 	child.Env = append(os.Environ(), "AKUBRA_TEST_DIE_BEFORE="+p.b.URL())
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, child.Start())
 	defer func() { _ = child.Wait() }()
 	defer func() { _ = child.Process.Kill() }()
 	other := p.accept()
 	if _, err := io.ReadFull(other, make([]byte, len("part of a message"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := child.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, child.Process.Kill())
 	if _, err := other.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Fatalf("the backend's read says %v in place of a reset", err)
 	}

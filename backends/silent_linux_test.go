@@ -9,24 +9,19 @@ import (
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/internal/nonblock"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // TestR13ConnectionsNoticeASilentLink: what was sent in vain ends a connection, and so does an idle one's link.
 func TestR13ConnectionsNoticeASilentLink(t *testing.T) {
 	s := stub.New(t)
 	u, err := url.Parse(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	b, err := New(Options{URL: u, DialTimeout: 5 * time.Second, UserTimeout: 7 * time.Second, ReadBuffer: 4 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(b.Close)
 	c := acquire(t, b, true)
-	if err := c.Connect(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.Connect())
 	defer c.Discard()
 	for _, tt := range []struct {
 		name         string

@@ -58,9 +58,7 @@ func tlsPeer(t *testing.T) (b *Backend, c *Conn, server *tls.Conn, ticket []byte
 		_ = server.Handshake()
 		done <- tc
 	}()
-	if err := c.Connect(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.Connect())
 	held := testkit.Receive(t, "the end of a goroutine", done)
 	if held == nil || len(held.records) != 1 {
 		t.Fatal("the server has no session ticket")

@@ -99,9 +99,7 @@ func TestSkip(t *testing.T) {
 			if _, err := io.ReadFull(c.Reader(), next); err != nil || string(next) != "next" {
 				t.Fatalf("behind %d bytes stands %q, %v", n, next, err)
 			}
-			if err := testkit.Receive(t, "the end of sending", sent); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, testkit.Receive(t, "the end of sending", sent))
 		}
 	}
 	_ = other.CloseWrite()

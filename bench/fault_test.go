@@ -34,9 +34,7 @@ func TestHang(t *testing.T) {
 		t.Fatalf("it counted %d requests", n)
 	}
 	s.setFault(newFault(faultNone))
-	if err := <-answered; err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, <-answered)
 }
 
 func TestDeadAndBack(t *testing.T) {
@@ -80,9 +78,7 @@ func TestFlap(t *testing.T) {
 	await(false)
 	s.setFault(newFault(faultNone))
 	await(true)
-	if err := send(t, s, &Case{Method: "PUT", Size: 10}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, send(t, s, &Case{Method: "PUT", Size: 10}))
 }
 
 func TestTrickleLosesNothing(t *testing.T) {
@@ -109,9 +105,7 @@ func TestTrickleLosesNothing(t *testing.T) {
 	s.setFault(slow)
 	go func() { answered <- send(t, s, &Case{Method: "PUT", Size: 1 << 20}) }()
 	s.setFault(newFault(faultNone))
-	if err := <-answered; err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, <-answered)
 }
 
 func TestFaultAsText(t *testing.T) {

@@ -9,15 +9,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // newTestStorage is a storage in this process.
 func newTestStorage(t *testing.T) *storage {
 	t.Helper()
 	s, err := newStorage("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(func() {
 		s.setFault(newFault(faultNone))
 		s.close()
@@ -32,9 +32,7 @@ func newTestLoad(t *testing.T, s *storage, c *Case, limit int64) *load {
 		conns: c.Conns, rate: c.Rate, fresh: c.NoAlive, timeout: 30 * time.Second, limit: limit,
 	}
 	t.Cleanup(l.close)
-	if err := l.open(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, l.open())
 	return l
 }
 
@@ -63,9 +61,7 @@ func TestStoragesSeeWhatWasSent(t *testing.T) {
 			if seen.requests() != requests {
 				t.Fatalf("the storage saw %d of %d requests", seen.requests(), requests)
 			}
-			if err := verify(&c, "direct", r, []*storeCounts{seen}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, verify(&c, "direct", r, []*storeCounts{seen}))
 			if c.Method == "PUT" && r.moved.Load() != requests*c.Size || c.Method == "GET" && r.moved.Load() != requests*c.Size {
 				t.Errorf("%d bytes moved, want %d", r.moved.Load(), requests*c.Size)
 			}
@@ -193,9 +189,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			defer ln.Close()
 			go func() {
 				nc, err := ln.Accept()

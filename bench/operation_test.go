@@ -16,6 +16,7 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"github.com/akubra/akubra/bench/histogram"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // TestTargetsCompared drives two endpoints in turn, and tells of each operation of the mix.
@@ -35,9 +36,7 @@ func TestTargetsCompared(t *testing.T) {
 	var out bytes.Buffer
 	o.out = &out
 	rs := newResults(o, nil)
-	if err := o.runTarget(context.Background(), rs); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, o.runTarget(context.Background(), rs))
 	var order []string
 	for _, r := range rs.Runs {
 		order = append(order, r.Peer)
@@ -120,9 +119,7 @@ func TestFirstByte(t *testing.T) {
 	req := request{method: "GET", head: []byte("GET / HTTP/1.1\r\n\r\n"), answer: 3}
 	c := &client{dial: func() (net.Conn, error) { return nc, nil }, timeout: time.Minute, progress: func(int) {}}
 	began := time.Now()
-	if err := c.do(&req); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.do(&req))
 	if req.got != 3 || req.firstByte.Before(began) || req.firstByte.After(nc.asked) {
 		t.Fatalf("%d bytes, the first %v after the body was asked for", req.got, req.firstByte.Sub(nc.asked))
 	}
@@ -205,9 +202,7 @@ func TestMix(t *testing.T) {
 	o = mustOptions(t, "-target", server.URL, "-access-key", "user", "-secret-key", "secret", "-scenario", "mix", "-mix", "put=40,head=20,get=20,list=20",
 		"-conns", "2", "-rounds", "1", "-duration", "500ms", "-warmup", "300ms")
 	rs := newResults(o, nil)
-	if err := o.runTarget(context.Background(), rs); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, o.runTarget(context.Background(), rs))
 	run := rs.Runs[0]
 	if run.Failed > 0 || run.Operations["LIST"] == nil || run.Operations["HEAD"] == nil || run.Operations["LIST"].Bytes == 0 || run.Operations["HEAD"].Bytes != 0 {
 		t.Errorf("%v: %+v", run.Errors, run.Operations)

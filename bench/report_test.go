@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestReport(t *testing.T) {
@@ -15,9 +17,7 @@ func TestReport(t *testing.T) {
 	}
 	rs.Runs[0].Errors = map[string]int64{"status 503": 3}
 	var out bytes.Buffer
-	if err := writeReport(&out, rs); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, writeReport(&out, rs))
 	page := out.String()
 	for _, want := range []string{"<svg", "Latency by percentile", "Throughput over time", "one storage hangs", "Resident memory over time",
 		"by connections", "by storages", "3 × status 503", "prefers-color-scheme: dark", "1.20", "&lt;script&gt;"} {
@@ -63,9 +63,7 @@ func TestReportSays(t *testing.T) {
 	rs.Runs = someRuns(putOf(4<<10, 2, 32), 2, 1.2)
 	say := func() string {
 		var out bytes.Buffer
-		if err := writeReport(&out, rs); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, writeReport(&out, rs))
 		return out.String()
 	}
 	for _, want := range []string{"<title>akubra beside nginx ·", "<h1>akubra beside nginx</h1>", "CPU time per request", "1.20 × <b>✗ worse</b>",

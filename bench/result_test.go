@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/bench/histogram"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestMedian(t *testing.T) {
@@ -84,13 +85,9 @@ func TestResultsAsJSON(t *testing.T) {
 	rs := newResults(mustOptions(t), []string{"-x"})
 	rs.Runs = someRuns(putOf(4<<10, 2, 32), 1, 1)
 	path := filepath.Join(t.TempDir(), "out.json")
-	if err := rs.write(path); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, rs.write(path))
 	read, err := readResults(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	for i, r := range read.Runs {
 		want := rs.Runs[i]
 		if r.Latency.Count() != 300 || r.Latency.At(.99) != want.Latency.At(.99) || r.Case.String() != want.Case.String() || len(r.Series.RSS) != recorderSlots {
@@ -98,9 +95,7 @@ func TestResultsAsJSON(t *testing.T) {
 		}
 	}
 	rs.Schema = 99
-	if err := rs.write(path); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, rs.write(path))
 	if _, err := readResults(path); err == nil {
 		t.Error("another schema is read")
 	}

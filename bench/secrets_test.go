@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // TestR37NoSecretInResults: neither in the JSON nor on the page, however it was given.
@@ -33,22 +35,14 @@ func TestR37NoSecretInResults(t *testing.T) {
 			}
 			args := append(append([]string{}, target...), c.args...)
 			o, err := parseOptions(args)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			rs := newResults(o, args)
 			path := filepath.Join(t.TempDir(), "r.json")
-			if err := rs.write(path); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, rs.write(path))
 			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			var page bytes.Buffer
-			if err := writeReport(&page, rs); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, writeReport(&page, rs))
 			for _, shown := range []string{string(text), page.String()} {
 				if strings.Contains(shown, "hush") || !strings.Contains(shown, "AKID") || !strings.Contains(shown, "127.0.0.1:1") {
 					t.Errorf("it shows %s", shown)
@@ -60,12 +54,8 @@ func TestR37NoSecretInResults(t *testing.T) {
 	// Results of a version that wrote it down.
 	path := filepath.Join(t.TempDir(), "old.json")
 	old, err := json.Marshal(&Results{Schema: resultSchema, Command: append(target, "-secret-key", "hush", "--secret-key=hush")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, old, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
+	testkit.MustDo(t, os.WriteFile(path, old, 0o600))
 	if rs, err := readResults(path); err != nil || strings.Contains(strings.Join(rs.Command, " "), "hush") {
 		t.Errorf("%v, %v", rs, err)
 	}

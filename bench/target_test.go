@@ -14,6 +14,7 @@ import (
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/s3/sigv4"
 )
 
@@ -53,9 +54,7 @@ func TestTarget(t *testing.T) {
 			var out bytes.Buffer
 			o.out = &out
 			rs := newResults(o, nil)
-			if err := o.runTarget(context.Background(), rs); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, o.runTarget(context.Background(), rs))
 			if len(rs.Runs) != 1 || rs.Runs[0].Succeeded == 0 || rs.Runs[0].Failed > 0 || requests.Load() < rs.Runs[0].Succeeded {
 				t.Errorf("%+v", rs.Runs)
 			}
@@ -80,13 +79,9 @@ func TestTargetKeepsAGivenBucket(t *testing.T) {
 	if err := o.runTarget(context.Background(), newResults(o, nil)); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Fatalf("a bucket that is not there: %v", err)
 	}
-	if err := backend.CreateBucket("mine"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, backend.CreateBucket("mine"))
 	o = mustOptions(t, args...)
-	if err := o.runTarget(context.Background(), newResults(o, nil)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, o.runTarget(context.Background(), newResults(o, nil)))
 	objects, err := backend.ListBucket("mine", &gofakes3.Prefix{}, gofakes3.ListBucketPage{})
 	if err != nil || len(objects.Contents) != 0 {
 		t.Errorf("objects are left: %v, %v", objects, err)

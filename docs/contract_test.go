@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 var (
@@ -21,9 +23,7 @@ var (
 // TestCitedRulesExist looks for each rule that code and documents cite in the contract.
 func TestCitedRulesExist(t *testing.T) {
 	contract, err := os.ReadFile("CONTRACT.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	var rules []string
 	for _, m := range defined.FindAllStringSubmatch(string(contract), -1) {
 		if slices.Contains(rules, m[1]) {
@@ -61,9 +61,7 @@ func TestCitedRulesExist(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	if files < 100 || citations < 200 {
 		t.Errorf("only %d citations found in %d files: this test looks at the wrong ones", citations, files)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 var (
@@ -23,16 +25,12 @@ func anchor(title string) string {
 // TestLinks follows the links between the documents, also to a heading.
 func TestLinks(t *testing.T) {
 	documents, err := filepath.Glob("*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	documents = append(documents, "../README.md", "../CONTRIBUTING.md", "../bench/README.md")
 	anchors := func(file string) map[string]bool {
 		t.Helper()
 		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		found := map[string]bool{}
 		for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(string(text), ""), -1) {
 			found[anchor(m[1])] = true
@@ -42,9 +40,7 @@ func TestLinks(t *testing.T) {
 	followed := 0
 	for _, doc := range documents {
 		text, err := os.ReadFile(doc)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		for _, m := range link.FindAllStringSubmatch(fenced.ReplaceAllString(string(text), ""), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
@@ -70,9 +66,7 @@ func TestLinks(t *testing.T) {
 // TestREADMEIsShort: it is for somebody who has never heard of the project.
 func TestREADMEIsShort(t *testing.T) {
 	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	if len(lines) > 200 {
 		t.Errorf("it has %d lines, at most 200 are wanted", len(lines))
@@ -99,9 +93,7 @@ var (
 // TestShownSentences: what the documents show of akubra status begins as it does (internal/admin).
 func TestShownSentences(t *testing.T) {
 	text, err := os.ReadFile("OPERATIONS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	shown := shownStatus.FindAllStringSubmatch(string(text), -1)
 	if len(shown) < 6 {
 		t.Errorf("only %d were found", len(shown))

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // The documents whose names are checked, by their paths from the repository's root.
@@ -31,18 +33,14 @@ var (
 func TestNamesExist(t *testing.T) {
 	names := mustReadNames(t)
 	makefile, err := os.ReadFile("../Makefile")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	targets := map[string]bool{}
 	for _, m := range made.FindAllStringSubmatch(string(makefile), -1) {
 		targets[m[1]] = true
 	}
 	for _, doc := range checked {
 		text, err := os.ReadFile(filepath.Join("..", doc))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		content, found := string(text), 0
 		for _, m := range target.FindAllStringSubmatch(content, -1) {
 			if !targets[m[1]] {
@@ -127,9 +125,7 @@ func mustReadNames(t *testing.T) map[string]bool {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return names
 }
 

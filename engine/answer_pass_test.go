@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -55,13 +56,9 @@ func (c *rawClient) do(method, version, more, body string) (lines []string, answ
 	}
 	// Nothing else is under way, so that nothing is read too far.
 	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(head), c.br)), &http.Request{Method: method})
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testkit.MustDo(c.t, err)
 	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testkit.MustDo(c.t, err)
 	return strings.Split(strings.TrimSuffix(string(head), "\r\n\r\n"), "\r\n"), string(got)
 }
 
@@ -99,9 +96,7 @@ func TestR5OddFieldsOnEveryWay(t *testing.T) {
 					name := fmt.Sprintf("%s, %s %s, %q", a.name, over, version, connection)
 					if c == nil {
 						nc, err := net.Dial("tcp", r.addr)
-						if err != nil {
-							t.Fatal(err)
-						}
+						testkit.MustDo(t, err)
 						if over == "TLS" {
 							nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
 						}
@@ -166,9 +161,7 @@ func TestR5OddAnswersThatBreakOff(t *testing.T) {
 				})
 				r.stores[0].Behave(stub.Behaviour{Raw: []byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n5\r\nde"), Then: stub.FinAfter})
 				nc, err := net.Dial("tcp", r.addr)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, err)
 				defer nc.Close()
 				if over == "TLS" {
 					nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true})

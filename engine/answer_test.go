@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -384,9 +385,7 @@ func TestR3AnswersAreStreamed(t *testing.T) {
 		c := r.dial()
 		c.Send(requestFor("GET", "/b/k"))
 		a, err := c.ReadHeadTo("GET")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		if _, err := c.ReadSome(a, 100<<10); err != nil {
 			t.Fatal(err)
 		}

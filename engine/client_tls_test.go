@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -40,9 +41,7 @@ func TestR8PlainOnTLS(t *testing.T) {
 		}
 	}
 	nc, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(patience))
 	if _, err := nc.Write([]byte("\x00\x01\x02\x03\x04\x05\x06\x07")); err != nil {

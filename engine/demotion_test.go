@@ -10,6 +10,7 @@ import (
 
 	"github.com/akubra/akubra/backends"
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/s3"
 )
@@ -348,9 +349,7 @@ func TestR13SlowDownloadBlamesNoBackend(t *testing.T) {
 			slow := r.dial()
 			slow.Send(requestFor("GET", "/b/k"))
 			a, err := slow.ReadHeadTo("GET")
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			if _, err := slow.ReadSome(a, 1000); err != nil {
 				t.Fatal(err)
 			}
@@ -359,9 +358,7 @@ func TestR13SlowDownloadBlamesNoBackend(t *testing.T) {
 			if n, _ := events.count(); n != 0 {
 				t.Fatalf("demoted for a slow client: %+v", events.demoted)
 			}
-			if err := slow.ReadBody(a); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, slow.ReadBody(a))
 			if string(a.Body) != body {
 				t.Fatalf("got %d bytes, not the body", len(a.Body))
 			}
@@ -473,9 +470,7 @@ func TestR13FailuresInARowDemote(t *testing.T) {
 		}
 	}
 	r.probing()
-	if err := r.stores[1].Up(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.stores[1].Up())
 	until(t, "the backend has returned", func() bool { return r.limiter.State(1) == limiter.StateActive })
 	wantStatus(t, r.put("/b/again", "x"), 200)
 	if d := r.settled(); len(d) != 6 {
@@ -504,9 +499,7 @@ func TestR13FailuresNeverDemoteTheLast(t *testing.T) {
 	}
 	r.wantNoRecords()
 	for _, s := range r.stores {
-		if err := s.Up(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, s.Up())
 	}
 	wantStatus(t, r.put("/b/up", "x"), 200)
 	if d := r.settled(); len(d) != 1 || d[0].Error != "demoted" {
@@ -535,9 +528,7 @@ func TestR15BackendThatReturnsMeanwhileWasStillSkipped(t *testing.T) {
 	e, err := New(Options{
 		Backends: strangers(2), Limiter: l, Log: &log, Metrics: discardMetrics{}, WriteAck: AckFirst, RingSize: 4096,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	r := newRequest(e)
 	r.head.write = true
 	if problem := r.takeSlots(e.all); problem != nil {

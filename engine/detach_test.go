@@ -46,9 +46,7 @@ func TestR4NoBackendForHead(t *testing.T) {
 	c.Send(requestFor("HEAD", "/b/k"), requestFor("HEAD", "/b/k"))
 	for range 2 { // the connection is kept, and nothing is between the two
 		a, err := c.ReadAnswerTo("HEAD")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		wantStatus(t, a, 503)
 		if a.Length <= 0 || a.Headers.Get("X-Amz-Request-Id") == "" {
 			t.Errorf("%q", a.RawHead)
@@ -182,16 +180,12 @@ func TestR3AnswersToALateReader(t *testing.T) {
 	}
 	lc := net.ListenConfig{Control: small(unix.SO_SNDBUF)}
 	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	served := make(chan error, 1)
 	go func() { served <- r.e.Serve(ln) }()
 	d := net.Dialer{Control: small(unix.SO_RCVBUF)}
 	nc, err := d.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	_ = nc.SetDeadline(time.Now().Add(3 * patience)) // for all of it
 	const n = 1000
 	sent := make(chan error, 1)
@@ -242,9 +236,7 @@ func TestR23AnsweredRequestsDoNotCount(t *testing.T) {
 		method := []string{"PUT", "HEAD", "GET", "DELETE"}[i%4]
 		c.Send(method + " /b/k HTTP/1.1\r\nHost: s3.test\r\nContent-Length: 0\r\n\r\n")
 		a, err := c.ReadAnswerTo(method)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		if a.Status == 503 {
 			t.Fatalf("request %d is one too many", i)
 		}
@@ -261,19 +253,13 @@ func TestR23AnsweredRequestsDoNotCount(t *testing.T) {
 func TestOwedAnswerOutlastsTheIdleTime(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer ln.Close()
 	other, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer other.Close()
 	nc, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	c := newClientConn(nc, newListener(nil, &Engine{epoch: time.Now()})).(*clientConn)
 	defer c.Close()
 	c.leaveAnswer()

@@ -60,9 +60,7 @@ func TestR23TheOldestIdleMakesRoom(t *testing.T) {
 		r.clients("the place is free again", func(c Clients) bool { return c.Open == limit && c.Cut["idle"] == uint64(i+1) })
 		if i == 0 { // it has never had an answer
 			a, err := open[victim].ReadAnswer()
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			wantS3Error(t, a, 503, "SlowDown")
 		}
 		wantGone(t, open[victim])
@@ -164,9 +162,7 @@ func TestR23SlowHeadsMakeRoom(t *testing.T) {
 				})
 				dial := func(what string) net.Conn {
 					nc, err := net.Dial("tcp", r.addr)
-					if err != nil {
-						t.Fatal(err)
-					}
+					testkit.MustDo(t, err)
 					t.Cleanup(func() { _ = nc.Close() })
 					_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
 					if secure {
@@ -252,9 +248,7 @@ func TestR23MoreSilentClientsThanPlaces(t *testing.T) {
 	r := newRig(t, 1, withConnections(limit))
 	for range 10 * limit {
 		nc, err := net.Dial("tcp", r.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		t.Cleanup(func() { _ = nc.Close() })
 	}
 	wantStatus(t, r.dial().Do(requestFor("GET", "/")), 200)
@@ -372,17 +366,13 @@ func TestR23SlowReaders(t *testing.T) {
 	r := newRig(t, 1, hasty(64<<20, 500*time.Millisecond), logged)
 	r.stores[0].Put("/b/k", []byte(pattern(32<<20)))
 	nc, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer nc.Close()
 	_ = nc.(*net.TCPConn).SetReadBuffer(16 << 10)
 	c := stub.NewClient(t, nc.(*net.TCPConn))
 	c.Send(requestFor("GET", "/b/k"))
 	a, err := c.ReadHeadTo("GET")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	wantStatus(t, a, 200)
 	stop := make(chan struct{})
 	done := make(chan struct{})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -207,9 +208,7 @@ func TestR9ExpectContinue(t *testing.T) {
 			continued(t, c, expecting)
 			c.Send("hello")
 			a, err := c.ReadAnswer() // another 100 would be among its Interim
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			wantStatus(t, a, 200)
 			if len(a.Interim) > 0 {
 				t.Errorf("asked again")

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -454,9 +455,7 @@ func TestR7EarlyAnswerSurvivesAnUnreadBody(t *testing.T) {
 	})
 	run("net/http", func(t *testing.T, i int) {
 		req, err := http.NewRequest("PUT", fmt.Sprintf("http://%s/b/%d", r.addr, i), strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		client := http.Client{Transport: &http.Transport{}}
 		defer client.CloseIdleConnections()
 		resp, err := client.Do(req)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/akubra/akubra/engine/ring"
 	"github.com/akubra/akubra/http1"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // fuzzAdditional are configured headers, one of them a name that S3 clients use.
@@ -307,17 +308,13 @@ func FuzzCopyChunk(f *testing.F) {
 		src := &oneRead{data: body, size: int(size)}
 		for total := 0; ; {
 			room, err := rg.Reserve()
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			n, err := r.copyChunk(room, src)
 			if total += n; n > 0 {
 				// All of it is read at once, so that there is always room.
 				for end := len(out) + n + chunkFrame; len(out) < end; {
 					p, err := rg.Next(0)
-					if err != nil {
-						t.Fatal(err)
-					}
+					testkit.MustDo(t, err)
 					out = append(out, p...)
 					rg.Advance(0, len(p))
 				}
@@ -352,9 +349,7 @@ func FuzzStrictChunks(f *testing.F) {
 		var req fasthttp.Request
 		req.Header.SetContentLength(-1)
 		req.Header.DisableNormalizing()
-		if err := req.ContinueReadBodyStream(br, 1); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, req.ContinueReadBodyStream(br, 1))
 		got, err := io.ReadAll(newStrictChunks(req.BodyStream()))
 		if err != nil {
 			return
@@ -381,9 +376,7 @@ func FuzzStrictChunks(f *testing.F) {
 		}
 		theirs := bufio.NewReader(strings.NewReader("PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + string(data)))
 		r, err := http.ReadRequest(theirs)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		want, err := io.ReadAll(r.Body)
 		if err != nil {
 			return // it is stricter with names of trailers

@@ -22,13 +22,9 @@ func ownPollers(t *testing.T, stores []*stub.Server) setup {
 			w.Start()
 			t.Cleanup(w.Close)
 			u, err := url.Parse(s.URL())
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			b, err := backends.New(backends.Options{URL: u, DialTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10, Watcher: w})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			t.Cleanup(b.Close)
 			o.Backends[i] = testBackend{b}
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -42,9 +43,7 @@ func TestR22RequestKeepsItsGeneration(t *testing.T) {
 	next.AdditionalRequestHeaders = map[string]string{"X-Asked-In": "second"}
 	next.MaxBodySize = 4
 	next.MaxHeaderSize, next.Limiter, next.Backends = 1, nil, nil // cannot change
-	if err := r.e.Reconfigure(next); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.e.Reconfigure(next))
 	wantStatus(t, r.dial().Do(putRequest("/b/other", "longer")), errEntityTooLarge.status)
 	close(gate)
 	for _, s := range r.stores {
@@ -87,25 +86,19 @@ func TestR22GenerationChangesEachLimit(t *testing.T) {
 	o := r.e.current().Options
 	o.MaxConnections = 2
 	until(t, "idle connections past the new bound to be evicted", func() bool {
-		if err := r.e.Reconfigure(o); err != nil { // again: idle is who was so for a moment
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, r.e.Reconfigure(o)) // again: idle is who was so for a moment
 		return r.e.Clients().Open == 2
 	})
 	if s := r.e.Clients(); s.Bound != 2 || s.Cut["idle"] != 3 {
 		t.Errorf("%+v", s)
 	}
 	o.MaxConnections, o.MaxConcurrentRequests = 100, 0
-	if err := r.e.Reconfigure(o); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.e.Reconfigure(o))
 	for range 5 {
 		wantS3Error(t, r.dial().Do(requestFor("GET", "/")), 503, "SlowDown")
 	}
 	o.MaxConcurrentRequests = 1
-	if err := r.e.Reconfigure(o); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.e.Reconfigure(o))
 	wantStatus(t, r.dial().Do(requestFor("GET", "/")), 200)
 	_ = open
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // leaving is a way in which a client leaves.
@@ -269,9 +270,7 @@ func TestR6ReaderLeaves(t *testing.T) {
 		c := r.dial()
 		c.Send(requestFor("GET", "/b/k"))
 		a, err := c.ReadHeadTo("GET")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		if _, err := c.ReadSome(a, 1000); err != nil {
 			t.Fatal(err)
 		}

@@ -204,13 +204,9 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 	var names []string
 	for _, s := range stores {
 		u, err := url.Parse(s.URL())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		b, err := backends.New(backends.Options{URL: u, DialTimeout: patience, IdleTimeout: 30 * time.Second, ReadBuffer: 16 << 10, Watcher: watcher})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		t.Cleanup(b.Close)
 		pool = append(pool, testBackend{b})
 		names = append(names, b.Name())
@@ -236,14 +232,10 @@ func newRigOn(t testing.TB, stores []*stub.Server, setups ...setup) *rig {
 		o.Limiter = r.limiter
 	}
 	e, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	r.e = e
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	r.addr = ln.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- e.Serve(ln) }()

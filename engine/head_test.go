@@ -451,9 +451,7 @@ func TestR23Connections(t *testing.T) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for range 20 {
 		resp, err := client.Get("http://" + r.addr + "/")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		_ = resp.Body.Close()
 		if resp.StatusCode != 503 {
 			t.Fatalf("status is %d", resp.StatusCode)

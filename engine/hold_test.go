@@ -50,9 +50,7 @@ func document(t *testing.T, body []byte) (root, code string) {
 func waits(t *testing.T, c *stub.Client) *stub.Answer {
 	t.Helper()
 	a, err := c.ReadHeadTo("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	wantStatus(t, a, 200)
 	if a.Length >= 0 {
 		t.Fatalf("its length is %d", a.Length)
@@ -112,9 +110,7 @@ func TestR25LateAnswerBeginsEarly(t *testing.T) {
 			c.Send(request)
 			a := waits(t, c)
 			close(gate)
-			if err := c.ReadBody(a); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, c.ReadBody(a))
 			root, code := document(t, a.Body)
 			if root != tt.root || code != tt.code && code != "SlowDown" {
 				t.Errorf("it is %s %s: %q", root, code, a.Body)
@@ -187,9 +183,7 @@ func TestR25HeadOfTheOnlyBackend(t *testing.T) {
 	c := r.dial()
 	c.Send(request)
 	a, err := c.ReadHeadTo("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	wantStatus(t, a, 200)
 	if a.Length >= 0 {
 		t.Errorf("its length is %d", a.Length)
@@ -198,9 +192,7 @@ func TestR25HeadOfTheOnlyBackend(t *testing.T) {
 		t.Errorf("the head is %s", a.RawHead)
 	}
 	close(gate)
-	if err := c.ReadBody(a); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.ReadBody(a))
 }
 
 // R20: the journal has the write before its answer's end goes out, not before its head.
@@ -243,9 +235,7 @@ func TestR20LateAnswerEndsAfterTheIntent(t *testing.T) {
 	case <-time.After(50 * time.Millisecond): // time enough if it were on its way
 	}
 	letGo()
-	if err := within(t, read); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, within(t, read))
 	if root, _ := document(t, a.Body); root != "CopyObjectResult" {
 		t.Errorf("body %q", a.Body)
 	}
@@ -262,9 +252,7 @@ func TestR20LateAnswerEndsAfterTheIntent(t *testing.T) {
 	c.Send(request)
 	a = waits(t, c)
 	first()
-	if err := c.ReadBody(a); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.ReadBody(a))
 	if root, code := document(t, a.Body); root != "Error" || code != "ServiceUnavailable" {
 		t.Errorf("body %q", a.Body)
 	}
@@ -307,9 +295,7 @@ func TestR25LateAnswerToAnOldClient(t *testing.T) {
 	}
 	first()
 	second()
-	if err := c.ReadBody(a); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.ReadBody(a))
 	if root, _ := document(t, a.Body); root != "CopyObjectResult" {
 		t.Errorf("body %q", a.Body)
 	}
@@ -327,9 +313,7 @@ func TestR25LateAnswerOverTLS(t *testing.T) {
 	request, _ := copyOf(r)
 	first, second := gated(t, r.stores[0]), gated(t, r.stores[1])
 	c, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // our own
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(c, strings.Replace(request, "\r\n", "\r\nConnection: close\r\n", 1)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -40,9 +41,7 @@ func TestR23KeyTooLong(t *testing.T) {
 			c := r.dial()
 			c.Send(tt.request)
 			a, err := c.ReadAnswerTo(strings.Fields(tt.request)[0])
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			r.settled()
 			if tt.status == 0 {
 				r.seenBy(1)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // HTTP/1.0 may do without a Host (RFC 9112 §3.2); backends are sent HTTP/1.1, which must
@@ -32,9 +33,7 @@ func TestR2OldClientWithoutHost(t *testing.T) {
 			c := r.dial()
 			c.Send(tt.head, tt.body)
 			a, err := c.ReadAnswerTo(strings.Fields(tt.head)[0])
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			if a.Status == 400 {
 				t.Fatalf("refused: %s", a.Body)
 			}

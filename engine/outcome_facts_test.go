@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/engine/outcome"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -16,9 +17,7 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 	answers := []string{head + "ETag: \"a\"\r\n\r\n", head + "ETag: \"b\"\r\n\r\n", head + "\r\n"}
 	for _, compares := range []bool{true, false} {
 		e, err := New(Options{Backends: strangers(3), WriteAck: AckFirst, CompareETags: compares, RingSize: 4096})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		for _, target := range []string{plain, plain + "?versionId=x"} {
 			well := 0
 			const n = 3 * 4 // states that a leg may have come to
@@ -37,9 +36,7 @@ func TestWhatGoesWellIsWhatNobodyLacks(t *testing.T) {
 					l := &r.legs[j]
 					l.r, l.backend, l.index, l.state, l.err, l.outcome = r, j, j, voteState(s%4), errPanicked, OutcomeFailed
 					r.race.votes = append(r.race.votes, vote{State: l.state, Order: 3 - j})
-					if err := l.answer.Parse([]byte(answers[s%n/4])); err != nil {
-						t.Fatal(err)
-					}
+					testkit.MustDo(t, l.answer.Parse([]byte(answers[s%n/4])))
 				}
 				got, w := r.outcome(r.race.votes), r.facts(r.race.votes)
 				want := outcome.WhoLacks(&w)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // A field of a request's owners that many files touch has no owner: six files are the most,
@@ -47,9 +49,7 @@ func TestRequestFieldsHaveOwners(t *testing.T) {
 func mustParse(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	paths, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	files := map[string]*ast.File{}
 	set := token.NewFileSet()
 	for _, path := range paths {
@@ -57,9 +57,7 @@ func mustParse(t *testing.T) map[string]*ast.File {
 			continue
 		}
 		f, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		files[path] = f
 	}
 	return files
@@ -145,9 +143,7 @@ func sets(f *ast.File, owner string, fields map[string]bool) (found bool) {
 func TestEveryFileIsOnTheMap(t *testing.T) {
 	files := mustParse(t)
 	f, err := parser.ParseFile(token.NewFileSet(), "engine.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	var patterns []string
 	for line := range strings.Lines(f.Doc.Text()) {
 		for _, word := range strings.Fields(line) {

@@ -3,14 +3,14 @@ package engine
 import (
 	"fmt"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func mustPrimaries(t *testing.T, names []string, weights []int, rules ...PrimaryRule) *primaries {
 	t.Helper()
 	p, err := newPrimaries(names, weights, rules)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return p
 }
 

@@ -64,9 +64,7 @@ func TestR20IntentBeforeAcknowledgement(t *testing.T) {
 			r.journal.promise.Store(&hold)
 			open := gated(t, r.stores[1])
 			nc, err := net.Dial("tcp", r.addr)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			c := stub.NewClient(t, nc.(*net.TCPConn))
 			c.Send(tt.request)
 			es := testkit.Receive(t, "who asks", asked)
@@ -259,9 +257,7 @@ func TestR20NoJournalNoWrite(t *testing.T) {
 	r.settled()
 	r.stores[1].Down() // all legs have ended before the answer, and one of them badly
 	wantStatus(t, r.put("/b/k", "three"), 503)
-	if err := r.stores[1].Up(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.stores[1].Up())
 	r.settled()
 
 	r.journal.failed.Store(true)

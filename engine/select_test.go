@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -25,9 +26,7 @@ func TestR15SelectIsNoWrite(t *testing.T) {
 			query := strings.Repeat("q", length)
 			c.Send(strings.Replace(putRequest("/b/k?select&select-type=2", query), "PUT", "POST", 1))
 			a, err := c.ReadHeadTo("POST")
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			wantStatus(t, a, 200)
 			select {
 			case <-gate:

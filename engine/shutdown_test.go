@@ -230,9 +230,7 @@ func TestR22ClientThatDoesNotReadIsCut(t *testing.T) {
 				c := r.dial()
 				c.Send(strings.Replace(requestFor("GET", "/b/k"), "HTTP/1.1", proto, 1))
 				a, err := c.ReadHeadTo("GET")
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, err)
 				done := r.shutdown(50 * time.Millisecond)
 				if err := within(t, done); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("Shutdown: %v", err)

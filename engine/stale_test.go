@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -22,9 +23,7 @@ var staling = []struct {
 	{"closed while idle", stub.Behaviour{}, func(_ *testing.T, s *stub.Server) { s.CloseIdle() }},
 	{"restarted", stub.Behaviour{}, func(t *testing.T, s *stub.Server) {
 		s.Down()
-		if err := s.Up(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, s.Up())
 	}},
 }
 

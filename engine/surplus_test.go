@@ -101,9 +101,7 @@ type strayServer struct {
 func newStrayServer(t testing.TB, config *tls.Config) *strayServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	s := &strayServer{ln: ln, tls: config, open: map[net.Conn]bool{}}
 	return s
 }
@@ -170,21 +168,15 @@ func (s *strayServer) serve(nc *net.TCPConn) {
 func testCertificate(t testing.TB) (*x509.CertPool, tls.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	roots := x509.NewCertPool()
 	roots.AddCert(parsed)
 	return roots, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
@@ -207,9 +199,7 @@ func strayRig(t testing.TB, servers []*strayServer, roots *x509.CertPool, setups
 				URL: &url.URL{Scheme: scheme, Host: s.ln.Addr().String()}, DialTimeout: patience, IdleTimeout: time.Minute, ReadBuffer: 16 << 10,
 				TLS: &tls.Config{RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(8)}, Watcher: watcher,
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			t.Cleanup(b.Close)
 			o.Backends[i] = testBackend{b}
 		}
@@ -341,9 +331,7 @@ type strayClient struct {
 func dialStray(t testing.TB, addr string) *strayClient {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(func() { _ = nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(5 * time.Minute))
 	return &strayClient{nc, bufio.NewReader(nc)}

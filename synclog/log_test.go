@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // lines keeps each Write apart. It has no lock: Log promises one Write at a time.
@@ -42,9 +44,7 @@ func TestR16Methods(t *testing.T) {
 				t.Errorf("not a whole line in one Write: %q", line)
 			}
 			r, err := ParseRecord([]byte(line))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			got = append(got, r.Method)
 		}
 		if s := strings.Join(got, " "); s != c.want {

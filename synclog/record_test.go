@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func sample() Record {
@@ -82,9 +84,7 @@ func TestParseRecordRefuses(t *testing.T) {
 		}
 	}
 	r, err := ParseRecord([]byte(`{"later":[1],"path":"/a�","ts":"2024-03-05T15:07:09+02:00"}` + "\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	want := Record{Time: time.Date(2024, 3, 5, 13, 7, 9, 0, time.UTC), Path: "/a�"}
 	if r != want {
 		t.Errorf("got %+v, want %+v", r, want)

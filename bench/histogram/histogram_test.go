@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestBucketsAreDenseAndInOrder(t *testing.T) {
@@ -85,13 +87,9 @@ func TestMergeAndJSON(t *testing.T) {
 	}
 	a.Merge(&b)
 	want, err := json.Marshal(&both)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	var read Histogram
-	if err := json.Unmarshal(want, &read); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, json.Unmarshal(want, &read))
 	for name, h := range map[string]*Histogram{"merged": &a, "read": &read} {
 		if got, _ := json.Marshal(h); string(got) != string(want) {
 			t.Errorf("%s is not equal:\n%s\nwant\n%s", name, got, want)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/akubra/akubra/engine/pipes"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -228,9 +229,7 @@ func TestEveryReaderGetsTheMessage(t *testing.T) {
 								Head: head, Length: int64(size), MaxRing: 256 << 10, Readers: 2,
 								Begun: time.Now(), NoPipes: kind == "no pipes",
 							})
-							if err := c.m.Fill(&c.client); err != nil {
-								t.Fatal(err)
-							}
+							testkit.MustDo(t, c.m.Fill(&c.client))
 							c.m.Close()
 							c.m.Start()
 							c.wg.Wait()
@@ -258,9 +257,7 @@ func TestR12GatheredMessageOnceMore(t *testing.T) {
 	body := randomBytes(64 << 10)
 	c.client.rest = body
 	c.m.Begin(Options{Length: int64(len(body)), MaxRing: 256 << 10, Readers: 1, Begun: time.Now()})
-	if err := c.m.Fill(&c.client); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.m.Fill(&c.client))
 	c.m.Close()
 	whole, ok := c.m.Whole()
 	if !ok || whole.Piped != len(body) {
@@ -272,9 +269,7 @@ func TestR12GatheredMessageOnceMore(t *testing.T) {
 	if !c.m.Rewind(0) {
 		t.Fatal("not rewound")
 	}
-	if err := c.m.Refill(0); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.m.Refill(0))
 	c.take(0, whole)
 	if !bytes.Equal(c.got[0], body) {
 		t.Errorf("%d bytes, not all of the message", len(c.got[0]))

@@ -41,9 +41,7 @@ func read(t *testing.T, s *Set, i int) []byte {
 		if err == unix.EAGAIN {
 			return all
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		all = append(all, buf[:n]...)
 	}
 }
@@ -59,12 +57,8 @@ func TestEveryReaderGetsEveryByte(t *testing.T) {
 		s := mustGet(t, readers)
 		for _, size := range []int{1, 4096, 70_000, Batch} {
 			body := random(size)
-			if err := s.Write(body); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Copy(1<<readers-1, size); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, s.Write(body))
+			testkit.MustDo(t, s.Copy(1<<readers-1, size))
 			for i := range readers {
 				if got := read(t, s, i); !bytes.Equal(got, body) {
 					t.Fatalf("reader %d of %d got %d bytes, want the %d that were written", i, readers, len(got), size)
@@ -79,12 +73,8 @@ func TestReadersThatHaveLeftGetNothing(t *testing.T) {
 	s := mustGet(t, 3)
 	defer s.Put()
 	body := random(10_000)
-	if err := s.Write(body); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Copy(0b101, len(body)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, s.Write(body))
+	testkit.MustDo(t, s.Copy(0b101, len(body)))
 	for i, want := range [][]byte{body, nil, body} {
 		if got := read(t, s, i); !bytes.Equal(got, want) {
 			t.Errorf("reader %d got %d bytes, want %d", i, len(got), len(want))
@@ -95,17 +85,11 @@ func TestReadersThatHaveLeftGetNothing(t *testing.T) {
 // What one upload leaves in its pipes must not reach another one.
 func TestLeftoversAreThrownAway(t *testing.T) {
 	s := mustGet(t, 2)
-	if err := s.Write([]byte("left in the intake")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, s.Write([]byte("left in the intake")))
 	s.Put()
 	s = mustGet(t, 2)
-	if err := s.Write([]byte("left in a reader's pipe")); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Copy(0b11, len("left in a reader's pipe")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, s.Write([]byte("left in a reader's pipe")))
+	testkit.MustDo(t, s.Copy(0b11, len("left in a reader's pipe")))
 	s.Put()
 	s = mustGet(t, 2)
 	defer s.Put()
@@ -121,12 +105,8 @@ func TestLeftoversAreThrownAway(t *testing.T) {
 func TestTheIntakeKeepsWhatIsDuplicated(t *testing.T) {
 	s := mustGet(t, 2)
 	body := random(70_000)
-	if err := s.Write(body); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Duplicate(0b11, len(body)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, s.Write(body))
+	testkit.MustDo(t, s.Duplicate(0b11, len(body)))
 	if got := read(t, s, 0); !bytes.Equal(got, body) {
 		t.Fatalf("reader 0 got %d bytes", len(got))
 	}
@@ -134,9 +114,7 @@ func TestTheIntakeKeepsWhatIsDuplicated(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 2 {
-		if err := s.Refill(i, len(body)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, s.Refill(i, len(body)))
 	}
 	for i := range 2 {
 		if got := read(t, s, i); !bytes.Equal(got, body) {
@@ -167,19 +145,13 @@ func TestEmptiedPipesAreFilledAgain(t *testing.T) {
 		"Refill":    func(s *Set) error { return errors.Join(s.Refill(0, len(body)), s.Refill(1, len(body))) },
 	} {
 		s := mustGet(t, 2)
-		if err := s.Write(body); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Duplicate(0b11, len(body)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, s.Write(body))
+		testkit.MustDo(t, s.Duplicate(0b11, len(body)))
 		for i := range 2 {
 			read(t, s, i)
 			s.Emptied(i)
 		}
-		if err := fill(s); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, fill(s))
 		s.Put()
 		s = mustGet(t, 2)
 		for i := range 2 {
@@ -199,9 +171,7 @@ func TestCopyNeedsEmptyPipes(t *testing.T) {
 	s := mustGet(t, 2)
 	defer s.Put()
 	for step := range 2 {
-		if err := s.Write(random(Batch)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, s.Write(random(Batch)))
 		err := s.Copy(0b11, Batch)
 		if (err != nil) != (step == 1) {
 			t.Fatalf("copy %d: %v", step, err)
@@ -318,9 +288,7 @@ func TestR23UnusedPipesGoBackByThemselves(t *testing.T) {
 func countFiles(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return len(entries)
 }
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // holdSize has room for more than what is held back, and is not pooled (see oddSize).
@@ -78,9 +80,7 @@ func TestR29HeldIsNoIdler(t *testing.T) {
 		for rest := message; len(rest) > 0; { // the slow one
 			time.Sleep(2 * time.Second) // in the bubble
 			p, err := r.Next(0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			r.Advance(0, len(p))
 			rest = rest[len(p):]
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // Bytes outside the ring follow those inside, and cannot be read twice.
@@ -78,9 +80,7 @@ func TestBytes(t *testing.T) {
 	head, body := randomBytes(100), randomBytes(200)
 	mustWrite(t, r, head)
 	room, err := r.Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	copy(room, body)
 	p := r.Bytes()
 	if !bytes.Equal(p, head) {

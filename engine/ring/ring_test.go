@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -596,9 +598,7 @@ func TestR10CutMemoryIsNotWrittenOver(t *testing.T) {
 			r.Detach(0)
 		})
 		p, err := r.Next(1)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		<-cut
 		time.Sleep(time.Hour) // the connection fails slowly
 		synctest.Wait()

@@ -61,9 +61,7 @@ func TestR23AcceptGoesOn(t *testing.T) {
 		OutOfFiles: func() { short++ },
 	})
 	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	_ = c.Close()
 	if l.Failed() != uint64(len(errs)) || lines != 1 || short != 2 {
 		t.Errorf("%d failures, %d lines, %d times out of files", l.Failed(), lines, short)

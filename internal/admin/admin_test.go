@@ -91,9 +91,7 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 	}
 	r.admin = New(o)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	r.addr = ln.Addr().String()
 	go func() { r.served <- r.admin.Serve(ln) }()
 	transport := &http.Transport{}
@@ -122,23 +120,17 @@ func (r *adminRig) takeLogs() []string {
 func (r *adminRig) do(method, path, body string, headers ...string) (*http.Response, string) {
 	r.t.Helper()
 	req, err := http.NewRequest(method, "http://"+r.addr+path, strings.NewReader(body))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	testkit.MustDo(r.t, err)
 	for i := 0; i < len(headers); i += 2 {
 		if req.Header.Set(headers[i], headers[i+1]); headers[i] == "Host" {
 			req.Host = headers[i+1]
 		}
 	}
 	resp, err := r.client.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	testkit.MustDo(r.t, err)
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	testkit.MustDo(r.t, err)
 	return resp, string(got)
 }
 
@@ -398,22 +390,16 @@ func TestR14AdminMaintenance(t *testing.T) {
 func (r *adminRig) raw(text string) (status int, body string) {
 	r.t.Helper()
 	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	testkit.MustDo(r.t, err)
 	defer c.Close()
 	if _, err := io.WriteString(c, text); err != nil {
 		r.t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	testkit.MustDo(r.t, err)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	testkit.MustDo(r.t, err)
 	return resp.StatusCode, string(b)
 }
 
@@ -581,13 +567,9 @@ func TestR37ValidateOpensNoFile(t *testing.T) {
 	r := newAdminRig(t, "a:9000")
 	dir := t.TempDir()
 	secret, none := filepath.Join(dir, "secret"), filepath.Join(dir, "none")
-	if err := os.WriteFile(secret, []byte("[default]\naws_access_key_id = AKID\naws_secret_access_key = hush\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(secret, []byte("[default]\naws_access_key_id = AKID\naws_secret_access_key = hush\n"), 0o600))
 	fifo := filepath.Join(dir, "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, syscall.Mkfifo(fifo, 0o600))
 	for _, text := range []string{
 		"TLS: {CertFile: %q, KeyFile: %[1]q}\n",
 		"TLS: {CertFile: %q}\n",
@@ -624,9 +606,7 @@ func TestR37ValidateOpensNoFile(t *testing.T) {
 	}
 	// The command still opens them.
 	path := filepath.Join(dir, "akubra.yaml")
-	if err := os.WriteFile(path, []byte("Backends: ['http://127.0.0.1:9001']\nCredentials: {File: "+none+"}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(path, []byte("Backends: ['http://127.0.0.1:9001']\nCredentials: {File: "+none+"}\n"), 0o600))
 	if _, err := config.Load(path); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("check: %v", err)
 	}
@@ -732,9 +712,7 @@ func TestAdminShutdown(t *testing.T) {
 	t.Run("cuts a slow sender", func(t *testing.T) {
 		r := newAdminRig(t, "a:9000")
 		c, err := net.Dial("tcp", r.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		defer c.Close()
 		if _, err := io.WriteString(c, "POST /configuration/validate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nBack"); err != nil {
 			t.Fatal(err)
@@ -755,9 +733,7 @@ func TestAdminShutdown(t *testing.T) {
 			t.Error(err)
 		}
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		if err := a.Serve(ln); err != nil {
 			t.Error(err)
 		}

@@ -88,9 +88,7 @@ Logging:
   Mainlog: {Stderr: false, File: %q}
   Synclog: {Stderr: false, File: %q}
 %s`, testkit.MustFreeAddr(t), testkit.MustFreeAddr(t), filepath.Join(dir, "data"), backend, filepath.Join(dir, "main.log"), filepath.Join(dir, "sync.log"), more)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
@@ -165,9 +163,7 @@ func TestRunWrongArguments(t *testing.T) {
 func TestR21EveryMistakeOnALineOfItsOwn(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "wrong.yaml")
-	if err := os.WriteFile(path, []byte("Lisen: :80\nBackends: [http://a]\nConnLimit: 0\nWriteAck: most\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(path, []byte("Lisen: :80\nBackends: [http://a]\nConnLimit: 0\nWriteAck: most\n"), 0o600))
 	want := path + ":1: Lisen: unknown key, the nearest known one is Listen\n" +
 		path + ":3: ConnLimit: 0 is not allowed, must be from 1 to 1000000, and at least the number of backends\n" +
 		path + `:4: WriteAck: "most" is not allowed, must be one of first, quorum, all` + "\n"
@@ -223,9 +219,7 @@ func TestServeReopensLogs(t *testing.T) {
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	log := filepath.Join(filepath.Dir(config), "main.log")
 	p := mustStart(t, "-c", config)
-	if err := os.Rename(log, log+".1"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.Rename(log, log+".1"))
 	p.signals <- syscall.SIGHUP
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
@@ -242,9 +236,7 @@ func TestServeCannotReopenLogs(t *testing.T) {
 	config := writeServeConfig(t, testkit.NewBackend(t, testkit.Hello), "")
 	log := filepath.Join(filepath.Dir(config), "main.log")
 	p := mustStart(t, "-c", config)
-	if err := errors.Join(os.Rename(log, log+".1"), os.Mkdir(log, 0o700)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, errors.Join(os.Rename(log, log+".1"), os.Mkdir(log, 0o700)))
 	p.signals <- syscall.SIGHUP
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
@@ -255,9 +247,7 @@ func TestServeCannotReopenLogs(t *testing.T) {
 
 func TestServeCannotStart(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer taken.Close()
 	t.Setenv("AKUBRA_LISTEN", taken.Addr().String())
 	config := writeServeConfig(t, "http://127.0.0.1:9", "")

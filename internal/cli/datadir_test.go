@@ -21,9 +21,7 @@ import (
 func statusOf(t *testing.T, method, url string) int {
 	t.Helper()
 	status, _, err := testkit.Send(method, url, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return status
 }
 

@@ -113,9 +113,7 @@ func TestDemoBreak(t *testing.T) {
 	wantObject(t, dir, "first", "one", "x")
 	p.put(t, "both", "x")
 	wantObject(t, dir, "first", "both", "x")
-	if err := p.stdin.Close(); err != nil { // like a service: nobody types
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, p.stdin.Close()) // like a service: nobody types
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)
 
@@ -131,14 +129,10 @@ func TestDemoBreak(t *testing.T) {
 func TestDemoCannotStart(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer taken.Close()
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(file, nil, 0o600))
 	for _, c := range []struct {
 		dir, listen, admin string
 		exit               int

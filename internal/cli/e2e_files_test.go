@@ -23,9 +23,7 @@ func dialIdle(t *testing.T, addr string, n int) {
 	t.Helper()
 	for range n {
 		nc, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		t.Cleanup(func() { _ = nc.Close() })
 	}
 }
@@ -33,9 +31,7 @@ func dialIdle(t *testing.T, addr string, n int) {
 func (b *binary) files() int {
 	b.t.Helper()
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.cmd.Process.Pid))
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testkit.MustDo(b.t, err)
 	return len(entries)
 }
 
@@ -45,9 +41,7 @@ func testFewFiles(t *testing.T, path string) {
 	const limit = 256
 	wrapper := filepath.Join(t.TempDir(), "akubra")
 	script := fmt.Sprintf("#!/bin/sh\nulimit -n %d\nexec %s \"$@\"\n", limit, path)
-	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil { //nolint:gosec // it must be executable
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(wrapper, []byte(script), 0o700)) //nolint:gosec // it must be executable
 	stores := []*stub.Server{stub.New(t), stub.New(t)}
 	b := startBinary(t, wrapper, stores, "")
 	b.stderr.WaitFor(t, "the limit of open files")
@@ -100,19 +94,13 @@ func testOutOfFiles(t *testing.T, path string) {
 	b := startBinary(t, path, []*stub.Server{s}, "")
 	var old unix.Rlimit
 	pid := b.cmd.Process.Pid
-	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &old); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &old))
 	few := unix.Rlimit{Cur: uint64(b.files()) + 2, Max: old.Max}
-	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &few, nil); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &few, nil))
 	dialIdle(t, b.addr, 20)
 	dialIdle(t, b.admin, 20)
 	b.stderr.WaitFor(t, "cannot accept a connection")
-	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &old, nil); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &old, nil))
 	if status, err := upload(b.addr, "/b/k", 100<<10); err != nil || status != 200 {
 		t.Errorf("with files again: %d, %v", status, err)
 	}

@@ -76,16 +76,12 @@ func testIdleStacks(t *testing.T, path string) {
 func stacks(t *testing.T, b *binary) int {
 	t.Helper()
 	_, text, err := testkit.Send("GET", "http://"+b.admin+"/debug/pprof/heap?debug=1", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	field := regexp.MustCompile(`(?m)^# Stack = (\d+)`).FindStringSubmatch(text)
 	if field == nil {
 		t.Fatalf("no size of stacks in %q", text)
 	}
 	n, err := strconv.Atoi(field[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return n
 }

@@ -27,19 +27,13 @@ func testLogsNobodyTakes(t *testing.T, path string) {
 			text := fmt.Sprintf(`{Listen: %q, AdminListen: %q, DataDir: %q, Backends: [%q, %q], Logging: {
   Mainlog: {Stderr: true}, Accesslog: {Stdout: true, Stderr: true, File: /dev/full}, Synclog: {Stdout: true, Stderr: false}}}`,
 				addr, admin, filepath.Join(dir, "data"), testkit.NewBackend(t, testkit.Hello), "http://"+testkit.MustFreeAddr(t))
-			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, os.WriteFile(config, []byte(text), 0o600))
 			r, w, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			defer r.Close()
 			cmd := exec.Command(path, "-c", config)
 			cmd.Stdout, cmd.Stderr = w, w
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, cmd.Start())
 			defer func() {
 				if cmd.ProcessState == nil {
 					_ = cmd.Process.Kill()
@@ -66,9 +60,7 @@ func testLogsNobodyTakes(t *testing.T, path string) {
 					t.Errorf("no line waits for %s", to)
 				}
 			}
-			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, cmd.Process.Signal(syscall.SIGTERM))
 			waitExit(t, cmd)
 		})
 	}

@@ -89,15 +89,11 @@ func startBinary(t testing.TB, path string, stores []*stub.Server, more string, 
 		text += "  - " + s.URL() + "\n"
 	}
 	config := filepath.Join(dir, "akubra.yaml")
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(config, []byte(text), 0o600))
 	b.cmd = exec.Command(path, "-c", config)
 	b.cmd.Env = append(os.Environ(), env...)
 	b.cmd.Stderr = b.stderr
-	if err := b.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, b.cmd.Start())
 	t.Cleanup(func() {
 		if b.cmd.ProcessState == nil {
 			_ = b.cmd.Process.Kill()
@@ -114,9 +110,7 @@ func startBinary(t testing.TB, path string, stores []*stub.Server, more string, 
 // terminate sends SIGTERM and expects exit code 0.
 func (b *binary) terminate() {
 	b.t.Helper()
-	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		b.t.Fatal(err)
-	}
+	testkit.MustDo(b.t, b.cmd.Process.Signal(syscall.SIGTERM))
 	waitExit(b.t, b.cmd)
 }
 
@@ -124,9 +118,7 @@ func (b *binary) terminate() {
 func (b *binary) records() []synclog.Record {
 	b.t.Helper()
 	text, err := os.ReadFile(b.sync)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testkit.MustDo(b.t, err)
 	var all []synclog.Record
 	for line := range bytes.Lines(text) {
 		r, err := synclog.ParseRecord(line)
@@ -145,9 +137,7 @@ func (b *binary) status() (s struct {
 }) {
 	b.t.Helper()
 	_, text, err := testkit.Send("GET", "http://"+b.admin+"/status", "")
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testkit.MustDo(b.t, err)
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		b.t.Fatalf("status %s: %v", text, err)
 	}
@@ -244,15 +234,11 @@ func testMemory(t *testing.T, path string) {
 func peakMemory(t testing.TB, pid int) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	for line := range strings.Lines(string(text)) {
 		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
 			n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			return n << 10
 		}
 	}
@@ -393,9 +379,7 @@ func testDemotion(t *testing.T, path string) {
 		return b.status().Backends[1].State == "demoted"
 	})
 	put(i)
-	if err := breaks.Up(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, breaks.Up())
 	testkit.Eventually(t, "it comes back", func() bool { return b.status().Backends[1].State == "active" })
 	if _, ok := breaks.Object("/b/0"); !ok {
 		t.Error("the first object is missing")

@@ -51,9 +51,7 @@ func TestProgressBegins(t *testing.T) {
 func TestProgressWithoutTerminal(t *testing.T) {
 	t.Parallel()
 	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer f.Close()
 	p := newProgress(f)
 	end := p.begin(func() string { t.Error("asked"); return "x" })

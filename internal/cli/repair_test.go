@@ -40,9 +40,7 @@ func newStoresRig(t *testing.T, more string) *storesRig {
 			s.Addr = testkit.MustFreeAddr(t) // reserved while it is stopped, too
 			err = s.Start()
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		t.Cleanup(s.Stop)
 		r.stores = append(r.stores, s)
 		urls = append(urls, "http://"+s.Addr)
@@ -58,9 +56,7 @@ func newStoresRig(t *testing.T, more string) *storesRig {
 // restart starts a backend again. It stops before the test's goroutines are counted.
 func (r *storesRig) restart(store int) {
 	r.t.Helper()
-	if err := r.stores[store].Start(); err != nil {
-		r.t.Fatal(err)
-	}
+	testkit.MustDo(r.t, r.stores[store].Start())
 	r.t.Cleanup(r.stores[store].Stop)
 }
 
@@ -100,9 +96,7 @@ func (r *storesRig) resolved() (keys []string) {
 	r.t.Helper()
 	for line := range strings.Lines(testkit.MustReadFile(r.t, filepath.Join(filepath.Dir(r.config), "sync.log"))) {
 		record, err := synclog.ParseRecord([]byte(line))
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		testkit.MustDo(r.t, err)
 		if record.Op == ledger.OpResolved {
 			keys = append(keys, record.Key)
 		}
@@ -115,9 +109,7 @@ func (r *storesRig) journaled(do func(n *ledger.NamedJournal)) {
 	r.t.Helper()
 	n := ledgertest.MustOpen(r.t, r.dataDir, r.names()...)
 	do(n)
-	if err := n.Journal.Close(); err != nil {
-		r.t.Fatal(err)
-	}
+	testkit.MustDo(r.t, n.Journal.Close())
 }
 
 func TestRepair(t *testing.T) {
@@ -310,9 +302,7 @@ func mustAdd(t *testing.T, p *process, task *task.Task) {
 	t.Helper()
 	client := remote.NewClient(p.AdminAddr(), func(err error) { t.Error(err) })
 	defer client.Close()
-	if err := client.Add(task); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, client.Add(task))
 }
 
 // tasksOf are what a running proxy has to repair.
@@ -322,9 +312,7 @@ func tasksOf(t *testing.T, p *process) (all []task.Task) {
 	defer client.Close()
 	for cursor := uint64(0); ; {
 		task, next, ok, err := client.Next(cursor)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		if !ok {
 			return all
 		}
@@ -397,9 +385,7 @@ func TestServeTellsWhoIsGone(t *testing.T) {
 	r := newStoresRig(t, "")
 	n := ledgertest.MustOpen(t, r.dataDir, r.stores[0].Addr, "gone:9000")
 	ledgertest.MustOwe(t, n, "PUT", "bkt", "k", 0b10)
-	if err := n.Journal.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, n.Journal.Close())
 	p := mustStart(t, "-c", r.config)
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)

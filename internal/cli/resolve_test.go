@@ -42,9 +42,7 @@ func (r *storesRig) wantPending(want string) {
 	var got []string
 	for line := range strings.Lines(list) {
 		var e listedEntry
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			r.t.Fatal(err)
-		}
+		testkit.MustDo(r.t, json.Unmarshal([]byte(line), &e))
 		got = append(got, string(e.Key))
 	}
 	if strings.Join(got, " ") != want {
@@ -206,9 +204,7 @@ func TestR35ResolveBesideProxy(t *testing.T) {
 		get("?limit=x", 400)
 		get("?reason=x", 400)
 		_, metrics, err := testkit.Send("GET", admin+"/metrics", "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		testkit.WantSamples(t, testkit.MustParseMetrics(t, metrics), map[string]float64{
 			`akubra_journal_parked_keys{reason="conflict"}`: 2, `akubra_journal_parked_keys{reason="needs a person"}`: 0,
 		})

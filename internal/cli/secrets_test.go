@@ -59,9 +59,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 	})
 	var next strings.Builder
 	client := remote.NewClient(p.AdminAddr(), func(err error) { t.Error(err) })
-	if err := client.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, client.Start(context.Background()))
 	for cursor, ok := uint64(0), true; ok; {
 		var task task.Task
 		var err error
@@ -92,9 +90,7 @@ func TestR37NoSecretIsKept(t *testing.T) {
 		shown[path] = string(text)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	for where, text := range shown {
 		if i := strings.Index(text, secret); i >= 0 {
 			t.Errorf("it stands in %s: %q", where, text[max(0, i-60):i+len(secret)])

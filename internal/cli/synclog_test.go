@@ -23,9 +23,7 @@ func writeCommandConfig(t *testing.T, urls []string, more string) (path, dataDir
 	path, dataDir = filepath.Join(dir, "akubra.yaml"), filepath.Join(dir, "data")
 	text := fmt.Sprintf("Backends: [%s]\nDataDir: %q\nLogging: {Synclog: {Stderr: false, File: %q}, Mainlog: {Stderr: false, File: %q}}\n%s",
 		strings.Join(urls, ", "), dataDir, filepath.Join(dir, "sync.log"), filepath.Join(dir, "main.log"), more)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(path, []byte(text), 0o600))
 	return path, dataDir
 }
 
@@ -56,9 +54,7 @@ func TestSynclogCommands(t *testing.T) {
 	if _, err := n.Note(&one); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Journal.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, n.Journal.Flush())
 
 	table, stderr := mustRun(t, exitOK, "journal", "list", "-c", config)
 	lines := strings.Split(strings.TrimSuffix(table, "\n"), "\n")

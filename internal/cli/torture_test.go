@@ -45,15 +45,11 @@ const (
 func newMoodyStore(t *testing.T, seed uint64, bucket string) *moodyStore {
 	t.Helper()
 	backend := s3mem.New()
-	if err := backend.CreateBucket(bucket); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, backend.CreateBucket(bucket))
 	s3 := gofakes3.New(backend, gofakes3.WithTimeSkewLimit(0), gofakes3.WithLogger(gofakes3.DiscardLog()))
 	s := &moodyStore{inner: demo.DecodeChunks(s3.Server()), random: rand.New(rand.NewPCG(seed, 1))}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	s.addr = ln.Addr().String()
 	server := &http.Server{Handler: s, ConnState: func(_ net.Conn, state http.ConnState) {
 		switch state {
@@ -234,9 +230,7 @@ Backends:
 		x.stores = append(x.stores, s)
 		text += "  - http://" + s.addr + "\n"
 	}
-	if err := os.WriteFile(x.config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(x.config, []byte(text), 0o600))
 	return x
 }
 
@@ -245,9 +239,7 @@ func (x *torture) life(cycle, writes int) {
 	said := testkit.NewTranscript()
 	cmd := exec.Command(x.path, "-c", x.config)
 	cmd.Stderr = said
-	if err := cmd.Start(); err != nil {
-		x.t.Fatal(err)
-	}
+	testkit.MustDo(x.t, cmd.Start())
 	killed := false
 	defer func() {
 		if !killed {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/internal/text"
 )
 
@@ -19,9 +20,7 @@ const twoBackends = "Backends: [http://a, https://b:9000]\n"
 func mustParseConfig(t *testing.T, text string, environ ...string) *Config {
 	t.Helper()
 	c, err := Parse([]byte(text), environ)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return c
 }
 
@@ -52,9 +51,7 @@ var examplePath = filepath.Join("..", "..", "config.yaml.example")
 // The example is what operators start from, so it must contain the real defaults.
 func TestConfigExample(t *testing.T) {
 	got, err := Load(examplePath)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	want := Default()
 	want.Backends = []string{"http://s3.first.example.com:9000", "http://s3.second.example.com:9000"}
 	want.MaintainedBackend, want.Primary, want.Domains, want.AdminHosts = oneOrMany{}, oneOrMany{}, []string{}, []string{}
@@ -69,9 +66,7 @@ func TestConfigExample(t *testing.T) {
 
 func TestConfigOriginal(t *testing.T) {
 	got, err := Load(filepath.Join("testdata", "original.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	want := Default()
 	want.Backends = []string{"http://s3.dc1.internal", "http://s3.dc2.internal"}
 	want.ConnLimit = 100
@@ -415,9 +410,7 @@ func TestR21File(t *testing.T) {
 	if _, err := Load(dir); err == nil || !strings.HasPrefix(err.Error(), "cannot read configuration") {
 		t.Errorf("a directory: %v", err)
 	}
-	if err := os.WriteFile(path, []byte("Listen: ':80'\nWriteAck: all\n  WriteAck: all\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(path, []byte("Listen: ':80'\nWriteAck: all\n  WriteAck: all\n"), 0o600))
 	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+":3: cannot parse YAML: ") {
 		t.Errorf("wrong YAML: %v", err)
 	}
@@ -481,9 +474,7 @@ func TestR28PrimaryRules(t *testing.T) {
 	c := Default()
 	c.Backends = []string{"http://a:9000", "https://b"}
 	c.Primary = oneOrMany{"logs-*=https://b:443", "http://a:9000"}
-	if err := c.Complete(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.Complete())
 	want := []PrimaryRule{{"logs-*", 1}, {"", 0}}
 	if got := c.PrimaryRules(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)

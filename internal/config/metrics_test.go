@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // TestR21MetricsMistakes: where metrics are, and what they ask for.
@@ -39,9 +41,7 @@ func TestR21MetricsMistakes(t *testing.T) {
 		"MetricsListen: ':9180'\nMetricsToken: 0123456789abcdef": false,
 	} {
 		c, err := Parse([]byte(text+"\n"+backend), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		if got := strings.Contains(strings.Join(c.Warnings(time.Now()), "\n"), "MetricsListen"); got != warned {
 			t.Errorf("%q: warned: %t", text, got)
 		}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // R21: a mistake in a file names its line in a form that editors understand.
@@ -28,9 +30,7 @@ BackendCredentials:
   - Backend: http://a
     AccessKey: alone
 `
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(path, []byte(content), 0o600))
 	_, err := Load(path)
 	if err == nil {
 		t.Fatal("it is valid")

@@ -15,6 +15,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // notToBeSeen is a secret, and part of every secret in these tests.
@@ -23,9 +25,7 @@ const notToBeSeen = "s3cr3t/with+odd=signs"
 func writeCredentials(t *testing.T, text string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "credentials")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
@@ -132,9 +132,7 @@ func TestCredentialsMissing(t *testing.T) {
 
 	file := writeCredentials(t, awsFile)
 	c = mustParseConfig(t, twoBackends+"Credentials: {File: "+file+"}")
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.Remove(file))
 	_, err = c.SigningKeys(nil)
 	if lines, ok := errors.AsType[Errors](err); !ok || len(lines) != 2 || !strings.Contains(lines[1], `"https://b:9000" from `) {
 		t.Errorf("error %T %v", err, err)
@@ -207,13 +205,9 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 			printed = append(printed, fmt.Sprintf(verb, v))
 		}
 		asJSON, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		asYAML, err := yaml.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		var shown bytes.Buffer
 		l := zerolog.New(&shown)
 		l.Info().Interface("v", v).Str("s", fmt.Sprint(v)).Send()

@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // algorithm is what a connection has.
@@ -21,9 +23,7 @@ func algorithm(t *testing.T, nc net.Conn) (name string) {
 func rawOf(t *testing.T, nc net.Conn) syscall.RawConn {
 	t.Helper()
 	raw, err := nc.(syscall.Conn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return raw
 }
 
@@ -31,18 +31,12 @@ func rawOf(t *testing.T, nc net.Conn) syscall.RawConn {
 func accept(t *testing.T, g *Control) (dialled, accepted net.Conn) {
 	t.Helper()
 	ln, err := g.Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer ln.Close()
 	dialled, err = (&net.Dialer{Control: g.Dial, Timeout: 5 * time.Second}).Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	accepted, err = ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(func() { _, _ = dialled.Close(), accepted.Close() })
 	return dialled, accepted
 }

@@ -10,13 +10,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func must(t testing.TB, errs ...error) {
 	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, errors.Join(errs...))
 }
 
 func TestOpenFile(t *testing.T) {
@@ -232,16 +232,12 @@ func TestReplace(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "file")
 	for _, content := range []string{"a long one", "short", ""} {
-		if err := Replace(name, []byte(content)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, Replace(name, []byte(content)))
 		if got, err := os.ReadFile(name); err != nil || string(got) != content {
 			t.Errorf("it is %q, want %q, %v", got, content, err)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(dir, "dir"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.Mkdir(filepath.Join(dir, "dir"), 0o700))
 	if err := Replace(filepath.Join(dir, "dir"), nil); err == nil {
 		t.Error("a directory was replaced")
 	}

@@ -16,9 +16,7 @@ import (
 func newTestStore(t *testing.T) *Backend {
 	t.Helper()
 	s, err := NewBackend("first", t.TempDir(), "demo")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return s
 }
 
@@ -32,9 +30,7 @@ func (s *Backend) filesUnder(t *testing.T) (names []string) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return names
 }
 

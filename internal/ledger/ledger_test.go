@@ -12,6 +12,7 @@ import (
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/ledger"
 	"github.com/akubra/akubra/internal/ledger/ledgertest"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
 	"github.com/akubra/akubra/synclog/task"
@@ -62,9 +63,7 @@ func TestNamedJournal(t *testing.T) {
 		t.Errorf("tasks %q", got)
 	}
 
-	if err := n.Add(&task.Task{Bucket: "b", Key: "three", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"b:9000"}, Reason: "size"}}}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, n.Add(&task.Task{Bucket: "b", Key: "three", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"b:9000"}, Reason: "size"}}}))
 	got := ledgertest.Tasks(t, n)
 	if last := got[len(got)-1]; last.Key != "three" || last.Of(task.Found) == nil || last.Newest().Reason != "size" || last.Newest().Seq == 0 {
 		t.Errorf("added: %+v", last)
@@ -79,9 +78,7 @@ func TestR35TagsAfterContent(t *testing.T) {
 		err := n.Journal.Promise([]journal.Entry{{
 			Seq: n.Journal.Stamp(time.Now()), Method: method, Target: []byte(target), Bucket: []byte("b"), Key: []byte(key), Owed: 0b10, Aspect: aspect,
 		}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 	}
 	write("PUT", "/b/k", "k", task.Content)
 	write("DELETE", "/b/k?tagging", "k", task.Tags)
@@ -103,9 +100,7 @@ func TestNamedJournalOwedMeanwhile(t *testing.T) {
 	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000", "c:9000")
 	ledgertest.MustPromise(t, n, "PUT", "b", "k", 0b001, "stalled")
 	old := ledgertest.Tasks(t, n)[0]
-	if err := n.Add(&task.Task{Bucket: "b", Key: "k", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"c:9000"}, Reason: "missing"}}}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, n.Add(&task.Task{Bucket: "b", Key: "k", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"c:9000"}, Reason: "missing"}}}))
 	if ok, err := n.Resolve(&old); ok || err != nil {
 		t.Errorf("Resolve: %t, %v", ok, err)
 	}
@@ -117,9 +112,7 @@ func TestNamedJournalOwedMeanwhile(t *testing.T) {
 func TestOpenJournalFails(t *testing.T) {
 	c := config.Default()
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(file, nil, 0o600))
 	c.DataDir = filepath.Join(file, "x")
 	if _, err := ledger.OpenJournal(c, []string{"a"}, nil, nil); err == nil || !strings.HasPrefix(err.Error(), "cannot make the directory of the journal (DataDir: "+fmt.Sprintf("%q", c.DataDir)) {
 		t.Errorf("no directory: %v", err)

@@ -23,9 +23,7 @@ import (
 func mustOpenOutput(t *testing.T, c config.LogOutput) *Output {
 	t.Helper()
 	o, err := OpenOutput(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	o.Start(nil, nil)
 	t.Cleanup(func() {
 		if err := o.Close(); err != nil {
@@ -70,17 +68,11 @@ func TestLogFileReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sync.log")
 	o := mustOpenOutput(t, config.LogOutput{File: path})
 	mustWrite(t, o, "one\n")
-	if err := os.Rename(path, path+".1"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.Rename(path, path+".1"))
 	mustWrite(t, o, "two\n") // not reopened yet: still in the old file
-	if err := o.reopen(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, o.reopen())
 	mustWrite(t, o, "three\n")
-	if err := o.reopen(); err != nil { // nothing was renamed: continues in the same file
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, o.reopen()) // nothing was renamed: continues in the same file
 	mustWrite(t, o, "four\n")
 	if got := testkit.MustReadFile(t, path+".1"); got != "one\ntwo\n" {
 		t.Errorf("old file holds %q", got)
@@ -98,12 +90,8 @@ func TestLogFileReopenFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sync.log")
 	o := mustOpenOutput(t, config.LogOutput{File: path})
 	mustWrite(t, o, "one\n")
-	if err := os.Rename(path, path+".1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(path, 0o700); err != nil { // in the new file's place
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.Rename(path, path+".1"))
+	testkit.MustDo(t, os.Mkdir(path, 0o700)) // in the new file's place
 	want := fmt.Sprintf("cannot reopen log file %q, so the old one stays in use: is a directory", path)
 	if err := o.reopen(); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -153,9 +141,7 @@ func TestLogFileReopenWhileWriting(t *testing.T) {
 func TestLogFileClosed(t *testing.T) {
 	o := mustOpenOutput(t, config.LogOutput{File: filepath.Join(t.TempDir(), "a.log")})
 	for range 2 {
-		if err := o.Close(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, o.Close())
 	}
 	if _, err := io.WriteString(o, "x\n"); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("write after close: %v", err)
@@ -212,9 +198,7 @@ func TestR16TornLineDoesNotTakeTheNextWithIt(t *testing.T) {
 	// The same if another process left the torn line.
 	path := filepath.Join(t.TempDir(), "sync.log")
 	for _, c := range []struct{ before, after string }{{"on", "on\ntwo\n"}, {"one\n", "one\ntwo\n"}, {"", "two\n"}} {
-		if err := os.WriteFile(path, []byte(c.before), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, os.WriteFile(path, []byte(c.before), 0o600))
 		mustWrite(t, mustOpenOutput(t, config.LogOutput{File: path}), "two\n")
 		if got := testkit.MustReadFile(t, path); got != c.after {
 			t.Errorf("after %q: got %q, want %q", c.before, got, c.after)
@@ -277,17 +261,13 @@ func TestOutputStdStreams(t *testing.T) {
 	var err1, err2 error
 	os.Stdout, err1 = os.Create(filepath.Join(dir, "stdout"))
 	os.Stderr, err2 = os.Create(filepath.Join(dir, "stderr"))
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, errors.Join(err1, err2))
 	defer os.Stdout.Close()
 	defer os.Stderr.Close()
 	for i, c := range []config.LogOutput{{Stdout: true}, {Stderr: true}, {Stdout: true, Stderr: true, File: filepath.Join(dir, "file")}} {
 		o := mustOpenOutput(t, c)
 		mustWrite(t, o, fmt.Sprintln(i))
-		if err := o.Close(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, o.Close())
 	}
 	for name, want := range map[string]string{"stdout": "0\n2\n", "stderr": "1\n2\n", "file": "2\n"} {
 		if got := testkit.MustReadFile(t, filepath.Join(dir, name)); got != want {
@@ -300,9 +280,7 @@ func TestOutputStdStreams(t *testing.T) {
 func stubSyslog(t *testing.T) net.PacketConn {
 	t.Helper()
 	daemon, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	saved := dialSyslog
 	dialSyslog = func(p syslog.Priority, tag string) (*syslog.Writer, error) {
 		return syslog.Dial("udp", daemon.LocalAddr().String(), p, tag)
@@ -320,9 +298,7 @@ func TestOutputSyslog(t *testing.T) {
 		Mainlog: config.LogOutput{Syslog: "LOG_LOCAL3", Level: "Trace"},
 		Synclog: config.LogOutput{Syslog: "daemon"},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer l.Close()
 	const local3, daemonFacility = 19 << 3, 3 << 3
 	buf := make([]byte, 4096)
@@ -338,13 +314,9 @@ func TestOutputSyslog(t *testing.T) {
 		{func() { mustWrite(t, l.Sync, "{record}\n") }, daemonFacility | 6, `{record}`},
 	} {
 		c.write()
-		if err := daemon.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, daemon.SetReadDeadline(time.Now().Add(10*time.Second)))
 		n, _, err := daemon.ReadFrom(buf)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		if got := string(buf[:n]); !strings.HasPrefix(got, fmt.Sprintf("<%d>", c.pri)) ||
 			!strings.Contains(got, c.text) || !strings.Contains(got, " akubra[") {
 			t.Errorf("got %q, want <%d> and %q", got, c.pri, c.text)
@@ -384,9 +356,7 @@ func TestLogsLevelsAndTime(t *testing.T) {
 		return config.LogOutput{File: filepath.Join(dir, name), Level: "warn"}
 	}
 	l, err := Open(config.LoggingConfig{Mainlog: in("main"), Accesslog: in("access"), Synclog: in("sync")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer l.Close()
 	before := time.Now()
 	l.Main.Info().Msg("left out")
@@ -400,9 +370,7 @@ func TestLogsLevelsAndTime(t *testing.T) {
 		}
 	}
 	var line struct{ TS, Level, Message string }
-	if err := json.Unmarshal([]byte(testkit.MustReadFile(t, filepath.Join(dir, "main"))), &line); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, json.Unmarshal([]byte(testkit.MustReadFile(t, filepath.Join(dir, "main"))), &line))
 	ts, err := time.Parse(time.RFC3339Nano, line.TS)
 	if err != nil || !strings.HasSuffix(line.TS, "Z") || len(line.TS) != 30 || ts.Before(before) || ts.After(time.Now()) {
 		t.Errorf("ts %q: %v", line.TS, err)
@@ -412,21 +380,15 @@ func TestLogsLevelsAndTime(t *testing.T) {
 	}
 
 	for _, name := range []string{"main", "access", "sync"} {
-		if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, name+".1")); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, os.Rename(filepath.Join(dir, name), filepath.Join(dir, name+".1")))
 	}
-	if err := l.Reopen(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, l.Reopen())
 	for _, name := range []string{"main", "access", "sync"} {
 		if got := testkit.MustReadFile(t, filepath.Join(dir, name)); got != "" {
 			t.Errorf("%s holds %q after it was reopened", name, got)
 		}
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, l.Close())
 	if err := l.Reopen(); !errors.Is(err, fs.ErrClosed) || !strings.Contains(err.Error(), "Logging.Accesslog: ") {
 		t.Errorf("reopen after close: %v", err)
 	}

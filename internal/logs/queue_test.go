@@ -43,9 +43,7 @@ func stalledSyslog(t *testing.T) *net.UnixConn {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "log")
 	daemon, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	saved := dialSyslog
 	dialSyslog = func(p syslog.Priority, tag string) (*syslog.Writer, error) {
 		return syslog.Dial("unixgram", path, p, tag)
@@ -60,9 +58,7 @@ func stalledSyslog(t *testing.T) *net.UnixConn {
 func mustFIFO(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, syscall.Mkfifo(path, 0o600))
 	return path
 }
 
@@ -83,9 +79,7 @@ func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
 			path := mustFIFO(t)
 			return config.LogOutput{File: path}, func() io.Reader {
 				r, err := os.Open(path)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, err)
 				t.Cleanup(func() { _ = r.Close() })
 				return r
 			}
@@ -170,9 +164,7 @@ func TestR23LogCloseIsBounded(t *testing.T) {
 	l, err := Open(config.LoggingConfig{
 		Mainlog: config.LogOutput{Stderr: true}, Accesslog: config.LogOutput{Syslog: "user"}, Synclog: config.LogOutput{File: mustFIFO(t)},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	line := strings.Repeat("x", 1000)
 	for range 1000 {
 		l.Main.Info().Msg(line)
@@ -204,9 +196,7 @@ func TestR23ReopenPassesAWriteThatHangs(t *testing.T) {
 	for range 200 { // more than a pipe holds
 		_, _ = io.WriteString(o, line)
 	}
-	if err := os.Rename(path, path+".1"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.Rename(path, path+".1"))
 	within(t, "reopening", func() {
 		if err := o.reopen(); err != nil {
 			t.Error(err)
@@ -286,9 +276,7 @@ func TestLogAllocatesNothing(t *testing.T) {
 func mustOpen(t *testing.T, c config.LoggingConfig) *Logs {
 	t.Helper()
 	l, err := Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			t.Error(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/engine"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // unitOf is a metric's unit, as its name tells.
@@ -34,9 +35,7 @@ var documented = regexp.MustCompile("(?m)^\\| `(akubra_\\w+)` \\| (\\w+) \\| ([^
 // TestEachMetricIsDocumented compares docs/METRICS.md with the code, in both directions.
 func TestEachMetricIsDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/METRICS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	rows := map[string]bool{}
 	for _, m := range documented.FindAllStringSubmatch(string(text), -1) {
 		name := m[1]

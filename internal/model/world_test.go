@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/internal/testkit/s3mem"
 	"github.com/akubra/akubra/synclog/repair"
 	"github.com/akubra/akubra/synclog/task"
@@ -48,9 +49,7 @@ var shm = func() string {
 func play(t *testing.T, history []string, seed uint64) (wrong []found) {
 	t.Helper()
 	dir, err := os.MkdirTemp(shm, "model")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer os.RemoveAll(dir)
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, dir: dir, truth: newTruth(), random: rand.New(rand.NewPCG(seed, 1))}

@@ -25,14 +25,10 @@ func TestOnePollerWatches(t *testing.T) {
 	c, _ := p.watched()
 	defer c.nc.Close()
 	var st unix.Stat_t
-	if err := unix.Fstat(c.watch.polled.fd, &st); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, unix.Fstat(c.watch.polled.fd, &st))
 	socket := fmt.Sprintf("ino:%x", st.Ino)
 	files, err := filepath.Glob("/proc/self/fdinfo/*")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	instances := 0
 	for _, name := range files {
 		info, err := os.ReadFile(name)

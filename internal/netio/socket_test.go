@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -21,9 +23,7 @@ type peer struct {
 func newPeer(t testing.TB) *peer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	w := NewWatcher()
 	w.Start()
@@ -34,9 +34,7 @@ func newPeer(t testing.TB) *peer {
 func (p *peer) dial() *Socket {
 	p.t.Helper()
 	nc, err := net.Dial("tcp", p.ln.Addr().String())
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.MustDo(p.t, err)
 	s := &Socket{}
 	if !p.w.Open(s, nc) {
 		p.t.Fatal("it has no socket")
@@ -49,9 +47,7 @@ func (p *peer) connect() (*Socket, *net.TCPConn) {
 	p.t.Helper()
 	s := p.dial()
 	nc, err := p.ln.Accept()
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.MustDo(p.t, err)
 	p.t.Cleanup(func() { _ = nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(20 * time.Second)) // no test hangs forever
 	return s, nc.(*net.TCPConn)

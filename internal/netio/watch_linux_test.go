@@ -27,9 +27,7 @@ func (p *peer) watched() (*Socket, *net.TCPConn) {
 func (p *peer) takeUp(c *Socket) {
 	p.t.Helper()
 	c.TakeUp()
-	if err := c.Look(); err != nil {
-		p.t.Fatal(err)
-	}
+	testkit.MustDo(p.t, c.Look())
 	if s := c.watch.state.Load(); s != waiting {
 		p.t.Fatalf("it is not watched, but in state %d", s)
 	}
@@ -162,9 +160,7 @@ func TestIdleSocketOutlivesItsDeadline(t *testing.T) {
 	if _, err := other.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if err := testkit.Receive(t, "the answer", answered); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, testkit.Receive(t, "the answer", answered))
 }
 
 // A socket that its owner reads without Await is watched again afterwards.
@@ -311,9 +307,7 @@ func TestAwaitMissesNothing(t *testing.T) {
 func TestStopHoldsForWhatIsOpenedLater(t *testing.T) {
 	p := newPeer(t)
 	nc, err := net.Dial("tcp", p.ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	s := &Socket{}
 	s.Stop()
 	p.w.Open(s, nc)

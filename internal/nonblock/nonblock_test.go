@@ -7,18 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/akubra/akubra/internal/nonblock"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func pipe(t *testing.T) (r, w int) {
 	t.Helper()
 	var fds [2]int
-	if err := unix.Pipe(fds[:]); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, unix.Pipe(fds[:]))
 	for _, fd := range fds {
-		if err := unix.SetNonblock(fd, true); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, unix.SetNonblock(fd, true))
 		t.Cleanup(func() { _ = unix.Close(fd) })
 	}
 	return fds[0], fds[1]
@@ -56,14 +53,10 @@ func TestReadWrite(t *testing.T) {
 
 func TestSendReceive(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer unix.Close(fds[0])
 	for _, fd := range fds {
-		if err := unix.SetNonblock(fd, true); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, unix.SetNonblock(fd, true))
 	}
 	buf := make([]byte, 16)
 	if n, err := nonblock.Receive(fds[0], buf); n != 0 || err != unix.EAGAIN {
@@ -85,9 +78,7 @@ func TestSendReceive(t *testing.T) {
 			t.Fatal(n, err)
 		}
 	}
-	if err := unix.Close(fds[1]); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, unix.Close(fds[1]))
 	if n, err := nonblock.Send(fds[0], []byte("x")); n != 0 || err != unix.EPIPE {
 		t.Fatalf("to nobody: %d, %v", n, err)
 	}
@@ -95,9 +86,7 @@ func TestSendReceive(t *testing.T) {
 
 func TestPeek(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer unix.Close(fds[0])
 	var b [1]byte
 	if n, err := nonblock.Peek(fds[0], &b); n != 0 || err != unix.EAGAIN {
@@ -114,9 +103,7 @@ func TestPeek(t *testing.T) {
 	if _, err := nonblock.Read(fds[0], b[:]); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Close(fds[1]); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, unix.Close(fds[1]))
 	if n, err := nonblock.Peek(fds[0], &b); n != 0 || err != nil {
 		t.Fatalf("the end gives %d, %v", n, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/akubra/akubra/internal/nonblock"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestTeeAndSplice(t *testing.T) {
@@ -62,14 +63,10 @@ func TestMore(t *testing.T) {
 
 func testMore(t *testing.T, more, last func(socket int, p []byte) (int, error)) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer ln.Close()
 	nc, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	defer nc.Close()
 	held := 0
 	err = nonblock.Control(nonblock.Socket(nc), func(socket int) error {
@@ -92,9 +89,7 @@ func testMore(t *testing.T, more, last func(socket int, p []byte) (int, error)) 
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	if held != 100 {
 		t.Errorf("%d bytes were held back", held)
 	}

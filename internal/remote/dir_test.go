@@ -4,14 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestDirID(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(dir, link); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.Symlink(dir, link))
 	one, err := dirID(dir)
 	if err != nil || one == "" {
 		t.Fatal(one, err)

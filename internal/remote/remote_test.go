@@ -20,9 +20,7 @@ func newTestSessions(fence repair.Fence) *Server {
 func mustOpenSession(t testing.TB, a *Server) string {
 	t.Helper()
 	session, err := a.open(false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return session
 }
 
@@ -97,9 +95,7 @@ func TestRepairSessionFallsSilent(t *testing.T) {
 		_, _ = a.begin(session, wireKey{"b", "k"})
 		for range 3 {
 			time.Sleep(sessionTimeout - time.Second) // of the bubble's, as all here
-			if err := a.in(session, func() {}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, a.in(session, func() {}))
 		}
 		f.Want(t, "b/k")
 		time.Sleep(sessionTimeout + time.Second) // in the bubble
@@ -110,9 +106,7 @@ func TestRepairSessionFallsSilent(t *testing.T) {
 		}
 		// The timer of an ended session must not end the next one.
 		second := mustOpenSession(t, a)
-		if err := a.end(second); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, a.end(second))
 		third := mustOpenSession(t, a)
 		time.Sleep(sessionTimeout - time.Second)
 		if err := a.in(third, func() {}); err != nil {

@@ -51,9 +51,7 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 					Method: method, Target: []byte("/bkt/" + key), Bucket: []byte("bkt"), Key: []byte(key),
 					ID: []byte("id-" + key), Reason: []byte("stalled"), Size: 7, Owed: 0b010,
 				}
-				if err := n.Journal.Promise([]journal.Entry{e}); err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, n.Journal.Promise([]journal.Entry{e}))
 				log.Record(&synclog.Record{
 					Time: time.Now(), Method: method, Path: "/bkt/" + key, Bucket: "bkt", Key: key, ID: "id-" + key,
 					FailedHost: names[1], SuccessHost: names[0], Error: "stalled", Op: "storing", Size: 7,
@@ -83,16 +81,12 @@ func TestR23SynclogCatchesUp(t *testing.T) {
 			testkit.Eventually(t, "the last key's line is written", func() bool { return strings.Contains(stalled.Text.String(), key(c.keys-2)) })
 			testkit.Eventually(t, "it is told", func() bool { return strings.Contains(told.String(), "the synclog has caught up") })
 			b.close()
-			if err := l.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, l.Close())
 
 			lines := map[string]int{}
 			for line := range strings.Lines(stalled.Text.String()) {
 				r, err := synclog.ParseRecord([]byte(line))
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, err)
 				lines[r.Key]++
 				if r.Method != "PUT" || r.FailedHost != names[1] || r.SuccessHost != names[0] || r.Op != "storing" ||
 					r.Error != "stalled" || r.Path != "/bkt/"+r.Key || r.ID != "id-"+r.Key || r.Size != 7 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/akubra/akubra/engine"
 	"github.com/akubra/akubra/internal/config"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/internal/words"
 	"github.com/akubra/akubra/limiter"
 )
@@ -70,9 +71,7 @@ var (
 func mustRead(t *testing.T, file string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join("..", "..", file))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return string(content)
 }
 
@@ -80,9 +79,7 @@ func mustRead(t *testing.T, file string) string {
 // when one was removed.
 func TestEveryKeyIsEverywhere(t *testing.T) {
 	var example map[string]any
-	if err := yaml.Unmarshal([]byte(mustRead(t, "config.yaml.example")), &example); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, yaml.Unmarshal([]byte(mustRead(t, "config.yaml.example")), &example))
 	// The first cell of a row contains the key, or several.
 	rows := strings.Join(regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|").FindAllString(mustRead(t, "docs/CONFIGURATION.md"), -1), "\n")
 	defaults := config.Default()

@@ -18,9 +18,7 @@ import (
 func mustOpenLogs(t *testing.T, c config.LoggingConfig) *logs.Logs {
 	t.Helper()
 	l, err := logs.Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			t.Error(err)

@@ -24,9 +24,7 @@ func TestR35PageRetries(t *testing.T) {
 	j := ledgertest.MustOpen(t, t.TempDir(), "a:1", "b:1")
 	p := &Proxy{journal: j}
 	add := task.Task{Bucket: "bkt", Key: "k", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"b:1"}}}}
-	if err := j.Add(&add); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, j.Add(&add))
 	retry := admin.Decision{Bucket: "bkt", Key: []byte("k"), Retry: true}
 	if _, err := p.settle(retry); err == nil || !strings.Contains(err.Error(), "not parked") {
 		t.Errorf("of a key that is not parked: %v", err)

@@ -44,13 +44,9 @@ func TestR29Probe(t *testing.T) {
 	c.Backends = []string{keeps.URL, ignores.URL}
 	c.DataDir, c.ProbeBucket = t.TempDir(), "bucket"
 	c.Credentials.AccessKey, c.Credentials.SecretKey = "access", "secret-key"
-	if err := c.Complete(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, c.Complete())
 	p, err := newConditionsProbe(c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	found, told := make(chan uint64, 9), make(chan string, 9)
 	p.interval = time.Millisecond
 	p.found = func(ignoring uint64) { found <- ignoring }
@@ -88,9 +84,7 @@ func TestR29NoProbeWithoutABucketOrKeys(t *testing.T) {
 	}
 	c.ProbeBucket = "bucket"
 	p, err := newConditionsProbe(c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	p.start() // asks nobody
 	testkit.Receive(t, "the end of the probe", p.done)
 	p.close()

@@ -54,9 +54,7 @@ func newRemoteRig(t testing.TB, names ...string) *remoteRig {
 		MaxConfig: config.MaxSize,
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	r.addr = ln.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- listener.Serve(ln) }()
@@ -86,9 +84,7 @@ func TestRemoteJournal(t *testing.T) {
 	ledgertest.MustPromise(t, r.journal, "DELETE", "b", "two", 0b01, "demoted")
 	r.out = []string{"b:9000"}
 	remote := r.mustReach()
-	if err := remote.Check(context.Background(), r.journal.Dir); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, remote.Check(context.Background(), r.journal.Dir))
 	if err := remote.Check(context.Background(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "is this the configuration of the running proxy?") {
 		t.Errorf("another journal: %v", err)
 	}
@@ -109,9 +105,7 @@ func TestRemoteJournal(t *testing.T) {
 		t.Errorf("Resolve without a session: %v", err)
 	}
 
-	if err := remote.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, remote.Start(context.Background()))
 	if !remote.Out("b:9000") || remote.Out("a:9000") {
 		t.Error("the backend in maintenance is to be left alone, the other one is not")
 	}
@@ -133,9 +127,7 @@ func TestRemoteJournal(t *testing.T) {
 		t.Errorf("Note of what is resolved: %t, %v", ok, err)
 	}
 	remote.Resolved(&first, "copied")
-	if err := remote.Add(&task.Task{Bucket: "b", Key: "three", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"a:9000"}, Reason: "missing"}}}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, remote.Add(&task.Task{Bucket: "b", Key: "three", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"a:9000"}, Reason: "missing"}}}))
 	if err := remote.Add(&task.Task{Bucket: "b", Key: "four", Writes: []task.Write{{Aspect: task.Found, Owed: []string{"x:9000"}}}}); err == nil || !strings.Contains(err.Error(), `"x:9000"`) {
 		t.Errorf("Add of a backend that is not known: %v", err)
 	}
@@ -169,9 +161,7 @@ func TestJournalPages(t *testing.T) {
 	r := newRemoteRig(t, "a:9000", "b:9000")
 	ledgertest.MustPromise(t, r.journal, "PUT", "b", "k", 0b11, "stalled")
 	var s remote.Status
-	if err := json.Unmarshal([]byte(testkit.MustSend(t, "GET", "http://"+r.addr+"/journal", "")), &s); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, json.Unmarshal([]byte(testkit.MustSend(t, "GET", "http://"+r.addr+"/journal", "")), &s))
 	if s.Pending != 1 || s.Dir != r.journal.Dir || s.ID == "" || s.Failed || s.Backends["b:9000"] != 1 || s.Written == 0 {
 		t.Errorf("journal %+v", s)
 	}

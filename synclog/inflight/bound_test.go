@@ -18,9 +18,7 @@ import (
 func sizeOf(t testing.TB, path string) int64 {
 	t.Helper()
 	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return info.Size()
 }
 
@@ -94,9 +92,7 @@ func TestR23TablePeakIsGivenBack(t *testing.T) {
 func leftIn(t testing.TB, path string) []Write {
 	t.Helper()
 	table, left := mustOpen(t, copyOf(t, path))
-	if err := table.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, table.Close())
 	return left
 }
 

@@ -19,21 +19,15 @@ func TestR23Identity(t *testing.T) {
 		mustBegin(t, table, write("b", "k"))
 	}
 	id, err := table.Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	if there, err := datadir.Identify(path); err != nil || id != there || id == (datadir.Identity{}) {
 		t.Errorf("it is %v, at its path is %v, %v", id, there, err)
 	}
-	if err := os.Truncate(path, SlotSize); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.Truncate(path, SlotSize))
 	if _, err := table.Identity(); err == nil || !strings.Contains(err.Error(), "it was cut to 4096 bytes") {
 		t.Errorf("cut: %v", err)
 	}
-	if err := table.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, table.Close())
 	if id, err := table.Identity(); err != nil || id != (datadir.Identity{}) {
 		t.Errorf("closed: %v, %v", id, err)
 	}
@@ -70,12 +64,8 @@ func TestR23IdentityAtAnyTime(t *testing.T) {
 				}
 			}
 		}()
-		if err := table.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := testkit.Receive(t, "who asks", asked); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, table.Close())
+		testkit.MustDo(t, testkit.Receive(t, "who asks", asked))
 	}
 }
 
@@ -83,14 +73,10 @@ func TestR23IdentityAtAnyTime(t *testing.T) {
 func TestOpenFollowsNothing(t *testing.T) {
 	dir := t.TempDir()
 	other := filepath.Join(dir, "other")
-	if err := os.WriteFile(other, []byte("precious"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(other, []byte("precious"), 0o600))
 	for name, link := range map[string]func(from, to string) error{"symbolic": os.Symlink, "hard": os.Link} {
 		path := filepath.Join(dir, name)
-		if err := link(other, path); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, link(other, path))
 		if table, err := Open(path, nil); err == nil {
 			table.Close()
 			t.Errorf("%s link: no error", name)

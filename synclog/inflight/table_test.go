@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func mustOpen(t testing.TB, path string) (*Table, []Write) {
@@ -21,9 +23,7 @@ func mustOpen(t testing.TB, path string) (*Table, []Write) {
 		left = w
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return table, left
 }
 
@@ -34,9 +34,7 @@ func write(bucket, key string) Write {
 func mustBegin(t testing.TB, table *Table, w Write) int32 {
 	t.Helper()
 	slot, err := table.Begin(&w)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return slot
 }
 
@@ -52,13 +50,9 @@ func names(ws []Write) (list []string) {
 func copyOf(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	left := filepath.Join(t.TempDir(), "left")
-	if err := os.WriteFile(left, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.WriteFile(left, b, 0o600))
 	return left
 }
 
@@ -84,9 +78,7 @@ func TestWhatIsUnderWayIsLeft(t *testing.T) {
 			t.Errorf("left: %+v", w)
 		}
 	}
-	if err := again.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, again.Close())
 	table.End(b)
 }
 
@@ -95,9 +87,7 @@ func TestForgottenOnlyWhenTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "inflight")
 	table, _ := mustOpen(t, path)
 	mustBegin(t, table, write("b", "k"))
-	if err := table.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, table.Close())
 	full := errors.New("disk full")
 	if _, err := Open(path, func([]Write) error { return full }); !errors.Is(err, full) {
 		t.Fatalf("error is %v", err)
@@ -124,21 +114,15 @@ func TestTornAndDamagedSlots(t *testing.T) {
 	mustBegin(t, table, first)
 	mustBegin(t, table, second)
 	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	used := headLen + 8 + len(first.Bucket) + len(first.Key) + len(first.Host) + len(first.Target)
 	for i := range used {
 		for bit := range 8 {
 			damaged := bytes.Clone(whole)
 			damaged[i] ^= 1 << bit
-			if err := os.WriteFile(path+"2", damaged, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, os.WriteFile(path+"2", damaged, 0o600))
 			f, err := os.Open(path + "2")
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			left, err := read(f)
 			_ = f.Close()
 			if got := strings.Join(names(left), " "); err != nil || got != "bucket/second" {
@@ -147,9 +131,7 @@ func TestTornAndDamagedSlots(t *testing.T) {
 		}
 	}
 	for _, size := range []int{0, 1, SlotSize - 1, SlotSize, SlotSize + 1, 2*SlotSize - 1, 2 * SlotSize} {
-		if err := os.WriteFile(path+"3", whole[:size], 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, os.WriteFile(path+"3", whole[:size], 0o600))
 		short, left := mustOpen(t, path+"3")
 		if len(left) != size/SlotSize {
 			t.Errorf("of %d bytes %d writes are left", size, len(left))
@@ -180,9 +162,7 @@ func TestAcknowledgedOnesAreLeft(t *testing.T) {
 		t.Fatalf("not acknowledged yet: %+v", a)
 	}
 	for _, seq := range []uint64{7, 1 << 60} { // the later one counts
-		if err := table.Acknowledge(slot, ack(seq)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, table.Acknowledge(slot, ack(seq)))
 		if a := look(); !reflect.DeepEqual(a, *ack(seq)) {
 			t.Fatalf("left: %+v", a)
 		}
@@ -198,9 +178,7 @@ func TestAcknowledgedOnesAreLeft(t *testing.T) {
 	long := ack(8)
 	long.ETag = bytes.Repeat([]byte("e"), ackSize)
 	long.Method = strings.Repeat("M", ackSize)
-	if err := table.Acknowledge(slot, long); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, table.Acknowledge(slot, long))
 	if a := look(); a.Seq != 8 || a.Owed != 5 || len(a.ETag) > 0 || a.Method != long.Method[:maxMethod] {
 		t.Fatalf("left: %+v", a)
 	}
@@ -212,13 +190,9 @@ func TestTornAcknowledgement(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "inflight")
 	table, _ := mustOpen(t, path)
 	defer table.Close()
-	if err := table.Acknowledge(mustBegin(t, table, write("b", "k")), ack(9)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, table.Acknowledge(mustBegin(t, table, write("b", "k")), ack(9)))
 	slot, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	slot = slot[:SlotSize]
 	used := headLen + ackFixed + 3*2 + len("PUT") + len("abc") + len("1f")
 	for i := range used {
@@ -303,9 +277,7 @@ func TestPageThatIsNotThere(t *testing.T) {
 	table, _ := mustOpen(t, path)
 	defer table.Close()
 	slot := mustBegin(t, table, write("b", "k"))
-	if err := os.Truncate(path, 0); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.Truncate(path, 0))
 	if _, err := table.Begin(new(write("b", "k2"))); err == nil {
 		t.Fatal("written to nowhere")
 	}

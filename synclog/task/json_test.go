@@ -14,13 +14,9 @@ func TestTaskAsJSON(t *testing.T) {
 	var want task.Task
 	testkit.Fill(t, reflect.ValueOf(&want).Elem())
 	text, err := json.Marshal(&want)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	var got task.Task
-	if err := json.Unmarshal(text, &got); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, json.Unmarshal(text, &got))
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
