@@ -357,7 +357,7 @@ func TestR29OneWinner(t *testing.T) {
 			})
 		}
 	}
-	wg.Wait()
+	testkit.Finish(t, "the clients end", wg.Wait)
 	if d := r.settled(); len(d) != 0 {
 		t.Errorf("recorded: %+v", d)
 	}

@@ -202,7 +202,7 @@ func testDemotionUnderLoad(t testing.TB, stalledAfter time.Duration) {
 			}
 		})
 	}
-	wg.Wait()
+	testkit.Finish(t, "the clients end", wg.Wait)
 	if demoted, _ := events.count(); demoted != 1 {
 		t.Errorf("%d demotions, want 1", demoted)
 	}

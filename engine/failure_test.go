@@ -593,7 +593,7 @@ func testSoak(t testing.TB, unit time.Duration) {
 			}
 		})
 	}
-	wg.Wait()
+	testkit.Finish(t, "the clients end", wg.Wait)
 	named := map[string]bool{}
 	for _, d := range r.settled() {
 		named[d.FailedHost+d.Path] = true

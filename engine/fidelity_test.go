@@ -511,5 +511,5 @@ func TestR7RejectionAtTheBodysEnd(t *testing.T) {
 			}
 		})
 	}
-	clients.Wait()
+	testkit.Finish(t, "the clients end", clients.Wait)
 }

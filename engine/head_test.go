@@ -414,7 +414,7 @@ func TestR23ConcurrentRequests(t *testing.T) {
 		wantEnd(t, c)
 	}
 	close(gate)
-	held.Wait()
+	testkit.Finish(t, "the clients end", held.Wait)
 	r.settled()
 	wantStatus(t, r.dial().Do(requestFor("GET", "/")), 200)
 }

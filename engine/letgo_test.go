@@ -128,7 +128,7 @@ func TestR13R30DemotionLetsReadsGo(t *testing.T) {
 				a, err = c.ReadAnswer()
 			}
 			close(stop)
-			sweeps.Wait()
+			testkit.Finish(t, "the sweeps end", sweeps.Wait)
 			testkit.MustDo(t, err)
 			wantStatus(t, a, 200)
 			if string(a.Body) != body {

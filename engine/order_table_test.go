@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -191,7 +192,7 @@ func TestR19WhateverDiffersIsRecorded(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	testkit.Finish(t, "all goroutines end", wg.Wait)
 	recorded := map[string]bool{}
 	for _, d := range r.settled() {
 		recorded[d.Path] = recorded[d.Path] || d.Error == "concurrent writes"

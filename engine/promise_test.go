@@ -506,7 +506,7 @@ func TestR20WhateverDiffersIsOwed(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	testkit.Finish(t, "the clients end", wg.Wait)
 	r.settled()
 	owed := map[string]bool{}
 	for _, e := range r.journal.owing() {

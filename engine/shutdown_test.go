@@ -347,7 +347,7 @@ func TestR22BusyClientsLoseNothing(t *testing.T) {
 				testkit.Receive(t, "its beginning", begun)
 			}
 			done := r.shutdown(timeout)
-			clients.Wait()
+			testkit.Finish(t, "the clients end", clients.Wait)
 			if err := within(t, done); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Shutdown: %v", err)
 			}

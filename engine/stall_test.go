@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // slack is what a busy machine may add to a bound that a rule sets.
@@ -113,7 +114,7 @@ func testCutLeavesTheOthersBytes(t testing.TB, stall time.Duration) {
 			}
 		})
 	}
-	wg.Wait()
+	testkit.Finish(t, "the clients end", wg.Wait)
 	named := map[string]bool{}
 	for _, d := range r.settled() {
 		named[d.Path] = true

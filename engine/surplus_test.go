@@ -127,7 +127,7 @@ func (s *strayServer) start(t testing.TB) {
 			_ = nc.Close()
 		}
 		s.mu.Unlock()
-		s.done.Wait()
+		testkit.Finish(t, "the backend ends", s.done.Wait)
 	})
 }
 
@@ -613,7 +613,7 @@ func TestR32AnswersUnderAttack(t *testing.T) {
 				}
 			})
 		}
-		all.Wait()
+		testkit.Finish(t, "the clients end", all.Wait)
 		r.settled()
 		t.Logf("%d answers, %d errors, %d and %d connections", good.Load(), failed.Load(), servers[0].conns.Load(), servers[1].conns.Load())
 		if good.Load() == 0 {

@@ -72,7 +72,7 @@ func TestConcurrentWholeLines(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	testkit.Finish(t, "the writers end", wg.Wait)
 
 	seen := map[string]bool{}
 	for line := range bytes.Lines(out.Bytes()) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestR26UploadsAreBounded(t *testing.T) {
@@ -63,5 +65,5 @@ func TestR26UploadsFromManyGoroutines(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	testkit.Finish(t, "all goroutines end", wg.Wait)
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // TestStress carries random streams through random rings to readers of random speed, which leave,
@@ -108,7 +110,7 @@ func stressRound(t *testing.T, seed uint64, all *tally) {
 	case !errors.Is(err, ErrCanceled) || p.cancelAt < 0:
 		t.Errorf("Write: %v", err)
 	}
-	wg.Wait()
+	testkit.Finish(t, "the readers end", wg.Wait)
 	cuts := 0
 	for i, end := range ends {
 		switch {

@@ -419,7 +419,7 @@ func TestR14AdminMaintenanceRace(t *testing.T) {
 			_ = resp.Body.Close()
 		})
 	}
-	done.Wait()
+	testkit.Finish(t, "the clients end", done.Wait)
 	if p := r.limiter.Pool(); p == 0 || p&(p-1) != 0 {
 		t.Errorf("pool is %b, want one backend", p)
 	}

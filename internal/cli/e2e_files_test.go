@@ -68,7 +68,7 @@ func testFewFiles(t *testing.T, path string) {
 	for range 200 {
 		most = max(most, b.files())
 	}
-	done.Wait()
+	testkit.Finish(t, "the uploads end", done.Wait)
 	if most >= limit {
 		t.Errorf("%d files were open, all that there are", most)
 	}

@@ -218,7 +218,7 @@ func testMemory(t *testing.T, path string) {
 			}
 		})
 	}
-	all.Wait()
+	testkit.Finish(t, "the clients end", all.Wait)
 	if runtime.GOOS == "linux" {
 		peak := peakMemory(t, b.cmd.Process.Pid)
 		t.Logf("%d uploads of %d MiB past a trickling storage: %d MB resident at most", clients, size>>20, peak>>20)

@@ -121,7 +121,7 @@ func TestLogFileReopenWhileWriting(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	wg.Wait()
+	testkit.Finish(t, "the writers end", wg.Wait)
 	mustFlush(t, o)
 	seen := map[string]bool{}
 	files, err := filepath.Glob(path + "*")

@@ -54,7 +54,7 @@ func TestR22LogsAreReplaced(t *testing.T) {
 		testkit.MustDo(t, change.Commit())
 	}
 	close(end)
-	running.Wait()
+	testkit.Finish(t, "the writers end", running.Wait)
 	testkit.MustDo(t, l.Close())
 	var all strings.Builder
 	for n := range files + 1 {

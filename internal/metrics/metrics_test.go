@@ -206,7 +206,7 @@ func TestMetricsConcurrently(t *testing.T) {
 			m.Totals()
 		}
 	})
-	done.Wait()
+	testkit.Finish(t, "all goroutines end", done.Wait)
 	if got := m.Totals().Requests; got != 4*each {
 		t.Errorf("%d requests counted, want %d", got, 4*each)
 	}

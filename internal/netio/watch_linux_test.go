@@ -299,7 +299,7 @@ func TestAwaitMissesNothing(t *testing.T) {
 			}
 		})
 	}
-	all.Wait()
+	testkit.Finish(t, "all goroutines end", all.Wait)
 }
 
 // R22, R31: what was stopped before it was opened, such as a dial that was given up, waits for

@@ -208,7 +208,7 @@ func newTroubled(t *testing.T, w *way, more ...string) (*troubled, ailing) {
 	r.p = p
 	t.Cleanup(func() {
 		close(r.stop)
-		r.done.Wait()
+		testkit.Finish(t, "the clients end", r.done.Wait)
 		p.Stop()
 		if t.Failed() {
 			t.Logf("the proxy said:\n%s", r.log)

@@ -198,9 +198,9 @@ func TestTableUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	writers.Wait()
+	testkit.Finish(t, "the writers end", writers.Wait)
 	close(stop)
-	trims.Wait()
+	testkit.Finish(t, "the trimming ends", trims.Wait)
 	if table.Len() != 0 || strings.Join(names(leftIn(t, path)), "") != "" {
 		t.Errorf("%d are left", table.Len())
 	}
