@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// barStall is the StallTimeout that the proxy gets where a storage hangs.
+// barStall is the StallTimeout that the proxy gets where a backend hangs.
 const barStall = time.Second
 
 // bar is one thing that the project demands of itself.
@@ -63,7 +63,7 @@ func crowd(size int64) Case {
 	return c
 }
 
-// thirdSizes are those that the cost of a third storage is measured with.
+// thirdSizes are those that the cost of a third backend is measured with.
 var thirdSizes = []int64{4 << 10, 1 << 20}
 
 // ringSize is the proxy's default RingSize.
@@ -96,12 +96,12 @@ func bars() []bar {
 		all = append(all, bar{"memory with 256 uploads of " + formatSize(like.Size) + ", MiB", (256*ringSize + 60e6) / mib, false,
 			func(b *barRuns) float64 { return b.median(like, "peak_mib") }})
 	}
-	// That a third storage costs at most 35 % more than the second did can be read both
+	// That a third backend costs at most 35 % more than the second did can be read both
 	// ways: all that three cost over all that two do, and what either adds.
 	for _, size := range thirdSizes {
-		of := func(b *barRuns, storages int) float64 { return b.median(putOf(size, storages, 32), "cpu_us") }
+		of := func(b *barRuns, backends int) float64 { return b.median(putOf(size, backends, 32), "cpu_us") }
 		all = append(all,
-			bar{"CPU per PUT of " + formatSize(size) + ", 3 storages / 2", 1.35, false, func(b *barRuns) float64 {
+			bar{"CPU per PUT of " + formatSize(size) + ", 3 backends / 2", 1.35, false, func(b *barRuns) float64 {
 				return median(ratiosOf(b.of("akubra", putOf(size, 3, 32)), b.of("akubra", putOf(size, 2, 32)), metricOf("cpu_us")))
 			}},
 			bar{"CPU per PUT of " + formatSize(size) + ", what the 3rd adds / the 2nd", 1.35, false, func(b *barRuns) float64 {
@@ -109,11 +109,11 @@ func bars() []bar {
 			}})
 	}
 	return append(all,
-		bar{"p99 with a hung storage, once demoted / before", 1.2, false, func(b *barRuns) float64 { return b.hung(hungRatio) }},
-		bar{"longest request with a hung storage, s", barStall.Seconds(), false, func(b *barRuns) float64 {
+		bar{"p99 with a hung backend, once demoted / before", 1.2, false, func(b *barRuns) float64 { return b.hung(hungRatio) }},
+		bar{"longest request with a hung backend, s", barStall.Seconds(), false, func(b *barRuns) float64 {
 			return b.hung(func(r *Run) float64 { return r.Latency.Max().Seconds() })
 		}},
-		bar{"failed requests with a hung storage", 0, false, func(b *barRuns) float64 {
+		bar{"failed requests with a hung backend", 0, false, func(b *barRuns) float64 {
 			return b.hung(func(r *Run) float64 { return float64(r.Failed) })
 		}})
 }
@@ -144,11 +144,11 @@ const (
 // comparedCases are what must be run for bars that compare.
 func (o *options) comparedCases() (cases []Case) {
 	for _, size := range []int64{4 << 10, 64 << 10, 1 << 20, 16 << 20} {
-		storages := []int{2}
+		backends := []int{2}
 		if slices.Contains(thirdSizes, size) {
-			storages = []int{1, 2, 3}
+			backends = []int{1, 2, 3}
 		}
-		for _, n := range storages {
+		for _, n := range backends {
 			c := o.finish(putOf(size, n, 32))
 			c.Duration, c.WarmUp = c.Duration/lessTime, c.WarmUp/lessWarmUp
 			cases = append(cases, c)

@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// TestMain lets this binary be a storage's process, as the real one is.
+// TestMain lets this binary be a backend's process, as the real one is.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == storeCommand {
-		exit(runStore(os.Args[2], os.Stdin, os.Stdout))
+	if len(os.Args) > 2 && os.Args[1] == backendCommand {
+		exit(runBackend(os.Args[2], os.Stdin, os.Stdout))
 	}
 	os.Exit(m.Run())
 }
@@ -107,9 +107,9 @@ func TestAllScenariosAreBounded(t *testing.T) {
 	}
 }
 
-// TestMeasureInFrontOfStorages drives real storages in their own processes, from
+// TestMeasureInFrontOfBackends drives real backends in their own processes, from
 // options to tables.
-func TestMeasureInFrontOfStorages(t *testing.T) {
+func TestMeasureInFrontOfBackends(t *testing.T) {
 	for _, scenario := range []string{"put", "get", "head", "mix", "noalive", "hung"} {
 		t.Run(scenario, func(t *testing.T) {
 			o := mustOptions(t, "-scenario", scenario, "-size", "100KiB", "-conns", "3", "-peers", "direct", "-rounds", "2", "-duration", "120ms", "-warmup", "1s")
@@ -199,7 +199,7 @@ func TestPeersConfigurations(t *testing.T) {
 	}
 	text = nginxConfig("127.0.0.1:1", &c, stores[:1])
 	if strings.Contains(text, "mirror") || strings.Contains(text, "1002") || !strings.Contains(text, "proxy_pass http://store0;") {
-		t.Errorf("one storage alone:\n%s", text)
+		t.Errorf("one backend alone:\n%s", text)
 	}
 	c = Case{Conns: 32, Backends: 2}
 	if text := string(akubraFiles("a", "b", &c, stores)["akubra.yaml"]); strings.Contains(text, "Limit") || strings.Contains(text, "Max") {

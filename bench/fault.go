@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// What can be wrong with a storage.
+// What can be wrong with a backend.
 const (
 	faultNone    = "none"
 	faultTrickle = "trickle" // takes and gives bodies at RATE bytes a second, for each connection
@@ -15,7 +15,7 @@ const (
 	faultFlap    = "flap"    // dead and well in turn, each for half of PERIOD
 )
 
-// fault is what is wrong with a storage until ended is closed.
+// fault is what is wrong with a backend until ended is closed.
 type fault struct {
 	mode   string
 	rate   int64
@@ -66,7 +66,7 @@ func (f *fault) pause() {
 }
 
 // setFault ends the fault there is and begins f. One goroutine may call it.
-func (s *storage) setFault(f *fault) {
+func (s *backend) setFault(f *fault) {
 	old := s.fault.Swap(f)
 	close(old.ended)
 	old.flap.Wait()
@@ -82,7 +82,7 @@ func (s *storage) setFault(f *fault) {
 }
 
 // flap goes on until the fault has ended.
-func (s *storage) flap(f *fault) {
+func (s *backend) flap(f *fault) {
 	t := time.NewTicker(f.period / 2)
 	defer t.Stop()
 	for dead := true; ; {
@@ -101,7 +101,7 @@ func (s *storage) flap(f *fault) {
 
 // mustOpen listens again where it did before. Nobody else takes a port within
 // the moment that a benchmark takes; if somebody does, there is no going on.
-func (s *storage) mustOpen() {
+func (s *backend) mustOpen() {
 	if err := s.open(); err != nil {
 		panic(fmt.Sprintf("cannot listen again: %v", err))
 	}

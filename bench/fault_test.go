@@ -10,8 +10,8 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// send sends one request to a storage, on a connection of its own.
-func send(t *testing.T, s *storage, c *Case) error {
+// send sends one request to a backend, on a connection of its own.
+func send(t *testing.T, s *backend, c *Case) error {
 	t.Helper()
 	cl := &client{dial: dialer(s.addr, nil), timeout: 20 * time.Second, progress: func(int) {}, fresh: true}
 	defer cl.close()
@@ -21,7 +21,7 @@ func send(t *testing.T, s *storage, c *Case) error {
 }
 
 func TestHang(t *testing.T) {
-	s := newTestStorage(t)
+	s := newTestBackend(t)
 	s.setFault(newFault(faultHang))
 	answered := make(chan error, 1)
 	go func() { answered <- send(t, s, &Case{Method: "PUT", Size: 10}) }()
@@ -38,7 +38,7 @@ func TestHang(t *testing.T) {
 }
 
 func TestDeadAndBack(t *testing.T) {
-	s := newTestStorage(t)
+	s := newTestBackend(t)
 	c := Case{Method: "PUT", Size: 10, Conns: 1}
 	l := newTestLoad(t, s, &c, 3)
 	if r := l.run(context.Background(), time.Minute, nil); r.failed.Load() != 0 {
@@ -55,7 +55,7 @@ func TestDeadAndBack(t *testing.T) {
 }
 
 func TestFlap(t *testing.T) {
-	s := newTestStorage(t)
+	s := newTestBackend(t)
 	f := newFault(faultFlap)
 	f.period = 10 * time.Millisecond
 	s.setFault(f)
@@ -82,7 +82,7 @@ func TestFlap(t *testing.T) {
 }
 
 func TestTrickleLosesNothing(t *testing.T) {
-	s := newTestStorage(t)
+	s := newTestBackend(t)
 	f := newFault(faultTrickle)
 	f.rate = 1 << 20
 	s.setFault(f)

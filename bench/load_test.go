@@ -13,10 +13,10 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// newTestStorage is a storage in this process.
-func newTestStorage(t *testing.T) *storage {
+// newTestBackend is a backend in this process.
+func newTestBackend(t *testing.T) *backend {
 	t.Helper()
-	s, err := newStorage("127.0.0.1:0")
+	s, err := newBackend("127.0.0.1:0")
 	testkit.MustDo(t, err)
 	t.Cleanup(func() {
 		s.setFault(newFault(faultNone))
@@ -25,7 +25,7 @@ func newTestStorage(t *testing.T) *storage {
 	return s
 }
 
-func newTestLoad(t *testing.T, s *storage, c *Case, limit int64) *load {
+func newTestLoad(t *testing.T, s *backend, c *Case, limit int64) *load {
 	t.Helper()
 	l := &load{
 		dial: dialer(s.addr, nil), source: func(conn int) source { return newStubSource(c, s.addr, conn) },
@@ -52,16 +52,16 @@ func TestStoragesSeeWhatWasSent(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s %d %d %v", c.Method, c.Size, c.Conns, c.NoAlive), func(t *testing.T) {
 			const requests = 150
-			s := newTestStorage(t)
+			s := newTestBackend(t)
 			r := newTestLoad(t, s, &c, requests).run(context.Background(), time.Minute, nil)
 			if r.sent.Load() != requests || r.succeeded.Load() != requests {
 				t.Fatalf("%d sent, %d succeeded: %v", r.sent.Load(), r.succeeded.Load(), r.errors)
 			}
 			seen := s.take()
 			if seen.requests() != requests {
-				t.Fatalf("the storage saw %d of %d requests", seen.requests(), requests)
+				t.Fatalf("the backend saw %d of %d requests", seen.requests(), requests)
 			}
-			testkit.MustDo(t, verify(&c, "direct", r, []*storeCounts{seen}))
+			testkit.MustDo(t, verify(&c, "direct", r, []*backendCounts{seen}))
 			if c.Method == "PUT" && r.moved.Load() != requests*c.Size || c.Method == "GET" && r.moved.Load() != requests*c.Size {
 				t.Errorf("%d bytes moved, want %d", r.moved.Load(), requests*c.Size)
 			}
@@ -76,19 +76,19 @@ func TestStoragesSeeWhatWasSent(t *testing.T) {
 }
 
 func TestVerifyFindsWhatIsWrong(t *testing.T) {
-	s := newTestStorage(t)
+	s := newTestBackend(t)
 	c := Case{Method: "PUT", Size: 1000, Conns: 2}
 	r := newTestLoad(t, s, &c, 200).run(context.Background(), time.Minute, nil)
 	seen := s.take()
-	for name, spoil := range map[string]func(c *storeCounts){
-		"lost":      func(c *storeCounts) { c.Puts-- },
-		"twice":     func(c *storeCounts) { c.Puts++ },
-		"cut short": func(c *storeCounts) { c.Bytes-- },
-		"deleted":   func(c *storeCounts) { c.Deletes++ },
+	for name, spoil := range map[string]func(c *backendCounts){
+		"lost":      func(c *backendCounts) { c.Puts-- },
+		"twice":     func(c *backendCounts) { c.Puts++ },
+		"cut short": func(c *backendCounts) { c.Bytes-- },
+		"deleted":   func(c *backendCounts) { c.Deletes++ },
 	} {
 		spoilt := *seen
 		spoil(&spoilt)
-		if err := verify(&c, "akubra", r, []*storeCounts{seen, &spoilt}); err == nil || !strings.Contains(err.Error(), "storage 2") {
+		if err := verify(&c, "akubra", r, []*backendCounts{seen, &spoilt}); err == nil || !strings.Contains(err.Error(), "backend 2") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -97,8 +97,8 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	for range r.whole.Count() {
 		slower.whole.Record(time.Hour)
 	}
-	if err := verifyLatency(r, &storeCounts{Latency: &slower.whole}); err == nil {
-		t.Error("answers that came before the storage gave them are believed")
+	if err := verifyLatency(r, &backendCounts{Latency: &slower.whole}); err == nil {
+		t.Error("answers that came before the backend gave them are believed")
 	}
 }
 
@@ -106,7 +106,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 // request that was due meanwhile, not only for the one that waited.
 func TestNoCoordinatedOmission(t *testing.T) {
 	const still = 200 * time.Millisecond
-	s := newTestStorage(t)
+	s := newTestBackend(t)
 	hang := newFault(faultHang)
 	s.setFault(hang)
 	c := Case{Method: "PUT", Size: 10, Conns: 1, Rate: 1000}
@@ -125,7 +125,7 @@ func TestNoCoordinatedOmission(t *testing.T) {
 }
 
 func TestUnsentIsTold(t *testing.T) {
-	s := newTestStorage(t)
+	s := newTestBackend(t)
 	s.setFault(newFault(faultHang))
 	c := Case{Method: "PUT", Size: 10, Conns: 2, Rate: 1000}
 	l := newTestLoad(t, s, &c, 0)

@@ -1,4 +1,4 @@
-// Command bench measures the proxy: it starts storages that cost next to nothing
+// Command bench measures the proxy: it starts backends that cost next to nothing
 // in processes of their own, the proxy and its peers in front of them, drives
 // them in turn, round by round, and prints what each request cost.
 //
@@ -10,7 +10,7 @@
 // measured and how.
 //
 // The parts: options and scenario say what to measure; run and measure do it;
-// store, fault and process are the storages, and wan is a far one; load, client, source and recorder
+// backend, fault and process are the backends, and wan is a far one; load, client, source and recorder
 // are what drives; result, table, bars, compare and report are what comes of it.
 package main
 
@@ -25,10 +25,10 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 2 && os.Args[1] == storeCommand {
+	if len(os.Args) > 2 && os.Args[1] == backendCommand {
 		// Ctrl-C reaches the whole group: the parent ends this, by closing stdin.
 		signal.Ignore(os.Interrupt)
-		exit(runStore(os.Args[2], os.Stdin, os.Stdout))
+		exit(runBackend(os.Args[2], os.Stdin, os.Stdout))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

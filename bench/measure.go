@@ -89,7 +89,7 @@ func (o *options) window(ctx context.Context, l *load, c *Case, p *process, stor
 	failed := make(chan error, 1)
 	r := drive(ctx, c.Duration, func(r *recorder) {
 		go r.watch(p.rss, stop)
-		go func() { failed <- o.breakStore(c, faulty, r, stop) }()
+		go func() { failed <- o.breakBackend(c, faulty, r, stop) }()
 	})
 	close(stop)
 	if err := errors.Join(<-failed, <-profiled); err != nil {
@@ -107,8 +107,8 @@ func (o *options) window(ctx context.Context, l *load, c *Case, p *process, stor
 	return r, after.since(before), err
 }
 
-// breakStore begins the case's fault when its time has come.
-func (o *options) breakStore(c *Case, faulty *process, r *recorder, stop <-chan struct{}) error {
+// breakBackend begins the case's fault when its time has come.
+func (o *options) breakBackend(c *Case, faulty *process, r *recorder, stop <-chan struct{}) error {
 	if faulty == nil {
 		return nil
 	}

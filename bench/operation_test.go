@@ -74,7 +74,7 @@ func TestTargetsHaveNames(t *testing.T) {
 		{[]string{"http://one:9000"}, []string{"target"}},
 		{[]string{"it=http://one:9000"}, []string{"it"}},
 		{[]string{"http://one:9000", "https://two"}, []string{"one:9000", "two"}},
-		{[]string{"storage=http://one:9000", "http://two:1"}, []string{"storage", "two:1"}},
+		{[]string{"backend=http://one:9000", "http://two:1"}, []string{"backend", "two:1"}},
 		{[]string{"http://one:9000", "http://one:9000"}, nil},
 		{[]string{"a=http://one:9000", "a=http://two:9000"}, nil},
 		{[]string{"http://one:9000", "ftp://two"}, nil},
@@ -170,7 +170,7 @@ func TestOneUnitAColumn(t *testing.T) {
 	}
 }
 
-// TestMix drives each operation, on storages of our own and on any S3 endpoint.
+// TestMix drives each operation, on backends of our own and on any S3 endpoint.
 func TestMix(t *testing.T) {
 	for _, wrong := range []string{"", "put", "put=x", "put=-1", "copy=3", "put=0", "put=1;get=1"} {
 		if m, err := parseMix(wrong); err == nil {
@@ -185,13 +185,13 @@ func TestMix(t *testing.T) {
 	if plain := mustOptions(t, "-scenario", "mix").cases()[0]; plain.String() != "mix ×2 c32" {
 		t.Errorf("the production mix is named %q", plain.String())
 	}
-	s := newTestStorage(t)
+	s := newTestBackend(t)
 	r := newTestLoad(t, s, &c, 400).run(context.Background(), time.Minute, nil)
 	all := r.byOperation(&c)
 	if len(all) != len(operations) || r.failed.Load() > 0 {
 		t.Errorf("%d of %d operations were driven, %v", len(all), len(operations), r.errors)
 	}
-	if err := verify(&c, "direct", r, []*storeCounts{s.take()}); err != nil {
+	if err := verify(&c, "direct", r, []*backendCounts{s.take()}); err != nil {
 		t.Error(err)
 	}
 

@@ -37,7 +37,7 @@ type options struct {
 	targets  []*s3Target
 
 	out io.Writer // tables
-	log io.Writer // how it goes on, while it does
+	log io.Writer // progress
 }
 
 func parseOptions(args []string) (*options, error) {
@@ -52,24 +52,24 @@ func parseOptions(args []string) (*options, error) {
 	fs.StringVar(&o.scenario, "scenario", "put", "what to measure: "+strings.Join(scenarioNames(), ", "))
 	fs.StringVar(&sizes, "size", "", "object `sizes`, with commas: 0,4KiB,16MiB (default: the scenario's)")
 	fs.StringVar(&mixed, "mix", defaultMix, "`shares` of the operations of mix; also head and list")
-	fs.StringVar(&backends, "backends", "", "`numbers` of storages behind the proxy, with commas (default: the scenario's, mostly 2)")
+	fs.StringVar(&backends, "backends", "", "`numbers` of backends behind the proxy, with commas (default: the scenario's, mostly 2)")
 	fs.StringVar(&conns, "conns", "", "`numbers` of connections, with commas (default 32, less for sizes from 64MiB)")
-	fs.Float64Var(&o.rate, "rate", 0, "open loop: so many `requests` a second, latency from when each is due (0: closed loop)")
-	fs.BoolVar(&o.cut, "cut", false, "break off what is still on its way when the time is over")
-	fs.IntVar(&o.rounds, "rounds", 3, "rounds; medians are taken over them")
-	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured `time` of each case, peer and round")
-	fs.DurationVar(&o.warmUp, "warmup", time.Second, "`time` before it that does not count")
-	fs.DurationVar(&o.timeout, "timeout", 30*time.Second, "`time` for one request")
+	fs.Float64Var(&o.rate, "rate", 0, "open loop: `requests` per second, latency from when each is due (0: closed loop)")
+	fs.BoolVar(&o.cut, "cut", false, "break off what is still under way when the time is over")
+	fs.IntVar(&o.rounds, "rounds", 3, "`number` of rounds, over which medians are taken")
+	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured `time` per case, peer and round")
+	fs.DurationVar(&o.warmUp, "warmup", time.Second, "`time` before it that is not measured")
+	fs.DurationVar(&o.timeout, "timeout", 30*time.Second, "longest `time` for one request")
 	fs.StringVar(&peers, "peers", "direct,nginx,akubra", "what to drive, with commas; also nginx-proxy, akubra-near (default of wan: akubra-near,nginx,akubra)")
 	fs.StringVar(&o.proxy, "proxy", "./akubra", "the proxy's `binary`")
 	fs.Func("config", "a `line` for the proxy's configuration, as in 'StallTimeout: 1s' (may be repeated)", func(s string) error {
 		o.config = append(o.config, s)
 		return nil
 	})
-	fs.StringVar(&trickle, "trickle", "64KiB", "bytes a second of a slow storage, for each connection")
-	fs.DurationVar(&o.fault.period, "flap", time.Second, "a flapping storage is away for half of this `time`, and there for the other")
+	fs.StringVar(&trickle, "trickle", "64KiB", "bytes per second of a slow backend, on each connection")
+	fs.DurationVar(&o.fault.period, "flap", time.Second, "`period` of a flapping backend: down for half of it, up for the other half")
 	fs.BoolVar(&o.syscalls, "syscalls", false, "count system calls in a short extra pass (needs perf or strace, and root)")
-	fs.BoolVar(&o.bars, "bars", false, "measure what the project demands of itself, and say which bars are passed")
+	fs.BoolVar(&o.bars, "bars", false, "measure the project's own limits, and say which are kept")
 	fs.StringVar(&o.json, "json", "", "write the raw results to this `file`")
 	fs.StringVar(&o.profile, "profile", "", "write a CPU profile of the proxy to this `file`, of the last case and round")
 	var s3 s3Target
@@ -179,7 +179,7 @@ func positive(s string) (int, error) {
 func usageText(fs *flag.FlagSet) {
 	fmt.Fprint(os.Stderr, `bench measures the proxy beside its peers, or any S3 endpoint.
 
-  bench [flags]                    starts storages, proxy and peers here, and drives them
+  bench [flags]                    starts backends, proxy and peers here, and drives them
   bench -target URL [flags]        drives an S3 endpoint; with several of them, in turn, and compares
   bench compare OLD.json NEW.json  tells what changed, and how sure that is
   bench report IN.json OUT.html    writes a page with plots
@@ -189,7 +189,7 @@ Scenarios:
 	for i := range scenarios {
 		fmt.Fprintf(os.Stderr, "  %-9s %s\n", scenarios[i].name, scenarios[i].about)
 	}
-	fmt.Fprint(os.Stderr, "  wan       uploads, the last storage is far away, behind a narrow link\n")
-	fmt.Fprint(os.Stderr, "  all       each of them, shortened, and 1 to 2000 connections and 2 to 5 storages\n\nFlags:\n")
+	fmt.Fprint(os.Stderr, "  wan       uploads, the last backend is far away, behind a narrow link\n")
+	fmt.Fprint(os.Stderr, "  all       each of them, shortened, and 1 to 2000 connections and 2 to 5 backends\n\nFlags:\n")
 	fs.PrintDefaults()
 }

@@ -13,17 +13,17 @@ import (
 
 var peerNames = []string{"direct", "nginx-proxy", "akubra-near", "nginx", "akubra"}
 
-// drivesOne reports whether a peer has the first storage alone behind it.
+// drivesOne reports whether a peer has the first backend alone behind it.
 func drivesOne(peer string) bool {
 	return peer == "direct" || peer == "nginx-proxy" || peer == "akubra-near"
 }
 
-// startPeer starts what is to be driven in front of the storages.
+// startPeer starts what is to be driven in front of the backends.
 func startPeer(name string, o *options, c *Case, stores []*process) (*process, error) {
 	switch name {
 	case "direct": // plain also where the others speak TLS: the cheapest there is
 		return &process{addr: stores[0].addr}, nil
-	case "nginx-proxy": // what a reverse proxy in front of one storage costs, to hold reads against
+	case "nginx-proxy": // what a reverse proxy in front of one backend costs, to hold reads against
 		return startNginx(c, stores[:1])
 	case "nginx":
 		return startNginx(c, stores)
@@ -84,7 +84,7 @@ func akubraFiles(addr, admin string, c *Case, stores []*process) map[string][]by
 	return files
 }
 
-// startNginx starts nginx's mirror module, one mirror for each further storage.
+// startNginx starts nginx's mirror module, one mirror for each further backend.
 func startNginx(c *Case, stores []*process) (*process, error) {
 	binary, err := findBinary("nginx")
 	if err != nil {

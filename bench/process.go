@@ -17,7 +17,7 @@ import (
 
 // process is a server that the bench has started.
 type process struct {
-	cmd   *exec.Cmd // nil for a storage that is driven as it is
+	cmd   *exec.Cmd // nil for a backend that is driven as it is
 	addr  string
 	admin string // the proxy's second listener
 	dir   string // removed with it
@@ -25,13 +25,13 @@ type process struct {
 	out   *bufio.Reader
 }
 
-// startStore starts a storage in a process of its own; it ends with this one.
-func startStore() (*process, error) {
+// startBackend starts a backend in a process of its own; it ends with this one.
+func startBackend() (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, storeCommand, "127.0.0.1:0")
+	cmd := exec.Command(self, backendCommand, "127.0.0.1:0")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -48,20 +48,20 @@ func startStore() (*process, error) {
 	line, err := p.out.ReadString('\n')
 	if err != nil {
 		p.stop()
-		return nil, fmt.Errorf("cannot start a storage: %w", err)
+		return nil, fmt.Errorf("cannot start a backend: %w", err)
 	}
 	p.addr = strings.TrimSpace(line)
 	return p, nil
 }
 
-// ask sends a storage a command and returns its answer.
+// ask sends a backend a command and returns its answer.
 func (p *process) ask(command string) (string, error) {
 	if _, err := fmt.Fprintln(p.in, command); err != nil {
-		return "", fmt.Errorf("cannot ask a storage %q: %w", command, err)
+		return "", fmt.Errorf("cannot ask a backend %q: %w", command, err)
 	}
 	line, err := p.out.ReadString('\n')
 	if err != nil {
-		return "", fmt.Errorf("cannot ask a storage %q: %w", command, err)
+		return "", fmt.Errorf("cannot ask a backend %q: %w", command, err)
 	}
 	return strings.TrimSpace(line), nil
 }
@@ -74,12 +74,12 @@ func (p *process) seen() (int64, error) {
 	return strconv.ParseInt(line, 10, 64)
 }
 
-func (p *process) take() (*storeCounts, error) {
+func (p *process) take() (*backendCounts, error) {
 	line, err := p.ask("take")
 	if err != nil {
 		return nil, err
 	}
-	c := &storeCounts{}
+	c := &backendCounts{}
 	return c, json.Unmarshal([]byte(line), c)
 }
 
@@ -123,7 +123,7 @@ func start(addr string, files map[string][]byte, command func(dir string) *exec.
 		if time.Now().After(deadline) {
 			said, _ := os.ReadFile(filepath.Join(dir, "log"))
 			p.stop()
-			return nil, fmt.Errorf("it does not listen: %s", said)
+			return nil, fmt.Errorf("cannot connect to %s within 10 s of its start: %s", addr, said)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -28,7 +28,7 @@ type recorder struct {
 	first  histogram.Histogram // to the answer's first byte, of all that succeeded
 
 	sent, succeeded, failed, unsent atomic.Int64
-	puts, gets, deletes, stored     atomic.Int64 // of those that succeeded, what a storage must have seen
+	puts, gets, deletes, stored     atomic.Int64 // of those that succeeded, what a backend must have seen
 	moved                           atomic.Int64 // bytes of bodies, in and after the window
 
 	mu        sync.Mutex

@@ -128,7 +128,7 @@ func overTime(g *group, title, y string, format func(float64) string, of func(r 
 }
 
 var faultText = map[string]string{
-	faultTrickle: "one storage trickles", faultHang: "one storage hangs", faultDead: "one storage dies", faultFlap: "one storage comes and goes",
+	faultTrickle: "one backend trickles", faultHang: "one backend hangs", faultDead: "one backend dies", faultFlap: "one backend comes and goes",
 }
 
 // scalingCharts plot cases that differ in nothing but connections, or backends.
@@ -139,7 +139,7 @@ func scalingCharts(all []*group) []template.HTML {
 		value func(c *Case) *int
 	}{
 		{"connections", func(c *Case) *int { return &c.Conns }},
-		{"storages", func(c *Case) *int { return &c.Backends }},
+		{"backends", func(c *Case) *int { return &c.Backends }},
 	} {
 		families := map[string][]*group{}
 		var order []string

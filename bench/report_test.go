@@ -19,8 +19,8 @@ func TestReport(t *testing.T) {
 	var out bytes.Buffer
 	testkit.MustDo(t, writeReport(&out, rs))
 	page := out.String()
-	for _, want := range []string{"<svg", "Latency by percentile", "Throughput over time", "one storage hangs", "Resident memory over time",
-		"by connections", "by storages", "3 × status 503", "prefers-color-scheme: dark", "1.20", "&lt;script&gt;"} {
+	for _, want := range []string{"<svg", "Latency by percentile", "Throughput over time", "one backend hangs", "Resident memory over time",
+		"by connections", "by backends", "3 × status 503", "prefers-color-scheme: dark", "1.20", "&lt;script&gt;"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is missing", want)
 		}
@@ -80,7 +80,7 @@ func TestReportSays(t *testing.T) {
 	// Targets: the first is the one to hold against, whatever they are called.
 	c := Case{Scenario: "mix", Method: methodMix, Conns: 1}
 	rs.Runs = nil
-	for _, peer := range []string{"storage", "akubra"} {
+	for _, peer := range []string{"backend", "akubra"} {
 		r := newRecorder(time.Second)
 		r.begin()
 		for _, method := range []string{"PUT", "GET"} {
@@ -88,12 +88,12 @@ func TestReportSays(t *testing.T) {
 		}
 		rs.Runs = append(rs.Runs, newRun(&c, peer, 0, r, usage{}))
 	}
-	for _, want := range []string{"<h1>akubra beside storage</h1>", "time to first byte", "about the same", `<tr class="part"><td>GET</td>`} {
+	for _, want := range []string{"<h1>akubra beside backend</h1>", "time to first byte", "about the same", `<tr class="part"><td>GET</td>`} {
 		if !strings.Contains(say(), want) {
 			t.Errorf("%q is missing", want)
 		}
 	}
-	if page := say(); strings.Index(page, "<td>storage</td>") > strings.Index(page, "<td>akubra</td>") {
+	if page := say(); strings.Index(page, "<td>backend</td>") > strings.Index(page, "<td>akubra</td>") {
 		t.Error("the targets are not in their order")
 	}
 	if page := say(); strings.Count(page, `class="line s4"`) != strings.Count(page, `class="line s3"`) {

@@ -138,7 +138,7 @@ func TestBars(t *testing.T) {
 	}{"well": {.3, false}, "slow": {1.4, true}} {
 		var runs []*Run
 		for i := range cases {
-			// Each storage costs as much as any other, and a ninth of what does not
+			// Each backend costs as much as any other, and a ninth of what does not
 			// depend on their number.
 			cpu := c.cpu * float64(9+cases[i].Backends) / 11
 			for _, r := range someRuns(cases[i], 3, cpu) {

@@ -43,11 +43,11 @@ func (o *options) measureAll(ctx context.Context, rs *Results, rounds int, cases
 	most := 0
 	for i := range cases {
 		if cases[i].Fault != "" && cases[i].Backends < 2 {
-			return fmt.Errorf("cannot measure %s: with a storage that fails there must be another", &cases[i])
+			return fmt.Errorf("cannot measure %s: with a backend that fails there must be another", &cases[i])
 		}
 		most = max(most, cases[i].Backends)
 	}
-	stores, err := startStores(most)
+	stores, err := startBackends(most)
 	defer func() {
 		for _, s := range stores {
 			s.stop()
@@ -85,10 +85,10 @@ func (o *options) measureAll(ctx context.Context, rs *Results, rounds int, cases
 	return nil
 }
 
-func startStores(n int) ([]*process, error) {
+func startBackends(n int) ([]*process, error) {
 	var stores []*process
 	for range n {
-		s, err := startStore()
+		s, err := startBackend()
 		if err != nil {
 			return stores, err
 		}

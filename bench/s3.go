@@ -32,7 +32,7 @@ type s3Target struct {
 
 // flags sets what all targets have in common, and the URLs of each.
 func (t *s3Target) flags(fs *flag.FlagSet, urls *[]string) {
-	fs.Func("target", "drive the S3 endpoint at this `URL` instead of storages here; given again, all of them in turn, against the first (NAME=URL names one)", func(s string) error {
+	fs.Func("target", "drive the S3 endpoint at this `URL` instead of starting backends; may be given again: all are driven in turn and compared with the first (NAME=URL names one)", func(s string) error {
 		*urls = append(*urls, s)
 		return nil
 	})

@@ -18,15 +18,15 @@ type Case struct {
 	Backends int           `json:"backends"`
 	Conns    int           `json:"conns"`
 	Rate     float64       `json:"rate,omitempty"`  // open loop, requests a second
-	Fault    string        `json:"fault,omitempty"` // of the last storage, from a third of the window on
+	Fault    string        `json:"fault,omitempty"` // of the last backend, from a third of the window on
 	TLS      bool          `json:"tls,omitempty"`
 	NoAlive  bool          `json:"noalive,omitempty"`
 	Idle     bool          `json:"idle,omitempty"`
 	Cut      bool          `json:"cut,omitempty"`     // what is on its way at the window's end is broken off
-	Way      *Way          `json:"way,omitempty"`     // to the last storage
+	Way      *Way          `json:"way,omitempty"`     // to the last backend
 	Limit    int64         `json:"limit,omitempty"`   // no more requests than so many, within Duration
 	OneKey   bool          `json:"one_key,omitempty"` // all go to one
-	Missing  bool          `json:"missing,omitempty"` // no storage has what is asked for
+	Missing  bool          `json:"missing,omitempty"` // no backend has what is asked for
 	Duration time.Duration `json:"duration_ns"`
 	WarmUp   time.Duration `json:"warmup_ns"`
 	Config   []string      `json:"config,omitempty"` // lines of the proxy's configuration beside its defaults
@@ -82,17 +82,17 @@ var (
 	smallSize = []int64{4 << 10}
 )
 
-// scenarios are those of -scenario. A storage of three is the one with a fault,
-// so that there are still two to copy to.
+// scenarios are those of -scenario. With a fault there are three backends, so that
+// two are left to copy to.
 var scenarios = []scenario{
 	{"put", "uploads", Case{Method: "PUT"}, allSizes, []int{2}},
 	{"get", "downloads", Case{Method: "GET"}, allSizes, []int{2}},
 	{"head", "HEAD of objects", Case{Method: "HEAD"}, allSizes, []int{2}},
 	{"mix", "a production mix: sizes log-normal around 50 KiB, 80 % PUT, 15 % GET, 5 % DELETE (-mix)", Case{Method: methodMix}, []int64{0}, []int{2}},
-	{"slow", "uploads, one storage begins to trickle", Case{Method: "PUT", Fault: faultTrickle}, []int64{64 << 10}, []int{3}},
-	{"hung", "uploads, one storage hangs", Case{Method: "PUT", Fault: faultHang}, smallSize, []int{3}},
-	{"flapping", "uploads, one storage comes and goes", Case{Method: "PUT", Fault: faultFlap}, smallSize, []int{3}},
-	{"dead", "uploads, one storage dies", Case{Method: "PUT", Fault: faultDead}, smallSize, []int{3}},
+	{"slow", "uploads, one backend begins to trickle", Case{Method: "PUT", Fault: faultTrickle}, []int64{64 << 10}, []int{3}},
+	{"hung", "uploads, one backend hangs", Case{Method: "PUT", Fault: faultHang}, smallSize, []int{3}},
+	{"flapping", "uploads, one backend comes and goes", Case{Method: "PUT", Fault: faultFlap}, smallSize, []int{3}},
+	{"dead", "uploads, one backend dies", Case{Method: "PUT", Fault: faultDead}, smallSize, []int{3}},
 	{"tls", "uploads, TLS on the listener", Case{Method: "PUT", TLS: true}, []int64{4 << 10, 1 << 20}, []int{2}},
 	{"noalive", "uploads, a connection for each", Case{Method: "PUT", NoAlive: true}, smallSize, []int{2}},
 	{"idle", "connections that do nothing: memory", Case{Method: "HEAD", Idle: true}, []int64{0}, []int{2}},

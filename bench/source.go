@@ -25,7 +25,7 @@ var mixSizes = func() []int64 {
 	return sizes
 }()
 
-// payload is what bodies consist of: noise, so that no storage packs it.
+// payload is what bodies consist of: noise, so that no backend packs it.
 var payload = func() []byte {
 	b := make([]byte, 1<<20)
 	r := rand.NewChaCha8([32]byte{'b', 'e', 'n', 'c', 'h'})
@@ -41,7 +41,7 @@ func pick(r *rand.Rand, c *Case, m *mix) (op string, size int64) {
 	return m.pick(r)
 }
 
-// stubSource makes requests for our own storages, which have every object of any
+// stubSource makes requests for our own backends, which have every object of any
 // size and believe every signature. Keys are random: writes must not overlap.
 type stubSource struct {
 	c      *Case

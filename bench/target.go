@@ -215,7 +215,7 @@ func (o *options) prepareBucket(t *s3Target) (remove func() error, err error) {
 		return nil, fmt.Errorf("cannot create bucket %q: %w", t.bucket, err)
 	}
 	return func() error {
-		// Behind a fan-out some storage may not have deleted the last key yet.
+		// Behind a fan-out some backend may not have deleted the last key yet.
 		time.Sleep(bucketPause)
 		if err := do("DELETE", nil); err != nil {
 			return fmt.Errorf("cannot remove bucket %q: %w", t.bucket, err)

@@ -95,7 +95,7 @@ func TestTargetKeepsAGivenBucket(t *testing.T) {
 func TestTargetCannotDoFaults(t *testing.T) {
 	o := mustOptions(t, "-target", "http://127.0.0.1:1", "-access-key", "a", "-secret-key", "b", "-scenario", "hung")
 	if err := o.runTarget(context.Background(), newResults(o, nil)); err == nil {
-		t.Error("a target's storage can be made to hang")
+		t.Error("a target's backend can be made to hang")
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// settle waits until the storages have seen all that was written and it has grown
+// settle waits until the backends have seen all that was written and it has grown
 // quiet: copies that nobody waits for may be a moment late. What is missing then,
 // verify tells.
 func settle(stores []*process, r *recorder) error {
@@ -29,8 +29,8 @@ func settle(stores []*process, r *recorder) error {
 	return nil
 }
 
-func takeAll(stores []*process) ([]*storeCounts, error) {
-	var all []*storeCounts
+func takeAll(stores []*process) ([]*backendCounts, error) {
+	var all []*backendCounts
 	for _, s := range stores {
 		c, err := s.take()
 		if err != nil {
@@ -41,9 +41,9 @@ func takeAll(stores []*process) ([]*storeCounts, error) {
 	return all, nil
 }
 
-// verify holds the load's figures against what the storages saw. A peer that drops
+// verify holds the load's figures against what the backends saw. A peer that drops
 // copies would look fast, and a clock or a histogram that is wrong would too.
-func verify(c *Case, peer string, r *recorder, counts []*storeCounts) error {
+func verify(c *Case, peer string, r *recorder, counts []*backendCounts) error {
 	if c.Cut {
 		return nil
 	}
@@ -68,13 +68,13 @@ func verify(c *Case, peer string, r *recorder, counts []*storeCounts) error {
 			{"bytes", seen.Bytes, r.stored.Load()},
 		} {
 			if one.seen < one.due || clean && one.seen > one.due {
-				return fmt.Errorf("storage %d saw %d %s, %d were sent", i+1, one.seen, one.what, one.due)
+				return fmt.Errorf("backend %d saw %d %s, %d were sent", i+1, one.seen, one.what, one.due)
 			}
 		}
 		gets += seen.Gets
 	}
-	if gets < r.gets.Load() { // a proxy may ask as many storages as it likes
-		return fmt.Errorf("the storages saw %d GETs and HEADs, %d were sent", gets, r.gets.Load())
+	if gets < r.gets.Load() { // a proxy may ask as many backends as it likes
+		return fmt.Errorf("the backends saw %d GETs and HEADs, %d were sent", gets, r.gets.Load())
 	}
 	if peer == "direct" && clean {
 		return verifyLatency(r, counts[0])
@@ -82,16 +82,16 @@ func verify(c *Case, peer string, r *recorder, counts []*storeCounts) error {
 	return nil
 }
 
-// verifyLatency holds that no percentile is shorter than the storage's own for the
-// same requests: each answer took the client longer than it took the storage.
-func verifyLatency(r *recorder, seen *storeCounts) error {
+// verifyLatency holds that no percentile is shorter than the backend's own for the
+// same requests: each answer took the client longer than it took the backend.
+func verifyLatency(r *recorder, seen *backendCounts) error {
 	if seen.Latency.Count() != r.whole.Count() {
-		return fmt.Errorf("the histogram has %d latencies, the storage's own %d", r.whole.Count(), seen.Latency.Count())
+		return fmt.Errorf("the histogram has %d latencies, the backend's own %d", r.whole.Count(), seen.Latency.Count())
 	}
 	for _, p := range []float64{.01, .1, .25, .5, .75, .9, .99} {
 		own, theirs := r.whole.At(p), seen.Latency.At(p)
 		if float64(own) < .97*float64(theirs) {
-			return fmt.Errorf("the histogram's p%v is %v, the storage itself took %v", 100*p, own, theirs)
+			return fmt.Errorf("the histogram's p%v is %v, the backend itself took %v", 100*p, own, theirs)
 		}
 	}
 	return nil

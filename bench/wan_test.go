@@ -54,7 +54,7 @@ func TestWanCases(t *testing.T) {
 // TestWanMeasures drives the far storage through its link, for want of a proxy.
 func TestWanMeasures(t *testing.T) {
 	o := mustOptions(t, "-scenario", "wan")
-	stores, err := startStores(2)
+	stores, err := startBackends(2)
 	for _, s := range stores {
 		t.Cleanup(s.stop)
 	}

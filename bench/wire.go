@@ -11,7 +11,7 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// The little of HTTP/1.1 that load and storages speak. Both see only what this
+// The little of HTTP/1.1 that load and backends speak. Both see only what this
 // program or a server with good manners sends, and must cost next to nothing.
 
 // readHead reads up to and with the empty line, into buf.

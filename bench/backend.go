@@ -13,11 +13,11 @@ import (
 	"github.com/akubra/akubra/bench/histogram"
 )
 
-// storeCommand starts a storage in this binary.
-const storeCommand = "store"
+// backendCommand starts a backend in this binary.
+const backendCommand = "backend"
 
-// storeCounts is what a storage has seen since it was asked last.
-type storeCounts struct {
+// backendCounts is what a backend has seen since it was asked last.
+type backendCounts struct {
 	Puts    int64                `json:"puts"`
 	Gets    int64                `json:"gets"` // HEADs too
 	Deletes int64                `json:"deletes"`
@@ -25,12 +25,12 @@ type storeCounts struct {
 	Latency *histogram.Histogram `json:"latency"` // from a head's end to just before the answer's
 }
 
-func (c *storeCounts) requests() int64 { return c.Puts + c.Gets + c.Deletes }
+func (c *backendCounts) requests() int64 { return c.Puts + c.Gets + c.Deletes }
 
-// storage keeps nothing and is as cheap as it gets, so that the proxy is what is
+// backend keeps nothing and is as cheap as it gets, so that the proxy is what is
 // measured: the kernel throws bodies away, answers are made beforehand. One
 // goroutine serves each connection.
-type storage struct {
+type backend struct {
 	addr                      string
 	puts, gets, deletes, size atomic.Int64
 	latency                   atomic.Pointer[histogram.Histogram]
@@ -41,9 +41,9 @@ type storage struct {
 	conns map[net.Conn]struct{}
 }
 
-// newStorage listens on addr.
-func newStorage(addr string) (*storage, error) {
-	s := &storage{addr: addr, conns: map[net.Conn]struct{}{}}
+// newBackend listens on addr.
+func newBackend(addr string) (*backend, error) {
+	s := &backend{addr: addr, conns: map[net.Conn]struct{}{}}
 	s.latency.Store(&histogram.Histogram{})
 	s.fault.Store(newFault(faultNone))
 	if err := s.open(); err != nil {
@@ -53,7 +53,7 @@ func newStorage(addr string) (*storage, error) {
 	return s, nil
 }
 
-func (s *storage) open() error {
+func (s *backend) open() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ln != nil {
@@ -69,7 +69,7 @@ func (s *storage) open() error {
 }
 
 // close refuses connections from now on, and cuts those there are.
-func (s *storage) close() {
+func (s *backend) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ln == nil {
@@ -82,7 +82,7 @@ func (s *storage) close() {
 	}
 }
 
-func (s *storage) accept(ln net.Listener) {
+func (s *backend) accept(ln net.Listener) {
 	for {
 		nc, err := ln.Accept()
 		if err != nil {
@@ -107,18 +107,18 @@ func (s *storage) accept(ln net.Listener) {
 }
 
 // take returns the counts and begins anew.
-func (s *storage) take() *storeCounts {
-	return &storeCounts{s.puts.Swap(0), s.gets.Swap(0), s.deletes.Swap(0), s.size.Swap(0), s.latency.Swap(&histogram.Histogram{})}
+func (s *backend) take() *backendCounts {
+	return &backendCounts{s.puts.Swap(0), s.gets.Swap(0), s.deletes.Swap(0), s.size.Swap(0), s.latency.Swap(&histogram.Histogram{})}
 }
 
-// runStore is a storage's process. It says its address, does what comes on its
+// runBackend is a backend's process. It says its address, does what comes on its
 // standard input, a command a line, each answered with a line, and ends with it:
 //
 //	seen               how many requests it has seen since the last "take"
 //	take               the counts since the last "take", as JSON
 //	fault MODE RATE PERIOD   see fault.go
-func runStore(addr string, in io.Reader, out io.Writer) error {
-	s, err := newStorage(addr)
+func runBackend(addr string, in io.Reader, out io.Writer) error {
+	s, err := newBackend(addr)
 	if err != nil {
 		return err
 	}

@@ -18,20 +18,20 @@ const (
 	// missingSize is that of an object which is not there.
 	missingSize = -1
 	// listParam asks for a listing. The answer has listedKeys, whatever the prefix.
-	listParam  = "?list-type=2&max-keys=100"
-	listedKeys = 100
-	storeETag  = `"d41d8cd98f00b204e9800998ecf8427e"`
+	listParam   = "?list-type=2&max-keys=100"
+	listedKeys  = 100
+	backendETag = `"d41d8cd98f00b204e9800998ecf8427e"`
 )
 
 var (
-	putAnswer     = []byte("HTTP/1.1 200 OK\r\nServer: store\r\nETag: " + storeETag + "\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
+	putAnswer     = []byte("HTTP/1.1 200 OK\r\nServer: store\r\nETag: " + backendETag + "\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
 	missingAnswer = []byte("HTTP/1.1 404 Not Found\r\nServer: store\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
 	deleteAnswer  = []byte("HTTP/1.1 204 No Content\r\nServer: store\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n")
 	zeros         = make([]byte, 1<<20)
 	listAnswer    = func() []byte {
 		body := []byte(`<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bench</Name><IsTruncated>false</IsTruncated>`)
 		for i := range listedKeys {
-			body = fmt.Appendf(body, `<Contents><Key>%016x</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>%s</ETag><Size>4096</Size><StorageClass>STANDARD</StorageClass></Contents>`, i, html.EscapeString(storeETag))
+			body = fmt.Appendf(body, `<Contents><Key>%016x</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>%s</ETag><Size>4096</Size><StorageClass>STANDARD</StorageClass></Contents>`, i, html.EscapeString(backendETag))
 		}
 		body = append(body, "</ListBucketResult>"...)
 		return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: store\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
@@ -46,9 +46,9 @@ const (
 	headRead  = 1 << 10
 )
 
-// storeConn is one connection to a storage.
-type storeConn struct {
-	s    *storage
+// backendConn is one connection to a backend.
+type backendConn struct {
+	s    *backend
 	nc   net.Conn
 	br   *bufio.Reader
 	head []byte
@@ -58,7 +58,7 @@ type storeConn struct {
 }
 
 // Read is for br.
-func (c *storeConn) Read(p []byte) (int, error) {
+func (c *backendConn) Read(p []byte) (int, error) {
 	if c.large {
 		p = p[:min(len(p), headRead)]
 	}
@@ -67,8 +67,8 @@ func (c *storeConn) Read(p []byte) (int, error) {
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 16<<10) }}
 
-func (s *storage) serve(nc net.Conn) {
-	c := &storeConn{s: s, nc: nc, br: readers.Get().(*bufio.Reader)} //nolint:forcetypeassert // its New's
+func (s *backend) serve(nc net.Conn) {
+	c := &backendConn{s: s, nc: nc, br: readers.Get().(*bufio.Reader)} //nolint:forcetypeassert // its New's
 	defer readers.Put(c.br)
 	c.br.Reset(c)
 	for {
@@ -93,7 +93,7 @@ func (s *storage) serve(nc net.Conn) {
 
 // write sends a part of an answer. All is counted before the last of it goes out:
 // who has the answer finds it counted, and has waited for longer than is said here.
-func (c *storeConn) write(b []byte, last bool) error {
+func (c *backendConn) write(b []byte, last bool) error {
 	if last {
 		c.s.latency.Load().Record(time.Since(c.start))
 	}
@@ -101,7 +101,7 @@ func (c *storeConn) write(b []byte, last bool) error {
 	return err
 }
 
-func (c *storeConn) answer(f *fault, head []byte) error {
+func (c *backendConn) answer(f *fault, head []byte) error {
 	method, rest, _ := bytes.Cut(head, []byte(" "))
 	target, _, _ := bytes.Cut(rest, []byte(" "))
 	switch string(method) {
@@ -134,7 +134,7 @@ func (c *storeConn) answer(f *fault, head []byte) error {
 	return fmt.Errorf("cannot answer a %s", method)
 }
 
-func (c *storeConn) takeBody(f *fault, n int64) error {
+func (c *backendConn) takeBody(f *fault, n int64) error {
 	if f.mode != faultTrickle {
 		return discard(c.nc, c.br, n, nil)
 	}
@@ -150,8 +150,8 @@ func (c *storeConn) takeBody(f *fault, n int64) error {
 	return discard(c.nc, c.br, n, nil)
 }
 
-func (c *storeConn) sendObject(f *fault, headOnly bool, size int64) error {
-	head := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: store\r\nETag: %s\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", storeETag, size)
+func (c *backendConn) sendObject(f *fault, headOnly bool, size int64) error {
+	head := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: store\r\nETag: %s\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", backendETag, size)
 	if headOnly {
 		size = 0
 	}
