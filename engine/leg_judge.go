@@ -116,8 +116,7 @@ func (l *leg) describe(err error) error {
 		return errors.New("connection closed before the answer's end")
 	}
 	// The addresses of one connection would make every record another one.
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		inner := strings.TrimPrefix(op.Err.Error(), op.Op+": ")
 		return errors.New(strings.Replace(err.Error(), op.Error(), op.Op+": "+inner, 1))
 	}

@@ -46,8 +46,7 @@ func (r *request) noAnswer() *s3Error {
 		return errNoBackend
 	}
 	for i := range r.legs {
-		var own *ownFailure
-		if !errors.As(r.legs[i].err, &own) {
+		if _, ok := errors.AsType[*ownFailure](r.legs[i].err); !ok {
 			return errNoBackend
 		}
 	}

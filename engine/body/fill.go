@@ -67,7 +67,7 @@ func (m *Message) room() ([]byte, error) {
 		return noBytes[:min(m.left, pipes.Batch)], nil
 	}
 	// Only readers can empty a full ring.
-	if came := m.length - m.left; came >= LazyStart || int64(m.head)+came >= int64(m.Size()) {
+	if came := m.length - m.left; came >= lazyStart || int64(m.head)+came >= int64(m.Size()) {
 		m.Start()
 	}
 	room, err := m.Reserve()
@@ -246,7 +246,7 @@ func (m *Message) gather(p []byte, spliced bool) error {
 		return m.passGathered()
 	case m.left == 0:
 		m.keepGathered()
-	case time.Since(m.begun) > GatherTime:
+	case time.Since(m.begun) > gatherTime:
 		m.ungather()
 	}
 	return nil

@@ -6,19 +6,19 @@ import "time"
 // the client's connection (how much is read first, how long to wait for more) are in the engine's
 // sizes.go.
 const (
-	// LazyStart is how much of a body must arrive before the readers start, unless the client makes
+	// lazyStart is how much of a body must arrive before the readers start, unless the client makes
 	// the writer wait: small objects need a single write per backend. See "Launching the legs of a
 	// small body as soon as the client pauses", which was slower.
-	LazyStart = 64 << 10
+	lazyStart = 64 << 10
 
 	// MinGathered is the smallest body worth a pipe's system calls when it arrives without waiting:
 	// "Gathering from 40 KiB on".
 	MinGathered = 40 << 10
 
-	// GatherTime is how long a message may take to arrive while its readers wait, each occupying a
+	// gatherTime is how long a message may take to arrive while its readers wait, each occupying a
 	// slot of the limiter, if the client never pauses for long: "Gathering in a pipe what comes
 	// without a pause".
-	GatherTime = 20 * time.Millisecond
+	gatherTime = 20 * time.Millisecond
 
 	// MinSpliced is how much of a body must be left for pipes to be worth their system calls if it
 	// has not all arrived: "Pipes for large bodies: splice and tee", and "Pipes with a goroutine a

@@ -18,9 +18,6 @@ package pipes
 
 import "errors"
 
-// ErrUnsupported means that this system has no splice and tee.
-var ErrUnsupported = errors.New("pipes: not supported by this system")
-
 // ErrBusy means that enough pipes are in use already.
 var ErrBusy = errors.New("pipes: too many in use")
 

@@ -19,9 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AdminName is the name of the admin listener's socket (FileDescriptorName= in its unit). A socket
+// adminName is the name of the admin listener's socket (FileDescriptorName= in its unit). A socket
 // with any other name is for clients.
-const AdminName = "admin"
+const adminName = "admin"
 
 // Sockets are those on which systemd listens for this process; nil if there are none.
 type Sockets struct {
@@ -36,7 +36,7 @@ func sockets(files []*os.File) (s Sockets, err error) {
 	var errs []error
 	for _, f := range files {
 		place, what := &s.Clients, "clients"
-		if f.Name() == AdminName {
+		if f.Name() == adminName {
 			place, what = &s.Admin, "the admin listener"
 		}
 		ln, err := listener(f)
@@ -44,7 +44,7 @@ func sockets(files []*os.File) (s Sockets, err error) {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("cannot use the socket %q that systemd has passed: %w", f.Name(), err))
 		case *place != nil:
-			errs = append(errs, fmt.Errorf("cannot use the socket %q that systemd has passed: there is another one for %s (FileDescriptorName=%s marks the admin listener's)", f.Name(), what, AdminName))
+			errs = append(errs, fmt.Errorf("cannot use the socket %q that systemd has passed: there is another one for %s (FileDescriptorName=%s marks the admin listener's)", f.Name(), what, adminName))
 			_ = ln.Close()
 		default:
 			*place = ln
