@@ -68,14 +68,11 @@ func printSummary(w io.Writer, runs []*Run) {
 func summarize(w io.Writer, g *group, peer string) {
 	all := g.runs[peer]
 	v := func(name string) string { m := metricOf(name); return m.say(medianOf(all, m)) }
-	var sent, unsent int64
-	errors := map[string]int64{}
+	var sent int64
 	for _, r := range all {
-		sent, unsent = sent+r.Sent, unsent+r.Unsent
-		for kind, n := range r.Errors {
-			errors[kind] += n
-		}
+		sent += r.Sent
 	}
+	errors, unsent := shortfall(all)
 	name := g.c.String()
 	if len(g.peers) > 1 {
 		name = peer + ", " + name

@@ -163,17 +163,12 @@ func (d *reportData) row(name string, runs []*Run, part bool) row {
 // notes tell of what the figures do not.
 func notes(peer string, runs []*Run) []string {
 	var all []string
-	kinds := map[string]int64{}
-	var unsent int64
 	for _, r := range runs {
-		for kind, n := range r.Errors {
-			kinds[kind] += n
-		}
-		unsent += r.Unsent
 		if r.Wrong != "" {
 			all = append(all, peer+" does not add up: "+r.Wrong)
 		}
 	}
+	kinds, unsent := shortfall(runs)
 	for kind, n := range kinds {
 		all = append(all, fmt.Sprintf("%s: %d × %s", peer, n, kind))
 	}

@@ -74,6 +74,18 @@ func failures(runs []*Run) (n int64) {
 	return n
 }
 
+// shortfall is what did not succeed: errors by kind, and what was never sent.
+func shortfall(runs []*Run) (errors map[string]int64, unsent int64) {
+	errors = map[string]int64{}
+	for _, r := range runs {
+		for kind, n := range r.Errors {
+			errors[kind] += n
+		}
+		unsent += r.Unsent
+	}
+	return errors, unsent
+}
+
 // usedMetrics are those that any run has.
 func usedMetrics(runs []*Run) []*metric {
 	var used []*metric

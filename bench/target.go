@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -9,7 +10,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -105,33 +105,26 @@ func (o *options) measureTarget(ctx context.Context, t *s3Target, c *Case, round
 
 // fill puts a few objects for each connection to read.
 func fill(l *load) error {
-	var all sync.WaitGroup
-	failed := make([]error, len(l.clients))
-	for i, c := range l.clients {
-		all.Go(func() {
-			s := l.sources[i].(*s3Source) //nolint:forcetypeassert // measureTarget's
-			s.sizes = s.sizes[:min(len(s.sizes), 8)]
-			c.progress = func(int) {}
-			put := *s.c
-			put.Method = "PUT"
-			whole := s.c
-			s.c = &put
-			for range s.sizes {
-				var req request
-				s.next(&req)
-				err := c.do(&req)
-				s.done(&req, err)
-				if failed[i] = err; err != nil {
-					break
-				}
+	err := eachSource(l, func(c *client, s *s3Source) error {
+		s.sizes = s.sizes[:min(len(s.sizes), 8)]
+		put := *s.c
+		put.Method = "PUT"
+		whole := s.c
+		s.c = &put
+		defer func() { s.c = whole }()
+		for range s.sizes {
+			var req request
+			s.next(&req)
+			err := c.do(&req)
+			s.done(&req, err)
+			if err != nil {
+				return err
 			}
-			s.c = whole
-		})
-	}
-	all.Wait()
-	if err := errors.Join(failed...); err != nil {
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		return fmt.Errorf("cannot put the objects to read: %s", first)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("cannot put the objects to read: %w", err)
 	}
 	return nil
 }
@@ -139,32 +132,33 @@ func fill(l *load) error {
 // removeKeys deletes every key that a connection may have written, each on its own
 // connection.
 func removeKeys(l *load) error {
+	return eachSource(l, func(c *client, s *s3Source) (failed error) {
+		for s.key = range s.sizes {
+			if !s.touched[s.key] {
+				continue
+			}
+			req := request{method: "DELETE", answer: -1}
+			req.head = s.t.s3Request(s.buf, s.signer, "DELETE", s.path(), 0, sigv4.Empty, s.c.NoAlive)
+			if err := c.do(&req); err != nil && !errors.Is(err, statusError(404)) {
+				failed = fmt.Errorf("cannot remove %s: %w", s.path(), err)
+			}
+		}
+		return failed
+	})
+}
+
+// eachSource calls do for all connections at once, and returns one of their errors.
+func eachSource(l *load, do func(c *client, s *s3Source) error) error {
 	var all sync.WaitGroup
 	failed := make([]error, len(l.clients))
 	for i, c := range l.clients {
 		all.Go(func() {
-			s := l.sources[i].(*s3Source) //nolint:forcetypeassert // measureTarget's
 			c.progress, c.until = func(int) {}, time.Time{}
-			for s.key = range s.sizes {
-				if !s.touched[s.key] {
-					continue
-				}
-				req := request{method: "DELETE", answer: -1}
-				req.head = s.t.s3Request(s.buf, s.signer, "DELETE", s.path(), 0, sigv4.Empty, s.c.NoAlive)
-				err := c.do(&req)
-				if err != nil && !errors.Is(err, statusError(404)) {
-					failed[i] = fmt.Errorf("cannot remove %s: %w", s.path(), err)
-				}
-			}
+			failed[i] = do(c, l.sources[i].(*s3Source)) //nolint:forcetypeassert // measureTarget's
 		})
 	}
 	all.Wait()
-	for _, err := range failed {
-		if err != nil {
-			return err // one of them will do
-		}
-	}
-	return nil
+	return cmp.Or(failed...)
 }
 
 // payloadHashes are those of all sizes that a case sends.
