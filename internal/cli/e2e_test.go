@@ -31,12 +31,8 @@ var full = flag.Bool("full", false, "end-to-end tests in full size: minutes, and
 
 // binary is the proxy as a separate process, as an operator runs it.
 type binary struct {
-	t      testing.TB
-	cmd    *exec.Cmd
-	addr   string
-	admin  string
-	sync   string // the synclog's file
-	stderr *testkit.Transcript
+	*restarted
+	sync string // the synclog's file
 }
 
 // mainPackage is the command, wherever its tests are.
@@ -81,37 +77,11 @@ func TestBinary(t *testing.T) {
 // environment.
 func startBinary(t testing.TB, path string, stores []*stub.Server, more string, env ...string) *binary {
 	t.Helper()
-	dir := t.TempDir()
-	b := &binary{t: t, addr: testkit.MustFreeAddr(t), admin: testkit.MustFreeAddr(t), sync: filepath.Join(dir, "sync.log"), stderr: testkit.NewTranscript()}
-	text := fmt.Sprintf("Listen: %s\nAdminListen: %s\nDataDir: %q\nLogging: {Synclog: {Stderr: false, File: %q}}\n%s\nBackends:\n",
-		b.addr, b.admin, filepath.Join(dir, "data"), b.sync, more)
-	for _, s := range stores {
-		text += "  - " + s.URL() + "\n"
-	}
-	config := filepath.Join(dir, "akubra.yaml")
-	testkit.MustDo(t, os.WriteFile(config, []byte(text), 0o600))
-	b.cmd = exec.Command(path, "-c", config)
-	b.cmd.Env = append(os.Environ(), env...)
-	b.cmd.Stderr = b.stderr
-	testkit.MustDo(t, b.cmd.Start())
-	t.Cleanup(func() {
-		if b.cmd.ProcessState == nil {
-			_ = b.cmd.Process.Kill()
-			_ = b.cmd.Wait()
-		}
-		if t.Failed() {
-			t.Logf("the proxy said:\n%s", b.stderr)
-		}
-	})
-	b.stderr.WaitFor(t, "akubra is ready")
+	b := &binary{sync: filepath.Join(t.TempDir(), "sync.log")}
+	b.restarted = newRestarted(t, path, stores, fmt.Sprintf("Logging: {Synclog: {Stderr: false, File: %q}}\n%s", b.sync, more))
+	b.env = env
+	b.start()
 	return b
-}
-
-// terminate sends SIGTERM and expects exit code 0.
-func (b *binary) terminate() {
-	b.t.Helper()
-	testkit.MustDo(b.t, b.cmd.Process.Signal(syscall.SIGTERM))
-	waitExit(b.t, b.cmd)
 }
 
 // records reads the synclog.
@@ -297,8 +267,7 @@ func testKillResets(t *testing.T, path string) {
 	send(chunked, 1000)
 	send(chunked, 1024)
 
-	_ = b.cmd.Process.Kill()
-	_ = b.cmd.Wait()
+	b.kill()
 	hangs.Unhang()
 	for _, s := range []*stub.Server{well, hangs} {
 		for _, q := range puts(s.Wait(t, func(rs stub.Requests) bool { return puts(rs).Done() == requests })) {

@@ -152,15 +152,15 @@ func (l *load) end() {
 	testkit.Finish(l.t, "the clients end", l.clients.Wait)
 }
 
-// service is a proxy that is started again and again, with the same configuration.
+// restarted is a proxy that can be started again and again, with the same configuration.
 type restarted struct {
 	t      testing.TB
 	path   string // of the program
 	config string
 	addr   string
 	admin  string
-	files  []*os.File // that it inherits
-	names  string     // of files
+	held   []*os.File // listeners that it inherits
+	names  string     // of held
 	env    []string
 	cmd    *exec.Cmd
 	stderr *testkit.Transcript
@@ -176,8 +176,7 @@ func newRestarted(t testing.TB, path string, stores []*stub.Server, more string)
 	testkit.MustDo(t, os.WriteFile(s.config, []byte(text), 0o600))
 	t.Cleanup(func() {
 		if s.cmd != nil && s.cmd.ProcessState == nil {
-			_ = s.cmd.Process.Kill()
-			_ = s.cmd.Wait()
+			s.kill()
 		}
 		if t.Failed() && s.stderr != nil {
 			t.Logf("the proxy said:\n%s", s.stderr)
@@ -194,7 +193,7 @@ func (s *restarted) hold() {
 		f, err := ln.(*net.TCPListener).File()
 		testkit.MustDo(s.t, err, ln.Close())
 		s.t.Cleanup(func() { _ = f.Close() })
-		s.files = append(s.files, f)
+		s.held = append(s.held, f)
 	}
 	s.names = "akubra.socket:admin"
 }
@@ -205,15 +204,22 @@ func (s *restarted) start() {
 	s.stderr = testkit.NewTranscript()
 	s.cmd = exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -c "$1"`, s.path, s.config)
 	s.cmd.Env = append(os.Environ(), s.env...)
-	if s.files != nil {
-		s.cmd.Env = append(s.cmd.Env, fmt.Sprintf("LISTEN_FDS=%d", len(s.files)), "LISTEN_FDNAMES="+s.names)
-		s.cmd.ExtraFiles = s.files
+	if s.held != nil {
+		s.cmd.Env = append(s.cmd.Env, fmt.Sprintf("LISTEN_FDS=%d", len(s.held)), "LISTEN_FDNAMES="+s.names)
+		s.cmd.ExtraFiles = s.held
 	}
 	s.cmd.Stderr = s.stderr
 	testkit.MustDo(s.t, s.cmd.Start())
-	testkit.Eventually(s.t, "the proxy is ready", func() bool { return strings.Contains(s.stderr.String(), "akubra is ready") })
+	s.stderr.WaitFor(s.t, "akubra is ready")
 }
 
+// kill ends it as a power cut would.
+func (s *restarted) kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+// terminate sends SIGTERM and expects exit code 0.
 func (s *restarted) terminate() {
 	s.t.Helper()
 	testkit.MustDo(s.t, s.cmd.Process.Signal(syscall.SIGTERM))
