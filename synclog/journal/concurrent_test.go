@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -148,9 +149,7 @@ func TestConcurrent(t *testing.T) {
 				SyncEvery: time.Millisecond, scanBelow: 1, OnError: func(err error) { t.Error(err) },
 			}
 			j, err := Open(o)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, err)
 			c := &crowd{Journal: j, sure: map[string]Entry{}}
 			steps := 3000
 			if power {
@@ -181,18 +180,14 @@ func TestConcurrent(t *testing.T) {
 			if lost := c.lost(j); len(lost) > 0 {
 				t.Errorf("lost: %q", lost)
 			}
-			if err := j.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, j.Close())
 			if j, err = Open(o); err != nil {
 				t.Fatal(err)
 			}
 			if lost := c.lost(j); len(lost) > 0 {
 				t.Errorf("lost after a start: %q", lost)
 			}
-			if err := j.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, j.Close())
 			t.Logf("%d reads beside it", reads)
 		})
 	}
@@ -216,9 +211,7 @@ func TestR20ConcurrentCrash(t *testing.T) {
 					SyncEvery: 200 * time.Microsecond, scanBelow: int64(1 + round%2*1e9),
 				}
 				j, err := Open(o)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, err)
 				c := &crowd{Journal: j, sure: sure}
 				c.start(t, 1e9)
 				helpers := c.helpers(t)
@@ -242,9 +235,7 @@ func TestR20ConcurrentCrash(t *testing.T) {
 				_ = j.Close() // its disk is dead
 				o.FS, o.manual = files.clone(), true
 				after, err := Open(o)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, err)
 				if t.Failed() {
 					return
 				}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // sampleLog is a small journal's files, the name of its one segment with
@@ -190,9 +192,7 @@ func TestDamageWhileOpen(t *testing.T) {
 					t.Errorf("%+v", p)
 				}
 			case "clean":
-				if err := r.moveLive(first, r.epochs); err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, r.moveLive(first, r.epochs))
 				if first.live != 0 {
 					t.Error("the segment is still needed")
 				}
@@ -228,9 +228,7 @@ func TestCheckpointDamaged(t *testing.T) {
 		r.promise(put(fmt.Sprint("k", i), 1))
 	}
 	r.promise(opened(put("open", 1)))
-	if err := r.checkpoint(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.checkpoint())
 	r.promise(put("after", 1))
 	files := r.fs.kill()
 	name := "j/" + checkpointName
@@ -287,9 +285,7 @@ func TestEmptySegment(t *testing.T) {
 	for range 4 {
 		r.open()
 		r.want("PUT k 1")
-		if err := r.checkpoint(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, r.checkpoint())
 		r.fs = r.fs.kill()
 	}
 	r.quiet()
@@ -350,9 +346,7 @@ func TestIntentTwice(t *testing.T) {
 	r := newRig(t, Options{})
 	seq := r.promise(opened(put("k", 2)))
 	r.promise(opened(put("l", 2)))
-	if err := r.moveLive(r.segs[0], r.epochs); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.moveLive(r.segs[0], r.epochs))
 	r.mustFlush()
 	files := r.fs.clone()
 	r.settle(seq, 0, nil)
@@ -378,9 +372,7 @@ func TestCheckpointAfterLog(t *testing.T) {
 	for i := range 10 {
 		r.promise(put(fmt.Sprint("k", i), 1))
 	}
-	if err := r.checkpoint(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.checkpoint())
 	r.fs = r.fs.powerCut(nil)
 	r.open()
 	if n := len(r.all()); n != 10 {

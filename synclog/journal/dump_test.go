@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -13,43 +14,25 @@ import (
 func TestDump(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(oldFiles)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.CopyFS(dir, os.DirFS(oldFiles)))
 	j, err := Open(Options{Dir: dir, Backends: []string{"a:1", "b:2", "c:3"}, manual: true, scanBelow: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	e := put("new\x00", 2)
 	e.ETags = []task.BackendETag{{Backend: 2, ETag: []byte("other")}}
 	rival := untold(put("new\x00", 4))
 	seq := opened(of(task.Tags, put("tags", 2)))
-	if err := j.Promise([]Entry{e, rival, seq}); err != nil {
-		t.Fatal(err)
-	}
-	if err := j.checkpoint(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, j.Promise([]Entry{e, rival, seq}))
+	testkit.MustDo(t, j.checkpoint())
 	last := j.segs[len(j.segs)-1]
 	name := j.path(last.name())
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, j.Close())
 	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	_, err = f.WriteString("torn")
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, f.Close())
+	testkit.MustDo(t, err)
 	var out bytes.Buffer
-	if err := Dump(dir, &out); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, Dump(dir, &out))
 	for _, want := range []string{
 		`names ["a:1" "b:2" "c:3"]`, `state of an earlier version bucket "bkt" key "mixed"`, `intent of an earlier version`, "settle ",
 		`state bucket "b" key "new\x00"`, `owed "b:2" took -`, `etag of "c:3" "other"`, "rival of content", "unacknowledged", "write of tags",

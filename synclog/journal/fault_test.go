@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -231,9 +232,7 @@ func TestR20PowerCutAfterSync(t *testing.T) {
 		r.quiet()
 		for i := range seed % 20 {
 			e := put(fmt.Sprint("later", i), 2)
-			if err := r.Promise([]Entry{e}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, r.Promise([]Entry{e}))
 		}
 		r.check(fmt.Sprint("seed ", seed), r.fs.powerCut(rand.New(rand.NewPCG(seed, 1))))
 	}
@@ -490,9 +489,7 @@ func TestR20Intend(t *testing.T) {
 	intend := func(key string) uint64 {
 		t.Helper()
 		e := opened(put(key, 2))
-		if err := r.intend(&e); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, r.intend(&e))
 		if e.Seq == 0 {
 			t.Fatal("it has no place")
 		}
@@ -538,9 +535,7 @@ func TestR20Intend(t *testing.T) {
 
 	// Who has kept it promises it once more: it is the same write.
 	again := opened(put("twice", 2))
-	if err := r.intend(&again); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.intend(&again))
 	r.tick()
 	r.restart()
 	again.Open = false
@@ -573,9 +568,7 @@ func TestR20Intend(t *testing.T) {
 	full = false
 	r.tick()
 	r.wantAlways("PUT open 10, PUT badly 100, PUT twice 10, PUT full 10")
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.Close())
 	if err := r.intend(&Entry{Key: []byte("k"), Owed: 1, Open: true}); !errors.Is(err, ErrClosed) {
 		t.Fatal(err)
 	}
@@ -588,9 +581,7 @@ func TestR20IntendIsLoggedBeforeWhatIsNewer(t *testing.T) {
 	for _, newer := range []Entry{put("k", 0), with(put("k", 0), "DELETE"), put("k", 4)} {
 		r := newRig(t, Options{})
 		e := opened(put("k", 2))
-		if err := r.intend(&e); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, r.intend(&e))
 		seq := r.promise(newer)
 		r.restart()
 		got := r.all()

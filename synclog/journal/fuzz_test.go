@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -32,9 +33,7 @@ func FuzzPayload(f *testing.F) {
 				return
 			}
 			q := appendIntent(nil, &e)
-			if err := parseIntent(&again, q, typeIntent, 7); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, parseIntent(&again, q, typeIntent, 7))
 			if len(e.Reason) <= maxReason && !bytes.Equal(appendIntent(nil, &again), q) {
 				t.Fatalf("%x became %x", p, q)
 			}
@@ -47,9 +46,7 @@ func FuzzPayload(f *testing.F) {
 				return
 			}
 			q := r.appendPayload(nil)
-			if err := again.parsePayload(q, typeState, 7); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, again.parsePayload(q, typeState, 7))
 			if !bytes.Equal(again.appendPayload(nil), q) {
 				t.Fatalf("%x became %x", p, q)
 			}

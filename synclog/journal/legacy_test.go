@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -26,9 +27,7 @@ func oldPayloads(t testing.TB) (all []oldPayload) {
 		t.Fatal(names, err)
 	}
 	data, err := os.ReadFile(names[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	_, salt, _ := parseSegmentName(filepath.Base(names[0]))
 	for p := data[len(segmentMagic):]; len(p) > 0; p = p[frameSize(p):] {
 		typ, payload, ok := parseFrame(p, salt)
@@ -88,9 +87,7 @@ func TestR35OldJournal(t *testing.T) {
 			"? content DELETE", "? content ").Replace(want[i])
 	}
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(oldFiles)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.CopyFS(dir, os.DirFS(oldFiles)))
 	var read []string
 	if s, err := Read(dir, func(p *task.Task, _ []string) bool {
 		read = append(read, what(p))
@@ -104,14 +101,10 @@ func TestR35OldJournal(t *testing.T) {
 	o := Options{Dir: dir, Backends: []string{"a:1", "b:2", "c:3"}, OnError: func(err error) { t.Error(err) }, manual: true}
 	for _, how := range []string{"opened", "opened again", "written anew"} {
 		j, err := Open(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		if how == "written anew" {
 			for _, s := range slices.Clone(j.segs[:len(j.segs)-1]) {
-				if err := j.moveLive(s, 0); err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, j.moveLive(s, 0))
 			}
 		}
 		var got []string
@@ -126,8 +119,6 @@ func TestR35OldJournal(t *testing.T) {
 		if slices.Sort(got); !slices.Equal(got, want) {
 			t.Errorf("%s:\n%s\nwant:\n%s", how, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, j.Close())
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // checkOpens compares the open intents with those that there should be, by hash in the
@@ -105,9 +107,7 @@ func TestR23OneKeyOverAndOver(t *testing.T) {
 	for i := range n {
 		e := opened(put("k", 0b10))
 		e.Target = []byte(fmt.Sprintf("/b/k?%01000d", i))
-		if err := r.intend(&e); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, r.intend(&e))
 		seqs = append(seqs, e.Seq)
 	}
 	if r.opens.byKey.used != 1 || r.Stats().Open != n {

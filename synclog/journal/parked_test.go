@@ -5,6 +5,7 @@ import (
 	"maps"
 	"testing"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -56,9 +57,7 @@ func TestR35ParkedByReason(t *testing.T) {
 	r.mustFlush()
 	r.restart()
 	check("from the log", want, 4, all)
-	if err := r.checkpoint(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.checkpoint())
 	r.restart()
 	check("from a checkpoint", want, 4, all)
 	r.promise(put("k1", 1)) // a newer write: repair goes on with it

@@ -81,14 +81,10 @@ func slowRig(t *testing.T) (*rig, *slowFS) {
 	r := &rig{t: t}
 	var err error
 	r.Journal, err = Open(Options{Dir: "j", Backends: []string{"a:1", "b:2", "c:3"}, FS: f, manual: true, SegmentSize: 4 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	r.promise(put("k", 0b10))
 	r.promise(put("l", 0b10))
-	if err := r.Flush(); err != nil { // so they are on disk alone
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.Flush()) // so they are on disk alone
 	return r, f
 }
 
@@ -191,9 +187,7 @@ func TestIntendWaitsForNoDisk(t *testing.T) {
 			f.hold.Store(nil)
 			close(f.release)
 			within(t, "the call", done)
-			if err := r.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, r.Close())
 		})
 	}
 }
@@ -237,9 +231,7 @@ func TestReadAheadIsCheckedAgain(t *testing.T) {
 	if p := r.all()[0]; len(p.Rivals) != 1 || p.Rivals[0].Reason != "late" {
 		t.Errorf("%+v: the settlement was not merged", p)
 	}
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.Close())
 }
 
 // Close waits for settlements that are being read for, and writes them down.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -46,14 +47,10 @@ func TestR17RemovalBehindTheBucketMadeAgain(t *testing.T) {
 	}
 	check()
 	r.promise(bucketWrite("PUT")) // as of a client that did not hear of the first
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.Flush())
 	r.restart()
 	r.removing(2)
-	if err := r.checkpoint(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.checkpoint())
 	r.reopen()
 	r.removing(2)
 	found := check()
@@ -101,9 +98,7 @@ func TestR17RemovalUnderWay(t *testing.T) {
 	if got, underWay := r.Removing([]byte("b")); got != 2 || underWay != 2 {
 		t.Errorf("removing %b, %b under way", got, underWay)
 	}
-	if err := r.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, r.Flush())
 	r.restart()
 	r.removing(2)
 	r = newRig(t, Options{})

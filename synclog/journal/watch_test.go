@@ -30,9 +30,7 @@ func newDiskRig(t *testing.T, o Options) *diskRig {
 	t.Helper()
 	top := t.TempDir()
 	r := &diskRig{rig: &rig{t: t, o: o}, link: filepath.Join(top, "link"), data: filepath.Join(top, "data")}
-	if err := errors.Join(os.Mkdir(r.data, 0o700), os.Symlink(r.data, r.link)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, errors.Join(os.Mkdir(r.data, 0o700), os.Symlink(r.data, r.link)))
 	r.o.Dir, r.o.Backends, r.o.manual = filepath.Join(r.link, "journal"), []string{"a:1", "b:2", "c:3"}, true
 	r.o.OnError = func(err error) { r.errs = append(r.errs, err.Error()) }
 	r.o.OnRevive = func() { r.revived++ }
@@ -73,9 +71,7 @@ func (r *diskRig) file(pattern string) string {
 
 func must(t testing.TB, errs ...error) {
 	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, errors.Join(errs...))
 }
 
 // openedFile is a file that the journal is told to guard.

@@ -35,9 +35,7 @@ func openDoor(t testing.TB, dir string, o Options) *Journal {
 		o.OnError = func(err error) { t.Errorf("the journal: %v", err) }
 	}
 	j, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(func() {
 		if err := j.Close(); err != nil && !errors.Is(err, ErrClosed) {
 			t.Error(err)
@@ -49,9 +47,7 @@ func openDoor(t testing.TB, dir string, o Options) *Journal {
 func mustBegin(t testing.TB, j *Journal, key string) *Write {
 	t.Helper()
 	w, err := j.Begin("PUT", []byte("b"), []byte(key), []byte("s3"), []byte("/b/"+key))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return w
 }
 
@@ -77,9 +73,7 @@ func pendingTasks(j *Journal) (all []task.Task) {
 func killed(t *testing.T, dir string) string {
 	t.Helper()
 	left := t.TempDir()
-	if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.CopyFS(left, os.DirFS(dir)))
 	return left
 }
 
@@ -116,9 +110,7 @@ func TestWriteSettlesAllFields(t *testing.T) {
 		Overlapped: true, Unacknowledged: true, Unrepeatable: true, Carried: task.CarriedLock,
 	}
 	write := mustBegin(t, j, "k")
-	if err := write.Settle([]Entry{e}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, write.Settle([]Entry{e}))
 	write.End()
 	if !bytes.Contains(target, []byte("secret")) {
 		t.Error("the client's own target has changed")
@@ -133,9 +125,7 @@ func TestWriteSettlesAllFields(t *testing.T) {
 	var many []Entry
 	for i := range 1000 {
 		if i > 0 {
-			if err := write.Add([]byte("b"), fmt.Append(nil, i), nil); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, write.Add([]byte("b"), fmt.Append(nil, i), nil))
 		}
 		many = append(many, Entry{Seq: j.Stamp(time.Now()), Method: "DELETE", Bucket: []byte("b"), Key: fmt.Append(nil, i), Owed: 1, Open: true})
 	}
@@ -143,15 +133,11 @@ func TestWriteSettlesAllFields(t *testing.T) {
 		t.Errorf("%d are under way", n)
 	}
 	before := j.Stats().Batches
-	if err := write.Acknowledge(many); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, write.Acknowledge(many))
 	for i := range many {
 		many[i].Open = false
 	}
-	if err := write.Settle(many); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, write.Settle(many))
 	write.End()
 	if got := len(pendingTasks(j)); got != 1001 {
 		t.Errorf("%d tasks", got)
@@ -184,9 +170,7 @@ func TestR35VersionsUnderWayAreVersions(t *testing.T) {
 			e.Seq, other.Seq, other.Target = j.Stamp(time.Now()), j.Stamp(time.Now()), target("2")
 			err = w.Acknowledge([]Entry{e, other})
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		got := takenOver(t, killed(t, dir))
 		if len(got) != 1 {
 			t.Fatalf("tasks %+v", got)
@@ -210,12 +194,8 @@ func TestR35WhatIsOverDoesNotComeBack(t *testing.T) {
 		e := intentOf(j, "k")
 		e.Method, e.Took = "DELETE", 1
 		w := mustBegin(t, j, "k")
-		if err := w.Acknowledge([]Entry{e}); err != nil {
-			t.Fatal(err)
-		}
-		if err := j.Flush(); err != nil { // a tick
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, w.Acknowledge([]Entry{e}))
+		testkit.MustDo(t, j.Flush()) // a tick
 		e.Open = false
 		return w, e
 	}
@@ -223,16 +203,12 @@ func TestR35WhatIsOverDoesNotComeBack(t *testing.T) {
 		"a settlement": func(j *Journal) {
 			w, e := del(j)
 			e.Owed, e.Took = 0, 3
-			if err := w.Settle([]Entry{e}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, w.Settle([]Entry{e}))
 			w.End()
 		},
 		"a repair": func(j *Journal) {
 			w, e := del(j)
-			if err := w.Settle([]Entry{e}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, w.Settle([]Entry{e}))
 			w.End()
 			if tasks := pendingTasks(j); len(tasks) != 1 || !j.Resolve(&tasks[0]) {
 				t.Fatalf("cannot resolve %+v", tasks)
@@ -250,14 +226,10 @@ func TestR35WhatIsOverDoesNotComeBack(t *testing.T) {
 			e.Took = 1
 			w := mustBegin(t, j, "k")
 			if promised {
-				if err := w.Acknowledge([]Entry{e}); err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, w.Acknowledge([]Entry{e}))
 			}
 			e.Open, e.Owed, e.Took = false, 0, 3
-			if err := w.Settle([]Entry{e}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.MustDo(t, w.Settle([]Entry{e}))
 			w.End()
 			// It is settled late, and killed copies one file after the other.
 			testkit.Eventually(t, "the slot is free", func() bool { return j.writes.table.Len() == 0 })
@@ -314,9 +286,7 @@ func TestR20WritesUnderWayAreTakenOver(t *testing.T) {
 	}
 
 	// The table is closed: it has no room.
-	if err := j.writes.table.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, j.writes.table.Close())
 	j.writes.table.SetMax(inflight.DefaultMax)
 	if _, err := j.Begin("PUT", []byte("b"), []byte("k"), nil, nil); err == nil {
 		t.Fatal("noted nowhere")
@@ -363,9 +333,7 @@ func intentsSurvive(t *testing.T, power bool) {
 	begin := func(key string) (*Write, Entry) {
 		t.Helper()
 		w, e := mustBegin(t, j, key), intentOf(j, key)
-		if err := w.Acknowledge([]Entry{e}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, w.Acknowledge([]Entry{e}))
 		return w, e
 	}
 	want := func(what string, tasks []task.Task, want ...string) {
@@ -381,9 +349,7 @@ func intentsSurvive(t *testing.T, power bool) {
 	}
 	settle := func(w *Write, e Entry) {
 		t.Helper()
-		if err := w.Settle([]Entry{e}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, w.Settle([]Entry{e}))
 	}
 	logged := func() { // the log has all that was intended
 		time.Sleep(time.Second) // of the bubble's
@@ -395,9 +361,7 @@ func intentsSurvive(t *testing.T, power bool) {
 	want("under way", takenOver(t, killed(t, dir), names...), known)
 	if power {
 		left := killed(t, dir)
-		if err := os.Remove(filepath.Join(left, InflightName)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, os.Remove(filepath.Join(left, InflightName)))
 		want("under way, power cut", takenOver(t, left, names...), known)
 	} else {
 		// Who owes is told by places in the list of backends: by another list
@@ -422,9 +386,7 @@ func intentsSurvive(t *testing.T, power bool) {
 	w.End()
 	// That it ended well is not written yet where the intent is.
 	want("ended well", takenOver(t, killed(t, dir), names...), known, fmt.Sprintf(`PUT well e 5 ["b:9000"] %d`, e.Seq))
-	if err := j.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, j.Flush())
 	want("ended well, written", takenOver(t, killed(t, dir), names...), known)
 
 	w, e = begin("sooner")
@@ -458,13 +420,9 @@ func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 		FS:          disk, OnError: func(error) {}, OnRevive: func() { close(revived) },
 	})
 	w, e := mustBegin(t, j, "k"), intentOf(j, "k")
-	if err := w.Acknowledge([]Entry{e}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, w.Acknowledge([]Entry{e}))
 	disk.full.Store(true)
-	if err := w.Settle([]Entry{{Seq: e.Seq, Owed: 2}}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, w.Settle([]Entry{{Seq: e.Seq, Owed: 2}}))
 	for i := 0; !j.Refuses(); i++ { // the first may have gone to a file that was there
 		if i == 100 {
 			t.Fatal("it does not fail")
@@ -472,9 +430,7 @@ func TestR20SlotsAreKeptWhileTheJournalFails(t *testing.T) {
 		_ = j.Promise([]Entry{{Method: "PUT", Bucket: []byte("b"), Key: []byte("x"), Owed: 1}})
 	}
 	other := mustBegin(t, j, "other")
-	if err := other.Add([]byte("b"), []byte("further"), nil); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, other.Add([]byte("b"), []byte("further"), nil))
 	w.End()
 	other.End()
 	if n := j.writes.table.Len(); n != 3 {
@@ -511,18 +467,12 @@ func TestR20NoWriteBeginsWithoutATable(t *testing.T) {
 func TestR20IntentThatFailsIsNotLeftOpen(t *testing.T) {
 	disk := &fullDisk{FS: osFS{}}
 	j := openDoor(t, t.TempDir(), Options{SegmentSize: 1, FS: disk, manual: true, OnError: func(error) {}})
-	if err := j.Promise([]Entry{put("x", 1)}); err != nil { // fills the segment
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, j.Promise([]Entry{put("x", 1)})) // fills the segment
 	w, e := mustBegin(t, j, "k"), intentOf(j, "k")
 	table := filepath.Join(j.dir, InflightName)
 	info, err := os.Stat(table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(table, 0); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
+	testkit.MustDo(t, os.Truncate(table, 0))
 	disk.full.Store(true)
 	if err := w.Acknowledge([]Entry{e}); !errors.Is(err, ErrFailed) {
 		t.Fatalf("acknowledged: %v", err)
@@ -532,9 +482,7 @@ func TestR20IntentThatFailsIsNotLeftOpen(t *testing.T) {
 	}
 	w.End()
 	disk.full.Store(false)
-	if err := os.Truncate(table, info.Size()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, os.Truncate(table, info.Size()))
 	j.revive()
 	got := pendingTasks(j)
 	if len(got) != 2 || len(got[1].Rivals) != 1 || !got[1].Rivals[0].Unacknowledged {
@@ -592,9 +540,7 @@ func TestR20SlotKeepsFlags(t *testing.T) {
 	j := openDoor(t, dir, Options{})
 	w, e := mustBegin(t, j, "k"), intentOf(j, "k")
 	e.Took, e.Overlapped, e.Unrepeatable, e.Carried, e.MadeNull = 1, true, true, task.CarriedTags|task.CarriedMetadata, 1
-	if err := w.Acknowledge([]Entry{e}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, w.Acknowledge([]Entry{e}))
 	got := takenOver(t, killed(t, dir), "a:9000", "b:9000")
 	if len(got) != 1 || len(got[0].Writes) != 1 {
 		t.Fatalf("tasks %+v", got)
@@ -612,17 +558,13 @@ func TestR35SlotKeepsWhenItWasAnswered(t *testing.T) {
 	j := openDoor(t, dir, Options{})
 	for _, method := range []string{"PUT", "DELETE"} {
 		w, err := j.Begin(method, []byte("b"), []byte("k"), []byte("s3"), []byte("/b/k"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		e := intentOf(j, "k")
 		e.Method, e.Took = method, 1
 		if method == "DELETE" {
 			e.ETag, e.Size = nil, 0
 		}
-		if err := w.Acknowledge([]Entry{e}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, w.Acknowledge([]Entry{e}))
 	}
 	got := takenOver(t, killed(t, dir), "a:9000", "b:9000")
 	if len(got) != 1 || len(got[0].Writes) != 1 || len(got[0].Rivals) != 0 {

@@ -245,9 +245,7 @@ func TestFollowsThroughAnOutage(t *testing.T) {
 	}
 	r := w.follow()
 	w.await("the backend is out", func() bool { return r.Status().Backends[1].Out })
-	if err := b.Up(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, b.Up())
 	w.await("all are repaired", func() bool { return len(w.q.left()) == 0 })
 	owed("late")
 	r.Kick()

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 // hung is a storage that answers nothing for a minute.
@@ -29,9 +31,7 @@ func TestR35JudgingEnds(t *testing.T) {
 		r, err := New(Options{Journal: newQueue(), Backends: []Backend{
 			{Name: "A:80", URL: "http://A:80", Transport: hung{}}, {Name: "B:80", URL: "http://B:80", Transport: hung{}},
 		}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		began := time.Now()

@@ -65,9 +65,7 @@ func (w *world) did(method, key, etag, query string, owed ...int) flat {
 func (w *world) repairer() *Repairer {
 	w.t.Helper()
 	r, err := New(w.o)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testkit.MustDo(w.t, err)
 	return r
 }
 
@@ -80,9 +78,7 @@ func (w *world) once() Summary {
 func mustRun(t testing.TB, r *Repairer) Summary {
 	t.Helper()
 	sum, err := r.RunOnce(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	return sum
 }
 

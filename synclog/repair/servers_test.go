@@ -28,9 +28,7 @@ func startServer(t *testing.T, kind string) Backend {
 		t.Skip("INTEROP_BIN is not set: no real servers at hand")
 	}
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	addr := ln.Addr().String()
 	ln.Close()
 	dir := t.TempDir()
@@ -45,9 +43,7 @@ func startServer(t *testing.T, kind string) Backend {
 		"MINIO_ROOT_USER=" + serverKey.AccessKey, "MINIO_ROOT_PASSWORD=" + serverKey.SecretKey, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, cmd.Start())
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
@@ -67,9 +63,7 @@ func clientOf(t *testing.T, b Backend) *client.Client {
 		Name: b.Name, URL: b.URL, AccessKey: b.Credentials.AccessKey, SecretKey: b.Credentials.SecretKey,
 		DialTimeout: time.Second, Timeout: 10 * time.Second,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -85,15 +79,11 @@ func upload(t *testing.T, c *client.Client, key string, header http.Header, part
 	t.Helper()
 	ctx := t.Context()
 	body, _, err := c.Document(ctx, &client.Request{Method: "POST", Bucket: "bucket", Key: key, Header: header, Query: []client.Param{{Name: "uploads"}}}, maxDocument)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	var doc struct {
 		UploadID string `xml:"UploadId"`
 	}
-	if err := xml.Unmarshal(body, &doc); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, xml.Unmarshal(body, &doc))
 	var done completeUpload
 	for i, size := range parts {
 		data := make([]byte, size)
@@ -102,23 +92,15 @@ func upload(t *testing.T, c *client.Client, key string, header http.Header, part
 			Method: "PUT", Bucket: "bucket", Key: key, Body: data,
 			Query: []client.Param{{Name: "partNumber", Value: client.Int(i + 1)}, {Name: "uploadId", Value: doc.UploadID}},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		done.Part = append(done.Part, completePart{i + 1, h.Get("Etag")})
 	}
 	body, err = xml.Marshal(done)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	body, _, err = c.Document(ctx, &client.Request{Method: "POST", Bucket: "bucket", Key: key, Body: body, Query: []client.Param{{Name: "uploadId", Value: doc.UploadID}}}, maxDocument)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	var result struct{ ETag string }
-	if err := xml.Unmarshal(body, &result); err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, xml.Unmarshal(body, &result))
 	return result.ETag
 }
 
@@ -133,9 +115,7 @@ func TestServers(t *testing.T) {
 			mustDo := func(c *client.Client, r *client.Request) http.Header {
 				t.Helper()
 				h, err := c.Discard(ctx, r)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, err)
 				return h
 			}
 			mustDo(a, &client.Request{Method: "PUT", Bucket: "bucket"}) // at the other one it is missing
@@ -178,13 +158,9 @@ func TestServers(t *testing.T) {
 			repair := func() Summary {
 				t.Helper()
 				r, err := New(o)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, err)
 				sum, err := r.RunOnce(ctx)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.MustDo(t, err)
 				return sum
 			}
 			check := func(phase int) {

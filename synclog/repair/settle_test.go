@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -98,9 +99,7 @@ func TestR35SettleAll(t *testing.T) {
 			}
 			keys = append(keys, s.Task.Key)
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.MustDo(t, err)
 		return keys
 	}
 	if keys := told(Parked(task.Lost)); len(keys) != 0 {

@@ -89,9 +89,7 @@ func mustClient(t *testing.T, url string) *Client {
 		Name: "store", URL: url, DialTimeout: 10 * time.Second, Timeout: 10 * time.Second,
 		TLS: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the test's own server
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -101,19 +99,13 @@ func mustClient(t *testing.T, url string) *Client {
 func tlsSink(t *testing.T) (ended <-chan error, url string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}} //nolint:gosec // a test's
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.MustDo(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	end := make(chan error, 1)
 	go func() {
