@@ -17,7 +17,8 @@ import (
 // warm-up on: it does not end before the window begins, for then the link would be free.
 func (o *options) measureWan(ctx context.Context, c *Case, peer string, round int, stores []*process) (*Run, error) {
 	near, far := stores[0], stores[len(stores)-1]
-	way, err := link.New(far.addr, link.Options{Delay: c.Way.RoundTrip / 2, Rate: c.Way.Rate, Queue: int(c.Way.Queue), Loss: c.Way.Loss})
+	each := link.Direction{Delay: c.Way.RoundTrip / 2, Rate: c.Way.Rate, Queue: int(c.Way.Queue), Loss: c.Way.Loss}
+	way, err := link.New(far.addr, each, each)
 	if err != nil {
 		return nil, err
 	}

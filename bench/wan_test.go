@@ -80,7 +80,7 @@ func TestWanMeasures(t *testing.T) {
 func TestWanSeen(t *testing.T) {
 	var up atomic.Int64
 	up.Store(1)
-	way, err := link.New("127.0.0.1:1", link.Options{})
+	way, err := link.New("127.0.0.1:1", link.Direction{}, link.Direction{})
 	if err != nil {
 		t.Fatal(err)
 	}

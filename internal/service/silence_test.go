@@ -199,7 +199,7 @@ func TestR13SilentLink(t *testing.T) {
 	for _, s := range []*stub.Server{far, near} {
 		s.Put("/b/k", []byte("content"))
 	}
-	way, err := link.New(far.Addr(), link.Options{Delay: 5 * time.Millisecond})
+	way, err := link.New(far.Addr(), link.Direction{Delay: 5 * time.Millisecond}, link.Direction{Delay: 5 * time.Millisecond})
 	testkit.MustDo(t, err)
 	t.Cleanup(way.Close)
 	transcript := testkit.NewTranscript()

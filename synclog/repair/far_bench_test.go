@@ -34,7 +34,7 @@ func repairFar(b *testing.B, trip time.Duration, n, size int) {
 	near, far := stub.New(b, stub.KeepRequests(0)), stub.New(b, stub.KeepRequests(0), stub.KeepBodies(false))
 	url, name := far.URL(), far.Addr()
 	if trip > 0 {
-		way, err := link.New(far.Addr(), link.Options{Delay: trip / 2, Rate: farRate})
+		way, err := link.New(far.Addr(), link.Direction{Delay: trip / 2, Rate: farRate}, link.Direction{Delay: trip / 2, Rate: farRate})
 		if err != nil {
 			b.Fatal(err)
 		}

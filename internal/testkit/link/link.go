@@ -1,5 +1,6 @@
 // Package link is a long, narrow way to a backend, in this process: a relay of TCP connections with a delay, a
-// rate and a queue that all of them share, loss, and cuts of which nobody is told. It needs no rights.
+// rate and a queue that all of them share, for each direction, loss, and cuts of which nobody is told. All of
+// that can be changed while it runs. It needs no rights.
 //
 // It is made so that its connections behave as TCP's do over a real link: each begins with a small window that
 // doubles with each round trip, up to what the link takes; its sender has small segments, so that the system
@@ -9,6 +10,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"math"
@@ -19,10 +21,10 @@ import (
 	"time"
 )
 
-// Options describe the way.
-type Options struct {
-	Delay time.Duration // each direction
-	Rate  int64         // bytes a second, each direction; 0 is no limit
+// Direction is one direction of the way.
+type Direction struct {
+	Delay time.Duration
+	Rate  int64 // bytes a second; 0 is no limit
 	// Queue is how many bytes of all connections wait before the rate takes them; who sends more has to wait.
 	// 0 is 256 KiB.
 	Queue int
@@ -37,16 +39,15 @@ const (
 	parcelSize  = firstWindow    // bytes that go together
 	mostWindow  = int64(4 << 20) // where no rate says what the link takes
 	mostParcels = 1 << 10        // on their way on one connection: more than the window has room for
+	usualQueue  = 256 << 10
 )
 
 // Link is a relay to one address. Any goroutine may call its methods.
 type Link struct {
-	o      Options
 	target string
 	ln     net.Listener
 	there  lane
 	back   lane
-	window int64 // of a connection, at most
 
 	mu    sync.Mutex
 	up    chan struct{} // closed while the link is whole
@@ -59,28 +60,34 @@ type Link struct {
 
 // lane is one direction.
 type lane struct {
+	is      atomic.Pointer[Direction]
 	mu      sync.Mutex
 	free    time.Time // when its rate is
 	carried atomic.Int64
 }
 
-// New listens on a port of its own, and relays to target until Close.
-func New(target string, o Options) (*Link, error) {
+// New listens on a port of its own, and relays to target, and back, until Close.
+func New(target string, there, back Direction) (*Link, error) {
 	ln, err := (&net.ListenConfig{Control: limitSegments}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	if o.Queue == 0 {
-		o.Queue = 256 << 10
-	}
-	l := &Link{o: o, target: target, ln: ln, window: mostWindow, up: make(chan struct{}), ended: make(chan struct{}), conns: map[net.Conn]struct{}{}}
-	if o.Rate > 0 { // twice what is on its way at that rate, as BBR has it
-		l.window = max(4*int64(o.Delay.Seconds()*float64(o.Rate)), leastWindow)
-	}
+	l := &Link{target: target, ln: ln, up: make(chan struct{}), ended: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	l.Set(there, back)
 	close(l.up)
 	l.done.Go(l.accept)
 	return l, nil
 }
+
+// Set changes what the way is like. What is on its way already arrives as it would have.
+func (l *Link) Set(there, back Direction) {
+	there.Queue, back.Queue = cmp.Or(there.Queue, usualQueue), cmp.Or(back.Queue, usualQueue)
+	l.there.is.Store(&there)
+	l.back.is.Store(&back)
+}
+
+// Is tells what the way is like.
+func (l *Link) Is() (there, back Direction) { return *l.there.is.Load(), *l.back.is.Load() }
 
 // Addr is where to connect to.
 func (l *Link) Addr() string { return l.ln.Addr().String() }
@@ -112,12 +119,41 @@ func (l *Link) Mend(forgetful bool) {
 	close(l.up)
 }
 
+// Whole reports whether it is not cut.
+func (l *Link) Whole() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wholeLocked()
+}
+
 func (l *Link) wholeLocked() bool {
 	select {
 	case <-l.up:
 		return true
 	default:
 		return false
+	}
+}
+
+// Flap cuts the link and mends it, each for a time between least and most, until stop is closed or the link is. It
+// begins and ends with a whole one.
+func (l *Link) Flap(least, most time.Duration, stop <-chan struct{}) {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	<-t.C
+	defer l.Mend(false)
+	for {
+		for _, turn := range []func(){func() { l.Mend(false) }, l.Cut} {
+			turn()
+			t.Reset(least + time.Duration(rand.Float64()*float64(most-least))) //nolint:gosec // no secret
+			select {
+			case <-t.C:
+			case <-stop:
+				return
+			case <-l.ended:
+				return
+			}
+		}
 	}
 }
 
@@ -207,8 +243,8 @@ func (l *Link) relay(near net.Conn, number int) {
 		_ = c.(*net.TCPConn).SetWriteBuffer(64 << 10) //nolint:forcetypeassert // the same
 	}
 	var both sync.WaitGroup
-	both.Go(func() { l.carry(near, far, &l.there, number) })
-	both.Go(func() { l.carry(far, near, &l.back, number) })
+	both.Go(func() { l.carry(near, far, &l.there, &l.back, number) })
+	both.Go(func() { l.carry(far, near, &l.back, &l.there, number) })
 	both.Wait()
 }
 
@@ -252,8 +288,8 @@ func (f *flow) acknowledged(n int, most int64) {
 	f.freed.Signal()
 }
 
-// carry moves bytes from one side to the other.
-func (l *Link) carry(from, to net.Conn, lane *lane, number int) {
+// carry moves bytes from one side to the other, by a lane; what acknowledges them comes by the opposite one.
+func (l *Link) carry(from, to net.Conn, lane, opposite *lane, number int) {
 	f := &flow{window: firstWindow}
 	f.freed.L = &f.mu
 	parcels := make(chan parcel, mostParcels)
@@ -269,7 +305,8 @@ func (l *Link) carry(from, to net.Conn, lane *lane, number int) {
 					break
 				}
 				n := len(p.data)
-				time.AfterFunc(l.o.Delay, func() { f.acknowledged(n, l.window) })
+				back := opposite.is.Load().Delay
+				time.AfterFunc(back, func() { f.acknowledged(n, lane.window(back)) })
 			}
 			if p.err != nil {
 				l.end(to, p.err)
@@ -288,9 +325,9 @@ func (l *Link) carry(from, to net.Conn, lane *lane, number int) {
 		n, err := from.Read(buf)
 		l.pass(number)
 		f.sent(n)
-		at := lane.take(n, l.o.Rate, l.o.Queue).Add(l.o.Delay)
-		if l.o.Loss > 0 && rand.Float64() < 1-math.Pow(1-l.o.Loss, math.Ceil(float64(n)/segment)) { //nolint:gosec // no secret
-			at = at.Add(2 * l.o.Delay)
+		at := lane.take(n).Add(lane.is.Load().Delay)
+		if lane.loses(n) { // it is known a round trip later, or so, and comes again
+			at = at.Add(lane.is.Load().Delay + opposite.is.Load().Delay)
 		}
 		if at.Before(last) {
 			at = last
@@ -320,22 +357,42 @@ func (l *Link) end(c net.Conn, err error) {
 	_ = tcp.Close()
 }
 
-// take is when n bytes have gone that come now. It waits while the queue is full, each for those before it.
-func (l *lane) take(n int, rate int64, queue int) time.Time {
-	l.carried.Add(int64(n))
-	if rate <= 0 {
-		return time.Now()
+// window is how large that of a connection becomes: twice what is on its way at that rate, as BBR has it.
+func (l *lane) window(back time.Duration) int64 {
+	d := l.is.Load()
+	if d.Rate <= 0 {
+		return mostWindow
 	}
+	return max(2*int64((d.Delay+back).Seconds()*float64(d.Rate)), leastWindow)
+}
+
+// loses reports whether one of the packets of n bytes is lost.
+func (l *lane) loses(n int) bool {
+	loss := l.is.Load().Loss
+	return loss > 0 && rand.Float64() < 1-math.Pow(1-loss, math.Ceil(float64(n)/segment)) //nolint:gosec // no secret
+}
+
+// take is when n bytes have gone that come now. It waits while the queue is full, each for those before it.
+func (l *lane) take(n int) time.Time {
+	l.carried.Add(int64(n))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	if full := time.Duration(float64(queue) / float64(rate) * float64(time.Second)); l.free.Sub(now) > full {
+	now, d := time.Now(), l.is.Load()
+	if d.Rate <= 0 {
+		return now
+	}
+	if full := d.takes(d.Queue); l.free.Sub(now) > full {
 		time.Sleep(l.free.Sub(now) - full)
 		now = time.Now()
 	}
 	if l.free.Before(now) {
 		l.free = now
 	}
-	l.free = l.free.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
+	l.free = l.free.Add(d.takes(n))
 	return l.free
+}
+
+// takes is how long n bytes take at the rate.
+func (d *Direction) takes(n int) time.Duration {
+	return time.Duration(float64(n) / float64(d.Rate) * float64(time.Second))
 }

@@ -37,7 +37,8 @@ func echo(t *testing.T) string {
 }
 
 func TestLink(t *testing.T) {
-	l, err := New(echo(t), Options{Delay: 20 * time.Millisecond, Rate: 4 << 20})
+	way := Direction{Delay: 20 * time.Millisecond, Rate: 4 << 20}
+	l, err := New(echo(t), way, way)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func TestLink(t *testing.T) {
 }
 
 func TestCut(t *testing.T) {
-	l, err := New(echo(t), Options{})
+	l, err := New(echo(t), Direction{}, Direction{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,16 +142,16 @@ func transfer(t *testing.T, l *Link, conns, n int) time.Duration {
 func TestWindowRateAndLoss(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		o        Options
+		way      Direction
 		conns, n int
 		least    time.Duration
 	}{
-		{"within the first window", Options{Delay: 20 * time.Millisecond}, 1, firstWindow, 40 * time.Millisecond},
-		{"three more windows", Options{Delay: 20 * time.Millisecond}, 1, 8 * firstWindow, 160 * time.Millisecond},
-		{"many share the rate", Options{Rate: 2 << 20, Queue: 64 << 10}, 8, 64 << 10, 250 * time.Millisecond},
-		{"all is lost once", Options{Delay: 20 * time.Millisecond, Loss: 1}, 1, 1000, 120 * time.Millisecond},
+		{"within the first window", Direction{Delay: 20 * time.Millisecond}, 1, firstWindow, 40 * time.Millisecond},
+		{"three more windows", Direction{Delay: 20 * time.Millisecond}, 1, 8 * firstWindow, 160 * time.Millisecond},
+		{"many share the rate", Direction{Rate: 2 << 20, Queue: 64 << 10}, 8, 64 << 10, 250 * time.Millisecond},
+		{"all is lost once", Direction{Delay: 20 * time.Millisecond, Loss: 1}, 1, 1000, 120 * time.Millisecond},
 	} {
-		l, err := New(echo(t), tt.o)
+		l, err := New(echo(t), tt.way, tt.way)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,6 +160,37 @@ func TestWindowRateAndLoss(t *testing.T) {
 		}
 		if there, back := l.Carried(); there != int64(tt.conns*tt.n) || there != back {
 			t.Errorf("%s: it carried %d, %d", tt.name, there, back)
+		}
+		l.Close()
+	}
+}
+
+// Each direction is what it is set to be, also while it runs.
+func TestDirections(t *testing.T) {
+	const much = 256 << 10
+	narrow := Direction{Rate: 1 << 20, Queue: 64 << 10} // it takes 250 ms
+	for _, tt := range []struct {
+		name        string
+		there, back Direction
+		n           int
+		least       time.Duration
+	}{
+		{"narrow there", narrow, Direction{}, much, 180 * time.Millisecond},
+		{"narrow back", Direction{}, narrow, much, 180 * time.Millisecond},
+		{"far there", Direction{Delay: 30 * time.Millisecond}, Direction{}, 1000, 30 * time.Millisecond},
+		{"far back", Direction{}, Direction{Delay: 30 * time.Millisecond}, 1000, 30 * time.Millisecond},
+		{"lost there, far back", Direction{Loss: 1}, Direction{Delay: 30 * time.Millisecond}, 1000, 60 * time.Millisecond},
+	} {
+		l, err := New(echo(t), Direction{}, Direction{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Set(tt.there, tt.back)
+		if took := transfer(t, l, 1, tt.n); took < tt.least-time.Millisecond {
+			t.Errorf("%s: it took %v, want %v at least", tt.name, took, tt.least)
+		}
+		if there, back := l.Is(); there.Delay != tt.there.Delay || back.Rate != tt.back.Rate {
+			t.Errorf("%s: it is %+v, %+v", tt.name, there, back)
 		}
 		l.Close()
 	}
