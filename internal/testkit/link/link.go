@@ -18,6 +18,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -50,10 +51,10 @@ type Link struct {
 	back   lane
 
 	mu    sync.Mutex
-	up    chan struct{} // closed while the link is whole
-	conns map[net.Conn]struct{}
-	born  int // connections so far
-	lost  int // the last one of those that were forgotten
+	up    chan struct{}    // closed while the link is whole
+	conns map[net.Conn]int // their numbers; 0: on the far side
+	born  int              // connections so far
+	lost  int              // the last one of those that were forgotten
 	ended chan struct{}
 	done  sync.WaitGroup
 }
@@ -68,11 +69,13 @@ type lane struct {
 
 // New listens on a port of its own, and relays to target, and back, until Close.
 func New(target string, there, back Direction) (*Link, error) {
-	ln, err := (&net.ListenConfig{Control: limitSegments}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	config := net.ListenConfig{Control: limitSegments}
+	config.SetMultipathTCP(false) // its sockets have no filters (drop)
+	ln, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	l := &Link{target: target, ln: ln, up: make(chan struct{}), ended: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	l := &Link{target: target, ln: ln, up: make(chan struct{}), ended: make(chan struct{}), conns: map[net.Conn]int{}}
 	l.Set(there, back)
 	close(l.up)
 	l.done.Go(l.accept)
@@ -96,12 +99,30 @@ func (l *Link) Addr() string { return l.ln.Addr().String() }
 func (l *Link) Carried() (there, back int64) { return l.there.carried.Load(), l.back.carried.Load() }
 
 // Cut stops everything, of which neither side is told: connections stay as they are, and new ones get no
-// answer. Mend ends it.
+// answer; on Linux the system does not acknowledge any more what the near side sends. Mend ends it.
 func (l *Link) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.wholeLocked() {
 		l.up = make(chan struct{})
+		l.dropLocked(true, 0)
+	}
+}
+
+// dropLocked has the system throw away what comes from the near side, of all connections after number, or take it
+// again.
+func (l *Link) dropLocked(on bool, number int) {
+	for c, n := range l.conns {
+		if n > number {
+			dropOf(c, on)
+		}
+	}
+	dropOf(l.ln, on)
+}
+
+func dropOf(socket any, on bool) {
+	if raw, err := socket.(syscall.Conn).SyscallConn(); err == nil { //nolint:forcetypeassert // both are of package net
+		drop(raw, on)
 	}
 }
 
@@ -116,6 +137,7 @@ func (l *Link) Mend(forgetful bool) {
 	if forgetful {
 		l.lost = l.born
 	}
+	l.dropLocked(false, l.lost)
 	close(l.up)
 }
 
@@ -193,17 +215,25 @@ func (l *Link) pass(number int) {
 	}
 }
 
-func (l *Link) hold(c net.Conn) bool {
+// hold reports whether a connection can be used. Close ends it.
+func (l *Link) hold(c net.Conn, near bool) (number int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
 	case <-l.ended:
 		_ = c.Close()
-		return false
+		return 0, false
 	default:
 	}
-	l.conns[c] = struct{}{}
-	return true
+	if near {
+		l.born++
+		number = l.born
+		if !l.wholeLocked() { // it has come just before the cut
+			dropOf(c, true)
+		}
+	}
+	l.conns[c] = number
+	return number, true
 }
 
 func (l *Link) drop(c net.Conn) {
@@ -219,11 +249,7 @@ func (l *Link) accept() {
 		if err != nil {
 			return
 		}
-		if l.hold(c) {
-			l.mu.Lock()
-			l.born++
-			number := l.born
-			l.mu.Unlock()
+		if number, ok := l.hold(c, true); ok {
 			l.done.Go(func() { l.relay(c, number) })
 		}
 	}
@@ -234,7 +260,10 @@ func (l *Link) relay(near net.Conn, number int) {
 	defer l.drop(near)
 	l.pass(number)
 	far, err := net.Dial("tcp", l.target)
-	if err != nil || !l.hold(far) {
+	if err != nil {
+		return
+	}
+	if _, ok := l.hold(far, false); !ok {
 		return
 	}
 	defer l.drop(far)
