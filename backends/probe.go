@@ -90,6 +90,12 @@ const (
 	maxProbes = 4
 )
 
+// mayBegin reports whether another probe may begin beside those running, of which the last one has begun so long
+// ago. Where ticks are as far apart as probes, each tick counts, though it is a little early after a late one.
+func (p *Prober) mayBegin(running int, ago time.Duration) bool {
+	return running == 0 || running < maxProbes && ago >= nextProbe-p.interval/2
+}
+
 func (p *Prober) watch(i int) {
 	ticker := time.NewTicker(p.interval)
 	defer ticker.Stop()
@@ -109,7 +115,7 @@ func (p *Prober) watch(i int) {
 			continue
 		case <-ticker.C:
 		}
-		if running == maxProbes || running > 0 && time.Since(last) < nextProbe || !p.returner.Returnable(i) {
+		if !p.mayBegin(running, time.Since(last)) || !p.returner.Returnable(i) {
 			continue
 		}
 		running, last = running+1, time.Now()

@@ -155,6 +155,30 @@ func TestR13ProbeThatHangsKeepsNobodyOut(t *testing.T) {
 	p.Close()
 }
 
+// While a probe hangs another one is begun every second, whatever a tick's delay: a backend is to be back within two
+// seconds of its link.
+func TestR13ProbesBeginEverySecond(t *testing.T) {
+	for _, tt := range []struct {
+		running  int
+		ago      time.Duration
+		interval time.Duration
+		want     bool
+	}{
+		{0, 0, time.Second, true},
+		{1, time.Second, time.Second, true},
+		{1, time.Second - 20*time.Millisecond, time.Second, true}, // the last one began 20 ms after its tick
+		{3, time.Second, time.Second, true},
+		{4, time.Second, time.Second, false},
+		{1, 900 * time.Millisecond, 5 * time.Millisecond, false},
+		{1, time.Second, 5 * time.Millisecond, true},
+	} {
+		p := &Prober{interval: tt.interval}
+		if got := p.mayBegin(tt.running, tt.ago); got != tt.want {
+			t.Errorf("%+v: %v", tt, got)
+		}
+	}
+}
+
 func TestProberClosesWhileAProbeWaits(t *testing.T) {
 	s := stub.New(t)
 	s.Behave(stub.Behaviour{HangAfterBody: true})
