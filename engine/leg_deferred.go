@@ -70,6 +70,7 @@ func (r *request) askLater(want, busy uint64) uint64 {
 func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32) (late uint64) {
 	e := r.e
 	late = r.notAhead(got&crowded, got)
+	crowded = late
 	large := r.isLarge()
 	if late == 0 && !large {
 		return 0
@@ -90,7 +91,9 @@ func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32
 	for set := late; set != 0; set &= set - 1 {
 		b := bits.TrailingZeros64(set)
 		e.o.Limiter.End(b, slots[b])
-		e.lanes[b].Deferred(e.now())
+		if crowded&(1<<b) != 0 {
+			e.lanes[b].Crowded(e.now())
+		}
 	}
 	return late
 }

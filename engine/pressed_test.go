@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// TestR10PressedBackend: repair hears that a backend defers writes, or has held a client back, and that this
-// is over.
+// TestR10PressedBackend: repair hears that clients fill a backend, or that it has held one back, and that this is
+// over. What is deferred for its size leaves the way to repair.
 func TestR10PressedBackend(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2)
+	limiter := &crowdedLimiter{}
+	r := newRig(t, 2, anyway(func(o *Options) { o.Limiter = limiter }))
 	want := func(when string, pressed bool) {
 		t.Helper()
 		for i, is := range []bool{false, pressed} {
@@ -27,7 +28,13 @@ func TestR10PressedBackend(t *testing.T) {
 	l, before := &r.e.lanes[1], r.e.now()
 	wantStatus(t, r.put("/b/k", pattern(largeBody)), 200)
 	r.wantDeferred("/b/k", 1)
+	if l.Pressed(before) {
+		t.Error("a large body was deferred: that makes nobody's way narrower")
+	}
+	limiter.crowded.Store(0b10)
+	wantStatus(t, r.put("/b/small", "x"), 200)
+	r.wantDeferred("/b/small", 1)
 	if !l.Pressed(before) || l.Pressed(before+int64(time.Hour)) {
-		t.Error("a write was deferred: that makes the backend pressed, for a while")
+		t.Error("a write was deferred since others fill the backend: that makes it pressed, for a while")
 	}
 }

@@ -28,7 +28,7 @@ type Lane struct {
 	sent  atomic.Int64 // bytes of large bodies that its connections have taken
 	moved atomic.Int64 // when they took some last
 
-	deferredAt atomic.Int64 // when a leg to it was deferred last, whatever its body
+	crowdedAt atomic.Int64 // when Crowded was called last
 
 	mu     sync.Mutex
 	loads  []*Cargo // of large bodies under way
@@ -245,13 +245,13 @@ func (l *Lane) Moves(now int64, b *Cargo) bool {
 
 func seconds(ns int64) float64 { return float64(ns) / float64(time.Second) }
 
-// Deferred notes that a leg to the backend was not begun, whatever its body.
-func (l *Lane) Deferred(now int64) { l.deferredAt.Store(now) }
+// Crowded notes that a leg was not begun because others fill the backend, whatever its body.
+func (l *Lane) Crowded(now int64) { l.crowdedAt.Store(now) }
 
-// Pressed reports whether clients need all the capacity of the backend: writes have just been
-// deferred there, or it has held clients back.
+// Pressed reports whether clients need all the capacity of the backend: it has just been crowded, or it has
+// held clients back. That large bodies do not fit is none: what is not begun leaves the way free.
 func (l *Lane) Pressed(now int64) bool {
-	if at := l.deferredAt.Load(); at != 0 && now-at < pressedFor {
+	if at := l.crowdedAt.Load(); at != 0 && now-at < pressedFor {
 		return true
 	}
 	l.mu.Lock()
