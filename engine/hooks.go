@@ -128,7 +128,7 @@ type Adaptive interface {
 	AnsweredAt(backend int, slot int32) (at int64, ok bool)
 	// Lagged notes that a leg ended well so long after that.
 	Lagged(backend int, now, lag int64)
-	// Cut notes that a leg was cut which had held its client back since then.
+	// Cut notes that a leg was cut which had held its client back since then, or could not connect since then.
 	Cut(backend int, since int64)
 	// Crowded is the set of backends in the pool, of want, where a leg would only wait: they
 	// are busy up to their limits, and another one is not.

@@ -55,10 +55,12 @@ func (l *leg) dial(c Conn) error {
 			return err
 		}
 	}
-	ok := false
+	ok, began := false, e.now()
 	defer func() { d.end(e.now(), ok) }()
 	err := c.Connect()
-	ok = err == nil
+	if ok = err == nil; isTimeout(err) && e.adaptive != nil { // whoever looks for silent backends may have missed it
+		e.adaptive.Cut(l.backend, began)
+	}
 	return err
 }
 

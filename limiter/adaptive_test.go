@@ -275,6 +275,13 @@ func TestR13Silence(t *testing.T) {
 	silence(22100*ms, 600*ms)
 	r.Heard(1, 22200*ms)
 	silence(30000*ms, 0)
+	r.Succeeded(1)
+	silence(30100*ms, 0)
+	r.Cut(1, 30050*ms) // it had begun before it was seen that another leg has ended well
+	silence(31100*ms, 1000*ms)
+	r.Succeeded(1)
+	silence(31200*ms, 0)
+	silence(40000*ms, 0)
 	if !r.DemoteSilent(1, 22000*ms) || r.DemoteSilent(1, 22000*ms) || r.DemoteSilent(0, 22000*ms) {
 		t.Error("one of two is to be demoted, once")
 	}

@@ -126,7 +126,7 @@ type backend struct {
 	lag   gauge
 	// succeeded is set by Succeeded, and taken by whoever asks for silence.
 	succeeded atomic.Bool
-	cut       atomic.Int64 // see Cut
+	cut       atomic.Int64 // see Cut; 0: it was heard since
 	heard     int64        // when a leg ended well last, as far as Silence has asked; its goroutine's
 
 	// Guarded by mu.

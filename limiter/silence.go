@@ -11,25 +11,29 @@ func (l *Limiter) Silence(backend int, now int64, unacknowledged func(backend in
 	b := &l.backends[backend]
 	if b.succeeded.Load() {
 		b.succeeded.Store(false)
-		b.heard = now
+		l.Heard(backend, now)
 	}
 	waits := int64(0)
 	if b.heard != now && b.slots.taken() > 0 {
 		waits = max(b.slots.longestWait(now), unacknowledged(backend, now))
 	}
-	if since := b.cut.Load(); since > b.heard {
+	if since := b.cut.Load(); since != 0 {
 		waits = max(waits, now-since)
 	}
 	return max(0, min(waits, now-b.heard))
 }
 
-// Cut records that a leg was cut which had held its client back since then. What it waited for has not come, so that
-// the backend is silent until something does, or it answers a probe: clients that do not wait for long would hide
-// that a link was cut.
-func (l *Limiter) Cut(backend int, since int64) { l.backends[backend].cut.Store(since) }
+// Cut records that a leg was cut which had held its client back since then, or has tried to connect since then in
+// vain. What it waited for has not come, so that the backend is silent until something does, or it answers a probe:
+// legs that do not wait for long would hide that a link was cut.
+func (l *Limiter) Cut(backend int, since int64) { l.backends[backend].cut.Store(max(since, 1)) }
 
 // Heard ends a silence: the backend has answered a probe. It is for Silence's goroutine.
-func (l *Limiter) Heard(backend int, now int64) { l.backends[backend].heard = now }
+func (l *Limiter) Heard(backend int, now int64) {
+	b := &l.backends[backend]
+	b.heard = now
+	b.cut.Store(0)
+}
 
 // DemoteSilent demotes a backend that a probe has not reached, unless it is the last one in the pool. It
 // reports whether it did.

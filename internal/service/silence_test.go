@@ -232,9 +232,7 @@ func TestR13SilentLink(t *testing.T) {
 	for _, forgetful := range []bool{false, true} {
 		way.Cut()
 		get() // hangs, and goes elsewhere
-		if s := state(); s != limiter.StateDemoted {
-			t.Fatalf("its backend is %s", s)
-		}
+		testkit.Eventually(t, "its backend leaves the pool", func() bool { return state() == limiter.StateDemoted })
 		get()
 		way.Mend(forgetful)
 		testkit.Eventually(t, "it is back", func() bool { return state() == limiter.StateActive })
