@@ -173,9 +173,9 @@ func (c *Conn) Unsent() int {
 }
 
 // Acknowledged is how many bytes the peer has acknowledged so far, of all that was ever sent on the connection,
-// and whether it has yet to acknowledge others; that is false where the system does not tell. Any goroutine
-// may call it.
-func (c *Conn) Acknowledged() (bytes uint64, more bool) {
+// whether it has yet to acknowledge others, and whether these were sent again and again in vain; both are false
+// where the system does not tell. Any goroutine may call it.
+func (c *Conn) Acknowledged() (bytes uint64, more, again bool) {
 	c.mu.Lock() // against a Connect
 	defer c.mu.Unlock()
 	return c.sock.Acknowledged()

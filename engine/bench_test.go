@@ -234,7 +234,7 @@ func (c *memoryConn) SplicePipe(int, int, bool, time.Duration) (int, error) {
 }
 func (c *memoryConn) Unsent() int { return 0 }
 
-func (c *memoryConn) Acknowledged() (bytes uint64, more bool) { return 0, false }
+func (c *memoryConn) Acknowledged() (bytes uint64, more, again bool) { return 0, false, false }
 
 func (c *memoryConn) Skip(n int64) error { _, err := c.reader.Discard(int(n)); return err }
 func (c *memoryConn) Abort()             {}

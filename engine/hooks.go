@@ -72,9 +72,9 @@ type Conn interface {
 	// not acknowledged yet, or -1 where the system does not tell.
 	Unsent() int
 	// Acknowledged is how many bytes the peer has acknowledged, since the connection began, and whether it
-	// has yet to acknowledge others; false where the system does not tell. Any goroutine may call it until
-	// one of the last three is called.
-	Acknowledged() (bytes uint64, more bool)
+	// has yet to acknowledge others; again: though they were sent again and again. Both are false where the system
+	// does not tell. Any goroutine may call it until one of the last three is called.
+	Acknowledged() (bytes uint64, more, again bool)
 	// Abort makes connecting, reading and sending under way, and each later one, fail
 	// at once. The connection can only be reset or discarded then.
 	Abort()

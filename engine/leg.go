@@ -28,6 +28,7 @@ type leg struct {
 	mu      sync.Mutex
 	conn    Conn  // nil before it is acquired and after it was given back
 	cause   error // why the leg was aborted, or nil
+	lost    bool  // renew has cut conn
 	pushing bool  // the handler's goroutine sends (leg_push.go)
 	// aborted: cause is not nil, which never ends; set under mu.
 	aborted atomic.Bool
@@ -120,7 +121,7 @@ func (l *leg) clear() {
 	l.sentAll.Store(false)
 	l.buf, l.body, l.answer = l.buf[:0], nil, http1.Answer{}
 	l.open, l.gotBytes, l.reusable, l.finished, l.acted = false, false, false, false, false
-	l.tried, l.arrived, l.voted, l.sentSize = false, false, false, 0
+	l.tried, l.arrived, l.voted, l.lost, l.sentSize = false, false, false, false, 0
 	l.held, l.asked, l.headAt, l.received, l.failure, l.took = false, 0, 0, 0, ResultNone, 0
 	l.clearTurn()
 	l.lane = nil
@@ -165,10 +166,10 @@ func (l *leg) run() {
 // runOn is run but for what of the leg's end may wait for something.
 func (l *leg) runOn() (next func()) {
 	defer l.recoverLeg()
-	err := l.exchange(false)
+	err := l.orLost(l.exchange(false))
 	if l.stale(err) && l.r.message.Rewind(l.index) {
 		if err = l.restart(); err == nil {
-			err = l.exchange(true)
+			err = l.orLost(l.exchange(true))
 		}
 	}
 	if err != nil {
@@ -269,7 +270,7 @@ func (l *leg) stale(err error) bool {
 	if l.isDecider() && l.sentAll.Load() {
 		return false
 	}
-	return errors.Is(err, errSurplus) || errors.Is(err, errUnasked) ||
+	return errors.Is(err, errSurplus) || errors.Is(err, errUnasked) || errors.Is(err, errLost) ||
 		errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
@@ -280,7 +281,7 @@ func (l *leg) restart() error {
 	l.inline, l.sendErr, l.tried, l.arrived, l.gotBytes = false, nil, false, false, false
 	l.answer, l.body = http1.Answer{}, nil
 	l.sentAll.Store(false)
-	l.sentSize, l.unsent = 0, 0
+	l.sentSize, l.unsent, l.lost = 0, 0, false
 	return l.r.message.Refill(l.index)
 }
 

@@ -1,5 +1,7 @@
 package engine
 
+import "errors"
+
 // What the system has taken of a message is no sign of its backend: over a link that was cut without a word
 // it takes some megabytes, which a slow client needs minutes for. So bytes count as moved once the
 // backend's system has acknowledged them (R13). Legs do not ask for that: who looks for silent backends does,
@@ -9,6 +11,7 @@ package engine
 type acknowledged struct {
 	conn  Conn
 	bytes uint64
+	again bool  // they were sent again and again in vain
 	since int64 // when it was seen first that others were waited for; 0: they were not
 }
 
@@ -44,13 +47,51 @@ func (l *leg) unacknowledged(now int64) int64 {
 		l.ack = acknowledged{}
 		return 0
 	}
-	bytes, more := l.conn.Acknowledged()
+	bytes, more, again := l.conn.Acknowledged()
 	switch a := &l.ack; {
 	case !more:
 		*a = acknowledged{}
 		return 0
 	case a.since == 0 || a.conn != l.conn || a.bytes != bytes:
-		*a = acknowledged{l.conn, bytes, now}
+		*a = acknowledged{conn: l.conn, bytes: bytes, since: now}
 	}
+	l.ack.again = again
 	return now - l.ack.since
+}
+
+// errLost ends a connection that a middlebox has forgotten.
+var errLost = errors.New("connection lost: nothing arrives that is sent on it, while the backend answers on others")
+
+// Renew cuts the connections of a backend on which it has acknowledged nothing for that long, although it was sent
+// again and again. The caller knows that others arrive there. Their legs begin again on fresh connections, where
+// they may (R12). It looks at every request, as Unacknowledged does, and is for the same goroutine.
+func (e *Engine) Renew(backend int, now, patience int64) {
+	for _, r := range e.list() {
+		if l := r.legAt(backend); l != nil && l.unacknowledged(now) >= patience {
+			l.renew()
+		}
+		r.release()
+	}
+}
+
+func (l *leg) renew() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := &l.ack; a.again && a.conn == l.conn && l.conn != nil {
+		l.lost = true
+		l.conn.Abort()
+	}
+}
+
+// orLost is err, or errLost if it has come of renew.
+func (l *leg) orLost(err error) error {
+	if err == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost && l.cause == nil {
+		return errLost
+	}
+	return err
 }

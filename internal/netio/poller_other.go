@@ -12,7 +12,7 @@ import (
 func SetUserTimeout(net.Conn, time.Duration) {}
 
 // Acknowledged is not known here.
-func (s *Socket) Acknowledged() (bytes uint64, more bool) { return 0, false }
+func (s *Socket) Acknowledged() (bytes uint64, more, again bool) { return 0, false, false }
 
 // poller and polled exist on Linux only.
 type (

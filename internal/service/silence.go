@@ -31,6 +31,7 @@ type watchedLimiter interface {
 	State(backend int) string
 	Busy(backend int) int
 	Silence(backend int, now int64, unacknowledged func(backend int, now int64) int64) int64
+	Waits(backend int, now int64) int64
 	Heard(backend int, now int64)
 	DemoteSilent(backend int, now int64) bool
 }
@@ -39,6 +40,7 @@ type watchedLimiter interface {
 type watchedEngine interface {
 	Now() int64
 	Unacknowledged(backend int, now int64) int64
+	Renew(backend int, now, patience int64)
 	LetGo(backend int, all bool)
 }
 
@@ -136,6 +138,10 @@ func (w *silenceWatch) look(i int, s *suspicion) {
 		w.limiter.DemoteSilent(i, now) // the last one in the pool stays
 		*s = suspicion{}
 	case justWait:
+		// It answers others, so that who waits may do so on a connection that a middlebox has forgotten.
+		if half := w.patience.Load() / 2; silence < half && w.limiter.Waits(i, now) >= half {
+			w.engine.Renew(i, now, half)
+		}
 	}
 }
 

@@ -61,6 +61,8 @@ type silentOne struct {
 	letGo          []bool
 	demotions      int
 	heard          int
+	waits          int64
+	renewed        int
 	probes         int
 	probe          chan error
 	unreachable    []error
@@ -75,6 +77,8 @@ func (o *silentOne) Silence(_ int, now int64, unacknowledged func(int, int64) in
 	return max(o.silence, unacknowledged(0, now))
 }
 
+func (o *silentOne) Waits(int, int64) int64          { return o.waits }
+func (o *silentOne) Renew(int, int64, int64)         { o.renewed++ }
 func (o *silentOne) Unacknowledged(int, int64) int64 { return o.unacknowledged }
 
 func (o *silentOne) Heard(int, int64)           { o.heard++; o.silence = 0 }
@@ -174,6 +178,28 @@ func TestR13SilentBackend(t *testing.T) {
 		}
 		if o.demotions != 1 || o.now > 5*int64(time.Second) {
 			t.Fatalf("%d demotions after %v", o.demotions, time.Duration(o.now))
+		}
+	})
+	t.Run("one leg waits, and others end well", func(t *testing.T) {
+		o, _, _, pass := watch()
+		o.waits = int64(time.Second)
+		for range 3 {
+			pass(1)
+			o.silence = 0
+		}
+		if o.renewed > 0 {
+			t.Fatal("not for long")
+		}
+		o.waits = int64(2 * time.Second)
+		pass(0.2)
+		if o.renewed != 1 || o.probed() > 0 {
+			t.Fatalf("renewed %d times, probed %d times", o.renewed, o.probed())
+		}
+		o.silence = int64(2 * time.Second)
+		o.probe <- nil
+		pass(0.1)
+		if o.renewed != 1 {
+			t.Fatal("nobody knows whether it answers others")
 		}
 	})
 	t.Run("who waits for one that is out is let go", func(t *testing.T) {
