@@ -9,8 +9,8 @@
 #                   (${XDG_CACHE_HOME:-~/.cache}/akubra-interop/bin)
 # INTEROP_FULL      1: repair with 5,000 objects and one of 100 MB, instead of 600 and 12 MB;
 #                   225 cut uploads of each kind, instead of 45; a soak of 10 minutes;
-#                   the whole main job among hostile clients; and 2,000 files to a near and a far
-#                   store, in the time that they may take
+#                   the whole main job among hostile clients; 2,000 files to a near and a far
+#                   store, in the time that they may take; and minutes of uploads over far links
 # INTEROP_SOAK      how long the soak takes, of all topologies together (30s)
 # AKUBRA            the proxy's binary; without it, it is built from this tree
 # DEB               the package that is installed and shown; without it, it is dist's, or built from this tree

@@ -12,7 +12,8 @@
 // page_test.go and show_test.go look at the proxy's page in a browser, the latter at that of a proxy
 // that was installed from its package;
 // clients_test.go lists the clients; the others are a client each, mainjob_test.go is
-// the main job on real input, farsync_test.go the same to a near store and a far one, and
+// the main job on real input, farsync_test.go the same to a near store and a far one, farload_test.go
+// what clients see of a far one that cannot keep up, farcut_test.go what they see of its link being cut, and
 // repair_test.go what makes the stores equal again.
 //
 // What hostile clients and storages in trouble must not do is in cut_test.go (uploads
