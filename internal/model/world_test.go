@@ -269,6 +269,9 @@ func (w *world) parked() map[string]string {
 		reasons[name(t.Bucket, t.Key)] = string(t.Parked)
 		if testing.Verbose() {
 			w.t.Logf("%s/%s is parked: %s: %s", t.Bucket, t.Key, t.Parked, t.LastError)
+			for e := range t.All() {
+				w.t.Logf("  it knows %+v", *e)
+			}
 		}
 	}
 	return reasons

@@ -130,7 +130,7 @@ func (w *run) renew() bool {
 		w.parts = partsOf(w.t)
 	}
 	w.apart = apartOf(w.parts, versionsOf(w.t))
-	w.know.tagged = slices.Contains(w.apart, lineTags)
+	w.know.tagged = slices.Contains(w.apart, lineTags) || untagged(w.t)
 	return true
 }
 

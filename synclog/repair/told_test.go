@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -8,7 +9,7 @@ import (
 )
 
 // R35: what only a backend has taken that does not keep it is told of, once the content is
-// everywhere; not where the client has taken it away itself since, nor where somebody has it.
+// everywhere; not where a client has taken it away itself since, or at the same time, nor where somebody has it.
 func TestR35WhatNobodyHasKeptIsTold(t *testing.T) {
 	put := func(w *world, carried task.Carried) task.Write {
 		write := w.by(task.Content, "PUT", md5Hex([]byte("new")), "", 0)
@@ -16,6 +17,11 @@ func TestR35WhatNobodyHasKeptIsTold(t *testing.T) {
 		return write
 	}
 	untag := func(w *world, took ...int) task.Write { return w.by(task.Tags, "DELETE", "", "tagging", took...) }
+	first := func(w *world, method string, answered uint64) []task.Write { // it began before the PUT
+		tags := w.by(task.Tags, method, "", "tagging", 0, 1)
+		tags.Answered = answered
+		return []task.Write{tags, put(w, task.CarriedTags)}
+	}
 	for name, tt := range map[string]struct {
 		has    []string // the new object's headers
 		writes func(w *world) []task.Write
@@ -29,6 +35,9 @@ func TestR35WhatNobodyHasKeptIsTold(t *testing.T) {
 		"a lock":           {nil, func(w *world) []task.Write { return []task.Write{put(w, task.CarriedLock)} }, false},
 		"untagged since":   {nil, func(w *world) []task.Write { return []task.Write{put(w, task.CarriedTags), untag(w, 0)} }, false},
 		"untagged by both": {nil, func(w *world) []task.Write { return []task.Write{put(w, task.CarriedTags), untag(w, 0, 1)} }, false},
+		"untagged beside":  {nil, func(w *world) []task.Write { return first(w, "DELETE", math.MaxUint64) }, false},
+		"untagged before":  {nil, func(w *world) []task.Write { return first(w, "DELETE", 1) }, true},
+		"tagged beside":    {nil, func(w *world) []task.Write { return first(w, "PUT", math.MaxUint64) }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 2)

@@ -1,6 +1,10 @@
 package repair
 
-import "github.com/akubra/akubra/synclog/task"
+import (
+	"net/http"
+
+	"github.com/akubra/akubra/synclog/task"
+)
 
 // An object that was put and is nowhere any more is lost, unless its clients took it away. They
 // may do so by the id of its version, which is "null" in a bucket without versions: the journal
@@ -48,4 +52,16 @@ func made(w *task.Write, id string, more bool) bool {
 // isUnmade reports whether nobody shows what was put, and clients took it away.
 func (k *knowledge) isUnmade(views []view) bool {
 	return k.unmade && unseen(views) == 0 && firstPresent(views) < 0
+}
+
+// untagged reports whether a client took the tags away that the content was written with: its write is not
+// known to have come before that of the content, also where it began before.
+func untagged(t *task.Task) bool {
+	content := t.Of(task.Content)
+	for w := range t.All() {
+		if w.Aspect == task.Tags && w.Method == http.MethodDelete && (content == nil || !precedes(w, content)) {
+			return true
+		}
+	}
+	return false
 }
