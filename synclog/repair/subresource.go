@@ -62,10 +62,10 @@ func (b *backend) getDocument(ctx context.Context, bucket, key, name string, ver
 }
 
 // noLock reports whether a 400 means that there is no lock: the object has none, or its bucket
-// cannot have any.
+// cannot have any. AWS writes "Bucket is missing Object Lock Configuration" with and without spaces.
 func noLock(err error) bool {
 	return client.Status(err) == http.StatusBadRequest &&
-		(client.HasCode(err, "NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError") || strings.Contains(err.Error(), "ObjectLockConfiguration"))
+		strings.Contains(strings.ToLower(strings.ReplaceAll(err.Error(), " ", "")), "objectlockconfiguration")
 }
 
 // syncDocument makes a subresource on target what it is on source, and reports whether that took a

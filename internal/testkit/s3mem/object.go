@@ -91,7 +91,7 @@ func (s *Storage) putLocked(w http.ResponseWriter, r *request, b *Bucket) {
 		v.Body = nil // under the ETag of what was sent
 	}
 	if v.Docs["retention"]+v.Docs["legal-hold"] != "" && !b.Lock {
-		refuse(w, http.StatusBadRequest, "InvalidRequest")
+		refuseSaying(w, http.StatusBadRequest, "InvalidRequest", "Bucket is missing ObjectLockConfiguration") // as AWS does
 		return
 	}
 	s.storeLocked(b, r.key, v)
@@ -343,7 +343,7 @@ func (s *Storage) objectDocLocked(w http.ResponseWriter, r *request, b *Bucket, 
 		return
 	}
 	if (sub == "retention" || sub == "legal-hold") && !b.Lock {
-		refuse(w, http.StatusBadRequest, "InvalidRequest")
+		refuseSaying(w, http.StatusBadRequest, "InvalidRequest", "Bucket is missing Object Lock Configuration")
 		return
 	}
 	v := b.Keys[r.key][at]
