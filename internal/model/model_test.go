@@ -108,6 +108,7 @@ var kept = []struct{ name, history string }{
 	{"a guessed type of what both took, after an ACL of unknown outcome", "manners A guesses; freeze B; acl b/k3.txt public-read; put b/k3.txt 12 cache=12; up B"},
 	{"tags that a client takes away beside the PUT that brings them", "& untag b/k1; put b/k1 5 tags=5 cache=5"},
 	{"a hold that is owed to a bucket that has been made again without locks", "manners B lossy; down B; put l/k1 2 acl=public-read; hold l/k1 ON; wipe B"},
+	{"a bucket that is removed where one backend alone has a delete marker", "deletes v/u/,v/k3.txt; kill; wait 10m; remove v"},
 	{"a copy of tags that a backend owes, beside one that hangs", "put b/s 0; wait 1s; down B; tag b/s 1; freeze A; up B; copy b/k b/s; up A"},
 }
 

@@ -296,7 +296,7 @@ func (f *fake) bucketLocked(w http.ResponseWriter, r *http.Request, name string,
 			f.buckets[name].versioned = true
 		}
 	case "DELETE":
-		if len(b.objects) > 0 {
+		if len(b.objects)+len(b.stacks) > 0 {
 			refuse(w, 409, "BucketNotEmpty")
 			return
 		}

@@ -172,7 +172,9 @@ func (b *fakeBucket) drop(key, id string) {
 	}
 	b.stacks[key] = slices.DeleteFunc(b.stacks[key], func(v fakeVersion) bool { return v.id == id })
 	delete(b.objects, key)
-	if s := b.stacks[key]; len(s) > 0 && s[0].o != nil {
+	if s := b.stacks[key]; len(s) == 0 {
+		delete(b.stacks, key)
+	} else if s[0].o != nil {
 		b.objects[key] = s[0].o
 	}
 }

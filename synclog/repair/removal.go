@@ -124,7 +124,8 @@ func (w *run) removeBucket(ctx context.Context, i int) error {
 }
 
 // empty deletes from a backend, in a bucket that was removed, all versions of each key that it owes
-// something of: whatever was to be done there, the bucket was removed where all of that was done. It
+// something of: whatever was to be done there, the bucket was removed where all of that was done. So do
+// delete markers with nothing under them, which a backend may have alone: there is nothing to lose. It
 // leaves what nothing is known of, which was put there past the proxy.
 func (w *run) empty(ctx context.Context, i int) (emptied bool, err error) {
 	finder, finds := able[Finder](w.r.o.Journal)
@@ -132,7 +133,7 @@ func (w *run) empty(ctx context.Context, i int) (emptied bool, err error) {
 		return false, nil
 	}
 	b := w.r.backends[i]
-	tasks := map[string]*task.Task{} // nil: it owes nothing
+	tasks := map[string]*task.Task{} // nil: it stays
 	dropped := map[client.KeyVersion]bool{}
 	for ctx.Err() == nil {
 		page, err := b.BucketVersions(ctx, w.t.Bucket)
@@ -144,7 +145,10 @@ func (w *run) empty(ctx context.Context, i int) (emptied bool, err error) {
 			v := page[k]
 			t, asked := tasks[v.Key]
 			if !asked {
-				if t, err = w.owing(finder, b, v.Key); err != nil {
+				if t, err = w.owing(finder, b, v.Key); err == nil && t == nil && v.Marker {
+					t, err = w.bare(ctx, b, v.Key)
+				}
+				if err != nil {
 					return emptied, err
 				}
 				tasks[v.Key] = t
@@ -182,6 +186,18 @@ func (w *run) owing(finder Finder, b *backend, key string) (*task.Task, error) {
 		}
 	}
 	return nil, nil
+}
+
+// bare is a task of a key of which a backend has no more than delete markers, or nil.
+func (w *run) bare(ctx context.Context, b *backend, key string) (*task.Task, error) {
+	entries, err := b.Versions(ctx, w.t.Bucket, key)
+	if err != nil {
+		return nil, b.at(err)
+	}
+	if slices.ContainsFunc(entries, func(e client.VersionEntry) bool { return !e.Marker }) {
+		return nil, nil
+	}
+	return &task.Task{Bucket: w.t.Bucket, Key: key}, nil
 }
 
 // dropVersion deletes a version for good.

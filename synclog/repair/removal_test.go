@@ -92,6 +92,31 @@ func TestR35RemovalTakesAlongWhatIsOwed(t *testing.T) {
 	}
 }
 
+// Nor do delete markers keep a bucket that have nothing under them, as where one backend alone has made one of a
+// DELETE of nothing; but what is under one does.
+func TestR35RemovalTakesAlongBareDeleteMarkers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	b := w.stores[1]
+	for _, bucket := range []string{"bare", "other"} {
+		b.makeBucket(bucket)
+		b.buckets[bucket].versioned = true
+		b.buckets[bucket].push("k", nil)
+		b.buckets[bucket].push("k", nil)
+		w.bucketTask(bucket, w.by(task.Content, "DELETE", "", "", 0))
+	}
+	b.put("other", "l", "x", time.Hour)
+	delete(b.buckets["other"].objects, "l")
+	b.buckets["other"].push("l", nil)
+	w.once()
+	if left := w.q.left(); len(left) != 1 || left[0].Bucket != "other" || b.buckets["bare"] != nil || b.buckets["other"] == nil {
+		t.Fatalf("left: %+v, buckets: %+v", left, b.buckets)
+	}
+	if n := len(b.versionIDs("other", "l")); n != 2 {
+		t.Errorf("%d versions of l", n)
+	}
+}
+
 // Where the bucket was made again, its removal is done first, and noted before the new one is made: nothing is
 // written into the old one.
 func TestR17RemovalComesFirst(t *testing.T) {
