@@ -57,6 +57,7 @@ type known struct {
 	forgotten bool               // so, when the journal had nothing of the key
 	parts     map[string]*deed   // aspects whose last copy is gone so, with the deed that was the newest then
 	torn      bool               // another key was folded into it
+	wiped     bool               // a bucket that was gone from a storage: that makes it again as the other one has it
 }
 
 func newTruth() *truth { return &truth{keys: map[string]*known{}} }
@@ -84,6 +85,7 @@ func (t *truth) begin(key string, set map[string][]string) map[string]*deed {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k, deeds := t.of(key), map[string]*deed{}
+	k.wiped = false // a client has made it, if anybody
 	for a, values := range set {
 		for _, d := range k.deeds[a] {
 			k.overlaps = k.overlaps || !d.done
@@ -374,6 +376,9 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 		}
 		k.disturbed = true
 		k.rotten = k.rotten || only != ""
+		if bucket, name, _ := strings.Cut(key, "/"); name == "" {
+			k.wiped = hit.Bucket(bucket) == nil
+		}
 		if had[key] && !t.heldButOld(key, k, pending[key]) {
 			// Of a content that all had taken the journal knows no more. Where a lossy storage
 			// had taken it, what there is of it is what that one keeps.
@@ -473,6 +478,11 @@ func (t *truth) check(parked map[string]string) (wrong []found) {
 		bucket, name, _ := strings.Cut(key, "/")
 		if t.staysOld(bucket, parked) {
 			continue
+		}
+		if k.wiped {
+			if a, b := bucketOf(t.stores[0].Bucket(bucket)), bucketOf(t.stores[1].Bucket(bucket)); a != b && a != nothing && b != nothing && !t.anyLossy() {
+				say("A has %s, and B %s", a, b)
+			}
 		}
 		if k.forgotten || t.folds(key) || name == "" && k.disturbed {
 			continue // nobody can know

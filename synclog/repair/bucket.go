@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/akubra/akubra/s3"
 	"github.com/akubra/akubra/synclog/repair/client"
@@ -169,16 +170,25 @@ func (w *run) actOnBucket(ctx context.Context, p plan) error {
 	return firstOf(failed)
 }
 
-// makeBucket creates a bucket, with object lock if the other one has it. If it exists already,
+// makeBucket creates a bucket with the versioning and the object lock of the other one. If it exists already,
 // that is as good.
 func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string, like *backend) error {
-	req := &client.Request{Method: http.MethodPut, Bucket: bucket, Header: http.Header{}}
-	lock, err := like.getDocument(ctx, bucket, "", "object-lock")
-	switch {
-	case err != nil && backendFault(err):
-		return err
-	case err == nil && lock.is == present:
-		req.Header.Set("X-Amz-Bucket-Object-Lock-Enabled", "true")
+	req := &client.Request{Method: http.MethodPut, Bucket: bucket, Header: http.Header{}, Once: true}
+	var settings []string // that a new bucket has to be given
+	for _, name := range []string{"versioning", "object-lock"} {
+		doc, err := like.getDocument(ctx, bucket, "", name)
+		switch {
+		case err != nil && backendFault(err):
+			return err
+		case err != nil || doc.is != present:
+			continue
+		case name == "object-lock":
+			req.Header.Set("X-Amz-Bucket-Object-Lock-Enabled", "true")
+			if !strings.Contains(doc.normal, "Rule") {
+				continue
+			}
+		}
+		settings = append(settings, name)
 	}
 	if b.Region() != "us-east-1" {
 		type configuration struct {
@@ -191,14 +201,28 @@ func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string, li
 		}
 		req.Body = body
 	}
-	_, err = b.Discard(ctx, req)
+	_, err := b.Discard(ctx, req)
 	switch {
 	case client.HasCode(err, "BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
 		return nil
-	case err != nil:
+	case client.Status(err)/100 == 4:
+		return b.at(err)
+	}
+	for _, name := range settings { // nobody else would miss them, if the process or the backend ends now
+		missing := task.Write{Aspect: task.Found, Target: client.Path(bucket, "") + "?" + name, Reason: "a bucket that is made again", Owed: []string{b.name}}
+		if err := r.o.Journal.Add(&task.Task{Bucket: bucket, Target: missing.Target, Writes: []task.Write{missing}}); err != nil {
+			return err
+		}
+	}
+	if err != nil { // it may have been made
 		return b.at(err)
 	}
 	r.o.Log.Info("made a bucket that was missing", "backend", b.name, "bucket", bucket)
+	for _, name := range settings {
+		if _, err := r.syncDocument(ctx, bucket, "", name, like, b); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -217,6 +241,9 @@ func (w *run) bucketDocument(ctx context.Context, name string) (end, error) {
 		}
 	})
 	c := r.claimOf(t.Newest())
+	if set := t.Of(task.Setting); set != nil { // what repair misses beside it, see makeBucket
+		c.owed |= r.bits(set.Owed)
+	}
 	source, differ, complete := -1, false, true
 	for i := range docs {
 		if errs[i] != nil {
@@ -241,7 +268,7 @@ func (w *run) bucketDocument(ctx context.Context, name string) (end, error) {
 	case source < 0:
 		w.end, w.park = endParked, task.Conflict
 		return endParked, fmt.Errorf("?%s of bucket %q differs, and no backend is known to have the newest", name, t.Bucket)
-	case !r.o.CopyBucketConfig:
+	case !r.o.CopyBucketConfig && t.Newest().Aspect != task.Found:
 		w.person("?%s of bucket %q differs between backends; Repair.CopyBucketConfig copies it", name, t.Bucket)
 		return w.end, w.err
 	}

@@ -108,6 +108,8 @@ type Request struct {
 	// Body is a small body, which is signed, and sent again where a kept-alive
 	// connection turns out to be closed.
 	Body []byte
+	// Once: it is not sent again, for its first answer is what counts.
+	Once bool
 	// Stream is a body of Length bytes that is sent once and is not signed.
 	Stream io.Reader
 	Length int64
@@ -186,7 +188,7 @@ func (c *Client) send(watch *watchdog, r *Request) (*http.Response, error) {
 	if c.signer != nil {
 		c.signer.Sign(header, r.Method, c.host, path, q, payload, time.Now())
 	}
-	if req.GetBody != nil { // the transport is to know that it may send it again; it is not sent itself
+	if req.GetBody != nil && !r.Once { // the transport is to know that it may send it again; it is not sent itself
 		header["X-Idempotency-Key"] = nil
 	}
 	return c.transport.RoundTrip(req.WithContext(watch.ctx))
