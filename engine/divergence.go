@@ -145,6 +145,9 @@ func (r *request) endOverlaps(stored uint64) {
 		r.ledger.unordered = r.endOverlap(r.ledger.turn, stored, func() *beside {
 			return &beside{stored: stored, landed: true, entry: r.besideEntry()}
 		})
+		if stored&(stored-1) != 0 && r.readsEither() {
+			r.ledger.unordered |= stored
+		}
 	}
 	var facts *deleteFacts // of all keys at once: each takes the answers to be read (R23)
 	var landed map[string]landing

@@ -5,7 +5,8 @@ import "github.com/akubra/akubra/s3"
 // A copy reads its source on each backend (R30), so that it has its place among the writes to that (R19):
 // its leg to a backend comes behind those of the writes which were acknowledged before it began, and before
 // those of the writes that begin once its own client was told. Where one of the former has failed the
-// copy's leg ends, and the copy is owed.
+// copy's leg ends, and the copy is owed. With a write that is neither it overlaps: the copies may differ, also
+// where their ETags do not, and count as concurrent writes.
 
 // copyTurns is a copy's place among the writes to its source.
 type copyTurns struct {
@@ -67,6 +68,36 @@ func (o *overlaps) beginReading(t *turn, hash uint64, r *request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runLocked(hash).enterLocked(t, writer{r: r, part: true, reads: true})
+}
+
+// readBeside notes, as t begins, whether one of two turns reads the key and the other one writes to it, and t's
+// legs do not come behind w's.
+func (t *turn) readBeside(w *turn) {
+	if t.reads == w.reads || t.r == w.r || w.passed != 0 && !t.unordered {
+		return
+	}
+	if t.reads {
+		t.either = true
+	} else {
+		w.either = true
+	}
+}
+
+// readsEither reports whether backends may have copied another state of the source each.
+func (r *request) readsEither() bool {
+	for i := range r.source.turns {
+		if r.e.writes.isEither(&r.source.turns[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *overlaps) isEither(t *turn) bool {
+	s := o.shard(t.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return t.either
 }
 
 // coming are the backends that took, or are at, the newest write to the key that t reads which was

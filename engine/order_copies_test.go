@@ -93,6 +93,45 @@ func TestR30CopyBehindAWriteThatFails(t *testing.T) {
 	}
 }
 
+// A copy beside a write to its source: each backend may have copied what was before, or what came after, and their
+// ETags need not tell, as of other tags, or metadata (R19).
+func TestR19CopyBesideAWriteToItsSource(t *testing.T) {
+	t.Parallel()
+	for _, write := range []string{putRequest("/b/src", "source"), putRequest("/b/src?tagging", "source"), copyRequest("/b/src", "/b/src")} {
+		for _, first := range []bool{true, false} { // the write begins
+			t.Run(fmt.Sprintf("%.24q %t", write, first), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, 2)
+				for _, s := range r.stores {
+					s.Put("/b/src", []byte("source"))
+				}
+				requests := []string{write, copyRequest("/b/k", "/b/src")}
+				if !first {
+					slices.Reverse(requests)
+				}
+				opens := []func(){gatedNext(t, r.stores[0]), gatedNext(t, r.stores[1])}
+				held, other := r.dial(), r.dial()
+				held.Send(requests[0])
+				for _, s := range r.stores {
+					s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+				}
+				wantStatus(t, other.Do(requests[1]), 200)
+				for _, open := range opens {
+					open()
+				}
+				if a, err := held.ReadAnswer(); err != nil || a.Status != 200 {
+					t.Fatal(a, err)
+				}
+				r.wantOwing("PUT k 11 concurrent writes")
+				if n := concurrentWrites(r.records.list()); n != 1 {
+					t.Errorf("%d records: %+v", n, r.records.list())
+				}
+				r.wantNoOverlaps()
+			})
+		}
+	}
+}
+
 // A backend is not behind for long where a copy waits for a slow one: repair, and whoever changes the source
 // on a condition, see no write in a copy of it.
 func TestR30CopyKeepsOutNobody(t *testing.T) {

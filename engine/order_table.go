@@ -77,6 +77,8 @@ type turn struct {
 	followed atomic.Bool
 	// repairing are the backends that repair was changing when it began.
 	repairing uint64
+	// either: it reads the key beside a write, and each backend may have read what was before, or what came after.
+	either bool
 	// beside are the writes that overlapped with it and have ended before it, up to maxBeside.
 	beside []*beside
 }
@@ -182,6 +184,7 @@ func (k *overlap) enterLocked(t *turn, by writer) {
 		if w.passed == 0 && w.r != nil && w.r.ledger.isAnswered() {
 			w.passed = t.number
 		}
+		t.readBeside(w)
 	}
 	k.turns = t
 	k.orderLocked(t)

@@ -131,7 +131,7 @@ func (j *requestLedger) madeSize() int64 { return j.made.Load() }
 
 // overlaps reports whether another write to the key is, or was, under way beside this one; see overlapped.
 func (r *request) overlaps(told bool) bool {
-	return r.ledger.turn != nil && r.e.writes.overlapped(r.ledger.turn, told)
+	return r.ledger.turn != nil && (r.e.writes.overlapped(r.ledger.turn, told) || r.readsEither())
 }
 
 // enterOverlaps notes that the write is under way, if it is one to one key. It is false

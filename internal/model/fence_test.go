@@ -10,9 +10,10 @@ import (
 // fence is the engine's table of writes under way (engine/order_table.go), and the order in
 // which legs go to a backend (R19). It is repair's Fence, too.
 type fence struct {
-	mu   sync.Mutex
-	runs map[string]*run        // by key
-	legs map[string][]*inFlight // by backend and key
+	mu     sync.Mutex
+	runs   map[string]*run        // by key
+	legs   map[string][]*inFlight // by backend and key
+	copies map[string][]*write    // by the key that they read
 }
 
 // run is a run of writes to one key, each of which is under way together with another one.
@@ -44,7 +45,9 @@ type inFlight struct {
 	done chan struct{}
 }
 
-func newFence() *fence { return &fence{runs: map[string]*run{}, legs: map[string][]*inFlight{}} }
+func newFence() *fence {
+	return &fence{runs: map[string]*run{}, legs: map[string][]*inFlight{}, copies: map[string][]*write{}}
+}
 
 func name(bucket, key string) string { return bucket + "/" + key }
 
@@ -59,6 +62,11 @@ func (f *fence) begin(key string, w *write) {
 		sealed := r.sealed
 		if sealed == nil {
 			r.enter(w)
+			for _, c := range f.copies[key] {
+				if c != w && !c.answered.Load() {
+					c.either.Store(true)
+				}
+			}
 			f.mu.Unlock()
 			return
 		}
@@ -83,6 +91,29 @@ func (r *run) enter(w *write) {
 	r.touched = true
 }
 
+// beginReading notes that a copy reads its source, perhaps beside a write to that (engine/order_copies.go).
+func (f *fence) beginReading(w *write) {
+	if w.from == "" {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r := f.runs[w.from]; r != nil {
+		for _, t := range r.turns {
+			if t.of != w && !t.of.answered.Load() && !t.ended {
+				w.either.Store(true)
+			}
+		}
+	}
+	f.copies[w.from] = append(f.copies[w.from], w)
+}
+
+func (f *fence) endReading(w *write) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.copies[w.from] = slices.DeleteFunc(f.copies[w.from], func(c *write) bool { return c == w })
+}
+
 func (f *fence) turnLocked(key string, w *write) *turn {
 	turns := f.runs[key].turns
 	return turns[slices.IndexFunc(turns, func(t *turn) bool { return t.of == w })]
@@ -91,7 +122,7 @@ func (f *fence) turnLocked(key string, w *write) *turn {
 func (f *fence) overlapped(key string, w *write, told bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.ContainsFunc(f.turnLocked(key, w).beside, func(b *turn) bool { return b != underRepair || !told })
+	return w.either.Load() || slices.ContainsFunc(f.turnLocked(key, w).beside, func(b *turn) bool { return b != underRepair || !told })
 }
 
 // end gives what the journal has to be told beside, too: what ended before it, unless another one came behind
@@ -101,6 +132,7 @@ func (f *fence) end(key string, w *write, took uint64, landed bool, e *journal.E
 	defer f.mu.Unlock()
 	t := f.turnLocked(key, w)
 	t.ended, t.landed, t.took, t.upTo = true, landed, took, f.runs[key].begun
+	concurrent = w.either.Load() && took&(took-1) != 0
 	for _, b := range t.beside {
 		concurrent = concurrent || b.landed && took != 0
 		stored |= b.took

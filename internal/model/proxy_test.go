@@ -125,6 +125,7 @@ type write struct {
 	only                int    // the backend that it goes to, or -1
 	keys                []one  // what it writes: one, but for DeleteObjects
 	answered            atomic.Bool
+	either              atomic.Bool // it copies beside a write to the source
 	noted               *journal.Write
 }
 
@@ -182,8 +183,8 @@ func (p *proxy) do(w *write, over func()) outcome {
 		over()
 		return outcome{acked: make([]bool, len(w.keys)), err: "there is no proxy"}
 	}
-	names := w.fenced()
-	for _, key := range names {
+	p.fence.beginReading(w)
+	for _, key := range w.fenced() {
 		p.fence.begin(key, w)
 	}
 	for i := range w.keys {
@@ -304,6 +305,7 @@ func (p *proxy) follow(w *write, legs []leg, ended <-chan leg, answer chan<- out
 		for _, key := range w.fenced() {
 			p.fence.leave(key)
 		}
+		p.fence.endReading(w)
 		if w.noted != nil {
 			w.noted.End()
 		}
