@@ -611,10 +611,12 @@ func (t *truth) isTrue(reason, key string, k *known) bool {
 	return name == "" && k.disturbed // "failed"; else: every storage is well now
 }
 
-// staysOld reports whether a bucket cannot be removed where something is in it that the journal knows nothing of:
-// who decided its removal was changed past the proxy, and had nothing in it.
+// staysOld reports whether a bucket's removal is left to a person, so that nothing in it is repaired: it cannot be removed
+// where something is in it that the journal knows nothing of, since who decided its removal was changed past the proxy, and
+// had nothing in it; or it has come back past the proxy where it was removed.
 func (t *truth) staysOld(bucket string, parked map[string]string) bool {
-	return parked[bucket+"/"] == "failed" && t.isTrue("failed", bucket+"/", t.of(bucket+"/"))
+	reason, k := parked[bucket+"/"], t.of(bucket+"/")
+	return reason == "failed" && t.isTrue(reason, bucket+"/", k) || reason == "conflict" && k.disturbed && permits(k.allowed("content"), nothing)
 }
 
 func (t *truth) String() string {

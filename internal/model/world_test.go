@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -221,7 +222,7 @@ func (w *world) rest() []found {
 		if w.truth.staysOld(t.Bucket, parked) {
 			continue
 		}
-		wrong = append(wrong, found{name(t.Bucket, t.Key), "is still pending: " + t.LastError})
+		wrong = append(wrong, found{name(t.Bucket, t.Key), "is still pending: " + t.LastError + fmt.Sprintf(" %+v", t)})
 	}
 	return wrong
 }

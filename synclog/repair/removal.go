@@ -278,8 +278,9 @@ func (r *Repairer) endKeys(bucket *task.Task, removal uint64) {
 	}
 }
 
-// behindRemoval reports whether a task has to wait for the removal of its bucket, which was made again
-// since: what a backend shows is the old one's. parked: the removal is left to a person.
+// behindRemoval reports whether a task has to wait for the removal of its bucket: what a backend shows is the
+// old one's, if it was made again since, and what was pending before is gone with it. To copy a key would make the bucket
+// again. parked: the removal is left to a person.
 func (w *run) behindRemoval() (behind, parked bool, err error) {
 	removals, knows := able[Removals](w.r.o.Journal)
 	if knows && !removals.Removing(w.t.Bucket) {
@@ -302,8 +303,7 @@ func (w *run) behindRemoval() (behind, parked bool, err error) {
 	if removal == nil || w.r.stillOld(&t, removal) == 0 {
 		return false, false, nil
 	}
-	again := removal != t.Of(task.Content) || newestSeq(w.t) > removal.Seq
-	return again, t.Parked != "", nil
+	return true, t.Parked != "", nil
 }
 
 // behindResult leaves such a task for later: the removal comes soon, unless a person has to see to it.

@@ -142,6 +142,29 @@ func TestR17RemovalComesFirst(t *testing.T) {
 	}
 }
 
+// A key of before the removal of its bucket does not bring the bucket back where that was removed, also if another backend
+// shows both again, as one that was restored: that is the bucket's conflict.
+func TestR35KeyBringsNoRemovedBucketBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	a, b := w.stores[0], w.stores[1]
+	a.makeBucket("old")
+	o := a.put("old", "k", "x", time.Hour)
+	seq := uint64(time.Now().Add(-time.Hour).UnixNano())
+	w.q.push(flat{Seq: seq, Settled: seq, Method: "PUT", ETag: o.etag, Bucket: "old", Key: "k", Target: "/old/k", Owed: []string{b.name}})
+	w.bucketTask("old", w.by(task.Content, "DELETE", "", "", 0))
+	for range 2 {
+		w.once()
+	}
+	left := map[string]task.ParkReason{}
+	for _, t := range w.q.left() {
+		left[t.Bucket+"/"+t.Key] = t.Parked
+	}
+	if len(left) != 2 || left["old/"] != task.Conflict || left["old/k"] != "" || b.requests("PUT /old") > 0 {
+		t.Errorf("left: %q, B had %q", left, b.log)
+	}
+}
+
 // The lock of a version that was deleted is lifted where it is known to be old: a change of it is owed, which who
 // took the delete has taken as well. A retention that the client has bypassed is bypassed. MinIO refuses otherwise than S3.
 func TestR35OutdatedLock(t *testing.T) {
