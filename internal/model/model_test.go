@@ -109,6 +109,8 @@ var kept = []struct{ name, history string }{
 	{"tags that a client takes away beside the PUT that brings them", "& untag b/k1; put b/k1 5 tags=5 cache=5"},
 	{"a hold that is owed to a bucket that has been made again without locks", "manners B lossy; down B; put l/k1 2 acl=public-read; hold l/k1 ON; wipe B"},
 	{"a bucket that is removed where one backend alone has a delete marker", "deletes v/u/,v/k3.txt; kill; wait 10m; remove v"},
+	{"a bucket that is made again, and wiped, while its removal hangs", "freeze A; remove b; make b; wipe B"},
+	{"a bucket that came back where its removal was decided", "down A; put v/k3.txt 2; save B; clear v; remove v; restore B"},
 	{"a bucket with locks, and without where repair is about to make it", "make m lock; kill; make m"},
 	{"a copy beside a copy of its source onto itself", "put b/k1 6 cache=6; & copy b/k1 b/k1 cache=7; copy b/u/ b/k1"},
 	{"a bucket with versions that is wiped, and made again for a key of it", "down B; put v/k1 1; wipe B"},

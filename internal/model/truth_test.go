@@ -265,13 +265,15 @@ func (k *known) told(aspect string) *known {
 }
 
 // heldButOld is held for what is about to be compared with what the journal knows: a bucket of the same kind
-// may be the one of before its removal where that is owed.
-func (t *truth) heldButOld(key string, k *known, p *pending) bool {
-	if !strings.HasSuffix(key, "/") || strings.Count(key, "/") > 1 || p == nil {
+// may be the one of before its removal where that is owed, or under way.
+func (t *truth) heldButOld(key string, k *known, p *pending, removing func(bucket string) uint64) bool {
+	bucket, name, _ := strings.Cut(key, "/")
+	if name != "" {
 		return t.held(key, k)
 	}
+	old := removing(bucket)
 	for i, s := range t.stores {
-		if holds(s, key, k) && !owes(p, names[i], "content") {
+		if holds(s, key, k) && !owes(p, names[i], "content") && old&(1<<i) == 0 {
 			return true
 		}
 	}
@@ -355,8 +357,8 @@ func content(body, cache string) string {
 }
 
 // disturb notes that something is about to befall all keys of a storage, or one of them.
-// pending are the keys that the journal has.
-func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pending, do func(*s3mem.Storage)) {
+// pending are the keys that the journal has, removing the storages that have yet to do a bucket's removal.
+func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pending, removing func(bucket string) uint64, do func(*s3mem.Storage)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for bucket := range initial {
@@ -379,7 +381,7 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 		if bucket, name, _ := strings.Cut(key, "/"); name == "" {
 			k.wiped = hit.Bucket(bucket) == nil
 		}
-		if had[key] && !t.heldButOld(key, k, pending[key]) {
+		if had[key] && !t.heldButOld(key, k, pending[key], removing) {
 			// Of a content that all had taken the journal knows no more. Where a lossy storage
 			// had taken it, what there is of it is what that one keeps.
 			k.lost, k.forgotten = true, pending[key] == nil || pending[key].Of(task.Content) == nil || t.anyLossy()

@@ -191,7 +191,11 @@ func (w *world) step(f []string) {
 
 func (w *world) disturb(at int, only string, do func(s *s3mem.Storage)) {
 	w.shaken = true
-	w.truth.disturb(w.stores[at], only, w.owed(), do)
+	removing := func(bucket string) uint64 {
+		old, underWay := w.proxy.Load().journal.Removing([]byte(bucket))
+		return old | underWay
+	}
+	w.truth.disturb(w.stores[at], only, w.owed(), removing, do)
 }
 
 // rest looks whether the journal knows what backends lack, heals everything, lets repair
