@@ -111,6 +111,7 @@ var kept = []struct{ name, history string }{
 	{"a bucket that is removed where one backend alone has a delete marker", "deletes v/u/,v/k3.txt; kill; wait 10m; remove v"},
 	{"a bucket that is made again, and wiped, while its removal hangs", "freeze A; remove b; make b; wipe B"},
 	{"a bucket that came back where its removal was decided", "down A; put v/k3.txt 2; save B; clear v; remove v; restore B"},
+	{"a bucket with locks, and without, where who has them hangs", "delete b/k3.txt; make m lock; freeze B; copy v/k2 l/k2; deletes v/k2,v/k1; make m; up B; kill; acl b/k3.txt private; freeze A"},
 	{"a bucket with locks, and without where repair is about to make it", "make m lock; kill; make m"},
 	{"a copy beside a copy of its source onto itself", "put b/k1 6 cache=6; & copy b/k1 b/k1 cache=7; copy b/u/ b/k1"},
 	{"a bucket with versions that is wiped, and made again for a key of it", "down B; put v/k1 1; wipe B"},

@@ -63,7 +63,10 @@ func (w *run) lookAtBucket(ctx context.Context) *sight {
 			// Of a bucket nothing can be seen but that it exists, and whether its objects can be
 			// locked.
 			s.views[i].is = present
-			if doc, err := b.getDocument(ctx, w.t.Bucket, "", "object-lock"); err == nil && doc.is == present {
+			doc, err := b.getDocument(ctx, w.t.Bucket, "", "object-lock")
+			if err != nil && backendFault(err) { // that is no bucket without object lock
+				s.views[i], s.errs[i] = view{}, err
+			} else if err == nil && doc.is == present {
 				s.views[i].meta = lineLock + ":yes\n"
 			}
 		}

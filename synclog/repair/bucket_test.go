@@ -3,6 +3,7 @@ package repair
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,5 +63,30 @@ func TestR35BucketIsMadeAgainAsItWas(t *testing.T) {
 				t.Errorf("B has %q, %v", o.body, docs)
 			}
 		})
+	}
+}
+
+// R35: where a backend does not say whether a bucket has object lock, it is not taken for one without.
+func TestR35BucketWhoseLockIsNotKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	a, b := w.stores[0], w.stores[1]
+	a.makeBucket("locked")
+	a.buckets["locked"].docs["object-lock"] = lockDoc
+	b.makeBucket("locked")
+	var asked atomic.Int32
+	a.setHook(func(rw http.ResponseWriter, r *http.Request) bool {
+		fails := r.URL.Query().Has("object-lock") && asked.Add(1) == 1
+		if fails {
+			refuse(rw, 503, "SlowDown")
+		}
+		return fails
+	})
+	w.bucketTask("locked", w.by(task.Content, "PUT", "", "", 0))
+	for range 2 {
+		w.once()
+	}
+	if left := w.q.left(); len(left) != 1 || left[0].Parked != task.NotKept || !strings.Contains(left[0].LastError, lineLock) {
+		t.Errorf("left: %+v", left)
 	}
 }
