@@ -189,9 +189,8 @@ func (r *request) respond(ctx *fasthttp.RequestCtx) int {
 	problem := r.noAnswer()
 	if l := r.winner(); l != nil {
 		l.dispose()
-		problem = errNoPool // its owner may be out
-		if r.sourceIsOwed(l) {
-			problem = errSourceOwed
+		if problem = r.overruled(l); problem == nil {
+			problem = errNoPool
 		}
 	}
 	if r.head.isOptions() && r.o.cors {

@@ -18,7 +18,7 @@ func (r *request) passes() bool {
 	if l == nil || !r.client.isThere() {
 		return false
 	}
-	return !(r.head.isOptions() && r.o.cors && l.state != votePositive) && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
+	return !(r.head.isOptions() && r.o.cors && l.state != votePositive) && r.overruled(l) == nil
 }
 
 // passOn sends the winner's answer and releases the request on the handler's behalf. last reports

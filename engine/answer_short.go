@@ -14,7 +14,7 @@ func (r *request) isShort() bool {
 	if r.client.way != detachable || l == nil || r.e.stopping.Load() || r.client.wasInterrupted() || r.head.isOptions() {
 		return false
 	}
-	return !l.open && !r.ownerMayBeOut(l) && !r.sourceIsOwed(l)
+	return !l.open && r.overruled(l) == nil
 }
 
 // answerShort sends such an answer and releases the request on the handler's behalf.

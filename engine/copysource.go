@@ -12,12 +12,23 @@ import (
 // ReasonSource is why a backend is skipped that owes the source of a copy.
 const ReasonSource = "owes the copy's source"
 
+// ReasonSourceVersion is why one is skipped that did not issue the id of the version that is copied.
+const ReasonSourceVersion = "does not know the version that is copied"
+
+// reasonOfSource is why a backend that cannot be trusted with the source of a copy is skipped.
+func (h *requestHead) reasonOfSource() string {
+	if h.source.VersionID != "" {
+		return ReasonSourceVersion
+	}
+	return ReasonSource
+}
+
 // sourceOwed is the set of backends that owe a copy's source, none for any other request.
 //
 // What is of a version's id is not looked for: repair gives no backend another one's
 // version.
 func (r *request) sourceOwed() (set uint64) {
-	if r.head.source.Version || r.e.o.Journal == nil {
+	if r.head.source.VersionID != "" || r.e.o.Journal == nil {
 		return 0
 	}
 	for _, n := range r.head.source.Names {
@@ -46,7 +57,7 @@ func (r *request) betterKnown(owing uint64) uint64 {
 // is not coming to.
 func (r *request) sourceMissing() (set uint64) {
 	j := r.e.o.Journal
-	if r.head.source.Version || j == nil {
+	if r.head.source.VersionID != "" || j == nil {
 		return 0
 	}
 	expected := uint64(0)
@@ -68,6 +79,9 @@ func (r *request) sourceMissing() (set uint64) {
 // Where nobody is left the client has to wait for repair of the source; for a write to it that is under way
 // the copy waits itself, and so does that of a part, which is one backend's alone.
 func (r *request) withSource(want uint64) (uint64, *s3Error) {
+	if r.head.source.VersionID != "" {
+		return r.fromIssuer(want)
+	}
 	r.enterSource()
 	owing := r.sourceMissing()
 	for p := r.e.brieflyPatient(); owing&want != 0 && (r.head.isPartCopy() || want&^owing == 0); owing = r.sourceMissing() {

@@ -71,12 +71,10 @@ func (r *request) chooseDecider() *s3Error {
 	}
 	owing := r.owedForDecision()
 	if r.head.is(s3.KindComplete) {
-		// Its upload's owner decides. Where that is not known each backend is asked, and
-		// the others have no such upload.
+		// Its upload's owner decides. Where that is not known one backend after another is asked, for those
+		// that do not know the upload have no say.
 		if owing&r.asked() == 0 {
-			if len(r.legs) == 1 {
-				r.race.decideBy(0, r.asked())
-			}
+			r.decideAmong(r.asked())
 			return nil
 		}
 	} else if r.decideByFirst(owing) || r.decideSoon() {
@@ -96,7 +94,11 @@ func (r *request) asked() (set uint64) {
 
 // decideByFirst has the first one decide that can, if there is one. Before the legs start.
 func (r *request) decideByFirst(owing uint64) bool {
-	deciders := r.couldDecide(r.asked(), owing)
+	return r.decideAmong(r.couldDecide(r.asked(), owing))
+}
+
+// decideAmong has the first one of these backends decide, if there is one. Before the legs start.
+func (r *request) decideAmong(deciders uint64) bool {
 	b := r.o.primaries.first(r.head.bucket(), deciders)
 	if b != nobody {
 		r.race.decideBy(r.legOf(b), deciders)
@@ -122,7 +124,7 @@ func (r *request) replaceDeciderLocked(l *leg) {
 	for c.deciders &^= 1 << l.backend; c.deciders != 0; {
 		b := r.o.primaries.first(r.head.bucket(), c.deciders)
 		next := r.legOf(b)
-		if c.votes[next].State != voteFailed { // what it has refused meanwhile is decided
+		if c.votes[next].State != voteFailed && c.unknowing&(1<<next) == 0 { // what it has refused meanwhile is decided
 			c.decider.Store(int32(next))
 			c.promoted = true
 			r.leaveDecider()
@@ -145,7 +147,7 @@ const (
 func (l *leg) asDecider() deciderSaid {
 	switch {
 	case l.r.race.decidedBy() < 0:
-	case l.hadNoSay():
+	case l.hadNoSay(), l.knowsNot():
 		return saidNone
 	case l.refusesDeletes():
 		return saidPartly

@@ -43,6 +43,10 @@ func (r *request) sendDetached(unwritten error) {
 	defer r.recoverAnswer()
 	last := r.e.stopping.Load()
 	var answer []byte
+	var instead *s3Error
+	if l := r.winner(); l != nil {
+		instead = r.overruled(l)
+	}
 	switch {
 	case unwritten != nil:
 		r.winner().dispose() // not to be acknowledged (R20)
@@ -50,6 +54,9 @@ func (r *request) sendDetached(unwritten error) {
 		answer = r.makeError(errJournal, last)
 	case r.winner() == nil:
 		answer = r.makeError(r.noAnswer(), last)
+	case instead != nil:
+		r.winner().dispose()
+		answer = r.makeError(instead, last)
 	case r.winner().open:
 		go r.streamFn()
 		return

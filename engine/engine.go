@@ -7,7 +7,7 @@
 //	engine.go hooks.go generation.go     what the engine is made with, what it needs, what can change
 //	handler.go expect.go early.go        a request begins
 //	head.go request*.go                  its head, and the owners of its fields
-//	slots.go primary.go patience.go uploads.go removal.go
+//	slots.go primary.go patience.go uploads.go issuer.go removal.go
 //	                                     which backends it is for
 //	body.go form.go sizes.go copysource.go deletes*.go
 //	                                     its body, and what is read of that

@@ -47,6 +47,7 @@ var (
 	errNoPool             = refusal("no_owner", 503, "ServiceUnavailable", "The backend that serves this request is not available. Please try again.")
 	errSlowDown           = refusal("no_connection", 503, "SlowDown", "No connection to a backend is free. Please reduce your request rate.")
 	errSourceOwed         = refusal("source_owed", 503, "SlowDown", "The backend that would copy this object does not have its latest version yet. Please try again.")
+	errSourceElsewhere    = refusal("source_elsewhere", 503, "SlowDown", "The backend that has this upload did not issue the id of the version to copy, and does not know it. Please read the version and upload it as a part.")
 	errBehind             = refusal("behind", 503, "SlowDown", "The backends that are available do not have the latest version of this object yet. Please try again.")
 	errKeyBusy            = refusal("key_in_repair", 503, "SlowDown", "The object is being repaired. Please try again.")
 	errKeyContended       = refusal("key_contended", 503, "SlowDown", "Too many conditional requests are writing this object. Please try again.")

@@ -135,12 +135,8 @@ func (r *request) heldDocument() []byte {
 	case l == nil:
 	default:
 		l.dispose() // of what is not read to its end anyway
-		if r.ownerMayBeOut(l) {
-			problem = errNoPool
-			break
-		}
-		if r.sourceIsOwed(l) {
-			problem = errSourceOwed
+		if why := r.overruled(l); why != nil {
+			problem = why
 			break
 		}
 		if l.state == votePositive || s3.ErrorCode(l.body) != "" {

@@ -18,7 +18,7 @@ type copyTurns struct {
 
 // enterSource notes that a copy is about to read its source. orderCopy and leaveSource have to follow.
 func (r *request) enterSource() {
-	if !r.head.is(s3.KindCopy) || r.head.source.Version {
+	if !r.head.is(s3.KindCopy) || r.head.source.VersionID != "" {
 		return
 	}
 	names := r.head.source.Names

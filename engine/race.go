@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math/bits"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -60,10 +61,11 @@ type race struct {
 	follow    followers // of the decider
 	// deciders are the backends that can decide in the decider's place; promoted tells that
 	// one has taken it, and has yet to be started, or to be given the message's end.
-	deciders uint64
-	promoted bool
-	partly   bool   // the decider has refused some of several conditions
-	refusing uint64 // legs whose answers say that a condition does not hold
+	deciders  uint64
+	promoted  bool
+	partly    bool   // the decider has refused some of several conditions
+	refusing  uint64 // legs whose answers say that a condition does not hold
+	unknowing uint64 // legs whose answers say that their backends do not know the id in the request (issuer.go)
 	// firstAnswer is how long the decision has taken; of who answers then.
 	firstAnswer time.Duration
 	decision    chan struct{} // capacity 1: decided, and the handler answers
@@ -95,7 +97,7 @@ func (c *race) reset() {
 		c.reasons[bits.TrailingZeros64(s)] = ""
 	}
 	c.votes, c.begunHead = c.votes[:0], nil
-	c.ended, c.need, c.winner, c.follow, c.refusing, c.deciders = 0, 0, -1, followNone, 0, 0
+	c.ended, c.need, c.winner, c.follow, c.refusing, c.unknowing, c.deciders = 0, 0, -1, followNone, 0, 0, 0
 	c.decider.Store(nobody)
 	c.following.Store(false)
 	c.shown.Store(false)
@@ -135,6 +137,9 @@ func (r *request) pickLocked() (leg int, v pick.Verdict) {
 		return pick.Decided(c.votes, c.refusing, c.need, c.decidedBy(), c.isRead())
 	}
 	leg, v = pick.Leg(c.votes, c.need, c.isRead())
+	if c.unknowing != 0 {
+		leg, v = pick.Knowing(c.votes, leg, v, c.unknowing)
+	}
 	if v == pick.None && !c.isRead() && !r.head.write {
 		// All have ended before the body: no leg waits for the rest of it.
 		leg, v = pick.Leg(c.votes, c.need, true)
@@ -234,14 +239,11 @@ func (c *race) isAbandoned() bool { return c.end == abandoned }
 // result is the votes; until all legs have ended, under the request's mu.
 func (c *race) result() []vote { return c.votes }
 
-// hasFailed reports whether a leg had no answer. Who answers asks.
-func (c *race) hasFailed() bool {
-	for i := range c.votes {
-		if c.votes[i].State == voteFailed {
-			return true
-		}
-	}
-	return false
+// hasSilentLeg reports whether a leg had no answer, or has none yet.
+func (r *request) hasSilentLeg() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.race.votes, func(v vote) bool { return v.State != votePositive && v.State != voteNegative })
 }
 
 // isRead reports whether the whole body was read. The handler's goroutine asks, which

@@ -17,7 +17,7 @@ func (r *request) noteRead() (losers uint64) {
 // takeVote takes the vote of a leg that has ended. waits reports whether the consequences may have
 // to wait.
 func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, waits bool, next *leg) {
-	said, says, refused := l.asDecider(), l.saysOfVersions(), l.undeleted() // which must not be asked under mu
+	said, says, refused, unknowing := l.asDecider(), l.saysOfVersions(), l.undeleted(), l.knowsNot() // which must not be asked under mu
 	primarys := l.state == votePositive && l.isPrimarysToTell()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -35,6 +35,9 @@ func (r *request) takeVote(l *leg) (late bool, losers uint64, last, answers, wai
 	}
 	if primarys {
 		r.noteOwnLocked(l)
+	}
+	if unknowing {
+		c.unknowing |= 1 << l.index
 	}
 	r.noteSayLocked(l, says)
 	c.refused[l.index] = refused

@@ -96,7 +96,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 				continue
 			}
 			if r.race.lacking&(1<<b) != 0 {
-				r.race.reasons[b] = ReasonSource
+				r.race.reasons[b] = r.head.reasonOfSource()
 				continue
 			}
 			if late&(1<<b) != 0 {
@@ -149,6 +149,9 @@ func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64
 func (r *request) acks() int {
 	e := r.e
 	n := len(e.o.Backends)
+	if r.head.target.Version && r.head.target.Sub {
+		return 1 // nobody but the issuer of the id can take it
+	}
 	switch r.o.WriteAck {
 	case AckQuorum:
 		return n/2 + 1

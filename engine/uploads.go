@@ -11,19 +11,6 @@ import (
 // is asked, and it is learnt again (R26).
 const maxUploads = 1 << 16
 
-// ownerMayBeOut reports whether the picked answer says that an upload is unknown although its
-// owner may be a backend that was not asked, or did not answer. That is no reason to make the
-// client give up the upload (R26).
-func (r *request) ownerMayBeOut(picked *leg) bool {
-	if r.head.uploadID() == "" || picked.answer.Status != 404 {
-		return false
-	}
-	if _, known := r.e.uploads.Get(r.head.uploadID()); known {
-		return false
-	}
-	return r.race.hasFailed() || len(r.legs) < len(r.e.o.Backends)
-}
-
 // learnUpload remembers the upload that a backend's answer to
 // CreateMultipartUpload names.
 func (e *Engine) learnUpload(body []byte, backend int) bool {

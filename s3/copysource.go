@@ -12,10 +12,10 @@ import (
 // CopySource is what x-amz-copy-source names (S3 API reference, CopyObject): a bucket
 // and a key, percent-encoded, with or without a slash before them.
 type CopySource struct {
-	Names   []ObjectName // what backends may take it for; none if it names no object
-	Version bool         // of a version, whose id is one backend's own
-	Length  int64        // of the range that is copied, or -1
-	OwnTags bool         // the copy gets tags of its own
+	Names     []ObjectName // what backends may take it for; none if it names no object
+	VersionID string       // of a version, whose id is one backend's own; else ""
+	Length    int64        // of the range that is copied, or -1
+	OwnTags   bool         // the copy gets tags of its own
 }
 
 // ObjectName is an object's, decoded.
@@ -28,8 +28,8 @@ func ReadCopySource(source, byteRange []byte) CopySource {
 	s := CopySource{Length: rangeLength(byteRange)}
 	name, query, _ := strings.Cut(string(source), "?")
 	for param := range strings.SplitSeq(query, "&") {
-		if id, found := strings.CutPrefix(param, "versionId="); found {
-			s.Version = s.Version || IsVersion([]byte(id))
+		if id, found := strings.CutPrefix(param, "versionId="); found && s.VersionID == "" && IsVersion(id) {
+			s.VersionID = Unescape([]byte(id))
 		}
 	}
 	readings := []string{name}

@@ -85,6 +85,21 @@ func ErrorCode(body []byte) string {
 	return string(code)
 }
 
+// NoSuchUpload is the code of an error that says that an upload is unknown.
+const NoSuchUpload = "NoSuchUpload"
+
+// IsUnknownUpload reports whether an answer says, or may say, that the upload is unknown. Without a document, in
+// an answer to HEAD for example, code is "".
+func IsUnknownUpload(status int, code string) bool {
+	return code == NoSuchUpload || code == "NoSuchBucket" || status == 404 && code == ""
+}
+
+// IsUnknownVersion reports whether an answer says, or may say, that the version is unknown. An id that does not look
+// like one of theirs is an invalid argument for MinIO and versitygw.
+func IsUnknownVersion(status int, code string) bool {
+	return status == 404 || code == "NoSuchVersion" || status == 400 && (code == "" || code == "InvalidArgument")
+}
+
 // IsLock reports whether an error is, or may be, that of a locked version. AWS says only that
 // access is denied, as versitygw does in more words; MinIO says that the request is not valid,
 // because the object is WORM protected.

@@ -273,7 +273,9 @@ func (w *Write) etagsDiffer(first int, key string) bool {
 // Differs reports whether both ETags are known and not equal.
 func Differs(a, b []byte) bool { return len(a) > 0 && len(b) > 0 && !bytes.EqualFold(a, b) }
 
-// lackParts examines an object made from parts, which is on one backend only.
+// lackParts examines an object made from parts, which is on one backend only. Some storages say of an upload that they
+// do not know that it is completed, where they have an object under its key: of several that say so
+// it is not known whose the upload was.
 func (w *Write) lackParts(o *Outcome, first int) {
 	from := w.backendOf(first)
 	l := Lack{Aspect: LacksParts, Reason: "multipart", Err: MultipartUpload}
@@ -289,10 +291,11 @@ func (w *Write) lackParts(o *Outcome, first int) {
 	}
 	for s := w.All; s != 0; s &= s - 1 {
 		l.Backend, l.Beside = bits.TrailingZeros64(s), from
+		doubtful := o.Took&(o.Took-1) != 0
 		if o.Took&(1<<l.Backend) != 0 {
 			l.Beside = Nobody
 		}
-		if l.Backend != from {
+		if l.Backend != from || doubtful {
 			o.Lacks = append(o.Lacks, l)
 		}
 	}

@@ -141,3 +141,35 @@ func Decided(votes []Vote, refusing uint64, need, decider int, bodyRead bool) (l
 	}
 	return 0, None
 }
+
+// Knowing corrects Leg's verdict on a request that names an id which is one backend's own (R26, R28): what
+// others say of it counts only if all say so. unknowing are the legs whose answers say that their
+// backends do not know the id.
+//
+// It is a pure function of its arguments.
+func Knowing(votes []Vote, leg int, v Verdict, unknowing uint64) (int, Verdict) {
+	if v != Answer || votes[leg].State != Negative || unknowing&(1<<leg) == 0 {
+		return leg, v
+	}
+	said, took := -1, false
+	for i := range votes {
+		switch votes[i].State {
+		case Pending:
+			return leg, Wait
+		case Positive:
+			took = true
+		case Negative:
+			if unknowing&(1<<i) == 0 && (said < 0 || votes[i].Order < votes[said].Order) {
+				said = i
+			}
+		case Failed, Held:
+		}
+	}
+	switch {
+	case said >= 0:
+		return said, Answer
+	case took: // too few backends know it
+		return leg, None
+	}
+	return leg, Answer
+}
