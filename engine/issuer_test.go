@@ -183,6 +183,9 @@ func TestR30PartCopyOfAnotherOnesVersion(t *testing.T) {
 					t.Parallel()
 					r := newRig(t, 2)
 					path, id := r.uploadFrom(1)
+					if !owner {
+						r = newRigOn(t, r.stores) // has never heard of it
+					}
 					if issuer >= 0 {
 						r.issued(issuer, "v1")
 					}
@@ -191,9 +194,6 @@ func TestR30PartCopyOfAnotherOnesVersion(t *testing.T) {
 						if i != issuer {
 							s.Behave(says)
 						}
-					}
-					if !owner {
-						r.e.uploads = newRig(t, 2).e.uploads // forgotten
 					}
 					a := r.dial().Do(copyRequest(path+"?partNumber=1&uploadId="+id, "/b/src?versionId=v1"))
 					switch {
