@@ -64,8 +64,8 @@ func (r *request) sourceMissing() (set uint64) {
 	for i, n := range r.head.source.Names {
 		coming := r.comingTo(i) // before the journal is asked, which knows of what has left by now
 		owing := r.betterKnown(j.Owed([]byte(n.Bucket), []byte(n.Key)) & r.e.all)
-		if tags := r.e.o.OwedTags; tags != nil && r.head.is(s3.KindCopy) && !r.head.source.OwnTags {
-			owing |= r.betterKnown(tags([]byte(n.Bucket), []byte(n.Key)) & r.e.all)
+		if part := r.e.o.OwedPart; part != nil && r.head.is(s3.KindCopy) && !r.head.source.OwnTags {
+			owing |= r.betterKnown(part([]byte(n.Bucket), []byte(n.Key), []byte(s3.TagsOf)) & r.e.all)
 		}
 		set |= owing&^coming | r.e.removing([]byte(n.Bucket))
 		expected |= owing & coming

@@ -216,7 +216,7 @@ func TestR30CopyOfTagsThatAreOwed(t *testing.T) {
 	t.Parallel()
 	var owed atomic.Uint64
 	r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
-		o.OwedTags = func(bucket, key []byte) uint64 {
+		o.OwedPart = func(bucket, key, _ []byte) uint64 {
 			if string(bucket) != "b" || string(key) != "src" {
 				return 0
 			}

@@ -124,9 +124,9 @@ type Options struct {
 	// Wanted is told of a key that a client is waiting for because a backend owes it: repair
 	// should take it first. It is called on any goroutine and must not wait. May be nil.
 	Wanted func(bucket, key string)
-	// OwedTags returns the set of backends that owe the newest tags of a key, which a copy takes
-	// along (R30). It may read the disk. nil means none.
-	OwedTags func(bucket, key []byte) uint64
+	// OwedPart returns the set of backends that owe the newest of what a target names: tags, an ACL or the like of
+	// a key, or without a key a setting of the bucket (R30). It may read the disk. nil means none.
+	OwedPart func(bucket, key, target []byte) uint64
 	// Removing returns the set of backends that owe the acknowledged removal of a bucket, made again or
 	// not, and those of them whose legs are out: what they have under the name is the old one (R30). nil
 	// means none.

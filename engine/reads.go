@@ -181,6 +181,14 @@ func (r *request) owedOf() uint64 {
 	return j.Owed(r.head.target.Bucket, r.head.decodedKey()) & r.e.all
 }
 
+// owedPart is the set of backends that owe the part of it that is asked for: tags, an ACL, a setting of a bucket.
+func (r *request) owedPart() uint64 {
+	if f := r.e.o.OwedPart; f != nil && r.head.target.Sub {
+		return f(r.head.target.Bucket, r.head.decodedKey(), r.head.raw) & r.e.all
+	}
+	return 0
+}
+
 // planRead says which backends of want are asked for a read, and in which order. While
 // nothing is owed, and every one is asked, there is nothing to plan.
 func (r *request) planRead(want uint64) (uint64, *s3Error) {
@@ -190,7 +198,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		return want, nil
 	}
 	all := r.o.ReadPolicy == ReadAll
-	listing := len(r.head.target.Key) == 0
+	listing := len(r.head.target.Key) == 0 && !r.head.target.Sub // or a setting of the bucket
 	list := e.patientFor(e.o.briefWait / listingShare)
 	for p := e.brieflyPatient(); ; {
 		deciding := r.beingDecided() // before the journal is asked: once it is decided that knows who lacks it
@@ -206,7 +214,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 			counts = make([]int, len(e.o.Backends))
 			owed = r.owedIn(counts)
 		default:
-			owed |= r.owedOf()
+			owed |= r.owedOf() | r.owedPart()
 			if lack := owed | r.lackBucket(); e.inPool()&^lack != 0 {
 				owed = lack
 			}

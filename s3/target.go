@@ -132,6 +132,9 @@ func (t *Target) parseQuery() {
 	}
 }
 
+// TagsOf is a target that names the tags of what it is about.
+const TagsOf = "/?tagging"
+
 // IsVersion reports whether id belongs to a particular version. The version "null" is what an
 // object has without versioning, on every backend.
 func IsVersion[T string | []byte](id T) bool { return len(id) > 0 && string(id) != "null" }

@@ -259,7 +259,7 @@ func (p *proxy) removing(bucket string) uint64 {
 
 func (p *proxy) owes(backend int, key string) bool {
 	bucket, key, _ := strings.Cut(key, "/")
-	return (p.journal.Owed([]byte(bucket), []byte(key))|p.journal.OwedTags([]byte(bucket), []byte(key)))&(1<<backend) != 0
+	return (p.journal.Owed([]byte(bucket), []byte(key))|p.journal.OwedPart([]byte(bucket), []byte(key), []byte("/?tagging")))&(1<<backend) != 0
 }
 
 // send is a leg.

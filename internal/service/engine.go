@@ -17,7 +17,7 @@ func (p *Proxy) makeEngine() error {
 	o.Backends, o.Limiter, o.Synclog, o.Log = pool, p.limiter, syncRecorder{p.synclog, p.health.Health}, engineLog{p.logs}
 	o.Health = p.health.Health
 	o.Metrics, o.Journal, o.Wanted, o.TLS = p.metrics, engineJournal{p.journal.Journal}, p.wanted, p.clientTLS()
-	o.OwedTags, o.Removing = p.journal.Journal.OwedTags, p.journal.Journal.Removing
+	o.OwedPart, o.Removing = p.journal.Journal.OwedPart, p.journal.Journal.Removing
 	var err error
 	p.engine, err = engine.New(o)
 	return err

@@ -95,9 +95,9 @@ func lacking(e *Entry) uint64 {
 	return lackingFor(e)
 }
 
-// lackingTags is that of tags.
-func lackingTags(e *Entry) uint64 {
-	if e.Unacknowledged || e.Aspect != task.Tags {
+// lackingPart is that of another aspect.
+func lackingPart(e *Entry, aspect task.Aspect) uint64 {
+	if e.Unacknowledged || e.Aspect != aspect {
 		return 0
 	}
 	return lackingFor(e)

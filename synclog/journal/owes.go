@@ -63,13 +63,21 @@ func (j *Journal) Took(seq, backends uint64) {
 	}
 }
 
-// OwedTags returns the backends that lack, or may lack, the newest tags of a key that a client was
-// told about. Unlike Owed it reads the record of a pending key.
-func (j *Journal) OwedTags(bucket, key []byte) (owed uint64) {
+// OwedPart returns the backends that lack, or may lack, the newest of what a target names that a client was
+// told about: tags, an ACL or the like of a key, or without a key a setting of the bucket. What is of one version it
+// does not know. Unlike Owed it reads the record of a pending key.
+func (j *Journal) OwedPart(bucket, key, target []byte) (owed uint64) {
 	if j.Quiet() {
 		return 0
 	}
+	aspect := task.AspectOf("PUT", target, key, true)
+	if aspect == task.Version {
+		return 0
+	}
 	of := ident{bucket: bucket, key: key}
+	if len(key) == 0 {
+		of.target = task.BucketTarget(bucket, target)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
@@ -78,14 +86,14 @@ func (j *Journal) OwedTags(bucket, key []byte) (owed uint64) {
 	for id := j.opens.oldest(j.hashOf(of)); id != noOpen; id = j.opens.list[id].newer {
 		var e Entry
 		if j.openEntry(&j.opens.list[id], &e) && identOf(&e).is(of) {
-			owed |= lackingTags(&e)
+			owed |= lackingPart(&e, aspect)
 		}
 	}
 	r, _, ok := j.lookLocked(of)
 	if !ok {
 		return owed & j.mine
 	}
-	content := uint64(0) // it takes away the tags that were there
+	content := uint64(0) // it takes away what was there
 	for i := range r.writes {
 		if e := &r.writes[i]; e.Aspect == task.Content && !e.Unacknowledged {
 			content = e.Seq
@@ -93,7 +101,7 @@ func (j *Journal) OwedTags(bucket, key []byte) (owed uint64) {
 	}
 	for i := range r.writes {
 		if e := &r.writes[i]; e.Seq > content {
-			owed |= lackingTags(e)
+			owed |= lackingPart(e, aspect)
 		}
 	}
 	return owed & j.mine

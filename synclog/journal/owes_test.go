@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -240,7 +241,7 @@ func TestR30OwesTags(t *testing.T) {
 	r := newRig(t, Options{})
 	want := func(want uint64) {
 		t.Helper()
-		if got := r.OwedTags([]byte("b"), []byte("k")); got != want {
+		if got := r.OwedPart([]byte("b"), []byte("k"), []byte("/b/k?tagging")); got != want {
 			t.Fatalf("tags are owed by %b, want %b", got, want)
 		}
 	}
@@ -265,6 +266,41 @@ func TestR30OwesTags(t *testing.T) {
 	other.Key = []byte("other")
 	r.promise(other)
 	want(0)
+}
+
+// R30: so is each other part of a key, and each setting of a bucket.
+func TestR30OwesParts(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"k", ""} {
+		for target, others := range map[string][]string{
+			"/b/k?tagging": {"/b/k?acl", "/b/k?retention"}, "/b/k?acl": {"/b/k?tagging", "/b/k"}, "/b/k?retention": {"/b/k?legal-hold"},
+			"/b/k?legal-hold": {"/b/k?acl"}, "/b?policy": {"/b?cors", "/b"}, "/b/?tagging&x-id=PutBucketTagging": {"/b?acl"},
+		} {
+			if (key != "") != strings.HasPrefix(target, "/b/k") {
+				continue
+			}
+			r := newRig(t, Options{})
+			e := put(key, 2)
+			e.Target, e.Aspect = []byte(target), task.AspectOf("PUT", []byte(target), []byte(key), true)
+			owes := func(target string, want uint64) {
+				t.Helper()
+				if got := r.OwedPart([]byte("b"), []byte(key), []byte(target)); got != want {
+					t.Errorf("%s is owed by %b, want %b", target, got, want)
+				}
+			}
+			seq := r.promise(opened(e))
+			owes(target, 2)
+			owes(strings.Replace(target, "?", "?X-Amz-Signature=1&", 1), 2)
+			r.settle(seq, 2, nil)
+			owes(target, 2)
+			for _, other := range others {
+				owes(other, 0)
+			}
+			if key != "" {
+				owes(target+"&versionId=v", 0)
+			}
+		}
+	}
 }
 
 // R30: of the list of buckets those are owed that a backend has not removed, or made, and nothing in them.
