@@ -126,7 +126,7 @@ func (r *request) keepBeside(e Promise) *Promise {
 		return nil
 	}
 	e.Overlapped = true
-	e.Settled = r.e.o.Journal.Stamp(time.Now())
+	e.Answered, e.Settled = r.ledger.told, r.e.o.Journal.Stamp(time.Now())
 	for _, b := range []*[]byte{&e.Target, &e.Host, &e.Bucket, &e.Key, &e.ETag, &e.Reason} {
 		*b = bytes.Clone(*b)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/engine/content"
@@ -16,14 +17,21 @@ import (
 
 // knows is what the ledger has of a key, by method and ETag, in the order of stamps.
 func (l *ledger) knows(bucket, key string) (list []string) {
+	l.each(bucket, key, func(e *entry) {
+		list = append(list, fmt.Sprintf("%s %.4s owed %d of %d", e.Method, e.ETag, e.Owed, e.Took))
+	})
+	return list
+}
+
+// each calls fn with what the ledger has of a key, in the order of stamps.
+func (l *ledger) each(bucket, key string, fn func(e *entry)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, seq := range slices.Sorted(maps.Keys(l.entries)) {
 		if e := l.entries[seq]; string(e.Bucket) == bucket && string(e.Key) == key {
-			list = append(list, fmt.Sprintf("%s %.4s owed %d of %d", e.Method, e.ETag, e.Owed, e.Took))
+			fn(e)
 		}
 	}
-	return list
 }
 
 // R19, R35: of writes that overlap the one that ends first, and well, owes nothing by itself.
@@ -145,6 +153,51 @@ func TestR19RefusedDeletesOverlapWithNothing(t *testing.T) {
 			}
 			if got != tt.want {
 				t.Errorf("%d records of concurrent writes, want %d: %+v", got, tt.want, r.settled())
+			}
+			r.wantNoOverlaps()
+		})
+	}
+}
+
+// R19, R35: what ended beside another write says since when its client was told, if legs were out then: what began
+// after that comes behind it on each backend.
+func TestR35WhatEndedBesideSaysWhenItWasTold(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]string{"PUT": putRequest("/b/k", "one"), "a delete of many": deleteRequestOf("other", "k")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 2)
+			late, later := make(chan struct{}), make(chan struct{})
+			openLate, openLater := sync.OnceFunc(func() { close(late) }), sync.OnceFunc(func() { close(later) })
+			t.Cleanup(openLate)
+			t.Cleanup(openLater)
+			r.stores[0].BehaveNext(stub.Behaviour{Gate: later})
+			r.stores[1].BehaveNext(stub.Behaviour{Gate: later}, stub.Behaviour{Gate: late})
+			a, b := r.dial(), r.dial()
+			a.Send(putRequest("/b/k", "two"))
+			for _, s := range r.stores {
+				s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+			}
+			if answer := b.Do(first); answer.Status != 200 {
+				t.Fatal(answer)
+			}
+			r.stores[1].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 2 })
+			told := r.journal.Stamp(time.Now())
+			openLate()
+			until(t, "the first has ended", func() bool { return r.e.InFlight() == 1 })
+			openLater()
+			if answer, err := a.ReadAnswer(); err != nil || answer.Status != 200 {
+				t.Fatal(answer, err)
+			}
+			r.settled()
+			n := 0
+			r.journal.each("b", "k", func(e *entry) {
+				if n++; e.Owed == 0 && (e.Answered <= e.Seq || e.Answered >= told || e.Settled <= told) {
+					t.Errorf("it began at %d, its client was told at %d, before %d, and it ended at %d", e.Seq, e.Answered, told, e.Settled)
+				}
+			})
+			if n != 2 {
+				t.Errorf("the journal knows %q", r.journal.knows("b", "k"))
 			}
 			r.wantNoOverlaps()
 		})

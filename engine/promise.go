@@ -116,6 +116,7 @@ func (r *request) mayIntend() (intends, waits bool, err error) {
 		return false, true, nil
 	}
 	r.stampLocked()
+	r.ledger.told = r.e.o.Journal.Stamp(time.Now())
 	r.ledger.state = journalPromising
 	r.ledger.promisedVotes = append(r.ledger.promisedVotes[:0], r.race.result()...)
 	return true, false, nil

@@ -51,6 +51,7 @@ type requestLedger struct {
 	givers uint64
 
 	answered atomic.Bool // its client may have been told
+	told     uint64      // since when, in the order of writes, if legs were out then; under the request's mu
 
 	made atomic.Int64 // size of the object that an upload by form or in parts makes; 0: not known
 
@@ -77,7 +78,7 @@ func (j *requestLedger) reset() {
 		j.entries = nil
 	}
 	clear(j.entries[:cap(j.entries)])
-	j.key, j.write, j.began, j.seq = nil, nil, 0, 0
+	j.key, j.write, j.began, j.seq, j.told = nil, nil, 0, 0, 0
 	j.turn, j.deletes, j.charge, j.named, j.givers = nil, nil, 0, 0, 0
 	j.made.Store(0)
 	j.answered.Store(false)

@@ -118,7 +118,11 @@ func (p *proxy) acknowledge(w *write, legs []leg, winner int) error {
 		es[i] = p.entry(w, i, legs, winner)
 		es[i].Unacknowledged = !legs[winner].took(i)
 	}
-	return w.noted.Acknowledge(es)
+	err := w.noted.Acknowledge(es)
+	for i := range es {
+		w.keys[i].told = es[i].Answered
+	}
+	return err
 }
 
 // settle tells the journal how a write has ended; promised: it was acknowledged while
@@ -168,6 +172,7 @@ func (p *proxy) overlap(w *write, i int, legs []leg, winner int) (uint64, []jour
 	}
 	var known *journal.Entry
 	if e := p.entry(w, i, legs, winner); e.Owed == 0 && winner >= 0 && legs[winner].took(i) {
+		e.Answered = w.keys[i].told
 		known, e.Overlapped, e.Settled = &e, true, p.journal.Stamp(time.Now())
 	}
 	stored, concurrent, beside := p.fence.end(name(w.bucket, w.keys[i].key), w, took, landed, known)

@@ -26,6 +26,7 @@ var kept = []struct{ name, history string }{
 	{"a load balancer's clock", "manners B dated; put b/k 0; put b/d 0; wait 1s; down B; put b/k 1; delete b/d; up B"},
 	{"a clock a day behind", "manners A behind; put b/k 0; put b/d 0; wait 1s; down B; put b/k 1; delete b/d; up B"},
 	{"the current version is deleted for good", "put v/k 0; put v/k 1; wait 1s; down B; delete-version v/k 0; up B"},
+	{"a delete behind PUTs that overlapped", "put v/k 1; & put v/k 2; put v/k 3; & deletes v/k; & deletes v/k; down A"},
 	{"two overlapping PUTs, and an empty disk", "put b/k 0; & put b/k 1; & put b/k 2; wait 1s; wait 1s; wipe A; wait 5m"},
 	{"the only one that took it loses it", "put b/k 0; wait 1s; down B; put b/k 1; wait 1s; wipe A; up B"},
 	{"the same bytes with other tags", "put b/k 0 tags=1; wait 1s; down B; put b/k 0 tags=2; up B"},

@@ -134,6 +134,7 @@ type one struct {
 	key     string
 	version string // of DeleteObjects
 	seq     uint64
+	told    uint64 // when its client was, with legs out
 }
 
 func (w *write) target() string {

@@ -13,8 +13,8 @@ type Entry struct {
 	// Seq is the write's place in the order of writes, see Write; 0: the journal gives one.
 	// Settled is set by the journal, when the write has ended, unless it is told later (Beside).
 	Seq, Settled uint64
-	// Answered is set by the journal, too: when the write was promised with legs out, in the
-	// order of Seq. A write with a higher Seq began after the client could be told of this one.
+	// Answered is set by the journal, too, unless it is told later: when the write was promised with
+	// legs out, in the order of Seq. A write with a higher Seq began after the client could be told of this one.
 	Answered uint64
 	// Owed are the backends that may not have the write, or not as the others have it; Took
 	// those that said that they have it. One may be in both, where their order or their
