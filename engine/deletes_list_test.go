@@ -197,13 +197,15 @@ func TestR23ManyKeysInOneShard(t *testing.T) {
 	}
 	for i := range uint64(n) {
 		hash := i * overlapShards
-		if o.overlapped(&turns[i], false) {
+		if is, _ := o.overlapped(&turns[i], false); is {
 			t.Fatal("overlapped with itself")
 		}
 		if i%2 == 0 {
 			var other turn
 			o.begin(&other, hash, writer{})
-			if !o.overlapped(&turns[i], false) || !o.overlapped(&other, false) {
+			mine, _ := o.overlapped(&turns[i], false)
+			its, _ := o.overlapped(&other, false)
+			if !mine || !its {
 				t.Fatal("not overlapped")
 			}
 			o.leave(&other)

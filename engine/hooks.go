@@ -229,7 +229,8 @@ type JournalWrite interface {
 	Settle(ps []Promise) error
 	// Beside follows a Settle where other writes to the keys overlapped with this one, ended
 	// well before it, and may not be known: where their key is pending they are kept as what
-	// may have landed last. It waits for a disk at most to read, and keeps nothing of them.
+	// may have landed last. Behind them come the entries of Settle for these keys, as OverlapKnown.
+	// It waits for a disk at most to read, and keeps nothing of them.
 	Beside(ps []Promise)
 	// End notes that nothing of it is under way any more.
 	End()

@@ -214,7 +214,10 @@ func (w *ledgerWrite) Beside(ps []Promise) {
 	w.l.mu.Lock()
 	defer w.l.mu.Unlock()
 	for i := range ps {
-		if p := ps[i]; w.l.entries[p.Seq] == nil && w.l.pendingLocked(&p) {
+		switch p := ps[i]; {
+		case w.l.entries[p.Seq] != nil:
+			w.l.entries[p.Seq].OverlapKnown = p.OverlapKnown
+		case w.l.pendingLocked(&p):
 			w.l.entries[p.Seq] = &entry{Promise: p, settled: true}
 		}
 	}
@@ -234,7 +237,7 @@ func (l *ledger) settleOne(p *Promise) {
 		l.wrong = append(l.wrong, "settled twice: "+string(e.Target))
 	default:
 		e.settled, e.Open, e.Owed, e.Took, e.Reason = true, false, p.Owed, p.Took, bytes.Clone(p.Reason)
-		e.Made, e.MadeNull = task.CloneETags(p.Made), p.MadeNull
+		e.Made, e.MadeNull, e.OverlapKnown = task.CloneETags(p.Made), p.MadeNull, p.OverlapKnown
 		if !l.pendingLocked(&e.Promise) {
 			maps.DeleteFunc(l.entries, func(_ uint64, other *entry) bool { return sameKey(&other.Promise, &e.Promise) })
 		}

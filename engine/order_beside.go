@@ -88,15 +88,29 @@ func (o *overlaps) differing(t *turn, positive uint64) uint64 {
 	return t.differing(positive)
 }
 
+// hasBeside reports whether the journal has to be told of others, once t has ended.
+func (t *turn) hasBeside() bool {
+	return slices.ContainsFunc(t.beside, func(b *beside) bool { return b.entry != nil })
+}
+
 // entries adds what the journal has to be told beside a write that has ended: those that
-// overlapped with it, ended before it, and were acknowledged.
-func (t *turn) entries(es []Promise) []Promise {
+// overlapped with it, ended before it, and were acknowledged. own is what it was told of the write
+// itself, unless that leaves doubt: of that all are known then.
+func (t *turn) entries(es []Promise, own *Promise) []Promise {
+	if !t.hasBeside() {
+		return es
+	}
 	for _, b := range t.beside {
 		if b.entry != nil {
 			es = append(es, *b.entry)
 		}
 	}
-	return es
+	if own == nil || t.repairing != 0 && !own.Told() {
+		return es
+	}
+	known := *own
+	known.Owed, known.OverlapKnown = 0, true
+	return append(es, known)
 }
 
 // besideEntry is what the journal will have to be told by the writes that overlap with the
@@ -136,13 +150,20 @@ func (r *request) keepBeside(e Promise) *Promise {
 
 // tellBeside has the journal know the writes that overlapped with the request's and have
 // ended, now that it knows the request's own.
-func (r *request) tellBeside() {
+func (r *request) tellBeside(own []Promise) {
 	var es []Promise
 	if r.ledger.turn != nil {
-		es = r.ledger.turn.entries(es)
+		mine := &own[0]
+		if r.readsEither() {
+			mine = nil
+		}
+		es = r.ledger.turn.entries(es, mine)
 	}
 	for i := range r.ledger.deletes {
-		es = r.ledger.deletes[i].turn.entries(es)
+		d := &r.ledger.deletes[i]
+		if len(own) > 0 && own[0].Seq == d.seq { // those that came to nothing are left out
+			es, own = d.turn.entries(es, &own[0]), own[1:]
+		}
 	}
 	if len(es) > 0 {
 		r.ledger.write.Beside(es)

@@ -276,12 +276,14 @@ func (k *overlap) tell() {
 }
 
 // overlapped reports whether a write overlaps, or has overlapped, with another client's. Beside repair alone it
-// does so unless it can be told (Promise.Told): whatever else a backend shows is then not right (R35).
-func (o *overlaps) overlapped(t *turn, told bool) bool {
+// does so unless it can be told (Promise.Told): whatever else a backend shows is then not right (R35). known: the
+// journal hears of all of these that have ended from themselves.
+func (o *overlaps) overlapped(t *turn, told bool) (is, known bool) {
 	s := o.shard(t.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return t.repairing != 0 && !told || len(t.beside) > 0 || s.findLocked(t.hash).othersLocked(t)
+	repaired := t.repairing != 0 && !told
+	return repaired || len(t.beside) > 0 || s.findLocked(t.hash).othersLocked(t), !repaired && !t.hasBeside()
 }
 
 // othersLocked reports whether a client's write overlaps with t that has not ended.

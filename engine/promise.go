@@ -207,8 +207,9 @@ func (r *request) settleJournal() {
 
 // settlePromises tells the journal what has become of an intent.
 func (r *request) settlePromises() {
-	_ = r.ledger.write.Settle(r.promises(r.race.result())) // it does not fail after Acknowledge
-	r.tellBeside()
+	ps := r.promises(r.race.result())
+	_ = r.ledger.write.Settle(ps) // it does not fail after Acknowledge
+	r.tellBeside(ps)
 }
 
 // writeDown puts into the journal how a request has ended that is not in it: all
@@ -242,7 +243,7 @@ func (r *request) writeDown() error {
 	if err := r.ledger.write.Settle(ps); err != nil {
 		return err
 	}
-	r.tellBeside()
+	r.tellBeside(ps)
 	return nil
 }
 
@@ -304,7 +305,7 @@ func (r *request) promiseOf(id []byte, votes []vote) Promise {
 	case task.Content:
 		p.Made, p.MadeNull = r.made(votes)
 	}
-	p.Overlapped = r.overlaps(p.Told())
+	p.Overlapped, p.OverlapKnown = r.overlaps(p.Told())
 	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
 	switch {
 	case p.Method == "DELETE":
@@ -375,7 +376,9 @@ func (r *request) promiseOfDelete(id []byte, w *deleteFacts, d *deletion) Promis
 		p.Aspect = task.Version
 		p.Target, p.ETags = r.versionTarget(d.VersionID), r.pairOf(d.VersionID)
 	}
-	p.Overlapped = d.turn.isUnderWay() && r.e.writes.overlapped(&d.turn, p.Told())
+	if d.turn.isUnderWay() {
+		p.Overlapped, p.OverlapKnown = r.e.writes.overlapped(&d.turn, p.Told())
+	}
 	return p
 }
 

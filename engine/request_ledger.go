@@ -131,8 +131,13 @@ func (j *requestLedger) setMade(size int64) { j.made.Store(size) }
 func (j *requestLedger) madeSize() int64 { return j.made.Load() }
 
 // overlaps reports whether another write to the key is, or was, under way beside this one; see overlapped.
-func (r *request) overlaps(told bool) bool {
-	return r.ledger.turn != nil && (r.e.writes.overlapped(r.ledger.turn, told) || r.readsEither())
+func (r *request) overlaps(told bool) (is, known bool) {
+	if r.ledger.turn == nil {
+		return false, false
+	}
+	is, known = r.e.writes.overlapped(r.ledger.turn, told)
+	either := r.readsEither()
+	return is || either, known && !either
 }
 
 // enterOverlaps notes that the write is under way, if it is one to one key. It is false

@@ -157,6 +157,9 @@ func writeWrites(w io.Writer, writes []ledger.KnownWrite, now time.Time) {
 		if x.Overlapped {
 			fmt.Fprint(w, ", others were under way at the same time")
 		}
+		if x.Crowded {
+			fmt.Fprint(w, ", some of which may not be known")
+		}
 		if x.ID != "" {
 			fmt.Fprintf(w, ", request %s", text.Printable(x.ID))
 		}

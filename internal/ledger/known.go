@@ -47,6 +47,7 @@ type KnownWrite struct {
 	Owed       []string          `json:"owed"`
 	Reason     string            `json:"reason,omitempty"`
 	Overlapped bool              `json:"overlapped,omitempty"`
+	Crowded    bool              `json:"overlap_unknown,omitempty"` // by writes of which some may not be known
 	Unknown    bool              `json:"unknown_outcome,omitempty"`
 }
 
@@ -82,7 +83,7 @@ func knownWrites(writes []task.Write) []KnownWrite {
 		w := &writes[i]
 		known[i] = KnownWrite{
 			Aspect: AspectName(w.Aspect), Method: w.Method, Path: text.HideSecrets(w.Target), ETag: w.ETag, ETags: w.ETags, Size: w.Size,
-			ID: w.ID, Began: timeOf(w.Seq), Took: w.Took, Owed: w.Owed, Reason: w.Reason, Overlapped: w.Overlapped, Unknown: w.Unacknowledged,
+			ID: w.ID, Began: timeOf(w.Seq), Took: w.Took, Owed: w.Owed, Reason: w.Reason, Overlapped: w.Overlapped, Crowded: w.Overlapped && !w.OverlapKnown, Unknown: w.Unacknowledged,
 		}
 	}
 	return known

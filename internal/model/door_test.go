@@ -63,7 +63,7 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 		e.ETags = p.pairs[name(w.bucket, id)]
 		p.mu.Unlock()
 	}
-	e.Overlapped = p.fence.overlapped(name(w.bucket, w.keys[i].key), w, e.Told())
+	e.Overlapped, e.OverlapKnown = p.fence.overlapped(name(w.bucket, w.keys[i].key), w, e.Told())
 	if e.Aspect == task.Content && e.Method == http.MethodPut && w.from == "" {
 		for header, kind := range map[string]task.Carried{
 			"X-Amz-Tagging": task.CarriedTags, "Cache-Control": task.CarriedMetadata,
@@ -131,8 +131,9 @@ func (p *proxy) settle(w *write, legs []leg, winner int, promised bool) {
 	var es, beside []journal.Entry
 	for i := range w.keys {
 		stored, more := p.overlap(w, i, legs, winner)
-		beside = append(beside, more...)
 		e := p.entry(w, i, legs, winner)
+		known := e.OverlapKnown
+		e.OverlapKnown = known && len(more) == 0
 		if e.Owed == 0 {
 			e.Owed, e.Reason = stored, []byte("concurrent writes")
 		}
@@ -151,6 +152,11 @@ func (p *proxy) settle(w *write, legs []leg, winner int, promised bool) {
 			e.Seq = 0
 		}
 		es = append(es, e)
+		if len(more) > 0 {
+			beside = append(beside, more...)
+			e.Owed, e.OverlapKnown = 0, known
+			beside = append(beside, e)
+		}
 	}
 	if len(es) > 0 && w.noted != nil {
 		_ = w.noted.Settle(es)
@@ -173,7 +179,7 @@ func (p *proxy) overlap(w *write, i int, legs []leg, winner int) (uint64, []jour
 	var known *journal.Entry
 	if e := p.entry(w, i, legs, winner); e.Owed == 0 && winner >= 0 && legs[winner].took(i) {
 		e.Answered = w.keys[i].told
-		known, e.Overlapped, e.Settled = &e, true, p.journal.Stamp(time.Now())
+		known, e.Overlapped, e.OverlapKnown, e.Settled = &e, true, true, p.journal.Stamp(time.Now())
 	}
 	stored, concurrent, beside := p.fence.end(name(w.bucket, w.keys[i].key), w, took, landed, known)
 	if !concurrent {

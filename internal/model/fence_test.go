@@ -119,10 +119,12 @@ func (f *fence) turnLocked(key string, w *write) *turn {
 	return turns[slices.IndexFunc(turns, func(t *turn) bool { return t.of == w })]
 }
 
-func (f *fence) overlapped(key string, w *write, told bool) bool {
+func (f *fence) overlapped(key string, w *write, told bool) (is, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return w.either.Load() || slices.ContainsFunc(f.turnLocked(key, w).beside, func(b *turn) bool { return b != underRepair || !told })
+	beside := f.turnLocked(key, w).beside
+	repaired := !told && slices.Contains(beside, underRepair) || w.either.Load()
+	return repaired || slices.ContainsFunc(beside, func(b *turn) bool { return b != underRepair }), !repaired
 }
 
 // end gives what the journal has to be told beside, too: what ended before it, unless another one came behind

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 	"time"
@@ -233,12 +234,23 @@ func TestR35WhatEndedBesideIsKnown(t *testing.T) {
 		if err := w.Settle([]Entry{second}); err != nil {
 			t.Fatal(err)
 		}
-		w.Beside([]Entry{first})
+		r.always(func(p *task.Task) {
+			if !p.Writes[0].Overlapped || p.Writes[0].OverlapKnown {
+				t.Fatalf("promised %t, told of nothing yet: %+v", promised, p)
+			}
+		})
+		w.j = r.Journal // which has been opened again
+		known := second
+		known.Owed, known.OverlapKnown = 0, true
+		w.Beside([]Entry{first, known})
 		w.Beside([]Entry{first}) // another write that it overlapped with tells so, too
 		w.End()
 		r.always(func(p *task.Task) {
 			if len(p.Writes) != 1 || p.Writes[0].Seq != second.Seq || len(p.Rivals) != 1 || p.Rivals[0].Seq != first.Seq || p.Rivals[0].Settled != first.Settled {
 				t.Fatalf("promised %t: %+v", promised, p)
+			}
+			if w := p.Writes[0]; !w.OverlapKnown || maskOf(w.Owed, r.o.Backends) != second.Owed {
+				t.Fatalf("promised %t, told of all: %+v", promised, p)
 			}
 		})
 		// One that had ended before what stands began is no rival.
@@ -252,6 +264,59 @@ func TestR35WhatEndedBesideIsKnown(t *testing.T) {
 				t.Fatalf("promised %t: %+v", promised, p)
 			}
 		})
+	}
+}
+
+// R35: whether all is known that a write overlapped with, its end says, and the writes that the log has by itself. A
+// process that ended before has not said it; nor has a journal of before, whose records are as this one's without it.
+func TestR35WhetherAllOverlapIsKnown(t *testing.T) {
+	t.Parallel()
+	crowded := put("k", 2)
+	crowded.Overlapped = true
+	known := crowded
+	known.OverlapKnown = true
+	for _, tt := range []struct {
+		about string
+		do    func(r *rig)
+		want  bool
+	}{
+		{"not told", func(r *rig) { r.promise(crowded) }, false},
+		{"told", func(r *rig) { r.promise(known) }, true},
+		{"killed before its end", func(r *rig) { r.promise(opened(known)); r.restart() }, false},
+		{"killed before its end was told", func(r *rig) { r.settleOpen(&Entry{Seq: r.promise(opened(known)), Owed: 2}) }, false},
+		{"told at its end", func(r *rig) { r.settleOpen(&Entry{Seq: r.promise(opened(crowded)), Owed: 2, OverlapKnown: true}) }, true},
+		{"one that the log knows was late", func(r *rig) {
+			first := r.promise(opened(put("k", 2)))
+			r.promise(put("k", 4))
+			r.settle(first, 2, nil)
+		}, true},
+		{"one that the log knows was late, beside others that it does not", func(r *rig) {
+			first := r.promise(opened(put("k", 2)))
+			r.promise(crowded)
+			r.settle(first, 2, nil)
+		}, false},
+		{"one that the log knows began later", func(r *rig) {
+			first := opened(put("k", 2))
+			first.Seq = r.Stamp(time.Now())
+			r.promise(put("k", 4))
+			r.settle(r.promise(first), 2, nil)
+		}, true},
+	} {
+		r := newRig(t, Options{})
+		tt.do(r)
+		r.always(func(p *task.Task) {
+			if w := p.Of(task.Content); !w.Overlapped || w.OverlapKnown != tt.want {
+				t.Errorf("%s: %+v", tt.about, w)
+			}
+		})
+	}
+	before, now := appendEntry(nil, &crowded, crowded.Key, nil), appendEntry(nil, &known, known.Key, nil)
+	if before[0] != byte(task.Content) || now[0] != byte(task.Content)|aspectOverlapKnown || !bytes.Equal(before[1:], now[1:]) {
+		t.Errorf("%x, want what it was before but for its bit: %x", now, before)
+	}
+	alone := known
+	if alone.Overlapped = false; appendEntry(nil, &alone, alone.Key, nil)[0] != byte(task.Content) {
+		t.Error("one that overlapped with nothing is written in another way than before")
 	}
 }
 

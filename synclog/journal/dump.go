@@ -197,7 +197,7 @@ func (d *dumper) entry(what string, e *Entry) {
 	for _, flag := range []struct {
 		is   bool
 		name string
-	}{{e.Overlapped, "overlapped"}, {e.Unacknowledged, "unacknowledged"}, {e.Unrepeatable, "unrepeatable"}, {e.Carried&task.CarriedTags != 0, "tags"}, {e.Carried&task.CarriedLock != 0, "lock"}, {e.Carried&task.CarriedMetadata != 0, "metadata"}} {
+	}{{e.Overlapped, "overlapped"}, {e.OverlapKnown, "by known ones"}, {e.Unacknowledged, "unacknowledged"}, {e.Unrepeatable, "unrepeatable"}, {e.Carried&task.CarriedTags != 0, "tags"}, {e.Carried&task.CarriedLock != 0, "lock"}, {e.Carried&task.CarriedMetadata != 0, "metadata"}} {
 		if flag.is {
 			fmt.Fprint(d.w, " ", flag.name)
 		}

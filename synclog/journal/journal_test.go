@@ -328,7 +328,7 @@ func TestFieldsComeBack(t *testing.T) {
 	}
 	e := Entry{
 		Method: "PATCH", Target: raw, Host: raw[1:], Bucket: raw[2:], Key: raw[3:], ETag: raw[4:], ID: raw[5:],
-		Reason: raw[6:], Size: -3, Owed: 5, Took: 6, Aspect: task.LegalHold, Overlapped: true, Unrepeatable: true, Carried: 7,
+		Reason: raw[6:], Size: -3, Owed: 5, Took: 6, Aspect: task.LegalHold, Overlapped: true, OverlapKnown: true, Unrepeatable: true, Carried: 7,
 		ETags: []task.BackendETag{{Backend: 1, ETag: raw[7:]}, {Backend: 2, ETag: []byte("x")}},
 		Made:  []task.BackendETag{{Backend: 1, ETag: raw[8:]}}, MadeNull: 4,
 	}

@@ -155,7 +155,7 @@ func (r *record) take(e *Entry, mine uint64) {
 		if s := &r.writes[at]; takesAway(s, &w) {
 			s.Owed |= w.Owed | w.Took
 		} else if endOf(&w) > s.Seq {
-			s.Overlapped = s.Overlapped || !w.Unacknowledged
+			overlap(s, &w)
 			r.addRival(&w)
 		} else if s.Owed == 0 { // it came and went before s
 			s.Owed = w.Owed
@@ -181,6 +181,14 @@ func (r *record) take(e *Entry, mine uint64) {
 	r.bound()
 }
 
+// overlap notes that a rival, which is known, overlapped with what stands. Whether there were others that are not, what
+// stands says already.
+func overlap(stands, rival *Entry) {
+	if !rival.Unacknowledged && !stands.Overlapped {
+		stands.Overlapped, stands.OverlapKnown = true, true
+	}
+}
+
 // takesAway reports whether a delete began after an acknowledged write of its aspect whose
 // legs it overlapped nevertheless: for the clients the object is gone, wherever that one
 // has landed since (R19, R35). Of two that put something the newer one may be nowhere any
@@ -192,10 +200,12 @@ func takesAway(e, older *Entry) bool {
 
 // knows reports whether a write is known already, by its place in the order: the table of
 // writes under way and the log may both have it. The log knows better, for it may have
-// how it ended, and it has the names of backends.
+// how it ended, and it has the names of backends; but what overlapped with it may be told later.
 func (r *record) knows(w *Entry) (known bool) {
 	r.entries(func(e *Entry) {
-		known = known || e.Seq == w.Seq && together(e, w) && e.Unacknowledged == w.Unacknowledged
+		if e.Seq == w.Seq && together(e, w) && e.Unacknowledged == w.Unacknowledged {
+			known, e.OverlapKnown = true, e.OverlapKnown || w.OverlapKnown
+		}
 	})
 	return known
 }
@@ -214,7 +224,7 @@ func (r *record) replace(at int, w *Entry, mine uint64) {
 		if takesAway(w, &old) {
 			w.Owed |= old.Owed | old.Took
 		} else if endOf(&old) > w.Seq {
-			w.Overlapped = true
+			overlap(w, &old)
 			r.addRival(&old)
 		} else {
 			stays, over := staysBehind(&old, w)
@@ -233,7 +243,7 @@ func (r *record) replace(at int, w *Entry, mine uint64) {
 			return true
 		case endOf(e) > w.Seq:
 			left = true
-			w.Overlapped = w.Overlapped || !e.Unacknowledged
+			overlap(w, e)
 			return false
 		}
 		stays, over := staysBehind(e, w)

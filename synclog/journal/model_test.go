@@ -120,6 +120,7 @@ func (m *model) end(e Entry, now uint64) {
 	case e.Unacknowledged, stood && e.Seq < s.Seq:
 		// Its last leg ended after whatever stands began.
 		if stood && !e.Unacknowledged {
+			s.OverlapKnown = s.OverlapKnown || !s.Overlapped
 			s.Overlapped = true
 			k.stands[a] = s
 		}
@@ -129,6 +130,7 @@ func (m *model) end(e Entry, now uint64) {
 		if stood && gone(&e, &s) {
 			e.Owed |= s.Owed | s.Took
 		} else if stood && s.Settled > e.Seq {
+			e.OverlapKnown = e.OverlapKnown || !e.Overlapped
 			e.Overlapped = true
 			delete(k.stands, a)
 			k.add(s)
@@ -141,6 +143,7 @@ func (m *model) end(e Entry, now uint64) {
 				e.Owed |= r.Owed | r.Took
 			} else if r.Settled > e.Seq {
 				left = append(left, r)
+				e.OverlapKnown = e.OverlapKnown || !e.Overlapped && !r.Unacknowledged
 				e.Overlapped = e.Overlapped || !r.Unacknowledged
 			} else {
 				past |= r.Owed
@@ -261,7 +264,7 @@ func (m *model) pending() (lines []string) {
 }
 
 func entryLine(e *Entry) string {
-	return fmt.Sprintf("%d %s %s %d %b/%b %v %v", e.Aspect, e.Method, e.ETag, e.Seq, e.Owed, e.Took, e.Overlapped, e.Unacknowledged)
+	return fmt.Sprintf("%d %s %s %d %b/%b %v/%v %v", e.Aspect, e.Method, e.ETag, e.Seq, e.Owed, e.Took, e.Overlapped, e.Overlapped && e.OverlapKnown, e.Unacknowledged)
 }
 
 func line(key string, writes, rivals []string, first uint64, note *task.Task) string {
@@ -280,7 +283,7 @@ func (r *rig) linesOf(ps []task.Task) (lines []string) {
 				w := &ws[k]
 				sides[n] = append(sides[n], entryLine(&Entry{
 					Aspect: w.Aspect, Method: w.Method, ETag: []byte(w.ETag), Seq: w.Seq, Owed: maskOf(w.Owed, r.o.Backends),
-					Took: maskOf(w.Took, r.o.Backends), Overlapped: w.Overlapped, Unacknowledged: w.Unacknowledged,
+					Took: maskOf(w.Took, r.o.Backends), Overlapped: w.Overlapped, OverlapKnown: w.OverlapKnown, Unacknowledged: w.Unacknowledged,
 				}))
 			}
 		}
@@ -319,7 +322,7 @@ func (r *modelRun) entry() Entry {
 	}
 	e.Open = r.chance.IntN(3) == 0
 	e.Unacknowledged = r.chance.IntN(8) == 0
-	e.Overlapped = r.chance.IntN(8) == 0
+	e.Overlapped, e.OverlapKnown = r.chance.IntN(8) == 0, !e.Open && r.chance.IntN(2) == 0
 	e.Took = 7 &^ e.Owed
 	if r.chance.IntN(8) == 0 {
 		e.Took = 7

@@ -71,7 +71,7 @@ func (j *Journal) promise(es []Entry) error {
 }
 
 // beside takes in writes that have ended, as a touch each, buffered. What is open, or known
-// otherwise, is left as it is.
+// otherwise, is left as it is, but for OverlapKnown.
 func (j *Journal) beside(es []Entry) {
 	es = slices.DeleteFunc(es, func(e Entry) bool { return admit(&e) != nil || e.Seq == 0 || len(e.Key) == 0 })
 	j.mu.Lock()
@@ -250,6 +250,7 @@ func (j *Journal) promiseLocked(e *Entry, logged bool) {
 	}
 	w := *e
 	w.Owed, w.Took, w.MadeNull, w.Settled = w.Owed&j.mine, w.Took&j.mine, w.MadeNull&j.mine, 0
+	w.OverlapKnown = w.OverlapKnown && !w.Open // others may still end beside it
 	hash := j.hashOf(identOf(&w))
 	if !e.Open {
 		j.applyLocked(hash, &w, 0)

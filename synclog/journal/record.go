@@ -105,11 +105,13 @@ const (
 // shiftCarried is where the bits of task.Carried are in a write's flags: the last three.
 const shiftCarried = 5
 
-// Bits of a write's aspect in a file, which say what version it made.
+// Bits of a write's aspect in a file. Those of madeBits say what version it made.
 const (
-	aspectMadeNull = 1 << 6 // the null version, on all that took it
-	aspectMade     = 1 << 7 // what follows its ETags says
-	aspectBits     = aspectMadeNull | aspectMade
+	aspectOverlapKnown = 1 << 5 // all that overlapped with it are known
+	aspectMadeNull     = 1 << 6 // the null version, on all that took it
+	aspectMade         = 1 << 7 // what follows its ETags says
+	madeBits           = aspectMadeNull | aspectMade
+	aspectBits         = aspectOverlapKnown | madeBits
 )
 
 const flagTargetsLost = 1 << 0 // of a state's flags
@@ -136,6 +138,9 @@ func appendEntry(dst []byte, e *Entry, key, target []byte) []byte {
 		raw = nil
 	}
 	aspect := byte(e.Aspect)
+	if e.Overlapped && e.OverlapKnown {
+		aspect |= aspectOverlapKnown
+	}
 	switch {
 	case len(e.Made) > 0 || e.MadeNull != 0 && e.MadeNull != e.Took:
 		aspect |= aspectMade
@@ -194,6 +199,7 @@ func (d *decoder) entry(e *Entry, bucket, key, target []byte) {
 	e.Aspect = task.Aspect(aspect &^ aspectBits)
 	flags := d.byte()
 	e.Overlapped = flags&flagOverlapped != 0
+	e.OverlapKnown = aspect&aspectOverlapKnown != 0
 	e.Unacknowledged = flags&flagUnacknowledged != 0
 	e.Unrepeatable = flags&flagUnrepeatable != 0
 	e.Carried = task.Carried(flags >> shiftCarried)
@@ -228,14 +234,14 @@ func (d *decoder) entry(e *Entry, bucket, key, target []byte) {
 	e.ID = d.bytes()
 	e.Reason = d.bytes()
 	e.ETags = d.etags()
-	switch aspect & aspectBits {
+	switch aspect & madeBits {
 	case aspectMadeNull:
 		e.MadeNull = e.Took
 	case aspectMade:
 		e.MadeNull = d.uvarint()
 		e.Made = d.etags()
 	}
-	d.bad = d.bad || e.Seq >= maxSeq || e.Aspect > task.Found || aspect&aspectBits == aspectBits
+	d.bad = d.bad || e.Seq >= maxSeq || e.Aspect > task.Found || aspect&madeBits == madeBits
 }
 
 // appendIntent appends the payload of an intent.

@@ -8,7 +8,7 @@ import (
 )
 
 // settleOpen ends an open entry, the one with e's Seq: all of its legs have ended. Of e count
-// Owed, the backends that still differ, with Reason, Took, ETags, what it made and Overlapped, and ETag and
+// Owed, the backends that still differ, with Reason, Took, ETags, what it made, Overlapped and OverlapKnown, and ETag and
 // Size where they are known only now. It is buffered and never waits for a write; where
 // the key is pending already it reads that record, without holding up anybody. A
 // settlement that is lost in a crash leaves the entry as of unknown outcome. One of an
@@ -68,7 +68,7 @@ func (j *Journal) aloneLocked(id uint32) bool {
 
 // ownedBy is a settlement with memory of its own.
 func ownedBy(e *Entry) *Entry {
-	own := &Entry{Seq: e.Seq, Owed: e.Owed, Took: e.Took, Size: e.Size, Overlapped: e.Overlapped, MadeNull: e.MadeNull}
+	own := &Entry{Seq: e.Seq, Owed: e.Owed, Took: e.Took, Size: e.Size, Overlapped: e.Overlapped, OverlapKnown: e.OverlapKnown, MadeNull: e.MadeNull}
 	own.ETag, own.Reason = slices.Clone(e.ETag), slices.Clone(e.Reason)
 	own.ETags, own.Made = task.CloneETags(e.ETags), task.CloneETags(e.Made)
 	return own
@@ -103,7 +103,7 @@ func (j *Journal) settleLocked(e *Entry) {
 	var w Entry
 	if j.openEntry(o, &w) {
 		w.Owed, w.Took = e.Owed&j.mine, e.Took&j.mine
-		w.Overlapped = w.Overlapped || e.Overlapped
+		w.Overlapped, w.OverlapKnown = w.Overlapped || e.Overlapped, e.OverlapKnown
 		w.ETags, w.Made, w.MadeNull = e.ETags, e.Made, e.MadeNull&j.mine
 		if len(e.Reason) > 0 {
 			w.Reason = e.Reason

@@ -33,7 +33,7 @@ func writeOf(e *Entry, names []string) task.Write {
 		Aspect: e.Aspect, Seq: e.Seq, Settled: e.Settled, Answered: e.Answered, Method: e.Method, Target: string(e.Target), Host: string(e.Host),
 		ETag: string(e.ETag), ID: string(e.ID), Reason: string(e.Reason), Size: e.Size,
 		Took: namesOf(e.Took, names), Owed: namesOf(e.Owed, names),
-		Overlapped: e.Overlapped, Unacknowledged: e.Unacknowledged, Unrepeatable: e.Unrepeatable,
+		Overlapped: e.Overlapped, OverlapKnown: e.Overlapped && e.OverlapKnown, Unacknowledged: e.Unacknowledged, Unrepeatable: e.Unrepeatable,
 		Carried: e.Carried,
 	}
 	w.ETags, w.Made = etagsOf(e.ETags, names), etagsOf(e.Made, names)

@@ -210,8 +210,8 @@ func (w *Write) Settle(es []Entry) error {
 
 // Beside reports writes to the same keys that overlapped with this one and have ended, once this
 // one is settled. They owed nothing, so the log may not have them; if their key is pending they
-// are rivals. If this is lost with the process, the write is left as one that overlapped with
-// others that are not known.
+// are rivals. This one's own entries follow, as OverlapKnown: if they are lost with the process,
+// the write is left as one that overlapped with others that are not known.
 func (w *Write) Beside(es []Entry) {
 	hideSecrets(es)
 	w.j.beside(es)

@@ -103,6 +103,7 @@ type claim struct {
 	acked            bool
 	any              bool // of unknown outcome, and it is not known what it was
 	overlapped       bool
+	overlapKnown     bool // and all that it overlapped with are known
 	carried          task.Carried
 }
 
@@ -155,7 +156,10 @@ type knowledge struct {
 	// own: backends have ETags of their own, so that one does not tell what another one has.
 	own  bool
 	blur bool // stands overlapped with a write of which nothing is known
-	// crowded: it overlapped with others, of which some may not be known.
+	// mixed: none of the acknowledged writes that stands overlapped with is known to be to the content. They may be
+	// to its parts and versions, which come and go with it.
+	mixed bool
+	// crowded: it overlapped with others, of which some may not be known, or not what they have left.
 	crowded bool
 	tagged  bool   // there were writes of its tags alone since
 	found   *claim // a difference that verify has found: who is not right; may be nil
@@ -214,6 +218,12 @@ func (k *knowledge) vague() bool {
 	return k.lost || k.blur || k.crowded
 }
 
+// showsWhich reports whether what a backend shows tells which of the acknowledged writes it has.
+func (k *knowledge) showsWhich() bool {
+	nameless := func(c claim) bool { return c.acked && !c.del && c.etag == "" }
+	return !nameless(*k.stands) && !slices.ContainsFunc(k.rivals, nameless)
+}
+
 func unseen(views []view) (n int) {
 	for i := range views {
 		if views[i].is == unknown {
@@ -258,7 +268,7 @@ func (r *Repairer) claimOf(w *task.Write) claim {
 	c := claim{
 		seq: w.Seq, del: w.Delete() || w.Aspect == task.Content && w.Method == http.MethodPost && hasParam(queryOf(w.Target), "delete"),
 		etag: strings.Trim(w.ETag, `"`), size: w.Size, took: r.bits(w.Took), owed: r.bits(w.Owed),
-		acked: !w.Unacknowledged, overlapped: w.Overlapped, carried: w.Carried, any: w.Unacknowledged && w.Method == "",
+		acked: !w.Unacknowledged, overlapped: w.Overlapped, overlapKnown: w.OverlapKnown, carried: w.Carried, any: w.Unacknowledged && w.Method == "",
 	}
 	c.clears = w.Aspect != task.Content && w.Method == http.MethodDelete
 	c.said = c.took
@@ -301,9 +311,11 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 	}
 	behind := removal != nil && removal != t.Of(task.Content)
 	// One that another acknowledged write overlapped which is not known, since the process
-	// ended before it was told of: nobody knows what landed last.
-	k.crowded = k.stands != nil && k.stands.overlapped && len(k.past) == 0 && !behind
-	k.blur = k.crowded && !slices.ContainsFunc(k.rivals, func(c claim) bool { return c.acked })
+	// ended before it was told of: nobody knows what landed last. So it is where an ETag is not known.
+	overlapped := k.stands != nil && k.stands.overlapped && len(k.past) == 0 && !behind
+	k.crowded = overlapped && !(k.stands.overlapKnown && k.showsWhich())
+	k.mixed = overlapped && !slices.ContainsFunc(k.rivals, func(c claim) bool { return c.acked })
+	k.blur = k.crowded && k.mixed
 	if w := t.Of(task.Found); w != nil && (k.stands == nil || w.Seq > k.stands.seq) {
 		c := r.claimOf(w)
 		k.found = &c

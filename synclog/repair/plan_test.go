@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the plan's table into docs/REPAIR
 // took and the others owe, "with tags", which it brought, or "with own ETags", which tell nothing of one another; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
 // as is "PUT ?", whose ETag nobody knows, and "PUT ? (A)", which only A may have; "found (B)" is a difference, after which only B
 // is to change. "after PUT v0 (A B)" came before it for the clients, and was late at some. "beside repair"
-// began while repair was at the key, and is owed by all.
+// began while repair was at the key, and is owed by all; "beside others" overlapped with writes that are not all known.
 //
 // shown is what each backend has: an ETag, - for nothing, "out"; with "+m" for metadata m,
 // "broken" content, "folded" names, "lossy:m" for what it does not keep, "!m" for what it
@@ -96,6 +96,10 @@ var rows = []row{
 	{"two at the same time, all have the one, and one shows less of it", "PUT v1 (A B) | PUT v2 (A B)", "v1 / v1+tags", "copy B to A"},
 	{"two at the same time, only one is left (8)", "PUT v1 (A) | PUT v2 (B)", "- / v2", "copy B to A"},
 	{"two at the same time, nobody has either", "PUT v1 (A) | PUT v2 (B)", "- / -", "park: lost"},
+	{"two at the same time, and both backends were restored", "PUT v1 (A B) | PUT v2 (A B)", "v0 / v0", "park: lost"},
+	{"… where not all that were under way are known: what is there may be one of them", "PUT v1 (A B) | PUT v2 (A B) beside others", "v7 / v7", "equal"},
+	{"at the same time as one that is not known", "PUT v1 (A B) beside others", "v7 / v1", "copy B to A"},
+	{"… and it landed last on both", "PUT v1 (A B) beside others", "v7 / v7", "equal"},
 	{"two at the same time, one backend is out", "PUT v1 (A) | PUT v2 (B)", "v1 / out", "wait"},
 	{"a delete at the same time: the last copy stays", "DELETE (A) | PUT v2 (B)", "- / v2", "copy B to A"},
 	{"a delete at the same time, none is left", "DELETE (A) | PUT v2 (B)", "- / -", "equal"},
@@ -209,6 +213,9 @@ func parseRow(t *testing.T, r *row) (*knowledge, []view) {
 	k := &knowledge{}
 	known, past, _ := strings.Cut(r.known, " after ")
 	known, repairing := strings.CutSuffix(known, " beside repair")
+	known, k.crowded = strings.CutSuffix(known, " beside others")
+	k.mixed = k.crowded && !strings.Contains(known, " | ")
+	k.blur = k.mixed
 	if past != "" {
 		before, _ := parseRow(t, &row{known: past, shown: r.shown})
 		k.past = append(k.past, *before.stands)
@@ -247,7 +254,7 @@ func parseRow(t *testing.T, r *row) (*knowledge, []view) {
 			c.took, c.owed, c.said = 0, c.took, 0
 			k.found = &c
 		case n == 0 && c.acked:
-			if strings.Contains(r.known, " | ") && !strings.Contains(r.known, "?") {
+			if k.crowded || strings.Contains(r.known, " | ") && !strings.Contains(r.known, "?") {
 				c.overlapped, c.owed = true, all // any may have landed last
 			}
 			k.stands = &c

@@ -28,7 +28,7 @@ func unmade(t *task.Task) (found bool) {
 
 func isUnmade(t *task.Task, w *task.Write) bool {
 	for i := range t.Writes {
-		if d := &t.Writes[i]; d.Aspect == task.Version && deletesVersion(d) && !d.Unacknowledged && d.Seq > w.Seq && made(w, versionID(d), t.RivalsLost || w.Overlapped) {
+		if d := &t.Writes[i]; d.Aspect == task.Version && deletesVersion(d) && !d.Unacknowledged && d.Seq > w.Seq && made(w, versionID(d), t.RivalsLost || w.Overlapped && !w.OverlapKnown) {
 			return true
 		}
 	}

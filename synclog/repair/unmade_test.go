@@ -18,20 +18,21 @@ func TestR35DeletedByTheIDThatItsPutMade(t *testing.T) {
 		change  func(put, del *task.Write)
 		park    task.ParkReason
 	}{
-		"null":                               {made: [2]string{null, ""}, deleted: null},
-		"null, which B took, too":            {made: [2]string{null, null}, deleted: null},
-		"null, and it overlapped":            {made: [2]string{null, ""}, deleted: null, change: func(put, _ *task.Write) { put.Overlapped = true }},
-		"by its id":                          {made: [2]string{"x", ""}, deleted: "x"},
-		"by its id on B":                     {made: [2]string{"x", "y"}, deleted: "y"},
-		"by its id, and it overlapped":       {made: [2]string{"x", ""}, deleted: "x", change: func(put, _ *task.Write) { put.Overlapped = true }, park: task.NeedsPerson},
-		"by another one's id":                {made: [2]string{"x", ""}, deleted: "w", park: task.NeedsPerson},
-		"null, and it made another version":  {made: [2]string{"x", ""}, deleted: null, park: task.NeedsPerson},
-		"null, which it made on A alone":     {made: [2]string{null, "y"}, deleted: null, park: task.NeedsPerson},
-		"null, and what it made is unknown":  {deleted: null, park: task.NeedsPerson},
-		"not deleted":                        {made: [2]string{null, ""}, park: task.Lost},
-		"a delete that nobody was told of":   {made: [2]string{null, ""}, deleted: null, park: task.Lost, change: func(_, del *task.Write) { del.Unacknowledged = true }},
-		"a delete that came before the PUT":  {made: [2]string{null, ""}, deleted: null, park: task.Lost, change: func(put, del *task.Write) { *put, *del = *del, *put }},
-		"a delete of one of its tags, by id": {made: [2]string{null, ""}, deleted: null + "&tagging", park: task.Lost},
+		"null":                         {made: [2]string{null, ""}, deleted: null},
+		"null, which B took, too":      {made: [2]string{null, null}, deleted: null},
+		"null, and it overlapped":      {made: [2]string{null, ""}, deleted: null, change: func(put, _ *task.Write) { put.Overlapped = true }},
+		"by its id":                    {made: [2]string{"x", ""}, deleted: "x"},
+		"by its id on B":               {made: [2]string{"x", "y"}, deleted: "y"},
+		"by its id, and it overlapped": {made: [2]string{"x", ""}, deleted: "x", change: func(put, _ *task.Write) { put.Overlapped = true }, park: task.NeedsPerson},
+		"by its id, and it overlapped with known ones": {made: [2]string{"x", ""}, deleted: "x", change: func(put, _ *task.Write) { put.Overlapped, put.OverlapKnown = true, true }},
+		"by another one's id":                          {made: [2]string{"x", ""}, deleted: "w", park: task.NeedsPerson},
+		"null, and it made another version":            {made: [2]string{"x", ""}, deleted: null, park: task.NeedsPerson},
+		"null, which it made on A alone":               {made: [2]string{null, "y"}, deleted: null, park: task.NeedsPerson},
+		"null, and what it made is unknown":            {deleted: null, park: task.NeedsPerson},
+		"not deleted":                                  {made: [2]string{null, ""}, park: task.Lost},
+		"a delete that nobody was told of":             {made: [2]string{null, ""}, deleted: null, park: task.Lost, change: func(_, del *task.Write) { del.Unacknowledged = true }},
+		"a delete that came before the PUT":            {made: [2]string{null, ""}, deleted: null, park: task.Lost, change: func(put, del *task.Write) { *put, *del = *del, *put }},
+		"a delete of one of its tags, by id":           {made: [2]string{null, ""}, deleted: null + "&tagging", park: task.Lost},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 2)

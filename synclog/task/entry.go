@@ -39,8 +39,8 @@ type Entry struct {
 	// Open: legs are out, and a settlement will come.
 	Open bool
 	// The others are as in Write.
-	Overlapped, Unacknowledged, Unrepeatable bool
-	Carried                                  Carried
+	Overlapped, OverlapKnown, Unacknowledged, Unrepeatable bool
+	Carried                                                Carried
 }
 
 // NullVersion is the id of a version that was written without versions.

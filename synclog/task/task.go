@@ -71,6 +71,9 @@ type Write struct {
 	// and may have landed after this one on any backend (R19); or repair was at the key, if what
 	// a backend shows does not tell whether it has this one (Entry.Told).
 	Overlapped bool
+	// OverlapKnown: all writes that overlapped with it are known. Without it some may not be: the proxy
+	// ended before it had told of them, or an old journal did not say.
+	OverlapKnown bool
 	// Unacknowledged: no client was told of its success; it may have come to pass on any
 	// backend, or not.
 	Unacknowledged bool
