@@ -42,7 +42,7 @@ lint: ## Formatting, vet, golangci-lint with the import rules (.golangci.yml). T
 	$(LINT) run
 
 torture: ## 10,000 random histories of repair's model; kill the proxy 200 times under load, repair, and compare; 160 times beside conditional writes; 20 restarts and reloads under load. Minutes.
-	go test -run 'TestR35Random' -timeout 60m ./internal/model -seeds 10000
+	go test -run 'TestR35(Random|Overlapping)' -timeout 60m ./internal/model -seeds 10000
 	go test -run 'Torture' -v -timeout 30m ./internal/cli -full
 	go test -run 'Torture' -v -timeout 30m ./internal/linear -full
 	go test -run 'TestBinary/R22' -v -timeout 30m ./internal/cli -full

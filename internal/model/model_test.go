@@ -150,16 +150,19 @@ func TestR35Kept(t *testing.T) {
 }
 
 // TestR35Random plays histories made up from seeds. One that fails is made short.
-func TestR35Random(t *testing.T) { playRandom(t) }
+func TestR35Random(t *testing.T) { playRandom(t, random) }
+
+// TestR35Overlapping does so with clients that are all at one key.
+func TestR35Overlapping(t *testing.T) { playRandom(t, overlapping) }
 
 // TestR20Random does so without repair: what a backend lacks it owes.
-func TestR20Random(t *testing.T) { playRandom(t, "without repair") }
+func TestR20Random(t *testing.T) { playRandom(t, random, "without repair") }
 
-func playRandom(t *testing.T, begin ...string) {
+func playRandom(t *testing.T, made func(seed uint64) []string, begin ...string) {
 	t.Helper()
 	failed := 0
 	for seed := *first; seed < *first+uint64(*seeds); seed++ {
-		history := slices.Concat(begin, random(seed))
+		history := slices.Concat(begin, made(seed))
 		wrong := play(t, history, seed)
 		if len(wrong) == 0 {
 			continue

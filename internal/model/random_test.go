@@ -40,6 +40,55 @@ func madeAgain(history []string, r *rand.Rand) []string {
 	return slices.Insert(history, at, "clear "+bucket, "remove "+bucket, "make "+bucket+[]string{"", " lock"}[r.IntN(2)])
 }
 
+// overlapping makes up a history of clients that write to one key at the same time, while one storage is out and any
+// of them comes back as it was before (R19). The other one always takes what it gets: of a write of unknown outcome
+// nobody could tell what it has left.
+func overlapping(seed uint64) (history []string) {
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 3))}
+	key, out := []string{"b/k", "v/k"}[g.IntN(2)], g.store()
+	if g.IntN(6) == 0 {
+		history = append(history, "manners "+g.store()+" "+[]string{"etags", "behind", "unconditional"}[g.IntN(3)])
+	}
+	history = append(history, "put b/s 0", fmt.Sprintf("put %s 0", key), "wait 1s", "save A", "save B")
+	for range 3 + g.IntN(10) {
+		if g.IntN(2) == 0 {
+			history = append(history, g.strike(out)...)
+			continue
+		}
+		step := g.rewrite(key)
+		if g.IntN(3) > 0 {
+			step = "& " + step
+		}
+		history = append(history, step)
+	}
+	return history
+}
+
+// rewrite is a write to the content of one key.
+func (g *generator) rewrite(key string) string {
+	g.serial++
+	switch g.IntN(7) {
+	case 0:
+		return "delete " + key
+	case 1:
+		return "deletes " + key
+	case 2:
+		return "copy " + key + " b/s"
+	case 3:
+		return fmt.Sprintf("multi %s %d", key, g.serial)
+	}
+	return fmt.Sprintf("put %s %d", key, g.serial)
+}
+
+// strike is what befalls storages and the proxy while they do so.
+func (g *generator) strike(out string) []string {
+	s := g.store()
+	return [][]string{
+		{"down " + out}, {"freeze " + out}, {"up " + out}, {"up " + out}, {"refuse " + out + " 503"}, {"refuse " + out + " 0"},
+		{"restore " + s}, {"restore " + s}, {"wipe " + s}, {"save " + s}, {"wait 1s", "kill"}, {"wait 1s"}, {"wait 1m"},
+	}[g.IntN(13)]
+}
+
 type generator struct {
 	*rand.Rand
 	serial int

@@ -364,9 +364,9 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 	for bucket := range initial {
 		t.of(bucket + "/")
 	}
-	had, parts := map[string]bool{}, map[string]map[string]bool{}
+	had, gone, parts := map[string]bool{}, map[string]bool{}, map[string]map[string]bool{}
 	for key, k := range t.keys {
-		had[key], parts[key] = holds(hit, key, k), map[string]bool{}
+		had[key], gone[key], parts[key] = holds(hit, key, k), t.isGone(key, k), map[string]bool{}
 		for _, a := range aspects[1:] {
 			parts[key][a] = t.shows(key, k.told(a), a)
 		}
@@ -385,6 +385,9 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 			// Of a content that all had taken the journal knows no more. Where a lossy storage
 			// had taken it, what there is of it is what that one keeps.
 			k.lost, k.forgotten = true, pending[key] == nil || pending[key].Of(task.Content) == nil || t.anyLossy()
+		}
+		if gone[key] && !t.isGone(key, k) { // so it is with a delete
+			k.forgotten = k.forgotten || pending[key] == nil || pending[key].Of(task.Content) == nil
 		}
 		for _, a := range aspects[1:] {
 			// Tags and the like that a lossy storage has said yes to were on this one alone. Of a lock
@@ -418,6 +421,13 @@ func (t *truth) shows(key string, k *known, aspect string) bool {
 	return permits(allowed, nothing) || slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool {
 		return permits(allowed, valuesOf(s.Current(bucket, name))[aspect])
 	})
+}
+
+// isGone reports whether a key may be deleted, and is on a storage.
+func (t *truth) isGone(key string, k *known) bool {
+	bucket, name, _ := strings.Cut(key, "/")
+	return name != "" && permits(k.told("content").allowed("content"), nothing) &&
+		slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return s.Current(bucket, name) == nil })
 }
 
 // isBack reports whether a storage has an object whose part is another one than was acknowledged: what that
