@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -38,9 +39,14 @@ func TestR35BucketIsMadeAgainAsItWas(t *testing.T) {
 			delete(b.buckets, "b")
 			refused := 0
 			b.setHook(func(rw http.ResponseWriter, r *http.Request) bool {
-				if tt.silent && r.Method == http.MethodPut && r.URL.Path == "/b" && r.URL.RawQuery == "" && b.buckets["b"] == nil {
+				b.mu.Lock()
+				silent := tt.silent && r.Method == http.MethodPut && r.URL.Path == "/b" && r.URL.RawQuery == "" && b.buckets["b"] == nil
+				if silent {
 					b.makeBucket("b")
 					b.buckets["b"].docs["object-lock"] = lockDoc
+				}
+				b.mu.Unlock()
+				if silent {
 					panic(http.ErrAbortHandler)
 				}
 				refuses := r.Method == http.MethodPut && r.URL.Query().Has("versioning") && refused < tt.times
@@ -58,7 +64,9 @@ func TestR35BucketIsMadeAgainAsItWas(t *testing.T) {
 			if len(left) > 1 || len(left) == 1 && (left[0].Target != tt.left || left[0].Parked == "" || !strings.Contains(left[0].LastError, "InternalError")) {
 				t.Errorf("left: %+v, want %q", left, tt.left)
 			}
-			docs := b.buckets["b"].docs
+			b.mu.Lock()
+			docs := maps.Clone(b.buckets["b"].docs)
+			b.mu.Unlock()
 			if o, _ := b.get("b", "k"); string(o.body) != "x" || docs["object-lock"] != lock || (docs["versioning"] == versioning) != (tt.left == "") {
 				t.Errorf("B has %q, %v", o.body, docs)
 			}
