@@ -50,7 +50,9 @@ func (l *Limiter) DemoteSilent(backend int, now int64) bool {
 }
 
 // Waits is how long a leg has waited for the backend that has done so for longest. It scans every slot.
-func (l *Limiter) Waits(backend int, now int64) int64 { return l.backends[backend].slots.longestWait(now) }
+func (l *Limiter) Waits(backend int, now int64) int64 {
+	return l.backends[backend].slots.longestWait(now)
+}
 
 // Busy is how many connections of the backend are busy, whether it is in the pool or not.
 func (l *Limiter) Busy(backend int) int { return l.backends[backend].slots.taken() }
