@@ -122,6 +122,7 @@ var kept = []struct{ name, history string }{
 	{"a bucket with locks, and without where repair is about to make it", "make m lock; kill; make m"},
 	{"a copy beside a copy of its source onto itself", "put b/k1 6 cache=6; & copy b/k1 b/k1 cache=7; copy b/u/ b/k1"},
 	{"a bucket with versions that is wiped, and made again for a key of it", "down B; put v/k1 1; wipe B"},
+	{"more legs behind each other than end within a minute", "without repair; put b/k 0; delete b/k; freeze A; put b/k 5; put b/k 6; delete b/k; put b/k 8; put b/k 9; deletes b/k"},
 	{"a copy of tags that a backend owes, beside one that hangs", "put b/s 0; wait 1s; down B; tag b/s 1; freeze A; up B; copy b/k b/s; up A"},
 }
 
