@@ -182,7 +182,7 @@ type Engine struct {
 	_        [64]byte
 	listener *listener     // from when it serves
 	stopped  bool          // Shutdown was called
-	idle     chan struct{} // closed when there is no active one; nil if nobody waits for that
+	idle     chan struct{} // closed when none is in flight; nil if nobody waits for that
 }
 
 // New makes an engine; nothing is started yet. Its errors name the wrong option.

@@ -154,13 +154,14 @@ func (e *Engine) begin(ctx *fasthttp.RequestCtx) *request {
 func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	// Legs in the background do not count: a backend that hangs would use up the
 	// bound. They have one of their own, the limiter's.
-	o := e.current() // the request keeps it (R22)
+	o := e.current()  // the request keeps it (R22)
+	e.inFlight.Add(1) // first: Shutdown waits for whoever does not see that it closes
 	if e.handling.Add(1) > int64(o.MaxConcurrentRequests) || e.closing.Load() {
 		e.handling.Add(-1)
+		e.leave(nil)
 		e.refuseEarly(ctx, errTooManyRequests)
 		return nil
 	}
-	e.inFlight.Add(1)
 	r := e.requests.Get().(*request) //nolint:forcetypeassert // the pool holds nothing else
 	r.refs.Store(1)
 	r.o = o

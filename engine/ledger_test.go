@@ -25,6 +25,7 @@ type ledger struct {
 	waits   atomic.Bool                        // what Waits says
 	busy    atomic.Bool                        // Quiet says no
 	maxKey  atomic.Int64                       // bytes, unless 0
+	begin   atomic.Pointer[func()]             // called by Begin first; may wait
 	promise atomic.Pointer[func(es []Promise)] // called before anything is taken; may wait
 	settle  atomic.Pointer[func(owed uint64)]  // the same for Settle
 	mu      sync.Mutex
@@ -51,6 +52,9 @@ type ledgerWrite struct {
 }
 
 func (l *ledger) Begin(_ string, bucket, key, _, target []byte) (JournalWrite, error) {
+	if begin := l.begin.Load(); begin != nil {
+		(*begin)()
+	}
 	w := &ledgerWrite{l: l}
 	if err := w.Add(bucket, key, target); err != nil {
 		return nil, err

@@ -124,8 +124,7 @@ func (r *request) release() {
 	defer func() {
 		if !ended { // nobody uses it again, but nobody waits for it either
 			e.warnOfPanic(recover(), "ending a request")
-			e.inFlight.Add(-1)
-			e.delist(r)
+			e.leave(r)
 		}
 	}()
 	r.endWrite()
@@ -135,8 +134,7 @@ func (r *request) release() {
 	}
 	r.reset()
 	ended = true
-	e.inFlight.Add(-1)
-	e.delist(r) // Shutdown may return now
+	e.leave(r) // Shutdown may return now
 	e.requests.Put(r)
 }
 

@@ -124,15 +124,30 @@ func (e *Engine) untilIdle() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	idle := make(chan struct{})
-	if e.active == nil {
-		close(idle)
-	} else {
-		e.idle = idle
-	}
+	e.idle = idle
+	e.tellIdleLocked()
 	return idle
 }
 
-// enlist and delist keep the list of requests in flight: those that have legs and a ring, so that
+func (e *Engine) tellIdleLocked() {
+	if e.idle != nil && e.inFlight.Load() == 0 {
+		close(e.idle)
+		e.idle = nil
+	}
+}
+
+// leave says that a request is not in flight any more. It is nil if it has not begun.
+func (e *Engine) leave(r *request) {
+	e.inFlight.Add(-1)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r != nil {
+		e.delistLocked(r)
+	}
+	e.tellIdleLocked()
+}
+
+// enlist and delistLocked keep the list of requests in flight that have legs and a ring, so that
 // they can be shut down. A request that is enlisted too late to be found there finds the engine
 // closing.
 func (e *Engine) enlist(r *request) {
@@ -145,9 +160,7 @@ func (e *Engine) enlist(r *request) {
 	e.mu.Unlock()
 }
 
-func (e *Engine) delist(r *request) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+func (e *Engine) delistLocked(r *request) {
 	switch {
 	case r.prev != nil:
 		r.prev.next = r.next
@@ -160,10 +173,6 @@ func (e *Engine) delist(r *request) {
 		r.next.prev = r.prev
 	}
 	r.prev, r.next = nil, nil
-	if e.idle != nil && e.active == nil {
-		close(e.idle)
-		e.idle = nil
-	}
 }
 
 // list takes hold of every request in flight.

@@ -130,6 +130,36 @@ func TestR22WhatIsLeftIsRecorded(t *testing.T) {
 	}
 }
 
+// TestR22WhatBeginsIsWaitedFor: a request that has no legs yet when the time is over writes to the journal all the
+// same, which is closed once Shutdown has returned.
+func TestR22WhatBeginsIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	begun, gate := make(chan struct{}), make(chan struct{})
+	hold := func() {
+		close(begun)
+		<-gate
+	}
+	r.journal.begin.Store(&hold)
+	c := r.dial()
+	c.Send(putRequest("/b/k", "body"))
+	testkit.Receive(t, "the beginning of a write", begun)
+	done := r.shutdown(time.Nanosecond)
+	until(t, "the engine's closing", r.e.closing.Load)
+	time.AfterFunc(20*time.Millisecond, func() { close(gate) }) // so long it would have returned without it
+	_ = within(t, done)
+	select {
+	case <-gate:
+	default:
+		t.Error("the shutdown did not wait for a write that begins")
+	}
+	if n := r.e.InFlight(); n != 0 {
+		t.Errorf("%d in flight after it", n)
+	}
+	wantStatus(t, c.Answer(), 503)
+	r.wantNoRecords()
+}
+
 // A client that waits for its answer is told, and the write that nobody took is
 // no divergence; one whose write a backend took alone has it recorded.
 func TestR22WaitingClientIsAnswered(t *testing.T) {
