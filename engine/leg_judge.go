@@ -123,10 +123,14 @@ func (l *leg) describe(err error) error {
 	return err
 }
 
+// redirects reports whether an answer sends the client elsewhere (RFC 9110 §15.4). A backend does so
+// whose region or name is not what clients take it for, and another one may have the object.
+func redirects(status int) bool { return status/100 == 3 && status != 304 }
+
 // judge says whether the answer is positive (R3, R25).
 func (l *leg) judge() {
 	r, status := l.r, l.answer.Status
-	positive := l.mayBePositive() || !r.head.write && status < 400
+	positive := l.mayBePositive() || !r.head.write && !redirects(status) && status < 400
 	if positive && r.head.wantsWhole() {
 		switch r.head.kind {
 		case s3.KindCopy, s3.KindPart, s3.KindComplete:

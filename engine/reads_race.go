@@ -29,7 +29,7 @@ func (l *leg) answerClass() answerClass {
 	switch s := l.answer.Status; {
 	case s == 404:
 		return classMissing
-	case s >= 500 || s == 408 || s == 429:
+	case s >= 500 || s == 408 || s == 429 || redirects(s):
 		return classBroken
 	}
 	return classFinal
