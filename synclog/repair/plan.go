@@ -276,7 +276,7 @@ func (k *knowledge) planNobody(claims []*claim, views []view, p policy) plan {
 	case changed:
 		return k.settled(parked(task.Conflict, "it was changed past the proxy, and no backend has what was acknowledged"), views, p)
 	case maybe:
-		return k.planMaybe("who took it has it no more, and whether another backend has it its ETag does not tell", views, p)
+		return k.planMaybe(views, p)
 	}
 	return parked(task.Lost, "it was acknowledged, and no backend has it any more")
 }

@@ -84,10 +84,10 @@ func (k *knowledge) cameAfter(i int, v *view) bool {
 	return false
 }
 
-// planMaybe leaves what may be there, or may be the last of what was acknowledged, to a person. A policy does not side
-// with a backend that has nothing: an absence alone deletes nothing (R35).
-func (k *knowledge) planMaybe(why string, views []view, p policy) plan {
-	leave := parked(task.Conflict, why)
+// planMaybe leaves what may be there to a person. A policy does not side with a backend that has
+// nothing: what the others have may be the last copy, and an absence alone deletes nothing (R35).
+func (k *knowledge) planMaybe(views []view, p policy) plan {
+	leave := parked(task.Conflict, "who took it has it no more, and whether another backend has it its ETag does not tell")
 	if p.prefer >= 0 && views[p.prefer].is == absent {
 		return leave
 	}
@@ -96,8 +96,7 @@ func (k *knowledge) planMaybe(why string, views []view, p policy) plan {
 
 // planDoubtfulDelete carries out a delete of unknown outcome, or one among rivals that are not
 // kept, that came after what stands, if all that took what stands show that it was carried out.
-// What others have is older, or from a write that nobody was told about. If one has what stands, late, it is the last of
-// what was acknowledged: neither does it go because of what nobody was told of, nor does it come back where it is gone.
+// What others have is older, or from a write that nobody was told about.
 func (k *knowledge) planDoubtfulDelete(claims []*claim, views []view, p policy) (d plan, ok bool) {
 	ok = k.lost // one of those that are not kept may be it
 	for _, c := range claims {
@@ -113,8 +112,6 @@ func (k *knowledge) planDoubtfulDelete(claims []*claim, views []view, p policy) 
 		case v.is != present:
 		case has(asked, i) || !k.owes(i) || v.folded || v.refused != "":
 			return plan{}, false
-		case k.stands != nil && k.stands.shownBy(i, v):
-			return k.planMaybe("a delete of which no client was told may have come to pass where it was taken, and another backend has it", views, p), true
 		default:
 			d.targets = append(d.targets, i)
 		}

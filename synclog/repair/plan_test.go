@@ -116,7 +116,7 @@ var rows = []row{
 	{"… and it came to pass where what stands came late", "PUT v1 (A) | PUT v2?", "v1 / v2", "copy A to B"},
 	{"… and it came to pass on one of those that took what stands", "PUT v1 (A B) | PUT v2?", "v2 / v1", "copy B to A"},
 	{"of unknown outcome, its ETag is not known, and what stands came late where it was owed", "PUT v1 (A) | PUT ?", "v2 / v1", "copy A to B"},
-	{"a delete of unknown outcome, and what stands came late where it was owed", "PUT v1 (A) | DELETE ?", "- / v1", "park: conflict"},
+	{"a delete of unknown outcome, and what stands came late where it was owed", "PUT v1 (A) | DELETE ?", "- / v1", "delete from B"},
 	{"of unknown outcome, and only who decides a condition may have it: others are asked", "PUT v1 (A B) | PUT ? (A)", "v2 / v1", "copy B to A"},
 	{"… and nothing acknowledged is known", "PUT ? (A)", "v2 / v1", "copy B to A"},
 	{"… and another one has decided since: that is asked", "PUT ? (A) | PUT ? (B)", "v2 / v3", "copy B to A"},
