@@ -292,9 +292,9 @@ func (p *proxy) send(l *leg, s *s3mem.Storage, w *write) {
 		var doc struct{ Error []struct{ Key string } }
 		_ = xml.Unmarshal(body, &doc)
 		l.failed = map[int]bool{}
-		for i, k := range w.keys {
+		for i := range w.keys { // of which only the name is a leg's to read
 			for _, e := range doc.Error {
-				l.failed[i] = l.failed[i] || e.Key == k.key
+				l.failed[i] = l.failed[i] || e.Key == w.keys[i].key
 			}
 		}
 	}
