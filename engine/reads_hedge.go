@@ -1,6 +1,9 @@
 package engine
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // readClass is a kind of read whose answers take about the same time on one backend.
 type readClass uint8
@@ -46,10 +49,9 @@ func (r *request) startHedge() {
 	if d <= 0 {
 		return
 	}
-	r.refs.Add(1) // the timer's
-	if r.hedge == nil {
-		r.hedge = time.AfterFunc(d, r.hedgeNow)
-		return
+	r.refs.Add(1)       // the timer's
+	if r.hedge == nil { // it is known before it can go off: what it starts may end, and stop it, at once
+		r.hedge = time.AfterFunc(math.MaxInt64, r.hedgeNow)
 	}
 	r.hedge.Reset(d)
 }
