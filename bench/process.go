@@ -54,7 +54,7 @@ func startBackend() (*process, error) {
 	return p, nil
 }
 
-// ask sends a backend a command and returns its answer.
+// ask sends a command to a backend and returns the reply.
 func (p *process) ask(command string) (string, error) {
 	if _, err := fmt.Fprintln(p.in, command); err != nil {
 		return "", fmt.Errorf("cannot ask a backend %q: %w", command, err)

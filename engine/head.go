@@ -21,7 +21,7 @@ type head struct {
 	condition     bool         // If-Match, If-None-Match or one of the x-amz-if- fields (R29)
 	carried       task.Carried // what it brings beside content
 	forced        bool         // x-minio-force-delete: a bucket goes with all that is in it
-	bypass        bool         // x-amz-bypass-governance-retention
+	bypass        task.Carried // what a delete carries: x-amz-bypass-governance-retention, or nothing
 	host          []byte
 	userAgent     []byte
 	decodedLength int64 // x-amz-decoded-content-length, or -1
@@ -278,7 +278,10 @@ func (h *head) note(name, value []byte) fieldKind {
 		case http1.EqualFold(name, "X-Amz-Object-Lock-Mode"):
 			h.carried |= task.CarriedLock
 		case http1.EqualFold(name, "X-Amz-Bypass-Governance-Retention"):
-			h.bypass = http1.EqualFold(value, "true")
+			h.bypass = 0
+			if http1.EqualFold(value, "true") {
+				h.bypass = task.CarriedBypass
+			}
 		case http1.EqualFold(name, "X-Minio-Force-Delete"):
 			h.forced = http1.EqualFold(value, "true")
 		case http1.EqualFold(name, "X-Amz-Decoded-Content-Length"):
@@ -290,14 +293,6 @@ func (h *head) note(name, value []byte) fieldKind {
 		}
 	}
 	return fieldPlain
-}
-
-// bypassed is what a delete carries.
-func (h *head) bypassed() task.Carried {
-	if h.bypass {
-		return task.CarriedBypass
-	}
-	return 0
 }
 
 // dropFields removes the nominated fields from the head that starts at start, but never those that

@@ -309,7 +309,7 @@ func (r *request) promiseOf(id []byte, votes []vote) Promise {
 	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
 	switch {
 	case p.Method == "DELETE":
-		p.Carried = r.head.bypassed()
+		p.Carried = r.head.bypass
 	case p.Aspect == task.Content && p.Method == "PUT" && !r.head.copySource:
 		p.Carried = r.head.carried // of a copy a directive says whether it counts
 	}
@@ -371,7 +371,7 @@ func (r *request) promiseOfDelete(id []byte, w *deleteFacts, d *deletion) Promis
 	o := w.outcomeOf(d)
 	p.Method, p.Seq, p.Key = "DELETE", d.seq, []byte(d.Key)
 	p.Owed, p.Took, p.Reason, p.Open = o.Owed, o.Took, o.Reason(), o.Out != 0
-	p.Unacknowledged, p.Carried = o.Took&w.told == 0, r.head.bypassed()
+	p.Unacknowledged, p.Carried = o.Took&w.told == 0, r.head.bypass
 	if d.VersionID != "" {
 		p.Aspect = task.Version
 		p.Target, p.ETags = r.versionTarget(d.VersionID), r.pairOf(d.VersionID)

@@ -32,7 +32,7 @@ type strayConn struct {
 	answered bool // for the server's answer
 }
 
-// strayTCP can hold back what is written until flush, which so goes out in one piece.
+// strayTCP can hold back what is written until flush sends it in one piece.
 type strayTCP struct {
 	*net.TCPConn
 	held      bool

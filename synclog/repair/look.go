@@ -199,11 +199,12 @@ func (w *run) compare(ctx context.Context, s *sight) error {
 // equal reports whether contents of the same size are the same despite different ETags.
 func (w *run) equal(ctx context.Context, s *sight, i, j int) (bool, error) {
 	a, b, at, bt := &s.views[i], &s.views[j], w.r.backends[i], w.r.backends[j]
-	if w.know.bothTook(i, j, a, b) {
+	both := w.know.bothShow(i, j, a, b)
+	if both && !w.know.owes(i) && !w.know.owes(j) {
 		return true, nil
 	}
-	if s.objects[i].sealed || s.objects[j].sealed {
-		return w.know.bothSaid(i, j, a, b), nil
+	if s.objects[i].sealed || s.objects[j].sealed { // it cannot be read: both have to have answered that they took it
+		return both && has(w.know.stands.said, i) && has(w.know.stands.said, j), nil
 	}
 	// A copy with a different ETag shows that its backend makes ETags in its own way.
 	fresh := w.given[i].from != nil && w.given[i].etag == a.etag || w.given[j].from != nil && w.given[j].etag == b.etag
@@ -242,16 +243,10 @@ func (w *run) readAll(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// bothTook reports whether two backends show the same write under ETags of their own.
-func (k *knowledge) bothTook(i, j int, a, b *view) bool {
+// bothShow reports whether two backends show what stands, under ETags of their own.
+func (k *knowledge) bothShow(i, j int, a, b *view) bool {
 	c := k.stands
-	return c != nil && !c.del && c.etagAt(i) != "" && !k.owes(i) && !k.owes(j) && c.shownBy(i, a) && c.shownBy(j, b)
-}
-
-// bothSaid reports whether two backends show what they answered that they have taken.
-func (k *knowledge) bothSaid(i, j int, a, b *view) bool {
-	c := k.stands
-	return c != nil && !c.del && has(c.said, i) && has(c.said, j) && c.etagAt(i) != "" && c.shownBy(i, a) && c.shownBy(j, b)
+	return c != nil && !c.del && c.etagAt(i) != "" && c.shownBy(i, a) && c.shownBy(j, b)
 }
 
 // judge says, for each backend that was given a copy in this run, what it has not kept.
