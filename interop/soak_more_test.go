@@ -392,6 +392,12 @@ func (s *soak) wipe() {
 	}
 }
 
+// neverTrue reports whether a key is parked for what does not happen here: nothing is done past the
+// proxy, and these storages keep what they are given.
+func neverTrue(why string) bool {
+	return strings.Contains(why, "past the proxy") || strings.HasPrefix(why, "not kept: ")
+}
+
 // untilParked repairs until nothing is left but what a person has to decide, and gives
 // that, by bucket and key.
 func (s *soak) untilParked() (parked map[string]string) {
@@ -404,14 +410,15 @@ func (s *soak) untilParked() (parked map[string]string) {
 		for line := range strings.Lines(s.command("synclog", "list", "--json").output) {
 			var t struct {
 				Bucket, Key string
-				Parked      any
+				Parked      bool
+				ParkedFor   string `json:"parked_for"`
 				LastError   string `json:"lasterror"`
 			}
 			if err := json.Unmarshal([]byte(line), &t); err != nil {
 				s.Fatalf("%q: %v", line, err)
 			}
-			if why := fmt.Sprint(t.Parked); why != "<nil>" && why != "" && why != "false" {
-				parked[t.Bucket+"/"+t.Key] = why + ": " + t.LastError
+			if t.Parked {
+				parked[t.Bucket+"/"+t.Key] = t.ParkedFor + ": " + t.LastError
 			} else {
 				left++
 			}
@@ -419,9 +426,9 @@ func (s *soak) untilParked() (parked map[string]string) {
 		if left == 0 {
 			for _, key := range slices.Sorted(maps.Keys(parked)) {
 				s.Logf("%q is parked: %s", key, parked[key])
-				if strings.Contains(parked[key], "past the proxy") { // where nothing is
-					s.Errorf("what the journal knows of %q:\n%s\nwhat its clients did:\n%s", key,
-						s.command("journal", "show", key).output, s.told(strings.TrimPrefix(key, s.bucket+"/")))
+				if name := key[strings.Index(key, "/")+1:]; neverTrue(parked[key]) {
+					s.Errorf("what the journal knows of %q:\n%s\nbefore repair:\n%s\nwhat its clients did:\n%s\nand to its tags:\n%s", key,
+						s.command("journal", "show", key).output, s.recorded(name), s.told(name), s.told(tagsOf(name)))
 				}
 			}
 			return parked

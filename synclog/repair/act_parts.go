@@ -183,7 +183,7 @@ func (w *run) carryVersions(ctx context.Context, s *sight) (acted bool, p plan, 
 	}
 	if w.know.byVersions(s.views) && !w.know.isUnmade(s.views) && !w.know.stands.del && !acted && w.deleted == 0 && p.park == "" && !p.wait && firstPresent(s.views) < 0 {
 		// Whether it was the one that was put last, ids of storages do not tell.
-		p = parked(task.NeedsPerson, "a version was deleted, and no backend has what was put before")
+		p = parked(task.NeedsPerson, "a version was deleted, or may have been, and no backend has what was put before")
 	}
 	return acted, p, nil
 }

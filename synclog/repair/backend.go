@@ -46,6 +46,7 @@ type backend struct {
 	refusals refusals
 	pace     pace
 	gate     gate
+	making   making
 	moved    atomic.Int64  // bytes of content that were sent there
 	bytes    *rate.Limiter // nil: no bound
 	weight   int

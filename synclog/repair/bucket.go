@@ -174,8 +174,13 @@ func (w *run) actOnBucket(ctx context.Context, p plan) error {
 }
 
 // makeBucket creates a bucket with the versioning and the object lock of the other one. If it exists already,
-// that is as good.
+// that is as good. Copies to it wait for the end.
 func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string, like *backend) error {
+	made, err := b.making.begin(ctx, bucket)
+	if made == nil {
+		return err
+	}
+	defer made()
 	req := &client.Request{Method: http.MethodPut, Bucket: bucket, Header: http.Header{}, Once: true}
 	var settings []string // that a new bucket has to be given
 	for _, name := range []string{"versioning", "object-lock"} {
@@ -204,7 +209,7 @@ func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string, li
 		}
 		req.Body = body
 	}
-	_, err := b.Discard(ctx, req)
+	_, err = b.Discard(ctx, req)
 	switch {
 	case client.HasCode(err, "BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
 		return nil

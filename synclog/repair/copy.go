@@ -59,8 +59,11 @@ var errDamaged = errors.New("repair: the content is damaged")
 
 // do copies, and returns the ETag that the target has answered with.
 func (c *transfer) do(ctx context.Context) (etag string, err error) {
-	madeBucket, retried := false, false
+	madeBucket, retried, asked := false, false, false
 	for {
+		if err := c.dst.making.wait(ctx, c.bucket); err != nil {
+			return "", err
+		}
 		if parts(c.from.etag) > 0 || c.from.size > maxSingle {
 			etag, err = c.multipart(ctx)
 		} else {
@@ -86,6 +89,8 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 			client.HasCode(err, "BadDigest") && c.used()&featChecksum != 0:
 			// Its MD5 was compared here; it serves as the checksum, which is never dropped.
 			return "", c.src.at(fmt.Errorf("%w: backend %q has content that does not match its checksum (%w)", errDamaged, c.src.name, err))
+		case strip&(featRetention|featHold) != 0 && !asked && c.bucketLocks(ctx):
+			asked = true // it was refused while the bucket was being made
 		case strip != 0:
 			c.skip |= strip
 			if known {
@@ -97,6 +102,12 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 			return "", err
 		}
 	}
+}
+
+// bucketLocks reports whether the bucket has object lock at the target.
+func (c *transfer) bucketLocks(ctx context.Context) bool {
+	doc, err := c.dst.getDocument(ctx, c.bucket, "", "object-lock")
+	return err == nil && doc.is == present
 }
 
 // closedOnUs: the backend closed a kept-alive connection just as it was being used.

@@ -165,8 +165,8 @@ type knowledge struct {
 	found   *claim // a difference that verify has found: who is not right; may be nil
 	// unmade: what was put was taken away by deletes of its versions.
 	unmade bool
-	// revised are the backends where a version was deleted after stands began, so that
-	// another one may be the current one there.
+	// revised are the backends where a version was deleted after stands began, or may have been,
+	// so that another one may be the current one there.
 	revised uint64
 }
 
@@ -321,10 +321,10 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 		k.found = &c
 	}
 	k.unmade = unmade(t)
-	for i := range t.Writes {
-		if w := &t.Writes[i]; w.Aspect == task.Version && deletesVersion(w) && (k.stands == nil || w.Seq > k.stands.seq) {
+	for w := range t.All() {
+		if w.Aspect == task.Version && deletesVersion(w) && (k.stands == nil || w.Seq > k.stands.seq) {
 			c := r.claimOf(w)
-			k.revised |= c.said
+			k.revised |= c.said | c.owed // who owes it may have done it without an answer
 		}
 	}
 	return k

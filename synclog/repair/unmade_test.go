@@ -30,7 +30,7 @@ func TestR35DeletedByTheIDThatItsPutMade(t *testing.T) {
 		"null, which it made on A alone":               {made: [2]string{null, "y"}, deleted: null, park: task.NeedsPerson},
 		"null, and what it made is unknown":            {deleted: null, park: task.NeedsPerson},
 		"not deleted":                                  {made: [2]string{null, ""}, park: task.Lost},
-		"a delete that nobody was told of":             {made: [2]string{null, ""}, deleted: null, park: task.Lost, change: func(_, del *task.Write) { del.Unacknowledged = true }},
+		"a delete that nobody was told of":             {made: [2]string{null, ""}, deleted: null, park: task.NeedsPerson, change: func(_, del *task.Write) { del.Unacknowledged = true }},
 		"a delete that came before the PUT":            {made: [2]string{null, ""}, deleted: null, park: task.Lost, change: func(put, del *task.Write) { *put, *del = *del, *put }},
 		"a delete of one of its tags, by id":           {made: [2]string{null, ""}, deleted: null + "&tagging", park: task.Lost},
 	} {
