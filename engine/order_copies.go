@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/akubra/akubra/s3"
+import (
+	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/task"
+)
 
 // A copy reads its source on each backend (R30), so that it has its place among the writes to that (R19):
 // its leg to a backend comes behind those of the writes which were acknowledged before it began, and before
@@ -67,7 +70,7 @@ func (o *overlaps) beginReading(t *turn, hash uint64, r *request) {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.runLocked(hash).enterLocked(t, writer{r: r, part: true, reads: true})
+	s.runLocked(hash).enterLocked(t, writer{r: r, reads: true})
 }
 
 // readBeside notes, as t begins, whether one of two turns reads the key and the other one writes to it, and t's
@@ -118,7 +121,7 @@ func (o *overlaps) coming(t *turn) uint64 {
 		}
 		set &= at &^ w.missed
 		switch {
-		case w.part:
+		case w.aspect != task.Content:
 		case !w.r.head.isOneKey() || w.r.head.target.Version || w.repairing != 0 || len(w.beside) > 0 || k.othersLocked(w):
 			return 0
 		default:

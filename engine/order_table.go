@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // overlaps is the table of keys that are being written, to see writes that
@@ -86,9 +88,8 @@ type turn struct {
 // writer is whose write a turn is.
 type writer struct {
 	r *request // nil: nobody's, in a test
-	// part: it is to a part of the object (tags, ACL), which overlaps with nothing, but has
-	// its place in the order.
-	part bool
+	// aspect is the part of the object that it is to, or the content, which stands for all of the object.
+	aspect task.Aspect
 	// reads: it only reads the key, as the source of a copy.
 	reads bool
 	// unordered: its legs have started already, or cannot wait.
@@ -101,10 +102,11 @@ func (t *turn) precedes(later *turn) bool {
 	return t.number < later.number && t.passed != 0 && t.passed <= later.number
 }
 
-// overlaps reports whether either of two writes may be the last on any backend.
+// overlaps reports whether either of two writes may be the last on any backend. A write to a part of the object
+// overlaps with those to the same part, and with those that replace or delete the object and so the part.
 func (t *turn) overlaps(w *turn) bool {
 	switch {
-	case t.part || w.part:
+	case t.reads || w.reads || !meet(t.aspect, w.aspect):
 		return false
 	case t.precedes(w):
 		return w.unordered
@@ -112,6 +114,12 @@ func (t *turn) overlaps(w *turn) bool {
 		return t.unordered
 	}
 	return true
+}
+
+// meet reports whether writes to these two aspects of an object may change the same of it.
+func meet(a, b task.Aspect) bool {
+	copied := max(a, b) <= task.LegalHold // not of one version alone
+	return copied && (a == b || min(a, b) == task.Content)
 }
 
 func newOverlaps() *overlaps { return &overlaps{} }

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/akubra/akubra/s3"
+	"github.com/akubra/akubra/synclog/task"
 )
 
 // journalState is how far a write has come on its way into the journal. Two goroutines
@@ -161,7 +162,11 @@ func (r *request) enterOverlaps() bool {
 
 // writer is whose turn the request's is.
 func (r *request) writer() writer {
-	return writer{r: r, part: r.head.isPart(), unordered: r.message.Started()}
+	w := writer{r: r, unordered: r.message.Started()}
+	if r.head.isPart() {
+		w.aspect = task.AspectOf(r.head.method, r.head.raw, r.head.target.Key, true)
+	}
+	return w
 }
 
 // isHeldBack reports whether a leg has to follow an earlier write's.

@@ -337,19 +337,19 @@ func (s *soak) wantAspect(store *store, aspect string, id int64) {
 	}
 }
 
-// compareTags looks at the tags of a key that is there.
-func (s *soak) compareTags(store *store, key string) {
+// compareTags looks at the tags of a key that is there, and gives whose they are.
+func (s *soak) compareTags(store *store, key string) (id int64) {
 	s.Helper()
 	out, err := store.direct.GetObjectTagging(s.Context(), &s3.GetObjectTaggingInput{Bucket: &s.bucket, Key: &key})
 	if err != nil {
 		s.Errorf("%v: tags of %q: %v", store, key, err)
-		return
+		return 0
 	}
-	var id int64
 	for _, tag := range out.TagSet {
 		id, _ = strconv.ParseInt(*tag.Value, 10, 64)
 	}
 	s.wantAspect(store, tagsOf(key), id)
+	return id
 }
 
 // wipe has one store lose all it had, when the other one has it too, and both are made

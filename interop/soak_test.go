@@ -359,8 +359,9 @@ func (s *soak) compare(parked map[string]string) {
 		}
 		if ids[0] != 0 && ids[0] == ids[1] {
 			there++
-			for _, store := range s.stores {
-				s.compareTags(store, key)
+			if a, b := s.compareTags(s.stores[0], key), s.compareTags(s.stores[1], key); a != b {
+				wrong++
+				s.Errorf("%q has the tags %d and %d, of:\n%s%s", key, a, b, s.told(tagsOf(key)), s.recorded(key))
 			}
 		}
 		if ids[0] != ids[1] || !s.h.allows(key, ids[0], now) {
