@@ -198,6 +198,7 @@ func TestR15SourceOfWhatIsNoCopy(t *testing.T) {
 		t.Run(request, func(t *testing.T) {
 			r := newRig(t, 2)
 			for _, s := range r.stores {
+				s.Put("/b/src", []byte("source"))
 				s.Behave(stub.Behaviour{Status: 200})
 			}
 			r.journal.owe("b", "src", 0b10)

@@ -53,7 +53,7 @@ func (l *leg) knowsNot() bool {
 }
 
 // overruled is what the client is told in place of the picked answer, if that says of something that it does not
-// exist which another backend may have; else nil.
+// exist which another backend may have, or has an error that the client would not look for; else nil.
 func (r *request) overruled(picked *leg) *s3Error {
 	switch {
 	case picked.state != voteNegative:
@@ -65,7 +65,25 @@ func (r *request) overruled(picked *leg) *s3Error {
 	case r.sourceIsElsewhere(picked):
 		return errSourceElsewhere
 	}
-	return nil
+	return r.hiddenError(picked)
+}
+
+// hiddenError is the error in a picked answer of 2xx to a request that S3 never answers so, or nil: clients
+// would take the write for done (R25).
+func (r *request) hiddenError(picked *leg) *s3Error {
+	if picked.answer.Status >= 300 || r.head.isLate() {
+		return nil
+	}
+	code := s3.ErrorCode(picked.body)
+	if code == "" {
+		return nil
+	}
+	_, message := s3.ParseError(picked.body)
+	status := 500
+	if code == "SlowDown" || code == "ServiceUnavailable" {
+		status = 503
+	}
+	return &s3Error{status, code, message, ""}
 }
 
 // issuerMayBeOut reports whether the picked answer says that an id is unknown although its issuer may be a

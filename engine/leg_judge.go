@@ -131,16 +131,16 @@ func redirects(status int) bool { return status/100 == 3 && status != 304 }
 func (l *leg) judge() {
 	r, status := l.r, l.answer.Status
 	positive := l.mayBePositive() || !r.head.write && !redirects(status) && status < 400
-	if positive && r.head.wantsWhole() {
-		switch r.head.kind {
-		case s3.KindCopy, s3.KindPart, s3.KindComplete:
-			if code := s3.ErrorCode(l.body); code != "" {
-				positive, l.err = false, fmt.Errorf("error in a %d answer: %s", status, code)
-			}
-		case s3.KindInitiate:
-			if positive = r.e.learnUpload(l.body, l.backend); !positive {
-				l.err = errors.New("no UploadId in the answer")
-			}
+	switch {
+	case !positive || !r.head.write || l.open:
+	case r.head.is(s3.KindInitiate):
+		if positive = r.e.learnUpload(l.body, l.backend); !positive {
+			l.err = errors.New("no UploadId in the answer")
+		}
+	case r.head.is(s3.KindDelete): // what has failed of it is read later (deletes.go)
+	default:
+		if code := s3.ErrorCode(l.body); code != "" {
+			positive, l.err = false, fmt.Errorf("error in a %d answer: %s", status, code)
 		}
 	}
 	if positive {

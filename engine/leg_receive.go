@@ -242,7 +242,7 @@ func (l *leg) readBody(c Conn, br *bufio.Reader) error {
 	switch {
 	case l.r.head.bodyless(a.Status) || a.Length == 0:
 		return nil
-	case l.r.head.wantsWhole():
+	case l.r.head.wantsWhole() || l.mayHideError():
 		return l.readWhole(c, br)
 	case a.Length > 0 && a.Length <= maxKeptAnswer && a.Length <= int64(br.Buffered()):
 		b, _ := br.Peek(int(a.Length))
@@ -255,6 +255,13 @@ func (l *leg) readBody(c Conn, br *bufio.Reader) error {
 	}
 	l.open = true
 	return nil
+}
+
+// mayHideError reports whether a yes to a PUT or DELETE has a body that may be an error document (R25): in
+// S3 it has none. One that ends with the connection is not waited for.
+func (l *leg) mayHideError() bool {
+	a, method := &l.answer, l.r.head.method
+	return a.Status < 300 && (method == "PUT" || method == "DELETE") && (a.Chunked || a.Length > 0 && a.Length <= maxKeptAnswer)
 }
 
 // setBuf makes answer and body point into buf, whose first head bytes are the answer's head.

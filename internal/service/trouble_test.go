@@ -161,6 +161,7 @@ var waysToFail = []way{
 	{name: "503", make: behaves(stub.Fails(503)), cause: health.Overloaded, error: "answered 503", means: "overloaded"},
 	{name: "507", make: behaves(stub.Fails(507)), cause: health.Full, error: "answered 507", means: "no room left"},
 	{name: "error in a 200", make: behaves(stub.ErrorIn200("InternalError")), cause: health.Error, error: "answered 200: InternalError", means: "an error of its own", copy: true},
+	{name: "error in a 200 to a PUT", make: behaves(stub.ErrorIn200("InternalError")), cause: health.Error, error: "answered 200: InternalError", means: "an error of its own"},
 	{name: "slow", make: stubWay(func(s *stub.Server) {
 		s.BehaveFunc(func(*stub.Request) stub.Behaviour {
 			gate := make(chan struct{})

@@ -211,16 +211,22 @@ func (c *Client) Document(ctx context.Context, r *Request, limit int64) ([]byte,
 	return body, res.Header, nil
 }
 
-// Discard sends a request whose answer's body says nothing.
+// Discard sends a request whose answer's body says nothing, other than that of a write, which may be an error (R25).
 func (c *Client) Discard(ctx context.Context, r *Request) (http.Header, error) {
 	res, err := c.Do(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	// Read to its end, so that the connection can be used again.
-	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, maxErrorBody))
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	_ = res.Body.Close()
-	if err != nil && r.Method != http.MethodHead {
+	switch {
+	case r.Method == http.MethodHead:
+		return res.Header, nil
+	case err == nil && r.Method != http.MethodGet:
+		err = c.ErrorIn(r.Method, body)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return res.Header, nil

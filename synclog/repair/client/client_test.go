@@ -135,6 +135,18 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// R25: a write that is answered with an error in a 200 is not done. What a GET brings is an object.
+func TestR25ErrorInA200(t *testing.T) {
+	s := stub.New(t)
+	c := newClient(t, s, nil)
+	for method, fails := range map[string]bool{"PUT": true, "DELETE": true, "GET": false, "HEAD": false} {
+		s.BehaveNext(stub.ErrorIn200("SlowDown"))
+		if _, err := c.Discard(t.Context(), &Request{Method: method, Bucket: "b", Key: "k"}); HasCode(err, "SlowDown") != fails || (err != nil) != fails {
+			t.Errorf("%s: got %v", method, err)
+		}
+	}
+}
+
 // slowReader gives a byte now and then.
 type slowReader struct {
 	left  int
