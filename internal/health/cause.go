@@ -26,6 +26,7 @@ const (
 	Answer      Cause = "answer"      // what it sends is not a response
 	Denied      Cause = "denied"      // 401, 403
 	Refuses     Cause = "refuses"     // another 3xx or 4xx, to what another backend takes
+	Unsupported Cause = "unsupported" // 501, to what another backend takes
 	Overloaded  Cause = "overloaded"  // 503, 429
 	Full        Cause = "full"        // 507
 	Error       Cause = "error"       // any other 5xx, or an error in a 200
@@ -33,7 +34,7 @@ const (
 )
 
 // Causes are all causes, in the order in which they are shown.
-var Causes = []Cause{Refused, Name, Unreachable, TLS, Timeout, Reset, Answer, Denied, Refuses, Overloaded, Full, Error, Slow}
+var Causes = []Cause{Refused, Name, Unreachable, TLS, Timeout, Reset, Answer, Denied, Refuses, Unsupported, Overloaded, Full, Error, Slow}
 
 func (c Cause) index() int { return slices.Index(Causes, c) }
 
@@ -57,6 +58,7 @@ var meanings = map[Cause]string{
 	Answer:      "what it sends is not an HTTP response: is it an S3 backend, on the right port, and http:// rather than https://?",
 	Denied:      "it denies access: are the clients' keys and policies the same as on the other backends?",
 	Refuses:     "it refuses what another backend takes: are both set up alike?",
+	Unsupported: "it does not support what clients ask for and another backend supports",
 	Overloaded:  "it reports that it is overloaded or not ready",
 	Full:        "it reports that it has no room left",
 	Error:       "it answers with an error of its own",
@@ -164,6 +166,8 @@ func meaningOfAnswer(c Cause, status int, code string) string {
 const (
 	noSuchBucket = "NoSuchBucket"
 	wrongRegion  = "AuthorizationHeaderMalformed"
+
+	notImplemented = "NotImplemented"
 )
 
 // ofRefusal classifies a refusal of what another backend took; ok is false if it may be about the
@@ -172,6 +176,8 @@ func ofRefusal(status int, code string) (c Cause, ok bool) {
 	switch {
 	case status == 401 || status == 403:
 		return Denied, true
+	case status == 501 || code == notImplemented:
+		return Unsupported, true
 	case status == 404:
 		return Refuses, code == noSuchBucket || code == "" // S3 has a code for what is not there
 	case status == 409 || status == 412 || status == 416:
@@ -190,7 +196,7 @@ func ofAnswer(status int, code string) (c Cause, ok bool) {
 	case status == 503 || status == 429 || status < 300 && (code == "SlowDown" || code == "ServiceUnavailable"):
 		return Overloaded, true
 	case status == 501:
-		return "", false // it lacks the requested feature
+		return "", false // it lacks the requested feature, as the others may
 	case status >= 500:
 		return Error, true
 	}
@@ -203,5 +209,5 @@ var refusals = []string{"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotM
 var clientsFault = []string{
 	"NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NoSuchVersion", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "EntityTooLarge",
 	"PreconditionFailed", "ConditionalRequestConflict", "InvalidRequest", "InvalidArgument", "InvalidDigest", "BadDigest", "MalformedXML",
-	"InvalidObjectState", "XAmzContentSHA256Mismatch", "NotImplemented",
+	"InvalidObjectState", "XAmzContentSHA256Mismatch", notImplemented,
 }

@@ -282,6 +282,8 @@ func (b *backend) proves(i int, quiet time.Duration) bool {
 	switch {
 	case cause == Slow:
 		return true
+	case cause == Unsupported: // what it takes is something else
+		return false
 	case cause == Refuses: // other refusals are no proof
 		return b.took.After(latest) || b.wrote.After(latest)
 	case cause.transport():

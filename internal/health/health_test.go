@@ -340,6 +340,9 @@ func TestR36RefusedAlone(t *testing.T) {
 		{405, "MethodNotAllowed", refusedAlone, Refuses, meanings[Refuses]},
 		{400, "", refusedAlone, Refuses, meaningOfAnswer(Refuses, 400, "")},
 		{404, "", refusedAlone, Refuses, meaningOfAnswer(Refuses, 404, "")},
+		{501, "NotImplemented", 1, Unsupported, meanings[Unsupported]},
+		{501, "", 1, Unsupported, meanings[Unsupported]},
+		{200, "NotImplemented", 1, Unsupported, meanings[Unsupported]},
 		{404, "NoSuchKey", 0, "", ""},
 		{409, "OperationAborted", 0, "", ""},
 		{412, "PreconditionFailed", 0, "", ""},
@@ -380,6 +383,24 @@ func TestR36RefusedAlone(t *testing.T) {
 	r.Well(0, true)
 	r.pass(4*time.Second, nil)
 	r.want(t, "a over refuses 1 in 0s")
+	if r.backends[0].watched.Load() {
+		t.Error("it is still watched")
+	}
+}
+
+// R36: a feature that one backend lacks is told once for as long as clients want it, whatever else it takes.
+func TestR36UnsupportedAlone(t *testing.T) {
+	r := newRig("a", "b")
+	for range 3 {
+		r.pass(10*time.Second, func() {
+			r.Answered(0, true, 501, "NotImplemented")
+			r.RefusedAlone("a", true, 501)
+			r.Well(0, true)
+		})
+	}
+	r.want(t, "a first unsupported 1: answered 501: NotImplemented to what another backend took")
+	r.pass(forgotten+time.Second, func() { r.Well(0, true) })
+	r.want(t, "a still unsupported 29: answered 501: NotImplemented to what another backend took", "a forgotten unsupported 30 in 29s")
 	if r.backends[0].watched.Load() {
 		t.Error("it is still watched")
 	}
