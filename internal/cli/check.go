@@ -27,7 +27,7 @@ func (c *cli) check(conf *config.Config, path string, f *checkFlags) int {
 	if !f.online && (f.bucket != "" || f.readOnly) {
 		return c.wrong(errors.New("check takes --bucket and --read-only only with --online"))
 	}
-	if mistakes := service.Preflight(conf, os.Environ()); mistakes != nil {
+	if mistakes := service.Preflight(conf, path, os.Environ()); mistakes != nil {
 		return c.wrong(mistakes)
 	}
 	busy, problems := service.Occupied(conf)

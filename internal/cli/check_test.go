@@ -219,6 +219,35 @@ func TestR21CheckAndStartAgree(t *testing.T) {
 	}
 }
 
+// R21: what this machine lacks names the line, or the variable, that asks for it, as all other mistakes do.
+func TestR21WhatIsMissingHereNamesItsLine(t *testing.T) {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
+		t.Setenv(name, "")
+	}
+	dir := mistakeDir(t)
+	path := filepath.Join(dir, "akubra.yaml")
+	yaml := "# a comment\n" + twoGood + "Repair: {Enabled: true}\nLogging:\n  Mainlog:\n    File: DIR/none/main.log\nDataDir: DIR/nowhere\n"
+	testkit.MustDo(t, os.WriteFile(path, []byte(strings.ReplaceAll(yaml, "DIR", dir)), 0o600))
+	t.Setenv("AKUBRA_CONGESTIONCONTROL", "nonsuch")
+	want := []string{
+		`CongestionControl (from AKUBRA_CONGESTIONCONTROL): "nonsuch" is not allowed`, // without a line, so before the others
+		`Credentials: no keys for backend "http://one.example:9000"`, `Credentials: no keys for backend "http://two.example:9000"`,
+		path + ":5: Logging.Mainlog: cannot open log file", path + `:7: DataDir: "`,
+	}
+	for _, args := range [][]string{{"check", "-c", path}, {"-c", path}} {
+		exit, said := verdict(t, args...)
+		lines := strings.Split(strings.TrimSpace(said), "\n")
+		if exit != exitWrong || len(lines) != len(want) {
+			t.Fatalf("%v ends with %d: %s", args, exit, said)
+		}
+		for i, line := range lines {
+			if !strings.HasPrefix(line, want[i]) {
+				t.Errorf("%v: mistake %q, want %q", args, line, want[i])
+			}
+		}
+	}
+}
+
 func list(t *testing.T, dirs ...string) string {
 	t.Helper()
 	var names []string

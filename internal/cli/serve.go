@@ -15,7 +15,7 @@ import (
 
 // serve runs the proxy until it is stopped.
 func (c *cli) serve(conf *config.Config, path string) int {
-	if mistakes := service.Preflight(conf, os.Environ()); mistakes != nil {
+	if mistakes := service.Preflight(conf, path, os.Environ()); mistakes != nil {
 		return c.wrong(mistakes)
 	}
 	l, err := logs.Open(conf.Logging)

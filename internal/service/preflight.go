@@ -22,8 +22,9 @@ import (
 
 // Preflight finds what is wrong with a configuration on this machine (R21): what it names and does
 // not exist. It leaves nothing behind. Both `akubra check` and the start use it, so that they
-// cannot disagree.
-func Preflight(c *config.Config, environ []string) (mistakes config.Errors) {
+// cannot disagree. file is where c was loaded from.
+func Preflight(c *config.Config, file string, environ []string) config.Errors {
+	var mistakes config.Errors
 	add := func(format string, args ...any) {
 		mistakes = append(mistakes, text.Printable(fmt.Sprintf(format, args...)))
 	}
@@ -47,7 +48,10 @@ func Preflight(c *config.Config, environ []string) (mistakes config.Errors) {
 			}
 		}
 	}
-	return mistakes
+	if mistakes == nil {
+		return nil
+	}
+	return config.Placed(file, mistakes)
 }
 
 // runningTimeout bounds the question whether the running proxy has this configuration.

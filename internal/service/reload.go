@@ -100,7 +100,7 @@ func (p *Proxy) reload(r *Reloaded) error {
 	if err != nil {
 		return err
 	}
-	if mistakes := Preflight(next, os.Environ()); mistakes != nil {
+	if mistakes := Preflight(next, p.File, os.Environ()); mistakes != nil {
 		return mistakes
 	}
 	current := p.current.Load()
