@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -66,8 +67,32 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 	case c.OnConflict != OnConflictPark:
 		warn("OnConflict: with %q that backend wins each conflict, also where it has lost everything: what it lacks is deleted from the others", string(c.OnConflict))
 	}
+	c.warnOfPrimary(warn)
 	c.warnOfFiles(now, warn)
 	return lines
+}
+
+// warnOfPrimary finds rules that are never used (R28).
+func (c *Config) warnOfPrimary(warn func(format string, args ...any)) {
+	rules := c.PrimaryRules()
+	for i, r := range rules {
+		if strings.Contains(r.Pattern, "/") {
+			warn("%s: %q matches no bucket, since a bucket's name has no slash", element("Primary", i), c.Primary[i])
+			continue
+		}
+		if j := slices.IndexFunc(rules[:i], func(earlier PrimaryRule) bool { return earlier.covers(r.Pattern) }); j >= 0 {
+			warn("%s: %q has no effect, since the first rule that matches counts: %q stands before it", element("Primary", i), c.Primary[i], c.Primary[j])
+		}
+	}
+}
+
+// covers reports whether the rule surely matches all that pattern matches.
+func (r PrimaryRule) covers(pattern string) bool {
+	if r.Pattern == "" || r.Pattern == "*" || r.Pattern == pattern {
+		return true
+	}
+	matches, _ := path.Match(r.Pattern, pattern)
+	return matches && !strings.ContainsAny(pattern, `*?[\`)
 }
 
 // regionsDiffer reports whether repair is to sign for more than one region.
