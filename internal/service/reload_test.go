@@ -128,6 +128,9 @@ func TestR22ReloadOfKeys(t *testing.T) {
 	if r.repairer.Load() == second {
 		t.Error("repair goes on with the old options")
 	}
+	weighted := fmt.Sprintf("Repair: {MaxTries: 3}\nReadFrom: {%q: 10}", r.backends[0])
+	r.reload(withFile+weighted, "ReadFrom") // which repair heeds, too
+	r.reload(withFile+"Repair: {MaxTries: 3}", "ReadFrom")
 	r.reload(withFile+"Repair: {MaxTries: 3, Enabled: false}", "Repair.Enabled")
 	if r.repairer.Load() != nil {
 		t.Error("repair goes on although it is off")
