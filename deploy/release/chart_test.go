@@ -336,6 +336,23 @@ func checkConfig(t *testing.T, o *objects) {
 	}
 }
 
+// TestChartNotes say how clients connect.
+func TestChartNotes(t *testing.T) {
+	c := mustLoadChart(t)
+	for values, want := range map[string]string{
+		least: "Clients: http://store-akubra.s3.svc:8080\n",
+		withConfig("TLS: {CertFile: /etc/tls/tls.crt, KeyFile: /etc/tls/tls.key}"):              "Clients: https://store-akubra.s3.svc:8080\n",
+		withConfig("TLS: {Backends: {CAFile: /etc/tls/ca.crt}}"):                                "Clients: http://store-akubra.s3.svc:8080\n",
+		withConfig("TLS: {CertFile: a, KeyFile: b}") + "replicas: 2\nreplicasArePinned: true\n": "Clients: https://store-akubra-N.store-akubra-headless.s3.svc:8080, where",
+	} {
+		files, err := render(t, c, values)
+		must(t, err)
+		if notes := files["akubra/templates/NOTES.txt"]; !strings.Contains(notes, want) {
+			t.Errorf("%s: notes say %s, want %q", values, notes, want)
+		}
+	}
+}
+
 // withConfig is the least, with one more key in the proxy's configuration.
 func withConfig(key string) string { return strings.Replace(least, `9000"]`, `9000"], `+key, 1) }
 
