@@ -42,9 +42,9 @@ type Options struct {
 	URLs    []string // of the backends, by index
 	Hosts   []string // names that it answers to, besides addresses and localhost (see Hosts)
 	Token   string   // what it asks for (see SetToken); "" is nothing
-	// Status and SetMaintained are the limiter's.
+	// Status and SetMaintained are the limiter's. An error of the latter says why a restart will forget it.
 	Status        func() []limiter.Status
-	SetMaintained func(backend int, on bool) bool
+	SetMaintained func(backend int, on bool) (changed bool, unsaved error)
 	Health        func() []health.Status // by backend; nil if unknown
 	InFlight      func() int
 	Records       func() synclog.Counts

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -46,6 +47,21 @@ func TestR14MaintenanceCommand(t *testing.T) {
 	p = mustStart(t, "-c", r.config)
 	wantSaid(exitOK, "All backends are in sync", "status")
 	stop()
+}
+
+// Maintenance that cannot be saved takes effect all the same, and whoever asked for it is told that it will not last (R14).
+func TestR14MaintenanceThatCannotBeSaved(t *testing.T) {
+	r := newStoresRig(t, "")
+	p := mustStart(t, "-c", r.config)
+	testkit.MustDo(t, os.Mkdir(filepath.Join(r.dataDir, "maintenance.json"), 0o700)) // nothing can be written there
+	for _, word := range []string{"on", "off"} {
+		exit, stdout, stderr := runArgs("maintenance", word, r.names()[1], "-c", r.config)
+		if exit != exitOK || !strings.Contains(stdout, "maintenance") || !strings.Contains(stderr, "akubra: warning: a restart will forget this: cannot save the state of maintenance: ") {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q", word, exit, stdout, stderr)
+		}
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
 }
 
 // status says why a backend fails, and what is pending for it (R36).

@@ -21,16 +21,17 @@ func (p *Proxy) loadMaintenance() (mask uint64) {
 	return mask
 }
 
-// setMaintained is the limiter's SetMaintained, but survives a restart.
-func (p *Proxy) setMaintained(backend int, on bool) bool {
+// setMaintained is the limiter's SetMaintained, but survives a restart, unless it says why not.
+func (p *Proxy) setMaintained(backend int, on bool) (changed bool, unsaved error) {
 	if !p.limiter.SetMaintained(backend, on) {
-		return false
+		return false, nil
 	}
-	if err := p.maintenance.Set(backend, on); err != nil {
+	err := p.maintenance.Set(backend, on)
+	if err != nil {
 		p.logs.Main.Error().Err(err).Str("backend", p.names()[backend]).Bool("maintained", on).
 			Msg("maintenance was changed, but a restart will forget it")
 	}
-	return true
+	return true, err
 }
 
 // changedMaintenance is the set of backends whose MaintainedBackend has changed. It is a mistake if
