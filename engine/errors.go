@@ -44,6 +44,7 @@ func (e *s3Error) Error() string { return e.code + ": " + e.message }
 
 var (
 	errNoBackend          = refusal("no_backend", 503, "ServiceUnavailable", "No backend answered. Please try again.")
+	errTooFewAcks         = refusal("write_ack", 503, "ServiceUnavailable", "Fewer backends have taken this write than it needs. Please try again.")
 	errNoPool             = refusal("no_owner", 503, "ServiceUnavailable", "The backend that serves this request is not available. Please try again.")
 	errSlowDown           = refusal("no_connection", 503, "SlowDown", "No connection to a backend is free. Please reduce your request rate.")
 	errSourceOwed         = refusal("source_owed", 503, "SlowDown", "The backend that would copy this object does not have its latest version yet. Please try again.")

@@ -244,6 +244,9 @@ func TestR3WriteAckThatCannotBeReached(t *testing.T) {
 				a := r.put("/b/k", pattern(size))
 				if tt.status == 503 {
 					wantXMLError(t, a, 503)
+					if n := r.metrics.count("refused write_ack"); n != 1 || !strings.Contains(string(a.Body), "Fewer backends have taken this write") {
+						t.Errorf("counted %d times as WriteAck's; body %q", n, a.Body)
+					}
 				}
 				wantStatus(t, a, tt.status)
 				r.wantRecords("/b/k", "", tt.failed...)

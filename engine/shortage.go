@@ -30,8 +30,8 @@ func (e *Engine) relieve() {
 	}
 }
 
-// noAnswer is what a client is told when no backend has answered; if none could even be asked, it
-// is to come back later.
+// noAnswer is what a client is told when no backend has answered, or too few have taken its write (R3); if
+// none could even be asked, it is to come back later.
 func (r *request) noAnswer() *s3Error {
 	if len(r.legs) == 0 {
 		return errNoBackend
@@ -44,6 +44,9 @@ func (r *request) noAnswer() *s3Error {
 	defer r.mu.Unlock()
 	if !r.allEndedLocked() { // one beside a decider that has failed still writes its own fields
 		return errNoBackend
+	}
+	if r.head.write && slices.ContainsFunc(r.race.votes, func(v vote) bool { return v.State == votePositive }) {
+		return errTooFewAcks
 	}
 	for i := range r.legs {
 		if _, ok := errors.AsType[*ownFailure](r.legs[i].err); !ok {
