@@ -42,9 +42,9 @@ type Options struct {
 	URLs    []string // of the backends, by index
 	Hosts   []string // names that it answers to, besides addresses and localhost (see Hosts)
 	Token   string   // what it asks for (see SetToken); "" is nothing
-	// Status and SetMaintained are the limiter's. An error of the latter says why a restart will forget it.
+	// Status and SetMaintained are the limiter's. The latter also says what its caller should know.
 	Status        func() []limiter.Status
-	SetMaintained func(backend int, on bool) (changed bool, unsaved error)
+	SetMaintained func(backend int, on bool) (changed bool, warnings []string)
 	Health        func() []health.Status // by backend; nil if unknown
 	InFlight      func() int
 	Records       func() synclog.Counts

@@ -193,19 +193,15 @@ func (a *Admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 		return
 	}
 	result := "it was so already"
-	changed, unsaved := a.o.SetMaintained(backend, on)
+	changed, warnings := a.o.SetMaintained(backend, on)
 	if changed {
 		result = "done"
 	}
 	a.audit(ctx, action, all[backend].Name, result)
 	all = a.o.Status()
 	answer := maintained{backendStatus: a.backendStatus(all, backend)}
-	var warnings []string
 	if ready := a.readiness(all); on && !ready.Ready {
 		warnings = append(warnings, ready.Reason+": clients get 503")
-	}
-	if unsaved != nil {
-		warnings = append(warnings, "a restart will forget this: "+unsaved.Error())
 	}
 	answer.Warning = strings.Join(warnings, "; ")
 	adminJSON(ctx, fasthttp.StatusOK, answer)
@@ -214,8 +210,8 @@ func (a *Admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 // maintained is the response about a backend's maintenance.
 type maintained struct {
 	backendStatus
-	// Warning says so if nobody is left who answers (that the others are not in maintenance is no proof), and if it
-	// will not survive a restart.
+	// Warning says so if nobody is left who answers (that the others are not in maintenance is no proof), or too few
+	// for WriteAck, and if it will not survive a restart.
 	Warning string `json:"warning,omitempty"`
 }
 

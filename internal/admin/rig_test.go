@@ -51,7 +51,7 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 	inFlight := func() int { return 3 }
 	r.metrics.Observe(status, records, inFlight)
 	o := Options{
-		Version: "v1.2.3", Status: status, SetMaintained: func(backend int, on bool) (bool, error) { return r.limiter.SetMaintained(backend, on), nil },
+		Version: "v1.2.3", Status: status, SetMaintained: func(backend int, on bool) (bool, []string) { return r.limiter.SetMaintained(backend, on), nil },
 		Health:   r.health.Status,
 		InFlight: inFlight, Records: records, Metrics: r.metrics,
 		JournalStatus: func() any { return map[string]int{"pending": 1} },

@@ -290,14 +290,15 @@ func TestR21CheckAndStartAgreeOnWhatIsRight(t *testing.T) {
 func TestR21CheckWarns(t *testing.T) {
 	for yaml, want := range map[string]string{
 		"Backends: [https://one.example]\nTLS: {Backends: {InsecureSkipVerify: true}}\n": "TLS.Backends.InsecureSkipVerify: any certificate is accepted",
-		twoGood + "AdminListen: ':0'\n":                                   "AdminListen: \":0\" can be reached from other machines",
-		twoGood + "AdminListen: ''\n":                                     "AdminListen: off",
-		twoGood + "FailureLimit: 0\n":                                     "FailureLimit: 0 is off",
-		"Backends: [http://one.example]\n":                                "Backends: there is only one",
-		twoGood + "OnJournalError: continue\n":                            "OnJournalError: with \"continue\"",
-		twoGood + "TLS: {CertFile: DIR/cert.pem, KeyFile: DIR/key.pem}\n": "expires on",
-		twoGood + "TLS: {Backends: {CAFile: DIR/cert.pem}}\n":             "TLS.Backends: has no effect",
-		twoGood + "Credentials: {AccessKey: x, SecretKey: y}\n":           "all users may read the keys in",
+		twoGood + "AdminListen: ':0'\n":                                            "AdminListen: \":0\" can be reached from other machines",
+		twoGood + "AdminListen: ''\n":                                              "AdminListen: off",
+		twoGood + "FailureLimit: 0\n":                                              "FailureLimit: 0 is off",
+		"Backends: [http://one.example]\n":                                         "Backends: there is only one",
+		twoGood + "WriteAck: quorum\nMaintainedBackend: http://one.example:9000\n": "WriteAck: with \"quorum\" 2 of the 2 backends have to take a write, and with those in maintenance only 1 can",
+		twoGood + "OnJournalError: continue\n":                                     "OnJournalError: with \"continue\"",
+		twoGood + "TLS: {CertFile: DIR/cert.pem, KeyFile: DIR/key.pem}\n":          "expires on",
+		twoGood + "TLS: {Backends: {CAFile: DIR/cert.pem}}\n":                      "TLS.Backends: has no effect",
+		twoGood + "Credentials: {AccessKey: x, SecretKey: y}\n":                    "all users may read the keys in",
 	} {
 		dir := mistakeDir(t)
 		t.Chdir(dir)

@@ -64,6 +64,21 @@ func TestR14MaintenanceThatCannotBeSaved(t *testing.T) {
 	p.wantExit(t, exitOK)
 }
 
+// Maintenance that leaves too few backends for WriteAck is warned of (R3, R14).
+func TestR14MaintenanceThatLeavesTooFew(t *testing.T) {
+	r := newStoresRig(t, "WriteAck: quorum\n")
+	p := mustStart(t, "-c", r.config)
+	exit, _, stderr := runArgs("maintenance", "on", r.names()[1], "-c", r.config)
+	if exit != exitOK || !strings.Contains(stderr, `akubra: warning: WriteAck: with "quorum" 2 of the 2 backends have to take a write`) {
+		t.Errorf("exit code %d, stderr %q", exit, stderr)
+	}
+	if exit, _, stderr := runArgs("maintenance", "off", r.names()[1], "-c", r.config); exit != exitOK || stderr != "" {
+		t.Errorf("and its end: exit code %d, stderr %q", exit, stderr)
+	}
+	p.signals <- syscall.SIGTERM
+	p.wantExit(t, exitOK)
+}
+
 // status says why a backend fails, and what is pending for it (R36).
 func TestR36StatusCommand(t *testing.T) {
 	r := newStoresRig(t, "")

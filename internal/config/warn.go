@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/akubra/akubra/internal/words"
 )
 
 // expirySoon is how long before a certificate expires a warning is given.
@@ -55,6 +58,9 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 	if c.regionsDiffer() {
 		warn("BackendCredentials: the regions differ. Clients sign for one: a backend of another region refuses them, if it heeds regions")
 	}
+	if why := c.TooFewFor(c.MaintainedMask()); why != "" {
+		warn("%s", why)
+	}
 	if c.FailureLimit == 0 && len(c.Backends) > 1 {
 		warn("FailureLimit: 0 is off, so a dead backend is tried again with each request")
 	}
@@ -70,6 +76,16 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 	c.warnOfPrimary(warn)
 	c.warnOfFiles(now, warn)
 	return lines
+}
+
+// TooFewFor says why no write can be acknowledged while these backends are in maintenance; "" if one can (R3).
+func (c *Config) TooFewFor(maintained uint64) string {
+	n, need := len(c.Backends), len(c.Backends)/2+1
+	if left := n - bits.OnesCount64(maintained); c.WriteAck == words.AckQuorum && left < need {
+		return fmt.Sprintf("WriteAck: with %q %d of the %d backends have to take a write, and with those in maintenance only %d can: clients get 503",
+			c.WriteAck, need, n, left)
+	}
+	return ""
 }
 
 // warnOfPrimary finds rules that are never used (R28).

@@ -21,17 +21,28 @@ func (p *Proxy) loadMaintenance() (mask uint64) {
 	return mask
 }
 
-// setMaintained is the limiter's SetMaintained, but survives a restart, unless it says why not.
-func (p *Proxy) setMaintained(backend int, on bool) (changed bool, unsaved error) {
+// setMaintained is the limiter's SetMaintained, but survives a restart. The warnings are for whoever asked for it.
+func (p *Proxy) setMaintained(backend int, on bool) (changed bool, warnings []string) {
 	if !p.limiter.SetMaintained(backend, on) {
 		return false, nil
 	}
-	err := p.maintenance.Set(backend, on)
-	if err != nil {
+	if err := p.maintenance.Set(backend, on); err != nil {
+		warnings = append(warnings, "a restart will forget this: "+err.Error())
 		p.logs.Main.Error().Err(err).Str("backend", p.names()[backend]).Bool("maintained", on).
 			Msg("maintenance was changed, but a restart will forget it")
 	}
-	return true, err
+	if on {
+		var maintained uint64
+		for i, s := range p.status() {
+			if s.Maintained {
+				maintained |= 1 << i
+			}
+		}
+		if why := p.current.Load().TooFewFor(maintained); why != "" {
+			warnings = append(warnings, why)
+		}
+	}
+	return true, warnings
 }
 
 // changedMaintenance is the set of backends whose MaintainedBackend has changed. It is a mistake if
