@@ -123,6 +123,10 @@ var kept = []struct{ name, history string }{
 	{"a copy beside a copy of its source onto itself", "put b/k1 6 cache=6; & copy b/k1 b/k1 cache=7; copy b/u/ b/k1"},
 	{"a bucket with versions that is wiped, and made again for a key of it", "down B; put v/k1 1; wipe B"},
 	{"more legs behind each other than end within a minute", "without repair; put b/k 0; delete b/k; freeze A; put b/k 5; put b/k 6; delete b/k; put b/k 8; put b/k 9; deletes b/k"},
+	{"a hold whose only taker is restored", "put l/k 0; wait 1s; save A; down B; hold l/k ON; restore A; up B"},
+	{"a retention whose only taker is restored, over one that is older", "put l/k 0; save A; retain l/k 5; wait 1s; down B; retain l/k 9; restore A; up B"},
+	{"a hold that was lifted where one backend is out", "put l/k 0; hold l/k ON; wait 1s; down B; hold l/k OFF; up B"},
+	{"a hold on who keeps none, where the other one has an older one", "manners A lossy; put l/k 0; hold l/k ON; wait 1s; down B; hold l/k ON; up B"},
 	{"a copy of tags that a backend owes, beside one that hangs", "put b/s 0; wait 1s; down B; tag b/s 1; freeze A; up B; copy b/k b/s; up A"},
 }
 

@@ -615,12 +615,17 @@ func (t *truth) isTrue(reason, key string, k *known) bool {
 	case "damaged":
 		return k.rotten || odd
 	case "not kept":
-		return odd || k.torn
+		return odd || k.torn || k.disturbed && k.locked() // of a lock it cannot be told from what was restored
 	case "needs a person":
 		return k.versions || k.overlaps || k.disturbed
 	}
 	_, name, _ := strings.Cut(key, "/")
 	return name == "" && k.disturbed // "failed"; else: every storage is well now
+}
+
+// locked reports whether a client was told of a lock.
+func (k *known) locked() bool {
+	return slices.ContainsFunc(slices.Concat(k.deeds["retention"], k.deeds["hold"]), func(d *deed) bool { return d.acked && !permits(d.values, nothing) })
 }
 
 // staysOld reports whether a bucket's removal is left to a person, so that nothing in it is repaired: it cannot be removed

@@ -52,7 +52,10 @@ func (w *run) carryPart(ctx context.Context, s *sight, write *task.Write) (acted
 	c := w.r.claimOf(write)
 	parts, docs, errs := w.partsOfAll(ctx, s, name)
 	for i := range parts {
-		parts[i].refused = w.gave[fmt.Sprint("?", name, " ", i)]
+		gave, given := w.gave[fmt.Sprint("?", name, " ", i)]
+		if parts[i].refused = given; gave != "" && parts[i].is == absent && parts[i].object.is == present {
+			w.r.learn(w.r.backends[i], "?"+name) // it has said yes
+		}
 		if err := errs[i]; err != nil && s.errs[i] == nil {
 			return false, p, err
 		}
@@ -74,10 +77,7 @@ func (w *run) carryPart(ctx context.Context, s *sight, write *task.Write) (acted
 			w.actions = append(w.actions, "would have "+did)
 			continue
 		}
-		if w.gave == nil {
-			w.gave = map[string]bool{}
-		}
-		w.gave[fmt.Sprint("?", name, " ", i)] = true
+		w.give(fmt.Sprint("?", name, " ", i), "")
 		if err := w.seal(); err != nil {
 			return false, p, err
 		}
@@ -86,17 +86,27 @@ func (w *run) carryPart(ctx context.Context, s *sight, write *task.Write) (acted
 		switch {
 		case errors.Is(err, errCannotTakeAway):
 			return false, parked(task.NeedsPerson, err.Error()), nil
-		case client.Unsupported(err), noLock(err), client.HasCode(err, "AccessControlListNotSupported"):
+		case noLock(err): // of its bucket; others may have locks there
+		case client.Unsupported(err), client.HasCode(err, "AccessControlListNotSupported"):
 			w.r.learn(b, "?"+name)
 		case err != nil:
 			return false, p, err
 		default:
+			w.give(fmt.Sprint("?", name, " ", i), docs[p.source].normal)
 			w.r.wrote(b)
 			w.copied++
 			w.actions = append(w.actions, did)
 		}
 	}
 	return true, plan{source: -1}, nil
+}
+
+// give notes that a backend was given a part in this run.
+func (w *run) give(mark, normal string) {
+	if w.gave == nil {
+		w.gave = map[string]string{}
+	}
+	w.gave[mark] = normal
 }
 
 // carryVersions does on each backend that owes it what was done to a version, by its own
@@ -271,10 +281,11 @@ func (w *run) carryVersionPart(ctx context.Context, source, target int, write *t
 		return false, leave, err
 	}
 	mark := fmt.Sprint("?", name, " ", there.Value, " ", target)
+	_, given := w.gave[mark]
 	switch {
 	case want.is == have.is && want.normal == have.normal:
 		return false, plan{source: -1}, nil
-	case w.gave[mark] || have.is == unknown:
+	case given || have.is == unknown:
 		w.r.learn(b, "?"+name)
 		return false, parked(task.NotKept, "?"+name+" of a version"), nil
 	case w.r.o.DryRun:
@@ -284,10 +295,7 @@ func (w *run) carryVersionPart(ctx context.Context, source, target int, write *t
 	case !w.r.mayWrite(b, w.t):
 		return false, plan{source: -1, wait: true}, nil
 	}
-	if w.gave == nil {
-		w.gave = map[string]bool{}
-	}
-	w.gave[mark] = true
+	w.give(mark, want.normal)
 	if err := w.seal(); err != nil {
 		return false, leave, err
 	}
@@ -296,6 +304,8 @@ func (w *run) carryVersionPart(ctx context.Context, source, target int, write *t
 	switch {
 	case errors.Is(err, errCannotTakeAway):
 		return false, parked(task.NeedsPerson, err.Error()), nil
+	case noLock(err):
+		return false, parked(task.NotKept, "?"+name+" of a version"), nil
 	case err != nil:
 		return false, leave, err
 	}

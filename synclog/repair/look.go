@@ -309,6 +309,7 @@ func (w *run) partsOfAll(ctx context.Context, s *sight, name string) (parts []pa
 			return
 		}
 		p.is, p.none, p.normal = docs[i].is, docs[i].is == unknown, docs[i].normal
+		p.bare = p.is == absent && docs[i].raw == nil && !has(w.know.revised, i) && len(w.know.rivals) == 0
 		if name == "acl" && p.normal == ownerAll { // what every object has
 			p.is, p.normal = absent, ""
 		}

@@ -408,7 +408,7 @@ func take(source int, views []view, leave plan) plan {
 
 // worse is the more serious of two reasons to park.
 func worse(a, b plan) plan {
-	if a.park == "" || a.park == task.NotKept && b.park != task.NotKept {
+	if a.park == "" || a.park == task.NotKept && b.park != "" && b.park != task.NotKept {
 		return b
 	}
 	return a

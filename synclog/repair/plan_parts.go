@@ -15,6 +15,7 @@ type part struct {
 	object  *view
 	refused bool // it was given it in this run
 	lossy   bool // it is known not to keep it
+	bare    bool // it shows no such document at all: not even one that says that there is none
 }
 
 func (p *part) same(o *part) bool {
@@ -27,9 +28,10 @@ func (p *part) same(o *part) bool {
 // none, and nobody is known to have been changed.
 func planPart(c *claim, parts []part, name string, doubt bool) plan {
 	d := plan{action: actCopy, source: -1}
-	equal, out, gone := true, false, true
+	equal, out, gone, forgot := true, false, true, false
 	for i := range parts {
 		p := &parts[i]
+		forgot = forgot || p.lossy && has(c.took, i)
 		if p.is == unknown && !p.none || p.object.is == unknown {
 			out = true
 			continue
@@ -37,7 +39,7 @@ func planPart(c *claim, parts []part, name string, doubt bool) plan {
 		gone = gone && p.object.is == absent
 		equal = equal && p.object.is == parts[0].object.is && p.same(&parts[0])
 		took := p.object.is == present && !p.none && !p.lossy && !has(c.owed, i) && (has(c.took, i) || c.took == 0 && c.acked)
-		if took && (d.source < 0 || doubt && !c.clears && p.is == present && parts[d.source].is != present) {
+		if took && (d.source < 0 || (doubt && !c.clears || isLock(name)) && p.is == present && parts[d.source].is != present) {
 			d.source = i
 		}
 	}
@@ -49,7 +51,9 @@ func planPart(c *claim, parts []part, name string, doubt bool) plan {
 	case d.source < 0 && equal:
 		return plan{source: -1} // of unknown outcome, and everywhere the same
 	case d.source < 0:
-		if c.acked && !doubt {
+		if c.acked && !doubt && forgot {
+			return parked(task.NotKept, "?"+name+": the backend that took it does not keep it")
+		} else if c.acked && !doubt {
 			return parked(task.Conflict, "?"+name+" differs, and no backend is known to have the newest")
 		}
 		return planEither(parts, name)
@@ -57,6 +61,9 @@ func planPart(c *claim, parts []part, name string, doubt bool) plan {
 	source := &parts[d.source]
 	if c.clears && c.acked && !doubt && source.is == present { // as it was restored, for example
 		return parked(task.Conflict, "?"+name+" was deleted, and has come back past the proxy")
+	}
+	if source.bare && c.acked && !doubt && (name == "legal-hold" || isLock(name) && !equal) {
+		return parked(task.NotKept, "?"+name+": the backend that took it shows none")
 	}
 	var leave plan
 	for i := range parts {
@@ -86,6 +93,10 @@ func planPart(c *claim, parts []part, name string, doubt bool) plan {
 	}
 	return plan{source: -1, wait: out && c.owed != 0 && outOwes(c, parts)}
 }
+
+// isLock reports whether a sub-resource is a lock. A backend that took one shows it as long as it has the object, even a
+// hold that was lifted: if it shows none, it has not kept it, and no lock elsewhere is lifted because of that.
+func isLock(name string) bool { return name == "retention" || name == "legal-hold" }
 
 // gone reports whether an acknowledged part has gone with the object, on each backend that
 // took it: a copy of the object would bring back what was there before the part was

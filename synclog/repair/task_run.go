@@ -51,8 +51,8 @@ type run struct {
 	given   []gift
 	damaged []string // the ETag of content that is
 	folded  []bool
-	refused []string        // the object, and in which words
-	gave    map[string]bool // "?tagging 1": a part that a backend was given
+	refused []string          // the object, and in which words
+	gave    map[string]string // "?tagging 1": a part that a backend was given; "" where it has refused it, or lost it so
 	result
 }
 
