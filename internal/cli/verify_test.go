@@ -132,6 +132,18 @@ func TestDifferenceLine(t *testing.T) {
 	if got := differenceLine(&d, false); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
+	setting := repair.Difference{Bucket: "b", Kind: repair.DiffSetting, What: "versioning", Have: []repair.Have{
+		{Backend: "a:1", Present: true, Versioning: "Enabled"}, {Backend: "b:1", Present: true, Versioning: "Off"},
+		{Backend: "c:1"}, {Backend: "d:1", Present: true, Error: "it does not say"},
+	}}
+	want = "setting  b/ (versioning)\ta:1: Enabled\tb:1: Off\tc:1: missing\td:1: it does not say"
+	if got := differenceLine(&setting, false); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	want = "compared 4 keys: 1 differ (1 missing somewhere), 1 bucket missing somewhere, 2 buckets with different versioning, 4 journaled"
+	if got := verified(&repair.VerifySummary{Keys: 4, Differences: 4, Missing: 1, Buckets: 1, Settings: 2, Added: 4}, true); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
 	var back differenceJSON
 	line := differenceLine(&d, true)
 	if err := json.Unmarshal([]byte(line), &back); err != nil || strings.Contains(line, "\n") || string(back.KeyBytes) != d.Key || back.Have[0].Size != 5 {

@@ -93,8 +93,7 @@ func openWork(config *config.Config, warn func(error)) (*work, error) {
 		close:  func() error { return errors.Join(j.Close(), out.Close()) },
 		config: config,
 		busy: func(bucket, key string) (busy, parked bool, err error) {
-			t, _, ok, err := local.Find(bucket, key)
-			return ok && t.Parked == "", ok && t.Parked != "", err
+			return repair.Pending(local, bucket, key)
 		},
 	}, nil
 }

@@ -105,6 +105,11 @@ func (n *NamedJournal) Find(bucket, key string) (t task.Task, place uint64, ok b
 	return t, t.Place, ok, nil
 }
 
+// FindSetting implements repair.SettingFinder.
+func (n *NamedJournal) FindSetting(bucket, name string) (t task.Task, ok bool) {
+	return n.Journal.Find([]byte(bucket), nil, []byte("?"+name))
+}
+
 // Resolve implements repair.Journal.
 func (n *NamedJournal) Resolve(t *task.Task) (bool, error) {
 	return n.Journal.Resolve(t), nil

@@ -15,6 +15,7 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog"
 	"github.com/akubra/akubra/synclog/journal"
+	"github.com/akubra/akubra/synclog/repair"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -71,6 +72,42 @@ func TestNamedJournal(t *testing.T) {
 }
 
 // A write of tags after one of content: each is known apart from the other (R35).
+// R35: what is pending of a bucket's setting is found apart from the bucket, and by verify as the bucket's.
+func TestR35FindSetting(t *testing.T) {
+	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000")
+	pends := func() (pending, parked bool) {
+		t.Helper()
+		pending, parked, err := repair.Pending(n, "b", "")
+		testkit.MustDo(t, err)
+		return pending, parked
+	}
+	if pending, parked := pends(); pending || parked {
+		t.Errorf("with nothing in it: %t, %t", pending, parked)
+	}
+	found := task.Write{Aspect: task.Found, Target: "/b?versioning", Owed: []string{"a:9000", "b:9000"}, Reason: "verify: setting"}
+	testkit.MustDo(t, n.Add(&task.Task{Bucket: "b", Target: found.Target, Writes: []task.Write{found}}))
+	if _, ok := n.FindSetting("b", "cors"); ok {
+		t.Error("another setting is found")
+	}
+	if _, _, ok, _ := n.Find("b", ""); ok {
+		t.Error("the bucket is found")
+	}
+	if pending, parked := pends(); !pending || parked {
+		t.Errorf("pending: %t, %t", pending, parked)
+	}
+	got, _ := n.FindSetting("b", "versioning")
+	got.Parked, got.LastError = task.Conflict, "it differs"
+	if ok, err := n.Note(&got); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if pending, parked := pends(); pending || !parked {
+		t.Errorf("parked: %t, %t", pending, parked)
+	}
+	if pending, parked, _ := repair.Pending(n, "b", "versioning"); pending || parked {
+		t.Error("it is found as a key")
+	}
+}
+
 func TestR35TagsAfterContent(t *testing.T) {
 	n := ledgertest.MustOpen(t, t.TempDir(), "a:9000", "b:9000")
 	write := func(method, target, key string, aspect task.Aspect) {

@@ -194,11 +194,8 @@ func (a *Server) finish(session string, key wireKey) (clean bool, err error) {
 // person.
 func (a *Server) busy(key wireKey) (busy, parked bool, err error) {
 	bucket, name := string(key.Bucket), string(key.Key)
-	if finder, finds := a.o.Journal.(repair.Finder); finds {
-		t, _, ok, err := finder.Find(bucket, name)
-		if ok || err != nil {
-			return ok && t.Parked == "", ok && t.Parked != "", err
-		}
+	if busy, parked, err = repair.Pending(a.o.Journal, bucket, name); busy || parked || err != nil {
+		return busy, parked, err
 	}
 	if a.o.Fence == nil {
 		return false, false, nil

@@ -3,6 +3,7 @@ package repair
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func (q *queue) Find(bucket, key string) (task.Task, uint64, bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, t := range q.tasks {
-		if t != nil && t.Bucket == bucket && t.Key == key {
+		if t != nil && t.Bucket == bucket && t.Key == key && !strings.Contains(t.Target, "/"+bucket+"?") {
 			return t.task(q.names...), uint64(i), true, nil
 		}
 	}
@@ -255,4 +256,15 @@ func (l *testLog) count(msg string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.n[msg]
+}
+
+func (q *queue) FindSetting(bucket, name string) (task.Task, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, t := range q.tasks {
+		if t != nil && t.Bucket == bucket && t.Key == "" && t.Target == "/"+bucket+"?"+name {
+			return t.task(q.names...), true
+		}
+	}
+	return task.Task{}, false
 }

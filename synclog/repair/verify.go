@@ -100,6 +100,9 @@ func (v *verifier) walk(ctx context.Context) error {
 	if err := v.buckets(ctx, listings); err != nil {
 		return err
 	}
+	if err := v.versioning(ctx, listings); err != nil {
+		return err
+	}
 	for n, checks := 0, 0; ; n++ {
 		if err := failed(listings); err != nil {
 			return err
@@ -220,6 +223,8 @@ func (v *verifier) tellLocked(ctx context.Context, d *Difference) {
 		v.sum.Missing++
 	case DiffBucket:
 		v.sum.Buckets++
+	case DiffSetting:
+		v.sum.Settings++
 	case DiffDamaged:
 		v.sum.Damaged++
 	case DiffError:
@@ -232,6 +237,9 @@ func (v *verifier) tellLocked(ctx context.Context, d *Difference) {
 		return
 	}
 	found := task.Write{Aspect: task.Found, Target: client.Path(d.Bucket, d.Key), Reason: "verify: " + d.Kind}
+	if d.Kind == DiffSetting {
+		found.Target += "?" + d.What
+	}
 	found.Owed = d.owed
 	for _, h := range d.Have {
 		if d.owed != nil {
@@ -294,6 +302,7 @@ func (s *VerifySummary) add(o *VerifySummary) {
 	s.Differences += o.Differences
 	s.Missing += o.Missing
 	s.Buckets += o.Buckets
+	s.Settings += o.Settings
 	s.Damaged += o.Damaged
 	s.Errors += o.Errors
 	s.Added += o.Added

@@ -10,19 +10,27 @@ import (
 	"github.com/akubra/akubra/synclog/repair/client"
 )
 
-// look compares one key by what the backends say now. What looks different is looked at once more,
-// between two checks whether anybody is working on the key: what is pending, or in flight, is not
-// a difference.
+// look compares one key by what the backends say now.
 func (v *verifier) look(ctx context.Context, key string) *Difference {
 	if v.r.objects != nil && v.r.objects.Wait(ctx) != nil {
 		return nil
 	}
+	d := v.twice(ctx, key, func() Difference { return v.lookOnce(ctx, key) })
+	if d != nil && d.Kind == DiffMissing {
+		v.judgeMissing(ctx, d)
+	}
+	return d
+}
+
+// twice looks once more at what looks different, between two checks whether anybody is working on
+// the key: what is pending, or in flight, is not a difference.
+func (v *verifier) twice(ctx context.Context, key string, look func() Difference) *Difference {
 	var d Difference
 	for seen := 0; seen < 2; {
 		if ctx.Err() != nil {
 			return nil
 		}
-		d = v.lookOnce(ctx, key)
+		d = look()
 		if d.Kind == "" {
 			return nil
 		}
@@ -32,6 +40,8 @@ func (v *verifier) look(ctx context.Context, key string) *Difference {
 				d.Kind = DiffError
 				d.Have[0].Error = err.Error()
 				return &d
+			case busy && key == "":
+				return nil
 			case busy:
 				v.mu.Lock()
 				v.sum.Busy++
@@ -42,9 +52,6 @@ func (v *verifier) look(ctx context.Context, key string) *Difference {
 			}
 		}
 		seen++
-	}
-	if d.Kind == DiffMissing {
-		v.judgeMissing(ctx, &d)
 	}
 	return &d
 }

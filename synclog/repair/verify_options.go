@@ -17,7 +17,8 @@ type VerifyOptions struct {
 	// they are copied if the backend's own history shows that it never had them.
 	Missing string
 	// Busy reports whether a key is pending, or a client is writing it: then it is not a
-	// difference. A parked key is one, but is journaled already. May be nil.
+	// difference. A parked key is one, but is journaled already. With the key "" it is about the
+	// bucket and its versioning. May be nil.
 	Busy func(bucket, key string) (busy, parked bool, err error)
 	// Memory knows what backends do not keep, which is reported once and is not a difference; may
 	// be nil.
@@ -50,15 +51,16 @@ const (
 	DiffContent  = "content"
 	DiffDamaged  = "damaged" // content that is not what its ETag says
 	DiffMetadata = "metadata"
-	DiffBucket   = "bucket" // the whole bucket is missing; Key is ""
-	DiffError    = "error"  // a backend could not say
+	DiffBucket   = "bucket"  // the whole bucket is missing; Key is ""
+	DiffSetting  = "setting" // a bucket's versioning differs; Key is ""
+	DiffError    = "error"   // a backend could not say
 )
 
 // Difference is one key that is not the same everywhere.
 type Difference struct {
 	Bucket, Key string
 	Kind        string // one of Diff…
-	What        string // the metadata that differs, by name
+	What        string // the metadata, or the setting, that differs, by name
 	Have        []Have // one for each backend, in their order
 
 	parked bool     // the journal has it already
@@ -75,12 +77,15 @@ type Have struct {
 	Damaged  bool      `json:"damaged,omitempty"`
 	SHA256   string    `json:"sha256,omitempty"` // where the content was read
 	Error    string    `json:"error,omitempty"`
+	// Versioning is a bucket's, where that differs: Enabled, Suspended or Off.
+	Versioning string `json:"versioning,omitempty"`
 }
 
 // VerifySummary counts. Keys is of all keys that any backend has.
 type VerifySummary struct {
 	Keys, Differences, Missing, Damaged, Errors, Added int64
 	Buckets                                            int64 // of the Differences, those that are buckets, not keys
+	Settings                                           int64 // of the Differences, those in a bucket's versioning
 	Busy                                               int64 // differ, since they are pending or being written
 	NotKept                                            int64 // differ in what a backend is known not to keep alone
 	Bytes                                              int64 // of content read
