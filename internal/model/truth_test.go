@@ -43,6 +43,7 @@ type truth struct {
 	manners []s3mem.Manners
 	mu      sync.Mutex
 	keys    map[string]*known
+	copies  map[*write]map[string]*deed // under way: they may find whatever is written to their source meanwhile
 }
 
 // known is what is known of one key.
@@ -60,7 +61,9 @@ type known struct {
 	wiped     bool               // a bucket that was gone from a storage: that makes it again as the other one has it
 }
 
-func newTruth() *truth { return &truth{keys: map[string]*known{}} }
+func newTruth() *truth {
+	return &truth{keys: map[string]*known{}, copies: map[*write]map[string]*deed{}}
+}
 
 func (t *truth) of(key string) *known {
 	k := t.keys[key]
@@ -92,6 +95,11 @@ func (t *truth) begin(key string, set map[string][]string) map[string]*deed {
 		}
 		deeds[a] = &deed{values: values, begin: time.Now()}
 		k.deeds[a] = append(k.deeds[a], deeds[a])
+	}
+	for w, copied := range t.copies {
+		if w.from == key {
+			t.readsLocked(w, copied)
+		}
 	}
 	return deeds
 }
@@ -144,13 +152,18 @@ func (d *deed) strip(aspect string) {
 	}
 }
 
-// reads notes what a copy may find at its source now.
+// reads notes what a copy may find at its source now, and until it has ended.
 func (t *truth) reads(w *write, deeds map[string]*deed) {
-	if w.from == "" {
-		return
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if w.from == "" || deeds["content"].settled {
+		return
+	}
+	t.readsLocked(w, deeds)
+	t.copies[w] = deeds
+}
+
+func (t *truth) readsLocked(w *write, deeds map[string]*deed) {
 	source, copied := t.of(w.from), t.of(name(w.bucket, w.key))
 	copied.disturbed = copied.disturbed || source.disturbed // each storage has copied what it had
 	add := func(d *deed, v string) {
@@ -192,6 +205,7 @@ func (t *truth) reads(w *write, deeds map[string]*deed) {
 func (t *truth) ended(key string, deeds map[string]*deed) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	maps.DeleteFunc(t.copies, func(_ *write, copied map[string]*deed) bool { return copied["content"] == deeds["content"] })
 	for _, d := range deeds {
 		d.settled = true
 		if !d.done {

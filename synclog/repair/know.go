@@ -159,6 +159,9 @@ type knowledge struct {
 	// mixed: none of the acknowledged writes that stands overlapped with is known to be to the content. They may be
 	// to its parts and versions, which come and go with it.
 	mixed bool
+	// crossed: a write to a part began before stands, and ended after it had begun: it may have come behind it on some
+	// backends, and have failed or gone on others.
+	crossed bool
 	// crowded: it overlapped with others, of which some may not be known, or not what they have left.
 	crowded bool
 	tagged  bool   // there were writes of its tags alone since
@@ -316,6 +319,7 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 	k.crowded = overlapped && !(k.stands.overlapKnown && k.showsWhich())
 	k.mixed = overlapped && !slices.ContainsFunc(k.rivals, func(c claim) bool { return c.acked })
 	k.blur = k.crowded && k.mixed
+	k.crossed = k.stands != nil && crossed(t)
 	if w := t.Of(task.Found); w != nil && (k.stands == nil || w.Seq > k.stands.seq) {
 		c := r.claimOf(w)
 		k.found = &c
@@ -328,6 +332,16 @@ func (r *Repairer) knowledgeOf(t *task.Task) *knowledge {
 		}
 	}
 	return k
+}
+
+func crossed(t *task.Task) bool {
+	content := t.Of(task.Content)
+	for w := range t.All() {
+		if w.Aspect >= task.Tags && w.Aspect <= task.LegalHold && w.Seq < content.Seq && w.Settled > content.Seq {
+			return true
+		}
+	}
+	return false
 }
 
 // partsOf are the writes to sub-resources that the content has not come after, which took

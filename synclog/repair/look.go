@@ -124,9 +124,9 @@ func (r *Repairer) lookUp(ctx context.Context, bucket, key string, objects []*ob
 
 // lookCloser asks for tags and ACLs if looks alone would not show that the same bytes were written
 // with different ones: if a backend that owes the content shows it already, if one was given it in
-// this run, and if verify has found a difference.
+// this run, if a write to them overlapped with the content's, and if verify has found a difference.
 func (w *run) lookCloser(ctx context.Context, s *sight) error {
-	closer := w.know.found != nil || w.decided != nil || w.know.stands != nil && w.know.stands.carried&task.CarriedTags != 0
+	closer := w.know.found != nil || w.know.crossed || w.decided != nil || w.know.stands != nil && w.know.stands.carried&task.CarriedTags != 0
 	counts := map[int]bool{}
 	for i := range s.views {
 		v := &s.views[i]

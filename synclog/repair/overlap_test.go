@@ -70,3 +70,32 @@ func TestR35WritesThatOverlappedAreAll(t *testing.T) {
 		}
 	}
 }
+
+// R19, R35: an ACL, or tags, that came behind the content's write on one backend, and before it on another one, where it
+// was refused or has gone, are the same everywhere afterwards: which came last nobody can say.
+func TestR35PartThatOverlappedWithContent(t *testing.T) {
+	t.Parallel()
+	for _, part := range []struct {
+		name   string
+		aspect task.Aspect
+		header [2]string
+	}{{"acl", task.ACL, [2]string{"X-Amz-Acl", "public-read"}}, {"tagging", task.Tags, [2]string{"X-Amz-Tagging", "a=1"}}} {
+		for n := range 4 {
+			has, told := n%2, n/2 == 1
+			w := newWorld(t, 2)
+			for _, s := range w.stores {
+				s.quirks.noTagCount = true
+			}
+			w.stores[has].put("b", "k", "x", 0, part.header[0], part.header[1])
+			o := w.stores[1-has].put("b", "k", "x", 0)
+			of, put := w.by(part.aspect, "PUT", "", part.name, has), w.by(task.Content, "PUT", o.etag, "", 0, 1)
+			put.Overlapped, put.OverlapKnown = told, told
+			task := w.knows("k", of, put)
+			task.Writes[0].Settled, task.Writes[1].Settled = task.Writes[1].Seq+1, task.Writes[1].Seq+1
+			w.mustResolve()
+			if a, b := w.stores[0].doc("k", part.name), w.stores[1].doc("k", part.name); (a == "") != (b == "") {
+				t.Errorf("?%s that %d has: A has %q, B %q", part.name, has, a, b)
+			}
+		}
+	}
+}

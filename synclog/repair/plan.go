@@ -160,7 +160,7 @@ func (k *knowledge) planCopy(claims []*claim, source int, views []view, p policy
 			leave = worse(leave, parked(task.Conflict, nameTaken))
 		case v.is == present && v.sameContent(&views[source]) && v.lost(&views[source]) != "":
 			leave = worse(leave, parked(task.NotKept, v.lost(&views[source])))
-		case k.owes(i) || v.damaged || k.isPast(i, v) || k.mixed || k.rival(claims, i, v):
+		case k.owes(i) || v.damaged || k.isPast(i, v) || k.mixed || k.crossed || k.rival(claims, i, v):
 			d.targets = append(d.targets, i)
 		case v.is == present && v.sameContent(&views[source]):
 			name := v.metaBut(&views[source])
