@@ -79,7 +79,7 @@ func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
 	if c.end != undecided {
 		return 0, false, nil
 	}
-	leg, v := r.pickLocked()
+	leg, v := r.outdatedLocked(r.pickLocked())
 	switch v {
 	case pick.Wait:
 		return 0, false, nil
@@ -102,6 +102,21 @@ func (r *request) decideLocked() (losers uint64, answers bool, next *leg) {
 		r.client.interrupt()
 	}
 	return r.setDecidedLocked(), c.stage == raceDetached, nil
+}
+
+// outdatedLocked picks an answer that was kept so where there is no other, or one that tells of a backend's
+// trouble only.
+func (r *request) outdatedLocked(leg int, v pick.Verdict) (int, pick.Verdict) {
+	votes := r.race.votes
+	if v != pick.None && (v != pick.Answer || votes[leg].State != voteNegative || r.legs[leg].answerClass() != classBroken) {
+		return leg, v
+	}
+	for i := range votes {
+		if votes[i].State == voteFailed && r.legs[i].isOutdated() {
+			return i, pick.Answer
+		}
+	}
+	return leg, v
 }
 
 func (r *request) setDecidedLocked() (losers uint64) {

@@ -116,12 +116,15 @@ func (l *leg) unasked() {
 }
 
 // isBehind reports whether the leg's backend owes what is asked for.
-func (l *leg) isBehind() bool { return l.index >= l.r.plan.fresh && l.r.plan.n > 0 }
+func (l *leg) isBehind() bool { return l.isOutdated() || l.wasBehind() }
+
+// wasBehind reports whether it did so before it was asked.
+func (l *leg) wasBehind() bool { return l.index >= l.r.plan.fresh && l.r.plan.n > 0 }
 
 // behindSays404 reports whether one that owes the key has said that it has not got it.
 func (r *request) behindSays404() bool {
 	for i := range r.legs {
-		if l := &r.legs[i]; l.isBehind() && l.answer.Status == 404 {
+		if l := &r.legs[i]; l.wasBehind() && l.answer.Status == 404 {
 			return true
 		}
 	}

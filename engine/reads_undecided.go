@@ -1,6 +1,9 @@
 package engine
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // While a backend decides a conditional write to a key (R29) it may show what that has left there, which
 // is undone if the decision never comes, and which the other backends have not got. So its answer to a read
@@ -30,6 +33,20 @@ func (w *undecidedWrite) unseen(all uint64) uint64 {
 
 // errBeingDecided ends a leg whose answer nobody is shown.
 var errBeingDecided = errors.New("it may show a conditional write that is not decided")
+
+// errOutdated ends one whose backend lacks the write, and whose answer is kept for StaleReads: allow.
+var errOutdated = fmt.Errorf("%w, or lacks it", errBeingDecided)
+
+// lacksDecided is why the leg ends where its backend lacks the write. What says that there is nothing is no answer.
+func (l *leg) lacksDecided() error {
+	if status := l.answer.Status; l.r.o.StaleReads == StaleAllow && status < 400 && !redirects(status) {
+		return errOutdated
+	}
+	return errBeingDecided
+}
+
+// isOutdated reports whether the leg, which has ended, was ended so.
+func (l *leg) isOutdated() bool { return !l.r.head.write && l.err == errOutdated } //nolint:errorlint // as it was set
 
 // beingDecided is the conditional write to the key that is read which is not decided.
 func (r *request) beingDecided() undecidedWrite {
@@ -94,11 +111,13 @@ func (l *leg) awaitDecision() error {
 			if r.owedOf()&bit == 0 {
 				return nil
 			}
-			return errBeingDecided // it lacks the write, or repair looks what has become of it there
+			return l.lacksDecided() // or repair looks what has become of it there
 		}
 		switch {
 		case p.wait(r.e):
-		case w.taken&bit == 0 && (w.taken != 0 || r.hasOther()):
+		case w.taken != 0 && w.taken&bit == 0:
+			return l.lacksDecided() // or may do so
+		case w.taken == 0 && r.hasOther():
 			return errBeingDecided
 		default: // it was taken, or the others lack what is there already, or are out
 			r.e.writes.show(hashOfTarget(&r.head.target), w.id)

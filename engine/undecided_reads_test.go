@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/akubra/akubra/backends/stub"
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/limiter"
 )
 
@@ -129,6 +132,106 @@ func TestR29R30ReadsBesideACompletion(t *testing.T) {
 			}
 			for range 4 {
 				wantRead(t, reader, "part")
+			}
+			r.settled()
+		})
+	}
+}
+
+// A read that a decision overtakes is answered by a backend that lacks the write only where there is no other
+// answer, and only where the client is told that it may be (StaleReads).
+func TestR30StaleReadsOvertakenByADecision(t *testing.T) {
+	t.Parallel()
+	for _, policy := range readPolicies {
+		for _, method := range []string{"GET", "HEAD"} {
+			for what, decider := range map[string]stub.Behaviour{
+				"no answer": {Cut: stub.CutReset, CutAt: stub.NoAnswer}, "500": {Status: 500}, "404": {Status: 404},
+			} {
+				for _, size := range []int{10, 1 << 20} {
+					t.Run(fmt.Sprint(policy, " ", method, " ", what, " ", size), func(t *testing.T) {
+						t.Parallel()
+						a := overtakenRead(t, method, pattern(size), decider, reading(policy, 1, 2), allowStale)
+						stale := a.Headers.Get("X-Akubra-Stale")
+						if what == "404" {
+							wantStatus(t, a, 404)
+							if stale != "" {
+								t.Error("it is marked as stale")
+							}
+							return
+						}
+						wantStatus(t, a, 200)
+						if stale != "1" || a.Length != int64(size) || method == "GET" && string(a.Body) != pattern(size) {
+							t.Errorf("it is marked %q, with %d bytes", stale, a.Length)
+						}
+					})
+				}
+				t.Run(fmt.Sprint(policy, " ", method, " ", what, " refused"), func(t *testing.T) {
+					t.Parallel()
+					a := overtakenRead(t, method, "before", decider, reading(policy, 1, 2))
+					if a.Status < 404 || a.Headers.Get("X-Akubra-Stale") != "" {
+						t.Errorf("it is answered %d, marked %q", a.Status, a.Headers.Get("X-Akubra-Stale"))
+					}
+				})
+			}
+		}
+	}
+}
+
+// overtakenRead reads a key beside a conditional write, to which one backend alone, the decider, says yes. It
+// answers the read as it is told, and the other one with what it had before.
+func overtakenRead(t *testing.T, method, before string, decider stub.Behaviour, setups ...setup) *stub.Answer {
+	t.Helper()
+	r := newRig(t, 2, append(setups, decidedBy, waitsLong)...)
+	gate := make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
+	defer open()
+	decider.Gate = gate
+	reads, writes := [2]stub.Behaviour{decider, {Gate: gate}}, [2]stub.Behaviour{{}, stub.Fails(503)}
+	for i, s := range r.stores {
+		s.Put("/b/k", []byte(before))
+		s.BehaveFunc(func(q *stub.Request) stub.Behaviour {
+			if q.Method == method {
+				return reads[i]
+			}
+			return writes[i]
+		})
+	}
+	answered := make(chan *stub.Answer, 1)
+	go func() { answered <- r.readOnce(method, "/b/k") }()
+	until(t, "it is asked for", func() bool { return r.stores[0].Requests().Held()+r.stores[1].Requests().Held() > 0 })
+	wantStatus(t, r.dial().Do(conditional("PUT", "/b/k", "after")), 200)
+	open()
+	a := testkit.Receive(t, "the answer", answered)
+	r.settled()
+	return a
+}
+
+// So it is where the decider has taken the write, and its client waits for the others for long.
+func TestR30StaleReadsWhileOthersAreToTakeIt(t *testing.T) {
+	t.Parallel()
+	for _, policy := range readPolicies {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 2, decidedBy, reading(policy, 1, 2), allowStale, func(o *Options, _ *limiter.Options) {
+				o.WriteAck, o.briefWait = AckAll, 100*time.Millisecond
+			})
+			for _, s := range r.stores {
+				s.Put("/b/k", []byte("before"))
+			}
+			gate := make(chan struct{})
+			open := sync.OnceFunc(func() { close(gate) })
+			defer open()
+			r.stores[1].BehaveNext(stub.Behaviour{Gate: gate, Store: stub.StoreNever})
+			writer := r.dial()
+			writer.Send(conditional("PUT", "/b/k", "after"))
+			r.stores[1].Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+			r.stores[0].Behave(stub.Behaviour{Cut: stub.CutReset, CutAt: stub.NoAnswer})
+			if a := r.readOnce("GET", "/b/k"); a.Status != 200 || string(a.Body) != "before" || a.Headers.Get("X-Akubra-Stale") != "1" {
+				t.Errorf("it reads %d %q, marked %q", a.Status, a.Body, a.Headers.Get("X-Akubra-Stale"))
+			}
+			open()
+			if a, err := writer.ReadAnswer(); err != nil || a.Status != 200 {
+				t.Fatal(a, err)
 			}
 			r.settled()
 		})
