@@ -103,8 +103,14 @@ func lackingPart(e *Entry, aspect task.Aspect) uint64 {
 	return lackingFor(e)
 }
 
+// lackingFor is that for every aspect. Some storages say that an upload is completed which they do not know
+// (R26). So nobody is read from whose yes may be such a one: while others are asked as well, and where more than
+// one has said so.
 func lackingFor(e *Entry) uint64 {
-	if e.Took&^e.Owed != 0 {
+	switch {
+	case e.Completes() && e.Open:
+		return e.Owed | e.Took
+	case e.Took&^e.Owed != 0 || e.Completes():
 		return e.Owed
 	}
 	return e.Owed &^ e.Took

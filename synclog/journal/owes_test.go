@@ -109,6 +109,36 @@ func TestR30OwesWhereAnOlderWriteMayLandLate(t *testing.T) {
 	r.wantOwes("m", 6)
 }
 
+// Whose an upload was that is completed is not known while several backends are asked, nor where more than one
+// says yes: one of them may have the object that was there before.
+func TestR26R30OwesOfACompletionInDoubt(t *testing.T) {
+	t.Parallel()
+	completion := func(took, owed uint64) Entry {
+		e := with(put("k", owed), "POST")
+		e.Target, e.Took = []byte("/b/k?x=1&uploadId=u"), took
+		return e
+	}
+	for _, tt := range []struct {
+		name       string
+		took, owed uint64
+		want       uint64
+	}{
+		{"one backend's", 1, 6, 6}, {"two say so", 3, 7, 7},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Options{})
+			seq := r.promise(opened(completion(1, 6))) // the others have not answered yet
+			r.wantOwes("k", 7)
+			r.Journal.settleOpen(&Entry{Seq: seq, Took: tt.took, Owed: tt.owed})
+			r.wantOwes("k", tt.want)
+			r.mustFlush()
+			r.reopen()
+			r.wantOwes("k", tt.want)
+		})
+	}
+}
+
 // So it is where the leg without an answer ended after the newer write had begun, whose client
 // waited for another backend: the older write is its rival then, and no less past.
 func TestR19R30OwesWhereAnOlderWriteEndsLate(t *testing.T) {

@@ -58,6 +58,9 @@ func (e *Entry) Told() bool {
 	return e.Aspect == Content && len(e.Key) > 0 && (e.Method == "DELETE" || len(e.ETag) > 0)
 }
 
+// Completes reports whether the write is the completion of an upload, which is one backend's own (R26).
+func (e *Entry) Completes() bool { return e.Method == "POST" && hasParam(e.Target, "uploadId") }
+
 // CloneETags gives a list memory of its own.
 func CloneETags(list []BackendETag) (own []BackendETag) {
 	for _, x := range list {
