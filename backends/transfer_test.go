@@ -12,7 +12,10 @@ import (
 // R11: a peer that takes nothing is given up on; one that takes a little now and then is not,
 // however long the whole message takes.
 func TestR11SendWaitsForProgress(t *testing.T) {
-	const patience = 300 * time.Millisecond
+	testkit.InSlowMotion(t, 300*time.Millisecond, testSendWaitsForProgress)
+}
+
+func testSendWaitsForProgress(t testing.TB, patience time.Duration) {
 	p := newPeer(t)
 	c, other := p.connect()
 	defer c.Discard()
