@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/internal/testkit/link"
 )
 
@@ -78,8 +79,13 @@ func TestWanMeasures(t *testing.T) {
 
 // TestWanSeen reads what a proxy says of itself while its link is cut.
 func TestWanSeen(t *testing.T) {
-	var up atomic.Int64
-	up.Store(1)
+	var asked, down, back atomic.Int64 // the far backend is down from one answer to another
+	up := func() int {
+		if n := asked.Add(1); n >= down.Load() && n < back.Load() {
+			return 0
+		}
+		return 1
+	}
 	way, err := link.New("127.0.0.1:1", link.Direction{}, link.Direction{})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +94,7 @@ func TestWanSeen(t *testing.T) {
 	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "# TYPE akubra_backend_up gauge\nakubra_backend_up{backend=\"near:1\"} 1\nakubra_backend_up{backend=%q} %d\nakubra_backend_upper 7\n"+
 			"akubra_divergences_total{op=\"storing\",reason=\"deferred\"} 5\nakubra_divergences_total{op=\"storing\",reason=\"stalled\"} 0\n"+
-			"akubra_divergences_total{op=\"storing\",reason=\"demoted\"} 2\nakubra_backend_demotions_total{backend=\"near:1\"} 1\n", way.Addr(), up.Load())
+			"akubra_divergences_total{op=\"storing\",reason=\"demoted\"} 2\nakubra_backend_demotions_total{backend=\"near:1\"} 1\n", way.Addr(), up())
 	}))
 	defer admin.Close()
 	addr := strings.TrimPrefix(admin.URL, "http://")
@@ -99,17 +105,17 @@ func TestWanSeen(t *testing.T) {
 	if got := w.await(time.Now().Add(50*time.Millisecond), addr, way.Addr(), 0, nil); got != 0 {
 		t.Errorf("down after %v", got)
 	}
-	w.CutFor = 300 * time.Millisecond
-	down := time.AfterFunc(50*time.Millisecond, func() { up.Store(0) })
-	back := time.AfterFunc(600*time.Millisecond, func() { up.Store(1) })
-	defer down.Stop()
-	defer back.Stop()
+	down.Store(3)
+	back.Store(5)
 	var s wanSeen
-	w.CutFor = 500 * time.Millisecond
-	w.cut(way, &s, addr, make(chan struct{}))
-	if s.Demoted <= 0 || s.Demoted > w.CutFor || s.Back <= 0 {
-		t.Errorf("demoted after %v, back after %v", s.Demoted, s.Back)
-	}
+	testkit.InSlowMotion(t, 500*time.Millisecond, func(t testing.TB, cutFor time.Duration) {
+		asked.Store(0)
+		s, w.CutFor = wanSeen{}, cutFor
+		w.cut(way, &s, addr, make(chan struct{}))
+		if n := asked.Load(); s.Demoted <= 0 || s.Demoted > w.CutFor || s.Back <= 0 || n != 5 {
+			t.Errorf("demoted after %v, back after %v and %d answers", s.Demoted, s.Back, n)
+		}
+	})
 	if err := s.ask(addr); err != nil {
 		t.Fatal(err)
 	}

@@ -243,6 +243,7 @@ func TestR13LastBackendStaysAndRequestsWaitForASlot(t *testing.T) {
 	if a, err := first.ReadAnswer(); err != nil || a.Status != 200 {
 		t.Fatal(a, err)
 	}
+	r.settled() // its slot is free
 	wantStatus(t, r.put("/b/third", "3"), 200)
 	r.wantNoRecords()
 	wantAbsent(t, r.stores[0], "/b/second")

@@ -350,14 +350,17 @@ func TestR23SlowUploads(t *testing.T) {
 // A client waits for slow backends: that is not its fault.
 func TestR23SlowBackendsAreNotHeldAgainstTheClient(t *testing.T) {
 	t.Parallel()
-	r := newTightRig(t, 1, hasty(32<<20, 200*time.Millisecond), withRing(64<<10))
-	r.stores[0].Behave(stub.Behaviour{ReadRate: 4 << 20})
-	body := pattern(8 << 20) // two seconds at the storage, an instant at the client
-	wantStatus(t, r.put("/b/k", body), 200)
-	wantStored(t, r.stores[0], "/b/k", body)
-	if s := r.e.Clients(); s.Cut["body"] != 0 {
-		t.Errorf("%+v", s)
-	}
+	const once = 200 * time.Millisecond
+	inSlowMotion(t, once, func(t testing.TB, over time.Duration) {
+		r := newTightRig(t, 1, hasty(32<<20, over), withRing(64<<10))
+		r.stores[0].Behave(stub.Behaviour{ReadRate: 4 << 20 / int(over/once)})
+		body := pattern(8 << 20) // two seconds at the backend, an instant at the client
+		wantStatus(t, r.put("/b/k", body), 200)
+		wantStored(t, r.stores[0], "/b/k", body)
+		if s := r.e.Clients(); s.Cut["body"] != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 // TestR23SlowReaders: who takes an answer too slowly does not hold its place.

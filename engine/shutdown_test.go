@@ -278,7 +278,7 @@ func TestR22ClientThatDoesNotReadIsCut(t *testing.T) {
 func TestR22RequestThatWaitsForASlot(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, func(o *Options, lo *limiter.Options) {
-		lo.ConnLimit, o.SlotTimeout = 1, 500*time.Millisecond
+		lo.ConnLimit, o.SlotTimeout = 1, patience
 	})
 	r.stores[0].Behave(stub.Behaviour{HangAfterBody: true})
 	first, second := r.dial(), r.dial()
