@@ -2,13 +2,11 @@ package accept
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/akubra/akubra/internal/testkit"
 )
@@ -95,12 +93,7 @@ func TestCloseEndsAPause(t *testing.T) {
 	if err := errors.Join(l.Close(), l.Close()); err != nil {
 		t.Error(err)
 	}
-	select {
-	case err := <-ended:
-		if !errors.Is(err, net.ErrClosed) {
-			t.Error(err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal(fmt.Errorf("Accept goes on"))
+	if err := testkit.Receive(t, "the end of Accept", ended); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
 	}
 }

@@ -117,13 +117,8 @@ func TestR36StatusCommand(t *testing.T) {
 			strings.Contains(watched.String(), ", now over: ")
 	})
 	signals <- syscall.SIGINT
-	select {
-	case exit := <-ended:
-		if exit != exitOK {
-			t.Errorf("exit code %d", exit)
-		}
-	case <-time.After(testkit.Patience):
-		t.Fatal("it does not end")
+	if exit := testkit.Receive(t, "the end of the command", ended); exit != exitOK {
+		t.Errorf("exit code %d", exit)
 	}
 	p.signals <- syscall.SIGTERM
 	p.wantExit(t, exitOK)

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 	"unicode"
 
 	"github.com/rs/zerolog"
@@ -22,21 +21,6 @@ import (
 	"github.com/akubra/akubra/internal/config"
 	"github.com/akubra/akubra/internal/testkit"
 )
-
-// within fails the test if do does not end.
-func within(t *testing.T, what string, do func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		do()
-	}()
-	select {
-	case <-done:
-	case <-time.After(testkit.Patience):
-		t.Fatalf("%s waits for a reader", what)
-	}
-}
 
 // stalledSyslog is a daemon's socket that nobody reads from.
 func stalledSyslog(t *testing.T) *net.UnixConn {
@@ -94,13 +78,13 @@ func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
 			out, reader := c.open(t)
 			main := filepath.Join(t.TempDir(), "main.log")
 			var l *Logs
-			within(t, "openLogs", func() {
+			testkit.Finish(t, "openLogs", func() {
 				var err error
 				if l, err = Open(config.LoggingConfig{Mainlog: config.LogOutput{File: main}, Accesslog: out}); err != nil {
 					t.Error(err)
 				}
 			})
-			within(t, "logging", func() {
+			testkit.Finish(t, "logging", func() {
 				for i := range lines {
 					l.Access.Log().Int("i", i).Send()
 				}
@@ -123,7 +107,7 @@ func TestR23LogNeverHoldsWhoLogs(t *testing.T) {
 				last = i
 			}
 			mustFlush(t, l)
-			within(t, "closing", func() {
+			testkit.Finish(t, "closing", func() {
 				if err := l.Close(); err != nil {
 					t.Error(err)
 				}
@@ -171,7 +155,7 @@ func TestR23LogCloseIsBounded(t *testing.T) {
 		l.Access.Log().Msg(line)
 		_, _ = io.WriteString(l.Sync, line+"\n")
 	}
-	within(t, "closing", func() { err = l.Close() })
+	testkit.Finish(t, "closing", func() { err = l.Close() })
 	for _, name := range []string{"Logging.Mainlog: ", "Logging.Accesslog: ", "Logging.Synclog: "} {
 		if !strings.Contains(fmt.Sprint(err), name+"cannot write the last ") {
 			t.Errorf("no %q in: %v", name, err)
@@ -197,7 +181,7 @@ func TestR23ReopenPassesAWriteThatHangs(t *testing.T) {
 		_, _ = io.WriteString(o, line)
 	}
 	testkit.MustDo(t, os.Rename(path, path+".1"))
-	within(t, "reopening", func() {
+	testkit.Finish(t, "reopening", func() {
 		if err := o.reopen(); err != nil {
 			t.Error(err)
 		}

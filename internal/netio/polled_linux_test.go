@@ -112,11 +112,7 @@ func TestWaitingEnds(t *testing.T) {
 					begun.Store(true)
 					tt.do(c, other)
 				}
-				select {
-				case <-done:
-				case <-time.After(20 * time.Second):
-					t.Fatal("it waits in vain")
-				}
+				testkit.Receive(t, "the end of the wait", done)
 				if !tt.want(n, err) {
 					t.Fatalf("%d, %v", n, err)
 				}

@@ -88,15 +88,6 @@ func slowRig(t *testing.T) (*rig, *slowFS) {
 	return r, f
 }
 
-func within(t *testing.T, what string, done <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-done:
-	case <-time.After(time.Minute):
-		t.Fatalf("%s waits", what)
-	}
-}
-
 func soon(do func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() { defer close(done); do() }()
@@ -176,7 +167,7 @@ func TestIntendWaitsForNoDisk(t *testing.T) {
 			case <-done:
 				t.Fatal("it has not waited")
 			}
-			within(t, "a client", soon(func() {
+			testkit.Receive(t, "a client", soon(func() {
 				for _, key := range []string{"m", "k", "l"} {
 					r.Stamp(time.Now())
 					seq := r.mustIntend(key)
@@ -186,7 +177,7 @@ func TestIntendWaitsForNoDisk(t *testing.T) {
 			}))
 			f.hold.Store(nil)
 			close(f.release)
-			within(t, "the call", done)
+			testkit.Receive(t, "the call", done)
 			testkit.MustDo(t, r.Close())
 		})
 	}
@@ -248,7 +239,7 @@ func TestCloseWaitsForSettlements(t *testing.T) {
 		}
 	})
 	close(f.release)
-	within(t, "Close", closed)
+	testkit.Receive(t, "Close", closed)
 	r.fs, r.o = f.FS.(*memFS), Options{Dir: "j", Backends: []string{"a:1", "b:2", "c:3"}, manual: true}
 	r.open()
 	r.want("PUT k 10, PUT l 10")
