@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
-	"net"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -18,24 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestOrders gives a link orders while it runs.
 func TestOrders(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = io.Copy(c, c)
-				_ = c.Close()
-			}()
-		}
-	}()
-	l, err := link.New(ln.Addr().String(), link.Direction{}, link.Direction{})
+	l, err := link.New(testkit.MustEcho(t), link.Direction{}, link.Direction{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,11 +35,7 @@ func TestOrders(t *testing.T) {
 			t.Errorf("%s: %d", order, answer.StatusCode)
 		}
 	}
-	c, err := net.Dial("tcp", l.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
+	c := testkit.MustDial(t, l.Addr())
 	echoes := func() bool { // reports whether a byte comes back
 		_, _ = c.Write([]byte("x"))
 		_ = c.SetReadDeadline(time.Now().Add(time.Minute))

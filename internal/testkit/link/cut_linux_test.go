@@ -12,20 +12,10 @@ import (
 
 // Over a link that is cut, or has forgotten a connection, nothing is acknowledged, and nobody can connect.
 func TestCutAcknowledgesNothing(t *testing.T) {
-	l, err := New(echo(t), Direction{}, Direction{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	raw, err := c.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := newEcho(t, Direction{}, Direction{})
+	c := testkit.MustDial(t, l.Addr())
+	raw, err := c.SyscallConn()
+	testkit.MustDo(t, err)
 	lacks := func() (n uint32) {
 		err := raw.Control(func(fd uintptr) {
 			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
@@ -67,9 +57,5 @@ func TestCutAcknowledgesNothing(t *testing.T) {
 	if lacks() == 0 {
 		t.Error("what was forgotten is acknowledged")
 	}
-	fresh, err := net.Dial("tcp", l.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = fresh.Close()
+	testkit.MustDial(t, l.Addr())
 }

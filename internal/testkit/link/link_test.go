@@ -9,50 +9,29 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// echo is a server that gives back what it gets.
-func echo(t *testing.T) string {
+// newEcho is a link to a server that sends back what it gets.
+func newEcho(t *testing.T, there, back Direction) *Link {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = io.Copy(c, c)
-				_ = c.Close()
-			}()
-		}
-	}()
-	return ln.Addr().String()
+	l, err := New(testkit.MustEcho(t), there, back)
+	testkit.MustDo(t, err)
+	t.Cleanup(l.Close)
+	return l
 }
 
 func TestLink(t *testing.T) {
 	way := Direction{Delay: 20 * time.Millisecond, Rate: 4 << 20}
-	l, err := New(echo(t), way, way)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
+	c := testkit.MustDial(t, newEcho(t, way, way).Addr())
 	begun := time.Now()
 	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB: 250 ms
 	go func() {
 		_, _ = c.Write(data)
-		_ = c.(*net.TCPConn).CloseWrite()
+		_ = c.CloseWrite()
 	}()
 	got, err := io.ReadAll(c)
 	if err != nil || !bytes.Equal(got, data) {
@@ -64,19 +43,8 @@ func TestLink(t *testing.T) {
 }
 
 func TestCut(t *testing.T) {
-	l, err := New(echo(t), Direction{}, Direction{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	dial := func() net.Conn {
-		c, err := net.Dial("tcp", l.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		return c
-	}
+	l := newEcho(t, Direction{}, Direction{})
+	dial := func() net.Conn { return testkit.MustDial(t, l.Addr()) }
 	says := func(c net.Conn, within time.Duration) bool {
 		_, _ = c.Write([]byte("x"))
 		_ = c.SetReadDeadline(time.Now().Add(within))
@@ -130,10 +98,7 @@ func transfer(t *testing.T, l *Link, conns, n int) time.Duration {
 	begun := time.Now()
 	var all sync.WaitGroup
 	for range conns {
-		c, err := net.Dial("tcp", l.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := testkit.MustDial(t, l.Addr())
 		all.Go(func() { _, _ = c.Write(data) })
 		all.Go(func() {
 			defer func() { _ = c.Close() }()
@@ -160,17 +125,13 @@ func TestWindowRateAndLoss(t *testing.T) {
 		{"many share the rate", Direction{Rate: 2 << 20, Queue: 64 << 10}, 8, 64 << 10, 250 * time.Millisecond},
 		{"all is lost once", Direction{Delay: 20 * time.Millisecond, Loss: 1}, 1, 1000, 120 * time.Millisecond},
 	} {
-		l, err := New(echo(t), tt.way, tt.way)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := newEcho(t, tt.way, tt.way)
 		if took := transfer(t, l, tt.conns, tt.n); took < tt.least-time.Millisecond {
 			t.Errorf("%s: it took %v, want %v at least", tt.name, took, tt.least)
 		}
 		if there, back := l.Carried(); there != int64(tt.conns*tt.n) || there != back {
 			t.Errorf("%s: it carried %d, %d", tt.name, there, back)
 		}
-		l.Close()
 	}
 }
 
@@ -190,10 +151,7 @@ func TestDirections(t *testing.T) {
 		{"far back", Direction{}, Direction{Delay: 30 * time.Millisecond}, 1000, 30 * time.Millisecond},
 		{"lost there, far back", Direction{Loss: 1}, Direction{Delay: 30 * time.Millisecond}, 1000, 60 * time.Millisecond},
 	} {
-		l, err := New(echo(t), Direction{}, Direction{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := newEcho(t, Direction{}, Direction{})
 		l.Set(tt.there, tt.back)
 		if took := transfer(t, l, 1, tt.n); took < tt.least-time.Millisecond {
 			t.Errorf("%s: it took %v, want %v at least", tt.name, took, tt.least)
@@ -201,6 +159,5 @@ func TestDirections(t *testing.T) {
 		if there, back := l.Is(); there.Delay != tt.there.Delay || back.Rate != tt.back.Rate {
 			t.Errorf("%s: it is %+v, %+v", tt.name, there, back)
 		}
-		l.Close()
 	}
 }
