@@ -34,6 +34,26 @@ func (l *ledger) each(bucket, key string, fn func(e *entry)) {
 	}
 }
 
+// held sends a request and returns once each backend has it. They answer the first behaviour of theirs when open is
+// called, and what comes after it at once with the others.
+func (r *rig) held(request string, answers func(backend int) []stub.Behaviour) (c *stub.Client, open func()) {
+	r.t.Helper()
+	gate := make(chan struct{})
+	open = sync.OnceFunc(func() { close(gate) })
+	r.t.Cleanup(open)
+	for i, s := range r.stores {
+		next := answers(i)
+		next[0].Gate = gate
+		s.BehaveNext(next...)
+	}
+	c = r.dial()
+	c.Send(request)
+	for _, s := range r.stores {
+		s.Wait(r.t, func(rs stub.Requests) bool { return rs.Held() == 1 })
+	}
+	return c, open
+}
+
 // R19, R35: of writes that overlap the one that ends first, and well, owes nothing by itself.
 // But its content may be what a backend is left with: the one that ends last tells of both.
 func TestR35WritesThatOverlapAreAllKnown(t *testing.T) {
@@ -61,21 +81,13 @@ func TestR35WritesThatOverlapAreAllKnown(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 2)
-			gate := make(chan struct{})
-			open := sync.OnceFunc(func() { close(gate) })
-			t.Cleanup(open)
-			for i, s := range r.stores {
-				held := stub.Behaviour{Gate: gate}
-				if i == 0 {
-					held.Status = tt.fails
+			a, open := r.held(tt.first, func(backend int) []stub.Behaviour {
+				if backend == 0 {
+					return []stub.Behaviour{{Status: tt.fails}}
 				}
-				s.BehaveNext(held)
-			}
-			a, b := r.dial(), r.dial()
-			a.Send(tt.first)
-			for _, s := range r.stores {
-				s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
-			}
+				return []stub.Behaviour{{}}
+			})
+			b := r.dial()
 			b.Send(tt.second)
 			if tt.want != nil {
 				if answer, err := b.ReadAnswer(); err != nil || answer.Status/100 != 2 {
@@ -131,19 +143,7 @@ func TestR19RefusedDeletesOverlapWithNothing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 2)
-			gate := make(chan struct{})
-			open := sync.OnceFunc(func() { close(gate) })
-			t.Cleanup(open)
-			for _, s := range r.stores {
-				held := tt.one
-				held.Gate = gate
-				s.BehaveNext(held, tt.two)
-			}
-			a := r.dial()
-			a.Send(tt.first)
-			for _, s := range r.stores {
-				s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
-			}
+			a, open := r.held(tt.first, func(int) []stub.Behaviour { return []stub.Behaviour{tt.one, tt.two} })
 			r.dial().Do(tt.second)
 			until(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
 			open()
@@ -282,23 +282,11 @@ func TestR23DeletesOfTheSameKeys(t *testing.T) {
 		keys[i] = fmt.Sprintf("some/folder/object-%d", i)
 	}
 	r := newRig(t, 2)
-	gate := make(chan struct{})
-	open := sync.OnceFunc(func() { close(gate) })
-	t.Cleanup(open)
 	answer := deleteAnswer(keys)
-	for _, s := range r.stores {
-		held := answer
-		held.Gate = gate
-		s.BehaveNext(held, answer)
-	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	a, b := r.dial(), r.dial()
-	a.Send(deleteRequestOf(keys...))
-	for _, s := range r.stores {
-		s.Wait(t, func(rs stub.Requests) bool { return rs.Held() == 1 })
-	}
-	if answer := b.Do(deleteRequestOf(keys...)); answer.Status != 200 {
+	a, open := r.held(deleteRequestOf(keys...), func(int) []stub.Behaviour { return []stub.Behaviour{answer, answer} })
+	if answer := r.dial().Do(deleteRequestOf(keys...)); answer.Status != 200 {
 		t.Fatal(answer)
 	}
 	until(t, "the second has ended", func() bool { return r.e.InFlight() == 1 })
