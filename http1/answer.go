@@ -77,7 +77,7 @@ func (a *Answer) Parse(raw []byte) error {
 			break
 		}
 		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || !IsToken(name) || !IsFieldValue(value) {
+		if !ok || !isToken(name) || !IsFieldValue(value) {
 			return ErrAnswer
 		}
 		if err := a.note(name, TrimSpace(value)); err != nil {

@@ -80,7 +80,7 @@ func CutField(raw []byte) (line, name, value, rest []byte, problem string) {
 	if colon < 1 {
 		return nil, nil, nil, nil, "a header line without a name"
 	}
-	if !IsToken(line[:colon]) {
+	if !isToken(line[:colon]) {
 		return nil, nil, nil, nil, "a header name that is not a token"
 	}
 	return line, line[:colon], TrimSpace(line[colon+1 : len(line)-2]), rest, ""
@@ -105,8 +105,8 @@ var tokenBytes = func() (t [256]bool) {
 	return t
 }()
 
-// IsToken reports whether name may be a field's name (RFC 9110 §5.6.2).
-func IsToken(name []byte) bool {
+// isToken reports whether name may be a field's name (RFC 9110 §5.6.2).
+func isToken(name []byte) bool {
 	for _, b := range name {
 		if !tokenBytes[b] {
 			return false

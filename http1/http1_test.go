@@ -187,7 +187,7 @@ func FuzzHead(f *testing.F) {
 			if len(line)+len(after) != len(rest) || bytes.Count(line, []byte("\n")) != 1 || !bytes.HasSuffix(line, []byte("\r\n")) {
 				t.Fatalf("of %q the line is %q", rest, line)
 			}
-			if name != nil && (!IsToken(name) || !bytes.HasPrefix(line, append(bytes.Clone(name), ':')) || !bytes.Equal(bytes.Trim(line[len(name)+1:len(line)-2], " \t"), value)) {
+			if name != nil && (!isToken(name) || !bytes.HasPrefix(line, append(bytes.Clone(name), ':')) || !bytes.Equal(bytes.Trim(line[len(name)+1:len(line)-2], " \t"), value)) {
 				t.Fatalf("%q is read as %q and %q", line, name, value)
 			}
 			rest = after

@@ -17,7 +17,7 @@ import (
 const (
 	// lagInterval is how long a queue has to stand.
 	lagInterval = int64(500 * time.Millisecond)
-	// lagTolerance is the lag that is fine beyond the least one. It is less than DefaultStalledAfter,
+	// lagTolerance is the lag that is fine beyond the least one. It is less than defaultStalledAfter,
 	// so that a backend which works at its limit has no stalled connections.
 	lagTolerance = int64(200 * time.Millisecond)
 	// highestFloor bounds the lag that counts as the length of the path rather than as a queue.

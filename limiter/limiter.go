@@ -44,8 +44,8 @@ import (
 const (
 	// MaxBackends is the size of a set of backends, which is a 64-bit mask.
 	MaxBackends = 64
-	// DefaultStalledAfter is R13's 250 ms.
-	DefaultStalledAfter = 250 * time.Millisecond
+	// defaultStalledAfter is R13's 250 ms.
+	defaultStalledAfter = 250 * time.Millisecond
 )
 
 // Options configures a Limiter.
@@ -59,7 +59,7 @@ type Options struct {
 	// FailureLimit is how many failures in a row demote a backend; 0 turns this off.
 	FailureLimit int
 	// StalledAfter is how long a slot may go without progress, or stay busy after its client was
-	// answered, before it counts as stalled. 0 means DefaultStalledAfter.
+	// answered, before it counts as stalled. 0 means defaultStalledAfter.
 	StalledAfter time.Duration
 	// Maintained is the set of backends that start in maintenance.
 	Maintained uint64
@@ -145,7 +145,7 @@ func New(o Options) *Limiter {
 		panic(fmt.Sprintf("limiter: %d backends, must be 1 to %d", n, MaxBackends))
 	}
 	if o.StalledAfter <= 0 {
-		o.StalledAfter = DefaultStalledAfter
+		o.StalledAfter = defaultStalledAfter
 	}
 	l := &Limiter{
 		stalledAfter: int64(o.StalledAfter),

@@ -22,7 +22,7 @@ var _ interface {
 
 const (
 	ms      = int64(time.Millisecond)
-	stalled = int64(DefaultStalledAfter)
+	stalled = int64(defaultStalledAfter)
 )
 
 // rig is a limiter that records its events.

@@ -41,7 +41,7 @@ func ReadCopySource(source, byteRange []byte) CopySource {
 	for _, r := range readings {
 		s.add(Unescape([]byte(r)))
 		if strings.Contains(r, "+") {
-			s.add(UnescapeQuery([]byte(r)))
+			s.add(unescapeQuery([]byte(r)))
 		}
 		if before, _, found := strings.Cut(r, "#"); found {
 			s.add(Unescape([]byte(before)))

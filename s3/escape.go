@@ -47,8 +47,8 @@ func unreserved(c byte, slash bool) bool {
 // Unescape decodes percent-encoding if it is valid, and otherwise returns the text unchanged.
 func Unescape(b []byte) string { return unescape(b, url.PathUnescape) }
 
-// UnescapeQuery is Unescape with + decoded as a space.
-func UnescapeQuery(b []byte) string { return unescape(b, url.QueryUnescape) }
+// unescapeQuery is Unescape with + decoded as a space.
+func unescapeQuery(b []byte) string { return unescape(b, url.QueryUnescape) }
 
 func unescape(b []byte, decode func(string) (string, error)) string {
 	s := string(b)

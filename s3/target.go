@@ -38,7 +38,7 @@ type Target struct {
 	// Sub reports whether the request addresses a subresource (?acl, ?tagging, …) instead of the
 	// object's or bucket's own content. For a write see IsSubWrite.
 	Sub  bool
-	subs Write // the kinds of write that its subresource parameters have
+	subs writes // the kinds of write that its subresource parameters have
 }
 
 // ParseTarget parses a raw request target. domains are the proxy's own host names in lower case: a
@@ -105,11 +105,11 @@ func (t *Target) parseQuery() {
 		}
 		name, value, _ := bytes.Cut(param, []byte("="))
 		if bytes.IndexByte(name, '%') >= 0 {
-			name = []byte(UnescapeQuery(name))
+			name = []byte(unescapeQuery(name))
 		}
 		if sub, ok := Subresources[string(name)]; ok {
 			t.Sub = true
-			t.subs |= sub.Writes
+			t.subs |= sub.writes
 		}
 		switch string(name) {
 		case "uploadId":

@@ -13,7 +13,6 @@
 package stub
 
 import (
-	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -75,16 +74,6 @@ func ReceiveBuffer(n int) Option { return func(o *options) { o.receiveBuffer = n
 // New starts a Server that is closed when the test ends.
 func New(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	s, err := Start(opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s
-}
-
-// Start is New for programs other than tests; the caller closes the Server.
-func Start(opts ...Option) (*Server, error) {
 	s := &Server{
 		opts:   options{keepBodies: true, keepRequests: -1, bodyLimit: 1 << 20, hash: true},
 		conns:  make(map[*conn]struct{}),
@@ -97,17 +86,18 @@ func Start(opts ...Option) (*Server, error) {
 	s.store = newStore(s.opts)
 	var err error
 	if s.addr, s.port, err = Reserve(); err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
 	ln, err := s.listen(s.addr)
 	if err != nil {
 		s.port()
-		return nil, fmt.Errorf("cannot listen: %w", err)
+		t.Fatalf("cannot listen: %v", err)
 	}
 	s.mu.Lock()
 	s.acceptLocked(ln)
 	s.mu.Unlock()
-	return s, nil
+	t.Cleanup(s.Close)
+	return s
 }
 
 // Addr is the host and port that the Server listens on; Down and Up do not change it.

@@ -110,8 +110,8 @@ func TestR22StopEndsASettlement(t *testing.T) {
 // says what came of it.
 func TestR35PageSettlesForLong(t *testing.T) {
 	t.Parallel()
-	var log lockedBuffer
-	r, decision, asked, goOn := settleRig(t, &log)
+	log := testkit.NewTranscript()
+	r, decision, asked, goOn := settleRig(t, log)
 	if said, err := r.settleWithin(decision, time.Millisecond); err != nil || !strings.Contains(said, "is being settled") {
 		t.Errorf("%q, %v", said, err)
 	}
@@ -121,9 +121,7 @@ func TestR35PageSettlesForLong(t *testing.T) {
 	}
 	close(goOn)
 	testkit.Eventually(t, "it is settled", func() bool { return r.journal.Journal.Stats().Pending == 0 })
-	testkit.Eventually(t, "the log says so", func() bool {
-		return strings.Contains(log.String(), "a decision about a parked key has been carried out")
-	})
+	log.WaitFor(t, "a decision about a parked key has been carried out")
 	r.Stop()
 }
 
@@ -156,22 +154,4 @@ func TestOwedBytesAreOfNow(t *testing.T) {
 			}
 		}
 	})
-}
-
-// lockedBuffer is a log that is read while it is written.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	all strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.String()
 }

@@ -32,7 +32,7 @@ func (t *Table) Identity() (datadir.Identity, error) {
 	if err != nil {
 		return datadir.Identity{}, err
 	}
-	if size := int64(len(*t.chunks.Load())) * chunkSlots * SlotSize; info.Size() < size {
+	if size := int64(len(*t.chunks.Load())) * chunkSlots * slotSize; info.Size() < size {
 		return datadir.Identity{}, fmt.Errorf("it was cut to %d bytes, of %d", info.Size(), size)
 	}
 	return datadir.IdentityOf(info), nil

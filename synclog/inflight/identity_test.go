@@ -22,7 +22,7 @@ func TestR23Identity(t *testing.T) {
 	if there, err := datadir.Identify(path); err != nil || id != there || id == (datadir.Identity{}) {
 		t.Errorf("it is %v, at its path is %v, %v", id, there, err)
 	}
-	testkit.MustDo(t, os.Truncate(path, SlotSize))
+	testkit.MustDo(t, os.Truncate(path, slotSize))
 	if _, err := table.Identity(); err == nil || !strings.Contains(err.Error(), "it was cut to 4096 bytes") {
 		t.Errorf("cut: %v", err)
 	}

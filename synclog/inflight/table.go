@@ -4,7 +4,7 @@
 // file is not reliable; but a write that had not been acknowledged by then may be on one backend
 // alone.
 //
-// The file is a row of slots of SlotSize bytes; a free one is all zeros:
+// The file is a row of slots of slotSize bytes; a free one is all zeros:
 //
 //	offset  size
 //	     0     4  length n of the rest, little endian; 0 is a free slot
@@ -42,19 +42,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SlotSize is the size of a slot. S3's longest key (1,024 bytes) fits together with a bucket, a
+// slotSize is the size of a slot. S3's longest key (1,024 bytes) fits together with a bucket, a
 // host name, and a target of the same length, partly percent-encoded. The last ackSize bytes are
 // for the acknowledgement.
 const (
-	SlotSize = 4 << 10
+	slotSize = 4 << 10
 	ackSize  = 256
-	ackAt    = SlotSize - ackSize
+	ackAt    = slotSize - ackSize
 )
 
 // chunkSlots are created together: 1 MiB.
 const (
 	chunkSlots = 256
-	chunkSize  = chunkSlots * SlotSize
+	chunkSize  = chunkSlots * slotSize
 )
 
 // DefaultMax is how many writes may be in flight at once; they take 128 MiB.
@@ -124,7 +124,7 @@ func Open(path string, forget func([]Write) error) (*Table, error) {
 
 // read returns the writes of all slots that are complete.
 func read(f *os.File) (left []Write, err error) {
-	slot := make([]byte, SlotSize)
+	slot := make([]byte, slotSize)
 	for {
 		switch _, err := io.ReadFull(f, slot); {
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
@@ -223,8 +223,8 @@ func (t *Table) End(slot int32) {
 }
 
 func (t *Table) slot(slot int32) []byte {
-	at := int(slot%chunkSlots) * SlotSize
-	return (*t.chunks.Load())[slot/chunkSlots][at : at+SlotSize]
+	at := int(slot%chunkSlots) * slotSize
+	return (*t.chunks.Load())[slot/chunkSlots][at : at+slotSize]
 }
 
 // Acknowledge records that the client is about to be told about the write, which is still in

@@ -130,10 +130,10 @@ func TestTornAndDamagedSlots(t *testing.T) {
 			}
 		}
 	}
-	for _, size := range []int{0, 1, SlotSize - 1, SlotSize, SlotSize + 1, 2*SlotSize - 1, 2 * SlotSize} {
+	for _, size := range []int{0, 1, slotSize - 1, slotSize, slotSize + 1, 2*slotSize - 1, 2 * slotSize} {
 		testkit.MustDo(t, os.WriteFile(path+"3", whole[:size], 0o600))
 		short, left := mustOpen(t, path+"3")
-		if len(left) != size/SlotSize {
+		if len(left) != size/slotSize {
 			t.Errorf("of %d bytes %d writes are left", size, len(left))
 		}
 		_ = short.Close()
@@ -193,7 +193,7 @@ func TestTornAcknowledgement(t *testing.T) {
 	testkit.MustDo(t, table.Acknowledge(mustBegin(t, table, write("b", "k")), ack(9)))
 	slot, err := os.ReadFile(path)
 	testkit.MustDo(t, err)
-	slot = slot[:SlotSize]
+	slot = slot[:slotSize]
 	used := headLen + ackFixed + 3*2 + len("PUT") + len("abc") + len("1f")
 	for i := range used {
 		for bit := range 8 {
@@ -219,7 +219,7 @@ func TestLongOnes(t *testing.T) {
 	long := write("b", strings.Repeat("k", 1024))
 	long.Target = bytes.Repeat([]byte("%41"), 1024)
 	mustBegin(t, table, long)
-	if _, err := table.Begin(new(write("b", strings.Repeat("k", SlotSize)))); !errors.Is(err, ErrTooLong) {
+	if _, err := table.Begin(new(write("b", strings.Repeat("k", slotSize)))); !errors.Is(err, ErrTooLong) {
 		t.Fatalf("error is %v", err)
 	}
 	again, left := mustOpen(t, copyOf(t, path))
