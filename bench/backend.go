@@ -27,9 +27,8 @@ type backendCounts struct {
 
 func (c *backendCounts) requests() int64 { return c.Puts + c.Gets + c.Deletes }
 
-// backend keeps nothing and is as cheap as it gets, so that the proxy is what is
-// measured: the kernel throws bodies away, answers are made beforehand. One
-// goroutine serves each connection.
+// backend keeps nothing and is as cheap as possible, so that only the proxy is measured: the kernel
+// discards bodies, answers are made beforehand. Each connection has one goroutine.
 type backend struct {
 	addr                      string
 	puts, gets, deletes, size atomic.Int64
@@ -68,7 +67,7 @@ func (s *backend) open() error {
 	return nil
 }
 
-// close refuses connections from now on, and cuts those there are.
+// close refuses new connections and cuts the open ones.
 func (s *backend) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,13 +105,13 @@ func (s *backend) accept(ln net.Listener) {
 	}
 }
 
-// take returns the counts and begins anew.
+// take returns the counts and resets them.
 func (s *backend) take() *backendCounts {
 	return &backendCounts{s.puts.Swap(0), s.gets.Swap(0), s.deletes.Swap(0), s.size.Swap(0), s.latency.Swap(&histogram.Histogram{})}
 }
 
-// runBackend is a backend's process. It says its address, does what comes on its
-// standard input, a command a line, each answered with a line, and ends with it:
+// runBackend is a backend's process. It prints its address, then answers each line on standard
+// input, which is a command, with one line. It ends when standard input does:
 //
 //	seen               how many requests it has seen since the last "take"
 //	take               the counts since the last "take", as JSON

@@ -15,7 +15,7 @@ import (
 
 const (
 	sizeParam = "?size=" // GET /key?size=N answers N bytes, or 404 for missingSize
-	// missingSize is that of an object which is not there.
+	// missingSize is the size that stands for an object that does not exist.
 	missingSize = -1
 	// listParam asks for a listing. The answer has listedKeys, whatever the prefix.
 	listParam   = "?list-type=2&max-keys=100"
@@ -39,9 +39,9 @@ var (
 )
 
 const (
-	// largeBody is one whose beginning is not read along with its head, from the
-	// connection's next request on: what is read is copied, and costs as much as all the
-	// rest, more so where the proxy has not had it in its hands (NOTES.md).
+	// largeBody is the size from which a body's beginning is not read along with the head, starting
+	// with the connection's next request. What is read is copied, which costs as much as all the
+	// rest, and more if the proxy itself has not copied it (NOTES.md).
 	largeBody = 32 << 10
 	headRead  = 1 << 10
 )
@@ -91,8 +91,8 @@ func (s *backend) serve(nc net.Conn) {
 	}
 }
 
-// write sends a part of an answer. All is counted before the last of it goes out:
-// who has the answer finds it counted, and has waited for longer than is said here.
+// write sends a part of an answer. The request is counted before the last part goes out: whoever has
+// the answer finds it counted, and has waited for longer than the latency noted here.
 func (c *backendConn) write(b []byte, last bool) error {
 	if last {
 		c.s.latency.Load().Record(time.Since(c.start))

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// barStall is the StallTimeout that the proxy gets where a backend hangs.
+// barStall is the proxy's StallTimeout in cases where a backend hangs.
 const barStall = time.Second
 
-// bar is one thing that the project demands of itself.
+// bar is one limit that the project sets itself.
 type bar struct {
 	name  string
 	limit float64
@@ -22,7 +22,7 @@ type bar struct {
 	value func(b *barRuns) float64
 }
 
-// barRuns finds runs by what they were.
+// barRuns finds runs by case and peer.
 type barRuns struct{ runs []*Run }
 
 func (b *barRuns) of(peer string, like Case) []*Run {
@@ -55,15 +55,14 @@ var (
 	crowdCases = []Case{crowd(16 << 20), crowd(256 << 20)}
 )
 
-// crowd is many large uploads at once. They are broken off: it is their memory that
-// counts, not their end.
+// crowd is many large uploads at once. They are broken off, because only their memory counts.
 func crowd(size int64) Case {
 	c := putOf(size, 2, 256)
 	c.Cut = true
 	return c
 }
 
-// thirdSizes are those that the cost of a third backend is measured with.
+// thirdSizes are the sizes at which the cost of a third backend is measured.
 var thirdSizes = []int64{4 << 10, 1 << 20}
 
 // ringSize is the proxy's default RingSize.
@@ -96,8 +95,8 @@ func bars() []bar {
 		all = append(all, bar{"memory with 256 uploads of " + formatSize(like.Size) + ", MiB", (256*ringSize + 60e6) / mib, false,
 			func(b *barRuns) float64 { return b.median(like, "peak_mib") }})
 	}
-	// That a third backend costs at most 35 % more than the second did can be read both
-	// ways: all that three cost over all that two do, and what either adds.
+	// "A third backend costs at most 35 % more than the second did" can mean two things: the total of
+	// three over the total of two, or what the third adds over what the second adds.
 	for _, size := range thirdSizes {
 		of := func(b *barRuns, backends int) float64 { return b.median(putOf(size, backends, 32), "cpu_us") }
 		all = append(all,
@@ -133,15 +132,15 @@ func (b *barRuns) hung(of func(*Run) float64) float64 {
 	return median(values)
 }
 
-// Bars that compare are ratios of what was measured side by side, while the machine
-// changes from minute to minute: more rounds of less time each.
+// Bars that compare are ratios of what was measured side by side. The machine changes from minute to
+// minute, so they take more and shorter rounds.
 const (
 	moreRounds = 8
 	lessTime   = 6
 	lessWarmUp = 3
 )
 
-// comparedCases are what must be run for bars that compare.
+// comparedCases are the cases that the bars that compare need.
 func (o *options) comparedCases() (cases []Case) {
 	for _, size := range []int64{4 << 10, 64 << 10, 1 << 20, 16 << 20} {
 		backends := []int{2}
@@ -157,7 +156,7 @@ func (o *options) comparedCases() (cases []Case) {
 	return cases
 }
 
-// singleCases are what must be run for the others.
+// singleCases are the cases that the other bars need.
 func (o *options) singleCases() (cases []Case) {
 	for _, size := range []int64{4 << 10, 1 << 20} {
 		cases = append(cases, o.finish(Case{Scenario: "get", Method: "GET", Size: size, Backends: 2, Conns: 32}))
@@ -168,7 +167,7 @@ func (o *options) singleCases() (cases []Case) {
 	return cases
 }
 
-// barPeers says with whom a case of a bar is run.
+// barPeers returns the peers that a bar's case is run with.
 func barPeers(c *Case) []string {
 	if c.Scenario == "put" && c.Backends == 2 && !c.Cut {
 		return []string{"nginx", "akubra"}
@@ -176,7 +175,7 @@ func barPeers(c *Case) []string {
 	return []string{"akubra"}
 }
 
-// runBars measures, prints the table, and then which bars are passed.
+// runBars measures and prints the table, then which bars are met.
 func (o *options) runBars(ctx context.Context, rs *Results) error {
 	err := o.measureAll(ctx, rs, o.rounds*moreRounds, o.comparedCases(), barPeers)
 	if err == nil {

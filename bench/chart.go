@@ -61,7 +61,7 @@ func linear(most float64) scale {
 	return s
 }
 
-// formatRound has no digit more than a round number needs.
+// formatRound prints a round number with as few digits as it needs.
 func formatRound(v float64) string {
 	digits := []rune(strconv.FormatFloat(math.Round(v*1e6)/1e6, 'f', -1, 64))
 	point := slices.Index(digits, '.')
@@ -118,7 +118,7 @@ func logTicks(at []float64, format func(float64) string) scale {
 	return s
 }
 
-// percentiles spreads shares such that 90, 99, 99.9 % stand at even distances.
+// percentiles spreads shares so that 90, 99 and 99.9 % are equally far apart.
 func percentiles() scale {
 	place := func(p float64) float64 { return -math.Log10(1-min(p, .9999)) / 4 }
 	return scale{place: place, ticks: []tick{{0, "0"}, {.5, "50 %"}, {.9, "90 %"}, {.99, "99 %"}, {.999, "99.9 %"}, {.9999, "99.99 %"}}}
@@ -132,7 +132,7 @@ func (c *chart) py(v float64) float64 {
 	return chartHeight - chartBottom - min(1, max(0, c.yScale.place(v)))*(chartHeight-chartTop-chartBottom)
 }
 
-// svg draws it: a figure with its title and legend as text of the page.
+// svg draws the chart as a figure, with its title and legend as text of the page.
 func (c *chart) svg() template.HTML {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<figure><figcaption>%s</figcaption><p class="legend">`, html.EscapeString(c.title))

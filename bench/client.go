@@ -22,7 +22,7 @@ type request struct {
 	answer int64  // bytes that must come back; -1 where any number may
 	status int    // the answer's, if it is not to be 2xx
 
-	operation string    // what it counts as, where that is not the method
+	operation string    // what it counts as, if not as its method
 	firstByte time.Time // of the answer's head, once it came
 	got       int64     // bytes of the answer's body
 }
@@ -39,7 +39,7 @@ func (r *request) op() string {
 type source interface {
 	// next sets *r to the next request, valid until the next call.
 	next(r *request)
-	// done tells how the last one ended.
+	// done is told how the last one ended.
 	done(r *request, err error)
 }
 
@@ -56,14 +56,14 @@ type client struct {
 	head []byte
 }
 
-// statusError is an answer that is no success.
+// statusError is an answer other than a success.
 type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
 
 var errShort = errors.New("wrong length of answer")
 
-// errorKind is how errors are counted.
+// errorKind is what an error is counted as.
 func errorKind(err error) string {
 	var status statusError
 	var op *net.OpError
@@ -82,7 +82,7 @@ func errorKind(err error) string {
 	return "connection broken"
 }
 
-// open connects, if it is not connected.
+// open connects unless it is connected.
 func (c *client) open() error {
 	if c.nc != nil {
 		return nil
@@ -119,7 +119,7 @@ func (c *client) do(r *request) error {
 	_ = c.nc.SetDeadline(deadline)
 	sendErr := c.send(r)
 	if sendErr != nil {
-		// Who does not want the body may have said why (an early 503).
+		// A peer that does not want the body may have said why (an early 503).
 		_ = c.nc.SetDeadline(time.Now().Add(100 * time.Millisecond))
 	}
 	goesOn, err := c.readAnswer(r)
@@ -153,7 +153,7 @@ func (c *client) send(r *request) error {
 	return nil
 }
 
-// readAnswer tells also whether the connection can take another request.
+// readAnswer also reports whether the connection can take another request.
 func (c *client) readAnswer(r *request) (goesOn bool, err error) {
 	var a http1.Answer
 	for a.Status < 200 {
@@ -184,8 +184,7 @@ func (c *client) readAnswer(r *request) (goesOn bool, err error) {
 	return !a.Close, nil
 }
 
-// readBody throws an answer's body away and returns how long it was, or, for a
-// HEAD, is said to be.
+// readBody discards an answer's body and returns its length, for a HEAD the announced one.
 func (c *client) readBody(method string, a *http1.Answer) (int64, error) {
 	switch {
 	case method == "HEAD":

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// compared are the metrics that compare tells of, for each peer, and, where
-// overNginx is set, also as ratios to nginx's in the same round: those hold on a
-// machine that was busier the one time than the other.
+// compared are the metrics that compare prints for each peer. Those with overNginx are also printed
+// as ratios to nginx's in the same round, which hold even if the machine was busier in one of the
+// files' runs.
 var compared = []struct {
 	metric    string
 	overNginx bool
@@ -20,7 +20,7 @@ var compared = []struct {
 	{"allocs", false}, {"alloc_bytes", false}, {"switches", false}, {"syscalls", false}, {"peak_mib", false},
 }
 
-// confidence is how sure it is that a median lies within what stands beside it.
+// confidence is the probability that a median lies within the interval printed beside it.
 const confidence = .95
 
 func runCompare(args []string, w io.Writer) error {
@@ -127,7 +127,7 @@ func printTargets(w io.Writer, runs []*Run, targets []*s3Target) {
 	explain(w, few)
 }
 
-// explain says how to read what printChange prints.
+// explain prints how to read the lines of printChange.
 func explain(w io.Writer, few bool) {
 	if few {
 		fmt.Fprintln(w, "\n?: too few rounds for any change to be sure (four on each side are the least: -rounds).")

@@ -9,10 +9,10 @@ import (
 // What can be wrong with a backend.
 const (
 	faultNone    = "none"
-	faultTrickle = "trickle" // takes and gives bodies at RATE bytes a second, for each connection
-	faultHang    = "hang"    // takes a head, then nothing, and gives nothing
+	faultTrickle = "trickle" // receives and sends bodies at RATE bytes a second per connection
+	faultHang    = "hang"    // receives a head, then nothing, and sends nothing
 	faultDead    = "dead"    // cuts its connections and refuses new ones
-	faultFlap    = "flap"    // dead and well in turn, each for half of PERIOD
+	faultFlap    = "flap"    // alternates between dead and well, each for half of PERIOD
 )
 
 // fault is what is wrong with a backend until ended is closed.
@@ -65,7 +65,7 @@ func (f *fault) pause() {
 	}
 }
 
-// setFault ends the fault there is and begins f. One goroutine may call it.
+// setFault ends the current fault and begins f. Only one goroutine may call it.
 func (s *backend) setFault(f *fault) {
 	old := s.fault.Swap(f)
 	close(old.ended)
@@ -81,7 +81,7 @@ func (s *backend) setFault(f *fault) {
 	}
 }
 
-// flap goes on until the fault has ended.
+// flap returns when the fault has ended.
 func (s *backend) flap(f *fault) {
 	t := time.NewTicker(f.period / 2)
 	defer t.Stop()
@@ -99,8 +99,8 @@ func (s *backend) flap(f *fault) {
 	}
 }
 
-// mustOpen listens again where it did before. Nobody else takes a port within
-// the moment that a benchmark takes; if somebody does, there is no going on.
+// mustOpen listens on the same port again. It is unlikely that somebody else has taken the port in
+// between; if so, the benchmark cannot go on.
 func (s *backend) mustOpen() {
 	if err := s.open(); err != nil {
 		panic(fmt.Sprintf("cannot listen again: %v", err))

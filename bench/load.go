@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// load drives one address with a number of connections. Closed loop: each sends
-// its next request when the last one is answered. Open loop (rate > 0): requests
-// are due at even distances, whatever becomes of those before; the first free
-// connection sends the next one, and its latency counts from when it was due, so
-// that a server that stands still is charged for all who would have come meanwhile
-// (no coordinated omission).
+// load drives one address with a number of connections. Closed loop: each sends its next request
+// when the last one is answered. Open loop (rate > 0): requests are due at even intervals, whatever
+// becomes of earlier ones. The first free connection sends the next one, and its latency counts from
+// when it was due: a server that stands still is charged for all clients who would have come
+// meanwhile (no coordinated omission).
 type load struct {
 	dial    func() (net.Conn, error)
 	source  func(conn int) source
@@ -28,7 +27,7 @@ type load struct {
 	sources []source
 }
 
-// open connects all.
+// open opens all connections.
 func (l *load) open() error {
 	for i := range l.conns {
 		c := &client{dial: l.dial, timeout: l.timeout, fresh: l.fresh}
@@ -41,7 +40,7 @@ func (l *load) open() error {
 	return nil
 }
 
-// reconnect has each connection be a new one.
+// reconnect replaces all connections by new ones.
 func (l *load) reconnect() error {
 	l.close()
 	for _, c := range l.clients {
@@ -58,8 +57,8 @@ func (l *load) close() {
 	}
 }
 
-// run drives for a window, and until what was begun within it has ended. began is
-// called when it begins; ctx ends it early.
+// run drives for a window, and until all requests that began within it have ended. began is called
+// at the start; ctx ends the run early.
 func (l *load) run(ctx context.Context, window time.Duration, began func(*recorder)) *recorder {
 	r := newRecorder(window)
 	r.begin()
@@ -89,14 +88,14 @@ func (l *load) run(ctx context.Context, window time.Duration, began func(*record
 					if r.over(intended) {
 						return
 					}
-					// Who is free in time sends it, though the timer may come late.
+					// A connection that is free in time sends it, though the timer may fire late.
 					time.Sleep(time.Until(intended))
 					if ctx.Err() != nil {
 						return
 					}
 				}
 				if err := l.one(c, l.sources[i], r, intended); err != nil {
-					// Who refuses at once is not asked a million times a second.
+					// A server that refuses at once is not asked a million times a second.
 					time.Sleep(5 * time.Millisecond)
 				}
 			}

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Machine is where results were taken.
+// Machine describes where results were measured.
 type Machine struct {
 	OS     string `json:"os"`
 	Arch   string `json:"arch"`
@@ -17,8 +17,8 @@ type Machine struct {
 	Model  string `json:"model,omitempty"`
 	Kernel string `json:"kernel,omitempty"`
 	Memory int64  `json:"memory_bytes,omitempty"`
-	// Congestion is the algorithm that TCP has by default: one that paces what it sends
-	// (BBR) costs more than all the rest of a large request (NOTES.md).
+	// Congestion is TCP's default algorithm: one that paces what it sends (BBR) costs more than all
+	// the rest of a large request (NOTES.md).
 	Congestion string `json:"congestion_control,omitempty"`
 }
 
@@ -37,13 +37,13 @@ func thisMachine() Machine {
 	return m
 }
 
-// setting reads a file of one line, or is empty.
+// setting reads a file of one line; it is empty if there is none.
 func setting(path string) string {
 	b, _ := os.ReadFile(path)
 	return strings.TrimSpace(string(b))
 }
 
-// versions are those of everything that takes part.
+// versions are the versions of everything that takes part.
 func versions(o *options) map[string]string {
 	v := map[string]string{"go": runtime.Version()}
 	if info, ok := debug.ReadBuildInfo(); ok {

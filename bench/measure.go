@@ -63,8 +63,8 @@ func (o *options) measure(ctx context.Context, c *Case, peer string, round int, 
 	return run, nil
 }
 
-// window drives for the time that counts, and takes what the peer used for all that
-// was begun in it, also for copies that end after the last answer.
+// window drives for the time that counts, and measures what the peer used for all requests begun in
+// it, including copies that end after the last answer.
 func (o *options) window(ctx context.Context, l *load, c *Case, p *process, stores []*process) (*recorder, usage, error) {
 	if _, err := takeAll(stores); err != nil {
 		return nil, usage{}, err
@@ -79,7 +79,7 @@ func (o *options) window(ctx context.Context, l *load, c *Case, p *process, stor
 	}
 	var faulty *process
 	if c.Fault != "" && p.cmd != nil {
-		// The last one: the first is what nginx's client waits for.
+		// The last backend: the first is the one that nginx's client waits for.
 		faulty = stores[len(stores)-1]
 		defer func() { _ = faulty.setFault(newFault(faultNone)) }()
 	}

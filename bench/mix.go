@@ -11,7 +11,7 @@ import (
 // defaultMix is the production mix.
 const defaultMix = "put=80,get=15,delete=5"
 
-// mix is how often each of the operations comes.
+// mix is the share of each operation.
 type mix struct {
 	shares [len(operations)]int
 	sum    int
@@ -52,7 +52,7 @@ func (m *mix) String() string {
 	return ""
 }
 
-// mixOf is a case's, which parseOptions has read before.
+// mixOf is a case's mix, which parseOptions has parsed before.
 func mixOf(c *Case) *mix {
 	text := c.Mix
 	if text == "" {
@@ -62,7 +62,7 @@ func mixOf(c *Case) *mix {
 	return &m
 }
 
-// pick is the next operation and the size of its object.
+// pick returns the next operation and the size of its object.
 func (m *mix) pick(r *rand.Rand) (op string, size int64) {
 	size = mixSizes[r.IntN(len(mixSizes))]
 	p := r.IntN(m.sum)

@@ -6,7 +6,7 @@ import (
 	"github.com/akubra/akubra/bench/histogram"
 )
 
-// Operation is what became of one kind of request in a mix.
+// Operation is the result for one kind of request in a mix.
 type Operation struct {
 	Sent    int64                `json:"sent"`
 	Failed  int64                `json:"failed"`
@@ -15,7 +15,7 @@ type Operation struct {
 	First   *histogram.Histogram `json:"first_byte"`
 }
 
-// byOperation are those of a mix: of any other case there is but one.
+// byOperation returns the operations of a mix: any other case has only one.
 func (r *recorder) byOperation(c *Case) map[string]*Operation {
 	if c.Method != methodMix {
 		return nil
@@ -29,9 +29,8 @@ func (r *recorder) byOperation(c *Case) map[string]*Operation {
 	return all
 }
 
-// operation is a run as if there had been no other requests in it, or nil. What process it
-// was that used so much of what, nobody knows by operation. Of what was begun in the window
-// each has the same share within it.
+// operation is a run as if it had had no other requests, or nil. What processes used is not known by
+// operation. Each operation is assumed to have the same share of its requests end within the window.
 func (r *Run) operation(name string) *Run {
 	op := r.Operations[name]
 	if op == nil {
@@ -52,7 +51,7 @@ func (r *Run) operation(name string) *Run {
 	return one
 }
 
-// operationRuns are all rounds of an operation; nil where there is none.
+// operationRuns are all rounds of an operation, or nil.
 func operationRuns(runs []*Run, name string) []*Run {
 	var all []*Run
 	for _, r := range runs {

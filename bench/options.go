@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// options are the command line's.
+// options are the options of the command line.
 type options struct {
 	proxy    string // the proxy's binary
 	scenario string
@@ -43,7 +43,7 @@ type options struct {
 func parseOptions(args []string) (*options, error) {
 	o := &options{fault: newFault(faultNone), out: os.Stdout, log: os.Stderr}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // it would say first what is said at the end, with secrets
+	fs.SetOutput(io.Discard) // the error is reported below, without secrets
 	fs.Usage = func() {
 		fs.SetOutput(os.Stderr)
 		usageText(fs)
@@ -86,7 +86,7 @@ func parseOptions(args []string) (*options, error) {
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	switch o.scenario {
-	case "all": // there is much of it
+	case "all": // they are many
 		o.shorten(given)
 	case wanScenario:
 		o.long = given["duration"]
@@ -152,7 +152,7 @@ func (o *options) check() error {
 	return nil
 }
 
-// list reads values with commas; an empty one is nil.
+// list reads values separated by commas; an empty list is nil.
 func list[T any](s string, parse func(string) (T, error)) ([]T, error) {
 	if s == "" {
 		return nil, nil

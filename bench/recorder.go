@@ -10,15 +10,14 @@ import (
 	"github.com/akubra/akubra/bench/histogram"
 )
 
-// recorder collects what becomes of requests in a window of time, which is cut
-// into slots. Many goroutines may report to it at once. Its size depends on
-// neither the window's length nor the number of requests.
+// recorder collects the outcomes of requests in a window of time, which is divided into slots. Many
+// goroutines may report to it at once. Its size depends neither on the window's length nor on the
+// number of requests.
 //
-// The tail is trimmed so: the rates count what ended within the window, and of a
-// request that goes on after it the share of its time that lies within. (With few
-// and long requests all else is off by much.) The latencies are those of all
-// requests that began within the window, however long they took: the slowest must
-// not be lost for being slow.
+// The tail is trimmed like this: rates count requests that ended within the window, and of those that
+// go on after it the share of their time that lies within. (With few and long requests anything else
+// is far off.) Latencies are those of all requests that began within the window, however long they
+// took: the slowest must not be lost for being slow.
 type recorder struct {
 	start  time.Time
 	window time.Duration
@@ -38,18 +37,18 @@ type recorder struct {
 	operations [len(operations)]operation
 }
 
-// operations are those that results tell apart.
+// operations are the kinds of request that results distinguish.
 var operations = [...]string{"PUT", "GET", "HEAD", "DELETE", "LIST"}
 
-// operation is what became of one kind of request.
+// operation collects the outcomes of one kind of request.
 type operation struct {
 	sent, failed   atomic.Int64
 	bytes          atomic.Int64 // of bodies of those that succeeded, both ways
 	latency, first histogram.Histogram
 }
 
-// slot is a part of the window. Latencies count where a request began, all else
-// where it happened.
+// slot is a part of the window. A latency counts in the slot in which its request began, everything
+// else in the slot in which it happened.
 type slot struct {
 	latency      histogram.Histogram
 	done, failed atomic.Int64
@@ -145,7 +144,7 @@ func (r *recorder) progress(n int) {
 	}
 }
 
-// inWindow are how many successes and failures the window is worth.
+// inWindow returns how many successes and failures count for the window.
 func (r *recorder) inWindow() (succeeded, failed float64) {
 	succeeded, failed = r.straddled[0], r.straddled[1]
 	for i := range r.slots {
@@ -190,7 +189,7 @@ func (r *recorder) series() *Series {
 	return s
 }
 
-// watch notes the resident memory until the window is over or stop is closed.
+// watch samples the resident memory until the window is over or stop is closed.
 func (r *recorder) watch(rss func() int64, stop <-chan struct{}) {
 	t := time.NewTicker(max(r.window/time.Duration(len(r.slots)), 5*time.Millisecond))
 	defer t.Stop()

@@ -60,7 +60,7 @@ type row struct {
 	Cells []string
 }
 
-// relative is akubra over nginx in one case.
+// relative is akubra's result over nginx's in one case.
 type relative struct {
 	Name, Link          string
 	CPU, PerSecond, P99 string
@@ -88,7 +88,7 @@ func writeReport(w io.Writer, rs *Results) error {
 	d.Scaling = scalingCharts(all)
 	for i, g := range all {
 		d.Sections = append(d.Sections, d.section(g))
-		// Faults are what pictures are for; of a few cases, all are open.
+		// Charts matter most for faults, so those are open; if there are only a few cases, all are.
 		d.Sections[i].Open = len(all) <= 4 || g.c.Fault != ""
 	}
 	return page.Execute(w, d)
@@ -115,7 +115,7 @@ func relatives(all []*group) []relative {
 	return bars
 }
 
-// anchor is where a case is found on the page.
+// anchor is a case's anchor on the page.
 func anchor(c *Case) string {
 	return strings.NewReplacer(" ", "-", "×", "", "/", "-").Replace(c.String())
 }
@@ -160,7 +160,7 @@ func (d *reportData) row(name string, runs []*Run, part bool) row {
 	return line
 }
 
-// notes tell of what the figures do not.
+// notes say what the figures do not show.
 func notes(peer string, runs []*Run) []string {
 	var all []string
 	for _, r := range runs {

@@ -67,8 +67,8 @@ func formatTick(v float64) string {
 	return fmt.Sprintf("%.0f s", v)
 }
 
-// withoutDirect leaves out who has so much more of everything that nothing of the
-// others could be seen beside it. The tables have it.
+// withoutDirect leaves out the direct peer, whose figures are so much larger that nothing of the others
+// could be seen beside it. The tables have it.
 func withoutDirect(peers []string) []string {
 	if len(peers) == 1 {
 		return peers
@@ -131,7 +131,7 @@ var faultText = map[string]string{
 	faultTrickle: "one backend trickles", faultHang: "one backend hangs", faultDead: "one backend dies", faultFlap: "one backend comes and goes",
 }
 
-// scalingCharts plot cases that differ in nothing but connections, or backends.
+// scalingCharts plot cases that differ only in connections, or in backends.
 func scalingCharts(all []*group) []template.HTML {
 	var charts []template.HTML
 	for _, by := range []struct {

@@ -10,14 +10,14 @@ import (
 type tile struct {
 	Label, Value, Text string
 	Verdict            string // good, bad, or "" for neither
-	Said               string // the verdict in a word, for whom colours say nothing
+	Said               string // the verdict in a word, for those who cannot see the colours
 }
 
-// contest is what the page is about: one peer over another. over is "" where there is one alone.
+// contest is what the page compares: one peer with another. over is "" if there is only one.
 type contest struct{ of, over string }
 
 func contestOf(runs []*Run) contest {
-	var peers []string // as they came: of targets the first is the one to hold against
+	var peers []string // in their order: targets are compared with the first one
 	for _, r := range runs {
 		if !slices.Contains(peers, r.Peer) {
 			peers = append(peers, r.Peer)
@@ -120,7 +120,7 @@ func (c contest) compared(label string, m *metric, all []*group) (tile, bool) {
 	return t, true
 }
 
-// noise is how much two peers may lie apart for being about the same.
+// noise is how far apart two peers may be and still count as about the same.
 const noise = .05
 
 func verdict(ratio float64, m *metric) string {

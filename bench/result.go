@@ -11,7 +11,7 @@ import (
 	"github.com/akubra/akubra/bench/histogram"
 )
 
-// resultSchema counts up with every change that readers of the JSON must know.
+// resultSchema is increased with every change that readers of the JSON must know about.
 // 2: bytes are counted in powers of two everywhere (mib_per_s, cpu_s_per_gib, peak_mib).
 const resultSchema = 2
 
@@ -98,7 +98,7 @@ func (r *Run) at(p float64) float64 {
 	return r.Latency.At(p).Seconds()
 }
 
-// firstAt is NaN where no request waits for a body: there it would be the latency once more.
+// firstAt is NaN if no request waits for a body: then it would be the latency once more.
 func (r *Run) firstAt(p float64) float64 {
 	if m := r.Case.Method; r.First == nil || r.First.Count() == 0 || m != "GET" && m != "LIST" && m != methodMix {
 		return math.NaN()
@@ -211,7 +211,7 @@ func (m *metric) Title() string { return m.title }
 // Unit is "" where values are plain numbers.
 func (m *metric) Unit() string { return m.unit }
 
-// Good says which way is, Sign in a sign.
+// Good says which direction is better, Sign does so with an arrow.
 func (m *metric) Good() string {
 	if m.better > 0 {
 		return "more is better"
@@ -255,7 +255,7 @@ func (m *metric) format(v float64) string {
 	return formatNumber(v)
 }
 
-// say is the same with the unit, for sentences.
+// say is format with the unit, for sentences.
 func (m *metric) say(v float64) string {
 	if m.unit == "" || strings.HasPrefix(m.unit, "/") || math.IsNaN(v) {
 		return m.format(v) + m.unit

@@ -36,9 +36,9 @@ func wrong(runs []*Run) error {
 	return nil
 }
 
-// measureAll drives every peer with every case in every round. One thing after the
-// other, and the peers of a case right after each other, whose order changes with
-// the round, so that a machine that is busy for a while is so for all of them.
+// measureAll drives every peer with every case in every round, one at a time. The peers of a case
+// follow each other directly, in an order that changes with the round, so that a machine that is busy
+// for a while is busy for all of them.
 func (o *options) measureAll(ctx context.Context, rs *Results, rounds int, cases []Case, peers func(*Case) []string) error {
 	most := 0
 	for i := range cases {
@@ -104,12 +104,12 @@ type group struct {
 	runs  map[string][]*Run
 }
 
-// areTargets reports whether peers are a user's own, of which one may bear a peer's name.
+// areTargets reports whether peers are a user's own, one of which may have a peer's name.
 func areTargets(peers []string) bool {
 	return slices.ContainsFunc(peers, func(p string) bool { return !slices.Contains(peerNames, p) })
 }
 
-// groups puts runs together by their cases, in the order they first came.
+// groups groups runs by case, in the order of each case's first run.
 func groups(runs []*Run) []*group {
 	var all []*group
 	by := map[string]*group{}

@@ -17,8 +17,8 @@ import (
 	"github.com/akubra/akubra/s3/sigv4"
 )
 
-// s3Target is an endpoint of a user's own, from -target and its fellows. Buckets
-// are addressed path-style.
+// s3Target is a user's own endpoint, from -target and the flags that go with it. Buckets are
+// addressed path-style.
 type s3Target struct {
 	name, url, accessKey, secretKey, region, bucket string
 	insecure                                        bool
@@ -30,7 +30,7 @@ type s3Target struct {
 	prefix string // of all keys
 }
 
-// flags sets what all targets have in common, and the URLs of each.
+// flags defines the flags for what all targets have in common, and for the URLs of each.
 func (t *s3Target) flags(fs *flag.FlagSet, urls *[]string) {
 	fs.Func("target", "drive the S3 endpoint at this `URL` instead of starting backends; may be given again: all are driven in turn and compared with the first (NAME=URL names one)", func(s string) error {
 		*urls = append(*urls, s)
@@ -43,7 +43,7 @@ func (t *s3Target) flags(fs *flag.FlagSet, urls *[]string) {
 	fs.BoolVar(&t.insecure, "insecure", false, "take any certificate from -target")
 }
 
-// targets are those that were given. All have the same keys.
+// targets are the targets on the command line. All have the same keys.
 func (t *s3Target) targets(urls []string) ([]*s3Target, error) {
 	var all []*s3Target
 	for _, url := range urls {
@@ -73,7 +73,7 @@ func (t *s3Target) check() error {
 	}
 	u, err := url.Parse(t.url)
 	if err != nil || u.User != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
-		// A password may stand there.
+		// It may contain a password.
 		return fmt.Errorf("cannot use -target %q: want http://HOST:PORT or https://HOST", hideSecret(t.url))
 	}
 	if t.accessKey == "" || t.secretKey == "" {
@@ -110,9 +110,9 @@ func (t *s3Target) signer() *sigv4.Signer {
 	return sigv4.New(t.accessKey, t.secretKey, "", t.region)
 }
 
-// s3Source makes signed requests for the keys of one connection: no two write the
-// same key at once. There are so many keys that all objects together stay within
-// keptBytes; then the first are written again.
+// s3Source makes signed requests for the keys of one connection, so that no two connections write the
+// same key at once. There are as many keys as keep all objects together within keptBytes; after the
+// last one the first is written again.
 type s3Source struct {
 	t      *s3Target
 	c      *Case
@@ -155,7 +155,7 @@ func (s *s3Source) next(r *request) {
 	method, size := pick(s.random, s.c, s.mix)
 	if method == "LIST" {
 		*r = request{method: "GET", operation: method, answer: -1}
-		// The connection's own keys, so that a listing has about as many wherever it stands.
+		// The connection's own keys, so that every listing has about as many.
 		target := fmt.Sprintf("/%s%s&prefix=%s", s.t.bucket, listParam, url.QueryEscape(strings.TrimPrefix(s.prefix, "/"+s.t.bucket+"/")))
 		s.buf = s.t.s3Request(s.buf, s.signer, "GET", target, 0, sigv4.Empty, s.c.NoAlive)
 		r.head = s.buf

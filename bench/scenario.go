@@ -32,7 +32,7 @@ type Case struct {
 	Config   []string      `json:"config,omitempty"` // lines of the proxy's configuration beside its defaults
 }
 
-// String names a case, so that it is found again in other results.
+// String is a name by which a case is found again in other results.
 func (c *Case) String() string {
 	var b strings.Builder
 	b.WriteString(c.Scenario)
@@ -61,14 +61,14 @@ func (c *Case) String() string {
 	return b.String()
 }
 
-// faultAt is when the fault begins, as a share of the window; from settledAt on
-// the proxy should have found its way around it.
+// faultAt is when the fault begins, as a share of the window; by settledAt the proxy should have found
+// its way around it.
 const (
 	faultAt   = 1. / 3
 	settledAt = 2. / 3
 )
 
-// scenario is a kind of case, with what it is run with unless flags say otherwise.
+// scenario is a kind of case, with its defaults for the flags.
 type scenario struct {
 	name     string
 	about    string
@@ -82,8 +82,8 @@ var (
 	smallSize = []int64{4 << 10}
 )
 
-// scenarios are those of -scenario. With a fault there are three backends, so that
-// two are left to copy to.
+// scenarios are the values of -scenario. With a fault there are three backends, so that two are left to
+// copy to.
 var scenarios = []scenario{
 	{"put", "uploads", Case{Method: "PUT"}, allSizes, []int{2}},
 	{"get", "downloads", Case{Method: "GET"}, allSizes, []int{2}},
@@ -106,11 +106,11 @@ func scenarioNames() []string {
 	return append(names, wanScenario, "all")
 }
 
-// inFlightBytes bounds what the connections of a case have on their way together,
-// unless their number is given: 32 uploads of 256 MiB would take minutes to end.
+// inFlightBytes bounds what all connections of a case together have in flight, unless their number is
+// given: 32 uploads of 256 MiB would take minutes to end.
 const inFlightBytes = 1 << 30
 
-// casesOf are the cases of a scenario with what flags gave.
+// casesOf are the cases of a scenario, with the values of the flags.
 func (o *options) casesOf(s *scenario) []Case {
 	sizes, backends, conns := s.sizes, s.backends, o.conns
 	if o.sizes != nil && s.base.Method != methodMix && !s.base.Idle {
@@ -143,7 +143,7 @@ func (o *options) defaultConns(s *scenario, size int64) int {
 	return int(max(1, min(32, inFlightBytes/max(1, size))))
 }
 
-// finish sets what every case has from the flags.
+// finish sets what every case takes from the flags.
 func (o *options) finish(c Case) Case {
 	if c.Method == methodMix {
 		c.Mix = o.mix.String()

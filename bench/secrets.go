@@ -8,9 +8,9 @@ import (
 // hidden stands where a secret was.
 const hidden = "***"
 
-// hideSecrets is a command line without what nobody may see who sees the results (R37):
-// -secret-key's value, in each of the ways to write it; secret itself, wherever it
-// stands; passwords in URLs; and the keys of a proxy's configuration.
+// hideSecrets is a command line without what readers of the results must not see (R37): -secret-key's
+// value, however it is written; secret itself, anywhere; passwords in URLs; and the keys in a proxy's
+// configuration.
 func hideSecrets(args []string, secret string) []string {
 	shown := make([]string, len(args))
 	next := false // the argument is the flag's value
@@ -35,7 +35,7 @@ func hideSecrets(args []string, secret string) []string {
 	return shown
 }
 
-// hideSecret is text without what shows to be a secret.
+// hideSecret is text without what can be recognized as a secret.
 func hideSecret(text string) string {
 	text = flagSecret.ReplaceAllString(text, "${1}"+hidden)
 	text = configSecret.ReplaceAllString(text, "${1}"+hidden)

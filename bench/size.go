@@ -41,7 +41,7 @@ func formatSize(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// formatDuration is for sentences; tables have one unit a column.
+// formatDuration is for sentences; in tables each column has one unit.
 func formatDuration(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
@@ -59,7 +59,7 @@ func formatSeconds(v float64) string {
 	return formatDuration(time.Duration(v * float64(time.Second)))
 }
 
-// formatNumber has three or four digits that count.
+// formatNumber prints three or four significant digits.
 func formatNumber(v float64) string {
 	switch {
 	case math.IsNaN(v):

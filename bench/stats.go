@@ -5,8 +5,7 @@ import (
 	"slices"
 )
 
-// median is NaN of nothing. Of an even number it is the mean of the two in the
-// middle.
+// median is NaN for no values, and the mean of the two in the middle for an even number of them.
 func median(values []float64) float64 {
 	n := len(values)
 	if n == 0 {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Syscalls are counted in a pass of their own: counting them slows the peer down,
-// so that none of that pass's other figures are of use.
+// Syscalls are counted in a separate pass: counting slows the peer down, so that the other figures of
+// that pass are useless.
 type Syscalls struct {
 	PerRequest float64            `json:"per_request"`
 	By         map[string]float64 `json:"by,omitempty"` // a request, by name; only strace tells
@@ -101,8 +101,7 @@ func parseStrace(out []byte) map[string]float64 {
 	return counts
 }
 
-// countBeside runs the load beside a counter, which says what it has counted when
-// it is interrupted.
+// countBeside runs the load beside a counter, which prints its counts when it is interrupted.
 func countBeside(ctx context.Context, l *load, name string, args ...string) ([]byte, *recorder, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// line is a run as it is told of when it has ended.
+// line is what is printed about a run when it has ended.
 func (r *Run) line() string {
 	v := func(name string) string { m := metricOf(name); return m.format(r.figure(m)) }
 	s := fmt.Sprintf("%-7s %-24s %8s ok/s %8s MiB/s  p50 %s p99 %s max %s ms", r.Peer, &r.Case, v("ok_per_s"), v("mib_per_s"), v("p50_s"), v("p99_s"), v("max_s"))
@@ -74,7 +74,7 @@ func failures(runs []*Run) (n int64) {
 	return n
 }
 
-// shortfall is what did not succeed: errors by kind, and what was never sent.
+// shortfall is what did not succeed: errors by kind, and requests that were never sent.
 func shortfall(runs []*Run) (errors map[string]int64, unsent int64) {
 	errors = map[string]int64{}
 	for _, r := range runs {
@@ -86,7 +86,7 @@ func shortfall(runs []*Run) (errors map[string]int64, unsent int64) {
 	return errors, unsent
 }
 
-// usedMetrics are those that any run has.
+// usedMetrics are the metrics that any of the runs has.
 func usedMetrics(runs []*Run) []*metric {
 	var used []*metric
 	for i := range metrics {
@@ -100,7 +100,7 @@ func usedMetrics(runs []*Run) []*metric {
 
 type ratio struct{ metric, over string }
 
-// ratios are what is printed of akubra beside its peers.
+// ratios are the metrics that are printed as ratios of akubra to its peers.
 var ratios = []ratio{
 	{"cpu_us", "nginx"}, {"cpu_s_per_gib", "nginx"}, {"ok_per_s", "nginx"}, {"p99_s", "nginx"}, {"peak_mib", "nginx"},
 	{"cpu_us", "nginx-proxy"}, {"ok_per_s", "nginx-proxy"},

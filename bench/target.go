@@ -16,9 +16,9 @@ import (
 	"github.com/akubra/akubra/s3/sigv4"
 )
 
-// runTarget drives S3 endpoints, round by round, and removes what it put there. The
-// targets of a case are driven right after each other, in an order that changes with the
-// round (measureAll), each with a bucket of its own: one may stand before the other.
+// runTarget drives S3 endpoints, round by round, and removes what it put there. The targets of a case
+// follow each other directly, in an order that changes with the round (measureAll). Each has a bucket of
+// its own, because one may be in front of the other.
 func (o *options) runTarget(ctx context.Context, rs *Results) (err error) {
 	cases := o.cases()
 	for i := range cases {
@@ -161,7 +161,7 @@ func eachSource(l *load, do func(c *client, s *s3Source) error) error {
 	return cmp.Or(failed...)
 }
 
-// payloadHashes are those of all sizes that a case sends.
+// payloadHashes are the hashes of the payloads of all sizes that a case sends.
 func payloadHashes(c *Case) map[int64]string {
 	sizes := []int64{c.Size}
 	if c.Method == methodMix {
@@ -178,11 +178,10 @@ func payloadHashes(c *Case) map[int64]string {
 	return hashes
 }
 
-// bucketPause lies between the last key's end and the bucket's.
+// bucketPause is the time between the deletion of the last key and of the bucket.
 const bucketPause = 500 * time.Millisecond
 
-// prepareBucket makes a bucket of our own, unless one was given, and returns what
-// removes it.
+// prepareBucket creates a bucket, unless one was given, and returns a function that removes it.
 func (o *options) prepareBucket(t *s3Target) (remove func() error, err error) {
 	own := t.bucket == ""
 	if own {

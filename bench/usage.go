@@ -46,9 +46,9 @@ func (p *process) usage() (usage, error) {
 	return u, nil
 }
 
-// usageBefore is usage for what is to be subtracted, of a process that has nothing to
-// do. Reading the proxy's counters allocates there (a thousand times, mostly behind
-// the reading): that is found by reading twice, and taken off.
+// usageBefore is the usage of an idle process, to be subtracted later. Reading the proxy's counters
+// allocates in the proxy (a thousand times, mostly after they are read): that is measured by reading
+// twice, and subtracted.
 func (p *process) usageBefore() (usage, error) {
 	first, err := p.usage()
 	if err != nil {
@@ -130,7 +130,7 @@ func ticks(s string) time.Duration {
 // statusOf are the numbers in a status file, memory in KiB.
 func statusOf(dir string) map[string]int64 { return numbersOf(filepath.Join(dir, "status")) }
 
-// numbersOf are the names in a file that have a number beside them.
+// numbersOf returns the numbers in a file, by the names in front of them.
 func numbersOf(path string) map[string]int64 {
 	b, _ := os.ReadFile(path)
 	status := map[string]int64{}
@@ -144,8 +144,8 @@ func numbersOf(path string) map[string]int64 {
 	return status
 }
 
-// profileOf writes a CPU profile to the file that was asked for, if one was, of the
-// time from now on. The peers have none.
+// profileOf writes a CPU profile of the time from now on to the file of -profile, if one is given. The
+// peers have none.
 func (o *options) profileOf(p *process, d time.Duration) error {
 	if o.profile == "" || p.admin == "" {
 		return nil

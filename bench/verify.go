@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// settle waits until the backends have seen all that was written and it has grown
-// quiet: copies that nobody waits for may be a moment late. What is missing then,
-// verify tells.
+// settle waits until the backends have seen all writes and nothing more arrives: copies that nobody
+// waits for may be a moment late. verify reports what is missing after that.
 func settle(stores []*process, r *recorder) error {
 	wanted := r.puts.Load() + r.deletes.Load()
 	last := int64(-1)
@@ -41,8 +40,8 @@ func takeAll(stores []*process) ([]*backendCounts, error) {
 	return all, nil
 }
 
-// verify holds the load's figures against what the backends saw. A peer that drops
-// copies would look fast, and a clock or a histogram that is wrong would too.
+// verify compares the load's figures with what the backends saw. A peer that drops copies would look
+// fast, and so would one with a wrong clock or histogram.
 func verify(c *Case, peer string, r *recorder, counts []*backendCounts) error {
 	if c.Cut {
 		return nil
@@ -82,8 +81,8 @@ func verify(c *Case, peer string, r *recorder, counts []*backendCounts) error {
 	return nil
 }
 
-// verifyLatency holds that no percentile is shorter than the backend's own for the
-// same requests: each answer took the client longer than it took the backend.
+// verifyLatency checks that no percentile is shorter than the backend's own for the same requests: each
+// answer took the client longer than the backend.
 func verifyLatency(r *recorder, seen *backendCounts) error {
 	if seen.Latency.Count() != r.whole.Count() {
 		return fmt.Errorf("the histogram has %d latencies, the backend's own %d", r.whole.Count(), seen.Latency.Count())

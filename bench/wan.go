@@ -11,7 +11,7 @@ import (
 
 const wanScenario = "wan"
 
-// Way is a long, narrow way to a storage (internal/testkit/link).
+// Way is a long, narrow link to a backend (internal/testkit/link).
 type Way struct {
 	RoundTrip time.Duration `json:"round_trip_ns"`
 	Rate      int64         `json:"rate_bytes"` // a second, each direction
@@ -24,8 +24,8 @@ type Way struct {
 	nginx bool
 }
 
-// drives reports whether a peer is driven: nginx takes its time, and who has the near storage alone behind it
-// knows of no cut.
+// drives reports whether a peer is driven: nginx would take too long, and a cut means nothing to a peer
+// that has only the near backend.
 func (w *Way) drives(peer string) bool {
 	switch {
 	case w == nil:
@@ -54,8 +54,8 @@ const (
 	wanLoss  = .001
 )
 
-// wanCases are uploads to a near storage and a far one: more than the link takes, and less; then a link that is
-// cut. Each has about as many bytes of the link's rate as its comment says.
+// wanCases are uploads to a near backend and a far one: more than the link can carry, and less; then a
+// link that is cut. The comments say how much of the link's rate a case needs.
 func (o *options) wanCases() []Case {
 	var cases []Case
 	add := func(c Case, roundTrip time.Duration, nginx bool) *Case {
@@ -78,7 +78,7 @@ func (o *options) wanCases() []Case {
 	// One client, one after the other.
 	add(Case{Size: 100 << 20, Conns: 1, Limit: 2, Duration: time.Minute}, near, true)
 	add(Case{Size: 4 << 10, Conns: 1, Limit: 40, OneKey: true, Duration: time.Minute}, near, true)
-	// Twice what the link takes.
+	// Twice what the link can carry.
 	add(Case{Size: 1 << 20, Conns: 64, Rate: 25, WarmUp: warm, Duration: long}, near, true)
 	add(Case{Size: 300 << 10, Conns: 128, Rate: 83, WarmUp: warm, Duration: short}, near, true)
 	add(Case{Size: 240 << 10, Conns: 128, Rate: 104, WarmUp: warm, Duration: short}, near, true)
@@ -89,7 +89,7 @@ func (o *options) wanCases() []Case {
 	add(Case{Size: 1 << 20, Conns: 64, Rate: 10.7, WarmUp: warm, Duration: long}, near, false)
 	add(Case{Size: 64 << 10, Conns: 64, Rate: 150, WarmUp: warm, Duration: short}, near, false)
 	add(Case{Size: 1 << 10, Conns: 256, Rate: 2000, WarmUp: warm, Duration: short}, far, false)
-	// Who asks for what is missing waits for both.
+	// A read of what is missing waits for both.
 	for _, forgets := range []bool{false, true} {
 		c := add(Case{Method: "HEAD", Missing: true, Conns: 5, Rate: 1, Duration: 14 * time.Second}, near, false)
 		c.Way.CutAt, c.Way.CutFor, c.Way.Forgets = 2500*time.Millisecond, 7*time.Second, forgets
@@ -97,10 +97,10 @@ func (o *options) wanCases() []Case {
 	return cases
 }
 
-// wanSeen is what became of the far storage's copies, the warm-up's too.
+// wanSeen is what became of the far backend's copies, including those of the warm-up.
 type wanSeen struct {
-	Writes      int64            `json:"writes"`                // that clients were told to be done
-	Taken       int64            `json:"taken"`                 // of them by the far storage, all of it
+	Writes      int64            `json:"writes"`                // acknowledged to clients
+	Taken       int64            `json:"taken"`                 // of these, taken in full by the far backend
 	TakenBytes  int64            `json:"taken_bytes"`           // of their bodies
 	Divergences map[string]int64 `json:"divergences,omitempty"` // by reason
 	Carried     int64            `json:"carried_bytes"`         // by the link, there
@@ -125,7 +125,7 @@ func (w *wanSeen) diverged() (n int64) {
 	return n
 }
 
-// well is the share of the link's bytes that belong to bodies which came through.
+// well is the share of the link's bytes that belong to bodies that arrived in full.
 func (w *wanSeen) well() float64 {
 	if w.TakenBytes == 0 {
 		return math.NaN()
@@ -155,7 +155,7 @@ func (w *wanSeen) line() string {
 	return s
 }
 
-// check holds that each write is there or owed.
+// check checks that each write is there or owed.
 func (w *wanSeen) check() error {
 	if owed := w.Writes - w.Taken; owed > w.diverged() {
 		return fmt.Errorf("%d writes are not there, %d are owed", owed, w.diverged())

@@ -13,8 +13,8 @@ import (
 	"github.com/akubra/akubra/internal/testkit/link"
 )
 
-// measureWan is measure for a case whose last storage is far away. What its copies come to counts from the
-// warm-up on: it does not end before the window begins, for then the link would be free.
+// measureWan is measure for a case whose last backend is far away. Copies count from the warm-up on,
+// which goes on until the window begins: otherwise the link would be idle then.
 func (o *options) measureWan(ctx context.Context, c *Case, peer string, round int, stores []*process) (*Run, error) {
 	near, far := stores[0], stores[len(stores)-1]
 	each := link.Direction{Delay: c.Way.RoundTrip / 2, Rate: c.Way.Rate, Queue: int(c.Way.Queue), Loss: c.Way.Loss}
@@ -43,7 +43,7 @@ func (o *options) measureWan(ctx context.Context, c *Case, peer string, round in
 	if c.WarmUp > 0 {
 		warm := l.run(ctx, c.WarmUp, nil)
 		writes, warmErrors = warm.puts.Load(), warm.errors
-		// Those that it did not need may have waited for their first request for too long by now.
+		// Connections that it did not need may have waited too long for their first request.
 		if err := l.reconnect(); err != nil {
 			return nil, err
 		}
@@ -106,7 +106,7 @@ func (o *options) measureWan(ctx context.Context, c *Case, peer string, round in
 	return run, nil
 }
 
-// cut cuts the link when its time has come, and sees what the proxy makes of that.
+// cut cuts the link at the time set, and notes how the proxy reacts.
 func (w *Way) cut(way *link.Link, seen *wanSeen, admin string, stop <-chan struct{}) {
 	if w.CutFor == 0 {
 		return
@@ -135,8 +135,8 @@ func (w *Way) cut(way *link.Link, seen *wanSeen, admin string, stop <-chan struc
 	}
 }
 
-// await waits until the proxy says that the far storage is in the pool (1) or not (0), and returns how long that
-// took; 0 if it does not by the deadline.
+// await waits until the proxy says that the far backend is in the pool (1) or not (0), and returns how
+// long that took; 0 if it does not happen by the deadline.
 func (w *Way) await(deadline time.Time, admin, addr string, up float64, stop <-chan struct{}) time.Duration {
 	if admin == "" {
 		return 0
@@ -159,12 +159,12 @@ func (w *Way) await(deadline time.Time, admin, addr string, up float64, stop <-c
 }
 
 const (
-	// quietFor is how long nothing passes a link on which nothing is under way: longer than any round trip.
+	// quietFor is how long nothing may pass the link until it counts as quiet: longer than any round trip.
 	quietFor  = 500 * time.Millisecond
 	mostQuiet = 30 * time.Second
 )
 
-// awaitQuiet waits until nothing is on its way to the far storage.
+// awaitQuiet waits until nothing is on its way to the far backend.
 func awaitQuiet(way *link.Link, far *process) error {
 	last, since := [2]int64{-1, -1}, time.Now()
 	for deadline := time.Now().Add(mostQuiet); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {

@@ -11,10 +11,10 @@ import (
 	"github.com/akubra/akubra/http1"
 )
 
-// The little of HTTP/1.1 that load and backends speak. Both see only what this
-// program or a server with good manners sends, and must cost next to nothing.
+// The part of HTTP/1.1 that load and backends need. Both see only what this program or a well-behaved
+// server sends, and must cost next to nothing.
 
-// readHead reads up to and with the empty line, into buf.
+// readHead reads a head, including the empty line, into buf.
 func readHead(br *bufio.Reader, buf []byte) ([]byte, error) {
 	for n := 1; ; n = br.Buffered() + 1 {
 		if _, err := br.Peek(n); err != nil {
@@ -29,7 +29,7 @@ func readHead(br *bufio.Reader, buf []byte) ([]byte, error) {
 	}
 }
 
-// contentLength is -1 where a request's head has none.
+// contentLength is -1 if the head has none.
 func contentLength(head []byte) int64 {
 	n, err := strconv.ParseInt(string(http1.Field(head, "Content-Length")), 10, 64)
 	if err != nil {
