@@ -78,11 +78,11 @@ func (b *book) hashOf(d ident) uint32 {
 	return uint32(sipHash(b.hashKey[0], b.hashKey[1], b.ibuf))
 }
 
-// find gives a key's slot, with its record, which is good until the next read.
+// find returns a key's slot and its record, which is valid until the next read.
 //
-// A slot with the same hash whose record cannot be read is taken for the key: it
-// hardly ever is another one's. What memory has of it stands for the record, so
-// that what is written next still tells which backends are owed.
+// A slot with the same hash whose record cannot be read is taken for the key's, since it hardly ever
+// belongs to another one. What memory knows replaces the record, so that the next record still says
+// which backends are owed.
 func (b *book) find(of ident, hash uint32) (id uint32, r *record) {
 	t := b.keys.shard(hash)
 	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {

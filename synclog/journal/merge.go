@@ -32,14 +32,14 @@ func (r *record) owed() (mask uint64) {
 	return mask
 }
 
-// lacking are the backends that lack an acknowledged write of what a GET gives, or may (R30).
-// mine are the configured ones.
+// lacking are the backends that lack, or may lack, an acknowledged write of what a GET returns
+// (R30). mine are the configured backends.
 func (r *record) lacking(mine uint64) (mask uint64) {
 	for i := range r.writes {
 		mask |= lacking(&r.writes[i])
 	}
 	mask |= r.doubtful(mine &^ mask)
-	if r.rivalsLost == allAspects { // of what an old journal had, it is not known what it was
+	if r.rivalsLost == allAspects { // an old journal does not say what its writes were
 		for i := range r.rivals {
 			if e := &r.rivals[i]; e.Unacknowledged && e.Method == "" {
 				mask |= e.Owed
@@ -49,11 +49,11 @@ func (r *record) lacking(mine uint64) (mask uint64) {
 	return mask
 }
 
-// doubtful are the backends that may show a write which is not to be seen, or not any more: one
-// that came before what stands and that they gave no answer to (R19), or one that no client was
-// told of and no backend has confirmed, so that repair may yet undo it. sure are those that
-// lack nothing else; where one of them is in no doubt the others are not asked. Where all are, who decided
-// the last such write alone (R29) is: it was in no doubt before.
+// doubtful are the backends that may show a write that must not be seen, or no longer: one from
+// before what stands that they have not answered (R19), or one that no client was told of and no
+// backend has confirmed, so that repair may yet undo it. sure are the backends that lack nothing
+// else. If at least one of them is not doubtful, reads go there. If all are, reads go to the ones
+// that decided the last such write alone (R29), since they were not doubtful before it.
 func (r *record) doubtful(sure uint64) (mask uint64) {
 	var last *Entry
 	for i := range r.rivals {
@@ -82,12 +82,12 @@ func (r *record) follows(e *Entry) bool {
 	return e.Answered != 0 && slices.ContainsFunc(r.writes, func(w Entry) bool { return together(&w, e) && e.Answered <= w.Seq })
 }
 
-// lacking is what one write that was acknowledged adds to it. The ones that are under way
-// to some backends still are owed by these.
+// lacking is what one acknowledged write contributes. A backend that a write is still under way to
+// owes it.
 //
-// Of those that took it and owe it all the same, an older write may land late on one that
-// gave no answer to that: who took it and owes nothing is asked instead. Where there is no
-// such one, ETags or the order of writes are in doubt everywhere, and each is as good.
+// A backend may have taken the write and owe it all the same: an older write, which it has not
+// answered, may land there late. Reads then go to backends that took it and owe nothing. If there
+// are none, ETags or the order of writes are in doubt everywhere, and any backend is as good.
 func lacking(e *Entry) uint64 {
 	if e.Unacknowledged || e.Aspect != task.Content && e.Aspect != task.Version {
 		return 0
@@ -95,7 +95,7 @@ func lacking(e *Entry) uint64 {
 	return lackingFor(e)
 }
 
-// lackingPart is that of another aspect.
+// lackingPart is lacking for a write of another aspect.
 func lackingPart(e *Entry, aspect task.Aspect) uint64 {
 	if e.Unacknowledged || e.Aspect != aspect {
 		return 0
@@ -122,8 +122,8 @@ func (r *record) seq() (seq uint64) {
 	return seq
 }
 
-// endOf is when a write's last leg had ended, in the order of Seq. One of an old journal had
-// ended before any of this one's began.
+// endOf is when a write's last leg ended, comparable with Seq. A write of an old journal ended
+// before any of this journal's began.
 func endOf(e *Entry) uint64 {
 	switch {
 	case e.Open:
@@ -187,26 +187,26 @@ func (r *record) take(e *Entry, mine uint64) {
 	r.bound()
 }
 
-// overlap notes that a rival, which is known, overlapped with what stands. Whether there were others that are not, what
-// stands says already.
+// overlap notes that a known rival overlapped with what stands. If it is noted already, what stands
+// also says whether there were unknown ones.
 func overlap(stands, rival *Entry) {
 	if !rival.Unacknowledged && !stands.Overlapped {
 		stands.Overlapped, stands.OverlapKnown = true, true
 	}
 }
 
-// takesAway reports whether a delete began after an acknowledged write of its aspect whose
-// legs it overlapped nevertheless: for the clients the object is gone, wherever that one
-// has landed since (R19, R35). Of two that put something the newer one may be nowhere any
-// more: they stay rivals.
+// takesAway reports whether e is a delete that began after older was acknowledged, while legs of
+// older were still out: for the clients the object is gone, wherever older has landed since (R19,
+// R35). Two writes that both store something stay rivals, because the newer one may have been
+// overwritten everywhere.
 func takesAway(e, older *Entry) bool {
 	return e.Method == "DELETE" && !e.Unacknowledged && e.Aspect == task.Content &&
 		!older.Unacknowledged && older.Answered != 0 && older.Answered < e.Seq && endOf(older) > e.Seq
 }
 
-// knows reports whether a write is known already, by its place in the order: the table of
-// writes under way and the log may both have it. The log knows better, for it may have
-// how it ended, and it has the names of backends; but what overlapped with it may be told later.
+// knows reports whether a write is known already, by its Seq: the table of writes under way and
+// the log may both have it. The log's version counts, since it may say how the write ended and has
+// the backends' names. Only what overlapped with it may be reported later.
 func (r *record) knows(w *Entry) (known bool) {
 	r.entries(func(e *Entry) {
 		if e.Seq == w.Seq && together(e, w) && e.Unacknowledged == w.Unacknowledged {
@@ -216,9 +216,8 @@ func (r *record) knows(w *Entry) (known bool) {
 	return known
 }
 
-// replace makes w the write that stands for its aspect, in the place of the one at at.
-// What had ended before w began, w has replaced wherever it was taken; the rest may have
-// landed after it.
+// replace makes w the write that stands for its aspect, instead of the one at index at. A write that
+// ended before w began was replaced wherever w was taken; any other may have landed after w.
 func (r *record) replace(at int, w *Entry, mine uint64) {
 	var past uint64 // what was owed
 	if at >= 0 {
@@ -261,19 +260,19 @@ func (r *record) replace(at int, w *Entry, mine uint64) {
 	}
 	switch {
 	case w.Owed == 0 || ofTarget(w): // the latter may be owed what others were, which are missing
-		// All have taken w, so that it is known who has it. A write before it that a backend
-		// gave no answer to may still land there: the key is looked at once more.
+		// All backends have taken w. An earlier write that one of them has not answered may
+		// still land there, so repair looks at the key once more.
 		w.Owed |= past
 	case len(w.ETag) > 0 || w.Method == "DELETE":
-		// The same of those that took w, while another one lacks it: what they show tells
-		// whether they have it.
+		// The same for the backends that took w, while another one lacks it: what they show
+		// tells whether they have it.
 		w.Owed |= past & w.Took
 	}
 	w.Owed |= past &^ mine
 	r.writes = insert(r.writes, w)
 }
 
-// deleteFunc is slices.DeleteFunc for who changes what stays.
+// deleteFunc is slices.DeleteFunc for a del that may change the elements that stay.
 func deleteFunc(es []Entry, del func(e *Entry) bool) []Entry {
 	kept := es[:0]
 	for i := range es {
@@ -298,8 +297,8 @@ func (r *record) addRival(e *Entry) {
 	}
 }
 
-// dropRival drops the oldest one that there is another one of its aspect of, which then is
-// owed what it was: with more than maxRivals there is one. Else it drops the oldest.
+// dropRival drops the oldest rival that has a younger one of its aspect, to which it leaves what it
+// is owed. With more than maxRivals there is such a pair; otherwise the oldest rival is dropped.
 func (r *record) dropRival() {
 	at, heir := 0, r.heirOf(0)
 	for i := range r.rivals {
@@ -348,8 +347,8 @@ func (r *record) bound() {
 
 func ofTarget(e *Entry) bool { return e.Aspect == task.Version || e.Aspect == task.Setting }
 
-// dropTarget drops the oldest write to a version or a setting, unless it is the only one;
-// the next one then is owed what it was.
+// dropTarget drops the oldest write to a version or a setting and leaves what it is owed to the next
+// one. It does nothing if there is only one.
 func (r *record) dropTarget() bool {
 	at := slices.IndexFunc(r.writes, func(e Entry) bool { return ofTarget(&e) })
 	if at < 0 {

@@ -63,9 +63,9 @@ func (j *Journal) Took(seq, backends uint64) {
 	}
 }
 
-// OwedPart returns the backends that lack, or may lack, the newest of what a target names that a client was
-// told about: tags, an ACL or the like of a key, or without a key a setting of the bucket. What is of one version it
-// does not know. Unlike Owed it reads the record of a pending key.
+// OwedPart returns the backends that lack, or may lack, the newest acknowledged write of what a target
+// names: tags, an ACL or the like of a key, or without a key a setting of the bucket. It knows nothing
+// about single versions. Unlike Owed it reads the record of a pending key.
 func (j *Journal) OwedPart(bucket, key, target []byte) (owed uint64) {
 	if j.Quiet() {
 		return 0

@@ -70,8 +70,8 @@ func (j *Journal) promise(es []Entry) error {
 	return err
 }
 
-// beside takes in writes that have ended, as a touch each, buffered. What is open, or known
-// otherwise, is left as it is, but for OverlapKnown.
+// beside takes in writes that have ended, each as a buffered touch. A write that is open or known
+// already keeps everything but OverlapKnown.
 func (j *Journal) beside(es []Entry) {
 	es = slices.DeleteFunc(es, func(e Entry) bool { return admit(&e) != nil || e.Seq == 0 || len(e.Key) == 0 })
 	j.mu.Lock()
@@ -88,8 +88,8 @@ func (j *Journal) beside(es []Entry) {
 	j.knowLocked()
 }
 
-// recallAllLocked has the records read that entries are merged with. It gives the lock up
-// meanwhile, and goes on until nothing has changed since.
+// recallAllLocked has the records read that the entries will be merged with. It gives up the lock
+// meanwhile, and repeats until nothing has changed in between.
 func (j *Journal) recallAllLocked(es []Entry) (got recalled) {
 	for unlocked := j.keys.live > 0; unlocked && !j.closed; {
 		unlocked = false
@@ -102,10 +102,10 @@ func (j *Journal) recallAllLocked(es []Entry) (got recalled) {
 	return got
 }
 
-// intend is Promise for an open entry that the end of this process leaves behind
-// elsewhere: it does not wait, and the entry is written within Options.SyncEvery,
-// unless it has been settled by then with nothing owed: the log never hears of most.
-// What becomes of it may be lost with it until Flush has returned. Not with Options.Power.
+// intend is Promise for an open entry that also stands elsewhere if this process dies. It does not
+// wait: the entry is written within Options.SyncEvery, unless it is settled by then and owes nothing,
+// so most never reach the log. Until Flush has returned, the entry and its settlement may be lost.
+// Not with Options.Power.
 func (j *Journal) intend(e *Entry) error {
 	if err := admit(e); err != nil {
 		return err
@@ -133,8 +133,8 @@ func (j *Journal) logOpensLocked() {
 	j.opens.unlogged = j.opens.unlogged[:0]
 }
 
-// logOpensOfLocked does so with those that may be of a key, so that the log has them
-// before what comes after them.
+// logOpensOfLocked appends only those that may belong to a key, so that the log has them before what
+// comes after them.
 func (j *Journal) logOpensOfLocked(hash uint32) {
 	id := j.opens.oldest(hash)
 	if id == noOpen || j.opens.list[id].chain.unlogged == 0 {
@@ -153,7 +153,7 @@ func (j *Journal) logFirstLocked(o *open) {
 	}
 }
 
-// logOpenLocked appends an intent that is nowhere in the log, or not for long.
+// logOpenLocked appends an intent that is not in the log, or is about to go from it.
 func (j *Journal) logOpenLocked(o *open) {
 	start := len(j.cur.buf)
 	j.cur.buf = append(beginFrame(j.cur.buf, o.typ), o.payload...)

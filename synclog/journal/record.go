@@ -17,17 +17,17 @@ const (
 	typeGone   = 5 // a key is not pending any more
 	typeIntent = 6 // an entry whose legs are under way
 	typeState  = 7 // all that is known of a key: it replaces what was known before
-	// As journals had them before what is known was kept by aspect; only read.
+	// From before records were kept by aspect; only read.
 	typeOldIntent = 2
 	typeOldState  = 3
 	// In a checkpoint:
 	typeBegin   = 16
 	typeOpens   = 17
 	typeKeys    = 18
-	typeOldEnd  = 19 // ends a checkpoint of before, which is not used
-	typeNoWhy   = 20 // classes of before, which do not say why keys are parked
+	typeOldEnd  = 19 // ends an old checkpoint, which is not used
+	typeNoWhy   = 20 // old classes, which do not say why keys are parked
 	typeEnd     = 21
-	typeBefore  = 22 // classes of before, which do not say who owes a bucket's removal
+	typeBefore  = 22 // old classes, which do not say who owes a bucket's removal
 	typeClasses = 23
 	typeLast    = typeClasses
 	frameLen    = 9 // CRC, length, type

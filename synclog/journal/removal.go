@@ -114,8 +114,8 @@ func (k *kinds) countRemoval(t *tally, mask uint64, n int32) {
 	}
 }
 
-// endsKeys reports whether the removal of a bucket that all backends have taken leaves keys pending in
-// it: repair has to end them, as they are gone with the bucket.
+// endsKeys reports whether keys are pending in a bucket that all backends have removed: they are gone
+// with it, and repair has to close them.
 func (j *Journal) endsKeys(e *Entry) bool {
 	if !removes(e) || e.Owed&j.mine != 0 || e.Took&j.mine == 0 {
 		return false

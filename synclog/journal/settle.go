@@ -7,12 +7,11 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// settleOpen ends an open entry, the one with e's Seq: all of its legs have ended. Of e count
-// Owed, the backends that still differ, with Reason, Took, ETags, what it made, Overlapped and OverlapKnown, and ETag and
-// Size where they are known only now. It is buffered and never waits for a write; where
-// the key is pending already it reads that record, without holding up anybody. A
-// settlement that is lost in a crash leaves the entry as of unknown outcome. One of an
-// entry that is not open is ignored.
+// settleOpen ends the open entry with e's Seq: all of its legs have ended. It uses e's Owed, the
+// backends that still differ, with Reason, Took, ETags, what it made, Overlapped and OverlapKnown,
+// and ETag and Size if they are known only now. It is buffered and never waits for a write; if the
+// key is pending already it reads that record, without holding anybody up. If a crash loses the
+// settlement, the entry's outcome is unknown. An entry that is not open is ignored.
 func (j *Journal) settleOpen(e *Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -21,10 +20,9 @@ func (j *Journal) settleOpen(e *Entry) {
 	}
 }
 
-// trySettle is settleOpen for what nobody will have to be told apart from: nothing is owed,
-// and nothing else is known of the key. It waits for no disk. Where it says no, the
-// settlement has to be in the log before the slot may go: after a kill the older writes that
-// are open would else stand for the key (R20, R35).
+// trySettle is settleOpen for a write that owes nothing, to a key of which nothing else is known. It
+// waits for no disk. If it returns false, the settlement must be in the log before the slot is
+// freed: otherwise, after a kill, older open writes would stand for the key (R20, R35).
 func (j *Journal) trySettle(e *Entry) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -39,8 +37,8 @@ func (j *Journal) trySettle(e *Entry) bool {
 	return true
 }
 
-// settleLate settles what trySettle has left, and has it written down, on a goroutine of
-// its own, which Close waits for. It ends the slots then.
+// settleLate settles what trySettle refused, waits until it is written, and ends the slots. It does
+// so on a goroutine of its own, which Close waits for.
 func (j *Journal) settleLate(es []*Entry, slots []int32) {
 	late := func() {
 		j.mu.Lock()
@@ -60,7 +58,7 @@ func (j *Journal) settleLate(es []*Entry, slots []int32) {
 	}
 }
 
-// aloneLocked reports whether nothing but an intent is known of its key, to the log as well.
+// aloneLocked reports whether an intent is all that memory and log have of its key.
 func (j *Journal) aloneLocked(id uint32) bool {
 	hash := j.opens.list[id].hash
 	return !j.keys.mayHave(hash) && !j.opens.inFlight(hash, id) && j.closing[hash] == nil

@@ -11,8 +11,8 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// entryOf is what is known of a write that was under way when an earlier process ended.
-// It is not known who has it, unless it was acknowledged.
+// entryOf is what is known of a write that was under way when an earlier process ended. Which
+// backends have it is known only if it was acknowledged.
 func entryOf(w *inflight.Write, names []string) Entry {
 	e := Entry{
 		Bucket: w.Bucket, Key: w.Key, Host: w.Host, Target: text.HideSecrets(w.Target), Owed: 1<<len(names) - 1,
@@ -23,9 +23,9 @@ func entryOf(w *inflight.Write, names []string) Entry {
 		e.Aspect = task.Setting
 	}
 	if a.Seq == 0 {
-		// A target with a query may be of a part. Of one that is not known, as of an upload, it is not known
-		// what the write did, but that only a DELETE takes an object away.
-		switch of := task.AspectOf(http.MethodPut, e.Target, e.Key, true); { // a DELETE of nothing is of what it names, too
+		// A target with a query may name a part of the object. What a write to an unknown one did, as to
+		// an upload, is not known, except that only a DELETE removes an object.
+		switch of := task.AspectOf(http.MethodPut, e.Target, e.Key, true); { // for a DELETE, too, what its target names counts
 		case len(e.Key) > 0 && w.Method != "" && of >= task.Tags && of <= task.LegalHold:
 			e.Aspect, e.Method = of, w.Method
 		case plainTarget(e.Target), len(e.Key) > 0 && w.Method != http.MethodDelete:
@@ -49,7 +49,7 @@ func entryOf(w *inflight.Write, names []string) Entry {
 		e.Carried = task.Carried(a.Flags >> slotCarried & carriedBits)
 	}
 	if e.Aspect != task.Content && len(w.Target) == 0 {
-		// Of a part of which nobody knows which it is, the whole object is looked at.
+		// It is not known which part it was: repair looks at the whole object.
 		e.Aspect, e.Method, e.Unacknowledged = task.Content, "", true
 	}
 	if a.Order == orderOf(names) {
@@ -75,7 +75,7 @@ const (
 	// The bits of task.Carried follow.
 	slotCarried  = 2
 	carriedBits  = 1<<3 - 1
-	slotMadeNull = 1 << 5 // on all that took it; ids of versions have no room
+	slotMadeNull = 1 << 5 // on all that took it; there is no room for version ids
 )
 
 // ackOf is what a slot has to say of a write that is acknowledged; order is orderOf the
@@ -97,5 +97,5 @@ func ackOf(e *Entry, order uint32) inflight.Ack {
 	return a
 }
 
-// orderOf tells one list of backends from another: masks go by places in it.
+// orderOf distinguishes lists of backends: the bits of a mask are indexes of one list.
 func orderOf(names []string) uint32 { return crc32.ChecksumIEEE([]byte(strings.Join(names, "\n"))) }

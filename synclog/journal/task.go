@@ -80,8 +80,8 @@ func maskOf(list, names []string) (mask uint64) {
 	return mask
 }
 
-// isOf reports whether the record is what t was made of, as far as it shows: no newer
-// write, and nothing more that is owed.
+// isOf reports whether the record is still what t was made of: it has no newer write, and nothing
+// more is owed.
 func (r *record) isOf(t *task.Task, names []string) bool {
 	var seq, owed uint64
 	for w := range t.All() {

@@ -69,10 +69,8 @@ func CloneETags(list []BackendETag) (own []BackendETag) {
 	return own
 }
 
-// AspectOf is the aspect that a write is about. sub: its target names a subresource that
-// such a write is about.
-//
-// Of a bucket each subresource is a Setting, for each target is a key of its own there.
+// AspectOf is the aspect that a write changes. sub: its target names a subresource that such a write
+// changes. All subresources of a bucket are Settings, because each target has a record of its own there.
 func AspectOf(method string, target, key []byte, sub bool) Aspect {
 	switch {
 	case method == "":
