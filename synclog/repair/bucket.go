@@ -60,7 +60,7 @@ func (w *run) lookAtBucket(ctx context.Context) *sight {
 		case o == nil:
 			s.views[i].is = absent
 		default:
-			// Of a bucket nothing can be seen but that it exists, and whether its objects can be
+			// All that a bucket shows is that it exists, and whether its objects can be
 			// locked.
 			s.views[i].is = present
 			doc, err := b.getDocument(ctx, w.t.Bucket, "", "object-lock")
@@ -173,8 +173,8 @@ func (w *run) actOnBucket(ctx context.Context, p plan) error {
 	return firstOf(failed)
 }
 
-// makeBucket creates a bucket with the versioning and the object lock of the other one. If it exists already,
-// that is as good. Copies to it wait for the end.
+// makeBucket creates a bucket with the versioning and the object lock of the other one. A bucket that
+// exists already is as good. Copies to it wait for the end.
 func (r *Repairer) makeBucket(ctx context.Context, b *backend, bucket string, like *backend) error {
 	made, err := b.making.begin(ctx, bucket)
 	if made == nil {

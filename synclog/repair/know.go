@@ -130,9 +130,9 @@ func (c *claim) shownBy(i int, v *view) bool {
 	return v.etag == c.etagAt(i) && (c.size == 0 || v.size == c.size)
 }
 
-// certain reports whether what a backend shows is the write, as far as can be known now. One
-// that owes it may show the same content from before, with other metadata, as after a copy
-// onto itself: only who said that it took the write can tell.
+// certain reports whether what a backend shows is the write, as far as can be known now. A backend that
+// owes it may show the same content from before, with other metadata, as after a copy of an object onto
+// itself. Only a backend that acknowledged the write is certain.
 func (c *claim) certain(i int, views []view) bool {
 	if has(c.said, i) || !has(c.owed, i) {
 		return true
@@ -178,8 +178,8 @@ func (k *knowledge) doubtful() bool {
 	return k.stands == nil || k.stands.overlapped || len(k.rivals) > 0 || k.lost
 }
 
-// isPast reports whether a backend shows a write of the proxy's own that what stands has
-// replaced: it is behind, and nobody has changed it past the proxy.
+// isPast reports whether a backend shows a write of the proxy's own that what stands has replaced: the
+// backend is behind, and nobody has changed the object past the proxy.
 func (k *knowledge) isPast(i int, v *view) bool {
 	for j := range k.past {
 		if k.past[j].shownBy(i, v) {
@@ -211,7 +211,7 @@ func deletes(claims []*claim) bool {
 	return false
 }
 
-// vague reports whether what landed last may be a write of which nobody knows what it left.
+// vague reports whether the write that landed last may be one whose result is not known.
 func (k *knowledge) vague() bool {
 	for i := range k.rivals {
 		if c := &k.rivals[i]; c.any || !c.acked && !c.del && c.etag == "" {
@@ -245,8 +245,8 @@ func firstPresent(views []view) int {
 	return -1
 }
 
-// byVersions reports whether what is current has to be told by the versions: a backend
-// that has what stands shows another one, since a version was deleted there.
+// byVersions reports whether the current version has to be found among all versions: a backend that has
+// what stands shows another one, because a version was deleted there.
 func (k *knowledge) byVersions(views []view) bool {
 	for i := range views {
 		had := k.stands != nil && (has(k.stands.said, i) || !has(k.stands.owed, i)) // also where its order is in doubt
@@ -344,8 +344,8 @@ func crossed(t *task.Task) bool {
 	return false
 }
 
-// partsOf are the writes to sub-resources that the content has not come after, which took
-// them away with what was there.
+// partsOf are the writes to subresources that no newer write to the content has removed together with
+// the old object.
 func partsOf(t *task.Task) (parts []*task.Write) {
 	content := t.Of(task.Content)
 	for i := range t.Writes {

@@ -19,8 +19,8 @@ func (w *run) refusesObject(err error) bool {
 		client.HasCode(err, "ObjectParentIsFile", "XMinioParentIsObject") && !w.mayGetRoom()
 }
 
-// mayGetRoom reports whether an object in whose place the key would need a directory may be about
-// to go: it is pending, or a client's delete of it was under way just now, which a second try tells.
+// mayGetRoom reports whether an object that stands where the key would need a directory may be about
+// to go: it is pending, or a client's delete of it was under way just now, as a second try will show.
 func (w *run) mayGetRoom() bool {
 	finder, finds := able[Finder](w.r.o.Journal)
 	if !finds || w.t.Tries == 0 {

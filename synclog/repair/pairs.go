@@ -11,8 +11,8 @@ import (
 // maxPairs bounds how many versions are remembered with the ids that they have elsewhere.
 const maxPairs = 1 << 14
 
-// pairs are the ids that versions have on the other backend, since repair has copied the one
-// to make the other. It keeps two generations, of which the older one goes.
+// pairs are the ids that versions have on the other backend, known because repair has copied them. It
+// keeps two generations and drops the older one.
 type pairs struct {
 	mu         sync.Mutex
 	young, old map[pairKey]map[string]string // by backend's name
@@ -39,7 +39,7 @@ func (p *pairs) ofLocked(k pairKey) map[string]string {
 	return p.old[k]
 }
 
-// notePair remembers the versions that a copy has made one of the other.
+// notePair remembers which version a copy has made of which.
 func (c *transfer) notePair() {
 	from := c.from.header.Get(headerVersion)
 	if from == "" || c.made == "" || c.another.Load() || from == nullVersion || c.made == nullVersion {

@@ -25,8 +25,8 @@ func (j parkedJournal) Next(cursor uint64) (t task.Task, next uint64, ok bool, e
 	}
 }
 
-// able is a journal as something that it may be beside, such as a Finder; also one that contains only
-// what is parked, which finds the rest all the same.
+// able returns the journal as another interface, such as a Finder, if it implements that. For a journal
+// of OnlyParked it is the one inside, which also finds what is not parked.
 func able[T any](j Journal) (as T, ok bool) {
 	if parked, is := j.(parkedJournal); is {
 		j = parked.Journal

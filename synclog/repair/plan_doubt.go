@@ -10,9 +10,9 @@ func (k *knowledge) mayHave(i int, v *view) bool {
 	return k.own && !told && !has(c.said, i) && v.is == present && !v.damaged && !v.folded && (c.size == 0 || v.size == c.size)
 }
 
-// asked are the backends, of so many, that reads are sent to (R30), as the journal says. They have been
-// shown what these have, and must not go back: those that neither lack what stands nor may show a write of
-// unknown outcome, or where there are none those that may show the last such write.
+// asked are the backends, of so many, that reads are sent to (R30), as the journal says: those that
+// neither lack what stands nor may show a write of unknown outcome, or if there are none those that may
+// show the last such write. Clients have seen what they have, and must not see anything older later.
 func (k *knowledge) asked(backends int) uint64 {
 	set, doubt := uint64(1)<<backends-1, uint64(0)
 	if c := k.stands; c != nil && c.took != 0 {
@@ -40,8 +40,9 @@ func (k *knowledge) asked(backends int) uint64 {
 	return set
 }
 
-// overtaken reports whether wherever reads are sent to a write of unknown outcome has come to pass since what
-// stands: a backend that owes that is not asked, although it has it late.
+// overtaken reports whether a write of unknown outcome has come to pass, since what stands, on all
+// backends that reads are sent to. A backend that owes what stands is not among them, although it may
+// have it late.
 func (k *knowledge) overtaken(views []view) bool {
 	if k.stands == nil || k.stands.del || k.stands.said == 0 {
 		return false
@@ -55,8 +56,8 @@ func (k *knowledge) overtaken(views []view) bool {
 	return asked != 0
 }
 
-// deletedLast reports whether a delete of unknown outcome has come to pass wherever reads are sent to, which
-// nobody else had to carry out.
+// deletedLast reports whether a delete of unknown outcome that no other backend had to carry out has
+// come to pass on all backends that reads are sent to.
 func (k *knowledge) deletedLast(views []view) bool {
 	asked := k.asked(len(views))
 	for i := range views {
@@ -94,9 +95,9 @@ func (k *knowledge) planMaybe(views []view, p policy) plan {
 	return k.settled(leave, views, p)
 }
 
-// planDoubtfulDelete carries out a delete of unknown outcome, or one among rivals that are not
-// kept, that came after what stands, if all that took what stands show that it was carried out.
-// What others have is older, or from a write that nobody was told about.
+// planDoubtfulDelete carries out a delete that came after what stands, if all backends that took what
+// stands show that it was carried out: one of unknown outcome, or one among the rivals that were
+// dropped. What other backends have is older, or from a write that no client was told about.
 func (k *knowledge) planDoubtfulDelete(claims []*claim, views []view, p policy) (d plan, ok bool) {
 	ok = k.lost // one of those that are not kept may be it
 	for _, c := range claims {

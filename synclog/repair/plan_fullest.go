@@ -30,8 +30,9 @@ func fullest(c *claim, source int, claims []*claim, views []view) int {
 	return source
 }
 
-// fuller is source, or who shows more of the same content, where both are right as far as is known: what is more
-// may be what was acknowledged before a write of unknown outcome, and source does not keep it.
+// fuller is source, or another backend that shows the same content with more metadata, if both are right
+// as far as is known: the rest may have been acknowledged before a write of unknown outcome, and source
+// does not keep it.
 func fuller(source int, views []view) int {
 	for i := range views {
 		if v := &views[i]; v.keepsMore(&views[source]) && !v.hasOnlyTypeBefore(&views[source]) {
@@ -79,11 +80,10 @@ func (c *claim) drops(took, more *view) bool {
 	return true
 }
 
-// told parks what would be closed as equal, if the write brought tags or metadata of which no
-// backend shows anything: who took it has said yes to what it does not keep, and there is nobody
-// to copy it from (R35). Another one that took it and is out may have it. Of a lock it cannot be
-// told, for one that has expired is not to be seen; nor where another write, which brought nothing of the kind, has
-// left the same bytes.
+// told parks what would be closed as equal, if the write brought tags or metadata that no backend shows:
+// those that took it have acknowledged what they do not keep, and there is nobody to copy it from (R35).
+// A backend that took it and is out may still have it. It does not apply to locks, because an expired
+// one cannot be seen, nor if another write without tags and metadata has left the same bytes.
 func (k *knowledge) told(c *claim, claims []*claim, views []view, p plan) plan {
 	if p.action != actNothing || p.park != "" || p.wait || !c.acked {
 		return p

@@ -11,10 +11,9 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// refusals keep a backend that takes no writes for reasons of its own (full, over a quota,
-// read-only, no rights) from using up the tries of its keys. One write is tried after
-// growing pauses, each time another key's where there is one: it may be that those alone
-// are refused which were tried.
+// refusals keep a backend that takes no writes for reasons of its own (full, over a quota, read-only,
+// no rights) from using up the tries of its keys. One write is tried after growing pauses, each time
+// another key's if there is one, because the refusals may be about the keys tried so far.
 type refusals struct {
 	mu     sync.Mutex
 	closed bool
@@ -29,10 +28,10 @@ type refusals struct {
 const (
 	pauseFirst = time.Second
 	pauseMost  = 5 * time.Minute
-	// refusedInRow is how many writes a backend has to refuse, with none taken between, for
-	// what may as well be about a key to be about the backend. Of what a backend fails at
-	// (500) they have to be of so many keys, each not for the first time: one alone may be too
-	// much for it, and what has failed once may well succeed a moment later.
+	// refusedInRow is how many writes in a row a backend has to refuse before a refusal that could
+	// be about the key counts as being about the backend. Failures (500) must be of so many keys,
+	// each of them a repeated failure: one key alone may be too much for the backend, and a write
+	// that has failed once may well succeed a moment later.
 	refusedInRow = 3
 	// maxTurns are remembered of those that had their turn.
 	maxTurns = 1024
@@ -44,8 +43,8 @@ var ownCodes = []string{
 	"XMinioReadQuorum", "XMinioWriteQuorum", "SlowDownWrite", "ReadOnly", "ReadOnlyMode", "ServerReadOnly", "XRustfsStorageFull",
 }
 
-// refusal says whether an error is a write's refusal that may be about the backend, and
-// whether it is so for sure.
+// refusal reports whether an error is a refused write that may be due to the backend, and whether that
+// is certain.
 func refusal(err error) (maybe, sure bool) {
 	var status int
 	if e := client.AsError(err); e == nil || e.Method == http.MethodGet || e.Method == http.MethodHead {
@@ -114,8 +113,8 @@ func (q *refusals) isTurnLocked(t *task.Task, now time.Time) bool {
 	return !now.Before(q.until) && (!had || q.anyone)
 }
 
-// passed notes that all pending keys were seen since begun: where none has taken a turn
-// that there was, all have had one.
+// passed notes that all pending keys were seen since begun: if a turn was free and none has taken it,
+// all have had theirs.
 func (r *Repairer) passed(begun time.Time) {
 	for _, b := range r.backends {
 		q := &b.refusals

@@ -37,8 +37,8 @@ func precedes(e, later *task.Write) bool {
 	return e.Answered != 0 && e.Answered <= later.Seq || e.Settled != 0 && e.Settled <= later.Seq
 }
 
-// stillOld are the backends that have yet to do the removal, as the journal has it (Removing): those
-// that have taken a write of the bucket itself since, or beside it, have the new one.
+// stillOld are the backends that have yet to do the removal, as in the journal's Removing. Backends that
+// have taken a write of the bucket itself since, or at the same time, have the new bucket.
 func (r *Repairer) stillOld(t *task.Task, removal *task.Write) uint64 {
 	set := r.bits(removal.Owed) &^ r.bits(removal.Took)
 	for w := range t.All() {
@@ -96,8 +96,8 @@ func (w *run) removeOld(ctx context.Context) (left uint64, err error) {
 	return left, firstOf(failed)
 }
 
-// removeBucket deletes a bucket from a backend. What keeps it from that, and is known to be owed there,
-// is gone with the bucket: it is taken out of the way.
+// removeBucket deletes a bucket from a backend. Objects that prevent it, if the backend is known to owe
+// something of them, went with the bucket: they are deleted first.
 func (w *run) removeBucket(ctx context.Context, i int) error {
 	b := w.r.backends[i]
 	remove := func() error {
@@ -123,10 +123,10 @@ func (w *run) removeBucket(ctx context.Context, i int) error {
 	return nil
 }
 
-// empty deletes from a backend, in a bucket that was removed, all versions of each key that it owes
-// something of: whatever was to be done there, the bucket was removed where all of that was done. So do
-// delete markers with nothing under them, which a backend may have alone: there is nothing to lose. It
-// leaves what nothing is known of, which was put there past the proxy.
+// empty deletes from a backend, in a bucket that was removed, all versions of each key that the backend
+// owes something of: wherever all of that was done, the bucket was removed. It also deletes delete
+// markers with nothing under them, which one backend may have alone, since nothing is lost with them.
+// It leaves objects that the journal does not know, which were put there past the proxy.
 func (w *run) empty(ctx context.Context, i int) (emptied bool, err error) {
 	finder, finds := able[Finder](w.r.o.Journal)
 	if !finds {
@@ -171,8 +171,8 @@ func (w *run) empty(ctx context.Context, i int) (emptied bool, err error) {
 	return emptied, ctx.Err()
 }
 
-// owing is the task of a key where a backend owes a write of it that is more than a difference which was
-// found, or nil.
+// owing is the task of a key of which the backend owes a write, and not only a difference that verify
+// has found; nil if there is none.
 func (w *run) owing(finder Finder, b *backend, key string) (*task.Task, error) {
 	t, _, ok, err := finder.Find(w.t.Bucket, key)
 	if err != nil || !ok {
@@ -188,7 +188,7 @@ func (w *run) owing(finder Finder, b *backend, key string) (*task.Task, error) {
 	return nil, nil
 }
 
-// bare is a task of a key of which a backend has no more than delete markers, or nil.
+// bare is a task for a key of which a backend has nothing but delete markers, or nil.
 func (w *run) bare(ctx context.Context, b *backend, key string) (*task.Task, error) {
 	entries, err := b.Versions(ctx, w.t.Bucket, key)
 	if err != nil {
@@ -227,8 +227,8 @@ func (w *run) notEmpty(ctx context.Context, i int, refusal error) error {
 
 var errNotEmpty = errors.New("cannot remove a bucket that is not empty")
 
-// leaveForced parks a removal that was forced, if a bucket is not empty where it is owed: what is in it went
-// without being named, and repair does not force.
+// leaveForced parks a forced removal if the bucket is not empty where it is owed: its content was removed
+// without being named, and repair does not force removals.
 func (w *run) leaveForced(removal *task.Write, err error) (end, error) {
 	if removal == nil || !removal.Unrepeatable || !errors.Is(err, errNotEmpty) {
 		return endFailed, err
@@ -237,8 +237,8 @@ func (w *run) leaveForced(removal *task.Write, err error) (end, error) {
 	return w.end, w.err
 }
 
-// doneByAll reports whether what stands is a removal that all who owe it have said that they have done: it
-// is only pending for the keys that went with the bucket.
+// doneByAll reports whether what stands is a removal that all backends owing it have confirmed: it is
+// pending only because of the keys that went with the bucket.
 func (w *run) doneByAll() bool {
 	removal := w.t.Of(task.Content)
 	return removal != nil && removal == removalOf(w.t) && !removal.Overlapped && len(w.t.Rivals) == 0 &&
@@ -253,8 +253,8 @@ type BucketFinder interface {
 // Removals is a Journal that knows at once of buckets whose removal is owed, or under way.
 type Removals interface{ Removing(bucket string) bool }
 
-// endKeys closes what is pending in a bucket, parked or not, of before its removal, which is done
-// everywhere: it is gone with the bucket.
+// endKeys closes everything pending in a bucket, parked or not, from before its removal: the removal is
+// done everywhere, and the keys went with the bucket.
 func (r *Repairer) endKeys(bucket *task.Task, removal uint64) {
 	next := func(cursor uint64) (task.Task, uint64, bool, error) { return r.o.Journal.Next(cursor) }
 	if finder, finds := able[BucketFinder](r.o.Journal); finds {
@@ -278,9 +278,9 @@ func (r *Repairer) endKeys(bucket *task.Task, removal uint64) {
 	}
 }
 
-// behindRemoval reports whether a task has to wait for the removal of its bucket: what a backend shows is the
-// old one's, if it was made again since, and what was pending before is gone with it. To copy a key would make the bucket
-// again. parked: the removal is left to a person.
+// behindRemoval reports whether a task has to wait for the removal of its bucket. If the bucket was made
+// again since, the backend still shows the old one; otherwise what was pending went with it, and copying
+// a key would make the bucket again. parked: the removal is left to a person.
 func (w *run) behindRemoval() (behind, parked bool, err error) {
 	removals, knows := able[Removals](w.r.o.Journal)
 	if knows && !removals.Removing(w.t.Bucket) {

@@ -54,7 +54,7 @@ func (c Credentials) GoString() string { return c.String() }
 // MarshalText hides the secrets from encoders.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// Backend is one storage.
+// Backend describes one of the proxy's backends.
 type Backend struct {
 	Name        string // host and port, as in the journal
 	URL         string // scheme, host and port
@@ -89,7 +89,7 @@ type Options struct {
 	RetryParked bool
 	// Maintained tells which backends get nothing (R14); may be nil.
 	Maintained func(name string) bool
-	// DryRun looks and decides, and tells what would be done by OnResolved.
+	// DryRun looks and decides, and tells OnResolved what would be done.
 	DryRun bool
 	// CopyBucketConfig copies policy, CORS, lifecycle and so on of buckets where
 	// the journal has a write of them; else these are parked, and so shown.
@@ -97,10 +97,10 @@ type Options struct {
 	// OnConflict is what becomes of a key that was changed past the proxy; the zero value
 	// leaves it to a person.
 	OnConflict Policy
-	// Memory keeps what backends do not keep; nil is one of this process's own.
+	// Memory remembers what backends do not keep; nil: only this process does.
 	Memory Memory
-	// IgnoreETags is for storages whose ETags are no MD5 (R18): where sizes agree,
-	// contents are compared.
+	// IgnoreETags is for backends whose ETags are no MD5 (R18): contents of the same size are
+	// compared.
 	IgnoreETags bool
 
 	DialTimeout time.Duration // 0 is 3 s
@@ -109,8 +109,8 @@ type Options struct {
 	// RetryBase and RetryMax bound the backoff of one task: full jitter below
 	// RetryBase * 2^tries, at most RetryMax. 0 are 1 s and 15 minutes.
 	RetryBase, RetryMax time.Duration
-	// LateWait is how long a key rests, after all backends were seen equal, of which a backend may still
-	// carry out a write that it gave no answer to; 0: it is closed at once.
+	// LateWait is how long a key rests, after all backends were seen equal, if one of them may still
+	// carry out a write that it has not answered; 0: it is closed at once.
 	LateWait time.Duration
 	// IdleInterval is how often follow mode looks into the journal where nothing
 	// is to be done; 0 is 1 s. It is stretched where a look takes long.
