@@ -53,8 +53,8 @@ func (r *request) betterKnown(owing uint64) uint64 {
 	return owing
 }
 
-// sourceMissing is the set of backends that owe the source, or tags of it which the copy takes along, and that it
-// is not coming to.
+// sourceMissing is the set of backends that owe the source, or tags that the copy takes along, and to
+// which no write is bringing it.
 func (r *request) sourceMissing() (set uint64) {
 	j := r.e.o.Journal
 	if r.head.source.VersionID != "" || j == nil {
@@ -74,10 +74,11 @@ func (r *request) sourceMissing() (set uint64) {
 	return set
 }
 
-// withSource takes backends out of want that owe a copy's source: an older one is not to
-// be copied, and the copy is owed there, too. Who is at a write to it copies behind that (order_copies.go).
-// Where nobody is left the client has to wait for repair of the source; for a write to it that is under way
-// the copy waits itself, and so does that of a part, which is one backend's alone.
+// withSource takes out of want the backends that owe a copy's source: they must not copy an older one,
+// and owe the copy as well. A backend with a write to the source under way copies after that
+// (order_copies.go). If no backend is left, the client has to wait until repair has brought the source;
+// but for a write under way the copy itself waits, as does that of a part, which only one backend can
+// make.
 func (r *request) withSource(want uint64) (uint64, *s3Error) {
 	if r.head.source.VersionID != "" {
 		return r.fromIssuer(want)

@@ -71,9 +71,9 @@ type Conn interface {
 	// Unsent is the number of bytes taken by Send and the like that the peer has
 	// not acknowledged yet, or -1 where the system does not tell.
 	Unsent() int
-	// Acknowledged is how many bytes the peer has acknowledged, since the connection began, and whether it
-	// has yet to acknowledge others; again: though they were sent again and again. Both are false where the system
-	// does not tell. Any goroutine may call it until one of the last three is called.
+	// Acknowledged returns how many bytes the peer has acknowledged since the connection began, whether
+	// it has more to acknowledge, and whether these were sent again in vain. Both are false if the
+	// system does not tell. Any goroutine may call it until one of the last three is called.
 	Acknowledged() (bytes uint64, more, again bool)
 	// Abort makes connecting, reading and sending under way, and each later one, fail
 	// at once. The connection can only be reset or discarded then.
@@ -128,7 +128,7 @@ type Adaptive interface {
 	AnsweredAt(backend int, slot int32) (at int64, ok bool)
 	// Lagged notes that a leg ended well so long after that.
 	Lagged(backend int, now, lag int64)
-	// Cut notes that a leg was cut which had held its client back since then, or could not connect since then.
+	// Cut notes that a leg was cut that had held its client back, or could not connect, since then.
 	Cut(backend int, since int64)
 	// Crowded is the set of backends in the pool, of want, where a leg would only wait: they
 	// are busy up to their limits, and another one is not.
@@ -213,9 +213,9 @@ type JournalWrite interface {
 	Add(bucket, key, target []byte) error
 	// Waits reports whether Acknowledge waits for a disk.
 	Waits() bool
-	// Leave says what is left of a write that has a decider (R29) if the process is killed before Acknowledge
-	// or Settle: of one that is Unacknowledged that nobody but p.Owed may have it, else that it is to be as p
-	// says. It waits for nothing, tells this process nothing, and keeps nothing of p.
+	// Leave says what a killed process leaves behind of a write with a decider (R29) before Acknowledge
+	// or Settle. If p is Unacknowledged, only the backends of p.Owed may have the write; otherwise it
+	// is to be as p says. It waits for nothing, is for the next process alone, and keeps nothing of p.
 	Leave(p *Promise)
 	// Acknowledge makes durable what the backends may owe of a write whose legs are out,
 	// before the client is told of it: an entry for each key, which are Open. It keeps

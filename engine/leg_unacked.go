@@ -2,10 +2,10 @@ package engine
 
 import "errors"
 
-// What the system has taken of a message is no sign of its backend: over a link that was cut without a word
-// it takes some megabytes, which a slow client needs minutes for. So bytes count as moved once the
-// backend's system has acknowledged them (R13). Legs do not ask for that: who looks for silent backends does,
-// where no leg ends well.
+// That our system has taken bytes says nothing about the backend: over a link that was cut silently it
+// takes some megabytes, which a slow client needs minutes to send. So bytes count as moved once the
+// backend's system has acknowledged them (R13). Legs do not check that; the watch for silent backends
+// does, while no leg ends well.
 
 // acknowledged is what the backend has acknowledged of a leg's message, as far as it was looked at.
 type acknowledged struct {
@@ -15,9 +15,9 @@ type acknowledged struct {
 	since int64 // when it was seen first that others were waited for; 0: they were not
 }
 
-// Unacknowledged returns for how long the backend has acknowledged nothing of what was sent on the connection of
-// a leg, at most; a leg whose client pauses with all of it acknowledged waits for nothing. The time counts from the
-// first call that saw it. One goroutine may call it for a backend. It looks at every request.
+// Unacknowledged returns the longest time for which the backend has acknowledged nothing on the
+// connection of one of its legs, although something was sent. The time counts from the first call that
+// saw it. Only one goroutine may call it per backend. It looks at every request.
 func (e *Engine) Unacknowledged(backend int, now int64) (longest int64) {
 	for _, r := range e.list() {
 		if l := r.legAt(backend); l != nil {
@@ -62,9 +62,10 @@ func (l *leg) unacknowledged(now int64) int64 {
 // errLost ends a connection that a middlebox has forgotten.
 var errLost = errors.New("connection lost: nothing arrives that is sent on it, while the backend answers on others")
 
-// Renew cuts the connections of a backend on which it has acknowledged nothing for that long, although it was sent
-// again and again. The caller knows that others arrive there. Their legs begin again on fresh connections, where
-// they may (R12). It looks at every request, as Unacknowledged does, and is for the same goroutine.
+// Renew cuts the connections on which a backend has acknowledged nothing for that long, although bytes
+// were sent again and again. The caller knows that other connections work. The legs start again on new
+// connections, if they may (R12). Like Unacknowledged it looks at every request, and is for the same
+// goroutine.
 func (e *Engine) Renew(backend int, now, patience int64) {
 	for _, r := range e.list() {
 		if l := r.legAt(backend); l != nil && l.unacknowledged(now) >= patience {

@@ -325,7 +325,8 @@ func (l *leg) waitsForTurn() bool {
 	return l.park()
 }
 
-// beginWaiting notes that a leg which was kept back begins now: until then its backend was not to blame.
+// beginWaiting notes that a leg that was held back begins now: its backend is not to blame for the time
+// until then.
 func (l *leg) beginWaiting() {
 	l.asked = l.r.e.now()
 	l.r.e.o.Limiter.Progress(l.backend, l.slot, l.asked)

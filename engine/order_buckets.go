@@ -31,8 +31,9 @@ func (h *requestHead) isOfBucket() bool {
 	return h.write && len(h.target.Key) == 0 && len(h.target.Bucket) > 0 && h.kind == s3.KindPlain
 }
 
-// enterBucket has the request's legs wait for those of writes to its bucket that were acknowledged before
-// it began, and enters the request in the table if it is such a write. Before its legs start.
+// enterBucket makes the request's legs wait for the legs of writes to its bucket that were acknowledged
+// before it began, and enters the request in the table if it is such a write itself. It is called before
+// the legs start.
 func (r *request) enterBucket() {
 	t, own := &r.e.ofBuckets, r.head.isOfBucket()
 	if !r.head.write || !own && t.count.Load() == 0 {
@@ -70,7 +71,8 @@ func (w *bucketWrite) putBehindLocked(r *request) {
 	}
 }
 
-// legEnded notes that a leg has ended, and gives those that have waited for it: startNext has to follow.
+// legEnded notes that a leg has ended and returns the legs that have waited for it: startNext must be
+// called with them.
 func (t *bucketWrites) legEnded(w *bucketWrite, backend int) (next []*leg) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -105,8 +107,8 @@ func (t *bucketWrites) late(bucket []byte) (set uint64) {
 	return set
 }
 
-// precedes reports whether w's client was told, and it is about the bucket; "" is about all of them. The
-// table's lock must be held.
+// precedes reports whether w's client was told, and whether w is about the bucket; "" stands for all
+// buckets. The table's lock must be held.
 func (w *bucketWrite) precedes(bucket []byte) bool {
 	return w.r.ledger.isAnswered() && (len(bucket) == 0 || bytes.Equal(w.r.head.bucket(), bucket))
 }
@@ -133,8 +135,8 @@ func (t *bucketWrites) removeLocked(w *bucketWrite) {
 	t.count.Add(-1)
 }
 
-// lackBucket is the set of backends that lack the bucket itself, or a setting of it that is under way: what
-// is done in it is better asked of another one, as long as there is one.
+// lackBucket is the set of backends that lack the bucket itself, or a setting of it that is under way.
+// If there are others, requests in the bucket should go to those.
 func (r *request) lackBucket() uint64 {
 	late := r.e.ofBuckets.late(r.head.bucket())
 	if j := r.e.o.Journal; j != nil && !j.Quiet() && len(r.head.bucket()) > 0 {
@@ -143,8 +145,8 @@ func (r *request) lackBucket() uint64 {
 	return late
 }
 
-// couldDecide is decidersOf without those that lack something of the bucket itself, or that are yet to get a
-// copy's source, as long as there are others.
+// couldDecide is decidersOf without the backends that lack something of the bucket itself or have yet to
+// get a copy's source, unless no other is left.
 func (r *request) couldDecide(asked, owing uint64) uint64 {
 	set := decidersOf(asked, owing, r.e.ignoring.Load(), r.e.all)
 	if have := set &^ (r.lackBucket() | r.source.coming); have != 0 {
@@ -153,8 +155,9 @@ func (r *request) couldDecide(asked, owing uint64) uint64 {
 	return set
 }
 
-// decideSoon waits briefly for a backend that can decide whether a bucket may be removed: where each lacks
-// another one of the keys that a client has just removed, that is a matter of milliseconds.
+// decideSoon waits briefly for a backend that can decide whether a bucket may be removed. A client may
+// have just removed its keys, so that each backend still lacks one of these deletes for some
+// milliseconds.
 func (r *request) decideSoon() bool {
 	if len(r.head.target.Key) > 0 {
 		return false

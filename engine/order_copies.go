@@ -5,11 +5,11 @@ import (
 	"github.com/akubra/akubra/synclog/task"
 )
 
-// A copy reads its source on each backend (R30), so that it has its place among the writes to that (R19):
-// its leg to a backend comes behind those of the writes which were acknowledged before it began, and before
-// those of the writes that begin once its own client was told. Where one of the former has failed the
-// copy's leg ends, and the copy is owed. With a write that is neither it overlaps: the copies may differ, also
-// where their ETags do not, and count as concurrent writes.
+// A copy reads its source on each backend (R30), so it is ordered among the writes to the source (R19).
+// Its leg to a backend follows the legs of writes that were acknowledged before the copy began, and
+// precedes those of writes that begin after the copy was acknowledged. If an earlier write's leg fails,
+// the copy's leg ends too, and the copy is owed there. Any other write overlaps with the copy: the copies
+// may differ even if their ETags do not, and count as concurrent writes.
 
 // copyTurns is a copy's place among the writes to its source.
 type copyTurns struct {
@@ -31,8 +31,8 @@ func (r *request) enterSource() {
 	}
 }
 
-// comingTo are the backends that have the newest acknowledged write to one of the source's names, or are
-// at it.
+// comingTo are the backends that have the newest acknowledged write to one of the source's names, or
+// have it under way.
 func (r *request) comingTo(name int) uint64 {
 	if r.source.turns == nil {
 		return 0
@@ -73,8 +73,8 @@ func (o *overlaps) beginReading(t *turn, hash uint64, r *request) {
 	s.runLocked(hash).enterLocked(t, writer{r: r, reads: true})
 }
 
-// readBeside notes, as t begins, whether one of two turns reads the key and the other one writes to it, and t's
-// legs do not come behind w's.
+// readBeside notes, as t begins, whether one of the two turns reads the key while the other one writes to
+// it, and t's legs do not follow w's.
 func (t *turn) readBeside(w *turn) {
 	if t.reads == w.reads || t.r == w.r || w.passed != 0 && !t.unordered {
 		return

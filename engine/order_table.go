@@ -15,7 +15,7 @@ import (
 type overlaps struct {
 	shards [overlapShards]overlapShard
 	alone  atomic.Int64 // conditional writes that are under way and not decided
-	// decisions is how many have been decided. What one has come to is in the journal before it counts here.
+	// decisions is how many have been decided. The outcome is in the journal before it counts here.
 	decisions atomic.Uint64
 }
 
@@ -79,7 +79,7 @@ type turn struct {
 	followed atomic.Bool
 	// repairing are the backends that repair was changing when it began.
 	repairing uint64
-	// either: it reads the key beside a write, and each backend may have read what was before, or what came after.
+	// either: it reads the key beside a write, so each backend may have read the state before or after it.
 	either bool
 	// beside are the writes that overlapped with it and have ended before it, up to maxBeside.
 	beside []*beside
@@ -283,9 +283,9 @@ func (k *overlap) tell() {
 	}
 }
 
-// overlapped reports whether a write overlaps, or has overlapped, with another client's. Beside repair alone it
-// does so unless it can be told (Promise.Told): whatever else a backend shows is then not right (R35). known: the
-// journal hears of all of these that have ended from themselves.
+// overlapped reports whether a write overlaps, or has overlapped, with another client's. A write that
+// only repair was beside also counts, unless it can be recognized (Promise.Told): then anything else that
+// a backend shows is wrong (R35). known: all of these that have ended report to the journal themselves.
 func (o *overlaps) overlapped(t *turn, told bool) (is, known bool) {
 	s := o.shard(t.hash)
 	s.mu.Lock()

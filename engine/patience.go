@@ -86,8 +86,9 @@ func (r *request) awaitBucket(primary uint64) {
 	}
 }
 
-// awaitWritesIn waits until no write is under way any more in a bucket that is to be removed, of which a client
-// was told: it comes before the removal on each backend (R19), or some would make the bucket anew for it.
+// awaitWritesIn waits until no acknowledged write is under way in a bucket that is to be removed: such a
+// write must precede the removal on each backend (R19), or some backends would make the bucket again for
+// it.
 func (r *request) awaitWritesIn() {
 	if !r.head.isOfBucket() || !r.head.isConditional() || r.e.o.Journal == nil || r.e.o.Journal.Quiet() {
 		return

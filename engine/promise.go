@@ -330,9 +330,8 @@ func (r *request) otherETags(votes []vote, first []byte) (others []task.BackendE
 	return others
 }
 
-// made is which version the write of an object, or its delete, has made on each backend that took it, as far as
-// that is known: nothing else tells later whether it is this one that a client has deleted by
-// its id (R35).
+// made is which version the write or delete of an object has made on each backend that took it, as far
+// as known: when a client deletes a version by id, nothing else tells whether it is this write's (R35).
 func (r *request) made(votes []vote) (ids []task.BackendETag, null uint64) {
 	if len(r.ledger.key) == 0 {
 		return nil, 0

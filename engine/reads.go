@@ -71,7 +71,7 @@ type readPlan struct {
 	// all: every backend speaks, and what one of them refuses is no answer as long as another
 	// one may give it (R3).
 	all bool
-	// busy: those that are not asked at once are only busy (R13), and so have as much to say as the others.
+	// busy: the backends that are not asked at once are only busy (R13), so their answers count as much.
 	busy bool
 	// owed are the backends that owed what is asked for when it was planned, and decisions the
 	// conditional writes that had been decided.
@@ -181,7 +181,7 @@ func (r *request) owedOf() uint64 {
 	return j.Owed(r.head.target.Bucket, r.head.decodedKey()) & r.e.all
 }
 
-// owedPart is the set of backends that owe the part of it that is asked for: tags, an ACL, a setting of a bucket.
+// owedPart is the set of backends that owe the part that is asked for: tags, an ACL, a bucket setting.
 func (r *request) owedPart() uint64 {
 	if f := r.e.o.OwedPart; f != nil && r.head.target.Sub {
 		return f(r.head.target.Bucket, r.head.decodedKey(), r.head.raw) & r.e.all

@@ -78,9 +78,9 @@ func (r *request) primaryLate() {
 	}
 }
 
-// isPrimarysToTell reports whether a positive answer tells what only its backend knows, so that the
-// primary's goes before it: a version's id, or the ETag of an object that it has encrypted. A backend that
-// lacks the object, or the bucket's versioning, may tell neither where the primary does.
+// isPrimarysToTell reports whether a positive answer tells what differs between backends, so that the
+// primary's answer takes precedence: a version's id, or the ETag of an encrypted object. A backend that
+// lacks the object, or the bucket's versioning, may tell neither although the primary does.
 func (l *leg) isPrimarysToTell() bool {
 	h := &l.r.head
 	switch {

@@ -7,11 +7,11 @@
 //
 //   - While it has held nobody back lately it takes whatever comes: clients may be slower than it is, or
 //     it has become better.
-//   - Else it takes what it can carry within StallTimeout, with all that is under way before it: a
-//     leg that would be cut is better not begun, for it would only take the way from others.
-//   - Where more has come than that, clients would be held back all the time: then it takes one body at
-//     a time, and only so many that clients wait for a hundredth of the time, until no more is wanted
-//     than it carries. That is enough to see what it carries. Repair brings the rest.
+//   - Otherwise it takes what it can carry within StallTimeout, after all that is under way before it. A
+//     leg that would be cut is better not begun: it would only take capacity from others.
+//   - If more comes than that, clients would be held back all the time. Then it takes one body at a
+//     time, and so few that clients wait for a hundredth of the time, until demand falls to what it
+//     carries. That is enough to measure what it carries. Repair brings the rest.
 package lane
 
 import (
@@ -64,8 +64,8 @@ type Cargo struct {
 // Sent is how many bytes of it the backend's connection has taken.
 func (b *Cargo) Sent() int64 { return b.sent.Load() }
 
-// isOf reports whether the cargo is one of the backend's: its client is held back, or it is too new to tell.
-// What a client sends more slowly than the backend takes it is none.
+// isOf reports whether the cargo counts for the backend: its client is held back, or it is too new to
+// tell. A body that its client sends more slowly than the backend takes it does not count.
 func (b *Cargo) isOf(now int64, stall time.Duration) bool {
 	return b.lags != 0 && now-b.lags < int64(stall) || now-b.begun < int64(stall)
 }
@@ -237,8 +237,8 @@ func (l *Lane) measureLocked(now, least int64) {
 
 func (l *Lane) restartLocked(now int64) { l.from, l.base, l.waits = now, l.sent.Load(), 0 }
 
-// Moves reports whether the lane's connections go on taking bytes, while the cargo is under way. What they take
-// at first says nothing: the system takes it for a backend that takes nothing, too.
+// Moves reports whether the lane's connections go on taking bytes while the cargo is under way. The first
+// bytes say nothing: the system takes them even if the backend takes none.
 func (l *Lane) Moves(now int64, b *Cargo) bool {
 	return now-l.moved.Load() < (now-b.begun)/2
 }
@@ -248,8 +248,8 @@ func seconds(ns int64) float64 { return float64(ns) / float64(time.Second) }
 // Crowded notes that a leg was not begun because others fill the backend, whatever its body.
 func (l *Lane) Crowded(now int64) { l.crowdedAt.Store(now) }
 
-// Pressed reports whether clients need all the capacity of the backend: it has just been crowded, or it has
-// held clients back. That large bodies do not fit is none: what is not begun leaves the way free.
+// Pressed reports whether clients need all the capacity of the backend: it has just been crowded, or it
+// has held clients back. Large bodies that do not fit do not count, since they are not begun.
 func (l *Lane) Pressed(now int64) bool {
 	if at := l.crowdedAt.Load(); at != 0 && now-at < pressedFor {
 		return true

@@ -273,9 +273,9 @@ func (w *Write) etagsDiffer(first int, key string) bool {
 // Differs reports whether both ETags are known and not equal.
 func Differs(a, b []byte) bool { return len(a) > 0 && len(b) > 0 && !bytes.EqualFold(a, b) }
 
-// lackParts examines an object made from parts, which is on one backend only. Some storages say of an upload that they
-// do not know that it is completed, where they have an object under its key: of several that say so
-// it is not known whose the upload was.
+// lackParts examines an object made from parts, which is on one backend only. Some backends answer that
+// an upload they do not know is completed, if they have an object under its key: if several say so, it
+// is not known whose the upload was.
 func (w *Write) lackParts(o *Outcome, first int) {
 	from := w.backendOf(first)
 	l := Lack{Aspect: LacksParts, Reason: "multipart", Err: MultipartUpload}

@@ -20,8 +20,8 @@
 // settle.go is a person's decision. verify*.go walks listings to find what no journal knows.
 //
 // Ownership: a Repairer owns its workers. RunOnce returns when they have ended;
-// Start starts them and Close awaits their end. Nothing is kept for each task
-// but of those being worked on: the journal is the queue.
+// Start starts them and Close awaits their end. Only tasks that are
+// being worked on take memory: the journal is the queue.
 package repair
 
 import (
