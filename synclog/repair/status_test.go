@@ -15,7 +15,7 @@ func TestR36EstimateNeedsARate(t *testing.T) {
 		closeFor := func(seconds int) {
 			for range seconds {
 				r.counts.recent.add(10, 0)
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // in the bubble
 			}
 		}
 		want := func(when string, eta time.Duration) {
@@ -36,7 +36,7 @@ func TestR36EstimateNeedsARate(t *testing.T) {
 		want("when it is back", 0)
 		closeFor(4)
 		want("once it is worked on", 30*time.Second)
-		time.Sleep((idleSeconds + 1) * time.Second)
+		time.Sleep((idleSeconds + 1) * time.Second) // in the bubble
 		closeFor(2)
 		want("two seconds after nothing was done", 0)
 		closeFor(2)

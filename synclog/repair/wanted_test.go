@@ -108,7 +108,7 @@ func TestR30WantedKeyCostsNoPass(t *testing.T) {
 	for range 50 {
 		r.Prefer("b", "1")
 		r.Prefer("b", "k")
-		time.Sleep(time.Millisecond) // clients that ask
+		time.Sleep(time.Millisecond) // so that each of them could cost a pass; without it some become one
 	}
 	w.await("the key that was asked for is repaired", func() bool { return len(w.q.left()) == resting })
 	if n := q.looks.Load(); n > 3*resting {
