@@ -71,7 +71,7 @@ func TestR30OwedAllocatesNothing(t *testing.T) {
 // The door costs nothing of its own, neither for a PUT that ends well before its answer
 // nor for one with a leg out, whose slot says what is owed.
 func TestWriteAllocatesNothing(t *testing.T) {
-	j := openDoor(t, t.TempDir(), Options{})
+	j := openDoor(t, t.TempDir(), Options{manual: true})
 	bucket, key, host, target := []byte("b"), []byte("k"), []byte("s3"), []byte("/b/k")
 	es := make([]Entry, 1)
 	for _, open := range []bool{false, true} {
