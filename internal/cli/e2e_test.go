@@ -179,7 +179,7 @@ func testMemory(t *testing.T, path string) {
 	fast := stub.New(t, stub.KeepBodies(false), stub.NoHash(), stub.KeepRequests(1))
 	slow := stub.New(t, stub.KeepBodies(false), stub.NoHash(), stub.KeepRequests(1), stub.ReceiveBuffer(64<<10))
 	slow.Behave(stub.Behaviour{ReadRate: 20 << 10})
-	b := startBinary(t, path, []*stub.Server{fast, slow}, "StallTimeout: 3s\nConnectionTimeout: 60s\nConnLimit: 1000")
+	b := startBinary(t, path, []*stub.Server{fast, slow}, "StallTimeout: 10s\nConnectionTimeout: 60s\nConnLimit: 1000")
 	var all sync.WaitGroup
 	for i := range clients {
 		all.Go(func() {
