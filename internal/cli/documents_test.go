@@ -134,6 +134,7 @@ func TestDocumentsNameKeys(t *testing.T) {
 		"SIGHUP", "SIGTERM", "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "LimitNOFILE", "FileDescriptorName", // of systemd and Go
 		"PATTERN", "DELETE", "POST", "GET", "PUT", "HEAD", "OPTIONS", "OWES", "FILE", "MiB", "GiB",
 		"XAdminUserNotFound", "PermanentRedirect", "AuthorizationHeaderMalformed", "MethodNotAllowed", // in error documents
+		"Suspended", "Off", // of versioning
 		"Backend", // of BackendCredentials and BackendTLS
 	} {
 		known[word] = true
