@@ -126,6 +126,7 @@ var kept = []struct{ name, history string }{
 	{"an ACL beside a PUT of its object, which one backend has first", "wait 1s" + times(24, "; & acl b/%d public-read; put b/%[1]d 3")},
 	{"a copy of what is written meanwhile", times(6, "& copy b/%d v/k; ") + "& put v/k 11; put b/k 12; freeze B; put v/k 13"},
 	{"a bucket with versions that comes late, without, to an empty disk", "freeze B; tag b/k3.txt 3; make v; wipe B"},
+	{"a bucket that is removed where one backend folds the name of what the other one has", "manners A folds; put v/u//a 6; clear v; remove v"},
 	{"a hold whose only taker is restored", "put l/k 0; wait 1s; save A; down B; hold l/k ON; restore A; up B"},
 	{"a retention whose only taker is restored, over one that is older", "put l/k 0; save A; retain l/k 5; wait 1s; down B; retain l/k 9; restore A; up B"},
 	{"a hold that was lifted where one backend is out", "put l/k 0; hold l/k ON; wait 1s; down B; hold l/k OFF; up B"},

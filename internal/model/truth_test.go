@@ -633,8 +633,10 @@ func (t *truth) isTrue(reason, key string, k *known) bool {
 	case "needs a person":
 		return k.versions || k.overlaps || k.disturbed
 	}
+	// "failed": of what a backend has in a bucket under a name that the one which decided its removal folds with another
+	// one nobody knows. Else every storage is well now.
 	_, name, _ := strings.Cut(key, "/")
-	return name == "" && k.disturbed // "failed"; else: every storage is well now
+	return name == "" && (k.disturbed || slices.ContainsFunc(t.manners, func(m s3mem.Manners) bool { return m.Folds }))
 }
 
 // locked reports whether a client was told of a lock.
