@@ -108,9 +108,9 @@ func lackingPart(e *Entry, aspect task.Aspect) uint64 {
 // one has said so.
 func lackingFor(e *Entry) uint64 {
 	switch {
-	case e.Completes() && e.Open:
+	case e.Completes() && (e.Open || e.Took&(e.Took-1) != 0):
 		return e.Owed | e.Took
-	case e.Took&^e.Owed != 0 || e.Completes():
+	case e.Took&^e.Owed != 0:
 		return e.Owed
 	}
 	return e.Owed &^ e.Took

@@ -123,7 +123,7 @@ func TestR26R30OwesOfACompletionInDoubt(t *testing.T) {
 		took, owed uint64
 		want       uint64
 	}{
-		{"one backend's", 1, 6, 6}, {"two say so", 3, 7, 7},
+		{"one backend's", 1, 6, 6}, {"one backend's, whose order is in doubt", 1, 7, 6}, {"two say so", 3, 7, 7},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
