@@ -290,6 +290,11 @@ func (r *request) winner() *leg {
 // allEndedLocked reports whether each leg that was started has its vote.
 func (r *request) allEndedLocked() bool { return r.race.ended == r.race.asked }
 
+// anyPositiveLocked reports whether a backend has answered positively.
+func (r *request) anyPositiveLocked() bool {
+	return slices.ContainsFunc(r.race.votes, func(v vote) bool { return v.State == votePositive })
+}
+
 // ackedLocked reports whether the client is told that its write succeeded.
 func (r *request) ackedLocked() bool {
 	c := &r.race

@@ -45,7 +45,7 @@ func (r *request) noAnswer() *s3Error {
 	if !r.allEndedLocked() { // one beside a decider that has failed still writes its own fields
 		return errNoBackend
 	}
-	if r.head.write && slices.ContainsFunc(r.race.votes, func(v vote) bool { return v.State == votePositive }) {
+	if r.head.write && r.anyPositiveLocked() {
 		return errTooFewAcks
 	}
 	for i := range r.legs {
