@@ -215,3 +215,38 @@ func TestR35LockThatOneOfTwoShows(t *testing.T) {
 		}
 	}
 }
+
+// R35: a backend that lacks the object as it stands has taken a lock of what it had before. That it shows none afterwards
+// is not its fault.
+func TestR35LockOfWhatABackendHadBefore(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		took []int
+		want task.ParkReason
+	}{
+		"both took it, and the other one shows that it is lifted": {[]int{0, 1}, ""},
+		"it took it alone": {[]int{0}, task.NeedsPerson},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 2)
+			for _, s := range w.stores {
+				s.buckets["b"].docs["object-lock"] = lockDoc
+			}
+			w.stores[0].put("b", "k", "v0", 2*time.Hour)
+			o := w.stores[1].put("b", "k", "v1", time.Hour)
+			if tt.want == "" {
+				o.docs["legal-hold"] = "<LegalHold><Status>OFF</Status></LegalHold>"
+			}
+			w.knows("k", w.by(task.Content, "PUT", o.etag, "", 1), w.by(task.LegalHold, "PUT", "", "legal-hold", tt.took...))
+			if tt.want == "" {
+				w.mustResolve()
+			} else {
+				w.mustPark("k", tt.want)
+			}
+			if got := w.body(0, "k"); got != "v1" {
+				t.Errorf("A has %q", got)
+			}
+		})
+	}
+}

@@ -202,6 +202,9 @@ func (k *knowledge) owes(i int) bool {
 	return false
 }
 
+// lacked reports whether a backend has not taken the object as it stands.
+func (k *knowledge) lacked(i int) bool { return k.stands != nil && has(k.stands.owed, i) }
+
 func deletes(claims []*claim) bool {
 	for _, c := range claims {
 		if c.del || c.any { // what was in flight when the proxy died may be a delete

@@ -295,7 +295,7 @@ func (w *run) partsOfAll(ctx context.Context, s *sight, name string) (parts []pa
 	parts, docs, errs = make([]part, len(s.views)), make([]document, len(s.views)), make([]error, len(s.views))
 	w.r.each(func(i int, b *backend) {
 		p := &parts[i]
-		p.object, p.lossy = &s.views[i], w.r.o.Memory.Loses(b.name, "?"+name)
+		p.object, p.lossy, p.late = &s.views[i], w.r.o.Memory.Loses(b.name, "?"+name), w.know.lacked(i)
 		switch s.views[i].is {
 		case unknown:
 			errs[i] = s.errs[i]

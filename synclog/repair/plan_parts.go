@@ -16,10 +16,20 @@ type part struct {
 	refused bool // it was given it in this run
 	lossy   bool // it is known not to keep it
 	bare    bool // it shows no such document at all: not even one that says that there is none
+	// late: it has the object by repair, or owes it: what it took of the part was for what it had before.
+	late bool
 }
 
 func (p *part) same(o *part) bool {
 	return (p.is == present) == (o.is == present) && (p.is != present || p.normal == o.normal)
+}
+
+// tellsMore reports whether p is the better source of the two: it has the part, or says that it has none.
+func (p *part) tellsMore(o *part) bool {
+	if p.is == present || o.is == present {
+		return o.is != present
+	}
+	return o.bare && !p.bare
 }
 
 // planPart plans for one sub-resource of an object: each is carried over by itself, as it
@@ -39,7 +49,7 @@ func planPart(c *claim, parts []part, name string, doubt bool) plan {
 		gone = gone && p.object.is == absent
 		equal = equal && p.object.is == parts[0].object.is && p.same(&parts[0])
 		took := p.object.is == present && !p.none && !p.lossy && !has(c.owed, i) && (has(c.took, i) || c.took == 0 && c.acked)
-		if took && (d.source < 0 || (doubt && !c.clears || isLock(name)) && p.is == present && parts[d.source].is != present) {
+		if took && (d.source < 0 || (doubt && !c.clears || isLock(name)) && p.tellsMore(&parts[d.source])) {
 			d.source = i
 		}
 	}
@@ -63,6 +73,9 @@ func planPart(c *claim, parts []part, name string, doubt bool) plan {
 		return parked(task.Conflict, "?"+name+" was deleted, and has come back past the proxy")
 	}
 	if source.bare && c.acked && !doubt && (name == "legal-hold" || isLock(name) && !equal) {
+		if source.late {
+			return parked(task.NeedsPerson, "?"+name+" was taken by a backend that had another object then")
+		}
 		return parked(task.NotKept, "?"+name+": the backend that took it shows none")
 	}
 	var leave plan
