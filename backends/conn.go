@@ -98,7 +98,9 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 		}
 		return nc, nil
 	}
+	c.mu.Lock()
 	c.tls = &tlsSocket{Conn: nc, sock: &c.sock}
+	c.mu.Unlock()
 	tc := tls.Client(c.tls, c.agreed)
 	err = tc.HandshakeContext(ctx)
 	if err == nil {

@@ -164,8 +164,10 @@ func (c *Conn) transfer(p netio.Piece, patience time.Duration) (int, error) {
 }
 
 // Unsent is the number of bytes that the peer has not acknowledged yet, or -1 if unknown, as over
-// TLS.
+// TLS. Any goroutine may call it.
 func (c *Conn) Unsent() int {
+	c.mu.Lock() // against a Connect
+	defer c.mu.Unlock()
 	if c.tls != nil {
 		return -1
 	}

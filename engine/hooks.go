@@ -69,7 +69,7 @@ type Conn interface {
 	// acknowledge. Only for plain connections, and where pipes can be had.
 	SplicePipe(pipe, n int, more bool, patience time.Duration) (int, error)
 	// Unsent is the number of bytes taken by Send and the like that the peer has
-	// not acknowledged yet, or -1 where the system does not tell.
+	// not acknowledged yet, or -1 where the system does not tell. Any goroutine may call it, as Acknowledged.
 	Unsent() int
 	// Acknowledged returns how many bytes the peer has acknowledged since the connection began, whether
 	// it has more to acknowledge, and whether these were sent again in vain. Both are false if the

@@ -220,7 +220,31 @@ func (l *leg) isMerelySlow() bool { return l.lane != nil && l.lane.Moves(l.r.e.n
 // it. It reports whether the leg is to be cut early because of that.
 func (r *request) noteLag(leg int, waited, total time.Duration) (cut bool) {
 	l := &r.legs[leg]
-	return l.lane != nil && l.lane.Lag(r.e.now(), &l.load, waited, total, r.o.StallTimeout)
+	return l.lane != nil && l.lane.Lag(r.e.now(), &l.load, waited, total, r.o.StallTimeout) && r.isOvertaken(l)
+}
+
+// isOvertaken reports whether another backend has more of the body than the leg's. A leg that the system has taken
+// more from may be the slower one: the system keeps some megabytes for a backend that takes none. If it were
+// left alone, the client would go at its speed.
+func (r *request) isOvertaken(l *leg) bool {
+	has := l.delivered()
+	for i := range r.legs {
+		if o := &r.legs[i]; o != l && o.delivered() > has {
+			return true
+		}
+	}
+	return false
+}
+
+// delivered is how much of a large body has arrived at the leg's backend; where the system does not tell, how
+// much was sent.
+func (l *leg) delivered() int64 {
+	l.mu.Lock() // nobody gives the connection back meanwhile
+	defer l.mu.Unlock()
+	if l.conn == nil {
+		return 0
+	}
+	return l.load.Sent() - int64(max(l.conn.Unsent(), 0))
 }
 
 // maxUnheld is the largest body that holds no client back even if its backend is slow: besides the

@@ -413,3 +413,58 @@ func TestR13SlowIsNoFailure(t *testing.T) {
 		})
 	}
 }
+
+// unsentConn is a connection on which the system still has something to send.
+type unsentConn struct {
+	memoryConn
+	unsent int
+}
+
+func (c *unsentConn) Unsent() int { return c.unsent }
+
+// R10: no leg is cut early for one whose backend has less of the body. The system takes some megabytes for a backend
+// that takes next to nothing, and the client would go at its speed if it were left alone.
+func TestR10NoLegIsCutForOneThatHasLess(t *testing.T) {
+	t.Parallel()
+	const much = 1 << 30
+	type has struct{ sent, unsent int } // unsent is -1 where the system does not tell
+	for _, tt := range []struct {
+		name string
+		legs [2]has // of which the first one lags
+		cut  bool
+	}{
+		{"the other one has more", [2]has{{much, 0}, {2 * much, much / 2}}, true},
+		{"the system has more for it, its backend has not", [2]has{{much, 0}, {2 * much, 3 * much / 2}}, false},
+		{"both have as much", [2]has{{much, much / 2}, {2 * much, 3 * much / 2}}, false},
+		{"the system tells nothing", [2]has{{much, -1}, {2 * much, -1}}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 2)
+			req := newRequest(r.e)
+			o := *req.o
+			o.StallTimeout = 8 // nanoseconds: it is over at each look
+			req.o, req.legs = &o, req.legs[:2]
+			for i, h := range tt.legs {
+				l := &req.legs[i]
+				l.conn, l.lane = &unsentConn{unsent: h.unsent}, &r.e.lanes[i]
+				l.lane.Begin(r.e.now(), &l.load, 1<<40)
+				l.lane.Moved(r.e.now(), &l.load, h.sent)
+			}
+			lags := func() (cut bool) {
+				for range 1000 { // as soon as it has had the same pace twice
+					req.legs[0].lane.Moved(r.e.now(), &req.legs[0].load, 1)
+					cut = cut || req.noteLag(0, time.Minute, time.Minute)
+				}
+				return cut
+			}
+			if got := lags(); got != tt.cut {
+				t.Errorf("it is cut: %t, want %t", got, tt.cut)
+			}
+			req.legs[1].conn = nil // it has ended
+			if lags() {
+				t.Error("it is cut although it is alone")
+			}
+		})
+	}
+}
