@@ -331,7 +331,7 @@ func (r *request) otherETags(votes []vote, first []byte) (others []task.BackendE
 }
 
 // made is which version the write or delete of an object has made on each backend that took it, as far
-// as known: when a client deletes a version by id, nothing else tells whether it is this write's (R35).
+// as known: when a client deletes a version by id, only that id says whether it is this write's (R35).
 func (r *request) made(votes []vote) (ids []task.BackendETag, null uint64) {
 	if len(r.ledger.key) == 0 {
 		return nil, 0

@@ -82,7 +82,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 		case shown = <-latest:
 		default:
 		}
-		return fmt.Sprintf("comparing: %s, %d differ, at %s", keys(int(shown.Keys)), shown.Differences-shown.Buckets-shown.Settings-shown.Errors, text.Printable(shown.Last))
+		return fmt.Sprintf("comparing: %s, %d differ, at %s", keys(int(shown.Keys)), shown.DifferentKeys(), text.Printable(shown.Last))
 	})
 	defer end()
 	var s repair.VerifySummary
@@ -109,7 +109,7 @@ func (c *cli) verify(config *config.Config, f *verifyFlags) int {
 
 // verified is the last line: each key is in one of its counts, and a bucket in none of the keys'.
 func verified(s *repair.VerifySummary, journaled bool) string {
-	line := fmt.Sprintf("compared %s: %d differ (%d missing somewhere)", keys(int(s.Keys)), s.Differences-s.Buckets-s.Settings-s.Errors, s.Missing)
+	line := fmt.Sprintf("compared %s: %d differ (%d missing somewhere)", keys(int(s.Keys)), s.DifferentKeys(), s.Missing)
 	if s.Buckets > 0 {
 		line += fmt.Sprintf(", %s missing somewhere", count(int(s.Buckets), "bucket"))
 	}

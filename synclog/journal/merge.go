@@ -264,8 +264,8 @@ func (r *record) replace(at int, w *Entry, mine uint64) {
 		// still land there, so repair looks at the key once more.
 		w.Owed |= past
 	case len(w.ETag) > 0 || w.Method == "DELETE":
-		// The same for the backends that took w, while another one lacks it: what they show
-		// tells whether they have it.
+		// The same for the backends that took w, while another one lacks it: from what they
+		// show, repair sees whether they have it.
 		w.Owed |= past & w.Took
 	}
 	w.Owed |= past &^ mine

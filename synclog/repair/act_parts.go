@@ -77,7 +77,8 @@ func (w *run) carryPart(ctx context.Context, s *sight, write *task.Write) (acted
 			w.actions = append(w.actions, "would have "+did)
 			continue
 		}
-		w.give(fmt.Sprint("?", name, " ", i), "")
+		mark := fmt.Sprint("?", name, " ", i)
+		w.give(mark, "")
 		if err := w.seal(); err != nil {
 			return false, p, err
 		}
@@ -92,7 +93,7 @@ func (w *run) carryPart(ctx context.Context, s *sight, write *task.Write) (acted
 		case err != nil:
 			return false, p, err
 		default:
-			w.give(fmt.Sprint("?", name, " ", i), docs[p.source].normal)
+			w.give(mark, docs[p.source].normal)
 			w.r.wrote(b)
 			w.copied++
 			w.actions = append(w.actions, did)

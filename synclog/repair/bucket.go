@@ -63,10 +63,10 @@ func (w *run) lookAtBucket(ctx context.Context) *sight {
 			// All that a bucket shows is that it exists, and whether its objects can be
 			// locked.
 			s.views[i].is = present
-			doc, err := b.getDocument(ctx, w.t.Bucket, "", "object-lock")
+			locks, err := b.locks(ctx, w.t.Bucket)
 			if err != nil && backendFault(err) { // that is no bucket without object lock
 				s.views[i], s.errs[i] = view{}, err
-			} else if err == nil && doc.is == present {
+			} else if locks {
 				s.views[i].meta = lineLock + ":yes\n"
 			}
 		}
@@ -75,6 +75,12 @@ func (w *run) lookAtBucket(ctx context.Context) *sight {
 }
 
 const lineLock = "object lock"
+
+// locks reports whether a bucket has object lock; it has none where there is an error.
+func (b *backend) locks(ctx context.Context, bucket string) (bool, error) {
+	doc, err := b.getDocument(ctx, bucket, "", "object-lock")
+	return err == nil && doc.is == present, err
+}
 
 // bucketItself creates a bucket, or deletes it, where that is still to be done.
 func (w *run) bucketItself(ctx context.Context) (end, error) {

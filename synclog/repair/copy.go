@@ -89,9 +89,12 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 			client.HasCode(err, "BadDigest") && c.used()&featChecksum != 0:
 			// Its MD5 was compared here; it serves as the checksum, which is never dropped.
 			return "", c.src.at(fmt.Errorf("%w: backend %q has content that does not match its checksum (%w)", errDamaged, c.src.name, err))
-		case strip&(featRetention|featHold) != 0 && !asked && c.bucketLocks(ctx):
-			asked = true // it was refused while the bucket was being made
 		case strip != 0:
+			if strip&(featRetention|featHold) != 0 && !asked {
+				if asked, _ = c.dst.locks(ctx, c.bucket); asked {
+					continue // it was refused while the bucket was being made
+				}
+			}
 			c.skip |= strip
 			if known {
 				c.dst.forget(strip, err)
@@ -102,12 +105,6 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 			return "", err
 		}
 	}
-}
-
-// bucketLocks reports whether the bucket has object lock at the target.
-func (c *transfer) bucketLocks(ctx context.Context) bool {
-	doc, err := c.dst.getDocument(ctx, c.bucket, "", "object-lock")
-	return err == nil && doc.is == present
 }
 
 // closedOnUs: the backend closed a kept-alive connection just as it was being used.

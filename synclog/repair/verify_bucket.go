@@ -41,7 +41,11 @@ func (v *verifier) compareVersioning(ctx context.Context, listings []*listing) D
 		return Difference{}
 	}
 	v.r.each(func(i int, b *backend) {
-		if h := &d.Have[i]; h.Versioning == versioningOff && v.locks(ctx, b) {
+		h := &d.Have[i]
+		if h.Versioning != versioningOff {
+			return
+		}
+		if locks, _ := b.locks(ctx, v.o.Bucket); locks {
 			// S3 has no object lock without versions: this backend does not know them.
 			h.Versioning = ""
 			v.notKept(b.name, settingVersioning)
@@ -112,10 +116,4 @@ func Pending(j Journal, bucket, key string) (pending, parked bool, err error) {
 		t, ok = settings.FindSetting(bucket, settingVersioning)
 	}
 	return ok && t.Parked == "", ok && t.Parked != "", err
-}
-
-// locks reports whether the bucket has object lock.
-func (v *verifier) locks(ctx context.Context, b *backend) bool {
-	doc, err := b.getDocument(ctx, v.o.Bucket, "", "object-lock")
-	return err == nil && doc.is == present
 }

@@ -91,3 +91,8 @@ type VerifySummary struct {
 	Bytes                                              int64 // of content read
 	Last                                               string
 }
+
+// DifferentKeys is how many of the Differences are between objects.
+func (s *VerifySummary) DifferentKeys() int64 {
+	return s.Differences - s.Buckets - s.Settings - s.Errors
+}
