@@ -132,7 +132,7 @@ func TestDocumentsNameKeys(t *testing.T) {
 	for _, word := range []string{
 		"ETag", "Range", "Size", "LastModifiedTime", "Host", "Expect", "Connection", "Authorization", // of S3 and HTTP
 		"SIGHUP", "SIGTERM", "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "LimitNOFILE", "FileDescriptorName", // of systemd and Go
-		"PATTERN", "DELETE", "POST", "GET", "PUT", "HEAD", "OPTIONS", "OWES", "FILE", "MiB", "GiB",
+		"PATTERN", "DELETE", "POST", "GET", "PUT", "HEAD", "OPTIONS", "OWES", "FILE", "MiB", "GiB", "TiB",
 		"XAdminUserNotFound", "PermanentRedirect", "AuthorizationHeaderMalformed", "MethodNotAllowed", // in error documents
 		"Suspended", "Off", // of versioning
 		"Backend", // of BackendCredentials and BackendTLS

@@ -9,7 +9,7 @@ import (
 
 // Bytes formats a number of bytes for people, such as 1.5 MiB.
 func Bytes(bytes int64) string {
-	for _, u := range sizeUnits[:3] {
+	for _, u := range sizeUnits[:binaryUnits] {
 		if bytes >= int64(u.bytes) {
 			return fmt.Sprintf("%.1f %s", float64(bytes)/float64(u.bytes), u.name)
 		}
@@ -24,10 +24,13 @@ var sizeUnits = []struct {
 	name  string
 	bytes ByteSize
 }{
-	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3},
+	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
+	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3},
 	{"B", 1},
 }
+
+// binaryUnits are the first of sizeUnits, which sizes are written with.
+const binaryUnits = 4
 
 // ParseSize accepts whole numbers with or without a unit: 65536, 64KiB, 1 MB.
 func ParseSize(s string) (ByteSize, bool) {
@@ -47,7 +50,7 @@ func ParseSize(s string) (ByteSize, bool) {
 
 // String uses the largest unit that gives a whole number.
 func (b ByteSize) String() string {
-	for _, u := range sizeUnits[:3] {
+	for _, u := range sizeUnits[:binaryUnits] {
 		if b != 0 && b%u.bytes == 0 {
 			return strconv.FormatInt(int64(b/u.bytes), 10) + u.name
 		}
