@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"log/syslog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -24,6 +26,36 @@ type LogOutput struct {
 	// Level is the lowest level that Mainlog writes. The other two logs have only one kind of line,
 	// none of which may be left out, and ignore it.
 	Level string `koanf:"Level"`
+}
+
+// warnOfOneFile finds two logs that go to the same file: whoever reads one of them meets the other's lines.
+func (l *LoggingConfig) warnOfOneFile(warn func(format string, args ...any)) {
+	all := []struct{ key, file string }{
+		{"Logging.Synclog.File", l.Synclog.File}, {"Logging.Accesslog.File", l.Accesslog.File}, {"Logging.Mainlog.File", l.Mainlog.File},
+	}
+	for i, log := range all {
+		for _, earlier := range all[:i] {
+			if sameFile(log.file, earlier.file) {
+				warn("%s: %q is the file of %s, too, so the lines of both are mixed in it", log.key, log.file, earlier.key)
+				break
+			}
+		}
+	}
+}
+
+// sameFile reports whether two paths lead to one regular file, or will once it has been made. /dev/null or a terminal
+// may be shared.
+func sameFile(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	if infoA, err := os.Stat(a); err == nil {
+		infoB, err := os.Stat(b)
+		return err == nil && infoA.Mode().IsRegular() && os.SameFile(infoA, infoB)
+	}
+	absA, errA := filepath.Abs(a)
+	absB, errB := filepath.Abs(b)
+	return errA == nil && errB == nil && absA == absB
 }
 
 // levels are the levels that a configuration may name.

@@ -2,8 +2,13 @@ package config
 
 import (
 	"log/syslog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/akubra/akubra/internal/testkit"
 )
 
 func TestFacilitiesAndLevels(t *testing.T) {
@@ -32,5 +37,35 @@ func TestFacilitiesAndLevels(t *testing.T) {
 	}
 	if err := validFacility(""); err != nil {
 		t.Error(err)
+	}
+}
+
+// R21: two logs in one file are surely not what their writer wanted, whatever the file's name in either place.
+func TestR21LogsInOneFile(t *testing.T) {
+	dir := t.TempDir()
+	there := filepath.Join(dir, "there.log")
+	testkit.MustDo(t, os.WriteFile(there, nil, 0o600), os.Symlink(there, filepath.Join(dir, "link.log")), os.Link(there, filepath.Join(dir, "hard.log")))
+	for logs, want := range map[string]string{
+		"Mainlog: {File: DIR/new.log}":                                                       "",
+		"Mainlog: {File: DIR/new.log}, Synclog: {File: DIR/other.log}":                       "",
+		"Mainlog: {File: DIR/new.log}, Synclog: {File: DIR/there.log}":                       "",
+		"Mainlog: {File: DIR/there.log}, Synclog: {File: DIR/new.log}":                       "",
+		"Mainlog: {File: /dev/null}, Accesslog: {File: /dev/null}":                           "",
+		"Mainlog: {File: DIR/new.log}, Synclog: {File: DIR/new.log}":                         `Logging.Mainlog.File: "DIR/new.log" is the file of Logging.Synclog.File, too`,
+		"Mainlog: {File: DIR/new.log}, Accesslog: {File: DIR/./x/../new.log}":                `Logging.Mainlog.File: "DIR/new.log" is the file of Logging.Accesslog.File, too`,
+		"Accesslog: {File: DIR/link.log}, Synclog: {File: DIR/there.log}":                    `Logging.Accesslog.File: "DIR/link.log" is the file of Logging.Synclog.File, too`,
+		"Mainlog: {File: DIR/hard.log}, Accesslog: {File: x}, Synclog: {File: DIR/link.log}": `Logging.Mainlog.File: "DIR/hard.log" is the file of Logging.Synclog.File, too`,
+	} {
+		c, err := Parse([]byte("Backends: [http://a, http://b]\nLogging: {"+strings.ReplaceAll(logs, "DIR", dir)+"}\n"), nil)
+		testkit.MustDo(t, err)
+		var got []string
+		for _, line := range c.Warnings(time.Now()) {
+			if strings.HasPrefix(line, "Logging") {
+				got = append(got, strings.ReplaceAll(line, dir, "DIR"))
+			}
+		}
+		if want == "" && got != nil || want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], want)) {
+			t.Errorf("%s: %q, want %q", logs, got, want)
+		}
 	}
 }

@@ -74,6 +74,7 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 		warn("OnConflict: with %q that backend wins each conflict, also where it has lost everything: what it lacks is deleted from the others", string(c.OnConflict))
 	}
 	c.warnOfPrimary(warn)
+	c.Logging.warnOfOneFile(warn)
 	c.warnOfFiles(now, warn)
 	return lines
 }
