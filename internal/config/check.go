@@ -137,6 +137,8 @@ func checkRange[T int | float64 | text.ByteSize](m *mistakes, path string, n, le
 	case n >= least && n <= most:
 	case any(most) == any(text.ByteSize(math.MaxInt64)):
 		m.add(path, n, "at least %v%s", least, note)
+	case any(most) == any(float64(most)): // of which %v makes 1e+06
+		m.add(path, n, "from %v to %.0f%s", least, float64(most), note)
 	default:
 		m.add(path, n, "from %v to %v%s", least, most, note)
 	}

@@ -110,7 +110,10 @@ func (m *mistakes) add(path string, value any, must string, args ...any) {
 		return
 	}
 	shown := show(value)
-	if secretPath(path) {
+	switch secret := secretPath(path); {
+	case secret && fmt.Sprint(value) == "":
+		shown = `""`
+	case secret:
 		shown = "what is there"
 	}
 	m.at(path, "%s is not allowed, must be %s", shown, fmt.Sprintf(must, args...))
@@ -274,9 +277,11 @@ func nearestOf(name string, candidates []string, base func(string) string) strin
 	}
 	near := text.Nearest(candidates, func(c string) int { return text.Distance(name, base(c)) })
 	if !text.Near(name, base(near)) {
-		for _, c := range candidates { // name may be the beginning of a longer key
-			if len(name) >= 3 && strings.HasPrefix(strings.ToLower(base(c)), strings.ToLower(name)) {
-				return c
+		for _, has := range []func(s, part string) bool{strings.HasPrefix, strings.HasSuffix} { // name may be a part of a longer key
+			for _, c := range candidates {
+				if len(name) >= 3 && has(strings.ToLower(base(c)), strings.ToLower(name)) {
+					return c
+				}
 			}
 		}
 		return ""

@@ -52,6 +52,32 @@ BackendCredentials:
 	wantMistakes(t, mistakes, []string{`line 2: WriteAck: "some" is not allowed, must be one of first, quorum, all`})
 }
 
+// R21: a mistake that a merge key brings in names the line where it is written.
+func TestR21MistakesInMerges(t *testing.T) {
+	_, mistakes := CheckText([]byte(`Backends: [http://a, http://b]
+Logging:
+  Synclog: &log
+    Level: info
+    Stderr: true
+    Colour: red
+  Accesslog:
+    <<: *log
+    Level: loud
+<<:
+  - ConnLimit: 010
+    Listne: x
+  - {ConnLimit: 20, FailureLimit: -1}
+`))
+	wantMistakes(t, mistakes, []string{
+		"line 6: Logging.Accesslog.Colour: unknown key, and no known one is similar; known keys are Stdout, Stderr, File, Syslog, Level",
+		"line 6: Logging.Synclog.Colour: unknown key, and no known one is similar; known keys are Stdout, Stderr, File, Syslog, Level",
+		`line 9: Logging.Accesslog.Level: "loud" is not allowed, must be one of trace, debug, info, warn, error, disabled`,
+		`line 11: ConnLimit: "010" is not allowed, must be a whole number, in decimal digits, without leading zeros and underscores`,
+		"line 12: Listne: unknown key, the nearest known one is Listen",
+		"line 13: FailureLimit: -1 is not allowed, must be from 0 to 1000000 (0 is off)",
+	})
+}
+
 // R21: an unknown key names another one only if that one may have been meant.
 func TestR21NearKeys(t *testing.T) {
 	for name, want := range map[string]string{

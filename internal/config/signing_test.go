@@ -143,8 +143,8 @@ func TestCredentialsMissing(t *testing.T) {
 func TestR21CredentialMistakes(t *testing.T) {
 	file := writeCredentials(t, awsFile)
 	for name, tc := range map[string]struct{ yaml, want string }{
-		"no secret":                      {"Credentials: {AccessKey: AK}", `Credentials.SecretKey: what is there is not allowed, must be the secret key for Credentials.AccessKey, which is set`},
-		"no access key":                  {"Credentials: {SecretKey: " + notToBeSeen + "}", `Credentials.AccessKey: what is there is not allowed, must be the access key for Credentials.SecretKey, which is set`},
+		"no secret":                      {"Credentials: {AccessKey: AK}", `Credentials.SecretKey: "" is not allowed, must be the secret key for Credentials.AccessKey, which is set`},
+		"no access key":                  {"Credentials: {SecretKey: " + notToBeSeen + "}", `Credentials.AccessKey: "" is not allowed, must be the access key for Credentials.SecretKey, which is set`},
 		"both":                           {"Credentials: {AccessKey: AK, SecretKey: sk, File: /f}", `Credentials.File: "/f" is not allowed, must be empty if Credentials.AccessKey is set`},
 		"odd access key":                 {"Credentials: {AccessKey: 'A K', SecretKey: sk}", `Credentials.AccessKey: what is there is not allowed, must be an access key, without spaces, commas and slashes`},
 		"secret with its file's newline": {"Credentials: {AccessKey: AK, SecretKey: \"" + notToBeSeen + "\\n\"}", `Credentials.SecretKey: what is there is not allowed, must be a secret key: one line, without control characters, without surrounding spaces`},
@@ -165,7 +165,7 @@ func TestR21CredentialMistakes(t *testing.T) {
 		"unknown backend":                {"BackendCredentials: [{Backend: http://c, AccessKey: a, SecretKey: b}]", `BackendCredentials[0].Backend: "http://c" is not allowed, must be one of Backends`},
 		"backend twice":                  {"BackendCredentials: [{Backend: http://a, AccessKey: a, SecretKey: b}, {Backend: 'http://A:80', AccessKey: a, SecretKey: b}]", `BackendCredentials[1].Backend: "http://A:80" is not allowed, must be another backend than BackendCredentials[0]`},
 		"nothing in it":                  {"BackendCredentials: [{Backend: http://a}]", `BackendCredentials[0]: must have AccessKey and SecretKey, or File, or Region`},
-		"no secret inside":               {"BackendCredentials: [{Backend: http://a, AccessKey: a}]", `BackendCredentials[0].SecretKey: what is there is not allowed, must be the secret key for BackendCredentials[0].AccessKey, which is set`},
+		"no secret inside":               {"BackendCredentials: [{Backend: http://a, AccessKey: a}]", `BackendCredentials[0].SecretKey: "" is not allowed, must be the secret key for BackendCredentials[0].AccessKey, which is set`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lines := configMistakes(t, twoBackends+tc.yaml)

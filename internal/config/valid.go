@@ -16,7 +16,16 @@ import (
 // parseBackend accepts scheme://host[:port], optionally followed by a slash: the client's request
 // target is sent unchanged (R2).
 func parseBackend(s string) (*url.URL, error) {
-	if schemeless(s) {
+	switch {
+	case s == "":
+		return nil, errors.New("it is empty")
+	case strings.ContainsAny(s, " \t"):
+		return nil, errors.New("a space is not allowed")
+	case strings.Contains(s, ","):
+		return nil, errors.New("a comma is not allowed; each backend is an element of the list")
+	case bareIPv6.MatchString(s):
+		return nil, errors.New("an IPv6 address stands in brackets, as in http://[::1]:9000")
+	case schemeless(s):
 		return nil, fmt.Errorf("it has no scheme, as in http://%s or https://%s", s, s)
 	}
 	u, err := url.Parse(s)
@@ -42,10 +51,13 @@ func parseBackend(s string) (*url.URL, error) {
 	case !validHost(u.Hostname()) || shortAddress(u.Hostname()):
 		return nil, errors.New("the host is neither a host name nor an IP address")
 	case u.Port() == "" && strings.HasSuffix(u.Host, ":"), u.Port() != "" && !validPort(u.Port(), 1):
-		return nil, errors.New("the port is not from 1 to 65535")
+		return nil, errors.New(decimally(u.Port(), "the port is not from 1 to 65535"))
 	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
+
+// bareIPv6 matches an IPv6 address that stands where a host does, without brackets.
+var bareIPv6 = regexp.MustCompile(`^([A-Za-z]+://)?[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*/?$`)
 
 // schemeless reports whether s is a URL without its scheme: host or host:port. url.Parse would take
 // the host for a scheme or a path.
@@ -150,12 +162,20 @@ func sameAddress(a, b string) bool {
 	if errA != nil || errB != nil || portA != portB || portA == "0" {
 		return false
 	}
-	return strings.EqualFold(hostA, hostB) || allAddresses(hostA) || allAddresses(hostB)
+	return unmapped(hostA) == unmapped(hostB) || allAddresses(hostA) || allAddresses(hostB)
+}
+
+// unmapped is a canonical spelling of a host that is listened on. What localhost is depends on the machine.
+func unmapped(host string) string {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Unmap().String()
+	}
+	return strings.ToLower(host)
 }
 
 func allAddresses(host string) bool {
 	addr, err := netip.ParseAddr(host)
-	return host == "" || host == "0" || err == nil && addr.IsUnspecified()
+	return host == "" || host == "0" || err == nil && addr.Unmap().IsUnspecified()
 }
 
 func validPort(port string, least uint64) bool {

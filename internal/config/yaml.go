@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"reflect"
 	"regexp"
 	"slices"
@@ -107,18 +108,54 @@ func each(parent string, n *yaml.Node, t reflect.Type, f func(path string, n *ya
 			f(element(parent, i), inner, t.Elem())
 		}
 	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Map:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			f(parent+"["+n.Content[i].Value+"]", n.Content[i+1], t.Elem())
+		for key, value := range pairs(n) {
+			f(parent+"["+key.Value+"]", value, t.Elem())
 		}
 	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Struct:
-		for i := 0; i+1 < len(n.Content); i += 2 {
+		for key, value := range pairs(n) {
 			for field := range t.Fields() {
-				if name := field.Tag.Get("koanf"); name == n.Content[i].Value {
-					f(join(parent, name), n.Content[i+1], field.Type)
+				if name := field.Tag.Get("koanf"); name == key.Value {
+					f(join(parent, name), value, field.Type)
 				}
 			}
 		}
 	}
+}
+
+// pairs are the keys of a map and their values, those that a merge key (<<) brings in before its own, which
+// override them. What is merged into a merged map is left out: a map may be merged into itself.
+func pairs(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
+	return func(yield func(key, value *yaml.Node) bool) {
+		for _, m := range append(mergedInto(n), n) {
+			for i := 0; i+1 < len(m.Content); i += 2 {
+				if m.Content[i].Tag != "!!merge" && !yield(m.Content[i], m.Content[i+1]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// mergedInto lists the maps that n's merge key brings in; each overrides those before it.
+func mergedInto(n *yaml.Node) (maps []*yaml.Node) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Tag != "!!merge" {
+			continue
+		}
+		from := n.Content[i+1 : i+2]
+		if from[0].Kind == yaml.SequenceNode {
+			from = from[0].Content
+		}
+		for _, m := range slices.Backward(from) { // YAML has the first one override the others
+			if m.Kind == yaml.AliasNode {
+				m = m.Alias
+			}
+			if m.Kind == yaml.MappingNode {
+				maps = append(maps, m)
+			}
+		}
+	}
+	return maps
 }
 
 // note records the lines of n's keys and elements, even unknown ones.
@@ -128,8 +165,7 @@ func (p yamlParser) note(parent string, n *yaml.Node, t reflect.Type) {
 	}
 	switch n.Kind {
 	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			key := n.Content[i]
+		for key := range pairs(n) {
 			path := join(parent, cmp.Or(key.Value, `""`))
 			if t.Kind() == reflect.Map {
 				path = parent + "[" + key.Value + "]"
