@@ -15,7 +15,7 @@ import (
 )
 
 // mistake is a configuration that cannot work. DIR in it stands for the test's own directory, TAKEN
-// for an address that somebody listens on.
+// for an address that somebody listens on, FREE for a port that nobody does.
 type mistake struct {
 	yaml string
 	env  string // NAME=value, may be empty
@@ -93,6 +93,7 @@ var mistakesOfAll = []mistake{
 	{twoGood + "AdminListen: 8071\n", "", `as in ":8071"`},
 	{twoGood + "Listen: ':8071'\n", "", "an address of its own"},
 	{twoGood + "Listen: TAKEN\n", "", `cannot listen (Listen: "`},
+	{twoGood + "Listen: localhost:FREE\nAdminListen: 127.0.0.1:FREE\n", "", `cannot listen (AdminListen: "127.0.0.1:`},
 	{twoGood + "Listen: 127.0.0.1:0\nAdminListen: TAKEN\n", "", `cannot listen (AdminListen: "`},
 	{twoGood + "Listen: '203.0.113.7:0'\n", "", `cannot listen (Listen: "203.0.113.7:0")`},
 	{twoGood + "AdminHosts: [akubra:80]\n", "", "a plain host name"},
@@ -202,7 +203,8 @@ func TestR21CheckAndStartAgree(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			dir := mistakeDir(t)
 			t.Chdir(t.TempDir()) // DataDir is ./data
-			yaml := strings.NewReplacer("DIR", dir, "TAKEN", taken.Addr().String()).Replace(m.yaml)
+			_, free, _ := net.SplitHostPort(testkit.MustFreeAddr(t))
+			yaml := strings.NewReplacer("DIR", dir, "TAKEN", taken.Addr().String(), "FREE", free).Replace(m.yaml)
 			path := filepath.Join(dir, "akubra.yaml")
 			testkit.MustDo(t, os.WriteFile(path, []byte(yaml), 0o600))
 			if name, value, ok := strings.Cut(m.env, "="); ok {

@@ -30,12 +30,18 @@ func (p *Proxy) processState() metrics.Process {
 	for i, b := range p.backends {
 		s.RoundTrips[i] = b.RoundTrip()
 	}
-	var fs unix.Statfs_t
-	if unix.Statfs(p.Config.DataDir, &fs) == nil && fs.Bsize > 0 {
-		s.DataFree, s.DataSize = fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize)
-	}
+	s.DataFree, s.DataSize = space(p.Config.DataDir)
 	s.Verified = p.verified.get(p.Config)
 	return s
+}
+
+// space is what is free on the file system of dir, and its size; 0 if that is not known.
+func space(dir string) (free, size uint64) {
+	var fs unix.Statfs_t
+	if unix.Statfs(dir, &fs) == nil && fs.Bsize > 0 {
+		free, size = fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize)
+	}
+	return free, size
 }
 
 // certificatesInUse are the proxy's own, and those that backends have shown.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -77,6 +78,9 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 	if locked != nil {
 		problems = append(problems, fmt.Errorf("cannot open the journal (DataDir: %q): %w", c.DataDir, locked))
 	}
+	if err := roomFor(c.JournalDir()); err != nil && locked == nil {
+		problems = append(problems, fmt.Errorf("cannot write to the journal (DataDir: %q): %w", c.DataDir, err))
+	}
 	for _, l := range [][2]string{{"Listen", c.Listen}, {"AdminListen", c.AdminListen}, {"MetricsListen", c.MetricsListen}} {
 		if l[1] == "" {
 			continue
@@ -86,7 +90,7 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 			problems = append(problems, fmt.Errorf("cannot listen (%s: %q): %w", l[0], l[1], err))
 			continue
 		}
-		_ = ln.Close()
+		defer ln.Close() // not before all are tried: two of them may be one address, as 127.0.0.1 and localhost are
 	}
 	for _, name := range []string{lockFile, journal.InflightName} {
 		f, err := os.Open(filepath.Join(c.JournalDir(), name))
@@ -99,6 +103,21 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 		_ = f.Close()
 	}
 	return false, problems
+}
+
+// roomFor finds a disk that is too full for the journal: a proxy that cannot write that does not start (R20).
+func roomFor(dir string) error {
+	need, there := journal.Room(dir), dir
+	for filepath.Dir(there) != there {
+		if _, err := os.Stat(there); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		there = filepath.Dir(there) // it will be made there
+	}
+	if free, size := space(there); size > 0 && free < uint64(need) {
+		return fmt.Errorf("%w: %s are left, and a start needs %s", syscall.ENOSPC, text.Bytes(int64(free)), text.Bytes(need))
+	}
+	return nil
 }
 
 // lockFile is the journal's lock; see FORMAT.md.

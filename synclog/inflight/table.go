@@ -57,6 +57,9 @@ const (
 	chunkSize  = chunkSlots * slotSize
 )
 
+// FirstSize is the size of the file that Open makes.
+const FirstSize = chunkSize
+
 // DefaultMax is how many writes may be in flight at once; they take 128 MiB.
 const DefaultMax = 32 << 10
 

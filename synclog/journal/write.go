@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,16 @@ var ErrUnnoted = errors.New("journal: a write is under way that is noted nowhere
 
 // InflightName is the file of the table of writes in flight, beside the segments.
 const InflightName = "inflight"
+
+// Room is how many bytes Open has to write in dir at least: the table, in the place of an earlier one, and the first
+// records of a segment.
+func Room(dir string) int64 {
+	room := int64(inflight.FirstSize + 64<<10)
+	if info, err := os.Stat(filepath.Join(dir, InflightName)); err == nil {
+		room -= min(info.Size(), inflight.FirstSize)
+	}
+	return room
+}
 
 // Write is a client's write on its way to the backends, to one key or to several (R24):
 //
