@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// remind is the minimum time between two lines about one cause (R36).
+	// remind is the minimum time between two lines about one cause (R36), unless it is over and comes back with another
+	// meaning.
 	remind = time.Minute
 	// calm is how long a cause must not have occurred before it counts as over: what fails every
 	// other time is failing.
@@ -121,6 +122,7 @@ type failing struct {
 	count  uint64 // since it began
 	untold uint64
 	told   time.Time // last report, of any failure of this cause
+	saying string    // what that said it means
 	begun  bool      // the first report has been made
 }
 
@@ -251,11 +253,12 @@ func (h *Health) failUnlock(backend int, cause Cause, c class, means, text strin
 // tell returns the report about a cause that is due now, if any.
 func (b *backend) tell(backend, i int, now time.Time) (e Event, tell bool) {
 	f := &b.failing[i]
-	if f.untold == 0 || !f.told.IsZero() && now.Sub(f.told) < remind {
+	recent := !f.told.IsZero() && now.Sub(f.told) < remind
+	if news := !f.begun && f.means != f.saying; f.untold == 0 || recent && !news { // news: a certificate was mended, and the next one has expired
 		return Event{}, false
 	}
 	e = Event{Backend: backend, Name: b.name, Cause: Causes[i], Means: f.means, Error: f.text, First: !f.begun, Count: f.untold, Since: f.since}
-	f.told, f.untold, f.begun = now, 0, true
+	f.told, f.untold, f.begun, f.saying = now, 0, true, f.means
 	return e, true
 }
 

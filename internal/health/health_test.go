@@ -93,6 +93,26 @@ func TestR36AtMostOnceAMinute(t *testing.T) {
 	r.want(t, "b first refused 1: no luck")
 }
 
+// R36: what is over, and comes back with another meaning, is told at once; two meanings that alternate are not.
+func TestR36AnotherMeaning(t *testing.T) {
+	unknown, expired := error(x509.UnknownAuthorityError{}), error(x509.CertificateInvalidError{Reason: x509.Expired})
+	r := newRig("a")
+	r.Failed(0, true, unknown, "unknown")
+	r.Failed(0, true, expired, "expired")
+	r.want(t, "a first tls 1: unknown")
+	r.pass(calm, func() { r.Well(0, true) })
+	r.want(t, "a over tls 2 in 0s")
+	r.Failed(0, true, expired, "expired")
+	r.want(t, "a first tls 1: expired")
+	r.Failed(0, true, unknown, "unknown")
+	r.pass(calm, func() { r.Well(0, true) })
+	r.want(t, "a over tls 2 in 0s")
+	r.Failed(0, true, expired, "expired") // as before, within the minute
+	r.want(t)
+	r.pass(remind, nil)
+	r.want(t, "a first tls 1: expired")
+}
+
 // Something that fails every other time is failing: its end is not reported before it is calm.
 func TestR36Flapping(t *testing.T) {
 	r := newRig("a")
