@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"text/template"
 	"time"
 
 	"github.com/VictoriaMetrics/metricsql"
@@ -313,6 +314,48 @@ func TestAlertsAreAboutWhatExists(t *testing.T) {
 	}
 	for heading := range headings {
 		t.Errorf("the runbook %s has no rule", heading)
+	}
+}
+
+// R36: an alert about a backend that fails says why, in words. Its text is made as Prometheus and vmalert make it, from
+// what a running proxy shows.
+func TestR36AlertsSayWhy(t *testing.T) {
+	t.Parallel()
+	s := mustScrape(t)
+	var all rules
+	testkit.MustDo(t, yaml.Unmarshal([]byte(testkit.MustReadFile(t, "prometheus/alerts.yaml")), &all))
+	i := slices.IndexFunc(s.samples, func(x sample) bool { return x.name == "akubra_backend_failure_info" })
+	of := s.samples[i].labels
+	functions := template.FuncMap{
+		"query": func(query string) []sample {
+			for _, problem := range s.check(query) {
+				t.Errorf("%s: %s", query, problem)
+			}
+			return []sample{s.samples[i]}
+		},
+		"label":    func(name string, of sample) string { return of.labels[name] },
+		"humanize": fmt.Sprint, "humanize1024": fmt.Sprint, "humanizeDuration": fmt.Sprint,
+	}
+	told := 0
+	for _, g := range all.Groups {
+		for _, r := range g.Rules {
+			for name, annotation := range r.Annotations {
+				made, err := template.New(r.Alert).Funcs(functions).Parse("{{ $labels := .Labels }}{{ $value := .Value }}" + annotation)
+				testkit.MustDo(t, err)
+				var b strings.Builder
+				testkit.MustDo(t, made.Execute(&b, map[string]any{"Labels": of, "Value": 5.0}))
+				if name != "description" {
+					continue
+				}
+				told++
+				if got, want := b.String(), of["means"]+" ("+of["error"]+"). "; got != want || of["means"] == "" {
+					t.Errorf("%s says %q, want %q", r.Alert, got, want)
+				}
+			}
+		}
+	}
+	if told != 3 {
+		t.Errorf("%d alerts say why", told)
 	}
 }
 
