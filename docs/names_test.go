@@ -24,7 +24,9 @@ var (
 	function = regexp.MustCompile(`^(?:(\w+)\.)?(\w+)\(\)$`)
 	field    = regexp.MustCompile(`^(\w+)\.(\w+)$`)
 	file     = regexp.MustCompile(`^[\w.-]+(/[\w.-]+)+/?$|^[\w.-]+/$|^[\w.-]*\.(go|md|yml|pgo|mod|example)$`)
+	word     = regexp.MustCompile(`^[a-z]{2,}[A-Z]\w+$`) // not mustX and xLocked, which are kinds of names
 	target   = regexp.MustCompile("(?m)(?:`|^)make ([a-z]+)")
+	isTest   = regexp.MustCompile(`^(Test|Fuzz|Benchmark)`)
 	made     = regexp.MustCompile(`(?m)^([a-z]+):`)
 )
 
@@ -69,6 +71,10 @@ func TestNamesExist(t *testing.T) {
 				if !names[m[1]] {
 					t.Errorf("%s names %s, which is not in the code", doc, m[1])
 				}
+			} else if word.MatchString(m[1]) {
+				if !names["word "+m[1]] {
+					t.Errorf("%s names %s, which is not in the code", doc, m[1])
+				}
 			} else if file.MatchString(m[1]) {
 				wantFile(t, doc, m[1], m[1])
 			}
@@ -88,7 +94,8 @@ func wantFile(t *testing.T, doc, name, path string) {
 }
 
 // mustReadNames gives what the code declares: functions and methods as "name()", also with
-// their package or type before them, "Type.field", and types.
+// their package or type before them, "Type.field", types, and every identifier as "word name". Of a
+// test file's functions only the tests count: what only they call is no part of the proxy.
 func mustReadNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
@@ -106,9 +113,19 @@ func mustReadNames(t *testing.T) map[string]bool {
 		if err != nil {
 			return err
 		}
+		inTest := strings.HasSuffix(path, "_test.go")
+		ast.Inspect(f, func(n ast.Node) bool {
+			if id, is := n.(*ast.Ident); is && !inTest {
+				names["word "+id.Name] = true
+			}
+			return true
+		})
 		for _, decl := range f.Decls {
 			switch d := decl.(type) {
 			case *ast.FuncDecl:
+				if inTest && !isTest.MatchString(d.Name.Name) {
+					continue
+				}
 				names[d.Name.Name+"()"] = true
 				if d.Recv == nil {
 					names[f.Name.Name+"."+d.Name.Name+"()"] = true

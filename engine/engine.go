@@ -28,11 +28,12 @@
 // of a backend), recent (what was seen lately).
 //
 // Goroutines: the server has one per client connection. It runs the handler, writes to the ring,
-// and sends to the backends what can be sent without waiting. Each leg has one that reads the
-// answer, and another one that writes while the rest of a body is being sent. The handler of a
-// write returns once the body has been read; then the leg that decides the request answers it
-// (detach.go). A request's memory belongs to its request value, which is reference-counted: the
-// handler and each leg hold it, and the last one returns it to the pool.
+// and sends to the backends what can be sent without waiting. A poller takes a short answer, and so
+// the leg to its end; a leg with any other answer, or without an idle connection, has a goroutine, and
+// another one while the rest of a body is being sent. The handler of a write returns once the body
+// has been read; then the leg that decides the request answers it (detach.go). A request's memory
+// belongs to its request value, which is reference-counted: the handler and each leg hold it, and the
+// last one returns it to the pool.
 //
 // The engine knows neither configuration nor log formats: hooks.go says what it needs, and
 // internal/service provides it.
