@@ -73,7 +73,7 @@ func (c *ChunkReader) next() error {
 	digits, _, _ := bytes.Cut(line, []byte(";"))
 	size, err := strconv.ParseUint(string(bytes.TrimRight(digits, " \t")), 16, 63)
 	if err != nil {
-		return fmt.Errorf("%w: a chunk's size is no number", ErrAnswer)
+		return fmt.Errorf("%w: a chunk's size is not a number", ErrAnswer)
 	}
 	c.begun, c.left, c.last = true, int64(size), size == 0
 	return nil

@@ -21,9 +21,8 @@ type CopySource struct {
 // ObjectName is an object's, decoded.
 type ObjectName struct{ Bucket, Key string }
 
-// ReadCopySource reads the field, and that of the range. Backends differ in where the key ends that
-// is written in an odd way, whether they clean its path, and whether a + is a space: each reading is
-// one of Names.
+// ReadCopySource reads the field, and the one with the range. Backends differ in where an oddly written
+// key ends, whether they clean its path, and whether a + is a space: each reading is one of Names.
 func ReadCopySource(source, byteRange []byte) CopySource {
 	s := CopySource{Length: rangeLength(byteRange)}
 	name, query, _ := strings.Cut(string(source), "?")

@@ -23,7 +23,7 @@ func TestReadCopySource(t *testing.T) {
 		{"b", "", "", "", -1},
 		{"", "", "", "", -1},
 		{"/b/100%", "", "b 100%", "", -1},
-		// What each of them is differs by storage.
+		// What each of them is differs by backend.
 		{"/b/what?", "", "b what", "", -1},
 		{"/b/k?x=y", "", "b k, b k?x=y", "", -1},
 		{"/b/k?x=y&versionId=null", "", "b k, b k?x=y&versionId=null", "", -1},

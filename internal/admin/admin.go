@@ -50,8 +50,8 @@ type Options struct {
 	Records       func() synclog.Counts
 	Metrics       Metrics
 	// JournalStatus is a part of /status. JournalPage is /journal, with up to limit parked
-	// keys, of one reason unless it is "", and what each backend has of them where ask is
-	// set; nil is JournalStatus.
+	// keys, only those of reason unless it is "", and if ask is set with what each backend has of
+	// them; if it is nil, /journal is JournalStatus.
 	JournalStatus func() any
 	JournalPage   func(limit int, reason string, ask bool) (status int, page any, err error)
 	// JournalCall answers POST /journal/CALL for each of JournalCalls, with an HTTP status and
@@ -69,15 +69,15 @@ type Options struct {
 	Repair func() (repair.Status, bool)
 	// Owed is what the journal knows; nil is nothing.
 	Owed func() Owed
-	// Latency is how long a backend takes until its answer begins, the 50th, 95th and 99th in a
-	// hundred, of late; zero is not known. May be nil.
+	// Latency is how long a backend has lately taken until its answer began: the 50th, 95th and 99th
+	// percentile; zero means unknown. May be nil.
 	Latency func(backend int) [3]time.Duration
-	// Slow are the slowest requests of late, for JSON; WatchSlow says whether anybody wants to
-	// know. Both may be nil.
+	// Slow are the slowest recent requests, for JSON; WatchSlow tells the proxy whether anybody is
+	// interested. Both may be nil.
 	Slow      func() any
 	WatchSlow func(on bool)
-	// ConfigDiffers is what the configuration's file has that does not count yet, for JSON; it is asked
-	// every few seconds while somebody watches. May be nil.
+	// ConfigDiffers is what the configuration's file has that is not in effect yet, for JSON; it is
+	// called every few seconds while somebody watches. May be nil.
 	ConfigDiffers func() any
 	// Certificates are those in use. May be nil.
 	Certificates func() []metrics.Certificate

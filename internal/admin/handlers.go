@@ -210,8 +210,8 @@ func (a *Admin) maintain(ctx *fasthttp.RequestCtx, name string, on bool) {
 // maintained is the response about a backend's maintenance.
 type maintained struct {
 	backendStatus
-	// Warning says so if nobody is left who answers (that the others are not in maintenance is no proof), or too few
-	// for WriteAck, and if it will not survive a restart.
+	// Warning says if no backend is left that answers (one may be down without being in maintenance), if
+	// too few are left for WriteAck, and if the change will not survive a restart.
 	Warning string `json:"warning,omitempty"`
 }
 

@@ -16,10 +16,10 @@ import (
 // Bounds of the live page, so that nobody else pays for it (R23).
 const (
 	maxWatchers   = 64
-	watcherEvents = 8       // that a watcher may be behind before it is let go
+	watcherEvents = 8       // that a watcher may lag behind before its stream ends
 	recordsKept   = 200     // of the synclog
 	recordsAtOnce = 100     // in one event
-	recordSize    = 4 << 10 // of a line; of a longer one the page gets no target
+	recordSize    = 4 << 10 // of a line; a longer one is shown without its target
 	historyStep   = time.Minute
 	historySteps  = 24 * 60
 	sampleEvery   = time.Second

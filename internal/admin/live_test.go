@@ -71,7 +71,7 @@ type snapshot struct {
 	Records []synclog.Record
 }
 
-// R36: who comes is told everything at once, and then what changes.
+// R36: a new watcher is told everything at once, and then what changes.
 func TestR36PageEvents(t *testing.T) {
 	r := newAdminRig(t, "a:9000", "b:9000")
 	record := func(key string) {
@@ -109,7 +109,7 @@ func TestR36PageEvents(t *testing.T) {
 	}
 }
 
-// A long line comes without its target, and what still is too long does not come.
+// A long line is shown without its target, and one that is still too long not at all.
 func TestR23PageRecordBound(t *testing.T) {
 	r := newAdminRig(t, "a:9000")
 	long := synclog.Record{Time: time.Now(), Method: "PUT", Key: "k", Path: "/" + strings.Repeat("x", 2*recordSize)}
@@ -122,7 +122,7 @@ func TestR23PageRecordBound(t *testing.T) {
 	}
 }
 
-// R23: at most 64 watch, the next one is told why not, and one who goes makes room.
+// R23: at most 64 watch, the next one is told why not, and one that leaves makes room.
 func TestR23PageWatchers(t *testing.T) {
 	r := newAdminRig(t, "a:9000")
 	var all []*stream
@@ -142,7 +142,7 @@ func TestR23PageWatchers(t *testing.T) {
 	})
 	var got snapshot
 	r.watch().next("snapshot", &got)
-	// One sampler for all of them: a sample a second, and one for each who comes at most.
+	// One sampler for all of them: at most one sample a second, and one for each new watcher.
 	began := time.Now()
 	r.admin.live.mu.Lock()
 	before := r.admin.live.samples
@@ -159,7 +159,7 @@ func TestR23PageWatchers(t *testing.T) {
 	}
 }
 
-// Nobody samples for nobody; the parts are told.
+// While nobody watches no samples are taken, and the parts are told.
 func TestPageSamplerRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		watched := make(chan bool, 4)
@@ -188,7 +188,7 @@ func TestPageSamplerRests(t *testing.T) {
 
 type nopConn struct{ net.Conn }
 
-// R23: who does not read loses its stream, and holds up nobody.
+// R23: a watcher that does not read loses its stream, and holds up nobody.
 func TestR23PageSlowWatcher(t *testing.T) {
 	l := newLive(MaxConnections, func() any { return 1 }, func() Owed { return Owed{} }, func(bool) {})
 	w, err := l.watch(nopConn{})
@@ -314,7 +314,7 @@ func TestR35PageSettles(t *testing.T) {
 	}
 }
 
-// R37: with another token the streams end that began without it, and those of who knows it begin again; the same token
+// R37: with another token the streams end that began without it, and those of watchers that know it begin again; the same token
 // changes nothing.
 func TestR37PageEndsWithItsToken(t *testing.T) {
 	r := newAdminRig(t, "a:9000")

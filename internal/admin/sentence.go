@@ -86,16 +86,16 @@ func sentence(ready bool, all []limiter.Status, how []health.Status, certificate
 	return text.Printable(strings.ToUpper(said[:1])+said[1:]) + ".", tone
 }
 
-// expiredListener reports whether clients are shown a certificate that has expired. What becomes of those of
-// backends is told as their failure.
+// expiredListener reports whether clients are shown a certificate that has expired. An expired one of a
+// backend shows as that backend's failure.
 func expiredListener(certificates []metrics.Certificate, now time.Time) bool {
 	return slices.ContainsFunc(certificates, func(c metrics.Certificate) bool { return c.Use == "listener" && now.After(c.Until) })
 }
 
-// lastWord puts those that fail alike beside each other.
+// lastWord is what problems are sorted by, so that backends that fail alike stand together.
 func lastWord(s string) string { return s[strings.LastIndexByte(s, ' ')+1:] }
 
-// behind says who lacks how many keys, since when, and until when.
+// behind says which backends lack how many keys, since when, and how long repair will take.
 func behind(all []limiter.Status, o *Owed, eta time.Duration, now time.Time) string {
 	var who []string
 	for i, n := range o.ByBackend {

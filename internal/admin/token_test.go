@@ -8,7 +8,7 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// TestR37MetricsToken: with a token /metrics answers to those alone that have it, and nothing else asks for it.
+// TestR37MetricsToken: with a token, /metrics answers only requests that carry it, and nothing else asks for it.
 func TestR37MetricsToken(t *testing.T) {
 	r := newAdminRig(t, "a:9000", "b:9000")
 	const token = "0123456789abcdef"

@@ -186,7 +186,7 @@ func TestCheckValid(t *testing.T) {
 	}
 	testkit.MustDo(t, os.WriteFile(path, []byte(example), 0o600))
 	exit, stdout, stderr := runArgs("check", "-c", path)
-	if exit != exitOK || stdout != path+": configuration is valid\n" || stderr != "akubra: warning: Repair: is OFF, since there are no Credentials: what a backend misses it does not get, and objects uploaded in parts stay on one backend\n" {
+	if exit != exitOK || stdout != path+": configuration is valid\n" || stderr != "akubra: warning: Repair: is OFF, since there are no Credentials: a backend never gets what it has missed, and objects uploaded in parts stay on one backend\n" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", exit, stdout, stderr)
 	}
 }

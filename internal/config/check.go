@@ -144,8 +144,8 @@ func checkRange[T int | float64 | text.ByteSize](m *mistakes, path string, n, le
 	}
 }
 
-// maxDuration is longer than anybody means to wait. With some 230 years a deadline would be past what
-// can be counted, and so in the past.
+// maxDuration is longer than anybody means to wait. A deadline some 230 years ahead would overflow, and
+// lie in the past.
 const maxDuration = 365 * 24 * time.Hour
 
 func (m *mistakes) checkDuration(path string, d time.Duration, zero bool) {
@@ -205,7 +205,7 @@ func (m *mistakes) checkBackends(backends []string) {
 // itself endlessly.
 func (m *mistakes) checkOwnAddresses(c *Config) {
 	var local []string
-	if !m.noFiles { // nor must anybody learn this machine's addresses
+	if !m.noFiles { // nor may a sender learn this machine's addresses (R37)
 		local = localNames()
 	}
 	for i, s := range c.Backends {

@@ -64,7 +64,7 @@ type Config struct {
 
 	Primary     oneOrMany     `koanf:"Primary"` // see PrimaryRules
 	PrimaryWait time.Duration `koanf:"PrimaryWait"`
-	ProbeBucket string        `koanf:"ProbeBucket"` // empty: storages that ignore conditions are not looked for
+	ProbeBucket string        `koanf:"ProbeBucket"` // empty: backends that ignore conditions are not looked for
 
 	DataDir            string                     `koanf:"DataDir"`
 	Durability         string                     `koanf:"Durability"`

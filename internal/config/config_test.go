@@ -243,7 +243,7 @@ func TestR21Mistakes(t *testing.T) {
 		"rate no number":       {"Repair: {ObjectsPerSecond: .nan}", `^Repair.ObjectsPerSecond: NaN is not allowed, must be from 0`},
 		"negative bytes":       {"Repair: {BytesPerSecond: -1}", `^Repair.BytesPerSecond: -1 is not allowed, must be at least 0 \(0 is no limit\)$`},
 		"repairers as text":    {"Repair: {Concurrency: many}", `^Repair.Concurrency: "many" is not allowed, must be from 1 to 256, or auto$`},
-		"bytes as text":        {"Repair: {BytesPerSecond: fast}", `^Repair.BytesPerSecond: "fast" is not allowed, must be a size in bytes, as in 1MB, or a map of such by backend$`},
+		"bytes as text":        {"Repair: {BytesPerSecond: fast}", `^Repair.BytesPerSecond: "fast" is not allowed, must be a size in bytes, as in 1MB, or a map of sizes by backend$`},
 		"bytes of nobody":      {"Repair: {BytesPerSecond: {'http://x': 5}}", `^Repair.BytesPerSecond\[http://x\]: 5 is not allowed, must be the rate of one of Backends, or of the default$`},
 		"negative bytes of":    {"Repair: {BytesPerSecond: {default: 7, 'http://a': -1}}", `^Repair.BytesPerSecond\[http://a\]: -1 is not allowed, must be at least 0`},
 		"bytes of one as text": {"Repair: {BytesPerSecond: {default: fast}}", `^Repair.BytesPerSecond\[default\]: "fast" is not allowed, must be a size in bytes`},

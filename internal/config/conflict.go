@@ -41,7 +41,7 @@ func (m *mistakes) checkConflict(c Conflict, backends []string) {
 	case c == OnConflictPark || c == OnConflictNewest:
 	case !prefers:
 		m.add("OnConflict", string(c), "park, newest, or prefer: and one of Backends")
-	case len(backends) > 0 && c.PreferredOf(backends) < 0: // none at all is said already
+	case len(backends) > 0 && c.PreferredOf(backends) < 0: // if there are none, that is reported already
 		m.add("OnConflict", string(c), "park, newest, or prefer: and one of Backends, and %q is none", backend)
 	}
 }

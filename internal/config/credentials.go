@@ -64,7 +64,7 @@ func secretPath(path string) bool {
 	return path == "Credentials" || inside && !slices.Contains([]string{"Region", "File", "Profile"}, key)
 }
 
-// oneLine is what a key must be. Many a file with a key ends in a newline, which is none of it.
+// oneLine says what a key must be. A file with a key often ends in a newline, which is not part of it.
 const oneLine = "one line, without control characters, without surrounding spaces"
 
 func (m *mistakes) checkCredentials(path string, c CredentialsConfig) {

@@ -150,7 +150,7 @@ func decodeValue(from, to reflect.Value) (any, error) {
 			return r, nil
 		}
 		if from.Kind() != reflect.Map {
-			return refuse("a size in bytes, as in 1MB, or a map of such by backend")
+			return refuse("a size in bytes, as in 1MB, or a map of sizes by backend")
 		}
 	case string, secret:
 		if s, ok := value.(string); ok {

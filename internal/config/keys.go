@@ -168,7 +168,7 @@ func show(value any) string {
 	case []string:
 		shown = fmt.Sprintf("%q", v)
 	case float64:
-		if v == math.Trunc(v) && math.Abs(v) < 1000 { // 1.0 is no whole number in YAML
+		if v == math.Trunc(v) && math.Abs(v) < 1000 { // 1.0 is not a whole number in YAML
 			shown = strconv.FormatFloat(v, 'f', 1, 64)
 		} else if v == math.Trunc(v) { // nor is 1e3
 			shown = strconv.FormatFloat(v, 'e', -1, 64)

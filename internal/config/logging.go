@@ -23,8 +23,8 @@ type LogOutput struct {
 	Stderr bool   `koanf:"Stderr"`
 	File   string `koanf:"File"`   // appended to; reopened on SIGHUP
 	Syslog string `koanf:"Syslog"` // a facility such as "local0" or "LOG_LOCAL0"
-	// Level is the lowest level that Mainlog writes. The other two logs have only one kind of line,
-	// none of which may be left out, and ignore it.
+	// Level is the lowest level that Mainlog writes. The other two logs ignore it: they have only
+	// one kind of line, and none of these may be left out.
 	Level string `koanf:"Level"`
 }
 

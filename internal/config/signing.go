@@ -53,12 +53,12 @@ func variables(environ []string) map[string]string {
 	env := map[string]string{}
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
-		env[name] = strings.TrimSpace(value) // many a file with a key ends in a newline, which is none of it
+		env[name] = strings.TrimSpace(value) // a file with a key often ends in a newline, which is not part of it
 	}
 	return env
 }
 
-// HalfSet says which of AWS's two variables environ has without the other; "" if that is not so.
+// HalfSet says which of AWS's two variables environ has without the other; "" if it has both or neither.
 func HalfSet(environ []string) string { return halfSet(variables(environ)) }
 
 func halfSet(env map[string]string) string {

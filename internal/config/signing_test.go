@@ -124,7 +124,7 @@ func TestCredentialsMissing(t *testing.T) {
 		}
 	}
 
-	// What a file with a key ends in is none of the key.
+	// The newline at the end of a file is not part of the key.
 	keys, err := c.SigningKeys([]string{"AWS_ACCESS_KEY_ID=AK\n", "AWS_SECRET_ACCESS_KEY=sk\r\n"})
 	if err != nil || keys[1].AccessKey != "AK" || keys[1].SecretKey != "sk" {
 		t.Errorf("keys from variables with newlines: %+v, %v", keys, err)

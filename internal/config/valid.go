@@ -194,7 +194,7 @@ func validDomain(domain string) bool {
 	return err != nil && validHost(domain)
 }
 
-// validBucket reports whether name can be a bucket's, on any storage.
+// validBucket reports whether name can be a bucket's, on any backend.
 func validBucket(name string) bool { return bucketName.MatchString(name) }
 
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$`)

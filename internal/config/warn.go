@@ -39,7 +39,7 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 	}
 	if !loopbackOnly(c.AdminListen) && c.AdminToken == "" {
 		warn("AdminListen: %q can be reached from other machines, and asks for no password: whoever reaches it can read the state and "+
-			"take backends into maintenance. 127.0.0.1 limits it to this machine, and AdminToken to who knows it", c.AdminListen)
+			"take backends into maintenance. 127.0.0.1 limits it to this machine, and AdminToken to whoever knows the token", c.AdminListen)
 	}
 	if !loopbackOnly(c.MetricsListen) && c.MetricsToken == "" {
 		warn("MetricsListen: %q can be reached from other machines, and asks for no token: whoever reaches it can read the backends' names "+
@@ -56,7 +56,7 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 		warn("Backends: there is only one, so nothing is replicated")
 	}
 	if c.regionsDiffer() {
-		warn("BackendCredentials: the regions differ. Clients sign for one: a backend of another region refuses them, if it heeds regions")
+		warn("BackendCredentials: the regions differ. Clients sign for one: a backend of another region refuses them, if it checks regions")
 	}
 	if why := c.TooFewFor(c.MaintainedMask()); why != "" {
 		warn("%s", why)
@@ -71,7 +71,7 @@ func (c *Config) Warnings(now time.Time) (lines []string) {
 	case c.OnConflict == OnConflictNewest:
 		warn("OnConflict: with %q a backend whose clock is ahead wins, and what was written past the proxy replaces what clients were told is stored", string(c.OnConflict))
 	case c.OnConflict != OnConflictPark:
-		warn("OnConflict: with %q that backend wins each conflict, also where it has lost everything: what it lacks is deleted from the others", string(c.OnConflict))
+		warn("OnConflict: with %q that backend wins each conflict, even if it has lost everything: what it lacks is deleted from the others", string(c.OnConflict))
 	}
 	c.warnOfPrimary(warn)
 	c.Logging.warnOfOneFile(warn)

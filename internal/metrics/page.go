@@ -15,7 +15,7 @@ import (
 type page struct {
 	bytes.Buffer
 	name   string   // of the family begun last
-	labels []string // its
+	labels []string // of that family
 }
 
 var familyNamed = func() map[string]*Family {
@@ -110,8 +110,8 @@ func (m *Metrics) Write(w io.Writer) {
 
 var misnamed = regexp.MustCompile(`^(# (HELP|TYPE) )?go_(cgo_calls|cpu|gc_forced)_count\b`)
 
-// helped gives the library's metrics a help, and their right type to those that only grow. What goes by a
-// name that belongs to a histogram (promtool check metrics) is left out.
+// helped gives the library's metrics a help text, and the type counter to those that only grow. It
+// leaves out any whose name is reserved for a histogram (promtool check metrics).
 func helped(text []byte) []byte {
 	var b bytes.Buffer
 	for line := range bytes.Lines(text) {

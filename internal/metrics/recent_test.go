@@ -8,7 +8,7 @@ import (
 )
 
 // TestLatency: the page's percentiles come from all legs that were answered, whatever the
-// ReadPolicy, and what was long ago counts no more.
+// ReadPolicy, and what was long ago no longer counts.
 func TestLatency(t *testing.T) {
 	m := New("", []string{"a", "b"})
 	answer := func(n int, class engine.Class, first time.Duration) {
@@ -47,7 +47,7 @@ func TestLatency(t *testing.T) {
 	at = at.Add(recentAge)
 	answer(100, engine.ClassWrite, 300*time.Millisecond)
 	within("p50 of late", m.latencyAt(1, at)[0], 250*time.Millisecond, 500*time.Millisecond)
-	// With nothing of late, it is what it ever was.
+	// Without recent answers, all since the start count.
 	for range 3 {
 		at = at.Add(recentAge)
 		within("p50 of all", m.latencyAt(1, at)[0], 5*time.Millisecond, 50*time.Millisecond)

@@ -6,9 +6,10 @@ import (
 	"github.com/akubra/akubra/internal/nonblock"
 )
 
-// Acknowledged is how many bytes the peer has acknowledged so far, and whether it has yet to acknowledge
-// others (tcp(7), TCP_INFO), and has not even when they were sent again, and again; under TLS they are those of the records. Any goroutine may call it; of a socket
-// that is not open, and where the system does not tell, nothing is waited for.
+// Acknowledged returns how many bytes the peer has acknowledged so far. more reports whether others
+// are still to be acknowledged, and again whether they were not even after being sent again twice
+// (tcp(7), TCP_INFO). Under TLS the bytes are those of the records. Any goroutine may call it. If the
+// socket is not open, or the system does not say, the result is zero.
 func (s *Socket) Acknowledged() (bytes uint64, more, again bool) {
 	if s.raw == nil {
 		return 0, false, false

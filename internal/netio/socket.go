@@ -200,7 +200,7 @@ func socketError(op string, err error) error {
 }
 
 // ErrUnasked is Look's error if the peer has sent something.
-var ErrUnasked = errors.New("it has sent something that it was not asked for")
+var ErrUnasked = errors.New("the peer has sent something unasked")
 
 // Look returns nil if there is nothing to receive, not even the end of the stream. Only the
 // connection's owner may call it, while nobody receives.

@@ -36,9 +36,9 @@ func (p *Proxy) owed() admin.Owed {
 	return o
 }
 
-// owedBytes remembers for a while what each backend is owed in bytes, which takes a look at all keys:
-// for the longer, the longer that takes, so that it never costs more than a hundredth of a processor.
-// Where few keys are owed, their bytes stand beside their number.
+// owedBytes remembers how many bytes each backend is owed. Finding that out means looking at all keys,
+// so a result is kept for a hundred times as long as the look took: all looks together never cost
+// more than a hundredth of a processor.
 type owedBytes struct {
 	mu    sync.Mutex
 	again time.Time
@@ -100,7 +100,7 @@ func (p *Proxy) slow() any {
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// configDiffers is what the configuration's file says that does not count yet.
+// configDiffers is what the configuration's file says that is not in effect yet.
 type configDiffers struct {
 	File     string       `json:"file"`
 	Changes  []configDiff `json:"changes"`

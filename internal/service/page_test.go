@@ -126,7 +126,7 @@ func TestR35PageSettlesForLong(t *testing.T) {
 }
 
 // The bytes that the page shows are those of the keys beside them, and a look that takes long is not
-// taken at each second.
+// repeated every second.
 func TestOwedBytesAreOfNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, took := range []time.Duration{0, 50 * time.Millisecond} {

@@ -40,7 +40,7 @@ var errAsksOnly = errors.New("cannot write to a journal that is not there")
 
 const (
 	maxShown    = 1000 // parked keys on a page
-	maxAsked    = 100  // of which the backends are asked
+	maxAsked    = 100  // of these are looked up on the backends
 	askers      = 8
 	askPatience = 20 * time.Second
 )

@@ -73,7 +73,7 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 		if err == nil {
 			return true, nil
 		}
-		locked = fmt.Errorf("%w; whether it is the proxy with this configuration is not known: %w", locked, err)
+		locked = fmt.Errorf("%w; cannot tell whether it is the proxy with this configuration: %w", locked, err)
 	}
 	if locked != nil {
 		problems = append(problems, fmt.Errorf("cannot open the journal (DataDir: %q): %w", c.DataDir, locked))
@@ -140,7 +140,7 @@ func journalLocked(c *config.Config) error {
 func Warnings(c *config.Config, environ []string) []string {
 	lines := c.Warnings(time.Now())
 	if _, why := c.Repairs(environ); why != nil {
-		line := "Repair: is OFF, since there are no Credentials: what a backend misses it does not get, and objects uploaded in parts stay on one backend"
+		line := "Repair: is OFF, since there are no Credentials: a backend never gets what it has missed, and objects uploaded in parts stay on one backend"
 		if missing, is := errors.AsType[config.Errors](why); is && len(missing) < len(c.Backends) {
 			line += ". " + strings.Join(missing, "; ")
 		} else if half := config.HalfSet(environ); half != "" {

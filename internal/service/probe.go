@@ -122,7 +122,7 @@ func (p *Proxy) newProbe(c *config.Config) (*conditionsProbe, error) {
 		if what != online.ConditionsKept {
 			log = p.logs.Main.Warn()
 		}
-		log.Str("backend", backend).Str("conditions", what).Str("reason", why).Msg("whether a backend heeds the conditions of a write")
+		log.Str("backend", backend).Str("conditions", what).Str("reason", why).Msg("examined whether the backend heeds the conditions of writes")
 	}
 	return probe, nil
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/akubra/akubra/internal/testkit"
 )
 
-// The probe finds those that ignore conditions, asks again who cannot be asked, and leaves
-// nothing behind.
+// The probe finds the backends that ignore conditions, asks again those that cannot be asked, and
+// leaves nothing behind.
 func TestR29Probe(t *testing.T) {
 	var stored, asked, down atomic.Int64
 	down.Store(1)

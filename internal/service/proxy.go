@@ -78,8 +78,8 @@ type Proxy struct {
 
 	reloading  sync.Mutex // held over a reload, and over a look at the files of TLS
 	tls        []*tlsPart // whoever holds reloading
-	committing sync.Mutex // held while what was prepared takes its place; over no file but the logs'
-	stopped    bool       // nothing takes the place of anything any more
+	committing sync.Mutex // held while what was prepared takes its place; no file but the logs' is opened under it
+	stopped    bool       // nothing is replaced any more
 	files      fileShares
 	signed     signed
 	probe      *conditionsProbe // nil without ProbeBucket
@@ -278,8 +278,8 @@ func (p *Proxy) Start() error {
 	return nil
 }
 
-// Inherit has Start use sockets on which somebody else listens (R22), each nil where there
-// is none. Call it before Start.
+// Inherit has Start use sockets that are listening already (R22); either may be nil. Call it before
+// Start.
 func (p *Proxy) Inherit(clients, admin net.Listener) { p.inherited, p.inheritedAdmin = clients, admin }
 
 func (p *Proxy) listen() (err error) {
@@ -307,7 +307,7 @@ func (p *Proxy) listen() (err error) {
 	return p.listenForMetrics()
 }
 
-// Look returns as long as nothing of what requests need hangs.
+// Look returns unless something that requests need hangs.
 func (p *Proxy) Look() {
 	p.status()
 	p.journal.Journal.Stats()

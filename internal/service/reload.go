@@ -13,12 +13,12 @@ import (
 	"github.com/akubra/akubra/internal/logs"
 )
 
-// atReload is what a reload does about a key that has changed (R22).
+// atReload says what a reload does about a key that has changed (R22).
 type atReload int
 
 const (
 	isApplied    atReload = iota + 1 // from the next request, handshake or line on
-	needsRestart                     // what was made of it is not made again while the proxy runs
+	needsRestart                     // whatever depends on it is made only at the start
 )
 
 // keysAtReload has every key. TestR22EveryKeyAtReload names the ones that were forgotten, here, in
@@ -109,7 +109,7 @@ func (p *Proxy) reload(r *Reloaded) error {
 	next, err = next.Keeping(p.Config, fixed)
 	if err != nil {
 		r.NeedRestart, r.DependsOn = config.Changes(p.Config, next), strings.Join(fixed, ", ")
-		return nil //nolint:nilerr // it is right, but not for what the proxy was started with
+		return nil //nolint:nilerr // it is valid, but not together with what needs a restart
 	}
 	r.Applied = append(r.Applied, config.Changes(current, next)...)
 	return p.apply(r, current, next)
@@ -164,7 +164,7 @@ func (p *Proxy) apply(r *Reloaded, current, next *config.Config) error {
 	p.synclog.SetMethods(next.SyncLogMethods)
 	pipes.SetMaxFiles(files.pipes)
 	if p.files = files; !p.limiter.SetLimits(files.backends, next.FailureLimit) {
-		r.NeedRestart = append(r.NeedRestart, "ConnLimit") // it is as high as there is room for
+		r.NeedRestart = append(r.NeedRestart, "ConnLimit") // a higher limit does not fit into the room that New made
 	}
 	for _, b := range p.backends {
 		b.SetDialTimeout(next.ConnectionDialTimeout)

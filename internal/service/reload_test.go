@@ -60,7 +60,7 @@ func (r *reloadRig) reload(more string, applied ...string) Reloaded {
 }
 
 // TestR14ReloadOfMaintenance: MaintainedBackend counts at once where it has changed, and leaves what
-// was set at run time where it has not. Nobody left is a mistake.
+// was set at run time where it has not. To leave no backend is a mistake.
 func TestR14ReloadOfMaintenance(t *testing.T) {
 	t.Parallel()
 	r := mustStartReload(t, "")

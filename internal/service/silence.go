@@ -80,8 +80,8 @@ func (w *silenceWatch) close() {
 	w.probes.Wait()
 }
 
-// demoted lets go of who waits for a backend that has just left the pool. Its idle connections are of no
-// use any more, either: the link may be back before they know that it was cut.
+// demoted lets go of whoever waits for a backend that has just left the pool. It also closes the
+// backend's idle connections: the link may be back before they notice that it was cut.
 func (w *silenceWatch) demoted(e limiter.Event) {
 	silent := e.Reason == limiter.ReasonSilent
 	w.silent[e.Backend].Store(silent)
@@ -91,7 +91,7 @@ func (w *silenceWatch) demoted(e limiter.Event) {
 	}()
 }
 
-// The watch looks so many times within its patience, but no more often than each leastLook.
+// The watch looks this many times within its patience, with at least leastLook between two looks.
 const (
 	looks     = 12
 	leastLook = 10 * time.Millisecond
@@ -138,7 +138,7 @@ func (w *silenceWatch) look(i int, s *suspicion) {
 		w.limiter.DemoteSilent(i, now) // the last one in the pool stays
 		*s = suspicion{}
 	case justWait:
-		// It answers others, so that who waits may do so on a connection that a middlebox has forgotten.
+		// It answers others, so whoever waits may be on a connection that a middlebox has forgotten.
 		if half := w.patience.Load() / 2; silence < half && w.limiter.Waits(i, now) >= half {
 			w.engine.Renew(i, now, half)
 		}
@@ -163,12 +163,12 @@ const (
 	demoteIt
 )
 
-// verdict says what to do about a backend that has been silent for so long. The probe begins at half of the
-// patience, so that it has had time for a second try when that is over.
+// verdict says what to do about a backend that has been silent for this long. The probe begins after half of the
+// patience, which leaves time for a second one.
 func (s *suspicion) verdict(silence, now, patience int64) verdict {
 	switch {
 	case silence < patience/2:
-		*s = suspicion{} // and of a probe in progress no more is heard
+		*s = suspicion{} // the result of a probe in progress no longer matters
 		return justWait
 	case silence >= patience && (s.failed || s.result != nil && now-s.began >= patience/3):
 		return demoteIt

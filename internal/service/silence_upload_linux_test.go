@@ -14,8 +14,8 @@ import (
 	"github.com/akubra/akubra/limiter"
 )
 
-// TestR13SilentLinkUnderASlowUpload: an upload whose client is slow, and that the system takes all of, shows all the
-// same that its backend's link was cut, though there is no other request. The client goes on, and is answered.
+// TestR13SilentLinkUnderASlowUpload: a link that is cut under a slow client's upload is noticed, although
+// the system takes all that is sent and there is no other request. The client goes on, and is answered.
 func TestR13SilentLinkUnderASlowUpload(t *testing.T) {
 	t.Parallel()
 	p, far := hungProxy(t)
