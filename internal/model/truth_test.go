@@ -35,6 +35,7 @@ type deed struct {
 	acked       bool
 	done        bool // over is known
 	settled     bool // no leg of it is under way
+	gone        bool // what it had left was wiped before its client was told
 }
 
 // truth is what clients know.
@@ -132,7 +133,7 @@ func (t *truth) answered(key string, deeds map[string]*deed, acked, maybe bool) 
 		if acked {
 			d.over, d.done = time.Now(), true
 			if a == "content" {
-				k.lost, k.forgotten = false, false
+				k.lost, k.forgotten = d.gone, d.gone
 			}
 		}
 	}
@@ -266,11 +267,22 @@ func (t *truth) held(key string, k *known) bool {
 	return slices.ContainsFunc(t.stores, func(s *s3mem.Storage) bool { return holds(s, key, k) })
 }
 
-// heldAcked reports whether any storage has a content of which a client was told, rather than one
-// that nobody was told of and that may have replaced it.
-func (t *truth) heldAcked(key string, k *known) bool {
-	return t.held(key, k.told("content"))
+// isShown reports whether any storage has as its current version a content of which a client was told, rather
+// than one that nobody was told of and that may have replaced it. An older version may be of other writes.
+func (t *truth) isShown(key string, k *known) bool { return t.shows(key, k.told("content"), "content") }
+
+// landed are the writes of contents that a storage has, and whose clients have no answer yet.
+func (k *known) landed(s *s3mem.Storage, key string) (all []*deed) {
+	for _, d := range k.deeds["content"] {
+		if !d.done && holds(s, key, d.alone()) {
+			all = append(all, d)
+		}
+	}
+	return all
 }
+
+// alone is a key whose content only one deed has made.
+func (d *deed) alone() *known { return &known{deeds: map[string][]*deed{"content": {d}}} }
 
 // told is what clients were told of one aspect.
 func (k *known) told(aspect string) *known {
@@ -378,8 +390,9 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 	for bucket := range initial {
 		t.of(bucket + "/")
 	}
-	had, gone, parts := map[string]bool{}, map[string]bool{}, map[string]map[string]bool{}
+	had, landed, gone, parts := map[string]bool{}, map[string][]*deed{}, map[string]bool{}, map[string]map[string]bool{}
 	for key, k := range t.keys {
+		landed[key] = k.landed(hit, key)
 		had[key], gone[key], parts[key] = holds(hit, key, k), t.isGone(key, k), map[string]bool{}
 		for _, a := range aspects[1:] {
 			parts[key][a] = t.shows(key, k.told(a), a)
@@ -399,6 +412,9 @@ func (t *truth) disturb(hit *s3mem.Storage, only string, pending map[string]*pen
 			// Of a content that all had taken the journal knows no more. Where a lossy storage
 			// had taken it, what there is of it is what that one keeps.
 			k.lost, k.forgotten = true, pending[key] == nil || pending[key].Of(task.Content) == nil || t.anyLossy()
+		}
+		for _, d := range landed[key] {
+			d.gone = d.gone || !t.held(key, d.alone())
 		}
 		if gone[key] && !t.isGone(key, k) { // so it is with a delete
 			k.forgotten = k.forgotten || pending[key] == nil || pending[key].Of(task.Content) == nil
@@ -623,7 +639,7 @@ func (t *truth) isTrue(reason, key string, k *known) bool {
 	odd := slices.ContainsFunc(t.manners, odd)
 	switch reason {
 	case "lost":
-		return k.lost || odd || k.disturbed && !t.heldAcked(key, k)
+		return k.lost || odd || k.disturbed && !t.isShown(key, k)
 	case "conflict":
 		return k.disturbed || k.overlaps || k.versions || odd
 	case "damaged":
