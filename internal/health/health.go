@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// remind is the minimum time between two lines about one cause (R36), unless it is over and comes back with another
-	// meaning.
+	// remind is the minimum time between two lines about one cause (R36).
 	remind = time.Minute
+	// maxEarly is how often a cause that was over and has come back is told sooner, or the last word about it would be
+	// that it is over. What comes and goes all the time is not.
+	maxEarly = 2
 	// calm is how long a cause must not have occurred before it counts as over: what fails every
 	// other time is failing.
 	calm = 3 * time.Second
@@ -122,7 +124,7 @@ type failing struct {
 	count  uint64 // since it began
 	untold uint64
 	told   time.Time // last report, of any failure of this cause
-	saying string    // what that said it means
+	early  int       // reports in a row that did not wait for remind
 	begun  bool      // the first report has been made
 }
 
@@ -254,11 +256,16 @@ func (h *Health) failUnlock(backend int, cause Cause, c class, means, text strin
 func (b *backend) tell(backend, i int, now time.Time) (e Event, tell bool) {
 	f := &b.failing[i]
 	recent := !f.told.IsZero() && now.Sub(f.told) < remind
-	if news := !f.begun && f.means != f.saying; f.untold == 0 || recent && !news { // news: a certificate was mended, and the next one has expired
+	if f.untold == 0 || recent && (f.begun || f.early == maxEarly) {
 		return Event{}, false
 	}
+	if !recent {
+		f.early = 0
+	} else {
+		f.early++
+	}
 	e = Event{Backend: backend, Name: b.name, Cause: Causes[i], Means: f.means, Error: f.text, First: !f.begun, Count: f.untold, Since: f.since}
-	f.told, f.untold, f.begun, f.saying = now, 0, true, f.means
+	f.told, f.untold, f.begun = now, 0, true
 	return e, true
 }
 
