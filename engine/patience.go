@@ -11,6 +11,7 @@ const (
 	briefWait       = time.Second
 	listingShare    = 10 // which part of that a listing waits for, which may have to do with what there is
 	undecidedShare  = 10 // and a read, for what its backend is deciding
+	settlingShare   = 20 // and a read, for the journal to settle a write that has just ended
 	firstBriefPause = 100 * time.Microsecond
 	lastBriefPause  = 10 * time.Millisecond
 )

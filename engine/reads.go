@@ -200,6 +200,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 	all := r.o.ReadPolicy == ReadAll
 	listing := len(r.head.target.Key) == 0 && !r.head.target.Sub // or a setting of the bucket
 	list := e.patientFor(e.o.briefWait / listingShare)
+	var settling briefPatience
 	for p := e.brieflyPatient(); ; {
 		deciding := r.beingDecided() // before the journal is asked: once it is decided that knows who lacks it
 		quiet := e.o.Journal == nil || e.o.Journal.Quiet()
@@ -237,7 +238,14 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 			r.countAvoided(owed, r.answerers)
 			break
 		}
-		if !e.writes.underWay(hashOfTarget(&r.head.target)) || !p.wait(e) {
+		patience := &p
+		if !e.writes.underWay(hashOfTarget(&r.head.target)) { // or not any more, and the journal is about to have that
+			patience = &settling
+			if settling.until == 0 {
+				settling = e.patientFor(e.o.briefWait / settlingShare)
+			}
+		}
+		if !patience.wait(e) {
 			e.o.Metrics.Read(ReadRefused)
 			r.wantKey()
 			return 0, errBehind

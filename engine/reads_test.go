@@ -349,6 +349,42 @@ func TestR30WriteUnderWayIsOwed(t *testing.T) {
 	}
 }
 
+// settlesLate is a Journal that settles a write a moment after it has ended: until then all owe the key.
+type settlesLate struct {
+	Journal
+	looks atomic.Int32 // that still find it so
+}
+
+func (j *settlesLate) Quiet() bool { return j.looks.Load() <= 0 && j.Journal.Quiet() }
+
+func (j *settlesLate) Owed(bucket, key []byte) uint64 {
+	if j.looks.Add(-1) >= 0 {
+		return 3
+	}
+	return j.Journal.Owed(bucket, key)
+}
+
+// R30: a read right behind a write is not refused because the journal has not settled the write yet.
+func TestR30ReadWhileAWriteIsSettled(t *testing.T) {
+	t.Parallel()
+	for _, policy := range readPolicies {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			j := new(settlesLate)
+			r := newRig(t, 2, reading(policy), func(o *Options, _ *limiter.Options) {
+				j.Journal, o.Journal, o.briefWait = o.Journal, j, settlingShare*patience
+			})
+			for _, s := range r.stores {
+				s.Put("/b/k", []byte("new"))
+			}
+			j.looks.Store(3)
+			if a := r.readOnce("GET", "/b/k"); a.Status != 200 || string(a.Body) != "new" {
+				t.Errorf("it is answered %d: %q", a.Status, a.Body)
+			}
+		})
+	}
+}
+
 // R30: two writes to one key, each taken first by another backend, leave it readable while a third
 // one hangs: both of these have both writes.
 func TestR30WrittenTwiceWhileOneHangs(t *testing.T) {
