@@ -81,6 +81,7 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 	if err := roomFor(c.JournalDir()); err != nil && locked == nil {
 		problems = append(problems, fmt.Errorf("cannot write to the journal (DataDir: %q): %w", c.DataDir, err))
 	}
+	var open []net.Listener // until all are tried: two of them may be one address, as 127.0.0.1 and localhost are
 	for _, l := range [][2]string{{"Listen", c.Listen}, {"AdminListen", c.AdminListen}, {"MetricsListen", c.MetricsListen}} {
 		if l[1] == "" {
 			continue
@@ -90,7 +91,10 @@ func Occupied(c *config.Config) (busy bool, problems []error) {
 			problems = append(problems, fmt.Errorf("cannot listen (%s: %q): %w", l[0], l[1], err))
 			continue
 		}
-		defer ln.Close() // not before all are tried: two of them may be one address, as 127.0.0.1 and localhost are
+		open = append(open, ln)
+	}
+	for _, ln := range open {
+		_ = ln.Close()
 	}
 	for _, name := range []string{lockFile, journal.InflightName} {
 		f, err := os.Open(filepath.Join(c.JournalDir(), name))
