@@ -9,6 +9,7 @@ type stride struct {
 	base  int64 // what the lane had sent by then
 	waits time.Duration
 	rate  float64 // of the last stretch, or 0
+	pace  float64 // the better one of the last two: where a body has just begun, the next one may be as good as before
 	full  bool    // clients waited for most of it, and it was no faster than the one before
 }
 
@@ -32,6 +33,7 @@ func (p *stride) noteLocked(now, sent int64, waited, stall time.Duration) {
 	}
 	last := p.rate
 	p.rate = float64(sent-p.base) / seconds(length)
+	p.pace = max(last, p.rate)
 	p.full = last > 0 && p.rate > 0 && p.rate <= grownPace*last && int64(p.waits) >= length/2
 	p.from, p.base, p.waits = now, sent, 0
 }
@@ -52,7 +54,7 @@ func (l *Lane) inVainLocked(now int64, b *Cargo, total, stall time.Duration) boo
 			ahead += float64(o.size - o.sent.Load())
 		}
 	}
-	carries := l.stride.rate * (stall - total).Seconds()
+	carries := l.stride.pace * (stall - total).Seconds()
 	if ahead == 0 {
 		return left-carries > float64(b.size)/throughShare
 	}

@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -67,6 +68,37 @@ func TestR10NotInVain(t *testing.T) {
 			if waited += held; held > 0 && l.Lag(now, b, held, waited, time.Second) {
 				t.Errorf("%s: cut after %v, of which it was waited for %v", tt.name, at, waited)
 				break
+			}
+		}
+	}
+}
+
+// TestR10NotInVainBesideAnEnd: a body that begins while another one has its last bytes sent begins as slowly as any
+// does over a long way; that the pace of the lane falls then is no reason to cut it.
+func TestR10NotInVainBesideAnEnd(t *testing.T) {
+	t.Parallel()
+	const rate, size = 12.5e6, 4 * mib
+	for before := 250; before <= 500; before += 5 { // ms that the other one takes
+		l, now := new(Lane), int64(time.Hour)
+		var waited time.Duration
+		send := func(b *Cargo, n float64) (vain bool) {
+			now += tick
+			b.sent.Add(int64(n / 1000))
+			l.sent.Add(int64(n / 1000))
+			waited += time.Duration(tick)
+			return l.Lag(now, b, time.Duration(tick), waited, time.Second)
+		}
+		other, b := new(Cargo), new(Cargo)
+		l.Begin(now, other, rate*int64(before)/1000)
+		for range before {
+			send(other, rate)
+		}
+		l.Begin(now, b, size)
+		l.End(now, other, waited, false)
+		waited = 0
+		for at := 0.0; b.sent.Load() < size; at++ {
+			if send(b, min(rate, 480e3*math.Pow(2, at/30))) {
+				t.Fatalf("after one of %d ms it was cut, %v after its beginning", before, waited)
 			}
 		}
 	}
