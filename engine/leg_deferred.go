@@ -182,11 +182,17 @@ func (l *leg) leaveLane() {
 	if l.r.message.Exists() {
 		held = l.r.message.Stalled(l.index)
 	}
-	now, cut := l.r.e.now(), l.outcome == OutcomeStalled
-	if cut && l.r.e.adaptive != nil {
-		l.r.e.adaptive.Cut(l.backend, now-int64(held))
+	now, fate := l.r.e.now(), lane.Failed
+	switch l.outcome {
+	case OutcomePositive:
+		fate = lane.Arrived
+	case OutcomeStalled:
+		fate = lane.Cut
+		if l.r.e.adaptive != nil {
+			l.r.e.adaptive.Cut(l.backend, now-int64(held))
+		}
 	}
-	l.lane.End(now, &l.load, held, cut)
+	l.lane.End(now, &l.load, held, fate)
 }
 
 // noteLane counts bytes that the backend's connection has accepted.

@@ -25,7 +25,7 @@ func (r *rig) heldBack(backend int, at int64) {
 	l, begun := &r.e.lanes[backend], at-int64(took*time.Second)
 	l.Begin(begun, &c, 1<<30)
 	l.Moved(begun, &c, took)
-	l.End(at, &c, took*time.Second, true)
+	l.End(at, &c, took*time.Second, lane.Cut)
 }
 
 const largeBody = 2 << 20

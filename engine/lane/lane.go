@@ -9,9 +9,10 @@
 //     it has become better.
 //   - Otherwise it takes what it can carry within StallTimeout, after all that is under way before it. A
 //     leg that would be cut is better not begun: it would only take capacity from others.
-//   - If more comes than that, clients would be held back all the time. Then it takes one body at a
-//     time, and so few that clients wait for a hundredth of the time, until demand falls to what it
-//     carries. That is enough to measure what it carries. Repair brings the rest.
+//   - If more comes than that for longer than chance explains, clients would be held back all the
+//     time. Then it takes one body at a time, and so few that clients wait for a hundredth of the
+//     time, until no more comes than it carries. That is enough to see when it carries more. Repair
+//     brings the rest.
 package lane
 
 import (
@@ -45,12 +46,14 @@ type Lane struct {
 	ever   bool  // at all
 	lately int64 // so long ago counts
 
-	over     bool    // more has come than it carries
-	until    int64   // when that is looked at again
-	wanted   float64 // bytes that were wanted since the last look
-	next     int64   // no body before
-	waited   time.Duration
-	deferred int64
+	over   bool    // more comes than it carries
+	excess float64 // bytes that have come lately beyond what it carries
+	at     int64   // when that was so
+	next   int64   // no body before
+
+	waited     time.Duration
+	deferred   int64
+	deferredAt int64 // when the last one was
 }
 
 // Cargo is a large body on its way to one backend.
@@ -59,10 +62,16 @@ type Cargo struct {
 	begun int64
 	sent  atomic.Int64
 	lags  int64 // when its client was held back last, or 0; under the lane's mu
+	tries bool  // it goes alone, since more comes than the backend carries
 }
 
 // Sent is how many bytes of it the backend's connection has taken.
 func (b *Cargo) Sent() int64 { return b.sent.Load() }
+
+// paceAt is how many bytes of it have gone a second.
+func (b *Cargo) paceAt(now int64) float64 {
+	return float64(b.sent.Load()) / seconds(max(now-b.begun, 1))
+}
 
 // isOf reports whether the cargo counts for the backend: its client is held back, or it is too new to
 // tell. A body that its client sends more slowly than the backend takes it does not count.
@@ -85,8 +94,14 @@ const (
 	lagShare = 4
 	// pressedFor is how long a backend counts as pressed after the last sign of it.
 	pressedFor = int64(time.Second)
-	// carriedShare is how much of its rate may be wanted for a lane not to be full.
-	carriedShare = 0.8
+	// carriedShare: the rate is not known better than that, so that no more than this part of it is taken to
+	// be carried.
+	carriedShare = 1.1
+	// chance is how many bodies more than are carried within StallTimeout may come by chance.
+	chance = 3
+	// spareShare: of bodies beside each other one part in so many of StallTimeout is spare. Those that are nearly
+	// through take some of it.
+	spareShare = 16
 	// mostTakes is the longest time that a body is taken to take, in ns. A client may announce a body of any
 	// size, so that sizes are added up as floats.
 	mostTakes = float64(math.MaxInt64 / 2 / heldShare)
@@ -100,34 +115,36 @@ func (l *Lane) Fits(now, size int64, stall time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.measureLocked(now, rateStretch)
-	ok := l.fitsLocked(now, size, stall)
-	if l.wanted += float64(max(size, 0)); !ok {
-		l.deferred++
-	}
-	return ok
-}
-
-// fitsLocked is Fits; size may be UnknownSize.
-func (l *Lane) fitsLocked(now, size int64, stall time.Duration) bool {
-	long := now-l.heldAt > max(l.lately, heldLately)
-	if stall <= 0 || !l.fresh || !l.ever || long && !l.over {
+	if l.fitsLocked(now, max(size, 0), stall) {
 		return true
 	}
-	if l.over && now >= l.until {
-		l.over = l.wanted >= carriedShare*l.rate*seconds(now-l.until+overStretch)
-		l.until, l.wanted = now+overStretch, 0
+	l.deferred++
+	l.deferredAt = now
+	return false
+}
+
+// fitsLocked is Fits; a size of 0 is one that is not known.
+func (l *Lane) fitsLocked(now, size int64, stall time.Duration) bool {
+	if stall <= 0 || !l.fresh {
+		return true
 	}
-	size = max(size, 0)
-	under, n := float64(size), 1
+	l.wantLocked(now, size, stall)
+	long := now-l.heldAt > max(l.lately, heldLately)
+	if !l.ever || long && !l.over {
+		return true
+	}
+	under, n, most := float64(size), 1, int64(stall)
 	for _, b := range l.loads {
 		if left := b.size - b.sent.Load(); left > size/8 && b.isOf(now, stall) { // the others are out of the way soon
 			under += float64(left)
 			n++
 		}
 	}
-	// Each gets its share of the rate, so that it takes as long as if all were as large. Some of that it
-	// would take in any case: for its client, and for the other backends.
-	takes := int64(min(max(under, float64(n)*float64(size))/max(l.rate, 1)*l.share*float64(time.Second), mostTakes))
+	if n > 1 {
+		most -= most / spareShare
+	}
+	// Each gets its share of the rate, so that it takes as long as if all were as large.
+	takes := l.takesLocked(max(under, float64(n)*float64(size)))
 	switch {
 	case long && n == 1: // the backend may have become better
 		l.heldAt, l.next = now, now+heldShare*takes
@@ -136,15 +153,41 @@ func (l *Lane) fitsLocked(now, size int64, stall time.Duration) bool {
 		return !l.over
 	case l.over && (n > 1 || now < l.next):
 		return false
-	case takes <= int64(stall):
+	case takes <= most:
 		if l.over {
 			l.next = now + heldShare*takes
 		}
 		return true
-	case !l.over:
-		l.over, l.until, l.wanted = true, now+overStretch, 0
 	}
+	l.over = true // until the next one, if that was chance
 	return false
+}
+
+// takesLocked is how long clients wait for so many bytes. Some of the time they would take in any case: for
+// the client, and for the other backends.
+func (l *Lane) takesLocked(bytes float64) int64 {
+	return int64(min(bytes/max(l.rate, 1)*l.share*float64(time.Second), mostTakes))
+}
+
+// wantLocked counts a body as wanted. One that would take too long even if it were alone is not begun, and takes
+// nothing from others.
+func (l *Lane) wantLocked(now, size int64, stall time.Duration) {
+	if l.at == 0 { // the rate has just become known
+		for _, b := range l.loads {
+			if b.isOf(now, stall) {
+				l.excess += float64(b.size - b.sent.Load())
+			}
+		}
+	} else {
+		l.excess = max(l.excess-carriedShare*l.rate*seconds(now-l.at), 0)
+	}
+	l.at = now
+	if size == 0 || l.takesLocked(float64(size)) > int64(stall) {
+		return
+	}
+	usual := l.rate*stall.Seconds() + chance*float64(size)
+	l.excess = min(l.excess+float64(size), 2*usual)
+	l.over = l.over && l.excess > usual
 }
 
 // Begin counts a body as under way.
@@ -155,7 +198,7 @@ func (l *Lane) Begin(now int64, b *Cargo, size int64) {
 		l.restartLocked(now)
 		l.stride = stride{from: now, base: l.sent.Load()}
 	}
-	b.size, b.begun, b.lags = max(size, 0), now, 0
+	b.size, b.begun, b.lags, b.tries = max(size, 0), now, 0, l.over
 	b.sent.Store(0)
 	l.loads = append(l.loads, b)
 }
@@ -167,20 +210,36 @@ func (l *Lane) Moved(now int64, b *Cargo, n int) {
 	l.moved.Store(now)
 }
 
-// End is its end. waited is how long it held its client back; cut reports whether it was cut for that.
-func (l *Lane) End(now int64, b *Cargo, waited time.Duration, cut bool) {
+// Fate is what has become of a cargo.
+type Fate uint8
+
+// The fates.
+const (
+	Arrived Fate = iota // the backend has taken it
+	Cut                 // it was cut, since it held its client back
+	Failed              // any other: the system may have taken more of it than the backend
+)
+
+// End is its end. waited is how long it held its client back.
+func (l *Lane) End(now int64, b *Cargo, waited time.Duration, fate Fate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waited += waited
 	switch {
-	case cut:
+	case fate == Cut:
 		l.heldLocked(now, b, waited)
 		if !l.fresh {
-			l.rate, l.fresh = max(l.stride.rate, float64(b.sent.Load())/seconds(max(now-b.begun, 1))), true
+			l.rate, l.fresh = max(l.stride.rate, b.paceAt(now)), true
 		}
 		l.lately = min(max(2*l.lately, heldLately), heldLongest)
 	case waited > 0:
 		l.lately = 0
+	}
+	if b.tries {
+		l.next = max(l.next, now+heldShare*int64(waited))
+		if fate == Arrived {
+			l.rate = max(l.rate, b.paceAt(now))
+		}
 	}
 	if len(l.loads) == 1 {
 		l.measureLocked(now, leastStretch)
@@ -218,14 +277,15 @@ func (l *Lane) heldLocked(now int64, b *Cargo, total time.Duration) {
 }
 
 // measureLocked measures the rate, if the stretch of time was that long. What went while nobody waited for the
-// backend says how much it carries at least, and nothing about a long time does.
+// backend, or while it was becoming faster, says how much it carries at least, and nothing about a long time does.
+// While more comes than the backend carries, repair has the rest of it: End looks whether it has become better.
 func (l *Lane) measureLocked(now, least int64) {
 	length := now - l.from
-	if len(l.loads) == 0 || length < least {
+	if len(l.loads) == 0 || length < least || l.over {
 		return
 	}
 	rate := float64(l.sent.Load()-l.base) / seconds(length)
-	switch held := int64(l.waits) >= length/2; {
+	switch held := int64(l.waits) >= length/2 && l.stride.full; {
 	case length > mostStretch:
 	case !l.fresh && held:
 		l.rate, l.fresh = rate, true
@@ -272,7 +332,7 @@ type Status struct {
 func (l *Lane) Status(now int64) Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Status{Held: l.waited, Deferred: l.deferred, Over: l.over && now < l.until+overStretch, Bodies: len(l.loads)}
+	s := Status{Held: l.waited, Deferred: l.deferred, Over: l.over && now-l.deferredAt < overStretch, Bodies: len(l.loads)}
 	if l.fresh {
 		s.Rate = l.rate
 	}

@@ -2,6 +2,7 @@ package lane
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -12,9 +13,11 @@ const mib = 1 << 20
 // there, one after the other. A lane says which are begun.
 type road struct {
 	Lane
-	rate  float64
-	stall time.Duration
-	now   int64
+	rate    float64
+	stall   time.Duration
+	now     int64
+	chance  *rand.Rand // by which bodies come; nil: at even distances
+	repairs bool       // what is deferred takes half of the rate, unless the backend is pressed
 
 	under                 []*parcel
 	begun, deferred, cuts int
@@ -31,10 +34,14 @@ const tick = int64(time.Millisecond)
 
 // run brings n bodies of this size a second, for so many seconds, from clients that are as fast as can be.
 func (r *road) run(seconds, n float64, size int64) {
-	due := 0.0
+	due, wait := 0.0, 1.0
 	for range int(seconds*1000 + 0.5) {
 		r.now += tick
-		for due += n / 1000; due >= 1; due-- {
+		for due += n / 1000; due >= wait; {
+			due -= wait
+			if r.chance != nil {
+				wait = r.chance.ExpFloat64()
+			}
 			if !r.Fits(r.now, size, r.stall) {
 				r.deferred++
 				continue
@@ -51,7 +58,11 @@ func (r *road) run(seconds, n float64, size int64) {
 // move is a tick: those under way share the rate, and each of their clients waits.
 func (r *road) move() {
 	var left []*parcel
-	share := int64(r.rate / 1000 / float64(max(len(r.under), 1)))
+	rate := r.rate
+	if r.repairs && r.over && !r.Pressed(r.now) {
+		rate /= 2
+	}
+	share := int64(rate / 1000 / float64(max(len(r.under), 1)))
 	for _, p := range r.under {
 		n := min(share, p.size-p.sent.Load())
 		sent := p.sent.Add(n)
@@ -62,11 +73,11 @@ func (r *road) move() {
 		switch {
 		case sent == p.size:
 			r.well += p.size
-			r.End(r.now, &p.Cargo, time.Duration(p.held), false)
+			r.End(r.now, &p.Cargo, time.Duration(p.held), Arrived)
 		case vain, p.held >= int64(r.stall) && p.size-sent >= p.size/throughShare, p.held >= 2*int64(r.stall):
 			r.cuts++
 			r.inVain += sent
-			r.End(r.now, &p.Cargo, time.Duration(p.held), true)
+			r.End(r.now, &p.Cargo, time.Duration(p.held), Cut)
 		default:
 			left = append(left, p)
 		}
@@ -88,9 +99,37 @@ func TestR10Lane(t *testing.T) {
 			}
 		}
 	})
+	t.Run("below the rate, by chance", func(t *testing.T) {
+		for _, tt := range []struct {
+			size int64
+			most float64 // of them may be deferred: as many come while all are under way that are carried within StallTimeout
+		}{{mib / 2, 0.02}, {mib, 0.06}, {2 * mib, 0.2}} {
+			r := newRoad()
+			r.chance, r.repairs = rand.New(rand.NewPCG(1, uint64(tt.size))), true //nolint:gosec // no secret
+			r.run(200, 0.9*r.rate/float64(tt.size), tt.size)
+			if all := r.begun + r.deferred; float64(r.deferred) > tt.most*float64(all) || r.cuts > all/100 {
+				t.Errorf("of %d bodies of %.1f MiB %d were deferred and %d cut", all, float64(tt.size)/mib, r.deferred, r.cuts)
+			}
+		}
+	})
+	// All stands still for two seconds, and what was to come then comes at once.
+	t.Run("below the rate, after a pause", func(t *testing.T) {
+		for _, rate := range []float64{2.5e6, 12.5e6} {
+			r := newRoad()
+			r.rate, r.repairs = rate, true
+			n := 0.9 * r.rate / mib
+			r.run(20, n, mib)
+			r.run(0.001, 2000*n, mib)
+			r.run(100, n, mib)
+			if all := r.begun + r.deferred; r.deferred > int(6*n) || r.cuts > int(2*n) {
+				t.Errorf("%.1f MB/s: of %d bodies %d were deferred and %d cut", rate/1e6, all, r.deferred, r.cuts)
+			}
+		}
+	})
 	t.Run("at twice the rate", func(t *testing.T) {
 		for _, size := range []int64{mib / 2, mib, 4 * mib} {
 			r := newRoad()
+			r.repairs = true
 			n := 2 * r.rate / float64(size)
 			r.run(60, n, size)
 			if r.inVain*9 > r.well {
@@ -108,6 +147,26 @@ func TestR10Lane(t *testing.T) {
 			r.run(10, 0.5*n/2, size)
 			r.begun, r.deferred = 0, 0
 			r.run(60, 0.7*n/2, size)
+			if r.deferred > 0 || r.cuts > 0 {
+				t.Errorf("%d MiB: when it was over, %d of %d were deferred, %d cut", size/mib, r.deferred, r.begun+r.deferred, r.cuts)
+			}
+		}
+	})
+	// What it carries falls to a tenth, and comes back.
+	t.Run("worse for a while", func(t *testing.T) {
+		for _, size := range []int64{mib / 2, mib, 4 * mib} {
+			r := newRoad()
+			n := 0.5 * r.rate / float64(size)
+			r.run(30, n, size)
+			r.rate /= 10
+			r.run(30, n, size)
+			if r.cuts > 20 {
+				t.Errorf("%d MiB: %d of %d were cut", size/mib, r.cuts, r.begun)
+			}
+			r.rate *= 10
+			r.run(60, n, size)
+			r.deferred, r.cuts = 0, 0
+			r.run(60, n, size)
 			if r.deferred > 0 || r.cuts > 0 {
 				t.Errorf("%d MiB: when it was over, %d of %d were deferred, %d cut", size/mib, r.deferred, r.begun+r.deferred, r.cuts)
 			}
@@ -162,7 +221,7 @@ func TestR10ALittleSlowerIsNotDeferred(t *testing.T) {
 			waited += 3 * time.Millisecond
 			l.Lag(now, b, 3*time.Millisecond, waited, time.Second)
 		}
-		l.End(now, b, waited, false)
+		l.End(now, b, waited, Arrived)
 	}
 	// One that is half as slow again is cut, and deferred from then on.
 	b := new(Cargo)
@@ -170,7 +229,7 @@ func TestR10ALittleSlowerIsNotDeferred(t *testing.T) {
 	now += int64(3 * time.Second)
 	b.sent.Add(900 * mib)
 	l.sent.Add(900 * mib)
-	l.End(now, b, time.Second, true)
+	l.End(now, b, time.Second, Cut)
 	if l.Fits(now, 16<<30, time.Second) || !l.Fits(now, mib, time.Second) {
 		t.Error("what would be cut again is to be deferred, and nothing else")
 	}
@@ -187,7 +246,7 @@ func TestR10WhatALaneTakesAtATime(t *testing.T) {
 	}
 	over := func() *Lane {
 		l := carrying()
-		l.over, l.until = true, now+overStretch
+		l.over, l.excess, l.at = true, 1<<30, now
 		return l
 	}
 	for _, tt := range []struct {
@@ -200,6 +259,7 @@ func TestR10WhatALaneTakesAtATime(t *testing.T) {
 		{"what it takes in time", carrying(), 9 * mib, time.Second, true},
 		{"more", carrying(), 11 * mib, time.Second, false},
 		{"beside others", carrying(3, 3), 3 * mib, time.Second, true},
+		{"beside others, with little time to spare", carrying(3, 3), 32 * mib / 10, time.Second, false},
 		{"beside more", carrying(4, 4), 3 * mib, time.Second, false},
 		{"a longer time", carrying(4, 4), 3 * mib, 2 * time.Second, true},
 		{"beside one that is nearly through", func() *Lane { l := carrying(9); l.loads[0].sent.Add(8.5 * mib); return l }(), 9 * mib, time.Second, true},
@@ -212,14 +272,72 @@ func TestR10WhatALaneTakesAtATime(t *testing.T) {
 		{"size not known, and too much comes", over(), UnknownSize, time.Second, false},
 		{"too much comes", over(), 11 * mib, time.Second, false},
 		{"too much comes: one at a time", over(), mib, time.Second, true},
+		{"too much has come", func() *Lane { l := over(); l.excess = 10 * mib; l.next = now + 1; return l }(), mib, time.Second, true},
+		{"what came when the rate was not known", func() *Lane {
+			l := carrying(4, 4)
+			l.Fits(now, mib, time.Second)
+			l.over, l.excess = true, l.excess+5*mib
+			return l
+		}(), mib, time.Second, false},
+		{"too large bodies have come", func() *Lane {
+			l := carrying(2)
+			for range 9 {
+				l.Fits(now, 11*mib, time.Second)
+			}
+			return l
+		}(), mib, time.Second, true},
 	} {
 		if got := tt.l.Fits(now, tt.size, tt.stall); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}
 	l := over()
-	if !l.Fits(now, mib, time.Second) || l.Fits(now+int64(4*time.Second), mib, time.Second) {
+	if !l.Fits(now, mib, time.Second) || l.Fits(now+int64(time.Second), mib, time.Second) {
 		t.Error("too much comes: the next one is due ten seconds after it")
+	}
+	if !l.Fits(now+int64(4*time.Second), mib, time.Second) {
+		t.Error("no more has come than it carries")
+	}
+}
+
+// TestR10RateOfALane: what is measured of a backend is what it carries, and neither what it does at first nor what
+// something else leaves to a body.
+func TestR10RateOfALane(t *testing.T) {
+	t.Parallel()
+	const rate = 12.5e6
+	send := func(l *Lane, now int64, d time.Duration, pace func(at float64) float64, fate Fate) {
+		b := new(Cargo)
+		l.Begin(now, b, 100*mib)
+		waited := time.Duration(0)
+		for ; waited < d; waited += time.Duration(tick) {
+			n := int64(pace(waited.Seconds()) / 1000)
+			b.sent.Add(n)
+			l.sent.Add(n)
+			l.Lag(now+int64(waited), b, time.Duration(tick), waited, time.Second)
+		}
+		l.End(now+int64(waited), b, waited, fate)
+	}
+	faster := func(at float64) float64 { return min(rate, 480e3*math.Pow(2, at/0.03)) }
+	for _, tt := range []struct {
+		name  string
+		l     *Lane
+		pace  func(at float64) float64
+		d     time.Duration
+		fate  Fate
+		least float64
+		most  float64
+	}{
+		{"faster at first", &Lane{}, faster, 900 * time.Millisecond, Arrived, 0.9, 1},
+		{"too short to tell", &Lane{}, faster, 240 * time.Millisecond, Arrived, 0, 0},
+		{"it has become slower", &Lane{rate: 2 * rate, fresh: true}, faster, 900 * time.Millisecond, Arrived, 1, 1.6},
+		{"too much comes: repair has a part of it", &Lane{rate: rate, fresh: true, over: true}, func(float64) float64 { return rate / 3 }, 900 * time.Millisecond, Arrived, 1, 1},
+		{"too much comes: it has become faster", &Lane{rate: rate / 10, fresh: true, over: true}, func(float64) float64 { return rate }, 80 * time.Millisecond, Arrived, 0.95, 1.05},
+		{"too much comes: what was refused has not gone", &Lane{rate: rate, fresh: true, over: true}, func(float64) float64 { return 9 * rate }, 80 * time.Millisecond, Failed, 1, 1},
+	} {
+		send(tt.l, int64(time.Hour), tt.d, tt.pace, tt.fate)
+		if got := tt.l.rate / rate; got < tt.least || got > tt.most {
+			t.Errorf("%s: it carries %.2f of what it does", tt.name, got)
+		}
 	}
 }
 
@@ -235,8 +353,7 @@ func TestR10LaneOfEndlessBodies(t *testing.T) {
 			}
 			l.Begin(now, new(Cargo), size)
 		}
-		l.over, l.until = true, now // looked at again, it is still over
-		now += overStretch
+		l.over = true
 		if l.Fits(now, size, time.Second) || !l.over {
 			t.Errorf("%d bytes fit, after a while: %v over", size, l.over)
 		}

@@ -94,7 +94,7 @@ func TestR10NotInVainBesideAnEnd(t *testing.T) {
 			send(other, rate)
 		}
 		l.Begin(now, b, size)
-		l.End(now, other, waited, false)
+		l.End(now, other, waited, Arrived)
 		waited = 0
 		for at := 0.0; b.sent.Load() < size; at++ {
 			if send(b, min(rate, 480e3*math.Pow(2, at/30))) {
