@@ -165,6 +165,7 @@ type Engine struct {
 	checks    readChecks
 
 	ignoring atomic.Uint64 // backends that ignore conditions (R29)
+	failing  atomic.Uint64 // backends that have failed at the last write that ended there (R10)
 
 	stopping atomic.Bool // each answer from now on is its connection's last
 	closing  atomic.Bool // no new requests, also on connections that are open

@@ -75,9 +75,9 @@ func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32
 	if late == 0 && !large {
 		return 0
 	}
-	spare := bits.OnesCount64(got) - 1
+	acks := 1
 	if r.head.write {
-		spare = bits.OnesCount64(got) - r.acks()
+		acks = r.acks()
 	}
 	if large {
 		late |= r.full(got)
@@ -85,9 +85,10 @@ func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32
 	if late &^= kept; late == got {
 		late = 0 // all are slow: waiting for them is right
 	}
-	for ; bits.OnesCount64(late) > max(spare, 0); late &= late - 1 {
-		continue
-	}
+	// The client is told by those that are left, so that enough of them have to be expected to take it.
+	sound := got &^ e.failing.Load()
+	late = allBut(late, late&sound, bits.OnesCount64(sound)-acks)
+	late = allBut(late, late, bits.OnesCount64(got)-acks)
 	for set := late; set != 0; set &= set - 1 {
 		b := bits.TrailingZeros64(set)
 		e.o.Limiter.End(b, slots[b])
@@ -96,6 +97,32 @@ func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32
 		}
 	}
 	return late
+}
+
+// allBut removes from set as many of some as are more than most.
+func allBut(set, some uint64, most int) uint64 {
+	for ; bits.OnesCount64(some) > max(most, 0); some &= some - 1 {
+		set &^= some & -some
+	}
+	return set
+}
+
+// noteFailing remembers whether the backend has failed at a write. What a client or the proxy is to blame for says
+// nothing, nor does a leg that was cut because it was slow.
+func (l *leg) noteFailing() {
+	if !l.r.head.write {
+		return
+	}
+	failing, one := &l.r.e.failing, uint64(1)<<l.backend
+	switch is := failing.Load()&one != 0; {
+	case l.state == votePositive:
+		if is {
+			failing.And(^one)
+		}
+	case is:
+	case l.state == voteNegative && (l.answer.Status >= 500 || l.answer.Status < 300), l.outcome == OutcomeFailed && l.failure != ResultOwn:
+		failing.Or(one)
+	}
 }
 
 // notAhead removes from late, the busy backends, those that owe less in the bucket than one that

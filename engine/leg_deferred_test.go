@@ -90,6 +90,65 @@ func TestR10FullBackendIsDeferred(t *testing.T) {
 	}
 }
 
+// TestR10R3NoFailingBackendIsLeftAlone: where one that would be left to tell the client has failed at the last write,
+// the others get the next one, however slow they are.
+func TestR10R3NoFailingBackendIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string]stub.Behaviour{
+		"it is full": stub.Fails(507), "it is dead": {During: stub.ResetThere}, "it says yes and has not done it": {Status: 200, Body: errorBody("InternalError", "")},
+	} {
+		for _, ack := range []string{AckFirst, AckQuorum} {
+			t.Run(name+", "+ack, func(t *testing.T) {
+				t.Parallel()
+				n := 2
+				if ack == AckQuorum {
+					n = 3
+				}
+				r := newRig(t, n, anyway(func(o *Options) { o.WriteAck = ack }))
+				last := n - 1
+				r.full(last)
+				wantStatus(t, r.put("/b/first", pattern(largeBody)), 200)
+				r.wantDeferred("/b/first", last)
+				r.stores[0].Behave(b)
+				if a := r.put("/b/second", pattern(largeBody)); a.Status == 200 {
+					t.Fatal("nobody took it")
+				}
+				r.settled()
+				body := pattern(largeBody)
+				wantStatus(t, r.put("/b/third", body), 200)
+				r.settled()
+				wantStored(t, r.stores[last], "/b/third", body)
+				r.stores[0].Behave(stub.Behaviour{})
+				wantStatus(t, r.put("/b/small", "x"), 200) // everybody gets it
+				r.settled()
+				if set := r.e.failing.Load(); set != 0 {
+					t.Errorf("these still fail: %b", set)
+				}
+			})
+		}
+	}
+}
+
+func TestR10AllBut(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		set, some uint64
+		most      int
+		want      uint64
+	}{
+		{0b111, 0b111, 3, 0b111},
+		{0b111, 0b111, 1, 0b100},
+		{0b111, 0b110, 1, 0b101},
+		{0b111, 0b110, 0, 0b001},
+		{0b101, 0b101, -1, 0},
+		{0, 0, 1, 0},
+	} {
+		if got := allBut(tt.set, tt.some, tt.most); got != tt.want {
+			t.Errorf("%b but %d of %b: %b, want %b", tt.set, tt.most, tt.some, got, tt.want)
+		}
+	}
+}
+
 // The backend that decides a condition is not deferred, whatever it carries (R29).
 func TestR10R29DeciderIsNotDeferred(t *testing.T) {
 	t.Parallel()

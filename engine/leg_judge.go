@@ -53,6 +53,7 @@ func (l *leg) conclude(err error) {
 		l.err = fmt.Errorf("outcome unknown: %w", l.err)
 	}
 	l.observe()
+	l.noteFailing()
 	if err != nil && !l.isOutdated() || !l.open {
 		l.finish(l.reusable && err == nil)
 		return
