@@ -419,6 +419,7 @@ func TestR30WrittenTwiceWhileOneHangs(t *testing.T) {
 				}
 				return a.Status == 200
 			})
+			r.stores[2].Wait(t, func(q stub.Requests) bool { return q.Held() == 1 })
 			r.stores[2].Behave(stub.Behaviour{}) // for the second one, which begins there after the first
 			r.stores[2].Unhang()
 			r.settled()
