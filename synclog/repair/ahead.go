@@ -84,7 +84,7 @@ func (w *run) listAhead(ctx context.Context) (all []listed, wait func()) {
 	all = make([]listed, len(w.r.backends))
 	var asking sync.WaitGroup
 	for i, b := range w.r.backends {
-		if !b.overwritten.Load() || !w.know.owes(i) || suspicious(w.t.Key) || w.r.usable(b) != nil || w.given[i].from != nil || w.given[i].gone {
+		if !b.overwritten.Load() || !w.know.owes(i) || suspicious(w.t.Key) || w.r.usableBut(w.old, i) != nil || w.given[i].from != nil || w.given[i].gone {
 			continue
 		}
 		asking.Go(func() {

@@ -250,7 +250,7 @@ func (w *run) bucketDocument(ctx context.Context, name string) (end, error) {
 	}
 	docs, errs := make([]document, len(r.backends)), make([]error, len(r.backends))
 	r.each(func(i int, b *backend) {
-		if errs[i] = r.usable(b); errs[i] == nil {
+		if errs[i] = w.r.usableBut(w.old, i); errs[i] == nil {
 			docs[i], errs[i] = b.getDocument(ctx, t.Bucket, "", name)
 		}
 	})

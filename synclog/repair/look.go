@@ -21,7 +21,7 @@ type sight struct {
 func (w *run) look(ctx context.Context) (*sight, error) {
 	s := &sight{views: make([]view, len(w.r.backends))}
 	listings, wait := w.listAhead(ctx)
-	s.objects, s.errs = w.r.observe(ctx, w.t.Bucket, w.t.Key)
+	s.objects, s.errs = w.r.observe(ctx, w.t.Bucket, w.t.Key, w.old)
 	wait()
 	s.listed = listings
 	if suspicious(w.t.Key) {
@@ -338,7 +338,7 @@ var partLines = map[string][]string{"tagging": {lineTags}, "acl": {lineACL}, "re
 func (w *run) stacks(ctx context.Context) (stacks [][]version, errs []error) {
 	stacks, errs = make([][]version, len(w.r.backends)), make([]error, len(w.r.backends))
 	w.r.each(func(i int, b *backend) {
-		if errs[i] = w.r.usable(b); errs[i] != nil {
+		if errs[i] = w.r.usableBut(w.old, i); errs[i] != nil {
 			return
 		}
 		entries, err := b.Versions(ctx, w.t.Bucket, w.t.Key)

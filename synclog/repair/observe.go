@@ -18,11 +18,12 @@ import (
 )
 
 // observe asks every backend that can be asked for the object; objects[i] is nil if there is none,
-// and errs[i] says why it is not known.
-func (r *Repairer) observe(ctx context.Context, bucket, key string) (objects []*object, errs []error) {
+// and errs[i] says why it is not known. It leaves out the backends of old, which still have the bucket as
+// it was before its removal.
+func (r *Repairer) observe(ctx context.Context, bucket, key string, old uint64) (objects []*object, errs []error) {
 	objects, errs = make([]*object, len(r.backends)), make([]error, len(r.backends))
 	r.each(func(i int, b *backend) {
-		if errs[i] = r.usable(b); errs[i] == nil {
+		if errs[i] = r.usableBut(old, i); errs[i] == nil {
 			objects[i], errs[i] = b.head(ctx, bucket, key)
 		}
 	})

@@ -278,9 +278,10 @@ func (r *Repairer) endKeys(bucket *task.Task, removal uint64) {
 	}
 }
 
-// behindRemoval reports whether a task has to wait for the removal of its bucket. If the bucket was made
-// again since, the backend still shows the old one; otherwise what was pending went with it, and copying
-// a key would make the bucket again. parked: the removal is left to a person.
+// behindRemoval reports whether a task has to wait for the removal of its bucket: what was pending may have
+// gone with it, and copying a key would make the bucket again. If the bucket was made again since, and the
+// removal does not come soon, the others get what they lack meanwhile, and only the backends that still
+// have the old one are left out (R17). parked: the removal is left to a person.
 func (w *run) behindRemoval() (behind, parked bool, err error) {
 	removals, knows := able[Removals](w.r.o.Journal)
 	if knows && !removals.Removing(w.t.Bucket) {
@@ -300,11 +301,65 @@ func (w *run) behindRemoval() (behind, parked bool, err error) {
 		return false, false, nil
 	}
 	removal := removalOf(&t)
-	if removal == nil || w.r.stillOld(&t, removal) == 0 {
+	if removal == nil {
+		return false, false, nil
+	}
+	old := w.r.stillOld(&t, removal)
+	if old == 0 {
+		return false, false, nil
+	}
+	madeAgain := removal != t.Of(task.Content) && len(t.Rivals) == 1 // in no doubt
+	others := w.r.bits(w.t.Owed())&^old != 0
+	if madeAgain && others && w.decided == nil && !w.r.isSoon(&t, old) && isSince(w.t, removal) {
+		w.old = old
 		return false, false, nil
 	}
 	return true, t.Parked != "", nil
 }
+
+// isSoon reports whether the removal of a bucket can be done now where it is owed.
+func (r *Repairer) isSoon(t *task.Task, old uint64) bool {
+	if t.Parked != "" || t.NotBefore.After(r.o.Now()) {
+		return false
+	}
+	for i, b := range r.backends {
+		if has(old, i) && r.usable(b) == nil && r.writable(b, t) {
+			return true
+		}
+	}
+	return false
+}
+
+// isSince reports whether all that is pending of a key was surely written to the bucket that was made again
+// after this removal.
+func isSince(t *task.Task, removal *task.Write) bool {
+	for w := range t.All() {
+		if w.Aspect == task.Found || w.Unacknowledged || !precedes(removal, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// errOld stands for the answer of a backend that has yet to remove the old bucket.
+var errOld = errors.New("repair: the backend still has the bucket as it was before its removal")
+
+// usableBut is usable for a backend that may be one of old.
+func (r *Repairer) usableBut(old uint64, i int) error {
+	if has(old, i) {
+		return errOld
+	}
+	return r.usable(r.backends[i])
+}
+
+// leaveOld keeps a key pending that is equal wherever the new bucket is, and says what it waits for.
+func (w *run) leaveOld() {
+	if w.old != 0 && (w.end == endResolved || w.end == endPartly) {
+		w.end, w.out = endPartly, []string{oldBucket}
+	}
+}
+
+const oldBucket = "the removal of the old bucket"
 
 // behindResult leaves such a task for later: the removal comes soon, unless a person has to see to it.
 func behindResult(parked bool, err error) result {
@@ -312,7 +367,7 @@ func behindResult(parked bool, err error) result {
 	case err != nil:
 		return result{end: endFailed, err: err}
 	case parked:
-		return result{end: endPartly, out: []string{"the removal of the old bucket"}}
+		return result{end: endPartly, out: []string{oldBucket}}
 	}
 	return result{end: endAgain}
 }

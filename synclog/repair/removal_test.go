@@ -293,3 +293,96 @@ func TestR36ClosedWhileRepairLooks(t *testing.T) {
 		t.Errorf("left: %+v", left)
 	}
 }
+
+// While one backend has yet to remove a bucket that was made again, and that does not come soon, the others get what they
+// lack in the new one. The old one is no source and no target, nor is it looked at; what may have gone with it waits.
+func TestR17OthersDoNotWaitForRemoval(t *testing.T) {
+	t.Parallel()
+	for _, parked := range []bool{false, true} { // or the backend is out
+		t.Run(fmt.Sprint("parked ", parked), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 4)
+			a, b, c, d := w.stores[0], w.stores[1], w.stores[2], w.stores[3]
+			for _, s := range w.stores {
+				s.makeBucket("old")
+			}
+			b.put("old", "put", "new", time.Hour, "Cache-Control", "old") // as it was in the old one
+			b.put("old", "foreign", "x", time.Hour)
+			for _, s := range []*fake{b, c, d} {
+				s.put("old", "deleted", "v0", time.Hour)
+			}
+			removal, made := w.by(task.Content, "DELETE", "", "", 0, 2), w.by(task.Content, "PUT", "", "", 0, 2)
+			w.bucketTask("old", removal, made) // B and D owe both
+			if parked {
+				w.q.tasks[0].Parked = task.NeedsPerson
+			}
+			owed := []string{b.name, c.name, d.name}
+			seq := uint64(time.Now().UnixNano())
+			pending := func(method, key, etag string, seq uint64, owed ...string) {
+				w.q.push(flat{Seq: seq, Settled: seq, Method: method, ETag: etag, Bucket: "old", Key: key, Target: "/old/" + key, Owed: owed})
+			}
+			pending("PUT", "put", a.put("old", "put", "new", time.Hour).etag, seq, owed...)
+			pending("DELETE", "deleted", "", seq, owed...)
+			pending("PUT", "earlier", a.put("old", "earlier", "x", time.Hour).etag, w.q.tasks[0].First-1, owed...)
+			c.put("old", "equal", "x", time.Hour)
+			w.q.push(flat{Seq: seq, Settled: seq, Method: "PUT", Bucket: "old", Key: "unknown", Target: "/old/unknown", Owed: owed, Unacknowledged: true})
+			a.put("old", "unknown", "x", time.Hour)
+			pending("PUT", "taken", a.put("old", "taken", "x", time.Hour).etag, seq, c.name)
+			pending("PUT", "equal", a.put("old", "equal", "x", time.Hour).etag, seq, b.name, d.name)
+			a.buckets["old"].docs["policy"] = "{}"
+			w.q.push(flat{Seq: seq, Settled: seq, Method: "PUT", Bucket: "old", Target: "/old?policy", Owed: []string{c.name}})
+			w.o.CopyBucketConfig = true
+			w.o.Maintained = func(name string) bool { return !parked && (name == b.name || name == d.name) }
+			w.once()
+			if got, ok := c.get("old", "put"); !ok || string(got.body) != "new" || got.header.Get("Cache-Control") != "" {
+				t.Errorf("C has %q, %v", got.body, got.header)
+			}
+			if _, ok := c.get("old", "deleted"); ok || c.buckets["old"].docs["policy"] == "" {
+				t.Errorf("C still has what was deleted: %t, and its policy is %q", ok, c.buckets["old"].docs["policy"])
+			}
+			for _, key := range []string{"earlier", "unknown"} {
+				if _, ok := c.get("old", key); ok {
+					t.Errorf("%q, which may have gone with the old bucket, was copied", key)
+				}
+			}
+			if b.requests("/old")+d.requests("/old") > 0 || c.requests("/old/equal") > 0 {
+				t.Errorf("asked: B %q, D %q, C %q", b.log, d.log, c.log)
+			}
+			if left := w.q.left(); len(left) != 8 {
+				t.Errorf("left: %+v", left)
+			}
+			b.remove("old", "foreign")
+			w.o.Maintained, w.o.RetryParked = nil, true
+			w.once()
+			for _, s := range w.stores {
+				got, _ := s.get("old", "put")
+				_, ok := s.get("old", "deleted")
+				if string(got.body) != "new" || ok {
+					t.Errorf("in the end %q, %t", got.body, ok)
+				}
+			}
+			for _, f := range w.q.left() {
+				if f.Key != "taken" && !strings.Contains(f.Target, "policy") { // B and D owe nothing of these
+					t.Errorf("left: %+v", f)
+				}
+			}
+		})
+	}
+}
+
+// Where the removal comes soon, they wait for it, and are looked at once.
+func TestR17RemovalComesSoon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3)
+	a, b := w.stores[0], w.stores[1]
+	for _, s := range w.stores {
+		s.makeBucket("old")
+	}
+	seq := uint64(time.Now().UnixNano())
+	w.q.push(flat{Seq: seq, Settled: seq, Method: "PUT", ETag: a.put("old", "k", "new", time.Hour).etag, Bucket: "old", Key: "k", Target: "/old/k", Owed: []string{b.name, w.stores[2].name}})
+	w.bucketTask("old", w.by(task.Content, "DELETE", "", "", 0, 2), w.by(task.Content, "PUT", "", "", 0, 2))
+	w.once()
+	if want := []string{": deleted the old bucket from " + b.name + ", made the bucket at " + b.name, "k: copied " + a.name + " to " + b.name + ", copied " + a.name + " to " + w.stores[2].name}; !slices.Equal(w.done, want) {
+		t.Errorf("done: %q, want %q", w.done, want)
+	}
+}

@@ -30,7 +30,7 @@ func (r *Repairer) Show(ctx context.Context, t *task.Task) []Head {
 		r.each(func(i int, b *backend) { r.showBucket(ctx, b, t, &heads[i]) })
 		return heads
 	}
-	objects, errs := r.observe(ctx, t.Bucket, t.Key)
+	objects, errs := r.observe(ctx, t.Bucket, t.Key, 0)
 	if suspicious(t.Key) {
 		for i, folded := range r.lookUp(ctx, t.Bucket, t.Key, objects, errs) {
 			heads[i].Folded = folded

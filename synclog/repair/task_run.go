@@ -45,7 +45,8 @@ type run struct {
 	apart []string // lines of metadata that are aspects of their own
 	// decided, unless nil, is a person's decision, which stands in place of the plan.
 	decided *Decision
-	held    bool // the fence
+	held    bool   // the fence
+	old     uint64 // backends that still have the bucket as it was before its removal: nothing is asked of them
 
 	// What was seen and done in this run, by backend.
 	given   []gift
@@ -92,6 +93,7 @@ func (w *run) all(ctx context.Context) result {
 		return behindResult(parked, err)
 	}
 	w.end, w.err = w.rounds(ctx)
+	w.leaveOld()
 	if !w.release() && w.end != endFailed {
 		// What was decided and done may be about something that is gone, and the
 		// journal knows of newer things than this task does.
@@ -270,7 +272,7 @@ func (w *run) wait(errs []error) (end, error) {
 			continue
 		}
 		w.out = append(w.out, w.r.backends[i].name)
-		if !errors.Is(err, errOut) && !errors.Is(err, errMaintained) {
+		if !errors.Is(err, errOut) && !errors.Is(err, errMaintained) && !errors.Is(err, errOld) {
 			failed = err
 		}
 	}

@@ -60,7 +60,7 @@ const diffMoved = "moved" // to be looked at again
 
 func (v *verifier) lookOnce(ctx context.Context, key string) (d Difference) {
 	for range maxRounds {
-		objects, errs := v.r.observe(ctx, v.o.Bucket, key)
+		objects, errs := v.r.observe(ctx, v.o.Bucket, key, 0)
 		var folded []bool
 		if suspicious(key) {
 			folded = v.r.lookUp(ctx, v.o.Bucket, key, objects, errs)
