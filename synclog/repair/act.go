@@ -151,7 +151,7 @@ func (w *run) unfold(ctx context.Context, i int) error {
 		return err
 	}
 	o, err := b.head(ctx, w.t.Bucket, w.t.Key)
-	if err == nil && o != nil {
+	if given := w.given[i].etag; err == nil && o != nil && (given == "" || given == o.etag) { // else it has been written since
 		err = w.r.deleteObject(ctx, b, w.t, o)
 	}
 	w.folded[i] = true
@@ -187,7 +187,11 @@ func (w *run) stillThere(ctx context.Context, b *backend, was *object, locked bo
 	if err == nil && was == nil && now != nil && strings.HasSuffix(w.t.Key, "/") {
 		// It may be a directory, as it was when it was looked up.
 		entry, known, listErr := b.listed(ctx, w.t.Bucket, w.t.Key)
+		directory := false
 		if err = listErr; known && entry == nil {
+			directory, err = b.isDirectory(ctx, w.t.Bucket, w.t.Key, now)
+		}
+		if directory {
 			now = nil
 		}
 	}

@@ -561,6 +561,50 @@ func TestR35FoldedNames(t *testing.T) {
 	mustBe(t, "c/d at B", w.body(1, "c/d"), "-")
 }
 
+// R35: a copy that has landed under another key's name is taken back, but not what was written to that since.
+func TestR35FoldedCopyIsTakenBack(t *testing.T) {
+	w := newWorld(t, 2)
+	a, b := w.stores[0], w.stores[1]
+	b.quirks.folds = true
+	o := a.put("b", "c//d", "mine", 0)
+	w.knows("c//d", w.by(task.Content, "PUT", o.etag, "", 0))
+	b.setHook(func(_ http.ResponseWriter, r *http.Request) bool {
+		if _, landed := b.get("b", "c/d"); landed && strings.Contains(r.RequestURI, "list-type") {
+			b.put("b", "c/d", "another one's", 0)
+		}
+		return false
+	})
+	w.mustPark("c//d", task.Conflict)
+	mustBe(t, "c/d at B", w.body(1, "c/d"), "another one's")
+}
+
+// R35: a name that ends in "/" may be folded, too, and is no directory then. The other key's object may be the last copy.
+func TestR35FoldedDirectories(t *testing.T) {
+	for _, c := range []struct {
+		key, other string
+		trims      bool
+	}{{"u/", "u", true}, {"u//", "u", true}, {"u//", "u/", false}, {"a//u/", "a/u/", false}, {"a/u//", "a/u/", false}, {"a//u/", "a/u", true}} {
+		for _, ignores := range []bool{false, true} {
+			w := newWorld(t, 2)
+			a, b := w.stores[0], w.stores[1]
+			b.quirks.folds, b.quirks.trims, b.quirks.ignoreConditions = true, c.trims, ignores
+			b.put("b", c.other, "the last copy", time.Hour)
+			b.put("b", c.other+"-", "beside it", time.Hour)
+			o := a.put("b", c.key, "", 0)
+			w.knows(c.key, w.by(task.Content, "PUT", o.etag, "", 0))
+			w.mustPark(c.key, task.Conflict)
+			mustBe(t, fmt.Sprintf("%+v", c), w.body(1, c.other), "the last copy")
+			w = newWorld(t, 2)
+			b = w.stores[1]
+			b.quirks.folds, b.quirks.trims, b.quirks.ignoreConditions = true, c.trims, ignores
+			b.put("b", c.other, "the last copy", time.Hour)
+			w.knows(c.key, w.by(task.Content, "DELETE", "", "", 0))
+			w.mustResolve()
+			mustBe(t, fmt.Sprintf("%+v, deleted", c), w.body(1, c.other), "the last copy")
+		}
+	}
+}
+
 // R35, input 22: a type that was made up is no difference, and a copy that does not stick
 // is not repeated.
 func TestR35GuessedType(t *testing.T) {

@@ -108,11 +108,15 @@ func (r *Repairer) lookUp(ctx context.Context, bucket, key string, objects []*ob
 			return
 		}
 		entry, known, err := b.listed(ctx, bucket, key)
+		directory := false
+		if err == nil && known && entry == nil {
+			directory, err = b.isDirectory(ctx, bucket, key, objects[i])
+		}
 		switch {
 		case err != nil:
 			objects[i], errs[i] = nil, err
-		case known && entry == nil && strings.HasSuffix(key, "/"):
-			objects[i] = nil // a directory is no object
+		case directory:
+			objects[i] = nil // that is no object
 		case known && entry == nil:
 			folded[i] = true
 		case entry != nil && strings.HasSuffix(key, "/"):

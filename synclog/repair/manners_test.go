@@ -14,6 +14,7 @@ type manners struct {
 	noTags      bool // takes tags, and forgets them
 	directories bool // shows a directory as an object, and keeps no content under its name
 	folds       bool // takes a//b for a/b
+	trims       bool // takes a/ for a
 	guesses     bool // a Content-Type where none was sent
 	full        bool // 507 to what is written
 	readOnly    bool // 403 to what is written
@@ -45,6 +46,9 @@ func (f *fake) forget(o *fakeObject) {
 func (f *fake) folded(key string) string {
 	for f.quirks.folds && strings.Contains(key, "//") {
 		key = strings.ReplaceAll(key, "//", "/")
+	}
+	if f.quirks.trims {
+		key = strings.TrimRight(key, "/")
 	}
 	return key
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -235,6 +236,23 @@ func (b *backend) listed(ctx context.Context, bucket, key string) (entry *client
 		}
 	}
 	return nil, true, nil
+}
+
+// isDirectory reports whether what a backend shows under a name, but does not list, is a directory. It may be
+// the object of another key that the backend takes for the same.
+func (b *backend) isDirectory(ctx context.Context, bucket, key string, shown *object) (bool, error) {
+	if !strings.HasSuffix(key, "/") {
+		return false, nil
+	}
+	bare := strings.TrimRight(key, "/")
+	folded := strings.TrimPrefix(path.Clean("/"+bare), "/")
+	for _, other := range []string{bare, bare + "/", folded, folded + "/"} {
+		entry, _, err := b.listed(ctx, bucket, other)
+		if err != nil || entry != nil && entry.ETag == shown.etag {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // suspicious reports whether a backend may take a key for another one, or for a directory.
