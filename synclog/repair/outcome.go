@@ -122,6 +122,10 @@ func (r *Repairer) fail(ctx context.Context, t *task.Task, err error, sum *Summa
 		r.counts.left.Add(1)
 		return
 	}
+	if b := faultOf(err); b != nil && r.refusesBucket(ctx, b, t, err) {
+		r.keep(t, &result{out: []string{b.name + ": " + err.Error()}})
+		return
+	}
 	r.counts.failed.Add(1)
 	t.Tries++
 	if t.Tries >= r.o.MaxTries {

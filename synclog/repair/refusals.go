@@ -190,6 +190,21 @@ func (r *Repairer) refusedWrite(ctx context.Context, b *backend, t *task.Task, e
 	return true
 }
 
+// refusesBucket reports whether a backend that has refused to show an object shows nothing of its bucket: its
+// rights were withdrawn, or it sends everybody elsewhere. That is not about the key.
+func (r *Repairer) refusesBucket(ctx context.Context, b *backend, t *task.Task, err error) bool {
+	status := client.Status(err)
+	if status/100 != 3 && status != http.StatusUnauthorized && status != http.StatusForbidden {
+		return false
+	}
+	_, err = b.List(ctx, t.Bucket, "", client.Next{}, 1)
+	if client.Status(err) != status {
+		return false
+	}
+	r.warnOnce("bucket "+b.name+" "+t.Bucket, "a backend shows nothing of a bucket: its keys wait", "backend", b.name, "bucket", t.Bucket, "error", err.Error())
+	return true
+}
+
 // giveBack gives a key the try back that a backend's own refusal has used up.
 func (r *Repairer) giveBack(was *task.Task) {
 	t, _, ok, err := r.o.Journal.Next(was.Place)

@@ -123,6 +123,46 @@ func TestR35BackendThatFailsAtAllWrites(t *testing.T) {
 	}
 }
 
+// R35: a backend that shows nothing of a bucket, for its rights were withdrawn or it redirects everybody, uses up no key's
+// tries, however long, nor is it asked all the time; others get what they lack.
+func TestR35BackendThatShowsNothing(t *testing.T) {
+	for _, status := range []int{301, 307, 401, 403} {
+		for _, refuser := range []int{0, 1} { // who has it, or one of those that lack it
+			w := newWorld(t, 3)
+			now := time.Now()
+			w.o.Now = func() time.Time { return now }
+			w.o.MaxTries, w.o.RetryBase, w.o.RetryMax = 3, time.Second, time.Second
+			w.knows("k", w.by(task.Content, "PUT", w.stores[0].put("b", "k", "x", 0).etag, "", 0))
+			w.stores[refuser].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
+				if r.RequestURI == "/" {
+					return false // the list of buckets is another right
+				}
+				refuse(rw, status, "AccessDenied")
+				return true
+			})
+			r := w.repairer()
+			for range 10 {
+				mustRun(t, r)
+				now = now.Add(time.Minute)
+			}
+			if left := w.q.left(); len(left) != 1 || left[0].Parked != "" || left[0].Tries > 0 || !strings.Contains(left[0].LastError, fmt.Sprint(status)) {
+				t.Errorf("%d from %d: %+v", status, refuser, left)
+			}
+			if n := w.log.count("a backend shows nothing of a bucket: its keys wait"); n != 1 || w.stores[refuser].requests("") > 10*5 {
+				t.Errorf("%d from %d: told %d times, asked %d times", status, refuser, n, w.stores[refuser].requests(""))
+			}
+			if refuser == 1 {
+				mustBe(t, "C", w.body(2, "k"), "x")
+			}
+			w.stores[refuser].setHook(nil)
+			mustRun(t, r)
+			if left := w.q.left(); len(left) > 0 {
+				t.Errorf("%d from %d, in the end: %+v", status, refuser, left)
+			}
+		}
+	}
+}
+
 // R35: one key that a backend fails at uses up its tries, and is shown to a person: it may be
 // too much for it.
 func TestR35OneKeyThatABackendFailsAt(t *testing.T) {
