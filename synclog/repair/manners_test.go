@@ -127,6 +127,7 @@ func (f *fake) shown(o *fakeObject) http.Header {
 
 // history is what a bucket keeps of what was there.
 type history struct {
+	anonymous bool // the null version is listed without an id
 	versioned bool
 	stacks    map[string][]fakeVersion // the newest first
 	given     int
@@ -186,6 +187,9 @@ func (b *fakeBucket) drop(key, id string) {
 func (b *fakeBucket) listVersions(w http.ResponseWriter, prefix string) {
 	fmt.Fprint(w, "<ListVersionsResult><EncodingType>url</EncodingType>")
 	one := func(key, id string, o *fakeObject) {
+		if b.anonymous && id == "null" {
+			id = ""
+		}
 		if o == nil {
 			fmt.Fprintf(w, "<DeleteMarker><Key>%s</Key><VersionId>%s</VersionId></DeleteMarker>", url.QueryEscape(key), id)
 			return

@@ -45,6 +45,10 @@ func (b *backend) head(ctx context.Context, bucket, key string, params ...client
 		switch client.Status(err) {
 		case http.StatusNotFound:
 			return nil, nil //nolint:nilnil // there is none
+		case http.StatusMethodNotAllowed:
+			if client.AsError(err).Header.Get("X-Amz-Delete-Marker") == "true" {
+				return nil, nil //nolint:nilnil // as some say it
+			}
 		case http.StatusForbidden, http.StatusBadRequest:
 			switch err = b.whyNot(ctx, bucket, key, err); {
 			case noSuchName(err):

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"fmt"
@@ -38,7 +39,9 @@ func (c *Client) Versions(ctx context.Context, bucket, key string) ([]VersionEnt
 		other := false
 		for i := range page.entries {
 			if page.keys[i] == key {
-				all = append(all, page.entries[i])
+				e := page.entries[i]
+				e.ID = cmp.Or(e.ID, "null") // as some list it; a delete without an id is another one
+				all = append(all, e)
 			} else {
 				other = true
 			}
