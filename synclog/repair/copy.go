@@ -59,6 +59,9 @@ var errDamaged = errors.New("repair: the content is damaged")
 
 // do copies, and returns the ETag that the target has answered with.
 func (c *transfer) do(ctx context.Context) (etag string, err error) {
+	if c.from.size < 0 {
+		return "", c.src.errorf("does not tell the object's length")
+	}
 	madeBucket, retried, asked := false, false, false
 	for {
 		if err := c.dst.making.wait(ctx, c.bucket); err != nil {

@@ -634,3 +634,46 @@ func TestCredentialsStaySecret(t *testing.T) {
 		}
 	}
 }
+
+// R35: a backend that has nothing of an object in parts, as a storage of directories under a name that ends in "/", is
+// told of, if it does not tell its parts either.
+func TestR35NothingInParts(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"k", "k/"} {
+		w := newWorld(t, 2)
+		a := w.stores[0]
+		w.o.MaxTries = 1
+		a.quirks.noPartNumber = true
+		o := a.putParts("b", key, "one", "two")
+		o.body = nil
+		w.wrote(key, o.etag, 1)
+		w.once()
+		if left := w.q.left(); len(left) != 1 || left[0].Parked == "" {
+			t.Errorf("%q: %+v", key, left)
+		}
+	}
+}
+
+// R35: where a backend does not tell how long an object is, nothing of it is sent over and over.
+func TestR35ObjectWithoutLength(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	a, b := w.stores[0], w.stores[1]
+	w.o.MaxTries = 1
+	a.setHook(func(rw http.ResponseWriter, r *http.Request) bool {
+		o, there := a.get("b", strings.TrimPrefix(r.URL.Path, "/b/"))
+		if r.Method != "HEAD" || !there {
+			return false
+		}
+		rw.Header().Set("ETag", `"`+o.etag+`"`)
+		rw.WriteHeader(200)
+		return true
+	})
+	w.wrote("parts", a.putParts("b", "parts", "one", "two").etag, 1)
+	w.wrote("k", a.put("b", "k", "x", time.Minute).etag, 1)
+	w.mustPark("parts", task.Failed)
+	w.mustPark("k", task.Failed)
+	if n := b.requests("PUT") + b.requests("POST"); n > 0 {
+		t.Errorf("it was sent: %q", b.log)
+	}
+}

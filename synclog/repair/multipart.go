@@ -105,7 +105,7 @@ func guessLayout(size int64, n int) layout {
 		}
 	}
 	least := (size + int64(n) - 1) / int64(n)
-	if mib := (least + 1<<20 - 1) &^ (1<<20 - 1); fits(mib) {
+	if mib := (least + 1<<20 - 1) &^ (1<<20 - 1); mib > 0 && fits(mib) {
 		return layout{count: n, size: mib}
 	}
 	return layout{count: n, size: max(least, 1)}
