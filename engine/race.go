@@ -136,7 +136,7 @@ func (r *request) pickLocked() (leg int, v pick.Verdict) {
 	case c.decidedBy() >= 0:
 		return pick.Decided(c.votes, c.refusing, c.need, c.decidedBy(), c.isRead())
 	}
-	leg, v = pick.Leg(c.votes, c.need, c.isRead())
+	leg, v = pick.Leg(c.votes, r.neededLocked(), c.isRead())
 	if c.unknowing != 0 {
 		leg, v = pick.Knowing(c.votes, leg, v, c.unknowing)
 	}

@@ -109,6 +109,45 @@ func TestR28DeletedVersion(t *testing.T) {
 	}
 }
 
+// A backend that does not know the version has none of it left: the delete is acknowledged without its yes, also
+// where WriteAck asks for more than one. Where it was not asked, or gave no answer, nobody knows.
+func TestR28R3DeletedVersionForSeveral(t *testing.T) {
+	t.Parallel()
+	none := stub.Behaviour{Cut: stub.CutReset, CutAt: stub.NoAnswer}
+	deleted := stub.Behaviour{Status: 204}
+	for name, unknown := range unknownVersion {
+		for _, tt := range []struct {
+			ack    string
+			says   [3]stub.Behaviour
+			status int
+		}{
+			{AckFirst, [3]stub.Behaviour{unknown, deleted, unknown}, 204},
+			{AckQuorum, [3]stub.Behaviour{unknown, deleted, unknown}, 204},
+			{AckQuorum, [3]stub.Behaviour{unknown, deleted, none}, 204},
+			{AckQuorum, [3]stub.Behaviour{none, deleted, none}, 503},
+			{AckQuorum, [3]stub.Behaviour{unknown, unknown, unknown}, unknown.Status},
+			{AckAll, [3]stub.Behaviour{unknown, deleted, unknown}, 204},
+			{AckAll, [3]stub.Behaviour{deleted, unknown, deleted}, 204},
+			{AckAll, [3]stub.Behaviour{unknown, deleted, none}, 503},
+			{AckAll, [3]stub.Behaviour{unknown, deleted, stub.Fails(503)}, 503},
+			{AckAll, [3]stub.Behaviour{unknown, unknown, unknown}, unknown.Status},
+		} {
+			t.Run(fmt.Sprint(name, tt.ack, tt.status), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, 3, decidedBy, func(o *Options, _ *limiter.Options) { o.WriteAck = tt.ack })
+				for i, s := range r.stores {
+					s.Behave(tt.says[i])
+				}
+				wantStatus(t, r.dial().Do(requestFor("DELETE", "/b/k?versionId=x")), tt.status)
+				r.settled()
+				if e := r.journal.newest("b", "k"); e.Seq != 0 && e.Unacknowledged != (tt.status != 204) {
+					t.Errorf("in the journal: %+v", e)
+				}
+			})
+		}
+	}
+}
+
 // Of a list with versions the client is told what the one says that knows them.
 func TestR24R28ListOfVersions(t *testing.T) {
 	t.Parallel()
