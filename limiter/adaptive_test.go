@@ -238,6 +238,41 @@ func TestR13PausesGrow(t *testing.T) {
 	}
 }
 
+// A backend that was demoted again and again does not stay out for so long where the others fail as well.
+func TestR13PausesEndWhereAllFail(t *testing.T) {
+	for _, limit := range []int{3, 0} {
+		now := int64(0)
+		r := newRig(t, 3, Options{ConnLimit: 4, FailureLimit: 3, Now: func() int64 { return now }})
+		fail := func(backend, times int) {
+			for range times {
+				r.Failed(backend, now)
+			}
+		}
+		for range 4 { // the last pause is one of 8 s
+			now += 20_000 * ms
+			r.Return(1)
+			fail(1, 3)
+		}
+		r.SetLimits(4, limit)
+		from := now
+		isBack := func(after int64, want bool) {
+			t.Helper()
+			if now = from + after; r.Returnable(1) != want {
+				t.Errorf("limit %d, after %d ms it may come back: %t", limit, after/ms, !want)
+			}
+		}
+		isBack(2000*ms, false)
+		fail(0, 3)
+		isBack(3000*ms, false) // the third one is well
+		fail(2, 3)
+		isBack(1999*ms, false)
+		isBack(2000*ms, limit > 0)
+		r.Succeeded(2)
+		isBack(7999*ms, false)
+		isBack(8000*ms, true)
+	}
+}
+
 func TestR13Silence(t *testing.T) {
 	r := newRig(t, 2, Options{ConnLimit: 10})
 	unacknowledged := func(int, int64) int64 { return 0 }

@@ -139,6 +139,31 @@ func (l *Limiter) Succeeded(backend int) {
 	}
 }
 
+// pausesLocked reports whether the backend's pause goes on. While whoever is left in the pool fails, it is no
+// longer than the first one: clients have nobody else.
+func (l *Limiter) pausesLocked(backend int) bool {
+	b := &l.backends[backend]
+	if l.clock == nil {
+		return false
+	}
+	until := b.until
+	if l.poolFailsLocked() {
+		until -= max(b.pause-firstPause, 0)
+	}
+	return l.clock() < until
+}
+
+// poolFailsLocked reports whether each backend in the pool has failed as often as others are demoted for.
+func (l *Limiter) poolFailsLocked() bool {
+	most := l.failureLimit.Load()
+	for set := l.pool.Load(); set != 0; set &= set - 1 {
+		if n := l.backends[bits.TrailingZeros64(set)].failures.Load(); most <= 0 || n < most {
+			return false
+		}
+	}
+	return true
+}
+
 // Returnable reports whether a probe may bring the backend back: it is demoted, and its busy
 // connections have fallen below half of its share of the limit, and its pause is over. A backend in maintenance is not
 // returnable: it gets no traffic, not even probes (R14).
@@ -147,7 +172,7 @@ func (l *Limiter) Returnable(backend int) bool {
 	defer l.mu.Unlock()
 	// This is busy < limit/len/2 without the division, which would round a small share down to a
 	// number that nothing is below.
-	return l.demoted&^l.maintained&bit(backend) != 0 && (l.clock == nil || l.clock() >= l.backends[backend].until) &&
+	return l.demoted&^l.maintained&bit(backend) != 0 && !l.pausesLocked(backend) &&
 		2*l.backends[backend].slots.taken()*len(l.backends) < int(l.limit.Load())
 }
 
