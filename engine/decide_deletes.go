@@ -52,7 +52,7 @@ func (l *leg) refusesDeletes() bool {
 		return false
 	}
 	d := l.deletions()
-	return d.Unreadable || len(d.Failed) > 0
+	return !d.Complete()
 }
 
 // conditionalFirst puts the objects that have conditions first, in the order of their keys.

@@ -33,6 +33,9 @@ func (l *leg) undeleted() (n uint16) {
 			n++
 		}
 	}
+	if d.Unclear() {
+		n++
+	}
 	return n
 }
 
@@ -125,4 +128,13 @@ func (r *request) forget(list []deletion, write JournalWrite) {
 }
 
 // deletions reads a leg's positive answer to DeleteObjects.
-func (l *leg) deletions() content.Deletions { return content.ReadDeletions(l.body) }
+func (l *leg) deletions() content.Deletions {
+	list := l.r.ledger.deletes
+	return content.ReadDeletions(l.body, func(yield func(content.Object) bool) {
+		for i := range list {
+			if !yield(list[i].Object) {
+				return
+			}
+		}
+	})
+}

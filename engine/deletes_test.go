@@ -149,6 +149,23 @@ func TestR24EachKeyIsAWrite(t *testing.T) {
 			request: postDelete("<Delete><Quiet>true</Quiet><Object><Key>a</Key></Object><Object><Key>a</Key><VersionId>null</VersionId></Object></Delete>"),
 			first:   quiet, second: deleteAnswer(nil, "a|E|null"), want: []string{"a 1 not deleted: E 200"},
 		},
+		{
+			name: "a failure without a key", request: deleteRequestOf("a", "b"), first: all, second: deleteAnswer(nil, "|InternalError"),
+			want: []string{"a 1 not deleted: InternalError 200", "b 1 not deleted: InternalError 200"},
+		},
+		{
+			name: "a failure of something else", request: deleteRequestOf("a", "b"), first: all, second: deleteAnswer(nil, "c|InternalError", "a|SlowDown"),
+			want: []string{"a 1 not deleted: SlowDown 200", "b 1 not deleted: InternalError 200"},
+		},
+		{name: "something else is not there", request: deleteRequestOf("a"), first: all, second: deleteAnswer(nil, "c|NoSuchKey")},
+		{
+			name: "a failure that names the version", request: deleteRequestOf("a", "b"), first: all, second: deleteAnswer(nil, "a|AccessDenied|null"),
+			want: []string{"a 1 not deleted: AccessDenied 200"},
+		},
+		{
+			name: "a failure that names a version by its id", request: deleteRequestOf("a", "b"), first: all, second: deleteAnswer(nil, "a|AccessDenied|3HL4"),
+			want: []string{"a 1 not deleted: AccessDenied 200"},
+		},
 		{name: "no keys", request: postDelete("<Delete></Delete>"), first: quiet, second: stub.Fails(400), want: []string{" 1 answered 400 400"}},
 		{name: "no body", request: postDelete(""), first: quiet, second: stub.Fails(400), want: []string{" 1 answered 400 400"}},
 	}

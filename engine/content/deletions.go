@@ -2,20 +2,24 @@ package content
 
 import (
 	"encoding/xml"
+	"iter"
 
 	"github.com/akubra/akubra/s3"
 )
 
 // Deletions says why objects were not deleted, according to a positive answer to a multi-object
-// delete. An object that it does not name was.
+// delete. An object that it does not name was, unless there are failures of which nobody knows
+// whose they are.
 type Deletions struct {
 	Unreadable bool // nothing is known
 	Failed     map[Object]string
 	Locked     map[Object]bool // of them, versions that may be locked
+	unclear    string          // why something that is not in the list was not deleted
 }
 
-// ReadDeletions reads the answer's body. In quiet mode it names only errors.
-func ReadDeletions(body []byte) (d Deletions) {
+// ReadDeletions reads the body of the answer to a list of these objects. In quiet mode it names
+// only errors.
+func ReadDeletions(body []byte, asked iter.Seq[Object]) (d Deletions) {
 	var result struct {
 		XMLName xml.Name `xml:"DeleteResult"`
 		Errors  []struct {
@@ -27,32 +31,65 @@ func ReadDeletions(body []byte) (d Deletions) {
 	if err := xml.Unmarshal(body, &result); err != nil {
 		return Deletions{Unreadable: true}
 	}
+	if len(result.Errors) == 0 {
+		return d
+	}
+	d.Failed = make(map[Object]string)
+	list := make(map[Object]bool)
+	for o := range asked {
+		list[o] = true
+	}
 	for _, e := range result.Errors {
 		if e.Code == "NoSuchKey" {
 			continue // gone is gone
 		}
-		if d.Failed == nil {
-			d.Failed = make(map[Object]string)
+		problem := "not deleted: " + e.Code
+		o, ok := find(list, e.Object)
+		if !ok {
+			d.unclear = problem
+			continue
 		}
-		d.Failed[e.Object] = "not deleted: " + e.Code
+		d.Failed[o] = problem
 		if s3.IsLock(e.Code, []byte(e.Message)) {
 			if d.Locked == nil {
 				d.Locked = make(map[Object]bool)
 			}
-			d.Locked[e.Object] = true
+			d.Locked[o] = true
 		}
 	}
 	return d
 }
 
-// Problem is why the object was not deleted; "" if it was.
+// find returns the object in the list that an answer names. Some name the version, some do not.
+func find(list map[Object]bool, named Object) (Object, bool) {
+	if list[named] {
+		return named, true
+	}
+	if named.VersionID == "" {
+		named.VersionID = "null"
+	} else {
+		named.VersionID = ""
+	}
+	return named, list[named]
+}
+
+// Complete reports whether everything was deleted.
+func (d *Deletions) Complete() bool { return !d.Unreadable && !d.Unclear() && len(d.Failed) == 0 }
+
+// Unclear reports whether something was not deleted that is not in the list.
+func (d *Deletions) Unclear() bool { return d.unclear != "" }
+
+// Problem is why the object was not deleted, or may not have been; "" if it was.
 func (d *Deletions) Problem(o Object) string {
 	if d.Unreadable {
 		return "unreadable answer to a multi-object delete"
 	}
 	problem := d.Failed[o]
-	if problem == "" && o.VersionID == "null" { // some name the version, some do not
+	if problem == "" && o.VersionID == "null" {
 		problem = d.Failed[Object{Key: o.Key}]
+	}
+	if problem == "" {
+		problem = d.unclear
 	}
 	return problem
 }
