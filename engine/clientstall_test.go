@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/internal/testkit"
 )
 
@@ -14,18 +15,37 @@ func TestR13ClientThatPausesIsNoBackendsFault(t *testing.T) {
 	t.Parallel()
 	const later = int64(time.Hour)
 	none := func(int, int64) int64 { return 0 }
-	for name, raw := range map[string]string{
-		"a small body":      putRequest("/b/k", pattern(2000)),
-		"a larger one":      putRequest("/b/k", pattern(100<<10)),
-		"a large one":       putRequest("/b/k", pattern(4<<20)),
-		"chunks":            chunkedRequest("PUT", "/b/k", pattern(2000), 100),
-		"a list of deletes": deleteRequestOf("k", "other"),
-		"a form":            strings.Replace(putRequest("/b/k", pattern(2000)), "PUT", "POST", 1),
+	contentType, form := formOf("f", pattern(2000), "key", "k")
+	posted := formRequest("/b", contentType, form)
+	asks := func(raw string) string { return strings.Replace(raw, "Host:", "Expect: 100-continue\r\nHost:", 1) }
+	early := stub.Behaviour{During: stub.AnswerAndDrain, Status: 200}
+	for name, tt := range map[string]struct {
+		raw string
+		b   stub.Behaviour
+	}{
+		"a small body":                        {raw: putRequest("/b/k", pattern(2000))},
+		"a larger one":                        {raw: putRequest("/b/k", pattern(100<<10))},
+		"a large one":                         {raw: putRequest("/b/k", pattern(4<<20))},
+		"chunks":                              {raw: chunkedRequest("PUT", "/b/k", pattern(2000), 100)},
+		"a list of deletes":                   {raw: deleteRequestOf("k", "other")},
+		"a form":                              {raw: posted},
+		"asked for: a body":                   {raw: asks(putRequest("/b/k", pattern(2000)))},
+		"a body that the backends ask for":    {putRequest("/b/k", pattern(2000)), stub.Behaviour{Continue: stub.ContinueAlways}},
+		"one that they answer early":          {putRequest("/b/k", pattern(2000)), early},
+		"a larger one that they answer early": {putRequest("/b/k", pattern(100<<10)), early},
+		"chunks that they answer early":       {chunkedRequest("PUT", "/b/k", pattern(2000), 100), early},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			raw := tt.raw
 			r := newRig(t, 2)
+			for _, s := range r.stores {
+				s.Behave(tt.b)
+			}
 			half := strings.Index(raw, "\r\n\r\n") + 40
+			if strings.HasPrefix(name, "asked") {
+				half -= 36
+			}
 			c := r.dial()
 			c.Send(raw[:half])
 			testkit.Eventually(t, "its slots are taken", func() bool { return r.limiter.Busy(0) == 1 && r.limiter.Busy(1) == 1 })

@@ -28,7 +28,7 @@ func (l *leg) receive(c Conn) error {
 			return errTimedOut
 		}
 		if l.sending {
-			l.progress()
+			l.answers(l.r.e.now())
 		}
 		if err := l.endSending(c); err != nil {
 			return err
@@ -126,8 +126,16 @@ func (l *leg) receiveHead(c Conn, br *bufio.Reader) error {
 		return err
 	}
 	l.headAt = l.r.e.now()
-	l.r.e.o.Limiter.Progress(l.backend, l.slot, l.headAt)
+	l.answers(l.headAt)
 	return nil
+}
+
+// answers notes that the backend has made progress. Before it has the whole message that is for
+// whoever sends to say, for it may be the client that is waited for (R13).
+func (l *leg) answers(at int64) {
+	if l.sentAll.Load() {
+		l.r.e.o.Limiter.Progress(l.backend, l.slot, at)
+	}
 }
 
 func (l *leg) receiveLong(c Conn) error {
