@@ -27,12 +27,16 @@ func (r *request) readBody(ctx *fasthttp.RequestCtx) *s3Error {
 		return r.readDeletes(ctx, src)
 	}
 	src = r.watch(src)
-	if r.head.chunked {
-		r.message.Start()
-	}
-	if r.message.Started() {
+	switch {
+	case r.head.hidesKeys(): // until its key is known, see startForm
+		r.progress(farFuture)
 		r.client.beginBody(nil)
-	} else {
+	case r.head.chunked:
+		r.message.Start()
+		r.client.beginBody(nil)
+	case r.message.Started():
+		r.client.beginBody(nil)
+	default:
 		r.client.beginBody(r.startFn)
 	}
 	defer r.client.endBody()
@@ -84,6 +88,9 @@ func (r *request) copyChunked(ctx *fasthttp.RequestCtx, body io.Reader) error {
 		r.message.MayEnd()
 	}
 	for {
+		if !r.message.Started() && r.message.IsNearlyFull() {
+			r.message.Start() // only the legs make room
+		}
 		room, err := r.message.Reserve()
 		if err != nil {
 			return err

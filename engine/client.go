@@ -115,6 +115,13 @@ func (c *client) endBody() {
 	}
 }
 
+// beforeWaiting has f called before the client is waited for next.
+func (c *client) beforeWaiting(f func()) {
+	if c.conn != nil {
+		c.conn.beforeWait = f
+	}
+}
+
 // dropWait records that beforeWait has been done already.
 func (c *client) dropWait() {
 	if c.conn != nil {

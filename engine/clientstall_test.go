@@ -34,6 +34,8 @@ func TestR13ClientThatPausesIsNoBackendsFault(t *testing.T) {
 		"one that they answer early":          {putRequest("/b/k", pattern(2000)), early},
 		"a larger one that they answer early": {putRequest("/b/k", pattern(100<<10)), early},
 		"chunks that they answer early":       {chunkedRequest("PUT", "/b/k", pattern(2000), 100), early},
+		"asked for: a list":                   {raw: asks(deleteRequestOf("k", "other"))},
+		"asked for: a form":                   {raw: asks(posted)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -4,8 +4,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"github.com/akubra/akubra/s3"
 )
 
 // continueWait is how long a client that waits for 100 Continue is kept waiting for a backend's
@@ -21,7 +19,8 @@ func (e *Engine) expect(ctx *fasthttp.RequestCtx) int {
 	if r == nil {
 		return ctx.Response.StatusCode()
 	}
-	if r.head.is(s3.KindDelete) { // who gets it first depends on what stands in it (R29)
+	if r.head.hidesKeys() { // who gets it, and when, depends on what stands in it (R19, R29)
+		r.progress(farFuture) // waiting for the client is not the backends' fault (R13)
 		ctx.SetUserValue(pendingKey{}, &pending{request: r})
 		return fasthttp.StatusContinue
 	}

@@ -114,6 +114,22 @@ func (r *request) readForm(contentType []byte) {
 		if problem := r.beginForm(key); problem != nil {
 			return problem
 		}
+		r.startForm()
 		return nil
+	}
+}
+
+// startForm lets the legs start, now that the table of writes in flight has the key, and so knows
+// what they have to follow (R19): at once where nobody knows how much is to come, else as those of
+// any other body. A form whose beginning does not fit into the ring has started them before.
+func (r *request) startForm() {
+	switch {
+	case r.message.Started():
+	case r.head.chunked:
+		r.progress(r.e.now())
+		r.message.Start()
+	default:
+		r.progress(r.e.now())
+		r.client.beforeWaiting(r.startFn)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/engine/outcome"
@@ -219,4 +220,75 @@ func TestR19FormsOverlap(t *testing.T) {
 		t.Fatalf("recorded: %+v", d)
 	}
 	r.wantNoOverlaps()
+}
+
+// chunkedForm is an upload by form in chunks of so many bytes.
+func chunkedForm(contentType, body string, size int) string {
+	return strings.Replace(chunkedRequest("POST", "/b", body, size), "Host:", "Content-Type: "+contentType+"\r\nHost:", 1)
+}
+
+// However slowly its key comes, a form's file follows the write before it on each backend; and where nobody
+// knows how large it is, it is deferred (R19).
+func TestR19FormFollows(t *testing.T) {
+	t.Parallel()
+	contentType, body := formOf("f", "two", "key", "k")
+	asks := func(raw string) string { return strings.Replace(raw, "Host:", "Expect: 100-continue\r\nHost:", 1) }
+	for name, raw := range map[string]string{
+		"of known length": formRequest("/b", contentType, body), "asked for": asks(formRequest("/b", contentType, body)),
+		"in chunks": chunkedForm(contentType, body, 1000), "in chunks, asked for": asks(chunkedForm(contentType, body, 1000)),
+	} {
+		for _, at := range []string{"\r\n\r\n", "form-data", "k\r\n", "two"} {
+			t.Run(fmt.Sprintf("%s, a pause before %q", name, at), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, 2, decidedBy)
+				open := gated(t, r.stores[1])
+				wantStatus(t, r.dial().Do(putRequest("/b/k", "one")), 200)
+				c := r.dial()
+				cut := strings.Index(raw, at)
+				if at == "\r\n\r\n" {
+					cut += len(at)
+				}
+				c.Send(raw[:cut])
+				time.Sleep(3 * lazyWait) // longer than a small body is waited for; where that is not enough, there was no pause
+				c.Send(raw[cut:])
+				if a, err := c.ReadAnswer(); err != nil || a.Status != 200 {
+					t.Fatal(a, err)
+				}
+				open()
+				list := r.settled()
+				if deferred := strings.Contains(name, "chunks"); deferred && (len(list) != 1 || list[0].Error != errDeferred.Error()) || !deferred && len(list) != 0 {
+					t.Errorf("records: %+v", list)
+				}
+				if got := lines(r.stores[1]); got[0] != "PUT /b/k one" {
+					t.Errorf("the second storage had %.60q", got)
+				}
+				r.wantNoOverlaps()
+			})
+		}
+	}
+}
+
+// A form whose key comes late, or never, is passed on all the same: the legs start when the ring is full.
+func TestR34FormThatDoesNotFitIntoTheRing(t *testing.T) {
+	t.Parallel()
+	for _, fields := range [][]string{{"long", strings.Repeat("x", 60<<10), "key", "k"}, {"long", strings.Repeat("x", 200<<10), "key", "k"}} {
+		contentType, body := formOf("f", pattern(100<<10), fields...)
+		for name, raw := range map[string]string{
+			"of known length": formRequest("/b", contentType, body), "in chunks": chunkedForm(contentType, body, 50_000),
+			"in small chunks": chunkedForm(contentType, body, 40), "with a trailer": strings.Replace(chunkedForm(contentType, body, 30_000), "\r\n0\r\n\r\n", "\r\n0\r\nX-Long: "+strings.Repeat("y", 3000)+"\r\n\r\n", 1),
+		} {
+			t.Run(fmt.Sprint(name, len(body)), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, 2, withRing(16<<10))
+				wantStatus(t, r.dial().Do(raw), 200)
+				r.settled()
+				for _, s := range r.stores {
+					if got := s.Requests(); len(got) != 1 || string(got[0].Body) != body {
+						t.Errorf("%d requests, or another body", len(got))
+					}
+				}
+				r.wantNoOverlaps()
+			})
+		}
+	}
 }

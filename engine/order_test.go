@@ -29,6 +29,11 @@ func TestR19LegsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	list := deleteRequestOf("k", "other")
 	_, listed, _ := strings.Cut(list, "\r\n\r\n")
+	contentType, form := formOf("f", "two", "key", "k")
+	posted := formRequest("/b", contentType, form)
+	waits := func(request string) string {
+		return strings.Replace(request, "Host:", "Expect: 100-continue\r\nHost:", 1)
+	}
 	for _, tt := range []struct {
 		name string
 		then []string // after a PUT
@@ -41,6 +46,9 @@ func TestR19LegsKeepTheirOrder(t *testing.T) {
 		{"a copy", []string{"PUT /b/k HTTP/1.1\r\nHost: s3.test\r\nX-Amz-Copy-Source: /b/src\r\nContent-Length: 0\r\n\r\n", requestFor("DELETE", "/b/k")},
 			[]string{"PUT /b/k ", "DELETE /b/k "}},
 		{"a list", []string{list, putRequest("/b/other", "two")}, []string{"POST /b?delete " + listed, "PUT /b/other two"}},
+		{"a list, asked for", []string{waits(list), putRequest("/b/other", "two")}, []string{"POST /b?delete " + listed, "PUT /b/other two"}},
+		{"a form", []string{posted, putRequest("/b/k", "three")}, []string{"POST /b " + form, "PUT /b/k three"}},
+		{"a form, asked for", []string{waits(posted), putRequest("/b/k", "three")}, []string{"POST /b " + form, "PUT /b/k three"}},
 		{"conditional", []string{conditional("PUT", "/b/k", "two"), putRequest("/b/k", "three")}, []string{"PUT /b/k two", "PUT /b/k three"}},
 		{"half a ring", []string{putRequest("/b/k", pattern(200<<10)), requestFor("DELETE", "/b/k")}, []string{"PUT /b/k " + pattern(200<<10), "DELETE /b/k "}},
 	} {

@@ -147,6 +147,10 @@ func (h *requestHead) bodyLength() int64 {
 // isWatched reports whether the body has to be examined as it passes (watch).
 func (h *requestHead) isWatched() bool { return h.kind == s3.KindForm || h.kind == s3.KindComplete }
 
+// hidesKeys reports whether the keys that it writes stand in its body: its legs do not start before
+// they are known (R19).
+func (h *requestHead) hidesKeys() bool { return h.kind == s3.KindDelete || h.kind == s3.KindForm }
+
 // hasBody reports whether the client sends a body.
 func (h *requestHead) hasBody() bool { return h.chunked || h.contentLength > 0 }
 

@@ -199,6 +199,10 @@ func (m *Message) Start() {
 	m.h.Start()
 }
 
+// IsNearlyFull reports whether the ring has little room left, before the readers have started.
+// Writer only.
+func (m *Message) IsNearlyFull() bool { return m.Size()-len(m.Bytes()) < nearlyFull }
+
 // IsPassing reports whether the next bytes go through pipes. Writer only.
 func (m *Message) IsPassing() bool { return m.place == passing }
 

@@ -36,6 +36,9 @@ const (
 	// 1 MiB for large bodies").
 	SendPiece = 256 << 10
 
+	// nearlyFull is so little room that writing a small chunk might have to wait for more.
+	nearlyFull = 1 << 10
+
 	// TLSPiece is the same over TLS, where a write that times out ruins the connection. It is one
 	// record (RFC 8446 §5.1), so that any progress of a slow backend is a finished write (R11). It
 	// was not measured.
