@@ -65,23 +65,6 @@ func TestR1GatheredBodiesOfAllSizes(t *testing.T) {
 	}
 }
 
-// A body that comes without a pause, but slowly, does not keep its legs waiting.
-func TestR1GatheringEnds(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, 2)
-	body := pattern(minSpliced - 1)
-	raw := putRequest("/b/k", body)
-	c := r.dial()
-	started := func() bool { return len(r.stores[0].Requests()) == 1 && len(r.stores[1].Requests()) == 1 }
-	sent := strings.Index(raw, "\r\n\r\n") + 20_000
-	for c.Send(raw[:sent]); !started() && sent+200 < len(raw); sent += 100 {
-		c.Send(raw[sent : sent+100])
-		time.Sleep(time.Millisecond) // the client's pace
-	}
-	until(t, "the legs have started before the body's end", started)
-	r.wantTheRest(c, raw[sent:], body)
-}
-
 // A client that leaves before the end leaves nothing behind, in the pipes neither.
 func TestR6ClientGoneWhileGathering(t *testing.T) {
 	t.Parallel()

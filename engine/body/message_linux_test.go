@@ -250,6 +250,36 @@ func TestEveryReaderGetsTheMessage(t *testing.T) {
 	}
 }
 
+// R1: a body that comes without a pause, but slowly, does not keep its readers waiting: gathering ends after
+// gatherTime, and the readers start once enough has come.
+func TestR1GatheringEnds(t *testing.T) {
+	for _, c := range []struct {
+		age   time.Duration // of the request
+		piped bool          // it is gathered to its end
+	}{{-time.Hour, true}, {time.Hour, false}} {
+		pipesAreFree(t, 1)
+		of := newCarrier(t, 1, true)
+		body := randomBytes(MinSpliced - 1)
+		of.client.rest, of.client.part = body, 30_000
+		of.m.Begin(Options{Length: int64(len(body)), MaxRing: 256 << 10, Readers: 1, Begun: time.Now().Add(-c.age)})
+		early := false
+		start := of.m.h.Start
+		of.m.h.Start = func() {
+			early = of.m.left > 0
+			start()
+		}
+		testkit.MustDo(t, of.m.Fill(&of.client))
+		of.m.Close()
+		whole, _ := of.m.Whole()
+		of.m.Start()
+		of.wg.Wait()
+		if early == c.piped || (whole.Piped > 0) != c.piped || !bytes.Equal(of.got[0], body) {
+			t.Errorf("%s old: started before the end %v, %d bytes in pipes, %d of %d arrived", c.age, early, whole.Piped, len(of.got[0]), len(body))
+		}
+		of.m.Put()
+	}
+}
+
 // R12: a reader that starts again gets a gathered message in full once more.
 func TestR12GatheredMessageOnceMore(t *testing.T) {
 	pipesAreFree(t, 1)
