@@ -49,7 +49,7 @@ func newAdminRig(t testing.TB, names ...string) *adminRig {
 	status := func() []limiter.Status { return r.limiter.Status(int64(time.Since(began))) }
 	records := func() synclog.Counts { return synclog.Counts{Written: 5, Failed: 2, Skipped: 1} }
 	inFlight := func() int { return 3 }
-	r.metrics.Observe(status, records, inFlight)
+	r.metrics.Observe(metrics.Sources{Status: status, Records: records, InFlight: inFlight})
 	o := Options{
 		Version: "v1.2.3", Status: status, SetMaintained: func(backend int, on bool) (bool, []string) { return r.limiter.SetMaintained(backend, on), nil },
 		Health:   r.health.Status,

@@ -2,16 +2,13 @@ package metrics
 
 import "github.com/akubra/akubra/internal/health"
 
-// ObserveHealth lets a scrape read why backends fail. It must be called once, before Write.
-func (m *Metrics) ObserveHealth(status func() []health.Status) { m.health = status }
-
 // writeHealth reports why backends fail (R36): by cause, for alerts, and with the error's text
 // while a failure lasts.
 func (m *Metrics) writeHealth(p *page) {
-	if m.health == nil {
+	if m.sources.Health == nil {
 		return
 	}
-	all := m.health()
+	all := m.sources.Health()
 	p.begin("akubra_backend_errors_total")
 	for i := range all {
 		for _, cause := range health.Causes {

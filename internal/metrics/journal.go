@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/akubra/akubra/synclog/journal"
-	"github.com/akubra/akubra/synclog/repair"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -17,24 +16,18 @@ type Journal interface {
 	Failed() bool
 }
 
-// ObserveJournal lets a scrape read the journal and, if it runs in this process, repair (status
-// returns false otherwise). It must be called once, before Write.
-func (m *Metrics) ObserveJournal(j Journal, status func() (repair.Status, bool)) {
-	m.journal, m.repair = j, status
-}
-
 func (m *Metrics) writeJournal(p *page) {
-	if m.journal == nil {
+	if m.sources.Journal == nil {
 		return
 	}
-	s := m.journal.Stats()
+	s := m.sources.Journal.Stats()
 	p.begin("akubra_journal_pending")
 	for i, name := range m.names {
 		if i < len(s.ByBackend) {
 			p.count(uint64(s.ByBackend[i]), name)
 		}
 	}
-	owed := m.journal.Owing()
+	owed := m.sources.Journal.Owing()
 	p.begin("akubra_backend_owed_bytes")
 	for i, name := range m.names {
 		if i < len(owed.Bytes) {
@@ -59,7 +52,7 @@ func (m *Metrics) writeJournal(p *page) {
 	gauge("akubra_journal_segments", s.Segments)
 	gauge("akubra_journal_bytes", int(s.Bytes))
 	p.oneValue("akubra_journal_oldest_seconds", oldestSeconds(s.Oldest, time.Now()))
-	p.one("akubra_journal_failed", oneIf(m.journal.Failed()))
+	p.one("akubra_journal_failed", oneIf(m.sources.Journal.Failed()))
 	p.one("akubra_journal_written_total", s.Written)
 	p.one("akubra_journal_batches_total", s.Batches)
 	p.one("akubra_journal_syncs_total", s.Syncs)
@@ -67,7 +60,7 @@ func (m *Metrics) writeJournal(p *page) {
 	p.one("akubra_journal_failures_total", s.Failures)
 	p.one("akubra_journal_dropped_total", s.Dropped)
 	p.one("akubra_journal_damaged_total", s.Damaged)
-	if r, ok := m.repair(); ok {
+	if r, ok := m.sources.Repair(); ok {
 		p.one("akubra_repair_repaired_total", r.Resolved)
 		p.one("akubra_repair_failed_total", r.Failed)
 		p.one("akubra_repair_parked_total", r.Parked)

@@ -10,10 +10,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/akubra/akubra/engine"
-	"github.com/akubra/akubra/internal/health"
 	"github.com/akubra/akubra/limiter"
-	"github.com/akubra/akubra/synclog"
-	"github.com/akubra/akubra/synclog/repair"
 )
 
 // Metrics counts for /metrics and /status. Any goroutine may call the engine's methods, which
@@ -40,25 +37,7 @@ type Metrics struct {
 	ringWaited   atomic.Int64 // nanoseconds
 	_            [64]byte
 
-	// Set by Observe; nil before.
-	status   func() []limiter.Status
-	records  func() synclog.Counts
-	inFlight func() int
-
-	// Set by ObserveHealth; nil before.
-	health func() []health.Status
-	// Set by ObserveClients; nil before.
-	clients func() engine.Clients
-	// Set by ObserveLogs; nil before.
-	logs func() []LogState
-	// Set by ObserveLanes; nil before.
-	lanes func() []engine.LaneStatus
-	// Set by ObserveProcess; nil before.
-	process func() Process
-
-	// Set by ObserveJournal; nil before.
-	journal Journal
-	repair  func() (repair.Status, bool)
+	sources Sources // see Observe
 }
 
 // backendMetrics are one backend's.

@@ -152,7 +152,10 @@ func TestMetricsObserve(t *testing.T) {
 	log := synclog.New(synclog.Options{Out: &bytes.Buffer{}})
 	log.Record(&synclog.Record{Method: "PUT"})
 	m := New("v1.2", names)
-	m.Observe(func() []limiter.Status { return l.Status(int64(time.Second)) }, log.Counts, func() int { return 7 })
+	m.Observe(Sources{
+		Status:  func() []limiter.Status { return l.Status(int64(time.Second)) },
+		Records: log.Counts, InFlight: func() int { return 7 },
+	})
 	testkit.WantSamples(t, scrape(t, m), map[string]float64{
 		`akubra_requests_in_flight`:                        7,
 		`akubra_synclog_records_total`:                     1,
@@ -175,7 +178,10 @@ func TestMetricsQuoteLabels(t *testing.T) {
 	names := []string{"[2001:db8::1]:9000", `a"} 1`, `back\slash`, "new\nline", "schön:80", "{brace}"}
 	l := limiter.New(limiter.Options{Backends: names})
 	m := New("v1.2", names)
-	m.Observe(func() []limiter.Status { return l.Status(0) }, func() synclog.Counts { return synclog.Counts{} }, func() int { return 0 })
+	m.Observe(Sources{
+		Status:  func() []limiter.Status { return l.Status(0) },
+		Records: func() synclog.Counts { return synclog.Counts{} }, InFlight: func() int { return 0 },
+	})
 	testkit.WantSamples(t, scrape(t, m), map[string]float64{
 		`akubra_backend_up{backend="[2001:db8::1]:9000"}`:                  1,
 		`akubra_backend_up{backend="a\"} 1"}`:                              1,
@@ -254,12 +260,12 @@ func TestMetricsJournal(t *testing.T) {
 		Pending: 2, ByBackend: []int{1, 2}, Segments: 1, Bytes: 99, Written: 2, Failures: 3, Dropped: 4, Damaged: 5,
 		Oldest: uint64(time.Now().Add(-time.Minute).UnixNano()),
 	}
-	m.ObserveJournal(j, func() (repair.Status, bool) {
+	m.Observe(Sources{Journal: j, Repair: func() (repair.Status, bool) {
 		if r == nil {
 			return repair.Status{}, false
 		}
 		return *r, true
-	})
+	}})
 	got := scrape(t, m)
 	testkit.WantSamples(t, got, map[string]float64{
 		`akubra_journal_pending{backend="a:9000"}`:             1,

@@ -6,16 +6,12 @@ import (
 	"github.com/akubra/akubra/engine"
 )
 
-// ObserveLanes lets a scrape read how backends far away keep up with large bodies. It must be called
-// once, before Write.
-func (m *Metrics) ObserveLanes(lanes func() []engine.LaneStatus) { m.lanes = lanes }
-
 // writeFar reports how backends far away keep up (R10).
 func (m *Metrics) writeFar(p *page) {
-	if m.lanes == nil {
+	if m.sources.Lanes == nil {
 		return
 	}
-	all := m.lanes()
+	all := m.sources.Lanes()
 	p.begin("akubra_backend_held_seconds_total")
 	for i := range all {
 		p.value(all[i].Held.Seconds(), m.names[i])
@@ -56,14 +52,11 @@ type Verified struct {
 	Compared, Differences, Errors int
 }
 
-// ObserveProcess lets a scrape read the rest. It must be called once, before Write.
-func (m *Metrics) ObserveProcess(process func() Process) { m.process = process }
-
 func (m *Metrics) writeProcess(p *page) {
-	if m.process == nil {
+	if m.sources.Process == nil {
 		return
 	}
-	s := m.process()
+	s := m.sources.Process()
 	p.oneSize("akubra_connections_limit", int64(s.Connections))
 	p.begin("akubra_backend_round_trip_seconds")
 	for i, d := range s.RoundTrips {

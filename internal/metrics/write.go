@@ -8,23 +8,33 @@ import (
 	"github.com/akubra/akubra/internal/health"
 	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/synclog"
+	"github.com/akubra/akubra/synclog/repair"
 )
 
-// Observe lets a scrape read what others count. It must be called once, before Write. The functions
-// may be called on any goroutine.
-func (m *Metrics) Observe(status func() []limiter.Status, records func() synclog.Counts, inFlight func() int) {
-	m.status, m.records, m.inFlight = status, records, inFlight
+// Sources are what a scrape reads of the parts that count for themselves. The functions may be called
+// on any goroutine. What is nil is not shown; Status comes with Records and InFlight, Journal with Repair.
+type Sources struct {
+	Status   func() []limiter.Status
+	Records  func() synclog.Counts
+	InFlight func() int
+	Health   func() []health.Status
+	Clients  func() engine.Clients
+	Journal  Journal
+	Repair   func() (status repair.Status, ok bool) // of the repair in this process, if there is one
+	Logs     func() []LogState
+	Lanes    func() []engine.LaneStatus
+	Process  func() Process
 }
 
-// ObserveClients is Observe for the connections of clients.
-func (m *Metrics) ObserveClients(clients func() engine.Clients) { m.clients = clients }
+// Observe lets a scrape read them. It must be called once, before Write.
+func (m *Metrics) Observe(s Sources) { m.sources = s }
 
 // writeClients reports the connections of clients (R23).
 func (m *Metrics) writeClients(p *page) {
-	if m.clients == nil {
+	if m.sources.Clients == nil {
 		return
 	}
-	c := m.clients()
+	c := m.sources.Clients()
 	p.oneSize("akubra_requests_waiting", int64(c.Requests))
 	p.oneSize("akubra_requests_limit", int64(c.RequestsBound))
 	p.oneSize("akubra_deletes_memory_bytes", c.Deletes)
@@ -115,14 +125,14 @@ func (b *backendMetrics) sent() (n uint64) {
 // writeObserved asks the limiter once per scrape, because the limiter scans all its slots each
 // time.
 func (m *Metrics) writeObserved(p *page) {
-	if m.status == nil {
+	if m.sources.Status == nil {
 		return
 	}
-	p.oneSize("akubra_requests_in_flight", int64(m.inFlight()))
-	records := m.records()
+	p.oneSize("akubra_requests_in_flight", int64(m.sources.InFlight()))
+	records := m.sources.Records()
 	p.one("akubra_synclog_records_total", records.Written)
 	p.one("akubra_synclog_failed_total", records.Failed)
-	all := m.status()
+	all := m.sources.Status()
 	family := func(name string, value func(s *limiter.Status) uint64) {
 		p.begin(name)
 		for i := range all {
@@ -139,8 +149,8 @@ func (m *Metrics) writeObserved(p *page) {
 		}
 	}
 	var how []health.Status
-	if m.health != nil {
-		how = m.health()
+	if m.sources.Health != nil {
+		how = m.sources.Health()
 	}
 	p.begin("akubra_backend_up")
 	for i := range all {
@@ -158,14 +168,11 @@ type LogState struct {
 	Lost        uint64 // lines, in total
 }
 
-// ObserveLogs lets a scrape read how well the logs keep up. It must be called once, before Write.
-func (m *Metrics) ObserveLogs(states func() []LogState) { m.logs = states }
-
 func (m *Metrics) writeLogs(p *page) {
-	if m.logs == nil {
+	if m.sources.Logs == nil {
 		return
 	}
-	all := m.logs()
+	all := m.sources.Logs()
 	p.begin("akubra_log_lost_lines_total")
 	for i := range all {
 		p.count(all[i].Lost, all[i].Log, all[i].Output)

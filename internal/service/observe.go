@@ -14,14 +14,10 @@ import (
 
 // observe has a scrape read what the parts count and know.
 func (p *Proxy) observe() {
-	m := p.metrics
-	m.Observe(p.status, p.synclog.Counts, p.engine.InFlight)
-	m.ObserveHealth(p.health.Status)
-	m.ObserveClients(p.engine.Clients)
-	m.ObserveJournal(p.journal.Journal, p.repairStatus)
-	m.ObserveLogs(p.logStates)
-	m.ObserveLanes(p.engine.Lanes)
-	m.ObserveProcess(p.processState)
+	p.metrics.Observe(metrics.Sources{
+		Status: p.status, Records: p.synclog.Counts, InFlight: p.engine.InFlight, Health: p.health.Status, Clients: p.engine.Clients,
+		Journal: p.journal.Journal, Repair: p.repairStatus, Logs: p.logStates, Lanes: p.engine.Lanes, Process: p.processState,
+	})
 }
 
 // processState is what a scrape reads of the rest of the process.
