@@ -202,6 +202,7 @@ func TestR3WriteAckWaitsForItsNumber(t *testing.T) {
 					}
 					close(gates[i])
 					r.legsEnded(OutcomePositive, n+1)
+					until(t, "its vote, which comes after that", func() bool { return n == len(order)-1 || r.voted() > n })
 					if n+1 == tt.need {
 						a := w.get(t)
 						wantStatus(t, a, 200)
