@@ -153,6 +153,16 @@ func (r *request) pickLocked() (leg int, v pick.Verdict) {
 	return r.pickNamedLocked(leg, v)
 }
 
+// neededLocked is how many positive answers the client's takes (WriteAck). A backend that does not know the
+// version to be deleted has nothing of it left, which is as good as a yes, but is not what the client is told.
+func (r *request) neededLocked() int {
+	c := &r.race
+	if !r.head.deletesVersion() {
+		return c.need
+	}
+	return max(c.need-bits.OnesCount64(c.unknowing), 1)
+}
+
 // holdsLocked reports whether a leg that is out is to be cut when its backend leaves the pool: any one,
 // or one that a client waits for who has, or may have, another backend's answer.
 func (c *race) holdsLocked(leg int, all bool) bool {

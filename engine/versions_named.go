@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"math/bits"
-
 	"github.com/akubra/akubra/engine/pick"
 	"github.com/akubra/akubra/s3"
 )
@@ -15,16 +13,6 @@ import (
 // deletesVersion reports whether it deletes one version by its id, which may be another backend's.
 func (h *requestHead) deletesVersion() bool {
 	return h.method == "DELETE" && h.target.Version && !h.target.Sub
-}
-
-// neededLocked is how many positive answers the client's takes (WriteAck). A backend that does not know the
-// version to be deleted has nothing of it left, which is as good as a yes, but is not what the client is told.
-func (r *request) neededLocked() int {
-	c := &r.race
-	if !r.head.deletesVersion() {
-		return c.need
-	}
-	return max(c.need-bits.OnesCount64(c.unknowing), 1)
 }
 
 // saysOfVersions rates the leg's answer. The request's mu must not be held.
