@@ -400,6 +400,9 @@ func TestR13BackendThatHasAnsweredIsNotStalled(t *testing.T) {
 			client.Send(tt.request)
 			r.stores[0].Wait(t, func(rs stub.Requests) bool { return len(rs) == 1 && rs[0].Status != 0 })
 			until(t, "the answer is in", func() bool { return r.limiter.Status(farFuture)[0].Stalled == 0 })
+			if tt.ack == AckFirst {
+				r.wantWaitingForTheClient(2)
+			}
 			wantStatus(t, r.put("/b/other", "x"), 503)
 			if n, _ := events.count(); n != 0 {
 				t.Fatalf("demoted: %+v", events.demoted)
