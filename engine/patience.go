@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"math/bits"
 	"time"
 )
 
@@ -52,34 +51,6 @@ func (o *overlaps) underWayIn(bucket []byte, backends uint64) bool {
 	return false
 }
 
-// acknowledgedIn tells f of each key of the bucket to which writes are under way that their clients may have been
-// told about: at which backends, and which of them began first.
-func (o *overlaps) acknowledgedIn(bucket []byte, f func(out uint64, begun requestID)) {
-	for i := range o.shards {
-		last, out, begun := uint64(0), uint64(0), requestID(0)
-		tell := func() {
-			if out != 0 {
-				f(out, begun)
-			}
-		}
-		o.shards[i].hasTurn(func(t *turn) bool {
-			at := t.out.Load()
-			if t.r == nil || t.reads || at == 0 || !t.r.ledger.isAnswered() || !bytes.Equal(t.r.head.bucket(), bucket) {
-				return false
-			}
-			if t.hash != last {
-				tell()
-				last, out, begun = t.hash, 0, t.r.head.id
-			}
-			if out |= at; t.r.head.id.before(begun) {
-				begun = t.r.head.id
-			}
-			return false
-		})
-		tell()
-	}
-}
-
 // hasTurn reports whether f is true for one of the shard's turns.
 func (s *overlapShard) hasTurn(f func(t *turn) bool) bool {
 	s.mu.Lock()
@@ -125,37 +96,6 @@ func (r *request) awaitWritesIn() {
 	}
 	for p := r.e.brieflyPatient(); r.e.writes.underWayIn(r.head.bucket(), r.e.all) && p.wait(r.e); {
 	}
-}
-
-// expect makes counts, of what each backend owes in the bucket to be listed, the order in which they come into
-// question where each of them owes something: what is under way there now it is as good as known to have. Of that
-// the listing waits for what began before it, at the backends in awaited; what began later is no part of it.
-func (r *request) expect(counts []int) (awaited uint64) {
-	pool := r.e.inPool()
-	for s := pool; s != 0; s &= s - 1 {
-		if counts[bits.TrailingZeros64(s)] == 0 {
-			return 0
-		}
-	}
-	if len(r.head.bucket()) == 0 {
-		return 0
-	}
-	r.e.writes.acknowledgedIn(r.head.bucket(), func(out uint64, begun requestID) {
-		if begun.before(r.head.id) {
-			awaited |= out
-		}
-		for s := out & pool; s != 0; s &= s - 1 {
-			b := bits.TrailingZeros64(s)
-			counts[b] = max(counts[b]-1, 0)
-		}
-	})
-	for b := range counts {
-		counts[b] *= 2 // so that of two the one comes first that is not waited for
-		if awaited&(1<<b) != 0 {
-			counts[b]++
-		}
-	}
-	return awaited
 }
 
 // awaitPrimary waits for a primary that is about to create the bucket, or to change a setting of

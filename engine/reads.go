@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 
 	"github.com/akubra/akubra/internal/words"
@@ -281,20 +280,6 @@ func (p *readPlan) asked() (set uint64) {
 		set |= 1 << b
 	}
 	return set
-}
-
-// owedIn counts what each backend owes of a bucket, and gives those that owe something.
-func (r *request) owedIn(counts []int) (owed uint64) {
-	r.e.o.Journal.OwedIn(r.head.target.Bucket, counts)
-	for late := r.e.ofBuckets.late(r.head.target.Bucket); late != 0; late &= late - 1 {
-		counts[bits.TrailingZeros64(late)]++
-	}
-	for b, n := range counts {
-		if n > 0 {
-			owed |= 1 << b
-		}
-	}
-	return owed
 }
 
 // appendAnswerers says of each backend in the pool what route goes by.
