@@ -17,11 +17,13 @@ func TestR25ErrorInAnAnswerWithoutABody(t *testing.T) {
 		"no declaration": {Status: 200, Store: stub.StoreNever, Body: []byte("<Error><Code>InternalError</Code></Error>")},
 		"in two writes":  {Raw: []byte("HTTP/1.1 200 OK\r\nContent-Length: " + "41\r\n\r\n" + "<Error><Code>InternalError</Code></Error>")},
 	}
+	formType, form := formOf("f", "content", "key", "k")
 	requests := map[string]string{
 		"PUT":         putRequest("/b/k", "content"),
 		"DELETE":      requestFor("DELETE", "/b/k"),
 		"of a bucket": putRequest("/b", ""),
 		"of tags":     putRequest("/b/k?tagging", "<Tagging/>"),
+		"by form":     formRequest("/b", formType, form),
 	}
 	for framing, behaviour := range framed {
 		for kind, request := range requests {

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/akubra/akubra/http1"
+	"github.com/akubra/akubra/s3"
 )
 
 // maxKeptAnswer is the largest answer body that is kept in memory rather than streamed;
@@ -265,11 +266,12 @@ func (l *leg) readBody(c Conn, br *bufio.Reader) error {
 	return nil
 }
 
-// mayHideError reports whether a yes to a PUT or DELETE has a body that may be an error document (R25): in
-// S3 it has none. One that ends with the connection is not waited for.
+// mayHideError reports whether a yes to a PUT, a DELETE or an upload by form has a body that may be an error
+// document (R25): in S3 it has none, or says where the object is. One that ends with the connection is not waited for.
 func (l *leg) mayHideError() bool {
-	a, method := &l.answer, l.r.head.method
-	return a.Status < 300 && (method == "PUT" || method == "DELETE") && (a.Chunked || a.Length > 0 && a.Length <= maxKeptAnswer)
+	a, h := &l.answer, &l.r.head
+	alone := h.method == "PUT" || h.method == "DELETE" || h.is(s3.KindForm)
+	return a.Status < 300 && alone && (a.Chunked || a.Length > 0 && a.Length <= maxKeptAnswer)
 }
 
 // setBuf makes answer and body point into buf, whose first head bytes are the answer's head.
