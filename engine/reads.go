@@ -198,7 +198,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 	}
 	all := r.o.ReadPolicy == ReadAll
 	listing := len(r.head.target.Key) == 0 && !r.head.target.Sub // or a setting of the bucket
-	list, patient := e.patientFor(e.o.briefWait/listingShare), true
+	list := e.patientFor(e.o.briefWait / listingShare)
 	var settling briefPatience
 	for p := e.brieflyPatient(); ; {
 		deciding := r.beingDecided() // before the journal is asked: once it is decided that knows who lacks it
@@ -208,15 +208,11 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		}
 		owed := deciding.unseen(e.all) | r.race.old()
 		var counts []int
-		var awaited uint64
 		switch {
 		case quiet:
 		case listing:
 			counts = make([]int, len(e.o.Backends))
 			owed = r.owedIn(counts)
-			if patient {
-				awaited = r.expect(counts)
-			}
 		default:
 			owed |= r.owedOf() | r.owedPart()
 			if lack := owed | r.lackBucket(); e.inPool()&^lack != 0 {
@@ -235,8 +231,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		}
 		route(&r.plan, r.o.ReadPolicy, r.o.StaleReads, listing, r.answerers)
 		if r.plan.n > 0 {
-			if patient && awaited&(1<<r.answerers[0].backend) != 0 { // route has put them in order
-				patient = list.wait(e)
+			if listing && r.waitsForListing(&list) {
 				continue
 			}
 			r.countAvoided(owed, r.answerers)

@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/akubra/akubra/backends/stub"
 	"github.com/akubra/akubra/engine/outcome"
-	"github.com/akubra/akubra/internal/testkit"
-	"github.com/akubra/akubra/limiter"
 	"github.com/akubra/akubra/s3"
 )
 
@@ -69,67 +66,6 @@ func TestPagesOfAListingComeFromOneStorage(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// R30: where each backend owes something in the bucket a listing waits for the one that is just at all it owes, and
-// not for what was begun after the listing; but not for long.
-func TestR30ListingAwaitsWhatIsUnderWay(t *testing.T) {
-	t.Parallel()
-	const list = "/b?list-type=2"
-	for _, policy := range readPolicies {
-		for _, ends := range []bool{true, false} {
-			t.Run(fmt.Sprint(policy, " ", ends), func(t *testing.T) {
-				t.Parallel()
-				setups := []setup{reading(policy)}
-				if ends {
-					setups = append(setups, waitsLong)
-				} else {
-					setups = append(setups, func(o *Options, _ *limiter.Options) { o.briefWait = 10 * time.Millisecond })
-				}
-				r := newRig(t, 2, setups...)
-				r.journal.owe("b", "missed", 0b01)
-				before, after := make(chan struct{}), make(chan struct{})
-				gates := map[string]chan struct{}{"/b/1": before, "/b/2": before, "/b/3": after}
-				for i, s := range r.stores {
-					s.BehaveFunc(func(q *stub.Request) stub.Behaviour {
-						switch {
-						case q.Target == list:
-							return stub.Behaviour{Status: 200, Body: []byte("<L/>")}
-						case i == 1:
-							return stub.Behaviour{Gate: gates[q.Target]}
-						}
-						return stub.Behaviour{}
-					})
-				}
-				c := r.dial()
-				wantStatus(t, c.Do(putRequest("/b/1", "x")), 200)
-				wantStatus(t, c.Do(putRequest("/b/2", "x")), 200)
-				r.stores[1].Wait(t, func(q stub.Requests) bool { return q.Held() == 2 })
-				begun := r.e.nextID.Load()
-				answers := make(chan *stub.Answer, 1)
-				go func() { answers <- r.dial().Do(requestFor("GET", list)) }()
-				want := 0
-				if ends {
-					want = 1
-					until(t, "the list has begun", func() bool { return r.e.nextID.Load() > begun })
-					wantStatus(t, c.Do(putRequest("/b/3", "x")), 200)
-					if asked(r.stores[0], list) || asked(r.stores[1], list) {
-						t.Error("a storage is asked that lacks a key")
-					}
-					close(before)
-				}
-				wantStatus(t, testkit.Receive(t, "an answer", answers), 200)
-				if asked(r.stores[1-want], list) || !asked(r.stores[want], list) {
-					t.Errorf("it is not the list of storage %d", want)
-				}
-				if !ends {
-					close(before)
-				}
-				close(after)
-				r.settled()
-			})
-		}
 	}
 }
 
