@@ -216,6 +216,8 @@ func newTroubled(t *testing.T, w *way, more ...string) (*troubled, ailing) {
 		}
 	})
 	r.send(0)
+	// Copies do not go to a backend that owes their source.
+	testkit.Eventually(t, "the first write has ended everywhere", func() bool { return r.metrics().samples["akubra_requests_in_flight"] == 0 })
 	r.done.Go(func() {
 		for n := 1; ; n++ {
 			select {
