@@ -115,17 +115,10 @@ func (c *client) endBody() {
 	}
 }
 
-// beforeWaiting has f called before the client is waited for next.
+// beforeWaiting has f, unless it is nil, called before the client is waited for next, and nothing else.
 func (c *client) beforeWaiting(f func()) {
 	if c.conn != nil {
 		c.conn.beforeWait = f
-	}
-}
-
-// dropWait records that beforeWait has been done already.
-func (c *client) dropWait() {
-	if c.conn != nil {
-		c.conn.beforeWait = nil
 	}
 }
 

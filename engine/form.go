@@ -123,13 +123,13 @@ func (r *request) readForm(contentType []byte) {
 // what they have to follow (R19): at once where nobody knows how much is to come, else as those of
 // any other body. A form whose beginning does not fit into the ring has started them before.
 func (r *request) startForm() {
-	switch {
-	case r.message.Started():
-	case r.head.chunked:
-		r.progress(r.e.now())
+	if r.message.Started() {
+		return
+	}
+	r.progress(r.e.now())
+	if r.head.chunked {
 		r.message.Start()
-	default:
-		r.progress(r.e.now())
+	} else {
 		r.client.beforeWaiting(r.startFn)
 	}
 }

@@ -31,10 +31,8 @@ func (o *overlaps) tryBeginAlone(t *turn, hash uint64, by writer, id requestID, 
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.findLocked(hash)
+	k := s.runLocked(hash)
 	switch {
-	case k == nil:
-		k = s.addLocked(hash)
 	case k.sealed != nil:
 		return k.sealed
 	case patient && k.open > 0 || k.deciding != 0:

@@ -6,11 +6,8 @@ func (o *overlaps) beginRepair(hash, backends uint64) bool {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.findLocked(hash)
-	switch {
-	case k == nil:
-		k = s.addLocked(hash)
-	case k.open > 0:
+	k := s.runLocked(hash)
+	if k.open > 0 {
 		return false
 	}
 	// What repair copies may be anywhere: a write that begins from now on

@@ -162,7 +162,7 @@ func (r *request) reset() {
 // launch starts the legs; the message calls it, once. What of the message is there already
 // goes out from this goroutine as far as idle connections take it at once.
 func (r *request) launch() {
-	r.client.dropWait() // it would do so once more
+	r.client.beforeWaiting(nil) // it would do so once more
 	r.startHedge()
 	first := r.launched
 	now := r.e.now()
