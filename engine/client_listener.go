@@ -33,7 +33,7 @@ type listener struct {
 	refusing atomic.Int64
 	refusals sync.WaitGroup
 
-	mu    sync.Mutex
+	mu    sync.Mutex    // never held over a wait
 	conns []*clientConn // that are open
 	quiet []candidate   // the next ones to be evicted, the last one first
 }

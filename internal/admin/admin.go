@@ -120,7 +120,7 @@ type Admin struct {
 
 	live *live
 
-	maintaining sync.Mutex // held for a change of maintenance, including the check before it
+	maintaining sync.Mutex // held for a change of maintenance, its check and its file; before the limiter's
 
 	mu       sync.Mutex
 	closed   bool

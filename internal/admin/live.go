@@ -43,7 +43,7 @@ type live struct {
 	stop chan struct{}
 	done sync.WaitGroup
 
-	mu       sync.Mutex
+	mu       sync.Mutex // before that of records; not held over a sample, nor over sending
 	started  bool
 	closed   bool
 	watchers map[*watcher]struct{}

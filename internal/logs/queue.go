@@ -95,7 +95,7 @@ type Queue struct {
 	onTrouble func(q *Queue, err error)
 	onRevive  func(q *Queue, lost uint64)
 
-	mu      sync.Mutex
+	mu      sync.Mutex    // not held while a line is written
 	next    lineBatch     // what the goroutine takes next
 	bytes   int           // in next and with the goroutine
 	lines   int           // the same for lines

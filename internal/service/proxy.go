@@ -76,7 +76,7 @@ type Proxy struct {
 
 	certificates atomic.Pointer[[]metrics.Certificate] // in use; see noteCertificates
 
-	reloading  sync.Mutex // held over a reload, and over a look at the files of TLS
+	reloading  sync.Mutex // held over a reload, and over a look at the files of TLS; before committing
 	tls        []*tlsPart // whoever holds reloading
 	committing sync.Mutex // held while what was prepared takes its place; no file but the logs' is opened under it
 	stopped    bool       // nothing is replaced any more

@@ -160,7 +160,7 @@ type Repairer struct {
 	freed    chan struct{}  // there may be room at a gate
 	running  sync.WaitGroup // workers, the scanner, probes to come
 
-	mu       sync.Mutex
+	mu       sync.Mutex          // never held over a wait
 	inFlight map[string][]int    // keys being worked on, and the gates that they have a place at
 	wanted   []wantedKey         // keys to be taken first
 	stop     context.CancelFunc  // nil: neither RunOnce nor Start
