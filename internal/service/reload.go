@@ -182,7 +182,7 @@ func (p *Proxy) apply(r *Reloaded, current, next *config.Config) error {
 		p.logs.Main.Error().Err(err).Msg("requests go on with the options that they had") // Check has seen none
 	}
 	p.setConfigured(next.MaintainedMask(), maintained)
-	if signed.repairChanged && !mentions(r.Applied, "Repair.", "Credentials", "BackendCredentials", "OnConflict", "CompareETags", "ReadFrom", "Connection", "TLS.Backends.", "BackendTLS") {
+	if signed.optionsChanged && !mentions(r.Applied, "Repair.", "Credentials", "BackendCredentials", "OnConflict", "CompareETags", "ReadFrom", "Connection", "TLS.Backends.", "BackendTLS") {
 		r.Applied = append(r.Applied, "Credentials (what they refer to)")
 	}
 	for _, part := range tlsChanged {

@@ -14,6 +14,7 @@ import (
 // (R22).
 type signed struct {
 	repairChanged, probeChanged bool
+	optionsChanged              bool             // of repair, and not only TLS
 	repairer                    *repair.Repairer // nil: the proxy does not repair
 	probe                       *conditionsProbe // nil: there is none
 
@@ -43,13 +44,15 @@ func (p *Proxy) prepareSigned(c *config.Config, newTLS bool) (next signed, err e
 			b.TLS = nil
 			next.repairOf.Backends = append(next.repairOf.Backends, b)
 		}
-		if next.repairChanged = newTLS || !reflect.DeepEqual(next.repairOf, p.signed.repairOf); next.repairChanged {
+		next.optionsChanged = !reflect.DeepEqual(next.repairOf, p.signed.repairOf)
+		if next.repairChanged = newTLS || next.optionsChanged; next.repairChanged {
 			if next.repairer, err = p.newRepairer(o); err != nil {
 				return signed{}, err
 			}
 		}
 	} else {
 		next.repairChanged = p.repairer.Load() != nil
+		next.optionsChanged = next.repairChanged
 	}
 	next.probeOf.bucket = c.ProbeBucket
 	if c.ProbeBucket != "" {

@@ -149,3 +149,26 @@ func TestR22BackendTLSFollowsItsFiles(t *testing.T) {
 		t.Errorf("after a reload with a mistake: %d", status)
 	}
 }
+
+// TestR22NewTLSIsNotNewKeys: a new certificate for a backend begins repair anew, but the credentials
+// are not said to have changed with it.
+func TestR22NewTLSIsNotNewKeys(t *testing.T) {
+	t.Parallel()
+	r := mustStartTLS(t, "https://127.0.0.1:1", "https://localhost:2")
+	if r.repairer.Load() != nil {
+		t.Skip("there are keys in the environment")
+	}
+	keys := testkit.MustReadFile(t, r.File) + "Credentials: {AccessKey: a, SecretKey: secret}\n"
+	testkit.MustDo(t, os.WriteFile(r.File, []byte(keys), 0o600))
+	if reloaded := r.Reload("test"); fmt.Sprint(reloaded.Applied) != "[Credentials.AccessKey Credentials.SecretKey]" {
+		t.Errorf("%+v", reloaded)
+	}
+	first := r.repairer.Load()
+	testkit.MustWritePair(t, filepath.Dir(r.own), "client")
+	if reloaded := r.Reload("test"); fmt.Sprint(reloaded.Applied) != "[BackendTLS[0] (what is in the files)]" {
+		t.Errorf("%+v", reloaded)
+	}
+	if r.repairer.Load() == first {
+		t.Error("repair goes on with the old certificate")
+	}
+}
