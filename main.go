@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/akubra/akubra/internal/cli"
+	"github.com/akubra/akubra/internal/quiet"
 )
 
 // version is linked in: -ldflags "-X main.version=v1.2.3".
@@ -27,6 +28,7 @@ var example string
 var manual string
 
 func main() {
+	quiet.End()
 	// A log's reader that goes away must not take the proxy with it.
 	signal.Ignore(syscall.SIGPIPE)
 	addProcessor()

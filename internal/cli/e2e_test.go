@@ -71,6 +71,7 @@ func TestBinary(t *testing.T) {
 	beside("R13 demotion and return", testDemotion)
 	beside("R23 logs that nobody takes", testLogsNobodyTakes)
 	beside("one thread more than processors", testProcessors)
+	beside("no library prints while it is initialised", testQuietLibraries)
 }
 
 // startBinary starts the proxy in front of the backends, with additional configuration and
@@ -297,6 +298,19 @@ func testProcessors(t *testing.T, path string) {
 			t.Errorf("GOMAXPROCS=%s: no line %q in the metrics (%v)", c.env, want, err)
 		}
 		b.terminate()
+	}
+}
+
+// testQuietLibraries: the metrics library, which prints with each command on a kernel without
+// pressure metrics, is initialised after the package that keeps it quiet.
+func testQuietLibraries(t *testing.T, path string) {
+	cmd := exec.Command(path, "version")
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	out, err := cmd.CombinedOutput()
+	testkit.MustDo(t, err)
+	quiet := strings.Index(string(out), "init github.com/akubra/akubra/internal/quiet ")
+	if library := strings.Index(string(out), "init github.com/VictoriaMetrics/metrics "); quiet < 0 || library < quiet {
+		t.Errorf("the order is another one:\n%s", out)
 	}
 }
 
