@@ -26,7 +26,11 @@ _akubra() {
     local matches=(${(f)"$(${words[1]} --completion-bash $before)"})
     compadd -a matches || _files
 }
-compdef _akubra akubra
+if [[ $funcstack[1] == _akubra ]]; then # it is a file of fpath, loaded at the first Tab
+    _akubra "$@"
+else
+    compdef _akubra akubra
+fi
 `,
 	"fish": `function __akubra_complete
     set -l words (commandline -opc)

@@ -197,6 +197,22 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
+// TestCompletionOfZshAtTheFirstTab: zsh takes a file of fpath for the function's body, so the first
+// call has to complete, too, and not only define.
+func TestCompletionOfZshAtTheFirstTab(t *testing.T) {
+	zsh, err := exec.LookPath("zsh")
+	if err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	testkit.MustDo(t, os.WriteFile(filepath.Join(dir, "_akubra"), []byte(completions["zsh"]), 0o600))
+	cmd := exec.Command(zsh, "-f", "-c", `fpath=($1); autoload -Uz _akubra; compadd() { print -r -- $matches }
+akubra() { print -l journal status }; words=(akubra jou) CURRENT=2; _akubra`, "zsh", dir)
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "journal status\n" {
+		t.Errorf("%v, %q", err, out)
+	}
+}
+
 // TestManualPage: the page contains every command, and every flag of each.
 func TestManualPage(t *testing.T) {
 	page := strings.ReplaceAll(testkit.MustReadFile(t, "../../docs/akubra.1"), `\-`, "-")
