@@ -86,8 +86,9 @@ for shell in bash zsh fish; do "$native" completion $shell >"$stage/completion.$
 "$native" man | gzip -9n >"$stage/akubra.1.gz"
 "$native" config >"$stage/doc/examples/config.yaml"
 cp deploy/packages/sysctl.conf "$stage/doc/examples"
+cp -r deploy/prometheus deploy/grafana "$stage/doc/examples"
 cp README.md "$stage/doc"
-cp docs/*.md "$stage/doc/docs"
+cp docs/*.md docs/*.svg "$stage/doc/docs"
 gzip -9n <CHANGELOG.md >"$stage/doc/changelog.gz"
 {
 	printf 'akubra (%s-1) unstable; urgency=medium\n\n  * See changelog.gz.\n\n' "$package"

@@ -258,7 +258,7 @@ func checkTexts(t *testing.T, m *manager) {
 			t.Errorf("%s is not what akubra completion %s prints", file, shell)
 		}
 	}
-	for _, doc := range []string{"copyright", "README.md", "docs/OPERATIONS.md", "examples/config.yaml", "examples/sysctl.conf", "third-party-licenses.gz", "changelog.gz"} {
+	for _, doc := range []string{"copyright", "README.md", "docs/OPERATIONS.md", "docs/overview.svg", "examples/config.yaml", "examples/sysctl.conf", "examples/prometheus/alerts.yaml", "examples/grafana/akubra.json", "third-party-licenses.gz", "changelog.gz"} {
 		wantFile(t, "/usr/share/doc/akubra/"+doc, "root:root -rw-r--r--")
 	}
 	// Each module that is linked in has its license there.
