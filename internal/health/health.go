@@ -11,8 +11,8 @@ import (
 const (
 	// remind is the minimum time between two lines about one cause (R36).
 	remind = time.Minute
-	// maxEarly is how often a cause that was over and has come back is told sooner, or the last word about it would be
-	// that it is over. What comes and goes all the time is not.
+	// maxEarly is how often a cause that was over and has come back, or means something else now, is told sooner, or the
+	// last word about it would be another one. What comes and goes all the time is not.
 	maxEarly = 2
 	// calm is how long a cause must not have occurred before it counts as over: what fails every
 	// other time is failing.
@@ -124,6 +124,7 @@ type failing struct {
 	count  uint64 // since it began
 	untold uint64
 	told   time.Time // last report, of any failure of this cause
+	meant  string    // means as of then
 	early  int       // reports in a row that did not wait for remind
 	begun  bool      // the first report has been made
 }
@@ -256,7 +257,7 @@ func (h *Health) failUnlock(backend int, cause Cause, c class, means, text strin
 func (b *backend) tell(backend, i int, now time.Time) (e Event, tell bool) {
 	f := &b.failing[i]
 	recent := !f.told.IsZero() && now.Sub(f.told) < remind
-	if f.untold == 0 || recent && (f.begun || f.early == maxEarly) {
+	if f.untold == 0 || recent && (f.begun && f.means == f.meant || f.early == maxEarly) {
 		return Event{}, false
 	}
 	if !recent {
@@ -265,7 +266,7 @@ func (b *backend) tell(backend, i int, now time.Time) (e Event, tell bool) {
 		f.early++
 	}
 	e = Event{Backend: backend, Name: b.name, Cause: Causes[i], Means: f.means, Error: f.text, First: !f.begun, Count: f.untold, Since: f.since}
-	f.told, f.untold, f.begun = now, 0, true
+	f.told, f.meant, f.untold, f.begun = now, f.means, 0, true
 	return e, true
 }
 

@@ -96,12 +96,12 @@ func TestR36AtMostOnceAMinute(t *testing.T) {
 // R36: what was over and comes back is told at once, or the log's last word would be that it is over; not each time, if
 // it comes and goes.
 func TestR36ComesBack(t *testing.T) {
-	unknown, expired := error(x509.UnknownAuthorityError{}), error(x509.CertificateInvalidError{Reason: x509.Expired})
+	expired := error(x509.CertificateInvalidError{Reason: x509.Expired})
 	r := newRig("a")
 	well := func() { r.pass(calm, func() { r.Well(0, true) }) }
-	r.Failed(0, true, unknown, "unknown")
 	r.Failed(0, true, expired, "expired")
-	r.want(t, "a first tls 1: unknown")
+	r.Failed(0, true, expired, "expired")
+	r.want(t, "a first tls 1: expired")
 	well()
 	r.want(t, "a over tls 2 in 0s")
 	for range maxEarly {
@@ -120,6 +120,25 @@ func TestR36ComesBack(t *testing.T) {
 	r.want(t, "a over tls 61 in 1m0s")
 	r.Failed(0, true, expired, "expired")
 	r.want(t, "a first tls 1: expired")
+}
+
+// R36: what fails for another reason of the same kind is told at once, too; not each time, if they come in turn.
+func TestR36AnotherReason(t *testing.T) {
+	unknown, expired := error(x509.UnknownAuthorityError{}), error(x509.CertificateInvalidError{Reason: x509.Expired})
+	r := newRig("a")
+	r.Failed(0, true, unknown, "unknown")
+	r.Failed(0, true, unknown, "unknown")
+	r.want(t, "a first tls 1: unknown")
+	r.Failed(0, true, expired, "expired")
+	r.Failed(0, true, expired, "expired")
+	r.want(t, "a still tls 2: expired")
+	for range 10 {
+		r.Failed(0, true, unknown, "unknown")
+		r.Failed(0, true, expired, "expired")
+	}
+	r.want(t, "a still tls 2: unknown")
+	r.pass(remind, func() { r.Failed(0, true, expired, "expired") })
+	r.want(t, "a still tls 79: expired")
 }
 
 // Something that fails every other time is failing: its end is not reported before it is calm.
