@@ -73,8 +73,11 @@ func (c *transfer) do(ctx context.Context) (etag string, err error) {
 			etag, err = c.single(ctx)
 		}
 		if err == nil {
-			return etag, c.finish(ctx)
+			err = c.finish(ctx)
+			c.unseal()
+			return etag, err
 		}
+		c.unseal()
 		strip, known := c.refused(err)
 		switch {
 		case ctx.Err() != nil || errors.Is(err, errMoved) || faultOf(err) == c.src:
@@ -177,7 +180,6 @@ func (c *transfer) single(ctx context.Context) (string, error) {
 	if body, ok := put.Stream.(*meter); ok {
 		body.end()
 	}
-	c.unseal()
 	if err != nil {
 		return "", c.blame(err)
 	}

@@ -147,7 +147,6 @@ func (c *transfer) upload(ctx context.Context, l layout) (etag string, err error
 	if err := c.seal(); err != nil {
 		return "", err
 	}
-	defer c.unseal()
 	return c.complete(ctx, id, done)
 }
 

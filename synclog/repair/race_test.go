@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -209,6 +210,46 @@ func TestRaces(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 			http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+		})
+	}
+}
+
+// R19: no client's write begins between a copy and its ACL, which would be the ACL of what the client wrote.
+func TestR19CopyIsSealedUntilItHasItsACL(t *testing.T) {
+	t.Parallel()
+	for name, put := range map[string]func(f *fake) *fakeObject{
+		"in one":   func(f *fake) *fakeObject { return f.put("b", "k", "body", time.Minute) },
+		"in parts": func(f *fake) *fakeObject { return f.putParts("b", "k", "one", "two") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 2)
+			f := newFence()
+			w.o.Fence = f
+			source := put(w.stores[0])
+			source.docs["acl"] = strings.Replace(w.stores[0].cannedDoc("public-read"), "READ", "READ_ACP", 1) // no header has it
+			var open []string
+			w.stores[1].setHook(func(_ http.ResponseWriter, r *http.Request) bool {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				if stores := r.Method == "PUT" && !r.URL.Query().Has("partNumber") || r.Method == "POST" && r.URL.Query().Has("uploadId"); stores && f.sealed["b/k"] == nil {
+					open = append(open, r.Method+" "+r.URL.RequestURI())
+				}
+				return false
+			})
+			w.q.push(flat{Seq: 5, First: 1, Bucket: "b", Key: "k", Method: "PUT", ETag: source.etag, Took: []string{w.stores[0].name}, Owed: []string{w.stores[1].name}})
+			if sum := w.once(); sum.Copied != 1 {
+				t.Fatalf("%+v", sum)
+			}
+			w.mustEqual("k")
+			if w.stores[1].requests("PUT /b/k?acl") != 1 || len(open) > 0 {
+				t.Errorf("%d ACLs; while clients might write: %q", w.stores[1].requests("PUT /b/k?acl"), open)
+			}
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if f.sealed["b/k"] != nil {
+				t.Error("it stays sealed")
+			}
 		})
 	}
 }
