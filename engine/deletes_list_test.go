@@ -197,20 +197,20 @@ func TestR23ManyKeysInOneShard(t *testing.T) {
 	}
 	for i := range uint64(n) {
 		hash := i * overlapShards
-		if is, _ := o.overlapped(&turns[i], false); is {
+		if is, _ := o.overlapped(&turns[i]); is {
 			t.Fatal("overlapped with itself")
 		}
 		if i%2 == 0 {
 			var other turn
 			o.begin(&other, hash, writer{})
-			mine, _ := o.overlapped(&turns[i], false)
-			its, _ := o.overlapped(&other, false)
+			mine, _ := o.overlapped(&turns[i])
+			its, _ := o.overlapped(&other)
 			if !mine || !its {
 				t.Fatal("not overlapped")
 			}
 			o.leave(&other)
 		}
-		if !o.beginRepair(hash+overlapShards*n, 1) || o.beginRepair(hash, 1) {
+		if !o.beginRepair(hash+overlapShards*n) || o.beginRepair(hash) {
 			t.Fatal("repair")
 		}
 		o.endRepair(hash + overlapShards*n)

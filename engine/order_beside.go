@@ -69,7 +69,7 @@ func (t *turn) tell(b *beside) {
 // differing is where t, which these backends took, may have landed in another order than a write
 // that overlapped with it and has ended.
 func (t *turn) differing(positive uint64) uint64 {
-	set, overlaps := positive|t.repairing, t.repairing != 0
+	set, overlaps := positive, false
 	for _, b := range t.beside {
 		set |= b.stored
 		overlaps = overlaps || b.landed
@@ -105,7 +105,7 @@ func (t *turn) entries(es []Promise, own *Promise) []Promise {
 			es = append(es, *b.entry)
 		}
 	}
-	if own == nil || t.repairing != 0 && !own.Told() {
+	if own == nil {
 		return es
 	}
 	known := *own

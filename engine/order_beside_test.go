@@ -164,35 +164,22 @@ func TestR19RefusedDeletesOverlapWithNothing(t *testing.T) {
 	}
 }
 
-// R35: beside repair all is known of a write if it can be told from what a backend shows. If not, whatever else is there
-// may be right.
-func TestR35WhetherAllIsKnownBesideRepair(t *testing.T) {
+// R35: what overlapped with a write, and is to be told to the journal by it, is not known before.
+func TestR35WhetherAllIsKnownBesideAWrite(t *testing.T) {
 	t.Parallel()
 	o := newOverlaps()
-	var mine turn
-	if !o.beginRepair(1, 3) || o.begin(&mine, 1, writer{}) != nil {
-		t.Fatal("not begun")
-	}
-	for told, want := range map[bool][2]bool{true: {false, true}, false: {true, false}} {
-		if is, known := o.overlapped(&mine, told); is != want[0] || known != want[1] {
-			t.Errorf("told %t: overlapped %t, known %t", told, is, known)
-		}
-	}
-	o = newOverlaps()
-	var other turn
+	var mine, other turn
 	o.begin(&mine, 1, writer{})
 	o.begin(&other, 1, writer{})
 	o.end(&other, 3, true)
 	o.endBeside(&other, &beside{stored: 3, landed: true, entry: &Promise{Seq: 1}})
-	if is, known := o.overlapped(&mine, true); !is || known {
+	if is, known := o.overlapped(&mine); !is || known {
 		t.Errorf("beside one that the journal is to be told of: overlapped %t, known %t", is, known)
 	}
-	mine.repairing = 3
-	for _, own := range []Promise{{Seq: 2, Owed: 3, Key: []byte("k"), ETag: []byte("e")}, {Seq: 2, Owed: 3, Key: []byte("k")}} {
-		es := mine.entries(nil, &own)
-		if last := es[len(es)-1]; es[0].Seq != 1 || own.Told() != (len(es) == 2 && last.Seq == 2 && last.OverlapKnown && last.Owed == 0) {
-			t.Errorf("told %t: %+v", own.Told(), es)
-		}
+	own := Promise{Seq: 2, Owed: 3, Key: []byte("k"), ETag: []byte("e")}
+	es := mine.entries(nil, &own)
+	if last := es[len(es)-1]; es[0].Seq != 1 || len(es) != 2 || last.Seq != 2 || !last.OverlapKnown || last.Owed != 0 {
+		t.Errorf("told: %+v", es)
 	}
 }
 

@@ -122,7 +122,7 @@ func (o *overlaps) coming(t *turn) uint64 {
 		set &= at &^ w.missed
 		switch {
 		case w.aspect != task.Content:
-		case !w.r.head.isOneKey() || w.r.head.target.Version || w.repairing != 0 || len(w.beside) > 0 || k.othersLocked(w):
+		case !w.r.head.isOneKey() || w.r.head.target.Version || len(w.beside) > 0 || k.othersLocked(w):
 			return 0
 		default:
 			return set

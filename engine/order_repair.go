@@ -2,7 +2,7 @@ package engine
 
 // beginRepair notes that repair is about to make the key equal, unless a client
 // is writing it: then it must come back later.
-func (o *overlaps) beginRepair(hash, backends uint64) bool {
+func (o *overlaps) beginRepair(hash uint64) bool {
 	s := o.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -10,9 +10,7 @@ func (o *overlaps) beginRepair(hash, backends uint64) bool {
 	if k.open > 0 {
 		return false
 	}
-	// What repair copies may be anywhere: a write that begins from now on
-	// overlaps with it.
-	k.open, k.repairing, k.touched = 1, backends, false
+	k.open, k.repairing, k.touched = 1, true, false
 	return true
 }
 
@@ -22,12 +20,12 @@ func (o *overlaps) endRepair(hash uint64) (clean bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.findLocked(hash)
-	if k == nil || k.repairing == 0 {
+	if k == nil || !k.repairing {
 		panic("engine: EndRepair without BeginRepair")
 	}
 	clean = !k.touched
 	k.unseal()
-	k.repairing = 0
+	k.repairing = false
 	s.leaveLocked(k)
 	return clean
 }
@@ -38,7 +36,7 @@ func (o *overlaps) seal(hash uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.findLocked(hash)
-	if k == nil || k.repairing == 0 || k.touched || k.sealed != nil {
+	if k == nil || !k.repairing || k.touched || k.sealed != nil {
 		return false
 	}
 	k.sealed = make(chan struct{})
@@ -75,12 +73,13 @@ func (e *Engine) UnsealRepair(bucket, key string) { e.writes.unseal(hashKey(buck
 // It is false where a client's write to it is under way: repair comes back later.
 // key is decoded. Any goroutine may call it; EndRepair has to follow a true.
 func (e *Engine) BeginRepair(bucket, key string) bool {
-	return e.writes.beginRepair(hashKey(bucket, key), e.all)
+	return e.writes.beginRepair(hashKey(bucket, key))
 }
 
 // EndRepair ends what BeginRepair began. It is false where a client's write has
-// begun meanwhile: what repair has seen and done may be out of date. Such a write
-// becomes a divergence by itself (R19).
+// begun meanwhile: what repair has seen may be out of date. Such a write does not overlap with
+// anything of repair's (R19): it begins before repair changes a backend, which repair then
+// does not do any more, or after that.
 func (e *Engine) EndRepair(bucket, key string) (clean bool) {
 	return e.writes.endRepair(hashKey(bucket, key))
 }

@@ -44,10 +44,9 @@ type overlap struct {
 	open  int32 // writes under way
 	turns *turn // the clients' among them, the newest first
 	begun uint32
-	// repairing are the backends that repair may be changing; one of the open ones is its
-	// then. touched: a client's write has begun since that one did.
-	repairing uint64
-	touched   bool
+	// repairing: one of the open ones is repair's. touched: a client's write has begun since that
+	// one did.
+	repairing, touched bool
 	// deciding is the conditional write that is under way and not decided, or 0 (R29);
 	// moved, unless nil, is closed when that, or the run, has ended.
 	deciding requestID
@@ -77,8 +76,6 @@ type turn struct {
 	waits    uint64
 	missed   uint64
 	followed atomic.Bool
-	// repairing are the backends that repair was changing when it began.
-	repairing uint64
 	// either: it reads the key beside a write, so each backend may have read the state before or after it.
 	either bool
 	// beside are the writes that overlapped with it and have ended before it, up to maxBeside.
@@ -187,7 +184,7 @@ func (k *overlap) enterLocked(t *turn, by writer) {
 		k.open++
 		k.touched = true
 	}
-	*t = turn{writer: by, hash: k.hash, next: k.turns, number: k.begun, repairing: k.repairing}
+	*t = turn{writer: by, hash: k.hash, next: k.turns, number: k.begun}
 	for w := t.next; w != nil; w = w.next {
 		if w.passed == 0 && w.r != nil && w.r.ledger.isAnswered() {
 			w.passed = t.number
@@ -225,15 +222,13 @@ func (k *overlap) tell() {
 	}
 }
 
-// overlapped reports whether a write overlaps, or has overlapped, with another client's. A write that
-// only repair was beside also counts, unless it can be recognized (Promise.Told): then anything else that
-// a backend shows is wrong (R35). known: all of these that have ended report to the journal themselves.
-func (o *overlaps) overlapped(t *turn, told bool) (is, known bool) {
+// overlapped reports whether a write overlaps, or has overlapped, with another client's. known: all
+// of these that have ended report to the journal themselves.
+func (o *overlaps) overlapped(t *turn) (is, known bool) {
 	s := o.shard(t.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	repaired := t.repairing != 0 && !told
-	return repaired || len(t.beside) > 0 || s.findLocked(t.hash).othersLocked(t), !repaired && !t.hasBeside()
+	return len(t.beside) > 0 || s.findLocked(t.hash).othersLocked(t), !t.hasBeside()
 }
 
 // othersLocked reports whether a client's write overlaps with t that has not ended.

@@ -305,7 +305,7 @@ func (r *request) promiseOf(id []byte, votes []vote) Promise {
 	case task.Content:
 		p.Made, p.MadeNull = r.made(votes)
 	}
-	p.Overlapped, p.OverlapKnown = r.overlaps(p.Told())
+	p.Overlapped, p.OverlapKnown = r.overlaps()
 	p.Unrepeatable = r.head.forced && p.Method == "DELETE"
 	switch {
 	case p.Method == "DELETE":
@@ -376,7 +376,7 @@ func (r *request) promiseOfDelete(id []byte, w *deleteFacts, d *deletion) Promis
 		p.Target, p.ETags = r.versionTarget(d.VersionID), r.pairOf(d.VersionID)
 	}
 	if d.turn.isUnderWay() {
-		p.Overlapped, p.OverlapKnown = r.e.writes.overlapped(&d.turn, p.Told())
+		p.Overlapped, p.OverlapKnown = r.e.writes.overlapped(&d.turn)
 	}
 	return p
 }

@@ -65,7 +65,7 @@ func (r *request) mayWaitLocked(last, answers bool) bool {
 		return false
 	}
 	_, out, well := r.goesWell(r.race.votes)
-	if overlaps, _ := r.overlaps(false); !well || out != 0 || overlaps {
+	if overlaps, _ := r.overlaps(); !well || out != 0 || overlaps {
 		return true
 	}
 	return r.mayWriteDownLocked()

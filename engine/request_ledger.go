@@ -132,11 +132,11 @@ func (j *requestLedger) setMade(size int64) { j.made.Store(size) }
 func (j *requestLedger) madeSize() int64 { return j.made.Load() }
 
 // overlaps reports whether another write to the key is, or was, under way beside this one; see overlapped.
-func (r *request) overlaps(told bool) (is, known bool) {
+func (r *request) overlaps() (is, known bool) {
 	if r.ledger.turn == nil {
 		return false, false
 	}
-	is, known = r.e.writes.overlapped(r.ledger.turn, told)
+	is, known = r.e.writes.overlapped(r.ledger.turn)
 	either := r.readsEither()
 	return is || either, known && !either
 }

@@ -63,7 +63,7 @@ func (p *proxy) entry(w *write, i int, legs []leg, winner int) journal.Entry {
 		e.ETags = p.pairs[name(w.bucket, id)]
 		p.mu.Unlock()
 	}
-	e.Overlapped, e.OverlapKnown = p.fence.overlapped(name(w.bucket, w.keys[i].key), w, e.Told())
+	e.Overlapped, e.OverlapKnown = p.fence.overlapped(name(w.bucket, w.keys[i].key), w)
 	if e.Aspect == task.Content && e.Method == http.MethodPut && w.from == "" {
 		for header, kind := range map[string]task.Carried{
 			"X-Amz-Tagging": task.CarriedTags, "Cache-Control": task.CarriedMetadata,

@@ -36,9 +36,6 @@ type turn struct {
 	entry         *journal.Entry // for the journal, which would not know it else (engine/order_beside.go)
 }
 
-// underRepair is what a write overlaps with that begins while repair is at its key.
-var underRepair = &turn{ended: true, landed: true, took: all}
-
 // inFlight is a leg under way. answered: its client has heard of the write.
 type inFlight struct {
 	of   *write
@@ -83,9 +80,6 @@ func (r *run) enter(w *write) {
 			t.beside, e.beside = append(t.beside, e), append(e.beside, t)
 		}
 	}
-	if r.repairing {
-		t.beside = append(t.beside, underRepair)
-	}
 	r.turns = append(r.turns, t)
 	r.open++
 	r.touched = true
@@ -119,12 +113,11 @@ func (f *fence) turnLocked(key string, w *write) *turn {
 	return turns[slices.IndexFunc(turns, func(t *turn) bool { return t.of == w })]
 }
 
-func (f *fence) overlapped(key string, w *write, told bool) (is, known bool) {
+func (f *fence) overlapped(key string, w *write) (is, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	beside := f.turnLocked(key, w).beside
-	repaired := !told && slices.Contains(beside, underRepair) || w.either.Load()
-	return repaired || slices.ContainsFunc(beside, func(b *turn) bool { return b != underRepair }), !repaired
+	either := w.either.Load()
+	return either || len(f.turnLocked(key, w).beside) > 0, !either
 }
 
 // end gives what the journal has to be told beside, too: what ended before it, unless another one came behind

@@ -52,12 +52,6 @@ type BackendETag struct {
 	ETag    []byte
 }
 
-// Told reports whether what a backend shows of the key tells if that is what the write has left: an object by its
-// ETag, or none. Of a bucket, of parts of an object and of versions it does not.
-func (e *Entry) Told() bool {
-	return e.Aspect == Content && len(e.Key) > 0 && (e.Method == "DELETE" || len(e.ETag) > 0)
-}
-
 // Completes reports whether the write is the completion of an upload, which is one backend's own (R26).
 func (e *Entry) Completes() bool { return e.Method == "POST" && hasParam(e.Target, "uploadId") }
 

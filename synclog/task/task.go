@@ -68,8 +68,7 @@ type Write struct {
 	// that is known; NullVersion where a backend gave none.
 	Made map[string]string
 	// Overlapped: another acknowledged write of the aspect was under way at the same time,
-	// and may have landed after this one on any backend (R19); or repair was at the key, if what
-	// a backend shows does not tell whether it has this one (Entry.Told).
+	// and may have landed after this one on any backend (R19).
 	Overlapped bool
 	// OverlapKnown: all writes that overlapped with it are known. Without it some may not be: the proxy
 	// ended before it had told of them, or an old journal did not say.
