@@ -65,7 +65,7 @@ func startProxy(files *memFS, dir string, stores []*s3mem.Storage, sloppy, repai
 	}
 	p.repair, err = repair.New(repair.Options{
 		Backends: p.backends(), Journal: p.named(), Fence: p.fence, Concurrency: 2, MaxTries: repairTries,
-		RetryMax: time.Minute, CopyBucketConfig: true, IgnoreETags: sloppy,
+		RetryMax: time.Minute, CopyBucketConfig: true, IgnoreETags: sloppy, LateWait: 2 * time.Second,
 	})
 	if err == nil && repairs {
 		p.repair.Start()

@@ -335,3 +335,53 @@ func TestR35WhatMayLandLate(t *testing.T) {
 		}
 	})
 }
+
+// R19: the second look for a write that may land late stays due while all backends take what is written since; what
+// one of them may lack puts it off.
+func TestR19SecondLookStaysDueBehindWritesThatAllTook(t *testing.T) {
+	t.Parallel()
+	all := func(e Entry) Entry { e.Owed, e.Took = 0, 3; return e }
+	taken := func(e Entry) Entry { e.Took = 1; return e }
+	for name, tt := range map[string]struct {
+		then  Entry
+		stays bool
+	}{
+		"all took it":                    {all(put("k", 0)), true},
+		"all deleted it":                 {all(with(put("k", 0), "DELETE")), true},
+		"all took its tags":              {all(of(task.Tags, put("k", 0))), true},
+		"one gave no answer":             {taken(put("k", 2)), false},
+		"one gave none about its tags":   {taken(of(task.Tags, put("k", 2))), false},
+		"nobody was told of it":          {untold(put("k", 2)), false},
+		"it overlapped with another":     {Entry{Method: "PUT", Bucket: []byte("b"), Key: []byte("k"), Owed: 3, Took: 3, Overlapped: true}, false},
+		"a difference was found besides": {with(put("k", 2), ""), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Options{})
+			r.promise(taken(put("k", 2)))
+			r.promise(all(put("k", 0)))
+			p, due := r.only(), time.Now().Add(time.Hour).Truncate(time.Second)
+			p.LastError, p.NotBefore = task.StillLate, due
+			if !r.Note(p) {
+				t.Fatal("it is not noted")
+			}
+			r.promise(tt.then)
+			r.always(func(p *task.Task) {
+				if stays := p.NotBefore.Equal(due) && p.LastError == task.StillLate; stays != tt.stays || r.owedBy(p)&2 == 0 || !stays && !p.NotBefore.IsZero() {
+					t.Errorf("%+v", p)
+				}
+			})
+		})
+	}
+	r := newRig(t, Options{})
+	r.promise(taken(put("k", 2)))
+	p := r.only()
+	p.LastError, p.NotBefore = "it failed", time.Now().Add(time.Hour)
+	if !r.Note(p) {
+		t.Fatal("it is not noted")
+	}
+	r.promise(all(put("k", 0)))
+	if p := r.only(); p.LastError != "" || !p.NotBefore.IsZero() {
+		t.Errorf("what was tried before stands: %+v", p)
+	}
+}

@@ -148,6 +148,7 @@ func together(a, b *Entry) bool {
 // has taken nothing since.
 func (r *record) take(e *Entry, mine uint64) {
 	w, owed, before := *e, e.Owed, r.owed()
+	late := string(r.lastError) == task.StillLate && len(r.parked) == 0 && owed == 0
 	if r.unread { // whatever it was
 		w.Owed |= before
 	}
@@ -179,8 +180,12 @@ func (r *record) take(e *Entry, mine uint64) {
 	case owed != 0:
 		r.first = min(r.first, w.Seq)
 	}
-	// The key has changed: what was tried before says nothing about it now.
-	r.closes, r.tries, r.notBefore, r.parked, r.lastError = 0, 0, 0, nil, nil
+	// The key has changed: what was tried before says nothing about it now. But the second look for a write that
+	// may land late stays due where all backends have taken this one: they have answered it.
+	r.closes, r.tries, r.parked = 0, 0, nil
+	if !late || r.owed()&^before != 0 {
+		r.notBefore, r.lastError = 0, nil
+	}
 	if r.unread {
 		r.targetsLost, r.rivalsLost, r.unread = true, allAspects, false
 	}

@@ -8,16 +8,15 @@ import (
 
 // A backend that gave no answer to a write may carry it out when it resumes, which is also when it
 // answers the look at the key. So a key that looks equal is looked at once more, a while later,
-// before it is closed.
-
-const stillLate = "all are equal, but a write without an answer may still land: it is looked at once more"
+// before it is closed. Writes that all backends take meanwhile do not put that off: a key that is
+// written all the time would never be closed (record.take in synclog/journal).
 
 // restLate leaves such a task for a second look, once.
 func (r *Repairer) restLate(t *task.Task) bool {
-	if r.o.LateWait == 0 || r.o.DryRun || t.LastError == stillLate || !mayLandLate(t) {
+	if r.o.LateWait == 0 || r.o.DryRun || t.LastError == task.StillLate || !mayLandLate(t) {
 		return false
 	}
-	t.LastError, t.NotBefore = stillLate, r.o.Now().Add(r.o.LateWait)
+	t.LastError, t.NotBefore = task.StillLate, r.o.Now().Add(r.o.LateWait)
 	r.note(t)
 	return true
 }

@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// StillLate is the LastError of a task that is due for a second look.
+const StillLate = "all are equal, but a write without an answer may still land: it is looked at once more"
+
 // ReasonsText says, in brackets, how many keys are parked for which reason; "" if nobody knows.
 func ReasonsText(parked map[string]int) string {
 	var all []string

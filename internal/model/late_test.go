@@ -1,0 +1,41 @@
+package model
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/akubra/akubra/internal/testkit/s3mem"
+)
+
+// R19, R30: a key that a backend gave no answer about is closed once that goes on, also if the key is written all the
+// time: until then nobody may be read from but the other one.
+func TestR19KeyThatIsWrittenAllTheTimeIsClosed(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, dir: dir, truth: newTruth(), random: rand.New(rand.NewPCG(1, 1)), repairs: true}
+		w.manners = make([]s3mem.Manners, len(names))
+		w.start()
+		for _, step := range []string{"put b/k 0", "wait 1s", "freeze B", "put b/k 1", "wait 1m", "up B"} {
+			w.step(strings.Fields(step))
+		}
+		if len(w.pending(false)) != 1 {
+			t.Error("nothing is pending behind a write without an answer")
+		}
+		rounds := 0
+		for ; rounds < 60 && len(w.pending(false)) > 0; rounds++ {
+			w.step(strings.Fields(fmt.Sprint("put b/k ", rounds)))
+			time.Sleep(500 * time.Millisecond) // in the bubble: less than a key rests
+		}
+		if left := w.pending(false); len(left) > 0 {
+			t.Errorf("it is still pending after %d writes: %+v", rounds, left)
+		}
+		for _, f := range w.rest() {
+			t.Errorf("%s %s", f.key, f.what)
+		}
+		w.proxy.Load().close()
+	})
+}
