@@ -163,12 +163,7 @@ func (k *knowledge) planCopy(claims []*claim, source int, views []view, p policy
 		case k.owes(i) || v.damaged || k.isPast(i, v) || k.mixed || k.crossed || k.rival(claims, i, v):
 			d.targets = append(d.targets, i)
 		case v.is == present && v.sameContent(&views[source]):
-			name := v.metaBut(&views[source])
-			if v.hasName(name) {
-				leave = worse(leave, parked(task.Conflict, "it has another "+name))
-			} else {
-				leave = worse(leave, parked(task.NotKept, name))
-			}
+			leave = worse(leave, k.unlike(v, &views[source]))
 		case v.is == absent:
 			leave = worse(leave, parked(task.Conflict, "it was deleted past the proxy"))
 		default:

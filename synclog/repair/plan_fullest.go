@@ -59,14 +59,17 @@ func (v *view) hasOnlyTypeBefore(o *view) bool {
 	return true
 }
 
-func (v *view) hasAllNamesOf(o *view) bool {
-	for line := range strings.Lines(o.meta) {
-		if name, _, _ := strings.Cut(line, ":"); !v.hasName(name) {
-			return false
+// moreThan is the first name that a view has and another one lacks; "" where there is none.
+func (v *view) moreThan(o *view) string {
+	for line := range strings.Lines(v.meta) {
+		if name, _, _ := strings.Cut(line, ":"); !o.hasName(name) {
+			return name
 		}
 	}
-	return true
+	return ""
 }
+
+func (v *view) hasAllNamesOf(o *view) bool { return o.moreThan(v) == "" }
 
 // drops reports whether everything that a view has more than that of a backend which took the
 // write is of kinds that the write carried, and of which that backend has nothing.
@@ -78,6 +81,18 @@ func (c *claim) drops(took, more *view) bool {
 		}
 	}
 	return true
+}
+
+// unlike parks what two backends that took the same content show otherwise beside it.
+func (k *knowledge) unlike(v, source *view) plan {
+	name, c := v.metaBut(source), k.stands
+	switch {
+	case c != nil && c.drops(v, source) && c.drops(source, v): // each of them another kind
+		return parked(task.NotKept, "one backend has no "+v.moreThan(source)+", and another one no "+source.moreThan(v))
+	case v.hasName(name):
+		return parked(task.Conflict, "it has another "+name)
+	}
+	return parked(task.NotKept, name)
 }
 
 // told parks what would be closed as equal, if the write brought tags or metadata that no backend shows:

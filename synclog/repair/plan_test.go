@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the plan's table into docs/REPAIR
 // row is one line of the plan's table. Backends are A, B and C.
 //
 // known is what was acknowledged, and what may have landed after it: "PUT v1 (A)", which A
-// took and the others owe, "with tags", which it brought, or "with own ETags", which tell nothing of one another; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
+// took and the others owe, "with tags" or "with tags and metadata", which it brought, or "with own ETags", which tell nothing of one another; "| PUT v2 (B)" overlapped it, "| PUT v2?" is of unknown outcome,
 // as is "PUT ?", whose ETag nobody knows, and "PUT ? (A)", which only A may have; "found (B)" is a difference, after which only B
 // is to change. "after PUT v0 (A B)" came before it for the clients, and was late at some. "beside repair"
 // began while repair was at the key, and is owed by all; "beside others" overlapped with writes that are not all known.
@@ -71,6 +71,8 @@ var rows = []row{
 	{"it brought other tags than the other one has", "PUT v1 (A) with tags", "v1+Tags / v1+Cache", "copy A to B"},
 	{"two took it, one of which shows less: the other is the source", "PUT v1 (A C)", "v1 / v0 / v1+tags", "copy C to B"},
 	{"two took it, one of which shows less, and nobody is behind", "PUT v1 (A B)", "v1 / v1+tags", "park: not kept"},
+	{"two took it, and each has not kept what the other one has", "PUT v1 (A B) with tags and metadata", "v1+Tags / v1+Cache", "park: not kept"},
+	{"… but it had not brought all of that", "PUT v1 (A B) with tags", "v1+Tags / v1+Cache", "park: conflict"},
 
 	{"who took it has not kept its tags, and nobody has them: the content first", "PUT v1 (A) with tags", "v1 / v0", "copy A to B"},
 	{"… which all have now", "PUT v1 (A) with tags", "v1 / v1", "park: not kept"},
@@ -225,7 +227,7 @@ func parseRow(t *testing.T, r *row) (*knowledge, []view) {
 		text, by, _ := strings.Cut(text, " (")
 		by, brought, _ := strings.Cut(by, ") with ")
 		k.own = k.own || brought == "own ETags"
-		c.carried = map[string]task.Carried{"tags": task.CarriedTags, "metadata": task.CarriedMetadata}[brought]
+		c.carried = map[string]task.Carried{"tags": task.CarriedTags, "metadata": task.CarriedMetadata, "tags and metadata": task.CarriedTags | task.CarriedMetadata}[brought]
 		for _, w := range strings.Fields(strings.TrimSuffix(by, ")")) {
 			i := int(w[0] - 'A')
 			c.took |= 1 << i
