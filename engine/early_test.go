@@ -420,3 +420,60 @@ func TestR9OneEarlyRedirectionOfARead(t *testing.T) {
 	wantStatus(t, r.dial().Do(chunkedRequest("GET", "/b/k", pattern(1<<20), 50_000)), 304)
 	r.settled()
 }
+
+// TestR9DoneWithoutTheBody: what S3 knows no body of is done by the head alone at many a backend, which then
+// does not take one. Its answer is the client's, and is not owed.
+func TestR9DoneWithoutTheBody(t *testing.T) {
+	t.Parallel()
+	initiated := "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+	for _, request := range []struct {
+		line, fields, answer string
+		status               int
+	}{
+		{"DELETE /b/k", "", "", 204},
+		{"DELETE /b/k?tagging", "", "", 204},
+		{"DELETE /b/k?uploadId=u", "", "", 204},
+		{"POST /b/k?uploads", "", initiated, 200},
+		{"GET /b/k", "", pattern(5000), 200},
+		{"GET /b?list-type=2", "", "<ListBucketResult/>", 200},
+		{"HEAD /b/k", "", "", 200},
+		{"OPTIONS /b/k", "", "", 200},
+		{"PUT /b/k", "\r\nx-amz-copy-source: /b/source", "<CopyObjectResult/>", 200},
+		{"PUT /b/k?partNumber=1&uploadId=u", "\r\nx-amz-copy-source: /b/source", "<CopyPartResult/>", 200},
+	} {
+		for _, during := range []stub.During{stub.AnswerAndClose, stub.AnswerAndStop} {
+			for _, chunked := range []bool{false, true} {
+				for _, n := range []int{1, 2} { // how many do not take it
+					t.Run(fmt.Sprintf("%s, %d, chunked %v, %d of 2", request.line, during, chunked, n), func(t *testing.T) {
+						t.Parallel()
+						r := newTightRig(t, 2)
+						for i, s := range r.stores {
+							b := stub.Behaviour{Status: request.status, Body: []byte(request.answer)}
+							if i < n {
+								b.During, b.After = during, 1000
+							}
+							s.Behave(b)
+						}
+						method, target, _ := strings.Cut(request.line, " ")
+						raw := fmt.Sprintf("%s HTTP/1.1\r\nHost: s3.test\r\nContent-Length: %d\r\n\r\n%s", request.line, 2<<20, pattern(2<<20))
+						if chunked {
+							raw = chunkedRequest(method, target, pattern(2<<20), 50_000)
+						}
+						raw = strings.Replace(raw, "\r\n", request.fields+"\r\n", 1)
+						c := r.dial()
+						go func() { _, _ = c.Write([]byte(raw)) }() // it may fail once the proxy has heard enough
+						a, err := c.ReadAnswerTo(method)
+						if err != nil {
+							t.Fatal(err)
+						}
+						wantStatus(t, a, request.status)
+						if request.answer != string(a.Body) {
+							t.Errorf("body %.80q", a.Body)
+						}
+						r.wantRecords("/b/k", "")
+					})
+				}
+			}
+		}
+	}
+}

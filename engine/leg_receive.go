@@ -182,8 +182,8 @@ var errSurplus = errors.New("more than one answer to a request")
 // this is an early answer (R9).
 func (l *leg) endSending(c Conn) error {
 	l.reusable = true
-	if l.sending && !l.mayBePositive() && !l.sentAll.Load() {
-		// A rejection: the leg leaves the ring at once.
+	if l.sending && (!l.mayBePositive() || !l.r.head.takesBody()) && !l.sentAll.Load() {
+		// A rejection, or it is done without the body: the leg leaves the ring at once.
 		c.AbortWrite()
 		l.leave()
 		l.reusable = false
@@ -196,7 +196,7 @@ func (l *leg) endSending(c Conn) error {
 	if !l.inline && !l.sentAll.Load() { // or the ring is complete, and nobody waits for it
 		l.r.message.Detach(l.index)
 	}
-	if l.sendErr != nil && l.mayBePositive() {
+	if l.sendErr != nil && l.mayBePositive() && l.r.head.takesBody() {
 		return fmt.Errorf("answered %d before it had the whole body: %w", l.answer.Status, l.sendErr)
 	}
 	return nil

@@ -136,13 +136,9 @@ func (r *request) pickLocked() (leg int, v pick.Verdict) {
 	case c.decidedBy() >= 0:
 		return pick.Decided(c.votes, c.refusing, c.need, c.decidedBy(), c.isRead())
 	}
-	leg, v = pick.Leg(c.votes, r.neededLocked(), c.isRead())
+	leg, v = pick.Leg(c.votes, r.neededLocked(), c.isRead() || r.endsUnreadLocked())
 	if c.unknowing != 0 {
 		leg, v = pick.Knowing(c.votes, leg, v, c.unknowing)
-	}
-	if v == pick.None && !c.isRead() && !r.head.write {
-		// All have ended before the body: no leg waits for the rest of it.
-		leg, v = pick.Leg(c.votes, c.need, true)
 	}
 	if c.versioned != 0 {
 		leg, v = pick.Versioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)
@@ -151,6 +147,12 @@ func (r *request) pickLocked() (leg int, v pick.Verdict) {
 		leg, v = pick.Deleted(c.votes, leg, v, c.refused[:])
 	}
 	return r.pickNamedLocked(leg, v)
+}
+
+// endsUnreadLocked reports whether all have answered what needs no body, or has no effect: no leg waits for the
+// rest of it (R9).
+func (r *request) endsUnreadLocked() bool {
+	return (!r.head.write || !r.head.takesBody()) && r.allEndedLocked()
 }
 
 // neededLocked is how many positive answers the client's takes (WriteAck). A backend that does not know the

@@ -151,6 +151,19 @@ func (h *requestHead) hidesKeys() bool { return h.kind == s3.KindDelete || h.kin
 // hasBody reports whether the client sends a body.
 func (h *requestHead) hasBody() bool { return h.chunked || h.contentLength > 0 }
 
+// takesBody reports whether it matters to backends that the whole body comes. Else S3 has none: many act by the
+// head, answer, and close the connection (R9).
+func (h *requestHead) takesBody() bool {
+	if h.isConditional() { // and is kept from followers by the body's end
+		return true
+	}
+	switch h.method {
+	case "GET", "HEAD", "DELETE", "OPTIONS":
+		return false
+	}
+	return h.kind != s3.KindInitiate && !h.copies()
+}
+
 // bodyless reports whether an answer with this status has no body.
 func (h *requestHead) bodyless(status int) bool { return http1.Bodyless(h.method, status) }
 
