@@ -36,7 +36,7 @@ func (l *leg) undeleted() (n uint16) {
 	if d.Unclear() {
 		n++
 	}
-	return n
+	return n + uint16(len(d.Omitted))
 }
 
 // beginDeletes records which keys the request deletes, each of which is a write (R19, R24). The

@@ -110,6 +110,22 @@ func TestR24EachKeyIsAWrite(t *testing.T) {
 			want: []string{"a 1 unreadable answer to a multi-object delete 200"},
 		},
 		{
+			name: "an answer that leaves a key out", request: three, first: all, second: deleteAnswer([]string{"a"}, "b|AccessDenied"),
+			want: []string{"b 1 not deleted: AccessDenied 200", "c 1 left out of the answer to a multi-object delete 200"},
+		},
+		{
+			name: "answers that leave a key out", request: three, first: deleteAnswer([]string{"a", "b"}), second: deleteAnswer([]string{"a", "c"}),
+			want: []string{"b 1 left out of the answer to a multi-object delete 200", "c 0 left out of the answer to a multi-object delete 200"},
+		},
+		{
+			name: "an answer that leaves a key out, and a dead one", request: deleteRequestOf("a", "b"), down: true,
+			first: deleteAnswer([]string{"a"}), want: []string{"a 1 cannot connect 0", "b 1 cannot connect 0"},
+		},
+		{
+			name: "an answer that spells keys otherwise", request: deleteRequestOf("/a", "b"),
+			first: deleteAnswer([]string{"a", "b"}), second: deleteAnswer([]string{"/a", "b"}),
+		},
+		{
 			name: "an empty answer", request: deleteRequestOf("a"), first: all, second: stub.Behaviour{Status: 200, Body: []byte{}},
 			want: []string{"a 1 unreadable answer to a multi-object delete 200"},
 		},
@@ -336,6 +352,7 @@ func TestR24AnswerOfWhoHasDeletedThem(t *testing.T) {
 	}{
 		"all, late":      {deleteAnswer(nil, "a|InternalError", "b|InternalError"), all, "<Key>a</Key></Deleted><Deleted><Key>b"},
 		"unreadable":     {stub.Behaviour{Status: 200, Body: []byte("ok")}, all, "<Key>a</Key></Deleted><Deleted><Key>b"},
+		"one left out":   {deleteAnswer([]string{"a"}), all, "<Key>a</Key></Deleted><Deleted><Key>b"},
 		"the fewest":     {deleteAnswer(nil, "a|InternalError", "b|InternalError"), deleteAnswer([]string{"a"}, "b|AccessDenied"), "AccessDenied"},
 		"the other dies": {deleteAnswer(nil, "a|InternalError"), stub.Fails(500), "InternalError"},
 	} {

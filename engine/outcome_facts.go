@@ -154,7 +154,6 @@ func (r *request) deleteFacts(votes []vote) deleteFacts {
 	for i := range votes {
 		if votes[i].State == votePositive {
 			w.answers[i] = r.legs[i].deletions()
-			w.Legs[i].Unreadable = w.answers[i].Unreadable
 		}
 	}
 	return w
@@ -166,7 +165,7 @@ func (w *deleteFacts) outcomeOf(d *deletion) outcome.Outcome {
 	open := false
 	for i := range w.answers {
 		open = open || w.Legs[i].State == votePending
-		w.Legs[i].Problem = w.answers[i].Problem(d.Object)
+		w.Legs[i].Problem, w.Legs[i].Unknown = w.answers[i].Problem(d.Object), w.answers[i].Unknown(d.Object)
 	}
 	if !open {
 		w.Overlapped = d.unordered
@@ -176,22 +175,21 @@ func (w *deleteFacts) outcomeOf(d *deletion) outcome.Outcome {
 
 // landing is where a key of a multi-object delete was deleted, whatever was deleted of it.
 type landing struct {
-	stored uint64 // backends that have deleted it, or whose positive answer cannot be read
+	stored uint64 // backends that have deleted it, or whose positive answer does not say
 	unsure uint64 // others that may have deleted it
 }
 
 // landings are those of all keys. A positive answer may name keys that are not deleted.
 func (w *deleteFacts) landings(list []deletion) map[string]landing {
 	landed := make(map[string]landing, len(list))
-	var unreadable uint64
-	for i := range w.answers {
-		if w.Legs[i].Unreadable {
-			unreadable |= 1 << w.Legs[i].Backend
-		}
-	}
 	for i := range list {
 		o, l := w.outcomeOf(&list[i]), landed[list[i].Key]
-		landed[list[i].Key] = landing{stored: l.stored | o.Took | unreadable, unsure: l.unsure | o.Unsure}
+		for j := range w.Legs {
+			if w.Legs[j].Unknown {
+				l.stored |= 1 << w.Legs[j].Backend
+			}
+		}
+		landed[list[i].Key] = landing{stored: l.stored | o.Took, unsure: l.unsure | o.Unsure}
 	}
 	return landed
 }

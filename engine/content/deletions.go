@@ -3,17 +3,19 @@ package content
 import (
 	"encoding/xml"
 	"iter"
+	"maps"
 
 	"github.com/akubra/akubra/s3"
 )
 
 // Deletions says why objects were not deleted, according to a positive answer to a multi-object
-// delete. An object that it does not name was, unless there are failures of which nobody knows
-// whose they are.
+// delete. An object that it does not name was, if it names errors alone and knows whose they are. Of one that
+// it leaves out while it names others that were deleted nothing is known.
 type Deletions struct {
 	Unreadable bool // nothing is known
 	Failed     map[Object]string
 	Locked     map[Object]bool // of them, versions that may be locked
+	Omitted    map[Object]bool // nothing is known of these
 	unclear    string          // why something that is not in the list was not deleted
 }
 
@@ -22,6 +24,7 @@ type Deletions struct {
 func ReadDeletions(body []byte, asked iter.Seq[Object]) (d Deletions) {
 	var result struct {
 		XMLName xml.Name `xml:"DeleteResult"`
+		Deleted []Object
 		Errors  []struct {
 			Object
 			Code    string
@@ -31,7 +34,7 @@ func ReadDeletions(body []byte, asked iter.Seq[Object]) (d Deletions) {
 	if err := xml.Unmarshal(body, &result); err != nil {
 		return Deletions{Unreadable: true}
 	}
-	if len(result.Errors) == 0 {
+	if len(result.Errors) == 0 && len(result.Deleted) == 0 {
 		return d
 	}
 	d.Failed = make(map[Object]string)
@@ -39,12 +42,22 @@ func ReadDeletions(body []byte, asked iter.Seq[Object]) (d Deletions) {
 	for o := range asked {
 		list[o] = true
 	}
+	// Some backends name a key in another way, as without a slash at its begin: where there are enough names
+	// none is left out.
+	if n := len(result.Deleted); n > 0 && n+len(result.Errors) < len(list) {
+		d.Omitted = maps.Clone(list)
+		for _, o := range result.Deleted {
+			o, _ = find(list, o)
+			delete(d.Omitted, o)
+		}
+	}
 	for _, e := range result.Errors {
+		o, ok := find(list, e.Object)
+		delete(d.Omitted, o)
 		if e.Code == "NoSuchKey" {
 			continue // gone is gone
 		}
 		problem := "not deleted: " + e.Code
-		o, ok := find(list, e.Object)
 		if !ok {
 			d.unclear = problem
 			continue
@@ -74,7 +87,14 @@ func find(list map[Object]bool, named Object) (Object, bool) {
 }
 
 // Complete reports whether everything was deleted.
-func (d *Deletions) Complete() bool { return !d.Unreadable && !d.Unclear() && len(d.Failed) == 0 }
+func (d *Deletions) Complete() bool {
+	return !d.Unreadable && !d.Unclear() && len(d.Failed) == 0 && len(d.Omitted) == 0
+}
+
+// Unknown reports whether the answer does not say what has become of the object.
+func (d *Deletions) Unknown(o Object) bool {
+	return d.Unreadable || d.Omitted[o] || o.VersionID == "null" && d.Omitted[Object{Key: o.Key}]
+}
 
 // Unclear reports whether something was not deleted that is not in the list.
 func (d *Deletions) Unclear() bool { return d.unclear != "" }
@@ -90,6 +110,9 @@ func (d *Deletions) Problem(o Object) string {
 	}
 	if problem == "" {
 		problem = d.unclear
+	}
+	if problem == "" && d.Unknown(o) {
+		problem = "left out of the answer to a multi-object delete"
 	}
 	return problem
 }

@@ -83,9 +83,9 @@ type Leg struct {
 	Key     string // of a form's file, as the answer tells
 	Acted   bool   // it gave no answer, and had all of the message, or some of one that is not repeated
 	// For a key of a multi-object delete with a positive answer: why it is not deleted, and
-	// whether that is because the answer cannot be read.
-	Problem    string
-	Unreadable bool
+	// whether that is because the answer does not say what has become of it.
+	Problem string
+	Unknown bool
 }
 
 func (f *Leg) took() bool { return f.State == pick.Positive && f.Problem == "" }
@@ -187,7 +187,7 @@ func (w *Write) lackWrite(o *Outcome, first int) {
 			if f.Problem != "" {
 				l.Err = f.Problem
 			}
-			if i == from { // its answer cannot be read
+			if i == from { // its answer does not say
 				l.Beside = Nobody
 			}
 			if o.Why == "" || w.Listed {
@@ -229,14 +229,14 @@ func (w *Write) lackWrite(o *Outcome, first int) {
 }
 
 // deletedFirst is the first leg that deleted a key of a multi-object delete, or else the first
-// that may have: one whose positive answer cannot be read.
+// that may have: one whose positive answer does not say.
 func (w *Write) deletedFirst() int {
 	perhaps := Nobody
 	for i := range w.Legs {
 		if w.Legs[i].took() {
 			return i
 		}
-		if perhaps < 0 && w.Legs[i].Unreadable {
+		if perhaps < 0 && w.Legs[i].Unknown {
 			perhaps = i
 		}
 	}

@@ -38,7 +38,7 @@ func kept(backend, order int, problem string) Leg {
 
 func unreadable(backend, order int) Leg {
 	f := kept(backend, order, "unreadable")
-	f.Unreadable = true
+	f.Unknown = true
 	return f
 }
 
