@@ -33,9 +33,10 @@ type leg struct {
 	// aborted: cause is not nil, which never ends; set under mu.
 	aborted atomic.Bool
 
-	// run, send and arrive, made once: new ones a request would be allocations.
+	// run, send, arrive and onTheWay, made once: new ones a request would be allocations.
 	runFn, sendFn func()
 	arriveFn      func() (next func())
+	onTheWayFn    func() int64
 
 	// The sending side.
 	inline  bool // the whole message went out at once
@@ -101,6 +102,7 @@ func (l *leg) reset(r *request, index, backend int, slot int32) {
 		l.runFn = l.run
 		l.sendFn = l.send
 		l.arriveFn = l.arrive
+		l.onTheWayFn = l.onTheWay
 	}
 	l.unsent = 0
 }

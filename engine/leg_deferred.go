@@ -196,7 +196,7 @@ func (r *request) takeLanes() {
 	for i := range r.legs {
 		l := &r.legs[i]
 		l.lane = &r.e.lanes[l.backend]
-		l.lane.Begin(now, &l.load, r.bodySize())
+		l.lane.Begin(now, &l.load, r.bodySize(), l.onTheWayFn)
 	}
 }
 
@@ -278,6 +278,16 @@ func (l *leg) delivered() int64 {
 		return 0
 	}
 	return l.load.Sent() - int64(max(l.conn.Unsent(), 0))
+}
+
+// onTheWay is how much of what was sent has yet to arrive at the leg's backend; where the system does not tell, 0.
+func (l *leg) onTheWay() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == nil {
+		return 0
+	}
+	return int64(max(l.conn.Unsent(), 0))
 }
 
 // maxUnheld is the largest body that holds no client back even if its backend is slow: besides the

@@ -23,7 +23,7 @@ func (r *rig) heldBack(backend int, at int64) {
 	const took = 10
 	var c lane.Cargo
 	l, begun := &r.e.lanes[backend], at-int64(took*time.Second)
-	l.Begin(begun, &c, 1<<30)
+	l.Begin(begun, &c, 1<<30, nil)
 	l.Moved(begun, &c, took)
 	l.End(at, &c, took*time.Second, lane.Cut)
 }
@@ -481,6 +481,41 @@ type unsentConn struct {
 
 func (c *unsentConn) Unsent() int { return c.unsent }
 
+// TestR10LanesTellWhatArrives: a backend's rate is that of what arrives there, whatever the system holds for it.
+func TestR10LanesTellWhatArrives(t *testing.T) {
+	t.Parallel()
+	const rate = 2_500_000
+	for _, tt := range []struct {
+		unsent      int // of the first bytes; -1 where the system does not tell
+		least, most float64
+	}{{1 << 20, 0.9, 1.1}, {-1, 2, 9}} {
+		r := newRig(t, 2)
+		req := newRequest(r.e)
+		req.head.write, req.head.contentLength = true, 1<<30
+		req.legs = req.legs[:2]
+		for i := range req.legs {
+			req.legs[i].reset(req, i, i, 0)
+		}
+		req.takeLanes()
+		l := &req.legs[1]
+		l.setConn(&unsentConn{unsent: tt.unsent})
+		now := r.e.now()
+		l.lane.Moved(now, &l.load, 1<<20)
+		for waited := time.Duration(0); r.e.Lanes()[1].Rate == 0 && waited < time.Minute; waited += time.Millisecond {
+			now += int64(time.Millisecond)
+			l.lane.Moved(now, &l.load, rate/1000)
+			l.lane.Lag(now, &l.load, time.Millisecond, waited, time.Second)
+		}
+		if got := r.e.Lanes()[1].Rate / rate; got < tt.least || got > tt.most {
+			t.Errorf("with %d bytes on the way the backend carries %.2f of what it does", tt.unsent, got)
+		}
+		l.setConn(nil)
+		if n := l.onTheWay(); n != 0 {
+			t.Errorf("%d bytes are on the way without a connection", n)
+		}
+	}
+}
+
 // R10: no leg is cut early for one whose backend has less of the body. The system takes some megabytes for a backend
 // that takes next to nothing, and the client would go at its speed if it were left alone.
 func TestR10NoLegIsCutForOneThatHasLess(t *testing.T) {
@@ -507,7 +542,7 @@ func TestR10NoLegIsCutForOneThatHasLess(t *testing.T) {
 			for i, h := range tt.legs {
 				l := &req.legs[i]
 				l.conn, l.lane = &unsentConn{unsent: h.unsent}, &r.e.lanes[i]
-				l.lane.Begin(r.e.now(), &l.load, 1<<40)
+				l.lane.Begin(r.e.now(), &l.load, 1<<40, nil)
 				l.lane.Moved(r.e.now(), &l.load, h.sent)
 			}
 			lags := func() (cut bool) {

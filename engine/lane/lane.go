@@ -63,6 +63,9 @@ type Cargo struct {
 	sent  atomic.Int64
 	lags  int64 // when its client was held back last, or 0; under the lane's mu
 	tries bool  // it goes alone, since more comes than the backend carries
+
+	unsent func() int64 // as Begin got it
+	onWay  int64        // what it said last; under the lane's mu
 }
 
 // Sent is how many bytes of it the backend's connection has taken.
@@ -190,8 +193,9 @@ func (l *Lane) wantLocked(now, size int64, stall time.Duration) {
 	l.over = l.over && l.excess > usual
 }
 
-// Begin counts a body as under way.
-func (l *Lane) Begin(now int64, b *Cargo, size int64) {
+// Begin counts a body as under way. unsent tells how many of the bytes sent have yet to arrive; it is called under the
+// lane's lock until End, and may be nil.
+func (l *Lane) Begin(now int64, b *Cargo, size int64, unsent func() int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.loads) == 0 {
@@ -199,6 +203,7 @@ func (l *Lane) Begin(now int64, b *Cargo, size int64) {
 		l.stride = stride{from: now, base: l.sent.Load()}
 	}
 	b.size, b.begun, b.lags, b.tries = max(size, 0), now, 0, l.over
+	b.unsent, b.onWay = unsent, 0
 	b.sent.Store(0)
 	l.loads = append(l.loads, b)
 }
@@ -225,6 +230,9 @@ func (l *Lane) End(now int64, b *Cargo, waited time.Duration, fate Fate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waited += waited
+	if b.unsent = nil; fate == Arrived {
+		b.onWay = 0
+	}
 	switch {
 	case fate == Cut:
 		l.heldLocked(now, b, waited)
@@ -248,6 +256,9 @@ func (l *Lane) End(now int64, b *Cargo, waited time.Duration, fate Fate) {
 	}
 	i := slices.Index(l.loads, b)
 	l.loads = slices.Delete(l.loads, i, i+1)
+	if fate != Arrived {
+		l.base += b.onWay // which does not arrive
+	}
 }
 
 // Lag notes that the client of a cargo has waited, total in sum. After a part of StallTimeout it may have been held
@@ -284,7 +295,7 @@ func (l *Lane) measureLocked(now, least int64) {
 	if len(l.loads) == 0 || length < least || l.over {
 		return
 	}
-	rate := float64(l.sent.Load()-l.base) / seconds(length)
+	rate := float64(l.arrivedLocked()-l.base) / seconds(length)
 	switch held := int64(l.waits) >= length/2 && l.stride.full; {
 	case length > mostStretch:
 	case !l.fresh && held:
@@ -295,7 +306,20 @@ func (l *Lane) measureLocked(now, least int64) {
 	l.restartLocked(now)
 }
 
-func (l *Lane) restartLocked(now int64) { l.from, l.base, l.waits = now, l.sent.Load(), 0 }
+func (l *Lane) restartLocked(now int64) { l.from, l.base, l.waits = now, l.arrivedLocked(), 0 }
+
+// arrivedLocked is how much of what was sent has arrived. What the system holds for bodies that have just begun
+// would make the backend look faster than it is.
+func (l *Lane) arrivedLocked() int64 {
+	n := l.sent.Load()
+	for _, b := range l.loads {
+		if b.unsent != nil {
+			b.onWay = b.unsent()
+		}
+		n -= b.onWay
+	}
+	return n
+}
 
 // Moves reports whether the lane's connections go on taking bytes while the cargo is under way. The first
 // bytes say nothing: the system takes them even if the backend takes none.

@@ -48,7 +48,7 @@ func (r *road) run(seconds, n float64, size int64) {
 			}
 			r.begun++
 			p := new(parcel)
-			r.Begin(r.now, &p.Cargo, size)
+			r.Begin(r.now, &p.Cargo, size, nil)
 			r.under = append(r.under, p)
 		}
 		r.move()
@@ -193,7 +193,7 @@ func TestR10SlowClientsAreNotDeferred(t *testing.T) {
 		if !l.Fits(now, 1<<30, time.Second) {
 			t.Fatal("deferred")
 		}
-		l.Begin(now, new(Cargo), 1<<30)
+		l.Begin(now, new(Cargo), 1<<30, nil)
 		l.sent.Add(1 << 20)
 	}
 	// Also where somebody has been held back: what they have yet to send is no load of the backend's.
@@ -212,7 +212,7 @@ func TestR10ALittleSlowerIsNotDeferred(t *testing.T) {
 			t.Fatal("deferred")
 		}
 		b := new(Cargo)
-		l.Begin(now, b, 1<<30)
+		l.Begin(now, b, 1<<30, nil)
 		var waited time.Duration
 		for b.sent.Load() < b.size {
 			now += 10 * tick
@@ -225,7 +225,7 @@ func TestR10ALittleSlowerIsNotDeferred(t *testing.T) {
 	}
 	// One that is half as slow again is cut, and deferred from then on.
 	b := new(Cargo)
-	l.Begin(now, b, 1<<30)
+	l.Begin(now, b, 1<<30, nil)
 	now += int64(3 * time.Second)
 	b.sent.Add(900 * mib)
 	l.sent.Add(900 * mib)
@@ -240,7 +240,7 @@ func TestR10WhatALaneTakesAtATime(t *testing.T) {
 	carrying := func(mibs ...int64) *Lane { // 10 MiB a second, and it has held somebody back
 		l := &Lane{rate: 10 * mib, share: 1, fresh: true, heldAt: now, ever: true}
 		for _, n := range mibs {
-			l.Begin(now, new(Cargo), n*mib)
+			l.Begin(now, new(Cargo), n*mib, nil)
 		}
 		return l
 	}
@@ -307,7 +307,7 @@ func TestR10RateOfALane(t *testing.T) {
 	const rate = 12.5e6
 	send := func(l *Lane, now int64, d time.Duration, pace func(at float64) float64, fate Fate) {
 		b := new(Cargo)
-		l.Begin(now, b, 100*mib)
+		l.Begin(now, b, 100*mib, nil)
 		waited := time.Duration(0)
 		for ; waited < d; waited += time.Duration(tick) {
 			n := int64(pace(waited.Seconds()) / 1000)
@@ -341,6 +341,51 @@ func TestR10RateOfALane(t *testing.T) {
 	}
 }
 
+// TestR10RateIsOfWhatArrives: what the system holds for a body is not taken for what its backend carries: not when it
+// takes the first bytes at once, nor when it sends the last ones, nor when the body is cut.
+func TestR10RateIsOfWhatArrives(t *testing.T) {
+	t.Parallel()
+	const rate, held = 2.5e6, 600_000
+	for _, tt := range []struct {
+		size int64
+		fate Fate
+	}{{2 * mib, Arrived}, {3 * mib, Arrived}, {2 * mib, Cut}, {4 * mib, Cut}} {
+		l, now := new(Lane), int64(time.Hour)
+		l.Begin(now, new(Cargo), tt.size, nil) // of which nothing is sent
+		for i := range int64(20) {
+			b, arrived, connected := new(Cargo), int64(0), true
+			l.Begin(now, b, tt.size, func() int64 {
+				if !connected {
+					return 0
+				}
+				return b.sent.Load() - arrived
+			})
+			ends, waited := tt.size, time.Duration(0)
+			if tt.fate == Cut {
+				ends -= held + i*30_000
+			}
+			for arrived < ends {
+				now += tick
+				arrived = min(arrived+rate/1000, ends)
+				if n := min(arrived+held, tt.size) - b.sent.Load(); n > 0 {
+					l.Moved(now, b, int(n))
+					waited += time.Duration(tick)
+					l.Lag(now, b, time.Duration(tick), waited, time.Second)
+				}
+			}
+			now, connected = now+leastStretch, false
+			l.End(now, b, waited, tt.fate)
+			if got := l.rate / rate; l.fresh && (got < 0.7 || got > 1.1) {
+				t.Errorf("%d MiB, fate %d: after %d it carries %.2f of what it does", tt.size/mib, tt.fate, i+1, got)
+				break
+			}
+		}
+		if !l.fresh {
+			t.Errorf("%d MiB, fate %d: the rate is not known", tt.size/mib, tt.fate)
+		}
+	}
+}
+
 // TestR10LaneOfEndlessBodies: the larger a body is said to be, the less does it fit, whatever the numbers come to.
 func TestR10LaneOfEndlessBodies(t *testing.T) {
 	t.Parallel()
@@ -351,7 +396,7 @@ func TestR10LaneOfEndlessBodies(t *testing.T) {
 			if l.Fits(now, size, time.Second) {
 				t.Errorf("%d bytes fit", size)
 			}
-			l.Begin(now, new(Cargo), size)
+			l.Begin(now, new(Cargo), size, nil)
 		}
 		l.over = true
 		if l.Fits(now, size, time.Second) || !l.over {

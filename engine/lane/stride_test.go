@@ -56,7 +56,7 @@ func TestR10NotInVain(t *testing.T) {
 		{"of a size that nobody knows", func(time.Duration) float64 { return 12.5e6 }, 0},
 	} {
 		l, b, now := new(Lane), new(Cargo), int64(time.Hour)
-		l.Begin(now, b, tt.size)
+		l.Begin(now, b, tt.size, nil)
 		var waited time.Duration
 		full := 400e6 // of the client, and of the other backend
 		for at := time.Duration(0); waited < time.Second && (tt.size == 0 || b.sent.Load() < tt.size); at += time.Duration(tick) {
@@ -89,11 +89,11 @@ func TestR10NotInVainBesideAnEnd(t *testing.T) {
 			return l.Lag(now, b, time.Duration(tick), waited, time.Second)
 		}
 		other, b := new(Cargo), new(Cargo)
-		l.Begin(now, other, rate*int64(before)/1000)
+		l.Begin(now, other, rate*int64(before)/1000, nil)
 		for range before {
 			send(other, rate)
 		}
-		l.Begin(now, b, size)
+		l.Begin(now, b, size, nil)
 		l.End(now, other, waited, Arrived)
 		waited = 0
 		for at := 0.0; b.sent.Load() < size; at++ {
