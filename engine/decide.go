@@ -233,7 +233,7 @@ func (r *request) owedForDecision() (set uint64) {
 	if len(r.head.target.Key) > 0 {
 		return r.owedOf()
 	}
-	return r.owedIn(make([]int, len(r.e.o.Backends)))
+	return r.owedIn()
 }
 
 // SetIgnoring tells which backends ignore conditions: none of them decides one while there

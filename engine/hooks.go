@@ -194,6 +194,11 @@ type Journal interface {
 	// OwedIn adds to counts, by backend, how many keys of a bucket a backend owes in the same
 	// sense; without a bucket how many buckets it owes. It reads no disk.
 	OwedIn(bucket []byte, counts []int)
+	// OwedApart is OwedIn that counts apart what is owed until repair has brought it, and acknowledged
+	// writes that are under way: of these only what was acknowledged before the call that gave last,
+	// or all if that is 0. A write that fails is owed once it is not under way any more, without a
+	// moment between.
+	OwedApart(bucket []byte, last uint64, owed, underWay []int) (now uint64)
 	// Took says that further backends have taken an acknowledged write whose other legs are out, by
 	// the Seq of its entry: these do not owe it for Owed and OwedIn. It only changes memory.
 	Took(seq, backends uint64)

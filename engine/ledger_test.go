@@ -28,6 +28,7 @@ type ledger struct {
 	begin   atomic.Pointer[func()]             // called by Begin first; may wait
 	promise atomic.Pointer[func(es []Promise)] // called before anything is taken; may wait
 	settle  atomic.Pointer[func(owed uint64)]  // the same for Settle
+	looks   atomic.Int64                       // calls of OwedApart
 	mu      sync.Mutex
 	entries map[uint64]*entry
 	slots   []string  // of Begin; "" once ended
@@ -40,6 +41,7 @@ type ledger struct {
 type entry struct {
 	Promise
 	settled bool
+	taken   uint64 // when
 }
 
 var errLedger = errors.New("no journal")
@@ -141,16 +143,30 @@ func (e *entry) lacking(all uint64) uint64 {
 	return e.Owed &^ e.Took
 }
 
-func (l *ledger) OwedIn(bucket []byte, counts []int) {
+func (l *ledger) OwedIn(bucket []byte, counts []int) { l.OwedApart(bucket, 0, counts, counts) }
+
+func (l *ledger) OwedApart(bucket []byte, last uint64, owed, underWay []int) (now uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.looks.Add(1)
+	if now = last; last == 0 {
+		now = l.last.Load()
+	}
 	for _, e := range l.entries {
+		counts := owed
+		if e.Open {
+			counts = underWay
+		}
+		if e.Open && e.taken > now {
+			continue
+		}
 		for b := range counts {
 			if (bytes.Equal(e.Bucket, bucket) || len(bucket)+len(e.Key) == 0) && e.lacking(l.all)&(1<<b) != 0 {
 				counts[b]++
 			}
 		}
 	}
+	return now
 }
 
 func (l *ledger) Promise(es []Promise) error {
@@ -174,7 +190,7 @@ func (l *ledger) Promise(es []Promise) error {
 			l.wrong = append(l.wrong, "an intent that owes nothing: "+string(p.Target))
 		}
 		if p.Owed != 0 || p.Open || l.pendingLocked(&p) {
-			l.entries[p.Seq] = &entry{Promise: p, settled: !p.Open}
+			l.entries[p.Seq] = &entry{Promise: p, settled: !p.Open, taken: l.last.Add(1)}
 		}
 	}
 	return nil

@@ -61,6 +61,11 @@ func (j wiredJournal) OwedIn(bucket []byte, counts []int) {
 	j.Journal.OwedIn(bucket, counts)
 }
 
+func (j wiredJournal) OwedApart(bucket []byte, last uint64, owed, underWay []int) uint64 {
+	j.at("OwedApart")
+	return j.Journal.OwedApart(bucket, last, owed, underWay)
+}
+
 type wiredWrite struct {
 	wired
 	JournalWrite

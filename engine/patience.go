@@ -98,14 +98,6 @@ func (r *request) awaitWritesIn() {
 	}
 }
 
-// waitsForListing waits for a moment if every backend lacks something in the bucket to be listed,
-// and the one that is to list it is still handling what was acknowledged there. It reports whether
-// it is worth checking again.
-func (r *request) waitsForListing(p *briefPatience) bool {
-	best := r.answerers[0] // route has put them in order
-	return best.owes > 0 && len(r.head.bucket()) > 0 && r.e.writes.underWayIn(r.head.bucket(), 1<<best.backend) && p.wait(r.e)
-}
-
 // awaitPrimary waits for a primary that is about to create the bucket, or to change a setting of
 // it, before another backend stands in: the primary would not list the uploads that the other one
 // is told about.

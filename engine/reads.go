@@ -55,6 +55,7 @@ type answerer struct {
 	weight  int    // ReadFrom
 	owes    int    // of a listing: how many keys of the bucket; else 1 where it owes the key
 	rank    uint64 // in the order of the bucket's backends (R28): the highest speaks first
+	late    bool   // of a listing: writes that it waits for are under way to the backend
 	decides bool   // at this moment its answer has to wait for a conditional write to the key
 	latency int64  // ReadFastest: how long an answer takes, by experience; 0 if there is none
 	dice    uint64 // ReadSpread: drawn anew for each read
@@ -115,18 +116,26 @@ func route(p *readPlan, policy, stale string, listing bool, list []answerer) {
 	}
 	p.first = min(1, p.n)
 	if p.all {
-		for p.first < p.fresh && list[p.first].owes == 0 && list[0].owes == 0 {
+		for p.first < p.fresh && list[p.first].isWhole() && list[0].isWhole() {
 			p.first++
 		}
 	}
 }
 
-// before orders answerers: who owes less, then who need not wait for its own decision, then who is
-// asked at all (weight 0 is for when there is nobody else), then by the policy.
+// isWhole reports whether it has everything that is asked for.
+func (a *answerer) isWhole() bool { return a.owes == 0 && !a.late }
+
+// before orders answerers: who owes less, then who is not late, then who need not wait for its own
+// decision, then who is asked at all (weight 0 is for when there is nobody else), then by the policy.
 func before(policy string, a, b *answerer) int {
 	switch {
 	case a.owes != b.owes:
 		return cmp.Compare(a.owes, b.owes)
+	case a.late != b.late:
+		if a.late {
+			return 1
+		}
+		return -1
 	case a.decides != b.decides:
 		if a.decides {
 			return 1
@@ -198,7 +207,7 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 	}
 	all := r.o.ReadPolicy == ReadAll
 	listing := len(r.head.target.Key) == 0 && !r.head.target.Sub // or a setting of the bucket
-	list := e.patientFor(e.o.briefWait / listingShare)
+	list := listingLack{patience: e.patientFor(e.o.briefWait / listingShare)}
 	var settling briefPatience
 	for p := e.brieflyPatient(); ; {
 		deciding := r.beingDecided() // before the journal is asked: once it is decided that knows who lacks it
@@ -208,11 +217,11 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 		}
 		owed := deciding.unseen(e.all) | r.race.old()
 		var counts []int
+		var late uint64
 		switch {
 		case quiet:
 		case listing:
-			counts = make([]int, len(e.o.Backends))
-			owed = r.owedIn(counts)
+			counts, late, owed = list.of(r)
 		default:
 			owed |= r.owedOf() | r.owedPart()
 			if lack := owed | r.lackBucket(); e.inPool()&^lack != 0 {
@@ -227,11 +236,14 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 			return want, nil // takeSlots says so
 		}
 		for i := range r.answerers {
-			r.answerers[i].decides = deciding.set&^deciding.taken&(1<<r.answerers[i].backend) != 0
+			bit := uint64(1) << r.answerers[i].backend
+			r.answerers[i].late = late&bit != 0
+			r.answerers[i].decides = deciding.set&^deciding.taken&bit != 0
 		}
 		route(&r.plan, r.o.ReadPolicy, r.o.StaleReads, listing, r.answerers)
 		if r.plan.n > 0 {
-			if listing && r.waitsForListing(&list) {
+			if r.answerers[0].late { // route has put them in order
+				list.wait(e)
 				continue
 			}
 			r.countAvoided(owed, r.answerers)

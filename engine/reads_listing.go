@@ -45,16 +45,55 @@ func (r *request) learnPages(s *pageScanner, piece []byte, backend int) {
 	s.feed(piece, func(token string) { r.e.pages.Put(r.pageKey(token), backend) })
 }
 
-// owedIn counts what each backend owes of a bucket, and gives those that owe something.
-func (r *request) owedIn(counts []int) (owed uint64) {
-	r.e.o.Journal.OwedIn(r.head.target.Bucket, counts)
-	for late := r.e.ofBuckets.late(r.head.target.Bucket); late != 0; late &= late - 1 {
-		counts[bits.TrailingZeros64(late)]++
-	}
-	for b, n := range counts {
-		if n > 0 {
-			owed |= 1 << b
-		}
-	}
+// owedIn is the set of backends that owe something in a bucket.
+func (r *request) owedIn() uint64 {
+	var all listingLack
+	_, _, owed := all.of(r)
 	return owed
 }
+
+// listingLack is what the backends lack of a listing (R30).
+//
+// A write that was acknowledged is under way to a backend until the journal knows how it has ended
+// there, and owed from then on if it has failed. So a listing goes to a backend that owes as little
+// as any, and waits until what was acknowledged before it began is under way to that one no more. If
+// that takes long it counts as owed.
+type listingLack struct {
+	counts   []int
+	last     uint64 // the last write that was acknowledged before; 0: the journal was not asked yet
+	patience briefPatience
+	over     bool // the patience
+}
+
+// of looks at it anew. It gives how many keys each backend owes, which of them are to be waited for,
+// and which lack anything.
+func (l *listingLack) of(r *request) (owes []int, late, lacking uint64) {
+	n := len(r.e.o.Backends)
+	if l.counts == nil {
+		l.counts = make([]int, 2*n)
+	}
+	clear(l.counts)
+	owes, underWay := l.counts[:n], l.counts[n:]
+	l.last = r.e.o.Journal.OwedApart(r.head.target.Bucket, l.last, owes, underWay)
+	for late := r.e.ofBuckets.late(r.head.target.Bucket); late != 0; late &= late - 1 {
+		underWay[bits.TrailingZeros64(late)]++
+	}
+	for b := range n {
+		if underWay[b] > 0 {
+			late |= 1 << b
+		}
+		if owes[b] > 0 {
+			lacking |= 1 << b
+		}
+		if l.over {
+			owes[b] += underWay[b]
+		}
+	}
+	if l.over {
+		return owes, 0, lacking | late
+	}
+	return owes, late, lacking | late
+}
+
+// wait waits for a moment.
+func (l *listingLack) wait(e *Engine) { l.over = !l.patience.wait(e) }

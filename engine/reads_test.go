@@ -38,6 +38,11 @@ func TestR30Route(t *testing.T) {
 		a.owes = n
 		return a
 	}
+	late := func(backend, n int) answerer {
+		a := owing(backend, n)
+		a.late = true
+		return a
+	}
 	weighs := func(backend, n int) answerer {
 		a := fresh(backend)
 		a.weight = n
@@ -64,6 +69,11 @@ func TestR30Route(t *testing.T) {
 		{"all, allow: only they are left", ReadAll, true, false, []answerer{behind(0), behind(1)}, "0|1", 0},
 		{"all: a listing by who owes nothing", ReadAll, false, true, []answerer{owing(0, 2), fresh(1), owing(2, 1), fresh(3)}, "1 3|2 0", 4},
 		{"all: a listing by who owes least", ReadAll, false, true, []answerer{owing(0, 2), owing(1, 1), owing(2, 1)}, "1|2 0", 3},
+		{"all: a listing by who is not late", ReadAll, false, true, []answerer{late(0, 0), fresh(1), owing(2, 1), fresh(3)}, "1 3|0 2", 4},
+		{"all: a listing by one alone where all are late", ReadAll, false, true, []answerer{late(0, 0), late(1, 0)}, "0|1", 2},
+		{"all: a listing by who owes least, and is not late", ReadAll, false, true, []answerer{late(0, 1), owing(1, 1), owing(2, 2)}, "1|0 2", 3},
+		{"all: a listing by who is late rather than by who owes", ReadAll, false, true, []answerer{owing(0, 1), late(1, 0)}, "1|0", 2},
+		{"prefer: a listing by who is not late", ReadPrefer, false, true, []answerer{{backend: 0, weight: 9, late: true}, fresh(1)}, "1|0", 2},
 		{"prefer: the heaviest first", ReadPrefer, false, false, []answerer{weighs(0, 1), weighs(1, 3), weighs(2, 2)}, "1|2 0", 3},
 		{"prefer: the bucket's order between equals", ReadPrefer, false, false, []answerer{fresh(1), fresh(0)}, "0|1", 2},
 		{"prefer: not who owes", ReadPrefer, false, false, []answerer{weighs(0, 1), {backend: 1, weight: 3, owes: 1}}, "0|", 1},

@@ -53,12 +53,13 @@ func TestR30OwedAllocatesNothing(t *testing.T) {
 			}
 		}
 		bucket, key := []byte("b"), []byte("k")
-		var counts [2]int
+		var counts, apart [2]int
 		var owed uint64
 		if n := testing.AllocsPerRun(1000, func() {
 			counts = [2]int{}
 			owed = j.Owed(bucket, key)
 			j.OwedIn(bucket, counts[:])
+			j.OwedApart(bucket, 1, apart[:], apart[:])
 		}); n != 0 {
 			t.Errorf("%v allocations, want 0 (pending: %v)", n, pending)
 		}

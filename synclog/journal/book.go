@@ -247,11 +247,13 @@ func (b *book) dropKey(id uint32) {
 
 // addOpen takes in an intent; at is zero where the log does not have it yet.
 func (b *book) addOpen(e *Entry, hash uint32, at place, typ byte, payload []byte) {
-	o := b.opens.add(e.Seq, hash, at, typ, payload)
+	id := b.opens.add(e.Seq, hash, at, typ, payload)
+	o := &b.opens.list[id]
 	o.removes = removes(e)
 	if o.lacking = lacking(e) & b.mine; o.lacking != 0 {
 		o.bucket = b.keys.bucket(e.Bucket)
-		o.bucket.count(o.lacking, 1)
+		count(o.bucket.out, o.lacking, 1)
+		b.opens.enter(id)
 		if o.removes {
 			o.leaving = o.lacking
 			b.keys.countRemoval(&o.bucket.leaving, o.leaving, 1)
@@ -269,7 +271,8 @@ func (b *book) dropOpen(id uint32) {
 		b.segment(o.at.seg).live--
 	}
 	if o.bucket != nil {
-		o.bucket.count(o.lacking, -1)
+		count(o.bucket.out, o.lacking, -1)
+		b.opens.leave(id)
 		b.keys.countRemoval(&o.bucket.leaving, o.leaving, -1)
 		o.leaving = 0
 		b.keys.leave(o.bucket)

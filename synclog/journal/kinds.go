@@ -36,14 +36,19 @@ func parkCode(why []byte) uint8 {
 type bucketCount struct {
 	name    string
 	refs    int     // classes and open intents
-	lacking []int32 // keys and open intents by backend
+	lacking []int32 // keys by backend
+	out     []int32 // open intents by backend
+	// first and last are the oldest and the newest of these intents.
+	first, last uint32
 	// removing are the backends that owe the bucket's removal, and leaving those whose legs are out.
 	removing, leaving tally
 }
 
-func (b *bucketCount) count(mask uint64, n int32) {
+func (b *bucketCount) count(mask uint64, n int32) { count(b.lacking, mask, n) }
+
+func count(to []int32, mask uint64, n int32) {
 	for ; mask != 0; mask &= mask - 1 {
-		b.lacking[bits.TrailingZeros64(mask)] += n
+		to[bits.TrailingZeros64(mask)] += n
 	}
 }
 
@@ -85,7 +90,9 @@ func (k *kinds) bucket(name []byte) *bucketCount {
 		if len(k.buckets) >= maxIdleBuckets {
 			k.dropIdle()
 		}
-		b = &bucketCount{name: string(name), lacking: make([]int32, bits.OnesCount64(k.mine))}
+		n := bits.OnesCount64(k.mine)
+		counts := make([]int32, 2*n)
+		b = &bucketCount{name: string(name), lacking: counts[:n:n], out: counts[n:], first: noOpen, last: noOpen}
 		k.buckets[b.name] = b
 	}
 	b.refs++

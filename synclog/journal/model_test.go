@@ -507,14 +507,21 @@ func (r *modelRun) checkStats() {
 // checkOwed compares what reads go by (R30).
 func (r *modelRun) checkOwed(lacking []int) {
 	r.t.Helper()
-	outs := map[string]uint64{}
+	outs, owed, out := map[string]uint64{}, slices.Clone(lacking), make([]int, len(lacking))
 	for _, e := range r.m.open {
 		if !e.Unacknowledged && (e.Aspect == task.Content || e.Aspect == task.Version) {
 			lacks := lacksOf(e)
 			outs[string(e.Key)] |= lacks
 			for i := range lacking {
 				lacking[i] += int(lacks >> i & 1)
+				out[i] += int(lacks >> i & 1)
 			}
+		}
+	}
+	for _, last := range []uint64{0, r.opens.added} {
+		gotOwed, gotOut := make([]int, 3), make([]int, 3)
+		if r.OwedApart([]byte("b"), last, gotOwed, gotOut); !slices.Equal(gotOwed, owed) || !slices.Equal(gotOut, out) {
+			r.t.Fatalf("in the bucket is owed %v, and under way %v, want %v, %v", gotOwed, gotOut, owed, out)
 		}
 	}
 	counts := make([]int, 3)

@@ -13,6 +13,9 @@ type open struct {
 	leaving uint64 // the same of a bucket's removal
 	removes bool
 	bucket  *bucketCount // where that is counted, if there are any
+	// In the bucket's list, which is in the order of numbers: from 1, in which they were added.
+	before, after uint32
+	number        uint64
 
 	// Intents with the same hash are in the order of seq: requests for the same key over and over
 	// cost no more than others.
@@ -36,6 +39,7 @@ type opens struct {
 	bySeq table
 	byKey table // the oldest of each hash
 	bytes int64
+	added uint64 // the last number that was given
 	// unlogged are those that may not be in the log, each once.
 	unlogged []uint32
 }
@@ -59,8 +63,7 @@ func (o *opens) find(seq uint64) (id uint32, ok bool) {
 	return 0, false
 }
 
-func (o *opens) add(seq uint64, hash uint32, at place, typ byte, payload []byte) *open {
-	var id uint32
+func (o *opens) add(seq uint64, hash uint32, at place, typ byte, payload []byte) (id uint32) {
 	if n := len(o.free); n > 0 {
 		id, o.free = o.free[n-1], o.free[:n-1]
 	} else {
@@ -77,7 +80,36 @@ func (o *opens) add(seq uint64, hash uint32, at place, typ byte, payload []byte)
 		e.queued = true
 		o.unlogged = append(o.unlogged, id)
 	}
-	return e
+	return id
+}
+
+// enter adds an intent to its bucket's list, as the newest.
+func (o *opens) enter(id uint32) {
+	e := &o.list[id]
+	b := e.bucket
+	o.added++
+	e.number, e.before, e.after = o.added, b.last, noOpen
+	if b.last == noOpen {
+		b.first = id
+	} else {
+		o.list[b.last].after = id
+	}
+	b.last = id
+}
+
+// leave takes it out.
+func (o *opens) leave(id uint32) {
+	e := &o.list[id]
+	if e.before == noOpen {
+		e.bucket.first = e.after
+	} else {
+		o.list[e.before].after = e.after
+	}
+	if e.after == noOpen {
+		e.bucket.last = e.before
+	} else {
+		o.list[e.after].before = e.before
+	}
 }
 
 // oldest is the first intent with this hash, or noOpen.
@@ -169,7 +201,7 @@ func (o *opens) remove(id uint32) {
 		e.payload = nil // whoever removes it still has it
 	}
 	if o.len() == 0 && len(o.list) > 4*keptOpens {
-		*o = opens{}
+		*o = opens{added: o.added}
 	}
 }
 

@@ -36,9 +36,21 @@ func (j *Journal) Owed(bucket, key []byte) (owed uint64) {
 }
 
 func (j *Journal) owedLocked(hash uint32) (owed uint64) {
+	return j.underWayLocked(hash, j.opens.added) | j.pendingLocked(hash)
+}
+
+// underWayLocked is what acknowledged writes are under way to, of those up to a number.
+func (j *Journal) underWayLocked(hash uint32, last uint64) (set uint64) {
 	for id := j.opens.oldest(hash); id != noOpen; id = j.opens.list[id].newer {
-		owed |= j.opens.list[id].lacking
+		if o := &j.opens.list[id]; o.number <= last {
+			set |= o.lacking
+		}
 	}
+	return set
+}
+
+// pendingLocked is what pending keys are owed to.
+func (j *Journal) pendingLocked(hash uint32) (owed uint64) {
 	t := j.keys.shard(hash)
 	for i, id, ok := t.first(hash); ok; i, id, ok = t.after(i) {
 		if s := j.keys.at(id); s.hash == hash {
@@ -58,7 +70,7 @@ func (j *Journal) Took(seq, backends uint64) {
 		return
 	}
 	if o := &j.opens.list[id]; o.lacking&backends != 0 {
-		o.bucket.count(o.lacking&backends, -1)
+		count(o.bucket.out, o.lacking&backends, -1)
 		o.lacking &^= backends
 	}
 }
@@ -111,37 +123,66 @@ func (j *Journal) OwedPart(bucket, key, target []byte) (owed uint64) {
 // in it, the backend lacks, or may lack, of what a listing shows (R30). It costs as much as Owed.
 // Without a bucket it is about the list of buckets: how many of them the backend has not created,
 // or removed. That costs as much for each bucket with something pending.
-func (j *Journal) OwedIn(bucket []byte, counts []int) {
+func (j *Journal) OwedIn(bucket []byte, counts []int) { j.OwedApart(bucket, 0, counts, counts) }
+
+// OwedApart is OwedIn that counts apart what is owed until repair has brought it, and what is
+// under way: of the latter only what was acknowledged before the call that gave last, or all if
+// that is 0. A write that fails is owed from the moment on in which it is not under way any more.
+// With a last that is not 0 it costs as much for each write that is under way in the bucket.
+func (j *Journal) OwedApart(bucket []byte, last uint64, owed, underWay []int) (now uint64) {
 	if j.Quiet() {
-		return
+		return last
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(bucket) == 0 {
-		j.owedBucketsLocked(counts)
-		return
+	if now = j.opens.added; last != 0 {
+		now = last
 	}
+	if len(bucket) == 0 {
+		j.owedBucketsLocked(now, owed, underWay)
+		return now
+	}
+	add(owed, j.keys.any.lacking)
 	in := j.keys.buckets[string(bucket)]
-	for i := range min(len(counts), len(j.keys.any.lacking)) {
-		counts[i] += int(j.keys.any.lacking[i])
-		if in != nil {
-			counts[i] += int(in.lacking[i])
+	if in == nil {
+		return now
+	}
+	add(owed, in.lacking)
+	if last == 0 {
+		add(underWay, in.out)
+		return now
+	}
+	for id := in.first; id != noOpen && j.opens.list[id].number <= last; id = j.opens.list[id].after {
+		countTo(underWay, j.opens.list[id].lacking)
+	}
+	return now
+}
+
+func add(to []int, counts []int32) {
+	for i := range min(len(to), len(counts)) {
+		to[i] += int(counts[i])
+	}
+}
+
+func countTo(counts []int, set uint64) {
+	for ; set != 0; set &= set - 1 {
+		if i := bits.TrailingZeros64(set); i < len(counts) {
+			counts[i]++
 		}
 	}
 }
 
-func (j *Journal) owedBucketsLocked(counts []int) {
+func (j *Journal) owedBucketsLocked(last uint64, owed, underWay []int) {
 	for name, b := range j.keys.buckets {
 		if b.refs == 0 {
 			continue
 		}
 		of := ident{bucket: []byte(name)}
 		of.target = task.BucketTarget(of.bucket, nil)
-		for owed := j.owedLocked(j.hashOf(of)); owed != 0; owed &= owed - 1 {
-			if i := bits.TrailingZeros64(owed); i < len(counts) {
-				counts[i]++
-			}
-		}
+		hash := j.hashOf(of)
+		pending := j.pendingLocked(hash)
+		countTo(owed, pending)
+		countTo(underWay, j.underWayLocked(hash, last)&^pending)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/akubra/akubra/internal/testkit"
 	"github.com/akubra/akubra/synclog/task"
 )
 
@@ -357,4 +358,94 @@ func TestR30OwesOfTheListOfBuckets(t *testing.T) {
 	r.mustFlush()
 	r.reopen()
 	counts(1, 2)
+}
+
+// R30: what is under way, and what is owed until repair has brought it, are told apart. A write that fails goes
+// from the one to the other; and who waits for what was under way once does not wait for what came later.
+func TestR30OwesApart(t *testing.T) {
+	t.Parallel()
+	for _, bucket := range []string{"b", ""} {
+		t.Run(fmt.Sprintf("of %q", bucket), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Options{})
+			write := func(name string, owed uint64) Entry {
+				e := put(name, owed)
+				if bucket == "" { // of the list of buckets
+					e = Entry{Method: "PUT", Target: []byte("/" + name), Bucket: []byte(name), Owed: owed}
+				}
+				return e
+			}
+			want := func(last uint64, owed, out [2]int) (now uint64) {
+				t.Helper()
+				var gotOwed, gotOut [2]int
+				if now = r.OwedApart([]byte(bucket), last, gotOwed[:], gotOut[:]); gotOwed != owed || gotOut != out {
+					t.Errorf("since %d is owed %v, and under way %v, want %v, %v", last, gotOwed, gotOut, owed, out)
+				}
+				return now
+			}
+			want(0, [2]int{}, [2]int{})
+			r.promise(write("pending", 1))
+			want(0, [2]int{1, 0}, [2]int{})
+			fails := r.promise(opened(write("fails", 2)))
+			ends := r.promise(opened(write("ends", 3)))
+			taken := r.promise(opened(write("taken", 2)))
+			last := want(0, [2]int{1, 0}, [2]int{1, 3})
+			if now := want(last, [2]int{1, 0}, [2]int{1, 3}); now != last {
+				t.Errorf("the last is %d, and was %d", now, last)
+			}
+			later := r.promise(opened(write("later", 3)))
+			want(last, [2]int{1, 0}, [2]int{1, 3})
+			want(0, [2]int{1, 0}, [2]int{2, 4})
+			r.settle(ends, 0, nil)
+			want(last, [2]int{1, 0}, [2]int{0, 2})
+			r.Took(taken, 2)
+			want(last, [2]int{1, 0}, [2]int{0, 1})
+			r.settle(fails, 2, nil)
+			want(last, [2]int{1, 1}, [2]int{})
+			want(0, [2]int{1, 1}, [2]int{1, 1})
+			r.settle(taken, 0, nil)
+			r.settle(later, 0, nil)
+			want(0, [2]int{1, 1}, [2]int{})
+			for _, p := range r.all() {
+				if !r.Resolve(&p) {
+					t.Error("not resolved")
+				}
+			}
+			want(last, [2]int{}, [2]int{})
+			r.quiet()
+		})
+	}
+}
+
+// At no moment a write that fails is neither under way nor owed.
+func TestR30OwesApartWithoutAGap(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{})
+	over := make(chan struct{})
+	looks := make(chan int, 1)
+	seq := r.promise(opened(put("0", 2)))
+	go func() {
+		n := 0
+		for ; ; n++ {
+			var owed, out [2]int
+			if r.OwedApart([]byte("b"), 0, owed[:], out[:]); owed[1]+out[1] < 1 {
+				t.Error("nothing is owed, and nothing under way")
+			}
+			select {
+			case <-over:
+				looks <- n
+				return
+			default:
+			}
+		}
+	}()
+	for i := range 2000 {
+		r.settle(seq, 2, nil)
+		seq = r.promise(opened(put(fmt.Sprint(i+1), 2)))
+	}
+	close(over)
+	if testkit.Receive(t, "the number of looks", looks) == 0 {
+		t.Error("nobody has looked")
+	}
+	r.settle(seq, 0, nil)
 }
