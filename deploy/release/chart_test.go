@@ -53,8 +53,8 @@ persistence: {size: 10Gi, storageClass: fast}
 networkPolicy:
   clients: [{namespaceSelector: {matchLabels: {team: web}}}]
   monitoring: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
-serviceMonitor: {enabled: true, labels: {release: prometheus}}
-extraEnv: [{name: GOMEMLIMIT, value: 900MiB}]
+serviceMonitor: {enabled: true, labels: {release: prometheus}, authorization: {credentials: {name: tokens, key: metrics}}}
+extraEnv: [{name: GOMEMLIMIT, value: 900MiB}, {name: AKUBRA_METRICSTOKEN, valueFrom: {secretKeyRef: {name: keys, key: metrics}}}]
 extraVolumes: [{name: tls, secret: {secretName: tls}}]
 extraVolumeMounts: [{name: tls, mountPath: /etc/tls, readOnly: true}]
 podAnnotations: {a: b}
@@ -302,6 +302,10 @@ func checkReach(t *testing.T, o *objects) {
 		}
 	}
 	for _, m := range o.monitors {
+		asked := slices.ContainsFunc(pod.Spec.Containers[0].Env, func(e core.EnvVar) bool { return e.Name == "AKUBRA_METRICSTOKEN" })
+		if a := m.Spec.Endpoints[0].Authorization; asked != (a != nil && a.Credentials != nil && a.Credentials.Name != "") {
+			t.Errorf("the metrics ask for a token: %v, and the ServiceMonitor has %+v", asked, a)
+		}
 		found := 0
 		for _, s := range o.services {
 			matches := true
