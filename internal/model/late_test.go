@@ -39,3 +39,34 @@ func TestR19KeyThatIsWrittenAllTheTimeIsClosed(t *testing.T) {
 		w.proxy.Load().close()
 	})
 }
+
+// R19, R35: the second look at many keys comes when it is due, however long the first one took.
+func TestR35SecondLookIsNotLate(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, dir: dir, truth: newTruth(), random: rand.New(rand.NewPCG(1, 1)), repairs: true}
+		w.manners = make([]s3mem.Manners, len(names))
+		w.start()
+		round := func(n int) {
+			for i := range 100 {
+				w.step(strings.Fields(fmt.Sprintf("put b/k%d %d", i, n)))
+			}
+		}
+		w.step([]string{"freeze", "B"})
+		round(1)
+		w.step([]string{"wait", "1m"})
+		w.step([]string{"up", "B"})
+		round(2)
+		begun := time.Now()
+		for len(w.pending(false)) > 0 {
+			time.Sleep(100 * time.Millisecond) // in the bubble
+		}
+		if took := time.Since(begun); took > 12*time.Second {
+			t.Errorf("the keys were closed after %s", took)
+		}
+		for _, f := range w.rest() {
+			t.Errorf("%s %s", f.key, f.what)
+		}
+		w.proxy.Load().close()
+	})
+}

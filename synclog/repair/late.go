@@ -18,6 +18,7 @@ func (r *Repairer) restLate(t *task.Task) bool {
 	}
 	t.LastError, t.NotBefore = task.StillLate, r.o.Now().Add(r.o.LateWait)
 	r.note(t)
+	r.counts.late.Add(1)
 	return true
 }
 

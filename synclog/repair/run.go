@@ -79,7 +79,7 @@ func (r *Repairer) follow(ctx context.Context) {
 	defer close(work)
 	for ctx.Err() == nil {
 		p := pass{work: work}
-		begun, before := time.Now(), r.counts.resolved.Load()
+		begun, before, late := time.Now(), r.counts.resolved.Load(), r.counts.late.Load()
 		if err := r.scan(ctx, &p); err != nil && ctx.Err() == nil {
 			r.counts.failure(err)
 			r.warnOnce("journal", "repair cannot go on for now", "error", err.Error())
@@ -91,6 +91,9 @@ func (r *Repairer) follow(ctx context.Context) {
 		wait := min(max(r.o.IdleInterval, 10*time.Since(begun)), idleMost)
 		if !p.wakeAt.IsZero() {
 			wait = min(wait, max(p.wakeAt.Sub(r.o.Now()), r.o.IdleInterval/10))
+		}
+		if r.counts.late.Load() > late { // some are due for a second look by then
+			wait = min(wait, max(r.o.LateWait, r.o.IdleInterval))
 		}
 		r.rest(ctx, &p, wait)
 	}
