@@ -282,6 +282,9 @@ func (l *leg) delivered() int64 {
 
 // onTheWay is how much of what was sent has yet to arrive at the leg's backend; where the system does not tell, 0.
 func (l *leg) onTheWay() int64 {
+	if l.load.Sent() == 0 { // it may have yet to connect
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn == nil {

@@ -516,6 +516,24 @@ func TestR10LanesTellWhatArrives(t *testing.T) {
 	}
 }
 
+// R10: of a leg that has yet to connect nothing is on the way, and its connection is not asked.
+func TestR10NothingIsOnTheWayBeforeItIsSent(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	req := newRequest(r.e)
+	l := &req.legs[0]
+	l.conn, l.lane = new(dialing), &r.e.lanes[0]
+	l.lane.Begin(r.e.now(), &l.load, 1<<20, nil)
+	if n := l.onTheWay(); n != 0 {
+		t.Errorf("%d bytes", n)
+	}
+	l.conn = &unsentConn{unsent: 5}
+	l.lane.Moved(r.e.now(), &l.load, 9)
+	if n := l.onTheWay(); n != 5 {
+		t.Errorf("%d bytes, want 5", n)
+	}
+}
+
 // R10: no leg is cut early for one whose backend has less of the body. The system takes some megabytes for a backend
 // that takes next to nothing, and the client would go at its speed if it were left alone.
 func TestR10NoLegIsCutForOneThatHasLess(t *testing.T) {
