@@ -40,7 +40,7 @@ type Log struct {
 	onError func(*Record, error)
 	buffers bytebufferpool.Pool
 
-	mu  sync.Mutex // one Write at a time
+	mu  sync.Mutex // one Write at a time; before the queue's
 	out io.Writer
 
 	written, failed, skipped atomic.Uint64

@@ -39,7 +39,7 @@ type synclogBacklog struct {
 	log     *zerolog.Logger
 	seed    maphash.Seed
 
-	mu     sync.Mutex
+	mu     sync.Mutex // before the queues'
 	keys   map[uint64]struct{}
 	all    bool          // more than keys can hold
 	queues []*logs.Queue // the queues to catch up
