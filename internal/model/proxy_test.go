@@ -59,7 +59,10 @@ func startProxy(files *memFS, dir string, stores []*s3mem.Storage, sloppy, repai
 	if err != nil {
 		return nil, err
 	}
-	p.journal, err = journal.Open(journal.Options{Dir: p.config.JournalDir(), Backends: names, FS: files, SyncEvery: time.Second, Writes: inflight.DefaultMax})
+	p.journal, err = journal.Open(journal.Options{
+		Dir: p.config.JournalDir(), Backends: names, FS: files, Writes: inflight.DefaultMax,
+		SyncEvery: time.Second, WatchEvery: time.Hour, // a history may last for days
+	})
 	if err != nil {
 		return nil, err
 	}

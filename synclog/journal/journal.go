@@ -33,6 +33,7 @@ const (
 	defaultSegmentSize = 16 << 20
 	maxSegmentSize     = 1 << 30
 	defaultSyncEvery   = 100 * time.Millisecond
+	defaultWatchEvery  = 200 * time.Millisecond // a check is two cheap system calls per file
 	defaultScanBelow   = 64 << 20
 	lockName           = "lock"
 )
@@ -56,6 +57,9 @@ type Options struct {
 	SegmentSize int64
 	// SyncEvery is how often buffered data is written, and written data is synced; 0 means 100 ms.
 	SyncEvery time.Duration
+	// WatchEvery bounds how long it goes unnoticed that a file is gone, and with it how much is
+	// acknowledged meanwhile; 0 means 200 ms.
+	WatchEvery time.Duration
 	// OnError is told about damage found and about failed writes and syncs. It is called outside
 	// all locks: by Open and Close, by the journal's own goroutine, which waits for it, or by
 	// Begin (ErrUnnoted). May be nil.
@@ -172,6 +176,9 @@ func (o *Options) setDefaults() error {
 	if o.SyncEvery == 0 {
 		o.SyncEvery = defaultSyncEvery
 	}
+	if o.WatchEvery == 0 {
+		o.WatchEvery = defaultWatchEvery
+	}
 	if o.scanBelow == 0 {
 		o.scanBelow = defaultScanBelow
 	}
@@ -186,6 +193,8 @@ func (o *Options) setDefaults() error {
 		return fmt.Errorf("journal: segment size %d, at most %d is allowed", o.SegmentSize, maxSegmentSize)
 	case o.SyncEvery < 0:
 		return fmt.Errorf("journal: cannot sync every %v", o.SyncEvery)
+	case o.WatchEvery < 0:
+		return fmt.Errorf("journal: cannot watch every %v", o.WatchEvery)
 	case len(o.Backends) == 0 || len(o.Backends) > maxNames:
 		return fmt.Errorf("journal: %d backends, 1 to %d are allowed", len(o.Backends), maxNames)
 	}

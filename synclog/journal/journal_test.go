@@ -501,7 +501,7 @@ func TestOptions(t *testing.T) {
 	t.Parallel()
 	for _, o := range []Options{
 		{}, {Backends: make([]string, 65)}, {Backends: []string{"a", "a"}},
-		{Backends: []string{"a"}, SegmentSize: 1 << 31}, {Backends: []string{"a"}, SyncEvery: -1},
+		{Backends: []string{"a"}, SegmentSize: 1 << 31}, {Backends: []string{"a"}, SyncEvery: -1}, {Backends: []string{"a"}, WatchEvery: -1},
 	} {
 		o.Dir = t.TempDir()
 		if j, err := Open(o); err == nil {

@@ -12,10 +12,6 @@ import (
 // start at once, knows nothing about it. So the journal checks whether its paths still lead to
 // what it has open (R23).
 
-// watchEvery bounds how long that goes unnoticed, and with it how much is acknowledged meanwhile.
-// A check is two cheap system calls per file.
-const watchEvery = 200 * time.Millisecond
-
 // ErrGone: the directory, the lock or a guarded file is no longer where it was. Nothing can be
 // written until the next Open, because another process may be using these paths now. It comes
 // together with ErrFailed.
@@ -71,7 +67,7 @@ func (j *Journal) hold() error {
 }
 
 func (j *Journal) watch() {
-	ticker := time.NewTicker(watchEvery)
+	ticker := time.NewTicker(j.o.WatchEvery)
 	defer ticker.Stop()
 	for {
 		select {
