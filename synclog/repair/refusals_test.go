@@ -54,6 +54,7 @@ func TestR35RefusedKeysLeaveTurnsToOthers(t *testing.T) {
 // R35: one key that is refused while nothing else is pending uses up none of its tries: it
 // may be the backend. Beside others that are taken it does.
 func TestR35OneRefusedKey(t *testing.T) {
+	t.Parallel()
 	for _, alone := range []bool{true, false} {
 		w := newWorld(t, 2)
 		now := time.Now()
@@ -88,6 +89,7 @@ func TestR35OneRefusedKey(t *testing.T) {
 // R35: a backend that fails at all writes (500) uses up no key's tries, however long; what it
 // has failed at once is tried again before.
 func TestR35BackendThatFailsAtAllWrites(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	now := time.Now()
 	w.o.Now = func() time.Time { return now }
@@ -166,6 +168,7 @@ func TestR35BackendThatShowsNothing(t *testing.T) {
 // R35: one key that a backend fails at uses up its tries, and is shown to a person: it may be
 // too much for it.
 func TestR35OneKeyThatABackendFailsAt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	now := time.Now()
 	w.o.Now = func() time.Time { return now }
