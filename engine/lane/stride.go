@@ -11,6 +11,7 @@ type stride struct {
 	rate  float64 // of the last stretch, or 0
 	pace  float64 // the better one of the last two: where a body has just begun, the next one may be as good as before
 	full  bool    // clients waited for most of it, and it was no faster than the one before
+	still bool    // clients waited for most of it, and nothing moved
 }
 
 const (
@@ -34,15 +35,19 @@ func (p *stride) noteLocked(now, sent int64, waited, stall time.Duration) {
 	last := p.rate
 	p.rate = float64(sent-p.base) / seconds(length)
 	p.pace = max(last, p.rate)
-	p.full = last > 0 && p.rate > 0 && p.rate <= grownPace*last && int64(p.waits) >= length/2
+	waits := int64(p.waits) >= length/2
+	p.full = waits && last > 0 && p.rate > 0 && p.rate <= grownPace*last
+	p.still = waits && p.rate == 0
 	p.from, p.base, p.waits = now, sent, 0
 }
 
 // inVainLocked reports whether a body that has held its client back, for total in sum, would have to be cut when
 // its time is up, at the pace of the lane: with all that has begun before it, for what has begun later is cut
-// before it. Of two backends that are alike one is slower now and then, but not nearly all of the time.
+// before it. Of two backends that are alike one is slower now and then, but not nearly all of the time. A body that
+// stands still has the whole of its time, but for one that only tries: repair's are before it.
 func (l *Lane) inVainLocked(now int64, b *Cargo, total, stall time.Duration) bool {
-	if !l.stride.full || b.size == 0 || 4*int64(total) < 3*(now-b.begun) {
+	still := l.stride.still && b.tries && b.sent.Load() > 0
+	if !l.stride.full && !still || b.size == 0 || 4*int64(total) < 3*(now-b.begun) {
 		return false
 	}
 	left, ahead := float64(b.size-b.sent.Load()), 0.0

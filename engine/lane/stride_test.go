@@ -103,3 +103,37 @@ func TestR10NotInVainBesideAnEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestR10NoClientWaitsForATry: a body that only shows whether its backend has become better is let go of where it
+// stands still, which repair's bytes before it make it do. Any other one has the whole of its time, as after a pause.
+func TestR10NoClientWaitsForATry(t *testing.T) {
+	t.Parallel()
+	const size, held = 4 * mib, 480_000
+	for _, tt := range []struct {
+		name  string
+		tries bool
+		sent  int64 // at once
+		pause time.Duration
+		vain  bool
+	}{
+		{"it stands still", true, held, time.Second, true},
+		{"it has yet to connect", true, 0, time.Second, false},
+		{"it stands still for a moment", true, held, 150 * time.Millisecond, false},
+		{"it does not only try", false, held, time.Second, false},
+	} {
+		l, b, now := &Lane{over: tt.tries}, new(Cargo), int64(time.Hour)
+		l.Begin(now, b, size, nil)
+		l.Moved(now, b, int(tt.sent))
+		vain, waited := false, time.Duration(0)
+		for ; waited < time.Second && b.Sent() < size && !vain; waited += time.Duration(tick) {
+			now += tick
+			if waited >= tt.pause {
+				l.Moved(now, b, 12_500)
+			}
+			vain = l.Lag(now, b, time.Duration(tick), waited, time.Second)
+		}
+		if vain != tt.vain || vain && waited > time.Second/2 {
+			t.Errorf("%s: in vain %v, after %v", tt.name, vain, waited)
+		}
+	}
+}
