@@ -521,6 +521,7 @@ func TestR10NothingIsOnTheWayBeforeItIsSent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1)
 	req := newRequest(r.e)
+	req.legs = req.legs[:1]
 	l := &req.legs[0]
 	l.conn, l.lane = new(dialing), &r.e.lanes[0]
 	l.lane.Begin(r.e.now(), &l.load, 1<<20, nil)
