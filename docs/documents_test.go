@@ -86,7 +86,7 @@ func TestREADMEIsShort(t *testing.T) {
 var (
 	shownStatus = regexp.MustCompile(`(?m)^ *\$ akubra status -c \S+\n *(.+)$`)
 	sentence    = regexp.MustCompile(`^(Of \d+ backends, \S+ (is demoted|is in maintenance|does not answer|is failing); )?` +
-		`(All backends are in sync|nothing is pending|[\d,]+ keys? behind at \S+, oldest (\d+ (s|min|h|days)|…)(, [\d,]+ parked \(.+\))?(, about \d+ (s|min|h) to go)?)` +
+		`(All backends are in sync|nothing is pending|[\d,]+ keys? behind at \S+(, [\d,]+ at \S+)*, oldest (\d+ (s|min|h|days)|…)(, [\d,]+ parked \(.+\))?(, about \d+ (s|min|h) to go)?)` +
 		`(; [\d,]+ keys? owed to backends that are not configured any more)?\.$`)
 )
 
