@@ -76,6 +76,8 @@ type readPlan struct {
 	// owed are the backends that owed what is asked for when it was planned, and decisions the
 	// conditional writes that had been decided.
 	owed, decisions uint64
+	// lacking are the backends that lack some of a listing: one of them is asked after a failure, and not as a hedge.
+	lacking uint64
 	// Under the request's mu: whether the second one was asked because the first is slow, and
 	// what the answers of legs say that have ended.
 	hedged bool
@@ -84,7 +86,7 @@ type readPlan struct {
 
 // reset empties it.
 func (p *readPlan) reset() {
-	p.n, p.first, p.fresh, p.busy, p.owed, p.decisions, p.hedged = 0, 0, 0, false, 0, 0, false
+	p.n, p.first, p.fresh, p.busy, p.owed, p.decisions, p.lacking, p.hedged = 0, 0, 0, false, 0, 0, 0, false
 }
 
 // note takes in what a leg has come to.
@@ -247,6 +249,9 @@ func (r *request) planRead(want uint64) (uint64, *s3Error) {
 				continue
 			}
 			r.countAvoided(owed, r.answerers)
+			if listing {
+				r.plan.lacking = owed
+			}
 			break
 		}
 		patience := &p
@@ -385,16 +390,4 @@ func (r *request) readers(want uint64) (uint64, *s3Error) {
 	}
 	r.awaitBucket(want)
 	return r.planRead(want)
-}
-
-// next makes the next one the first that is asked, where none of the first is in the pool
-// any more.
-func (p *readPlan) next() (uint64, bool) {
-	if p.n <= p.first {
-		return 0, false
-	}
-	p.n = copy(p.order[:], p.order[p.first:p.n])
-	p.fresh = max(p.fresh-p.first, 0)
-	p.first = 1
-	return p.asked(), true
 }

@@ -42,7 +42,7 @@ func (r *request) startHedge() {
 		return
 	}
 	r.e.hedges.Began(r.o.HedgeBudget)
-	if p.first != 1 || p.fresh < 2 {
+	if p.first != 1 || p.fresh < 2 || p.lacking&(1<<r.legs[1].backend) != 0 {
 		return
 	}
 	d := r.hedgeDelay(r.legs[0].backend, r.head.readClass())

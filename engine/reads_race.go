@@ -130,3 +130,15 @@ func (r *request) behindSays404() bool {
 	}
 	return false
 }
+
+// next makes the next one the first that is asked, where none of the first is in the pool
+// any more.
+func (p *readPlan) next() (uint64, bool) {
+	if p.n <= p.first {
+		return 0, false
+	}
+	p.n = copy(p.order[:], p.order[p.first:p.n])
+	p.fresh = max(p.fresh-p.first, 0)
+	p.first = 1
+	return p.asked(), true
+}

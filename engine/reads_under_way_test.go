@@ -246,3 +246,30 @@ func TestR30ListOfBucketsAwaitsWhatIsUnderWay(t *testing.T) {
 		l.settled()
 	})
 }
+
+// R30: a list that takes long is not asked of a backend that lacks some of it, neither for good nor for now.
+func TestR30ListingIsNotHedgedByWhoLacksSome(t *testing.T) {
+	t.Parallel()
+	for _, owes := range []bool{false, true} {
+		for _, policy := range []string{ReadPrefer, ReadSpread, ReadFastest} {
+			t.Run(fmt.Sprint(policy, " ", owes), func(t *testing.T) {
+				t.Parallel()
+				l := newListing(t, policy, func(o *Options, _ *limiter.Options) { o.HedgeAfter, o.HedgeBudget = 1, 1 })
+				if owes {
+					l.journal.owe("b", "completed", 0b10)
+				} else {
+					l.write("PUT", "/b/1")
+				}
+				list := make(chan struct{})
+				l.stores[0].BehaveNext(stub.Behaviour{Gate: list, Status: 200, Body: []byte("<L/>")})
+				answers := l.ask()
+				l.stores[0].Wait(t, func(q stub.Requests) bool { return q.Held() == 1 })
+				wantStatus(t, l.c.Do(requestFor("HEAD", "/b/none")), 404) // a hedge has begun by then
+				close(list)
+				l.wantFrom(answers, 0)
+				l.open("/b/1")
+				l.settled()
+			})
+		}
+	}
+}
