@@ -308,8 +308,8 @@ func testQuietLibraries(t *testing.T, path string) {
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
 	out, err := cmd.CombinedOutput()
 	testkit.MustDo(t, err)
-	quiet := strings.Index(string(out), "init github.com/akubra/akubra/internal/quiet ")
-	if library := strings.Index(string(out), "init github.com/VictoriaMetrics/metrics "); quiet < 0 || library < quiet {
+	quiet := bytes.Index(out, []byte("init github.com/akubra/akubra/internal/quiet "))
+	if library := bytes.Index(out, []byte("init github.com/VictoriaMetrics/metrics ")); quiet < 0 || library < quiet {
 		t.Errorf("the order is another one:\n%s", out)
 	}
 }
