@@ -18,7 +18,10 @@ func (r *Repairer) restLate(t *task.Task) bool {
 	}
 	t.LastError, t.NotBefore = task.StillLate, r.o.Now().Add(r.o.LateWait)
 	r.note(t)
-	r.counts.late.Add(1)
+	select {
+	case r.late <- struct{}{}:
+	default: // it is known
+	}
 	return true
 }
 

@@ -158,6 +158,7 @@ type Repairer struct {
 	kick     chan struct{}
 	asked    chan struct{}  // there is a wanted key
 	freed    chan struct{}  // there may be room at a gate
+	late     chan struct{}  // a key was left for a second look
 	running  sync.WaitGroup // workers, the scanner, probes to come
 
 	mu       sync.Mutex          // never held over a wait
@@ -191,7 +192,7 @@ func New(o Options) (*Repairer, error) {
 		o.Now = time.Now
 	}
 	r := &Repairer{
-		o: o, index: map[string]int{}, kick: make(chan struct{}, 1), asked: make(chan struct{}, 1), freed: make(chan struct{}, 1),
+		o: o, index: map[string]int{}, kick: make(chan struct{}, 1), asked: make(chan struct{}, 1), freed: make(chan struct{}, 1), late: make(chan struct{}, 1),
 		inFlight: map[string][]int{}, told: map[string]struct{}{},
 		objects: objectLimiter(o.ObjectsPerSecond),
 	}

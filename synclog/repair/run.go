@@ -79,7 +79,7 @@ func (r *Repairer) follow(ctx context.Context) {
 	defer close(work)
 	for ctx.Err() == nil {
 		p := pass{work: work}
-		begun, before, late := time.Now(), r.counts.resolved.Load(), r.counts.late.Load()
+		begun, before := time.Now(), r.counts.resolved.Load()
 		if err := r.scan(ctx, &p); err != nil && ctx.Err() == nil {
 			r.counts.failure(err)
 			r.warnOnce("journal", "repair cannot go on for now", "error", err.Error())
@@ -92,9 +92,6 @@ func (r *Repairer) follow(ctx context.Context) {
 		if !p.wakeAt.IsZero() {
 			wait = min(wait, max(p.wakeAt.Sub(r.o.Now()), r.o.IdleInterval/10))
 		}
-		if r.counts.late.Load() > late { // some are due for a second look by then
-			wait = min(wait, max(r.o.LateWait, r.o.IdleInterval))
-		}
 		r.rest(ctx, &p, wait)
 	}
 }
@@ -102,7 +99,7 @@ func (r *Repairer) follow(ctx context.Context) {
 // rest waits until it is time for another look. Keys that somebody waits for are handed out
 // meanwhile and cost no look: clients ask for them over and over.
 func (r *Repairer) rest(ctx context.Context, p *pass, wait time.Duration) {
-	timer := time.NewTimer(wait)
+	timer, end := time.NewTimer(wait), time.Now().Add(wait)
 	defer timer.Stop()
 	for {
 		select {
@@ -110,6 +107,11 @@ func (r *Repairer) rest(ctx context.Context, p *pass, wait time.Duration) {
 			return
 		case <-r.kick:
 			return
+		case <-r.late: // or one was while the journal was gone through
+			if due := max(r.o.LateWait, r.o.IdleInterval); due < time.Until(end) {
+				end = time.Now().Add(due)
+				timer.Reset(due)
+			}
 		case <-ctx.Done():
 			return
 		case <-r.asked:

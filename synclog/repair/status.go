@@ -47,7 +47,6 @@ type BackendStatus struct {
 // counts are what Status reports.
 type counts struct {
 	resolved, equal, copied, deleted, failed, parked, left, bytes, compared atomic.Uint64
-	late                                                                    atomic.Uint64 // left for a second look
 	inFlight                                                                atomic.Int64
 	running                                                                 atomic.Bool
 	recent                                                                  recent
