@@ -180,6 +180,24 @@ func TestR30ReadsInNewBuckets(t *testing.T) {
 			t.Error("the list is not the primary's")
 		}
 	})
+	t.Run("a list of versions beside other writers", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, 2, decidedBy, waitsLong)
+		gates := map[string]chan struct{}{"/b/1": make(chan struct{}), "/b/2": make(chan struct{})}
+		r.stores[0].BehaveFunc(func(q *stub.Request) stub.Behaviour { return stub.Behaviour{Gate: gates[q.Target]} })
+		client := r.dial()
+		wantStatus(t, client.Do(putRequest("/b/1", "one")), 200)
+		r.awaitHeld(0)
+		answers, last := make(chan *stub.Answer, 1), r.e.nextID.Load()
+		go func() { answers <- r.dial().Do(requestFor("GET", "/b?versions")) }()
+		until(t, "the list has begun", func() bool { return r.e.nextID.Load() > last })
+		wantStatus(t, client.Do(putRequest("/b/2", "one")), 200) // the list did not have it when it was asked for
+		close(gates["/b/1"])
+		until(t, "the primary is asked for the list", func() bool { return asked(r.stores[0], "/b?versions") })
+		testkit.Receive(t, "an answer", answers)
+		close(gates["/b/2"])
+		r.settled()
+	})
 }
 
 // waitsLong has requests wait for as long as it takes.

@@ -39,11 +39,13 @@ func (p *briefPatience) wait(e *Engine) bool {
 }
 
 // underWayIn reports whether one of the backends is still handling a write to a key of the bucket
-// that its client may have been told about. It looks at all writes in flight.
-func (o *overlaps) underWayIn(bucket []byte, backends uint64) bool {
+// that its client may have been told about: one that began before a request, or any if that is nil.
+// It looks at all writes in flight.
+func (o *overlaps) underWayIn(bucket []byte, backends uint64, before *request) bool {
 	for i := range o.shards {
 		if o.shards[i].hasTurn(func(t *turn) bool {
-			return t.r != nil && t.out.Load()&backends != 0 && t.r.ledger.isAnswered() && bytes.Equal(t.r.head.bucket(), bucket)
+			return t.r != nil && (before == nil || t.r.head.id.before(before.head.id)) &&
+				t.out.Load()&backends != 0 && t.r.ledger.isAnswered() && bytes.Equal(t.r.head.bucket(), bucket)
 		}) {
 			return true
 		}
@@ -77,13 +79,14 @@ func (s *overlapShard) hasTurn(f func(t *turn) bool) bool {
 }
 
 // awaitBucket waits until the backend that lists versions, which is the primary even if another
-// one was faster (R28), has everything in the bucket that was acknowledged and is still in flight
-// there. A client cannot remove what it does not see in the list before it removes the bucket.
+// one was faster (R28), has everything in the bucket that was acknowledged before the list was asked
+// for and is still in flight there. A client cannot remove what it does not see in the list before it
+// removes the bucket.
 func (r *request) awaitBucket(primary uint64) {
 	if !r.head.isListing() || !r.head.target.Versions || primary == r.e.all || r.e.o.Journal == nil || r.e.o.Journal.Quiet() {
 		return
 	}
-	for p := r.e.brieflyPatient(); r.e.writes.underWayIn(r.head.bucket(), primary) && p.wait(r.e); {
+	for p := r.e.brieflyPatient(); r.e.writes.underWayIn(r.head.bucket(), primary, r) && p.wait(r.e); {
 	}
 }
 
@@ -94,7 +97,7 @@ func (r *request) awaitWritesIn() {
 	if !r.head.isOfBucket() || !r.head.isConditional() || r.e.o.Journal == nil || r.e.o.Journal.Quiet() {
 		return
 	}
-	for p := r.e.brieflyPatient(); r.e.writes.underWayIn(r.head.bucket(), r.e.all) && p.wait(r.e); {
+	for p := r.e.brieflyPatient(); r.e.writes.underWayIn(r.head.bucket(), r.e.all, nil) && p.wait(r.e); {
 	}
 }
 

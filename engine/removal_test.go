@@ -119,7 +119,7 @@ func TestR19RemovalComesLast(t *testing.T) {
 	var old removed
 	began := make(chan bool, 1) // whether the write was still under way
 	r := newRig(t, 2, decidedBy, waitsLong, old.setup)
-	asked := func() { began <- r.e.writes.underWayIn([]byte("old"), r.e.all) }
+	asked := func() { began <- r.e.writes.underWayIn([]byte("old"), r.e.all, nil) }
 	old.asked.Store(&asked)
 	open := gatedNext(t, r.stores[1])
 	client := r.dial()

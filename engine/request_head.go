@@ -33,6 +33,9 @@ type requestID uint64
 
 func (id requestID) String() string { return strconv.FormatUint(uint64(id), 16) }
 
+// before reports whether the request began before another one of this process.
+func (id requestID) before(other requestID) bool { return int32(uint32(id)-uint32(other)) < 0 } //nolint:gosec // they wrap
+
 // newID returns an id that is unique in this process, and most likely everywhere.
 func (e *Engine) newID() requestID { return requestID(e.idBase | e.nextID.Add(1)&0xffffffff) }
 
