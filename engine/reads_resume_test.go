@@ -97,8 +97,8 @@ func TestR30ResumptionGoesOn(t *testing.T) {
 		if string(a.Body) != object {
 			t.Fatalf("%d bytes came, of %d, or others", len(a.Body), len(object))
 		}
+		r.settled() // its connection is given back
 	}
-	r.settled()
 	if n := r.stores[2].Counts().Conns; n != 1 {
 		t.Errorf("%d connections were made to the one that works", n)
 	}

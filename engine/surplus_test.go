@@ -296,6 +296,7 @@ func TestR32SessionTicketsAreNoSurplus(t *testing.T) {
 			if status, wrong := c.do("PUT", "/b/"+own, own, "x"); status != 200 || wrong != "" {
 				t.Fatalf("request %d: %d %s", i, status, wrong)
 			}
+			r.settled()
 		}
 		if n := s.conns.Load(); n != 1 {
 			t.Errorf("%d connections", n)
