@@ -182,7 +182,7 @@ var errSurplus = errors.New("more than one answer to a request")
 // this is an early answer (R9).
 func (l *leg) endSending(c Conn) error {
 	l.reusable = true
-	if l.sending && (!l.mayBePositive() || !l.r.head.takesBody()) && !l.sentAll.Load() {
+	if l.sending && !l.needsWholeBody() && !l.sentAll.Load() {
 		// A rejection, or it is done without the body: the leg leaves the ring at once.
 		c.AbortWrite()
 		l.leave()
@@ -196,11 +196,14 @@ func (l *leg) endSending(c Conn) error {
 	if !l.inline && !l.sentAll.Load() { // or the ring is complete, and nobody waits for it
 		l.r.message.Detach(l.index)
 	}
-	if l.sendErr != nil && l.mayBePositive() && l.r.head.takesBody() {
+	if l.sendErr != nil && l.needsWholeBody() {
 		return fmt.Errorf("answered %d before it had the whole body: %w", l.answer.Status, l.sendErr)
 	}
 	return nil
 }
+
+// needsWholeBody reports whether the answer counts only once the backend has taken the whole body.
+func (l *leg) needsWholeBody() bool { return l.mayBePositive() && l.r.head.takesBody() }
 
 // awaitHead waits for a complete head and returns its length.
 func (l *leg) awaitHead(c Conn, br *bufio.Reader) (int, error) {

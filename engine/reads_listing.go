@@ -75,8 +75,8 @@ func (l *listingLack) of(r *request) (owes []int, late, lacking uint64) {
 	clear(l.counts)
 	owes, underWay := l.counts[:n], l.counts[n:]
 	l.last = r.e.o.Journal.OwedApart(r.head.target.Bucket, l.last, owes, underWay)
-	for late := r.e.ofBuckets.late(r.head.target.Bucket); late != 0; late &= late - 1 {
-		underWay[bits.TrailingZeros64(late)]++
+	for set := r.e.ofBuckets.late(r.head.target.Bucket); set != 0; set &= set - 1 {
+		underWay[bits.TrailingZeros64(set)]++
 	}
 	for b := range n {
 		if underWay[b] > 0 {
