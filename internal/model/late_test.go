@@ -2,13 +2,10 @@ package model
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/akubra/akubra/internal/testkit/s3mem"
 )
 
 // R19, R30: a key that a backend gave no answer about is closed once that goes on, also if the key is written all the
@@ -16,8 +13,8 @@ import (
 func TestR19KeyThatIsWrittenAllTheTimeIsClosed(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: dir, truth: newTruth(), random: rand.New(rand.NewPCG(1, 1)), repairs: true}
-		w.manners = make([]s3mem.Manners, len(names))
+		w := newWorld(t, dir, 1)
+		w.repairs = true
 		w.start()
 		for _, step := range []string{"put b/k 0", "wait 1s", "freeze B", "put b/k 1", "wait 1m", "up B"} {
 			w.step(strings.Fields(step))
@@ -44,8 +41,8 @@ func TestR19KeyThatIsWrittenAllTheTimeIsClosed(t *testing.T) {
 func TestR35SecondLookIsNotLate(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: dir, truth: newTruth(), random: rand.New(rand.NewPCG(1, 1)), repairs: true}
-		w.manners = make([]s3mem.Manners, len(names))
+		w := newWorld(t, dir, 1)
+		w.repairs = true
 		w.start()
 		round := func(n int) {
 			for i := range 100 {

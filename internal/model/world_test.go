@@ -46,6 +46,14 @@ var shm = func() string {
 	return ""
 }()
 
+// newWorld is a world that has yet to start; the seed is that of what happens by chance in it.
+func newWorld(t *testing.T, dir string, seed uint64) *world {
+	return &world{
+		t: t, dir: dir, truth: newTruth(), random: rand.New(rand.NewPCG(seed, 1)),
+		manners: make([]s3mem.Manners, len(names)),
+	}
+}
+
 // play runs a history in a bubble of its own, and gives what is wrong at its end.
 func play(t *testing.T, history []string, seed uint64) (wrong []found) {
 	t.Helper()
@@ -53,8 +61,7 @@ func play(t *testing.T, history []string, seed uint64) (wrong []found) {
 	testkit.MustDo(t, err)
 	defer os.RemoveAll(dir)
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: dir, truth: newTruth(), random: rand.New(rand.NewPCG(seed, 1))}
-		w.manners = make([]s3mem.Manners, len(names))
+		w := newWorld(t, dir, seed)
 		w.repairs = history[0] != "without repair"
 		for len(history) > 0 && (strings.HasPrefix(history[0], "manners ") || history[0] == "without repair") {
 			w.manner(strings.Fields(history[0]))
