@@ -5,8 +5,10 @@ BUILD    := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(V
 LINT     := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 RELEASES := linux/amd64 linux/arm64 darwin/arm64
 FUZZTIME ?= 20s
-# Tests at once in each package: most of them wait for something and need no processor.
+# Tests at once in each package, and packages at once: most tests wait for something and need no
+# processor.
 PARALLEL ?= 8
+PACKAGES ?= 4
 # What to pass on: make run ARGS="--break second", make bench ARGS="...".
 ARGS     ?=
 
@@ -25,7 +27,7 @@ demo: run ## The same as run.
 
 test: ## All tests that need only Go.
 	go vet ./...
-	go test -vet=off -shuffle=on -parallel $(PARALLEL) -timeout 20m ./...
+	go test -vet=off -shuffle=on -p $(PACKAGES) -parallel $(PARALLEL) -timeout 20m ./...
 
 race: ## The same tests with the race detector. Needs a C compiler.
 	CGO_ENABLED=1 go test -race -shuffle=on -parallel $(PARALLEL) -timeout 20m ./...

@@ -309,7 +309,7 @@ func testShutdownDelay(t *testing.T, path string) {
 	l := startLoad(t, 4, "http", newTransport, func() visit {
 		return firstReady(t, func() *restarted { return pair[turn.Add(1)%2] })
 	})
-	for i := range restarts {
+	for i := range rounds() {
 		l.goOn(20)
 		s := pair[i%2]
 		s.leave()

@@ -25,13 +25,13 @@ import (
 	"github.com/akubra/akubra/internal/testkit/s3mem"
 )
 
-// rollingRounds are how many reloads and how many restarts there are: what R22 is tried with
-// under -full (make torture), and a few otherwise.
-func rollingRounds() int {
+// rounds are how many reloads and how many restarts there are where each takes long: what R22 is
+// tried with under -full (make torture), and a few otherwise.
+func rounds() int {
 	if *full {
 		return restarts
 	}
-	return 3
+	return 4
 }
 
 // rolling is a proxy over TLS in front of two backends that keep what they are given, and clients
@@ -55,7 +55,7 @@ func newRolling(t *testing.T, path string) *rolling {
 		t.Cleanup(srv.Close)
 		r.stores, r.backends = append(r.stores, store), append(r.backends, srv.URL)
 	}
-	for range 2*rollingRounds() + 2 {
+	for range 2*rounds() + 2 {
 		cert, key := testkit.MustWritePair(t, t.TempDir(), "127.0.0.1")
 		if !r.trusted.AppendCertsFromPEM([]byte(testkit.MustReadFile(t, cert))) {
 			t.Fatal("no certificate")
@@ -290,7 +290,7 @@ func testRolling(t *testing.T, path string) {
 	p.change()
 	p.start()
 	r.start(6, func() visit { return visit{addr: p.addr, stops: true} })
-	for range rollingRounds() {
+	for range rounds() {
 		r.goOn(60)
 		p.reload()
 		r.goOn(60)
@@ -320,7 +320,7 @@ func testRollingPair(t *testing.T, path string) {
 	r.start(4, func() visit {
 		return firstReady(t, func() *restarted { return pair[turn.Add(1)/8%2].restarted })
 	})
-	for i := range rollingRounds() {
+	for i := range rounds() {
 		p := pair[i%2]
 		r.goOn(40)
 		p.reload()
