@@ -16,7 +16,7 @@ func TestUnquote(t *testing.T) {
 
 // Unescaping gives back what was escaped, and nothing in it has a special meaning.
 func FuzzEscape(f *testing.F) {
-	for _, s := range []string{"", "a/b", "a b+c%2F", "\x00\xff", "ü?#&=", "..//", "~_-.*'()"} {
+	for _, s := range []string{"", "a/b", "a b+c%2F", "\x00\xff", "ü?#&=", "..//", "~_-.*'()", "azAZ09", "/:@[`{"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
