@@ -90,14 +90,18 @@ func (r *request) awaitBucket(primary uint64) {
 	}
 }
 
-// awaitWritesIn waits until no acknowledged write is under way in a bucket that is to be removed: such a
-// write must precede the removal on each backend (R19), or some backends would make the bucket again for
-// it.
+// awaitWritesIn waits until no acknowledged write is under way in a bucket that is to be removed, or to get a
+// setting: such a write must come first on each backend (R19), or some backends would make the bucket again
+// for it, or heed the setting.
 func (r *request) awaitWritesIn() {
-	if !r.head.isOfBucket() || !r.head.isConditional() || r.e.o.Journal == nil || r.e.o.Journal.Quiet() {
+	if !r.head.isOfBucket() || r.e.o.Journal == nil || r.e.o.Journal.Quiet() {
 		return
 	}
-	for p := r.e.brieflyPatient(); r.e.writes.underWayIn(r.head.bucket(), r.e.all, nil) && p.wait(r.e); {
+	before := r // later writes are put behind a setting
+	if r.head.isConditional() {
+		before = nil
+	}
+	for p := r.e.brieflyPatient(); r.e.writes.underWayIn(r.head.bucket(), r.e.all, before) && p.wait(r.e); {
 	}
 }
 

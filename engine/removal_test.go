@@ -113,32 +113,40 @@ func TestR17RemovalUnderWay(t *testing.T) {
 }
 
 // A bucket's removal comes behind the writes in it that clients were told of, on each storage: one that gets it in
-// between may make the bucket anew for what it is storing just then (R19).
-func TestR19RemovalComesLast(t *testing.T) {
+// between may make the bucket anew for what it is storing just then. So does a setting of it, such as the one that
+// each write makes a version (R19).
+func TestR19RemovalAndSettingsComeLast(t *testing.T) {
 	t.Parallel()
-	var old removed
-	began := make(chan bool, 1) // whether the write was still under way
-	r := newRig(t, 2, decidedBy, waitsLong, old.setup)
-	asked := func() { began <- r.e.writes.underWayIn([]byte("old"), r.e.all, nil) }
-	old.asked.Store(&asked)
-	open := gatedNext(t, r.stores[1])
-	client := r.dial()
-	r.e.o.Journal.(*ledger).busy.Store(true) //nolint:forcetypeassert // the rig's
-	wantStatus(t, client.Do(putRequest("/old/k", "one")), 200)
-	<-began
-	go func() {
-		select { // what does not wait is seen
-		case early := <-began:
-			began <- early
-		case <-time.After(100 * time.Millisecond):
-		}
-		open()
-	}()
-	wantStatus(t, client.Do(requestFor("DELETE", "/old")), 204)
-	if <-began {
-		t.Error("the removal began while the write was under way")
-	}
-	if list := r.settled(); len(list) != 0 {
-		t.Errorf("records: %+v", list)
+	for _, request := range []string{requestFor("DELETE", "/old"), putRequest("/old?versioning", "<v/>")} {
+		t.Run(request[:strings.IndexByte(request, ' ')], func(t *testing.T) {
+			t.Parallel()
+			var old removed
+			began := make(chan bool, 1) // whether the write was still under way
+			r := newRig(t, 2, decidedBy, waitsLong, old.setup)
+			asked := func() { began <- r.e.writes.underWayIn([]byte("old"), r.e.all, nil) }
+			old.asked.Store(&asked)
+			open := gatedNext(t, r.stores[1])
+			client := r.dial()
+			r.e.o.Journal.(*ledger).busy.Store(true) //nolint:forcetypeassert // the rig's
+			wantStatus(t, client.Do(putRequest("/old/k", "one")), 200)
+			<-began
+			go func() {
+				select { // what does not wait is seen
+				case early := <-began:
+					began <- early
+				case <-time.After(100 * time.Millisecond):
+				}
+				open()
+			}()
+			if a := client.Do(request); a.Status/100 != 2 {
+				t.Errorf("answered %d", a.Status)
+			}
+			if <-began {
+				t.Error("it began while the write was under way")
+			}
+			if list := r.settled(); len(list) != 0 {
+				t.Errorf("records: %+v", list)
+			}
+		})
 	}
 }
