@@ -106,7 +106,7 @@ func TestR29DeciderRefuses(t *testing.T) {
 	t.Parallel()
 	for name, body := range bodies {
 		for _, ack := range []string{AckFirst, AckQuorum, AckAll} {
-			for _, status := range []int{412, 409, 404, 403, 503} {
+			for _, status := range []int{412, 409, 404, 403, 501, 503} {
 				t.Run(fmt.Sprint(name, " ", ack, " ", status), func(t *testing.T) {
 					r := newRig(t, 3, decidedBy, func(o *Options, _ *limiter.Options) { o.WriteAck = ack })
 					r.stores[0].Behave(stub.Fails(status))

@@ -92,9 +92,9 @@ func (f *Leg) took() bool { return f.State == pick.Positive && f.Problem == "" }
 
 // mayHaveTaken reports whether the backend may have taken the write although it gave no positive
 // answer: it had all of it, or some of what must not be repeated (R33), or has failed at it. A 503
-// is a refusal (S3 API reference, "SlowDown", "ServiceUnavailable").
+// is a refusal (S3 API reference, "SlowDown", "ServiceUnavailable"), and so is a 501 (RFC 9110 §15.6.2).
 func (f *Leg) mayHaveTaken() bool {
-	return f.Acted || f.State == pick.Negative && f.Status >= 500 && f.Status != 503
+	return f.Acted || f.State == pick.Negative && f.Status >= 500 && f.Status != 501 && f.Status != 503
 }
 
 // Write is everything that WhoLacks considers.
