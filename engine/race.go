@@ -138,7 +138,7 @@ func (r *request) pickLocked() (leg int, v pick.Verdict) {
 	}
 	leg, v = pick.Leg(c.votes, r.neededLocked(), c.isRead() || r.endsUnreadLocked())
 	if c.unknowing != 0 {
-		leg, v = pick.Knowing(c.votes, leg, v, c.unknowing)
+		leg, v = pick.Knowing(c.votes, leg, v, c.unknowing, r.primaryLeg())
 	}
 	if c.versioned != 0 {
 		leg, v = pick.Versioned(c.votes, leg, v, c.versioned, r.primaryLeg(), c.late)

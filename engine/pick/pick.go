@@ -143,11 +143,11 @@ func Decided(votes []Vote, refusing uint64, need, decider int, bodyRead bool) (l
 }
 
 // Knowing corrects Leg's verdict on a request that names an id which is one backend's own (R26, R28): what
-// others say of it counts only if all say so. unknowing are the legs whose answers say that their
-// backends do not know the id.
+// others say of it counts only if all say so, and then primary speaks for them. unknowing are the legs
+// whose answers say that their backends do not know the id.
 //
 // It is a pure function of its arguments.
-func Knowing(votes []Vote, leg int, v Verdict, unknowing uint64) (int, Verdict) {
+func Knowing(votes []Vote, leg int, v Verdict, unknowing uint64, primary int) (int, Verdict) {
 	if v != Answer || votes[leg].State != Negative || unknowing&(1<<leg) == 0 {
 		return leg, v
 	}
@@ -170,6 +170,8 @@ func Knowing(votes []Vote, leg int, v Verdict, unknowing uint64) (int, Verdict) 
 		return said, Answer
 	case took: // too few backends know it
 		return leg, None
+	case primary >= 0 && votes[primary].State == Negative:
+		return primary, Answer
 	}
 	return leg, Answer
 }

@@ -282,6 +282,36 @@ func TestR28Versioned(t *testing.T) {
 	}
 }
 
+// What is said of an id by those that do not know it counts if all say so, and the primary says it then.
+func TestR28Knowing(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		votes     []Vote
+		unknowing uint64
+		primary   int
+		leg       int
+		want      Verdict
+	}{
+		{"one may know it yet", []Vote{{no, 1}, {pend, 0}}, 0b01, 0, 0, Wait},
+		{"one knows it", []Vote{{no, 1}, {yes, 2}}, 0b01, 0, 1, Answer},
+		{"one knows it, and refuses", []Vote{{no, 1}, {no, 2}}, 0b01, 0, 1, Answer},
+		{"all do not, the primary first", []Vote{{no, 2}, {no, 1}}, 0b11, 1, 1, Answer},
+		{"all do not, the primary last", []Vote{{no, 2}, {no, 1}}, 0b11, 0, 0, Answer},
+		{"the primary has failed", []Vote{{fail, 2}, {no, 1}}, 0b10, 0, 1, Answer},
+		{"it was not asked", []Vote{{no, 2}, {no, 1}}, 0b11, -1, 1, Answer},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			leg, v := Leg(tt.votes, 1, true)
+			leg, v = Knowing(tt.votes, leg, v, tt.unknowing, tt.primary)
+			if v != tt.want || v == Answer && leg != tt.leg {
+				t.Errorf("leg %d, Verdict %d; want leg %d, Verdict %d", leg, v, tt.leg, tt.want)
+			}
+		})
+	}
+}
+
 func BenchmarkLeg(b *testing.B) {
 	for _, n := range []int{2, 3, 16} {
 		votes := make([]Vote, n)
