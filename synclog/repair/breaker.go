@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/akubra/akubra/internal/seldom"
 )
 
 // breaker keeps a backend that is out from costing a timeout per object. It opens when a probe
@@ -20,6 +22,8 @@ type breaker struct {
 	cooldown time.Duration
 	failures uint64
 	last     string
+	untold   seldom.Counter // failed probes
+	told     bool           // that it is out
 }
 
 const (
@@ -50,11 +54,20 @@ func (r *Repairer) suspect(ctx context.Context, b *backend, err error) bool {
 	b.breaker.mu.Unlock()
 	r.tripped(ctx, b, probed)
 	b.breaker.open.Store(true)
-	b.log.Warn("a backend is out: its keys wait", "backend", b.name, "error", probed.Error())
 	return true
 }
 
-// tripped schedules the next probe.
+// forget closes the breaker. It reports whether the log has told that the backend is out.
+func (b *breaker) forget() (told bool) {
+	b.open.Store(false)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	told, b.told = b.told, false
+	return told
+}
+
+// tripped schedules the next probe. It tells that the backend is out, but for one that comes and goes
+// only once a minute (R36).
 func (r *Repairer) tripped(ctx context.Context, b *backend, err error) {
 	br := &b.breaker
 	br.mu.Lock()
@@ -64,6 +77,12 @@ func (r *Repairer) tripped(ctx context.Context, b *backend, err error) {
 	br.until = r.o.Now().Add(wait)
 	br.failures++
 	br.last = err.Error()
+	if !br.told {
+		var failures uint64
+		if failures, br.told = br.untold.Happened(); br.told {
+			b.log.Warn("a backend is out: its keys wait", "backend", b.name, "error", br.last, "failures", failures)
+		}
+	}
 	r.later(ctx, wait, func() { r.reprobe(ctx, b) })
 }
 
@@ -76,8 +95,9 @@ func (r *Repairer) reprobe(ctx context.Context, b *backend) {
 	case err != nil:
 		r.tripped(ctx, b, err)
 	default:
-		b.breaker.open.Store(false)
-		b.log.Info("a backend is back", "backend", b.name)
+		if told := b.breaker.forget(); told {
+			b.log.Info("a backend is back", "backend", b.name)
+		}
 		r.counts.recent.restart()
 		r.Kick()
 	}

@@ -238,7 +238,7 @@ func (r *Repairer) begin(parent context.Context) (ctx context.Context, end func(
 	ctx, r.stop = context.WithCancel(parent)
 	stop := r.stop
 	for _, b := range r.backends {
-		b.breaker.open.Store(false) // the last session's probes are gone
+		b.breaker.forget() // the last session's probes are gone
 	}
 	return ctx, func() {
 		stop()
