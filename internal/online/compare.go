@@ -6,6 +6,20 @@ import (
 	"strings"
 )
 
+// compareAddresses finds backends that may be one storage under two names. Several storages can also share an
+// address, behind a server that tells them apart by name.
+func (c *check) compareAddresses() {
+	for i := range c.reports {
+		r := &c.reports[i]
+		for j := range c.reports[:i] {
+			if r.address != "" && r.address == c.reports[j].address {
+				r.warn("it is at the same address as %s (%s): if these are two names of one storage, objects are stored only once", c.reports[j].Name, r.address)
+				break
+			}
+		}
+	}
+}
+
 // compareBuckets finds the buckets that some backends lack.
 func (c *check) compareBuckets() {
 	all := map[string]int{}

@@ -62,7 +62,8 @@ type Report struct {
 	// Problems keep the backend from working; Warnings might.
 	Problems, Warnings []string
 
-	listed bool // Buckets is known
+	listed  bool   // Buckets is known
+	address string // that was dialed
 }
 
 type check struct {
@@ -95,6 +96,7 @@ func Check(ctx context.Context, o Options) ([]Report, error) {
 			c.sign(ctx, i)
 		}
 	})
+	c.compareAddresses()
 	c.compareBuckets()
 	c.each(func(i int) { c.versioning(ctx, i) })
 	c.compareVersioning()
@@ -163,7 +165,8 @@ func (c *check) connect(ctx context.Context, i int) bool {
 		return false
 	}
 	defer conn.Close()
-	r.Dial = fmt.Sprintf("%s, %v", conn.RemoteAddr(), time.Since(began).Round(100*time.Microsecond))
+	r.address = conn.RemoteAddr().String()
+	r.Dial = fmt.Sprintf("%s, %v", r.address, time.Since(began).Round(100*time.Microsecond))
 	if !secure {
 		r.TLS = "none"
 		return true

@@ -194,6 +194,25 @@ func TestR21OnlineWrites(t *testing.T) {
 	}
 }
 
+// TestR21OnlineTwoNames: two names of one address, which only a look-up tells, may be two names of one storage.
+func TestR21OnlineTwoNames(t *testing.T) {
+	var urls []string
+	for range 2 {
+		s := httptest.NewServer(newStorage(s3mem.Manners{}, "one"))
+		t.Cleanup(s.Close)
+		urls = append(urls, s.URL)
+	}
+	again := options(strings.Replace(urls[0], "127.0.0.1", "[::ffff:127.0.0.1]", 1))
+	reports := run(t, Options{Backends: []client.Options{options(urls[0]), options(urls[1]), again}, ReadOnly: true})
+	want := "it is at the same address as " + reports[0].Name
+	for i := range reports {
+		said := strings.Join(reports[i].Warnings, "\n")
+		if (i == 2) != strings.Contains(said, want) || len(reports[i].Problems) > 0 {
+			t.Errorf("%d: warnings %q, problems %q; the last one wants %q", i, said, reports[i].Problems, want)
+		}
+	}
+}
+
 func TestR21OnlineUnreached(t *testing.T) {
 	ok := newStorage(s3mem.Manners{}, "one")
 	dir := t.TempDir()
