@@ -27,7 +27,7 @@ import (
 // monotonic clock, the caller's.
 type Lane struct {
 	sent  atomic.Int64 // bytes of large bodies that its connections have taken
-	moved atomic.Int64 // when they took some last
+	moved atomic.Int64 // when they took some last, or it was seen that some had arrived
 
 	crowdedAt atomic.Int64 // when Crowded was called last
 
@@ -200,7 +200,7 @@ func (l *Lane) Begin(now int64, b *Cargo, size int64, unsent func() int64) {
 	defer l.mu.Unlock()
 	if len(l.loads) == 0 {
 		l.restartLocked(now)
-		l.stride = stride{from: now, base: l.sent.Load()}
+		l.stride = stride{from: now, sent: l.sent.Load(), base: l.sent.Load()}
 	}
 	b.size, b.begun, b.lags, b.tries = max(size, 0), now, 0, l.over
 	b.unsent, b.onWay = unsent, 0
@@ -237,7 +237,10 @@ func (l *Lane) End(now int64, b *Cargo, waited time.Duration, fate Fate) {
 	case fate == Cut:
 		l.heldLocked(now, b, waited)
 		if !l.fresh {
-			l.rate, l.fresh = max(l.stride.rate, b.paceAt(now)), true
+			l.rate, l.fresh = l.stride.pace, true
+			if l.rate == 0 { // it stands still, and may do so for a moment only
+				l.rate = b.paceAt(now)
+			}
 		}
 		l.lately = min(max(2*l.lately, heldLately), heldLongest)
 	case waited > 0:
@@ -258,6 +261,7 @@ func (l *Lane) End(now int64, b *Cargo, waited time.Duration, fate Fate) {
 	l.loads = slices.Delete(l.loads, i, i+1)
 	if fate != Arrived {
 		l.base += b.onWay // which does not arrive
+		l.stride.base += b.onWay
 	}
 }
 
@@ -272,7 +276,13 @@ func (l *Lane) Lag(now int64, b *Cargo, waited, total, stall time.Duration) (vai
 		l.heldLocked(now, b, total)
 	}
 	vain = l.inVainLocked(now, b, total, stall)
-	l.stride.noteLocked(now, l.sent.Load(), waited, stall)
+	if l.stride.noteLocked(now, waited, stall) {
+		arrived := l.arrivedLocked()
+		if arrived > l.stride.base {
+			l.moved.Store(now)
+		}
+		l.stride.endLocked(now, l.sent.Load(), arrived)
+	}
 	l.measureLocked(now, rateStretch)
 	return vain
 }

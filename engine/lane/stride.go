@@ -6,7 +6,8 @@ import "time"
 // has begun a moment ago whether it can end in time (R10).
 type stride struct {
 	from  int64 // when the stretch began
-	base  int64 // what the lane had sent by then
+	sent  int64 // what the lane had sent by then
+	base  int64 // what of it had arrived
 	waits time.Duration
 	rate  float64 // of the last stretch, or 0
 	pace  float64 // the better one of the last two: where a body has just begun, the next one may be as good as before
@@ -25,20 +26,22 @@ const (
 	throughShare = 8
 )
 
-// noteLocked notes that clients have waited, and begins a new stretch when it is time.
-func (p *stride) noteLocked(now, sent int64, waited, stall time.Duration) {
+// noteLocked notes that clients have waited. It reports whether the stretch is over: endLocked has to follow.
+func (p *stride) noteLocked(now int64, waited, stall time.Duration) bool {
 	p.waits += waited
-	length := now - p.from
-	if length < int64(stall)/looks {
-		return
-	}
-	last := p.rate
-	p.rate = float64(sent-p.base) / seconds(length)
+	return now-p.from >= int64(stall)/looks
+}
+
+// endLocked begins a new stretch. What has arrived tells the rate: what the system takes, it takes in lumps, and more
+// than arrives at first.
+func (p *stride) endLocked(now, sent, arrived int64) {
+	length, last := now-p.from, p.rate
+	p.rate = float64(arrived-p.base) / seconds(length)
 	p.pace = max(last, p.rate)
 	waits := int64(p.waits) >= length/2
 	p.full = waits && last > 0 && p.rate > 0 && p.rate <= grownPace*last
-	p.still = waits && p.rate == 0
-	p.from, p.base, p.waits = now, sent, 0
+	p.still = waits && sent == p.sent
+	p.from, p.sent, p.base, p.waits = now, sent, arrived, 0
 }
 
 // inVainLocked reports whether a body that has held its client back, for total in sum, would have to be cut when

@@ -137,3 +137,74 @@ func TestR10NoClientWaitsForATry(t *testing.T) {
 		}
 	}
 }
+
+// TestR10WhatTheSystemHolds: the system takes some of a body at once, and then a part of that whenever so much has
+// arrived. The backend is as fast as bytes arrive there: what cannot end in time is seen soon, the rate is known
+// from then on, and a backend that takes its bytes is slow, and has not failed.
+func TestR10WhatTheSystemHolds(t *testing.T) {
+	t.Parallel()
+	const rate, held = 250_000, 600_000
+	for _, size := range []int64{mib, 4 * mib, 100 * mib} {
+		l, b, now := new(Lane), new(Cargo), int64(time.Hour)
+		arrived, waited, vain := int64(0), time.Duration(0), false
+		l.Begin(now, b, size, func() int64 { return b.Sent() - arrived })
+		for ; waited < time.Second && !vain; waited += time.Duration(tick) {
+			now += tick
+			arrived = min(arrived+rate/1000, b.Sent())
+			if room := arrived + held - b.Sent(); room >= held/3 {
+				l.Moved(now, b, int(min(room, size-b.Sent())))
+			}
+			vain = l.Lag(now, b, time.Duration(tick), waited, time.Second)
+		}
+		if !vain || waited > time.Second/2 {
+			t.Errorf("%d MiB: in vain %v, after %v", size/mib, vain, waited)
+		}
+		if !l.Moves(now, b) {
+			t.Errorf("%d MiB: nothing moves", size/mib)
+		}
+		l.End(now, b, waited, Cut)
+		if got := l.Status(now).Rate / rate; got < 0.7 || got > 1.1 {
+			t.Errorf("%d MiB: it carries %.2f of what it does", size/mib, got)
+		}
+	}
+}
+
+// TestR10WhatIsOnTheWayDoesNotArrive: what the system held for a body that was cut is not taken for the pace of the
+// one beside it.
+func TestR10WhatIsOnTheWayDoesNotArrive(t *testing.T) {
+	t.Parallel()
+	l, a, b, now := new(Lane), new(Cargo), new(Cargo), int64(time.Hour)
+	l.Begin(now, a, mib, func() int64 { return 500_000 })
+	l.Begin(now, b, mib, func() int64 { return 0 })
+	l.Moved(now, a, 500_000)
+	lag := func(d time.Duration) {
+		now += int64(d)
+		l.Lag(now, b, d, d, time.Second)
+	}
+	lag(130 * time.Millisecond)
+	l.End(now, a, 0, Cut)
+	lag(130 * time.Millisecond)
+	if l.stride.rate != 0 {
+		t.Errorf("%.0f bytes a second, of which none has arrived", l.stride.rate)
+	}
+}
+
+// TestR10RateOfWhatStandsStill: a backend that stands still for a moment before its rate is known is not taken for one
+// that carries nothing.
+func TestR10RateOfWhatStandsStill(t *testing.T) {
+	t.Parallel()
+	l, b, now := new(Lane), new(Cargo), int64(time.Hour)
+	l.Begin(now, b, 4*mib, func() int64 { return 500_000 })
+	l.Moved(now, b, 600_000)
+	waited := time.Duration(0)
+	for ; waited < time.Second; waited += time.Duration(tick) {
+		now += tick
+		if l.Lag(now, b, time.Duration(tick), waited, time.Second) {
+			t.Fatalf("it is cut after %v", waited)
+		}
+	}
+	l.End(now, b, waited, Cut)
+	if !l.Fits(now, mib/2, time.Second) || l.Fits(now, mib, time.Second) {
+		t.Errorf("it carries %.0f bytes a second", l.Status(now).Rate)
+	}
+}
