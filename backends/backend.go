@@ -10,6 +10,7 @@
 package backends
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -46,6 +47,12 @@ type Options struct {
 	// Watcher waits for data on connections; backends may share one. If it is nil, Await always
 	// fails.
 	Watcher *netio.Watcher
+	// StrayTime is how long each request goes out on a new connection after the backend has sent
+	// bytes that nobody asked for (R32); 0 is ten minutes, less than that is no time.
+	StrayTime time.Duration
+	// Stray is called when the backend begins to send bytes that nobody asked for. It must not
+	// wait. May be nil.
+	Stray func()
 }
 
 // Backend is one S3 backend: its address and its pool of connections.
@@ -63,6 +70,7 @@ type Backend struct {
 	watcher     *netio.Watcher
 	client      *fasthttp.HostClient
 	pool        connPool
+	strays      strays
 }
 
 // New makes a backend without dialing it.
@@ -72,7 +80,7 @@ func New(o Options) (*Backend, error) {
 	}
 	b := &Backend{
 		name: o.URL.Host, url: o.URL.Scheme + "://" + o.URL.Host, addr: o.URL.Host, host: o.URL.Hostname(),
-		congestion: congestion.New(o.CongestionControl), watcher: o.Watcher,
+		congestion: congestion.New(o.CongestionControl), watcher: o.Watcher, strays: strays{over: cmp.Or(o.StrayTime, strayTime), told: o.Stray},
 	}
 	if err := b.congestion.Check(); err != nil {
 		return nil, fmt.Errorf("cannot use backend %q: %w", o.URL, err)

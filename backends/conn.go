@@ -114,24 +114,15 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	return tc, nil
 }
 
-// look returns nil if the peer has neither closed the connection nor sent anything that has not
-// been read (R32). Stray bytes that arrive after this look cannot be told from the response:
-// nothing ties an HTTP/1.1 response to its request.
-func (c *Conn) look() error {
-	if tc, ok := c.Conn.(*tls.Conn); ok {
-		return c.tls.look(tc, false)
-	}
-	return c.sock.Look()
-}
-
 // Reused reports whether a request was sent on this connection before.
 func (c *Conn) Reused() bool { return c.reused }
 
 // takeUp marks an idle connection as in use again. It returns false if the peer has closed it or
-// sent something unasked, or if TLS would be agreed on in another way now.
+// sent something unasked, on others neither (strays), or if TLS would be agreed on in another way
+// now.
 func (c *Conn) takeUp() bool {
 	c.sock.TakeUp()
-	return c.isTrusted() && c.Alive()
+	return c.isTrusted() && !c.backend.strays.recent() && c.Alive()
 }
 
 // isTrusted reports whether the connection was made with the backend's current TLS configuration.
@@ -163,10 +154,16 @@ func (c *Conn) AbortWrite() { c.sock.StopSending() }
 
 // Release returns the connection to the backend's pool. It closes the connection instead if it was
 // aborted, if bytes that nobody asked for are buffered, or if since it was dialed the backend has
-// turned out to need another congestion control or was given another TLS configuration.
+// turned out to need another congestion control, was given another TLS configuration, or has sent
+// bytes unasked.
 func (c *Conn) Release() {
-	if c.outdated && c.backend.congestion.Near() || !c.isTrusted() || c.aborted() || c.sock.SendingStopped() || len(c.unread) > 0 || (c.reader != nil && c.reader.Buffered() > 0) {
+	if c.outdated && c.backend.congestion.Near() || !c.isTrusted() || c.aborted() || c.sock.SendingStopped() {
 		c.Discard()
+		return
+	}
+	if c.hasUnread() || c.backend.strays.recent() {
+		_ = c.look() // which is remembered
+		c.Reset()    // nothing is on it any more, and closing many would use up the ports
 		return
 	}
 	c.dropReader()

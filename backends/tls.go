@@ -22,9 +22,10 @@ type tlsSocket struct {
 	net.Conn
 	sock    *netio.Socket // Conn's
 	looking bool
-	waits   bool    // while looking: wait for the rest of a record that has begun
-	spoke   bool    // while looking: crypto/tls wanted to write an alert or the answer to a key update
-	first   [1]byte // what the look read, if anything
+	waits   bool               // while looking: wait for the rest of a record that has begun
+	spoke   bool               // while looking: crypto/tls wanted to write an alert or the answer to a key update
+	first   [len(closing)]byte // what the look read,
+	nFirst  int                // so much
 
 	// Position in the stream of records (RFC 8446 §5.1): bytes of the current header read so far,
 	// then bytes left of what follows it.
@@ -82,7 +83,7 @@ func (s *tlsSocket) inRecord() bool { return s.have > 0 || s.left > 0 }
 func (s *tlsSocket) look(tc *tls.Conn, wait bool) error {
 	s.looking, s.waits, s.spoke = true, wait, false
 	n, err := tc.Read(s.first[:])
-	s.looking = false
+	s.looking, s.nFirst = false, n
 	switch {
 	case n > 0 || s.spoke:
 		return netio.ErrUnasked

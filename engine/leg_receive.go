@@ -167,7 +167,7 @@ func (l *leg) receiveLong(c Conn) error {
 	if err := l.readBody(c, br); err != nil {
 		return err
 	}
-	if !l.open && c.Reused() && br.Buffered() > 0 {
+	if !l.open && c.Reused() && br.Buffered() > 0 && !c.Alive() {
 		return errSurplus
 	}
 	return nil

@@ -77,6 +77,7 @@ type strayServer struct {
 	ln        net.Listener
 	tls       *tls.Config
 	holdAfter int                                             // of strayTCP
+	strayTime time.Duration                                   // see backends.Options
 	greet     func(c *strayConn)                              // of a new connection; may be nil
 	answer    func(c *strayConn, q *http.Request, own string) // own is its X-Id
 	conns     atomic.Int64
@@ -90,7 +91,7 @@ func newStrayServer(t testing.TB, config *tls.Config) *strayServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.MustDo(t, err)
-	s := &strayServer{ln: ln, tls: config, open: map[net.Conn]bool{}}
+	s := &strayServer{ln: ln, tls: config, open: map[net.Conn]bool{}, strayTime: -1} // each connection is looked at
 	return s
 }
 
@@ -185,7 +186,7 @@ func strayRig(t testing.TB, servers []*strayServer, roots *x509.CertPool, setups
 			}
 			b, err := backends.New(backends.Options{
 				URL: &url.URL{Scheme: scheme, Host: s.ln.Addr().String()}, DialTimeout: patience, IdleTimeout: time.Minute, ReadBuffer: 16 << 10,
-				TLS: &tls.Config{RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(8)}, Watcher: watcher,
+				TLS: &tls.Config{RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(8)}, Watcher: watcher, StrayTime: s.strayTime,
 			})
 			testkit.MustDo(t, err)
 			t.Cleanup(b.Close)

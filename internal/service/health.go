@@ -93,6 +93,12 @@ func (p *Proxy) demoted(e limiter.Event) {
 	p.silence.demoted(e)
 }
 
+// strayed says that a backend sends bytes that nobody asked for (R32).
+func (p *Proxy) strayed(backend string) {
+	p.logs.Main.Warn().Str("backend", backend).
+		Msg("backend sends what nobody asked for: so that no client gets another one's answer, each request goes out on a new connection for some time")
+}
+
 func (p *Proxy) returned(e limiter.Event) {
 	p.logs.Main.Warn().Str("backend", e.Name).Msg("backend is back in the pool")
 	if r := p.repairer.Load(); r != nil {

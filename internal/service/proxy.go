@@ -213,6 +213,7 @@ func (p *Proxy) makeBackends() error {
 
 			CongestionControl: p.Config.CongestionControl,
 			Watcher:           p.watcher,
+			Stray:             func() { p.strayed(u.Host) },
 		})
 		if err != nil {
 			return err
