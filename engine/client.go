@@ -92,7 +92,16 @@ func (c *client) isPlain() bool { return c.plain }
 func (c *client) isOld() bool { return c.way == oldClient }
 
 // wasInterrupted reports whether the connection can no longer be read from.
-func (c *client) wasInterrupted() bool { return c.conn != nil && c.conn.interrupted() }
+func (c *client) wasInterrupted() bool {
+	return c.conn != nil && (c.conn.spared || c.conn.interrupted())
+}
+
+// cede notes that the request has given its place to another one, if it was ended for that.
+func (c *client) cede() {
+	if c.conn != nil {
+		c.conn.cede()
+	}
+}
 
 // interrupt ends a read of the body that is waiting.
 func (c *client) interrupt() {

@@ -93,9 +93,11 @@ type clientConn struct {
 	answers   bool      // forsaken has an answer for the client
 	place     int       // among the listener's connections, or -1; under its lock
 	quietness atomic.Int64
-	fresh     bool // nothing has come yet
-	pace      pace // of the body that is being read
-	sendPace  pace // of the answer that is being sent; of who sends it
+	fresh     bool         // nothing has come yet
+	silent    atomic.Int64 // since when a body has been waited for, see client_silent.go
+	spared    bool         // another request has its place; of the server's goroutine
+	pace      pace         // of the body that is being read
+	sendPace  pace         // of the answer that is being sent; of who sends it
 }
 
 func newClientConn(nc net.Conn, d *listener) net.Conn {
@@ -140,6 +142,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		c.setReadDeadline(time.Time{})
 		n, err = c.receive(p)
 	}
+	c.endSilence()
 	if err != nil {
 		c.eof = c.eof || err == io.EOF
 		c.noteFailedRead(err)
@@ -216,6 +219,9 @@ func (c *clientConn) beforeReceive() {
 			c.setReadDeadline(now.Add(headTimeout))
 			c.setQuiet(slowSince(c.engineTime(now)))
 		}
+		if c.serving != nil { // it was told to go on
+			c.beginSilence(time.Now())
+		}
 	case waitBody:
 		now := time.Now()
 		until := c.pace.wait(now, bodyTimeout)
@@ -223,6 +229,7 @@ func (c *clientConn) beforeReceive() {
 			until = now.Add(lazyWait)
 		}
 		c.setReadDeadline(until)
+		c.beginSilence(now)
 	}
 }
 

@@ -29,6 +29,8 @@ type listener struct {
 	atBound seldom.Counter
 	cuts    [cutReasons]atomic.Uint64
 
+	noneSilent atomic.Int64 // until then no upload has been silent for long enough; on the engine's clock
+
 	end      sync.Once
 	refusing atomic.Int64
 	refusals sync.WaitGroup
@@ -237,6 +239,7 @@ func (l *listener) leave(c *clientConn) {
 	l.conns, c.place = l.conns[:last], -1
 	l.mu.Unlock()
 	l.open.Add(-1)
+	c.cede()
 	if c.quiet() == evicted {
 		l.leaving.Add(-1)
 	}

@@ -54,7 +54,7 @@ func (c *clientConn) awaitAnswer() bool {
 			break
 		}
 	}
-	if c.interrupted() && c.quiet() != evicted {
+	if c.interrupted() && c.quiet() != evicted && !c.spared {
 		c.linger, c.dropNext = true, true
 		return false
 	}

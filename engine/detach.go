@@ -17,7 +17,7 @@ import (
 // detach leaves the request to whoever decides it, unless it is decided already. If it returns
 // true, the handler must not touch the request any more.
 func (r *request) detach() bool {
-	if r.client.way != detachable || !r.head.isAnsweredShortly() || r.e.stopping.Load() {
+	if r.client.way != detachable || !r.head.isAnsweredShortly() || r.e.stopping.Load() || r.client.wasInterrupted() {
 		return false
 	}
 	// No leg may wait for a disk here: its connection may carry another request already.

@@ -22,7 +22,7 @@ func (e *Engine) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfi
 // refusesBody reports whether a request with a body of n bytes is refused because of its head
 // alone, as far as that can be told without parsing it again.
 func (e *Engine) refusesBody(g *generation, h *fasthttp.RequestHeader, n int64) bool {
-	if g.tooLarge(n) || e.closing.Load() || e.handling.Load() >= int64(g.MaxConcurrentRequests) {
+	if g.tooLarge(n) || e.closing.Load() || e.isFull(e.handling.Load()+1, g) {
 		return true
 	}
 	if n <= maxDeleteBody || !h.IsPost() {

@@ -136,7 +136,7 @@ type Options struct {
 	TLS *tls.Config
 
 	// Other than the defaults only in tests: the constants of these names.
-	firstTimeout, headGrace, paceTime, answerPulse, drainGrace, continueWait, briefWait time.Duration
+	firstTimeout, headGrace, silentGrace, paceTime, answerPulse, drainGrace, continueWait, briefWait time.Duration
 }
 
 // Engine is the proxy's server. New makes it, Serve runs it, Shutdown stops it.
@@ -177,6 +177,7 @@ type Engine struct {
 	nextID   atomic.Uint64
 	inFlight atomic.Int64 // requests whose handler or legs are not done
 	handling atomic.Int64 // requests whose handler is not done (R23)
+	ending   atomic.Int64 // of them, those that make room for others (client_silent.go)
 	deleting atomic.Int64 // what multi-object deletes take, as deletes_list.go counts (R23)
 
 	mu       sync.Mutex
@@ -216,6 +217,7 @@ func New(o Options) (*Engine, error) {
 	e.o.firstTimeout = cmp.Or(o.firstTimeout, firstTimeout)
 	e.o.continueWait = cmp.Or(o.continueWait, continueWait)
 	e.o.headGrace = cmp.Or(o.headGrace, headGrace)
+	e.o.silentGrace = cmp.Or(o.silentGrace, silentGrace)
 	e.o.paceTime = cmp.Or(o.paceTime, paceTime)
 	e.o.drainGrace = cmp.Or(o.drainGrace, drainGrace)
 	e.o.answerPulse = cmp.Or(o.answerPulse, answerPulse)

@@ -101,6 +101,7 @@ func (r *request) letNext() {
 	if r.client.served == unserved {
 		r.client.served = letGo
 		r.e.handling.Add(-1)
+		r.client.cede()
 	}
 }
 
@@ -156,7 +157,7 @@ func (e *Engine) beginAttempt(ctx *fasthttp.RequestCtx, tried uint64) *request {
 	// bound. They have one of their own, the limiter's.
 	o := e.current()  // the request keeps it (R22)
 	e.inFlight.Add(1) // first: Shutdown waits for whoever does not see that it closes
-	if e.handling.Add(1) > int64(o.MaxConcurrentRequests) || e.closing.Load() {
+	if n := e.handling.Add(1); e.closing.Load() || e.isFull(n, o) {
 		e.handling.Add(-1)
 		e.leave(nil)
 		e.refuseEarly(ctx, errTooManyRequests)

@@ -130,6 +130,7 @@ func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64
 	defer deadline.Stop()
 	retry := time.NewTicker(slotRetry)
 	defer retry.Stop()
+	madeRoom := e.spareSilent() // one upload for one request
 	for {
 		changed := e.o.Limiter.Changed()
 		if got, ok = e.o.Limiter.TryBegin(e.now(), want, slots); ok {
@@ -138,6 +139,7 @@ func (r *request) awaitSlots(want uint64, slots *[MaxBackends]int32) (got uint64
 		select {
 		case <-changed:
 		case <-retry.C:
+			madeRoom = madeRoom || e.spareSilent()
 		case <-deadline.C:
 			return 0, false
 		}
