@@ -67,9 +67,18 @@ func (s *journalCommands) showKey(c *cli, conf *config.Config) int {
 	return exitOK
 }
 
-// find asks the running proxy, which knows what is not in the files yet, or else reads the files.
+// find also takes the key as `journal list` prints it.
 func (s *journalCommands) find(ctx context.Context, c *cli, conf *config.Config) (tasks []task.Task, err error) {
-	bucket, key, _ := strings.Cut(ledger.BareObject(s.object), "/")
+	tasks, err = findObject(ctx, c, conf, s.object)
+	if unescaped := text.Unprintable(s.object); err == nil && len(tasks) == 0 && unescaped != s.object {
+		return findObject(ctx, c, conf, unescaped)
+	}
+	return tasks, err
+}
+
+// findObject asks the running proxy, which knows what is not in the files yet, or else reads the files.
+func findObject(ctx context.Context, c *cli, conf *config.Config, object string) (tasks []task.Task, err error) {
+	bucket, key, _ := strings.Cut(ledger.BareObject(object), "/")
 	if key != "" && conf.AdminListen != "" {
 		proxy := remote.NewClient(conf.AdminListen, func(error) {})
 		proxy.Token = string(conf.AdminToken)
@@ -83,7 +92,7 @@ func (s *journalCommands) find(ctx context.Context, c *cli, conf *config.Config)
 		}
 	}
 	err = readJournal(c, conf, func(t *task.Task, _ []string) bool {
-		if ledger.IsObject(t, s.object) {
+		if ledger.IsObject(t, object) {
 			tasks = append(tasks, *t)
 		}
 		return true

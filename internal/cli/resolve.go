@@ -150,6 +150,9 @@ func (s *settling) one(ctx context.Context) error {
 	bucket, key, isObject := strings.Cut(ledger.BareObject(s.f.object), "/")
 	if isObject && key != "" {
 		got, err := r.Settle(ctx, bucket, key, "", s.d)
+		if unescaped := text.Unprintable(key); errors.Is(err, repair.ErrNotPending) && unescaped != key { // as `journal list` prints it
+			got, err = r.Settle(ctx, bucket, unescaped, "", s.d)
+		}
 		if errors.Is(err, repair.ErrNotPending) {
 			return wrongArgument{fmt.Errorf("nothing is pending for %q; `akubra journal list` shows what is", s.f.object)}
 		}

@@ -50,6 +50,29 @@ func (r *storesRig) wantPending(want string) {
 	}
 }
 
+// R35: a key is found by what `akubra journal list` shows of it, also if that has escapes.
+func TestR35KeyAsListed(t *testing.T) {
+	t.Parallel()
+	r := newStoresRig(t, "")
+	r.parkKeys(task.Conflict, "a\u202eb", "👩\u200d👧", `literal\u200d`)
+	list, _ := mustRun(t, exitOK, "journal", "list", "-c", r.config)
+	for listed, key := range map[string]string{`bkt/a\u202eb`: "a\u202eb", `bkt/👩\u200d👧`: "👩\u200d👧", `bkt/literal\u200d`: `literal\u200d`} {
+		if !strings.Contains(list, listed+" ") {
+			t.Errorf("the list lacks %q:\n%s", listed, list)
+		}
+		if shown, _ := mustRun(t, exitOK, "journal", "show", "--offline", listed, "-c", r.config); !strings.HasPrefix(shown, listed+"\n") {
+			t.Errorf("%q is shown as %q", listed, shown)
+		}
+		if got, _ := mustRun(t, exitOK, "resolve", listed, "--accept", "-c", r.config); !strings.HasPrefix(got, listed+": ") {
+			t.Errorf("%q is settled as %q", listed, got)
+		}
+		if got := r.get(0, key); got != "first" {
+			t.Errorf("%q is %q", key, got)
+		}
+	}
+	r.wantPending("")
+}
+
 // R35: a person decides about a parked key; without a proxy the journal is opened.
 func TestR35Resolve(t *testing.T) {
 	t.Parallel()

@@ -38,3 +38,16 @@ func TestDialable(t *testing.T) {
 		}
 	}
 }
+
+func TestUnprintable(t *testing.T) {
+	for _, s := range []string{"", "a/b c", "\a\b\f\n\r\t\v\x00\x1b[31m\x7f", "\u0085\u00a0\u202e\u2028\ufeff", "👩\u200d👧", "\U000e0001", `\`, `\\`, `'"`, "\xff"} {
+		if got := Unprintable(Printable(s)); got != s && s != "\xff" {
+			t.Errorf("%q became %q", s, got)
+		}
+	}
+	for _, s := range []string{`\`, `\u0041`, `\101`, `\x41`, `\u20`, `\"`, `\'`, `\u000a`, "\xff"} {
+		if got := Unprintable(s); got != s {
+			t.Errorf("%q became %q, though nothing is printed so", s, got)
+		}
+	}
+}

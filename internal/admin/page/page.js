@@ -3,6 +3,15 @@
 
 const $ = (id) => document.getElementById(id);
 
+// printable escapes what is invisible or would make a text look like another one, as the commands do.
+const short = { "\x07": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v" };
+function printable(text) {
+  return String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => {
+    const n = c.codePointAt(0), hex = (digits) => n.toString(16).padStart(digits, "0");
+    return short[c] || (n < 0x80 ? "\\x" + hex(2) : n < 0x10000 ? "\\u" + hex(4) : "\\U" + hex(8));
+  });
+}
+
 // make makes an element: attributes, then children, which are elements or text.
 function make(tag, attributes = {}, ...children) {
   const e = document.createElement(tag);
@@ -11,7 +20,7 @@ function make(tag, attributes = {}, ...children) {
     else if (value === true) e.setAttribute(name, "");
     else if (value !== false && value != null) e.setAttribute(name, value);
   }
-  e.append(...children.map((c) => (c instanceof Node ? c : String(c))));
+  e.append(...children.map((c) => (c instanceof Node ? c : printable(c))));
   return e;
 }
 
@@ -23,6 +32,7 @@ function svg(tag, attributes) {
 
 // setText changes a text only where it differs: what is read aloud or selected stays.
 function setText(e, text) {
+  text = printable(text);
   if (e.textContent !== text) e.textContent = text;
 }
 
@@ -77,7 +87,7 @@ function ask(method, path, body) {
 
 function say(text) {
   $("said").hidden = false;
-  $("said").textContent = text;
+  $("said").textContent = printable(text);
 }
 
 // act asks for a change, and says what became of it.
@@ -350,7 +360,7 @@ function headsTable(k) {
 }
 
 function parkedCard(k) {
-  const card = make("article", { class: "card", "aria-label": k.object },
+  const card = make("article", { class: "card", "aria-label": printable(k.object) },
     make("div", { class: "head" }, make("h3", {}, k.object), make("span", { class: "state bad" }, k.parked)),
     make("p", { class: "muted" }, (advice[k.parked] || "") + (k.last_error ? " Repair said: " + k.last_error : "")), headsTable(k));
   const command = "akubra resolve -c FILE " + quoted(k.object);
@@ -360,7 +370,7 @@ function parkedCard(k) {
   }
   const key = k.keybytes || base64(k.key);
   const button = (words, decision, sure) => make("button", { type: "button", "data-name": k.object + words, onclick: async (e) => {
-    if (sure && !confirm(`${words}: ${k.object}\n\n${sure}`)) return;
+    if (sure && !confirm(`${words}: ${printable(k.object)}\n\n${sure}`)) return;
     if (await act(e.currentTarget, "POST", "parked/resolve", { bucket: k.bucket, key, ...decision }, k.object)) showParked();
   } }, words);
   const all = state.backends.map((b) => button("Take " + b.name, { take: b.name }, "All backends get what this one has; if it has nothing, the object is deleted."));
