@@ -66,8 +66,8 @@ func (r *request) askLater(want, busy uint64) uint64 {
 
 // deferLegs returns those of the backends holding slots that the request does without, and gives
 // their slots back. crowded are those that are busy up to their limits (R13); kept is one that
-// must not be deferred.
-func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32) (late uint64) {
+// must not be deferred. behind: see full.
+func (r *request) deferLegs(got, crowded, kept uint64, behind bool, slots *[MaxBackends]int32) (late uint64) {
 	e := r.e
 	late = r.notAhead(got&crowded, got)
 	crowded = late
@@ -80,7 +80,7 @@ func (r *request) deferLegs(got, crowded, kept uint64, slots *[MaxBackends]int32
 		acks = r.acks()
 	}
 	if large {
-		late |= r.full(got)
+		late |= r.full(got, behind)
 	}
 	if late &^= kept; late == got {
 		late = 0 // all are slow: waiting for them is right
@@ -162,12 +162,12 @@ func (r *request) bodySize() int64 {
 	return lane.UnknownSize
 }
 
-// full is the set of backends that could not carry another large body.
-func (r *request) full(got uint64) (full uint64) {
+// full is the set of backends that could not carry another large body. behind: repair has not brought everything.
+func (r *request) full(got uint64, behind bool) (full uint64) {
 	now := r.e.now()
 	for set := got; set != 0; set &= set - 1 {
 		b := bits.TrailingZeros64(set)
-		if !r.e.lanes[b].Fits(now, r.bodySize(), r.o.StallTimeout) {
+		if !r.e.lanes[b].Fits(now, r.bodySize(), r.o.StallTimeout, behind) {
 			full |= 1 << b
 		}
 	}

@@ -90,6 +90,27 @@ func TestR10FullBackendIsDeferred(t *testing.T) {
 	}
 }
 
+// TestR10NoTryWhileSomethingIsOwed: whether a backend has become better is not tried half a minute later while repair
+// has something to bring.
+func TestR10NoTryWhileSomethingIsOwed(t *testing.T) {
+	t.Parallel()
+	for _, owed := range []bool{true, false} {
+		r := newRig(t, 2)
+		r.heldBack(1, r.e.now()-int64(31*time.Second))
+		if owed {
+			r.journal.owe("b", "other", 1<<1)
+		}
+		body := pattern(largeBody)
+		wantStatus(t, r.put("/b/k", body), 200)
+		if owed {
+			r.wantDeferred("/b/k", 1)
+			continue
+		}
+		r.settled()
+		wantStored(t, r.stores[1], "/b/k", body)
+	}
+}
+
 // TestR10R3NoFailingBackendIsLeftAlone: where one that would be left to tell the client has failed at the last write,
 // the others get the next one, however slow they are.
 func TestR10R3NoFailingBackendIsLeftAlone(t *testing.T) {

@@ -49,6 +49,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	var got, crowded, kept uint64
 	now := int64(r.head.begun.Sub(e.epoch))
 	mayDefer := r.mayDefer(want)
+	behind := mayDefer && r.isLarge() && e.o.Journal != nil && !e.o.Journal.Quiet()
 	if mayDefer && e.adaptive != nil {
 		crowded = e.adaptive.Crowded(now, want)
 	}
@@ -79,7 +80,7 @@ func (r *request) takeSlots(want uint64) *s3Error {
 	}
 	var late uint64
 	if mayDefer {
-		late = r.deferLegs(got, crowded, kept, slots)
+		late = r.deferLegs(got, crowded, kept, behind, slots)
 		got &^= late
 		r.countSkipped(late, ResultDeferred)
 	}

@@ -85,8 +85,11 @@ func (b *Cargo) isOf(now int64, stall time.Duration) bool {
 const (
 	// What a backend has held back within heldLately counts. Each leg that is cut doubles that, up to
 	// heldLongest, since it has carried bytes in vain.
-	heldLately   = int64(30 * time.Second)
-	heldLongest  = int64(10 * time.Minute)
+	heldLately  = int64(30 * time.Second)
+	heldLongest = int64(10 * time.Minute)
+	// behindTimes: it counts so many times as long while repair is behind. Its bytes are on the way then, so that a
+	// body that tries whether the backend has become better would wait for them, and its client with it.
+	behindTimes  = 3
 	rateStretch  = int64(250 * time.Millisecond)
 	leastStretch = int64(100 * time.Millisecond)
 	mostStretch  = int64(2 * time.Second)
@@ -113,12 +116,13 @@ const (
 // UnknownSize is a body whose length the client does not tell.
 const UnknownSize = -1
 
-// Fits reports whether a body of this size is begun at the backend. It counts it as wanted.
-func (l *Lane) Fits(now, size int64, stall time.Duration) bool {
+// Fits reports whether a body of this size is begun at the backend. It counts it as wanted. behind: repair has not
+// brought everything yet.
+func (l *Lane) Fits(now, size int64, stall time.Duration, behind bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.measureLocked(now, rateStretch)
-	if l.fitsLocked(now, max(size, 0), stall) {
+	if l.fitsLocked(now, max(size, 0), stall, behind) {
 		return true
 	}
 	l.deferred++
@@ -127,12 +131,16 @@ func (l *Lane) Fits(now, size int64, stall time.Duration) bool {
 }
 
 // fitsLocked is Fits; a size of 0 is one that is not known.
-func (l *Lane) fitsLocked(now, size int64, stall time.Duration) bool {
+func (l *Lane) fitsLocked(now, size int64, stall time.Duration, behind bool) bool {
 	if stall <= 0 || !l.fresh {
 		return true
 	}
 	l.wantLocked(now, size, stall)
-	long := now-l.heldAt > max(l.lately, heldLately)
+	lately := max(l.lately, heldLately)
+	if behind {
+		lately = min(behindTimes*lately, heldLongest)
+	}
+	long := now-l.heldAt > lately
 	if !l.ever || long && !l.over {
 		return true
 	}

@@ -42,7 +42,7 @@ func (r *road) run(seconds, n float64, size int64) {
 			if r.chance != nil {
 				wait = r.chance.ExpFloat64()
 			}
-			if !r.Fits(r.now, size, r.stall) {
+			if !r.Fits(r.now, size, r.stall, false) {
 				r.deferred++
 				continue
 			}
@@ -190,7 +190,7 @@ func TestR10SlowClientsAreNotDeferred(t *testing.T) {
 	l, now := Lane{}, int64(0)
 	for range 100 {
 		now += int64(time.Second)
-		if !l.Fits(now, 1<<30, time.Second) {
+		if !l.Fits(now, 1<<30, time.Second, false) {
 			t.Fatal("deferred")
 		}
 		l.Begin(now, new(Cargo), 1<<30, nil)
@@ -198,7 +198,7 @@ func TestR10SlowClientsAreNotDeferred(t *testing.T) {
 	}
 	// Also where somebody has been held back: what they have yet to send is no load of the backend's.
 	l.rate, l.share, l.fresh, l.ever, l.heldAt = 10*mib, 1, true, true, now
-	if now += int64(2 * time.Second); !l.Fits(now, 9*mib, time.Second) {
+	if now += int64(2 * time.Second); !l.Fits(now, 9*mib, time.Second, false) {
 		t.Error("deferred beside slow clients")
 	}
 }
@@ -208,7 +208,7 @@ func TestR10SlowClientsAreNotDeferred(t *testing.T) {
 func TestR10ALittleSlowerIsNotDeferred(t *testing.T) {
 	l, now := Lane{}, int64(time.Hour)
 	for range 20 {
-		if !l.Fits(now, 1<<30, time.Second) {
+		if !l.Fits(now, 1<<30, time.Second, false) {
 			t.Fatal("deferred")
 		}
 		b := new(Cargo)
@@ -230,7 +230,7 @@ func TestR10ALittleSlowerIsNotDeferred(t *testing.T) {
 	b.sent.Add(900 * mib)
 	l.sent.Add(900 * mib)
 	l.End(now, b, time.Second, Cut)
-	if l.Fits(now, 16<<30, time.Second) || !l.Fits(now, mib, time.Second) {
+	if l.Fits(now, 16<<30, time.Second, false) || !l.Fits(now, mib, time.Second, false) {
 		t.Error("what would be cut again is to be deferred, and nothing else")
 	}
 }
@@ -275,27 +275,27 @@ func TestR10WhatALaneTakesAtATime(t *testing.T) {
 		{"too much has come", func() *Lane { l := over(); l.excess = 10 * mib; l.next = now + 1; return l }(), mib, time.Second, true},
 		{"what came when the rate was not known", func() *Lane {
 			l := carrying(4, 4)
-			l.Fits(now, mib, time.Second)
+			l.Fits(now, mib, time.Second, false)
 			l.over, l.excess = true, l.excess+5*mib
 			return l
 		}(), mib, time.Second, false},
 		{"too large bodies have come", func() *Lane {
 			l := carrying(2)
 			for range 9 {
-				l.Fits(now, 11*mib, time.Second)
+				l.Fits(now, 11*mib, time.Second, false)
 			}
 			return l
 		}(), mib, time.Second, true},
 	} {
-		if got := tt.l.Fits(now, tt.size, tt.stall); got != tt.want {
+		if got := tt.l.Fits(now, tt.size, tt.stall, false); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}
 	l := over()
-	if !l.Fits(now, mib, time.Second) || l.Fits(now+int64(time.Second), mib, time.Second) {
+	if !l.Fits(now, mib, time.Second, false) || l.Fits(now+int64(time.Second), mib, time.Second, false) {
 		t.Error("too much comes: the next one is due ten seconds after it")
 	}
-	if !l.Fits(now+int64(4*time.Second), mib, time.Second) {
+	if !l.Fits(now+int64(4*time.Second), mib, time.Second, false) {
 		t.Error("no more has come than it carries")
 	}
 }
@@ -393,19 +393,45 @@ func TestR10LaneOfEndlessBodies(t *testing.T) {
 		now := int64(time.Hour)
 		l := &Lane{fresh: true, ever: true, share: 1, heldAt: now} // a backend of which nothing is taken
 		for range 3 {
-			if l.Fits(now, size, time.Second) {
+			if l.Fits(now, size, time.Second, false) {
 				t.Errorf("%d bytes fit", size)
 			}
 			l.Begin(now, new(Cargo), size, nil)
 		}
 		l.over = true
-		if l.Fits(now, size, time.Second) || !l.over {
+		if l.Fits(now, size, time.Second, false) || !l.over {
 			t.Errorf("%d bytes fit, after a while: %v over", size, l.over)
 		}
 		// The one that goes to see whether the backend has become better is the only one for a long time.
 		l.loads, l.heldAt = nil, now-2*heldLately
-		if !l.Fits(now, size, time.Second) || l.next < now {
+		if !l.Fits(now, size, time.Second, false) || l.next < now {
 			t.Errorf("%d bytes: the next one may come at %d, now is %d", size, l.next, now)
 		}
+	}
+}
+
+// TestR10NoTryWhileRepairIsBehind: while repair's bytes are on the way to a backend, no body is begun half a minute
+// after the last one to see whether the backend has become better: it would wait for them.
+func TestR10NoTryWhileRepairIsBehind(t *testing.T) {
+	t.Parallel()
+	for _, behind := range []bool{false, true} {
+		begun, now := 0, int64(time.Hour)
+		l := &Lane{rate: 2.5e6, share: 1, fresh: true, ever: true, heldAt: now}
+		for range 89 {
+			now += int64(time.Second)
+			if l.Fits(now, 4*mib, time.Second, behind) {
+				begun++
+			}
+		}
+		if (begun > 0) == behind {
+			t.Errorf("behind %v: %d were begun in a minute and a half", behind, begun)
+		}
+		if now += int64(2 * time.Second); behind && !l.Fits(now, 4*mib, time.Second, behind) {
+			t.Error("none is begun after that")
+		}
+	}
+	l, now := &Lane{rate: 2.5e6, share: 1, fresh: true, ever: true, lately: heldLongest}, int64(time.Hour)
+	if l.heldAt = now - heldLongest - 1; !l.Fits(now, 4*mib, time.Second, true) {
+		t.Error("it is not seen any more that the backend has become better")
 	}
 }

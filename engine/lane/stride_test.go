@@ -204,7 +204,7 @@ func TestR10RateOfWhatStandsStill(t *testing.T) {
 		}
 	}
 	l.End(now, b, waited, Cut)
-	if !l.Fits(now, mib/2, time.Second) || l.Fits(now, mib, time.Second) {
+	if !l.Fits(now, mib/2, time.Second, false) || l.Fits(now, mib, time.Second, false) {
 		t.Errorf("it carries %.0f bytes a second", l.Status(now).Rate)
 	}
 }
