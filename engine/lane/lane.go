@@ -64,6 +64,8 @@ type Cargo struct {
 	lags  int64 // when its client was held back last, or 0; under the lane's mu
 	tries bool  // it goes alone, since more comes than the backend carries
 
+	slow atomic.Bool // it was in vain when its client had waited last, at a backend that moves
+
 	unsent func() int64 // as Begin got it
 	onWay  int64        // what it said last; under the lane's mu
 }
@@ -213,6 +215,7 @@ func (l *Lane) Begin(now int64, b *Cargo, size int64, unsent func() int64) {
 	b.size, b.begun, b.lags, b.tries = max(size, 0), now, 0, l.over
 	b.unsent, b.onWay = unsent, 0
 	b.sent.Store(0)
+	b.slow.Store(false)
 	l.loads = append(l.loads, b)
 }
 
@@ -284,6 +287,7 @@ func (l *Lane) Lag(now int64, b *Cargo, waited, total, stall time.Duration) (vai
 		l.heldLocked(now, b, total)
 	}
 	vain = l.inVainLocked(now, b, total, stall)
+	b.slow.Store(vain && l.stride.full)
 	if l.stride.noteLocked(now, waited, stall) {
 		arrived := l.arrivedLocked()
 		if arrived > l.stride.base {
@@ -340,9 +344,10 @@ func (l *Lane) arrivedLocked() int64 {
 }
 
 // Moves reports whether the lane's connections go on taking bytes while the cargo is under way. The first
-// bytes say nothing: the system takes them even if the backend takes none.
+// bytes say nothing: the system takes them even if the backend takes none. One that was cut since it would not have
+// ended in time went to a backend that moves, however late its leg asks.
 func (l *Lane) Moves(now int64, b *Cargo) bool {
-	return now-l.moved.Load() < (now-b.begun)/2
+	return b.slow.Load() || now-l.moved.Load() < (now-b.begun)/2
 }
 
 func seconds(ns int64) float64 { return float64(ns) / float64(time.Second) }
