@@ -125,6 +125,9 @@ type Options struct {
 	// Wanted is told of a key that a client is waiting for because a backend owes it: repair
 	// should take it first. It is called on any goroutine and must not wait. May be nil.
 	Wanted func(bucket, key string)
+	// FindVersion asks the backends for a version of an object. It returns the set of those that have it, and of
+	// those that may have it. It may wait for some seconds. nil means that nobody can ask.
+	FindVersion func(bucket, key, id string) (have, may uint64)
 	// OwedPart returns the set of backends that owe the newest of what a target names: tags, an ACL or the like of
 	// a key, or without a key a setting of the bucket (R30). It may read the disk. nil means none.
 	OwedPart func(bucket, key, target []byte) uint64

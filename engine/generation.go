@@ -103,6 +103,7 @@ func (e *Engine) Reconfigure(o Options) error {
 func (o Options) withFixedOf(old *Options) Options {
 	o.Backends, o.Limiter, o.Synclog, o.Log, o.Metrics = old.Backends, old.Limiter, old.Synclog, old.Log, old.Metrics
 	o.Journal, o.Health, o.Wanted, o.OwedPart, o.Removing = old.Journal, old.Health, old.Wanted, old.OwedPart, old.Removing
+	o.FindVersion = old.FindVersion
 	o.TLS, o.MaxHeaderSize = old.TLS, old.MaxHeaderSize
 	o.firstTimeout, o.headGrace, o.silentGrace, o.paceTime = old.firstTimeout, old.headGrace, old.silentGrace, old.paceTime
 	o.answerPulse, o.drainGrace, o.continueWait, o.briefWait = old.answerPulse, old.drainGrace, old.continueWait, old.briefWait

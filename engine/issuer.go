@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/akubra/akubra/s3"
+import (
+	"math/bits"
+
+	"github.com/akubra/akubra/s3"
+)
 
 // The id of an upload, or of a version, is one backend's own: its issuer's (R26, R28). Where the issuer is not
 // known every backend is asked. The others refuse, for they do not know the id: what they say counts only
@@ -100,7 +104,7 @@ func (r *request) issuerMayBeOut(picked *leg) bool {
 // sourceIsElsewhere reports whether the picked answer says that the version is unknown which a part is
 // copied from, although another backend than the upload's may have issued its id (R30).
 func (r *request) sourceIsElsewhere(picked *leg) bool {
-	if !r.head.isPartCopy() || r.head.source.VersionID == "" || len(r.e.o.Backends) == 1 {
+	if !r.head.isPartCopy() || r.head.source.VersionID == "" || len(r.e.o.Backends) == 1 || r.race.isNowhere() {
 		return false
 	}
 	status, code := picked.answer.Status, s3.ErrorCode(picked.body)
@@ -114,6 +118,9 @@ func (r *request) sourceIsElsewhere(picked *leg) bool {
 // fromIssuer takes the backends out of want that did not issue the id of the version that is copied. A
 // copy is owed there; a part is for its upload's owner alone, which cannot copy another one's version.
 func (r *request) fromIssuer(want uint64) (uint64, *s3Error) {
+	if r.head.isPartCopy() {
+		r.findSourceVersion()
+	}
 	issuer, known := r.sourceIssuer()
 	switch {
 	case !known:
@@ -125,4 +132,23 @@ func (r *request) fromIssuer(want uint64) (uint64, *s3Error) {
 	}
 	r.race.leaveOut(want &^ (1 << issuer))
 	return 1 << issuer, nil
+}
+
+// findSourceVersion asks which backend has the version that a part is copied from, if that is not known. The
+// upload's owner alone gets the request, and would not know of the others.
+func (r *request) findSourceVersion() {
+	find, source := r.e.o.FindVersion, &r.head.source
+	if _, known := r.sourceIssuer(); known || find == nil || len(r.e.o.Backends) == 1 {
+		return
+	}
+	for _, n := range source.Names {
+		have, may := find(n.Bucket, n.Key, source.VersionID)
+		if may&^have == 0 && bits.OnesCount64(have) == 1 {
+			r.e.versions.Put(n.Bucket+"/"+source.VersionID, bits.TrailingZeros64(have))
+		}
+		if have|may != 0 {
+			return
+		}
+	}
+	r.race.foundNowhere()
 }

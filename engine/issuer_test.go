@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -307,5 +308,49 @@ func TestR26CompletedTwice(t *testing.T) {
 	r.settled()
 	if e := r.journal.newest("b", "k"); e.Owed != 0b11 || e.Took != 0b11 || string(e.ETag) != "a-1" {
 		t.Errorf("owed %b, took %b, ETag %q", e.Owed, e.Took, e.ETag)
+	}
+}
+
+// Where the issuer of the version that a part is copied from is not known the backends are asked who has it. If none
+// has, the upload's owner says so; if one of them may, nobody does.
+func TestR30PartCopyOfAVersionThatIsSought(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		have, may uint64
+		known     bool // who issued the id
+		want      int
+		asked     bool // the owner
+	}{
+		"nobody has it":           {0, 0, false, 404, true},
+		"the owner has it":        {0b10, 0, false, 404, true}, // it says what it says
+		"another one has it":      {0b01, 0, false, 503, false},
+		"another one may have it": {0, 0b01, false, 503, true},
+		"each has one":            {0b11, 0, false, 503, true},
+		"nobody needs to ask":     {0b01, 0, true, 404, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var sought []string
+			r := newRig(t, 2, func(o *Options, _ *limiter.Options) {
+				o.FindVersion = func(bucket, key, id string) (have, may uint64) {
+					sought = append(sought, bucket+"/"+key+" "+id)
+					return tt.have, tt.may
+				}
+			})
+			path, id := r.uploadFrom(1)
+			if tt.known {
+				r.issued(1, "v1")
+			}
+			r.stores[1].Behave(unknownVersion["404"])
+			before := len(r.stores[1].Requests())
+			wantStatus(t, r.dial().Do(copyRequest(path+"?partNumber=1&uploadId="+id, "/b/src?versionId=v1")), tt.want)
+			r.settled()
+			if asked := len(r.stores[1].Requests()) > before; asked != tt.asked {
+				t.Errorf("the owner was asked: %v", asked)
+			}
+			if want := []string{"b/src v1"}; tt.known && len(sought) != 0 || !tt.known && !slices.Equal(sought, want) {
+				t.Errorf("sought: %q", sought)
+			}
+		})
 	}
 }

@@ -84,6 +84,7 @@ type race struct {
 	lacking  uint64              // backends that are not asked: they owe a copy's source, or are in removing
 	removing uint64              // backends that have the bucket as it was before its removal
 	skipped  uint64              // backends that should have had a write but were not asked
+	nowhere  bool                // no backend has the version that a part is copied from
 	slots    [MaxBackends]int32  // of the limiter, by backend, as it gave them
 	reasons  [MaxBackends]string // why backends are skipped, by backend
 }
@@ -103,7 +104,7 @@ func (c *race) reset() {
 	c.shown.Store(false)
 	c.versioned, c.versionAt, c.late, c.patience, c.promoted, c.partly = 0, 0, false, nil, false, false
 	c.stage, c.end, c.firstAnswer = raceReading, undecided, 0
-	c.lacking, c.removing, c.skipped, c.asked = 0, 0, 0, 0
+	c.lacking, c.removing, c.skipped, c.asked, c.nowhere = 0, 0, 0, 0, false
 }
 
 // begin says whether there is a body to be read first.
@@ -264,6 +265,12 @@ func (c *race) isRead() bool { return c.stage != raceReading }
 
 // leaveOut notes backends that are not asked for a copy.
 func (c *race) leaveOut(owing uint64) { c.lacking |= owing }
+
+// foundNowhere notes that no backend has the version that a part is copied from.
+func (c *race) foundNowhere() { c.nowhere = true }
+
+// isNowhere reports whether that was found.
+func (c *race) isNowhere() bool { return c.nowhere }
 
 // leaveOld notes the backends that have the bucket as it was before its removal: those of want are left
 // out, and old gives them all.

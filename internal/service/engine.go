@@ -17,7 +17,7 @@ func (p *Proxy) makeEngine() error {
 	o.Backends, o.Limiter, o.Synclog, o.Log = pool, p.limiter, syncRecorder{p.synclog, p.health.Health}, engineLog{p.logs}
 	o.Health = p.health.Health
 	o.Metrics, o.Journal, o.Wanted, o.TLS = p.metrics, engineJournal{p.journal.Journal}, p.wanted, p.clientTLS()
-	o.OwedPart, o.Removing = p.journal.Journal.OwedPart, p.journal.Journal.Removing
+	o.OwedPart, o.Removing, o.FindVersion = p.journal.Journal.OwedPart, p.journal.Journal.Removing, p.findVersion
 	var err error
 	p.engine, err = engine.New(o)
 	return err
@@ -66,6 +66,16 @@ func (p *Proxy) wanted(bucket, key string) {
 	if r := p.repairer.Load(); r != nil {
 		r.Prefer(bucket, key)
 	}
+}
+
+// findVersion asks the backends for a version of an object, with the keys of repair.
+func (p *Proxy) findVersion(bucket, key, id string) (have, may uint64) {
+	names := p.names()
+	r := p.repairer.Load()
+	if r == nil {
+		return 0, 1<<len(names) - 1
+	}
+	return r.FindVersion(names, bucket, key, id)
 }
 
 // engineBackend adapts a backend to the engine's interface.
