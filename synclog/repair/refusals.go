@@ -191,10 +191,11 @@ func (r *Repairer) refusedWrite(ctx context.Context, b *backend, t *task.Task, e
 }
 
 // refusesBucket reports whether a backend that has refused to show an object shows nothing of its bucket: its
-// rights were withdrawn, or it sends everybody elsewhere. That is not about the key.
+// rights were withdrawn, it sends everybody elsewhere, or the bucket is in another region. That is not about the key.
 func (r *Repairer) refusesBucket(ctx context.Context, b *backend, t *task.Task, err error) bool {
 	status := client.Status(err)
-	if status/100 != 3 && status != http.StatusUnauthorized && status != http.StatusForbidden {
+	unaccepted := status == http.StatusBadRequest && backendFault(err) // the region or the token
+	if status/100 != 3 && status != http.StatusUnauthorized && status != http.StatusForbidden && !unaccepted {
 		return false
 	}
 	_, err = b.List(ctx, t.Bucket, "", client.Next{}, 1)
