@@ -66,8 +66,8 @@ func (c *Conn) hasUnread() bool {
 func (c *Conn) unasked() []byte {
 	switch {
 	case c.hasUnread():
-		p, _ := c.Reader().Peek(1)
-		p, _ = c.reader.Peek(min(len(closing), c.reader.Buffered()))
+		_, _ = c.Reader().Peek(1) // what was given back by Unread
+		p, _ := c.reader.Peek(min(len(closing), c.reader.Buffered()))
 		return p
 	case c.tls != nil:
 		return c.tls.first[:c.tls.nFirst]
