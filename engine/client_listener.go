@@ -238,11 +238,11 @@ func (l *listener) leave(c *clientConn) {
 	l.conns[last] = nil
 	l.conns, c.place = l.conns[:last], -1
 	l.mu.Unlock()
-	l.open.Add(-1)
 	c.cede()
 	if c.quiet() == evicted {
-		l.leaving.Add(-1)
+		l.leaving.Add(-1) // before open: makeRoom must not count one that has gone as one that is leaving
 	}
+	l.open.Add(-1)
 	select {
 	case l.left <- struct{}{}:
 	default:
