@@ -182,8 +182,9 @@ var errSurplus = errors.New("more than one answer to a request")
 // this is an early answer (R9).
 func (l *leg) endSending(c Conn) error {
 	l.reusable = true
-	if l.sending && !l.needsWholeBody() && !l.sentAll.Load() {
-		// A rejection, or it is done without the body: the leg leaves the ring at once.
+	if l.sending && l.r.head.hasBody() && !l.needsWholeBody() && !l.sentAll.Load() {
+		// A rejection, or it is done without the body: the leg leaves the ring at once. (A head that was answered has
+		// been sent, even if the goroutine that sent it has not said so yet.)
 		c.AbortWrite()
 		l.leave()
 		l.reusable = false
