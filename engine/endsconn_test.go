@@ -32,7 +32,11 @@ func TestR32ChunkedBodyEndsItsConnection(t *testing.T) {
 		for i, size := range []int{0, 100, 50_000, 300_000} {
 			for _, method := range []string{"GET", "CHUNKED", "GET", "PUT"} {
 				own := fmt.Sprintf("own-%d-%s", i, method)
-				if status, wrong := c.do(method, "/b/"+own, own, strings.Repeat("x", size)); status != 200 || wrong != "" {
+				body := strings.Repeat("x", size)
+				if method == "GET" {
+					body = "" // else it may be answered early, which ends the connection as well
+				}
+				if status, wrong := c.do(method, "/b/"+own, own, body); status != 200 || wrong != "" {
 					t.Errorf("%s of %d: %d %s", method, size, status, wrong)
 				}
 				r.settled()
@@ -76,9 +80,10 @@ func TestR32RefusedBodyEndsItsConnection(t *testing.T) {
 			}
 			r.settled()
 		}
-		// One for the first request, and one behind each of the three large ones.
-		if got := s.conns.Load(); got != 1+3 {
-			t.Errorf("%d connections, want 4", got)
+		// One for the first request, and one behind each of the three large ones; and perhaps behind the two small
+		// ones, if the refusal came before it was known that all of the body had been sent.
+		if got := s.conns.Load(); got < 1+3 || got > 1+3+2 {
+			t.Errorf("%d connections, want 4 to 6", got)
 		}
 	})
 }
