@@ -82,21 +82,43 @@ func printChange(w io.Writer, peer, title string, m *metric, format func(float64
 	if len(old) == 0 || len(recent) == 0 || median(old) == 0 {
 		return false
 	}
-	before, after := benchmath.NewSample(old, &benchmath.DefaultThresholds), benchmath.NewSample(recent, &benchmath.DefaultThresholds)
-	was, is := benchmath.AssumeNothing.Summary(before, confidence), benchmath.AssumeNothing.Summary(after, confidence)
-	test := benchmath.AssumeNothing.Compare(before, after)
-	verdict := "~"
-	switch {
-	case test.P < test.Alpha && (is.Center > was.Center) == (m.better > 0):
-		verdict = "better"
-	case test.P < test.Alpha:
-		verdict = "worse"
-	case min(test.N1, test.N2) < 4:
-		verdict, few = "?", true // no outcome at all could be significant
-	}
+	c := compareSamples(old, recent, m)
+	was, is, test := c.was, c.is, c.test
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%+.1f %%\t%.3f\t%d+%d\t%s\t\n", peer, title, format(was.Center), was.PctRangeString(),
-		format(is.Center), is.PctRangeString(), 100*(is.Center/was.Center-1), test.P, test.N1, test.N2, verdict)
-	return few
+		format(is.Center), is.PctRangeString(), 100*(is.Center/was.Center-1), test.P, test.N1, test.N2, c.verdict)
+	return c.verdict == tooFew
+}
+
+// The verdicts of a comparison.
+const (
+	better    = "better"
+	worse     = "worse"
+	uncertain = "~"
+	tooFew    = "?" // no outcome at all could be significant
+)
+
+// comparison is what two samples of a metric say about a change from one to the other.
+type comparison struct {
+	was, is benchmath.Summary
+	test    benchmath.Comparison
+	verdict string
+}
+
+func compareSamples(old, recent []float64, m *metric) comparison {
+	before, after := benchmath.NewSample(old, &benchmath.DefaultThresholds), benchmath.NewSample(recent, &benchmath.DefaultThresholds)
+	c := comparison{
+		was: benchmath.AssumeNothing.Summary(before, confidence), is: benchmath.AssumeNothing.Summary(after, confidence),
+		test: benchmath.AssumeNothing.Compare(before, after), verdict: uncertain,
+	}
+	switch {
+	case c.test.P < c.test.Alpha && (c.is.Center > c.was.Center) == (m.better > 0):
+		c.verdict = better
+	case c.test.P < c.test.Alpha:
+		c.verdict = worse
+	case min(c.test.N1, c.test.N2) < 4:
+		c.verdict = tooFew
+	}
+	return c
 }
 
 // printTargets compares each target with the first, over the same rounds: as a whole, and

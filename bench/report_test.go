@@ -60,17 +60,31 @@ func TestReportOfNothing(t *testing.T) {
 // TestReportSays: what is compared, how it ended, in which unit, and which way is good.
 func TestReportSays(t *testing.T) {
 	rs := newResults(mustOptions(t), nil)
-	rs.Runs = someRuns(putOf(4<<10, 2, 32), 2, 1.2)
+	rs.Runs = someRuns(putOf(4<<10, 2, 32), 4, 1.2)
 	say := func() string {
 		var out bytes.Buffer
 		testkit.MustDo(t, writeReport(&out, rs))
 		return out.String()
 	}
 	for _, want := range []string{"<title>akubra beside nginx ·", "<h1>akubra beside nginx</h1>", "CPU time per request", "1.20 × <b>✗ worse</b>",
-		"that of nginx", `title="less is better">p50<small>ms ↓</small>`, `title="more is better">ok<small>/s ↑</small>`, "<small>MiB ↓</small>", "of 1800, of all peers"} {
+		"that of nginx", `title="less is better">p50<small>ms ↓</small>`, `title="more is better">ok<small>/s ↑</small>`, "<small>MiB ↓</small>", "of 3600, of all peers"} {
 		if !strings.Contains(say(), want) {
 			t.Errorf("%q is missing", want)
 		}
+	}
+	// The conclusion says no more than the table.
+	rs.Runs = someRuns(putOf(4<<10, 2, 32), 3, 1.2)
+	if page := say(); !strings.Contains(page, "1.20 × <b>? too few rounds</b>") || strings.Contains(page, "worse</b>") {
+		t.Error("three rounds are enough for a verdict")
+	}
+	rs.Runs = someRuns(putOf(4<<10, 2, 32), 4, 1.2)
+	for i, r := range rs.Runs {
+		if r.Peer == "nginx" && i >= len(rs.Runs)*3/4 { // which is worse in the last round
+			r.Usage.User, r.Usage.System = 2*r.Usage.User, 2*r.Usage.System
+		}
+	}
+	if page := say(); !strings.Contains(page, "× <b>~ not certain</b>") {
+		t.Error("there is a verdict though the last round was another one")
 	}
 	rs.Runs[0].Wrong = "it is wrong"
 	if !strings.Contains(say(), "do not trust this page") {

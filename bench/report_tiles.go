@@ -88,6 +88,7 @@ func (c contest) tiles(runs []*Run, all []*group) []tile {
 // the rounds, and how far they lie apart. Without another there is the metric itself.
 func (c contest) compared(label string, m *metric, all []*group) (tile, bool) {
 	var values []float64
+	verdicts := map[string]int{}
 	for _, g := range all {
 		if g.c.Idle || g.c.Fault != "" || g.c.Cut {
 			continue // what is measured there is something else
@@ -96,8 +97,12 @@ func (c contest) compared(label string, m *metric, all []*group) (tile, bool) {
 		if c.over != "" {
 			v = median(ratiosOf(g.runs[c.of], g.runs[c.over], m))
 		}
-		if !math.IsNaN(v) {
-			values = append(values, v)
+		if math.IsNaN(v) {
+			continue
+		}
+		values = append(values, v)
+		if c.over != "" {
+			verdicts[compareSamples(valuesOf(g.runs[c.over], m), valuesOf(g.runs[c.of], m), m).verdict]++
 		}
 	}
 	if len(values) == 0 {
@@ -109,8 +114,7 @@ func (c contest) compared(label string, m *metric, all []*group) (tile, bool) {
 		sign = func(v float64) string { return formatNumber(v) + " ×" }
 		t.Text = "that of " + c.over
 		if c.over != "direct" { // which is the ceiling: nobody is better
-			t.Verdict = verdict(middle, m)
-			t.Said = map[string]string{"good": "✓ better", "bad": "✗ worse", "": "about the same"}[t.Verdict]
+			t.Verdict, t.Said = verdict(middle, m, verdicts, len(values))
 		}
 	}
 	t.Value = sign(middle)
@@ -123,14 +127,19 @@ func (c contest) compared(label string, m *metric, all []*group) (tile, bool) {
 // noise is how far apart two peers may be and still count as about the same.
 const noise = .05
 
-func verdict(ratio float64, m *metric) string {
-	switch {
+// verdict says which of the two is better, if the table says so too, of more than half of the cases.
+func verdict(ratio float64, m *metric, verdicts map[string]int, cases int) (tone, said string) {
+	switch isBetter := ratio > 1 == (m.better > 0); {
 	case math.Abs(ratio-1) <= noise:
-		return ""
-	case ratio > 1 == (m.better > 0):
-		return "good"
+		return "", "about the same"
+	case isBetter && 2*verdicts[better] > cases:
+		return "good", "✓ better"
+	case !isBetter && 2*verdicts[worse] > cases:
+		return "bad", "✗ worse"
+	case 2*verdicts[tooFew] > cases:
+		return "", "? too few rounds"
 	}
-	return "bad"
+	return "", "~ not certain"
 }
 
 func (c contest) most(m *metric, all []*group) float64 {
