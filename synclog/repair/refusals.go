@@ -54,7 +54,8 @@ func refusal(err error) (maybe, sure bool) {
 		return true, true
 	}
 	switch status {
-	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	case http.StatusMovedPermanently, http.StatusTemporaryRedirect, http.StatusPermanentRedirect, // it redirects writes
+		http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return true, false
 	}
 	return status >= 500 && !client.Unsupported(err), false

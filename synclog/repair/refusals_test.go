@@ -169,6 +169,48 @@ func TestR35BackendThatShowsNothing(t *testing.T) {
 	}
 }
 
+// R35: a backend that redirects all writes, such as to its own master, uses up no key's tries, however long.
+func TestR35BackendThatRedirectsAllWrites(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{301, 307, 308} {
+		w := newWorld(t, 2)
+		now := time.Now()
+		w.o.Now = func() time.Time { return now }
+		w.o.MaxTries, w.o.RetryBase, w.o.RetryMax = 4, time.Second, time.Second
+		w.stores[1].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPut {
+				refuse(rw, status, "PermanentRedirect")
+			}
+			return r.Method == http.MethodPut
+		})
+		for i := range 5 {
+			key := fmt.Sprint("k", i)
+			w.knows(key, w.by(task.Content, "PUT", w.stores[0].put("b", key, "x", 0).etag, "", 0))
+		}
+		r := w.repairer()
+		pass := func() {
+			t.Helper()
+			now = now.Add(time.Hour)
+			mustRun(t, r)
+		}
+		for range 10 {
+			pass()
+		}
+		for _, f := range w.q.left() {
+			if f.Parked != "" || f.Tries > 1 {
+				t.Errorf("%d: %+v", status, f)
+			}
+		}
+		w.stores[1].setHook(nil)
+		for range 3 {
+			pass()
+		}
+		if left := w.q.left(); len(left) > 0 {
+			t.Errorf("%d: %d are left: %+v", status, len(left), left)
+		}
+	}
+}
+
 // R35: one key that a backend fails at uses up its tries, and is shown to a person: it may be
 // too much for it.
 func TestR35OneKeyThatABackendFailsAt(t *testing.T) {
