@@ -2,7 +2,10 @@ package repair
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -191,20 +194,62 @@ func (r *Repairer) refusedWrite(ctx context.Context, b *backend, t *task.Task, e
 	return true
 }
 
-// refusesBucket reports whether a backend that has refused to show an object shows nothing of its bucket: its
-// rights were withdrawn, it sends everybody elsewhere, or the bucket is in another region. That is not about the key.
+// refusesBucket reports whether a backend that has refused or failed to show an object shows nothing of its bucket, or no
+// object of it: its rights were withdrawn, it sends everybody elsewhere, the bucket is in another region, or it fails.
+// That is not about the key.
 func (r *Repairer) refusesBucket(ctx context.Context, b *backend, t *task.Task, err error) bool {
-	status := client.Status(err)
-	unaccepted := status == http.StatusBadRequest && backendFault(err) // the region or the token
-	if status/100 != 3 && status != http.StatusUnauthorized && status != http.StatusForbidden && !unaccepted {
+	e := client.AsError(err)
+	if e == nil || !refusesLook(e) {
 		return false
 	}
-	_, err = b.List(ctx, t.Bucket, "", client.Next{}, 1)
-	if client.Status(err) != status {
+	page, listErr := b.List(ctx, t.Bucket, "", client.Next{}, refusedListed)
+	var shows string
+	switch {
+	case client.Status(listErr) == e.Status:
+		err, shows = listErr, "nothing"
+	case listErr == nil && b.refusesOthers(ctx, t, e, page.Entries):
+		shows = "no object"
+	default:
 		return false
 	}
-	r.warnOnce("bucket "+b.name+" "+t.Bucket, "a backend shows nothing of a bucket: its keys wait", "backend", b.name, "bucket", t.Bucket, "error", err.Error())
+	r.warnOnce("bucket "+b.name+" "+t.Bucket, "a backend shows "+shows+" of a bucket: its keys wait", "backend", b.name, "bucket", t.Bucket, "error", err.Error())
 	return true
+}
+
+// refusesLook reports whether an answer may be what a backend has for everybody who looks.
+func refusesLook(e *client.Error) bool {
+	switch e.Status {
+	case http.StatusBadRequest: // the region or the token
+		return backendFault(e)
+	case http.StatusMethodNotAllowed, http.StatusTooManyRequests:
+		return looks(e)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return true
+	}
+	return e.Status/100 == 3 || e.Status >= 500 && looks(e)
+}
+
+func looks(e *client.Error) bool { return e.Method == http.MethodHead || e.Method == http.MethodGet }
+
+// refusedListed is how many keys are listed, of which some are looked at.
+const refusedListed = 100
+
+// refusesOthers reports whether a backend that lists a bucket answers in the same way to a look at what cannot be damaged, for
+// it is not there, or else at other objects, which with this one are as many as have to be refused in a row.
+func (b *backend) refusesOthers(ctx context.Context, t *task.Task, e *client.Error, listed []client.Entry) bool {
+	if !looks(e) {
+		return false
+	}
+	refuses := func(key string) bool {
+		_, err := b.Discard(ctx, &client.Request{Method: e.Method, Bucket: t.Bucket, Key: key, Header: http.Header{"Range": {"bytes=0-0"}}})
+		return client.Status(err) == e.Status
+	}
+	if refuses("akubra-" + strconv.FormatUint(rand.Uint64(), 36)) {
+		return true
+	}
+	others := slices.DeleteFunc(listed, func(o client.Entry) bool { return o.Key == t.Key })
+	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] }) // those at the front may be damaged, too
+	return len(others) >= refusedInRow-1 && !slices.ContainsFunc(others[:refusedInRow-1], func(o client.Entry) bool { return !refuses(o.Key) })
 }
 
 // giveBack gives a key the try back that a backend's own refusal has used up.

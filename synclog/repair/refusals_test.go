@@ -230,3 +230,102 @@ func TestR35OneKeyThatABackendFailsAt(t *testing.T) {
 		t.Errorf("%+v, %+v", left, r.Status().Backends[1])
 	}
 }
+
+// R35: a backend that fails to show any object, while it lists them, uses up no key's tries, however long, whether it lacks
+// them or has them. That is told once.
+func TestR35BackendThatShowsNoObject(t *testing.T) {
+	t.Parallel()
+	head := func(r *http.Request) bool { return r.Method == http.MethodHead }
+	object := func(r *http.Request) bool {
+		return head(r) || len(r.URL.Path) > len("/b/") && r.Method == http.MethodGet
+	}
+	for _, c := range []struct {
+		name    string
+		status  int
+		refuses func(r *http.Request) bool
+	}{
+		{"empty, HEAD 500", 500, head}, {"empty, HEAD 405", 405, head}, {"empty, HEAD 403", 403, head},
+		{"HEAD 500", 500, head}, {"HEAD 503", 503, head}, {"HEAD 405", 405, head}, {"HEAD 429", 429, head},
+		{"HEAD 403 where GET is allowed", 403, head},
+		{"HEAD and GET 403", 403, object},
+		{"all of the bucket 500", 500, func(r *http.Request) bool { return r.URL.Path != "/" }},
+		{"what there is 403, and what there is not 404", 403, func(r *http.Request) bool { return head(r) && strings.HasPrefix(r.URL.Path, "/b/k") }},
+	} {
+		for refuser := range 2 { // who has it, or who lacks it
+			t.Run(fmt.Sprint(c.name, " from ", refuser), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, 2)
+				now := time.Now()
+				w.o.Now = func() time.Time { return now }
+				w.o.MaxTries, w.o.RetryBase, w.o.RetryMax = 3, time.Hour, time.Hour
+				for i := range 10 {
+					key := fmt.Sprint("k", i)
+					if !strings.HasPrefix(c.name, "empty") {
+						w.stores[1].put("b", key, "old", time.Hour)
+					}
+					w.knows(key, w.by(task.Content, "PUT", w.stores[0].put("b", key, "x", 0).etag, "", 0))
+				}
+				w.stores[refuser].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
+					if c.refuses(r) {
+						refuse(rw, c.status, "Refused")
+						return true
+					}
+					return false
+				})
+				r := w.repairer()
+				for range 10 {
+					now = now.Add(time.Hour)
+					mustRun(t, r)
+				}
+				for _, f := range w.q.left() {
+					if f.Parked != "" || f.Tries > 0 || !strings.Contains(f.LastError, fmt.Sprint(c.status)) {
+						t.Errorf("%+v", f)
+					}
+				}
+				n := w.log.count("a backend shows no object of a bucket: its keys wait") + w.log.count("a backend shows nothing of a bucket: its keys wait")
+				if len(w.q.left()) != 10 || n != 1 {
+					t.Errorf("%d are left, told %d times", len(w.q.left()), n)
+				}
+				w.stores[refuser].setHook(nil)
+				now = now.Add(time.Hour)
+				mustRun(t, r)
+				if left := w.q.left(); len(left) > 0 {
+					t.Errorf("%d are left in the end: %+v", len(left), left)
+				}
+			})
+		}
+	}
+}
+
+// R35: an object that a backend fails to show, while it shows others, uses up its tries, and is shown to a person.
+func TestR35OneObjectThatABackendFailsToShow(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{403, 405, 500, 503} {
+		for _, others := range []int{0, 1, 5} {
+			w := newWorld(t, 2)
+			now := time.Now()
+			w.o.Now = func() time.Time { return now }
+			w.o.MaxTries, w.o.RetryBase, w.o.RetryMax = 3, time.Hour, time.Hour
+			for i := range others {
+				w.stores[1].put("b", fmt.Sprint("k", i), "x", time.Hour)
+			}
+			w.stores[1].put("b", "damaged", "old", time.Hour)
+			w.knows("damaged", w.by(task.Content, "PUT", w.stores[0].put("b", "damaged", "x", 0).etag, "", 0))
+			w.stores[1].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodHead || r.URL.Path != "/b/damaged" {
+					return false
+				}
+				refuse(rw, status, "Refused")
+				return true
+			})
+			r := w.repairer()
+			for range w.o.MaxTries {
+				now = now.Add(time.Hour)
+				mustRun(t, r)
+			}
+			if left := w.q.left(); len(left) != 1 || left[0].Parked != task.Failed {
+				t.Errorf("%d beside %d others: %+v", status, others, left)
+			}
+		}
+	}
+}
