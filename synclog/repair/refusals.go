@@ -244,7 +244,8 @@ func (b *backend) refusesOthers(ctx context.Context, t *task.Task, e *client.Err
 		_, err := b.Discard(ctx, &client.Request{Method: e.Method, Bucket: t.Bucket, Key: key, Header: http.Header{"Range": {"bytes=0-0"}}})
 		return client.Status(err) == e.Status
 	}
-	if refuses("akubra-" + strconv.FormatUint(rand.Uint64(), 36)) {
+	beside := t.Key[:strings.LastIndexByte(t.Key, '/')+1] // rights may end at a prefix
+	if refuses(beside + "akubra-" + strconv.FormatUint(rand.Uint64(), 36)) {
 		return true
 	}
 	others := slices.DeleteFunc(listed, func(o client.Entry) bool { return o.Key == t.Key })

@@ -307,12 +307,13 @@ func TestR35OneObjectThatABackendFailsToShow(t *testing.T) {
 			w.o.Now = func() time.Time { return now }
 			w.o.MaxTries, w.o.RetryBase, w.o.RetryMax = 3, time.Hour, time.Hour
 			for i := range others {
-				w.stores[1].put("b", fmt.Sprint("k", i), "x", time.Hour)
+				w.stores[1].put("b", fmt.Sprint("p/k", i), "x", time.Hour)
 			}
-			w.stores[1].put("b", "damaged", "old", time.Hour)
-			w.knows("damaged", w.by(task.Content, "PUT", w.stores[0].put("b", "damaged", "x", 0).etag, "", 0))
+			w.stores[1].put("b", "p/damaged", "old", time.Hour)
+			w.knows("p/damaged", w.by(task.Content, "PUT", w.stores[0].put("b", "p/damaged", "x", 0).etag, "", 0))
 			w.stores[1].setHook(func(rw http.ResponseWriter, r *http.Request) bool {
-				if r.Method != http.MethodHead || r.URL.Path != "/b/damaged" {
+				ours := strings.HasPrefix(r.URL.Path, "/b/p/") // rights end there
+				if r.Method != http.MethodHead || ours && r.URL.Path != "/b/p/damaged" {
 					return false
 				}
 				refuse(rw, status, "Refused")
