@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 # Tests at once in each package, and packages at once: most tests wait for something and need no
 # processor.
 PARALLEL ?= 8
-PACKAGES ?= 4
+PACKAGES ?= 3
 # What to pass on: make run ARGS="--break second", make bench ARGS="...".
 ARGS     ?=
 

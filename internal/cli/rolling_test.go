@@ -94,6 +94,7 @@ func (p *rolled) change() {
 	n := p.generation
 	content := fmt.Sprintf(`%sBackends: [%s]
 TLS: {CertFile: %q, KeyFile: %q, MinVersion: %q}
+Credentials: {AccessKey: key, SecretKey: secret}
 ConnLimit: %d
 MaxConcurrentRequests: %d
 RingSize: %dKiB
@@ -148,12 +149,20 @@ func (r *rolling) wantEqual(proxies ...*rolled) {
 	t := r.t
 	t.Helper()
 	for _, p := range proxies {
+		var page string
+		t.Cleanup(func() {
+			if t.Failed() {
+				records, _ := os.ReadFile(p.cert + ".sync")
+				t.Logf("it said at last: %s\nrecords:\n%s", page, records)
+			}
+		})
 		testkit.Eventually(t, "nothing is in flight or pending", func() bool {
 			var status struct {
 				InFlight int `json:"in_flight"`
 				Journal  struct{ Pending int }
 			}
-			_, page, err := testkit.Send("GET", "http://"+p.admin+"/status", "")
+			var err error
+			_, page, err = testkit.Send("GET", "http://"+p.admin+"/status", "")
 			testkit.MustDo(t, err, json.Unmarshal([]byte(page), &status))
 			return status.InFlight == 0 && status.Journal.Pending == 0
 		})
