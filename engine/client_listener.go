@@ -306,6 +306,13 @@ type Clients struct {
 	Cut            map[string]uint64 // refused or cut, by the reason
 }
 
+// door is the listener; nil before Serve. Any goroutine may call it.
+func (e *Engine) door() *listener {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.listener
+}
+
 // Clients returns the state of the clients' connections.
 func (e *Engine) Clients() Clients {
 	o := e.current()
@@ -314,9 +321,7 @@ func (e *Engine) Clients() Clients {
 		Requests: int(e.handling.Load()), RequestsBound: o.MaxConcurrentRequests,
 		Deletes: e.deleting.Load(), DeletesBound: maxDeleteMemory,
 	}
-	e.mu.Lock()
-	l := e.listener
-	e.mu.Unlock()
+	l := e.door()
 	if l == nil {
 		return s
 	}

@@ -47,9 +47,7 @@ func (c *clientConn) cede() {
 // spareSilent ends the upload that has been silent for longest, and reports whether there was one.
 // What it holds is given back soon after.
 func (e *Engine) spareSilent() bool {
-	e.mu.Lock()
-	l := e.listener
-	e.mu.Unlock()
+	l := e.door()
 	return l != nil && l.spareSilent()
 }
 

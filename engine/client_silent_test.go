@@ -17,19 +17,8 @@ import (
 )
 
 // silentUploads is how many clients are waited for in the middle of a body.
-func (r *rig) silentUploads() (n int) {
-	l := r.listener()
-	if l == nil { // Serve has yet to begin
-		return 0
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.conns {
-		if c.silent.Load() > 0 {
-			n++
-		}
-	}
-	return n
+func (r *rig) silentUploads() int {
+	return r.connections(func(c *clientConn) bool { return c.silent.Load() > 0 })
 }
 
 // TestR23SilentUploadsMakeRoom: where there is no place for one more request, the upload that has been silent for

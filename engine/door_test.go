@@ -109,40 +109,33 @@ func TestR23TheBusyDoNotMakeRoom(t *testing.T) {
 	}
 }
 
-// listener is the engine's, once it serves: the clients may be connected before.
-func (r *rig) listener() *listener {
-	r.e.mu.Lock()
-	defer r.e.mu.Unlock()
-	return r.e.listener
-}
-
-// idle is how many connections of clients are between two requests.
-func (r *rig) idle() (n int) {
-	l := r.listener()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.conns {
-		if c.quiet().idle() {
-			n++
-		}
-	}
-	return n
-}
-
-// heads is how many connections are in the middle of a head.
-func (r *rig) heads() (n int) {
-	l := r.listener()
+// connections counts the clients' connections of which that is true.
+func (r *rig) connections(is func(c *clientConn) bool) (n int) {
+	l := r.e.door()
 	if l == nil { // Serve has yet to begin
 		return 0
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.conns {
-		if q := c.quiet(); q > 0 && !q.idle() {
+		if is(c) {
 			n++
 		}
 	}
 	return n
+}
+
+// idle is how many connections of clients are between two requests.
+func (r *rig) idle() int {
+	return r.connections(func(c *clientConn) bool { return c.quiet().idle() })
+}
+
+// heads is how many connections are in the middle of a head.
+func (r *rig) heads() int {
+	return r.connections(func(c *clientConn) bool {
+		q := c.quiet()
+		return q > 0 && !q.idle()
+	})
 }
 
 // TestR23SlowHeadsMakeRoom: connections on which a head takes too long do not keep

@@ -90,9 +90,7 @@ func (e *Engine) Reconfigure(o Options) error {
 		return err
 	}
 	e.generation.Store(next)
-	e.mu.Lock()
-	door := e.listener
-	e.mu.Unlock()
+	door := e.door()
 	if door != nil {
 		door.shrink()
 	}

@@ -22,9 +22,7 @@ func outOfFiles(err error) bool {
 // relieve frees files that can be spared.
 func (e *Engine) relieve() {
 	pipes.Trim()
-	e.mu.Lock()
-	l := e.listener
-	e.mu.Unlock()
+	l := e.door()
 	if l != nil {
 		l.evict()
 	}

@@ -38,9 +38,7 @@ func (e *Engine) Drain() { e.stopping.Store(true) }
 // does not delay it; closing any other connection might break a request. Drain has been called,
 // and no new clients arrive.
 func (e *Engine) seeOff(ctx context.Context) {
-	e.mu.Lock()
-	l := e.listener
-	e.mu.Unlock()
+	l := e.door()
 	if l == nil {
 		return
 	}
